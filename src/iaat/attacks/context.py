@@ -1,0 +1,62 @@
+"""The state of a model during an attack: its mode chosen, its weights frozen, everything given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from iaat.errors import UserError
+
+Mode = Literal["eval", "train", "batch"]
+"""How layers behave during an attack.
+
+`eval`: running statistics, no dropout. `train`: as in the training step, so running statistics move at every forward.
+`batch`: normalisation by the statistics of the batch, as in training, with the running ones left alone and no dropout.
+"""
+
+
+@contextmanager
+def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
+    """Put `model` in `mode` with weights that need no gradient; on exit every module and weight has its own flags back.
+
+    In `train` and `batch` a model that is in training keeps the layers its owner has frozen (set to eval) frozen.
+
+    Raises:
+        UserError: an unknown mode.
+    """
+    if mode not in ("eval", "train", "batch"):
+        raise UserError(f"mode {mode!r} is not known: choose one of eval, train, batch")
+    training = [(module, module.training) for module in model.modules()]
+    tracking = [(module, module.track_running_stats) for module in model.modules() if isinstance(module, _BatchNorm)]
+    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        _enter(model, mode)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, flag in training:
+            module.training = flag
+        for norm, flag in tracking:
+            norm.track_running_stats = flag
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def _enter(model: nn.Module, mode: Mode) -> None:
+    if mode == "eval":
+        model.eval()
+        return
+    if not model.training:
+        model.train()
+    if mode == "batch":
+        norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+        model.eval()
+        for norm in norms:
+            norm.training = True
+            # BatchNorm without tracking normalises by the batch and leaves its buffers alone.
+            norm.track_running_stats = False

@@ -1,0 +1,122 @@
+"""The two norms an attack moves in: projection, steepest ascent, random start, size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from iaat.errors import UserError
+
+
+def per_sample(value: float | Tensor, x: Tensor) -> Tensor:
+    """A number, or one value a sample `[B]`, shaped `[B, 1, ...]` to act on inputs `x` `[B, ...]`.
+
+    Every broadcast of a per-sample value goes through here: a bare `[B]` would act along the last axis of `x`, in
+    silence wherever that has B entries too.
+
+    Raises:
+        UserError: a tensor that is neither a scalar nor `[B]`.
+    """
+    tensor = torch.as_tensor(value, dtype=x.dtype, device=x.device).detach()
+    if tensor.ndim == 0:
+        return tensor.expand(len(x)).reshape(-1, *[1] * (x.ndim - 1))
+    if tensor.shape != (len(x),):
+        raise UserError(f"a per-sample value of shape {list(tensor.shape)} does not fit a batch of {len(x)}: pass [B]")
+    return tensor.reshape(-1, *[1] * (x.ndim - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """One norm. Radii arrive shaped `[B, 1, ...]` (`per_sample`), perturbations and gradients `[B, ...]`.
+
+    Attributes:
+        project: `(delta, radius) -> delta` of norm at most `radius`; exactly 0 at radius 0.
+        steepest: `gradient -> direction` of norm 1 with the largest inner product; 0 where the gradient is 0 or NaN.
+        random: `(x, radius, generator) -> delta` drawn uniformly from the ball.
+        size: `delta -> [B]` norms.
+        diameter: `(numbers, width) -> float`, the largest distance between two samples of so many numbers that each
+            span `width`.
+    """
+
+    project: Callable[[Tensor, Tensor], Tensor]
+    steepest: Callable[[Tensor], Tensor]
+    random: Callable[[Tensor, Tensor, torch.Generator | None], Tensor]
+    size: Callable[[Tensor], Tensor]
+    diameter: Callable[[int, float], float]
+
+
+def _draw(x: Tensor, generator: torch.Generator | None, sampler: Callable[..., Tensor]) -> Tensor:
+    device = x.device if generator is None else generator.device
+    return sampler(x.shape, generator=generator, dtype=x.dtype, device=device).to(x.device)
+
+
+def _project_linf(delta: Tensor, radius: Tensor) -> Tensor:
+    return torch.clamp(delta, -radius, radius)
+
+
+def _steepest_linf(gradient: Tensor) -> Tensor:
+    return gradient.sign().nan_to_num(nan=0.0)
+
+
+def _random_linf(x: Tensor, radius: Tensor, generator: torch.Generator | None) -> Tensor:
+    return (2 * _draw(x, generator, torch.rand) - 1) * radius
+
+
+def _size_linf(delta: Tensor) -> Tensor:
+    return delta.flatten(1).abs().amax(dim=1)
+
+
+def _diameter_linf(_numbers: int, width: float) -> float:
+    return width
+
+
+def _rows(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _project_l2(delta: Tensor, radius: Tensor) -> Tensor:
+    size = _rows(_size_l2(delta), delta)
+    return delta * (radius / size.clamp_min(torch.finfo(delta.dtype).tiny)).clamp_max(1)
+
+
+def _steepest_l2(gradient: Tensor) -> Tensor:
+    tiny = torch.finfo(gradient.dtype).tiny
+    gradient = gradient.nan_to_num(nan=0.0)  # infinities become the largest finite numbers
+    # Scaling by the largest entry first keeps the squares of very small and very large gradients representable.
+    scaled = gradient / _rows(_size_linf(gradient).clamp_min(tiny), gradient)
+    return scaled / _rows(_size_l2(scaled).clamp_min(tiny), scaled)
+
+
+def _random_l2(x: Tensor, radius: Tensor, generator: torch.Generator | None) -> Tensor:
+    direction = _steepest_l2(_draw(x, generator, torch.randn))
+    share = _draw(x.flatten(1)[:, 0], generator, torch.rand) ** (1 / x[0].numel())
+    return direction * _rows(share, x) * radius
+
+
+def _size_l2(delta: Tensor) -> Tensor:
+    size: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+    return size
+
+
+def _diameter_l2(numbers: int, width: float) -> float:
+    return float(numbers**0.5 * width)
+
+
+GEOMETRIES = {
+    "linf": Geometry(_project_linf, _steepest_linf, _random_linf, _size_linf, _diameter_linf),
+    "l2": Geometry(_project_l2, _steepest_l2, _random_l2, _size_l2, _diameter_l2),
+}
+
+
+def geometry(norm: str) -> Geometry:
+    """The geometry of a norm by name.
+
+    Raises:
+        UserError: a name that is neither `linf` nor `l2`.
+    """
+    if norm not in GEOMETRIES:
+        raise UserError(f"norm {norm!r} is not known: choose one of {', '.join(GEOMETRIES)}")
+    return GEOMETRIES[norm]

@@ -1,0 +1,209 @@
+"""Projected gradient descent with a radius of its own for every sample: the core all methods and evaluations share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks.context import Mode, attack_mode
+from iaat.attacks.geometry import Geometry, geometry, per_sample
+from iaat.attacks.losses import AttackLoss, attack_loss, full_precision
+from iaat.errors import UserError
+from iaat.units import Norm, check_radius
+
+
+def pgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    radius: float | Tensor,
+    steps: int = 10,
+    step_size: float | Tensor | None = None,
+    norm: Norm = "linf",
+    loss: str | AttackLoss = "ce",
+    targeted: bool = False,
+    random_start: bool = True,
+    restarts: int = 1,
+    early_stop: bool = False,
+    mode: Mode = "eval",
+    clean_logits: Tensor | None = None,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Adversarial examples within `radius` of `x`, by projected gradient ascent on the loss of the model.
+
+    The model's weights get no gradient, their `.grad` is not touched, and every module's training flag is given back.
+    The gradient is taken at the projected point itself, so pixels on the bounds are not lost.
+
+    Args:
+        model: Maps inputs `[B, ...]` to logits `[B, classes]`.
+        x: Clean inputs `[B, ...]` of any rank, inside `bounds`.
+        y: Labels `[B]`; with `targeted`, the classes to be reached.
+        radius: Size of the ball, one number or `[B]`, in units of `x`. Where it is 0 the clean input comes back
+            exactly.
+        steps: Gradient steps, at least 1.
+        step_size: Length of a step, one number or `[B]`; `2.5 * radius / steps` by default (Madry et al. 2018).
+        norm: `linf` or `l2`.
+        loss: `ce`, `margin`, `dlr`, `kl`, or a callable `(logits, y) -> [B]` that grows as the model gets more wrong.
+        targeted: Move towards the classes `y` instead of away from them.
+        random_start: Start from a uniform draw in the ball instead of from `x`.
+        restarts: Independent runs; for each sample the worst is kept, one that fools before one that does not, then the
+            larger loss. Costs one more forward a run when above 1.
+        early_stop: A sample that is fooled leaves the batch at that point and is not attacked again. Needs mode `eval`.
+        mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
+        clean_logits: Logits of `x` for the loss `kl`, computed once where not given.
+        bounds: Smallest and largest value of an input; None for unbounded inputs.
+        generator: Source of the random start; PyTorch's global one if None.
+
+    Returns:
+        Adversarial inputs `[B, ...]`, detached, inside the ball and inside `bounds`.
+
+    Raises:
+        UserError: a radius above the range of the inputs or negative, steps or restarts below 1, an unknown norm, loss
+            or mode, or options that exclude each other.
+
+    Source: Madry et al. 2018 (arXiv 1706.06083); worst case over restarts per sample as in Carlini et al. 2019
+    (arXiv 1902.06705).
+    """
+    ball = geometry(norm)
+    _check(x, radius, steps=steps, restarts=restarts, norm=norm, ball=ball, bounds=bounds, loss=loss, targeted=targeted)
+    if early_stop and mode != "eval":
+        raise UserError(f"early_stop shrinks the batch and so changes its statistics: use mode 'eval', not {mode!r}")
+    x = x.detach()
+    attack_loss("ce" if loss == "kl" else loss)
+    with attack_mode(model, mode), torch.enable_grad():
+        task = _Task(
+            model=model,
+            ball=ball,
+            loss=loss,
+            targeted=targeted,
+            bounds=bounds,
+            x=x,
+            y=y,
+            radius=per_sample(radius, x),
+            step=2.5 * per_sample(radius, x) / steps if step_size is None else per_sample(step_size, x),
+            clean_logits=(_logits(model, x) if clean_logits is None else clean_logits) if loss == "kl" else None,
+        )
+        if restarts == 1:
+            return _climb(task, task.start(random_start, generator), steps, early_stop)
+        return _worst_case(task, steps, restarts, random_start, early_stop, generator)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One batch under attack, every field of it per sample but the first five."""
+
+    model: nn.Module
+    ball: Geometry
+    loss: str | AttackLoss
+    targeted: bool
+    bounds: tuple[float, float] | None
+    x: Tensor
+    y: Tensor
+    radius: Tensor
+    step: Tensor
+    clean_logits: Tensor | None
+
+    def only(self, rows: Tensor) -> _Task:
+        clean_logits = None if self.clean_logits is None else self.clean_logits[rows]
+        return replace(
+            self,
+            x=self.x[rows],
+            y=self.y[rows],
+            radius=self.radius[rows],
+            step=self.step[rows],
+            clean_logits=clean_logits,
+        )
+
+    def start(self, random: bool, generator: torch.Generator | None) -> Tensor:
+        return self.inside(self.x + self.ball.random(self.x, self.radius, generator)) if random else self.x
+
+    def inside(self, x_adv: Tensor) -> Tensor:
+        x_adv = self.x + self.ball.project(x_adv - self.x, self.radius)
+        return x_adv if self.bounds is None else x_adv.clamp(*self.bounds)
+
+    def objective(self, logits: Tensor) -> Tensor:
+        loss = attack_loss(self.loss, self.clean_logits)(logits, self.y)
+        return -loss if self.targeted else loss
+
+    def fooled(self, logits: Tensor) -> Tensor:
+        hit = logits.argmax(dim=1) == self.y
+        return hit if self.targeted else ~hit
+
+
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return full_precision(model(x))
+
+
+def _climb(task: _Task, x_adv: Tensor, steps: int, early_stop: bool) -> Tensor:
+    result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
+    for _ in range(steps):
+        leaf = x_adv.detach().requires_grad_()
+        logits = full_precision(task.model(leaf))
+        (gradient,) = torch.autograd.grad(task.objective(logits).sum(), leaf)
+        if early_stop:
+            standing = ~task.fooled(logits.detach())
+            result[rows] = x_adv
+            task, rows, x_adv, gradient = task.only(standing), rows[standing], x_adv[standing], gradient[standing]
+            if not len(rows):
+                return result
+        x_adv = task.inside(x_adv + task.step * task.ball.steepest(gradient))
+    result[rows] = x_adv
+    return result
+
+
+def _worst_case(
+    task: _Task, steps: int, restarts: int, random_start: bool, early_stop: bool, generator: torch.Generator | None
+) -> Tensor:
+    worst = task.x.clone()
+    fooled = torch.zeros(len(worst), dtype=torch.bool, device=worst.device)
+    height = torch.full_like(worst.flatten(1)[:, 0], -torch.inf)
+    rows = torch.arange(len(worst), device=worst.device)
+    for _ in range(restarts):
+        x_adv = _climb(task, task.start(random_start, generator), steps, early_stop)
+        logits = _logits(task.model, x_adv)
+        now_fooled, now_height = task.fooled(logits), task.objective(logits).to(height)
+        was_fooled, was_height = fooled[rows], height[rows]
+        worse = torch.where(now_fooled == was_fooled, now_height > was_height, now_fooled)
+        worst[rows[worse]] = x_adv[worse]
+        fooled[rows[worse]] = now_fooled[worse]
+        height[rows[worse]] = now_height[worse]
+        if early_stop:
+            standing = ~now_fooled
+            task, rows = task.only(standing), rows[standing]
+            if not len(rows):
+                break
+    return worst
+
+
+def _check(
+    x: Tensor,
+    radius: float | Tensor,
+    *,
+    steps: int,
+    restarts: int,
+    norm: str,
+    ball: Geometry,
+    bounds: tuple[float, float] | None,
+    loss: str | AttackLoss,
+    targeted: bool,
+) -> None:
+    """Refuse what can be judged without waiting for the device; radii in a tensor are for their owner to bound."""
+    for name, count in (("steps", steps), ("restarts", restarts)):
+        if count < 1:
+            raise UserError(f"{name} = {count}: an attack needs at least 1")
+    if loss == "kl" and targeted:
+        raise UserError("loss 'kl' has no target: use 'ce', 'margin' or 'dlr' with targeted=True")
+    if isinstance(radius, Tensor):
+        return
+    if not 0 <= radius < float("inf"):
+        raise UserError(f"radius = {radius}: must be finite and not negative")
+    if bounds is not None:
+        width = bounds[1] - bounds[0]
+        check_radius(radius, norm, name="radius", width=width)
+        if radius > ball.diameter(x.shape[1:].numel(), width):
+            raise UserError(f"radius = {radius:g} exceeds every distance between two inputs; for pixel levels write px")

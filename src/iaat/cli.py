@@ -1,0 +1,210 @@
+"""The command line: `iaat train | compare | evaluate | radii | recipes | check`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from iaat import __version__
+from iaat.analysis import class_summary
+from iaat.analysis.of_run import write_radii
+from iaat.config import load_recipe, recipe_parser, shipped_recipes
+from iaat.costs import cost_table
+from iaat.data import build_data
+from iaat.errors import UserError, did_you_mean
+from iaat.evaluate import results_table
+from iaat.evaluate.checkpoints import evaluate_checkpoint, predictions
+from iaat.methods import METHODS
+from iaat.progress import Reporter
+from iaat.run import RunFolder
+from iaat.train.device import pick_device
+from iaat.workflow import CHECKPOINTS, compare, comparison_table, run_recipe
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 2 a mistake in the input, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if _wants_recipe_help(words):
+            return _recipe_help(words)
+        options, overrides = _parser().parse_known_args(words)
+        if overrides and options.command not in ("train", "compare", "evaluate", "radii", "check"):
+            raise UserError(f"unknown option {overrides[0]!r}")
+        command: Callable[[argparse.Namespace, list[str], Reporter], None] = options.run
+        command(options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: finished epochs are kept; the same command with --resume goes on", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one style: what is wrong, then what to do, without the usage lines."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="iaat", description="Instance-adaptive adversarial training.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"iaat {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[..., None], text: str, tail: str = "") -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False)
+        sub.set_defaults(run=run)
+        return sub
+
+    keys = "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` lists them all."
+    sub = add("train", _train, "train a recipe, evaluate it, write radii and pictures", keys)
+    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
+    sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")
+    sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
+    sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    _add_quiet(sub)
+
+    sub = add("compare", _compare, "train several recipes over seeds and print one table", keys)
+    sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, or YAML files")
+    sub.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds each recipe is trained with")
+    sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused")
+    sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
+    _add_quiet(sub)
+
+    sub = add("evaluate", _evaluate, "evaluate runs on the test set", "Evaluation keys can follow: --evaluate.steps 50.")
+    sub.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders")
+    sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint")
+    _add_quiet(sub)
+
+    sub = add("radii", _radii, "write the radius of every training image as a table, and print a summary per class")
+    sub.add_argument("folder", metavar="RUN", type=Path, help="run folder")
+    sub.add_argument("--out", type=Path, help="a .parquet or .csv file; RUN/radii.parquet by default")
+    sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
+    _add_quiet(sub)
+
+    add("recipes", _recipes, "list the recipes that ship")
+
+    sub = add("check", _check, "resolve a recipe and print it with its costs; nothing is run", keys)
+    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
+    return parser
+
+
+def _add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="print results only")
+
+
+def _wants_recipe_help(words: Sequence[str]) -> bool:
+    named = len(words) > 1 and words[0] in ("train", "check") and not words[1].startswith("-")
+    return named and any(word in ("-h", "--help") for word in words)
+
+
+def _recipe_help(words: Sequence[str]) -> int:
+    """All keys of one recipe, with the method's own and the recipe's values as defaults."""
+    recipe = load_recipe(words[1])
+    parser = recipe_parser(recipe.method_name, prog=f"iaat {words[0]} {words[1]}")
+    parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
+    parser.print_help()
+    print("\nrun options: --out DIR, --resume, --overwrite, --quiet; --method NAME takes one of " + ", ".join(METHODS))
+    return 0
+
+
+def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.resume and options.overwrite:
+        raise UserError("--resume and --overwrite exclude each other")
+    recipe = load_recipe(options.recipe, overrides)
+    run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
+    rows = run_recipe(recipe, run, reporter, resume=options.resume, overwrite=options.overwrite)
+    reporter.result(results_table(rows))
+    reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
+
+
+def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    recipes = [
+        dataclasses.replace(load_recipe(name, overrides), seed=seed)
+        for seed in options.seeds
+        for name in options.recipes
+    ]
+    rows = compare(recipes, options.out, reporter, checkpoint=options.checkpoint)
+    reporter.result(comparison_table(rows))
+    reporter.say(f"table: {options.out / 'comparison.json'}    picture: {options.out / 'tradeoff.png'}")
+
+
+def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    _only(overrides, "evaluate.", "data.root", "data.download", "data.workers", "train.device")
+    which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
+    rows = []
+    for path in options.runs:
+        run = RunFolder(path)
+        recipe = run.recipe(overrides)
+        data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
+        rows += [evaluate_checkpoint(run, recipe, name, data, reporter) for name in which]
+    reporter.result(results_table(rows))
+
+
+def _only(overrides: Sequence[str], *allowed: str) -> None:
+    for word in overrides:
+        if word.startswith("--") and not word[2:].startswith(allowed):
+            raise UserError(
+                f"{word.partition('=')[0]} cannot be set here: a finished run keeps its recipe; "
+                f"allowed are {', '.join('--' + key + ('...' if key.endswith('.') else '') for key in allowed)}"
+            )
+
+
+def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    _only(overrides, "data.root", "data.download", "data.workers", "train.device")
+    run = RunFolder(options.folder)
+    recipe = run.recipe(overrides)
+    data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
+    index = data.train_index
+    prediction = predictions(run, recipe, data.train, index)
+    table = write_radii(run, data.train, prediction, options.epoch, options.out)
+    reporter.result(_summary_table(class_summary(table), table["epoch"][0].as_py()))
+    reporter.say(f"{table.num_rows} rows: {options.out or run.path / 'radii.parquet'}")
+
+
+def _summary_table(rows: Sequence[dict[str, object]], epoch: int) -> Table:
+    table = Table(title=f"radii after epoch {epoch}, in px (1/255)", title_justify="left")
+    columns = {
+        "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
+        "p75_px": "75 %", "p95_px": "95 %", "share_at_zero": "at 0", "accuracy": "clean right",
+    }  # fmt: skip
+    for key, heading in columns.items():
+        table.add_column(heading, justify="left" if key == "class" else "right")
+    for row in rows:
+        table.add_row(*(_cell(key, row[key]) for key in columns), style="bold" if row["class_id"] is None else "")
+    return table
+
+
+def _cell(key: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1%}" if key in ("share_at_zero", "accuracy") else f"{value:.2f}"
+    return str(value)
+
+
+def _recipes(_options: argparse.Namespace, _overrides: list[str], reporter: Reporter) -> None:
+    table = Table()
+    for name in ("recipe", "method", "model", "epochs", "about"):
+        table.add_column(name)
+    for name in shipped_recipes():
+        recipe = load_recipe(name)
+        table.add_row(name, recipe.method_name, recipe.model.name, str(recipe.train.epochs), recipe.about)
+    reporter.result(table)
+
+
+def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    recipe = load_recipe(options.recipe, overrides)
+    reporter.result(recipe.to_yaml())
+    reporter.result(cost_table(recipe))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

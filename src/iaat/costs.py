@@ -1,0 +1,87 @@
+"""What a recipe will cost, worked out without training: passes, steps, memory."""
+
+from __future__ import annotations
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from iaat.config import Recipe
+from iaat.data import DataFacts, data_facts
+from iaat.methods import METHODS
+from iaat.models import build_model, count_parameters
+from iaat.passes import Passes
+from iaat.train.device import pick_device, uses_bfloat16
+
+MIB = 2**20
+
+
+def total_passes(recipe: Recipe) -> Passes:
+    """Mean forwards and backwards per sample and step over all epochs, as the method states them."""
+    method = METHODS[recipe.method_name](recipe.method, size=1, device="cpu")
+    costs = [method.cost(epoch) for epoch in range(recipe.train.epochs)]
+    return Passes(sum(c.forward for c in costs) / len(costs), sum(c.backward for c in costs) / len(costs))
+
+
+def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, bytes_per_value: int) -> int:
+    """Bytes of all layers' outputs for one batch, which backward keeps: shapes only, nothing is computed."""
+    numbers = 0
+
+    def count(_module: nn.Module, _inputs: object, output: object) -> None:
+        nonlocal numbers
+        if isinstance(output, Tensor):
+            numbers += output.numel()
+
+    meta = model.to("meta")
+    handles = [module.register_forward_hook(count) for module in meta.modules() if not list(module.children())]
+    with torch.no_grad():
+        meta(torch.empty(batch_size, *shape, device="meta"))
+    for handle in handles:
+        handle.remove()
+    return numbers * bytes_per_value
+
+
+def cost_table(recipe: Recipe) -> Table:
+    """Passes, samples and memory of a recipe, for people.
+
+    Raises:
+        UserError: the data cannot be found, or the model cannot be built.
+    """
+    facts = data_facts(recipe.data)
+    model = build_model(
+        recipe.model,
+        shape=facts.shape,
+        classes=facts.classes,
+        mean=torch.zeros(facts.shape[0]),
+        std=torch.ones(facts.shape[0]),
+    )
+    parameters = count_parameters(model)
+    table = Table(title="costs", title_justify="left", show_header=False)
+    for row in (*_work(recipe, facts), ("parameters", f"{parameters:,}"), *_memory(recipe, facts, model, parameters)):
+        table.add_row(*row)
+    return table
+
+
+def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
+    passes, epochs = total_passes(recipe), recipe.train.epochs
+    used = facts.trained(recipe.data)
+    visits = used * epochs
+    return [
+        ("data", f"{recipe.data.name}: {used:,} of {facts.train_size:,} training images {facts.shape}, {facts.classes} classes"),
+        ("passes per sample and step", f"{passes}  (mean over {epochs} epochs; PGD-AT at 10 steps is 11F 11B)"),
+        ("forwards, backwards in all", f"{visits * passes.forward:.3g}, {visits * passes.backward:.3g}"),
+        ("steps", f"{epochs * -(-used // recipe.train.batch_size):,} of batch size {recipe.train.batch_size}"),
+    ]
+
+
+def _memory(recipe: Recipe, facts: DataFacts, model: nn.Module, parameters: int) -> list[tuple[str, str]]:
+    device = pick_device(recipe.train.device)
+    half = uses_bfloat16(recipe.train, device)
+    activations = activation_bytes(model, facts.shape, recipe.train.batch_size, 2 if half else 4)
+    return [
+        ("device", f"{device}, layers in {'bfloat16' if half else 'float32'}"),
+        ("weights, gradients, momentum", f"{12 * parameters / MIB:.1f} MiB"),
+        ("activations of a step", f"about {activations / MIB:.0f} MiB"),
+        ("radii", f"{4 * facts.train_size / MIB:.2f} MiB"),
+        ("data, decoded", f"{facts.decoded_bytes(recipe.data) / MIB:.0f} MiB"),
+    ]

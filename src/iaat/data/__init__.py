@@ -1,0 +1,37 @@
+"""Data sets whose samples have stable indices, read from memory or from disk."""
+
+from iaat.data.augment import Augmentation, augment
+from iaat.data.build import DataBundle, build_data
+from iaat.data.config import DataConfig
+from iaat.data.facts import DataFacts, data_facts
+from iaat.data.folder import FolderSplit, folder_splits
+from iaat.data.memory import InMemorySource
+from iaat.data.order import epoch_order, sequential_order
+from iaat.data.scan import FolderListing, scan_folder
+from iaat.data.source import Source
+from iaat.data.split import stratified_split, stratified_subset
+from iaat.data.streaming import StreamingSource
+from iaat.data.user import IndexedDataset, with_index
+
+__all__ = [
+    "Augmentation",
+    "DataBundle",
+    "DataConfig",
+    "DataFacts",
+    "FolderListing",
+    "FolderSplit",
+    "InMemorySource",
+    "IndexedDataset",
+    "Source",
+    "StreamingSource",
+    "augment",
+    "build_data",
+    "data_facts",
+    "epoch_order",
+    "folder_splits",
+    "scan_folder",
+    "sequential_order",
+    "stratified_split",
+    "stratified_subset",
+    "with_index",
+]

@@ -1,0 +1,114 @@
+"""The `data` section of a recipe."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from iaat.errors import UserError, did_you_mean
+
+TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
+NAMES = ("digits", *TORCHVISION_NAMES, "folder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the samples come from and how they are prepared.
+
+    Raises:
+        UserError: A value is out of its range, or `name` is not known; the message names the recipe key.
+    """
+
+    name: str = "digits"
+    """Data set: digits, cifar10, cifar100, svhn, mnist, folder (train/ and test/ with one folder a class), or
+    module:function, a function called with split="train" or "test" that returns a map-style dataset of (x, y)."""
+
+    root: str | None = None
+    """Folder with the data; None: "data" for the downloaded sets. A root with train/ and test/ folders of class
+    folders is read as an image folder, whichever of these sets is named."""
+
+    download: bool = True
+    """Download cifar10, cifar100, svhn or mnist into the root on first use."""
+
+    limit: int | None = None
+    """Use so many training samples, drawn evenly over the classes; indices stay those of the full set."""
+
+    test_limit: int | None = None
+    """Use so many test samples, drawn evenly over the classes."""
+
+    holdout: float = 0.1
+    """Fraction of the training samples, in (0, 0.5), kept out of training to select the checkpoint."""
+
+    split_seed: int | None = 0
+    """Seed of the hold-out split and of the limits; None: they move with the training seed."""
+
+    crop: int = 0
+    """Random crop of the original size after padding each side by so many pixels; 0: none."""
+
+    padding: Literal["reflect", "zeros"] = "reflect"
+    """What the random crop sees beyond the border."""
+
+    flip: bool = False
+    """Mirror left and right with probability 1/2."""
+
+    size: int | None = None
+    """Image folders: resize the shorter side to so many pixels and crop the centre square; None: as stored."""
+
+    channels: Literal[1, 3] = 3
+    """Image folders: 3 reads colour, 1 reads grey."""
+
+    stream: bool | None = None
+    """Read samples from disk in every epoch instead of once into memory; None: only if they exceed memory_gb."""
+
+    memory_gb: float = 4.0
+    """Largest training plus test set, decoded, to keep in memory (GiB, on the training device)."""
+
+    workers: int = 0
+    """Reader processes when samples are streamed; 0: the main process reads."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments for module:function."""
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if self.name == "folder" and self.root is None:
+            raise UserError("data.root is not set: data.name=folder needs the folder that holds train/ and test/")
+        _at_least("limit", self.limit, 1)
+        _at_least("test_limit", self.test_limit, 1)
+        _at_least("crop", self.crop, 0)
+        _at_least("size", self.size, 1)
+        _at_least("workers", self.workers, 0)
+        if not 0 < self.holdout < 0.5:
+            raise UserError(f"data.holdout is {self.holdout}: give a fraction above 0 and below 0.5, e.g. 0.1")
+        if not self.memory_gb > 0:
+            raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
+        _one_of("padding", self.padding, ("reflect", "zeros"))
+        _one_of("channels", self.channels, (1, 3))
+
+    @property
+    def is_user_function(self) -> bool:
+        """Whether `name` is of the form module:function."""
+        return ":" in self.name
+
+
+def _check_name(name: str) -> None:
+    if name in NAMES:
+        return
+    module, colon, function = name.partition(":")
+    if colon and all(part.isidentifier() for part in (*module.split("."), function)):
+        return
+    if colon:
+        raise UserError(f"data.name is {name!r}: write module:function, e.g. my_package.my_data:make")
+    raise UserError(
+        f"data.name is {name!r}: give one of {', '.join(NAMES)}, or module:function for data of your own"
+        f"{did_you_mean(name, NAMES)}"
+    )
+
+
+def _at_least(key: str, value: int | None, lowest: int) -> None:
+    if value is not None and value < lowest:
+        raise UserError(f"data.{key} is {value}: give a whole number of at least {lowest}")
+
+
+def _one_of(key: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        names = [str(name) for name in known]
+        raise UserError(f"data.{key} is {value!r}: give one of {', '.join(names)}{did_you_mean(str(value), names)}")

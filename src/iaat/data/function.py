@@ -1,0 +1,170 @@
+"""`data.name = module:function`: data sets that a function of the user's makes."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+
+from iaat.data.config import DataConfig
+from iaat.data.items import MapDataset, check_alike, check_same_label, read_item
+from iaat.data.user import check_map_style
+from iaat.data.validate import check_labels, item_label
+from iaat.errors import UserError, did_you_mean
+
+
+class UserSplit:
+    """A map-style data set of the user's as a `RawSplit`.
+
+    Labels are taken from its attribute `targets` or `labels`, also through `Subset`s; without one, each item is read
+    once to learn its label. Items are checked against them whenever they are read.
+
+    Args:
+        dataset: Gives (x, y) with x a PIL image, a uint8 tensor or a float tensor in [0, 1].
+        complete: Whether each class must have a sample.
+        where: Names the data set in messages.
+
+    Raises:
+        UserError: Not a map-style data set, or items of another form.
+    """
+
+    def __init__(self, dataset: MapDataset, *, complete: bool, where: str) -> None:
+        check_map_style(dataset, where=where)
+        self._dataset = dataset
+        self._first = read_item(dataset, 0, where=where)[0]
+        self.labels = _labels(dataset, where)
+        self.classes = _class_names(dataset)
+        self.paths: list[str] | None = None
+        self.sample_bytes = self._first.numel() * self._first.element_size()
+        self.resident = False
+        self.complete = complete
+        self.where = where
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+    def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
+        """One input, uint8 or float32, and its class id."""
+        x, y = read_item(self._dataset, position, where=self.where)
+        place = f"{self.where}: item {position}"
+        check_same_label(y, int(self.labels[position]), where=place)
+        fix = "bring all inputs to one shape and type"
+        check_alike(x, self._first, where=place, first_where="item 0", fix=fix)
+        return x, y
+
+    def load(self, index: Tensor) -> Tensor:
+        """Read these samples: `[len(index), ...]` uint8 or float32."""
+        out = torch.empty((len(index), *self._first.shape), dtype=self._first.dtype)
+        for row, position in enumerate(index.tolist()):
+            out[row] = self[position][0]
+        return out
+
+
+def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
+    """Call the user's function for both splits.
+
+    Args:
+        config: Uses `name` and `options`.
+
+    Returns:
+        The training and the test split. Class names are those of the training set's `classes`, or "0", "1", ... up
+        to the largest label; the test set need not have samples of each.
+
+    Raises:
+        UserError: The function cannot be found or called, or does not return map-style data sets.
+    """
+    factory = _find(config.name)
+    splits = []
+    for split in ("train", "test"):
+        dataset = _call(factory, config, split)
+        where = f"data.name={config.name}, split={split}"
+        splits.append(UserSplit(dataset, complete=split == "train", where=where))
+    train, test = splits
+    if not train.classes:
+        largest = max(int(train.labels.max()), int(test.labels.max()))
+        train.classes = tuple(map(str, range(largest + 1)))
+    test.classes = train.classes
+    return train, test
+
+
+def _find(name: str) -> Callable[..., Any]:
+    module_name, _, function_name = name.partition(":")
+    here = str(Path.cwd())
+    # As `python -m` does. It stays there: worker processes must be able to import the module again.
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that the user's module fails to import is another mistake: show it as it is.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        local = [path.stem for path in Path(here).glob("*.py")]
+        raise UserError(
+            f"data.name: no module {error.name!r} in {here} nor among the installed ones: run from the folder that"
+            f" holds {error.name}.py, or install it{did_you_mean(error.name, local)}"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        what = "has no function" if function is None else "holds no function but a value under the name"
+        raise UserError(
+            f"data.name: {module.__file__} {what} {function_name!r}: name one that it defines"
+            f"{did_you_mean(function_name, known)}"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _call(factory: Callable[..., Any], config: DataConfig, split: str) -> MapDataset:
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(split=split, **config.options)
+    except TypeError as error:
+        unknown = [key for key in config.options if key not in signature.parameters]
+        hints = "".join(did_you_mean(key, signature.parameters) for key in unknown)
+        raise UserError(
+            f"data.options {config.options} do not fit {config.name}{signature}, which is called with split={split!r}"
+            f" and the options ({error}): give those it takes{hints}"
+        ) from error
+    try:
+        return factory(split=split, **config.options)  # type: ignore[no-any-return]
+    except Exception as error:
+        error.add_note(f"raised by data.name={config.name}, called with split={split!r} and {config.options}")
+        raise
+
+
+def _labels(dataset: MapDataset, where: str) -> Tensor:
+    owner, positions = _owner(dataset, ("targets", "labels"))
+    listed = getattr(owner, "targets", getattr(owner, "labels", None))
+    if not isinstance(listed, Sequence | Tensor) and not hasattr(listed, "__array__"):
+        return torch.tensor([_label(dataset, position, where) for position in range(len(dataset))])
+    ids = check_labels(listed, where=where)
+    if len(ids) != len(owner):
+        raise UserError(f"{where}: {len(owner)} items but {len(ids)} labels in its targets: give one label an item")
+    return ids[positions]
+
+
+def _label(dataset: MapDataset, position: int, where: str) -> int:
+    return item_label(dataset[position][1], where=f"{where}: item {position}")
+
+
+def _class_names(dataset: MapDataset) -> tuple[str, ...]:
+    names = getattr(_owner(dataset, ("classes",))[0], "classes", None)
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+
+
+def _owner(dataset: MapDataset, attributes: tuple[str, ...]) -> tuple[MapDataset, Tensor]:
+    """The data set that has one of the attributes, looked for inside `Subset`s, and the positions in it."""
+    owner: Any = dataset
+    positions = torch.arange(len(dataset))
+    while isinstance(owner, Subset) and not any(hasattr(owner, name) for name in attributes):
+        positions = torch.as_tensor(owner.indices, dtype=torch.int64)[positions]
+        owner = owner.dataset
+    return owner, positions

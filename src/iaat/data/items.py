@@ -1,0 +1,112 @@
+"""Read one item of a map-style data set as (stored input, class id)."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from iaat.data.image import to_mode, to_tensor
+from iaat.data.validate import item_label
+from iaat.errors import UserError
+
+
+class MapDataset(Protocol):
+    """Anything with a length that gives an item (x, y, ...) for each position, e.g. a `torch.utils.data.Dataset`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int, /) -> Any: ...  # noqa: ANN401
+
+
+def read_item(dataset: MapDataset, position: int, *, where: str) -> tuple[Tensor, int]:
+    """Read one item and bring it to the form in which samples are stored.
+
+    Args:
+        dataset: Gives (x, y, ...); what follows y is ignored.
+        position: Which item.
+        where: Names the place in messages.
+
+    Returns:
+        The input, uint8 or float32, and the class id.
+
+    Raises:
+        UserError: The item has another form; names its index.
+    """
+    place = f"{where}: item {position}"
+    item = dataset[position]
+    if not isinstance(item, Sequence) or isinstance(item, str) or len(item) < 2:
+        raise UserError(f"{place} is a {type(item).__name__}, not a pair (x, y): return (input, class id)")
+    return stored_input(item[0], where=place), item_label(item[1], where=place)
+
+
+def stored_input(x: object, *, where: str) -> Tensor:
+    """Bring one input to uint8 or float32.
+
+    Args:
+        x: A PIL image, a uint8 tensor, or a floating-point tensor in [0, 1].
+        where: Names the place, with the index, in messages.
+
+    Returns:
+        `[C, H, W]` uint8 for a PIL image (C is 1 for grey, else 3); a uint8 tensor as it is; else float32.
+
+    Raises:
+        UserError: `x` is something else.
+    """
+    if isinstance(x, Image.Image):
+        grey = x.mode in ("1", "L", "LA", "I", "F") or x.mode.startswith("I;16")
+        try:
+            return to_tensor(to_mode(x, 1 if grey else 3, file_format=x.format))
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+    if not isinstance(x, Tensor):
+        raise UserError(
+            f"{where}: the input is a {type(x).__module__}.{type(x).__name__}: return a float tensor in [0, 1],"
+            " a uint8 tensor (torch.from_numpy for arrays) or a PIL image"
+        )
+    if x.ndim == 0:
+        raise UserError(f"{where}: the input is a single number: return a tensor of at least one dimension")
+    if x.dtype == torch.uint8:
+        return x
+    if not x.is_floating_point():
+        raise UserError(f"{where}: the input is {x.dtype}: convert it to uint8 (0..255) or to float32 in [0, 1]")
+    return x.to(torch.float32)
+
+
+def check_alike(x: Tensor, first: Tensor, *, where: str, first_where: str, fix: str) -> None:
+    """Check that an input has the shape and type of the first one.
+
+    Args:
+        x: One input.
+        first: The input that sets the shape and type.
+        where: Names the place of `x`.
+        first_where: Names the place of `first`.
+        fix: What to do, for the message.
+
+    Raises:
+        UserError: They differ; names both.
+    """
+    if x.shape != first.shape or x.dtype != first.dtype:
+        raise UserError(
+            f"{where} has shape {list(x.shape)} ({x.dtype}), but {first_where} has {list(first.shape)}"
+            f" ({first.dtype}): {fix}"
+        )
+
+
+def check_same_label(y: int, listed: int, *, where: str) -> None:
+    """Check the class id of an item against the data set's list of labels.
+
+    Args:
+        y: The item's class id.
+        listed: The class id in the list.
+        where: Names the place, with the index, in messages.
+
+    Raises:
+        UserError: They differ.
+    """
+    if y != listed:
+        raise UserError(
+            f"{where} has label {y}, but the list of labels says {listed}: make the data set's targets agree with"
+            " its items (or remove them), and its items the same at each reading"
+        )

@@ -1,0 +1,106 @@
+"""Stratified draws: each class keeps its share."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from iaat.errors import UserError
+from iaat.rng import derive_seed, permutation
+
+
+def stratified_split(
+    labels: Tensor,
+    fraction: float,
+    seed: int,
+    among: Tensor | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Split samples in two with the same share of each class.
+
+    Of a class of n samples, `round(fraction * n)` go to the second part, but at least one and at most n - 1.
+
+    Args:
+        labels: `[N]` int64 class ids.
+        fraction: Share of the second part, in (0, 1).
+        seed: Decides which samples.
+        among: Indices to split, int64; None: all.
+        classes: Class names, for messages.
+
+    Returns:
+        The two parts, sorted int64 indices into `labels`.
+
+    Raises:
+        UserError: A class has one sample only, which cannot be on both sides.
+    """
+    among = torch.arange(len(labels)) if among is None else among.sort().values
+    kept, held = [], []
+    for label, members in _by_class(labels, among):
+        if len(members) < 2:
+            name = repr(classes[label]) if classes else label
+            raise UserError(
+                f"class {name} has a single training sample (index {int(members[0])}), which cannot be both trained on"
+                " and held out (data.holdout): add samples of this class, remove it, or raise data.limit"
+            )
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        shuffled = members[permutation(len(members), derive_seed(seed, "split"), label)]
+        held.append(shuffled[:count])
+        kept.append(shuffled[count:])
+    return _sorted(kept), _sorted(held)
+
+
+def stratified_subset(labels: Tensor, n: int, seed: int, *, at_least: int = 1) -> Tensor:
+    """Draw samples with the same share of each class.
+
+    Args:
+        labels: `[N]` int64 class ids.
+        n: How many; all if `n >= N`.
+        seed: Decides which samples.
+        at_least: Samples that each class keeps, as far as it has them.
+
+    Returns:
+        `[min(n, N)]` int64, sorted. A larger `n` draws the same samples and more, up to rounding.
+
+    Raises:
+        UserError: `n` is too small for `at_least` samples of each class.
+    """
+    everything = torch.arange(len(labels))
+    if n >= len(labels):
+        return everything
+    groups = _by_class(labels, everything)
+    counts = _allocate(torch.tensor([len(members) for _, members in groups]), n, at_least)
+    parts = [
+        members[permutation(len(members), derive_seed(seed, "subset"), label)[:count]]
+        for (label, members), count in zip(groups, counts.tolist(), strict=True)
+    ]
+    return _sorted(parts)
+
+
+def _allocate(sizes: Tensor, n: int, at_least: int) -> Tensor:
+    """Share `n` among classes in proportion to `sizes` (largest remainder), none below its minimum."""
+    minimum = sizes.clamp(max=at_least)
+    if int(minimum.sum()) > n:
+        raise UserError(
+            f"a subset of {n} samples is too small for {at_least} of each of {len(sizes)} classes:"
+            f" raise the limit to at least {int(minimum.sum())}"
+        )
+    quota = sizes.double() * n / sizes.sum()
+    counts = torch.maximum(quota.floor().long(), minimum)
+    while (missing := n - int(counts.sum())) != 0:
+        step = 1 if missing > 0 else -1
+        movable = counts < sizes if step > 0 else counts > minimum
+        gain = torch.where(movable, step * (quota - counts), -torch.inf)
+        counts[gain.argmax()] += step
+    return counts
+
+
+def _by_class(labels: Tensor, among: Tensor) -> list[tuple[int, Tensor]]:
+    """The classes present and the indices of their samples, both ascending."""
+    present = labels[among]
+    groups = torch.split(among[present.argsort(stable=True)], torch.bincount(present).tolist())
+    return [(label, members) for label, members in enumerate(groups) if len(members)]
+
+
+def _sorted(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.int64)

@@ -1,0 +1,138 @@
+"""Samples read anew in every epoch, by worker processes if asked."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from iaat.data.augment import Augmentation
+from iaat.data.items import MapDataset, check_alike, check_same_label, read_item
+from iaat.data.source import check_order, fingerprint, finish_batch
+from iaat.data.validate import check_classes, check_labels, check_pixels
+from iaat.errors import UserError
+from iaat.rng import generator
+from iaat.types import Batch
+
+_Item = tuple[Tensor, int, int]
+_Collated = tuple[Tensor, Tensor, Tensor]
+
+
+class StreamingSource:
+    """A `Source` over a map-style data set, through a `DataLoader`.
+
+    Workers start anew with each call of `batches` and end with it. Batches do not depend on their number, provided
+    that the data set itself is deterministic: random transforms belong to `augmentation`.
+
+    Args:
+        dataset: Gives (x, y) for a position, x a PIL image, a uint8 tensor or a float tensor in [0, 1].
+        labels: Class ids `[N]`, known beforehand; items are checked against them.
+        classes: Class names, at least two.
+        augmentation: What `batches(augment=...)` does to images.
+        device: Training device; batches are yielded there.
+        paths: Relative path of each sample.
+        workers: Reader processes; 0: the calling process reads.
+        complete: Whether each class needs a sample.
+        where: Names the data in messages.
+
+    Raises:
+        UserError: Labels or the first item are not as said above. While iterating: an item is not; names its index.
+    """
+
+    def __init__(
+        self,
+        dataset: MapDataset,
+        labels: Tensor,
+        classes: Sequence[str],
+        *,
+        augmentation: Augmentation | None = None,
+        device: torch.device | str = "cpu",
+        paths: list[str] | None = None,
+        workers: int = 0,
+        complete: bool = True,
+        where: str = "data",
+    ) -> None:
+        self.labels = check_labels(labels, where=where)
+        self.classes = tuple(classes)
+        self.paths = paths
+        self._augmentation = augmentation or Augmentation()
+        self._device = torch.device(device)
+        self._workers = workers
+        if len(dataset) != len(self.labels) or len(dataset) == 0:
+            raise UserError(f"{where}: {len(dataset)} items but {len(self.labels)} labels: give one label an item")
+        check_classes(self.labels, self.classes, where=where, complete=complete)
+        self._items = _CheckedItems(dataset, self.labels, where)
+        self.shape = tuple(self._items.first.shape)
+        self._augmentation.check(self.shape)
+        self.fingerprint = fingerprint(self.labels, self.classes, self.shape, paths)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+    def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
+        """Yield one batch for each index tensor: see `Source.batches`."""
+        index = check_order(order, len(self))
+        return self._read(torch.split(index, [len(part) for part in order]), augment)
+
+    def _read(self, order: Sequence[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
+        loader = DataLoader(
+            self._items,
+            batch_sampler=[part.tolist() for part in order],
+            num_workers=self._workers,
+            collate_fn=_collate,
+            pin_memory=self._device.type == "cuda",
+            # Without its own generator the loader draws the workers' seed from the global one and so moves it.
+            generator=generator(*(key or (0, 0)), "data loader"),
+        )
+        for collated in loader:
+            if isinstance(collated, UserError):
+                raise collated
+            stored, y, index = (part.to(self._device, non_blocking=True) for part in collated)
+            yield finish_batch(stored, y, index, self._augmentation, key)
+
+
+class _CheckedItems(Dataset[_Item | UserError]):
+    """The data set's items with their index, checked.
+
+    A mistake is returned, not raised: raised in a worker, its message would reach the user wrapped in a traceback.
+    """
+
+    def __init__(self, dataset: MapDataset, labels: Tensor, where: str) -> None:
+        self._dataset = dataset
+        self._labels = labels
+        self._where = where
+        self.first = read_item(dataset, 0, where=where)[0]
+        check_pixels(self.first[None], where=where)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, position: int) -> _Item | UserError:
+        try:
+            return self._read(position)
+        except UserError as error:
+            return error
+
+    def _read(self, position: int) -> _Item:
+        x, y = read_item(self._dataset, position, where=self._where)
+        check_same_label(y, int(self._labels[position]), where=f"{self._where}: item {position}")
+        check_alike(
+            x,
+            self.first,
+            where=f"{self._where}: item {position}",
+            first_where="item 0",
+            fix="bring all inputs to one shape and type",
+        )
+        check_pixels(x[None], where=self._where, index=torch.tensor([position]))
+        return x, y, position
+
+
+def _collate(items: list[_Item | UserError]) -> _Collated | UserError:
+    good: list[_Item] = []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        good.append(item)
+    x, y, index = zip(*good, strict=True)
+    return torch.stack(x), torch.tensor(y), torch.tensor(index)

@@ -1,0 +1,118 @@
+"""The user's own data sets: stable indices for any map-style `Dataset`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+
+from iaat.data.items import MapDataset
+from iaat.errors import UserError
+
+
+class IndexedDataset(Dataset[tuple[Any, Any, int]]):
+    """A map-style data set that gives (x, y, index).
+
+    The index is the position in the data set handed in, `0 .. len-1`: it matches a radius memory of `len(dataset)`.
+    Of a `Subset` it is therefore the position in the subset; `root_index` leads back to the underlying data set.
+
+    Args:
+        dataset: Gives (x, y) or (x, y, ...); what follows y is dropped.
+
+    Raises:
+        UserError: The data set has no stable positions (see `with_index`). On access: an item is no pair.
+    """
+
+    def __init__(self, dataset: MapDataset) -> None:
+        check_map_style(dataset, where="with_index")
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.dataset)
+
+    def __getitem__(self, position: int) -> tuple[Any, Any, int]:
+        """The sample at `position` (from the end if negative), with its index."""
+        n = len(self)
+        if not -n <= position < n:
+            raise IndexError(f"position {position} is outside a data set of {n} samples")
+        index = position % n
+        item = self.dataset[index]
+        if not isinstance(item, tuple | list) or len(item) < 2:
+            raise UserError(
+                f"with_index: item {index} of {type(self.dataset).__name__} is a {type(item).__name__}, not a pair"
+                " (x, y): return (input, class id)"
+            )
+        return item[0], item[1], index
+
+    def root_index(self, positions: Tensor) -> Tensor:
+        """Map positions through nested `Subset`s to the underlying data set.
+
+        Args:
+            positions: Integer tensor of indices as this data set gives them.
+
+        Returns:
+            int64 of the same shape: positions in the data set that the outermost `Subset` was made of, and so on
+            inwards; `positions` themselves if there is no `Subset`.
+        """
+        return _root_index(self.dataset, positions)
+
+
+def with_index(dataset: MapDataset) -> IndexedDataset:
+    """Give each sample of a data set its stable index, so that it can own a radius.
+
+    Args:
+        dataset: Map-style, gives (x, y) or (x, y, ...). Random transforms are the user's choice here: they do not
+            touch the index.
+
+    Returns:
+        A data set of (x, y, index), the index in `0 .. len(dataset)-1`; a data set that has indices already is
+        returned as it is.
+
+    Raises:
+        UserError: The data set is iterable-style, a `DataLoader`, a mapping, empty, or has no `__len__` or
+            `__getitem__`: its samples have no stable index.
+
+    Example:
+        >>> loader = DataLoader(with_index(dataset), batch_size=128, shuffle=True)
+        >>> for x, y, index in loader: ...
+    """
+    return dataset if isinstance(dataset, IndexedDataset) else IndexedDataset(dataset)
+
+
+def _root_index(dataset: object, positions: Tensor) -> Tensor:
+    positions = positions.to(torch.int64)
+    while isinstance(dataset, Subset | IndexedDataset):
+        if isinstance(dataset, Subset):
+            positions = torch.as_tensor(dataset.indices, dtype=torch.int64, device=positions.device)[positions]
+        dataset = dataset.dataset
+    return positions
+
+
+def check_map_style(dataset: object, *, where: str) -> None:
+    """Check that the samples of a data set have stable positions.
+
+    Args:
+        dataset: What the user handed in.
+        where: Names the place in messages.
+
+    Raises:
+        UserError: They have none; says why and what to do.
+    """
+    name = type(dataset).__name__
+    if isinstance(dataset, DataLoader):
+        raise UserError(f"{where}: a DataLoader has no stable index for its samples: pass loader.dataset")
+    if isinstance(dataset, IterableDataset):
+        raise UserError(
+            f"{where}: {name} is an IterableDataset, whose samples have no stable index: make it map-style"
+            " (__len__ and __getitem__), e.g. a list of its items"
+        )
+    missing = [method for method in ("__len__", "__getitem__") if not hasattr(dataset, method)]
+    if missing or isinstance(dataset, Mapping | str):
+        why = f"has no {' and no '.join(missing)}" if missing else "is not addressed by position"
+        raise UserError(
+            f"{where}: {name} {why}, so its samples have no stable index: pass a map-style Dataset of (x, y)"
+        )
+    if len(dataset) == 0:  # type: ignore[arg-type]
+        raise UserError(f"{where}: {name} has no samples: check the filter or the path it was made with")

@@ -1,0 +1,5 @@
+from iaat.evaluate.config import EvaluateConfig
+from iaat.evaluate.report import interval, results_table
+from iaat.evaluate.robust import Outcome, attack_samples
+
+__all__ = ["EvaluateConfig", "Outcome", "attack_samples", "interval", "results_table"]

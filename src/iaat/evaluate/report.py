@@ -1,0 +1,85 @@
+"""Results of an evaluation: intervals, the files in the run folder, the table people read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from iaat.evaluate.config import EvaluateConfig
+from iaat.evaluate.robust import Outcome
+from iaat.files import replacing, write_json
+from iaat.units import format_px
+
+
+def interval(accuracy: float, n: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a share measured on n independent samples (Wilson 1927)."""
+    z = 1.959963984540054
+    centre = accuracy + z * z / (2 * n)
+    half = z * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return (centre - half) / scale, (centre + half) / scale
+
+
+def attack_name(config: EvaluateConfig) -> str:
+    """Short name of the attack, such as `PGD-20x2 8px linf`."""
+    restarts = f"x{config.restarts}" if config.restarts > 1 else ""
+    size = format_px(config.radius) if config.norm == "linf" else f"{float(config.radius):.4g}"
+    return f"PGD-{config.steps}{restarts} {size} {config.norm}"
+
+
+def summary(outcome: Outcome, config: EvaluateConfig, facts: dict[str, Any]) -> dict[str, Any]:
+    """The results as plain values: accuracies with their intervals, the attack, the cost, and `facts` of the caller."""
+    n = len(outcome.broken_by)
+    accuracies = {"clean": outcome.accuracy("clean")}
+    accuracies |= {f"after_{loss}": outcome.accuracy(loss) for loss in outcome.attacks}
+    return {
+        **facts,
+        "n": n,
+        "attack": attack_name(config),
+        "accuracy": accuracies,
+        "interval95": {name: interval(value, n) for name, value in accuracies.items()},
+        "passes_per_sample": {"forward": outcome.passes.forward, "backward": outcome.passes.backward},
+    }
+
+
+def write_evaluation(folder: Path, outcome: Outcome, results: dict[str, Any], classes: Sequence[str]) -> None:
+    """Write `results.json` and `records.parquet`, one row a sample."""
+    write_json(folder / "results.json", results)
+    columns = {
+        "index": pa.array(outcome.index.numpy()),
+        "label": pa.array([classes[number] for number in outcome.label.tolist()]),
+        "clean_prediction": pa.array([classes[number] for number in outcome.clean.tolist()]),
+        "adversarial_prediction": pa.array([classes[number] for number in outcome.adversarial.tolist()]),
+        "broken_by": pa.array(outcome.broken_by),
+        "size": pa.array(outcome.size.numpy()),
+    }
+    with replacing(folder / "records.parquet") as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def results_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line an evaluation, accuracies in percent with half the width of their 95 % interval."""
+    attack = ", ".join(sorted({row["attack"] for row in rows}))
+    counts = ", ".join(sorted({str(row["n"]) for row in rows}))
+    table = Table(title=f"{attack}, n = {counts} test samples, 95 % intervals", title_justify="left")
+    for name in ("run", "checkpoint", "seed"):
+        table.add_column(name)
+    for name in ("clean %", "PGD on CE %", "PGD worst of CE, margin %", "passes/sample"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        accuracies = [_percent(row, key) for key in ("clean", "after_ce", "after_margin")]
+        passes = row["passes_per_sample"]
+        cost = f"{passes['forward']:.1f}F {passes['backward']:.1f}B"
+        table.add_row(row["run"], f"{row['checkpoint']} (epoch {row['epoch']})", str(row["seed"]), *accuracies, cost)
+    return table
+
+
+def _percent(row: dict[str, Any], key: str) -> str:
+    low, high = row["interval95"][key]
+    return f"{100 * row['accuracy'][key]:.2f} ± {50 * (high - low):.2f}"

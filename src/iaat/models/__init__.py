@@ -1,0 +1,23 @@
+from iaat.models.build import build_model, count_parameters
+from iaat.models.choose import MODELS
+from iaat.models.config import ModelConfig
+from iaat.models.normalize import Normalize, NormalizedModel, with_normalization
+from iaat.models.resnet import PreActResNet, ResNet, preactresnet18, resnet18
+from iaat.models.small import SmallCNN
+from iaat.models.wrn import WideResNet
+
+__all__ = [
+    "ModelConfig",
+    "build_model",
+    "count_parameters",
+    "MODELS",
+    "Normalize",
+    "NormalizedModel",
+    "with_normalization",
+    "PreActResNet",
+    "ResNet",
+    "SmallCNN",
+    "WideResNet",
+    "preactresnet18",
+    "resnet18",
+]

@@ -1,0 +1,105 @@
+"""From a name to the network it names, without normalisation."""
+
+from typing import Protocol
+
+from torch import nn
+
+from iaat.errors import UserError
+from iaat.models.config import ModelConfig, Norm
+from iaat.models.factory import build_from_factory
+from iaat.models.names import did_you_mean
+from iaat.models.resnet import preactresnet18, resnet18
+from iaat.models.small import SmallCNN
+from iaat.models.timm_models import INSTALL, build_timm, is_timm_name, load_timm, timm_names
+from iaat.models.wrn import EXAMPLES, WideResNet, parse_wrn
+
+
+class OwnModel(Protocol):
+    """A network of iaat's own: called with the data's sizes and the settings of the recipe."""
+
+    def __call__(self, in_channels: int, classes: int, *, width: int = ..., norm: Norm = ...) -> nn.Module:
+        """Return the network."""
+        ...
+
+
+MODELS: dict[str, OwnModel] = {"small-cnn": SmallCNN, "resnet18": resnet18, "preactresnet18": preactresnet18}
+
+
+def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Build the network that `model.name` names, without normalisation.
+
+    Raises:
+        UserError: as `build_model`.
+    """
+    name = config.name
+    prefix, colon, rest = name.partition(":")
+    if name in MODELS:
+        return build_own(config, shape=shape, classes=classes)
+    if numbers := parse_wrn(name):
+        refuse_unused(config, "norm")
+        channels, (depth, widen) = image_channels(name, shape), numbers
+        return WideResNet(channels, classes, depth=depth, widen=widen, norm=config.norm)
+    if colon and prefix != "timm":
+        refuse_unused(config, "options")
+        return build_from_factory(name, shape=shape, classes=classes, options=config.options)
+    if colon or is_timm_name(name):
+        refuse_unused(config, "pretrained", "options")
+        return build_timm(
+            rest if colon else name,
+            channels=image_channels(name, shape),
+            classes=classes,
+            pretrained=config.pretrained,
+            options=config.options,
+        )
+    raise unknown_name(name)
+
+
+def build_own(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Build a network of `MODELS`.
+
+    Raises:
+        UserError: if the width is below 1, the inputs are no images, or a setting would have no effect.
+    """
+    refuse_unused(config, "width", "norm")
+    factory, channels = MODELS[config.name], image_channels(config.name, shape)
+    if config.width is None:
+        return factory(channels, classes, norm=config.norm)
+    if config.width < 1:
+        raise UserError(f"model.width is {config.width}; it must be at least 1")
+    return factory(channels, classes, width=config.width, norm=config.norm)
+
+
+def refuse_unused(config: ModelConfig, *used: str) -> None:
+    """Raise `UserError` if a setting that is not among `used` differs from its default."""
+    default = ModelConfig()
+    for setting in ("width", "norm", "pretrained", "options"):
+        value = getattr(config, setting)
+        if setting not in used and value != getattr(default, setting):
+            raise UserError(
+                f"model.{setting} is {value!r}, but it has no effect on {config.name!r}; remove it "
+                f"(this network takes {', '.join(f'model.{name}' for name in used)})"
+            )
+
+
+def image_channels(name: str, shape: tuple[int, ...]) -> int:
+    """Return C of an image shape `[C, H, W]`.
+
+    Raises:
+        UserError: if the inputs are of another rank.
+    """
+    if len(shape) != 3:
+        raise UserError(
+            f"model.name {name!r} takes images [C, H, W], but one input has shape {list(shape)}; reshape the data or "
+            "name a network of yours as module:function"
+        )
+    return shape[0]
+
+
+def unknown_name(name: str) -> UserError:
+    """Return the error for a name nothing is known by."""
+    known = [*MODELS, *EXAMPLES, *timm_names()]
+    hint = f" (timm's networks need {INSTALL})" if load_timm() is None else ""
+    return UserError(
+        f"model.name: there is no network {name!r}{did_you_mean(name, known)} There are {', '.join(MODELS)}, "
+        f"wrn-DEPTH-WIDTH, timm:NAME{hint} and module:function"
+    )

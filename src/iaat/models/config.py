@@ -1,0 +1,31 @@
+"""What a recipe says about the network."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Norm = Literal["batch", "group"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Network to train; a setting the chosen network would ignore is refused by `build_model`."""
+
+    name: str = "small-cnn"
+    """small-cnn | resnet18 | preactresnet18 | wrn-DEPTH-WIDTH (such as wrn-32-10) | a timm name, also as timm:NAME |
+    module:function, a factory of yours called with shape=, classes= and the options."""
+
+    width: int | None = None
+    """Channels of the first layer of small-cnn (its default: 16), resnet18 and preactresnet18 (64)."""
+
+    norm: Literal["batch", "group"] = "batch"
+    """Normalisation layers of iaat's own networks: BatchNorm, or GroupNorm which has no running statistics."""
+
+    normalize: Literal["data", "none"] = "data"
+    """First layer of the network: standardise inputs by mean and standard deviation of the training set (by those of
+    the weights where a timm network is pretrained), or feed them in [0, 1] as they are."""
+
+    pretrained: bool = False
+    """Start a timm network from its published weights; the classifier is new where the number of classes differs."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further keyword arguments for a timm network or a module:function factory."""

@@ -1,0 +1,78 @@
+"""Input standardisation as a layer, so that attacks and radii always live on the [0, 1] scale."""
+
+import torch
+from torch import Tensor, nn
+
+from iaat.errors import UserError
+
+
+class Normalize(nn.Module):
+    """Standardise inputs `[B, C, ...]` of any rank channel by channel: `(x - mean) / std`.
+
+    Args:
+        mean: `[C]` (or `[C, 1, 1]`), on the scale of the inputs.
+        std: The same shape, above 0.
+
+    Raises:
+        UserError: if the two differ in length or a standard deviation is not above 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        check_statistics(mean, std)
+        self.register_buffer("mean", mean.detach().to(torch.float32).flatten().clone())
+        self.register_buffer("std", std.detach().to(torch.float32).flatten().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the standardised inputs, of the shape of `x`."""
+        per_channel = (-1, *(1 for _ in x.shape[2:]))
+        return (x - self.mean.view(per_channel)) / self.std.view(per_channel)
+
+    def extra_repr(self) -> str:
+        """Return what `print(model)` shows of this layer."""
+        return f"mean={self.mean.tolist()}, std={self.std.tolist()}"
+
+
+class NormalizedModel(nn.Module):
+    """A network behind its normalisation: takes inputs in [0, 1] and returns the logits of the network.
+
+    Attributes:
+        normalize: The `Normalize` layer.
+        network: The network, which sees standardised inputs.
+    """
+
+    def __init__(self, normalize: Normalize, network: nn.Module) -> None:
+        super().__init__()
+        self.normalize = normalize
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits `[B, classes]` of inputs `[B, C, ...]` in [0, 1]."""
+        logits: Tensor = self.network(self.normalize(x))
+        return logits
+
+
+def with_normalization(model: nn.Module, mean: Tensor, std: Tensor) -> NormalizedModel:
+    """Put a `Normalize` layer, on the device of the model, in front of it.
+
+    Raises:
+        UserError: as `Normalize` does.
+    """
+    normalize = Normalize(mean, std)
+    weight = next(model.parameters(), None)
+    return NormalizedModel(normalize if weight is None else normalize.to(weight.device), model)
+
+
+def check_statistics(mean: Tensor, std: Tensor) -> None:
+    """Raise `UserError` unless mean and std are as many finite numbers, the latter above 0."""
+    if mean.numel() != std.numel():
+        raise UserError(f"the normalisation has {mean.numel()} means but {std.numel()} standard deviations")
+    usable = torch.isfinite(mean) & torch.isfinite(std) & (std > 0)
+    if not usable.all():
+        raise UserError(
+            f"cannot standardise inputs with mean {mean.flatten().tolist()} and std {std.flatten().tolist()}: "
+            "they must be finite and std above 0; give other values or set model.normalize to 'none'"
+        )

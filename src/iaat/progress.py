@@ -1,0 +1,82 @@
+"""What long work shows: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+T = TypeVar("T")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "", style="progress.data.speed")
+
+
+class Reporter:
+    """Progress and messages of one command.
+
+    On a terminal `track` draws a bar with rate and time left. Elsewhere, or when quiet, it draws nothing, and a line
+    says every `interval` seconds how far the work is (never when quiet). Results are always printed.
+
+    Args:
+        quiet: Only print results.
+        console: Where to print; standard output by default.
+        interval: Seconds between plain progress lines.
+    """
+
+    def __init__(self, *, quiet: bool = False, console: Console | None = None, interval: float = 30.0) -> None:
+        self.quiet = quiet
+        self.console = console or Console(highlight=False)
+        self.interval = interval
+
+    def say(self, text: str) -> None:
+        """A message on the way; nothing when quiet."""
+        if not self.quiet:
+            self.console.print(text, markup=False, soft_wrap=True)
+
+    def result(self, text: object) -> None:
+        """What the command was run for; always printed."""
+        self.console.print(text, markup=False, soft_wrap=isinstance(text, str))
+
+    def track(self, items: Iterable[T], *, total: int, what: str, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
+        """Yield `items` while showing how many of `total` units are done, `size(item)` units each."""
+        if self.quiet:
+            yield from items
+        elif self.console.is_terminal:
+            yield from self._bar(items, total, what, size)
+        else:
+            yield from self._lines(items, total, what, size)
+
+    def _bar(self, items: Iterable[T], total: int, what: str, size: Callable[[T], int]) -> Iterator[T]:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task(what, total=total)
+            for item in items:
+                yield item
+                progress.advance(task, size(item))
+
+    def _lines(self, items: Iterable[T], total: int, what: str, size: Callable[[T], int]) -> Iterator[T]:
+        begun = said = time.monotonic()
+        done = 0
+        for item in items:
+            yield item
+            done += size(item)
+            now = time.monotonic()
+            if now - said >= self.interval and done < total:
+                rate = done / (now - begun)
+                self.say(f"{what}: {done}/{total}, {rate:.0f}/s, {(total - done) / rate:.0f} s left")
+                said = now

@@ -1,0 +1,4 @@
+from iaat.radius.memory import RadiusMemory
+from iaat.radius.rules import paper, staircase, warm_up
+
+__all__ = ["RadiusMemory", "paper", "staircase", "warm_up"]

@@ -1,0 +1,113 @@
+"""Explicit, stateless randomness: every draw is a function of a seed and of what it is for.
+
+Nothing here reads or moves the global random state, so an attack, a data loader or a third-party call in between
+cannot change what another part draws, and a resumed run draws what the uninterrupted one would have.
+"""
+
+import operator
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+_WORD = 1 << 64
+
+
+def _signed(word: int) -> int:
+    """The int64 with the same 64 bits as `word`: torch has no unsigned 64-bit arithmetic."""
+    word %= _WORD
+    return word - _WORD if word >= _WORD >> 1 else word
+
+
+# The increment and the two multipliers of splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+# generators", OOPSLA 2014, with Stafford's "Mix13" finaliser).
+_INCREMENT = _signed(0x9E3779B97F4A7C15)
+_MULTIPLIERS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
+_SHIFTS = (30, 27, 31)
+
+
+def derive_seed(seed: int, *purpose: str | int) -> int:
+    """Give each consumer of randomness its own seed.
+
+    Args:
+        seed: The run's seed; any integer.
+        *purpose: What the draws are for, e.g. `"augment"` or `"restart", 3`. `1` and `"1"` are different purposes.
+
+    Returns:
+        An integer in [0, 2**63), equal on every platform, process and Python version.
+    """
+    digest = blake2b(digest_size=8)
+    for part in (seed, *purpose):
+        kind, text = ("s", part) if isinstance(part, str) else ("i", str(operator.index(part)))
+        encoded = text.encode()
+        # The length in front keeps ("ab", "c") and ("a", "bc") apart.
+        digest.update(f"{kind}{len(encoded)}:".encode() + encoded)
+    return int.from_bytes(digest.digest(), "little") >> 1
+
+
+def generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh torch generator for one purpose.
+
+    Args:
+        seed: The run's seed.
+        *purpose: As in `derive_seed`.
+        device: Where the tensors to be drawn live.
+
+    Returns:
+        A generator seeded with `derive_seed(seed, *purpose)`.
+    """
+    return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
+
+
+def permutation(n: int, seed: int, epoch: int) -> Tensor:
+    """A random order of `n` samples that depends on `(n, seed, epoch)` alone.
+
+    It sorts hashes instead of calling `torch.randperm`, whose stream torch does not promise to keep between releases:
+    a checkpoint resumed under a newer torch goes on in the same order.
+
+    Args:
+        n: Number of samples.
+        seed: The run's seed.
+        epoch: The epoch, or any other counter.
+
+    Returns:
+        `[n]` int64 on the CPU, each of `0 .. n-1` once.
+    """
+    keys = _hash_bits(derive_seed(seed, "permutation", epoch), torch.arange(n), 1)
+    return keys[:, 0].argsort(stable=True)
+
+
+def keyed_uniform(seed: int, epoch: int, index: Tensor, count: int) -> Tensor:
+    """Uniform draws that belong to a sample, not to its place in a batch.
+
+    Row `b` depends on `(seed, epoch, index[b])` only: not on the other samples of the batch, its size, the rank or the
+    worker, nor on the device (integer arithmetic throughout, the final scaling is exact).
+
+    Args:
+        seed: The run's seed, or one made by `derive_seed` for this use.
+        epoch: The epoch, or any other counter.
+        index: `[B]` int64, the stable index of each sample.
+        count: Draws per sample.
+
+    Returns:
+        `[B, count]` float32 in [0, 1), multiples of 2**-24, on the device of `index`.
+    """
+    bits = _hash_bits(derive_seed(seed, "keyed_uniform", epoch), index, count)
+    return ((bits >> 40) & 0xFFFFFF).to(torch.float32) * 2.0**-24
+
+
+def _hash_bits(key: int, index: Tensor, count: int) -> Tensor:
+    """`[B, count]` int64 of 64 random bits: two rounds of splitmix64, over the index and then over the counter."""
+    row = _mix((index.to(torch.int64) + 1) * _INCREMENT + key)
+    counter = torch.arange(1, count + 1, device=index.device) * _INCREMENT
+    return _mix(row[:, None] + counter)
+
+
+def _mix(word: Tensor) -> Tensor:
+    """Finaliser of splitmix64, in place: int64 multiplication wraps, as the algorithm asks."""
+    for shift, multiplier in zip(_SHIFTS, (*_MULTIPLIERS, None), strict=True):
+        # `>>` on int64 copies the sign bit; the mask turns it into the logical shift of the algorithm.
+        word ^= (word >> shift) & ((1 << (64 - shift)) - 1)
+        if multiplier is not None:
+            word *= multiplier
+    return word

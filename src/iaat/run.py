@@ -1,0 +1,173 @@
+"""The run folder: what a training run leaves on disk, and where."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from safetensors.numpy import load_file, save_file
+
+from iaat.config import Recipe, load_recipe
+from iaat.errors import UserError
+from iaat.files import append_json_line, read_json_lines, replacing, write_json, write_text
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Names and access for everything in a run folder.
+
+    `recipe.yaml` the resolved recipe; `run.json` versions and machine; `metrics.jsonl` one record an epoch;
+    `timings.jsonl` its wall times, kept apart so that all else is equal between equal runs; `last.pt`, `best.pt`
+    checkpoints; `radii/NNNN.safetensors` all radii after an epoch; `radii.parquet` the table of the last; a folder
+    in `evaluations/` for each evaluation; `pictures/`.
+    """
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One record an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timings_file(self) -> Path:
+        """Wall time of each epoch."""
+        return self.path / "timings.jsonl"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of the pictures."""
+        return self.path / "pictures"
+
+    def checkpoint(self, which: str) -> Path:
+        """File of the checkpoint `last` or `best`."""
+        return self.path / f"{which}.pt"
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.recipe_file.exists()
+
+    def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
+        """The recipe the run was started with, with `--key value` overrides applied.
+
+        Raises:
+            UserError: the folder holds no run, or an override is wrong.
+        """
+        if not self.exists():
+            raise UserError(f"{self.path} is not a run folder: it has no recipe.yaml; give the --out of an `iaat train`")
+        return dataclasses.replace(load_recipe(self.recipe_file, overrides), name=self.name())
+
+    def create(self, recipe: Recipe, *, overwrite: bool) -> None:
+        """Start the folder of a new run.
+
+        Raises:
+            UserError: the folder holds a run and `overwrite` is not set, or holds other files.
+        """
+        if self.exists() and not overwrite:
+            raise UserError(f"{self.path} already holds a run: use --resume to go on, --overwrite to replace it, or --out")
+        if self.exists():
+            shutil.rmtree(self.path)
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UserError(f"{self.path} exists and is not a run folder: choose another --out")
+        write_text(self.recipe_file, recipe.to_yaml())
+        write_json(self.path / "run.json", {"name": recipe.name, "seed": recipe.seed, "versions": _versions()})
+
+    def name(self) -> str:
+        """Name of the recipe the run was started with."""
+        run = self.path / "run.json"
+        return str(json.loads(run.read_text(encoding="utf-8"))["name"]) if run.exists() else self.path.name
+
+    def log_epoch(self, record: dict[str, Any], timing: dict[str, Any]) -> None:
+        """Append one epoch to the metrics and timings."""
+        append_json_line(self.metrics_file, record)
+        append_json_line(self.timings_file, timing)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Records of all epochs so far."""
+        return read_json_lines(self.metrics_file)
+
+    def training_cost(self) -> dict[str, float]:
+        """Passes per sample and step and seconds of the whole training, and the last mean radius in px, if any."""
+        metrics, timings = self.metrics(), read_json_lines(self.timings_file)
+        cost = {
+            "train_forwards": sum(record["forwards"] for record in metrics) / len(metrics),
+            "train_backwards": sum(record["backwards"] for record in metrics) / len(metrics),
+            "train_seconds": sum(record["seconds"] for record in timings),
+        }
+        radius = metrics[-1].get("radius_mean_px")
+        return cost if radius is None else {**cost, "radius_mean_px": radius}
+
+    def forget_after(self, epoch: int) -> None:
+        """Drop logs and snapshots of epochs after `epoch`, which a resumed run will make again."""
+        for file in (self.metrics_file, self.timings_file):
+            kept = [record for record in read_json_lines(file) if record["epoch"] <= epoch]
+            write_text(file, "".join(json.dumps(record) + "\n" for record in kept))
+        for number, file in self._snapshots().items():
+            if number > epoch:
+                file.unlink()
+
+    def save_radii(self, epoch: int, radii: torch.Tensor, seen: torch.Tensor) -> None:
+        """Keep all radii `[N]` after `epoch`, with the indices of the samples that are trained on."""
+        with replacing(self.path / "radii" / f"{epoch:04d}.safetensors") as temporary:
+            save_file({"radius": radii.cpu().numpy(), "index": seen.cpu().numpy()}, temporary)
+
+    def radii_epochs(self) -> list[int]:
+        """Epochs whose radii were kept, in order."""
+        return sorted(self._snapshots())
+
+    def radii_after(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices `[n]` of the trained samples and their radii `[n]` after an epoch."""
+        arrays = load_file(self._snapshots()[epoch])
+        return arrays["index"], arrays["radius"][arrays["index"]]
+
+    def _snapshots(self) -> dict[int, Path]:
+        return {int(file.stem): file for file in sorted((self.path / "radii").glob("*.safetensors"))}
+
+
+def _versions() -> dict[str, str]:
+    from iaat import __version__
+
+    return {
+        "iaat": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "processor": platform.processor() or platform.machine(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """Dotted keys, with both values, in which two recipes would train differently."""
+    before, after = _flat(old), _flat(new)
+    keys = [key for key in {**before, **after} if key not in PLACE_KEYS]
+    return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
+
+
+PLACE_KEYS = frozenset(
+    {"about", "data.root", "data.download", "data.workers", "data.memory_gb", "data.stream", "train.device"}
+)
+"""Keys that say where and how a run is done, not what it computes: they may change on resume."""
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in recipe.to_dict().items():
+        flat |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
+    return flat

@@ -1,0 +1,67 @@
+"""Everything a run is, in one file that can be loaded without running code from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from iaat.config import Recipe
+from iaat.errors import UserError
+from iaat.files import replacing
+from iaat.models import build_model
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a state of tensors and plain values, whole or not at all."""
+    with replacing(path) as temporary:
+        torch.save({"format": FORMAT, **state}, temporary)
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint; nothing but tensors and plain values is accepted from it.
+
+    Raises:
+        UserError: no such file, a broken one, one that holds objects other than data, or one of another format.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint {path}: the run has not finished its first epoch, or the path is wrong")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"checkpoint {path} is refused: it is not plain data ({str(error).splitlines()[0]})") from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(f"checkpoint {path} cannot be read, it may be cut short: {str(error).splitlines()[0]}") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(f"checkpoint {path} is not of format {FORMAT} of iaat")
+    return state
+
+
+def restore_model(recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu") -> nn.Module:
+    """The trained network of a checkpoint, in eval mode on `device`.
+
+    Raises:
+        UserError: the weights do not fit the recipe's network.
+    """
+    # The weights are all in the checkpoint: nothing is downloaded, and the statistics are buffers among them.
+    config = dataclasses.replace(recipe.model, pretrained=False)
+    channels = state["data"]["shape"][0]
+    model = build_model(
+        config,
+        shape=tuple(state["data"]["shape"]),
+        classes=len(state["data"]["classes"]),
+        mean=torch.zeros(channels),
+        std=torch.ones(channels),
+        seed=recipe.seed,
+    )
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise UserError(f"the checkpoint does not fit model {recipe.model.name}: {str(error).splitlines()[1]}") from None
+    return model.to(device).eval()

@@ -1,0 +1,72 @@
+"""The `train` section of a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from iaat.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Schedule, optimiser and checkpoint selection."""
+
+    epochs: int = 30
+    """Passes over the training set."""
+    batch_size: int = 128
+    """Samples in a step."""
+    lr: float = 0.1
+    """Peak learning rate of SGD."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov momentum."""
+    weight_decay: float = 5e-4
+    """Weight decay of SGD."""
+    schedule: Literal["onecycle", "cosine", "multistep", "constant"] = "onecycle"
+    """Course of the learning rate, per step: up then down to 0, cosine to 0, drops at the milestones, or constant."""
+    milestones: list[int] = field(default_factory=list)
+    """Epochs after which schedule multistep drops the rate."""
+    lr_drop: float = 0.1
+    """Factor of each drop of schedule multistep."""
+    precision: Literal["fp32", "bf16", "auto"] = "auto"
+    """Number format of the network's layers; auto takes bf16 where the processor computes it natively. Losses and radii
+    are float32 always."""
+    channels_last: bool = True
+    """Memory order of images and convolutions."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N, mps, or auto: a GPU if there is one."""
+    select: Literal["robust", "clean"] = "robust"
+    """Hold-out accuracy that decides which epoch is kept as best."""
+    holdout_steps: int = 10
+    """PGD steps of the attack on hold-out samples, at evaluate.radius."""
+    holdout_n: int = 1000
+    """Hold-out samples attacked after each epoch; clean accuracy is of all of them."""
+    snapshot_every: int = 1
+    """Epochs between two saved snapshots of all radii."""
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "holdout_steps", "holdout_n", "snapshot_every"):
+            if getattr(self, key) < 1:
+                raise UserError(f"train.{key} = {getattr(self, key)}: must be at least 1")
+        if self.batch_size < 2:
+            raise UserError("train.batch_size = 1: BatchNorm needs at least 2")
+        for key in ("lr", "lr_drop"):
+            if not 0 < getattr(self, key) < float("inf"):
+                raise UserError(f"train.{key} = {getattr(self, key)}: must be positive and finite")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"train.momentum = {self.momentum}: must be in [0, 1)")
+        if self.nesterov and self.momentum == 0:
+            raise UserError("train.nesterov needs train.momentum above 0")
+        if self.weight_decay < 0:
+            raise UserError(f"train.weight_decay = {self.weight_decay}: must not be negative")
+        self._check_milestones()
+
+    def _check_milestones(self) -> None:
+        if self.schedule == "multistep" and not self.milestones:
+            raise UserError("train.schedule multistep needs train.milestones, such as [70, 90, 100]")
+        if self.schedule != "multistep" and self.milestones:
+            raise UserError(f"train.milestones have no effect with schedule {self.schedule}: use schedule multistep")
+        if any(later <= earlier for earlier, later in zip([0, *self.milestones], self.milestones, strict=False)):
+            raise UserError(f"train.milestones {self.milestones}: must be positive and grow")

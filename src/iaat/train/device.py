@@ -1,0 +1,45 @@
+"""Where and in which number format a run computes."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from iaat.errors import UserError
+from iaat.train.config import TrainConfig
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a recipe; `auto` takes a GPU if there is one.
+
+    Raises:
+        UserError: a name PyTorch does not know, or a device this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"train.device {name!r} cannot be used here ({reason}): use cpu or auto") from None
+    return device
+
+
+def uses_bfloat16(config: TrainConfig, device: torch.device) -> bool:
+    """Whether layers compute in bfloat16; `auto` says yes where the processor has instructions for it."""
+    if config.precision != "auto":
+        return config.precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # Without the instructions bfloat16 is emulated, and slower than float32.
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+
+
+def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which models are called."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(config, device))

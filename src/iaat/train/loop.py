@@ -1,0 +1,150 @@
+"""The only training loop; it knows methods by their protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iaat import rng
+from iaat.config import Recipe
+from iaat.data import DataBundle, build_data, epoch_order
+from iaat.errors import UserError
+from iaat.evaluate.robust import attack_samples
+from iaat.methods import StepContext
+from iaat.passes import count_passes
+from iaat.progress import Reporter
+from iaat.run import RunFolder
+from iaat.train.averages import Averages
+from iaat.train.checkpoint import load_checkpoint, save_checkpoint
+from iaat.train.device import autocast, pick_device
+from iaat.train.state import TrainState, build_state, check_same_data, data_record
+
+QUANTILES = (5, 25, 50, 75, 95)
+
+
+def train(recipe: Recipe, run: RunFolder, reporter: Reporter, *, resume: bool = False) -> DataBundle:
+    """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
+
+    Args:
+        recipe: What to train.
+        run: A folder made by `RunFolder.create`, or with `resume` one that holds an interrupted run.
+        reporter: Shows progress.
+        resume: Go on from the last checkpoint, bit for bit as if never interrupted.
+
+    Returns:
+        The data trained on, for the evaluation to reuse.
+
+    Raises:
+        UserError: bad data, a device this machine lacks, a checkpoint of other data, or a loss that is not finite.
+    """
+    device = pick_device(recipe.train.device)
+    data = build_data(recipe.data, seed=recipe.seed, device=device)
+    steps = len(epoch_order(data.train_index, recipe.train.batch_size, seed=recipe.seed, epoch=0))
+    state = build_state(recipe, data, steps, device)
+    if resume and run.checkpoint("last").exists():
+        saved = load_checkpoint(run.checkpoint("last"), device)
+        check_same_data(saved["data"], data)
+        state.load_state_dict(saved)
+        reporter.say(f"resumed after epoch {state.epoch} of {recipe.train.epochs}")
+    run.forget_after(state.epoch)
+    while state.epoch < recipe.train.epochs:
+        _epoch(recipe, run, data, state, device, reporter)
+    return data
+
+
+def _epoch(
+    recipe: Recipe, run: RunFolder, data: DataBundle, state: TrainState, device: torch.device, reporter: Reporter
+) -> None:
+    begun = time.perf_counter()
+    record = {"epoch": state.epoch + 1, **_steps(recipe, data, state, device, reporter)}
+    trained = time.perf_counter() - begun
+    state.epoch += 1
+    record |= _holdout(recipe, data, state, device) | _radius_record(state, data.train_index)
+    accuracy = record[f"holdout_{recipe.train.select}"]
+    improved = accuracy > state.best
+    state.best = max(state.best, accuracy)
+    seconds = time.perf_counter() - begun
+    timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": len(data.train_index) / trained}
+    run.log_epoch(record, timing)
+    _save(recipe, run, data, state, improved)
+    reporter.say(_line(recipe, record, seconds, improved))
+
+
+def _steps(
+    recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device, reporter: Reporter
+) -> dict[str, Any]:
+    """One pass over the training set: the record of its means."""
+    model, epoch = state.model, state.epoch
+    order = epoch_order(data.train_index, recipe.train.batch_size, seed=recipe.seed, epoch=epoch)
+    batches = data.train.batches(order, augment=(recipe.seed, epoch))
+    context = StepContext(epoch, state.generator)
+    averages = Averages()
+    lr = state.optimizer.param_groups[0]["lr"]
+    model.train()
+    what = f"epoch {epoch + 1}/{recipe.train.epochs}"
+    with count_passes(model) as passes:
+        for batch in reporter.track(batches, total=len(data.train_index), what=what, size=lambda b: len(b.y)):
+            state.optimizer.zero_grad(set_to_none=True)
+            with autocast(recipe.train, device):
+                output = state.method.step(model, batch, context)
+            output.loss.backward()  # type: ignore[no-untyped-call]
+            state.optimizer.step()
+            state.schedule.step()
+            averages.add("loss", output.loss.expand(len(batch.y)))
+            averages.add("train_accuracy", output.logits.argmax(dim=1) == batch.y)
+            for name, values in output.metrics.items():
+                averages.add(name, values)
+    means = averages.means()
+    if not means["loss"] < float("inf"):
+        raise UserError(
+            f"the training loss of epoch {epoch + 1} is not finite: lower train.lr ({recipe.train.lr:g}) or set "
+            "train.precision fp32; the checkpoint of the epoch before is kept, --resume goes on from it"
+        )
+    count = len(data.train_index)
+    return {**means, "lr": lr, "forwards": passes.forward / count, "backwards": passes.backward / count}
+
+
+def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device) -> dict[str, float]:
+    """Clean accuracy on all hold-out samples and PGD accuracy on the first `holdout_n` of a fixed random order."""
+    config = dataclasses.replace(recipe.evaluate, steps=recipe.train.holdout_steps, step_size=None, restarts=1)
+    index = data.holdout_index[rng.permutation(len(data.holdout_index), seed=0, epoch=0)]
+    attacked = index[: recipe.train.holdout_n]
+    with autocast(recipe.train, device):
+        clean = attack_samples(state.model, data.train, index, config, losses=(), seed=recipe.seed)
+        robust = attack_samples(state.model, data.train, attacked, config, losses=("ce",), seed=recipe.seed)
+    return {"holdout_clean": clean.accuracy("clean"), "holdout_robust": robust.accuracy("ce")}
+
+
+def _radius_record(state: TrainState, train_index: Tensor) -> dict[str, Any]:
+    if state.method.radii is None:
+        return {}
+    px = state.method.radii[train_index].double() * 255
+    # torch.quantile refuses more than 16 million values.
+    values = np.quantile(px.cpu().numpy(), np.array(QUANTILES) / 100)
+    quantiles = {str(level): float(value) for level, value in zip(QUANTILES, values, strict=True)}
+    return {"radius_mean_px": float(px.mean()), "radius_quantiles_px": quantiles}
+
+
+def _save(recipe: Recipe, run: RunFolder, data: DataBundle, state: TrainState, improved: bool) -> None:
+    epoch, last = state.epoch, state.epoch == recipe.train.epochs
+    if state.method.radii is not None and (last or epoch % recipe.train.snapshot_every == 0):
+        run.save_radii(epoch, state.method.radii.values, data.train_index)
+    saved = {**state.state_dict(), "recipe": recipe.to_dict(), "data": data_record(data)}
+    if improved:
+        save_checkpoint(run.checkpoint("best"), saved)
+    # Last of all: until it is written the epoch has not happened, and a resumed run makes all its files again.
+    save_checkpoint(run.checkpoint("last"), saved)
+
+
+def _line(recipe: Recipe, record: dict[str, Any], seconds: float, improved: bool) -> str:
+    radius = f"  radius {record['radius_mean_px']:.2f}px" if "radius_mean_px" in record else ""
+    return (
+        f"epoch {record['epoch']:3d}/{recipe.train.epochs}  loss {record['loss']:.3f}  "
+        f"train {record['train_accuracy']:6.1%}  hold-out clean {record['holdout_clean']:6.1%} "
+        f"robust {record['holdout_robust']:6.1%}{radius}  {seconds:.1f} s{'  best' if improved else ''}"
+    )

@@ -1,0 +1,112 @@
+"""All that changes while training, saved and loaded as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from iaat import rng
+from iaat.config import Recipe
+from iaat.data import DataBundle
+from iaat.errors import UserError
+from iaat.methods import METHODS, Method
+from iaat.models import build_model
+from iaat.train.optim import build_optimizer, build_schedule
+
+
+@dataclass(slots=True)
+class TrainState:
+    """Model, method, optimiser, schedule, random streams and how far training has come.
+
+    Attributes:
+        generator: Source of the attacks' random starts.
+        epoch: Epochs finished.
+        best: Highest selection accuracy so far, and -1 before the first epoch.
+    """
+
+    model: nn.Module
+    method: Method
+    optimizer: Optimizer
+    schedule: LRScheduler
+    generator: torch.Generator
+    epoch: int = 0
+    best: float = -1.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "epoch": self.epoch,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where the saved state was."""
+        self.model.load_state_dict(state["model"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"].cpu())
+        torch.set_rng_state(state["torch_rng"].cpu())
+        if torch.cuda.is_available() and state["cuda_rng"]:
+            torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda_rng"]])
+        self.epoch = state["epoch"]
+        self.best = state["best"]
+
+
+def build_state(recipe: Recipe, data: DataBundle, steps_per_epoch: int, device: torch.device) -> TrainState:
+    """The state before the first step."""
+    model = build_model(
+        recipe.model, shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std, seed=recipe.seed
+    ).to(device)
+    if recipe.train.channels_last and len(data.shape) == 3:
+        model = model.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(model, recipe.train)
+    # Layers such as dropout have no stream of their own: they draw from the global generator.
+    torch.manual_seed(rng.derive_seed(recipe.seed, "layers"))
+    return TrainState(
+        model=model,
+        method=METHODS[recipe.method_name](recipe.method, size=len(data.train), device=device),
+        optimizer=optimizer,
+        schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
+        generator=rng.generator(recipe.seed, "attack", device=device),
+    )
+
+
+def data_record(data: DataBundle) -> dict[str, Any]:
+    """What a checkpoint says of the data it was trained on."""
+    return {
+        "shape": list(data.shape),
+        "classes": list(data.classes),
+        "train_size": len(data.train),
+        "train_fingerprint": data.train.fingerprint,
+    }
+
+
+def check_same_data(saved: dict[str, Any], data: DataBundle) -> None:
+    """Refuse to go on with other data: radii belong to the samples they were learned on.
+
+    Raises:
+        UserError: number of samples, classes, labels or files differ from those of the checkpoint.
+    """
+    if saved["train_size"] != len(data.train):
+        raise UserError(
+            f"the training set has {len(data.train)} samples, the checkpoint was made with {saved['train_size']}: "
+            "radii belong to samples, so resume with the same data (data.root), or start a new run"
+        )
+    if saved["train_fingerprint"] != data.train.fingerprint:
+        raise UserError(
+            "the training set has other labels, classes or files than the one the checkpoint was made with: "
+            "resume with the same data (data.root), or start a new run"
+        )

@@ -1,0 +1,37 @@
+"""The two records that travel between data, methods and the training loop."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One mini-batch.
+
+    Attributes:
+        x: Inputs `[B, ...]`, float32 in [0, 1].
+        y: Class labels `[B]`, int64 in `[0, classes)`.
+        index: Stable position `[B]`, int64, of each sample in its data set: the key of its radius.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    """What a training method hands back to the loop for one batch.
+
+    Attributes:
+        loss: Scalar to minimise; the loop calls `backward` on it.
+        logits: `[B, classes]` of the forward the loss was made of, detached.
+        radius: `[B]` radius each sample was trained at, on the [0, 1] scale; None where a method has none.
+        metrics: Named per-sample values `[B]`, detached; the loop averages them over the epoch.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    radius: Tensor | None = None
+    metrics: dict[str, Tensor] = field(default_factory=dict)

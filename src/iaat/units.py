@@ -1,0 +1,85 @@
+"""Radii and step sizes as users write them: `8/255`, `8px`, or a number on the [0, 1] image scale."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal
+
+from iaat.errors import UserError
+
+PIXEL = 1 / 255
+"""One pixel level on the [0, 1] scale: the unit `px`."""
+
+Norm = Literal["linf", "l2"]
+
+_NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
+_PIXELS = re.compile(rf"({_NUMBER})\s*px")
+_FRACTION = re.compile(rf"({_NUMBER})\s*/\s*({_NUMBER})")
+
+
+class Radius(float):
+    """A perturbation size on the [0, 1] scale, read from `8/255`, `8px`, `0.03` or a plain number.
+
+    Behaves as the float it is; `str` gives px where that is exact (`"8px"`) and the plain number elsewhere, and
+    `Radius(str(r)) == r` always.
+
+    Raises:
+        UserError: the text is none of these forms, or the value is negative or not finite.
+    """
+
+    def __new__(cls, value: str | float) -> Radius:
+        """Parse `value`; see the class."""
+        number = _parse(value) if isinstance(value, str) else float(value)
+        if not math.isfinite(number) or number < 0:
+            raise UserError(f"radius {value!r}: must be finite and not negative; write 8px, 8/255 or 0.03")
+        return super().__new__(cls, number)
+
+    @property
+    def px(self) -> float:
+        """The same length in pixel levels (1/255)."""
+        return float(self) * 255
+
+    def __str__(self) -> str:
+        text = f"{self.px:.10g}"
+        return f"{text}px" if float(text) / 255 == float(self) else repr(float(self))
+
+    def __repr__(self) -> str:
+        return f"Radius({str(self)!r})"
+
+
+def _parse(text: str) -> float:
+    text = text.strip()
+    if match := _PIXELS.fullmatch(text):
+        return float(match[1]) / 255
+    if match := _FRACTION.fullmatch(text):
+        denominator = float(match[2])
+        if denominator == 0:
+            raise UserError(f"radius {text!r}: division by zero; write 8px, 8/255 or 0.03")
+        return float(match[1]) / denominator
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"radius {text!r} is not a length: write 8px, 8/255 or 0.03") from None
+
+
+def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> None:
+    """Refuse an L-inf length above the pixel range, the mark of a missing unit.
+
+    Args:
+        value: Length on the scale of the inputs.
+        norm: `linf` or `l2`; an L2 length may exceed the range of one pixel, so it is not judged here.
+        name: What the user wrote it under, for the message.
+        width: Distance between the smallest and largest input value; 1 for images in [0, 1].
+
+    Raises:
+        UserError: naming the value and, where it reads like px, the spelling that was meant.
+    """
+    if norm == "linf" and value > width:
+        hint = f"; for {value:g} pixel levels write {value:g}px or {value:g}/255" if value <= 255 else ""
+        raise UserError(f"{name} = {value:g} is above the pixel range {width:g}{hint}")
+
+
+def format_px(value: float) -> str:
+    """`0.0314` -> `"8.00px"`, for people."""
+    return f"{value * 255:.2f}px"

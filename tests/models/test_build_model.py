@@ -1,0 +1,222 @@
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from iaat.errors import UserError
+from iaat.models import MODELS, ModelConfig, NormalizedModel, WideResNet, build_model
+
+SHAPE = (3, 8, 8)
+MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.25, 0.2, 0.5])
+
+
+def build(*, shape=SHAPE, classes=10, seed=0, **settings):
+    return build_model(ModelConfig(**{"normalize": "none", **settings}), shape=shape, classes=classes, seed=seed)
+
+
+@pytest.fixture
+def user_code(tmp_path, monkeypatch):
+    """Write a module in the working directory, which is on no import path, and forget it afterwards."""
+    monkeypatch.chdir(tmp_path)
+    before = set(sys.modules)
+
+    def write(text, name="my_models"):
+        (tmp_path / f"{name}.py").write_text(f"from torch import nn\n{text}")
+
+    yield write
+    for name in set(sys.modules) - before:
+        if name.startswith("my_"):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", [*MODELS, "wrn-10-1"])
+def test_networks_by_name(name):
+    width = None if name.startswith("wrn") else 4
+    model = build(name=name, width=width, shape=(1, 8, 8), classes=7)
+    assert all(module.training for module in model.modules())
+    batches_seen = [value for key, value in model.state_dict().items() if key.endswith("num_batches_tracked")]
+    assert batches_seen
+    assert not any(batches_seen)
+    assert model(torch.rand(3, 1, 8, 8)).shape == (3, 7)
+
+
+def test_wrn_name_gives_depth_and_width():
+    model = build(name="wrn-16-2")
+    assert isinstance(model, WideResNet)
+    assert [len(stage) for stage in model.stages] == [2, 2, 2]
+    assert model.head.in_features == 128
+
+
+def test_width_is_the_first_layers():
+    assert build(name="small-cnn", width=5).features[0].out_channels == 5
+    assert build(name="small-cnn").features[0].out_channels == 16
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not():
+    first, second, third = (build(seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not torch.equal(first["head.weight"], third["head.weight"])
+
+
+def test_global_generator_is_untouched():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    build(seed=3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_weights_do_not_depend_on_the_global_generator():
+    torch.manual_seed(1)
+    first = build().head.weight
+    torch.manual_seed(2)
+    assert torch.equal(build().head.weight, first)
+
+
+def test_normalisation_is_the_first_layer():
+    model = build_model(ModelConfig(width=4), shape=SHAPE, classes=10, mean=MEAN, std=STD).eval()
+    assert isinstance(model, NormalizedModel)
+    x = torch.rand(2, *SHAPE)
+    standardised = (x - MEAN[:, None, None]) / STD[:, None, None]
+    torch.testing.assert_close(model(x), model.network(standardised))
+
+
+def test_normalisation_does_not_change_the_weights():
+    bare = build(seed=3)
+    wrapped = build_model(ModelConfig(), shape=SHAPE, classes=10, mean=MEAN, std=STD, seed=3)
+    assert torch.equal(wrapped.network.head.weight, bare.head.weight)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "message"),
+    [
+        ({}, "no mean and std"),
+        ({"mean": MEAN}, "no mean and std"),
+        ({"mean": MEAN[:1], "std": STD[:1]}, "1 values, but inputs have 3 channels"),
+    ],
+)
+def test_unusable_statistics_are_refused(statistics, message):
+    with pytest.raises(UserError, match=message):
+        build_model(ModelConfig(), shape=SHAPE, classes=10, **statistics)
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [("smal-cnn", "small-cnn"), ("ResNet18", "resnet18"), ("preact-resnet18", "preactresnet18"), ("wrn-28", "wrn-28")],
+)
+def test_unknown_name_suggests_the_nearest(name, suggestion):
+    with pytest.raises(UserError, match=rf"model\.name.*'{name}'; did you mean .*{suggestion}.*\? There are small-cnn"):
+        build(name=name)
+
+
+def test_name_like_nothing_still_lists_what_exists():
+    with pytest.raises(UserError, match=r"'%%%%'\. There are small-cnn, resnet18, preactresnet18, wrn-DEPTH-WIDTH"):
+        build(name="%%%%")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": "wrn-10-1", "width": 4},
+        {"name": "small-cnn", "pretrained": True},
+        {"name": "resnet18", "options": {"depth": 18}},
+        {"name": "timm:test_resnet", "width": 4},
+        {"name": "test_resnet", "norm": "group"},
+        {"name": "my_models:build", "width": 4},
+        {"name": "my_models:build", "pretrained": True},
+    ],
+    ids=str,
+)
+def test_setting_without_effect_is_refused(settings):
+    if "test_resnet" in settings["name"]:
+        pytest.importorskip("timm")
+    setting = next(key for key in settings if key != "name")
+    with pytest.raises(UserError, match=rf"model\.{setting} is .* no effect on '{settings['name']}'"):
+        build(**settings)
+
+
+def test_width_below_one_is_refused():
+    with pytest.raises(UserError, match=r"model\.width is 0"):
+        build(width=0)
+
+
+@pytest.mark.parametrize("name", ["small-cnn", "wrn-10-1"])
+def test_own_networks_refuse_feature_vectors(name):
+    with pytest.raises(UserError, match=r"takes images \[C, H, W\], but one input has shape \[64\]"):
+        build(name=name, shape=(64,))
+
+
+def test_user_factory_from_the_working_directory(user_code):
+    user_code("def tiny(*, shape, classes, bias): return nn.Linear(shape[0], classes, bias=bias)")
+    path = list(sys.path)
+    model = build(name="my_models:tiny", shape=(6,), classes=4, options={"bias": False})
+    assert (model.weight.shape, model.bias) == ((4, 6), None)
+    assert sys.path == path
+    assert torch.equal(
+        build(name="my_models:tiny", shape=(6,), classes=4, options={"bias": False}).weight, model.weight
+    )
+
+
+def test_user_factory_keeps_its_frozen_modules(user_code):
+    user_code("def frozen(shape, classes): return nn.Sequential(nn.BatchNorm1d(6).eval(), nn.Linear(6, classes))")
+    model = build(name="my_models:frozen", shape=(6,), classes=4)
+    assert [module.training for module in model] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my_absent:tiny", "there is no module 'my_absent'"),
+        ("my_models:tinny", r"module my_models has no function 'tinny'; did you mean tiny\?"),
+        ("my_models:", "module my_models has no function ''"),
+        ("my_models:constant", "has no function 'constant'"),
+        ("./my_models.py:tiny", "is not a module's name"),
+        ("my_models:number", "returned a int; it must return a torch.nn.Module"),
+        ("my_models:narrow", "unexpected keyword argument 'classes'"),
+        ("my_models:wrong", r"returned logits of shape \[2, 5\].* must return logits of shape \[2, 4\]"),
+        ("my_models:pair", "returned a tuple for inputs"),
+        ("my_models:mismatch", r"cannot take inputs of shape \[2, 6\]: RuntimeError"),
+    ],
+)
+def test_user_factory_mistakes(user_code, name, message):
+    user_code(
+        "constant = 3\n"
+        "class Pair(nn.Module):\n"
+        "    def forward(self, x): return x, x\n"
+        "def tiny(shape, classes): return nn.Linear(6, classes)\n"
+        "def number(shape, classes): return 3\n"
+        "def narrow(shape): return nn.Linear(6, 4)\n"
+        "def wrong(shape, classes): return nn.Linear(6, 5)\n"
+        "def pair(shape, classes): return Pair()\n"
+        "def mismatch(shape, classes): return nn.Linear(7, 4)\n"
+    )
+    with pytest.raises(UserError, match=message):
+        build(name=name, shape=(6,), classes=4)
+
+
+def test_option_that_repeats_an_argument_is_refused(user_code):
+    user_code("def tiny(shape, classes): return nn.Linear(6, classes)")
+    with pytest.raises(UserError, match="multiple values for keyword argument 'classes'"):
+        build(name="my_models:tiny", shape=(6,), classes=4, options={"classes": 5})
+
+
+def test_errors_inside_the_users_code_are_not_disguised(user_code):
+    user_code("import my_missing_dependency", name="my_imports")
+    with pytest.raises(ModuleNotFoundError, match="my_missing_dependency"):
+        build(name="my_imports:build")
+    user_code("def build(shape, classes): return {}['weights']")
+    with pytest.raises(KeyError, match="weights"):
+        build(name="my_models:build")
+
+
+def test_check_restores_modes_after_a_failure(user_code):
+    user_code("network = nn.Sequential(nn.Dropout(), nn.Linear(7, 4))\ndef mismatch(shape, classes): return network\n")
+    with pytest.raises(UserError, match="cannot take inputs"):
+        build(name="my_models:mismatch", shape=(6,), classes=4)
+    assert all(module.training for module in sys.modules["my_models"].network.modules())
+
+
+def test_any_registered_network_can_be_named(monkeypatch):
+    monkeypatch.setitem(MODELS, "mine", lambda channels, classes, **_: nn.Sequential(nn.Flatten(), nn.Linear(192, 10)))
+    assert build(name="mine")(torch.rand(2, *SHAPE)).shape == (2, 10)
