@@ -16,8 +16,8 @@ from iaat.analysis.of_run import write_radii
 from iaat.config import load_recipe, recipe_parser, shipped_recipes
 from iaat.costs import cost_table
 from iaat.data import build_data
-from iaat.errors import UserError, did_you_mean
-from iaat.evaluate import results_table
+from iaat.errors import UserError
+from iaat.evaluate import plain_table, results_table
 from iaat.evaluate.checkpoints import evaluate_checkpoint, predictions
 from iaat.methods import METHODS
 from iaat.progress import Reporter
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[..., None], text: str, tail: str = "") -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False)
+        sub = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False
+        )
         sub.set_defaults(run=run)
         return sub
 
@@ -76,11 +78,15 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("compare", _compare, "train several recipes over seeds and print one table", keys)
     sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, or YAML files")
     sub.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds each recipe is trained with")
-    sub.add_argument("--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused")
+    sub.add_argument(
+        "--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused"
+    )
     sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
     _add_quiet(sub)
 
-    sub = add("evaluate", _evaluate, "evaluate runs on the test set", "Evaluation keys can follow: --evaluate.steps 50.")
+    sub = add(
+        "evaluate", _evaluate, "evaluate runs on the test set", "Evaluation keys can follow: --evaluate.steps 50."
+    )
     sub.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders")
     sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint")
     _add_quiet(sub)
@@ -172,7 +178,7 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
 
 
 def _summary_table(rows: Sequence[dict[str, object]], epoch: int) -> Table:
-    table = Table(title=f"radii after epoch {epoch}, in px (1/255)", title_justify="left")
+    table = plain_table(f"radii after epoch {epoch}, in px (1/255)")
     columns = {
         "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
         "p75_px": "75 %", "p95_px": "95 %", "share_at_zero": "at 0", "accuracy": "clean right",
@@ -191,12 +197,11 @@ def _cell(key: str, value: object) -> str:
 
 
 def _recipes(_options: argparse.Namespace, _overrides: list[str], reporter: Reporter) -> None:
-    table = Table()
-    for name in ("recipe", "method", "model", "epochs", "about"):
-        table.add_column(name)
+    table = plain_table("recipes that ship; copy what `iaat check RECIPE` prints to make your own")
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("about")
     for name in shipped_recipes():
-        recipe = load_recipe(name)
-        table.add_row(name, recipe.method_name, recipe.model.name, str(recipe.train.epochs), recipe.about)
+        table.add_row(name, load_recipe(name).about)
     reporter.result(table)
 
 

@@ -110,9 +110,7 @@ def recipe_parser(method_name: str, prog: str = "iaat") -> ArgumentParser:
     return parser
 
 
-def _parse(
-    parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: list[str], method_name: str
-) -> Recipe:
+def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: list[str], method_name: str) -> Recipe:
     body = {key: value for key, value in raw.items() if key in SECTIONS or key in ("seed", "method")}
     body["method"] = {key: value for key, value in body.get("method", {}).items() if key != "name"}
     try:
@@ -182,8 +180,9 @@ def _take_method(words: list[str], raw: dict[str, Any], name: str) -> tuple[list
     if chosen is None:
         raise UserError(f"recipe {name}: method.name is missing: one of {', '.join(METHODS)}")
     if chosen not in METHODS:
+        known = ", ".join(METHODS)
         raise UserError(
-            f"method.name {chosen!r} is not known{did_you_mean(str(chosen), METHODS)}; choose one of {', '.join(METHODS)}"
+            f"method.name {chosen!r} is not known{did_you_mean(str(chosen), METHODS)}; choose one of {known}"
         )
     if chosen != section.get("name"):
         # Keys that both methods know keep their values, so that an override swaps the method and nothing else.

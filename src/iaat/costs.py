@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from iaat.config import Recipe
 from iaat.data import DataFacts, data_facts
+from iaat.evaluate import plain_table
 from iaat.methods import METHODS
 from iaat.models import build_model, count_parameters
 from iaat.passes import Passes
@@ -56,7 +57,8 @@ def cost_table(recipe: Recipe) -> Table:
         std=torch.ones(facts.shape[0]),
     )
     parameters = count_parameters(model)
-    table = Table(title="costs", title_justify="left", show_header=False)
+    table = plain_table("costs")
+    table.show_header = False
     for row in (*_work(recipe, facts), ("parameters", f"{parameters:,}"), *_memory(recipe, facts, model, parameters)):
         table.add_row(*row)
     return table
@@ -67,7 +69,8 @@ def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
     used = facts.trained(recipe.data)
     visits = used * epochs
     return [
-        ("data", f"{recipe.data.name}: {used:,} of {facts.train_size:,} training images {facts.shape}, {facts.classes} classes"),
+        ("training samples", f"{used:,} of the {facts.train_size:,} of {recipe.data.name}"),
+        ("inputs, classes", f"{list(facts.shape)}, {facts.classes}"),
         ("passes per sample and step", f"{passes}  (mean over {epochs} epochs; PGD-AT at 10 steps is 11F 11B)"),
         ("forwards, backwards in all", f"{visits * passes.forward:.3g}, {visits * passes.backward:.3g}"),
         ("steps", f"{epochs * -(-used // recipe.train.batch_size):,} of batch size {recipe.train.batch_size}"),

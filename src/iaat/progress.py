@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -40,7 +41,8 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None, interval: float = 30.0) -> None:
         self.quiet = quiet
-        self.console = console or Console(highlight=False)
+        # Off a terminal rich assumes 80 columns, too few for the tables.
+        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 140)
         self.interval = interval
 
     def say(self, text: str) -> None:
@@ -52,7 +54,9 @@ class Reporter:
         """What the command was run for; always printed."""
         self.console.print(text, markup=False, soft_wrap=isinstance(text, str))
 
-    def track(self, items: Iterable[T], *, total: int, what: str, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
+    def track(
+        self, items: Iterable[T], *, total: int, what: str, size: Callable[[T], int] = lambda _: 1
+    ) -> Iterator[T]:
         """Yield `items` while showing how many of `total` units are done, `size(item)` units each."""
         if self.quiet:
             yield from items

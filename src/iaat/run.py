@@ -68,7 +68,9 @@ class RunFolder:
             UserError: the folder holds no run, or an override is wrong.
         """
         if not self.exists():
-            raise UserError(f"{self.path} is not a run folder: it has no recipe.yaml; give the --out of an `iaat train`")
+            raise UserError(
+                f"{self.path} is not a run folder: it has no recipe.yaml; give the --out of an `iaat train`"
+            )
         return dataclasses.replace(load_recipe(self.recipe_file, overrides), name=self.name())
 
     def create(self, recipe: Recipe, *, overwrite: bool) -> None:
@@ -78,7 +80,9 @@ class RunFolder:
             UserError: the folder holds a run and `overwrite` is not set, or holds other files.
         """
         if self.exists() and not overwrite:
-            raise UserError(f"{self.path} already holds a run: use --resume to go on, --overwrite to replace it, or --out")
+            raise UserError(
+                f"{self.path} already holds a run: use --resume to go on, --overwrite to replace it, or --out"
+            )
         if self.exists():
             shutil.rmtree(self.path)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):

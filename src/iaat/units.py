@@ -64,7 +64,7 @@ def _parse(text: str) -> float:
 
 
 def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> None:
-    """Refuse an L-inf length above the pixel range, the mark of a missing unit.
+    """Refuse a length that is negative or not finite, or in L-inf above the pixel range: the mark of a missing unit.
 
     Args:
         value: Length on the scale of the inputs.
@@ -75,6 +75,8 @@ def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> N
     Raises:
         UserError: naming the value and, where it reads like px, the spelling that was meant.
     """
+    if not 0 <= value < math.inf:
+        raise UserError(f"{name} = {value:g}: must be finite and not negative")
     if norm == "linf" and value > width:
         hint = f"; for {value:g} pixel levels write {value:g}px or {value:g}/255" if value <= 255 else ""
         raise UserError(f"{name} = {value:g} is above the pixel range {width:g}{hint}")

@@ -14,6 +14,7 @@ from iaat.analysis.of_run import draw_run, write_radii
 from iaat.config import Recipe
 from iaat.data import DataBundle
 from iaat.errors import UserError
+from iaat.evaluate import plain_table
 from iaat.evaluate.checkpoints import evaluate_checkpoint, predictions, stored_results
 from iaat.files import write_json
 from iaat.progress import Reporter
@@ -96,18 +97,23 @@ def _results(recipe: Recipe, run: RunFolder, reporter: Reporter) -> list[dict[st
 def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One line a recipe: mean over its seeds, with the seeds' standard deviation where there are several."""
     first = rows[0]
-    title = f"{first['attack']}, n = {first['n']} test samples, {first['checkpoint']} checkpoint, mean ± sd over seeds"
-    table = Table(title=title, title_justify="left")
+    title = f"accuracy in %, mean ± sd over seeds; {first['attack']}; n = {first['n']} test samples"
+    caption = f"{first['checkpoint']} checkpoint. PGD: on cross-entropy. worst: also on the margin loss, per sample."
+    table = plain_table(title, caption)
     for name in ("recipe", "seeds"):
-        table.add_column(name)
-    for name in ("clean %", "PGD on CE %", "PGD worst of CE, margin %", "mean radius px", "passes/step", "train s"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("clean", "PGD", "worst", "radius px", "passes/step", "train s"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name in dict.fromkeys(row["run"] for row in rows):
         group = [row for row in rows if row["run"] == name]
-        accuracies = [_spread([100 * row["accuracy"][key] for row in group]) for key in ("clean", "after_ce", "after_margin")]
+        accuracies = [
+            _spread([100 * row["accuracy"][key] for row in group]) for key in ("clean", "after_ce", "after_margin")
+        ]
         radius = _spread([row["radius_mean_px"] for row in group]) if "radius_mean_px" in group[0] else "-"
         seeds = ", ".join(str(row["seed"]) for row in group)
-        passes = f"{mean(row['train_forwards'] for row in group):.1f}F {mean(row['train_backwards'] for row in group):.1f}B"
+        passes = (
+            f"{mean(row['train_forwards'] for row in group):.1f}F {mean(row['train_backwards'] for row in group):.1f}B"
+        )
         table.add_row(name, seeds, *accuracies, radius, passes, f"{mean(row['train_seconds'] for row in group):.0f}")
     return table
 

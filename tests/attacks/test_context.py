@@ -128,10 +128,6 @@ def test_a_batchnorm_its_owner_froze_stays_on_running_statistics(mode):
     assert model[6].training
 
 
-class Interruption(Exception):
-    pass
-
-
 @every_mode
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("interrupt", [False, True])
@@ -145,11 +141,11 @@ def test_every_flag_is_given_back(mode, training, interrupt):
 
     def stop(_module, _inputs, _output):
         if len(calls) == 2:
-            raise Interruption
+            raise InterruptedError
 
     if interrupt:
         model.register_forward_hook(stop)
-        with pytest.raises(Interruption):
+        with pytest.raises(InterruptedError):
             attack(model, mode)
     else:
         attack(model, mode)

@@ -145,9 +145,7 @@ def test_l2_random_start_is_uniform_in_the_ball():
 @every_norm
 def test_random_start_depends_on_the_generator_alone(norm):
     x = torch.zeros(3, 5)
-    draws = [
-        geometry(norm).random(x, per_sample(1.0, x), torch.Generator().manual_seed(seed)) for seed in (7, 7, 8)
-    ]
+    draws = [geometry(norm).random(x, per_sample(1.0, x), torch.Generator().manual_seed(seed)) for seed in (7, 7, 8)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
 

@@ -129,9 +129,7 @@ def test_every_saturated_pixel_that_can_move_inwards_does(random_start):
     x = torch.randint(0, 2, (B, D), generator=generator).float()
     y = torch.randint(0, 2, (B,), generator=generator)
     away = weight[y] - weight[1 - y]
-    x_adv = pgd(
-        Linear(weight, torch.zeros(2)), x, y, radius=0.1, random_start=random_start, generator=generator
-    )
+    x_adv = pgd(Linear(weight, torch.zeros(2)), x, y, radius=0.1, random_start=random_start, generator=generator)
     expected = (x - 0.1 * away.sign()).clamp(0, 1)
     movable = (x == 1) == (away > 0)
     assert 0.2 < movable.float().mean() < 0.8
@@ -354,8 +352,14 @@ def test_same_generator_seed_gives_the_same_result_and_another_seed_another():
 
 def test_a_generator_leaves_the_global_random_numbers_alone():
     before = torch.get_rng_state()
-    pgd(small_net(), torch.rand(2, 6, dtype=torch.float64, generator=torch.Generator()), torch.tensor([0, 1]),
-        radius=0.1, restarts=2, generator=torch.Generator())
+    pgd(
+        small_net(),
+        torch.rand(2, 6, dtype=torch.float64, generator=torch.Generator()),
+        torch.tensor([0, 1]),
+        radius=0.1,
+        restarts=2,
+        generator=torch.Generator(),
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -379,9 +383,13 @@ def test_without_a_generator_the_global_seed_decides():
     [
         pytest.param(nn.Linear(7, 3), (5, 7), id="table"),
         pytest.param(
-            nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(36, 3)), (5, 2, 9), id="signal"
+            nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(36, 3)),
+            (5, 2, 9),
+            id="signal",
         ),
-        pytest.param(nn.Sequential(nn.Conv3d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)), (5, 1, 3, 3, 3), id="volume"),
+        pytest.param(
+            nn.Sequential(nn.Conv3d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)), (5, 1, 3, 3, 3), id="volume"
+        ),
     ],
 )
 def test_inputs_of_any_rank_without_bounds(norm, model, shape):
@@ -438,7 +446,13 @@ def test_mistakes_are_refused_by_name(settings, message):
 
 def test_dlr_on_two_classes_is_refused():
     with pytest.raises(UserError, match="3 classes"):
-        pgd(small_net(classes=2), torch.full((1, 6), 0.5, dtype=torch.float64), torch.tensor([0]), radius=0.1, loss="dlr")
+        pgd(
+            small_net(classes=2),
+            torch.full((1, 6), 0.5, dtype=torch.float64),
+            torch.tensor([0]),
+            radius=0.1,
+            loss="dlr",
+        )
 
 
 def test_large_radii_are_fine_where_the_inputs_are_large():

@@ -79,9 +79,9 @@ def test_being_fooled_counts_before_the_loss():
     x, y = samples(model)
     generator = torch.Generator().manual_seed(2)
     radius = torch.linspace(0.02, 0.2, SIZE, dtype=torch.float64)
-    logits = torch.stack([
-        model(pgd(model, x, y, radius=radius, steps=2, loss=unrelated, generator=generator)) for _ in range(4)
-    ])
+    logits = torch.stack(
+        [model(pgd(model, x, y, radius=radius, steps=2, loss=unrelated, generator=generator)) for _ in range(4)]
+    )
     fooled = logits.argmax(2) != y
     at_largest_loss = fooled.gather(0, logits[:, :, 0].argmax(0)[None])[0]
     assert (fooled.any(0) & ~at_largest_loss).sum() >= 2

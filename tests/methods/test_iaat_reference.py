@@ -4,13 +4,13 @@ from copy import deepcopy
 
 import pytest
 import torch
-from reference import iaat_slow
 from sklearn.datasets import load_digits
 from torch import nn
 
 from iaat.methods import IAAT, IAATConfig, StepContext
 from iaat.types import Batch
 from iaat.units import Radius
+from reference import iaat_slow
 
 IMAGES, BATCH, LR = 60, 12, 1.0
 

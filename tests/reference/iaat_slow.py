@@ -58,7 +58,9 @@ def attack(
     return adversarial
 
 
-def updated_radius(e: float, *, clean_right: bool, right_at_e: bool, right_above: bool, gamma: float, beta: float) -> float:
+def updated_radius(
+    e: float, *, clean_right: bool, right_at_e: bool, right_above: bool, gamma: float, beta: float
+) -> float:
     if right_above:
         target = e + gamma
     elif right_at_e:
@@ -96,7 +98,7 @@ def train(
     gamma: float = 1.9 * PIXEL,
     beta: float = 0.1,
 ) -> list[list[float]]:
-    """Trains `model` in place; `schedule[epoch]` lists the batches of image indices. Returns all radii after each epoch."""
+    """Trains `model` in place and returns all radii after each epoch; `schedule[epoch]` lists batches of indices."""
     memory = [as_float32(start_radius)] * len(images)
     history = []
     for epoch, batches in enumerate(schedule):
@@ -127,8 +129,7 @@ def train(
                     )
             draw_training = draw()
             adversarial = [
-                attack(model, images[i], labels[i], draw_training[row], memory[i], steps)
-                for row, i in enumerate(batch)
+                attack(model, images[i], labels[i], draw_training[row], memory[i], steps) for row, i in enumerate(batch)
             ]
             sgd_step(model, adversarial, images.shape[1:], [labels[i] for i in batch], lr)
         history.append(list(memory))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -200,10 +201,7 @@ def _check(
         raise UserError("loss 'kl' has no target: use 'ce', 'margin' or 'dlr' with targeted=True")
     if isinstance(radius, Tensor):
         return
-    if not 0 <= radius < float("inf"):
-        raise UserError(f"radius = {radius}: must be finite and not negative")
-    if bounds is not None:
-        width = bounds[1] - bounds[0]
-        check_radius(radius, norm, name="radius", width=width)
-        if radius > ball.diameter(x.shape[1:].numel(), width):
-            raise UserError(f"radius = {radius:g} exceeds every distance between two inputs; for pixel levels write px")
+    width = math.inf if bounds is None else bounds[1] - bounds[0]
+    check_radius(radius, norm, name="radius", width=width)
+    if radius > ball.diameter(x.shape[1:].numel(), width):
+        raise UserError(f"radius = {radius:g} exceeds every distance between two inputs; for pixel levels write px")

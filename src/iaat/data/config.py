@@ -65,7 +65,7 @@ class DataConfig:
     """Reader processes when samples are streamed; 0: the main process reads."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments for module:function."""
+    """Keyword arguments that module:function is called with, next to split."""
 
     def __post_init__(self) -> None:
         _check_name(self.name)

@@ -41,7 +41,13 @@ def evaluate_checkpoint(
     outcome = attack_samples(
         model, data.test, test_sample(data, config), config, losses=LOSSES, seed=0, reporter=reporter
     )
-    facts = {"run": run.name(), "checkpoint": which, "epoch": state["epoch"], "seed": recipe.seed, **run.training_cost()}
+    facts = {
+        "run": run.name(),
+        "checkpoint": which,
+        "epoch": state["epoch"],
+        "seed": recipe.seed,
+        **run.training_cost(),
+    }
     results = summary(outcome, config, facts)
     write_evaluation(evaluation_folder(run, which, config), outcome, results, data.classes)
     return results

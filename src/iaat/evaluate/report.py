@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich import box
 from rich.table import Table
 
 from iaat.evaluate.config import EvaluateConfig
@@ -63,20 +64,30 @@ def write_evaluation(folder: Path, outcome: Outcome, results: dict[str, Any], cl
         pq.write_table(pa.table(columns), temporary)
 
 
+ATTACK_NOTE = "PGD: on cross-entropy. worst: also on the margin loss, worst case per sample. checkpoint: (epoch)."
+
+
+def plain_table(title: str, caption: str | None = None) -> Table:
+    """An empty table in the one style of the command line."""
+    return Table(
+        title=title, caption=caption, title_justify="left", caption_justify="left", title_style="", box=box.SIMPLE_HEAD
+    )
+
+
 def results_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One line an evaluation, accuracies in percent with half the width of their 95 % interval."""
     attack = ", ".join(sorted({row["attack"] for row in rows}))
     counts = ", ".join(sorted({str(row["n"]) for row in rows}))
-    table = Table(title=f"{attack}, n = {counts} test samples, 95 % intervals", title_justify="left")
-    for name in ("run", "checkpoint", "seed"):
-        table.add_column(name)
-    for name in ("clean %", "PGD on CE %", "PGD worst of CE, margin %", "passes/sample"):
-        table.add_column(name, justify="right")
+    table = plain_table(f"accuracy in % with 95 % intervals; {attack}; n = {counts} test samples", ATTACK_NOTE)
+    for name in ("run", "seed", "checkpoint"):
+        table.add_column(name, no_wrap=True)
+    for name in ("clean", "PGD", "worst", "passes/sample"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         accuracies = [_percent(row, key) for key in ("clean", "after_ce", "after_margin")]
         passes = row["passes_per_sample"]
         cost = f"{passes['forward']:.1f}F {passes['backward']:.1f}B"
-        table.add_row(row["run"], f"{row['checkpoint']} (epoch {row['epoch']})", str(row["seed"]), *accuracies, cost)
+        table.add_row(row["run"], str(row["seed"]), f"{row['checkpoint']} ({row['epoch']})", *accuracies, cost)
     return table
 
 

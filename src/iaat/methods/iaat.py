@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iaat.attacks import attack_mode
+from iaat.attacks import attack_mode, full_precision
 from iaat.errors import UserError
 from iaat.methods.base import AttackConfig, StepContext
 from iaat.passes import Passes
@@ -75,7 +75,7 @@ class IAAT:
         """Cross-entropy of the batch attacked at its radii; the radii are updated on the way."""
         radius = self._radius(model, batch, context)
         x_adv = self.config.attack(model, batch, radius, context)
-        logits = model(x_adv).float()
+        logits = full_precision(model(x_adv))
         right = logits.detach().argmax(dim=1) == batch.y
         if self.config.rule == "staircase" and context.epoch >= self.config.warmup:
             self._memory[batch.index] = staircase(radius, right, up=self.config.beta * self.config.gamma)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from iaat.attacks import full_precision
 from iaat.methods.base import StatelessMethod, StepContext
 from iaat.passes import Passes
 from iaat.types import Batch, StepOutput
@@ -29,7 +30,7 @@ class Natural(StatelessMethod):
 
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepOutput:
         """Cross-entropy of the clean batch."""
-        logits = model(batch.x).float()
+        logits = full_precision(model(batch.x))
         return StepOutput(F.cross_entropy(logits, batch.y), logits.detach())
 
     def cost(self, epoch: int) -> Passes:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from iaat.attacks import full_precision
 from iaat.methods.base import AttackConfig, StatelessMethod, StepContext
 from iaat.passes import Passes
 from iaat.types import Batch, StepOutput
@@ -33,7 +34,7 @@ class PGDAT(StatelessMethod):
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepOutput:
         """Cross-entropy of the attacked batch."""
         x_adv = self.config.attack(model, batch, self.config.radius, context)
-        logits = model(x_adv).float()
+        logits = full_precision(model(x_adv))
         radius = torch.full_like(batch.y, self.config.radius, dtype=torch.float32)
         return StepOutput(F.cross_entropy(logits, batch.y), logits.detach(), radius)
 

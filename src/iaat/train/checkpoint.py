@@ -35,9 +35,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"checkpoint {path} is refused: it is not plain data ({str(error).splitlines()[0]})") from None
+        raise UserError(f"checkpoint {path} is refused: it is not plain data ({_first_line(error)})") from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"checkpoint {path} cannot be read, it may be cut short: {str(error).splitlines()[0]}") from None
+        raise UserError(f"checkpoint {path} cannot be read, it may be cut short: {_first_line(error)}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"checkpoint {path} is not of format {FORMAT} of iaat")
     return state
@@ -63,5 +63,11 @@ def restore_model(recipe: Recipe, state: dict[str, Any], device: torch.device | 
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:
-        raise UserError(f"the checkpoint does not fit model {recipe.model.name}: {str(error).splitlines()[1]}") from None
+        raise UserError(
+            f"the checkpoint does not fit model {recipe.model.name}: {' '.join(str(error).split())}"
+        ) from None
     return model.to(device).eval()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -23,6 +23,7 @@ from iaat.train.averages import Averages
 from iaat.train.checkpoint import load_checkpoint, save_checkpoint
 from iaat.train.device import autocast, pick_device
 from iaat.train.state import TrainState, build_state, check_same_data, data_record
+from iaat.types import Batch
 
 QUANTILES = (5, 25, 50, 75, 95)
 
@@ -91,7 +92,7 @@ def _steps(
         for batch in reporter.track(batches, total=len(data.train_index), what=what, size=lambda b: len(b.y)):
             state.optimizer.zero_grad(set_to_none=True)
             with autocast(recipe.train, device):
-                output = state.method.step(model, batch, context)
+                output = state.method.step(model, _laid_out(batch, recipe.train.channels_last), context)
             output.loss.backward()  # type: ignore[no-untyped-call]
             state.optimizer.step()
             state.schedule.step()
@@ -107,6 +108,12 @@ def _steps(
         )
     count = len(data.train_index)
     return {**means, "lr": lr, "forwards": passes.forward / count, "backwards": passes.backward / count}
+
+
+def _laid_out(batch: Batch, channels_last: bool) -> Batch:
+    if not channels_last or batch.x.ndim != 4:
+        return batch
+    return dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
 
 
 def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device) -> dict[str, float]:

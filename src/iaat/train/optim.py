@@ -27,9 +27,7 @@ def build_schedule(optimizer: Optimizer, config: TrainConfig, steps_per_epoch: i
     match config.schedule:
         case "onecycle":
             # Momentum stays what the recipe says: cycling it as well is a second change few expect.
-            return OneCycleLR(
-                optimizer, config.lr, total_steps=max(total, 2), pct_start=0.3, cycle_momentum=False
-            )
+            return OneCycleLR(optimizer, config.lr, total_steps=max(total, 2), pct_start=0.3, cycle_momentum=False)
         case "cosine":
             return CosineAnnealingLR(optimizer, total)
         case "multistep":

@@ -77,8 +77,8 @@ def bin_edges(top: float) -> Floats:
     least = top / (_MOST_BINS - 1.5)
     power = 10.0 ** math.floor(math.log10(least))
     width = power * next(step for step in (1, 2, 2.5, 5, 10) if step * power >= least)
-    # Half a bin more than needed at most: `top` may sit on an edge but never beyond the last.
-    count = math.floor(top / width + 0.5) + 1
+    # Where `top` sits on an edge, rounding must not put it beyond the last: it would be counted nowhere.
+    count = math.floor(top / width + 0.5 + 1e-9) + 1
     return np.asarray((np.arange(count + 1) - 0.5) * width, dtype=np.float64)
 
 

@@ -1,0 +1,169 @@
+"""From the recipe's data section to sources, splits and statistics."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from iaat.data import DataConfig, InMemorySource, StreamingSource, build_data
+from iaat.data.stats import channel_stats
+from iaat.errors import UserError
+
+COUNTS = {"train": 40, "test": 12}
+
+
+def make_features(split: str, rows: int = 0, width: int = 4, classes: int = 4) -> TensorDataset:
+    """What `data.name` of these tests calls; the test split has no sample of the last class."""
+    n = rows or COUNTS[split]
+    x = torch.rand(n, width, generator=torch.Generator().manual_seed(n))
+    return TensorDataset(x, torch.arange(n) % (classes if split == "train" else classes - 1))
+
+
+def uneven(split: str) -> TensorDataset:
+    return make_features(split, width=4 if split == "train" else 5)
+
+
+def config(function: str = "make_features", **settings: Any) -> DataConfig:
+    return DataConfig(name=f"{__name__}:{function}", **settings)
+
+
+def read_all(source: InMemorySource | StreamingSource | Any, index: Tensor) -> Tensor:
+    [batch] = source.batches([index])
+    return batch.x  # type: ignore[no-any-return]
+
+
+def test_default_is_digits_split_in_three() -> None:
+    data = build_data(DataConfig(), seed=0)
+    assert data.shape == (1, 8, 8)
+    assert data.classes == tuple("0123456789")
+    assert len(data.train) == len(data.train_index) + len(data.holdout_index) == 1438
+    assert not set(data.train_index.tolist()) & set(data.holdout_index.tolist())
+    assert len(data.holdout_index) == pytest.approx(143.8, abs=5)
+    assert data.test_index.tolist() == list(range(359))
+    x = read_all(data.train, data.train_index)
+    assert float(data.mean) == pytest.approx(float(x.mean()), abs=1e-6)
+    assert float(data.std) == pytest.approx(float(x.std(correction=0)), abs=1e-6)
+
+
+def test_training_seed_moves_the_split_only_if_asked() -> None:
+    fixed = [build_data(config(), seed=seed).holdout_index.tolist() for seed in (0, 1)]
+    assert fixed[0] == fixed[1]
+    other = build_data(config(split_seed=1), seed=0).holdout_index.tolist()
+    moving = [build_data(config(split_seed=None), seed=seed).holdout_index.tolist() for seed in (0, 1)]
+    assert moving == [fixed[0], other]
+    assert other != fixed[0]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_limits_keep_the_indices_of_the_full_set(stream: bool) -> None:
+    full = build_data(config(), seed=0)
+    data = build_data(config(limit=16, test_limit=5, stream=stream, holdout=0.25), seed=0)
+    assert isinstance(data.train, StreamingSource if stream else InMemorySource)
+    assert len(data.train) == 40
+    assert len(data.train_index) == 12
+    assert len(data.holdout_index) == 4
+    assert len(data.test_index) == 5
+    assert data.train.fingerprint == full.train.fingerprint
+    assert torch.equal(read_all(data.train, data.train_index), read_all(full.train, data.train_index))
+    assert torch.equal(read_all(data.test, data.test_index), read_all(full.test, data.test_index))
+    used = torch.cat([data.train_index, data.holdout_index])
+    assert torch.bincount(data.train.labels[used]).tolist() == [4, 4, 4, 4]
+
+
+def test_limit_too_small_for_the_classes_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.limit is 7, too few for 2 samples of each of 4 classes.*at least 8"):
+        build_data(config(limit=7), seed=0)
+    build_data(config(limit=8), seed=0)
+
+
+def test_class_of_one_sample_cannot_be_held_out() -> None:
+    with pytest.raises(UserError, match=r"class '3' has a single training sample \(index 3\).*data\.holdout"):
+        build_data(config(options={"rows": 7}), seed=0)
+
+
+def test_streaming_starts_where_memory_ends() -> None:
+    needed = (40 + 12) * 4 * 4 / 2**30
+    assert isinstance(build_data(config(memory_gb=needed), seed=0).train, InMemorySource)
+    streamed = build_data(config(memory_gb=needed * 0.99), seed=0)
+    assert isinstance(streamed.train, StreamingSource)
+    assert isinstance(streamed.test, StreamingSource)
+    assert isinstance(build_data(config(memory_gb=needed * 0.99, stream=False), seed=0).train, InMemorySource)
+    assert isinstance(build_data(DataConfig(memory_gb=1e-9), seed=0).train, InMemorySource)
+    assert isinstance(build_data(DataConfig(stream=True), seed=0).train, StreamingSource)
+
+
+def test_image_folder_in_memory_and_streamed_agree(make_folder: Callable[..., Path]) -> None:
+    root = str(make_folder(per_class=10))
+    settings = {"name": "folder", "root": root, "crop": 2, "flip": True}
+    memory, streamed = (build_data(DataConfig(stream=stream, **settings), seed=0) for stream in (False, True))
+    assert memory.train.fingerprint == streamed.train.fingerprint
+    assert memory.train.paths == streamed.train.paths
+    assert torch.equal(memory.mean, streamed.mean)
+    assert torch.equal(memory.std, streamed.std)
+    [one], [two] = (data.train.batches([data.train_index], augment=(0, 0)) for data in (memory, streamed))
+    assert torch.equal(one.x, two.x)
+
+
+def test_class_missing_from_the_users_test_set_is_allowed_but_not_from_training() -> None:
+    data = build_data(config(), seed=0)
+    assert data.classes == ("0", "1", "2", "3")
+    assert int(data.test.labels.max()) == 2
+    with pytest.raises(UserError, match=r"split=train: no samples of class '3'"):
+        build_data(config("without_last"), seed=0)
+
+
+def without_last(split: str) -> TensorDataset:
+    return make_features("test" if split == "train" else "train", rows=12, classes=4)
+
+
+def test_shapes_of_both_splits_must_agree() -> None:
+    with pytest.raises(UserError, match=r"split=train: inputs have shape \[4\], but .*split=test: \[5\]: bring both"):
+        build_data(config("uneven"), seed=0)
+
+
+def test_settings_without_effect_are_reported(make_folder: Callable[..., Path]) -> None:
+    with pytest.warns(UserWarning, match=r"data\.size=8 has no effect with data\.name=digits"):
+        build_data(DataConfig(size=8), seed=0)
+    with pytest.warns(UserWarning, match=r"data\.options=\{'n': 1\} has no effect"):
+        build_data(DataConfig(options={"n": 1}), seed=0)
+    with pytest.warns(UserWarning, match=r"data\.root='here' has no effect"):
+        build_data(config(root="here"), seed=0)
+    root = str(make_folder())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build_data(DataConfig(name="folder", root=root, size=6, channels=1), seed=0)
+        build_data(DataConfig(name="cifar10", root=root, size=6, download=False), seed=0)
+        build_data(config(options={"rows": 24}), seed=0)
+
+
+def test_channel_stats_equal_those_of_all_samples() -> None:
+    x = torch.rand(600, 3, 4, 4) * torch.tensor([0.1, 0.5, 1.0]).view(3, 1, 1)
+    x[:, 1] = 0.25
+    source = InMemorySource(x, torch.arange(600) % 2, ("a", "b"))
+    index = torch.arange(0, 600, 2)
+    mean, std = channel_stats(source, index, seed=0)
+    assert torch.allclose(mean, x[index].mean((0, 2, 3)), atol=1e-6)
+    expected = x[index].std((0, 2, 3), correction=0)
+    expected[1] = 1e-3
+    assert torch.allclose(std, expected, atol=1e-6)
+
+
+def test_channel_stats_of_features_are_per_feature() -> None:
+    x = torch.rand(50, 7)
+    mean, std = channel_stats(InMemorySource(x, torch.arange(50) % 2, ("a", "b")), torch.arange(50), seed=0)
+    assert torch.allclose(mean, x.mean(0), atol=1e-6)
+    assert torch.allclose(std, x.std(0, correction=0), atol=1e-6)
+
+
+def test_channel_stats_draw_at_most_5000_samples() -> None:
+    x = torch.rand(6000, 1)
+    source = InMemorySource(x, torch.arange(6000) % 2, ("a", "b"))
+    mean, _ = channel_stats(source, torch.arange(6000), seed=0)
+    assert not torch.allclose(mean, x.mean(0), atol=1e-7)
+    assert abs(float(mean) - 0.5) < 0.03
+    assert torch.equal(mean, channel_stats(source, torch.arange(6000), seed=0)[0])

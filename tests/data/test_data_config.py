@@ -1,0 +1,56 @@
+"""The data section refuses what cannot work, and describes itself."""
+
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from iaat.data import DataConfig
+from iaat.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "cifar1"}, r"data\.name is 'cifar1'.*did you mean 'cifar10"),
+        ({"name": "imagenet"}, r"data\.name is 'imagenet': give one of digits.*module:function"),
+        ({"name": "my data:make"}, r"data\.name is 'my data:make': write module:function"),
+        ({"name": "mine:"}, r"data\.name is 'mine:': write module:function"),
+        ({"name": "folder"}, r"data\.root is not set: data\.name=folder needs"),
+        ({"holdout": 0.0}, r"data\.holdout is 0\.0: give a fraction above 0 and below 0\.5"),
+        ({"holdout": 0.5}, r"data\.holdout is 0\.5"),
+        ({"holdout": float("nan")}, r"data\.holdout is nan"),
+        ({"limit": 0}, r"data\.limit is 0: .* at least 1"),
+        ({"test_limit": -1}, r"data\.test_limit is -1: .* at least 1"),
+        ({"crop": -1}, r"data\.crop is -1: .* at least 0"),
+        ({"size": 0}, r"data\.size is 0: .* at least 1"),
+        ({"workers": -2}, r"data\.workers is -2: .* at least 0"),
+        ({"memory_gb": 0.0}, r"data\.memory_gb is 0\.0: give a size in GiB above 0"),
+        ({"padding": "zero"}, r"data\.padding is 'zero': give one of reflect, zeros; did you mean 'zeros'\?"),
+        ({"channels": 4}, r"data\.channels is 4: give one of 1, 3"),
+    ],
+)
+def test_wrong_value_is_named_with_its_key_and_fix(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        DataConfig(**settings)
+
+
+def test_good_values_are_accepted() -> None:
+    DataConfig()
+    DataConfig(name="package.module:make", options={"n": 3})
+    DataConfig(name="folder", root="somewhere", size=32, channels=1, holdout=0.49, padding="zeros")
+
+
+def test_every_field_is_described_in_help() -> None:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser()
+    parser.add_class_arguments(DataConfig, "data")
+    entries = " ".join(parser.format_help().split()).split(" --data.")
+    for field in fields(DataConfig):
+        [entry] = [entry for entry in entries if re.match(rf"{field.name} ", entry) and "(type:" in entry]
+        description = entry.partition("(type:")[0].removeprefix(field.name)
+        assert len(re.findall("[a-z]+", description)) > 5, f"{field.name} is not described"
+    parsed = parser.parse_args(["--data.crop=4", "--data.channels=1", "--data.limit=null"])
+    assert DataConfig(**vars(parsed.data)) == DataConfig(crop=4, channels=1)

@@ -1,0 +1,82 @@
+"""Image folders as splits: pixels stay with their index, faults are named by path."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from iaat.data import DataConfig, StreamingSource, folder, folder_splits
+from iaat.data.order import sequential_order
+from iaat.errors import UserError
+
+
+def config(root: object, **settings: object) -> DataConfig:
+    return DataConfig(name="folder", root=str(root), **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threaded_bytes", [0, 10**9], ids=["threads", "one thread"])
+def test_loading_keeps_pixels_with_their_index(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, threaded_bytes: int
+) -> None:
+    monkeypatch.setattr(folder, "_CHUNK", 3)
+    monkeypatch.setattr(folder, "_THREADED_FILE_BYTES", threaded_bytes)
+    train, test = folder_splits(config(make_folder(per_class=20)))
+    for split, mark in ((train, 1), (test, 2)):
+        x = split.load(torch.arange(40))
+        assert x.shape == (40, 3, 6, 6)
+        assert x[:, 0, 0, 0].tolist() == [mark] * 20 + [10 + mark] * 20
+        assert x[:, 1, 5, 5].tolist() == [*range(20), *range(20)]
+    some = torch.tensor([39, 0, 25])
+    assert torch.equal(train.load(some)[:, 1, 0, 0], torch.tensor([19, 0, 5], dtype=torch.uint8))
+    image, label = train[25]
+    assert torch.equal(image, train.load(some)[2])
+    assert label == 1
+
+
+def test_sizes_that_differ_are_refused_with_both_paths(make_folder: Callable[..., Path]) -> None:
+    root = make_folder()
+    Image.new("RGB", (7, 6)).save(root / "train/dog/002.png")
+    train, _ = folder_splits(config(root))
+    message = (
+        r"train/dog/002\.png has shape \[3, 6, 7\].*but .*train/cat/000\.png has \[3, 6, 6\].*: set data\.size to bring"
+    )
+    with pytest.raises(UserError, match=message):
+        train.load(torch.arange(10))
+    with pytest.raises(UserError, match=message):
+        train[7]
+    resized, _ = folder_splits(config(root, size=5))
+    assert resized.load(torch.arange(10)).shape == (10, 3, 5, 5)
+
+
+def test_test_images_must_have_the_size_of_the_training_images(make_folder: Callable[..., Path]) -> None:
+    root = make_folder()
+    for path in (root / "test").rglob("*.png"):
+        Image.new("RGB", (9, 9)).save(path)
+    _, test = folder_splits(config(root))
+    with pytest.raises(UserError, match=r"test/cat/000\.png has shape .*but .*train/cat/000\.png has"):
+        test.load(torch.arange(10))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_image_is_named_when_loaded_and_when_streamed(make_folder: Callable[..., Path], workers: int) -> None:
+    root = make_folder()
+    (root / "train/dog/003.png").write_bytes(b"not an image")
+    train, _ = folder_splits(config(root))
+    with pytest.raises(UserError, match=r"train/dog/003\.png: cannot be read as an image"):
+        train.load(torch.arange(10))
+    source = StreamingSource(train, train.labels, train.classes, workers=workers)
+    with pytest.raises(UserError, match=r"^[^\n]*train/dog/003\.png: cannot be read as an image[^\n]*$"):
+        list(source.batches(sequential_order(torch.arange(10), 4)))
+
+
+def test_grey_channels(make_folder: Callable[..., Path]) -> None:
+    train, _ = folder_splits(config(make_folder(per_class=1), channels=1))
+    assert train[0][0].shape == (1, 6, 6)
+    assert train.sample_bytes == 36
+
+
+def test_root_is_needed() -> None:
+    with pytest.raises(UserError, match=r"data\.root is not set: give the folder"):
+        folder_splits(DataConfig())

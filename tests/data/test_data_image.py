@@ -1,0 +1,146 @@
+"""Decoding: every kind of file becomes the 8-bit pixels it shows, or is named."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from iaat.data.image import decode
+from iaat.errors import UserError
+
+COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]], dtype=np.uint8)
+
+
+def colour_image(height: int = 4, width: int = 6) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_colour_png_is_read_exactly(tmp_path: Path) -> None:
+    pixels = colour_image()
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = decode(tmp_path / "a.png")
+    assert image.dtype == torch.uint8
+    assert image.shape == (3, 4, 6)
+    assert np.array_equal(image.permute(1, 2, 0).numpy(), pixels)
+
+
+def test_grey_is_read_as_either(tmp_path: Path) -> None:
+    pixels = colour_image()[..., 0]
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(decode(tmp_path / "a.png", channels=1).numpy(), pixels[None])
+    assert np.array_equal(decode(tmp_path / "a.png").numpy(), np.stack([pixels] * 3))
+
+
+@pytest.mark.parametrize("transparency", [None, 0, bytes([0, 128, 255, 255])], ids=["opaque", "index", "bytes"])
+def test_palette_gives_its_colours(tmp_path: Path, transparency: int | bytes | None) -> None:
+    image = Image.fromarray(np.array([[0, 1], [2, 3]], dtype=np.uint8)).convert("P")
+    image.putpalette(COLOURS.tobytes())
+    extra = {} if transparency is None else {"transparency": transparency}
+    image.save(tmp_path / "a.png", **extra)
+    with Image.open(tmp_path / "a.png") as stored:
+        assert stored.mode == "P"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        decoded = decode(tmp_path / "a.png")
+    assert np.array_equal(decoded.permute(1, 2, 0).reshape(4, 3).numpy(), COLOURS)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
+    words = np.array([[0, 128, 129, 256], [32768, 65535, 65406, 65407]], dtype=np.uint16)
+    Image.fromarray(words).save(tmp_path / f"a.{suffix}")
+    expected = [[round(int(word) * 255 / 65535) for word in row] for row in words]
+    assert expected == [[0, 0, 1, 1], [128, 255, 254, 255]]
+    assert decode(tmp_path / f"a.{suffix}", channels=1)[0].tolist() == expected
+    assert decode(tmp_path / f"a.{suffix}")[2].tolist() == expected
+
+
+def test_cmyk_jpeg_gives_its_colour(tmp_path: Path) -> None:
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as stored:
+        assert stored.mode == "CMYK"
+    difference = decode(tmp_path / "a.jpg").int() - torch.tensor([255, 0, 0]).view(3, 1, 1)
+    assert difference.abs().max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "1"])
+def test_other_modes_lose_their_transparency_only(tmp_path: Path, mode: str) -> None:
+    grey = np.where(np.arange(24).reshape(4, 6) % 2, 255, 0).astype(np.uint8)
+    image = Image.fromarray(grey).convert(mode)
+    if mode != "1":
+        image.putalpha(100)
+    image.save(tmp_path / "a.png")
+    assert np.array_equal(decode(tmp_path / "a.png").numpy(), np.stack([grey] * 3))
+
+
+def test_camera_orientation_is_applied(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 32, 3), dtype=np.uint8)
+    pixels[:, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    # Orientation 6: the stored image must be turned by 90 degrees clockwise to be upright.
+    upright = np.rot90(pixels, k=-1).transpose(2, 0, 1).astype(int)
+    assert upright.shape == (3, 32, 16)
+    assert np.abs(decode(tmp_path / "a.jpg").numpy().astype(int) - upright).max() <= 10
+
+
+def test_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), tuple(colour)) for colour in COLOURS[:3].tolist()]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert decode(tmp_path / "a.gif")[:, 0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 20), (20, 40), (20, 20), (10, 14), (5, 5), (10, 10)])
+def test_size_gives_the_centre_square(tmp_path: Path, width: int, height: int) -> None:
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    # A ramp along the longer side tells which part was kept.
+    ramp = np.linspace(0, 250, max(width, height)).astype(np.uint8)
+    pixels[...] = (ramp[None, :, None] if width >= height else ramp[:, None, None]) * np.ones(3, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = decode(tmp_path / "a.png", size=10)
+    assert image.shape == (3, 10, 10)
+    assert abs(float(image.double().mean()) - 125) < 8
+    longer = max(width, height) / min(width, height)
+    line = image[0, 5, :] if width >= height else image[0, :, 5]
+    # The square spans 1/longer of the ramp.
+    assert abs(int(line[-1]) - int(line[0]) - 250 / longer) < 35
+
+
+def test_size_that_is_there_already_changes_nothing(tmp_path: Path) -> None:
+    Image.fromarray(colour_image(6, 6)).save(tmp_path / "a.png")
+    assert torch.equal(decode(tmp_path / "a.png", size=6), decode(tmp_path / "a.png"))
+
+
+def jpeg(path: Path) -> bytes:
+    Image.fromarray(colour_image(64, 64)).save(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "missing", "text png"])
+def test_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "broken.jpg"
+    whole = jpeg(path)
+    contents = {"truncated": whole[: len(whole) // 2], "garbage": whole[::-1], "empty": b"", "text png": b"\x89PNG\r\n"}
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(contents[damage])
+    with pytest.raises(UserError, match=r"broken\.jpg: cannot be read as an image \(.*repair or remove the file"):
+        decode(path)
+
+
+def test_pixels_without_a_range_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.ones((3, 3), dtype=np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=r"a\.tif: .*mode F have no defined range, convert them to 8 or 16 bits"):
+        decode(tmp_path / "a.tif")
+
+
+def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg(tmp_path / "a.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"a\.jpg: .*4096 pixels.*resize the image, or raise PIL\.Image\.MAX_IMAGE"):
+        decode(tmp_path / "a.jpg")

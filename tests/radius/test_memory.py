@@ -1,0 +1,164 @@
+import io
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iaat.errors import UserError
+from iaat.radius import RadiusMemory, paper, staircase, warm_up
+
+
+def index(*positions):
+    return torch.tensor(positions)
+
+
+def test_starts_at_one_radius_for_all_in_float32():
+    memory = RadiusMemory(5, initial=8 / 255)
+    assert len(memory) == 5
+    assert memory.values.dtype == torch.float32
+    torch.testing.assert_close(memory.values, torch.full((5,), 8 / 255))
+
+
+def test_writes_reach_the_entries_of_the_index_and_no_other():
+    memory = RadiusMemory(5, initial=0.5)
+    memory[index(3, 0)] = torch.tensor([0.3, 0.1])
+    torch.testing.assert_close(memory.values, torch.tensor([0.1, 0.5, 0.5, 0.3, 0.5]))
+    torch.testing.assert_close(memory[index(0, 3, 3)], torch.tensor([0.1, 0.3, 0.3]))
+
+
+def test_reads_are_copies():
+    memory = RadiusMemory(3, initial=0.5)
+    memory[index(0, 1)].fill_(9)
+    memory.values.fill_(9)
+    memory.state_dict()["values"].fill_(9)
+    assert memory.values.tolist() == [0.5] * 3
+
+
+def test_writes_stay_between_floor_and_cap():
+    memory = RadiusMemory(4, initial=0.25, floor=0.125, cap=0.5)
+    memory[torch.arange(4)] = torch.tensor([-1.0, 0.0, 0.375, 7.0])
+    assert memory.values.tolist() == [0.125, 0.125, 0.375, 0.5]
+
+
+def test_without_bounds_only_negative_values_are_clamped():
+    memory = RadiusMemory(3)
+    memory[torch.arange(3)] = torch.tensor([-0.5, 0.0, 1e6])
+    assert memory.values.tolist() == [0.0, 0.0, 1e6]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_keeps_the_old_one(bad):
+    memory = RadiusMemory(3, initial=0.25, cap=0.5)
+    memory[index(2, 0)] = torch.tensor([bad, 0.375])
+    assert memory.values.tolist() == [0.375, 0.25, 0.25]
+
+
+def test_a_float64_value_beyond_float32_keeps_the_old_one():
+    memory = RadiusMemory(1, initial=0.25)
+    memory[index(0)] = torch.tensor([1e300], dtype=torch.float64)
+    assert memory.values.tolist() == [0.25]
+
+
+def test_a_written_graph_is_cut():
+    memory = RadiusMemory(1)
+    memory[index(0)] = torch.tensor([0.25], requires_grad=True)
+    assert not memory.values.requires_grad
+
+
+def test_state_dict_round_trip_through_a_file():
+    memory = RadiusMemory(4, initial=0.25)
+    memory[torch.arange(4)] = torch.tensor([0.0, 0.1, 0.2, 0.3])
+    file = io.BytesIO()
+    torch.save(memory.state_dict(), file)
+    file.seek(0)
+    other = RadiusMemory(4)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(other.values, memory.values)
+    other[index(0)] = torch.tensor([0.5])
+    assert memory.values[0] == 0
+
+
+def test_loading_keeps_to_the_bounds_of_this_memory():
+    memory = RadiusMemory(3, initial=0.25, floor=0.125, cap=0.5)
+    memory.load_state_dict({"values": torch.tensor([0.0, 0.375, 0.75])})
+    assert memory.values.tolist() == [0.125, 0.375, 0.5]
+
+
+def test_loading_radii_of_another_data_set_is_refused():
+    memory = RadiusMemory(3, initial=0.25)
+    with pytest.raises(UserError, match=r"4 radii.*3 samples"):
+        memory.load_state_dict(RadiusMemory(4).state_dict())
+    assert memory.values.tolist() == [0.25] * 3
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_loading_radii_that_are_not_finite_is_refused(bad):
+    memory = RadiusMemory(2, initial=0.25)
+    with pytest.raises(UserError, match="finite"):
+        memory.load_state_dict({"values": torch.tensor([0.1, bad])})
+    assert memory.values.tolist() == [0.25] * 2
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_an_empty_memory_is_refused(size):
+    with pytest.raises(UserError, match=f"size = {size}"):
+        RadiusMemory(size)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"initial": -0.1},
+        {"floor": -0.1},
+        {"initial": 0.1, "floor": 0.2},
+        {"initial": 0.3, "cap": 0.2},
+        {"initial": math.nan},
+        {"cap": math.nan},
+    ],
+)
+def test_bounds_out_of_order_are_refused(bounds):
+    with pytest.raises(UserError, match="floor <= initial <= cap"):
+        RadiusMemory(3, **bounds)
+
+
+def test_an_index_beyond_the_data_set_is_an_error():
+    with pytest.raises(IndexError):
+        RadiusMemory(3)[index(3)] = torch.tensor([0.1])
+
+
+SIZE = 4
+numbers = st.floats(width=32)
+outcomes = st.lists(st.booleans(), min_size=SIZE, max_size=SIZE).map(torch.tensor)
+updates = st.one_of(
+    st.builds(
+        lambda c, a, b, gamma, beta: lambda e: paper(e, c, a, b, gamma=gamma, beta=beta),
+        outcomes,
+        outcomes,
+        outcomes,
+        st.floats(0, 1),
+        st.floats(0.01, 1),
+    ),
+    st.builds(
+        lambda r, up, down: lambda e: staircase(e, r, up=up, down=down), outcomes, st.floats(0, 1), st.floats(0, 1)
+    ),
+    st.builds(lambda c, radius: lambda e: warm_up(c, radius), outcomes, st.floats(0, 1)),
+    st.lists(numbers, min_size=SIZE, max_size=SIZE).map(lambda values: lambda e: torch.tensor(values)),
+)
+
+
+@given(
+    bounds=st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3).map(sorted),
+    capped=st.booleans(),
+    steps=st.lists(st.tuples(st.permutations(range(SIZE)), updates), max_size=12),
+)
+def test_no_update_through_any_rule_ever_leaves_the_bounds(bounds, capped, steps):
+    floor, initial, cap = bounds
+    memory = RadiusMemory(SIZE, initial=initial, floor=floor, cap=cap if capped else None)
+    for order, update in steps:
+        memory[torch.tensor(order)] = update(memory[torch.tensor(order)])
+        assert bool(memory.values.isfinite().all())
+        assert memory.values.min() >= floor
+        if capped:
+            assert memory.values.max() <= cap

@@ -1,0 +1,136 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iaat.radius import paper, staircase, warm_up
+
+radii = st.floats(0, 2)
+rows = st.lists(st.tuples(radii, st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=8)
+
+
+def columns(rows):
+    radius, *outcomes = zip(*rows, strict=True)
+    return torch.tensor(radius, dtype=torch.float64), *(torch.tensor(o) for o in outcomes)
+
+
+def slow_paper(e, clean_right, right_at, right_above, gamma, beta):
+    """The authors' rule for one sample, as their code states it."""
+    if right_above:
+        target = e + gamma
+    elif right_at:
+        target = e
+    else:
+        target = e - gamma
+    target = max(0.0, target * (1 if clean_right else 0))
+    return (1 - beta) * e + beta * target
+
+
+def slow_staircase(e, right, up, down):
+    return e + up if right else max(0.0, e - down)
+
+
+@given(rows, st.floats(0, 0.5), st.floats(0.01, 1))
+def test_paper_rule_is_the_authors_rule_for_every_sample(rows, gamma, beta):
+    new = paper(*columns(rows), gamma=gamma, beta=beta)
+    assert new.tolist() == pytest.approx([slow_paper(*row, gamma, beta) for row in rows])
+
+
+@given(rows, st.floats(0, 0.5), st.floats(0.01, 1))
+def test_paper_rule_moves_by_at_most_its_stated_step_except_for_clean_wrong_samples(rows, gamma, beta):
+    radius, clean_right, *_ = columns(rows)
+    new = paper(*columns(rows), gamma=gamma, beta=beta)
+    assert bool(((new - radius).abs() <= beta * gamma + 1e-12)[clean_right].all())
+    torch.testing.assert_close(new[~clean_right], (1 - beta) * radius[~clean_right])
+
+
+def test_paper_rule_by_hand():
+    new = paper(
+        torch.tensor([8.0, 8.0, 8.0, 8.0, 1.0]),
+        clean_right=torch.tensor([True, True, True, False, True]),
+        right_at=torch.tensor([True, True, False, True, False]),
+        right_above=torch.tensor([True, False, False, True, False]),
+        gamma=2.0,
+        beta=0.1,
+    )
+    torch.testing.assert_close(new, torch.tensor([8.2, 8.0, 7.8, 7.2, 0.9]))
+
+
+def test_paper_rule_believes_the_larger_probe():
+    """Right above and wrong at e, as happens with random starts, is a sample that may grow."""
+    yes, no = torch.tensor([True]), torch.tensor([False])
+    assert paper(torch.tensor([8.0]), yes, no, yes, gamma=2.0, beta=1.0).item() == 10.0
+
+
+@given(
+    st.lists(st.tuples(radii, st.booleans()), min_size=1, max_size=8), st.floats(0, 0.5), st.floats(0, 0.5) | st.none()
+)
+def test_staircase_follows_each_outcome(rows, up, down):
+    radius, right = columns(rows)
+    new = staircase(radius, right, up=up, down=down)
+    expected = [slow_staircase(*row, up, up if down is None else down) for row in rows]
+    assert new.tolist() == pytest.approx(expected)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), radii)
+def test_warm_up_is_the_uniform_radius_for_the_samples_that_are_right(right, radius):
+    new = warm_up(torch.tensor(right), radius)
+    assert new.tolist() == pytest.approx([radius if r else 0.0 for r in right], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda e, right: paper(e, right, right, ~right, gamma=0.1, beta=0.5),
+        lambda e, right: staircase(e, right, up=0.1),
+    ],
+    ids=["paper", "staircase"],
+)
+def test_rules_leave_their_arguments_alone(rule):
+    radius, right = torch.tensor([0.5, 0.25]), torch.tensor([True, False])
+    new = rule(radius, right)
+    assert radius.tolist() == [0.5, 0.25]
+    assert right.tolist() == [True, False]
+    assert not torch.equal(new, radius)
+
+
+def attacked(radius, true_margin, noise, generator):
+    """Whether samples stay right: those whose margin, seen through the noise of an attack, exceeds the radius."""
+    return radius < true_margin + noise * torch.randn(len(radius), generator=generator, dtype=radius.dtype)
+
+
+def walk(rule, *, samples=400, visits=600, noise=0.02):
+    generator = torch.Generator().manual_seed(0)
+    true_margin = 0.05 + 0.3 * torch.rand(samples, generator=generator, dtype=torch.float64)
+    radius = torch.full_like(true_margin, 0.1)
+    last = []
+    for visit in range(visits):
+        radius = rule(radius, lambda r: attacked(r, true_margin, noise, generator))
+        if visit >= visits // 2:
+            last.append(radius)
+    return torch.stack(last), true_margin
+
+
+def test_staircase_settles_at_the_margin_of_each_sample():
+    history, true_margin = walk(lambda e, right: staircase(e, right(e), up=0.002))
+    error = history.mean(0) - true_margin
+    assert error.abs().max() < 0.01
+    assert abs(error.mean().item()) < 0.001
+    assert history.std(0).max() < 0.02
+
+
+def test_staircase_with_unequal_steps_settles_where_the_stated_share_of_attacks_succeeds():
+    up, down, noise = 0.001, 0.003, 0.02
+    history, true_margin = walk(lambda e, right: staircase(e, right(e), up=up, down=down), noise=noise)
+    share_fooled = torch.distributions.Normal(true_margin, noise).cdf(history).mean().item()
+    assert share_fooled == pytest.approx(up / (up + down), abs=0.02)
+
+
+def test_paper_rule_settles_within_gamma_below_the_margin():
+    gamma, yes = 0.02, torch.ones(400, dtype=torch.bool)
+    history, true_margin = walk(
+        lambda e, right: paper(e, yes, right(e), right(e + gamma), gamma=gamma, beta=0.1), noise=0.0
+    )
+    below = true_margin - history[-1]
+    assert below.min() > -0.1 * gamma
+    assert below.max() < gamma
