@@ -13,6 +13,7 @@ class UserError(ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the nearest of the known names, or nothing where none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """`"; did you mean 'x' or 'y'?"` for up to two known names near `word` in any case, or nothing."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(by_lower[match]) for match in near)}?" if near else ""

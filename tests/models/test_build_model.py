@@ -106,7 +106,7 @@ def test_unusable_statistics_are_refused(statistics, message):
     [("smal-cnn", "small-cnn"), ("ResNet18", "resnet18"), ("preact-resnet18", "preactresnet18"), ("wrn-28", "wrn-28")],
 )
 def test_unknown_name_suggests_the_nearest(name, suggestion):
-    with pytest.raises(UserError, match=rf"model\.name.*'{name}'; did you mean .*{suggestion}.*\? There are small-cnn"):
+    with pytest.raises(UserError, match=rf"model\.name.*'{name}'; did you mean .*{suggestion}.*\?; there are small-cnn"):
         build(name=name)
 
 
@@ -168,7 +168,7 @@ def test_user_factory_keeps_its_frozen_modules(user_code):
     ("name", "message"),
     [
         ("my_absent:tiny", "there is no module 'my_absent'"),
-        ("my_models:tinny", r"module my_models has no function 'tinny'; did you mean tiny\?"),
+        ("my_models:tinny", r"module my_models has no function 'tinny'; did you mean 'tiny'"),
         ("my_models:", "module my_models has no function ''"),
         ("my_models:constant", "has no function 'constant'"),
         ("./my_models.py:tiny", "is not a module's name"),

@@ -75,8 +75,7 @@ class InMemorySource:
         index_parts = torch.split(index.to(device), sizes)
         row_parts = index_parts if rows is index else torch.split(rows.to(device), sizes)
         for part, row in zip(index_parts, row_parts, strict=True):
-            # The order must not change under the caller's hands, and a view of it could.
-            yield finish_batch(self._x[row], self._y[part], part.clone(), self._augmentation, key)
+            yield finish_batch(self._x[row], self._y[part], part, self._augmentation, key)
 
 
 def _row_of_index(stored: Tensor, n: int) -> Tensor:

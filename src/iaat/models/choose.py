@@ -4,10 +4,9 @@ from typing import Protocol
 
 from torch import nn
 
-from iaat.errors import UserError
+from iaat.errors import UserError, did_you_mean
 from iaat.models.config import ModelConfig, Norm
 from iaat.models.factory import build_from_factory
-from iaat.models.names import did_you_mean
 from iaat.models.resnet import preactresnet18, resnet18
 from iaat.models.small import SmallCNN
 from iaat.models.timm_models import INSTALL, build_timm, is_timm_name, load_timm, timm_names
@@ -100,6 +99,6 @@ def unknown_name(name: str) -> UserError:
     known = [*MODELS, *EXAMPLES, *timm_names()]
     hint = f" (timm's networks need {INSTALL})" if load_timm() is None else ""
     return UserError(
-        f"model.name: there is no network {name!r}{did_you_mean(name, known)} There are {', '.join(MODELS)}, "
+        f"model.name: there is no network {name!r}{did_you_mean(name, known)}; there are {', '.join(MODELS)}, "
         f"wrn-DEPTH-WIDTH, timm:NAME{hint} and module:function"
     )

@@ -11,8 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from iaat.errors import UserError
-from iaat.models.names import did_you_mean
+from iaat.errors import UserError, did_you_mean
 
 
 def build_from_factory(name: str, *, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:

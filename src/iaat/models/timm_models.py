@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iaat.errors import UserError
-from iaat.models.names import did_you_mean
+from iaat.errors import UserError, did_you_mean
 
 INSTALL = 'pip install "iaat[timm]"'
 
