@@ -12,6 +12,17 @@ class UserError(ValueError):
     """
 
 
+def check_choice(value: object, choices: Iterable[str], name: str) -> None:
+    """Refuse a value that is not one of the choices; `name` is what the user wrote it under.
+
+    Raises:
+        UserError: naming the value, the nearest choice and all of them.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise UserError(f"{name} {value!r} is not known{did_you_mean(str(value), choices)}; use {', '.join(choices)}")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x' or 'y'?"` for up to two known names near `word` in any case, or nothing."""
     by_lower = {name.lower(): name for name in known}

@@ -33,7 +33,7 @@ class Radius(float):
         number = _parse(value) if isinstance(value, str) else float(value)
         if not math.isfinite(number) or number < 0:
             raise UserError(f"radius {value!r}: must be finite and not negative; write 8px, 8/255 or 0.03")
-        return super().__new__(cls, number)
+        return super().__new__(cls, number + 0.0)  # -0.0 becomes 0.0, which prints without a sign
 
     @property
     def px(self) -> float:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from iaat.attacks import LOSSES, cross_entropy, dlr, full_precision, kl_from, margin, pgd
-from iaat.attacks.losses import attack_loss
+from iaat.attacks.losses import check_loss, objective
 from iaat.errors import UserError
 
 
@@ -20,6 +20,10 @@ def labels(*y):
 def test_margin_is_the_lead_of_the_best_other_class():
     values = margin(logits([3.0, 1.0, -2.0], [3.0, 1.0, -2.0], [3.0, 1.0, -2.0], [0.5, 0.5, 0.0]), labels(0, 1, 2, 0))
     assert values.tolist() == [-2.0, 2.0, 5.0, 0.0]
+
+
+def test_margin_of_negative_logits():
+    assert margin(logits([-1.0, -5.0, -7.0]), labels(0)).tolist() == [-4.0]
 
 
 def test_margin_of_two_classes():
@@ -80,7 +84,7 @@ def test_kl_sends_no_gradient_to_the_clean_prediction():
 def test_gradients_agree_with_finite_differences(name):
     generator = torch.Generator().manual_seed(5)
     clean, z = torch.randn(2, 6, 5, generator=generator, dtype=torch.float64)
-    loss = attack_loss(name, clean)
+    loss = objective(name, False, clean)
     assert torch.autograd.gradcheck(lambda z: loss(z, labels(0, 1, 2, 3, 4, 0)), z.requires_grad_())
 
 
@@ -107,7 +111,7 @@ def test_losses_are_float32_under_bfloat16_autocast(loss):
     model.register_forward_hook(lambda _module, _inputs, output: raw.append(output.dtype))
 
     def recording(z, y):
-        value = attack_loss(loss, None if loss != "kl" else torch.randn(len(z), 4).bfloat16())(z, y)
+        value = objective(loss, False, None if loss != "kl" else torch.randn(len(z), 4).bfloat16())(z, y)
         climbed.extend([z.dtype, value.dtype])
         return value
 
@@ -120,9 +124,22 @@ def test_losses_are_float32_under_bfloat16_autocast(loss):
 
 def test_unknown_loss_is_refused_with_the_choices():
     with pytest.raises(UserError, match=r"'hinge'.*ce.*margin.*dlr.*kl"):
-        attack_loss("hinge")
+        check_loss("hinge", targeted=False)
 
 
-def test_kl_by_name_needs_clean_logits():
-    with pytest.raises(UserError, match="clean_logits"):
-        attack_loss("kl")
+@pytest.mark.parametrize("name", ["ce", "margin", "dlr"])
+def test_targeted_objectives_agree_with_finite_differences_and_have_a_gradient_at_every_rank(name):
+    z = torch.tensor([[4.0, 3.0, 2.0, 1.0, 0.0]], dtype=torch.float64).repeat(5, 1).requires_grad_()
+    climb = objective(name, True, None)
+    assert torch.autograd.gradcheck(lambda z: climb(z, torch.arange(5)), z)
+    (gradient,) = torch.autograd.grad(climb(z, torch.arange(5)).sum(), z)
+    assert (gradient.diagonal() > 1e-3).all()
+
+
+def test_targeted_dlr_in_closed_form_and_free_of_the_scale_of_the_logits():
+    z = logits([5.0, 3.0, 2.0, 0.0], [5.0, 3.0, 2.0, 0.0])
+    climb = objective("dlr", True, None)
+    assert climb(z, labels(0, 2)).tolist() == pytest.approx([2 / 4, -3 / 4])
+    assert climb(100 * z, labels(0, 2)).tolist() == pytest.approx([2 / 4, -3 / 4])
+    with pytest.raises(UserError, match="at least 4 classes.*margin"):
+        climb(z[:, :3], labels(0, 1))

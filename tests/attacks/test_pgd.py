@@ -460,3 +460,23 @@ def test_large_radii_are_fine_where_the_inputs_are_large():
     for bounds in (None, (0.0, 255.0)):
         x_adv = pgd(small_net(), x, y, radius=8.0, bounds=bounds)
         assert 1 < (x_adv - x).abs().max().item() <= 8 + 1e-9
+
+
+def test_attack_under_inference_mode_is_the_same_attack():
+    model = nn.Linear(6, 3)
+    x, y = torch.rand(4, 6), torch.tensor([0, 1, 2, 0])
+    outside = pgd(model, x, y, radius=0.1, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        inside = pgd(model, x.clone(), y.clone(), radius=0.1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(inside, outside)
+
+
+@pytest.mark.parametrize("step_size", [-0.1, float("nan")])
+def test_step_size_that_makes_no_sense_is_refused(step_size):
+    with pytest.raises(UserError, match="step_size"):
+        pgd(nn.Linear(6, 3), torch.rand(4, 6), torch.zeros(4, dtype=torch.long), radius=0.1, step_size=step_size)
+
+
+def test_radius_in_a_scalar_tensor_is_checked_like_a_number():
+    with pytest.raises(UserError, match="8px"):
+        pgd(nn.Linear(6, 3), torch.rand(4, 6), torch.zeros(4, dtype=torch.long), radius=torch.tensor(8.0))

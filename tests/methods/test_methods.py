@@ -169,6 +169,18 @@ def test_training_inputs_stay_within_the_stated_radius_and_the_pixel_range(name,
     assert (output.radius > 0).any()
 
 
+@every_attack
+def test_attacks_move_in_the_norm_of_the_settings(name):
+    batch = digits()
+    method, model = build(name, norm="l2"), half_learned(batch)
+    calls = []
+    model.register_forward_pre_hook(lambda _module, inputs: calls.append(inputs[0].detach().clone()))
+    output = method.step(model, batch, context())
+    size = (calls[-1] - batch.x).flatten(1).norm(dim=1)
+    assert bool((size <= output.radius + 1e-6).all())
+    assert bool((size >= 0.3 * output.radius).all())
+
+
 @every_method
 @warm_up_and_after
 def test_two_optimiser_steps_reduce_the_loss(name, epoch):

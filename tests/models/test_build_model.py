@@ -106,12 +106,14 @@ def test_unusable_statistics_are_refused(statistics, message):
     [("smal-cnn", "small-cnn"), ("ResNet18", "resnet18"), ("preact-resnet18", "preactresnet18"), ("wrn-28", "wrn-28")],
 )
 def test_unknown_name_suggests_the_nearest(name, suggestion):
-    with pytest.raises(UserError, match=rf"model\.name.*'{name}'; did you mean .*{suggestion}.*\?; there are small-cnn"):
+    with pytest.raises(
+        UserError, match=rf"model\.name.*'{name}'; did you mean .*{suggestion}.*\?; there are small-cnn"
+    ):
         build(name=name)
 
 
 def test_name_like_nothing_still_lists_what_exists():
-    with pytest.raises(UserError, match=r"'%%%%'\. There are small-cnn, resnet18, preactresnet18, wrn-DEPTH-WIDTH"):
+    with pytest.raises(UserError, match=r"'%%%%'; there are small-cnn, resnet18, preactresnet18, wrn-DEPTH-WIDTH"):
         build(name="%%%%")
 
 

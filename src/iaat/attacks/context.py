@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from iaat.errors import UserError
+from iaat.errors import check_choice
 
 Mode = Literal["eval", "train", "batch"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 """How layers behave during an attack.
 
 `eval`: running statistics, no dropout. `train`: as in the training step, so running statistics move at every forward.
@@ -28,8 +29,7 @@ def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
     Raises:
         UserError: an unknown mode.
     """
-    if mode not in ("eval", "train", "batch"):
-        raise UserError(f"mode {mode!r} is not known: choose one of eval, train, batch")
+    check_choice(mode, MODES, "mode")
     training = [(module, module.training) for module in model.modules()]
     tracking = [(module, module.track_running_stats) for module in model.modules() if isinstance(module, _BatchNorm)]
     frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]

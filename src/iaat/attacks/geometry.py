@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iaat.errors import UserError
+from iaat.errors import UserError, check_choice
 
 
 def per_sample(value: float | Tensor, x: Tensor) -> Tensor:
@@ -117,6 +117,5 @@ def geometry(norm: str) -> Geometry:
     Raises:
         UserError: a name that is neither `linf` nor `l2`.
     """
-    if norm not in GEOMETRIES:
-        raise UserError(f"norm {norm!r} is not known: choose one of {', '.join(GEOMETRIES)}")
+    check_choice(norm, GEOMETRIES, "norm")
     return GEOMETRIES[norm]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iaat.errors import UserError
+from iaat.errors import UserError, check_choice
 
 AttackLoss = Callable[[Tensor, Tensor], Tensor]
 """`(logits [B, classes], y [B]) -> [B]`."""
@@ -43,6 +43,21 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
     return margin(logits, y) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
+def dlr_towards(logits: Tensor, target: Tensor) -> Tensor:
+    """Targeted DLR `[B]`: lead of the target over the other classes, scaled as in Croce & Hein 2020, eq. 7.
+
+    Their numerator is the target's logit minus the true class's; the true class is not known here, and the largest
+    other logit takes its place.
+
+    Raises:
+        UserError: fewer than 4 classes, for which its scale is not defined.
+    """
+    if logits.shape[1] < 4:
+        raise UserError(f"targeted 'dlr' needs at least 4 classes, the model has {logits.shape[1]}: use 'margin'")
+    top = logits.topk(4, dim=1).values
+    return -margin(logits, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
 def kl_from(clean_logits: Tensor) -> AttackLoss:
     """KL divergence `[B]` from the clean prediction to the attacked one, the attack of TRADES (1901.08573, eq. 5)."""
     clean = F.log_softmax(full_precision(clean_logits.detach()), dim=1)
@@ -56,18 +71,29 @@ def kl_from(clean_logits: Tensor) -> AttackLoss:
 LOSSES: dict[str, AttackLoss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 
 
-def attack_loss(loss: str | AttackLoss, clean_logits: Tensor | None = None) -> AttackLoss:
-    """A loss by name (`kl` needs the clean logits), or the callable itself.
+def check_loss(loss: str | AttackLoss, targeted: bool) -> None:
+    """Refuse a loss that `objective` could not turn into something to climb.
 
     Raises:
-        UserError: an unknown name, or `kl` without clean logits.
+        UserError: an unknown name, or a targeted `kl`.
     """
-    if callable(loss):
-        return loss
-    if loss == "kl":
-        if clean_logits is None:
-            raise UserError("loss 'kl' compares with clean logits: pass clean_logits")
+    if not callable(loss):
+        check_choice(loss, (*LOSSES, "kl"), "loss")
+    if loss == "kl" and targeted:
+        raise UserError("loss 'kl' has no target: use 'ce', 'margin' or 'dlr' with targeted=True")
+
+
+def objective(loss: str | AttackLoss, targeted: bool, clean_logits: Tensor | None) -> AttackLoss:
+    """What an attack climbs: the loss away from `y`, or where targeted the way towards it.
+
+    Args:
+        loss: A name, checked by `check_loss`, or a callable.
+        targeted: Whether `y` are the classes to be reached.
+        clean_logits: `[B, classes]` for `kl`, unused otherwise.
+    """
+    if loss == "kl" and clean_logits is not None:
         return kl_from(clean_logits)
-    if loss not in LOSSES:
-        raise UserError(f"loss {loss!r} is not known: choose one of {', '.join(LOSSES)}, kl, or pass a callable")
-    return LOSSES[loss]
+    if loss == "dlr" and targeted:
+        return dlr_towards
+    away = loss if callable(loss) else LOSSES[loss]
+    return (lambda logits, y: -away(logits, y)) if targeted else away

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from iaat.attacks.context import Mode, attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
-from iaat.attacks.losses import AttackLoss, attack_loss, full_precision
+from iaat.attacks.losses import AttackLoss, check_loss, full_precision, objective
 from iaat.errors import UserError
 from iaat.units import Norm, check_radius
 
@@ -70,12 +70,23 @@ def pgd(
     (arXiv 1902.06705).
     """
     ball = geometry(norm)
-    _check(x, radius, steps=steps, restarts=restarts, norm=norm, ball=ball, bounds=bounds, loss=loss, targeted=targeted)
+    _check(
+        x,
+        radius,
+        step_size=step_size,
+        steps=steps,
+        restarts=restarts,
+        norm=norm,
+        ball=ball,
+        bounds=bounds,
+        loss=loss,
+        targeted=targeted,
+    )
     if early_stop and mode != "eval":
         raise UserError(f"early_stop shrinks the batch and so changes its statistics: use mode 'eval', not {mode!r}")
-    x = x.detach()
-    attack_loss("ce" if loss == "kl" else loss)
-    with attack_mode(model, mode), torch.enable_grad():
+    with attack_mode(model, mode), torch.inference_mode(False), torch.enable_grad():
+        # What was made in inference mode can have no gradient; its clone can.
+        x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
         task = _Task(
             model=model,
             ball=ball,
@@ -127,8 +138,7 @@ class _Task:
         return x_adv if self.bounds is None else x_adv.clamp(*self.bounds)
 
     def objective(self, logits: Tensor) -> Tensor:
-        loss = attack_loss(self.loss, self.clean_logits)(logits, self.y)
-        return -loss if self.targeted else loss
+        return objective(self.loss, self.targeted, self.clean_logits)(logits, self.y)
 
     def fooled(self, logits: Tensor) -> Tensor:
         hit = logits.argmax(dim=1) == self.y
@@ -181,10 +191,15 @@ def _worst_case(
     return worst
 
 
+def _is_number(value: float | Tensor) -> bool:
+    return not isinstance(value, Tensor) or value.ndim == 0
+
+
 def _check(
     x: Tensor,
     radius: float | Tensor,
     *,
+    step_size: float | Tensor | None,
     steps: int,
     restarts: int,
     norm: str,
@@ -197,10 +212,12 @@ def _check(
     for name, count in (("steps", steps), ("restarts", restarts)):
         if count < 1:
             raise UserError(f"{name} = {count}: an attack needs at least 1")
-    if loss == "kl" and targeted:
-        raise UserError("loss 'kl' has no target: use 'ce', 'margin' or 'dlr' with targeted=True")
-    if isinstance(radius, Tensor):
+    check_loss(loss, targeted)
+    if step_size is not None and _is_number(step_size):
+        check_radius(float(step_size), "l2", name="step_size")
+    if not _is_number(radius):
         return
+    radius = float(radius)
     width = math.inf if bounds is None else bounds[1] - bounds[0]
     check_radius(radius, norm, name="radius", width=width)
     if radius > ball.diameter(x.shape[1:].numel(), width):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iaat.attacks import geometry
-from iaat.errors import UserError
+from iaat.attacks import GEOMETRIES
+from iaat.errors import UserError, check_choice
 from iaat.units import Norm, Radius, check_radius
 
 
@@ -29,7 +29,7 @@ class EvaluateConfig:
     """Test samples used: the first n of a fixed random order; all by default."""
 
     def __post_init__(self) -> None:
-        geometry(self.norm)
+        check_choice(self.norm, GEOMETRIES, "evaluate.norm")
         for key in ("radius", "step_size"):
             if (value := getattr(self, key)) is not None:
                 check_radius(value, self.norm, name=f"evaluate.{key}")

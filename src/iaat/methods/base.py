@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import Mode, geometry, pgd
-from iaat.errors import UserError
+from iaat.attacks import GEOMETRIES, MODES, Mode, pgd
+from iaat.errors import UserError, check_choice
 from iaat.passes import Passes
 from iaat.radius import RadiusMemory
 from iaat.types import Batch, StepOutput
@@ -89,7 +89,8 @@ class AttackConfig:
     """Layers during the attack: eval, train (moves running statistics) or batch (batch statistics, nothing moves)."""
 
     def __post_init__(self) -> None:
-        geometry(self.norm)
+        check_choice(self.norm, GEOMETRIES, "method.norm")
+        check_choice(self.mode, MODES, "method.mode")
         for key in ("radius", "min_step"):
             check_radius(getattr(self, key), self.norm, name=f"method.{key}")
         if self.steps < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, full_precision
-from iaat.errors import UserError
+from iaat.errors import UserError, check_choice
 from iaat.methods.base import AttackConfig, StepContext
 from iaat.passes import Passes
 from iaat.radius import RadiusMemory, paper, staircase, warm_up
@@ -43,6 +44,8 @@ class IAATConfig(AttackConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice(self.rule, ("paper", "staircase"), "method.rule")
+        check_choice(self.clean_wrong, ("decay", "clean"), "method.clean_wrong")
         for key in ("gamma", "floor", "cap"):
             if (value := getattr(self, key)) is not None:
                 check_radius(value, self.norm, name=f"method.{key}")
@@ -50,7 +53,8 @@ class IAATConfig(AttackConfig):
             raise UserError(f"method.beta = {self.beta}: a share in (0, 1]")
         if self.warmup < 0:
             raise UserError(f"method.warmup = {self.warmup}: a number of epochs, 0 or more")
-        if self.cap is not None and not self.floor <= self.radius <= self.cap:
+        cap = math.inf if self.cap is None else self.cap
+        if not self.floor <= self.radius <= cap:
             raise UserError(f"method: needs floor <= radius <= cap, not {self.floor}, {self.radius}, {self.cap}")
         if self.rule == "staircase" and self.clean_wrong != "decay":
             raise UserError("method.clean_wrong belongs to rule paper: the staircase makes no clean forward")
@@ -67,7 +71,7 @@ class IAAT:
     def __init__(self, config: IAATConfig, *, size: int, device: torch.device | str) -> None:
         self.config = config
         self.radii: RadiusMemory | None = RadiusMemory(
-            size, initial=max(config.radius, config.floor), floor=config.floor, cap=config.cap, device=device
+            size, initial=config.radius, floor=config.floor, cap=config.cap, device=device
         )
         self._memory = self.radii
 

@@ -1,0 +1,214 @@
+"""The loop on real digits: it learns, keeps what it should, and an interrupted run ends as the uninterrupted one."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from iaat import UserError
+from iaat.config import load_recipe
+from iaat.data import build_data
+from iaat.methods import METHODS, Natural
+from iaat.progress import Reporter
+from iaat.run import RunFolder
+from iaat.train.checkpoint import load_checkpoint, save_checkpoint
+from iaat.train.loop import train
+from iaat.types import StepOutput
+
+TINY = (
+    "--data.limit 200 --model.width 4 --train.epochs 3 --train.batch_size 64 --train.holdout_steps 2 --train.holdout_n 10"
+).split()
+QUIET = Reporter(quiet=True)
+
+
+def tiny(method="iaat", *more):
+    return load_recipe("quickstart", [*TINY, "--method", method, *more])
+
+
+def started(path, recipe):
+    run = RunFolder(path)
+    run.create(recipe, overwrite=False)
+    return run
+
+
+class Interrupting(Reporter):
+    """Stops the run as Ctrl-C would, when the batch of that number has been trained on."""
+
+    def __init__(self, batch):
+        super().__init__(quiet=True)
+        self.left = batch
+
+    def track(self, items, **_):
+        for item in items:
+            yield item
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+def same(left, right):
+    """Whether two nested states are equal to the last bit."""
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+SETTINGS = {
+    "natural": ["natural"],
+    "pgd_at": ["pgd_at", "--method.steps", "2"],
+    "iaat": ["iaat", "--method.steps", "2", "--method.warmup", "1"],
+    "iaat in bfloat16": ["iaat", "--method.steps", "2", "--method.warmup", "1", "--train.precision", "bf16"],
+    "staircase": ["iaat", "--method.steps", "2", "--method.warmup", "0", "--method.rule", "staircase"],
+    "train mode": ["iaat", "--method.steps", "2", "--method.warmup", "0", "--method.mode", "train"],
+    "multistep": ["pgd_at", "--method.steps", "1", "--train.schedule", "multistep", "--train.milestones", "[1,2]"],
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("batch", [3, 5], ids=["between epochs", "within an epoch"])
+def test_interrupted_and_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path, setting, batch):
+    recipe = tiny(*setting)
+    whole, broken = (started(tmp_path / name, recipe) for name in ("whole", "broken"))
+    train(recipe, whole, QUIET)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, broken, Interrupting(batch))
+    torch.manual_seed(12345)  # a new process has another global state
+    train(recipe, broken, QUIET, resume=True)
+    for which in ("last", "best"):
+        assert same(load_checkpoint(whole.checkpoint(which)), load_checkpoint(broken.checkpoint(which)))
+    assert whole.metrics_file.read_bytes() == broken.metrics_file.read_bytes()
+    snapshots = sorted(path.name for path in (whole.path / "radii").glob("*"))
+    assert len(snapshots) == (3 if METHODS[recipe.method_name] is METHODS["iaat"] else 0)
+    for name in snapshots:
+        assert (whole.path / "radii" / name).read_bytes() == (broken.path / "radii" / name).read_bytes()
+
+
+def test_equal_seeds_give_equal_runs_and_other_seeds_others(tmp_path):
+    runs = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        recipe = dataclasses.replace(tiny("pgd_at", "--method.steps", "1"), seed=seed)
+        runs.append(started(tmp_path / name, recipe))
+        train(recipe, runs[-1], QUIET)
+    a, b, c = (load_checkpoint(run.checkpoint("last"))["model"] for run in runs)
+    assert same(a, b)
+    assert not same(a, c)
+
+
+def test_training_learns_digits_and_radii_spread(tmp_path):
+    recipe = load_recipe("quickstart", "--model.width 8 --train.epochs 8 --method.steps 2 --method.warmup 2".split())
+    run = started(tmp_path / "run", recipe)
+    data = train(recipe, run, QUIET)
+    first, last = run.metrics()[0], run.metrics()[-1]
+    assert last["loss"] < first["loss"]
+    assert last["holdout_clean"] > 0.8
+    assert last["radius_quantiles_px"]["95"] - last["radius_quantiles_px"]["5"] > 3
+    index, radius = run.radii_after(8)
+    assert index.tolist() == data.train_index.tolist()
+    assert radius.mean() * 255 == pytest.approx(last["radius_mean_px"], rel=1e-5)
+
+
+def test_passes_counted_while_training_are_those_the_method_states(tmp_path):
+    recipe = tiny("iaat", "--method.steps", "2", "--method.warmup", "1")
+    run = started(tmp_path / "run", recipe)
+    train(recipe, run, QUIET)
+    counted = [(record["forwards"], record["backwards"]) for record in run.metrics()]
+    assert counted == [(4, 3), (10, 7), (10, 7)]
+
+
+def test_best_checkpoint_is_the_epoch_of_the_highest_holdout_accuracy(tmp_path):
+    recipe = tiny("natural", "--train.select", "clean", "--train.epochs", "5")
+    run = started(tmp_path / "run", recipe)
+    train(recipe, run, QUIET)
+    accuracies = [record["holdout_clean"] for record in run.metrics()]
+    best = load_checkpoint(run.checkpoint("best"))
+    assert best["epoch"] == accuracies.index(max(accuracies)) + 1
+    assert best["best"] == max(accuracies)
+
+
+def test_the_test_set_is_not_touched_by_training(tmp_path, monkeypatch):
+    def guarded(*args, **kwargs):
+        data = build_data(*args, **kwargs)
+
+        def refuse(*_args, **_kwargs):
+            raise AssertionError("the test set was read")
+
+        data.test.batches = refuse
+        return data
+
+    monkeypatch.setattr("iaat.train.loop.build_data", guarded)
+    recipe = tiny("natural")
+    train(recipe, started(tmp_path / "run", recipe), QUIET)
+
+
+class Toy(Natural):
+    """A method the loop has never heard of, with a metric of its own."""
+
+    def step(self, model, batch, context):
+        logits = model(batch.x)
+        loss = F.cross_entropy(logits, batch.y)
+        return StepOutput(loss, logits.detach(), metrics={"brightness": batch.x.flatten(1).mean(dim=1)})
+
+
+def test_the_loop_trains_any_method_of_the_protocol_and_logs_its_metrics(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "toy", Toy)
+    recipe = tiny("toy")
+    run = started(tmp_path / "run", recipe)
+    data = train(recipe, run, QUIET)
+    (batch,) = data.train.batches([data.train_index])
+    assert run.metrics()[0]["brightness"] == pytest.approx(float(batch.x.mean()), rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    class Exploding(Natural):
+        def step(self, model, batch, context):
+            output = super().step(model, batch, context)
+            return output if context.epoch < 2 else dataclasses.replace(output, loss=output.loss * float("nan"))
+
+    monkeypatch.setitem(METHODS, "exploding", Exploding)
+    recipe = tiny("exploding")
+    run = started(tmp_path / "run", recipe)
+    with pytest.raises(UserError, match=r"epoch 3 is not finite: lower train\.lr \(0\.1\)"):
+        train(recipe, run, QUIET)
+    state = load_checkpoint(run.checkpoint("last"))
+    assert state["epoch"] == 2
+    assert all(value.isfinite().all() for value in state["model"].values())
+
+
+def test_resume_refuses_other_data(tmp_path):
+    recipe = tiny("natural", "--train.epochs", "1")
+    run = started(tmp_path / "run", recipe)
+    train(recipe, run, QUIET)
+    state = load_checkpoint(run.checkpoint("last"))
+    state["data"]["train_size"] = 1400
+    save_checkpoint(run.checkpoint("last"), state)
+    with pytest.raises(UserError, match=r"1438 samples, the checkpoint was made with 1400.*data\.root"):
+        train(recipe, run, QUIET, resume=True)
+    state["data"] |= {"train_size": 1438, "train_fingerprint": "0" * 64}
+    save_checkpoint(run.checkpoint("last"), state)
+    with pytest.raises(UserError, match=r"other labels, classes or files"):
+        train(recipe, run, QUIET, resume=True)
+
+
+def test_metrics_are_means_over_samples_not_the_last_batch(tmp_path, monkeypatch):
+    seen = []
+
+    class Recording(Natural):
+        def step(self, model, batch, context):
+            output = super().step(model, batch, context)
+            seen.append((float(output.loss.detach()), len(batch.y)))
+            return output
+
+    monkeypatch.setitem(METHODS, "recording", Recording)
+    recipe = tiny("recording", "--train.epochs", "1")
+    run = started(tmp_path / "run", recipe)
+    train(recipe, run, QUIET)
+    assert len({size for _, size in seen}) == 2  # the last batch is smaller, so weighting matters
+    expected = sum(loss * size for loss, size in seen) / sum(size for _, size in seen)
+    record = json.loads(run.metrics_file.read_text())
+    assert record["loss"] == pytest.approx(expected, rel=1e-6)
