@@ -61,6 +61,10 @@ class RunFolder:
         """Whether a run was started here."""
         return self.recipe_file.exists()
 
+    def has_results(self) -> bool:
+        """Whether an epoch was finished here: something that would be lost."""
+        return self.exists() and self.checkpoint("last").exists()
+
     def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
         """The recipe the run was started with, with `--key value` overrides applied.
 
@@ -77,9 +81,9 @@ class RunFolder:
         """Start the folder of a new run.
 
         Raises:
-            UserError: the folder holds a run and `overwrite` is not set, or holds other files.
+            UserError: the folder holds a run with results and `overwrite` is not set, or holds other files.
         """
-        if self.exists() and not overwrite:
+        if self.has_results() and not overwrite:
             raise UserError(
                 f"{self.path} already holds a run: use --resume to go on, --overwrite to replace it, or --out"
             )

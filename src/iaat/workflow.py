@@ -35,7 +35,7 @@ def run_recipe(
     Raises:
         UserError: the folder holds another run, or anything is wrong with recipe or data.
     """
-    if resume and run.exists():
+    if resume and run.has_results():
         _check_same_recipe(run.recipe(), recipe, run)
     else:
         run.create(recipe, overwrite=overwrite)
@@ -86,12 +86,12 @@ def compare(
 
 
 def _results(recipe: Recipe, run: RunFolder, reporter: Reporter) -> list[dict[str, Any]]:
-    if run.exists():
+    if run.has_results():
         _check_same_recipe(run.recipe(), recipe, run)
         stored = [stored_results(run, which, recipe.evaluate) for which in CHECKPOINTS]
         if all(stored):
             return [row for row in stored if row]
-    return run_recipe(recipe, run, reporter, resume=run.exists())
+    return run_recipe(recipe, run, reporter, resume=run.has_results())
 
 
 def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -141,5 +141,5 @@ def test_targeted_dlr_in_closed_form_and_free_of_the_scale_of_the_logits():
     climb = objective("dlr", True, None)
     assert climb(z, labels(0, 2)).tolist() == pytest.approx([2 / 4, -3 / 4])
     assert climb(100 * z, labels(0, 2)).tolist() == pytest.approx([2 / 4, -3 / 4])
-    with pytest.raises(UserError, match="at least 4 classes.*margin"):
+    with pytest.raises(UserError, match=r"at least 4 classes.*margin"):
         climb(z[:, :3], labels(0, 1))

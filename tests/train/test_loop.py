@@ -17,9 +17,10 @@ from iaat.train.checkpoint import load_checkpoint, save_checkpoint
 from iaat.train.loop import train
 from iaat.types import StepOutput
 
-TINY = (
-    "--data.limit 200 --model.width 4 --train.epochs 3 --train.batch_size 64 --train.holdout_steps 2 --train.holdout_n 10"
-).split()
+TINY = [
+    *("--data.limit", "200", "--model.width", "4", "--train.epochs", "3", "--train.batch_size", "64"),
+    *("--train.holdout_steps", "2", "--train.holdout_n", "10"),
+]
 QUIET = Reporter(quiet=True)
 
 
@@ -101,7 +102,8 @@ def test_equal_seeds_give_equal_runs_and_other_seeds_others(tmp_path):
 
 
 def test_training_learns_digits_and_radii_spread(tmp_path):
-    recipe = load_recipe("quickstart", "--model.width 8 --train.epochs 8 --method.steps 2 --method.warmup 2".split())
+    changes = {"--model.width": "8", "--train.epochs": "8", "--method.steps": "2", "--method.warmup": "2"}
+    recipe = load_recipe("quickstart", [word for pair in changes.items() for word in pair])
     run = started(tmp_path / "run", recipe)
     data = train(recipe, run, QUIET)
     first, last = run.metrics()[0], run.metrics()[-1]

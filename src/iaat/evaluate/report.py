@@ -15,7 +15,6 @@ from rich.table import Table
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.robust import Outcome
 from iaat.files import replacing, write_json
-from iaat.units import format_px
 
 
 def interval(accuracy: float, n: int) -> tuple[float, float]:
@@ -30,7 +29,7 @@ def interval(accuracy: float, n: int) -> tuple[float, float]:
 def attack_name(config: EvaluateConfig) -> str:
     """Short name of the attack, such as `PGD-20x2 8px linf`."""
     restarts = f"x{config.restarts}" if config.restarts > 1 else ""
-    size = format_px(config.radius) if config.norm == "linf" else f"{float(config.radius):.4g}"
+    size = str(config.radius) if config.norm == "linf" else f"{float(config.radius):.4g}"
     return f"PGD-{config.steps}{restarts} {size} {config.norm}"
 
 

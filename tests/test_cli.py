@@ -1,0 +1,241 @@
+"""Every command through `main`, on real digits and on image folders; mistakes end in one line and exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from iaat.cli import main
+from iaat.run import RunFolder
+
+FAST = [
+    *("--data.limit", "200", "--model.width", "4", "--train.epochs", "2", "--train.batch_size", "64"),
+    *("--train.holdout_steps", "1", "--train.holdout_n", "10", "--evaluate.steps", "2", "--evaluate.n", "50"),
+]
+IAAT = ["--method.steps", "1", "--method.warmup", "1"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert main(["train", "quickstart", *FAST, *IAAT, "--out", str(folder), "--quiet"]) == 0
+    return RunFolder(folder)
+
+
+def refused(capsys, *words):
+    """The message of a command that must be refused."""
+    assert main([str(word) for word in words]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_train_leaves_a_whole_run_folder(trained):
+    names = {path.relative_to(trained.path).as_posix() for path in trained.path.rglob("*") if path.is_file()}
+    assert names == {
+        "recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt", "radii.parquet",
+        "radii/0001.safetensors", "radii/0002.safetensors",
+        *(f"evaluations/{which}-pgd-2-40px-linf-n50/{file}" for which in ("best", "last")
+          for file in ("results.json", "records.parquet")),
+        "pictures/training.png", "pictures/radii.png", "pictures/radii-per-class.png", "pictures/extremes.png",
+    }  # fmt: skip
+    run = json.loads((trained.path / "run.json").read_text())
+    assert run["seed"] == 0
+    assert run["versions"]["torch"] == torch.__version__
+
+
+def test_evaluate_prints_what_it_writes(trained, capsys):
+    assert main(["evaluate", str(trained.path), "--evaluate.steps", "1", "--evaluate.n", "40"]) == 0
+    printed = capsys.readouterr().out
+    for which in ("best", "last"):
+        file = trained.path / "evaluations" / f"{which}-pgd-1-40px-linf-n40" / "results.json"
+        results = json.loads(file.read_text())
+        assert results["n"] == 40
+        assert f"{100 * results['accuracy']['clean']:.2f} ±" in printed
+        assert f"{100 * results['accuracy']['after_margin']:.2f} ±" in printed
+
+
+def test_evaluate_refuses_to_change_the_model_of_a_run(trained, capsys):
+    assert "finished run keeps its recipe" in refused(capsys, "evaluate", trained.path, "--model.width", "8")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_radii_writes_a_table_and_prints_a_summary_per_class(trained, suffix, tmp_path, capsys):
+    out = tmp_path / f"radii.{suffix}"
+    assert main(["radii", str(trained.path), "--out", str(out), "--epoch", "1"]) == 0
+    table = pd.read_csv(out) if suffix == "csv" else pd.read_parquet(out)
+    index, radius = trained.radii_after(1)
+    assert table["index"].tolist() == index.tolist()
+    np.testing.assert_allclose(table["radius"], radius, atol=1e-7)
+    np.testing.assert_allclose(table["radius_px"], radius * 255, rtol=1e-5)
+    assert set(table["epoch"]) == {1}
+    assert {"label", "prediction"} <= set(table.columns)
+    printed = capsys.readouterr().out
+    assert f"{table['radius_px'].mean():.2f}" in printed
+    assert all(f"\n  {digit} " in printed for digit in range(10))
+
+
+def test_radii_of_an_unknown_epoch_or_a_method_without_radii(trained, tmp_path, capsys):
+    assert "no radii of epoch 9; it has those of 1 to 2" in refused(capsys, "radii", trained.path, "--epoch", 9)
+    natural = tmp_path / "natural"
+    assert main(["train", "quickstart-natural", *FAST, "--out", str(natural), "--quiet"]) == 0
+    assert "has no radii" in refused(capsys, "radii", natural)
+
+
+def test_an_existing_run_is_kept_unless_told_otherwise(trained, capsys):
+    before = trained.checkpoint("last").read_bytes()
+    message = refused(capsys, "train", "quickstart", *FAST, *IAAT, "--out", trained.path)
+    assert "--resume" in message
+    assert "--overwrite" in message
+    message = refused(capsys, "train", "quickstart", *FAST, "--out", trained.path, "--resume")
+    assert "method.steps: 1 -> 5" in message
+    assert trained.checkpoint("last").read_bytes() == before
+    assert main(["train", "quickstart", *FAST, *IAAT, "--out", str(trained.path), "--resume", "--quiet"]) == 0
+    assert trained.checkpoint("last").read_bytes() == before
+
+
+def test_compare_trains_what_is_missing_and_reuses_the_rest(tmp_path, capsys):
+    words = [
+        "compare",
+        "quickstart-natural",
+        "quickstart-pgd-at",
+        *("--seeds", "0", "1"),
+        "--out",
+        str(tmp_path),
+        *FAST,
+    ]
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("last.pt")}
+    assert len(stamps) == 4
+    rows = json.loads((tmp_path / "comparison.json").read_text())
+    assert [(row["run"], row["seed"]) for row in rows] == [
+        ("quickstart-natural", 0), ("quickstart-pgd-at", 0), ("quickstart-natural", 1), ("quickstart-pgd-at", 1),
+    ]  # fmt: skip
+    mean = np.mean([100 * row["accuracy"]["clean"] for row in rows if row["run"] == "quickstart-pgd-at"])
+    assert f"{mean:.2f} ± " in first
+    assert "0, 1" in first
+    assert (tmp_path / "tradeoff.png").stat().st_size > 5000
+    assert main(words) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("last.pt")} == stamps
+    assert capsys.readouterr().out.splitlines()[-8:] == first.splitlines()[-8:]
+
+
+def test_check_prints_the_recipe_and_costs_and_runs_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "cifar10-wrn32-10-iaat", "--method.beta", "0.2"]) == 0
+    printed = capsys.readouterr().out
+    assert "beta: 0.2" in printed
+    assert "46,160,474" in printed
+    assert "32F 29.1818B" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_lists_every_recipe(capsys):
+    assert main(["recipes"]) == 0
+    printed = capsys.readouterr().out
+    for name in (
+        "quickstart",
+        "cifar10-resnet18-natural",
+        "cifar10-wrn32-10-pgd-at",
+        "cifar10-small-iaat",
+        "folder-iaat",
+    ):
+        assert f" {name} " in printed
+
+
+def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
+    assert main(["train", "cifar10-small-iaat", "--help"]) == 0
+    printed = capsys.readouterr().out
+    for key in ("--data.root", "--method.gamma", "--train.milestones", "--evaluate.restarts", "--model.width"):
+        assert key in printed
+    assert "default: 0.4" in printed  # the recipe's beta, not the class's
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["train", "quikstart"], ["'quikstart'", "did you mean 'quickstart'", "iaat recipes"]),
+        (["train", "quickstart", "--train.epoch", "3"], ["--train.epoch", "did you mean '--train.epochs'"]),
+        (["train", "quickstart", "--train.epochs", "three"], ["train.epochs", "three"]),
+        (["train", "quickstart", "--method.radius", "8"], ["method.radius = 8", "8px", "8/255"]),
+        (["train", "quickstart", "--method", "iat"], ["'iat'", "did you mean 'iaat'"]),
+        (["train", "quickstart", "--model.name", "resnet81"], ["model.name", "'resnet81'", "resnet18"]),
+        (["train", "quickstart", "--data.name", "digit"], ["data.name", "'digit'", "digits"]),
+        (["train", "quickstart", "--train.device", "gpu0"], ["train.device", "'gpu0'"]),
+        (["train", "quickstart", "--resume", "--overwrite"], ["exclude"]),
+        (["train"], ["RECIPE", "iaat train --help"]),
+        (["trane", "quickstart"], ["trane"]),
+        (["recipes", "--quite"], ["--quite"]),
+        (["evaluate", "no-such-run"], ["no-such-run", "not a run folder"]),
+        (["train", "folder-iaat", "--data.root", "no-such-folder"], ["data.root", "no-such-folder"]),
+    ],
+)
+def test_mistakes_are_named_with_place_and_fix(words, parts, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = refused(capsys, *words)
+    for part in parts:
+        assert part in message
+
+
+def image_folder(root, classes=("cat", "dog"), per_class=30):
+    generator = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for number, name in enumerate(classes):
+            (root / split / name).mkdir(parents=True)
+            for image in range(per_class):
+                pixels = generator.integers(0, 128, (12, 12, 3)) + 127 * number
+                Image.fromarray(pixels.astype(np.uint8)).save(root / split / name / f"{image:03d}.png")
+    return root
+
+
+FOLDER = [
+    *("--data.size", "12", "--model.name", "small-cnn", "--train.epochs", "1", "--train.batch_size", "16"),
+    *("--data.crop", "1", "--method.steps", "1", "--train.holdout_steps", "1", "--evaluate.steps", "1"),
+]
+
+
+def test_your_own_image_folder_trains_and_its_radii_carry_paths(tmp_path):
+    root, out = image_folder(tmp_path / "images"), tmp_path / "run"
+    assert main(["train", "folder-iaat", "--data.root", str(root), *FOLDER, "--out", str(out), "--quiet"]) == 0
+    table = pd.read_parquet(out / "radii.parquet")
+    assert len(table) == 54  # 60 less a hold-out of 10 %
+    assert all(path.split("/")[1] == label for path, label in zip(table["path"], table["label"], strict=True))
+
+
+def test_a_corrupt_image_is_named_and_nothing_else_is_lost(tmp_path, capsys):
+    root, out = image_folder(tmp_path / "images"), tmp_path / "run"
+    broken = root / "train" / "cat" / "003.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    message = refused(capsys, "train", "folder-iaat", "--data.root", root, *FOLDER, "--out", out)
+    assert "train/cat/003.png" in message
+
+
+def test_data_that_changed_since_the_checkpoint_is_refused(tmp_path, capsys):
+    root, out = image_folder(tmp_path / "images"), tmp_path / "run"
+    words = ["train", "folder-iaat", "--data.root", root, *FOLDER, "--out", out]
+    assert main([*map(str, words), "--quiet"]) == 0
+    (root / "train" / "dog" / "029.png").unlink()
+    message = refused(capsys, *words, "--resume")
+    assert "59 samples" in message
+    assert "60" in message
+
+
+def test_a_run_that_never_finished_an_epoch_does_not_stand_in_the_way(tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["train", "quickstart-natural", *FAST, "--out", str(out), "--quiet"]
+    refused(capsys, *words, "--model.name", "resnet81")
+    assert main(words) == 0
+
+
+def test_the_installed_command_ends_without_a_traceback():
+    command = [sys.executable, "-m", "iaat.cli", "train", "quickstart", "--train.lr", "-1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: train.lr = -1.0: must be positive and finite\n"
