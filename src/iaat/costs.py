@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from rich.table import Table
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, 
         if isinstance(output, Tensor):
             numbers += output.numel()
 
-    meta = model.to("meta")
+    meta = deepcopy(model).to("meta")
     handles = [module.register_forward_hook(count) for module in meta.modules() if not list(module.children())]
     with torch.no_grad():
         meta(torch.empty(batch_size, *shape, device="meta"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,14 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another folder"
-        ) from error
+        raise _cannot_write(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,13 +49,30 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
 
 
 def append_json_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one record to a JSON-lines file."""
-    with path.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(record) + "\n")
+    """Append one record to a JSON-lines file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """All records of a JSON-lines file, none where there is no file."""
+    """All records of a JSON-lines file, none where there is no file; a last line cut short by a crash is left out.
+
+    Raises:
+        UserError: any other line is not JSON.
+    """
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    try:
+        return [json.loads(line) for line in lines]
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged: {error}") from None

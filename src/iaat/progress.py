@@ -42,17 +42,17 @@ class Reporter:
     def __init__(self, *, quiet: bool = False, console: Console | None = None, interval: float = 30.0) -> None:
         self.quiet = quiet
         # Off a terminal rich assumes 80 columns, too few for the tables.
-        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+        self.console = console or Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)
         self.interval = interval
 
     def say(self, text: str) -> None:
         """A message on the way; nothing when quiet."""
         if not self.quiet:
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.console.print(text, markup=False, emoji=False, soft_wrap=True)
 
     def result(self, text: object) -> None:
         """What the command was run for; always printed."""
-        self.console.print(text, markup=False, soft_wrap=isinstance(text, str))
+        self.console.print(text, markup=False, emoji=False, soft_wrap=isinstance(text, str))
 
     def track(
         self, items: Iterable[T], *, total: int, what: str, size: Callable[[T], int] = lambda _: 1
@@ -66,7 +66,8 @@ class Reporter:
             yield from self._lines(items, total, what, size)
 
     def _bar(self, items: Iterable[T], total: int, what: str, size: Callable[[T], int]) -> Iterator[T]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+        name = TextColumn("{task.description}", markup=False)
+        columns = (name, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
             task = progress.add_task(what, total=total)
             for item in items:

@@ -14,11 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError
 from iaat.files import append_json_line, read_json_lines, replacing, write_json, write_text
+
+
+RUN_FILES = frozenset(
+    "recipe.yaml run.json metrics.jsonl timings.jsonl last.pt best.pt radii radii.parquet evaluations pictures".split()
+)
+"""All that a run folder holds: a folder with anything else in it is never replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +87,28 @@ class RunFolder:
         """Start the folder of a new run.
 
         Raises:
-            UserError: the folder holds a run with results and `overwrite` is not set, or holds other files.
+            UserError: the folder holds a run with results and `overwrite` is not set, or files that are not of a run.
         """
         if self.has_results() and not overwrite:
             raise UserError(
                 f"{self.path} already holds a run: use --resume to go on, --overwrite to replace it, or --out"
             )
-        if self.exists():
+        if self.path.exists():
+            if foreign := self._foreign():
+                raise UserError(
+                    f"{self.path} holds what is not of a run ({', '.join(foreign[:5])}) and is left alone: choose "
+                    "another --out"
+                )
             shutil.rmtree(self.path)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UserError(f"{self.path} exists and is not a run folder: choose another --out")
-        write_text(self.recipe_file, recipe.to_yaml())
         write_json(self.path / "run.json", {"name": recipe.name, "seed": recipe.seed, "versions": _versions()})
+        write_text(self.recipe_file, recipe.to_yaml())
+
+    def _foreign(self) -> list[str]:
+        """Names in the folder that a run has not put there; without run.json no run has put anything there."""
+        if not self.path.is_dir():
+            return [self.path.name]
+        names = sorted(file.name for file in self.path.iterdir())
+        return [name for name in names if "run.json" not in names or (name not in RUN_FILES and name[0] != ".")]
 
     def name(self) -> str:
         """Name of the recipe the run was started with."""
@@ -131,7 +147,8 @@ class RunFolder:
     def save_radii(self, epoch: int, radii: torch.Tensor, seen: torch.Tensor) -> None:
         """Keep all radii `[N]` after `epoch`, with the indices of the samples that are trained on."""
         with replacing(self.path / "radii" / f"{epoch:04d}.safetensors") as temporary:
-            save_file({"radius": radii.cpu().numpy(), "index": seen.cpu().numpy()}, temporary)
+            # Written by Python: safetensors has an exception of its own for a full disk.
+            temporary.write_bytes(save({"radius": radii.cpu().numpy(), "index": seen.cpu().numpy()}))
 
     def radii_epochs(self) -> list[int]:
         """Epochs whose radii were kept, in order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,16 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a state of tensors and plain values, whole or not at all."""
+    """Write a state of tensors and plain values, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     with replacing(path) as temporary:
-        torch.save({"format": FORMAT, **state}, temporary)
+        try:
+            torch.save({"format": FORMAT, **state}, temporary)
+        except RuntimeError as error:  # what PyTorch makes of a full disk
+            raise OSError(_first_line(error)) from error
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -33,14 +41,24 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the run has not finished its first epoch, or the path is wrong")
     try:
+        _check_intact(path)
         state = torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"checkpoint {path} is refused: it is not plain data ({_first_line(error)})") from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"checkpoint {path} is refused: it holds objects other than tensors and plain values, which could run code"
+        ) from None
+    except Exception as error:  # a broken file can fail in any way
         raise UserError(f"checkpoint {path} cannot be read, it may be cut short: {_first_line(error)}") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"checkpoint {path} is not of format {FORMAT} of iaat")
     return state
+
+
+def _check_intact(path: Path) -> None:
+    """Compare checksums, which `torch.load` does not: a damaged file would load as other weights."""
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"its part {damaged} is damaged")
 
 
 def restore_model(recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu") -> nn.Module:
