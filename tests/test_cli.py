@@ -137,6 +137,14 @@ def test_check_prints_the_recipe_and_costs_and_runs_nothing(tmp_path, capsys, mo
     assert list(tmp_path.iterdir()) == []
 
 
+def test_keys_may_stand_before_the_recipe(capsys):
+    assert main(["check", "--train.epochs", "7", "--method=pgd_at", "quickstart", "--seed", "5"]) == 0
+    printed = capsys.readouterr().out
+    assert "epochs: 7" in printed
+    assert "name: pgd_at" in printed
+    assert "seed: 5" in printed
+
+
 def test_recipes_lists_every_recipe(capsys):
     assert main(["recipes"]) == 0
     printed = capsys.readouterr().out
@@ -173,6 +181,9 @@ def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
         (["train"], ["RECIPE", "iaat train --help"]),
         (["trane", "quickstart"], ["trane"]),
         (["recipes", "--quite"], ["--quite"]),
+        (["recipes", "--train.epochs", "3"], ["--train.epochs", "iaat check"]),
+        (["compare", "quickstart", "--seed", "3"], ["--seed", "--seeds 0 1 2"]),
+        (["train", "quickstart", "--train.epochs"], ["--train.epochs"]),
         (["evaluate", "no-such-run"], ["no-such-run", "not a run folder"]),
         (["train", "folder-iaat", "--data.root", "no-such-folder"], ["data.root", "no-such-folder"]),
     ],

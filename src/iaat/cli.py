@@ -34,9 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if _wants_recipe_help(words):
             return _recipe_help(words)
-        options, overrides = _parser().parse_known_args(words)
-        if overrides and options.command not in ("train", "compare", "evaluate", "radii", "check"):
-            raise UserError(f"unknown option {overrides[0]!r}")
+        words, overrides = _split_overrides(words)
+        options = _parser().parse_args(words)
+        if overrides and options.command == "recipes":
+            raise UserError(f"{overrides[0]} has no effect here: `iaat check RECIPE` shows a recipe with changes")
         command: Callable[[argparse.Namespace, list[str], Reporter], None] = options.run
         command(options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
     except UserError as error:
@@ -46,6 +47,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted: finished epochs are kept; the same command with --resume goes on", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Recipe keys with their values, wherever they stand, apart from the command's own words."""
+    own: list[str] = []
+    overrides: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        key = word.partition("=")[0]
+        if not (key.startswith("--") and ("." in key or key in ("--seed", "--method"))):
+            own.append(word)
+            continue
+        overrides.append(word)
+        if "=" not in word and rest and not rest[0].startswith("--"):
+            overrides.append(rest.pop(0))
+    return own, overrides
 
 
 class _Parser(argparse.ArgumentParser):
@@ -134,6 +152,8 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
 
 
 def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if any(word.partition("=")[0] == "--seed" for word in overrides):
+        raise UserError("--seed has no effect here: give --seeds, such as --seeds 0 1 2")
     recipes = [
         dataclasses.replace(load_recipe(name, overrides), seed=seed)
         for seed in options.seeds

@@ -5,24 +5,50 @@ from __future__ import annotations
 import dataclasses
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
 from iaat.data import DataConfig
-from iaat.errors import UserError, did_you_mean
+from iaat.errors import UserError, check_choice, did_you_mean
 from iaat.evaluate.config import EvaluateConfig
 from iaat.methods import METHODS
 from iaat.models import ModelConfig
 from iaat.train.config import TrainConfig
 from iaat.units import Radius
 
+
+def _radius(value: Any) -> Radius:  # noqa: ANN401
+    if isinstance(value, bool):
+        raise UserError(f"radius {value} is not a length: write 8px, 8/255 or 0.03")
+    return Radius(value)
+
+
+class Options(dict[str, Any]):
+    """Type of `options` for jsonargparse, which in a `dict[str, Any]` turns texts to numbers and calls class paths."""
+
+
+def _options(value: Any) -> dict[str, Any]:  # noqa: ANN401
+    if isinstance(value, str):
+        value = yaml.safe_load(value)
+    if not _is_options(value):
+        raise UserError(f"write a mapping such as '{{key: value}}', not {value!r}")
+    return dict(value)
+
+
+def _is_options(value: object, _type: object = None) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
-register_type(Radius, serializer=str, deserializer=Radius)
+register_type(Radius, serializer=str, deserializer=_radius)
+register_type(Options, dict, _options, deserializer_exceptions=Exception, type_check=_is_options)
 
 SECTIONS: dict[str, type] = {
     "data": DataConfig,
@@ -92,8 +118,8 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
     """
-    name, raw = _read(source)
-    raw = _merged(name, raw, seen=(name,))
+    path = _find(str(source))
+    name, raw = path.stem, _merged(path)
     words, method_name = _take_method(list(overrides), raw, name)
     parser = recipe_parser(method_name, prog=f"iaat train {name}")
     _check_words(words, parser)
@@ -104,10 +130,18 @@ def recipe_parser(method_name: str, prog: str = "iaat") -> ArgumentParser:
     """The parser of all recipe keys with `method_name`'s own; `print_help` documents each."""
     parser = ArgumentParser(prog=prog, exit_on_error=False, add_help=False)
     parser.add_argument("--seed", type=int, default=0, help="Seed of weights, data order, augmentation and attacks.")
-    for key, config in SECTIONS.items():
-        parser.add_class_arguments(config, key)
-    parser.add_class_arguments(METHODS[method_name].Config, "method")
+    for key, config in _configs(method_name).items():
+        free = {"options"} & set(_keys(config))
+        parser.add_class_arguments(config, key, skip=free)
+        for option in free:
+            assert parser.groups
+            text = "Keyword arguments for timm or for module:function, passed on as they are: '{key: value}'."
+            parser.groups[key].add_argument(f"--{key}.{option}", type=Options, default={}, metavar="MAPPING", help=text)
     return parser
+
+
+def _configs(method_name: str) -> dict[str, type]:
+    return {**SECTIONS, "method": METHODS[method_name].Config}
 
 
 def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: list[str], method_name: str) -> Recipe:
@@ -115,47 +149,70 @@ def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: lis
     body["method"] = {key: value for key, value in body.get("method", {}).items() if key != "name"}
     try:
         values = parser.parse_args(words, namespace=parser.parse_object(body))
-    except ArgumentError as error:
+    except (ArgumentError, RecursionError) as error:  # the latter of a value that contains itself
         raise UserError(f"recipe {name}: {_one_line(error)}") from None
-    built = cast("Namespace", parser.instantiate(values))
-    sections = {key: built[key] for key in SECTIONS}
-    about = str(raw.get("about", ""))
-    return Recipe(name=name, about=about, seed=built.seed, method_name=method_name, method=built.method, **sections)
+    # Built here and not by jsonargparse, whose instantiation would call whatever class path a value spells.
+    given = {key: vars(values[key]) if key in values else {} for key in _configs(method_name)}
+    sections = {key: _build(config, given[key], name, key) for key, config in _configs(method_name).items()}
+    if values.seed is None:
+        raise UserError(f"recipe {name}: seed is empty: give a whole number")
+    return Recipe(name=name, about=str(raw.get("about", "")), seed=values.seed, method_name=method_name, **sections)
+
+
+def _build(config: type, values: Mapping[str, Any], name: str, section: str) -> Any:  # noqa: ANN401
+    """The typed section; jsonargparse lets null pass for any type."""
+    hints = get_type_hints(config)
+    for key, value in values.items():
+        if value is None and NoneType not in get_args(hints[key]):
+            raise UserError(f"recipe {name}: {section}.{key} is empty (null): give a value, or leave the key out")
+    return config(**values)
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).replace("<class '", "").replace("'>", "").split())
 
 
-def _read(source: str | Path) -> tuple[str, dict[str, Any]]:
+def _find(source: str, folder: Path = Path()) -> Path:
+    """File of a shipped recipe, or else the file that `source` is, seen from `folder`."""
     shipped = shipped_recipes()
-    path = shipped.get(str(source), Path(source))
-    if not path.is_file():
-        raise UserError(
-            f"recipe {str(source)!r} is neither a file nor shipped{did_you_mean(str(source), shipped)}; "
-            "`iaat recipes` lists what ships"
-        )
+    path = shipped.get(source, folder / source)
+    with suppress(OSError):  # of a name too long to be a file's
+        if path.is_file():
+            return path
+    raise UserError(
+        f"recipe {source!r} is neither a file nor shipped{did_you_mean(source, shipped)}; "
+        "`iaat recipes` lists what ships"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"recipe {path}: cannot be read: {error.strerror}") from None
+    except Exception as error:  # PyYAML lets out what its constructors run into, such as the date 2020-13-01
         raise UserError(f"recipe {path}: not valid YAML: {_one_line(error)}") from None
     if not isinstance(raw, dict):
         raise UserError(f"recipe {path}: must be a mapping with keys such as data, model, method, train, evaluate")
-    return path.stem, raw
+    return raw
 
 
-def _merged(name: str, raw: dict[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
-    """`raw` on top of the recipe it extends; a method section of another method replaces the old one whole."""
+def _merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Settings of a file on top of the recipe it extends; a section of another method replaces the old one whole."""
+    name, raw = path.stem, _read(path)
     _check_keys(raw, (*_HEAD, *SECTIONS), f"recipe {name}")
     for key in (*SECTIONS, "method"):
         if not isinstance(raw.get(key, {}), dict):
             raise UserError(f"recipe {name}: {key} must be a mapping of settings, not {raw[key]!r}")
     if "extends" not in raw:
         return raw
-    parent_name, parent = _read(str(raw["extends"]))
-    if parent_name in seen:
-        raise UserError(f"recipe {name}: extends runs in a circle: {' -> '.join((*seen, parent_name))}")
-    merged = {**_merged(parent_name, parent, (*seen, parent_name))}
+    if not isinstance(raw["extends"], str):
+        raise UserError(f"recipe {name}: extends must be the name or the file of one recipe, not {raw['extends']!r}")
+    seen = (*seen, path.resolve())
+    parent = _find(raw["extends"], path.parent)
+    if parent.resolve() in seen:
+        raise UserError(f"recipe {name}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
+    merged = _merged(parent, seen)
     same_method = raw.get("method", {}).get("name") in (None, merged.get("method", {}).get("name"))
     for key, value in raw.items():
         deep = key in SECTIONS or (key == "method" and same_method)
@@ -166,28 +223,27 @@ def _merged(name: str, raw: dict[str, Any], seen: tuple[str, ...]) -> dict[str, 
 def _take_method(words: list[str], raw: dict[str, Any], name: str) -> tuple[list[str], str]:
     """The method's name, from `--method NAME` or the recipe, and the other words; checks every key of the recipe."""
     section = raw.get("method", {})
-    chosen = section.get("name")
+    chosen = own = section.get("name")
     rest: list[str] = []
     while words:
         word = words.pop(0)
-        key, _, value = word.partition("=")
-        if key in ("--method", "--method.name"):
-            if not value and not words:
-                raise UserError(f"{key} needs a value: one of {', '.join(METHODS)}")
-            chosen = value or words.pop(0)
-        else:
+        key, equals, value = word.partition("=")
+        if key not in ("--method", "--method.name"):
             rest.append(word)
+        elif equals or words:
+            chosen = value if equals else words.pop(0)
+        else:
+            raise UserError(f"{key} needs a value: one of {', '.join(METHODS)}")
     if chosen is None:
         raise UserError(f"recipe {name}: method.name is missing: one of {', '.join(METHODS)}")
-    if chosen not in METHODS:
-        known = ", ".join(METHODS)
-        raise UserError(
-            f"method.name {chosen!r} is not known{did_you_mean(str(chosen), METHODS)}; choose one of {known}"
-        )
-    if chosen != section.get("name"):
-        # Keys that both methods know keep their values, so that an override swaps the method and nothing else.
-        raw["method"] = {key: value for key, value in section.items() if key in _keys(METHODS[chosen].Config)}
-    for key, config in {**SECTIONS, "method": METHODS[chosen].Config}.items():
+    for method in (own, chosen):
+        if method is not None:
+            check_choice(method, METHODS, "method.name")
+    if own not in (None, chosen):
+        # Settings of the old method alone go, so that an override swaps the method and keeps all else.
+        gone = set(_keys(METHODS[own].Config)) - set(_keys(METHODS[chosen].Config))
+        raw["method"] = {key: value for key, value in section.items() if key not in gone}
+    for key, config in _configs(chosen).items():
         _check_keys(raw.get(key, {}), [*_keys(config), *(["name"] if key == "method" else [])], f"recipe {name}", key)
     return rest, str(chosen)
 

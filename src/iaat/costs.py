@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from rich.table import Table
 from torch import Tensor, nn
 
+from iaat.attacks import attack_mode
 from iaat.config import Recipe
 from iaat.data import DataFacts, data_facts
 from iaat.evaluate import plain_table
@@ -27,21 +26,20 @@ def total_passes(recipe: Recipe) -> Passes:
 
 
 def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, bytes_per_value: int) -> int:
-    """Bytes of all layers' outputs for one batch, which backward keeps: shapes only, nothing is computed."""
-    numbers = 0
+    """Bytes of all layers' outputs for one batch, which backward keeps: counted on two inputs, for any network."""
+    numbers, inputs = 0, 2
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:
         nonlocal numbers
         if isinstance(output, Tensor):
             numbers += output.numel()
 
-    meta = deepcopy(model).to("meta")
-    handles = [module.register_forward_hook(count) for module in meta.modules() if not list(module.children())]
-    with torch.no_grad():
-        meta(torch.empty(batch_size, *shape, device="meta"))
+    handles = [module.register_forward_hook(count) for module in model.modules() if not list(module.children())]
+    with attack_mode(model, "eval"), torch.no_grad():
+        model(torch.zeros(inputs, *shape, device=next(model.parameters()).device))
     for handle in handles:
         handle.remove()
-    return numbers * bytes_per_value
+    return numbers * batch_size // inputs * bytes_per_value
 
 
 def cost_table(recipe: Recipe) -> Table:

@@ -20,9 +20,9 @@ from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError
 from iaat.files import append_json_line, read_json_lines, replacing, write_json, write_text
 
-
-RUN_FILES = frozenset(
-    "recipe.yaml run.json metrics.jsonl timings.jsonl last.pt best.pt radii radii.parquet evaluations pictures".split()
+RUN_FILES = (
+    *("recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt"),
+    *("radii", "radii.parquet", "evaluations", "pictures"),
 )
 """All that a run folder holds: a folder with anything else in it is never replaced."""
 
@@ -99,7 +99,7 @@ class RunFolder:
                     f"{self.path} holds what is not of a run ({', '.join(foreign[:5])}) and is left alone: choose "
                     "another --out"
                 )
-            shutil.rmtree(self.path)
+            self._clear()
         write_json(self.path / "run.json", {"name": recipe.name, "seed": recipe.seed, "versions": _versions()})
         write_text(self.recipe_file, recipe.to_yaml())
 
@@ -107,8 +107,16 @@ class RunFolder:
         """Names in the folder that a run has not put there; without run.json no run has put anything there."""
         if not self.path.is_dir():
             return [self.path.name]
-        names = sorted(file.name for file in self.path.iterdir())
-        return [name for name in names if "run.json" not in names or (name not in RUN_FILES and name[0] != ".")]
+        files = sorted(self.path.iterdir())
+        known = RUN_FILES if (self.path / "run.json").exists() else ()
+        return [file.name for file in files if file.name not in known and not file.match(".*.tmp")]
+
+    def _clear(self) -> None:
+        for file in self.path.iterdir():
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
 
     def name(self) -> str:
         """Name of the recipe the run was started with."""

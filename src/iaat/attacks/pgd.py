@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from iaat.attacks.batching import filled_up
 from iaat.attacks.context import Mode, attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
 from iaat.attacks.losses import AttackLoss, check_loss, full_precision, objective
@@ -53,7 +54,8 @@ def pgd(
         random_start: Start from a uniform draw in the ball instead of from `x`.
         restarts: Independent runs; for each sample the worst is kept, one that fools before one that does not, then the
             larger loss. Costs one more forward a run when above 1.
-        early_stop: A sample that is fooled leaves the batch at that point and is not attacked again. Needs mode `eval`.
+        early_stop: A sample that is fooled stays at that point, and leaves the batch as soon as the rest fits a smaller
+            multiple of 32. Needs mode `eval`.
         mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
         clean_logits: Logits of `x` for the loss `kl`, computed once where not given.
         bounds: Smallest and largest value of an input; None for unbounded inputs.
@@ -152,17 +154,22 @@ def _logits(model: nn.Module, x: Tensor) -> Tensor:
 
 def _climb(task: _Task, x_adv: Tensor, steps: int, early_stop: bool) -> Tensor:
     result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
+    standing = torch.ones_like(rows, dtype=torch.bool)
     for _ in range(steps):
         leaf = x_adv.detach().requires_grad_()
         logits = full_precision(task.model(leaf))
         (gradient,) = torch.autograd.grad(task.objective(logits).sum(), leaf)
         if early_stop:
-            standing = ~task.fooled(logits.detach())
-            result[rows] = x_adv
-            task, rows, x_adv, gradient = task.only(standing), rows[standing], x_adv[standing], gradient[standing]
+            standing = standing & ~task.fooled(logits.detach())
+            kept = filled_up(standing)
+            if len(kept) < len(rows):
+                result[rows] = x_adv
+                task, rows, standing = task.only(kept), rows[kept], standing[kept]
+                x_adv, gradient = x_adv[kept], gradient[kept]
             if not len(rows):
                 return result
-        x_adv = task.inside(x_adv + task.step * task.ball.steepest(gradient))
+        moved = task.inside(x_adv + task.step * task.ball.steepest(gradient))
+        x_adv = torch.where(per_sample(standing, moved) > 0, moved, x_adv) if early_stop else moved
     result[rows] = x_adv
     return result
 
@@ -180,12 +187,14 @@ def _worst_case(
         now_fooled, now_height = task.fooled(logits), task.objective(logits).to(height)
         was_fooled, was_height = fooled[rows], height[rows]
         worse = torch.where(now_fooled == was_fooled, now_height > was_height, now_fooled)
+        if early_stop:
+            worse &= ~was_fooled  # such samples only fill the batch up
         worst[rows[worse]] = x_adv[worse]
         fooled[rows[worse]] = now_fooled[worse]
         height[rows[worse]] = now_height[worse]
         if early_stop:
-            standing = ~now_fooled
-            task, rows = task.only(standing), rows[standing]
+            kept = filled_up(~now_fooled)
+            task, rows = task.only(kept), rows[kept]
             if not len(rows):
                 break
     return worst

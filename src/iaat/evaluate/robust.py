@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat import rng
-from iaat.attacks import attack_mode, geometry, pgd
+from iaat.attacks import attack_mode, filled_up, geometry, pgd
 from iaat.data import Source, sequential_order
 from iaat.evaluate.config import EvaluateConfig
 from iaat.passes import Passes, count_passes
@@ -106,7 +106,8 @@ def _attack_batch(
     stage = torch.where(right, len(losses) + 1, 0)
     size = torch.where(right, torch.nan, 0.0)
     for number, loss in enumerate(losses, start=1):
-        rows = (stage == len(losses) + 1).nonzero()[:, 0]
+        standing = stage == len(losses) + 1
+        rows = filled_up(standing)
         if not len(rows):
             break
         x, y = batch.x[rows], batch.y[rows]
@@ -125,8 +126,8 @@ def _attack_batch(
         )
         # The attack's word is not taken: what it returns is judged again.
         prediction = _predict(model, x_adv)
-        broken = prediction != y
-        adversarial[rows] = prediction
+        broken = standing[rows] & (prediction != y)
+        adversarial[rows[standing[rows]]] = prediction[standing[rows]]
         stage[rows[broken]] = number
         size[rows[broken]] = geometry(config.norm).size(x_adv - x)[broken].to(size)
     return clean, adversarial, stage, size

@@ -1,0 +1,266 @@
+"""Recipes: what ships is sound, and whatever is wrong in one's own is refused by name, never with a traceback."""
+
+import dataclasses
+import re
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from iaat.config import SECTIONS, load_recipe, shipped_recipes
+from iaat.errors import UserError
+from iaat.methods import METHODS
+from iaat.units import Radius
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a recipe file, of text or of a mapping, and gives its path."""
+
+    def write(content, name="mine.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+        return path
+
+    return write
+
+
+def refused(source, *words):
+    with pytest.raises(UserError) as error:
+        load_recipe(source, words)
+    return str(error.value)
+
+
+def quickstart(**sections):
+    return {"extends": "quickstart", **sections}
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_survives_being_written_and_read(name, write):
+    recipe = load_recipe(name)
+    again = load_recipe(write(recipe.to_yaml(), f"{name}.yaml"))
+    assert again == recipe
+    assert recipe.name == name
+    assert recipe.about
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.endswith(("-pgd-at", "-natural"))])
+def test_a_twin_differs_from_its_iaat_recipe_in_the_method_alone(name):
+    base = re.sub("-(pgd-at|natural)$", "", name)
+    twin, iaat = load_recipe(name), load_recipe(base if base in shipped_recipes() else f"{base}-iaat")
+    assert twin.method_name == ("natural" if name.endswith("natural") else "pgd_at")
+    assert iaat.method_name == "iaat"
+    assert (twin.data, twin.model, twin.evaluate, twin.seed) == (iaat.data, iaat.model, iaat.evaluate, iaat.seed)
+    assert dataclasses.replace(twin.train, select="robust") == iaat.train
+    assert twin.train.select == ("clean" if twin.method_name == "natural" else "robust")
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "parts"),
+    [
+        (quickstart(trian={"epochs": 3}), (), ["'trian'", "{'epochs': 3}", "'train'"]),
+        (quickstart(train={"epohcs": 3}), (), ["'train.epohcs'", "3", "'epochs'"]),
+        (quickstart(method={"gama": "2px"}), (), ["'method.gama'", "2px", "'gamma'"]),
+        (quickstart(train={3: 4}), (), ["'train.3'", "4", "epochs"]),
+        (quickstart(), ("--train.epohcs", "3"), ["'--train.epohcs'", "'--train.epochs'"]),
+        (quickstart(), ("--train.epohcs=3",), ["'--train.epohcs'", "'--train.epochs'"]),
+        (quickstart(), ("--train.ep", "3"), ["'--train.ep'"]),
+        (quickstart(), ("--seed", "1", "stray"), ["stray"]),
+        (quickstart(train={"epochs": "many"}), (), ["train.epochs", "many"]),
+        (quickstart(train={"epochs": 2.5}), (), ["train.epochs", "2.5"]),
+        (quickstart(train={"epochs": None}), (), ["train.epochs", "null"]),
+        (quickstart(train={"lr": True}), (), ["train.lr", "True"]),
+        (quickstart(train={"schedule": "cosin"}), (), ["train.schedule", "cosin", "'cosine'"]),
+        (quickstart(data={"root": 3}), (), ["data.root", "3"]),
+        (quickstart(model={"options": [1]}), (), ["model.options", "[1]"]),
+        (quickstart(seed="zero"), (), ["seed", "zero"]),
+        (quickstart(seed=None), (), ["seed"]),
+        (quickstart(method={"radius": 8}), (), ["method.radius = 8", "8px", "8/255"]),
+        (quickstart(method={"radius": True}), (), ["method.radius", "True", "8px"]),
+        (quickstart(method={"radius": None}), (), ["method.radius", "null"]),
+        (quickstart(method={"radius": "8 pixels"}), (), ["method.radius", "'8 pixels'", "8px"]),
+        (quickstart(evaluate={"radius": 8}), (), ["evaluate.radius = 8", "8px", "8/255"]),
+        (quickstart(data="digits"), (), ["data", "mapping", "'digits'"]),
+        (quickstart(method="iaat"), (), ["method", "mapping", "'iaat'"]),
+        (quickstart(train=None), (), ["train", "mapping", "None"]),
+        ({"data": {"name": "digits"}}, (), ["method.name is missing", *METHODS]),
+        ({"method": {"name": "iat"}}, (), ["'iat'", "'iaat'"]),
+        ({"method": {"name": ["iaat"]}}, (), ["['iaat']", "'iaat'"]),
+        ({"method": {"name": 0}}, ("--method", "iaat"), ["method.name 0"]),
+        ({"extends": 3}, (), ["extends", "3"]),
+        ({"extends": "quikstart"}, (), ["'quikstart'", "'quickstart'"]),
+        (quickstart(), ("--method", "pgd-at"), ["'pgd-at'", "'pgd_at'"]),
+        (quickstart(), ("--method",), ["--method", *METHODS]),
+        (quickstart(), ("--method=", "--seed", "1"), ["method.name ''"]),
+        (quickstart(), ("--train.epochs",), ["--train.epochs"]),
+        (quickstart(), ("--train.epochs", "--seed", "3"), ["--train.epochs"]),
+        (quickstart(), ("--train.epochs=",), ["train.epochs"]),
+        (quickstart(), ("--model.options", "{a"), ["model.options"]),
+        ("method: {name: [", (), ["mine.yaml", "not valid YAML"]),
+        ("about: 2020-13-01", (), ["mine.yaml", "not valid YAML"]),
+        ("about: !!bool maybe", (), ["mine.yaml", "not valid YAML"]),
+        ("about: " + "[" * 2000, (), ["mine.yaml", "not valid YAML"]),
+        ("- iaat", (), ["mine.yaml", "mapping"]),
+        ("", (), ["mine.yaml", "mapping"]),
+        ("extends: quickstart\nmodel: {options: &me {me: *me}}", (), ["mine"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_key_its_value_and_the_fix(content, words, parts, write):
+    message = refused(write(content), *words)
+    assert [part for part in parts if part not in message] == []
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("source", ["quikstart", "", ".", "no/such/file.yaml", "x" * 5000])
+def test_a_recipe_that_does_not_exist_is_named(source):
+    message = refused(source)
+    assert repr(source) in message
+    assert "iaat recipes" in message
+    assert ("'quickstart'" in message) == (source == "quikstart")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "not valid YAML" in refused(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        'about: !!python/object/apply:os.mkdir ["{target}"]',
+        "model: {{options: {{a: {{class_path: os.mkdir, init_args: {{path: {target}}}}}}}}}",
+        "data: {{options: {{class_path: os.mkdir, init_args: {{path: {target}}}}}}}",
+        "train: {{epochs: {{class_path: os.mkdir, init_args: {{path: {target}}}}}}}",
+    ],
+)
+def test_a_recipe_runs_no_code(evil, write, tmp_path):
+    target = tmp_path / "made-by-the-recipe"
+    path = write("extends: quickstart\n" + evil.format(target=target))
+    if "options" in evil:
+        assert "os.mkdir" in load_recipe(path).to_yaml()
+    else:
+        refused(path)
+    assert not target.exists()
+
+
+OPTIONS = {"number": 1, "text": "1", "null": "null", "list": "[1]", "deep": {"a": ["2px", 0.5, None]}}
+
+
+def test_options_arrive_exactly_as_they_were_written(write):
+    recipe = load_recipe(write(quickstart(model={"options": OPTIONS})), ["--data.options", "{text: '1', number: 1}"])
+    assert recipe.model.options == OPTIONS
+    assert recipe.data.options == {"text": "1", "number": 1}
+    assert load_recipe(write(recipe.to_yaml())) == recipe
+
+
+def test_extends_takes_names_files_and_chains_the_nearest_last(write):
+    write({"extends": "quickstart", "seed": 5, "train": {"epochs": 7, "lr": 0.3}}, "base.yaml")
+    write({"extends": "base.yaml", "train": {"epochs": 8}}, "middle.yaml")
+    recipe = load_recipe(write({"extends": "middle.yaml", "method": {"gamma": "3px"}}))
+    shipped = load_recipe("quickstart")
+    assert (recipe.name, recipe.seed, recipe.train.epochs, recipe.train.lr) == ("mine", 5, 8, 0.3)
+    assert recipe.method == dataclasses.replace(shipped.method, gamma=Radius("3px"))
+    assert (recipe.data, recipe.model, recipe.about) == (shipped.data, shipped.model, shipped.about)
+
+
+def test_extends_looks_beside_the_file_that_says_it_not_in_the_working_directory(write, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    write({"extends": "quickstart", "seed": 1}, "elsewhere/base.yaml")
+    write({"extends": "quickstart", "seed": 2}, "base.yaml")
+    write({"extends": "../base.yaml", "train": {"epochs": 4}}, "sub/middle.yaml")
+    recipe = load_recipe(write({"extends": "sub/middle.yaml"}))
+    assert (recipe.seed, recipe.train.epochs) == (2, 4)
+    assert load_recipe(write({"extends": str(tmp_path / "elsewhere" / "base.yaml")})).seed == 1
+
+
+def test_a_file_may_have_the_name_of_the_shipped_recipe_it_extends(write):
+    path = write(quickstart(seed=9), "quickstart.yaml")
+    assert load_recipe(path).seed == 9
+    assert load_recipe("quickstart").seed == 0
+
+
+@pytest.mark.parametrize("files", [{"mine": "mine"}, {"mine": "a", "a": "b", "b": "./../{folder}/a"}])
+def test_circles_are_refused(files, write, tmp_path):
+    for name, parent in files.items():
+        write({"extends": parent.format(folder=tmp_path.name) + ".yaml"}, f"{name}.yaml")
+    message = refused(tmp_path / "mine.yaml")
+    assert "circle" in message
+    assert "mine.yaml" in message
+
+
+@pytest.mark.parametrize("words", [["--method", "pgd_at"], ["--method=pgd_at"], ["--method.name", "pgd_at"]])
+def test_method_option_swaps_the_method_and_keeps_the_settings_both_know(words, write):
+    path = write({"method": {"name": "iaat", "radius": "6px", "steps": 3, "gamma": "1px"}})
+    recipe, swapped = load_recipe(path), load_recipe(path, words)
+    assert swapped.method_name == "pgd_at"
+    assert (swapped.method.radius, swapped.method.steps) == (Radius("6px"), 3)
+    assert dataclasses.replace(swapped, method_name="iaat", method=recipe.method) == recipe
+    natural = load_recipe(path, ["--method", "natural"])
+    assert natural.method == METHODS["natural"].Config()
+
+
+def test_a_swapped_method_does_not_hide_a_misspelt_setting(write):
+    path = write({"method": {"name": "iaat", "raduis": "6px"}})
+    assert "'radius'" in refused(path, "--method", "pgd_at")
+
+
+def test_the_method_of_a_file_replaces_the_settings_of_the_one_it_extends(write):
+    path = write(quickstart(method={"name": "pgd_at", "steps": 2}))
+    assert load_recipe(path).method == METHODS["pgd_at"].Config(steps=2)
+
+
+def test_options_of_the_chosen_method_alone_are_known():
+    assert load_recipe("quickstart", ["--method.gamma", "3px"]).method.gamma == Radius("3px")
+    assert "'--method.gamma'" in refused("quickstart", "--method", "pgd_at", "--method.gamma", "3px")
+
+
+def test_overrides_with_and_without_equals_sign_win_over_the_file(write):
+    path = write(quickstart(train={"epochs": 3, "lr": 0.5}))
+    words = ["--train.epochs=9", "--seed", "4", "--train.schedule", "multistep", "--train.milestones", "[1, 2]"]
+    recipe = load_recipe(path, words)
+    assert (recipe.train.epochs, recipe.seed, recipe.train.milestones, recipe.train.lr) == (9, 4, [1, 2], 0.5)
+
+
+CONFIGS = (*SECTIONS.values(), METHODS["iaat"].Config)
+SETTINGS = st.sampled_from([field.name for config in CONFIGS for field in dataclasses.fields(config)])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
+WORDS = st.sampled_from(["8px", "4/255", "iaat", "pgd_at", "quickstart", "digits", "linf", "multistep", "class_path"])
+VALUES = st.recursive(
+    SCALARS | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS | WORDS, inner, max_size=3),
+    max_leaves=5,
+)
+SECTION = VALUES | st.dictionaries(SETTINGS, VALUES, max_size=2)
+HEADED = st.fixed_dictionaries(
+    {"extends": st.just("quickstart")}, optional=dict.fromkeys((*SECTIONS, "method", "about", "seed"), SECTION)
+)
+
+
+@settings(max_examples=80)
+@given(content=HEADED | VALUES)
+def test_anything_written_as_yaml_is_a_recipe_or_a_user_error(content, tmp_path_factory):
+    path = tmp_path_factory.mktemp("random") / "random.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    try:
+        recipe = load_recipe(path)
+    except UserError:
+        return
+    # Compared as text, because not-a-number differs from itself.
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert load_recipe(path).to_yaml() == recipe.to_yaml()
+
+
+KEYS = ["data.flip", "data.limit", "train.lr", "train.milestones", "method.radius", "model.options", "seed", "method"]
+
+
+@settings(max_examples=40)
+@given(key=st.sampled_from(KEYS), value=st.text(max_size=8) | WORDS, joined=st.booleans())
+def test_any_value_of_an_option_is_taken_or_refused(key, value, joined):
+    try:
+        recipe = load_recipe("quickstart", [f"--{key}={value}"] if joined else [f"--{key}", value])
+    except UserError:
+        return
+    assert recipe.name == "quickstart"

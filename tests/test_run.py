@@ -1,0 +1,149 @@
+"""The run folder: what is in it comes back, and nothing is ever replaced that is not a run's."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from iaat.config import load_recipe
+from iaat.errors import UserError
+from iaat.run import RunFolder, differences
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return load_recipe("quickstart", ["--seed", "3", "--train.epochs", "2"])
+
+
+@pytest.fixture
+def run(tmp_path, recipe):
+    """A run with one epoch done."""
+    run = RunFolder(tmp_path / "run")
+    run.create(recipe, overwrite=False)
+    run.log_epoch({"epoch": 1}, {"epoch": 1, "seconds": 1.0})
+    run.checkpoint("last").write_text("weights")
+    return run
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_new_run_holds_its_recipe_and_versions(run, recipe):
+    assert run.exists()
+    assert run.recipe() == recipe
+    assert run.recipe(["--evaluate.n", "7"]).evaluate.n == 7
+    facts = json.loads((run.path / "run.json").read_text())
+    assert (facts["name"], facts["seed"], facts["versions"]["torch"]) == ("quickstart", 3, torch.__version__)
+
+
+def test_a_run_with_results_is_replaced_only_when_told(run, recipe):
+    before = contents(run.path)
+    with pytest.raises(UserError, match="--overwrite"):
+        run.create(recipe, overwrite=False)
+    assert contents(run.path) == before
+    (run.path / "radii").mkdir()
+    (run.path / ".last.pt.123.tmp").write_text("left by a crash")
+    run.create(dataclasses.replace(recipe, seed=4), overwrite=True)
+    assert {path.name for path in run.path.iterdir()} == {"recipe.yaml", "run.json"}
+    assert run.recipe().seed == 4
+
+
+def test_a_run_without_results_is_started_anew(run, recipe):
+    run.checkpoint("last").unlink()
+    run.create(recipe, overwrite=False)
+    assert run.metrics() == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["notes.txt"],
+        ["recipe.yaml"],  # the user's own recipe, in a folder of the user's own
+        ["recipe.yaml", "thesis.tex"],
+        ["recipe.yaml", "run.json", "thesis.tex"],
+        ["recipe.yaml", "run.json", "last.pt", ".git"],
+    ],
+)
+def test_files_that_are_not_of_a_run_are_never_touched(tmp_path, recipe, files, overwrite):
+    for name in files:
+        (tmp_path / name).write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="--out"):
+        RunFolder(tmp_path).create(recipe, overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+def test_an_empty_folder_is_used_and_a_file_is_not(tmp_path, recipe, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="file"):
+        RunFolder(tmp_path / "file").create(recipe, overwrite=True)
+    (tmp_path / "file").unlink()
+    RunFolder(tmp_path).create(recipe, overwrite=False)
+    assert RunFolder(tmp_path).recipe() == recipe
+
+
+def test_the_recipe_of_a_folder_without_a_run_is_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=r"not a run folder.*recipe\.yaml"):
+            RunFolder(path).recipe()
+
+
+def test_radii_come_back_for_the_trained_samples_alone(run):
+    radii, seen = torch.rand(20), torch.tensor([3, 4, 11, 19])
+    for epoch in (10, 2):
+        run.save_radii(epoch, radii + epoch, seen)
+    assert run.radii_epochs() == [2, 10]
+    index, radius = run.radii_after(10)
+    assert index.tolist() == seen.tolist()
+    assert torch.equal(torch.from_numpy(radius), radii[seen] + 10)
+
+
+def test_forgetting_drops_later_epochs_everywhere(run):
+    for epoch in (2, 3):
+        run.log_epoch({"epoch": epoch}, {"epoch": epoch, "seconds": 1.0})
+    for epoch in (1, 2, 3):
+        run.save_radii(epoch, torch.rand(4), torch.arange(4))
+    run.forget_after(2)
+    assert [record["epoch"] for record in run.metrics()] == [1, 2]
+    assert [json.loads(line)["epoch"] for line in run.timings_file.read_text().splitlines()] == [1, 2]
+    assert run.radii_epochs() == [1, 2]
+    run.forget_after(0)
+    assert (run.metrics(), run.radii_epochs()) == ([], [])
+
+
+def test_training_cost_is_the_mean_of_passes_and_the_sum_of_seconds(tmp_path, recipe):
+    run = RunFolder(tmp_path)
+    run.create(recipe, overwrite=False)
+    for epoch, forwards in ((1, 4.0), (2, 10.0)):
+        record = {"epoch": epoch, "forwards": forwards, "backwards": 2 * forwards, "radius_mean_px": 1.0 * epoch}
+        run.log_epoch(record, {"epoch": epoch, "seconds": 1.5})
+    expected = {"train_forwards": 7.0, "train_backwards": 14.0, "train_seconds": 3.0, "radius_mean_px": 2.0}
+    assert run.training_cost() == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        ([], []),
+        (["--data.root", "/elsewhere", "--data.workers", "2", "--train.device", "cuda", "--data.stream", "true"], []),
+        (["--train.lr", "0.7"], ["train.lr: 0.1 -> 0.7"]),
+        (["--seed", "5", "--data.limit", "300"], ["seed: 0 -> 5", "data.limit: None -> 300"]),
+        (["--model.options", "{a: 1}"], ["model.options: {} -> {'a': 1}"]),
+    ],
+)
+def test_differences_name_what_would_train_differently(words, changed):
+    start = ["--train.lr", "0.1"]
+    assert differences(load_recipe("quickstart", start), load_recipe("quickstart", [*start, *words])) == changed
+
+
+def test_differences_of_methods_name_every_setting_that_comes_or_goes():
+    iaat, natural = load_recipe("quickstart"), load_recipe("quickstart", ["--method", "natural"])
+    own = {f"method.{key}": repr(value) for key, value in iaat.sections()["method"].items() if value is not None}
+    gone = {f"{key}: {value} -> None" for key, value in own.items()}
+    come = {f"{key}: None -> {value}" for key, value in own.items()}
+    assert set(differences(iaat, natural)) == {"method.name: 'iaat' -> 'natural'", *gone}
+    assert set(differences(natural, iaat)) == {"method.name: 'natural' -> 'iaat'", *come}

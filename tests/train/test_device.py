@@ -1,0 +1,77 @@
+"""Which device and number format a recipe gets."""
+
+import pytest
+import torch
+from torch import nn
+
+from iaat.errors import UserError
+from iaat.train.config import TrainConfig
+from iaat.train.device import autocast, pick_device, uses_bfloat16
+
+CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpux", "", "0", "cuda:x", "cuda:-1", "cuda:99", "meta", "hpu", "fpga"])
+def test_a_device_that_cannot_compute_here_is_refused_by_name(name):
+    with pytest.raises(UserError, match=r"train\.device") as error:
+        pick_device(name)
+    assert repr(name) in str(error.value)
+    assert "use cpu or auto" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_cuda_without_a_gpu_is_refused(name):
+    with pytest.raises(UserError, match="use cpu or auto"):
+        pick_device(name)
+
+
+def test_cpu_is_cpu():
+    assert pick_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(("available", "expected"), [(True, CUDA), (False, CPU)])
+def test_auto_takes_a_gpu_if_there_is_one(monkeypatch, available, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert pick_device("auto") == expected
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA, MPS])
+@pytest.mark.parametrize(("precision", "expected"), [("bf16", True), ("fp32", False)])
+def test_a_stated_precision_is_taken_everywhere(precision, expected, device):
+    assert uses_bfloat16(TrainConfig(precision=precision), device) is expected
+
+
+@pytest.mark.parametrize(
+    ("abilities", "expected"),
+    [
+        ({}, False),
+        ({"avx512_bf16": False, "avx2": True}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+    ],
+)
+def test_auto_asks_the_cpu(monkeypatch, abilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    assert uses_bfloat16(TrainConfig(precision="auto"), CPU) is expected
+
+
+@pytest.mark.parametrize("supported", [False, True])
+def test_auto_asks_the_gpu_and_not_for_emulation(monkeypatch, supported):
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda *, including_emulation: including_emulation or supported
+    )
+    assert uses_bfloat16(TrainConfig(precision="auto"), CUDA) is supported
+
+
+def test_auto_is_float32_on_other_devices():
+    assert not uses_bfloat16(TrainConfig(precision="auto"), MPS)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_layers_compute_in_the_chosen_format(precision, dtype):
+    layer = nn.Linear(2, 2)
+    with autocast(TrainConfig(precision=precision), CPU):
+        assert layer(torch.ones(1, 2)).dtype == dtype
+    assert layer.weight.dtype == torch.float32
