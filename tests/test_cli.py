@@ -145,6 +145,15 @@ def test_keys_may_stand_before_the_recipe(capsys):
     assert "seed: 5" in printed
 
 
+def test_two_recipes_of_one_name_are_not_compared(tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.yaml").write_text("extends: quickstart")
+    message = refused(capsys, "compare", tmp_path / "a" / "mine.yaml", tmp_path / "b" / "mine.yaml", "--out", tmp_path)
+    assert "'mine'" in message
+    assert "rename" in message
+
+
 def test_recipes_lists_every_recipe(capsys):
     assert main(["recipes"]) == 0
     printed = capsys.readouterr().out

@@ -60,9 +60,9 @@ def _split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if not (key.startswith("--") and ("." in key or key in ("--seed", "--method"))):
             own.append(word)
             continue
-        overrides.append(word)
-        if "=" not in word and rest and not rest[0].startswith("--"):
-            overrides.append(rest.pop(0))
+        takes_next = "=" not in word and rest and not rest[0].startswith("--")
+        # Joined by "=", so that a value such as -1e-3 is not taken for an option.
+        overrides.append(f"{word}={rest.pop(0)}" if takes_next else word)
     return own, overrides
 
 
@@ -159,6 +159,9 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         for seed in options.seeds
         for name in options.recipes
     ]
+    names = [recipe.name for recipe in recipes if recipe.seed == options.seeds[0]]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"two recipes are called {twice[0]!r} and would share a run folder: rename one of the files")
     rows = compare(recipes, options.out, reporter, checkpoint=options.checkpoint)
     reporter.result(comparison_table(rows))
     reporter.say(f"table: {options.out / 'comparison.json'}    picture: {options.out / 'tradeoff.png'}")

@@ -197,3 +197,8 @@ def test_a_checkpoint_of_other_classes_is_refused():
     state["data"]["classes"].append("one more")
     with pytest.raises(UserError, match="does not fit"):
         restore_model(recipe, state)
+
+
+def test_a_checkpoint_without_a_model_is_refused():
+    with pytest.raises(UserError, match="incomplete"):
+        restore_model(load_recipe("quickstart"), {"format": 1, "epoch": 3})

@@ -67,6 +67,8 @@ def restore_model(recipe: Recipe, state: dict[str, Any], device: torch.device | 
     Raises:
         UserError: the weights do not fit the recipe's network.
     """
+    if not {"model", "data"} <= state.keys():
+        raise UserError("the checkpoint is incomplete: it has no model or no word of the data; use another one")
     # The weights are all in the checkpoint: nothing is downloaded, and the statistics are buffers among them.
     config = dataclasses.replace(recipe.model, pretrained=False)
     channels = state["data"]["shape"][0]
