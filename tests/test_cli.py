@@ -100,6 +100,12 @@ def test_an_existing_run_is_kept_unless_told_otherwise(trained, capsys):
     assert trained.checkpoint("last").read_bytes() == before
 
 
+def test_overwrite_with_a_mistake_leaves_the_old_run(trained, capsys):
+    before = trained.checkpoint("last").read_bytes()
+    refused(capsys, "train", "quickstart", *FAST, "--model.name", "resnet81", "--out", trained.path, "--overwrite")
+    assert trained.checkpoint("last").read_bytes() == before
+
+
 def test_compare_trains_what_is_missing_and_reuses_the_rest(tmp_path, capsys):
     words = [
         "compare",

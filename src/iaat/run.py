@@ -83,8 +83,8 @@ class RunFolder:
             )
         return dataclasses.replace(load_recipe(self.recipe_file, overrides), name=self.name())
 
-    def create(self, recipe: Recipe, *, overwrite: bool) -> None:
-        """Start the folder of a new run.
+    def check_free(self, *, overwrite: bool) -> None:
+        """Refuse a folder in which a new run would destroy something.
 
         Raises:
             UserError: the folder holds a run with results and `overwrite` is not set, or files that are not of a run.
@@ -93,12 +93,20 @@ class RunFolder:
             raise UserError(
                 f"{self.path} already holds a run: use --resume to go on, --overwrite to replace it, or --out"
             )
+        if self.path.exists() and (foreign := self._foreign()):
+            raise UserError(
+                f"{self.path} holds what is not of a run ({', '.join(foreign[:5])}) and is left alone: choose "
+                "another --out"
+            )
+
+    def create(self, recipe: Recipe, *, overwrite: bool) -> None:
+        """Start the folder of a new run, in place of the run there if `overwrite`.
+
+        Raises:
+            UserError: as `check_free`, or the folder cannot be written.
+        """
+        self.check_free(overwrite=overwrite)
         if self.path.exists():
-            if foreign := self._foreign():
-                raise UserError(
-                    f"{self.path} holds what is not of a run ({', '.join(foreign[:5])}) and is left alone: choose "
-                    "another --out"
-                )
             self._clear()
         write_json(self.path / "run.json", {"name": recipe.name, "seed": recipe.seed, "versions": _versions()})
         write_text(self.recipe_file, recipe.to_yaml())

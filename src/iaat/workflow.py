@@ -37,9 +37,7 @@ def run_recipe(
     """
     if resume and run.has_results():
         _check_same_recipe(run.recipe(), recipe, run)
-    else:
-        run.create(recipe, overwrite=overwrite)
-    data = train(recipe, run, reporter, resume=resume)
+    data = train(recipe, run, reporter, resume=resume, overwrite=overwrite)
     results = [evaluate_checkpoint(run, recipe, which, data, reporter) for which in CHECKPOINTS]
     write_pictures(run, recipe, data)
     return results

@@ -28,12 +28,6 @@ def tiny(method="iaat", *more):
     return load_recipe("quickstart", [*TINY, "--method", method, *more])
 
 
-def started(path, recipe):
-    run = RunFolder(path)
-    run.create(recipe, overwrite=False)
-    return run
-
-
 class Interrupting(Reporter):
     """Stops the run as Ctrl-C would, when the batch of that number has been trained on."""
 
@@ -75,7 +69,7 @@ SETTINGS = {
 @pytest.mark.parametrize("batch", [3, 5], ids=["between epochs", "within an epoch"])
 def test_interrupted_and_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path, setting, batch):
     recipe = tiny(*setting)
-    whole, broken = (started(tmp_path / name, recipe) for name in ("whole", "broken"))
+    whole, broken = (RunFolder(tmp_path / name) for name in ("whole", "broken"))
     train(recipe, whole, QUIET)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, broken, Interrupting(batch))
@@ -94,7 +88,7 @@ def test_equal_seeds_give_equal_runs_and_other_seeds_others(tmp_path):
     runs = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         recipe = dataclasses.replace(tiny("pgd_at", "--method.steps", "1"), seed=seed)
-        runs.append(started(tmp_path / name, recipe))
+        runs.append(RunFolder(tmp_path / name))
         train(recipe, runs[-1], QUIET)
     a, b, c = (load_checkpoint(run.checkpoint("last"))["model"] for run in runs)
     assert same(a, b)
@@ -104,7 +98,7 @@ def test_equal_seeds_give_equal_runs_and_other_seeds_others(tmp_path):
 def test_training_learns_digits_and_radii_spread(tmp_path):
     changes = {"--model.width": "8", "--train.epochs": "8", "--method.steps": "2", "--method.warmup": "2"}
     recipe = load_recipe("quickstart", [word for pair in changes.items() for word in pair])
-    run = started(tmp_path / "run", recipe)
+    run = RunFolder(tmp_path / "run")
     data = train(recipe, run, QUIET)
     first, last = run.metrics()[0], run.metrics()[-1]
     assert last["loss"] < first["loss"]
@@ -117,7 +111,7 @@ def test_training_learns_digits_and_radii_spread(tmp_path):
 
 def test_passes_counted_while_training_are_those_the_method_states(tmp_path):
     recipe = tiny("iaat", "--method.steps", "2", "--method.warmup", "1")
-    run = started(tmp_path / "run", recipe)
+    run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
     counted = [(record["forwards"], record["backwards"]) for record in run.metrics()]
     assert counted == [(4, 3), (10, 7), (10, 7)]
@@ -125,7 +119,7 @@ def test_passes_counted_while_training_are_those_the_method_states(tmp_path):
 
 def test_best_checkpoint_is_the_epoch_of_the_highest_holdout_accuracy(tmp_path):
     recipe = tiny("natural", "--train.select", "clean", "--train.epochs", "5")
-    run = started(tmp_path / "run", recipe)
+    run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
     accuracies = [record["holdout_clean"] for record in run.metrics()]
     best = load_checkpoint(run.checkpoint("best"))
@@ -145,7 +139,7 @@ def test_the_test_set_is_not_touched_by_training(tmp_path, monkeypatch):
 
     monkeypatch.setattr("iaat.train.loop.build_data", guarded)
     recipe = tiny("natural")
-    train(recipe, started(tmp_path / "run", recipe), QUIET)
+    train(recipe, RunFolder(tmp_path / "run"), QUIET)
 
 
 class Toy(Natural):
@@ -160,7 +154,7 @@ class Toy(Natural):
 def test_the_loop_trains_any_method_of_the_protocol_and_logs_its_metrics(tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "toy", Toy)
     recipe = tiny("toy")
-    run = started(tmp_path / "run", recipe)
+    run = RunFolder(tmp_path / "run")
     data = train(recipe, run, QUIET)
     (batch,) = data.train.batches([data.train_index])
     assert run.metrics()[0]["brightness"] == pytest.approx(float(batch.x.mean()), rel=1e-4)
@@ -174,7 +168,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 
     monkeypatch.setitem(METHODS, "exploding", Exploding)
     recipe = tiny("exploding")
-    run = started(tmp_path / "run", recipe)
+    run = RunFolder(tmp_path / "run")
     with pytest.raises(UserError, match=r"epoch 3 is not finite: lower train\.lr \(0\.1\)"):
         train(recipe, run, QUIET)
     state = load_checkpoint(run.checkpoint("last"))
@@ -184,7 +178,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 
 def test_resume_refuses_other_data(tmp_path):
     recipe = tiny("natural", "--train.epochs", "1")
-    run = started(tmp_path / "run", recipe)
+    run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
     state = load_checkpoint(run.checkpoint("last"))
     state["data"]["train_size"] = 1400
@@ -208,7 +202,7 @@ def test_metrics_are_means_over_samples_not_the_last_batch(tmp_path, monkeypatch
 
     monkeypatch.setitem(METHODS, "recording", Recording)
     recipe = tiny("recording", "--train.epochs", "1")
-    run = started(tmp_path / "run", recipe)
+    run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
     assert len({size for _, size in seen}) == 2  # the last batch is smaller, so weighting matters
     expected = sum(loss * size for loss, size in seen) / sum(size for _, size in seen)

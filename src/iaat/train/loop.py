@@ -28,31 +28,40 @@ from iaat.types import Batch
 QUANTILES = (5, 25, 50, 75, 95)
 
 
-def train(recipe: Recipe, run: RunFolder, reporter: Reporter, *, resume: bool = False) -> DataBundle:
+def train(
+    recipe: Recipe, run: RunFolder, reporter: Reporter, *, resume: bool = False, overwrite: bool = False
+) -> DataBundle:
     """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
 
     Args:
         recipe: What to train.
-        run: A folder made by `RunFolder.create`, or with `resume` one that holds an interrupted run.
+        run: Where; a run that is there already is touched only once data and model are known to be good.
         reporter: Shows progress.
-        resume: Go on from the last checkpoint, bit for bit as if never interrupted.
+        resume: Go on from the last checkpoint, if there is one, bit for bit as if never interrupted.
+        overwrite: Replace the run in the folder.
 
     Returns:
         The data trained on, for the evaluation to reuse.
 
     Raises:
-        UserError: bad data, a device this machine lacks, a checkpoint of other data, or a loss that is not finite.
+        UserError: a folder that holds another run, bad data, a device this machine lacks, a checkpoint of other data,
+            or a loss that is not finite.
     """
+    resume = resume and run.has_results()
+    if not resume:
+        run.check_free(overwrite=overwrite)
     device = pick_device(recipe.train.device)
     data = build_data(recipe.data, seed=recipe.seed, device=device)
     steps = len(epoch_order(data.train_index, recipe.train.batch_size, seed=recipe.seed, epoch=0))
     state = build_state(recipe, data, steps, device)
-    if resume and run.checkpoint("last").exists():
+    if resume:
         saved = load_checkpoint(run.checkpoint("last"), device)
         check_same_data(saved["data"], data)
         state.load_state_dict(saved)
+        run.forget_after(state.epoch)
         reporter.say(f"resumed after epoch {state.epoch} of {recipe.train.epochs}")
-    run.forget_after(state.epoch)
+    else:
+        run.create(recipe, overwrite=overwrite)
     while state.epoch < recipe.train.epochs:
         _epoch(recipe, run, data, state, device, reporter)
     return data
