@@ -156,7 +156,7 @@ def test_two_recipes_of_one_name_are_not_compared(tmp_path, capsys):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.yaml").write_text("extends: quickstart")
     message = refused(capsys, "compare", tmp_path / "a" / "mine.yaml", tmp_path / "b" / "mine.yaml", "--out", tmp_path)
-    assert "'mine'" in message
+    assert "mine-seed0" in message
     assert "rename" in message
 
 
@@ -265,3 +265,95 @@ def test_the_installed_command_ends_without_a_traceback():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: train.lr = -1.0: must be positive and finite\n"
+
+
+def test_evaluation_and_radii_refuse_other_data_than_the_runs_own(tmp_path, capsys):
+    root, out = image_folder(tmp_path / "images"), tmp_path / "run"
+    assert main(["train", "folder-iaat", "--data.root", str(root), *FOLDER, "--out", str(out), "--quiet"]) == 0
+    results = {path: path.read_bytes() for path in out.rglob("results.json")}
+    assert len(results) == 2
+    renamed = image_folder(tmp_path / "renamed", classes=("dog", "zebra"))
+    assert "the run has cat, dog" in refused(capsys, "evaluate", out, "--data.root", renamed)
+    fewer = image_folder(tmp_path / "fewer")
+    (fewer / "test" / "cat" / "000.png").unlink()
+    (fewer / "train" / "cat" / "000.png").unlink()
+    assert "test set has other labels or files" in refused(capsys, "evaluate", out, "--data.root", fewer)
+    assert "59 samples" in refused(capsys, "radii", out, "--data.root", fewer)
+    assert {path: path.read_bytes() for path in results} == results
+
+
+def test_radii_of_an_earlier_epoch_leave_the_last_ones_alone_and_claim_no_prediction(trained):
+    last = (trained.path / "radii.parquet").read_bytes()
+    assert main(["radii", str(trained.path), "--epoch", "1"]) == 0
+    earlier = trained.path / "radii" / "0001.parquet"
+    table = pd.read_parquet(earlier)
+    assert set(table["epoch"]) == {1}
+    assert table["prediction"].isna().all()
+    assert (trained.path / "radii.parquet").read_bytes() == last
+    earlier.unlink()
+
+
+def test_an_evaluation_by_another_step_size_has_a_folder_of_its_own(trained):
+    before = {path: path.read_bytes() for path in trained.path.rglob("results.json")}
+    words = ["--evaluate.step_size", "1px", "--checkpoint", "best", "--quiet"]
+    assert main(["evaluate", str(trained.path), *words]) == 0
+    new = set(trained.path.rglob("results.json")) - set(before)
+    assert len(new) == 1
+    assert json.loads(new.pop().read_text())["evaluate"]["step_size"] == "1px"
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_compare_finds_mistakes_before_it_trains(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("extends: quickstart\nmodel: {name: resnet81}")
+    (tmp_path / "other.yaml").write_text("extends: quickstart\nevaluate: {radius: 10px}")
+    out = tmp_path / "runs"
+    assert "'resnet81'" in refused(capsys, "compare", "quickstart", tmp_path / "bad.yaml", "--out", out)
+    assert "different attacks" in refused(capsys, "compare", "quickstart", tmp_path / "other.yaml", "--out", out)
+    assert not out.exists()
+
+
+def test_compare_judges_finished_runs_by_another_attack_without_training(tmp_path, capsys):
+    words = ["compare", "quickstart-natural", "--out", str(tmp_path), *FAST]
+    assert main([*words, "--quiet"]) == 0
+    before = (tmp_path / "quickstart-natural-seed0" / "last.pt").read_bytes()
+    assert main([*words, "--evaluate.steps", "3", "--checkpoint", "last"]) == 0
+    assert "PGD-3 40px" in capsys.readouterr().out
+    assert (tmp_path / "quickstart-natural-seed0" / "last.pt").read_bytes() == before
+    (row,) = json.loads((tmp_path / "comparison.json").read_text())
+    assert row["checkpoint"] == "last"
+
+
+def test_training_in_one_norm_is_not_silently_judged_in_another(tmp_path, capsys):
+    words = [
+        "train",
+        "quickstart",
+        *FAST,
+        *IAAT,
+        "--out",
+        tmp_path / "run",
+        "--method.norm",
+        "l2",
+        "--method.radius",
+        "0.5",
+    ]
+    assert "evaluate.norm l2" in refused(capsys, *words)
+    assert main([*map(str, words), "--evaluate.norm", "l2", "--evaluate.radius", "0.5", "--quiet"]) == 0
+
+
+def test_the_resolved_recipe_says_the_precision_and_a_resumed_run_keeps_it(tmp_path):
+    out = tmp_path / "run"
+    words = ["train", "quickstart-natural", *FAST, "--train.precision", "bf16", "--out", str(out), "--quiet"]
+    assert main(words) == 0
+    words[words.index("bf16")] = "auto"
+    assert main([*words, "--resume"]) == 0
+    assert "precision: bf16" in (out / "recipe.yaml").read_text()
+    assert (
+        main(["train", "quickstart-natural", *FAST, "--train.precision", "auto", "--out", str(out), "--overwrite"]) == 0
+    )
+    assert "precision: auto" not in (out / "recipe.yaml").read_text()
+
+
+def test_warnings_reach_the_user_without_source_lines(tmp_path):
+    words = ["train", "quickstart-natural", *FAST, "--data.size", "32", "--quiet", "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-m", "iaat.cli", *words], capture_output=True, text=True, check=True)
+    assert done.stderr == "warning: data.size=32 has no effect with data.name=digits\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,16 +17,20 @@ from iaat.analysis.of_run import write_radii
 from iaat.config import load_recipe, recipe_parser, shipped_recipes
 from iaat.costs import cost_table
 from iaat.data import build_data
+from iaat.device import pick_device
 from iaat.errors import UserError
 from iaat.evaluate import plain_table, results_table
-from iaat.evaluate.checkpoints import evaluate_checkpoint, predictions
+from iaat.evaluate.checkpoints import evaluate_checkpoint, training_predictions
 from iaat.methods import METHODS
 from iaat.progress import Reporter
 from iaat.run import RunFolder
-from iaat.train.device import pick_device
 from iaat.workflow import CHECKPOINTS, compare, comparison_table, run_recipe
 
 INTERRUPTED = 130
+_GO_ON = {
+    "train": ": finished epochs are kept; the same command with --resume goes on",
+    "compare": ": finished epochs are kept; the same command goes on",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if _wants_recipe_help(words):
             return _recipe_help(words)
+        warnings.showwarning = _show_warning
         words, overrides = _split_overrides(words)
         options = _parser().parse_args(words)
         if overrides and options.command == "recipes":
@@ -44,9 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: finished epochs are kept; the same command with --resume goes on", file=sys.stderr)
+        print(f"interrupted{_GO_ON.get(words[0] if words else '', '')}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
+    """A warning as people want it: without the line of code it came from."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -133,7 +144,7 @@ def _wants_recipe_help(words: Sequence[str]) -> bool:
 
 def _recipe_help(words: Sequence[str]) -> int:
     """All keys of one recipe, with the method's own and the recipe's values as defaults."""
-    recipe = load_recipe(words[1])
+    recipe = load_recipe(words[1], _split_overrides(words)[1])
     parser = recipe_parser(recipe.method_name, prog=f"iaat {words[0]} {words[1]}")
     parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
     parser.print_help()
@@ -159,9 +170,6 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         for seed in options.seeds
         for name in options.recipes
     ]
-    names = [recipe.name for recipe in recipes if recipe.seed == options.seeds[0]]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"two recipes are called {twice[0]!r} and would share a run folder: rename one of the files")
     rows = compare(recipes, options.out, reporter, checkpoint=options.checkpoint)
     reporter.result(comparison_table(rows))
     reporter.say(f"table: {options.out / 'comparison.json'}    picture: {options.out / 'tradeoff.png'}")
@@ -170,10 +178,10 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
 def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     _only(overrides, "evaluate.", "data.root", "data.download", "data.workers", "train.device")
     which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
+    runs = [RunFolder(path) for path in options.runs]
+    recipes = [run.recipe(overrides) for run in runs]
     rows = []
-    for path in options.runs:
-        run = RunFolder(path)
-        recipe = run.recipe(overrides)
+    for run, recipe in zip(runs, recipes, strict=True):
         data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
         rows += [evaluate_checkpoint(run, recipe, name, data, reporter) for name in which]
     reporter.result(results_table(rows))
@@ -184,7 +192,7 @@ def _only(overrides: Sequence[str], *allowed: str) -> None:
         if word.startswith("--") and not word[2:].startswith(allowed):
             raise UserError(
                 f"{word.partition('=')[0]} cannot be set here: a finished run keeps its recipe; "
-                f"allowed are {', '.join('--' + key + ('...' if key.endswith('.') else '') for key in allowed)}"
+                f"allowed are {', '.join('--' + key + ('KEY' if key.endswith('.') else '') for key in allowed)}"
             )
 
 
@@ -193,11 +201,12 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides)
     data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
-    index = data.train_index
-    prediction = predictions(run, recipe, data.train, index)
-    table = write_radii(run, data.train, prediction, options.epoch, options.out)
+    # Only the last epoch's network is kept: the predictions of earlier ones are not known.
+    last = options.epoch in (None, *run.radii_epochs()[-1:])
+    prediction = training_predictions(run, recipe, data, reporter) if last else None
+    table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
     reporter.result(_summary_table(class_summary(table), table["epoch"][0].as_py()))
-    reporter.say(f"{table.num_rows} rows: {options.out or run.path / 'radii.parquet'}")
+    reporter.say(f"{table.num_rows} rows: {file}")
 
 
 def _summary_table(rows: Sequence[dict[str, object]], epoch: int) -> Table:
@@ -216,7 +225,7 @@ def _summary_table(rows: Sequence[dict[str, object]], epoch: int) -> Table:
 def _cell(key: str, value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1%}" if key in ("share_at_zero", "accuracy") else f"{value:.2f}"
-    return str(value)
+    return "-" if value is None else str(value)
 
 
 def _recipes(_options: argparse.Namespace, _overrides: list[str], reporter: Reporter) -> None:

@@ -122,7 +122,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     name, raw = path.stem, _merged(path)
     words, method_name = _take_method(list(overrides), raw, name)
     parser = recipe_parser(method_name, prog=f"iaat train {name}")
-    _check_words(words, parser)
+    _check_words(words, parser, name)
     return _parse(parser, name, raw, words, method_name)
 
 
@@ -154,8 +154,8 @@ def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: lis
     # Built here and not by jsonargparse, whose instantiation would call whatever class path a value spells.
     given = {key: vars(values[key]) if key in values else {} for key in _configs(method_name)}
     sections = {key: _build(config, given[key], name, key) for key, config in _configs(method_name).items()}
-    if values.seed is None:
-        raise UserError(f"recipe {name}: seed is empty: give a whole number")
+    if values.seed is None or not 0 <= values.seed < 2**63:
+        raise UserError(f"recipe {name}: seed {values.seed}: give a whole number from 0 to 2**63 - 1")
     return Recipe(name=name, about=str(raw.get("about", "")), seed=values.seed, method_name=method_name, **sections)
 
 
@@ -261,9 +261,9 @@ def _check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, sect
             raise UserError(f"{place}: unknown key {dotted!r} (= {value!r}){hint}")
 
 
-def _check_words(words: Sequence[str], parser: ArgumentParser) -> None:
+def _check_words(words: Sequence[str], parser: ArgumentParser, name: str) -> None:
     known = [option for action in parser._actions for option in action.option_strings]
     for word in words:
         key = word.partition("=")[0]
         if key.startswith("--") and key not in known:
-            raise UserError(f"unknown option {key!r}{did_you_mean(key, known)}")
+            raise UserError(f"recipe {name} has no option {key!r}{did_you_mean(key, known)}")

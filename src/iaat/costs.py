@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from iaat.attacks import attack_mode
 from iaat.config import Recipe
 from iaat.data import DataFacts, data_facts
+from iaat.device import pick_device, uses_bfloat16
+from iaat.errors import UserError
 from iaat.evaluate import plain_table
 from iaat.methods import METHODS
 from iaat.models import build_model, count_parameters
 from iaat.passes import Passes
-from iaat.train.device import pick_device, uses_bfloat16
 
 MIB = 2**20
 
@@ -42,6 +43,18 @@ def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, 
     return numbers * batch_size // inputs * bytes_per_value
 
 
+def untrained_model(recipe: Recipe, facts: DataFacts) -> nn.Module:
+    """The recipe's network for inputs and classes like these.
+
+    Raises:
+        UserError: the model cannot be built.
+    """
+    channels = facts.shape[0]
+    return build_model(
+        recipe.model, shape=facts.shape, classes=facts.classes, mean=torch.zeros(channels), std=torch.ones(channels)
+    )
+
+
 def cost_table(recipe: Recipe) -> Table:
     """Passes, samples and memory of a recipe, for people.
 
@@ -49,13 +62,7 @@ def cost_table(recipe: Recipe) -> Table:
         UserError: the data cannot be found, or the model cannot be built.
     """
     facts = data_facts(recipe.data)
-    model = build_model(
-        recipe.model,
-        shape=facts.shape,
-        classes=facts.classes,
-        mean=torch.zeros(facts.shape[0]),
-        std=torch.ones(facts.shape[0]),
-    )
+    model = untrained_model(recipe, facts)
     parameters = count_parameters(model)
     table = plain_table("costs")
     table.show_header = False
@@ -78,8 +85,8 @@ def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
 
 
 def _memory(recipe: Recipe, facts: DataFacts, model: nn.Module, parameters: int) -> list[tuple[str, str]]:
-    device = pick_device(recipe.train.device)
-    half = uses_bfloat16(recipe.train, device)
+    device = _device(recipe.train.device)
+    half = uses_bfloat16(recipe.train.precision, device)
     activations = activation_bytes(model, facts.shape, recipe.train.batch_size, 2 if half else 4)
     return [
         ("device", f"{device}, layers in {'bfloat16' if half else 'float32'}"),
@@ -88,3 +95,13 @@ def _memory(recipe: Recipe, facts: DataFacts, model: nn.Module, parameters: int)
         ("radii", f"{4 * facts.train_size / MIB:.2f} MiB"),
         ("data, decoded", f"{facts.decoded_bytes(recipe.data) / MIB:.0f} MiB"),
     ]
+
+
+def _device(name: str) -> torch.device:
+    """The device a recipe asks for, which the machine that works out the costs need not have."""
+    try:
+        return pick_device(name)
+    except UserError:
+        if name.partition(":")[0] not in ("cuda", "mps"):
+            raise
+        return torch.device(name)

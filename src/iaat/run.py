@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError
-from iaat.files import append_json_line, read_json_lines, replacing, write_json, write_text
+from iaat.files import append_json_line, read_json, read_json_lines, replacing, write_json, write_text
 
 RUN_FILES = (
     *("recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt"),
@@ -69,7 +70,7 @@ class RunFolder:
 
     def has_results(self) -> bool:
         """Whether an epoch was finished here: something that would be lost."""
-        return self.exists() and self.checkpoint("last").exists()
+        return self.exists() and any(self.checkpoint(which).exists() for which in ("last", "best"))
 
     def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
         """The recipe the run was started with, with `--key value` overrides applied.
@@ -129,7 +130,8 @@ class RunFolder:
     def name(self) -> str:
         """Name of the recipe the run was started with."""
         run = self.path / "run.json"
-        return str(json.loads(run.read_text(encoding="utf-8"))["name"]) if run.exists() else self.path.name
+        facts = read_json(run) if run.exists() else {}
+        return str(facts["name"]) if isinstance(facts, dict) and "name" in facts else self.path.name
 
     def log_epoch(self, record: dict[str, Any], timing: dict[str, Any]) -> None:
         """Append one epoch to the metrics and timings."""
@@ -143,6 +145,8 @@ class RunFolder:
     def training_cost(self) -> dict[str, float]:
         """Passes per sample and step and seconds of the whole training, and the last mean radius in px, if any."""
         metrics, timings = self.metrics(), read_json_lines(self.timings_file)
+        if not metrics:
+            raise UserError(f"{self.metrics_file} is missing or empty: the run folder is damaged")
         cost = {
             "train_forwards": sum(record["forwards"] for record in metrics) / len(metrics),
             "train_backwards": sum(record["backwards"] for record in metrics) / len(metrics),
@@ -171,12 +175,21 @@ class RunFolder:
         return sorted(self._snapshots())
 
     def radii_after(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices `[n]` of the trained samples and their radii `[n]` after an epoch."""
-        arrays = load_file(self._snapshots()[epoch])
+        """Indices `[n]` of the trained samples and their radii `[n]` after an epoch.
+
+        Raises:
+            UserError: the file of that epoch is damaged.
+        """
+        file = self._snapshots()[epoch]
+        try:
+            arrays = load_file(file)
+        except SafetensorError as error:
+            raise UserError(f"{file} is damaged ({error}): delete it, or take another epoch") from None
         return arrays["index"], arrays["radius"][arrays["index"]]
 
     def _snapshots(self) -> dict[int, Path]:
-        return {int(file.stem): file for file in sorted((self.path / "radii").glob("*.safetensors"))}
+        files = sorted((self.path / "radii").glob("*.safetensors"))
+        return {int(file.stem): file for file in files if file.stem.isdecimal()}
 
 
 def _versions() -> dict[str, str]:
@@ -202,9 +215,12 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 
 
 PLACE_KEYS = frozenset(
-    {"about", "data.root", "data.download", "data.workers", "data.memory_gb", "data.stream", "train.device"}
+    {
+        *("about", "data.root", "data.download", "data.workers", "data.memory_gb", "data.stream", "train.device"),
+        *("evaluate.steps", "evaluate.step_size", "evaluate.restarts", "evaluate.n"),
+    }
 )
-"""Keys that say where and how a run is done, not what it computes: they may change on resume."""
+"""Keys that say where a run is done and how it is judged in the end, not what it learns: they may change on resume."""
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:

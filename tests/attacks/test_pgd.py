@@ -480,3 +480,76 @@ def test_step_size_that_makes_no_sense_is_refused(step_size):
 def test_radius_in_a_scalar_tensor_is_checked_like_a_number():
     with pytest.raises(UserError, match="8px"):
         pgd(nn.Linear(6, 3), torch.rand(4, 6), torch.zeros(4, dtype=torch.long), radius=torch.tensor(8.0))
+
+
+@every_norm
+def test_lengths_may_be_written_with_a_unit(norm):
+    model, x, y, _, _ = two_classes(norm)
+    settings = {"norm": norm, "random_start": False}
+    text = pgd(model, x, y, radius="8px", step_size="2/255", **settings)
+    assert torch.equal(text, pgd(model, x, y, radius=8 / 255, step_size=2 / 255, **settings))
+    with pytest.raises(UserError, match="'8 pixels' is not a length"):
+        pgd(model, x, y, radius="8 pixels")
+    with pytest.raises(UserError, match=r"radius = 8 .*8px"):
+        pgd(model, x, y, radius="8")
+
+
+@every_norm
+@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("-inf")])
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_a_radius_in_the_batch_that_is_no_length_counts_as_zero(norm, bad, early_stop):
+    model, x, y, _, _ = two_classes(norm)
+    radius = torch.full((B,), 0.05, dtype=torch.float64)
+    expected = pgd(model, x, y, radius=radius * (torch.arange(B) != 2), norm=norm, random_start=False)
+    radius[2] = bad
+    x_adv = pgd(model, x, y, radius=radius, norm=norm, early_stop=early_stop)
+    assert torch.equal(x_adv[2], x[2])
+    assert (x_adv != x).flatten(1).any(1).sum() == B - 1
+    assert torch.equal(pgd(model, x, y, radius=radius, norm=norm, random_start=False), expected)
+
+
+@every_norm
+@pytest.mark.parametrize("bad", [-0.1, float("nan")])
+def test_a_step_size_in_the_batch_that_is_no_length_counts_as_zero(norm, bad):
+    model, x, y, _, _ = two_classes(norm)
+    step = torch.full((B,), 0.01, dtype=torch.float64)
+    step[2] = bad
+    x_adv = pgd(model, x, y, radius=0.05, step_size=step, norm=norm, random_start=False)
+    assert torch.equal(x_adv[2], x[2])
+    assert (x_adv != x).flatten(1).any(1).sum() == B - 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape"),
+    [
+        (nn.CrossEntropyLoss(), r"\[\]"),
+        (lambda logits, _y: logits, r"\[8, 2\]"),
+        (lambda logits, y: nn.functional.cross_entropy(logits, y, reduction="none")[:, None], r"\[8, 1\]"),
+        (lambda logits, y: nn.functional.cross_entropy(logits, y).item(), r"\[\]"),
+    ],
+    ids=["mean", "logits", "column", "number"],
+)
+@pytest.mark.parametrize("targeted", [True, False])
+def test_a_loss_that_is_not_one_value_a_sample_is_refused(loss, shape, targeted):
+    model, x, y, _, _ = two_classes("linf")
+    with pytest.raises(UserError, match=rf"loss returned .*shape {shape} for a batch of 8.*pass reduction='none'"):
+        pgd(model, x, y, radius=0.1, loss=loss, targeted=targeted)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_integer_inputs_are_refused(dtype):
+    x = torch.zeros(4, 6, dtype=dtype)
+    with pytest.raises(UserError, match=rf"x is {dtype}.*x\.float\(\) / 255"):
+        pgd(nn.Linear(6, 3), x, torch.zeros(4, dtype=torch.long), radius=0.1)
+
+
+@every_norm
+@pytest.mark.parametrize("settings", [{}, {"restarts": 2}, {"early_stop": True}, {"loss": "kl"}], ids=str)
+@pytest.mark.parametrize("radius", [0.1, torch.empty(0)], ids=["number", "[B]"])
+def test_an_empty_batch_comes_back_empty(norm, settings, radius):
+    x = torch.empty(0, 1, 4, 4)
+    x_adv = pgd(
+        nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), x, torch.empty(0).long(), radius=radius, norm=norm, **settings
+    )
+    assert x_adv.shape == x.shape
+    assert x_adv.dtype == x.dtype

@@ -113,12 +113,35 @@ def test_class_missing_from_the_users_test_set_is_allowed_but_not_from_training(
     data = build_data(config(), seed=0)
     assert data.classes == ("0", "1", "2", "3")
     assert int(data.test.labels.max()) == 2
-    with pytest.raises(UserError, match=r"split=train: no samples of class '3'"):
-        build_data(config("without_last"), seed=0)
+    with pytest.raises(UserError, match=r"split=train: no samples of class '2'"):
+        build_data(config("with_labels", options={"train": [0, 1, 3] * 4}), seed=0)
 
 
-def without_last(split: str) -> TensorDataset:
-    return make_features("test" if split == "train" else "train", rows=12, classes=4)
+def with_labels(split: str, train: tuple[int, ...] = (0, 1, 2) * 4, test: tuple[int, ...] = (0, 1, 2)) -> TensorDataset:
+    y = torch.tensor(train if split == "train" else test)
+    return TensorDataset(torch.full((len(y), 2), 0.5), y)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"train": [0, 1, 2, 0, 1, 2, 0, -1]},
+            r"split=train: the label at index 7 is -1, outside 0\.\.2 \(3 classes\)",
+        ),
+        ({"test": [0, -1]}, r"split=test: the label at index 1 is -1, outside 0\.\.2"),
+        (
+            {"test": [0, 1, 9]},
+            r"split=test: the label at index 2 is 9, outside 0\.\.2 \(3 classes\): number the classes",
+        ),
+    ],
+)
+def test_label_that_is_no_class_of_the_training_set_is_named(
+    stream: bool, options: dict[str, list[int]], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build_data(config("with_labels", stream=stream, options=options), seed=0)
 
 
 def test_shapes_of_both_splits_must_agree() -> None:

@@ -16,7 +16,9 @@ from iaat.errors import UserError
     [
         ({"name": "cifar1"}, r"data\.name is 'cifar1'.*did you mean 'cifar10"),
         ({"name": "imagenet"}, r"data\.name is 'imagenet': give one of digits.*module:function"),
-        ({"name": "my data:make"}, r"data\.name is 'my data:make': write module:function"),
+        ({"name": "my data:make"}, r"data\.name is 'my data:make': .*write module:function"),
+        ({"name": "ud.py:tab"}, r"data\.name is 'ud\.py:tab': 'ud\.py' is a file; write ud:tab, without \.py"),
+        ({"name": "./pkg/ud.py:tab"}, r"write pkg\.ud:tab, without \.py"),
         ({"name": "mine:"}, r"data\.name is 'mine:': write module:function"),
         ({"name": "folder"}, r"data\.root is not set: data\.name=folder needs"),
         ({"holdout": 0.0}, r"data\.holdout is 0\.0: give a fraction above 0 and below 0\.5"),
@@ -28,8 +30,8 @@ from iaat.errors import UserError
         ({"size": 0}, r"data\.size is 0: .* at least 1"),
         ({"workers": -2}, r"data\.workers is -2: .* at least 0"),
         ({"memory_gb": 0.0}, r"data\.memory_gb is 0\.0: give a size in GiB above 0"),
-        ({"padding": "zero"}, r"data\.padding is 'zero': give one of reflect, zeros; did you mean 'zeros'\?"),
-        ({"channels": 4}, r"data\.channels is 4: give one of 1, 3"),
+        ({"padding": "zero"}, r"data\.padding 'zero' is not known; did you mean 'zeros'\?; use reflect, zeros"),
+        ({"channels": 4}, r"data\.channels is 4: give 3 for colour or 1 for grey"),
     ],
 )
 def test_wrong_value_is_named_with_its_key_and_fix(settings: dict[str, Any], message: str) -> None:

@@ -1,6 +1,7 @@
 """Data sets made by a function of the user's: found, called, read, or explained."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from iaat.data import DataConfig
+from iaat.data import DataConfig, StreamingSource
 from iaat.data.function import UserSplit, function_splits
 from iaat.errors import UserError
 
@@ -29,6 +30,15 @@ def make_blobs(split, n=12, scale=1.0):
 
 def broken(split):
     return [][0]
+
+
+class Noisy(TensorDataset):
+    def __getitem__(self, position):
+        return torch.rand(5), int(self.tensors[1][position])
+
+
+def noisy(split):
+    return Noisy(torch.zeros(12, 5), torch.arange(12) % 3)
 """
 
 
@@ -165,3 +175,46 @@ def test_what_is_no_map_style_data_set_is_refused() -> None:
         split_of(torch.zeros(3, 2))
     with pytest.raises(UserError, match=r"mine: item 1 has shape \[3\].*but item 0 has \[2\]"):
         split_of([(torch.zeros(2), 0), (torch.zeros(3), 1)]).load(torch.arange(2))
+
+
+@pytest.mark.usefixtures("in_folder")
+@pytest.mark.filterwarnings("ignore:.*split=test.* change from read")
+@pytest.mark.parametrize("stream", [None, False])
+def test_items_that_change_from_read_to_read_are_reported_unless_streamed(stream: bool | None) -> None:
+    with pytest.warns(UserWarning, match=r"split=train: items change from read to read.*data\.crop / data\.flip"):
+        function_splits(DataConfig(name="my_blobs:noisy", stream=stream))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        function_splits(DataConfig(name="my_blobs:noisy", stream=True))
+        function_splits(DataConfig(name="my_blobs:make_blobs", stream=stream))
+
+
+class Unreadable(Named):
+    """The third item cannot be read."""
+
+    def __getitem__(self, position: int) -> tuple[object, int]:
+        if position == 2:
+            raise OSError("truncated file")
+        return super().__getitem__(position)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_errors_of_a_users_items_name_the_item(listed: bool) -> None:
+    dataset = Unreadable([(torch.zeros(2), i % 2) for i in range(4)])
+    if listed:
+        dataset.targets = [0, 1, 0, 1]  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="truncated file") as caught:
+        split_of(dataset).load(torch.arange(4))
+    assert caught.value.__notes__ == ["while reading item 2 of mine"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_of_streamed_items_name_the_item_once(workers: int) -> None:
+    dataset = Unreadable([(torch.zeros(2), i % 2) for i in range(4)])
+    dataset.targets = [0, 1, 0, 1]  # type: ignore[attr-defined]
+    split = split_of(dataset)
+    source = StreamingSource(split, split.labels, split.classes, workers=workers, where="mine")
+    with pytest.raises(OSError, match="truncated file") as caught:
+        list(source.batches([torch.arange(4)]))
+    said = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
+    assert said.count("while reading item 2 of mine") == 1

@@ -55,7 +55,7 @@ def test_interval_is_wilsons(right, n):
         (EvaluateConfig(), "PGD-20 8px linf"),
         (EvaluateConfig(steps=50, restarts=3, radius=Radius("4/255")), "PGD-50x3 4px linf"),
         (EvaluateConfig(norm="l2", radius=Radius("0.5")), "PGD-20 0.5 l2"),
-        (EvaluateConfig(norm="l2", radius=Radius("128/255")), "PGD-20 0.502 l2"),
+        (EvaluateConfig(norm="l2", radius=Radius("128/255")), "PGD-20 0.5019607843137255 l2"),
     ],
 )
 def test_attack_name(config, name):

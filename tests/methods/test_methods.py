@@ -404,3 +404,29 @@ def test_defaults_are_the_authors():
     assert (config.rule, config.beta, config.steps, config.warmup) == ("paper", 0.1, 10, 10)
     assert (config.radius.px, config.gamma.px, config.min_step.px) == pytest.approx((8, 1.9, 2))
     assert (config.floor, config.cap, config.clean_wrong, config.norm) == (0, None, "decay", "linf")
+
+
+@pytest.mark.parametrize("name", ["pgd_at", "iaat"])
+def test_an_l2_radius_beyond_every_distance_is_refused(name):
+    model, batch = network().train(), digits()  # of 64 numbers, so at most 8 apart
+
+    def step(radius):
+        cls = METHODS[name]
+        method = cls(cls.Config(norm="l2", radius=Radius(radius), steps=1), size=SIZE, device="cpu")
+        method.step(model, batch, context(0))
+
+    with pytest.raises(UserError, match=r"method\.radius = 128 exceeds .*64 numbers \(8\); .*write 128px"):
+        step(128)
+    step("128px")
+    step(8)
+
+
+def test_an_l2_radius_given_to_the_attack_is_judged_like_the_settings():
+    config = PGDATConfig(norm="l2", radius=Radius("128px"), steps=1)
+    with pytest.raises(UserError, match=r"method\.radius = 9 exceeds"):
+        config.attack(network(), digits(), 9.0, context())
+
+
+def test_the_radii_of_iaat_are_in_the_norm_of_its_attack():
+    config = IAATConfig(norm="l2", radius=Radius(2), cap=Radius(4))
+    assert METHODS["iaat"](config, size=2, device="cpu").radii.cap == 4

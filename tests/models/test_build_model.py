@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.models import MODELS, ModelConfig, NormalizedModel, WideResNet, build_model
+from iaat.models import MODELS, ModelConfig, NormalizedModel, WideResNet, build_model, supports_channels_last
 
 SHAPE = (3, 8, 8)
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.25, 0.2, 0.5])
@@ -19,6 +19,7 @@ def build(*, shape=SHAPE, classes=10, seed=0, **settings):
 def user_code(tmp_path, monkeypatch):
     """Write a module in the working directory, which is on no import path, and forget it afterwards."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     before = set(sys.modules)
 
     def write(text, name="my_models"):
@@ -151,10 +152,8 @@ def test_own_networks_refuse_feature_vectors(name):
 
 def test_user_factory_from_the_working_directory(user_code):
     user_code("def tiny(*, shape, classes, bias): return nn.Linear(shape[0], classes, bias=bias)")
-    path = list(sys.path)
     model = build(name="my_models:tiny", shape=(6,), classes=4, options={"bias": False})
     assert (model.weight.shape, model.bias) == ((4, 6), None)
-    assert sys.path == path
     assert torch.equal(
         build(name="my_models:tiny", shape=(6,), classes=4, options={"bias": False}).weight, model.weight
     )
@@ -169,11 +168,13 @@ def test_user_factory_keeps_its_frozen_modules(user_code):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("my_absent:tiny", "there is no module 'my_absent'"),
-        ("my_models:tinny", r"module my_models has no function 'tinny'; did you mean 'tiny'"),
-        ("my_models:", "module my_models has no function ''"),
-        ("my_models:constant", "has no function 'constant'"),
-        ("./my_models.py:tiny", "is not a module's name"),
+        ("my_absent:tiny", r"model\.name: no module 'my_absent'"),
+        ("my_models:tinny", r"my_models\.py has no function 'tinny'.*; did you mean 'tiny'"),
+        ("my_models:", r"my_models\.py has no function ''"),
+        ("my_models:constant", "holds no function but a value under the name 'constant'"),
+        ("./my_models.py:tiny", r"'./my_models\.py' is a file; write my_models:tiny, without \.py"),
+        ("my_models.py:tiny", r"model\.name is .*write my_models:tiny, without \.py"),
+        ("my models:tiny", "is not a module's name: write module:function"),
         ("my_models:number", "returned a int; it must return a torch.nn.Module"),
         ("my_models:narrow", "unexpected keyword argument 'classes'"),
         ("my_models:wrong", r"returned logits of shape \[2, 5\].* must return logits of shape \[2, 4\]"),
@@ -222,3 +223,80 @@ def test_check_restores_modes_after_a_failure(user_code):
 def test_any_registered_network_can_be_named(monkeypatch):
     monkeypatch.setitem(MODELS, "mine", lambda channels, classes, **_: nn.Sequential(nn.Flatten(), nn.Linear(192, 10)))
     assert build(name="mine")(torch.rand(2, *SHAPE)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("nn.AdaptiveAvgPool1d(classes)", "no weights to train .it holds no torch.nn.Parameter"),
+        ("nn.Linear(6, classes).requires_grad_(False)", "no weights to train .all 2 are frozen"),
+    ],
+)
+def test_network_without_trainable_weights_is_refused(user_code, body, message):
+    user_code(f"def build(shape, classes): return {body}")
+    with pytest.raises(UserError, match=f"model.name 'my_models:build' has {message}"):
+        build(name="my_models:build", shape=(6,), classes=4)
+
+
+def test_imports_inside_a_users_functions_find_the_working_directory(user_code):
+    user_code("width = 6", name="my_lazy")
+    user_code(
+        "class Late(nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        import my_lazy\n"
+        "        return super().forward(x[:, :my_lazy.width])\n"
+        "def build(shape, classes): return Late(6, classes)\n"
+    )
+    before = len(sys.path)
+    for _ in range(2):
+        model = build(name="my_models:build", shape=(6,), classes=4)
+        assert len(sys.path) == before + 1
+    sys.modules.pop("my_lazy")
+    assert model(torch.zeros(2, 6)).shape == (2, 4)
+
+
+class Viewing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 5)
+
+    def forward(self, x):
+        x = self.features(x)
+        return self.head(x.view(len(x), -1))
+
+
+class Backwards(torch.autograd.Function):
+    """Fails where the gradient arrives channels last, and only there."""
+
+    @staticmethod
+    def forward(_context, x):
+        return x.contiguous()
+
+    @staticmethod
+    def backward(_context, gradient):
+        return gradient.contiguous(memory_format=torch.channels_last).view(-1).view(gradient.shape)
+
+
+class ViewingBackwards(nn.Conv2d):
+    def forward(self, x):
+        return Backwards.apply(super().forward(x)).flatten(1)
+
+
+def test_networks_that_view_channels_last_inputs_are_told_apart():
+    assert supports_channels_last(build(name="small-cnn", width=4), SHAPE)
+    assert not supports_channels_last(Viewing(), SHAPE)
+    assert not supports_channels_last(ViewingBackwards(3, 4, 3), SHAPE)
+    assert not supports_channels_last(nn.Linear(6, 3), (6,))
+
+
+def test_the_channels_last_trial_leaves_the_model_as_it_was():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4).eval(), nn.Dropout(), nn.Flatten(), nn.Linear(144, 5))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    with torch.no_grad():
+        assert supports_channels_last(model, SHAPE)
+    assert [module.training for module in model] == [True, False, True, True, True]
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert model[0].weight.is_contiguous()
+    assert all(weight.grad is None and weight.requires_grad for weight in model.parameters())
+    assert torch.equal(torch.get_rng_state(), random)

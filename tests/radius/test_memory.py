@@ -1,6 +1,7 @@
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -110,12 +111,9 @@ def test_an_empty_memory_is_refused(size):
 @pytest.mark.parametrize(
     "bounds",
     [
-        {"initial": -0.1},
-        {"floor": -0.1},
         {"initial": 0.1, "floor": 0.2},
         {"initial": 0.3, "cap": 0.2},
-        {"initial": math.nan},
-        {"cap": math.nan},
+        {"initial": "8px", "cap": "4px"},
     ],
 )
 def test_bounds_out_of_order_are_refused(bounds):
@@ -162,3 +160,66 @@ def test_no_update_through_any_rule_ever_leaves_the_bounds(bounds, capped, steps
         assert memory.values.min() >= floor
         if capped:
             assert memory.values.max() <= cap
+
+
+@pytest.mark.parametrize("name", ["initial", "floor", "cap"])
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+def test_bounds_that_are_no_length_are_refused(name, value):
+    with pytest.raises(UserError, match=rf"RadiusMemory {name} = {value}"):
+        RadiusMemory(3, **{name: value})
+
+
+@pytest.mark.parametrize("bounds", [{"initial": 8}, {"floor": 8, "initial": 9}, {"initial": 0.1, "cap": 8}])
+def test_bounds_in_pixel_levels_are_refused_in_linf_alone(bounds):
+    with pytest.raises(UserError, match=r"above the pixel range 1; for \d pixel levels write \dpx"):
+        RadiusMemory(3, **bounds)
+    RadiusMemory(3, norm="l2", **bounds)
+
+
+def test_an_unknown_norm_is_refused():
+    with pytest.raises(UserError, match="'l1' is not known"):
+        RadiusMemory(3, norm="l1")
+
+
+def test_bounds_may_be_written_with_a_unit():
+    memory = RadiusMemory(2, initial="8px", floor="1/255", cap="16 px")
+    assert memory.values.tolist() == pytest.approx([8 / 255] * 2)
+    assert (memory.floor, memory.cap) == (1 / 255, 16 / 255)
+    with pytest.raises(UserError, match="'8pixels' is not a length"):
+        RadiusMemory(2, initial="8pixels")
+
+
+INDICES = [
+    (1, [1]),
+    (-1, [3]),
+    (slice(3), [0, 1, 2]),
+    (slice(None, None, -2), [3, 1]),
+    ([2, 0], [2, 0]),
+    ((2, 0), [2, 0]),
+    ([], []),
+    ([True, False, False, True], [0, 3]),
+    (np.array([3, 1]), [3, 1]),
+    (np.int64(2), [2]),
+    (range(2), [0, 1]),
+    (torch.tensor(2), [2]),
+]
+
+
+@pytest.mark.parametrize(("where", "positions"), INDICES, ids=str)
+def test_any_index_reads_a_copy_and_takes_a_number(where, positions):
+    memory = RadiusMemory(4)
+    memory[torch.arange(4)] = torch.tensor([0.0, 0.125, 0.25, 0.375])
+    read = memory[where]
+    assert read.flatten().tolist() == [position / 8 for position in positions]
+    read += 1
+    assert memory.values.max() < 1
+    memory[where] = 0.5
+    assert memory.values.tolist() == [0.5 if position in positions else position / 8 for position in range(4)]
+
+
+def test_a_list_of_radii_is_stored_and_a_number_that_is_not_finite_is_not():
+    memory = RadiusMemory(3, cap=0.5)
+    memory[[0, 2]] = [0.25, 1]
+    memory[:] = math.nan
+    assert memory.values.tolist() == [0.25, 0, 0.5]
+    assert [float(radius) for radius in memory] == [0.25, 0, 0.5]

@@ -7,52 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from helpers.training import QUIET, Interrupting, same, tiny
 from iaat import UserError
+from iaat.checkpoint import load_checkpoint, save_checkpoint
 from iaat.config import load_recipe
 from iaat.data import build_data
 from iaat.methods import METHODS, Natural
-from iaat.progress import Reporter
 from iaat.run import RunFolder
-from iaat.train.checkpoint import load_checkpoint, save_checkpoint
 from iaat.train.loop import train
 from iaat.types import StepOutput
-
-TINY = [
-    *("--data.limit", "200", "--model.width", "4", "--train.epochs", "3", "--train.batch_size", "64"),
-    *("--train.holdout_steps", "2", "--train.holdout_n", "10"),
-]
-QUIET = Reporter(quiet=True)
-
-
-def tiny(method="iaat", *more):
-    return load_recipe("quickstart", [*TINY, "--method", method, *more])
-
-
-class Interrupting(Reporter):
-    """Stops the run as Ctrl-C would, when the batch of that number has been trained on."""
-
-    def __init__(self, batch):
-        super().__init__(quiet=True)
-        self.left = batch
-
-    def track(self, items, **_):
-        for item in items:
-            yield item
-            self.left -= 1
-            if self.left == 0:
-                raise KeyboardInterrupt
-
-
-def same(left, right):
-    """Whether two nested states are equal to the last bit."""
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list | tuple):
-        return len(left) == len(right) and all(map(same, left, right))
-    return left == right
-
 
 SETTINGS = {
     "natural": ["natural"],
@@ -169,7 +132,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
     monkeypatch.setitem(METHODS, "exploding", Exploding)
     recipe = tiny("exploding")
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(UserError, match=r"epoch 3 is not finite: lower train\.lr \(0\.1\)"):
+    with pytest.raises(UserError, match=r"epoch 3 is not finite: start again with a lower train\.lr \(0\.1\)"):
         train(recipe, run, QUIET)
     state = load_checkpoint(run.checkpoint("last"))
     assert state["epoch"] == 2

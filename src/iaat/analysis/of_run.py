@@ -20,16 +20,17 @@ GALLERY = 20
 
 
 def write_radii(
-    run: RunFolder, source: Source, prediction: Tensor, epoch: int | None = None, out: Path | None = None
-) -> pa.Table:
-    """Write the radii after an epoch (the last by default) as a table, one row a trained sample.
+    run: RunFolder, source: Source, prediction: Tensor | None, epoch: int | None = None, out: Path | None = None
+) -> tuple[pa.Table, Path]:
+    """Write the radii after an epoch as a table, one row a trained sample; returns the table and its file.
 
     Args:
         run: Folder of a run of a method that has radii.
         source: Its training samples.
-        prediction: Predicted class of each trained sample, `[n]`.
-        epoch: Which snapshot.
-        out: A `.parquet` or `.csv` file; `radii.parquet` in the run folder by default.
+        prediction: Predicted class of each trained sample, `[n]`; None where the model of that epoch is not kept.
+        epoch: Which snapshot; the last by default.
+        out: A `.parquet` or `.csv` file; `radii.parquet` in the run folder by default, or for an epoch that is asked
+            for `radii/EPOCH.parquet`.
 
     Raises:
         UserError: the run has no radii, or none of that epoch.
@@ -37,14 +38,16 @@ def write_radii(
     saved = run.radii_epochs()
     if not saved:
         raise UserError(f"{run.path} has no radii: its method trains every sample at one radius, or no epoch is done")
+    default = run.path / ("radii.parquet" if epoch is None else f"radii/{epoch:04d}.parquet")
     epoch = saved[-1] if epoch is None else epoch
     if epoch not in saved:
         raise UserError(f"{run.path} has no radii of epoch {epoch}; it has those of {_ranges(saved)}")
     index, radius = run.radii_after(epoch)
+    predicted = np.full(len(index), -1) if prediction is None else prediction.numpy()
     paths = None if source.paths is None else [source.paths[number] for number in index]
-    table = radii_table(index, source.labels.numpy()[index], prediction.numpy(), radius, epoch, source.classes, paths)
-    write_table(table, out or run.path / "radii.parquet")
-    return table
+    table = radii_table(index, source.labels.numpy()[index], predicted, radius, epoch, source.classes, paths)
+    write_table(table, out or default)
+    return table, out or default
 
 
 def _ranges(numbers: Sequence[int]) -> str:

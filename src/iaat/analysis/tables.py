@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels, as_radii, suffix_of
 from iaat.errors import UserError
-from iaat.files import replacing
+from iaat.files import encodable, replacing
 
 _FORMULA_START = r"^([=+\-@])"
 _QUANTILES = (5, 25, 50, 75, 95)
@@ -64,7 +64,7 @@ def radii_table(
     if paths is not None:
         if len(paths) != count:
             raise UserError(f"paths: expected {count}, as many as there are radii; got {len(paths)}")
-        columns["path"] = pa.array([_encodable(os.fspath(path)) for path in paths], pa.string())
+        columns["path"] = pa.array([encodable(os.fspath(path)) for path in paths], pa.string())
     return pa.table(columns)
 
 
@@ -143,13 +143,8 @@ def _summary(
 
 def _names(classes: Sequence[str], numbers: NDArray[np.int64]) -> pa.Array:
     """Return the class names of `numbers`, null for -1."""
-    names = pa.array([_encodable(name) for name in classes], pa.string())
+    names = pa.array([encodable(name) for name in classes], pa.string())
     return names.take(pa.array(numbers, mask=numbers < 0))
-
-
-def _encodable(text: str) -> str:
-    """Return `text` with `?` for what UTF-8 cannot hold: a file name of other bytes must not cost the whole table."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _without_formulas(table: pa.Table) -> pa.Table:

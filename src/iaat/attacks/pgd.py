@@ -13,7 +13,7 @@ from iaat.attacks.context import Mode, attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
 from iaat.attacks.losses import AttackLoss, check_loss, full_precision, objective
 from iaat.errors import UserError
-from iaat.units import Norm, check_radius
+from iaat.units import Norm, Radius, check_radius
 
 
 def pgd(
@@ -21,9 +21,9 @@ def pgd(
     x: Tensor,
     y: Tensor,
     *,
-    radius: float | Tensor,
+    radius: float | str | Tensor,
     steps: int = 10,
-    step_size: float | Tensor | None = None,
+    step_size: float | str | Tensor | None = None,
     norm: Norm = "linf",
     loss: str | AttackLoss = "ce",
     targeted: bool = False,
@@ -42,12 +42,13 @@ def pgd(
 
     Args:
         model: Maps inputs `[B, ...]` to logits `[B, classes]`.
-        x: Clean inputs `[B, ...]` of any rank, inside `bounds`.
+        x: Clean inputs `[B, ...]` of any rank and floating-point, inside `bounds`; an empty batch comes back empty.
         y: Labels `[B]`; with `targeted`, the classes to be reached.
-        radius: Size of the ball, one number or `[B]`, in units of `x`. Where it is 0 the clean input comes back
-            exactly.
+        radius: Size of the ball, one number or `[B]`, in units of `x`, or text such as "8px" or "8/255" for images in
+            [0, 1]. Where it is 0 the clean input comes back exactly; entries of `[B]` that are negative or NaN count
+            as 0.
         steps: Gradient steps, at least 1.
-        step_size: Length of a step, one number or `[B]`; `2.5 * radius / steps` by default (Madry et al. 2018).
+        step_size: Length of a step, in the forms of `radius`; `2.5 * radius / steps` by default (Madry et al. 2018).
         norm: `linf` or `l2`.
         loss: `ce`, `margin`, `dlr`, `kl`, or a callable `(logits, y) -> [B]` that grows as the model gets more wrong.
         targeted: Move towards the classes `y` instead of away from them.
@@ -66,12 +67,14 @@ def pgd(
 
     Raises:
         UserError: a radius above the range of the inputs or negative, steps or restarts below 1, an unknown norm, loss
-            or mode, or options that exclude each other.
+            or mode, options that exclude each other, integer inputs, or a loss that does not return `[B]`.
 
     Source: Madry et al. 2018 (arXiv 1706.06083); worst case over restarts per sample as in Carlini et al. 2019
     (arXiv 1902.06705).
     """
     ball = geometry(norm)
+    radius = Radius(radius) if isinstance(radius, str) else radius
+    step_size = Radius(step_size) if isinstance(step_size, str) else step_size
     _check(
         x,
         radius,
@@ -89,6 +92,9 @@ def pgd(
     with attack_mode(model, mode), torch.inference_mode(False), torch.enable_grad():
         # What was made in inference mode can have no gradient; its clone can.
         x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
+        if not len(x):
+            return x.clone()
+        radius = _lengths(radius, x)
         task = _Task(
             model=model,
             ball=ball,
@@ -98,7 +104,7 @@ def pgd(
             x=x,
             y=y,
             radius=per_sample(radius, x),
-            step=2.5 * per_sample(radius, x) / steps if step_size is None else per_sample(step_size, x),
+            step=per_sample(_lengths(2.5 * radius / steps if step_size is None else step_size, x), x),
             clean_logits=(_logits(model, x) if clean_logits is None else clean_logits) if loss == "kl" else None,
         )
         if restarts == 1:
@@ -140,7 +146,14 @@ class _Task:
         return x_adv if self.bounds is None else x_adv.clamp(*self.bounds)
 
     def objective(self, logits: Tensor) -> Tensor:
-        return objective(self.loss, self.targeted, self.clean_logits)(logits, self.y)
+        value = objective(self.loss, self.targeted, self.clean_logits)(logits, self.y)
+        shape = getattr(value, "shape", ())  # a plain number has none
+        if shape != (len(logits),):
+            raise UserError(
+                f"the loss returned a tensor of shape {list(shape)} for a batch of {len(logits)}: it must return"
+                " one value a sample, [B]; pass reduction='none'"
+            )
+        return value
 
     def fooled(self, logits: Tensor) -> Tensor:
         hit = logits.argmax(dim=1) == self.y
@@ -200,6 +213,11 @@ def _worst_case(
     return worst
 
 
+def _lengths(value: float | Tensor, x: Tensor) -> Tensor:
+    """Lengths as a tensor; negative and NaN ones become 0 without waiting for the device."""
+    return torch.as_tensor(value, dtype=x.dtype, device=x.device).nan_to_num(0.0).clamp_min(0)
+
+
 def _is_number(value: float | Tensor) -> bool:
     return not isinstance(value, Tensor) or value.ndim == 0
 
@@ -222,6 +240,8 @@ def _check(
         if count < 1:
             raise UserError(f"{name} = {count}: an attack needs at least 1")
     check_loss(loss, targeted)
+    if not x.is_floating_point():
+        raise UserError(f"x is {x.dtype}: an attack needs floats; for images in 0..255 pass x.float() / 255")
     if step_size is not None and _is_number(step_size):
         check_radius(float(step_size), "l2", name="step_size")
     if not _is_number(radius):

@@ -18,6 +18,7 @@ from iaat.data.source import Source
 from iaat.data.split import stratified_split, stratified_subset
 from iaat.data.stats import channel_stats
 from iaat.data.streaming import StreamingSource
+from iaat.data.validate import check_classes
 from iaat.errors import UserError
 
 
@@ -70,6 +71,8 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
     """
     _warn_ignored(config)
     train, test = read_splits(config)
+    for split in (train, test):  # before anything is drawn by class
+        check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
     split_seed = seed if config.split_seed is None else config.split_seed
     used = _limited(train, config.limit, split_seed, key="limit", at_least=2)
     test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)

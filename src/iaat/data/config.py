@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from iaat.errors import UserError, did_you_mean
+from iaat.errors import UserError, check_choice, did_you_mean
+from iaat.imports import check_module_name
 
 TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
 NAMES = ("digits", *TORCHVISION_NAMES, "folder")
@@ -19,7 +20,8 @@ class DataConfig:
 
     name: str = "digits"
     """Data set: digits, cifar10, cifar100, svhn, mnist, folder (train/ and test/ with one folder a class), or
-    module:function, a function called with split="train" or "test" that returns a map-style dataset of (x, y)."""
+    module:function, a function called with split="train" or "test" that returns a map-style dataset of (x, y). Its
+    items are read once into memory, and a random transform in it drawn once, unless they are streamed: see stream."""
 
     root: str | None = None
     """Folder with the data; None: "data" for the downloaded sets. A root with train/ and test/ folders of class
@@ -80,8 +82,9 @@ class DataConfig:
             raise UserError(f"data.holdout is {self.holdout}: give a fraction above 0 and below 0.5, e.g. 0.1")
         if not self.memory_gb > 0:
             raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
-        _one_of("padding", self.padding, ("reflect", "zeros"))
-        _one_of("channels", self.channels, (1, 3))
+        check_choice(self.padding, ("reflect", "zeros"), "data.padding")
+        if self.channels not in (1, 3):
+            raise UserError(f"data.channels is {self.channels!r}: give 3 for colour or 1 for grey")
 
     @property
     def is_user_function(self) -> bool:
@@ -93,9 +96,10 @@ def _check_name(name: str) -> None:
     if name in NAMES:
         return
     module, colon, function = name.partition(":")
-    if colon and all(part.isidentifier() for part in (*module.split("."), function)):
+    if colon and not module.endswith(".py") and all(map(str.isidentifier, (*module.split("."), function))):
         return
     if colon:
+        check_module_name(name, key="data.name")
         raise UserError(f"data.name is {name!r}: write module:function, e.g. my_package.my_data:make")
     raise UserError(
         f"data.name is {name!r}: give one of {', '.join(NAMES)}, or module:function for data of your own"
@@ -106,9 +110,3 @@ def _check_name(name: str) -> None:
 def _at_least(key: str, value: int | None, lowest: int) -> None:
     if value is not None and value < lowest:
         raise UserError(f"data.{key} is {value}: give a whole number of at least {lowest}")
-
-
-def _one_of(key: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        names = [str(name) for name in known]
-        raise UserError(f"data.{key} is {value!r}: give one of {', '.join(names)}{did_you_mean(str(value), names)}")

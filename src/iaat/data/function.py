@@ -1,10 +1,8 @@
 """`data.name = module:function`: data sets that a function of the user's makes."""
 
-import importlib
 import inspect
-import sys
+import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +10,11 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from iaat.data.config import DataConfig
-from iaat.data.items import MapDataset, check_alike, check_same_label, read_item
+from iaat.data.items import MapDataset, check_alike, check_same_label, get_item, read_item
 from iaat.data.user import check_map_style
 from iaat.data.validate import check_labels, item_label
 from iaat.errors import UserError, did_you_mean
+from iaat.imports import import_function
 
 
 class UserSplit:
@@ -65,61 +64,43 @@ class UserSplit:
             out[row] = self[position][0]
         return out
 
+    def warn_if_random(self) -> None:
+        """Warn where reading the first item three times gives different inputs."""
+        again = (read_item(self._dataset, 0, where=self.where)[0] for _ in range(2))
+        if not all(torch.equal(x, self._first) for x in again):
+            message = (
+                f"{self.where}: items change from read to read: a random transform is drawn once when the data is kept"
+                " in memory; use data.crop / data.flip, or data.stream=true"
+            )
+            warnings.warn(message, UserWarning, stacklevel=2)
+
 
 def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
     """Call the user's function for both splits.
 
     Args:
-        config: Uses `name` and `options`.
+        config: Uses `name`, `options` and `stream`.
 
     Returns:
         The training and the test split. Class names are those of the training set's `classes`, or "0", "1", ... up
-        to the largest label; the test set need not have samples of each.
+        to its largest label; the test set need not have samples of each.
 
     Raises:
         UserError: The function cannot be found or called, or does not return map-style data sets.
     """
-    factory = _find(config.name)
+    factory = import_function(config.name, key="data.name")
     splits = []
     for split in ("train", "test"):
         dataset = _call(factory, config, split)
         where = f"data.name={config.name}, split={split}"
         splits.append(UserSplit(dataset, complete=split == "train", where=where))
+        if config.stream is not True:
+            splits[-1].warn_if_random()
     train, test = splits
     if not train.classes:
-        largest = max(int(train.labels.max()), int(test.labels.max()))
-        train.classes = tuple(map(str, range(largest + 1)))
+        train.classes = tuple(map(str, range(int(train.labels.max()) + 1)))
     test.classes = train.classes
     return train, test
-
-
-def _find(name: str) -> Callable[..., Any]:
-    module_name, _, function_name = name.partition(":")
-    here = str(Path.cwd())
-    # As `python -m` does. It stays there: worker processes must be able to import the module again.
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # A module that the user's module fails to import is another mistake: show it as it is.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        local = [path.stem for path in Path(here).glob("*.py")]
-        raise UserError(
-            f"data.name: no module {error.name!r} in {here} nor among the installed ones: run from the folder that"
-            f" holds {error.name}.py, or install it{did_you_mean(error.name, local)}"
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        what = "has no function" if function is None else "holds no function but a value under the name"
-        raise UserError(
-            f"data.name: {module.__file__} {what} {function_name!r}: name one that it defines"
-            f"{did_you_mean(function_name, known)}"
-        )
-    return function  # type: ignore[no-any-return]
 
 
 def _call(factory: Callable[..., Any], config: DataConfig, split: str) -> MapDataset:
@@ -152,7 +133,7 @@ def _labels(dataset: MapDataset, where: str) -> Tensor:
 
 
 def _label(dataset: MapDataset, position: int, where: str) -> int:
-    return item_label(dataset[position][1], where=f"{where}: item {position}")
+    return item_label(get_item(dataset, position, where=where)[1], where=f"{where}: item {position}")
 
 
 def _class_names(dataset: MapDataset) -> tuple[str, ...]:

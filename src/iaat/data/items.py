@@ -35,10 +35,23 @@ def read_item(dataset: MapDataset, position: int, *, where: str) -> tuple[Tensor
         UserError: The item has another form; names its index.
     """
     place = f"{where}: item {position}"
-    item = dataset[position]
+    item = get_item(dataset, position, where=where)
     if not isinstance(item, Sequence) or isinstance(item, str) or len(item) < 2:
         raise UserError(f"{place} is a {type(item).__name__}, not a pair (x, y): return (input, class id)")
     return stored_input(item[0], where=place), item_label(item[1], where=place)
+
+
+def get_item(dataset: MapDataset, position: int, *, where: str) -> Any:  # noqa: ANN401
+    """One item as the data set gives it; an error of the user's code passes through with a note of the item."""
+    try:
+        return dataset[position]
+    except UserError:
+        raise
+    except Exception as error:
+        note = f"while reading item {position} of {where}"
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+        raise
 
 
 def stored_input(x: object, *, where: str) -> Tensor:

@@ -62,7 +62,7 @@ def check_classes(labels: Tensor, classes: Sequence[str], *, where: str, complet
         index = int(outside[0])
         raise UserError(
             f"{where}: the label at index {index} is {int(labels[index])}, outside 0..{len(classes) - 1}"
-            f" ({len(classes)} classes): number the classes from 0"
+            f" ({len(classes)} classes): number the classes from 0, alike in the training and the test set"
         )
     empty = (torch.bincount(labels, minlength=len(classes)) == 0).nonzero().flatten().tolist()
     if complete and empty:

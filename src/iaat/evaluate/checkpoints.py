@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,16 @@ import torch
 from torch import Tensor
 
 from iaat import rng
+from iaat.checkpoint import check_same_data, check_same_test_data, load_checkpoint, restore_model
 from iaat.config import Recipe
-from iaat.data import DataBundle, Source, sequential_order
+from iaat.data import DataBundle, sequential_order
+from iaat.device import pick_device
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.report import attack_name, summary, write_evaluation
 from iaat.evaluate.robust import attack_samples
+from iaat.files import read_json
 from iaat.progress import Reporter
 from iaat.run import RunFolder
-from iaat.train.checkpoint import load_checkpoint, restore_model
-from iaat.train.device import pick_device
 
 LOSSES = ("ce", "margin")
 """Attack losses of the evaluation: cross-entropy as everyone reports it, then the margin on what still stands."""
@@ -33,10 +33,12 @@ def evaluate_checkpoint(
     rounded logits miss some adversarial examples.
 
     Raises:
-        UserError: no such checkpoint, a broken one, or one of other classes than the data has.
+        UserError: no such checkpoint, a broken one, or one trained on other data than is given.
     """
-    state = load_checkpoint(run.checkpoint(which), pick_device(recipe.train.device))
-    model = restore_model(recipe, state, pick_device(recipe.train.device))
+    device = pick_device(recipe.train.device)
+    state = load_checkpoint(run.checkpoint(which), device)
+    model = restore_model(recipe, state, device)
+    check_same_test_data(state["data"], data)
     config = recipe.evaluate
     outcome = attack_samples(
         model, data.test, test_sample(data, config), config, losses=LOSSES, seed=0, reporter=reporter
@@ -70,14 +72,21 @@ def stored_results(run: RunFolder, which: str, config: EvaluateConfig) -> dict[s
     file = evaluation_folder(run, which, config) / "results.json"
     if not file.exists():
         return None
-    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    results: dict[str, Any] = read_json(file)
     return results
 
 
-def predictions(run: RunFolder, recipe: Recipe, source: Source, index: Tensor, which: str = "last") -> Tensor:
-    """Predicted classes `[n]` of the clean samples `index` `[n]` under a checkpoint."""
+def training_predictions(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> Tensor:
+    """Predicted classes `[n]` of the clean training samples under the last checkpoint.
+
+    Raises:
+        UserError: no such checkpoint, a broken one, or one trained on other data than is given.
+    """
     device = pick_device(recipe.train.device)
-    model = restore_model(recipe, load_checkpoint(run.checkpoint(which), device), device)
+    state = load_checkpoint(run.checkpoint("last"), device)
+    check_same_data(state["data"], data)
+    model = restore_model(recipe, state, device)
+    batches = data.train.batches(sequential_order(data.train_index, recipe.evaluate.batch_size))
+    shown = reporter.track(batches, total=len(data.train_index), what="predict", size=lambda batch: len(batch.y))
     with torch.no_grad():
-        order = sequential_order(index, recipe.evaluate.batch_size)
-        return torch.cat([model(batch.x).argmax(dim=1) for batch in source.batches(order)]).cpu()
+        return torch.cat([model(batch.x).argmax(dim=1) for batch in shown]).cpu()

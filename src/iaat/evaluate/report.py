@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from rich.table import Table
 
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.robust import Outcome
-from iaat.files import replacing, write_json
+from iaat.files import encodable, replacing, write_json
+from iaat.units import Radius
 
 
 def interval(accuracy: float, n: int) -> tuple[float, float]:
@@ -29,8 +31,9 @@ def interval(accuracy: float, n: int) -> tuple[float, float]:
 def attack_name(config: EvaluateConfig) -> str:
     """Short name of the attack, such as `PGD-20x2 8px linf`."""
     restarts = f"x{config.restarts}" if config.restarts > 1 else ""
-    size = str(config.radius) if config.norm == "linf" else f"{float(config.radius):.4g}"
-    return f"PGD-{config.steps}{restarts} {size} {config.norm}"
+    size = str(config.radius) if config.norm == "linf" else repr(float(config.radius))
+    step = "" if config.step_size is None else f" step {config.step_size}"
+    return f"PGD-{config.steps}{restarts} {size} {config.norm}{step}"
 
 
 def summary(outcome: Outcome, config: EvaluateConfig, facts: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +45,7 @@ def summary(outcome: Outcome, config: EvaluateConfig, facts: dict[str, Any]) -> 
         **facts,
         "n": n,
         "attack": attack_name(config),
+        "evaluate": {key: str(value) if isinstance(value, Radius) else value for key, value in asdict(config).items()},
         "accuracy": accuracies,
         "interval95": {name: interval(value, n) for name, value in accuracies.items()},
         "passes_per_sample": {"forward": outcome.passes.forward, "backward": outcome.passes.backward},
@@ -51,6 +55,7 @@ def summary(outcome: Outcome, config: EvaluateConfig, facts: dict[str, Any]) -> 
 def write_evaluation(folder: Path, outcome: Outcome, results: dict[str, Any], classes: Sequence[str]) -> None:
     """Write `results.json` and `records.parquet`, one row a sample."""
     write_json(folder / "results.json", results)
+    classes = [encodable(name) for name in classes]
     columns = {
         "index": pa.array(outcome.index.numpy()),
         "label": pa.array([classes[number] for number in outcome.label.tolist()]),

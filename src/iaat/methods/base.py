@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import GEOMETRIES, MODES, Mode, pgd
+from iaat.attacks import GEOMETRIES, MODES, Mode, geometry, pgd
 from iaat.errors import UserError, check_choice
 from iaat.passes import Passes
 from iaat.radius import RadiusMemory
@@ -97,7 +97,12 @@ class AttackConfig:
             raise UserError(f"method.steps = {self.steps}: an attack needs at least 1")
 
     def attack(self, model: nn.Module, batch: Batch, radius: Tensor | float, context: StepContext) -> Tensor:
-        """Adversarial inputs `[B, ...]` of the batch at `radius`, a number or `[B]`."""
+        """Adversarial inputs `[B, ...]` of the batch at `radius`, a number or `[B]`.
+
+        Raises:
+            UserError: a radius as a number, here or in the settings, beyond every distance between two inputs.
+        """
+        self._check_reach(self.radius if isinstance(radius, Tensor) else radius, batch.x.shape[1:].numel())
         radius = torch.as_tensor(radius, dtype=batch.x.dtype, device=batch.x.device).expand(len(batch.x))
         return pgd(
             model,
@@ -110,6 +115,15 @@ class AttackConfig:
             mode=self.mode,
             generator=context.generator,
         )
+
+    def _check_reach(self, radius: float, numbers: int) -> None:
+        """Refuse a radius that bounds nothing: in L2 that depends on the size of the inputs, known only here."""
+        reach = geometry(self.norm).diameter(numbers, 1.0)
+        if radius > reach:
+            raise UserError(
+                f"method.radius = {float(radius):g} exceeds every {self.norm} distance between two inputs of {numbers}"
+                f" numbers ({reach:g}); for pixel levels write {float(radius):g}px"
+            )
 
     @property
     def attack_cost(self) -> Passes:

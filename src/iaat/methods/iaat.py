@@ -71,7 +71,7 @@ class IAAT:
     def __init__(self, config: IAATConfig, *, size: int, device: torch.device | str) -> None:
         self.config = config
         self.radii: RadiusMemory | None = RadiusMemory(
-            size, initial=config.radius, floor=config.floor, cap=config.cap, device=device
+            size, initial=config.radius, floor=config.floor, cap=config.cap, norm=config.norm, device=device
         )
         self._memory = self.radii
 

@@ -1,4 +1,5 @@
 from iaat.models.build import build_model, count_parameters
+from iaat.models.check import supports_channels_last
 from iaat.models.choose import MODELS
 from iaat.models.config import ModelConfig
 from iaat.models.normalize import Normalize, NormalizedModel, with_normalization
@@ -10,6 +11,7 @@ __all__ = [
     "ModelConfig",
     "build_model",
     "count_parameters",
+    "supports_channels_last",
     "MODELS",
     "Normalize",
     "NormalizedModel",

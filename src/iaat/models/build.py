@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from iaat.errors import UserError
-from iaat.models.check import check_logits, seeded
+from iaat.models.check import check_logits, check_weights, seeded
 from iaat.models.choose import build_network
 from iaat.models.config import ModelConfig
 from iaat.models.normalize import with_normalization
@@ -36,12 +36,14 @@ def build_model(
         A `NormalizedModel`, or the bare network where `model.normalize` is "none".
 
     Raises:
-        UserError: if there is no such network, a setting would have no effect on it, or it does not fit the data.
+        UserError: if there is no such network, a setting would have no effect on it, it does not fit the data, or it
+            has no weights to train.
     """
     with seeded(seed):
         network = build_network(config, shape=shape, classes=classes)
         model = put_normalization(network, config, channels=shape[0], mean=mean, std=std)
         check_logits(model, config.name, shape=shape, classes=classes)
+        check_weights(model, config.name)
     return model
 
 

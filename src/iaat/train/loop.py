@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from iaat import rng
+from iaat.checkpoint import check_same_data, data_record, load_checkpoint, save_checkpoint
 from iaat.config import Recipe
 from iaat.data import DataBundle, build_data, epoch_order
+from iaat.device import autocast, pick_device
 from iaat.errors import UserError
 from iaat.evaluate.robust import attack_samples
 from iaat.methods import StepContext
@@ -20,9 +22,7 @@ from iaat.passes import count_passes
 from iaat.progress import Reporter
 from iaat.run import RunFolder
 from iaat.train.averages import Averages
-from iaat.train.checkpoint import load_checkpoint, save_checkpoint
-from iaat.train.device import autocast, pick_device
-from iaat.train.state import TrainState, build_state, check_same_data, data_record
+from iaat.train.state import TrainState, build_state
 from iaat.types import Batch
 
 QUANTILES = (5, 25, 50, 75, 95)
@@ -51,6 +51,7 @@ def train(
     if not resume:
         run.check_free(overwrite=overwrite)
     device = pick_device(recipe.train.device)
+    reporter.say(f"reading data: {recipe.data.name}")
     data = build_data(recipe.data, seed=recipe.seed, device=device)
     steps = len(epoch_order(data.train_index, recipe.train.batch_size, seed=recipe.seed, epoch=0))
     state = build_state(recipe, data, steps, device)
@@ -100,7 +101,7 @@ def _steps(
     with count_passes(model) as passes:
         for batch in reporter.track(batches, total=len(data.train_index), what=what, size=lambda b: len(b.y)):
             state.optimizer.zero_grad(set_to_none=True)
-            with autocast(recipe.train, device):
+            with autocast(recipe.train.precision, device):
                 output = state.method.step(model, _laid_out(batch, recipe.train.channels_last), context)
             output.loss.backward()  # type: ignore[no-untyped-call]
             state.optimizer.step()
@@ -112,8 +113,9 @@ def _steps(
     means = averages.means()
     if not means["loss"] < float("inf"):
         raise UserError(
-            f"the training loss of epoch {epoch + 1} is not finite: lower train.lr ({recipe.train.lr:g}) or set "
-            "train.precision fp32; the checkpoint of the epoch before is kept, --resume goes on from it"
+            f"the training loss of epoch {epoch + 1} is not finite: start again with a lower train.lr "
+            f"({recipe.train.lr:g}) or train.precision fp32, in another --out or with --overwrite; what the finished "
+            "epochs left is kept"
         )
     count = len(data.train_index)
     return {**means, "lr": lr, "forwards": passes.forward / count, "backwards": passes.backward / count}
@@ -130,7 +132,7 @@ def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.
     config = dataclasses.replace(recipe.evaluate, steps=recipe.train.holdout_steps, step_size=None, restarts=1)
     index = data.holdout_index[rng.permutation(len(data.holdout_index), seed=0, epoch=0)]
     attacked = index[: recipe.train.holdout_n]
-    with autocast(recipe.train, device):
+    with autocast(recipe.train.precision, device):
         clean = attack_samples(state.model, data.train, index, config, losses=(), seed=recipe.seed)
         robust = attack_samples(state.model, data.train, attacked, config, losses=("ce",), seed=recipe.seed)
     return {"holdout_clean": clean.accuracy("clean"), "holdout_robust": robust.accuracy("ce")}

@@ -13,7 +13,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from iaat import rng
 from iaat.config import Recipe
 from iaat.data import DataBundle
-from iaat.errors import UserError
 from iaat.methods import METHODS, Method
 from iaat.models import build_model
 from iaat.train.optim import build_optimizer, build_schedule
@@ -82,31 +81,3 @@ def build_state(recipe: Recipe, data: DataBundle, steps_per_epoch: int, device: 
         schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
         generator=rng.generator(recipe.seed, "attack", device=device),
     )
-
-
-def data_record(data: DataBundle) -> dict[str, Any]:
-    """What a checkpoint says of the data it was trained on."""
-    return {
-        "shape": list(data.shape),
-        "classes": list(data.classes),
-        "train_size": len(data.train),
-        "train_fingerprint": data.train.fingerprint,
-    }
-
-
-def check_same_data(saved: dict[str, Any], data: DataBundle) -> None:
-    """Refuse to go on with other data: radii belong to the samples they were learned on.
-
-    Raises:
-        UserError: number of samples, classes, labels or files differ from those of the checkpoint.
-    """
-    if saved["train_size"] != len(data.train):
-        raise UserError(
-            f"the training set has {len(data.train)} samples, the checkpoint was made with {saved['train_size']}: "
-            "radii belong to samples, so resume with the same data (data.root), or start a new run"
-        )
-    if saved["train_fingerprint"] != data.train.fingerprint:
-        raise UserError(
-            "the training set has other labels, classes or files than the one the checkpoint was made with: "
-            "resume with the same data (data.root), or start a new run"
-        )

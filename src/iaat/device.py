@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 import torch
 
 from iaat.errors import UserError
-from iaat.train.config import TrainConfig
 
 
 def pick_device(name: str) -> torch.device:
@@ -27,10 +26,10 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def uses_bfloat16(config: TrainConfig, device: torch.device) -> bool:
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether layers compute in bfloat16; `auto` says yes where the processor has instructions for it."""
-    if config.precision != "auto":
-        return config.precision == "bf16"
+    if precision != "auto":
+        return precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
@@ -40,6 +39,6 @@ def uses_bfloat16(config: TrainConfig, device: torch.device) -> bool:
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
-def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context in which models are called."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(config, device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(precision, device))

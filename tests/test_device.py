@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from iaat.device import autocast, pick_device, uses_bfloat16
 from iaat.errors import UserError
-from iaat.train.config import TrainConfig
-from iaat.train.device import autocast, pick_device, uses_bfloat16
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -40,7 +39,7 @@ def test_auto_takes_a_gpu_if_there_is_one(monkeypatch, available, expected):
 @pytest.mark.parametrize("device", [CPU, CUDA, MPS])
 @pytest.mark.parametrize(("precision", "expected"), [("bf16", True), ("fp32", False)])
 def test_a_stated_precision_is_taken_everywhere(precision, expected, device):
-    assert uses_bfloat16(TrainConfig(precision=precision), device) is expected
+    assert uses_bfloat16(precision, device) is expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_a_stated_precision_is_taken_everywhere(precision, expected, device):
 )
 def test_auto_asks_the_cpu(monkeypatch, abilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
-    assert uses_bfloat16(TrainConfig(precision="auto"), CPU) is expected
+    assert uses_bfloat16("auto", CPU) is expected
 
 
 @pytest.mark.parametrize("supported", [False, True])
@@ -62,16 +61,16 @@ def test_auto_asks_the_gpu_and_not_for_emulation(monkeypatch, supported):
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda *, including_emulation: including_emulation or supported
     )
-    assert uses_bfloat16(TrainConfig(precision="auto"), CUDA) is supported
+    assert uses_bfloat16("auto", CUDA) is supported
 
 
 def test_auto_is_float32_on_other_devices():
-    assert not uses_bfloat16(TrainConfig(precision="auto"), MPS)
+    assert not uses_bfloat16("auto", MPS)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 def test_layers_compute_in_the_chosen_format(precision, dtype):
     layer = nn.Linear(2, 2)
-    with autocast(TrainConfig(precision=precision), CPU):
+    with autocast(precision, CPU):
         assert layer(torch.ones(1, 2)).dtype == dtype
     assert layer.weight.dtype == torch.float32

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from iaat.config import Recipe
+from iaat.data import DataBundle
 from iaat.errors import UserError
 from iaat.files import replacing
 from iaat.models import build_model
@@ -91,3 +92,49 @@ def restore_model(recipe: Recipe, state: dict[str, Any], device: torch.device | 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def data_record(data: DataBundle) -> dict[str, Any]:
+    """What a checkpoint says of the data it was trained on."""
+    return {
+        "shape": list(data.shape),
+        "classes": list(data.classes),
+        "train_size": len(data.train),
+        "train_fingerprint": data.train.fingerprint,
+        "test_fingerprint": data.test.fingerprint,
+    }
+
+
+def check_same_data(saved: dict[str, Any], data: DataBundle) -> None:
+    """Refuse to go on with other data: radii belong to the samples they were learned on.
+
+    Raises:
+        UserError: number of samples, classes, labels or files differ from those of the checkpoint.
+    """
+    if saved["train_size"] != len(data.train):
+        raise UserError(
+            f"the training set has {len(data.train)} samples, the checkpoint was made with {saved['train_size']}: "
+            "radii belong to samples, so give the same data (--data.root), or start a new run"
+        )
+    if saved["train_fingerprint"] != data.train.fingerprint:
+        raise UserError(
+            "the training set has other labels, classes or files than the one the checkpoint was made with: "
+            "give the same data (--data.root), or start a new run"
+        )
+
+
+def check_same_test_data(saved: dict[str, Any], data: DataBundle) -> None:
+    """Refuse to judge a run by other test data than its own: class numbers and results would not mean the same.
+
+    Raises:
+        UserError: classes, input shape, labels or files of the test set differ from those of the checkpoint.
+    """
+    if saved["classes"] != list(data.classes):
+        raise UserError(
+            f"the data has the classes {', '.join(data.classes)}, the run has {', '.join(saved['classes'])}: "
+            "give the run's own data (--data.root)"
+        )
+    if saved["shape"] != list(data.shape):
+        raise UserError(f"the data has inputs of shape {list(data.shape)}, the run was trained on {saved['shape']}")
+    if saved["test_fingerprint"] != data.test.fingerprint:
+        raise UserError("the test set has other labels or files than the run's own: give the run's data (--data.root)")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from iaat.checkpoint import load_checkpoint, restore_model, save_checkpoint
 from iaat.config import load_recipe
 from iaat.errors import UserError
 from iaat.models import build_model
-from iaat.train.checkpoint import load_checkpoint, restore_model, save_checkpoint
 from iaat.train.config import TrainConfig
 from iaat.train.optim import build_optimizer, build_schedule
 

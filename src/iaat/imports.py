@@ -1,0 +1,72 @@
+"""`module:function`: import what a recipe names of the user's own code."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from iaat.errors import UserError, did_you_mean
+
+
+def import_function(name: str, *, key: str) -> Callable[..., Any]:
+    """Import the callable that module:function names; the working directory is importable from then on.
+
+    What the user's own code raises passes through, so that its traceback is seen.
+
+    Args:
+        name: Dotted module and the name of a callable in it, such as `my_models:tiny`.
+        key: Recipe key of the name, for messages.
+
+    Raises:
+        UserError: There is no such module or callable.
+    """
+    module_name, _, function_name = name.partition(":")
+    check_module_name(name, key=key)
+    module = _import(module_name, key)
+    function = getattr(module, function_name, None)
+    if callable(function):
+        return function  # type: ignore[no-any-return]
+    public = [word for word, value in vars(module).items() if callable(value) and not word.startswith("_")]
+    what = "has no function" if function is None else "holds no function but a value under the name"
+    place = getattr(module, "__file__", None) or f"module {module_name}"
+    raise UserError(
+        f"{key}: {place} {what} {function_name!r}: name one that it defines{did_you_mean(function_name, public)}"
+    )
+
+
+def check_module_name(name: str, *, key: str) -> None:
+    """Check the first half of module:function, for which a file's name is often taken.
+
+    Raises:
+        UserError: It is no dotted name of a module.
+    """
+    module_name, _, function_name = name.partition(":")
+    if module_name.endswith(".py"):
+        module = ".".join(part for part in Path(module_name).with_suffix("").parts if part.isidentifier())
+        raise UserError(f"{key} is {name!r}: {module_name!r} is a file; write {module}:{function_name}, without .py")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise UserError(
+            f"{key} is {name!r}: {module_name!r} is not a module's name: write module:function, e.g."
+            " my_package.my_module:make"
+        )
+
+
+def _import(module_name: str, key: str) -> ModuleType:
+    here = str(Path.cwd())
+    # First, as `python -m` has it. It stays: imports inside the user's functions and worker processes need it again.
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that the user's module fails to import is another mistake: show it as it is.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        local = [path.stem for path in Path(here).glob("*.py")]
+        raise UserError(
+            f"{key}: no module {error.name!r} in {here} nor among the installed ones: run from the folder that"
+            f" holds {error.name}.py, or install it{did_you_mean(error.name, local)}"
+        ) from error
