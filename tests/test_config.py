@@ -53,8 +53,7 @@ def test_a_twin_differs_from_its_iaat_recipe_in_the_method_alone(name):
     assert twin.method_name == ("natural" if name.endswith("natural") else "pgd_at")
     assert iaat.method_name == "iaat"
     assert (twin.data, twin.model, twin.evaluate, twin.seed) == (iaat.data, iaat.model, iaat.evaluate, iaat.seed)
-    assert dataclasses.replace(twin.train, select="robust") == iaat.train
-    assert twin.train.select == ("clean" if twin.method_name == "natural" else "robust")
+    assert twin.train == iaat.train
 
 
 @pytest.mark.parametrize(

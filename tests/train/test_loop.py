@@ -47,6 +47,25 @@ def test_interrupted_and_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path, 
         assert (whole.path / "radii" / name).read_bytes() == (broken.path / "radii" / name).read_bytes()
 
 
+class Viewing(torch.nn.Module):
+    """A network that only takes contiguous inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Linear(256, 10)
+
+    def forward(self, x):
+        return self.head(self.conv(x).view(len(x), -1))
+
+
+def test_a_network_that_fails_in_channels_last_is_trained_without_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("iaat.train.state.build_model", lambda *_args, **_kwargs: Viewing())
+    recipe, run = tiny("pgd_at", "--method.steps", "1", "--train.epochs", "1"), RunFolder(tmp_path / "run")
+    with pytest.warns(UserWarning, match="channels_last"):
+        train(recipe, run, QUIET)
+    assert run.metrics()[0]["trained_radius_px"] == pytest.approx(40)
+
+
 def test_equal_seeds_give_equal_runs_and_other_seeds_others(tmp_path):
     runs = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

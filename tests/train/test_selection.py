@@ -100,12 +100,13 @@ def test_a_resumed_run_remembers_how_good_its_best_was(tmp_path, spoiled_in):
     assert (best["epoch"], last["epoch"]) == (1, 3)
 
 
-@pytest.mark.parametrize("select", ["clean", "robust"])
+@pytest.mark.parametrize("select", ["clean", "robust", "mean"])
 def test_the_recipe_says_which_accuracy_selects(tmp_path, select):
     run = RunFolder(tmp_path / "run")
     train(tiny("natural", "--data.limit", "600", "--train.holdout_n", "60", "--train.select", select), run, QUIET)
     columns = {name: [record[f"holdout_{name}"] for record in run.metrics()] for name in ("clean", "robust")}
     assert max(columns["clean"]) > max(columns["robust"])
+    columns["mean"] = [(clean + robust) / 2 for clean, robust in zip(columns["clean"], columns["robust"], strict=True)]
     best, _ = ends(run)
     assert best["best"] == max(columns[select])
     assert best["epoch"] == 1 + columns[select].index(best["best"])

@@ -82,8 +82,8 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
 
 def _draw_extremes(table: pa.Table, source: Source, path: Path, title: str) -> None:
     """The images of the smallest radii and of the largest; ties in the order of their index."""
-    order = np.argsort(table["radius"].to_numpy(), kind="stable")
-    smallest, largest = order[:GALLERY], order[::-1][:GALLERY]
+    radius = table["radius"].to_numpy()
+    smallest, largest = (np.argsort(sign * radius, kind="stable")[:GALLERY] for sign in (1, -1))
     extremes(_thumbnails(table, source, smallest), _thumbnails(table, source, largest), path, title=title)
 
 

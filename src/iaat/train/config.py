@@ -37,8 +37,8 @@ class TrainConfig:
     """Memory order of images and convolutions."""
     device: str = "auto"
     """cpu, cuda, cuda:N, mps, or auto: a GPU if there is one."""
-    select: Literal["robust", "clean"] = "robust"
-    """Hold-out accuracy that decides which epoch is kept as best."""
+    select: Literal["mean", "robust", "clean"] = "mean"
+    """Hold-out accuracy that decides which epoch is kept as best: clean, robust (PGD), or the mean of the two."""
     holdout_steps: int = 10
     """PGD steps of the attack on hold-out samples, at evaluate.radius."""
     holdout_n: int = 1000

@@ -76,7 +76,7 @@ def _epoch(
     trained = time.perf_counter() - begun
     state.epoch += 1
     record |= _holdout(recipe, data, state, device) | _radius_record(state, data.train_index)
-    accuracy = record[f"holdout_{recipe.train.select}"]
+    accuracy = _selection(record, recipe.train.select)
     improved = accuracy > state.best
     state.best = max(state.best, accuracy)
     seconds = time.perf_counter() - begun
@@ -102,12 +102,14 @@ def _steps(
         for batch in reporter.track(batches, total=len(data.train_index), what=what, size=lambda b: len(b.y)):
             state.optimizer.zero_grad(set_to_none=True)
             with autocast(recipe.train.precision, device):
-                output = state.method.step(model, _laid_out(batch, recipe.train.channels_last), context)
+                output = state.method.step(model, _laid_out(batch, state.channels_last), context)
             output.loss.backward()  # type: ignore[no-untyped-call]
             state.optimizer.step()
             state.schedule.step()
             averages.add("loss", output.loss.expand(len(batch.y)))
             averages.add("train_accuracy", output.logits.argmax(dim=1) == batch.y)
+            if output.radius is not None:
+                averages.add("trained_radius_px", output.radius * 255)
             for name, values in output.metrics.items():
                 averages.add(name, values)
     means = averages.means()
@@ -122,7 +124,7 @@ def _steps(
 
 
 def _laid_out(batch: Batch, channels_last: bool) -> Batch:
-    if not channels_last or batch.x.ndim != 4:
+    if not channels_last:
         return batch
     return dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
 
@@ -136,6 +138,11 @@ def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.
         clean = attack_samples(state.model, data.train, index, config, losses=(), seed=recipe.seed)
         robust = attack_samples(state.model, data.train, attacked, config, losses=("ce",), seed=recipe.seed)
     return {"holdout_clean": clean.accuracy("clean"), "holdout_robust": robust.accuracy("ce")}
+
+
+def _selection(record: dict[str, Any], select: str) -> float:
+    clean, robust = float(record["holdout_clean"]), float(record["holdout_robust"])
+    return {"clean": clean, "robust": robust, "mean": (clean + robust) / 2}[select]
 
 
 def _radius_record(state: TrainState, train_index: Tensor) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from iaat import rng
 from iaat.config import Recipe
 from iaat.data import DataBundle
 from iaat.methods import METHODS, Method
-from iaat.models import build_model
+from iaat.models import build_model, supports_channels_last
 from iaat.train.optim import build_optimizer, build_schedule
 
 
@@ -24,6 +25,7 @@ class TrainState:
 
     Attributes:
         generator: Source of the attacks' random starts.
+        channels_last: Whether the model takes batches in that memory order; a fact of the model, not saved.
         epoch: Epochs finished.
         best: Highest selection accuracy so far, and -1 before the first epoch.
     """
@@ -33,6 +35,7 @@ class TrainState:
     optimizer: Optimizer
     schedule: LRScheduler
     generator: torch.Generator
+    channels_last: bool = False
     epoch: int = 0
     best: float = -1.0
 
@@ -69,7 +72,11 @@ def build_state(recipe: Recipe, data: DataBundle, steps_per_epoch: int, device: 
     model = build_model(
         recipe.model, shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std, seed=recipe.seed
     ).to(device)
-    if recipe.train.channels_last and len(data.shape) == 3:
+    channels_last = recipe.train.channels_last and len(data.shape) == 3
+    if channels_last and not supports_channels_last(model, data.shape):
+        warnings.warn(f"model {recipe.model.name} fails in train.channels_last: trained without it", stacklevel=2)
+        channels_last = False
+    if channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(model, recipe.train)
     # Layers such as dropout have no stream of their own: they draw from the global generator.
@@ -80,4 +87,5 @@ def build_state(recipe: Recipe, data: DataBundle, steps_per_epoch: int, device: 
         optimizer=optimizer,
         schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
         generator=rng.generator(recipe.seed, "attack", device=device),
+        channels_last=channels_last,
     )
