@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from iaat import rng
 from iaat.analysis.pictures import Thumbnail, extremes, radius_histogram, radius_per_class, training_curves
 from iaat.analysis.tables import radii_table, write_table
 from iaat.data import Source, sequential_order
@@ -81,9 +82,13 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
 
 
 def _draw_extremes(table: pa.Table, source: Source, path: Path, title: str) -> None:
-    """The images of the smallest radii and of the largest; ties in the order of their index."""
-    radius = table["radius"].to_numpy()
-    smallest, largest = (np.argsort(sign * radius, kind="stable")[:GALLERY] for sign in (1, -1))
+    """The images of the smallest radii and of the largest; of equal radii a fixed random choice.
+
+    Many samples share the radius 0, and in the order of their index the first twenty of a folder are of one class.
+    """
+    shuffled = rng.permutation(table.num_rows, seed=0, epoch=0).numpy()
+    radius = table["radius"].to_numpy()[shuffled]
+    smallest, largest = (shuffled[np.argsort(sign * radius, kind="stable")[:GALLERY]] for sign in (1, -1))
     extremes(_thumbnails(table, source, smallest), _thumbnails(table, source, largest), path, title=title)
 
 
