@@ -41,7 +41,7 @@ def test_train_leaves_a_whole_run_folder(trained):
     assert names == {
         "recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt", "radii.parquet",
         "radii/0001.safetensors", "radii/0002.safetensors",
-        *(f"evaluations/{which}-pgd-2-40px-linf-n50/{file}" for which in ("best", "last")
+        *(f"evaluations/{which}-pgd-2-64px-linf-n50/{file}" for which in ("best", "last")
           for file in ("results.json", "records.parquet")),
         "pictures/training.png", "pictures/radii.png", "pictures/radii-per-class.png", "pictures/extremes.png",
     }  # fmt: skip
@@ -54,7 +54,7 @@ def test_evaluate_prints_what_it_writes(trained, capsys):
     assert main(["evaluate", str(trained.path), "--evaluate.steps", "1", "--evaluate.n", "40"]) == 0
     printed = capsys.readouterr().out
     for which in ("best", "last"):
-        file = trained.path / "evaluations" / f"{which}-pgd-1-40px-linf-n40" / "results.json"
+        file = trained.path / "evaluations" / f"{which}-pgd-1-64px-linf-n40" / "results.json"
         results = json.loads(file.read_text())
         assert results["n"] == 40
         assert f"{100 * results['accuracy']['clean']:.2f} ±" in printed
@@ -317,7 +317,7 @@ def test_compare_judges_finished_runs_by_another_attack_without_training(tmp_pat
     assert main([*words, "--quiet"]) == 0
     before = (tmp_path / "quickstart-natural-seed0" / "last.pt").read_bytes()
     assert main([*words, "--evaluate.steps", "3", "--checkpoint", "last"]) == 0
-    assert "PGD-3 40px" in capsys.readouterr().out
+    assert "PGD-3 64px" in capsys.readouterr().out
     assert (tmp_path / "quickstart-natural-seed0" / "last.pt").read_bytes() == before
     (row,) = json.loads((tmp_path / "comparison.json").read_text())
     assert row["checkpoint"] == "last"
