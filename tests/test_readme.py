@@ -35,7 +35,7 @@ def test_the_ten_lines_train_and_move_the_radii():
 
 
 def test_recipes_named_in_the_readme_ship():
-    named = set(re.findall(r"\b(?:train|compare) ((?:[a-z0-9]+-)*[a-z0-9-]+)", README))
+    named = set(re.findall(r"iaat (?:train|compare) ((?:[a-z0-9]+-)*[a-z0-9-]+)", README))
     named |= set(re.findall(r"\b(?:cifar10|folder|quickstart)-[a-z0-9-]*[a-z0-9]", README)) - {"cifar10-small-extremes"}
     assert {"folder-iaat", "cifar10-small-pgd-at"} <= named
     for name in named:
