@@ -187,6 +187,12 @@ def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
         (["train", "quikstart"], ["'quikstart'", "did you mean 'quickstart'", "iaat recipes"]),
         (["train", "quickstart", "--train.epoch", "3"], ["--train.epoch", "did you mean '--train.epochs'"]),
         (["train", "quickstart", "--train.epochs", "three"], ["train.epochs", "three"]),
+        (
+            ["train", "quickstart", "--method.norm", "l3"],
+            ["method.norm: 'l3' is not one of linf, l2"],
+        ),
+        (["train", "quickstart", "--method.cap", "x"], ["method.cap", "'x'", "write 8px", "null"]),
+        (["train", "quickstart", "--data.limit", "x"], ["data.limit: Expected a int, got 'x'"]),
         (["train", "quickstart", "--method.radius", "8"], ["method.radius = 8", "8px", "8/255"]),
         (["train", "quickstart", "--method", "iat"], ["'iat'", "did you mean 'iaat'"]),
         (["train", "quickstart", "--model.name", "resnet81"], ["model.name", "'resnet81'", "resnet18"]),

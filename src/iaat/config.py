@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -168,8 +169,25 @@ def _build(config: type, values: Mapping[str, Any], name: str, section: str) -> 
     return config(**values)
 
 
+_LITERAL = re.compile(
+    r'Parser key "(?P<key>.+?)": Expected a typing\.Literal\[(?P<choices>.*)\]\. Got value: (?P<value>.*)'
+)
+_OPTIONAL = re.compile(
+    r'Parser key "(?P<key>.+?)": Does not validate against any of the Union .*? Errors: - (?P<reason>.*?) '
+    r"- Expected a NoneType Given value type: .*? Given value: (?P<value>.*)"
+)
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).replace("<class '", "").replace("'>", "").split())
+    """The message of a library in the words of a recipe."""
+    text = " ".join(str(error).replace("<class '", "").replace("'>", "").split())
+    if match := _LITERAL.fullmatch(text):
+        choices = [choice.strip(" '") for choice in match["choices"].split(",")]
+        hint = did_you_mean(match["value"], choices)
+        return f"{match['key']}: {match['value']!r} is not one of {', '.join(choices)}{hint}"
+    if match := _OPTIONAL.fullmatch(text):
+        return f"{match['key']}: {match['reason']}, got {match['value']!r} (or null for none)"
+    return text.replace("Parser key ", "")
 
 
 def _find(source: str, folder: Path = Path()) -> Path:

@@ -206,7 +206,7 @@ def _worst_case(
         fooled[rows[worse]] = now_fooled[worse]
         height[rows[worse]] = now_height[worse]
         if early_stop:
-            kept = filled_up(~now_fooled)
+            kept = filled_up(~fooled[rows])
             task, rows = task.only(kept), rows[kept]
             if not len(rows):
                 break
