@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint")
     _add_quiet(sub)
 
-    sub = add("radii", _radii, "write the radius of every training image as a table, and print a summary per class")
+    sub = add("radii", _radii, "write the radius of every image trained on as a table, and print a summary per class")
     sub.add_argument("folder", metavar="RUN", type=Path, help="run folder")
     sub.add_argument("--out", type=Path, help="a .parquet or .csv file; RUN/radii.parquet by default")
     sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
@@ -147,6 +147,7 @@ def _recipe_help(words: Sequence[str]) -> int:
     recipe = load_recipe(words[1], _split_overrides(words)[1])
     parser = recipe_parser(recipe.method_name, prog=f"iaat {words[0]} {words[1]}")
     parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
+    parser.usage = f"iaat {words[0]} {words[1]} [--section.key value ...]"
     parser.print_help()
     print("\nrun options: --out DIR, --resume, --overwrite, --quiet; --method NAME takes one of " + ", ".join(METHODS))
     return 0
