@@ -31,13 +31,6 @@ def test_batches_of_one_stay_when_asked_for() -> None:
     assert [len(batch) for batch in epoch_order(torch.arange(3), 1, seed=0, epoch=0)] == [1, 1, 1]
 
 
-@given(n=st.integers(12, 60), batch_size=sizes)
-def test_drop_last_keeps_full_batches(n: int, batch_size: int) -> None:
-    batches = epoch_order(torch.arange(n), batch_size, seed=0, epoch=0, drop_last=True)
-    assert [len(batch) for batch in batches] == [batch_size] * (n // batch_size)
-    assert len(torch.cat(batches).unique()) == batch_size * (n // batch_size)
-
-
 def test_order_depends_on_seed_and_epoch() -> None:
     index = torch.arange(100)
     orders = [torch.cat(epoch_order(index, 7, seed=seed, epoch=epoch)) for seed in (0, 1) for epoch in (0, 1)]
@@ -58,5 +51,3 @@ def test_impossible_batch_sizes_are_refused() -> None:
         epoch_order(torch.arange(3), 0, seed=0, epoch=0)
     with pytest.raises(UserError, match="batch_size is -1"):
         sequential_order(torch.arange(3), -1)
-    with pytest.raises(UserError, match=r"batch_size is 4 but there are only 3 training samples.*lower batch_size"):
-        epoch_order(torch.arange(3), 4, seed=0, epoch=0, drop_last=True)

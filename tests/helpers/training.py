@@ -1,9 +1,13 @@
 """Small training runs on real digits, shared by the tests of the loop."""
 
+import pytest
 import torch
 
+from iaat.checkpoint import load_checkpoint
 from iaat.config import load_recipe
 from iaat.progress import Reporter
+from iaat.run import RunFolder
+from iaat.train.loop import train
 
 TINY = [
     *("--data.limit", "200", "--model.width", "4", "--train.epochs", "3", "--train.batch_size", "64"),
@@ -40,3 +44,17 @@ def same(left, right):
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(map(same, left, right))
     return left == right
+
+
+def assert_resumes_bitwise(recipe, folder, batch):
+    """Train whole, and interrupted at `batch` and resumed: both must end in the same state; returns both."""
+    whole, broken = (RunFolder(folder / name) for name in ("whole", "broken"))
+    train(recipe, whole, QUIET)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, broken, Interrupting(batch))
+    torch.manual_seed(12345)  # a new process has another global state
+    train(recipe, broken, QUIET, resume=True)
+    for which in ("last", "best"):
+        assert same(load_checkpoint(whole.checkpoint(which)), load_checkpoint(broken.checkpoint(which)))
+    assert whole.metrics_file.read_bytes() == broken.metrics_file.read_bytes()
+    return whole, broken

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers.training import QUIET, Interrupting, same, tiny
+from helpers.training import QUIET, assert_resumes_bitwise, same, tiny
 from iaat import UserError
 from iaat.checkpoint import load_checkpoint, save_checkpoint
 from iaat.config import load_recipe
@@ -32,15 +32,7 @@ SETTINGS = {
 @pytest.mark.parametrize("batch", [3, 5], ids=["between epochs", "within an epoch"])
 def test_interrupted_and_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path, setting, batch):
     recipe = tiny(*setting)
-    whole, broken = (RunFolder(tmp_path / name) for name in ("whole", "broken"))
-    train(recipe, whole, QUIET)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, broken, Interrupting(batch))
-    torch.manual_seed(12345)  # a new process has another global state
-    train(recipe, broken, QUIET, resume=True)
-    for which in ("last", "best"):
-        assert same(load_checkpoint(whole.checkpoint(which)), load_checkpoint(broken.checkpoint(which)))
-    assert whole.metrics_file.read_bytes() == broken.metrics_file.read_bytes()
+    whole, broken = assert_resumes_bitwise(recipe, tmp_path, batch)
     snapshots = sorted(path.name for path in (whole.path / "radii").glob("*"))
     assert len(snapshots) == (3 if METHODS[recipe.method_name] is METHODS["iaat"] else 0)
     for name in snapshots:

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from helpers.training import QUIET, Interrupting, same, tiny
-from iaat.checkpoint import load_checkpoint
+from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.methods import METHODS, Natural
 from iaat.run import RunFolder
 from iaat.train.loop import train
@@ -16,19 +15,6 @@ from torch import nn
 def forgetful(shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, classes))
 """
-
-
-def assert_resumes_bitwise(recipe, folder, batch):
-    """Train whole, and interrupted at `batch` and resumed: both must end in the same state."""
-    whole, broken = (RunFolder(folder / name) for name in ("whole", "broken"))
-    train(recipe, whole, QUIET)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, broken, Interrupting(batch))
-    torch.manual_seed(12345)  # a new process has another global state
-    train(recipe, broken, QUIET, resume=True)
-    for which in ("last", "best"):
-        assert same(load_checkpoint(whole.checkpoint(which)), load_checkpoint(broken.checkpoint(which)))
-    assert whole.metrics_file.read_bytes() == broken.metrics_file.read_bytes()
 
 
 @pytest.mark.parametrize("batch", [3, 5], ids=["first epoch lost", "within the second epoch"])

@@ -7,7 +7,7 @@ from iaat.errors import UserError
 from iaat.rng import permutation
 
 
-def epoch_order(index: Tensor, batch_size: int, *, seed: int, epoch: int, drop_last: bool = False) -> list[Tensor]:
+def epoch_order(index: Tensor, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
     """Shuffle the training samples and cut them into batches.
 
     A last batch of a single sample joins the one before it (which then has `batch_size + 1`): batch normalisation
@@ -18,23 +18,14 @@ def epoch_order(index: Tensor, batch_size: int, *, seed: int, epoch: int, drop_l
         batch_size: Samples a batch, at least 1.
         seed: The run's seed.
         epoch: The epoch; the order depends on `(index, seed, epoch)` only.
-        drop_last: Leave out the last batch if it is smaller than `batch_size`.
 
     Returns:
-        One int64 tensor a batch; without `drop_last` they hold each sample exactly once.
+        One int64 tensor a batch; together they hold each sample exactly once.
 
     Raises:
-        UserError: `batch_size` is below 1, or `drop_last` would leave nothing.
+        UserError: `batch_size` is below 1.
     """
     batches = sequential_order(index[permutation(len(index), seed, epoch)], batch_size)
-    if drop_last:
-        full = [batch for batch in batches if len(batch) == batch_size]
-        if batches and not full:
-            raise UserError(
-                f"batch_size is {batch_size} but there are only {len(index)} training samples,"
-                " and drop_last leaves no batch: lower batch_size"
-            )
-        return full
     if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

@@ -124,8 +124,3 @@ class AttackConfig:
                 f"method.radius = {float(radius):g} exceeds every {self.norm} distance between two inputs of {numbers}"
                 f" numbers ({reach:g}); for pixel levels write {float(radius):g}px"
             )
-
-    @property
-    def attack_cost(self) -> Passes:
-        """Passes per sample of one attack."""
-        return Passes(self.steps, self.steps)
