@@ -41,8 +41,8 @@ def test_train_leaves_a_whole_run_folder(trained):
     assert names == {
         "recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt", "radii.parquet",
         "radii/0001.safetensors", "radii/0002.safetensors",
-        *(f"evaluations/{which}-pgd-2-64px-linf-n50/{file}" for which in ("best", "last")
-          for file in ("results.json", "records.parquet")),
+        *(f"evaluations/{which}-quick-pgd-2-64px-linf-n50/{file}" for which in ("best", "last")
+          for file in ("results.json", "records.parquet", "journal.jsonl")),
         "pictures/training.png", "pictures/radii.png", "pictures/radii-per-class.png", "pictures/extremes.png",
     }  # fmt: skip
     run = json.loads((trained.path / "run.json").read_text())
@@ -54,11 +54,11 @@ def test_evaluate_prints_what_it_writes(trained, capsys):
     assert main(["evaluate", str(trained.path), "--evaluate.steps", "1", "--evaluate.n", "40"]) == 0
     printed = capsys.readouterr().out
     for which in ("best", "last"):
-        file = trained.path / "evaluations" / f"{which}-pgd-1-64px-linf-n40" / "results.json"
+        file = trained.path / "evaluations" / f"{which}-quick-pgd-1-64px-linf-n40" / "results.json"
         results = json.loads(file.read_text())
         assert results["n"] == 40
         assert f"{100 * results['accuracy']['clean']:.2f} ±" in printed
-        assert f"{100 * results['accuracy']['after_margin']:.2f} ±" in printed
+        assert f"{100 * results['accuracy']['screening']:.2f} ±" in printed
 
 
 def test_evaluate_refuses_to_change_the_model_of_a_run(trained, capsys):
@@ -205,7 +205,7 @@ def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
         (["recipes", "--train.epochs", "3"], ["--train.epochs", "iaat check"]),
         (["compare", "quickstart", "--seed", "3"], ["--seed", "--seeds 0 1 2"]),
         (["train", "quickstart", "--train.epochs"], ["--train.epochs"]),
-        (["evaluate", "no-such-run"], ["no-such-run", "not a run folder"]),
+        (["evaluate", "no-such-run"], ["no-such-run", "neither a run folder"]),
         (["train", "folder-iaat", "--data.root", "no-such-folder"], ["data.root", "no-such-folder"]),
     ],
 )

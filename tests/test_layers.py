@@ -13,6 +13,10 @@ ROOT = Path(iaat.__file__).parent
 FORBIDDEN = {
     "radius": {"attacks", "methods", "data", "models", "train", "evaluate", "analysis", "config", "run"},
     "attacks": {"radius", "methods", "data", "models", "train", "evaluate", "analysis", "config", "run"},
+    "corruptions": {
+        *("radius", "attacks", "methods", "data", "models", "train", "evaluate", "analysis", "config", "run"),
+        *("workflow", "cli"),
+    },
     "methods": {"data", "models", "train", "evaluate", "analysis", "config", "run"},
     "data": {"radius", "attacks", "methods", "models", "train", "evaluate", "analysis", "config", "run"},
     "models": {"radius", "attacks", "methods", "data", "train", "evaluate", "analysis", "config", "run"},

@@ -20,7 +20,10 @@ from iaat.data import build_data
 from iaat.device import pick_device
 from iaat.errors import UserError
 from iaat.evaluate import plain_table, results_table
-from iaat.evaluate.checkpoints import evaluate_checkpoint, training_predictions
+from iaat.evaluate.checkpoints import training_predictions
+from iaat.evaluate.shown import evaluation_report
+from iaat.evaluate.suites import plan_words
+from iaat.evaluate.targets import find_target, judge_targets, only
 from iaat.methods import METHODS
 from iaat.progress import Reporter
 from iaat.run import RunFolder
@@ -113,11 +116,32 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
     _add_quiet(sub)
 
-    sub = add(
-        "evaluate", _evaluate, "evaluate runs on the test set", "Evaluation keys can follow: --evaluate.steps 50."
+    keys = (
+        "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours those of data and model, too."
     )
-    sub.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="run folders")
-    sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint")
+    sub = add("evaluate", _evaluate, "judge runs, or any PyTorch model, by a suite of attacks", keys)
+    sub.add_argument(
+        "targets",
+        metavar="RUN_OR_MODEL",
+        nargs="+",
+        help="run folders; or module:function, a timm name, a TorchScript or exported file, a file of weights",
+    )
+    sub.add_argument("--suite", help="quick (default), standard, paper, full, or such as pgd+autoattack")
+    sub.add_argument("--n", type=int, help="test samples used; by default 1,000 in suite quick, all in others")
+    sub.add_argument("--suspicious", action="store_true", help="add the checks for gradient masking to the suite")
+    sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint of runs")
+    sub.add_argument(
+        "--transfer",
+        metavar="RUN_OR_MODEL",
+        nargs="+",
+        default=[],
+        help="add adversarial examples made on these models to the suite",
+    )
+    sub.add_argument("--corrupted", metavar="DIR", type=Path, help="folder of CIFAR-C or ImageNet-C; adds corruptions")
+    sub.add_argument("--baseline", metavar="RUN", type=Path, help="run that mCE is relative to, evaluated before")
+    sub.add_argument(
+        "--out", type=Path, default=Path("evaluations"), help="folder for the results of models that are no runs"
+    )
     _add_quiet(sub)
 
     sub = add("radii", _radii, "write the radius of every image trained on as a table, and print a summary per class")
@@ -177,28 +201,31 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    _only(overrides, "evaluate.", "data.root", "data.download", "data.workers", "train.device")
     which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
-    runs = [RunFolder(path) for path in options.runs]
-    recipes = [run.recipe(overrides) for run in runs]
-    rows = []
-    for run, recipe in zip(runs, recipes, strict=True):
-        data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
-        rows += [evaluate_checkpoint(run, recipe, name, data, reporter) for name in which]
-    reporter.result(results_table(rows))
+    overrides = [*overrides, *_evaluation_words(options, overrides)]
+    targets, others = (
+        [find_target(name, overrides, options.out) for name in names] for names in (options.targets, options.transfer)
+    )
+    rows = judge_targets(targets, others, which, reporter, corrupted=options.corrupted, baseline=options.baseline)
+    for shown in evaluation_report(rows):
+        reporter.result(shown)
 
 
-def _only(overrides: Sequence[str], *allowed: str) -> None:
-    for word in overrides:
-        if word.startswith("--") and not word[2:].startswith(allowed):
-            raise UserError(
-                f"{word.partition('=')[0]} cannot be set here: a finished run keeps its recipe; "
-                f"allowed are {', '.join('--' + key + ('KEY' if key.endswith('.') else '') for key in allowed)}"
-            )
+def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+    """The command's own options as recipe keys."""
+    given = [word.partition("=")[2] for word in overrides if word.startswith("--evaluate.suite=")]
+    suite = options.suite or (given[-1] if given else None)
+    more = {"masking": options.suspicious, "transfer": options.transfer, "corruptions": options.corrupted}
+    wanted = [word for word, asked in more.items() if asked]
+    if wanted:
+        suite = "+".join([suite or "quick", *(word for word in wanted if word not in plan_words(suite or "quick"))])
+    words = {} if suite is None else {"suite": suite}
+    words |= {} if options.n is None else {"n": options.n}
+    return [f"--evaluate.{key}={value}" for key, value in words.items()]
 
 
 def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    _only(overrides, "data.root", "data.download", "data.workers", "train.device")
+    only(overrides, ("data.root", "data.download", "data.workers", "train.device"), "a finished run keeps its recipe")
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides)
     data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))

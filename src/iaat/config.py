@@ -127,6 +127,24 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return _parse(parser, name, raw, words, method_name)
 
 
+def settings_of_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The settings by which a model that is no run of ours is judged: `data`, `model` and `evaluate` of a recipe.
+
+    The rest of the recipe has its defaults and means nothing. The model gets inputs in [0, 1] as they are unless
+    `--model.normalize`, or mean and std, say otherwise.
+
+    Args:
+        target: The model, which names the settings in messages.
+        overrides: Command-line words, `["--data.name", "cifar10", "--evaluate.suite", "standard"]`.
+
+    Raises:
+        UserError: an unknown key, or a wrong value.
+    """
+    parser = recipe_parser("natural", prog="iaat evaluate MODEL")
+    _check_words(overrides, parser, target)
+    return _parse(parser, target, {"model": {"normalize": "none"}}, list(overrides), "natural")
+
+
 def recipe_parser(method_name: str, prog: str = "iaat") -> ArgumentParser:
     """The parser of all recipe keys with `method_name`'s own; `print_help` documents each."""
     parser = ArgumentParser(prog=prog, exit_on_error=False, add_help=False)

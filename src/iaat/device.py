@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 import torch
+from torch import nn
 
 from iaat.errors import UserError
 
@@ -42,3 +43,9 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context in which models are called."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(precision, device))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model lives; the CPU for one without parameters and buffers."""
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")

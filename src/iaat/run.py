@@ -217,7 +217,7 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 PLACE_KEYS = frozenset(
     {
         *("about", "data.root", "data.download", "data.workers", "data.memory_gb", "data.stream", "train.device"),
-        *("evaluate.steps", "evaluate.step_size", "evaluate.restarts", "evaluate.n"),
+        *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts", "evaluate.n", "evaluate.seed"),
     }
 )
 """Keys that say where a run is done and how it is judged in the end, not what it learns: they may change on resume."""

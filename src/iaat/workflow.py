@@ -19,6 +19,7 @@ from iaat.device import pick_device, uses_bfloat16
 from iaat.errors import UserError
 from iaat.evaluate import plain_table
 from iaat.evaluate.checkpoints import evaluate_checkpoint, stored_results, training_predictions
+from iaat.evaluate.report import caption, columns, shown_name
 from iaat.files import write_json
 from iaat.progress import Reporter
 from iaat.run import RunFolder, differences
@@ -107,8 +108,8 @@ def compare(
         reporter.say(f"run {number}/{len(recipes)}: {run.path}")
         rows += [row for row in _results(recipe, run, reporter) if row["checkpoint"] == checkpoint]
     write_json(out / "comparison.json", rows)
-    points = [TradeoffPoint(row["run"], row["accuracy"]["clean"], row["accuracy"]["after_margin"]) for row in rows]
-    tradeoff(points, out / "tradeoff.png", robust_name=f"accuracy under {rows[0]['attack']}, worst of CE and margin")
+    points = [TradeoffPoint(row["run"], row["accuracy"]["clean"], row["accuracy"]["worst"]) for row in rows]
+    tradeoff(points, out / "tradeoff.png", robust_name=f"accuracy under {rows[0]['attack']}, worst case")
     return rows
 
 
@@ -143,17 +144,15 @@ def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One line a recipe: mean over its seeds, with the seeds' standard deviation where there are several."""
     first = rows[0]
     title = f"accuracy in %, mean ± sd over seeds; {first['attack']}; n = {first['n']} test samples"
-    caption = f"{first['checkpoint']} checkpoint. PGD: on cross-entropy. worst: also on the margin loss, per sample."
-    table = plain_table(title, caption)
+    table = plain_table(title, f"{first['checkpoint']} checkpoint. {caption(rows)}")
     for name in ("recipe", "seeds"):
         table.add_column(name, no_wrap=True)
-    for name in ("clean", "PGD", "worst", "radius px", "passes/step", "train s"):
+    shown = columns(rows)
+    for name in (*map(shown_name, shown), "radius px", "passes/step", "train s"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in dict.fromkeys(row["run"] for row in rows):
         group = [row for row in rows if row["run"] == name]
-        accuracies = [
-            _spread([100 * row["accuracy"][key] for row in group]) for key in ("clean", "after_ce", "after_margin")
-        ]
+        accuracies = [_spread([100 * row["accuracy"][key] for row in group]) for key in shown]
         radius = _spread([row["radius_mean_px"] for row in group]) if "radius_mean_px" in group[0] else "-"
         seeds = ", ".join(str(row["seed"]) for row in group)
         passes = (

@@ -10,7 +10,8 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from iaat.evaluate import EvaluateConfig, Outcome, interval, results_table
-from iaat.evaluate.report import attack_name, summary, write_evaluation
+from iaat.evaluate.report import evaluation_name, per_class, stages_table, summary, write_evaluation
+from iaat.evaluate.robust import StageRecord
 from iaat.passes import Passes
 from iaat.units import Radius
 
@@ -19,22 +20,26 @@ CLASSES = ("cat", "dog", "owl")
 
 @pytest.fixture
 def outcome():
-    """Eight samples: one wrong untouched, two broken by cross-entropy, one by the margin, four standing."""
+    """Eight samples: one wrong untouched, two broken by PGD, one by screening, four standing."""
     return Outcome(
         index=torch.tensor([5, 3, 8, 13, 0, 1, 2, 4]),
         label=torch.tensor([0, 1, 2, 0, 1, 2, 0, 1]),
         clean=torch.tensor([1, 1, 2, 0, 1, 2, 0, 1]),
         adversarial=torch.tensor([1, 2, 0, 1, 1, 2, 0, 1]),
-        broken_by=["clean", "ce", "ce", "margin", "none", "none", "none", "none"],
+        broken_by=["clean", "pgd-20", "pgd-20", "screening/apgd-t", "none", "none", "none", "none"],
         size=torch.tensor([0.0, 0.01, 0.02, 0.03, *[torch.nan] * 4]),
-        attacks=("ce", "margin"),
-        passes=Passes(21.5, 20.25),
+        stages=(
+            StageRecord("clean", 8, 1, 0, Passes(8, 0), 0.5),
+            StageRecord("pgd-20", 7, 2, 0, Passes(84, 82), 1.0),
+            StageRecord("screening/apgd-ce", 5, 0, 0, Passes(40, 40), 1.0),
+            StageRecord("screening/apgd-t", 5, 1, 0, Passes(40, 40), 1.0),
+        ),
     )
 
 
 def results(outcome, **facts):
     place = {"run": "quickstart", "seed": 7, "checkpoint": "best", "epoch": 12}
-    return summary(outcome, EvaluateConfig(), {**place, **facts})
+    return summary(outcome, EvaluateConfig(), CLASSES, {**place, **facts})
 
 
 def shown(rows):
@@ -52,22 +57,25 @@ def test_interval_is_wilsons(right, n):
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        (EvaluateConfig(), "PGD-20 8px linf"),
-        (EvaluateConfig(steps=50, restarts=3, radius=Radius("4/255")), "PGD-50x3 4px linf"),
-        (EvaluateConfig(norm="l2", radius=Radius("0.5")), "PGD-20 0.5 l2"),
-        (EvaluateConfig(norm="l2", radius=Radius("128/255")), "PGD-20 0.5019607843137255 l2"),
+        (EvaluateConfig(), "quick PGD-20 8px linf"),
+        (EvaluateConfig(suite="standard", steps=50, restarts=3, radius=Radius("4/255")), "standard PGD-50x3 4px linf"),
+        (EvaluateConfig(norm="l2", radius=Radius("0.5")), "quick PGD-20 0.5 l2"),
+        (EvaluateConfig(norm="l2", radius=Radius("128/255")), "quick PGD-20 0.5019607843137255 l2"),
     ],
 )
-def test_attack_name(config, name):
-    assert attack_name(config) == name
+def test_evaluation_name(config, name):
+    assert evaluation_name(config) == name
 
 
 def test_summary(outcome):
     found = results(outcome, train_seconds=3.5)
-    assert found["accuracy"] == {"clean": 7 / 8, "after_ce": 5 / 8, "after_margin": 4 / 8}
-    assert found["interval95"]["after_ce"] == interval(5 / 8, 8)
+    assert found["accuracy"] == {"clean": 7 / 8, "pgd-20": 5 / 8, "screening": 4 / 8, "worst": 4 / 8}
+    assert found["attacks"] == ["pgd-20", "screening"]
+    assert found["interval95"]["pgd-20"] == interval(5 / 8, 8)
     assert found["passes_per_sample"] == {"forward": 21.5, "backward": 20.25}
-    assert (found["n"], found["attack"]) == (8, "PGD-20 8px linf")
+    assert found["seconds"] == 3.5
+    assert [stage["broken"] for stage in found["stages"]] == [1, 2, 0, 1]
+    assert (found["n"], found["attack"]) == (8, "quick PGD-20 8px linf")
     assert (found["run"], found["seed"], found["epoch"], found["train_seconds"]) == ("quickstart", 7, 12, 3.5)
 
 
@@ -84,7 +92,7 @@ def test_written_files_come_back(outcome, tmp_path):
     assert records["size"][:4].tolist() == pytest.approx([0, 0.01, 0.02, 0.03])
     assert records["size"][4:].isna().all()
     # The files agree with each other.
-    assert (records["broken_by"] == "none").mean() == read["accuracy"]["after_margin"]
+    assert (records["broken_by"] == "none").mean() == read["accuracy"]["worst"]
     assert (records["label"] == records["clean_prediction"]).mean() == read["accuracy"]["clean"]
 
 
@@ -97,6 +105,29 @@ def test_results_table_shows_each_run_in_percent(outcome):
         *("87.50", "±", f"{50 * (interval(7 / 8, 8)[1] - interval(7 / 8, 8)[0]):.2f}"),
         *("62.50", "±", f"{50 * (high - low):.2f}"),
         *("50.00", "±", f"{50 * (interval(1 / 2, 8)[1] - interval(1 / 2, 8)[0]):.2f}"),
-        *("21.5F", "20.2B"),
+        *("cat", "33.3", "21.5F", "20.2B"),
     ]
-    assert "PGD-20 8px linf; n = 8 test samples" in text
+    assert "quick PGD-20 8px linf; n = 8 test samples" in text
+    assert "it is not AutoAttack" in text
+
+
+def test_per_class_accuracy_and_the_worst_class(outcome):
+    assert per_class(outcome, CLASSES) == [
+        {"class": "cat", "n": 3, "clean": 2 / 3, "worst": 1 / 3},
+        {"class": "dog", "n": 3, "clean": 1.0, "worst": 2 / 3},
+        {"class": "owl", "n": 2, "clean": 1.0, "worst": 1 / 2},
+    ]
+    assert results(outcome)["worst_class"]["class"] == "cat"
+    assert [row["class"] for row in per_class(outcome, (*CLASSES, "unseen"))] == list(CLASSES)
+
+
+def test_stages_table_counts_down_to_the_worst_case(outcome):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(stages_table(results(outcome)))
+    lines = [line.split() for line in console.file.getvalue().splitlines() if "F " in line]
+    assert [line[:4] for line in lines] == [
+        ["clean", "8", "1", "87.50"],
+        ["pgd-20", "7", "2", "62.50"],
+        ["screening/apgd-ce", "5", "0", "62.50"],
+        ["screening/apgd-t", "5", "1", "50.00"],
+    ]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from iaat.attacks import pgd
 from iaat.data import InMemorySource
-from iaat.evaluate import EvaluateConfig, attack_samples
+from iaat.evaluate import Stage, attack_samples
 from iaat.passes import count_passes
-from iaat.units import Radius
 
 # Distances to the boundary, on either side of it, and radii between them.
 DISTANCES = torch.tensor([sign * step / 100 for step in (1, 3, 5, 7, 9, 11, 13, 15) for sign in (1, -1)]).repeat(3)
@@ -41,14 +41,23 @@ def samples(norm="linf"):
     return InMemorySource((0.5 + noise).reshape(-1, 2, 4), y, ("below", "above"))
 
 
-def config(radius, norm="linf", **settings):
-    return EvaluateConfig(radius=Radius(radius), norm=norm, **settings)
+def stage(loss, radius, norm="linf", **settings):
+    """PGD on a loss, called by the loss's name."""
+
+    def run(model, batch, generator):
+        attack = {"steps": 20, "early_stop": True, **settings}
+        return pgd(model, batch.x, batch.y, radius=radius, norm=norm, loss=loss, generator=generator, **attack)
+
+    return Stage(loss, run)
 
 
-def attacked(radius, norm="linf", *, model=None, losses=("ce", "margin"), index=None, seed=0, **settings):
+def attacked(radius, norm="linf", *, model=None, losses=("ce", "margin"), index=None, seed=0, batch_size=500, **more):
     index = torch.arange(len(DISTANCES)) if index is None else index
     model = Linear() if model is None else model
-    return attack_samples(model, samples(norm), index, config(radius, norm, **settings), losses=losses, seed=seed)
+    settings = {key: more.pop(key) for key in ("steps", "step_size", "restarts") if key in more}
+    stages = [stage(loss, radius, norm, **settings) for loss in losses]
+    place = {"radius": radius, "norm": norm, "batch_size": batch_size, "seed": seed}
+    return attack_samples(model, samples(norm), index, stages, **place, **more)
 
 
 @both_norms
@@ -154,7 +163,7 @@ def test_an_attack_meets_only_what_still_stands(radius, monkeypatch):
 
 def test_step_size_and_restarts_are_those_of_the_recipe():
     """Steps too small to move: only random starts break anything, and more starts break more."""
-    still = {"steps": 1, "step_size": Radius(1e-6)}
+    still = {"steps": 1, "step_size": 1e-6}
     once, often = attacked(0.2, **still), attacked(0.2, restarts=9, **still)
     assert 0 < once.broken_by.count("ce") < often.broken_by.count("ce") < attacked(0.2).broken_by.count("ce")
 
@@ -165,11 +174,30 @@ def test_equal_seeds_give_equal_attacks_and_other_seeds_others():
     assert not torch.equal(sizes[0], sizes[2])
 
 
-def test_what_the_attack_returns_is_judged_again(monkeypatch):
+def judged(run, radius=0.1):
+    index = torch.arange(len(DISTANCES))
+    stages = [Stage("mine", run)]
+    return attack_samples(Linear(), samples(), index, stages, radius=radius, norm="linf", batch_size=500, seed=0)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda _model, batch, _generator: (batch.x + 0.2).clamp(0, 1),
+        lambda _model, batch, _generator: torch.full_like(batch.x, torch.nan),
+        lambda _model, batch, _generator: batch.x + 10,
+    ],
+    ids=["too far", "NaN", "outside the range"],
+)
+def test_what_lies_outside_the_ball_breaks_nothing_and_is_counted(run):
+    outcome = judged(run)
+    assert set(outcome.broken_by) == {"clean", "none"}
+    assert outcome.stages[1].outside == outcome.stages[1].met == outcome.broken_by.count("none")
+
+
+def test_what_the_attack_returns_is_judged_again():
     """An attack that claims a success it has not had changes nothing."""
-    monkeypatch.setattr("iaat.evaluate.robust.pgd", lambda model, x, y, **_: x)
-    assert set(attacked(0.1).broken_by) == {"clean", "none"}
-    monkeypatch.undo()
+    assert set(judged(lambda _model, batch, _generator: batch.x).broken_by) == {"clean", "none"}
     assert "ce" in attacked(0.1).broken_by
 
 
@@ -191,13 +219,18 @@ def test_the_model_is_in_eval_mode_inside_and_as_it_was_outside():
 
 def test_progress_counts_samples():
     class Recording:
+        def __init__(self):
+            self.seen = []
+
         def track(self, items, *, total, what, size):
-            self.sizes, self.total = [], total
+            sizes = []
             for item in items:
-                self.sizes.append(size(item))
+                sizes.append(size(item))
                 yield item
+            self.seen.append((what, sizes, total))
 
     reporter = Recording()
     index = torch.arange(len(DISTANCES))
-    attack_samples(Linear(), samples(), index, config(0.1, batch_size=20), losses=("ce",), seed=0, reporter=reporter)
-    assert (reporter.sizes, reporter.total) == ([20, 20, 8], 48)
+    attacked(0.1, losses=("ce",), index=index, batch_size=20, reporter=reporter)
+    standing = int((~MISLABELLED).sum())
+    assert reporter.seen == [("clean", [20, 20, 8], 48), ("ce", [20, 20, standing - 40], standing)]

@@ -138,23 +138,29 @@ def test_the_holdout_samples_select_and_the_others_train(tmp_path, reads):
     held_out = [index for index, augment in reads if augment is None]
     assert len(trained) == 3
     assert all(sorted(index) == data.train_index.tolist() for index in trained)
-    clean, attacked = held_out[::2], held_out[1::2]
-    assert len(clean) == len(attacked) == 3
+    # Each epoch: all of them clean, then those to be attacked clean, then of these the ones that are right.
+    clean, chosen, attacked = held_out[::3], held_out[1::3], held_out[2::3]
+    assert len(clean) == len(chosen) == len(attacked) == 3
     assert sorted(clean[0]) == data.holdout_index.tolist()
-    assert attacked[0] == clean[0][:10]
-    assert len(set(map(tuple, clean))) == len(set(map(tuple, attacked))) == 1
+    assert chosen[0] == clean[0][:10]
+    assert len(set(map(tuple, clean))) == len(set(map(tuple, chosen))) == 1
+    assert all(set(some) <= set(chosen[0]) for some in attacked)
 
 
 def test_runs_of_other_seeds_are_selected_by_the_same_samples(tmp_path, reads):
     for seed in (0, 1):
         recipe = tiny("natural", "--train.epochs", "1", "--seed", str(seed))
         train(recipe, RunFolder(tmp_path / str(seed)), QUIET)
-    first, second = ([read for read in reads[start : start + 3] if read[1] is None] for start in (0, 3))
-    assert len(first) == 2
+    epochs = [number for number, (_, augment) in enumerate(reads) if augment is not None]
+    first, second = (reads[start + 1 : start + 3] for start in epochs)
+    assert [augment for _, augment in first] == [None, None]
     assert first == second
 
 
 def test_training_samples_are_augmented_by_seed_and_epoch_and_holdout_samples_never(tmp_path, reads):
     recipe = tiny("natural", "--data.crop", "1", "--data.flip", "true", "--seed", "5")
     train(recipe, RunFolder(tmp_path / "run"), QUIET)
-    assert [augment for _, augment in reads] == [(5, 0), None, None, (5, 1), None, None, (5, 2), None, None]
+    augmented = [augment for _, augment in reads if augment is not None]
+    assert augmented == [(5, 0), (5, 1), (5, 2)]
+    held_out = {number for index, augment in reads if augment is None for number in index}
+    assert held_out.isdisjoint(number for index, augment in reads if augment is not None for number in index)

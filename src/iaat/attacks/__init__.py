@@ -1,11 +1,27 @@
+from iaat.attacks.apgd import apgd
 from iaat.attacks.batching import filled_up
+from iaat.attacks.carlini import cw_l2, cw_pgd
 from iaat.attacks.context import MODES, Mode, attack_mode
+from iaat.attacks.deepfool import deepfool
 from iaat.attacks.geometry import GEOMETRIES, geometry, per_sample
 from iaat.attacks.losses import LOSSES, AttackLoss, cross_entropy, dlr, dlr_towards, full_precision, kl_from, margin
+from iaat.attacks.minimal import SmallestRadius, smallest_radius
+from iaat.attacks.momentum import mi_fgsm
 from iaat.attacks.pgd import pgd
+from iaat.attacks.screening import apgd_ce, apgd_t, screen
 
 __all__ = [
     "pgd",
+    "apgd",
+    "apgd_ce",
+    "apgd_t",
+    "screen",
+    "mi_fgsm",
+    "deepfool",
+    "cw_pgd",
+    "cw_l2",
+    "smallest_radius",
+    "SmallestRadius",
     "filled_up",
     "attack_mode",
     "Mode",

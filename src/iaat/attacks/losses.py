@@ -58,6 +58,24 @@ def dlr_towards(logits: Tensor, target: Tensor) -> Tensor:
     return -margin(logits, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
+def margin_to(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Logit of `target` minus the logit of `y`, `[B]`: the way from the true class to one wrong class."""
+    rows = torch.arange(len(logits), device=logits.device)
+    return logits[rows, target] - logits[rows, y]
+
+
+def dlr_to(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Targeted DLR of Croce & Hein 2020, eq. 7, `[B]`: `margin_to` over the gap of the first to third and fourth logit.
+
+    Raises:
+        UserError: fewer than 4 classes, for which its scale is not defined.
+    """
+    if logits.shape[1] < 4:
+        raise UserError(f"targeted 'dlr' needs at least 4 classes, the model has {logits.shape[1]}: use 'margin'")
+    top = logits.topk(4, dim=1).values
+    return margin_to(logits, y, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
 def kl_from(clean_logits: Tensor) -> AttackLoss:
     """KL divergence `[B]` from the clean prediction to the attacked one, the attack of TRADES (1901.08573, eq. 5)."""
     clean = F.log_softmax(full_precision(clean_logits.detach()), dim=1)

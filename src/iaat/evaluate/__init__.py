@@ -1,5 +1,15 @@
 from iaat.evaluate.config import EvaluateConfig
+from iaat.evaluate.findings import Finding
 from iaat.evaluate.report import interval, plain_table, results_table
-from iaat.evaluate.robust import Outcome, attack_samples
+from iaat.evaluate.robust import Outcome, Stage, attack_samples
 
-__all__ = ["EvaluateConfig", "Outcome", "attack_samples", "interval", "plain_table", "results_table"]
+__all__ = [
+    "EvaluateConfig",
+    "Finding",
+    "Outcome",
+    "Stage",
+    "attack_samples",
+    "interval",
+    "plain_table",
+    "results_table",
+]

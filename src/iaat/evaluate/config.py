@@ -6,29 +6,35 @@ from dataclasses import dataclass
 
 from iaat.attacks import GEOMETRIES
 from iaat.errors import UserError, check_choice
+from iaat.evaluate.suites import QUICK_N, plan_of
 from iaat.units import Norm, Radius, check_radius
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """The attack a trained model is judged by; the same for every method."""
+    """The attacks a trained model is judged by; the same for every method."""
 
+    suite: str = "quick"
+    """quick, standard, paper, full, or attacks and sections joined by "+", such as pgd+autoattack or quick+curve."""
     radius: Radius = Radius("8px")
     """Radius of the test attack: 8px, 8/255 or a number on the [0, 1] scale."""
     norm: Norm = "linf"
     """Norm of the test attack."""
     steps: int = 20
-    """PGD steps."""
+    """Steps of the PGD that every suite begins with."""
     step_size: Radius | None = None
-    """PGD step size; 2.5 * radius / steps by default."""
+    """Its step size; 2.5 * radius / steps by default."""
     restarts: int = 1
-    """Random starts of each attack; the worst counts, per sample."""
+    """Its random starts; the worst counts, per sample."""
     batch_size: int = 500
     """Samples evaluated at once."""
     n: int | None = None
-    """Test samples used: the first n of a fixed random order; all by default."""
+    """Test samples used: the first n of a fixed random order; by default 1,000 in suite quick, all in others."""
+    seed: int = 0
+    """Seed of the attacks."""
 
     def __post_init__(self) -> None:
+        plan_of(self.suite)
         check_choice(self.norm, GEOMETRIES, "evaluate.norm")
         for key in ("radius", "step_size"):
             if (value := getattr(self, key)) is not None:
@@ -36,3 +42,10 @@ class EvaluateConfig:
         for key in ("steps", "restarts", "batch_size", "n"):
             if (value := getattr(self, key)) is not None and value < 1:
                 raise UserError(f"evaluate.{key} = {value}: must be at least 1")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"evaluate.seed = {self.seed}: give a whole number from 0 to 2**63 - 1")
+
+    @property
+    def samples(self) -> int | None:
+        """How many test samples are used; None for all."""
+        return QUICK_N if self.n is None and self.suite == "quick" else self.n

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 from rich import box
 from rich.table import Table
 
+from iaat.evaluate.attackers import pgd_name
 from iaat.evaluate.config import EvaluateConfig
-from iaat.evaluate.robust import Outcome
+from iaat.evaluate.reference import STANDARD_CLASSES
+from iaat.evaluate.robust import CLEAN, Outcome
 from iaat.files import encodable, replacing, write_json
 from iaat.units import Radius
 
@@ -28,28 +30,64 @@ def interval(accuracy: float, n: int) -> tuple[float, float]:
     return (centre - half) / scale, (centre + half) / scale
 
 
-def attack_name(config: EvaluateConfig) -> str:
-    """Short name of the attack, such as `PGD-20x2 8px linf`."""
-    restarts = f"x{config.restarts}" if config.restarts > 1 else ""
+def evaluation_name(config: EvaluateConfig) -> str:
+    """Short name of the evaluation, such as `quick PGD-20x2 8px linf`."""
     size = str(config.radius) if config.norm == "linf" else repr(float(config.radius))
     step = "" if config.step_size is None else f" step {config.step_size}"
-    return f"PGD-{config.steps}{restarts} {size} {config.norm}{step}"
+    seed = f" seed {config.seed}" if config.seed else ""
+    return f"{config.suite} {shown_name(pgd_name(config))} {size} {config.norm}{step}{seed}"
 
 
-def summary(outcome: Outcome, config: EvaluateConfig, facts: dict[str, Any]) -> dict[str, Any]:
-    """The results as plain values: accuracies with their intervals, the attack, the cost, and `facts` of the caller."""
+_SHOWN = {"autoattack": "AutoAttack", "mi-fgsm": "MI-FGSM", "deepfool": "DeepFool", "cw": "C&W"}
+
+
+def shown_name(attack: str) -> str:
+    """An attack's word as people read it: `PGD-20`, `AutoAttack`; screening stays what it is."""
+    return _SHOWN.get(attack, attack.replace("pgd-", "PGD-"))
+
+
+def plain_config(config: EvaluateConfig) -> dict[str, Any]:
+    """The settings as plain values."""
+    return {key: str(value) if isinstance(value, Radius) else value for key, value in asdict(config).items()}
+
+
+def summary(outcome: Outcome, config: EvaluateConfig, classes: Sequence[str], facts: dict[str, Any]) -> dict[str, Any]:
+    """The results as plain values: accuracies with their intervals, the cost of each attack, and `facts` in front.
+
+    Accuracies are of the worst case so far: under the attack named and all before it; `worst` is under all.
+    """
     n = len(outcome.broken_by)
-    accuracies = {"clean": outcome.accuracy("clean")}
-    accuracies |= {f"after_{loss}": outcome.accuracy(loss) for loss in outcome.attacks}
+    accuracies = {name: outcome.accuracy(name) for name in (CLEAN, *outcome.groups)}
+    accuracies["worst"] = outcome.accuracy(outcome.stages[-1].name)
+    classwise = per_class(outcome, classes)
     return {
         **facts,
         "n": n,
-        "attack": attack_name(config),
-        "evaluate": {key: str(value) if isinstance(value, Radius) else value for key, value in asdict(config).items()},
+        "attack": evaluation_name(config),
+        "evaluate": plain_config(config),
+        "classes": len(classes),
+        "attacks": list(outcome.groups),
         "accuracy": accuracies,
         "interval95": {name: interval(value, n) for name, value in accuracies.items()},
         "passes_per_sample": {"forward": outcome.passes.forward, "backward": outcome.passes.backward},
+        "seconds": sum(record.seconds for record in outcome.stages),
+        "stages": [asdict(record) for record in outcome.stages],
+        "per_class": classwise,
+        "worst_class": min(classwise, key=lambda row: row["worst"]),
     }
+
+
+def per_class(outcome: Outcome, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Clean and worst-case accuracy of each class that has samples, with their number."""
+    rows = []
+    for number, name in enumerate(classes):
+        own = outcome.label == number
+        if count := int(own.sum()):
+            clean, worst = (
+                float(outcome.standing(after)[own].double().mean()) for after in (CLEAN, outcome.stages[-1].name)
+            )
+            rows.append({"class": encodable(name), "n": count, "clean": clean, "worst": worst})
+    return rows
 
 
 def write_evaluation(folder: Path, outcome: Outcome, results: dict[str, Any], classes: Sequence[str]) -> None:
@@ -68,9 +106,6 @@ def write_evaluation(folder: Path, outcome: Outcome, results: dict[str, Any], cl
         pq.write_table(pa.table(columns), temporary)
 
 
-ATTACK_NOTE = "PGD: on cross-entropy. worst: also on the margin loss, worst case per sample. checkpoint: (epoch)."
-
-
 def plain_table(title: str, caption: str | None = None) -> Table:
     """An empty table in the one style of the command line."""
     return Table(
@@ -78,23 +113,69 @@ def plain_table(title: str, caption: str | None = None) -> Table:
     )
 
 
+CAPTION = "Each attack: worst case per sample over it and those to its left."
+_WIDEST = 4
+"""Attacks up to which a table has a column for each."""
+
+
+def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys of the accuracies a table shows: of every attack if they are few, else of the first and of all together."""
+    attacks = list(dict.fromkeys(name for row in rows for name in row["attacks"]))
+    return [CLEAN, *(attacks if len(attacks) <= _WIDEST else [attacks[0], "worst"])]
+
+
 def results_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One line an evaluation, accuracies in percent with half the width of their 95 % interval."""
     attack = ", ".join(sorted({row["attack"] for row in rows}))
     counts = ", ".join(sorted({str(row["n"]) for row in rows}))
-    table = plain_table(f"accuracy in % with 95 % intervals; {attack}; n = {counts} test samples", ATTACK_NOTE)
+    table = plain_table(f"accuracy in % with 95 % intervals; {attack}; n = {counts} test samples", caption(rows))
     for name in ("run", "seed", "checkpoint"):
         table.add_column(name, no_wrap=True)
-    for name in ("clean", "PGD", "worst", "passes/sample"):
+    for name in (*map(shown_name, columns(rows)), "worst class", "passes/sample"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        accuracies = [_percent(row, key) for key in ("clean", "after_ce", "after_margin")]
+        accuracies = [_percent(row, key) if key in row["accuracy"] else "-" for key in columns(rows)]
         passes = row["passes_per_sample"]
         cost = f"{passes['forward']:.1f}F {passes['backward']:.1f}B"
-        table.add_row(row["run"], str(row["seed"]), f"{row['checkpoint']} ({row['epoch']})", *accuracies, cost)
+        worst = f"{row['worst_class']['class']} {100 * row['worst_class']['worst']:.1f}"
+        seed = "-" if row.get("seed") is None else str(row["seed"])
+        table.add_row(row["run"], seed, _checkpoint(row), *accuracies, worst, cost)
     return table
+
+
+def _checkpoint(row: dict[str, Any]) -> str:
+    return f"{row['checkpoint']} ({row['epoch']})" if "checkpoint" in row else "-"
+
+
+def caption(rows: Sequence[dict[str, Any]]) -> str:
+    """What a reader must know of the figures of a table."""
+    attacks = {name for row in rows for name in row["attacks"]}
+    notes = [CAPTION]
+    if "screening" in attacks:
+        notes.append("screening: APGD-CE and APGD-T of this package, for sweeps; it is not AutoAttack.")
+    if "autoattack" in attacks and any(row["classes"] < STANDARD_CLASSES for row in rows):
+        notes.append(f"AutoAttack: fewer than {STANDARD_CLASSES} classes, so not the standard ensemble.")
+    return " ".join(notes)
 
 
 def _percent(row: dict[str, Any], key: str) -> str:
     low, high = row["interval95"][key]
     return f"{100 * row['accuracy'][key]:.2f} ± {50 * (high - low):.2f}"
+
+
+def stages_table(row: dict[str, Any]) -> Table:
+    """One line an attack of one evaluation: whom it met, what it broke, what it cost."""
+    table = plain_table(f"{row['run']}: attacks in order, each on the samples that stood")
+    table.add_column("attack", no_wrap=True)
+    for name in ("met", "broke", "accuracy % after it", "passes/sample met", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    standing = row["n"]
+    for stage in row["stages"]:
+        standing -= stage["broken"]
+        met = max(stage["met"], 1)
+        passes = f"{stage['passes']['forward'] / met:.0f}F {stage['passes']['backward'] / met:.0f}B"
+        accuracy = f"{100 * standing / row['n']:.2f}"
+        table.add_row(
+            stage["name"], str(stage["met"]), str(stage["broken"]), accuracy, passes, f"{stage['seconds']:.1f}"
+        )
+    return table

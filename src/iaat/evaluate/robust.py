@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from iaat import rng
-from iaat.attacks import attack_mode, filled_up, geometry, pgd
-from iaat.data import Source, sequential_order
-from iaat.evaluate.config import EvaluateConfig
+from iaat.attacks import attack_mode, geometry
+from iaat.data import Source
+from iaat.device import device_of
+from iaat.evaluate.journal import Journal
+from iaat.evaluate.reference import logged
 from iaat.passes import Passes, count_passes
 from iaat.progress import Reporter
 from iaat.types import Batch
 
 STANDING = "none"
 """`broken_by` of a sample that no attack has broken."""
+
+CLEAN = "clean"
+"""`broken_by` of a sample that is misclassified untouched."""
+
+Run = Callable[[nn.Module, Batch, torch.Generator], Tensor]
+"""`(model, batch, generator) -> x_adv [B, ...]`: one attack on one batch, the model in eval mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One attack of an evaluation.
+
+    Attributes:
+        name: What it is called in records, such as `pgd-20` or `autoattack/square`.
+        run: The attack.
+    """
+
+    name: str
+    run: Run
+
+    @property
+    def group(self) -> str:
+        """The attack it is a part of: `autoattack` for `autoattack/square`."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one stage did: samples it met, broke, and took out of their ball, its passes, wall time and warnings."""
+
+    name: str
+    met: int
+    broken: int
+    outside: int
+    passes: Passes
+    seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +69,10 @@ class Outcome:
         index: Position of the sample in its data set.
         label: Its class.
         clean: Predicted class of the clean sample.
-        adversarial: Predicted class where it was broken, else under the last attack.
-        broken_by: What broke it first: `clean` (misclassified untouched), the loss of an attack, or `none`.
+        adversarial: Predicted class where it was broken, else under the last attack that met it.
+        broken_by: What broke it first: `clean` (misclassified untouched), the name of a stage, or `none`.
         size: Norm of the perturbation that broke it, 0 where `clean`; NaN where it stands.
-        attacks: Losses of the attacks in the order they were run.
-        passes: Forwards and backwards per sample that the evaluation took.
+        stages: What each stage did, the clean one first.
     """
 
     index: Tensor
@@ -41,99 +81,190 @@ class Outcome:
     adversarial: Tensor
     broken_by: list[str]
     size: Tensor
-    attacks: tuple[str, ...]
-    passes: Passes
+    stages: tuple[StageRecord, ...]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The attacks in their order, the stages of one counted as one."""
+        return tuple(dict.fromkeys(record.name.partition("/")[0] for record in self.stages[1:]))
+
+    @property
+    def passes(self) -> Passes:
+        """Forwards and backwards per sample that the evaluation took."""
+        n = len(self.broken_by)
+        return Passes(
+            sum(record.passes.forward for record in self.stages) / n,
+            sum(record.passes.backward for record in self.stages) / n,
+        )
+
+    def standing(self, after: str) -> Tensor:
+        """`[n]` bool: right after `clean`, or after the attack or stage of that name and all before it."""
+        names = [record.name for record in self.stages]
+        last = max(number for number, name in enumerate(names) if after in (name, name.partition("/")[0]))
+        broken = set(names[: last + 1])
+        return torch.tensor([name not in broken for name in self.broken_by])
 
     def accuracy(self, after: str) -> float:
-        """Share of samples still right after `clean`, or after the attack named and all before it."""
-        stages = ("clean", *self.attacks)
-        broken = stages[: stages.index(after) + 1]
-        return sum(name not in broken for name in self.broken_by) / len(self.broken_by)
+        """Share of samples still right after `clean`, or after the attack or stage named and all before it."""
+        return float(self.standing(after).double().mean())
+
+
+@dataclass(slots=True)
+class _Board:
+    """The samples' fates while the stages run."""
+
+    clean: Tensor
+    adversarial: Tensor
+    size: Tensor
+    stage: Tensor
+    records: list[StageRecord] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, n: int) -> _Board:
+        return cls(torch.zeros(n).long(), torch.zeros(n).long(), torch.full((n,), torch.nan), torch.full((n,), -1))
+
+    def rows(self) -> Tensor:
+        """Samples that stand."""
+        return (self.stage < 0).nonzero()[:, 0]
+
+    def enter(self, stage: Stage, parts: Sequence[Tensor], values: Sequence[dict[str, Any]]) -> None:
+        """Take in what a stage has done to the samples it met."""
+        number = len(self.records)
+        for rows, value in zip(parts, values, strict=True):
+            prediction, broken = torch.tensor(value["prediction"]), torch.tensor(value["broken"])
+            if number == 0:
+                self.clean[rows] = prediction
+            self.adversarial[rows] = prediction
+            self.stage[rows[broken]] = number
+            self.size[rows[broken]] = torch.tensor(value["size"], dtype=torch.float32)[broken]
+        self.records.append(
+            StageRecord(
+                name=stage.name,
+                met=sum(len(rows) for rows in parts),
+                broken=sum(sum(value["broken"]) for value in values),
+                outside=sum(value["outside"] for value in values),
+                passes=Passes(*(sum(value[key] for value in values) for key in ("forward", "backward"))),
+                seconds=sum(value["seconds"] for value in values),
+                warnings=tuple(dict.fromkeys(text for value in values for text in value["warnings"])),
+            )
+        )
 
 
 def attack_samples(
     model: nn.Module,
     source: Source,
     index: Tensor,
-    config: EvaluateConfig,
+    stages: Sequence[Stage],
     *,
-    losses: Sequence[str],
+    radius: float,
+    norm: str,
+    batch_size: int,
     seed: int,
+    journal: Journal | None = None,
     reporter: Reporter | None = None,
 ) -> Outcome:
-    """Attack the samples `index` `[n]` of `source` with PGD on each loss in turn; each attack meets only survivors.
+    """Judge the samples `index` `[n]` of `source` clean and under each attack in turn; attacks meet survivors only.
 
     The model is in eval mode throughout, and gets its own flags back. Results are the worst case per sample over the
-    clean sample, all attacks and their restarts.
+    clean sample and all attacks. What an attack returns is judged again here: it breaks a sample if it is inside the
+    ball and the image range and the model misclassifies it in the number format it is evaluated in.
 
     Args:
         model: Maps inputs in [0, 1] to logits.
         source: Where the samples come from, unaugmented.
         index: Which of them, at least one.
-        config: Radius, norm, steps and restarts of the attacks.
-        losses: Names of attack losses; none for clean accuracy only.
-        seed: Of the random starts.
+        stages: The attacks, in order; none for clean accuracy only.
+        radius: Radius of the ball on the [0, 1] scale.
+        norm: `linf` or `l2`.
+        batch_size: Samples attacked at once.
+        seed: Of the random draws; each batch of each stage has its own.
+        journal: Remembers finished batches; none by default.
         reporter: Shows progress, if given.
     """
-    device = next(model.parameters()).device
-    generator = rng.generator(seed, "evaluate", device=device)
-    batches = source.batches(sequential_order(index, config.batch_size))
-    if reporter is not None:
-        batches = reporter.track(batches, total=len(index), what="evaluate", size=lambda batch: len(batch.y))
-    with count_passes(model) as passes, attack_mode(model, "eval"):
-        parts = [_attack_batch(model, batch, config, losses, generator) for batch in batches]
-    clean, adversarial, stage, size = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-    names = ("clean", *losses, STANDING)
+    index = index.cpu()
+    journal = Journal(None, {}) if journal is None else journal
+    judge = _Judge(model, radius, norm, seed)
+    board = _Board.empty(len(index))
+    with attack_mode(model, "eval"):
+        for stage in (Stage(CLEAN, _untouched), *stages):
+            parts = torch.split(board.rows(), batch_size) if len(board.rows()) else ()
+            values = _run_stage(judge, source, [index[rows] for rows in parts], stage, journal, reporter)
+            board.enter(stage, parts, values)
+    names = [*(record.name for record in board.records), STANDING]
     return Outcome(
-        index=index.cpu(),
-        label=source.labels[index.cpu()],
-        clean=clean,
-        adversarial=adversarial,
-        broken_by=[names[number] for number in stage.tolist()],
-        size=size,
-        attacks=tuple(losses),
-        passes=Passes(passes.forward / len(index), passes.backward / len(index)),
+        index=index,
+        label=source.labels[index],
+        clean=board.clean,
+        adversarial=board.adversarial,
+        broken_by=[names[number] for number in board.stage.tolist()],
+        size=board.size,
+        stages=tuple(board.records),
     )
 
 
-def _attack_batch(
-    model: nn.Module, batch: Batch, config: EvaluateConfig, losses: Sequence[str], generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Clean prediction, adversarial prediction, number of the stage that broke each sample, size of the break."""
-    clean = _predict(model, batch.x)
-    right = clean == batch.y
-    adversarial = clean.clone()
-    stage = torch.where(right, len(losses) + 1, 0)
-    size = torch.where(right, torch.nan, 0.0)
-    for number, loss in enumerate(losses, start=1):
-        standing = stage == len(losses) + 1
-        rows = filled_up(standing)
-        if not len(rows):
-            break
-        x, y = batch.x[rows], batch.y[rows]
-        x_adv = pgd(
-            model,
-            x,
-            y,
-            radius=config.radius,
-            steps=config.steps,
-            step_size=config.step_size,
-            norm=config.norm,
-            loss=loss,
-            restarts=config.restarts,
-            early_stop=True,
-            generator=generator,
-        )
-        # The attack's word is not taken: what it returns is judged again.
-        prediction = _predict(model, x_adv)
-        broken = standing[rows] & (prediction != y)
-        adversarial[rows[standing[rows]]] = prediction[standing[rows]]
-        stage[rows[broken]] = number
-        size[rows[broken]] = geometry(config.norm).size(x_adv - x)[broken].to(size)
-    return clean, adversarial, stage, size
+def _run_stage(
+    judge: _Judge,
+    source: Source,
+    parts: Sequence[Tensor],
+    stage: Stage,
+    journal: Journal,
+    reporter: Reporter | None,
+) -> list[dict[str, Any]]:
+    """What each batch of samples came to; batches in the journal are not read again."""
+    keys = [f"{stage.name}#{number}" for number in range(len(parts))]
+    todo = [part for part, key in zip(parts, keys, strict=True) if key not in journal]
+    batches = source.batches(todo) if todo else iter(())
+    numbers = range(len(parts))
+    if reporter is not None:
+        total = sum(len(part) for part in parts)
+        tracked = reporter.track(numbers, total=total, what=stage.name, size=lambda number: len(parts[number]))
+    else:
+        tracked = iter(numbers)
+    return [journal.unit(keys[number], lambda: judge(stage, next(batches), number)) for number in tracked]  # noqa: B023
 
 
-def _predict(model: nn.Module, x: Tensor) -> Tensor:
+def _untouched(_model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
+    return batch.x
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Runs one stage on one batch and says what came of it."""
+
+    model: nn.Module
+    radius: float
+    norm: str
+    seed: int
+
+    def __call__(self, stage: Stage, batch: Batch, number: int) -> dict[str, Any]:
+        generator = rng.generator(self.seed, "evaluate", stage.name, number, device=device_of(self.model))
+        begun = time.perf_counter()
+        with count_passes(self.model) as passes, logged() as warnings:
+            x_adv = stage.run(self.model, batch, generator)
+            prediction = predict(self.model, x_adv)
+        size = geometry(self.norm).size(x_adv - batch.x)
+        inside = is_inside(x_adv, size, self.radius)
+        return {
+            "prediction": prediction.tolist(),
+            "broken": (inside & (prediction != batch.y)).tolist(),
+            "size": size.tolist(),
+            "outside": int((~inside).sum()),
+            "forward": passes.forward,
+            "backward": passes.backward,
+            "seconds": time.perf_counter() - begun,
+            "warnings": warnings,
+        }
+
+
+def is_inside(x_adv: Tensor, size: Tensor, radius: float) -> Tensor:
+    """`[B]` bool: within the radius, up to the rounding of float32 pixels, and in [0, 1]; False where NaN."""
+    pixels = x_adv.flatten(1)
+    in_range = ((pixels >= 0) & (pixels <= 1)).all(dim=1)
+    return in_range & (size <= radius * (1 + 1e-5) + 1e-6)
+
+
+def predict(model: nn.Module, x: Tensor) -> Tensor:
+    """Predicted classes `[B]`."""
     with torch.no_grad():
         prediction: Tensor = model(x).argmax(dim=1)
     return prediction

@@ -1,5 +1,6 @@
 """From the model part of a recipe to a network that takes inputs in [0, 1]."""
 
+import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
@@ -33,12 +34,17 @@ def build_model(
         seed: Seed of the weights.
 
     Returns:
-        A `NormalizedModel`, or the bare network where `model.normalize` is "none".
+        A `NormalizedModel`, or the bare network where `model.normalize` is "none" and `model.mean` is not given.
 
     Raises:
         UserError: if there is no such network, a setting would have no effect on it, it does not fit the data, or it
             has no weights to train.
     """
+    if config.weights is not None:
+        raise UserError(
+            f"model.weights is {config.weights!r}, but training starts from the weights of the seed: remove it (it is "
+            "for `iaat evaluate`)"
+        )
     with seeded(seed):
         network = build_network(config, shape=shape, classes=classes)
         model = put_normalization(network, config, channels=shape[0], mean=mean, std=std)
@@ -55,11 +61,14 @@ def count_parameters(model: nn.Module) -> int:
 def put_normalization(
     network: nn.Module, config: ModelConfig, *, channels: int, mean: Tensor | None, std: Tensor | None
 ) -> nn.Module:
-    """Put the layer that `model.normalize` asks for in front of the network.
+    """Put the layer that `model.mean` and `model.std`, or else `model.normalize`, ask for in front of the network.
 
     Raises:
         UserError: if the statistics are missing or are not of `channels` channels.
     """
+    explicit = explicit_statistics(config, channels)
+    if explicit is not None:
+        return with_normalization(network, *explicit)
     if config.normalize == "none":
         return network
     published = pretrained_statistics(network, channels) if config.pretrained else None
@@ -72,3 +81,23 @@ def put_normalization(
     if mean.numel() != channels:
         raise UserError(f"the data's mean has {mean.numel()} values, but inputs have {channels} channels")
     return with_normalization(network, mean, std)
+
+
+def explicit_statistics(config: ModelConfig, channels: int) -> tuple[Tensor, Tensor] | None:
+    """Return mean and std `[C]` that the recipe spells out, or None where it does not.
+
+    Raises:
+        UserError: if only one of the two is given, or not one value for each channel or one for all.
+    """
+    if config.mean is None and config.std is None:
+        return None
+    if config.mean is None or config.std is None:
+        given, missing = ("mean", "std") if config.std is None else ("std", "mean")
+        raise UserError(f"model.{given} is {getattr(config, given)}, but model.{missing} is not given: give both")
+    for key, values in (("mean", config.mean), ("std", config.std)):
+        if len(values) not in (1, channels):
+            raise UserError(
+                f"model.{key} has {len(values)} values, but inputs have {channels} channels: give one for each, or one "
+                "for all"
+            )
+    return torch.tensor(config.mean).expand(channels), torch.tensor(config.std).expand(channels)

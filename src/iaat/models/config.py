@@ -27,5 +27,15 @@ class ModelConfig:
     pretrained: bool = False
     """Start a timm network from its published weights; the classifier is new where the number of classes differs."""
 
+    mean: list[float] | None = None
+    """Mean of each channel that inputs in [0, 1] are standardised by, such as [0.485, 0.456, 0.406], or [one] for all;
+    goes with std, and before normalize."""
+
+    std: list[float] | None = None
+    """Standard deviation of each channel, or [one] for all; goes with mean."""
+
+    weights: str | None = None
+    """File of trained weights (.pt, .pth, .safetensors) for `iaat evaluate` of a network given by name or factory."""
+
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments for a timm network or a module:function factory."""

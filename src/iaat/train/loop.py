@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from iaat.config import Recipe
 from iaat.data import DataBundle, build_data, epoch_order
 from iaat.device import autocast, pick_device
 from iaat.errors import UserError
+from iaat.evaluate.attackers import pgd_stage
 from iaat.evaluate.robust import attack_samples
 from iaat.methods import StepContext
 from iaat.passes import count_passes
@@ -134,10 +136,20 @@ def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.
     config = dataclasses.replace(recipe.evaluate, steps=recipe.train.holdout_steps, step_size=None, restarts=1)
     index = data.holdout_index[rng.permutation(len(data.holdout_index), seed=0, epoch=0)]
     attacked = index[: recipe.train.holdout_n]
+    judge = partial(
+        attack_samples,
+        state.model,
+        data.train,
+        radius=config.radius,
+        norm=config.norm,
+        batch_size=config.batch_size,
+        seed=recipe.seed,
+    )
+    stage = pgd_stage(config)
     with autocast(recipe.train.precision, device):
-        clean = attack_samples(state.model, data.train, index, config, losses=(), seed=recipe.seed)
-        robust = attack_samples(state.model, data.train, attacked, config, losses=("ce",), seed=recipe.seed)
-    return {"holdout_clean": clean.accuracy("clean"), "holdout_robust": robust.accuracy("ce")}
+        clean = judge(index=index, stages=())
+        robust = judge(index=attacked, stages=[stage])
+    return {"holdout_clean": clean.accuracy("clean"), "holdout_robust": robust.accuracy(stage.name)}
 
 
 def _selection(record: dict[str, Any], select: str) -> float:

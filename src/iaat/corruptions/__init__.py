@@ -1,0 +1,19 @@
+from iaat.corruptions.apply import corrupt
+from iaat.corruptions.constants import CORRUPTIONS, EXTRA, SEVERITIES, SMALL_SIDE, STANDARD, ConstantSet
+from iaat.corruptions.mce import mean_corruption_error, relative_mean_corruption_error
+from iaat.corruptions.published import PublishedSet, find_published, label_map
+
+__all__ = [
+    "corrupt",
+    "CORRUPTIONS",
+    "STANDARD",
+    "EXTRA",
+    "SEVERITIES",
+    "SMALL_SIDE",
+    "ConstantSet",
+    "find_published",
+    "label_map",
+    "PublishedSet",
+    "mean_corruption_error",
+    "relative_mean_corruption_error",
+]

@@ -1,0 +1,115 @@
+"""Find a published corrupted test set in a folder: the files of CIFAR-C or the folders of ImageNet-C."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from iaat.corruptions.published_arrays import open_arrays
+from iaat.corruptions.published_folders import open_folders
+from iaat.errors import UserError, did_you_mean
+
+_LAYOUTS = "CIFAR-C is NAME.npy and labels.npy, ImageNet-C is NAME/SEVERITY/CLASS/*.JPEG"
+
+
+class PublishedSet(Protocol):
+    """A published corrupted test set. Samples are numbered by their place in its own order.
+
+    Attributes:
+        folder: Where it lies.
+        kind: `cifar` or `imagenet`.
+        names: Corruptions there are, the known ones first and in their usual order.
+        severities: Severities there are of each of them.
+        classes: Names of the classes in the order of its labels; None where nothing tells.
+    """
+
+    @property
+    def folder(self) -> Path: ...  # noqa: D102
+    @property
+    def kind(self) -> Literal["cifar", "imagenet"]: ...  # noqa: D102
+    @property
+    def names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def severities(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...  # noqa: D102
+
+    def size(self, name: str, severity: int) -> int:
+        """Number of images of one corruption at one severity."""
+
+    def images(self, name: str, severity: int, index: Tensor) -> Tensor:
+        """`[B, C, H, W]` float32 in [0, 1] of the samples `index` `[B]`.
+
+        Raises:
+            UserError: an unknown name or severity, an index out of range, a file that cannot be read.
+        """
+
+    def labels(self, name: str, severity: int) -> Tensor:
+        """`[N]` int64, in the set's own numbering of classes; `label_map` leads to that of the data trained on.
+
+        Raises:
+            UserError: an unknown name or severity.
+        """
+
+
+def find_published(folder: Path) -> PublishedSet:
+    """Look into a folder and open the published set in it. Reads headers and names, no images.
+
+    Args:
+        folder: Of CIFAR-10-C or CIFAR-100-C, with `NAME.npy` (uint8 `[5 * N, H, W, 3]`, severities one after another)
+            and `labels.npy`; or of ImageNet-C, with `NAME/SEVERITY/CLASS/*.JPEG`, possibly inside folders such as
+            `noise`.
+
+    Raises:
+        UserError: neither format, or a file or folder that does not fit; names it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder (seen from {Path.cwd()}): {_LAYOUTS}")
+    if any(folder.glob("*.npy")):
+        return open_arrays(folder)
+    found = open_folders(folder)
+    if found is None:
+        raise UserError(f"{folder} holds no published corrupted images: {_LAYOUTS}")
+    return found
+
+
+def label_map(published: PublishedSet, classes: Sequence[str]) -> Tensor:
+    """Where each class of a published set is among the classes of the data trained on.
+
+    Classes are matched by name, so that another order of the same classes is no mistake.
+
+    Args:
+        published: The set.
+        classes: Names of the classes of the data, in the order of its labels.
+
+    Returns:
+        `[K]` int64: `label_map(...)[published.labels(...)]` are labels in the numbering of the data.
+
+    Raises:
+        UserError: the names differ, or a set without names has more classes than the data.
+    """
+    place = {name: number for number, name in enumerate(classes)}
+    if published.classes is None:
+        largest = max(int(published.labels(name, published.severities[0]).max()) for name in published.names)
+        if largest >= len(classes):
+            raise UserError(f"{published.folder} has labels up to {largest}, the data only {len(classes)} classes")
+        return torch.arange(len(classes))
+    missing = [name for name in published.classes if name not in place]
+    other = [name for name in classes if name not in published.classes]
+    if missing or other:
+        raise UserError(
+            f"the classes of {published.folder} are not those of the data: {_only('there', missing)}"
+            f"{_only('in the data', other)}{did_you_mean((missing or other)[0], other or missing)}; use a model"
+            " trained on the same classes, or rename the class folders"
+        )
+    return torch.tensor([place[name] for name in published.classes])
+
+
+def _only(where: str, names: Sequence[str]) -> str:
+    listed = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"only {where} {listed}; " if names else ""

@@ -1,0 +1,185 @@
+"""ImageNet-C: image files in folders NAME/SEVERITY/CLASS."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from iaat.corruptions.constants import CORRUPTIONS, SEVERITIES
+from iaat.corruptions.select import check_condition, check_index, usual_order
+from iaat.errors import UserError
+
+_SUFFIXES = (".jpeg", ".jpg", ".png")
+Listing = tuple[tuple[str, str], ...]
+"""Class and file name of each sample, sorted by class and then by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFolders:
+    """See `iaat.corruptions.published.PublishedSet`. The samples are sorted by class, then by file name."""
+
+    folder: Path
+    places: dict[str, Path]
+    severities: tuple[int, ...]
+    classes: tuple[str, ...]
+    _listed: dict[tuple[str, int], Listing] = field(default_factory=dict, repr=False)
+
+    @property
+    def kind(self) -> Literal["cifar", "imagenet"]:
+        """`imagenet`."""
+        return "imagenet"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Corruptions there are."""
+        return tuple(self.places)
+
+    def size(self, name: str, severity: int) -> int:
+        """Number of images of one corruption at one severity."""
+        return len(self._listing(name, severity))
+
+    def paths(self, name: str, severity: int) -> list[Path]:
+        """The files of one corruption at one severity, in the order of the samples."""
+        folder = self.places[name] / str(severity)
+        return [folder / label / file for label, file in self._listing(name, severity)]
+
+    def images(self, name: str, severity: int, index: Tensor) -> Tensor:
+        """`[B, 3, H, W]` float32 in [0, 1] of the samples `index` `[B]`."""
+        listing = self._listing(name, severity)
+        rows = check_index(index, len(listing)).tolist()
+        folder = self.places[name] / str(severity)
+        paths = [folder / listing[row][0] / listing[row][1] for row in rows]
+        if not paths:
+            return torch.empty(0, 3, 0, 0)
+        images = [_read(path) for path in paths]
+        for path, image in zip(paths, images, strict=True):
+            if image.shape != images[0].shape:
+                raise UserError(
+                    f"{path} has {_pixels(image)} pixels, {paths[0]} {_pixels(images[0])}: one batch needs one size"
+                )
+        return torch.stack(images).to(torch.float32) / 255
+
+    def labels(self, name: str, severity: int) -> Tensor:
+        """`[N]` int64: the place of each sample's class folder among all, sorted."""
+        place = {label: number for number, label in enumerate(self.classes)}
+        return torch.tensor([place[label] for label, _ in self._listing(name, severity)])
+
+    def _listing(self, name: str, severity: int) -> Listing:
+        check_condition(self.names, self.severities, name, severity, self.folder)
+        if (name, severity) not in self._listed:
+            found = _list_files(self.places[name] / str(severity), self.classes)
+            self._check_same(found, name, severity)
+            self._listed[name, severity] = found
+        return self._listed[name, severity]
+
+    def _check_same(self, found: Listing, name: str, severity: int) -> None:
+        """Errors of two conditions can be compared only over the same images."""
+        if not self._listed:
+            return
+        (other, other_severity), known = next(iter(self._listed.items()))
+        if found != known:
+            odd = "/".join(min(set(found) ^ set(known)))
+            raise UserError(
+                f"{self.folder}: {name}/{severity} and {other}/{other_severity} do not hold the same"
+                f" {len(known)} images; {odd} is in one of them only: unpack both again"
+            )
+
+
+def open_folders(folder: Path) -> PublishedFolders | None:
+    """Find the corruptions in a folder, or in the folders in it; None where there is none.
+
+    Raises:
+        UserError: a severity other than 1 to 5, severities or classes that differ between corruptions.
+    """
+    places = _find_names(folder)
+    if not places:
+        return None
+    severities = {name: _severities(place) for name, place in places.items()}
+    first = next(iter(places))
+    for name, found in severities.items():
+        if found != severities[first]:
+            raise UserError(
+                f"{folder}: {name} has severities {list(found)}, {first} has {list(severities[first])}: all"
+                " corruptions need the same; unpack what is missing"
+            )
+    classes = _same_classes(places, severities[first], folder)
+    return PublishedFolders(folder, places, severities[first], classes)
+
+
+def _find_names(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in [*_folders(folder), *(inner for outer in _folders(folder) for inner in _folders(outer))]:
+        # A folder of any other name may be anything; one with the name of a corruption must be one.
+        if path.name in CORRUPTIONS or (path.parent == folder and (path / "1").is_dir()):
+            if path.name in found:
+                raise UserError(f"{path} and {found[path.name]} hold the same corruption: keep one of them")
+            found[path.name] = path
+    return {name: found[name] for name in usual_order(found)}
+
+
+def _severities(place: Path) -> tuple[int, ...]:
+    names = [path.name for path in _folders(place)]
+    allowed = {str(severity): severity for severity in SEVERITIES}
+    odd = [name for name in names if name not in allowed]
+    if odd or not names:
+        raise UserError(
+            f"{place} holds {f'the folder {odd[0]!r}' if odd else 'no folders'}: it must hold folders of severities,"
+            " 1 to 5"
+        )
+    return tuple(sorted(allowed[name] for name in names))
+
+
+def _same_classes(places: dict[str, Path], severities: tuple[int, ...], folder: Path) -> tuple[str, ...]:
+    conditions = [place / str(severity) for place in places.values() for severity in severities]
+    classes = tuple(path.name for path in _folders(conditions[0]))
+    if not classes:
+        raise UserError(f"{conditions[0]} holds no folders of classes")
+    for condition in conditions[1:]:
+        if different := {path.name for path in _folders(condition)} ^ set(classes):
+            raise UserError(
+                f"{folder}: {condition} and {conditions[0]} differ in the class {min(different)!r}: unpack both again"
+            )
+    return classes
+
+
+def _folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        return [folder / name for name in sorted(each.name for each in entries if _is_shown_folder(each))]
+
+
+def _is_shown_folder(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".") and entry.is_dir()
+
+
+def _list_files(folder: Path, classes: tuple[str, ...]) -> Listing:
+    listing: list[tuple[str, str]] = []
+    for label in classes:
+        with os.scandir(folder / label) as entries:
+            files = sorted(each.name for each in entries if each.name.lower().endswith(_SUFFIXES))
+        listing += [(label, file) for file in files if not file.startswith(".")]
+    if not listing:
+        raise UserError(f"{folder} holds no images ({', '.join(_SUFFIXES)})")
+    return tuple(listing)
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        with Image.open(path) as image:
+            levels = np.array(image.convert("RGB"))
+    except MemoryError:
+        raise
+    # A damaged file surfaces as whatever its decoder stumbles on.
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read as an image ({error}): unpack it again") from error
+    return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1)))
+
+
+def _pixels(image: Tensor) -> str:
+    return f"{image.shape[1]} x {image.shape[2]}"

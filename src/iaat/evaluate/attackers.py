@@ -1,0 +1,96 @@
+"""The stages of an evaluation: every attack by its word, ready to run on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks import apgd_ce, apgd_t, cw_l2, cw_pgd, deepfool, mi_fgsm, pgd
+from iaat.evaluate.config import EvaluateConfig
+from iaat.evaluate.reference import ensemble, reference_attack
+from iaat.evaluate.robust import Stage
+from iaat.evaluate.suites import pgd_word
+from iaat.types import Batch
+
+Attack = Callable[..., Tensor]
+
+
+def stages_of(words: tuple[str, ...], config: EvaluateConfig, classes: int) -> list[Stage]:
+    """The stages of the attacks of a plan, in its order.
+
+    Args:
+        words: Attacks by their words, as in `iaat.evaluate.suites.Plan`.
+        config: Radius and norm of all, and the settings of the first PGD.
+        classes: Number of classes, which decides what AutoAttack and the screening consist of.
+    """
+    return [stage for word in words for stage in _stages(word, config, classes)]
+
+
+def _stages(word: str, config: EvaluateConfig, classes: int) -> list[Stage]:
+    if word == "pgd":
+        return [pgd_stage(config)]
+    if counts := pgd_word(word):
+        return [_stage(word, pgd, config, steps=counts[0], restarts=counts[1], early_stop=True)]
+    return _BUILDERS[word](config, classes)
+
+
+def pgd_stage(config: EvaluateConfig) -> Stage:
+    """PGD on cross-entropy with the steps, step size and restarts of the recipe."""
+    settings = {"steps": config.steps, "step_size": config.step_size, "restarts": config.restarts}
+    return _stage(pgd_name(config), pgd, config, **settings, early_stop=True)
+
+
+def pgd_name(config: EvaluateConfig) -> str:
+    """`pgd-20`, or `pgd-20x5` with restarts."""
+    return f"pgd-{config.steps}" + (f"x{config.restarts}" if config.restarts > 1 else "")
+
+
+def _stage(name: str, attack: Attack, config: EvaluateConfig, **settings: Any) -> Stage:  # noqa: ANN401
+    def run(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
+        return attack(model, batch.x, batch.y, radius=config.radius, norm=config.norm, generator=generator, **settings)
+
+    return Stage(name, run)
+
+
+def _autoattack(config: EvaluateConfig, classes: int) -> list[Stage]:
+    def stage(attack: str) -> Stage:
+        def run(model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
+            # One seed for every batch, as the reference has it.
+            return reference_attack(
+                attack,
+                model,
+                batch.x,
+                batch.y,
+                radius=float(config.radius),
+                norm=config.norm,
+                classes=classes,
+                seed=config.seed,
+            )
+
+        return Stage(f"autoattack/{attack}", run)
+
+    return [stage(attack) for attack in ensemble(classes)]
+
+
+def _screening(config: EvaluateConfig, _classes: int) -> list[Stage]:
+    return [_stage("screening/apgd-ce", apgd_ce, config), _stage("screening/apgd-t", apgd_t, config)]
+
+
+def _single(word: str, attack: Attack) -> Callable[[EvaluateConfig, int], list[Stage]]:
+    return lambda config, _classes: [_stage(word, attack, config)]
+
+
+def _carlini_wagner(config: EvaluateConfig, _classes: int) -> list[Stage]:
+    return [_stage("cw", cw_l2 if config.norm == "l2" else cw_pgd, config)]
+
+
+_BUILDERS: dict[str, Callable[[EvaluateConfig, int], list[Stage]]] = {
+    "autoattack": _autoattack,
+    "screening": _screening,
+    "mi-fgsm": _single("mi-fgsm", mi_fgsm),
+    "deepfool": _single("deepfool", deepfool),
+    "cw": _carlini_wagner,
+}

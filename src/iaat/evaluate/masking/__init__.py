@@ -1,0 +1,33 @@
+"""Checks for gradient masking: whether the figures of a gradient attack on a model can be believed.
+
+Every check has a name, which its `Finding` carries. Serious ones forbid trusting gradient attacks.
+
+| name                      | what was seen                                                                            |
+|---------------------------|------------------------------------------------------------------------------------------|
+| `random-outputs`          | the same inputs give other logits the next time                                          |
+| `batch-dependence`        | the logits of a sample depend on the others of its batch                                 |
+| `train-mode`              | handed over in train mode (a note if attacks fare alike), or `eval()` has no effect      |
+| `nonfinite-outputs`       | NaN or infinite logits                                                                   |
+| `softmax-outputs`         | probabilities in place of logits                                                         |
+| `log-softmax-outputs`     | log-probabilities (a note: no attack here sees a difference)                             |
+| `few-classes`             | fewer than 4 classes (a note: targeted DLR is not defined)                               |
+| `few-samples`             | too few samples to see anything (a note)                                                 |
+| `reference-warning`       | what the checks of the reference AutoAttack say                                          |
+| `blocked-gradients`       | no gradient path leads from the logits to the input                                      |
+| `nan-gradients`           | input gradients that are NaN or infinite                                                 |
+| `zero-gradients`          | the attack fails, and the gradient it follows is exactly 0                               |
+| `vanishing-gradients`     | the attack fails, and the margin hardly has a slope                                      |
+| `loss-not-rising`         | the attack fails, and its steps have not raised the loss                                 |
+| `one-step-stronger`       | one step breaks more than many                                                           |
+| `logit-scale`             | rescaled logits are broken where the logits themselves are not                           |
+| `unbroken-at-any-radius`  | accuracy does not fall to 0 as the radius grows                                          |
+| `black-box-stronger`      | the Square attack breaks what every gradient attack left standing                        |
+| `no-black-box`            | the Square attack cannot run on such inputs (a note)                                     |
+| `transfer-stronger`       | adversarial examples of another model break more than PGD                                |
+| `pgd-gap`                 | PGD claims more than the worst case over all attacks leaves                              |
+"""
+
+from iaat.evaluate.masking.attacks import finding_of_gap, finding_of_transfer
+from iaat.evaluate.masking.report import MaskingReport, masking_report
+
+__all__ = ["MaskingReport", "masking_report", "finding_of_gap", "finding_of_transfer"]

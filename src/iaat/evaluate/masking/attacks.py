@@ -1,0 +1,296 @@
+"""Checks that compare attacks with each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from scipy.stats import binomtest
+from torch import Tensor
+
+from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd
+from iaat.evaluate.findings import Finding
+from iaat.evaluate.masking.subject import LARGE, POINTS, SAMPLES, Result, Subject, counts, percent, stronger
+from iaat.evaluate.reference import reference_attack
+from iaat.units import Norm
+
+STEPS = 20
+"""Steps of PGD, those of the accuracy that is usually quoted."""
+
+SCALES = (10.0, 0.1)
+"""Factors on the logits, beside the one that brings the median clean margin to 1."""
+
+FLAT_RISE = 1e-3
+"""Share of its size at the start by which the steps must have raised the loss. Honest networks rise by some per cent
+even for their safest samples; steps along rounded or zero gradients raise nothing."""
+
+GAP_LEVEL = 0.05
+"""Level at which the gap from PGD to the worst case must exceed `POINTS`."""
+
+GROWTH = 4
+"""Factor from one radius of the sweep to the next: few attacks, and each starts from what the one before left."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhiteBox:
+    """What gradient attacks did to the samples `[B]`; masks are True where the sample still stands.
+
+    Attributes:
+        many: After PGD on cross-entropy.
+        one: After one step of the whole radius.
+        rise: How far the steps of `many` raised the cross-entropy, or the margin loss if that is more, as a share of
+            the size at the start. Of unsure models the margin alone can fall, since cross-entropy climbs all classes
+            at once; of sure ones float32 holds cross-entropy at 0 while the margin moves.
+        restarted: Of `many`, after as many more runs of it as there are scales.
+        scaled: Of `many`, after PGD on cross-entropy of rescaled logits, one run for each scale.
+        worst: After all of these and PGD on the margin.
+    """
+
+    many: Tensor
+    one: Tensor
+    rise: Tensor
+    restarted: Tensor
+    scaled: Tensor
+    worst: Tensor
+
+
+class _Trace:
+    """Cross-entropy as an attack loss that keeps the logits at the start of the attack."""
+
+    def __init__(self) -> None:
+        self.start: Tensor | None = None
+
+    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+        if self.start is None:
+            self.start = logits.detach()
+        return cross_entropy(logits, y)
+
+
+def white_box(subject: Subject) -> WhiteBox:
+    """Run the gradient attacks; those after the first two meet only what PGD on cross-entropy left standing."""
+    trace = _Trace()
+    x_adv = _pgd(subject, subject.x, subject.y, "many", loss=trace)
+    many = subject.right(x_adv)
+    start, end = cast("Tensor", trace.start), subject.logits(x_adv)
+    rise = _rise(margin(start, subject.y), margin(end, subject.y))
+    climb = _rise(cross_entropy(start, subject.y), cross_entropy(end, subject.y))
+    step = _pgd(subject, subject.x, subject.y, "one", steps=1, step_size=subject.radius, random_start=False)
+    one = subject.right(step)
+    scales = (*SCALES, _unit_scale(subject))
+    restarted, scaled, worst = many, many, many & one
+    for number, scale in enumerate(scales):
+        restarted = _survivors(subject, restarted, f"restart {number}")
+        scaled = _survivors(subject, scaled, f"scale {number}", loss=_scaled(scale))
+    worst = _survivors(subject, worst & restarted & scaled, "margin", loss="margin")
+    return WhiteBox(many=many, one=one, rise=rise.maximum(climb), restarted=restarted, scaled=scaled, worst=worst)
+
+
+def _rise(start: Tensor, end: Tensor) -> Tensor:
+    start, end = start.double(), end.double()
+    return ((end - start) / start.abs().clamp_min(1e-30)).nan_to_num(0.0).clamp(-LARGE, LARGE)
+
+
+def _unit_scale(subject: Subject) -> float:
+    """Factor that brings the median margin of the clean samples to 1, where float32 resolves a softmax well.
+
+    Cross-entropy loses the true class from margins of 17 on and everything from about 100 on (rounding and underflow;
+    see arXiv 2507.22428), so that a factor of 0.1 is not enough for logits that were blown up by 1000.
+    """
+    typical = -margin(subject.logits(subject.x), subject.y).double().median().item()
+    return 1 / typical if math.isfinite(typical) and typical > 1e-30 else 1.0
+
+
+def _scaled(factor: float) -> AttackLoss:
+    return lambda logits, y: cross_entropy(logits * factor, y)
+
+
+def _pgd(subject: Subject, x: Tensor, y: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
+    options = {"radius": subject.radius, "steps": STEPS, "norm": cast("Norm", subject.norm), **settings}
+    return pgd(subject.model, x, y, generator=subject.generator(purpose), **options)
+
+
+def _survivors(subject: Subject, standing: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
+    """Which of the samples that stand do so after one more attack, judged by the model itself."""
+    rows = standing.nonzero()[:, 0]
+    result = standing.clone()
+    if len(rows):
+        x_adv = _pgd(subject, subject.x[rows], subject.y[rows], purpose, early_stop=True, **settings)
+        result[rows] = subject.right(x_adv, rows)
+    return result
+
+
+def check_white_box(subject: Subject, white: WhiteBox) -> Result:
+    """Compare the gradient attacks with each other."""
+    stuck = white.many & (white.rise < FLAT_RISE)
+    measures = {
+        "pgd": subject.share(white.many),
+        "one_step": subject.share(white.one),
+        "pgd_restarted": subject.share(white.restarted),
+        "pgd_scaled": subject.share(white.scaled),
+        "white_box": subject.share(white.worst),
+        "stuck": subject.share(stuck),
+    }
+    if bool(white.many.any()):
+        measures["rise_least_standing"] = white.rise[white.many].min().item()
+    findings = [*_loss_findings(subject, stuck), *_step_findings(subject, white), *_scale_findings(subject, white)]
+    return Result(measures, tuple(findings))
+
+
+def _loss_findings(subject: Subject, stuck: Tensor) -> Iterator[Finding]:
+    if counts(int(stuck.sum()), subject.n):
+        yield Finding(
+            name="loss-not-rising",
+            evidence=f"{percent(subject.share(stuck))} of the samples withstand {STEPS} steps that raised their loss "
+            f"by less than {percent(FLAT_RISE)}",
+            advice="Look at the gradients first; a step that does not raise the loss is no attack.",
+        )
+
+
+def _step_findings(subject: Subject, white: WhiteBox) -> Iterator[Finding]:
+    gained, lost = _discordant(white.one, white.many)
+    if stronger(gained, lost, subject.n):
+        yield Finding(
+            name="one-step-stronger",
+            evidence=f"one step leaves {percent(subject.share(white.one))}, {STEPS} steps leave "
+            f"{percent(subject.share(white.many))}",
+            advice="Attack with more and smaller steps and with restarts; the loss surface misleads this attack.",
+        )
+
+
+def _scale_findings(subject: Subject, white: WhiteBox) -> Iterator[Finding]:
+    """Whether the scale of the logits decides what stands.
+
+    Blown-up logits hide gradients by underflow. Logits of a hardly trained model do so too: cross-entropy then climbs
+    all other classes at once, and the one that is nearest needs a larger scale. PGD is wrong in both cases.
+    """
+    gained, lost = _discordant(white.scaled, white.restarted)
+    if stronger(gained, lost, subject.n):
+        yield Finding(
+            name="logit-scale",
+            evidence=f"rescaled logits leave {percent(subject.share(white.scaled))} standing, as many runs on the "
+            f"logits themselves {percent(subject.share(white.restarted))}",
+            advice="Attack with the margin or DLR loss, which do not depend on the scale of the logits.",
+        )
+
+
+def _discordant(first: Tensor, second: Tensor) -> tuple[int, int]:
+    """Samples that only the first attack breaks, and that only the second does."""
+    return int((~first & second).sum()), int((first & ~second).sum())
+
+
+def check_growth(subject: Subject, standing: Tensor) -> Result:
+    """Attack the margin at ever larger radii, up to the whole range of the inputs.
+
+    At the last radius any image can become any other, so an attack that does not break a sample there is broken
+    itself. The margin is attacked because saturated cross-entropy is the business of another check.
+    """
+    whole = geometry(subject.norm).diameter(subject.x[0].numel(), 1.0)
+    radius, measures = subject.radius, {}
+    while radius < whole:
+        radius = min(GROWTH * radius, whole)
+        standing = _survivors(subject, standing, f"radius {radius}", radius=radius, loss="margin")
+        measures[f"accuracy_at_{radius:.4g}"] = subject.share(standing)
+    if not counts(int(standing.sum()), subject.n):
+        return Result(measures)
+    return Result(
+        measures,
+        (
+            Finding(
+                name="unbroken-at-any-radius",
+                evidence=f"{percent(subject.share(standing))} of the samples withstand PGD with a radius that "
+                "spans all inputs",
+                advice="Distrust the gradients: at such a radius every model can be fooled.",
+            ),
+        ),
+    )
+
+
+def check_black_box(subject: Subject, standing: Tensor, queries: int) -> tuple[Result, Tensor]:
+    """Run Square on what every gradient attack left standing; hands back what stands after it, too.
+
+    A black-box attack is weaker than a gradient attack that works: what it adds to all of them is near 0.
+    """
+    if why := _no_square(subject):
+        advice = "Compare with a black-box attack of your own, if you can."
+        return Result(findings=(Finding(name="no-black-box", evidence=why, advice=advice, serious=False),)), standing
+    after, rows = standing.clone(), standing.nonzero()[:, 0]
+    if len(rows):
+        x_adv = reference_attack(
+            "square",
+            subject.model,
+            subject.x[rows],
+            subject.y[rows],
+            radius=subject.radius,
+            norm=subject.norm,
+            classes=subject.classes,
+            seed=subject.seed,
+            queries=queries,
+        )
+        after[rows] = subject.right(x_adv, rows)
+    broken = standing & ~after
+    measures = {"black_box": subject.share(after), "black_box_only": subject.share(broken)}
+    if not counts(int(broken.sum()), subject.n):
+        return Result(measures), after
+    finding = Finding(
+        name="black-box-stronger",
+        evidence=f"Square with {queries} queries breaks {percent(subject.share(broken))} of the samples, which every "
+        f"gradient attack left standing; {percent(subject.share(after))} remain",
+        advice="Report the black-box figure, and adapt the gradient attack to the model.",
+    )
+    return Result(measures, (finding,)), after
+
+
+def _no_square(subject: Subject) -> str:
+    shape = list(subject.x.shape[1:])
+    if len(shape) != 3:
+        return f"the Square attack needs images [C, H, W], and the inputs have shape {shape}"
+    if subject.norm == "l2" and min(shape[1:]) < 5:
+        return f"the Square attack in l2 needs images of 5 x 5 pixels and more, and the inputs have shape {shape}"
+    return ""
+
+
+def finding_of_gap(pgd: float, worst: float, n: int) -> Finding | None:
+    """What the gap between PGD and the worst case over all attacks says.
+
+    Args:
+        pgd: Accuracy after PGD on cross-entropy, in [0, 1].
+        worst: Accuracy after all attacks, on the same samples.
+        n: Number of samples.
+
+    Returns:
+        None up to `POINTS`; above it a finding, which is serious where chance does not explain the excess.
+    """
+    gap = pgd - worst
+    if gap <= POINTS or round(gap * n) < SAMPLES:
+        return None
+    chance = binomtest(round(gap * n), n, POINTS, alternative="greater").pvalue
+    serious = bool(chance < GAP_LEVEL)
+    return Finding(
+        name="pgd-gap",
+        evidence=f"PGD leaves {percent(pgd)}, all attacks together {percent(worst)} of {n} samples: a gap of "
+        f"{100 * gap:.1f} points" + ("" if serious else f", not surely above {100 * POINTS:g} with so few samples"),
+        advice="Quote the worst case, never PGD alone." if serious else "Judge the gap on more samples.",
+        serious=serious,
+    )
+
+
+def finding_of_transfer(transfer: float, pgd: float, n: int) -> Finding | None:
+    """What the accuracy under adversarial examples made on another model says.
+
+    Args:
+        transfer: Accuracy under them, in [0, 1].
+        pgd: Accuracy after PGD on the model itself.
+        n: Number of samples of the smaller of the two measurements; they need not be the same samples.
+    """
+    noise = math.sqrt((transfer * (1 - transfer) + pgd * (1 - pgd)) / n)
+    # 2.33 standard errors are the one-sided level of 1 %.
+    if not counts(round((pgd - transfer) * n), n) or pgd - transfer <= 2.33 * noise:
+        return None
+    return Finding(
+        name="transfer-stronger",
+        evidence=f"adversarial examples of another model leave {percent(transfer)}, PGD on the model itself leaves "
+        f"{percent(pgd)} of {n} samples",
+        advice="Report the transfer figure, and look for what hides the gradients of the model itself.",
+    )

@@ -1,0 +1,163 @@
+"""Checks of the input gradients.
+
+A tiny gradient alone is innocent. The cross-entropy gradient of a natural, confident network is 1e-8 and smaller, and
+PGD breaks it all the same, because only the sign of the gradient counts. Two things are not innocent, and both need
+that *the attack has failed* on the sample: a gradient that is exactly 0, which leaves the attack standing where its
+random start put it; and a margin without slope. The slope is measured free of any scale of the logits: the *reach*, how
+much of the margin the whole ball could take away if the margin were linear, `radius * dual norm of its gradient /
+margin`. It is 1 at the edge of linear robustness; the safest samples of honest networks on digits, natural and
+robust, had 0.08 and more. Outputs that saturate (a sigmoid's, say) have a small reach while PGD makes its way all the
+same, so the attack must also have raised the loss by next to nothing. Samples that the attack has broken count for
+neither, so a model broken to 0 % shows no masking however small its gradients are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks import AttackLoss, attack_mode, cross_entropy, full_precision, geometry, margin, per_sample
+from iaat.evaluate.findings import Finding
+from iaat.evaluate.masking.subject import LARGE, Result, Subject, counts, percent
+
+FLAT = 1e-3
+"""Reach below which the margin has no slope to speak of; see the module."""
+
+
+HELD = 0.05
+"""Share by which the attack must have failed to raise the loss; see the module."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Gradients of the samples `[B]`, each at the clean input and at a random point of its ball.
+
+    Attributes:
+        finite: Whether all gradients of the sample are finite.
+        zero: Whether its cross-entropy gradient is exactly 0 at both points.
+        reach: The larger reach of the two points; infinite where the random point is misclassified.
+        size: The larger of the largest entries of its cross-entropy gradient at the two points.
+    """
+
+    finite: Tensor
+    zero: Tensor
+    reach: Tensor
+    size: Tensor
+
+
+def input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: AttackLoss) -> tuple[Tensor, Tensor] | None:
+    """Gradient `[B, ...]` of the loss at `x`, and the losses `[B]`; None where no path leads from them to `x`."""
+    with attack_mode(model, "eval"), torch.inference_mode(False), torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        losses = loss(full_precision(model(leaf)), y)
+        if not losses.requires_grad:
+            return None
+        try:
+            (gradient,) = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)
+        except NotImplementedError:  # an operation without a backward pass
+            return None
+    return None if gradient is None else (gradient, losses.detach())
+
+
+def probe(subject: Subject) -> Probe | None:
+    """Measure the input gradients; None where there are none."""
+    ball = geometry(subject.norm)
+    noise = ball.random(subject.x, per_sample(subject.radius, subject.x), subject.generator("probe"))
+    points = [_probe_at(subject, point) for point in (subject.x, (subject.x + noise).clamp(0, 1))]
+    if points[0] is None or points[1] is None:
+        return None
+    first, second = points[0], points[1]
+    return Probe(
+        finite=first.finite & second.finite,
+        zero=first.zero & second.zero,
+        reach=first.reach.maximum(second.reach),
+        size=first.size.maximum(second.size),
+    )
+
+
+def _probe_at(subject: Subject, x: Tensor) -> Probe | None:
+    entropy = input_gradient(subject.model, x, subject.y, cross_entropy)
+    slope = input_gradient(subject.model, x, subject.y, margin)
+    if entropy is None or slope is None:
+        return None
+    size = entropy[0].flatten(1).abs().amax(dim=1)
+    return Probe(
+        finite=(entropy[0].isfinite() & slope[0].isfinite()).flatten(1).all(dim=1),
+        zero=size == 0,
+        reach=_reach(subject, *slope),
+        size=size,
+    )
+
+
+def _reach(subject: Subject, gradient: Tensor, margins: Tensor) -> Tensor:
+    rows = gradient.flatten(1).double()
+    dual = rows.abs().sum(dim=1) if subject.norm == "linf" else rows.norm(dim=1)
+    return torch.where(margins < 0, subject.radius * dual / -margins.double(), torch.inf)
+
+
+def check_gradients(subject: Subject, found: Probe, standing: Tensor, rise: Tensor) -> Result:
+    """Judge the gradients.
+
+    Args:
+        subject: The model and its samples.
+        found: Their gradients.
+        standing: `[B]`, the samples that PGD on cross-entropy has not broken.
+        rise: `[B]`, the share by which its steps raised the loss.
+    """
+    zero = found.zero & standing
+    # A zero gradient has its own name.
+    flat = (found.reach < FLAT) & (rise < HELD) & standing & ~found.zero
+    measures = {
+        "nonfinite_gradients": subject.share(~found.finite),
+        "zero_gradients": subject.share(found.zero),
+        "zero_gradients_standing": subject.share(zero),
+        "flat_standing": subject.share(flat),
+        "gradient_size_median": found.size.nan_to_num(0.0).median().item(),
+    }
+    if bool(standing.any()):
+        measures["reach_least_standing"] = found.reach[standing].nan_to_num(0.0).min().clamp_max(LARGE).item()
+    return Result(measures, tuple(_findings(subject, found, zero, flat)))
+
+
+def blocked() -> Finding:
+    """What is said of a model without a gradient path."""
+    return Finding(
+        name="blocked-gradients",
+        evidence="no gradient path leads from the logits back to the input: a gradient attack has nothing to follow",
+        advice="Find the layer that detaches, compares or takes an argmax; replace its backward pass by the identity "
+        "or by a smooth stand-in (BPDA, Athalye et al. 2018).",
+    )
+
+
+def _findings(subject: Subject, found: Probe, zero: Tensor, flat: Tensor) -> list[Finding]:
+    findings = []
+    if not bool(found.finite.all()):
+        share = subject.share(~found.finite)
+        findings.append(
+            Finding(
+                name="nan-gradients",
+                evidence=f"the input gradients of {percent(share)} of the samples are NaN or infinite",
+                advice="Find the operation without a derivative there (a root, norm or logarithm at 0).",
+            )
+        )
+    if counts(int(zero.sum()), subject.n):
+        findings.append(
+            Finding(
+                name="zero-gradients",
+                evidence=f"{percent(subject.share(zero))} of the samples withstand PGD with a cross-entropy gradient "
+                "of exactly 0",
+                advice="Attack with the margin loss; if it fails too, look for rounding, clamping or saturated layers.",
+            )
+        )
+    if counts(int(flat.sum()), subject.n):
+        findings.append(
+            Finding(
+                name="vanishing-gradients",
+                evidence=f"{percent(subject.share(flat))} of the samples withstand PGD while the slope of their margin "
+                f"reaches less than {FLAT:g} of it within the radius",
+                advice="Look for saturated layers behind the logits or the input, and attack around them.",
+            )
+        )
+    return findings

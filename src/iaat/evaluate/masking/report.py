@@ -1,0 +1,215 @@
+"""The lie detector: all checks for gradient masking on one model, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from iaat import rng
+from iaat.attacks import attack_mode, full_precision, geometry
+from iaat.errors import UserError
+from iaat.evaluate.findings import Finding, verdict
+from iaat.evaluate.masking.attacks import (
+    WhiteBox,
+    check_black_box,
+    check_growth,
+    check_white_box,
+    finding_of_gap,
+    finding_of_transfer,
+    white_box,
+)
+from iaat.evaluate.masking.gradients import blocked, check_gradients, probe
+from iaat.evaluate.masking.modes import check_eval_has_effect, check_train_mode, in_training, kept_buffers
+from iaat.evaluate.masking.outputs import check_outputs
+from iaat.evaluate.masking.subject import Result, Subject
+from iaat.models.check import seeded
+from iaat.progress import Reporter
+from iaat.units import check_radius
+
+ENOUGH = 50
+"""Samples below which a report says that it has too few: 5 samples, the least that counts, are 10 points there."""
+
+STAGES = 6
+"""Results that the report waits for, for the progress shown."""
+
+
+@dataclass(frozen=True)
+class MaskingReport:
+    """What the checks for gradient masking found.
+
+    Attributes:
+        verdict: One line: no sign of masking, or the names of the serious findings.
+        findings: Everything noticed, notes included.
+        measures: Every figure measured, also where nothing was found. Accuracies and other shares are shares of all
+            samples handed over, misclassified ones counting as not standing.
+    """
+
+    verdict: str
+    findings: tuple[Finding, ...]
+    measures: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values."""
+        findings = [finding.to_dict() for finding in self.findings]
+        return {"verdict": self.verdict, "findings": findings, "measures": dict(self.measures)}
+
+
+def masking_report(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    radius: float,
+    norm: str,
+    classes: int,
+    seed: int,
+    gap: tuple[float, float, int] | None = None,
+    transfer: float | None = None,
+    was_training: bool = False,
+    queries: int = 1000,
+    reporter: Reporter | None = None,
+) -> MaskingReport:
+    """Run every check for gradient masking; `iaat.evaluate.masking` lists them by name.
+
+    Costs at most some 300 forwards and backwards a sample, and `queries` forwards for each sample that no gradient
+    attack breaks. The model is in eval mode meanwhile; its flags, its buffers and torch's global random numbers are
+    given back. A difference between attacks counts from 5 points and 5 samples on, and only where a paired test
+    excludes chance: 100 to 256 samples are what it takes.
+
+    Args:
+        model: Maps inputs in [0, 1] to logits `[B, classes]`.
+        x: Clean inputs `[B, C, H, W]` in [0, 1] on the model's device; with `[B, D]` Square is left out.
+        y: Labels `[B]`.
+        radius: Of all attacks, on the [0, 1] scale.
+        norm: `linf` or `l2`.
+        classes: Number of classes, at least 2.
+        seed: Of the random draws.
+        gap: Accuracy after PGD, accuracy in the worst case and number of samples, measured by an evaluation of the
+            model; without it the report compares its own attacks.
+        transfer: Accuracy under adversarial examples made on another model.
+        was_training: Whether the model was handed over in train mode; a model in train mode is noticed anyway.
+        queries: Of the Square attack.
+        reporter: Shows progress, if given.
+
+    Raises:
+        UserError: no samples, a radius that is 0 or out of range, fewer than 2 classes, an unknown norm, or outputs
+            that are not `[B, classes]`.
+
+    Source: the checklists of Athalye et al. 2018 (arXiv 1802.00420), section 3.1, and Carlini et al. 2019
+    (arXiv 1902.06705); the flags of Croce & Hein's AutoAttack.
+    """
+    _check(x, y, radius=radius, norm=norm, classes=classes)
+    left_in_training = was_training or bool(in_training(model))
+    with seeded(rng.derive_seed(seed, "masking")), kept_buffers(model), attack_mode(model, "eval"):
+        subject = _subject(model, x, y, radius=radius, norm=norm, classes=classes, seed=seed)
+        results: Iterator[Result] = _results(subject, x, y, left_in_training, queries, gap, transfer)
+        if reporter is not None:
+            results = reporter.track(results, total=STAGES, what="masking checks")
+        measures: dict[str, float] = {}
+        findings: list[Finding] = []
+        for result in results:
+            measures.update(result.measures)
+            findings += result.findings
+    return MaskingReport(verdict(findings), tuple(findings), measures)
+
+
+def _check(x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int) -> None:
+    geometry(norm)
+    check_radius(radius, norm, name="radius")
+    if radius == 0:
+        raise UserError("radius = 0: there is nothing to attack; give the radius of the evaluation, such as 8/255")
+    if classes < 2:
+        raise UserError(f"classes = {classes}: at least 2 are needed")
+    if not len(x) or len(x) != len(y):
+        raise UserError(
+            f"{len(x)} inputs and {len(y)} labels: the checks need at least one sample, and a label for each"
+        )
+
+
+def _subject(model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int, seed: int) -> Subject:
+    """The samples that the model classifies right: nothing is to be learnt from attacking the others."""
+    with torch.no_grad():
+        logits = full_precision(model(x))
+    if logits.shape != (len(x), classes):
+        raise UserError(f"the model returned {list(logits.shape)} for {len(x)} inputs: it must return [B, {classes}]")
+    right = (logits.argmax(dim=1) == y) & logits.isfinite().all(dim=1)
+    return Subject(
+        model=model, x=x[right], y=y[right], n=len(x), radius=float(radius), norm=norm, classes=classes, seed=seed
+    )
+
+
+def _results(
+    subject: Subject,
+    x: Tensor,
+    y: Tensor,
+    left_in_training: bool,
+    queries: int,
+    gap: tuple[float, float, int] | None,
+    transfer: float | None,
+) -> Iterator[Result]:
+    """The checks in order; the later ones look at what the earlier attacks left standing."""
+    yield _samples(subject)
+    stuck = check_eval_has_effect(subject.model)
+    yield stuck
+    yield check_outputs(subject, x, y)
+    if not len(subject.x):
+        return
+    white = None
+    standing = torch.ones_like(subject.y, dtype=torch.bool)
+    if (found := probe(subject)) is None:
+        yield Result(findings=(blocked(),))
+    else:
+        white = white_box(subject)
+        standing = white.worst
+        yield check_gradients(subject, found, white.many, white.rise)
+        yield check_white_box(subject, white)
+        yield check_growth(subject, standing)
+    if left_in_training and not stuck.findings:
+        yield check_train_mode(subject, None if white is None else white.many)
+    result, standing = check_black_box(subject, standing, queries)
+    yield result
+    yield _against_claims(subject, white, standing, gap, transfer)
+
+
+def _samples(subject: Subject) -> Result:
+    right = len(subject.x)
+    measures = {"samples": float(subject.n), "clean": right / subject.n}
+    if right >= ENOUGH:
+        return Result(measures)
+    return Result(
+        measures,
+        (
+            Finding(
+                name="few-samples",
+                evidence=f"{right} of {subject.n} samples are classified right, and only these can be attacked",
+                advice=f"Give samples enough for {ENOUGH} and more; with fewer, masking can go unnoticed.",
+                serious=False,
+            ),
+        ),
+    )
+
+
+def _against_claims(
+    subject: Subject,
+    white: WhiteBox | None,
+    standing: Tensor,
+    gap: tuple[float, float, int] | None,
+    transfer: float | None,
+) -> Result:
+    """Compare PGD with the worst case and with transfer: as the evaluation measured them, else as this report did.
+
+    The report's own worst case is one over many runs, so it is held against PGD with restarts: what restarts alone gain
+    is no masking.
+    """
+    pgd = subject.share(standing if white is None else white.restarted)
+    claimed, worst, n = gap or (pgd, subject.share(standing), subject.n)
+    findings = [finding_of_gap(claimed, worst, n)]
+    measures = {"worst": subject.share(standing), "gap": claimed - worst}
+    if transfer is not None:
+        measures["transfer"] = transfer
+        findings.append(finding_of_transfer(transfer, claimed, n))
+    return Result(measures, tuple(finding for finding in findings if finding is not None))

@@ -1,0 +1,105 @@
+"""What is examined, what a check hands back, and when a difference counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from iaat import rng
+from iaat.attacks import full_precision
+from iaat.evaluate.findings import Finding
+
+POINTS = 0.05
+"""Share of all samples from which a difference counts. Trained honest networks on digits and CIFAR-10 lost at most
+4 points from restarted PGD to everything a report runs."""
+
+SAMPLES = 5
+"""Samples from which a difference counts: below 100 samples, 5 points are no more than chance. If honest models lose
+1 % to luck, 5 of 100 happen once in 300 reports."""
+
+LEVEL = 0.01
+"""Largest probability that chance alone explains a difference; some ten comparisons are made in one report."""
+
+
+LARGE = 1e6
+"""What is infinite or larger is reported as this: a report is a JSON file, which knows no infinity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one check measured, and what it thinks of it."""
+
+    measures: dict[str, float] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model in eval mode and the samples `[B, ...]` on which it is examined.
+
+    Attributes:
+        model: Maps inputs in [0, 1] to logits.
+        x: Inputs `[B, ...]`, all of them classified right.
+        y: Labels `[B]`.
+        n: Number of samples handed over, the misclassified ones included: shares are shares of these, so that a point
+            here is a point of accuracy.
+        radius: On the [0, 1] scale.
+        norm: `linf` or `l2`.
+        classes: Number of classes.
+        seed: Of the attacks' random draws.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    n: int
+    radius: float
+    norm: str
+    classes: int
+    seed: int
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits `[B, classes]` in at least float32, without a graph."""
+        with torch.no_grad():
+            return full_precision(self.model(x))
+
+    def right(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Which of the inputs, which belong to the samples `rows` (all by default), are classified right."""
+        y = self.y if rows is None else self.y[rows]
+        return self.logits(x).argmax(dim=1) == y if len(x) else torch.zeros_like(y, dtype=torch.bool)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers of one attack."""
+        return rng.generator(self.seed, "masking", purpose, device=self.x.device)
+
+    def share(self, mask: Tensor) -> float:
+        """Samples that are True in a mask, as a share of all samples handed over."""
+        return int(mask.sum()) / self.n
+
+
+def counts(number: int, n: int) -> bool:
+    """Whether `number` of `n` samples are too many for an honest model."""
+    return number >= SAMPLES and number > POINTS * n
+
+
+def stronger(gained: int, lost: int, n: int) -> bool:
+    """Whether one attack is stronger than another on the same `n` samples.
+
+    Args:
+        gained: Samples that only the first breaks.
+        lost: Samples that only the second breaks.
+        n: All samples.
+
+    Source: the exact one-sided test of McNemar 1947.
+    """
+    if not counts(gained - lost, n):
+        return False
+    return bool(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue < LEVEL)
+
+
+def percent(share: float) -> str:
+    """`0.123` -> `"12.3 %"`."""
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,128 @@
+"""The attacks of the reference AutoAttack (Croce & Hein 2020, arXiv 2003.01690), one batch at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyautoattack
+from pyautoattack import checks
+from torch import Tensor, nn
+
+from iaat.attacks import attack_mode
+from iaat.models.check import seeded
+
+STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
+"""The standard ensemble, in its order."""
+
+STANDARD_CLASSES = 4
+"""Classes from which on the standard ensemble is defined."""
+
+_TARGETS = 9
+_NORMS = {"linf": "Linf", "l2": "L2"}
+
+
+def ensemble(classes: int) -> tuple[str, ...]:
+    """Attacks of AutoAttack for so many classes, in their order.
+
+    The targeted DLR loss of APGD-T is not defined under 4 classes, DLR itself not under 3. With 3 classes the
+    untargeted APGD-DLR takes its place; with 2 there is only one wrong class, so that APGD-CE is a targeted attack
+    already, and nothing takes its place. Such an ensemble is not the standard one.
+    """
+    if classes >= STANDARD_CLASSES:
+        return STANDARD
+    return ("apgd-ce", "apgd-dlr", "fab-t", "square") if classes == 3 else ("apgd-ce", "fab-t", "square")
+
+
+def reference_attack(
+    attack: str,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    radius: float,
+    norm: str,
+    classes: int,
+    seed: int,
+    queries: int = 5000,
+) -> Tensor:
+    """Run one attack of the reference implementation on one batch, with the constants of its standard version.
+
+    The model is in eval mode, and torch's global generators, which the implementation reseeds, are put back.
+
+    Args:
+        attack: One of `ensemble(classes)`.
+        model: Maps inputs in [0, 1] to logits.
+        x: Clean inputs `[B, C, H, W]` in [0, 1], all of them classified right.
+        y: Labels `[B]`.
+        radius: On the [0, 1] scale, one for all.
+        norm: `linf` or `l2`.
+        classes: Number of classes, at least 2.
+        seed: Of the attack's random draws.
+        queries: Of the Square attack, 5000 in the standard version.
+
+    Returns:
+        `[B, C, H, W]`: adversarial inputs where the attack found one, the clean input elsewhere.
+    """
+    with seeded(0), attack_mode(model, "eval"):
+        suite = pyautoattack.AutoAttack(
+            model, device=x.device, eps=float(radius), norm=_NORMS[norm], seed=seed, version="standard"
+        )
+        runner = _runner(suite, attack, classes)
+        runner.seed = seed
+        suite.square.n_queries = queries
+        adversarial: Tensor = runner.perturb(x.clone(), y.clone())
+    return adversarial.detach()
+
+
+def _runner(suite: Any, attack: str, classes: int) -> Any:  # noqa: ANN401
+    """The attack object, prepared as `AutoAttack.run_standard_evaluation` prepares it."""
+    if attack == "square":
+        return suite.square
+    if attack == "fab-t":
+        suite.fab.targeted = True
+        suite.fab.n_target_classes = min(_TARGETS, classes - 1)
+        return suite.fab
+    if attack == "apgd-t":
+        suite.apgd_targeted.n_target_classes = min(_TARGETS, classes - 1)
+        return suite.apgd_targeted
+    suite.apgd.loss = attack.removeprefix("apgd-")
+    return suite.apgd
+
+
+def reference_warnings(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
+    """What the reference implementation's own checks say of a model, on one batch of inputs in [0, 1]."""
+    with seeded(0), attack_mode(model, "eval"), logged() as messages:
+        logger = logging.getLogger(LOGGER)
+        checks.check_randomized(model, x, y, bs=len(x), logger=logger)
+        checks.check_range_output(model, x, logger=logger)
+        checks.check_dynamic(model, x, False, logger=logger)
+    return messages
+
+
+LOGGER = "auto-attack"
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """Collect the warnings the reference implementation logs, each once, instead of printing them."""
+    messages: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.WARNING and record.getMessage() not in messages:
+                messages.append(record.getMessage())
+
+    logger, handler = logging.getLogger(LOGGER), Collect()
+    propagate, level = logger.propagate, logger.level
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.WARNING)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+        logger.setLevel(level)

@@ -1,0 +1,96 @@
+"""What `iaat evaluate` prints: verdicts first, then the table, then the details of each evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from iaat.evaluate.corruption import corruptions_table
+from iaat.evaluate.report import plain_table, results_table, stages_table
+
+_MANY_STAGES = 4
+
+
+def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
+    """Tables and lines for people, in their order.
+
+    Args:
+        rows: Results as `evaluate_subject` returns them.
+    """
+    for row in rows:
+        yield f"{_title(row)}: {row['verdict']}"
+    yield results_table(rows)
+    for row in rows:
+        yield from _findings(row)
+    for row in rows:
+        yield from _details(row)
+
+
+def _title(row: dict[str, Any]) -> str:
+    seed = "" if row.get("seed") is None else f" seed {row['seed']}"
+    return f"{row['run']}{seed}" + (f" {row['checkpoint']}" if "checkpoint" in row else "")
+
+
+def _findings(row: dict[str, Any]) -> Iterator[str]:
+    for finding in row["findings"]:
+        kind = "FINDING" if finding["serious"] else "note"
+        yield f"{kind} {finding['name']} ({_title(row)}): {finding['evidence']}. {finding['advice']}"
+
+
+def _details(row: dict[str, Any]) -> Iterator[Table | str]:
+    if len(row["stages"]) >= _MANY_STAGES:
+        yield stages_table(row)
+    if "curve" in row:
+        yield _curve_table(row)
+    if row.get("transfer"):
+        yield _transfer_table(row)
+    if "corruptions" in row:
+        yield corruptions_table(row)
+    if "radii" in row:
+        yield _radii_table(row)
+
+
+def _length(value: float | None, norm: str) -> str:
+    if value is None:
+        return "beyond"
+    return f"{value * 255:.3g}px" if norm == "linf" else f"{value:.3g}"
+
+
+def _curve_table(row: dict[str, Any]) -> Table:
+    curve = row["curve"]
+    quantiles = ", ".join(
+        f"{level} %: {_length(value, curve['norm'])}" for level, value in curve["minimal_norm_quantiles"].items()
+    )
+    table = plain_table(
+        f"{_title(row)}: accuracy in % by radius ({curve['attack']}); expected robustness "
+        f"{100 * curve['expected_robustness']:.2f}",
+        f"norm of the smallest break found, quantiles over samples: {quantiles}",
+    )
+    for radius in curve["radius"]:
+        table.add_column(_length(radius, curve["norm"]), justify="right")
+    table.add_row(*(f"{100 * value:.1f}" for value in curve["accuracy"]))
+    return table
+
+
+def _transfer_table(row: dict[str, Any]) -> Table:
+    table = plain_table(f"{_title(row)}: accuracy in % on adversarial examples made on other models")
+    for name in ("made on", "attack", "accuracy", "of the model they were made on"):
+        table.add_column(name, justify="left" if name in ("made on", "attack") else "right")
+    for each in row["transfer"]:
+        shares = (f"{100 * each[key]:.2f}" for key in ("accuracy", "accuracy_of_source"))
+        table.add_row(each["from"], each["attack"], *shares)
+    return table
+
+
+def _radii_table(row: dict[str, Any]) -> Table:
+    table = plain_table(f"{_title(row)}: training samples in quarters by their radius; accuracy in %")
+    for name in ("radius px", "n", "clean", "after screening"):
+        table.add_column(name, justify="right")
+    for part in row["radii"]:
+        low, high = part["radius_px"]
+        table.add_row(
+            f"{low:.2f} to {high:.2f}", str(part["n"]), f"{100 * part['clean']:.2f}", f"{100 * part['screened']:.2f}"
+        )
+    return table

@@ -1,0 +1,175 @@
+"""From what the user names, a run folder or any model, to subjects that can be judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iaat.config import Recipe, settings_of_model
+from iaat.data import DataBundle, build_data
+from iaat.device import pick_device
+from iaat.errors import UserError, did_you_mean
+from iaat.evaluate.checkpoints import subject_of_run
+from iaat.evaluate.config import EvaluateConfig
+from iaat.evaluate.evaluation import evaluate_subject, folder_name
+from iaat.evaluate.foreign import subject_of_model
+from iaat.evaluate.sections import Extras
+from iaat.evaluate.subject import Subject
+from iaat.evaluate.suites import plan_of
+from iaat.files import read_json
+from iaat.models import MODELS, load_model
+from iaat.models.load import is_own_name
+from iaat.models.timm_models import is_timm_name, timm_names
+from iaat.progress import Reporter
+from iaat.run import RunFolder
+
+RUN_KEYS = ("evaluate.", "data.root", "data.download", "data.workers", "train.device")
+"""Keys that may be set for a run of ours: the rest is its recipe's."""
+
+MODEL_KEYS = ("evaluate.", "data.", "model.", "train.device")
+"""Keys that may be set for a model of others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A run folder or a model of others, with the settings it is judged by.
+
+    Attributes:
+        name: As the user wrote it.
+        recipe: The run's own with the user's changes, or settings for a model of others.
+        run: The run folder; None for a model of others.
+        out: Folder of the evaluations of models of others.
+    """
+
+    name: str
+    recipe: Recipe
+    run: RunFolder | None
+    out: Path
+
+    def data(self) -> DataBundle:
+        """The data set it is judged on."""
+        return build_data(self.recipe.data, seed=self.recipe.seed, device=pick_device(self.recipe.train.device))
+
+    def subjects(self, checkpoints: Sequence[str], data: DataBundle) -> list[Subject]:
+        """The models to be judged: one for each checkpoint of a run.
+
+        Raises:
+            UserError: a model that cannot be loaded, or does not fit the data.
+        """
+        if self.run is not None:
+            return [subject_of_run(self.run, self.recipe, which, data) for which in checkpoints]
+        return [self._foreign(data)]
+
+    def _foreign(self, data: DataBundle) -> Subject:
+        device = pick_device(self.recipe.train.device)
+        model = load_model(
+            self.name,
+            self.recipe.model,
+            shape=data.shape,
+            classes=len(data.classes),
+            mean=data.mean,
+            std=data.std,
+            device=device,
+        )
+        name = re.sub(r"[^\w.-]+", "-", Path(self.name).name if Path(self.name).exists() else self.name).strip("-.")
+        return subject_of_model(model, name, data, self.out / name)
+
+
+def find_target(name: str, overrides: Sequence[str], out: Path) -> Target:
+    """Tell a run folder from a model of others, and read its settings.
+
+    Args:
+        name: A run folder, `module:function`, a timm name, or a file of a model or of weights.
+        overrides: `--section.key=value` words; those that cannot apply to this kind are refused.
+        out: Folder of the evaluations of models of others.
+
+    Raises:
+        UserError: a key that cannot be set for it, or a wrong value.
+    """
+    if Path(name).is_dir():
+        only(overrides, RUN_KEYS, "a finished run keeps its recipe")
+        run = RunFolder(Path(name))
+        return Target(name, run.recipe(overrides), run, out)
+    _check_names_a_model(name)
+    only(overrides, MODEL_KEYS, f"{name} is not trained here")
+    if not any(word.startswith(("--data.name", "--data.root")) for word in overrides):
+        raise UserError(
+            f"{name} is no run folder, so say what it is to be judged on: --data.name cifar10 --data.root DIR, or "
+            "--data.name folder --data.root DIR for your own images in DIR/train/CLASS and DIR/test/CLASS"
+        )
+    return Target(name, settings_of_model(name, overrides), None, out)
+
+
+def _check_names_a_model(name: str) -> None:
+    if not (":" in name or Path(name).is_file() or is_own_name(name) or is_timm_name(name)):
+        raise UserError(
+            f"{name} is neither a run folder nor a file (seen from {Path.cwd()}), nor a model's name"
+            f"{did_you_mean(name, (*MODELS, *timm_names()))}; a factory of yours is written module:function"
+        )
+
+
+def judge_targets(
+    targets: Sequence[Target],
+    others: Sequence[Target],
+    checkpoints: Sequence[str],
+    reporter: Reporter,
+    *,
+    corrupted: Path | None = None,
+    baseline: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Judge every target in turn; where a suite has transfer, on examples of all the others, too.
+
+    Args:
+        targets: What is judged.
+        others: Further models, on which examples are made only.
+        checkpoints: Which checkpoints of a run: `best`, `last`.
+        reporter: Shows progress.
+        corrupted: Folder of published corrupted images.
+        baseline: Run folder whose evaluation by the same settings mCE is relative to.
+
+    Returns:
+        The results of each evaluation, in order.
+
+    Raises:
+        UserError: as `evaluate_subject` and `Target.subjects`.
+    """
+    rows = []
+    for target in targets:
+        data, config = target.data(), target.recipe.evaluate
+        transfers = plan_of(config.suite).transfer_steps is not None
+        makers = [each for each in (*targets, *others) if each.name != target.name] if transfers else []
+        extras = Extras(
+            others=tuple(subject for maker in makers for subject in maker.subjects(checkpoints[:1], data)),
+            corrupted=corrupted,
+            baseline=None if baseline is None else _baseline(baseline, checkpoints[0], config),
+        )
+        rows += [
+            evaluate_subject(subject, data, config, reporter, extras) for subject in target.subjects(checkpoints, data)
+        ]
+    return rows
+
+
+def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig) -> dict[str, Any]:
+    if RunFolder(folder).exists():
+        folder = folder / "evaluations" / folder_name(config, checkpoint)
+    if not (folder / "results.json").exists():
+        raise UserError(f"the baseline has no results in {folder}: evaluate it by the same settings first")
+    results: dict[str, Any] = read_json(folder / "results.json")
+    return results
+
+
+def only(overrides: Sequence[str], allowed: Sequence[str], why: str) -> None:
+    """Refuse every `--key` that does not begin with one of those allowed.
+
+    Raises:
+        UserError: naming the key and those allowed.
+    """
+    for word in overrides:
+        if word.startswith("--") and not word[2:].startswith(tuple(allowed)):
+            raise UserError(
+                f"{word.partition('=')[0]} cannot be set here: {why}; allowed are "
+                f"{', '.join('--' + key + ('KEY' if key.endswith('.') else '') for key in allowed)}"
+            )

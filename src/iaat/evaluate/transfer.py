@@ -1,0 +1,127 @@
+"""Black-box attacks by transfer: adversarial examples made on one model, judged on another, cached on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from iaat import rng
+from iaat.attacks import pgd
+from iaat.data import sequential_order
+from iaat.device import device_of
+from iaat.evaluate.config import EvaluateConfig
+from iaat.evaluate.robust import Stage, predict
+from iaat.evaluate.sections import Context, Section
+from iaat.evaluate.subject import Subject, TestSet
+from iaat.files import replacing
+from iaat.progress import Reporter
+from iaat.types import Batch
+
+
+def transfer_stages(
+    others: Sequence[Subject], test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter
+) -> list[Stage]:
+    """One stage for each other model: its adversarial examples, tried on the samples that stand.
+
+    Args:
+        others: Models to make examples on.
+        test: Samples they are made of.
+        config: Radius, norm, seed and batch size.
+        steps: PGD steps; the authors of IAAT take 1,000.
+        reporter: Shows progress where examples are made.
+    """
+    return [_stage(other, test, config, steps, reporter) for other in others]
+
+
+def _stage(other: Subject, test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter) -> Stage:
+    made: dict[str, Tensor] = {}
+    row = {number: position for position, number in enumerate(test.index.tolist())}
+
+    def run(_model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
+        if not made:
+            made["x_adv"] = examples(other, test, config, steps, reporter)
+        rows = torch.tensor([row[number] for number in batch.index.tolist()])
+        return made["x_adv"][rows].to(batch.x)
+
+    return Stage(f"transfer/{other.name}", run)
+
+
+def examples(other: Subject, test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter) -> Tensor:
+    """Adversarial examples `[n, ...]` made on `other`, in the order of `test.index`, on the CPU.
+
+    PGD on cross-entropy that goes on after a sample is fooled: a larger loss transfers better. Kept batch by batch in
+    `transfer/` of the model's folder under a name made of all that decides them, and read from there the next time.
+    """
+    folder = other.folder / "transfer" / _digest(other, test, config, steps)
+    order = sequential_order(test.index, config.batch_size)
+    numbers = reporter.track(
+        range(len(order)), total=len(test.index), what=f"examples on {other.name}", size=lambda n: len(order[n])
+    )
+    return torch.cat([_kept(folder / f"{n:04d}.safetensors", other, test, order[n], config, steps, n) for n in numbers])
+
+
+def _digest(other: Subject, test: TestSet, config: EvaluateConfig, steps: int) -> str:
+    what = {
+        "model": other.digest,
+        "data": test.data.test.fingerprint,
+        "index": test.index.tolist(),
+        "attack": [str(float(config.radius)), config.norm, steps, config.seed, config.batch_size],
+    }
+    return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _kept(
+    file: Path, other: Subject, test: TestSet, index: Tensor, config: EvaluateConfig, steps: int, number: int
+) -> Tensor:
+    try:
+        return load_file(file)["x_adv"]
+    except (OSError, KeyError, SafetensorError):  # not made yet, or damaged: it is made anew
+        pass
+    (batch,) = test.data.test.batches([index])
+    generator = rng.generator(config.seed, "transfer", number, device=device_of(other.model))
+    settings: dict[str, Any] = {"radius": config.radius, "norm": config.norm, "steps": steps}
+    x_adv = pgd(other.model, batch.x, batch.y, generator=generator, **settings).cpu().contiguous()
+    with replacing(file) as temporary:
+        temporary.write_bytes(save({"x_adv": x_adv}))
+    return x_adv
+
+
+def transfer_section(context: Context, steps: int) -> Section:
+    """Accuracy of the subject on each other model's examples of all samples, beside that model's own accuracy."""
+    rows = [
+        context.journal.unit(f"transfer#{other.name}", lambda: _judged(context, other, steps))  # noqa: B023
+        for other in context.extras.others
+    ]
+    return Section({"transfer": rows})
+
+
+def _judged(context: Context, other: Subject, steps: int) -> dict[str, Any]:
+    x_adv = examples(other, context.test, context.config, steps, context.reporter)
+    return {
+        "from": other.name,
+        "attack": f"PGD-{steps}",
+        "accuracy": _accuracy(context.subject, x_adv, context),
+        "accuracy_of_source": _accuracy(other, x_adv, context),
+    }
+
+
+def _accuracy(subject: Subject, x_adv: Tensor, context: Context) -> float:
+    labels = context.test.data.test.labels[context.test.index]
+    right = [predict(subject.model, x).cpu() == y for x, y in _batches(subject, x_adv, labels, context.config)]
+    return float(torch.cat(right).double().mean())
+
+
+def _batches(
+    subject: Subject, x_adv: Tensor, labels: Tensor, config: EvaluateConfig
+) -> Iterator[tuple[Tensor, Tensor]]:
+    device = device_of(subject.model)
+    for x, y in zip(*(torch.split(part, config.batch_size) for part in (x_adv, labels)), strict=True):
+        yield x.to(device), y

@@ -1,0 +1,80 @@
+"""What kind of model a file holds, told from its content and never from its name alone."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from iaat.errors import UserError
+
+Kind = Literal["weights", "torchscript", "exported"]
+
+SUFFIXES = (
+    ".pt",
+    ".pth",
+    ".pt2",
+    ".safetensors",
+    ".ckpt",
+    ".bin",
+    ".tar",
+    ".jit",
+    ".ts",
+    ".pkl",
+    ".onnx",
+    ".h5",
+    ".keras",
+)
+"""Endings by which a word is taken for a file, also where there is none of that name."""
+
+_FOREIGN = {".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras"}
+
+
+def is_file_name(target: str) -> bool:
+    """Whether a word of the user's names a file and not a network."""
+    return target.lower().endswith(SUFFIXES) or Path(target).is_file()
+
+
+def file_kind(path: Path) -> Kind:
+    """Tell weights (`torch.save`, safetensors), a TorchScript program and an exported program apart.
+
+    Nothing is unpickled. What is no zip archive is taken for weights: safetensors, or the oldest form of `torch.save`.
+
+    Raises:
+        UserError: no such file, an empty or damaged one, or one of a format that PyTorch does not read.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"model file {path} {what}: give the path of a .pt, .pth, .safetensors or .pt2 file")
+    if framework := _FOREIGN.get(path.suffix.lower()):
+        raise UserError(f"model file {path} is of {framework}: save it from PyTorch, by torch.export.save for example")
+    if path.stat().st_size == 0:
+        raise UserError(f"model file {path} is empty: save or download it again")
+    return _zip_kind(path) if zipfile.is_zipfile(path) else "weights"
+
+
+def _zip_kind(path: Path) -> Kind:
+    with zipfile.ZipFile(path) as archive:
+        if damaged := _damaged(archive):
+            raise UserError(f"model file {path} is damaged in its part {damaged}: save or download it again")
+        names = archive.namelist()
+    if "serialized_exported_program.json" in names:
+        raise UserError(
+            f"model file {path} was exported by a PyTorch before 2.8: export and save it again with a newer one"
+        )
+    inside = [name.partition("/")[2] for name in names]
+    if "archive_format" in inside:
+        return "exported"
+    if "constants.pkl" in inside:
+        return "torchscript"
+    if "data.pkl" in inside:
+        return "weights"
+    raise UserError(f"model file {path} is a zip archive, but none of PyTorch's: unpack it and give the file inside")
+
+
+def _damaged(archive: zipfile.ZipFile) -> str | None:
+    """The first part whose checksum is wrong: PyTorch compares none, and would load other weights in silence."""
+    try:
+        return archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        return str(error) or type(error).__name__

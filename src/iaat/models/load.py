@@ -1,0 +1,181 @@
+"""Any PyTorch model, from a name, a factory or a file, as a network of inputs in [0, 1] that is ready to be judged."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from iaat.errors import UserError
+from iaat.imports import import_function
+from iaat.models.archive import file_kind, is_file_name
+from iaat.models.build import explicit_statistics, put_normalization
+from iaat.models.check import seeded
+from iaat.models.choose import MODELS, build_network
+from iaat.models.config import ModelConfig
+from iaat.models.factory import check_arguments
+from iaat.models.normalize import with_normalization
+from iaat.models.outputs import check_fits
+from iaat.models.programs import load_exported, load_torchscript
+from iaat.models.timm_models import is_timm_name, load_timm, pretrained_statistics
+from iaat.models.weights import Statistics, load_weights
+from iaat.models.wrn import parse_wrn
+
+AS_IT_IS = ModelConfig(normalize="none")
+"""Settings for a model of others: it gets inputs in [0, 1], and what it does with them is its own affair."""
+
+
+def load_model(
+    target: str,
+    config: ModelConfig = AS_IT_IS,
+    *,
+    shape: tuple[int, ...],
+    classes: int,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Load a trained model that maps inputs in [0, 1] to logits, in eval mode on `device`.
+
+    In front of it stands the normalisation that its weights' file holds (iaat's checkpoints); else `config.mean` and
+    `config.std`; else, for a timm network with published weights, the one published with them; else that of the data
+    where `config.normalize` is "data"; else none.
+
+    Args:
+        target: `module:function`, a factory of the user's, which gets those of shape= and classes= that its signature
+            names and the options; a timm name; a name of iaat's own; or a file: a TorchScript program, an exported
+            program, or weights of the network that `config.name` names.
+        config: Further settings. `weights` is a file with the weights of a network given by name or factory; timm
+            networks without one get their published weights. `pretrained` is not used.
+        shape: Shape of one input of the data.
+        classes: Number of classes of the data.
+        mean: `[C]` of the data, for `config.normalize` "data".
+        std: The same for the standard deviation.
+        device: Where the model is to run.
+
+    Returns:
+        The model. No file can make it run Python code while it is loaded; programs are run by PyTorch's interpreter,
+        and a factory is code of the user's own.
+
+    Raises:
+        UserError: there is no such model, its file is damaged, unsafe or of another network, a setting has no effect,
+            or the model does not map inputs of the data to logits of its classes.
+    """
+    with seeded(0):
+        if is_file_name(target) and (kind := file_kind(Path(target))) != "weights":
+            _refuse_settings(config, target)
+            load = load_torchscript if kind == "torchscript" else load_exported
+            network: nn.Module = load(Path(target), device)
+            statistics = None
+        else:
+            config = _named(target, config)
+            network, statistics = _build(config, shape=shape, classes=classes)
+        model = _normalized(network, config, statistics, channels=shape[0], data=(mean, std))
+    model = model.to(device).eval()
+    check_fits(model, shape=shape, classes=classes, device=device)
+    return model
+
+
+def _named(target: str, config: ModelConfig) -> ModelConfig:
+    """The settings of a network that is built here: by name, or for the weights in the file `target`."""
+    if not is_file_name(target):
+        return replace(config, name=target)
+    if config.weights is not None:
+        raise UserError(
+            f"model {target} and model.weights {config.weights} are both files of weights: give one of them, and the "
+            "network by name as the other"
+        )
+    return replace(config, weights=target)
+
+
+def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tuple[nn.Module, Statistics | None]:
+    """The network with its weights, and the normalisation that belongs to them, if any is known."""
+    name, file = config.name, config.weights
+    prefix, colon, _ = name.partition(":")
+    plain = replace(config, weights=None, pretrained=False)
+    if colon and prefix != "timm":
+        network = _from_factory(plain, shape=shape, classes=classes)
+    elif file is None and not is_own_name(name) and (colon or is_timm_name(name)):
+        network = _pretrained(plain, shape=shape, classes=classes)
+        return network, pretrained_statistics(network, shape[0])
+    else:
+        network = build_network(plain, shape=shape, classes=classes)
+        if file is None:
+            raise UserError(f"model {name} has no weights yet: give the file with --model.weights, or a run folder")
+    return network, None if file is None else _load(network, Path(file), config, classes)
+
+
+def _load(network: nn.Module, file: Path, config: ModelConfig, classes: int) -> Statistics | None:
+    if file_kind(file) != "weights":
+        raise UserError(f"model.weights {file} is a program of its own: give it as the model, without a name")
+    return load_weights(network, file, config, classes=classes)
+
+
+def is_own_name(name: str) -> bool:
+    """Whether a network of this name is built by iaat itself, so that it has no weights of its own."""
+    return name in MODELS or parse_wrn(name) is not None
+
+
+def _from_factory(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Call a factory with those of `shape` and `classes` that its signature names."""
+    name = config.name
+    _refuse_settings(config, name, but=("options",))
+    factory = import_function(name, key="model")
+    given = {key: value for key, value in {"shape": shape, "classes": classes}.items() if _takes(factory, key)}
+    check_arguments(name, factory, given, config.options)
+    network = factory(**given, **config.options)
+    if not isinstance(network, nn.Module):
+        raise UserError(f"model {name} returned a {type(network).__name__}; it must return a torch.nn.Module")
+    return network
+
+
+def _takes(factory: Any, argument: str) -> bool:  # noqa: ANN401
+    """Whether a signature names the argument; of one that takes any name it is not known whether it would use this."""
+    try:
+        return argument in inspect.signature(factory).parameters
+    except ValueError:
+        return True
+
+
+def _pretrained(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """A timm network with its published weights, classifier included."""
+    name = config.name.removeprefix("timm:")
+    timm = load_timm()
+    published = timm and timm.models.get_pretrained_cfg(name)
+    count = published.num_classes if published else None
+    if count is not None and count != classes:
+        raise UserError(
+            f"model {config.name}: its published weights are for {count} classes, the data has {classes}: give data of "
+            "the same classes, or weights trained on yours with --model.weights"
+        )
+    return build_network(replace(config, pretrained=True), shape=shape, classes=classes)
+
+
+def _normalized(
+    network: nn.Module,
+    config: ModelConfig,
+    statistics: Statistics | None,
+    *,
+    channels: int,
+    data: tuple[Tensor | None, Tensor | None],
+) -> nn.Module:
+    explicit = explicit_statistics(config, channels)
+    if explicit is None and statistics is not None:
+        return with_normalization(network, *statistics)
+    if explicit is not None and statistics is not None and config.weights is not None:
+        raise UserError(
+            f"weights {config.weights} hold a normalisation of their own, which is used: leave out model.mean and "
+            "model.std"
+        )
+    return put_normalization(network, replace(config, pretrained=False), channels=channels, mean=data[0], std=data[1])
+
+
+def _refuse_settings(config: ModelConfig, target: str, *, but: tuple[str, ...] = ()) -> None:
+    for setting in ("width", "norm", "options", *(() if but else ("weights",))):
+        value = getattr(config, setting)
+        if setting not in but and value != getattr(AS_IT_IS, setting):
+            raise UserError(f"model.{setting} is {value!r}, but it has no effect on {target}: remove it")

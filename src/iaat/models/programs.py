@@ -1,0 +1,158 @@
+"""Networks that come as a program in a file, without Python code: TorchScript and `torch.export`."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from hashlib import sha256
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
+
+from iaat.errors import UserError
+from iaat.models.vetting import vetted
+
+_ON_FILES = re.compile(rb"\b(torch|ops\.aten)\.(save|from_file)\(")
+
+
+class Program(nn.Module):
+    """A program behind the face of an ordinary module: modes and batch sizes that it does not know are no error.
+
+    Args:
+        program: What computes the logits; registered as a child where it has a mode to be set.
+        digest: Identifies the file it came from.
+        smallest: Fewest samples the program takes; smaller batches are filled up with copies of their last sample.
+        largest: Most samples it takes; larger batches are cut.
+    """
+
+    def __init__(self, program: nn.Module, *, digest: str, smallest: int = 1, largest: float = inf) -> None:
+        super().__init__()
+        self.digest, self.smallest, self.largest = digest, smallest, largest
+        if hasattr(program, "training"):
+            self.program = program
+        else:
+            # A frozen TorchScript program has no mode, and modules() would hand it out to those who set one.
+            self.__dict__["program"] = program
+        if next(self.parameters(), None) is None:
+            # Its weights are constants; callers ask a model's first parameter where it lives.
+            self.register_parameter("nothing", nn.Parameter(torch.empty(0), requires_grad=False))
+
+    def train(self, mode: bool = True) -> Program:
+        """Set the training flag; an exported program has but the mode it was exported in."""
+        self.training = mode
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the program makes of inputs `[B, ...]`."""
+        if self.smallest <= len(x) <= self.largest:
+            return self.program(x)  # type: ignore[no-any-return]
+        parts = torch.split(x, int(min(self.largest, max(len(x), 1))))
+        return torch.cat([self._filled_up(part) for part in parts])
+
+    def _filled_up(self, x: Tensor) -> Tensor:
+        missing = max(self.smallest - len(x), 0)
+        fill = x[-1:].expand(missing, *x.shape[1:]) if len(x) else x.new_zeros(missing, *x.shape[1:])
+        logits: Tensor = self.program(torch.cat([x, fill]))
+        return logits[: len(x)]
+
+
+def load_torchscript(path: Path, device: torch.device | str = "cpu") -> Program:
+    """Load a TorchScript program in eval mode. It is run by PyTorch's interpreter, not by Python.
+
+    Raises:
+        UserError: it cannot be loaded, or calls operators that read or write files.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if "/code/" in name and (found := _ON_FILES.search(archive.read(name))):
+                raise UserError(
+                    f"model file {path} is refused: its program calls {found[0].decode()}), which uses files: remove "
+                    "the call where it was made"
+                )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated; files of it are still around
+            program = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"model file {path} cannot be loaded as TorchScript: {_first_line(error)}") from None
+    return Program(program.eval() if hasattr(program, "training") else program, digest=file_digest(path))
+
+
+def load_exported(path: Path, device: torch.device | str = "cpu") -> Program:
+    """Load an exported program (`torch.export.save`), whatever batch size it was exported for.
+
+    Raises:
+        UserError: it could run code, cannot be loaded, takes more than one input, or was exported in training mode.
+    """
+    content = vetted(path)
+    try:
+        program = torch.export.load(content)
+        inputs = program.graph_signature.user_inputs
+        if len(inputs) != 1:
+            raise UserError(f"model file {path} takes {len(inputs)} inputs: export a network of one, the images")
+        _check_mode(path, program)
+        if torch.device(device).type != "cpu":
+            program = move_to_device_pass(program, str(device))
+        smallest, largest = _batch_sizes(program, inputs[0])
+        module = program.module()
+    except UserError:
+        raise
+    except Exception as error:  # a program that another version wrote can fail in any way
+        raise UserError(
+            f"model file {path} cannot be loaded by PyTorch {torch.__version__}: {_first_line(error)}; export and save "
+            "the network again with this version"
+        ) from None
+    return Program(module, digest=file_digest(path), smallest=smallest, largest=largest)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _batch_sizes(program: torch.export.ExportedProgram, name: str) -> tuple[int, float]:
+    """Fewest and most samples that the program's input takes."""
+    node = next(node for node in program.graph.nodes if node.name == name)
+    size = node.meta["val"].shape[0]
+    if isinstance(size, int):
+        return size, size
+    allowed = program.range_constraints.get(size.node.expr)
+    if allowed is None or program._guards_code or not size.node.expr.is_Symbol:
+        # What other sizes it takes is a matter of arithmetic; the one it was exported with is among them.
+        return size.node.hint, size.node.hint
+    largest = float(allowed.upper)
+    return max(int(allowed.lower), 1), largest if largest < 1 << 30 else inf
+
+
+def _check_mode(path: Path, program: torch.export.ExportedProgram) -> None:
+    """Refuse a program whose BatchNorm or dropout is in training mode for good."""
+    for node in _nodes(program.graph_module):
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:
+            continue
+        settings = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False)) | node.kwargs
+        if settings.get("training") is True or settings.get("train") is True:
+            raise UserError(
+                f"model file {path} was exported in training mode ({schema.name}): call model.eval() before "
+                "torch.export.export"
+            )
+
+
+def _nodes(module: nn.Module) -> Iterator[Any]:
+    for each in module.modules():
+        if isinstance(each, torch.fx.GraphModule):
+            yield from each.graph.nodes
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

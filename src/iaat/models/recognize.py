@@ -1,0 +1,70 @@
+"""Which of iaat's own networks a state dict is of, for the advice in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from iaat.models.config import ModelConfig
+
+_OTHERS = (
+    "its layers have other names than those of the file: give a factory of yours, module:function, that builds the "
+    "network the weights were saved from, with --model.weights"
+)
+
+
+def fix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: ModelConfig, *, classes: int) -> str:
+    """What the user should do about weights that do not fit.
+
+    Args:
+        state: The weights, without prefixes and normalisation.
+        expected: Those of the network that was built.
+        config: What it was built from.
+        classes: Number of classes of the data.
+    """
+    wanted = {
+        key: value
+        for key, value in recognized(state).items()
+        if value not in (getattr(config, key), _default(config, key))
+    }
+    if wanted:
+        return "the file looks like " + " ".join(f"--model.{key} {value}" for key, value in wanted.items())
+    found = [len(state[key]) for key in expected if _is_classifier(state.get(key), expected[key], classes)]
+    if found:
+        return (
+            f"the file is of a network with {found[0]} classes, the data has {classes}: give the data it was trained on"
+        )
+    if not state.keys() & expected.keys():
+        return _OTHERS
+    return "set the --model options it was trained with, or give a factory of yours, module:function"
+
+
+def recognized(state: Mapping[str, Tensor]) -> dict[str, object]:
+    """The settings `name`, `width` and `norm` of iaat's network with these weights; empty where it is none of them."""
+    stem, head = state.get("stem.weight"), state.get("head.weight")
+    if head is None:
+        return {}
+    stages = {key.split(".")[1] for key in state if key.startswith("stages.")}
+    norm = "batch" if any(key.endswith("running_mean") for key in state) else "group"
+    if "features.0.weight" in state:
+        return {"name": "small-cnn", "width": len(state["features.0.weight"]), "norm": norm}
+    if len(stages) == 4 and "stem.0.weight" in state:
+        return {"name": "resnet18", "width": len(state["stem.0.weight"]), "norm": norm}
+    if len(stages) == 4 and stem is not None:
+        return {"name": "preactresnet18", "width": len(stem), "norm": norm}
+    if len(stages) == 3 and stem is not None:
+        blocks = len({key.split(".")[2] for key in state if key.startswith("stages.0.")})
+        return {"name": f"wrn-{6 * blocks + 4}-{head.shape[1] // 64}", "norm": norm}
+    return {}
+
+
+def _default(config: ModelConfig, key: str) -> object:
+    """The width a network has where none is set."""
+    return {"small-cnn": 16}.get(config.name, 64) if key == "width" and config.width is None else None
+
+
+def _is_classifier(found: Tensor | None, expected: Tensor, classes: int) -> bool:
+    if found is None or found.ndim != expected.ndim or not expected.ndim:
+        return False
+    return len(expected) == classes != len(found) and found.shape[1:] == expected.shape[1:]

@@ -1,0 +1,239 @@
+"""A whole evaluation: files, sections, findings; interrupted anywhere it ends with the same numbers."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from helpers.planted import Around, cnn, digits, trained
+from iaat.data import DataConfig, build_data
+from iaat.errors import UserError
+from iaat.evaluate import EvaluateConfig
+from iaat.evaluate.evaluation import evaluate_subject, folder_name
+from iaat.evaluate.sections import Extras
+from iaat.evaluate.subject import Subject
+from iaat.models.digest import weights_digest
+from iaat.progress import Reporter
+from iaat.units import Radius
+
+QUIET = Reporter(quiet=True)
+CONFIG = EvaluateConfig(suite="pgd+screening+deepfool", steps=3, radius=Radius("40px"), n=40, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return build_data(DataConfig(), seed=0)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    (x, y), _ = digits()
+    torch.manual_seed(0)
+    return [trained(cnn(), x, y, radius=radius, epochs=3, seed=seed) for seed, radius in enumerate((40 / 255, 0.0))]
+
+
+def subject(network, folder, name="net", **more):
+    facts = {"run": name, "seed": 0}
+    return Subject(name=name, model=network, digest=weights_digest(network), folder=folder, facts=facts, **more)
+
+
+def numbers(results):
+    """Results without wall times."""
+    if isinstance(results, dict):
+        return {key: numbers(value) for key, value in results.items() if key != "seconds"}
+    return [numbers(value) for value in results] if isinstance(results, list | tuple) else results
+
+
+class Killed(BaseException):
+    """What kills a process in these tests; nothing in the product may catch it."""
+
+
+def dying(network, after):
+    """The network, which dies at the given number of forwards of more than one sample."""
+    left = [after]
+
+    def count(_module, _inputs, _output):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+
+    return network.register_forward_hook(count)
+
+
+@pytest.mark.parametrize("suite", ["pgd+screening", "pgd+masking+curve", "pgd+autoattack"])
+def test_an_evaluation_killed_anywhere_goes_on_and_ends_with_the_same_numbers(
+    suite, networks, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("iaat.evaluate.evaluation.MASKING_N", 30)
+    config = replace(CONFIG, suite=suite, n=32)
+    if "autoattack" in suite:
+        few_queries(monkeypatch)
+    whole = evaluate_subject(subject(networks[0], tmp_path / "whole"), data, config, QUIET)
+    broken, kills, units = subject(networks[0], tmp_path / "broken"), 0, []
+    journal = tmp_path / "broken" / folder_name(config, None) / "journal.jsonl"
+    for after in (2, 5, 40, 90, 200, 400, 800):
+        handle = dying(networks[0], after)
+        try:
+            evaluate_subject(broken, data, config, QUIET)
+        except Killed:
+            kills += 1
+        finally:
+            handle.remove()
+        units.append(len(journal.read_text().splitlines()))
+    again = evaluate_subject(broken, data, config, QUIET)
+    assert kills >= 2
+    assert units == sorted(units)
+    assert numbers(again) == numbers(whole)
+    records = [pd.read_parquet(path) for path in sorted(tmp_path.rglob("records.parquet"))]
+    pd.testing.assert_frame_equal(*records)
+
+
+def few_queries(monkeypatch):
+    from iaat.evaluate.reference import reference_attack
+
+    monkeypatch.setattr(
+        "iaat.evaluate.attackers.reference_attack", lambda *a, **k: reference_attack(*a, **k, queries=20)
+    )
+
+
+def test_a_finished_evaluation_is_read_and_not_done_again(networks, data, tmp_path):
+    first = evaluate_subject(subject(networks[0], tmp_path), data, CONFIG, QUIET)
+    handle = dying(networks[0], 0)
+    try:
+        assert evaluate_subject(subject(networks[0], tmp_path), data, CONFIG, QUIET) == first
+    finally:
+        handle.remove()
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_model_others(networks, data, tmp_path):
+    first, second = (
+        evaluate_subject(subject(networks[0], tmp_path / name), data, CONFIG, QUIET) for name in ("first", "second")
+    )
+    assert numbers(first) == numbers(second)
+    # Another network in the same folder does not go on with the first one's journal.
+    other = evaluate_subject(subject(networks[1], tmp_path / "first"), data, CONFIG, QUIET)
+    assert other["accuracy"]["worst"] < first["accuracy"]["worst"]
+
+
+def test_results_and_records_agree(networks, data, tmp_path):
+    results = evaluate_subject(subject(networks[0], tmp_path), data, replace(CONFIG, suite="quick+curve"), QUIET)
+    (folder,) = tmp_path.iterdir()
+    assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
+    records = pd.read_parquet(folder / "records.parquet")
+    assert len(records) == results["n"] == 40
+    assert (records["broken_by"] == "none").mean() == results["accuracy"]["worst"]
+    assert (records["broken_by"] != "clean").mean() == results["accuracy"]["clean"]
+    adversarial = records[~records["broken_by"].isin(["clean", "none"])]
+    assert (adversarial["adversarial_prediction"] != adversarial["label"]).all()
+    # The curve looks for smaller breaks, and finds some; those beyond the radius are breaks of larger balls.
+    assert (adversarial["size"] <= 40 / 255 * (1 + 1e-4)).all()
+    assert (adversarial["size"] < 0.9 * 40 / 255).any()
+
+
+def test_the_curve_falls_and_passes_through_the_evaluation(networks, data, tmp_path):
+    config = replace(CONFIG, suite="screening+curve")
+    results = evaluate_subject(subject(networks[0], tmp_path), data, config, QUIET)
+    curve = results["curve"]
+    assert curve["radius"] == pytest.approx([40 / 255 * level / 8 for level in range(17)])
+    assert curve["accuracy"][0] == results["accuracy"]["clean"]
+    assert all(a >= b for a, b in zip(curve["accuracy"], curve["accuracy"][1:], strict=False))
+    assert curve["accuracy"][8] == pytest.approx(results["accuracy"]["screening"], abs=0.051)
+    assert curve["expected_robustness"] == pytest.approx(np.mean(curve["accuracy"]))
+    quantiles = curve["minimal_norm_quantiles"]
+    assert quantiles["50"] is None or 0 < quantiles["50"] < 80 / 255
+
+
+def test_transfer_judges_each_on_the_others_examples_and_keeps_them(networks, data, tmp_path):
+    robust, natural = (subject(net, tmp_path / name, name) for net, name in zip(networks, "ab", strict=True))
+    config = replace(CONFIG, suite="pgd+transfer-10")
+    on_robust = evaluate_subject(robust, data, config, QUIET, Extras(others=(natural,)))
+    on_natural = evaluate_subject(natural, data, config, QUIET, Extras(others=(robust,)))
+    (row,) = on_robust["transfer"]
+    assert (row["from"], row["attack"]) == ("b", "PGD-10")
+    assert row["accuracy_of_source"] < 0.2 < row["accuracy"] < on_robust["accuracy"]["clean"]
+    assert on_natural["transfer"][0]["accuracy"] < on_natural["accuracy"]["clean"]
+    assert on_robust["attacks"] == ["pgd-3", "transfer"]
+    kept = sorted((tmp_path / "b" / "transfer").rglob("*.safetensors"))
+    assert len(kept) == 3
+    stamps = [path.stat().st_mtime_ns for path in kept]
+    kept[1].write_bytes(b"damaged")
+    for journal in tmp_path.rglob("journal.jsonl"):
+        journal.unlink()
+    again = evaluate_subject(robust, data, config, QUIET, Extras(others=(natural,)))
+    assert numbers(again) == numbers(on_robust)
+    same = [path.stat().st_mtime_ns == stamp for path, stamp in zip(kept, stamps, strict=True)]
+    assert same == [True, False, True]
+
+
+def test_transfer_without_another_model_is_said(networks, data, tmp_path):
+    results = evaluate_subject(subject(networks[0], tmp_path), data, replace(CONFIG, suite="pgd+transfer"), QUIET)
+    assert [finding["name"] for finding in results["findings"]] == ["no-transfer"]
+    assert results["verdict"] == "no sign of masking"
+
+
+def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("iaat.evaluate.corruption.CORRUPTIONS", ("gaussian_noise", "contrast"))
+    config = replace(CONFIG, suite="pgd+corruptions")
+    baseline = evaluate_subject(subject(networks[1], tmp_path / "b", "b"), data, config, QUIET)
+    monkeypatch.setattr("iaat.evaluate.corruption.mean_corruption_error", lambda errors, base: (errors, base))
+    results = evaluate_subject(subject(networks[0], tmp_path / "a"), data, config, QUIET, Extras(baseline=baseline))
+    section = results["corruptions"]
+    assert list(section["accuracy"]) == ["gaussian_noise", "contrast"]
+    assert all(len(row) == 5 for row in section["accuracy"].values())
+    assert section["mean_accuracy"] == pytest.approx(np.mean(list(section["accuracy"].values())))
+    errors, base = section["mce"]
+    assert errors["contrast"] == [1 - value for value in section["accuracy"]["contrast"]]
+    assert base["contrast"] == [1 - value for value in baseline["corruptions"]["accuracy"]["contrast"]]
+    with pytest.raises(UserError, match="no evaluation on the same corruptions"):
+        evaluate_subject(subject(networks[0], tmp_path / "c"), data, config, QUIET, Extras(baseline={"run": "old"}))
+
+
+def test_training_samples_by_radius(networks, data, tmp_path):
+    index = data.train_index[:200]
+    radius = torch.linspace(0, 0.2, 200)
+    judged = subject(networks[0], tmp_path, radii=(index, radius))
+    rows = evaluate_subject(judged, data, replace(CONFIG, suite="pgd+radii"), QUIET)["radii"]
+    assert [row["n"] for row in rows] == [10, 10, 10, 10]
+    edges = [edge for row in rows for edge in row["radius_px"]]
+    assert edges == sorted(edges)
+    assert 0 <= edges[0] < edges[-1] <= 51.1
+    assert all(row["clean"] >= row["screened"] for row in rows)
+    without = evaluate_subject(subject(networks[0], tmp_path / "b"), data, replace(CONFIG, suite="pgd+radii"), QUIET)
+    assert "radii" not in without
+
+
+def test_a_masking_model_gets_the_verdict_at_the_top(networks, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("iaat.evaluate.evaluation.MASKING_N", 100)
+    rounded = Around(networks[1], before=lambda x: (x * 4).round() / 4)
+    config = replace(CONFIG, suite="pgd+masking", n=100, radius=Radius("20px"))
+    results = evaluate_subject(subject(rounded, tmp_path), data, config, QUIET)
+    assert results["verdict"].startswith("do not trust PGD here: ")
+    assert "zero-gradients" in results["verdict"]
+    serious = {finding["name"] for finding in results["findings"] if finding["serious"]}
+    assert serious == set(results["verdict"].removeprefix("do not trust PGD here: ").split(", "))
+    assert results["masking"]
+
+
+def test_an_empty_test_set_is_refused(networks, data, tmp_path):
+    empty = replace(data, test_index=data.test_index[:0])
+    with pytest.raises(UserError, match="no samples"):
+        evaluate_subject(subject(networks[0], tmp_path), empty, CONFIG, QUIET)
+
+
+def test_a_model_that_changes_its_inputs_is_noticed(networks, data, tmp_path):
+    class Shifting(nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, x):
+            with torch.no_grad():
+                x.data.add_(0.5)
+            return self.network(x - 0.5)
+
+    results = evaluate_subject(subject(Shifting(networks[0]).eval(), tmp_path), data, CONFIG, QUIET)
+    assert "outside-ball" in [finding["name"] for finding in results["findings"]]

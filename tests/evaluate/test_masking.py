@@ -1,0 +1,335 @@
+"""The lie detector: planted bad defences are caught by name, honest models raise no alarm."""
+
+import json
+from functools import cache
+from math import comb
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import planted
+from helpers.planted import Around, BatchStatistics, LyingBackward
+from iaat.errors import UserError
+from iaat.evaluate.findings import TRUSTED
+from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, masking_report
+from iaat.evaluate.masking.gradients import probe
+from iaat.evaluate.masking.subject import Subject, counts, stronger
+from iaat.passes import count_passes
+from iaat.progress import Reporter
+
+RADIUS = 32 / 255
+N = 100
+
+digits = cache(planted.digits)
+
+
+@cache
+def honest(kind, classes=10, seed=0):
+    """A network trained without tricks; shared by the tests, which must not change it."""
+    torch.manual_seed(seed)
+    network = planted.cnn(classes) if "cnn" in kind else planted.mlp(classes)
+    settings = {"radius": 0.0 if "natural" in kind else RADIUS, "adaptive": "iaat" in kind}
+    return planted.trained(network, *digits(classes)[0], seed=seed, **settings)
+
+
+def report(model, *, classes=10, n=N, seed=0, **settings):
+    x, y = digits(classes)[1]
+    settings = {"radius": RADIUS, "norm": "linf", "queries": 60, **settings}
+    return masking_report(model, x[:n], y[:n], classes=classes, seed=seed, **settings)
+
+
+def names(found, *, serious=None):
+    return {finding.name for finding in found.findings if serious is None or finding.serious == serious}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [("natural cnn", 10), ("at cnn", 10), ("iaat mlp", 10), ("at mlp", 3), ("natural mlp", 2)],
+)
+def test_an_honest_model_raises_no_alarm(kind, classes, seed):
+    found = report(honest(kind, classes, seed), classes=classes, seed=seed)
+    assert names(found, serious=True) == set()
+    assert found.verdict == TRUSTED
+    assert found.measures["white_box"] > 0.05  # where nothing stands there is nothing to suspect
+    assert found.measures["clean"] > 0.9
+    assert ("few-classes" in names(found)) == (classes < 4)
+
+
+@pytest.mark.parametrize("kind", ["natural mlp", "at cnn"])
+def test_an_honest_model_raises_no_alarm_in_l2(kind):
+    found = report(honest(kind), norm="l2", radius=0.5)
+    assert found.verdict == TRUSTED
+    assert 0.1 < found.measures["white_box"] < found.measures["clean"]
+    assert found.measures["accuracy_at_8"] == 0  # the diameter of 64 pixels
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_a_confident_model_broken_to_zero_is_no_masking_however_small_its_gradients(factor):
+    found = report(Around(honest("natural mlp"), after=lambda logits: factor * logits), radius=0.5)
+    assert found.verdict == TRUSTED
+    assert found.measures["pgd"] == 0
+    assert found.findings == ()
+    if factor == 4:
+        small = probe_of(Around(honest("natural mlp"), after=lambda logits: factor * logits)).size
+        assert small.quantile(0.1) < 1e-7
+
+
+PLANTED = {
+    "rounded input": (
+        lambda net: Around(net, before=planted.rounded),
+        {"zero-gradients", "loss-not-rising", "unbroken-at-any-radius", "black-box-stronger", "pgd-gap"},
+    ),
+    "jpeg": (lambda net: Around(net, before=planted.jpeg), {"zero-gradients", "black-box-stronger"}),
+    "detached": (lambda net: Around(net, before=planted.detached), {"blocked-gradients", "black-box-stronger"}),
+    "binary": (lambda net: Around(net, before=planted.binary), {"blocked-gradients", "black-box-stronger"}),
+    "steep input": (lambda net: Around(net, before=planted.steep), {"loss-not-rising"}),
+    "saturated gate": (lambda net: Around(net, after=planted.gated), {"vanishing-gradients", "loss-not-rising"}),
+    "nan gradients": (lambda net: Around(net, before=planted.undefined), {"nan-gradients", "loss-not-rising"}),
+    "noise": (lambda net: Around(net, before=planted.noisy), {"random-outputs", "reference-warning"}),
+    "dropout": (lambda net: Around(nn.Sequential(planted.AlwaysDropout(), net)), {"random-outputs"}),
+    "logits x1000": (
+        lambda net: Around(net, after=lambda logits: 1000 * logits),
+        {"zero-gradients", "loss-not-rising", "logit-scale", "pgd-gap"},
+    ),
+    "softmax": (lambda net: Around(net, after=lambda z: z.softmax(1)), {"softmax-outputs", "reference-warning"}),
+    "saturated softmax": (
+        lambda net: Around(net, after=lambda z: (1000 * z).softmax(1)),
+        {"softmax-outputs", "zero-gradients", "unbroken-at-any-radius"},
+    ),
+    "lying gradient": (
+        lambda net: Around(net, before=LyingBackward.apply),
+        {"one-step-stronger", "loss-not-rising", "unbroken-at-any-radius", "pgd-gap"},
+    ),
+    "batch statistics": (lambda net: BatchStatistics(net).eval(), {"batch-dependence", "train-mode"}),
+    "nan logits": (lambda net: Around(net, after=planted.overflowing), {"nonfinite-outputs"}),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED)
+def test_a_planted_defence_is_caught_by_name(plant):
+    build, expected = PLANTED[plant]
+    found = report(build(honest("natural cnn" if plant == "batch statistics" else "natural mlp")))
+    assert expected <= names(found, serious=True)
+    assert all(name in found.verdict for name in expected)
+    assert all(finding.evidence and finding.advice for finding in found.findings)
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("plant", ["rounded input", "saturated gate", "logits x1000", "lying gradient", "noise"])
+def test_it_is_caught_around_a_robust_network_and_under_another_seed(plant):
+    build, expected = PLANTED[plant]
+    found = report(build(honest("iaat mlp")), seed=1)
+    assert expected - {"pgd-gap", "black-box-stronger"} <= names(found, serious=True)
+
+
+def test_log_softmax_outputs_are_a_note_because_no_attack_sees_a_difference():
+    plain = report(honest("natural mlp"))
+    logs = report(Around(honest("natural mlp"), after=lambda logits: logits.log_softmax(1)))
+    assert names(logs, serious=False) - names(plain) == {"log-softmax-outputs"}
+    assert logs.verdict == TRUSTED
+    assert logs.measures["white_box"] == pytest.approx(plain.measures["white_box"], abs=0.02)
+
+
+def test_vectors_have_no_square_attack_and_say_so():
+    x, y = digits()[1]
+    network = honest("at mlp")
+    vectors = {"radius": RADIUS, "norm": "linf", "classes": 10, "seed": 0}
+    found = masking_report(network, x[:N].flatten(1), y[:N], **vectors)
+    assert names(found) == {"no-black-box"}
+    assert found.verdict == TRUSTED
+    assert "[64]" in found.findings[0].evidence
+    assert found.measures["white_box"] == report(network).measures["white_box"]
+    assert "black_box" not in found.measures
+
+
+def test_too_few_samples_are_noted():
+    found = report(honest("natural mlp"), n=30)
+    assert names(found) == {"few-samples"}
+    wrong = Around(honest("natural mlp"), after=lambda logits: -logits)
+    found = report(wrong)
+    assert names(found) == {"few-samples"}
+    assert found.measures["clean"] == 0
+
+
+# Train mode
+
+
+def test_a_model_handed_over_in_train_mode_is_named_and_serious_where_its_figures_differ():
+    network = honest("natural cnn")
+    found = report(network, was_training=True)
+    assert names(found, serious=True) == {"train-mode"}
+    assert found.measures["pgd_train_mode"] > found.measures["pgd"] + 0.1  # batch statistics resist
+    network.train()
+    try:
+        assert report(network) == found
+        assert network.training
+        assert network[1].training
+    finally:
+        network.eval()
+
+
+def test_train_mode_is_a_note_where_it_changes_nothing():
+    network = honest("natural mlp")[:2].append(nn.Identity()).extend(honest("natural mlp")[3:])  # without dropout
+    found = report(network, was_training=True)
+    assert names(found, serious=False) == {"train-mode"}
+    assert found.verdict == TRUSTED
+    network.train()  # no layer minds
+    assert "train-mode" not in names(report(network))
+
+
+def test_dropout_that_eval_does_not_switch_off_is_named_by_its_layer():
+    class Stubborn(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = nn.Sequential(nn.Dropout(0.3), honest("natural mlp"))
+
+        def forward(self, x):
+            self.network[0].train()
+            return self.network(x)
+
+    found = report(Stubborn().eval())
+    assert {"train-mode", "random-outputs"} <= names(found, serious=True)
+    assert "Dropout" in next(f.evidence for f in found.findings if f.name == "train-mode")
+
+
+# Claims of others
+
+
+def test_a_gap_above_five_points_is_serious_where_chance_does_not_explain_it():
+    assert finding_of_gap(0.50, 0.46, 10_000) is None
+    assert finding_of_gap(0.57, 0.34, 1000).serious
+    assert finding_of_gap(0.5, 0.445, 200).serious is False  # 11 of 200, where 10 are allowed
+    assert finding_of_gap(0.5, 0.445, 20_000).serious
+    assert finding_of_gap(0.8, 0.6, 20) is None  # 4 samples
+    assert "23.0 points" in finding_of_gap(0.57, 0.34, 1000).evidence
+
+
+def test_the_gap_of_the_evaluation_is_used_where_given():
+    found = report(honest("natural mlp"), gap=(0.6, 0.3, 1000))
+    assert names(found) == {"pgd-gap"}
+    assert found.measures["gap"] == pytest.approx(0.3)
+    assert names(report(honest("natural mlp"), gap=(0.6, 0.58, 1000))) == set()
+
+
+def test_transfer_stronger_than_white_box():
+    assert finding_of_transfer(0.7, 0.5, 1000) is None
+    assert finding_of_transfer(0.46, 0.5, 1000) is None
+    assert finding_of_transfer(0.40, 0.5, 100) is None  # 7 points of standard error
+    assert finding_of_transfer(0.40, 0.5, 1000).name == "transfer-stronger"
+    assert names(report(honest("natural mlp"), transfer=0.1)) == {"transfer-stronger"}
+    assert names(report(honest("natural mlp"), transfer=0.9)) == set()
+
+
+# When a difference counts
+
+
+@pytest.mark.parametrize(
+    ("number", "n", "expected"), [(4, 20, False), (5, 20, True), (10, 200, False), (11, 200, True)]
+)
+def test_what_counts_exceeds_five_points_and_five_samples(number, n, expected):
+    assert counts(number, n) is expected
+
+
+def test_a_paired_difference_counts_where_mcnemars_exact_test_says_so():
+    for gained in range(0, 40, 3):
+        for lost in range(0, 20, 2):
+            pairs = gained + lost
+            chance = sum(comb(pairs, k) for k in range(gained, pairs + 1)) / 2**pairs
+            expected = gained - lost >= 6 and chance < 0.01
+            assert stronger(gained, lost, 100) is expected
+
+
+# Measures
+
+
+class Linear(nn.Module):
+    def __init__(self, factor=1.0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(factor * torch.randn(3, 12, generator=generator))
+
+    def forward(self, x):
+        return x.flatten(1) @ self.weight.T
+
+
+def subject_of(model, x, *, norm="linf", radius=0.01):
+    y = model(x).argmax(1)
+    return Subject(model=model, x=x, y=y, n=len(x), radius=radius, norm=norm, classes=y.max() + 1, seed=0)
+
+
+def probe_of(model):
+    x, y = digits()[1]
+    right = model(x).argmax(1) == y
+    return probe(subject_of(model, x[right], radius=RADIUS))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("factor", [1.0, 1e-12])
+def test_reach_of_a_linear_model_is_radius_over_distance_at_any_scale_of_the_logits(norm, factor):
+    model, x = Linear(factor), torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
+    # So small a radius that the random point is as good as the clean one.
+    found = probe(subject_of(model, x, norm=norm, radius=1e-6))
+    logits = model(x).detach()
+    (first, second), (best, other) = logits.topk(2, dim=1).values.T, logits.topk(2, dim=1).indices.T
+    direction = (model.weight[best] - model.weight[other]).detach()
+    dual = direction.abs().sum(1) if norm == "linf" else direction.norm(dim=1)
+    torch.testing.assert_close(found.reach.float(), 1e-6 * dual / (first - second), rtol=0.02, atol=0)
+    assert not found.zero.any()
+    assert found.finite.all()
+
+
+def test_figures_agree_with_each_other():
+    measures = report(honest("at mlp")).measures
+    assert measures["samples"] == N
+    assert measures["clean"] >= measures["pgd"] >= measures["pgd_restarted"] >= measures["white_box"]
+    assert measures["white_box"] >= measures["black_box"] == measures["worst"]
+    assert measures["one_step"] >= measures["white_box"] > measures["accuracy_at_0.502"]
+    assert measures["gap"] == pytest.approx(measures["pgd_restarted"] - measures["worst"])
+
+
+def test_worst_case_passes():
+    """Of a model on which every attack fails, so that all of them run in full."""
+    model = PLANTED["rounded input"][0](honest("natural mlp"))
+    queries = 50
+    with count_passes(model) as passes:
+        report(model, queries=queries)
+    assert passes.backward / N < 250
+    assert passes.forward / N < 300 + queries
+
+
+# The model and the world stay as they were
+
+
+def test_report_is_reproducible_and_leaves_everything_as_it_was():
+    model = BatchStatistics(planted.trained(planted.cnn(), *digits()[0], epochs=1)).eval()
+    model.network[0].weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    flags = [(module.training, [p.requires_grad for p in module.parameters()]) for module in model.modules()]
+    state = torch.get_rng_state()
+    first = report(model, was_training=True, n=60, queries=20)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert flags == [(module.training, [p.requires_grad for p in module.parameters()]) for module in model.modules()]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    torch.manual_seed(99)
+    assert report(model, was_training=True, n=60, queries=20, reporter=Reporter(quiet=True)) == first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"radius": 8.0}, "write 8px"),
+        ({"radius": 0.0}, "nothing to attack"),
+        ({"norm": "l1"}, "norm 'l1' is not known"),
+        ({"classes": 1}, "at least 2"),
+        ({"classes": 9}, r"returned \[4, 10\] for 4 inputs: it must return \[B, 9\]"),
+        ({"y": torch.zeros(3, dtype=torch.long)}, "4 inputs and 3 labels"),
+        ({"x": torch.zeros(0, 1, 8, 8), "y": torch.zeros(0, dtype=torch.long)}, "at least one sample"),
+    ],
+)
+def test_mistakes_are_named(change, message):
+    settings = {"x": torch.rand(4, 1, 8, 8), "y": torch.zeros(4, dtype=torch.long), "radius": 0.1, "norm": "linf"}
+    settings = {**settings, "classes": 10, "seed": 0, **change}
+    with pytest.raises(UserError, match=message):
+        masking_report(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), settings.pop("x"), settings.pop("y"), **settings)
