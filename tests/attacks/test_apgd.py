@@ -60,7 +60,7 @@ def height(logits, y, loss, target):
     if loss == "ce":
         return logits.logsumexp(0) - logits[y] if target is None else logits[target] - logits.logsumexp(0)
     top = logits.sort(descending=True).values
-    # Where the true class is third the ratio is 1 on a whole plateau, where rounding decides: same constant as the library.
+    # Where the true class is third the ratio is 1 on a plateau and rounding decides: the library's constant.
     return gap / ((top[0] - top[2] if target is None else top[0] - (top[2] + top[3]) / 2) + 1e-12)
 
 
@@ -244,7 +244,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(norm, loss, monkeypatch):
 
 
 def test_a_fooled_sample_comes_back_as_it_first_was():
-    model, size = network(bumps=12.0, inputs=12), 24
+    model, size = network(bumps=12.0, inputs=12), 32
     x, y = samples(model, size, inputs=12)
     options = {"radius": torch.linspace(0.02, 0.3, size, dtype=torch.float64), "steps": 20, "norm": "l2", "x_init": x}
     options["targets"] = (y + 2) % CLASSES

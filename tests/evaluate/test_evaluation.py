@@ -237,3 +237,16 @@ def test_a_model_that_changes_its_inputs_is_noticed(networks, data, tmp_path):
 
     results = evaluate_subject(subject(Shifting(networks[0]).eval(), tmp_path), data, CONFIG, QUIET)
     assert "outside-ball" in [finding["name"] for finding in results["findings"]]
+
+
+def test_a_model_without_a_gradient_path_meets_the_attacks_that_need_none(networks, data, tmp_path, monkeypatch):
+    few_queries(monkeypatch)
+    stepped = Around(networks[1], before=lambda x: (x > 0.5).float())
+    config = replace(CONFIG, suite="pgd+autoattack+curve", radius=Radius("150px"))
+    results = evaluate_subject(subject(stepped, tmp_path), data, config, QUIET)
+    assert results["verdict"] == "do not trust PGD here: blocked-gradients"
+    assert [stage["name"] for stage in results["stages"]] == ["clean", "autoattack/square"]
+    assert results["accuracy"]["worst"] < results["accuracy"]["clean"]
+    without = evaluate_subject(subject(stepped, tmp_path), data, replace(CONFIG, suite="pgd"), QUIET)
+    assert without["accuracy"]["worst"] == without["accuracy"]["clean"]
+    assert without["verdict"] == "do not trust PGD here: blocked-gradients"

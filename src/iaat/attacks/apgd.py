@@ -11,7 +11,7 @@ from iaat.attacks.batching import filled_up
 from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
 from iaat.attacks.losses import LOSSES, AttackLoss, dlr_to, full_precision, margin_to
-from iaat.attacks.pgd import _check, _lengths
+from iaat.attacks.task import check_inputs, gradient_of, inside, lengths, one_each
 from iaat.device import autocast, uses_bfloat16
 from iaat.errors import UserError, check_choice
 from iaat.units import Norm, Radius
@@ -84,7 +84,7 @@ def apgd(
     check_choice(precision, PRECISIONS, "precision")
     if not callable(loss):
         check_choice(loss, LOSSES, "loss")
-    _check(
+    check_inputs(
         x,
         radius,
         step_size=None,
@@ -111,7 +111,7 @@ def apgd(
             x=x,
             y=y,
             targets=targets,
-            radius=per_sample(_lengths(radius, x), x),
+            radius=per_sample(lengths(radius, x), x),
         )
         return _worst_case(task, steps, restarts, early_stop, x_init, generator)
 
@@ -155,22 +155,14 @@ class _Task:
         return self.x + self.ball.random(self.x, self.radius, generator)
 
     def inside(self, x_adv: Tensor) -> Tensor:
-        x_adv = self.x + self.ball.project(x_adv - self.x, self.radius)
-        return x_adv if self.bounds is None else x_adv.clamp(*self.bounds)
+        return inside(x_adv, self.x, self.radius, self.ball, self.bounds)
 
     def logits(self, x_adv: Tensor, *, low_precision: bool) -> Tensor:
         with autocast("bf16" if low_precision else "fp32", x_adv.device):
             return full_precision(self.model(x_adv))
 
     def height(self, logits: Tensor) -> Tensor:
-        value = _height(self.loss, logits, self.y, self.targets)
-        shape = getattr(value, "shape", ())  # a plain number has none
-        if shape != (len(logits),):
-            raise UserError(
-                f"the loss returned a tensor of shape {list(shape)} for a batch of {len(logits)}: it must return"
-                " one value a sample, [B]; pass reduction='none'"
-            )
-        return value
+        return one_each(_height(self.loss, logits, self.y, self.targets), len(logits))
 
     def fooled(self, x_adv: Tensor, logits: Tensor, asked: Tensor) -> Tensor:
         """Which of the rows `asked` `[B]` are taken for a wrong class, also in full precision."""
@@ -244,7 +236,7 @@ class _Walk:
         logits = task.logits(leaf, low_precision=task.low_precision)
         height = task.height(logits)
         if gradient:
-            (self.gradient,) = torch.autograd.grad(height.sum(), leaf)
+            self.gradient = gradient_of(height, leaf)
         loss = height.detach().to(self.loss).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
         self.rises += loss > self.loss
         self.loss = loss

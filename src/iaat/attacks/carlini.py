@@ -13,7 +13,8 @@ from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import geometry, per_sample
 from iaat.attacks.losses import AttackLoss, full_precision, margin
 from iaat.attacks.minimal import judged
-from iaat.attacks.pgd import _check, _lengths, pgd
+from iaat.attacks.pgd import pgd
+from iaat.attacks.task import check_inputs, lengths
 from iaat.errors import UserError, check_choice
 from iaat.units import Norm, Radius
 
@@ -142,7 +143,7 @@ def cw_l2(
     check_choice(norm, ("l2",), "norm")
     ball = geometry(norm)
     radius = Radius(radius) if isinstance(radius, str) else radius
-    _check(
+    check_inputs(
         x,
         0.0 if radius is None else radius,
         step_size=None,
@@ -166,7 +167,7 @@ def cw_l2(
         if len(rows := filled_up(standing)):
             found = _search(task.only(rows), searches, initial)
             x_adv[rows] = torch.where(per_sample(standing[rows], found) > 0, found, x[rows])
-        return x_adv if radius is None else judged(x, x_adv, _lengths(radius, x), ball)
+        return x_adv if radius is None else judged(x, x_adv, lengths(radius, x), ball)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
 from iaat.attacks.losses import full_precision
 from iaat.attacks.minimal import judged, rounding
-from iaat.attacks.pgd import _check, _lengths
+from iaat.attacks.task import check_inputs, gradient_of, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -70,7 +70,7 @@ def deepfool(
     """
     ball = geometry(norm)
     radius = Radius(radius) if isinstance(radius, str) else radius
-    _check(
+    check_inputs(
         x,
         0.0 if radius is None else radius,
         step_size=None,
@@ -91,7 +91,7 @@ def deepfool(
         if not len(x):
             return x.clone()
         x_adv = _descend(model, ball, x, y, steps=steps, beyond=1 + overshoot, classes=classes, bounds=bounds)
-        return x_adv if radius is None else judged(x, x_adv, _lengths(radius, x), ball)
+        return x_adv if radius is None else judged(x, x_adv, lengths(radius, x), ball)
 
 
 def _descend(
@@ -149,7 +149,7 @@ def _nearest(
     leads = logits.gather(1, y[:, None]) - logits.gather(1, others)
     nearest, way = torch.full_like(x.flatten(1)[:, 0], torch.inf), torch.zeros_like(x)
     for column, lead in enumerate(leads.unbind(dim=1), start=1):
-        (gradient,) = torch.autograd.grad(lead.sum(), leaf, retain_graph=column < leads.shape[1])
+        gradient = gradient_of(lead, leaf, keep_graph=column < leads.shape[1])
         downhill = _free(x, -gradient.nan_to_num(nan=0.0), bounds)
         direction = ball.steepest(downhill)
         distance = lead.detach().to(x) / (direction * downhill).flatten(1).sum(dim=1)

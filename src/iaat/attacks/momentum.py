@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import geometry, per_sample
 from iaat.attacks.losses import AttackLoss, full_precision
-from iaat.attacks.pgd import _check, _lengths, _Task
+from iaat.attacks.task import Task, check_inputs, gradient_of, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -65,7 +65,7 @@ def mi_fgsm(
         raise UserError(f"decay = {decay:g}: must be finite and not negative; 1.0 keeps every gradient")
     if loss == "kl":
         raise UserError("loss 'kl' has gradient 0 at the clean input, where this attack starts: use 'ce' or 'margin'")
-    _check(
+    check_inputs(
         x,
         radius,
         step_size=step_size,
@@ -81,8 +81,8 @@ def mi_fgsm(
         x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
         if not len(x):
             return x.clone()
-        radius = _lengths(radius, x)
-        task = _Task(
+        radius = lengths(radius, x)
+        task = Task(
             model=model,
             ball=ball,
             loss=loss,
@@ -91,18 +91,18 @@ def mi_fgsm(
             x=x,
             y=y,
             radius=per_sample(radius, x),
-            step=per_sample(_lengths(radius / steps if step_size is None else step_size, x), x),
+            step=per_sample(lengths(radius / steps if step_size is None else step_size, x), x),
             clean_logits=None,
         )
         return _climb(task, task.start(random_start, generator), steps, decay)
 
 
-def _climb(task: _Task, x_adv: Tensor, steps: int, decay: float) -> Tensor:
+def _climb(task: Task, x_adv: Tensor, steps: int, decay: float) -> Tensor:
     velocity = torch.zeros_like(x_adv)
     for _ in range(steps):
         leaf = x_adv.detach().requires_grad_()
         logits = full_precision(task.model(leaf))
-        (gradient,) = torch.autograd.grad(task.objective(logits).sum(), leaf)
+        gradient = gradient_of(task.objective(logits), leaf)
         velocity = decay * velocity + _mean_one(gradient)
         x_adv = task.inside(x_adv + task.step * task.ball.steepest(velocity))
     return x_adv.clone()

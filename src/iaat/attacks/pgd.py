@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-
 import torch
 from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
 from iaat.attacks.context import Mode, attack_mode
-from iaat.attacks.geometry import Geometry, geometry, per_sample
-from iaat.attacks.losses import AttackLoss, check_loss, full_precision, objective
+from iaat.attacks.geometry import geometry, per_sample
+from iaat.attacks.losses import AttackLoss, full_precision
+from iaat.attacks.task import Task, check_inputs, gradient_of, lengths
 from iaat.errors import UserError
-from iaat.units import Norm, Radius, check_radius
+from iaat.units import Norm, Radius
 
 
 def pgd(
@@ -75,7 +73,7 @@ def pgd(
     ball = geometry(norm)
     radius = Radius(radius) if isinstance(radius, str) else radius
     step_size = Radius(step_size) if isinstance(step_size, str) else step_size
-    _check(
+    check_inputs(
         x,
         radius,
         step_size=step_size,
@@ -94,8 +92,8 @@ def pgd(
         x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
         if not len(x):
             return x.clone()
-        radius = _lengths(radius, x)
-        task = _Task(
+        radius = lengths(radius, x)
+        task = Task(
             model=model,
             ball=ball,
             loss=loss,
@@ -104,7 +102,7 @@ def pgd(
             x=x,
             y=y,
             radius=per_sample(radius, x),
-            step=per_sample(_lengths(2.5 * radius / steps if step_size is None else step_size, x), x),
+            step=per_sample(lengths(2.5 * radius / steps if step_size is None else step_size, x), x),
             clean_logits=(_logits(model, x) if clean_logits is None else clean_logits) if loss == "kl" else None,
         )
         if restarts == 1:
@@ -112,66 +110,18 @@ def pgd(
         return _worst_case(task, steps, restarts, random_start, early_stop, generator)
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One batch under attack, every field of it per sample but the first five."""
-
-    model: nn.Module
-    ball: Geometry
-    loss: str | AttackLoss
-    targeted: bool
-    bounds: tuple[float, float] | None
-    x: Tensor
-    y: Tensor
-    radius: Tensor
-    step: Tensor
-    clean_logits: Tensor | None
-
-    def only(self, rows: Tensor) -> _Task:
-        clean_logits = None if self.clean_logits is None else self.clean_logits[rows]
-        return replace(
-            self,
-            x=self.x[rows],
-            y=self.y[rows],
-            radius=self.radius[rows],
-            step=self.step[rows],
-            clean_logits=clean_logits,
-        )
-
-    def start(self, random: bool, generator: torch.Generator | None) -> Tensor:
-        return self.inside(self.x + self.ball.random(self.x, self.radius, generator)) if random else self.x
-
-    def inside(self, x_adv: Tensor) -> Tensor:
-        x_adv = self.x + self.ball.project(x_adv - self.x, self.radius)
-        return x_adv if self.bounds is None else x_adv.clamp(*self.bounds)
-
-    def objective(self, logits: Tensor) -> Tensor:
-        value = objective(self.loss, self.targeted, self.clean_logits)(logits, self.y)
-        shape = getattr(value, "shape", ())  # a plain number has none
-        if shape != (len(logits),):
-            raise UserError(
-                f"the loss returned a tensor of shape {list(shape)} for a batch of {len(logits)}: it must return"
-                " one value a sample, [B]; pass reduction='none'"
-            )
-        return value
-
-    def fooled(self, logits: Tensor) -> Tensor:
-        hit = logits.argmax(dim=1) == self.y
-        return hit if self.targeted else ~hit
-
-
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         return full_precision(model(x))
 
 
-def _climb(task: _Task, x_adv: Tensor, steps: int, early_stop: bool) -> Tensor:
+def _climb(task: Task, x_adv: Tensor, steps: int, early_stop: bool) -> Tensor:
     result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
     standing = torch.ones_like(rows, dtype=torch.bool)
     for _ in range(steps):
         leaf = x_adv.detach().requires_grad_()
         logits = full_precision(task.model(leaf))
-        (gradient,) = torch.autograd.grad(task.objective(logits).sum(), leaf)
+        gradient = gradient_of(task.objective(logits), leaf)
         if early_stop:
             standing = standing & ~task.fooled(logits.detach())
             kept = filled_up(standing)
@@ -188,7 +138,7 @@ def _climb(task: _Task, x_adv: Tensor, steps: int, early_stop: bool) -> Tensor:
 
 
 def _worst_case(
-    task: _Task, steps: int, restarts: int, random_start: bool, early_stop: bool, generator: torch.Generator | None
+    task: Task, steps: int, restarts: int, random_start: bool, early_stop: bool, generator: torch.Generator | None
 ) -> Tensor:
     worst = task.x.clone()
     fooled = torch.zeros(len(worst), dtype=torch.bool, device=worst.device)
@@ -211,43 +161,3 @@ def _worst_case(
             if not len(rows):
                 break
     return worst
-
-
-def _lengths(value: float | Tensor, x: Tensor) -> Tensor:
-    """Lengths as a tensor; negative and NaN ones become 0 without waiting for the device."""
-    return torch.as_tensor(value, dtype=x.dtype, device=x.device).nan_to_num(0.0).clamp_min(0)
-
-
-def _is_number(value: float | Tensor) -> bool:
-    return not isinstance(value, Tensor) or value.ndim == 0
-
-
-def _check(
-    x: Tensor,
-    radius: float | Tensor,
-    *,
-    step_size: float | Tensor | None,
-    steps: int,
-    restarts: int,
-    norm: str,
-    ball: Geometry,
-    bounds: tuple[float, float] | None,
-    loss: str | AttackLoss,
-    targeted: bool,
-) -> None:
-    """Refuse what can be judged without waiting for the device; radii in a tensor are for their owner to bound."""
-    for name, count in (("steps", steps), ("restarts", restarts)):
-        if count < 1:
-            raise UserError(f"{name} = {count}: an attack needs at least 1")
-    check_loss(loss, targeted)
-    if not x.is_floating_point():
-        raise UserError(f"x is {x.dtype}: an attack needs floats; for images in 0..255 pass x.float() / 255")
-    if step_size is not None and _is_number(step_size):
-        check_radius(float(step_size), "l2", name="step_size")
-    if not _is_number(radius):
-        return
-    radius = float(radius)
-    width = math.inf if bounds is None else bounds[1] - bounds[0]
-    check_radius(radius, norm, name="radius", width=width)
-    if radius > ball.diameter(x.shape[1:].numel(), width):
-        raise UserError(f"radius = {radius:g} exceeds every distance between two inputs; for pixel levels write px")

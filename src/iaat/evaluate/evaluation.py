@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iaat import rng
+from iaat.attacks import cross_entropy
 from iaat.data import DataBundle, sequential_order
 from iaat.errors import UserError
 from iaat.evaluate.attackers import stages_of
@@ -22,9 +23,11 @@ from iaat.evaluate.curve import curve_section
 from iaat.evaluate.findings import Finding, verdict
 from iaat.evaluate.journal import Journal
 from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, masking_report
+from iaat.evaluate.masking.gradients import blocked as blocked_gradients
+from iaat.evaluate.masking.gradients import input_gradient
 from iaat.evaluate.reference import STANDARD_CLASSES, ensemble
 from iaat.evaluate.report import evaluation_name, plain_config, summary, write_evaluation
-from iaat.evaluate.robust import Outcome, attack_samples
+from iaat.evaluate.robust import Outcome, Stage, attack_samples
 from iaat.evaluate.sections import Context, Extras, Measure, Section
 from iaat.evaluate.subject import Subject, TestSet
 from iaat.evaluate.suites import Plan, plan_of
@@ -61,7 +64,13 @@ def evaluate_subject(
     plan = plan_of(config.suite)
     folder = subject.folder / folder_name(config, subject.facts.get("checkpoint"))
     journal = Journal(folder / "journal.jsonl", identity(subject, test, config))
-    outcome = _attack(subject, test, config, plan, journal, reporter, extras)
+    stages = stages_of(plan.attacks, config, len(test.classes))
+    if plan.transfer_steps is not None:
+        stages += transfer_stages(extras.others, test, config, plan.transfer_steps, reporter)
+    if not _has_gradient(subject, test):
+        plan, stages = _without_gradient(plan, stages)
+        subject = replace(subject, findings=(*subject.findings, blocked_gradients()))
+    outcome = _attack(subject, test, config, stages, journal, reporter)
     context = Context(subject, test, config, outcome, journal, reporter, extras)
     sections = [measure(context) for measure in _measures(plan, extras)]
     findings = _findings(context, plan, sections)
@@ -108,14 +117,10 @@ def _attack(
     subject: Subject,
     test: TestSet,
     config: EvaluateConfig,
-    plan: Plan,
+    stages: Sequence[Stage],
     journal: Journal,
     reporter: Reporter,
-    extras: Extras,
 ) -> Outcome:
-    stages = stages_of(plan.attacks, config, len(test.classes))
-    if plan.transfer_steps is not None:
-        stages += transfer_stages(extras.others, test, config, plan.transfer_steps, reporter)
     return attack_samples(
         subject.model,
         test.data.test,
@@ -128,6 +133,19 @@ def _attack(
         journal=journal,
         reporter=reporter,
     )
+
+
+def _has_gradient(subject: Subject, test: TestSet) -> bool:
+    """Whether anything leads from the logits back to the inputs: without it no gradient attack can run at all."""
+    (batch,) = test.data.test.batches([test.index[:2]])
+    return input_gradient(subject.model, batch.x, batch.y, cross_entropy) is not None
+
+
+def _without_gradient(plan: Plan, stages: Sequence[Stage]) -> tuple[Plan, list[Stage]]:
+    """What of a plan can be done without gradients."""
+    sections = tuple(word for word in plan.sections if word not in ("curve", "radii"))
+    kept = [stage for stage in stages if stage.name.endswith("/square") or stage.group == "transfer"]
+    return replace(plan, sections=sections), kept
 
 
 _MEASURES: dict[str, Measure] = {
@@ -173,7 +191,7 @@ def _masking(context: Context) -> dict[str, Any]:
 
 def _gap(outcome: Outcome) -> tuple[float, float, int] | None:
     """Accuracy after the first PGD, in the worst case, and number of samples; None where no PGD came first."""
-    if not outcome.groups[0].startswith("pgd"):
+    if not outcome.groups or not outcome.groups[0].startswith("pgd"):
         return None
     return outcome.accuracy(outcome.groups[0]), outcome.accuracy(outcome.stages[-1].name), len(outcome.broken_by)
 

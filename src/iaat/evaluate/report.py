@@ -121,6 +121,8 @@ _WIDEST = 4
 def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Keys of the accuracies a table shows: of every attack if they are few, else of the first and of all together."""
     attacks = list(dict.fromkeys(name for row in rows for name in row["attacks"]))
+    if not attacks:
+        return [CLEAN]
     return [CLEAN, *(attacks if len(attacks) <= _WIDEST else [attacks[0], "worst"])]
 
 

@@ -1,0 +1,146 @@
+"""One batch under attack: what is checked before, what is climbed, and the gradient it is climbed by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks.geometry import Geometry
+from iaat.attacks.losses import AttackLoss, check_loss, objective
+from iaat.errors import UserError
+from iaat.units import check_radius
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One batch under attack, every field of it per sample but the first five."""
+
+    model: nn.Module
+    ball: Geometry
+    loss: str | AttackLoss
+    targeted: bool
+    bounds: tuple[float, float] | None
+    x: Tensor
+    y: Tensor
+    radius: Tensor
+    step: Tensor
+    clean_logits: Tensor | None
+
+    def only(self, rows: Tensor) -> Task:
+        """The samples at positions `rows`."""
+        clean_logits = None if self.clean_logits is None else self.clean_logits[rows]
+        return replace(
+            self,
+            x=self.x[rows],
+            y=self.y[rows],
+            radius=self.radius[rows],
+            step=self.step[rows],
+            clean_logits=clean_logits,
+        )
+
+    def start(self, random: bool, generator: torch.Generator | None) -> Tensor:
+        """Where the attack begins: a uniform draw in the ball, or the clean inputs."""
+        return self.inside(self.x + self.ball.random(self.x, self.radius, generator)) if random else self.x
+
+    def inside(self, x_adv: Tensor) -> Tensor:
+        """`x_adv` projected into the ball and the bounds."""
+        return inside(x_adv, self.x, self.radius, self.ball, self.bounds)
+
+    def objective(self, logits: Tensor) -> Tensor:
+        """What is climbed, `[B]`.
+
+        Raises:
+            UserError: the loss does not return one value a sample.
+        """
+        return one_each(objective(self.loss, self.targeted, self.clean_logits)(logits, self.y), len(logits))
+
+    def fooled(self, logits: Tensor) -> Tensor:
+        """`[B]` bool: where the attack has what it wants."""
+        hit = logits.argmax(dim=1) == self.y
+        return hit if self.targeted else ~hit
+
+
+def inside(x_adv: Tensor, x: Tensor, radius: Tensor, ball: Geometry, bounds: tuple[float, float] | None) -> Tensor:
+    """`x_adv` projected into the ball of `radius` `[B, 1, ...]` around `x`, then into the bounds."""
+    x_adv = x + ball.project(x_adv - x, radius)
+    return x_adv if bounds is None else x_adv.clamp(*bounds)
+
+
+def one_each(value: Tensor, n: int) -> Tensor:
+    """The losses of `n` samples, if they are one a sample.
+
+    Raises:
+        UserError: they are of another shape.
+    """
+    shape = getattr(value, "shape", ())  # a plain number has none
+    if shape != (n,):
+        raise UserError(
+            f"the loss returned a tensor of shape {list(shape)} for a batch of {n}: it must return one value a "
+            "sample, [B]; pass reduction='none'"
+        )
+    return value
+
+
+def gradient_of(values: Tensor, leaf: Tensor, *, keep_graph: bool = False) -> Tensor:
+    """Gradient `[B, ...]` at the inputs `leaf` of values `[B]`, each of which depends on its own sample.
+
+    Raises:
+        UserError: no path leads from the values back to the inputs.
+    """
+    gradient = None
+    if values.requires_grad:
+        (gradient,) = torch.autograd.grad(values.sum(), leaf, retain_graph=keep_graph, allow_unused=True)
+    if gradient is None:
+        raise UserError(
+            "no gradient path leads from the model's logits back to its inputs: look for detach, no_grad, argmax or a "
+            "comparison in its forward; `iaat evaluate --suspicious` says what can still be measured"
+        )
+    return gradient
+
+
+def lengths(value: float | Tensor, x: Tensor) -> Tensor:
+    """Lengths as a tensor; negative and NaN ones become 0 without waiting for the device."""
+    return torch.as_tensor(value, dtype=x.dtype, device=x.device).nan_to_num(0.0).clamp_min(0)
+
+
+def _is_number(value: float | Tensor) -> bool:
+    return not isinstance(value, Tensor) or value.ndim == 0
+
+
+def check_inputs(
+    x: Tensor,
+    radius: float | Tensor,
+    *,
+    step_size: float | Tensor | None,
+    steps: int,
+    restarts: int,
+    norm: str,
+    ball: Geometry,
+    bounds: tuple[float, float] | None,
+    loss: str | AttackLoss,
+    targeted: bool,
+) -> None:
+    """Refuse what can be judged without waiting for the device; radii in a tensor are for their owner to bound.
+
+    Raises:
+        UserError: steps or restarts below 1, an unknown loss, inputs that are no floats, a step size or radius that is
+            negative, not finite or above every distance between two inputs.
+    """
+    for name, count in (("steps", steps), ("restarts", restarts)):
+        if count < 1:
+            raise UserError(f"{name} = {count}: an attack needs at least 1")
+    check_loss(loss, targeted)
+    if not x.is_floating_point():
+        raise UserError(f"x is {x.dtype}: an attack needs floats; for images in 0..255 pass x.float() / 255")
+    if step_size is not None and _is_number(step_size):
+        check_radius(float(step_size), "l2", name="step_size")
+    if not _is_number(radius):
+        return
+    radius = float(radius)
+    width = math.inf if bounds is None else bounds[1] - bounds[0]
+    check_radius(radius, norm, name="radius", width=width)
+    if radius > ball.diameter(x.shape[1:].numel(), width):
+        raise UserError(f"radius = {radius:g} exceeds every distance between two inputs; for pixel levels write px")
