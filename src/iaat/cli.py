@@ -21,13 +21,14 @@ from iaat.device import pick_device
 from iaat.errors import UserError
 from iaat.evaluate import plain_table, results_table
 from iaat.evaluate.checkpoints import training_predictions
+from iaat.evaluate.report import comparison_table
 from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.suites import plan_words
 from iaat.evaluate.targets import find_target, judge_targets, only
 from iaat.methods import METHODS
 from iaat.progress import Reporter
 from iaat.run import RunFolder
-from iaat.workflow import CHECKPOINTS, compare, comparison_table, run_recipe
+from iaat.workflow import CHECKPOINTS, compare, run_recipe
 
 INTERRUPTED = 130
 _GO_ON = {

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
-
-from rich.table import Table
 
 from iaat.analysis import TradeoffPoint, tradeoff
 from iaat.analysis.of_run import draw_run, write_radii
@@ -17,9 +14,7 @@ from iaat.costs import untrained_model
 from iaat.data import DataBundle, data_facts
 from iaat.device import pick_device, uses_bfloat16
 from iaat.errors import UserError
-from iaat.evaluate import plain_table
 from iaat.evaluate.checkpoints import evaluate_checkpoint, stored_results, training_predictions
-from iaat.evaluate.report import caption, columns, shown_name
 from iaat.files import write_json
 from iaat.progress import Reporter
 from iaat.run import RunFolder, differences
@@ -138,29 +133,3 @@ def _results(recipe: Recipe, run: RunFolder, reporter: Reporter) -> list[dict[st
         if all(stored):
             return [row for row in stored if row]
     return run_recipe(recipe, run, reporter, resume=run.has_results())
-
-
-def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line a recipe: mean over its seeds, with the seeds' standard deviation where there are several."""
-    first = rows[0]
-    title = f"accuracy in %, mean ± sd over seeds; {first['attack']}; n = {first['n']} test samples"
-    table = plain_table(title, f"{first['checkpoint']} checkpoint. {caption(rows)}")
-    for name in ("recipe", "seeds"):
-        table.add_column(name, no_wrap=True)
-    shown = columns(rows)
-    for name in (*map(shown_name, shown), "radius px", "passes/step", "train s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in dict.fromkeys(row["run"] for row in rows):
-        group = [row for row in rows if row["run"] == name]
-        accuracies = [_spread([100 * row["accuracy"][key] for row in group]) for key in shown]
-        radius = _spread([row["radius_mean_px"] for row in group]) if "radius_mean_px" in group[0] else "-"
-        seeds = ", ".join(str(row["seed"]) for row in group)
-        passes = (
-            f"{mean(row['train_forwards'] for row in group):.1f}F {mean(row['train_backwards'] for row in group):.1f}B"
-        )
-        table.add_row(name, seeds, *accuracies, radius, passes, f"{mean(row['train_seconds'] for row in group):.0f}")
-    return table
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{mean(values):.2f} ± {stdev(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"

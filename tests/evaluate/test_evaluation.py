@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from helpers.planted import Around, cnn, digits, trained
-from iaat.data import DataConfig, build_data
+from iaat.data import DataBundle, DataConfig, InMemorySource, build_data
 from iaat.errors import UserError
 from iaat.evaluate import EvaluateConfig
 from iaat.evaluate.evaluation import evaluate_subject, folder_name
@@ -250,3 +250,37 @@ def test_a_model_without_a_gradient_path_meets_the_attacks_that_need_none(networ
     without = evaluate_subject(subject(stepped, tmp_path), data, replace(CONFIG, suite="pgd"), QUIET)
     assert without["accuracy"]["worst"] == without["accuracy"]["clean"]
     assert without["verdict"] == "do not trust PGD here: blocked-gradients"
+
+
+class Brighter(nn.Module):
+    """Class 1 where the mean pixel is above one half."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        score = self.scale * (x.flatten(1).mean(dim=1) - 0.5)
+        return torch.stack([-score, score], dim=1)
+
+
+def test_published_corruptions_are_read_with_their_own_labels(tmp_path):
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "published-C"
+    folder.mkdir()
+    levels = generator.integers(0, 256, (2, 5 * 8))
+    labels = np.tile(generator.integers(0, 2, 8), 5)
+    for name, level in zip(("fog", "snow"), levels, strict=True):
+        np.save(folder / f"{name}.npy", np.broadcast_to(level[:, None, None, None], (40, 8, 8, 3)).astype(np.uint8))
+    np.save(folder / "labels.npy", labels)
+    x = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    source = InMemorySource(x, (x.flatten(1).mean(1) > 0.5).long(), ("dark", "light"), complete=False)
+    everything = torch.arange(20)
+    data = DataBundle(source, source, everything, everything, everything, torch.zeros(3), torch.ones(3))
+    config = replace(CONFIG, suite="pgd+corruptions", n=None)
+    results = evaluate_subject(subject(Brighter(), tmp_path / "out"), data, config, QUIET, Extras(corrupted=folder))
+    section = results["corruptions"]
+    assert section["source"] == "published, published-C"
+    for name, level in zip(("fog", "snow"), levels, strict=True):
+        right = ((level > 127.5) == labels).reshape(5, 8).mean(axis=1)
+        assert section["accuracy"][name] == pytest.approx(right.tolist())

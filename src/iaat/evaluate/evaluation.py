@@ -63,7 +63,7 @@ def evaluate_subject(
     test = TestSet(data, test_sample(data, config))
     plan = plan_of(config.suite)
     folder = subject.folder / folder_name(config, subject.facts.get("checkpoint"))
-    journal = Journal(folder / "journal.jsonl", identity(subject, test, config))
+    journal = Journal(folder / "journal.jsonl", identity(subject, test, config, extras))
     stages = stages_of(plan.attacks, config, len(test.classes))
     if plan.transfer_steps is not None:
         stages += transfer_stages(extras.others, test, config, plan.transfer_steps, reporter)
@@ -101,7 +101,7 @@ def folder_name(config: EvaluateConfig, checkpoint: str | None) -> str:
     return "-".join([*words, *([f"n{config.samples}"] if config.samples else [])])
 
 
-def identity(subject: Subject, test: TestSet, config: EvaluateConfig) -> dict[str, Any]:
+def identity(subject: Subject, test: TestSet, config: EvaluateConfig, extras: Extras) -> dict[str, Any]:
     """What decides every number of an evaluation."""
     return {
         "format": 1,
@@ -109,6 +109,8 @@ def identity(subject: Subject, test: TestSet, config: EvaluateConfig) -> dict[st
         "data": test.data.test.fingerprint,
         "samples": sha256(test.index.numpy().tobytes()).hexdigest(),
         "evaluate": plain_config(config),
+        "others": {other.name: other.digest for other in extras.others},
+        "corrupted": None if extras.corrupted is None else str(extras.corrupted.resolve()),
         "torch": torch.__version__,
     }
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import pyarrow as pa
@@ -181,3 +182,29 @@ def stages_table(row: dict[str, Any]) -> Table:
             stage["name"], str(stage["met"]), str(stage["broken"]), accuracy, passes, f"{stage['seconds']:.1f}"
         )
     return table
+
+
+def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line a run's recipe: mean over its seeds, with the seeds' standard deviation where there are several."""
+    first = rows[0]
+    title = f"accuracy in %, mean ± sd over seeds; {first['attack']}; n = {first['n']} test samples"
+    table = plain_table(title, f"{first['checkpoint']} checkpoint. {caption(rows)}")
+    for name in ("recipe", "seeds"):
+        table.add_column(name, no_wrap=True)
+    shown = columns(rows)
+    for name in (*map(shown_name, shown), "radius px", "passes/step", "train s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in dict.fromkeys(row["run"] for row in rows):
+        group = [row for row in rows if row["run"] == name]
+        accuracies = [_spread([100 * row["accuracy"][key] for row in group]) for key in shown]
+        radius = _spread([row["radius_mean_px"] for row in group]) if "radius_mean_px" in group[0] else "-"
+        seeds = ", ".join(str(row["seed"]) for row in group)
+        passes = (
+            f"{mean(row['train_forwards'] for row in group):.1f}F {mean(row['train_backwards'] for row in group):.1f}B"
+        )
+        table.add_row(name, seeds, *accuracies, radius, passes, f"{mean(row['train_seconds'] for row in group):.0f}")
+    return table
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.2f} ± {stdev(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"

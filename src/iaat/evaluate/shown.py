@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from iaat.evaluate.corruption import corruptions_table
-from iaat.evaluate.report import plain_table, results_table, stages_table
+from iaat.evaluate.report import comparison_table, plain_table, results_table, stages_table
 
 _MANY_STAGES = 4
 
@@ -22,10 +22,23 @@ def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
     for row in rows:
         yield f"{_title(row)}: {row['verdict']}"
     yield results_table(rows)
+    for group in _by_recipe(rows):
+        yield comparison_table(group)
     for row in rows:
         yield from _findings(row)
     for row in rows:
         yield from _details(row)
+
+
+def _by_recipe(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """For each checkpoint the runs of recipes that were judged with several seeds."""
+    groups = []
+    for which in dict.fromkeys(row.get("checkpoint") for row in rows):
+        some = [row for row in rows if row.get("checkpoint") == which and row.get("seed") is not None]
+        names = [row["run"] for row in some]
+        if several := [row for row in some if names.count(row["run"]) > 1]:
+            groups.append(several)
+    return groups
 
 
 def _title(row: dict[str, Any]) -> str:
