@@ -21,7 +21,7 @@ import torch
 from iaat.evaluate import attack_samples, plain_table
 from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.evaluation import test_sample
-from iaat.evaluate.targets import find_target
+from iaat.evaluate.targets import find_targets
 from iaat.progress import Reporter
 
 ENSEMBLES = ("screening", "autoattack")
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _compare(name: str, options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> dict[str, Any]:
-    target = find_target(name, overrides, Path("evaluations"))
+    ((target,), _) = find_targets([name], [], overrides, Path("evaluations"))
     data = target.data()
     config = replace(target.recipe.evaluate, n=options.n)
     (subject,) = target.subjects([options.checkpoint], data)

@@ -24,7 +24,7 @@ from iaat.evaluate.checkpoints import training_predictions
 from iaat.evaluate.report import comparison_table
 from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.suites import plan_words
-from iaat.evaluate.targets import find_target, judge_targets, only
+from iaat.evaluate.targets import find_targets, judge_targets, only
 from iaat.methods import METHODS
 from iaat.progress import Reporter
 from iaat.run import RunFolder
@@ -34,6 +34,7 @@ INTERRUPTED = 130
 _GO_ON = {
     "train": ": finished epochs are kept; the same command with --resume goes on",
     "compare": ": finished epochs are kept; the same command goes on",
+    "evaluate": ": finished batches are kept; the same command goes on",
 }
 
 
@@ -204,9 +205,7 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
 def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
     overrides = [*overrides, *_evaluation_words(options, overrides)]
-    targets, others = (
-        [find_target(name, overrides, options.out) for name in names] for names in (options.targets, options.transfer)
-    )
+    targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
     rows = judge_targets(targets, others, which, reporter, corrupted=options.corrupted, baseline=options.baseline)
     for shown in evaluation_report(rows):
         reporter.result(shown)
@@ -216,10 +215,12 @@ def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> 
     """The command's own options as recipe keys."""
     given = [word.partition("=")[2] for word in overrides if word.startswith("--evaluate.suite=")]
     suite = options.suite or (given[-1] if given else None)
-    more = {"masking": options.suspicious, "transfer": options.transfer, "corruptions": options.corrupted}
-    wanted = [word for word, asked in more.items() if asked]
-    if wanted:
-        suite = "+".join([suite or "quick", *(word for word in wanted if word not in plan_words(suite or "quick"))])
+    corruptions = options.corrupted or options.baseline
+    more = {"masking": options.suspicious, "transfer": options.transfer, "corruptions": corruptions}
+    for word in (word for word, asked in more.items() if asked):
+        suite = suite or "quick"
+        if not any(known.startswith(word) for known in plan_words(suite)):
+            suite = f"{suite}+{word}"
     words = {} if suite is None else {"suite": suite}
     words |= {} if options.n is None else {"n": options.n}
     return [f"--evaluate.{key}={value}" for key, value in words.items()]

@@ -21,6 +21,9 @@ from rich.text import Text
 
 T = TypeVar("T")
 
+TABLE_WIDTH = 140
+"""Columns that tables may take."""
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -42,7 +45,9 @@ class Reporter:
     def __init__(self, *, quiet: bool = False, console: Console | None = None, interval: float = 30.0) -> None:
         self.quiet = quiet
         # Off a terminal rich assumes 80 columns, too few for the tables.
-        self.console = console or Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)
+        self.console = console or Console(
+            highlight=False, emoji=False, width=None if sys.stdout.isatty() else TABLE_WIDTH
+        )
         self.interval = interval
 
     def say(self, text: str) -> None:
@@ -52,7 +57,12 @@ class Reporter:
 
     def result(self, text: object) -> None:
         """What the command was run for; always printed."""
-        self.console.print(text, markup=False, emoji=False, soft_wrap=isinstance(text, str))
+        if isinstance(text, str):
+            self.console.print(text, markup=False, emoji=False, soft_wrap=True)
+        else:
+            # A terminal narrower than a table wraps its lines; cropped figures would be worse.
+            width = max(self.console.width, TABLE_WIDTH)
+            self.console.print(text, markup=False, emoji=False, width=width, crop=False)
 
     def track(
         self, items: Iterable[T], *, total: int, what: str, size: Callable[[T], int] = lambda _: 1

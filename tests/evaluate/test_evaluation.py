@@ -13,6 +13,7 @@ from helpers.planted import Around, cnn, digits, trained
 from iaat.data import DataBundle, DataConfig, InMemorySource, build_data
 from iaat.errors import UserError
 from iaat.evaluate import EvaluateConfig
+from iaat.evaluate.corruption import fingerprint_of_folder
 from iaat.evaluate.evaluation import evaluate_subject, folder_name
 from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
@@ -102,7 +103,7 @@ def few_queries(monkeypatch):
 
 def test_a_finished_evaluation_is_read_and_not_done_again(networks, data, tmp_path):
     first = evaluate_subject(subject(networks[0], tmp_path), data, CONFIG, QUIET)
-    handle = dying(networks[0], 0)
+    handle = dying(networks[0], 2)  # what identifies the model and looks for a gradient
     try:
         assert evaluate_subject(subject(networks[0], tmp_path), data, CONFIG, QUIET) == first
     finally:
@@ -141,7 +142,9 @@ def test_the_curve_falls_and_passes_through_the_evaluation(networks, data, tmp_p
     assert curve["radius"] == pytest.approx([40 / 255 * level / 8 for level in range(17)])
     assert curve["accuracy"][0] == results["accuracy"]["clean"]
     assert all(a >= b for a, b in zip(curve["accuracy"], curve["accuracy"][1:], strict=False))
-    assert curve["accuracy"][8] == pytest.approx(results["accuracy"]["screening"], abs=0.051)
+    # What the curve breaks within the radius counts: the worst case is never above the curve.
+    assert curve["accuracy"][8] - 1e-9 <= results["accuracy"]["worst"] <= results["accuracy"]["screening"]
+    assert results["accuracy"]["worst"] >= results["accuracy"]["screening"] - 0.051
     assert curve["expected_robustness"] == pytest.approx(np.mean(curve["accuracy"]))
     quantiles = curve["minimal_norm_quantiles"]
     assert quantiles["50"] is None or 0 < quantiles["50"] < 80 / 255
@@ -172,7 +175,7 @@ def test_transfer_judges_each_on_the_others_examples_and_keeps_them(networks, da
 def test_transfer_without_another_model_is_said(networks, data, tmp_path):
     results = evaluate_subject(subject(networks[0], tmp_path), data, replace(CONFIG, suite="pgd+transfer"), QUIET)
     assert [finding["name"] for finding in results["findings"]] == ["no-transfer"]
-    assert results["verdict"] == "no sign of masking"
+    assert results["verdict"] == "not checked for masking: add --suspicious"
 
 
 def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkeypatch):
@@ -188,8 +191,11 @@ def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkey
     errors, base = section["mce"]
     assert errors["contrast"] == [1 - value for value in section["accuracy"]["contrast"]]
     assert base["contrast"] == [1 - value for value in baseline["corruptions"]["accuracy"]["contrast"]]
-    with pytest.raises(UserError, match="no evaluation on the same corruptions"):
-        evaluate_subject(subject(networks[0], tmp_path / "c"), data, config, QUIET, Extras(baseline={"run": "old"}))
+    fewer = replace(config, n=30)
+    for wrong in ({"run": "old"}, evaluate_subject(subject(networks[1], tmp_path / "d"), data, fewer, QUIET)):
+        with pytest.raises(UserError, match="not evaluated on the same corrupted images"):
+            evaluate_subject(subject(networks[0], tmp_path / "c"), data, config, QUIET, Extras(baseline=wrong))
+    assert not (tmp_path / "c").exists()  # said before any attack
 
 
 def test_training_samples_by_radius(networks, data, tmp_path):
@@ -236,7 +242,7 @@ def test_a_model_that_changes_its_inputs_is_noticed(networks, data, tmp_path):
             return self.network(x - 0.5)
 
     results = evaluate_subject(subject(Shifting(networks[0]).eval(), tmp_path), data, CONFIG, QUIET)
-    assert "outside-ball" in [finding["name"] for finding in results["findings"]]
+    assert results["verdict"] == "do not trust PGD here: changed-inputs"
 
 
 def test_a_model_without_a_gradient_path_meets_the_attacks_that_need_none(networks, data, tmp_path, monkeypatch):
@@ -247,6 +253,9 @@ def test_a_model_without_a_gradient_path_meets_the_attacks_that_need_none(networ
     assert results["verdict"] == "do not trust PGD here: blocked-gradients"
     assert [stage["name"] for stage in results["stages"]] == ["clean", "autoattack/square"]
     assert results["accuracy"]["worst"] < results["accuracy"]["clean"]
+    assert (
+        "autoattack/fab-t, curve" in next(f for f in results["findings"] if f["name"] == "attacks-left-out")["evidence"]
+    )
     without = evaluate_subject(subject(stepped, tmp_path), data, replace(CONFIG, suite="pgd"), QUIET)
     assert without["accuracy"]["worst"] == without["accuracy"]["clean"]
     assert without["verdict"] == "do not trust PGD here: blocked-gradients"
@@ -284,3 +293,79 @@ def test_published_corruptions_are_read_with_their_own_labels(tmp_path):
     for name, level in zip(("fog", "snow"), levels, strict=True):
         right = ((level > 127.5) == labels).reshape(5, 8).mean(axis=1)
         assert section["accuracy"][name] == pytest.approx(right.tolist())
+
+
+class Shifted(nn.Module):
+    """The same weights, another function."""
+
+    def __init__(self, network, shift):
+        super().__init__()
+        self.network, self.shift = network, shift
+
+    def forward(self, x):
+        return self.network(x + self.shift)
+
+
+def test_equal_weights_that_compute_something_else_do_not_share_a_journal(networks, data, tmp_path):
+    plain, moved = (Shifted(networks[0], shift).eval() for shift in (0.0, 0.4))
+    first = evaluate_subject(subject(plain, tmp_path / "a"), data, CONFIG, QUIET)
+    again = evaluate_subject(subject(moved, tmp_path / "a"), data, CONFIG, QUIET)
+    fresh = evaluate_subject(subject(moved, tmp_path / "b"), data, CONFIG, QUIET)
+    assert numbers(again) == numbers(fresh) != numbers(first)
+
+
+def test_the_order_of_the_other_models_decides_and_is_part_of_the_question(networks, data, tmp_path):
+    torch.manual_seed(1)
+    a, b = (subject(net, tmp_path / name, name) for net, name in ((networks[1], "a"), (cnn().eval(), "b")))
+    config = replace(CONFIG, suite="pgd+transfer-3")
+    for others in ((a, b), (b, a)):
+        judged = evaluate_subject(subject(networks[0], tmp_path / "x"), data, config, QUIET, Extras(others=others))
+        assert [row["from"] for row in judged["transfer"]] == [other.name for other in others]
+
+
+def test_an_attack_named_twice_runs_once(networks, data, tmp_path):
+    results = evaluate_subject(subject(networks[0], tmp_path), data, replace(CONFIG, suite="pgd+pgd-3"), QUIET)
+    assert [stage["name"] for stage in results["stages"]] == ["clean", "pgd-3"]
+
+
+def test_every_section_sees_the_model_in_eval_mode(networks, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("iaat.evaluate.corruption.CORRUPTIONS", ("contrast",))
+    config = replace(CONFIG, suite="pgd+corruptions")
+    expected = evaluate_subject(subject(networks[0], tmp_path / "a"), data, config, QUIET)
+    buffers = {name: value.clone() for name, value in networks[0].named_buffers()}
+    networks[0].train()
+    try:
+        found = evaluate_subject(subject(networks[0], tmp_path / "b"), data, config, QUIET)
+    finally:
+        networks[0].eval()
+    assert numbers(found) == numbers(expected)
+    assert all(torch.equal(value, buffers[name]) for name, value in networks[0].named_buffers())
+
+
+def test_replaced_corrupted_files_are_noticed(tmp_path):
+    (tmp_path / "fog").mkdir()
+    file = tmp_path / "fog" / "1.png"
+    file.write_bytes(b"abc")
+    before = fingerprint_of_folder(tmp_path)
+    assert fingerprint_of_folder(tmp_path) == before
+    file.write_bytes(b"abcd")
+    assert fingerprint_of_folder(tmp_path) != before
+
+
+def test_vector_inputs_meet_autoattack_without_square(tmp_path, monkeypatch):
+    few_queries(monkeypatch)
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.rand(24, 6, generator=generator), torch.randn(5, 6, generator=generator)
+    layer = nn.Linear(6, 5)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.zero_()
+        y = layer(x).argmax(1)
+    source = InMemorySource(x, y, "abcde", complete=False)
+    everything = torch.arange(24)
+    data = DataBundle(source, source, everything, everything, everything, torch.zeros(6), torch.ones(6))
+    config = replace(CONFIG, suite="pgd+autoattack", n=None, radius=Radius("10px"))
+    results = evaluate_subject(subject(layer.eval(), tmp_path), data, config, QUIET)
+    assert "autoattack/square" not in [stage["name"] for stage in results["stages"]]
+    assert "autoattack-shape" in [finding["name"] for finding in results["findings"]]
+    assert results["accuracy"]["autoattack"] < 1

@@ -5,6 +5,7 @@ import pytest
 from iaat.errors import UserError
 from iaat.evaluate import EvaluateConfig
 from iaat.evaluate.attackers import pgd_name, stages_of
+from iaat.evaluate.report import evaluation_name
 from iaat.evaluate.suites import SUITES, plan_of
 from iaat.units import Radius
 
@@ -77,3 +78,19 @@ def test_quick_takes_a_thousand_samples_unless_told_otherwise():
 def test_pgd_is_named_by_its_settings():
     assert pgd_name(EvaluateConfig()) == "pgd-20"
     assert pgd_name(EvaluateConfig(steps=7, restarts=2, radius=Radius("2px"))) == "pgd-7x2"
+
+
+def test_adding_a_check_to_quick_leaves_its_samples():
+    assert EvaluateConfig(suite="quick+masking+transfer").samples == 1000
+    assert EvaluateConfig(suite="quick+standard").samples is None
+    assert EvaluateConfig(suite="pgd").samples is None
+
+
+def test_two_numbers_of_transfer_steps_are_refused():
+    with pytest.raises(UserError, match="transfer twice"):
+        plan_of("pgd+transfer-5+transfer-10")
+
+
+def test_the_name_of_an_evaluation_says_only_what_is_run():
+    assert evaluation_name(EvaluateConfig(suite="autoattack")) == "autoattack 8px linf"
+    assert evaluation_name(EvaluateConfig(suite="standard", steps=7)) == "standard PGD-7 8px linf"

@@ -102,14 +102,15 @@ def label_map(published: PublishedSet, classes: Sequence[str]) -> Tensor:
     missing = [name for name in published.classes if name not in place]
     other = [name for name in classes if name not in published.classes]
     if missing or other:
+        differ = "; ".join(filter(None, (_only("there", missing), _only("in the data", other))))
+        hint = did_you_mean((missing or other)[0], other or missing)
         raise UserError(
-            f"the classes of {published.folder} are not those of the data: {_only('there', missing)}"
-            f"{_only('in the data', other)}{did_you_mean((missing or other)[0], other or missing)}; use a model"
-            " trained on the same classes, or rename the class folders"
+            f"the classes of {published.folder} are not those of the data: {differ}{hint}; use a model trained on the "
+            "same classes, or rename the class folders"
         )
     return torch.tensor([place[name] for name in published.classes])
 
 
 def _only(where: str, names: Sequence[str]) -> str:
     listed = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"only {where} {listed}; " if names else ""
+    return f"only {where} {listed}" if names else ""

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from iaat.data import DataBundle, InMemorySource
 from iaat.device import device_of
+from iaat.errors import UserError
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import evaluate_subject
 from iaat.evaluate.foreign import subject_of_model
 from iaat.evaluate.sanity import check_samples
+from iaat.models import weights_digest
 from iaat.progress import Reporter
 from iaat.units import Norm, Radius
 
@@ -31,13 +33,13 @@ def evaluate_model(
     norm: Norm = "linf",
     n: int | None = None,
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int = 128,
     folder: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Judge a model on samples by a suite of attacks, as `iaat evaluate` does.
 
-    The model computes in eval mode, on its device and in its number format; its flags are given back.
+    The model computes in eval mode, on its device and in float32; its flags are given back.
 
     Args:
         model: Maps inputs in [0, 1] to logits `[B, classes]`; normalisation belongs inside.
@@ -60,13 +62,17 @@ def evaluate_model(
     Raises:
         UserError: samples or a model an evaluation of which would mean nothing, with the fix; or a wrong setting.
     """
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise UserError(f"x is a {type(x).__name__} and y a {type(y).__name__}: give tensors, torch.as_tensor(...)")
     names = [str(number) for number in range(classes)] if isinstance(classes, int) else list(classes)
     config = EvaluateConfig(suite=suite, radius=Radius(radius), norm=norm, n=n, seed=seed, batch_size=batch_size)
     check_samples(x, y, len(names))
     data = _bundle(x, y, names, device_of(model))
     with TemporaryDirectory() as temporary:
         place = Path(temporary if folder is None else folder)
-        subject = subject_of_model(model, type(model).__name__, data, place, was_training=model.training)
+        name = type(model).__name__
+        digest = weights_digest(model)
+        subject = subject_of_model(model, name, data, place, digest=digest, was_training=model.training)
         return evaluate_subject(subject, data, config, reporter or Reporter(quiet=True))
 
 

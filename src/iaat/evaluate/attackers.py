@@ -18,23 +18,27 @@ from iaat.types import Batch
 Attack = Callable[..., Tensor]
 
 
-def stages_of(words: tuple[str, ...], config: EvaluateConfig, classes: int) -> list[Stage]:
-    """The stages of the attacks of a plan, in its order.
+def stages_of(
+    words: tuple[str, ...], config: EvaluateConfig, classes: int, shape: tuple[int, ...] = (3, 32, 32)
+) -> list[Stage]:
+    """The stages of the attacks of a plan, in its order, each once.
 
     Args:
         words: Attacks by their words, as in `iaat.evaluate.suites.Plan`.
         config: Radius and norm of all, and the settings of the first PGD.
-        classes: Number of classes, which decides what AutoAttack and the screening consist of.
+        classes: Number of classes, which decides what AutoAttack consists of.
+        shape: Shape of one input, likewise.
     """
-    return [stage for word in words for stage in _stages(word, config, classes)]
+    stages = [stage for word in words for stage in _stages(word, config, classes, shape)]
+    return list({stage.name: stage for stage in stages}.values())
 
 
-def _stages(word: str, config: EvaluateConfig, classes: int) -> list[Stage]:
+def _stages(word: str, config: EvaluateConfig, classes: int, shape: tuple[int, ...]) -> list[Stage]:
     if word == "pgd":
         return [pgd_stage(config)]
     if counts := pgd_word(word):
         return [_stage(word, pgd, config, steps=counts[0], restarts=counts[1], early_stop=True)]
-    return _BUILDERS[word](config, classes)
+    return _autoattack(config, classes, shape) if word == "autoattack" else _BUILDERS[word](config)
 
 
 def pgd_stage(config: EvaluateConfig) -> Stage:
@@ -55,7 +59,7 @@ def _stage(name: str, attack: Attack, config: EvaluateConfig, **settings: Any) -
     return Stage(name, run)
 
 
-def _autoattack(config: EvaluateConfig, classes: int) -> list[Stage]:
+def _autoattack(config: EvaluateConfig, classes: int, shape: tuple[int, ...]) -> list[Stage]:
     def stage(attack: str) -> Stage:
         def run(model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
             # One seed for every batch, as the reference has it.
@@ -72,23 +76,22 @@ def _autoattack(config: EvaluateConfig, classes: int) -> list[Stage]:
 
         return Stage(f"autoattack/{attack}", run)
 
-    return [stage(attack) for attack in ensemble(classes)]
+    return [stage(attack) for attack in ensemble(classes, shape)]
 
 
-def _screening(config: EvaluateConfig, _classes: int) -> list[Stage]:
+def _screening(config: EvaluateConfig) -> list[Stage]:
     return [_stage("screening/apgd-ce", apgd_ce, config), _stage("screening/apgd-t", apgd_t, config)]
 
 
-def _single(word: str, attack: Attack) -> Callable[[EvaluateConfig, int], list[Stage]]:
-    return lambda config, _classes: [_stage(word, attack, config)]
+def _single(word: str, attack: Attack) -> Callable[[EvaluateConfig], list[Stage]]:
+    return lambda config: [_stage(word, attack, config)]
 
 
-def _carlini_wagner(config: EvaluateConfig, _classes: int) -> list[Stage]:
+def _carlini_wagner(config: EvaluateConfig) -> list[Stage]:
     return [_stage("cw", cw_l2 if config.norm == "l2" else cw_pgd, config)]
 
 
-_BUILDERS: dict[str, Callable[[EvaluateConfig, int], list[Stage]]] = {
-    "autoattack": _autoattack,
+_BUILDERS: dict[str, Callable[[EvaluateConfig], list[Stage]]] = {
     "screening": _screening,
     "mi-fgsm": _single("mi-fgsm", mi_fgsm),
     "deepfool": _single("deepfool", deepfool),

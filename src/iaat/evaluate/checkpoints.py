@@ -18,7 +18,7 @@ from iaat.evaluate.report import plain_config
 from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
 from iaat.files import read_json
-from iaat.models import weights_digest
+from iaat.models import supports_channels_last, weights_digest
 from iaat.progress import Reporter
 from iaat.run import RunFolder
 
@@ -47,6 +47,8 @@ def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle)
     state = load_checkpoint(run.checkpoint(which), device)
     model = restore_model(recipe, state, device)
     check_same_test_data(state["data"], data)
+    if supports_channels_last(model, data.shape):
+        model = model.to(memory_format=torch.channels_last)
     facts = {
         "run": run.name(),
         "checkpoint": which,

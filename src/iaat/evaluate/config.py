@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from iaat.attacks import GEOMETRIES
 from iaat.errors import UserError, check_choice
-from iaat.evaluate.suites import QUICK_N, plan_of
+from iaat.evaluate.suites import QUICK_N, SUITES, plan_of
 from iaat.units import Norm, Radius, check_radius
 
 
@@ -26,8 +26,8 @@ class EvaluateConfig:
     """Its step size; 2.5 * radius / steps by default."""
     restarts: int = 1
     """Its random starts; the worst counts, per sample."""
-    batch_size: int = 500
-    """Samples evaluated at once."""
+    batch_size: int = 128
+    """Samples attacked at once, the unit an interrupted evaluation goes on by; more is faster on a GPU."""
     n: int | None = None
     """Test samples used: the first n of a fixed random order; by default 1,000 in suite quick, all in others."""
     seed: int = 0
@@ -48,4 +48,5 @@ class EvaluateConfig:
     @property
     def samples(self) -> int | None:
         """How many test samples are used; None for all."""
-        return QUICK_N if self.n is None and self.suite == "quick" else self.n
+        quick = SUITES.keys() & {word.strip() for word in self.suite.split("+")} == {"quick"}
+        return QUICK_N if self.n is None and quick else self.n

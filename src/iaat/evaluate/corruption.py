@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -16,58 +20,97 @@ from iaat.corruptions import CORRUPTIONS, SEVERITIES, corrupt, find_published, l
 from iaat.data import sequential_order
 from iaat.device import device_of
 from iaat.errors import UserError
-from iaat.evaluate.report import plain_table
+from iaat.evaluate.config import EvaluateConfig
+from iaat.evaluate.report import plain_table, title_of
 from iaat.evaluate.robust import predict
-from iaat.evaluate.sections import Context, Section
+from iaat.evaluate.sections import Context, Extras, Section
+from iaat.evaluate.subject import TestSet
 
 Batches = Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
 """`(corruption, severity) -> batches (x in [0, 1], labels)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupted:
+    """Corrupted images to be judged on.
+
+    Attributes:
+        source: Where they come from, for people.
+        identity: What decides every pixel and which images are used.
+        names: Corruptions.
+        severities: Of each corruption.
+        batches: Reads them.
+    """
+
+    source: str
+    identity: str
+    names: Sequence[str]
+    severities: Sequence[int]
+    batches: Batches
+
+
+def check_corruptions(test: TestSet, config: EvaluateConfig, extras: Extras) -> None:
+    """Find what would stop the section, before hours of attacks.
+
+    Raises:
+        UserError: inputs that are not images, published files that do not fit the data, or a baseline that was not
+            evaluated on the same images.
+    """
+    _check_baseline(corrupted_images(test, config, extras), extras.baseline)
 
 
 def corruption_section(context: Context) -> Section:
     """Accuracy for each corruption and severity, their mean, and mCE against a baseline where one is given.
 
     Raises:
-        UserError: inputs that are not images, published files that do not fit the data, or a baseline that was not
-            evaluated on the same corruptions.
+        UserError: as `check_corruptions`.
     """
-    source, names, severities, batches = _published(context) if context.extras.corrupted else _generated(context)
-    tasks = [(name, severity) for name in names for severity in severities]
+    images = corrupted_images(context.test, context.config, context.extras)
+    tasks = [(name, severity) for name in images.names for severity in images.severities]
     shown = context.reporter.track(tasks, total=len(tasks), what="corruptions")
     values = {
-        task: context.journal.unit("corruption#{}/{}".format(*task), partial(_accuracy, context, batches, *task))
+        task: context.journal.unit("corruption#{}/{}".format(*task), partial(_accuracy, context, images, *task))
         for task in shown
     }
-    accuracy = {name: [values[name, severity] for severity in severities] for name in names}
+    accuracy = {name: [values[name, severity] for severity in images.severities] for name in images.names}
     results = {
-        "source": source,
-        "severities": list(severities),
+        "source": images.source,
+        "identity": images.identity,
+        "severities": list(images.severities),
         "accuracy": accuracy,
         "mean_accuracy": mean(mean(row) for row in accuracy.values()),
-        **_against_baseline(accuracy, source, context.extras.baseline),
+        **_against_baseline(images, accuracy, context.extras.baseline),
     }
     return Section({"corruptions": results})
 
 
-def _generated(context: Context) -> tuple[str, Sequence[str], Sequence[int], Batches]:
-    test, config = context.test.data.test, context.config
-    if len(test.shape) != 3 or test.shape[0] not in (1, 3):
-        raise UserError(f"corruptions need images of 1 or 3 channels, the inputs have shape {list(test.shape)}")
+def corrupted_images(test: TestSet, config: EvaluateConfig, extras: Extras) -> Corrupted:
+    """The published images that were named, or those made of the test images.
+
+    Raises:
+        UserError: inputs that are not images, or published files that do not fit the data.
+    """
+    return _generated(test, config) if extras.corrupted is None else _published(test, config, extras.corrupted)
+
+
+def _generated(test: TestSet, config: EvaluateConfig) -> Corrupted:
+    source = test.data.test
+    if len(source.shape) != 3 or source.shape[0] not in (1, 3):
+        raise UserError(f"corruptions need images of 1 or 3 channels, the inputs have shape {list(source.shape)}")
 
     def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in test.batches(sequential_order(context.test.index, config.batch_size)):
+        for batch in source.batches(sequential_order(test.index, config.batch_size)):
             x = corrupt(batch.x, name=name, severity=severity, index=batch.index, seed=config.seed)
             yield x, batch.y
 
-    return "made of the test images", CORRUPTIONS, SEVERITIES, batches
+    identity = _hash(source.fingerprint, test.index.tolist(), config.seed)
+    return Corrupted("made of the test images", identity, CORRUPTIONS, SEVERITIES, batches)
 
 
-def _published(context: Context) -> tuple[str, Sequence[str], Sequence[int], Batches]:
+def _published(test: TestSet, config: EvaluateConfig, folder: Path) -> Corrupted:
     """The published images; of each file those whose place is among the first n of a fixed random order."""
-    assert context.extras.corrupted is not None
-    files = find_published(context.extras.corrupted)
-    config, classes = context.config, context.test.classes
-    own_class = label_map(files, classes)
+    files = find_published(folder)
+    own_class = label_map(files, test.classes)
 
     def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
         size = files.size(name, severity)
@@ -76,31 +119,49 @@ def _published(context: Context) -> tuple[str, Sequence[str], Sequence[int], Bat
         for index in torch.split(chosen, config.batch_size):
             yield files.images(name, severity, index), labels[index]
 
-    return f"published, {files.folder.name}", files.names, files.severities, batches
+    identity = _hash(fingerprint_of_folder(folder), config.samples)
+    return Corrupted(f"published, {files.folder.name}", identity, files.names, files.severities, batches)
 
 
-def _accuracy(context: Context, batches: Batches, name: str, severity: int) -> float:
+def fingerprint_of_folder(folder: Path) -> str:
+    """Hash of the names, sizes and times of all files in a folder: differs once any of them is replaced."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
+    return _hash([[name, state.st_size, state.st_mtime_ns] for name, state in states])
+
+
+def _hash(*values: object) -> str:
+    return sha256(json.dumps(values).encode()).hexdigest()
+
+
+def _accuracy(context: Context, images: Corrupted, name: str, severity: int) -> float:
     model = context.subject.model
     device = device_of(model)
     right, n = 0, 0
-    for x, y in batches(name, severity):
+    for x, y in images.batches(name, severity):
         right += int((predict(model, x.to(device)) == y.to(device)).sum())
         n += len(y)
     return right / n
 
 
+def _check_baseline(images: Corrupted, baseline: dict[str, Any] | None) -> None:
+    if baseline is None:
+        return
+    theirs = baseline.get("corruptions", {})
+    if theirs.get("identity") != images.identity or theirs.get("severities") != list(images.severities):
+        raise UserError(
+            f"the baseline {baseline['run']} was not evaluated on the same corrupted images: evaluate it first with "
+            "the same --suite, --n and --corrupted"
+        )
+
+
 def _against_baseline(
-    accuracy: dict[str, list[float]], source: str, baseline: dict[str, Any] | None
+    images: Corrupted, accuracy: dict[str, list[float]], baseline: dict[str, Any] | None
 ) -> dict[str, float | str]:
     if baseline is None:
         return {}
-    theirs = baseline.get("corruptions")
-    if theirs is None or theirs["source"] != source:
-        raise UserError(
-            f"the baseline {baseline['run']} has no evaluation on the same corruptions: evaluate it first with the "
-            "same --suite, --n and --corrupted"
-        )
-    errors, base = (_errors(each) for each in (accuracy, theirs["accuracy"]))
+    _check_baseline(images, baseline)
+    errors, base = (_errors(each) for each in (accuracy, baseline["corruptions"]["accuracy"]))
     return {"mce": mean_corruption_error(errors, base), "baseline": baseline["run"]}
 
 
@@ -112,7 +173,7 @@ def corruptions_table(row: dict[str, Any]) -> Table:
     """Accuracy in percent of each corruption at each severity."""
     section = row["corruptions"]
     mce = f"; mCE {100 * section['mce']:.1f} % of {section['baseline']}" if "mce" in section else ""
-    title = f"{row['run']}: accuracy in % on corrupted images ({section['source']}); mean "
+    title = f"{title_of(row)}: accuracy in % on corrupted images ({section['source']}); mean "
     table = plain_table(f"{title}{100 * section['mean_accuracy']:.2f}{mce}")
     table.add_column("corruption", no_wrap=True)
     for name in (*(f"severity {severity}" for severity in section["severities"]), "mean"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +15,9 @@ from iaat import rng
 from iaat.attacks import screen, smallest_radius
 from iaat.data import sequential_order
 from iaat.device import device_of
+from iaat.evaluate.robust import Outcome, StageRecord
 from iaat.evaluate.sections import Context, Section
+from iaat.passes import Passes, count_passes
 from iaat.types import Batch
 
 LEVELS = 16
@@ -30,7 +35,7 @@ def curve_section(context: Context) -> Section:
     """
     config = context.config
     levels = torch.linspace(0, 2 * float(config.radius), LEVELS + 1, dtype=torch.float64)[1:].float()
-    level, size = _search(context, levels)
+    level, size, passes, seconds = _search(context, levels)
     accuracy = [float((level > number).double().mean()) for number in range(-1, LEVELS)]
     results = {
         "attack": "screening",
@@ -40,11 +45,31 @@ def curve_section(context: Context) -> Section:
         "expected_robustness": sum(accuracy) / len(accuracy),
         "minimal_norm_quantiles": {str(q): _quantile(size, q) for q in QUANTILES},
     }
-    return Section({"curve": results}, size=size)
+    return Section({"curve": results}, size=size, seconds=seconds, passes=passes)
 
 
-def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """Level `[n]` and norm `[n]` of the smallest break of each sample."""
+def with_breaks(outcome: Outcome, curve: Section) -> Outcome:
+    """The outcome with what the curve found: smaller breaks, and breaks of samples that stood.
+
+    The latter are a stage of their own, `curve`, so that the worst case is never above the curve. Their adversarial
+    prediction is not known, -1.
+    """
+    assert curve.size is not None
+    size = torch.fmin(outcome.size, curve.size)
+    standing = outcome.standing(outcome.stages[-1].name)
+    broken = standing & (size <= curve.results["curve"]["radius"][LEVELS // 2] * (1 + 1e-5) + 1e-6)
+    record = StageRecord("curve", int(standing.sum()), int(broken.sum()), 0, curve.passes, curve.seconds)
+    return replace(
+        outcome,
+        size=size,
+        adversarial=torch.where(broken, -1, outcome.adversarial),
+        broken_by=["curve" if new else old for new, old in zip(broken.tolist(), outcome.broken_by, strict=True)],
+        stages=(*outcome.stages, record),
+    )
+
+
+def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, float]:
+    """Level `[n]` and norm `[n]` of the smallest break of each sample, passes and seconds."""
     order = sequential_order(context.test.index, context.config.batch_size)
     batches = enumerate(context.test.data.test.batches(order))
     tracked = context.reporter.track(batches, total=len(context.test.index), what="curve", size=lambda b: len(b[1].y))
@@ -53,25 +78,34 @@ def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor]:
         for number, batch in tracked
     ]
     level, size = (torch.tensor([entry for value in values for entry in value[key]]) for key in ("level", "size"))
-    return level, size
+    passes = Passes(*(sum(value[key] for value in values) for key in ("forward", "backward")))
+    return level, size, passes, sum(value["seconds"] for value in values)
 
 
 def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -> dict[str, Any]:
     model, config = context.subject.model, context.config
-    found = smallest_radius(
-        screen,
-        model,
-        batch.x,
-        batch.y,
-        levels=levels.to(batch.x),
-        norm=config.norm,
-        generator=rng.generator(config.seed, "curve", number, device=device_of(model)),
-    )
-    return {"level": found.level.tolist(), "size": found.size.tolist()}
+    begun = time.perf_counter()
+    with count_passes(model) as passes:
+        found = smallest_radius(
+            screen,
+            model,
+            batch.x,
+            batch.y,
+            levels=levels.to(batch.x),
+            norm=config.norm,
+            generator=rng.generator(config.seed, "curve", number, device=device_of(model)),
+        )
+    return {
+        "level": found.level.tolist(),
+        "size": found.size.tolist(),
+        "forward": passes.forward,
+        "backward": passes.backward,
+        "seconds": time.perf_counter() - begun,
+    }
 
 
 def _quantile(size: Tensor, percent: int) -> float | None:
-    """Quantile of norms `[n]`, those never found beyond all others; None where it lies among these."""
+    """Smallest norm that `percent` of the norms `[n]` do not exceed; None where it lies among those never found."""
     ordered = size.nan_to_num(torch.inf).sort().values
-    value = float(ordered[min(int(percent / 100 * len(ordered)), len(ordered) - 1)])
+    value = float(ordered[math.ceil(percent / 100 * len(ordered)) - 1])
     return None if value == torch.inf else value

@@ -8,6 +8,7 @@ from typing import Any
 
 TRUSTED = "no sign of masking"
 DISTRUSTED = "do not trust PGD here"
+UNCHECKED = "not checked for masking: add --suspicious"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,17 @@ class Finding:
         return asdict(self)
 
 
-def verdict(findings: Sequence[Finding]) -> str:
-    """The one line at the top of a report: no sign of masking, or not to trust PGD and for what reasons."""
+def verdict(findings: Sequence[Finding], *, checked: bool = True) -> str:
+    """The one line at the top of a report.
+
+    Args:
+        findings: Everything noticed.
+        checked: Whether the checks for gradient masking were run.
+
+    Returns:
+        Not to trust PGD and for what reasons; or no sign of masking; or that nobody has looked.
+    """
     reasons = list(dict.fromkeys(finding.name for finding in findings if finding.serious))
-    return f"{DISTRUSTED}: {', '.join(reasons)}" if reasons else TRUSTED
+    if reasons:
+        return f"{DISTRUSTED}: {', '.join(reasons)}"
+    return TRUSTED if checked else UNCHECKED

@@ -11,14 +11,20 @@ from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import test_sample
 from iaat.evaluate.sanity import check_model
 from iaat.evaluate.subject import Subject
-from iaat.models import weights_digest
 
 CLEAN_N = 500
 """Clean samples it is tried on."""
 
 
 def subject_of_model(
-    model: nn.Module, name: str, data: DataBundle, folder: Path, *, was_training: bool = False
+    model: nn.Module,
+    name: str,
+    data: DataBundle,
+    folder: Path,
+    *,
+    digest: str,
+    was_training: bool = False,
+    scale_is_given: bool = False,
 ) -> Subject:
     """The model as a subject, with what a look at its clean predictions told.
 
@@ -27,7 +33,9 @@ def subject_of_model(
         name: What tables call it.
         data: The data set it is to be judged on.
         folder: Where its evaluations are kept.
+        digest: Identifies what it computes.
         was_training: Whether it was handed over in train mode.
+        scale_is_given: Whether the user has said how its inputs are scaled.
 
     Raises:
         UserError: an evaluation of it would mean nothing; see `iaat.evaluate.sanity.check_model`.
@@ -35,12 +43,19 @@ def subject_of_model(
     (batch,) = data.test.batches([test_sample(data, EvaluateConfig(n=CLEAN_N))])
     classes = len(data.classes)
     findings = check_model(
-        model, batch.x, batch.y, classes=classes, mean=data.mean, std=data.std, was_training=was_training
+        model,
+        batch.x,
+        batch.y,
+        classes=classes,
+        mean=data.mean,
+        std=data.std,
+        was_training=was_training,
+        scale_is_given=scale_is_given,
     )
     return Subject(
         name=name,
         model=model,
-        digest=weights_digest(model),
+        digest=digest,
         folder=folder,
         facts={"run": name, "seed": None},
         was_training=was_training,

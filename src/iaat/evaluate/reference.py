@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from iaat.attacks import attack_mode
 from iaat.models.check import seeded
 
-STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
-"""The standard ensemble, in its order."""
-
 STANDARD_CLASSES = 4
 """Classes from which on the standard ensemble is defined."""
 
@@ -25,16 +22,15 @@ _TARGETS = 9
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
-def ensemble(classes: int) -> tuple[str, ...]:
-    """Attacks of AutoAttack for so many classes, in their order.
+def ensemble(classes: int, shape: tuple[int, ...] = (3, 32, 32)) -> tuple[str, ...]:
+    """Attacks of AutoAttack for so many classes and inputs of such a shape, in their order.
 
     The targeted DLR loss of APGD-T is not defined under 4 classes, DLR itself not under 3. With 3 classes the
     untargeted APGD-DLR takes its place; with 2 there is only one wrong class, so that APGD-CE is a targeted attack
-    already, and nothing takes its place. Such an ensemble is not the standard one.
+    already, and nothing takes its place. Square needs images `[C, H, W]`. Such an ensemble is not the standard one.
     """
-    if classes >= STANDARD_CLASSES:
-        return STANDARD
-    return ("apgd-ce", "apgd-dlr", "fab-t", "square") if classes == 3 else ("apgd-ce", "fab-t", "square")
+    second = {2: (), 3: ("apgd-dlr",)}.get(classes, ("apgd-t",))
+    return ("apgd-ce", *second, "fab-t", *(("square",) if len(shape) == 3 else ()))
 
 
 def reference_attack(

@@ -18,6 +18,7 @@ from iaat.evaluate.attackers import pgd_name
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.reference import STANDARD_CLASSES
 from iaat.evaluate.robust import CLEAN, Outcome
+from iaat.evaluate.suites import plan_of
 from iaat.files import encodable, replacing, write_json
 from iaat.units import Radius
 
@@ -34,9 +35,10 @@ def interval(accuracy: float, n: int) -> tuple[float, float]:
 def evaluation_name(config: EvaluateConfig) -> str:
     """Short name of the evaluation, such as `quick PGD-20x2 8px linf`."""
     size = str(config.radius) if config.norm == "linf" else repr(float(config.radius))
+    pgd = f" {shown_name(pgd_name(config))}" if "pgd" in plan_of(config.suite).attacks else ""
     step = "" if config.step_size is None else f" step {config.step_size}"
     seed = f" seed {config.seed}" if config.seed else ""
-    return f"{config.suite} {shown_name(pgd_name(config))} {size} {config.norm}{step}{seed}"
+    return f"{config.suite}{pgd} {size} {config.norm}{step}{seed}"
 
 
 _SHOWN = {"autoattack": "AutoAttack", "mi-fgsm": "MI-FGSM", "deepfool": "DeepFool", "cw": "C&W"}
@@ -99,7 +101,7 @@ def write_evaluation(folder: Path, outcome: Outcome, results: dict[str, Any], cl
         "index": pa.array(outcome.index.numpy()),
         "label": pa.array([classes[number] for number in outcome.label.tolist()]),
         "clean_prediction": pa.array([classes[number] for number in outcome.clean.tolist()]),
-        "adversarial_prediction": pa.array([classes[number] for number in outcome.adversarial.tolist()]),
+        "adversarial_prediction": pa.array([classes[i] if i >= 0 else None for i in outcome.adversarial.tolist()]),
         "broken_by": pa.array(outcome.broken_by),
         "size": pa.array(outcome.size.numpy()),
     }
@@ -112,6 +114,12 @@ def plain_table(title: str, caption: str | None = None) -> Table:
     return Table(
         title=title, caption=caption, title_justify="left", caption_justify="left", title_style="", box=box.SIMPLE_HEAD
     )
+
+
+def title_of(row: dict[str, Any]) -> str:
+    """The model of an evaluation, as tables and findings call it."""
+    seed = "" if row.get("seed") is None else f" seed {row['seed']}"
+    return f"{row['run']}{seed}" + (f" {row['checkpoint']}" if "checkpoint" in row else "")
 
 
 CAPTION = "Each attack: worst case per sample over it and those to its left."
@@ -128,10 +136,10 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def results_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line an evaluation, accuracies in percent with half the width of their 95 % interval."""
+    """One line an evaluation, accuracies in percent with their 95 % intervals."""
     attack = ", ".join(sorted({row["attack"] for row in rows}))
     counts = ", ".join(sorted({str(row["n"]) for row in rows}))
-    table = plain_table(f"accuracy in % with 95 % intervals; {attack}; n = {counts} test samples", caption(rows))
+    table = plain_table(f"accuracy in % [95 % interval]; {attack}; n = {counts} test samples", caption(rows))
     for name in ("run", "seed", "checkpoint"):
         table.add_column(name, no_wrap=True)
     for name in (*map(shown_name, columns(rows)), "worst class", "passes/sample"):
@@ -140,7 +148,7 @@ def results_table(rows: Sequence[dict[str, Any]]) -> Table:
         accuracies = [_percent(row, key) if key in row["accuracy"] else "-" for key in columns(rows)]
         passes = row["passes_per_sample"]
         cost = f"{passes['forward']:.1f}F {passes['backward']:.1f}B"
-        worst = f"{row['worst_class']['class']} {100 * row['worst_class']['worst']:.1f}"
+        worst = f"{row['worst_class']['class']}: {100 * row['worst_class']['worst']:.1f}"
         seed = "-" if row.get("seed") is None else str(row["seed"])
         table.add_row(row["run"], seed, _checkpoint(row), *accuracies, worst, cost)
     return table
@@ -163,12 +171,12 @@ def caption(rows: Sequence[dict[str, Any]]) -> str:
 
 def _percent(row: dict[str, Any], key: str) -> str:
     low, high = row["interval95"][key]
-    return f"{100 * row['accuracy'][key]:.2f} ± {50 * (high - low):.2f}"
+    return f"{100 * row['accuracy'][key]:.2f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def stages_table(row: dict[str, Any]) -> Table:
     """One line an attack of one evaluation: whom it met, what it broke, what it cost."""
-    table = plain_table(f"{row['run']}: attacks in order, each on the samples that stood")
+    table = plain_table(f"{title_of(row)}: attacks in order, each on the samples that stood")
     table.add_column("attack", no_wrap=True)
     for name in ("met", "broke", "accuracy % after it", "passes/sample met", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)

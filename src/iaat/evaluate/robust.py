@@ -69,9 +69,9 @@ class Outcome:
         index: Position of the sample in its data set.
         label: Its class.
         clean: Predicted class of the clean sample.
-        adversarial: Predicted class where it was broken, else under the last attack that met it.
+        adversarial: Predicted class where it was broken, else under the last attack that met it; -1 if not known.
         broken_by: What broke it first: `clean` (misclassified untouched), the name of a stage, or `none`.
-        size: Norm of the perturbation that broke it, 0 where `clean`; NaN where it stands.
+        size: Norm of the smallest perturbation found that breaks it, 0 where `clean`; NaN where none was found.
         stages: What each stage did, the clean one first.
     """
 

@@ -57,6 +57,7 @@ def check_model(
     mean: Tensor | None = None,
     std: Tensor | None = None,
     was_training: bool = False,
+    scale_is_given: bool = False,
 ) -> list[Finding]:
     """Judge a model on a few hundred clean samples before anything is attacked.
 
@@ -70,6 +71,7 @@ def check_model(
         mean: `[C]` of the data, on the [0, 1] scale, to be tried as a normalisation.
         std: The same for the standard deviation.
         was_training: Whether the model was handed over in train mode.
+        scale_is_given: Whether the user has said how its inputs are scaled: other scales are not tried then.
 
     Returns:
         What only needs to be known, and outputs that blunt attacks.
@@ -83,7 +85,8 @@ def check_model(
         logits = torch.cat([logits_of(model, part, classes=classes).float() for part in torch.split(x, _BATCH)])
         _refuse_nonfinite(logits)
         right = logits.argmax(dim=1) == y
-        scale, channels = _of_scale(model, x, y, right, mean, std), _of_channels(model, x, y, right)
+        scale = None if scale_is_given else _of_scale(model, x, y, right, mean, std)
+        channels = _of_channels(model, x, y, right)
         found = [
             scale,
             channels,
@@ -207,7 +210,8 @@ def _of_scale(
     )
     if _gain(better, right) >= FAR:
         raise UserError(
-            f"the model expects {words}, not inputs in [0, 1]: with them {_against(better, right)}; give {advice}"
+            f"the model expects {words}, not inputs in [0, 1]: with them {_against(better, right)}; give {advice}; "
+            "if it does take [0, 1], say so: --model.mean '[0]' --model.std '[1]'"
         )
     return Finding(
         name="input-scale",

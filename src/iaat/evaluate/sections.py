@@ -14,6 +14,7 @@ from iaat.evaluate.findings import Finding
 from iaat.evaluate.journal import Journal
 from iaat.evaluate.robust import Outcome
 from iaat.evaluate.subject import Subject, TestSet
+from iaat.passes import Passes
 from iaat.progress import Reporter
 
 
@@ -53,11 +54,15 @@ class Section:
         results: Plain values for `results.json`.
         findings: What bears on trust.
         size: `[n]` norm of the smallest break it found of each sample of the test set; NaN where none.
+        passes: What it took, where it was counted.
+        seconds: Likewise.
     """
 
     results: dict[str, Any] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     size: Tensor | None = None
+    passes: Passes = field(default_factory=Passes)
+    seconds: float = 0.0
 
 
 Measure = Callable[[Context], Section]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from iaat.evaluate.corruption import corruptions_table
-from iaat.evaluate.report import comparison_table, plain_table, results_table, stages_table
+from iaat.evaluate.report import comparison_table, plain_table, results_table, stages_table, title_of
 
 _MANY_STAGES = 4
 
@@ -20,7 +20,7 @@ def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
         rows: Results as `evaluate_subject` returns them.
     """
     for row in rows:
-        yield f"{_title(row)}: {row['verdict']}"
+        yield f"{title_of(row)}: {row['verdict']}"
     yield results_table(rows)
     for group in _by_recipe(rows):
         yield comparison_table(group)
@@ -31,25 +31,26 @@ def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
 
 
 def _by_recipe(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """For each checkpoint the runs of recipes that were judged with several seeds."""
+    """For each checkpoint and attack the runs of recipes that were judged with several seeds."""
     groups = []
-    for which in dict.fromkeys(row.get("checkpoint") for row in rows):
-        some = [row for row in rows if row.get("checkpoint") == which and row.get("seed") is not None]
+    seeded = [row for row in rows if row.get("seed") is not None]
+    for question in dict.fromkeys(map(_question, seeded)):
+        some = [row for row in seeded if _question(row) == question]
         names = [row["run"] for row in some]
         if several := [row for row in some if names.count(row["run"]) > 1]:
             groups.append(several)
     return groups
 
 
-def _title(row: dict[str, Any]) -> str:
-    seed = "" if row.get("seed") is None else f" seed {row['seed']}"
-    return f"{row['run']}{seed}" + (f" {row['checkpoint']}" if "checkpoint" in row else "")
+def _question(row: dict[str, Any]) -> tuple[object, ...]:
+    """What rows must share to be averaged."""
+    return row.get("checkpoint"), row["attack"], row["n"]
 
 
 def _findings(row: dict[str, Any]) -> Iterator[str]:
     for finding in row["findings"]:
         kind = "FINDING" if finding["serious"] else "note"
-        yield f"{kind} {finding['name']} ({_title(row)}): {finding['evidence']}. {finding['advice']}"
+        yield f"{kind} {finding['name']} ({title_of(row)}): {finding['evidence']}. {finding['advice']}"
 
 
 def _details(row: dict[str, Any]) -> Iterator[Table | str]:
@@ -77,7 +78,7 @@ def _curve_table(row: dict[str, Any]) -> Table:
         f"{level} %: {_length(value, curve['norm'])}" for level, value in curve["minimal_norm_quantiles"].items()
     )
     table = plain_table(
-        f"{_title(row)}: accuracy in % by radius ({curve['attack']}); expected robustness "
+        f"{title_of(row)}: accuracy in % by radius ({curve['attack']}); expected robustness "
         f"{100 * curve['expected_robustness']:.2f}",
         f"norm of the smallest break found, quantiles over samples: {quantiles}",
     )
@@ -88,7 +89,7 @@ def _curve_table(row: dict[str, Any]) -> Table:
 
 
 def _transfer_table(row: dict[str, Any]) -> Table:
-    table = plain_table(f"{_title(row)}: accuracy in % on adversarial examples made on other models")
+    table = plain_table(f"{title_of(row)}: accuracy in % on adversarial examples made on other models")
     for name in ("made on", "attack", "accuracy", "of the model they were made on"):
         table.add_column(name, justify="left" if name in ("made on", "attack") else "right")
     for each in row["transfer"]:
@@ -98,7 +99,7 @@ def _transfer_table(row: dict[str, Any]) -> Table:
 
 
 def _radii_table(row: dict[str, Any]) -> Table:
-    table = plain_table(f"{_title(row)}: training samples in quarters by their radius; accuracy in %")
+    table = plain_table(f"{title_of(row)}: training samples in quarters by their radius; accuracy in %")
     for name in ("radius px", "n", "clean", "after screening"):
         table.add_column(name, justify="right")
     for part in row["radii"]:

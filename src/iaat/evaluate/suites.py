@@ -53,6 +53,8 @@ def plan_of(suite: str) -> Plan:
     steps = None
     for word in dict.fromkeys(words):
         if match := _TRANSFER.fullmatch(word):
+            if steps is not None:
+                raise UserError(f"suite {suite!r} asks for transfer twice: give one number of steps")
             steps = int(match["steps"] or 100)
         elif word in SECTIONS:
             sections.append(word)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
 from iaat.evaluate.suites import plan_of
 from iaat.files import read_json
-from iaat.models import MODELS, load_model
+from iaat.models import MODELS, load_model, weights_digest
 from iaat.models.load import is_own_name
 from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.progress import Reporter
@@ -64,7 +65,6 @@ class Target:
         return [self._foreign(data)]
 
     def _foreign(self, data: DataBundle) -> Subject:
-        device = pick_device(self.recipe.train.device)
         model = load_model(
             self.name,
             self.recipe.model,
@@ -72,34 +72,58 @@ class Target:
             classes=len(data.classes),
             mean=data.mean,
             std=data.std,
-            device=device,
+            device=pick_device(self.recipe.train.device),
         )
         name = re.sub(r"[^\w.-]+", "-", Path(self.name).name if Path(self.name).exists() else self.name).strip("-.")
-        return subject_of_model(model, name, data, self.out / name)
+        # Settings decide what the same weights compute, too.
+        digest = sha256(f"{weights_digest(model)} {self.recipe.sections()['model']}".encode()).hexdigest()
+        scale_is_given = self.recipe.model.mean is not None
+        folder = self.out / f"{name}-{digest[:8]}"
+        return subject_of_model(model, name, data, folder, digest=digest, scale_is_given=scale_is_given)
 
 
-def find_target(name: str, overrides: Sequence[str], out: Path) -> Target:
-    """Tell a run folder from a model of others, and read its settings.
+def find_targets(
+    names: Sequence[str], makers: Sequence[str], overrides: Sequence[str], out: Path
+) -> tuple[list[Target], list[Target]]:
+    """Tell run folders from models of others, and read the settings of each.
+
+    A key goes to every target of a kind that takes it: those of `data` and `model` to models of others only.
 
     Args:
-        name: A run folder, `module:function`, a timm name, or a file of a model or of weights.
-        overrides: `--section.key=value` words; those that cannot apply to this kind are refused.
+        names: What is to be judged: run folders, `module:function`, timm names, files of a model or of weights.
+        makers: Further models of these kinds, to make adversarial examples on.
+        overrides: `--section.key=value` words.
         out: Folder of the evaluations of models of others.
 
+    Returns:
+        The targets of `names` and those of `makers`, each model once.
+
     Raises:
-        UserError: a key that cannot be set for it, or a wrong value.
+        UserError: a key that none of them takes, a wrong value, or a name that is none of these.
     """
+    unique = list(dict.fromkeys(str(Path(name)) if Path(name).exists() else name for name in (*names, *makers)))
+    runs = [name for name in unique if Path(name).is_dir()]
+    allowed = (*RUN_KEYS, *(MODEL_KEYS if len(runs) < len(unique) else ()))
+    only(overrides, allowed, "a finished run keeps its recipe" if runs else "the model is not trained here")
+    judged = {str(Path(name)) if Path(name).exists() else name for name in names}
+    has_data = any(word.startswith(("--data.name", "--data.root")) for word in overrides)
+    targets = []
+    for name in unique:
+        if name not in runs:
+            _check_names_a_model(name)
+        if name in judged and name not in runs and not has_data:
+            raise UserError(
+                f"{name} is no run folder, so say what it is to be judged on: --data.name cifar10 --data.root DIR, or "
+                "--data.name folder --data.root DIR for your own images in DIR/train/CLASS and DIR/test/CLASS"
+            )
+        targets.append(_target(name, overrides, out))
+    return [each for each in targets if each.name in judged], [each for each in targets if each.name not in judged]
+
+
+def _target(name: str, overrides: Sequence[str], out: Path) -> Target:
     if Path(name).is_dir():
-        only(overrides, RUN_KEYS, "a finished run keeps its recipe")
         run = RunFolder(Path(name))
-        return Target(name, run.recipe(overrides), run, out)
-    _check_names_a_model(name)
-    only(overrides, MODEL_KEYS, f"{name} is not trained here")
-    if not any(word.startswith(("--data.name", "--data.root")) for word in overrides):
-        raise UserError(
-            f"{name} is no run folder, so say what it is to be judged on: --data.name cifar10 --data.root DIR, or "
-            "--data.name folder --data.root DIR for your own images in DIR/train/CLASS and DIR/test/CLASS"
-        )
+        return Target(name, run.recipe([word for word in overrides if word[2:].startswith(RUN_KEYS)]), run, out)
     return Target(name, settings_of_model(name, overrides), None, out)
 
 
@@ -136,20 +160,33 @@ def judge_targets(
     Raises:
         UserError: as `evaluate_subject` and `Target.subjects`.
     """
+    # All are loaded before the first is judged: a mistake in the last must not cost the work on the first.
+    loaded = [(target, data, target.subjects(checkpoints, data)) for target in targets for data in [target.data()]]
     rows = []
-    for target in targets:
-        data, config = target.data(), target.recipe.evaluate
-        transfers = plan_of(config.suite).transfer_steps is not None
-        makers = [each for each in (*targets, *others) if each.name != target.name] if transfers else []
+    for target, data, subjects in loaded:
+        config = target.recipe.evaluate
         extras = Extras(
-            others=tuple(subject for maker in makers for subject in maker.subjects(checkpoints[:1], data)),
-            corrupted=corrupted,
-            baseline=None if baseline is None else _baseline(baseline, checkpoints[0], config),
+            corrupted=corrupted, baseline=None if baseline is None else _baseline(baseline, checkpoints[0], config)
         )
+        makers: list[Subject] = []
+        if plan_of(config.suite).transfer_steps is not None:
+            own = [each[0] for _, _, each in loaded if each is not subjects]
+            makers = [*own, *(maker for other in others for maker in other.subjects(checkpoints[:1], data))]
         rows += [
-            evaluate_subject(subject, data, config, reporter, extras) for subject in target.subjects(checkpoints, data)
+            evaluate_subject(subject, data, config, reporter, replace(extras, others=_others(makers, subject)))
+            for subject in subjects
         ]
     return rows
+
+
+def _others(makers: Sequence[Subject], subject: Subject) -> tuple[Subject, ...]:
+    """Models other than the subject, each once, under names of their own."""
+    unique = list({maker.digest: maker for maker in makers if maker.digest != subject.digest}.values())
+    names = [maker.name for maker in unique]
+    return tuple(
+        replace(maker, name=f"{maker.name}-{maker.digest[:6]}") if names.count(maker.name) > 1 else maker
+        for maker in unique
+    )
 
 
 def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _kept(
 def transfer_section(context: Context, steps: int) -> Section:
     """Accuracy of the subject on each other model's examples of all samples, beside that model's own accuracy."""
     rows = [
-        context.journal.unit(f"transfer#{other.name}", lambda: _judged(context, other, steps))  # noqa: B023
+        context.journal.unit(f"transfer#{other.digest}", lambda: _judged(context, other, steps))  # noqa: B023
         for other in context.extras.others
     ]
     return Section({"transfer": rows})

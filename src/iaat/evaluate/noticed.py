@@ -1,0 +1,120 @@
+"""Findings of a whole evaluation: from its accuracies, its attacks and its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iaat.evaluate.findings import Finding
+from iaat.evaluate.masking import finding_of_gap, finding_of_transfer
+from iaat.evaluate.reference import STANDARD_CLASSES, ensemble
+from iaat.evaluate.robust import CLEAN, Outcome
+from iaat.evaluate.sections import Context, Section
+from iaat.evaluate.suites import Plan
+
+
+def gap(outcome: Outcome) -> tuple[float, float, int] | None:
+    """Accuracy after the first PGD, in the worst case, and number of samples; None where no PGD came first."""
+    if not outcome.groups or not outcome.groups[0].startswith("pgd"):
+        return None
+    return outcome.accuracy(outcome.groups[0]), outcome.accuracy(outcome.stages[-1].name), len(outcome.broken_by)
+
+
+def findings_of(context: Context, plan: Plan, sections: Sequence[Section], left_out: Sequence[str]) -> list[Finding]:
+    """Everything noticed, each name once.
+
+    Args:
+        context: The evaluation, attacks done.
+        plan: What was asked for.
+        sections: What was measured beside the attacks.
+        left_out: Attacks that were asked for and could not be run.
+    """
+    found = [*context.subject.findings, *(finding for section in sections for finding in section.findings)]
+    found += [*_of_accuracies(context.outcome, sections), *_of_attacks(context.outcome)]
+    found += [*_of_plan(plan, context), *_of_left_out(left_out)]
+    return list({finding.name: finding for finding in found}.values())
+
+
+def _of_accuracies(outcome: Outcome, sections: Sequence[Section]) -> list[Finding]:
+    measured = gap(outcome)
+    if measured is None:
+        return []
+    pgd, _, n = measured
+    transferred = [row["accuracy"] for section in sections for row in section.results.get("transfer", ())]
+    findings = [finding_of_gap(*measured), *(finding_of_transfer(accuracy, pgd, n) for accuracy in transferred)]
+    return [finding for finding in findings if finding is not None]
+
+
+def _of_attacks(outcome: Outcome) -> list[Finding]:
+    """Warnings of the reference implementation, and points outside their ball."""
+    texts = dict.fromkeys(text for record in outcome.stages for text in record.warnings)
+    findings = [
+        Finding(
+            name="autoattack-warning" + (f"-{number}" if number > 1 else ""),
+            evidence=f"AutoAttack's own checks say: {text}",
+            advice="Read the masking checks (--suspicious) beside it.",
+            serious=False,
+        )
+        for number, text in enumerate(texts, start=1)
+    ]
+    outside = [f"{record.name} {record.outside} of {record.met}" for record in outcome.stages if record.outside]
+    if outside:
+        # Clean inputs can be outside only if the model has changed them.
+        changed = any(record.outside for record in outcome.stages if record.name == CLEAN)
+        findings.append(
+            Finding(
+                name="changed-inputs" if changed else "outside-ball",
+                evidence=f"points outside the radius or the image range after the model saw them: {', '.join(outside)}",
+                advice="Let its forward begin with x = x.clone(): no attack can be judged while it changes its inputs."
+                if changed
+                else "They count as not broken; report the attack.",
+                serious=changed,
+            )
+        )
+    return findings
+
+
+def _of_plan(plan: Plan, context: Context) -> list[Finding]:
+    """What the plan asked for and did not get, or not in its standard form."""
+    classes, shape = len(context.test.classes), context.test.data.test.shape
+    findings = []
+    if "autoattack" in plan.attacks and classes < STANDARD_CLASSES:
+        findings.append(
+            Finding(
+                name="autoattack-classes",
+                evidence=f"with {classes} classes the targeted DLR loss of AutoAttack is not defined: "
+                f"{', '.join(ensemble(classes, shape))} were run instead",
+                advice="Say so beside the number; it is not the standard ensemble.",
+                serious=False,
+            )
+        )
+    if "autoattack" in plan.attacks and "square" not in ensemble(classes, shape):
+        findings.append(
+            Finding(
+                name="autoattack-shape",
+                evidence=f"Square needs images [C, H, W], the inputs have shape {list(shape)}: it was left out",
+                advice="Say so beside the number; no black-box attack was run.",
+                serious=False,
+            )
+        )
+    if plan.transfer_steps is not None and not context.extras.others:
+        findings.append(
+            Finding(
+                name="no-transfer",
+                evidence="no other model was given to make adversarial examples on",
+                advice="Give an independently trained copy: --transfer RUN.",
+                serious=False,
+            )
+        )
+    return findings
+
+
+def _of_left_out(left_out: Sequence[str]) -> list[Finding]:
+    if not left_out:
+        return []
+    finding = Finding(
+        name="attacks-left-out",
+        evidence=f"without a gradient these could not be run: {', '.join(left_out)}",
+        advice="The accuracies are of the attacks that remain; they say little.",
+        serious=False,
+    )
+    return [finding]
