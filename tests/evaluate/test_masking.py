@@ -13,8 +13,8 @@ from helpers.planted import Around, BatchStatistics, LyingBackward
 from iaat.errors import UserError
 from iaat.evaluate.findings import TRUSTED
 from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, masking_report
+from iaat.evaluate.masking.case import Case, counts, stronger
 from iaat.evaluate.masking.gradients import probe
-from iaat.evaluate.masking.subject import Subject, counts, stronger
 from iaat.passes import count_passes
 from iaat.progress import Reporter
 
@@ -256,7 +256,7 @@ class Linear(nn.Module):
 
 def subject_of(model, x, *, norm="linf", radius=0.01):
     y = model(x).argmax(1)
-    return Subject(model=model, x=x, y=y, n=len(x), radius=radius, norm=norm, classes=y.max() + 1, seed=0)
+    return Case(model=model, x=x, y=y, n=len(x), radius=radius, norm=norm, classes=y.max() + 1, seed=0)
 
 
 def probe_of(model):

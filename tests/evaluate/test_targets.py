@@ -227,3 +227,28 @@ def test_a_process_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(p
         assert broken[key] == whole[key]
     records = [pd.read_parquet(next(Path(folder).rglob("records.parquet"))) for folder in ("whole", "broken")]
     pd.testing.assert_frame_equal(*records)
+
+
+def test_runs_and_models_of_others_mix(place, capsys, tmp_path):
+    run = str(tmp_path / "run")
+    fast = ["--data.limit", "200", "--model.width", "4", "--train.epochs", "1", "--train.holdout_n", "10"]
+    fast += ["--train.holdout_steps", "1", "--evaluate.n", "20", "--evaluate.suite", "pgd-2"]
+    assert main(["train", "quickstart-natural", *fast, "--out", run, "--quiet"]) == 0
+    words = ["--n", "20", "--suite", "pgd-2", "--checkpoint", "last", "--quiet"]
+    assert main(["evaluate", run, *words, "--transfer", "net.pt"]) == 0
+    assert "net.pt" in capsys.readouterr().out
+    assert main(["evaluate", "net.pt", *DATA, *words, "--transfer", run]) == 0
+    assert main(["evaluate", run, "net.pt", *DATA, *words, "--suite", "pgd-2+transfer-2"]) == 0
+    printed = capsys.readouterr().out
+    assert "run-last" in printed
+    assert "net.pt" in printed
+    # A model named twice is one, and meets no examples of its own.
+    assert main(["evaluate", run, f"{run}/", *words, "--suite", "pgd-2+transfer-2"]) == 0
+    assert "no-transfer" in capsys.readouterr().out
+
+
+def test_other_settings_of_the_same_file_have_another_folder(place):
+    for mean in ("[0]", "[0.01]"):
+        fix = ["--model.mean", mean, "--model.std", "[1]"]
+        assert main(["evaluate", "net.pt", *DATA, "--n", "20", "--suite", "pgd-2", *fix, "--quiet"]) == 0
+    assert len(list(Path("evaluations").iterdir())) == 2

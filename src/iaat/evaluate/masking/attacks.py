@@ -12,7 +12,7 @@ from torch import Tensor
 
 from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.masking.subject import LARGE, POINTS, SAMPLES, Result, Subject, counts, percent, stronger
+from iaat.evaluate.masking.case import LARGE, POINTS, SAMPLES, Case, Result, counts, percent, stronger
 from iaat.evaluate.reference import reference_attack
 from iaat.units import Norm
 
@@ -68,22 +68,22 @@ class _Trace:
         return cross_entropy(logits, y)
 
 
-def white_box(subject: Subject) -> WhiteBox:
+def white_box(case: Case) -> WhiteBox:
     """Run the gradient attacks; those after the first two meet only what PGD on cross-entropy left standing."""
     trace = _Trace()
-    x_adv = _pgd(subject, subject.x, subject.y, "many", loss=trace)
-    many = subject.right(x_adv)
-    start, end = cast("Tensor", trace.start), subject.logits(x_adv)
-    rise = _rise(margin(start, subject.y), margin(end, subject.y))
-    climb = _rise(cross_entropy(start, subject.y), cross_entropy(end, subject.y))
-    step = _pgd(subject, subject.x, subject.y, "one", steps=1, step_size=subject.radius, random_start=False)
-    one = subject.right(step)
-    scales = (*SCALES, _unit_scale(subject))
+    x_adv = _pgd(case, case.x, case.y, "many", loss=trace)
+    many = case.right(x_adv)
+    start, end = cast("Tensor", trace.start), case.logits(x_adv)
+    rise = _rise(margin(start, case.y), margin(end, case.y))
+    climb = _rise(cross_entropy(start, case.y), cross_entropy(end, case.y))
+    step = _pgd(case, case.x, case.y, "one", steps=1, step_size=case.radius, random_start=False)
+    one = case.right(step)
+    scales = (*SCALES, _unit_scale(case))
     restarted, scaled, worst = many, many, many & one
     for number, scale in enumerate(scales):
-        restarted = _survivors(subject, restarted, f"restart {number}")
-        scaled = _survivors(subject, scaled, f"scale {number}", loss=_scaled(scale))
-    worst = _survivors(subject, worst & restarted & scaled, "margin", loss="margin")
+        restarted = _survivors(case, restarted, f"restart {number}")
+        scaled = _survivors(case, scaled, f"scale {number}", loss=_scaled(scale))
+    worst = _survivors(case, worst & restarted & scaled, "margin", loss="margin")
     return WhiteBox(many=many, one=one, rise=rise.maximum(climb), restarted=restarted, scaled=scaled, worst=worst)
 
 
@@ -92,13 +92,13 @@ def _rise(start: Tensor, end: Tensor) -> Tensor:
     return ((end - start) / start.abs().clamp_min(1e-30)).nan_to_num(0.0).clamp(-LARGE, LARGE)
 
 
-def _unit_scale(subject: Subject) -> float:
+def _unit_scale(case: Case) -> float:
     """Factor that brings the median margin of the clean samples to 1, where float32 resolves a softmax well.
 
     Cross-entropy loses the true class from margins of 17 on and everything from about 100 on (rounding and underflow;
     see arXiv 2507.22428), so that a factor of 0.1 is not enough for logits that were blown up by 1000.
     """
-    typical = -margin(subject.logits(subject.x), subject.y).double().median().item()
+    typical = -margin(case.logits(case.x), case.y).double().median().item()
     return 1 / typical if math.isfinite(typical) and typical > 1e-30 else 1.0
 
 
@@ -106,71 +106,71 @@ def _scaled(factor: float) -> AttackLoss:
     return lambda logits, y: cross_entropy(logits * factor, y)
 
 
-def _pgd(subject: Subject, x: Tensor, y: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
-    options = {"radius": subject.radius, "steps": STEPS, "norm": cast("Norm", subject.norm), **settings}
-    return pgd(subject.model, x, y, generator=subject.generator(purpose), **options)
+def _pgd(case: Case, x: Tensor, y: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
+    options = {"radius": case.radius, "steps": STEPS, "norm": cast("Norm", case.norm), **settings}
+    return pgd(case.model, x, y, generator=case.generator(purpose), **options)
 
 
-def _survivors(subject: Subject, standing: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
+def _survivors(case: Case, standing: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
     """Which of the samples that stand do so after one more attack, judged by the model itself."""
     rows = standing.nonzero()[:, 0]
     result = standing.clone()
     if len(rows):
-        x_adv = _pgd(subject, subject.x[rows], subject.y[rows], purpose, early_stop=True, **settings)
-        result[rows] = subject.right(x_adv, rows)
+        x_adv = _pgd(case, case.x[rows], case.y[rows], purpose, early_stop=True, **settings)
+        result[rows] = case.right(x_adv, rows)
     return result
 
 
-def check_white_box(subject: Subject, white: WhiteBox) -> Result:
+def check_white_box(case: Case, white: WhiteBox) -> Result:
     """Compare the gradient attacks with each other."""
     stuck = white.many & (white.rise < FLAT_RISE)
     measures = {
-        "pgd": subject.share(white.many),
-        "one_step": subject.share(white.one),
-        "pgd_restarted": subject.share(white.restarted),
-        "pgd_scaled": subject.share(white.scaled),
-        "white_box": subject.share(white.worst),
-        "stuck": subject.share(stuck),
+        "pgd": case.share(white.many),
+        "one_step": case.share(white.one),
+        "pgd_restarted": case.share(white.restarted),
+        "pgd_scaled": case.share(white.scaled),
+        "white_box": case.share(white.worst),
+        "stuck": case.share(stuck),
     }
     if bool(white.many.any()):
         measures["rise_least_standing"] = white.rise[white.many].min().item()
-    findings = [*_loss_findings(subject, stuck), *_step_findings(subject, white), *_scale_findings(subject, white)]
+    findings = [*_loss_findings(case, stuck), *_step_findings(case, white), *_scale_findings(case, white)]
     return Result(measures, tuple(findings))
 
 
-def _loss_findings(subject: Subject, stuck: Tensor) -> Iterator[Finding]:
-    if counts(int(stuck.sum()), subject.n):
+def _loss_findings(case: Case, stuck: Tensor) -> Iterator[Finding]:
+    if counts(int(stuck.sum()), case.n):
         yield Finding(
             name="loss-not-rising",
-            evidence=f"{percent(subject.share(stuck))} of the samples withstand {STEPS} steps that raised their loss "
+            evidence=f"{percent(case.share(stuck))} of the samples withstand {STEPS} steps that raised their loss "
             f"by less than {percent(FLAT_RISE)}",
             advice="Look at the gradients first; a step that does not raise the loss is no attack.",
         )
 
 
-def _step_findings(subject: Subject, white: WhiteBox) -> Iterator[Finding]:
+def _step_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
     gained, lost = _discordant(white.one, white.many)
-    if stronger(gained, lost, subject.n):
+    if stronger(gained, lost, case.n):
         yield Finding(
             name="one-step-stronger",
-            evidence=f"one step leaves {percent(subject.share(white.one))}, {STEPS} steps leave "
-            f"{percent(subject.share(white.many))}",
+            evidence=f"one step leaves {percent(case.share(white.one))}, {STEPS} steps leave "
+            f"{percent(case.share(white.many))}",
             advice="Attack with more and smaller steps and with restarts; the loss surface misleads this attack.",
         )
 
 
-def _scale_findings(subject: Subject, white: WhiteBox) -> Iterator[Finding]:
+def _scale_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
     """Whether the scale of the logits decides what stands.
 
     Blown-up logits hide gradients by underflow. Logits of a hardly trained model do so too: cross-entropy then climbs
     all other classes at once, and the one that is nearest needs a larger scale. PGD is wrong in both cases.
     """
     gained, lost = _discordant(white.scaled, white.restarted)
-    if stronger(gained, lost, subject.n):
+    if stronger(gained, lost, case.n):
         yield Finding(
             name="logit-scale",
-            evidence=f"rescaled logits leave {percent(subject.share(white.scaled))} standing, as many runs on the "
-            f"logits themselves {percent(subject.share(white.restarted))}",
+            evidence=f"rescaled logits leave {percent(case.share(white.scaled))} standing, as many runs on the "
+            f"logits themselves {percent(case.share(white.restarted))}",
             advice="Attack with the margin or DLR loss, which do not depend on the scale of the logits.",
         )
 
@@ -180,26 +180,26 @@ def _discordant(first: Tensor, second: Tensor) -> tuple[int, int]:
     return int((~first & second).sum()), int((first & ~second).sum())
 
 
-def check_growth(subject: Subject, standing: Tensor) -> Result:
+def check_growth(case: Case, standing: Tensor) -> Result:
     """Attack the margin at ever larger radii, up to the whole range of the inputs.
 
     At the last radius any image can become any other, so an attack that does not break a sample there is broken
     itself. The margin is attacked because saturated cross-entropy is the business of another check.
     """
-    whole = geometry(subject.norm).diameter(subject.x[0].numel(), 1.0)
-    radius, measures = subject.radius, {}
+    whole = geometry(case.norm).diameter(case.x[0].numel(), 1.0)
+    radius, measures = case.radius, {}
     while radius < whole:
         radius = min(GROWTH * radius, whole)
-        standing = _survivors(subject, standing, f"radius {radius}", radius=radius, loss="margin")
-        measures[f"accuracy_at_{radius:.4g}"] = subject.share(standing)
-    if not counts(int(standing.sum()), subject.n):
+        standing = _survivors(case, standing, f"radius {radius}", radius=radius, loss="margin")
+        measures[f"accuracy_at_{radius:.4g}"] = case.share(standing)
+    if not counts(int(standing.sum()), case.n):
         return Result(measures)
     return Result(
         measures,
         (
             Finding(
                 name="unbroken-at-any-radius",
-                evidence=f"{percent(subject.share(standing))} of the samples withstand PGD with a radius that "
+                evidence=f"{percent(case.share(standing))} of the samples withstand PGD with a radius that "
                 "spans all inputs",
                 advice="Distrust the gradients: at such a radius every model can be fooled.",
             ),
@@ -207,46 +207,46 @@ def check_growth(subject: Subject, standing: Tensor) -> Result:
     )
 
 
-def check_black_box(subject: Subject, standing: Tensor, queries: int) -> tuple[Result, Tensor]:
+def check_black_box(case: Case, standing: Tensor, queries: int) -> tuple[Result, Tensor]:
     """Run Square on what every gradient attack left standing; hands back what stands after it, too.
 
     A black-box attack is weaker than a gradient attack that works: what it adds to all of them is near 0.
     """
-    if why := _no_square(subject):
+    if why := _no_square(case):
         advice = "Compare with a black-box attack of your own, if you can."
         return Result(findings=(Finding(name="no-black-box", evidence=why, advice=advice, serious=False),)), standing
     after, rows = standing.clone(), standing.nonzero()[:, 0]
     if len(rows):
         x_adv = reference_attack(
             "square",
-            subject.model,
-            subject.x[rows],
-            subject.y[rows],
-            radius=subject.radius,
-            norm=subject.norm,
-            classes=subject.classes,
-            seed=subject.seed,
+            case.model,
+            case.x[rows],
+            case.y[rows],
+            radius=case.radius,
+            norm=case.norm,
+            classes=case.classes,
+            seed=case.seed,
             queries=queries,
         )
-        after[rows] = subject.right(x_adv, rows)
+        after[rows] = case.right(x_adv, rows)
     broken = standing & ~after
-    measures = {"black_box": subject.share(after), "black_box_only": subject.share(broken)}
-    if not counts(int(broken.sum()), subject.n):
+    measures = {"black_box": case.share(after), "black_box_only": case.share(broken)}
+    if not counts(int(broken.sum()), case.n):
         return Result(measures), after
     finding = Finding(
         name="black-box-stronger",
-        evidence=f"Square with {queries} queries breaks {percent(subject.share(broken))} of the samples, which every "
-        f"gradient attack left standing; {percent(subject.share(after))} remain",
+        evidence=f"Square with {queries} queries breaks {percent(case.share(broken))} of the samples, which every "
+        f"gradient attack left standing; {percent(case.share(after))} remain",
         advice="Report the black-box figure, and adapt the gradient attack to the model.",
     )
     return Result(measures, (finding,)), after
 
 
-def _no_square(subject: Subject) -> str:
-    shape = list(subject.x.shape[1:])
+def _no_square(case: Case) -> str:
+    shape = list(case.x.shape[1:])
     if len(shape) != 3:
         return f"the Square attack needs images [C, H, W], and the inputs have shape {shape}"
-    if subject.norm == "l2" and min(shape[1:]) < 5:
+    if case.norm == "l2" and min(shape[1:]) < 5:
         return f"the Square attack in l2 needs images of 5 x 5 pixels and more, and the inputs have shape {shape}"
     return ""
 

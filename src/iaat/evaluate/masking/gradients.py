@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import AttackLoss, attack_mode, cross_entropy, full_precision, geometry, margin, per_sample
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.masking.subject import LARGE, Result, Subject, counts, percent
+from iaat.evaluate.masking.case import LARGE, Case, Result, counts, percent
 
 FLAT = 1e-3
 """Reach below which the margin has no slope to speak of; see the module."""
@@ -61,11 +61,11 @@ def input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: AttackLoss) -> 
     return None if gradient is None else (gradient, losses.detach())
 
 
-def probe(subject: Subject) -> Probe | None:
+def probe(case: Case) -> Probe | None:
     """Measure the input gradients; None where there are none."""
-    ball = geometry(subject.norm)
-    noise = ball.random(subject.x, per_sample(subject.radius, subject.x), subject.generator("probe"))
-    points = [_probe_at(subject, point) for point in (subject.x, (subject.x + noise).clamp(0, 1))]
+    ball = geometry(case.norm)
+    noise = ball.random(case.x, per_sample(case.radius, case.x), case.generator("probe"))
+    points = [_probe_at(case, point) for point in (case.x, (case.x + noise).clamp(0, 1))]
     if points[0] is None or points[1] is None:
         return None
     first, second = points[0], points[1]
@@ -77,31 +77,31 @@ def probe(subject: Subject) -> Probe | None:
     )
 
 
-def _probe_at(subject: Subject, x: Tensor) -> Probe | None:
-    entropy = input_gradient(subject.model, x, subject.y, cross_entropy)
-    slope = input_gradient(subject.model, x, subject.y, margin)
+def _probe_at(case: Case, x: Tensor) -> Probe | None:
+    entropy = input_gradient(case.model, x, case.y, cross_entropy)
+    slope = input_gradient(case.model, x, case.y, margin)
     if entropy is None or slope is None:
         return None
     size = entropy[0].flatten(1).abs().amax(dim=1)
     return Probe(
         finite=(entropy[0].isfinite() & slope[0].isfinite()).flatten(1).all(dim=1),
         zero=size == 0,
-        reach=_reach(subject, *slope),
+        reach=_reach(case, *slope),
         size=size,
     )
 
 
-def _reach(subject: Subject, gradient: Tensor, margins: Tensor) -> Tensor:
+def _reach(case: Case, gradient: Tensor, margins: Tensor) -> Tensor:
     rows = gradient.flatten(1).double()
-    dual = rows.abs().sum(dim=1) if subject.norm == "linf" else rows.norm(dim=1)
-    return torch.where(margins < 0, subject.radius * dual / -margins.double(), torch.inf)
+    dual = rows.abs().sum(dim=1) if case.norm == "linf" else rows.norm(dim=1)
+    return torch.where(margins < 0, case.radius * dual / -margins.double(), torch.inf)
 
 
-def check_gradients(subject: Subject, found: Probe, standing: Tensor, rise: Tensor) -> Result:
+def check_gradients(case: Case, found: Probe, standing: Tensor, rise: Tensor) -> Result:
     """Judge the gradients.
 
     Args:
-        subject: The model and its samples.
+        case: The model and its samples.
         found: Their gradients.
         standing: `[B]`, the samples that PGD on cross-entropy has not broken.
         rise: `[B]`, the share by which its steps raised the loss.
@@ -110,15 +110,15 @@ def check_gradients(subject: Subject, found: Probe, standing: Tensor, rise: Tens
     # A zero gradient has its own name.
     flat = (found.reach < FLAT) & (rise < HELD) & standing & ~found.zero
     measures = {
-        "nonfinite_gradients": subject.share(~found.finite),
-        "zero_gradients": subject.share(found.zero),
-        "zero_gradients_standing": subject.share(zero),
-        "flat_standing": subject.share(flat),
+        "nonfinite_gradients": case.share(~found.finite),
+        "zero_gradients": case.share(found.zero),
+        "zero_gradients_standing": case.share(zero),
+        "flat_standing": case.share(flat),
         "gradient_size_median": found.size.nan_to_num(0.0).median().item(),
     }
     if bool(standing.any()):
         measures["reach_least_standing"] = found.reach[standing].nan_to_num(0.0).min().clamp_max(LARGE).item()
-    return Result(measures, tuple(_findings(subject, found, zero, flat)))
+    return Result(measures, tuple(_findings(case, found, zero, flat)))
 
 
 def blocked() -> Finding:
@@ -131,10 +131,10 @@ def blocked() -> Finding:
     )
 
 
-def _findings(subject: Subject, found: Probe, zero: Tensor, flat: Tensor) -> list[Finding]:
+def _findings(case: Case, found: Probe, zero: Tensor, flat: Tensor) -> list[Finding]:
     findings = []
     if not bool(found.finite.all()):
-        share = subject.share(~found.finite)
+        share = case.share(~found.finite)
         findings.append(
             Finding(
                 name="nan-gradients",
@@ -142,20 +142,20 @@ def _findings(subject: Subject, found: Probe, zero: Tensor, flat: Tensor) -> lis
                 advice="Find the operation without a derivative there (a root, norm or logarithm at 0).",
             )
         )
-    if counts(int(zero.sum()), subject.n):
+    if counts(int(zero.sum()), case.n):
         findings.append(
             Finding(
                 name="zero-gradients",
-                evidence=f"{percent(subject.share(zero))} of the samples withstand PGD with a cross-entropy gradient "
+                evidence=f"{percent(case.share(zero))} of the samples withstand PGD with a cross-entropy gradient "
                 "of exactly 0",
                 advice="Attack with the margin loss; if it fails too, look for rounding, clamping or saturated layers.",
             )
         )
-    if counts(int(flat.sum()), subject.n):
+    if counts(int(flat.sum()), case.n):
         findings.append(
             Finding(
                 name="vanishing-gradients",
-                evidence=f"{percent(subject.share(flat))} of the samples withstand PGD while the slope of their margin "
+                evidence=f"{percent(case.share(flat))} of the samples withstand PGD while the slope of their margin "
                 f"reaches less than {FLAT:g} of it within the radius",
                 advice="Look for saturated layers behind the logits or the input, and attack around them.",
             )

@@ -15,7 +15,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from iaat.attacks import attack_mode, pgd
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.attacks import STEPS
-from iaat.evaluate.masking.subject import Result, Subject, percent, stronger
+from iaat.evaluate.masking.case import Case, Result, percent, stronger
 from iaat.units import Norm
 
 ADVICE = "Call model.eval() before anything is measured; all other figures of this report were measured in eval mode."
@@ -47,44 +47,44 @@ def check_eval_has_effect(model: nn.Module) -> Result:
     )
 
 
-def check_train_mode(subject: Subject, standing: Tensor | None) -> Result:
+def check_train_mode(case: Case, standing: Tensor | None) -> Result:
     """What figures of a model left in train mode are worth; asked of a model that was handed over in it.
 
     A note if attacks fare alike in both modes. Serious if PGD in train mode, judged in train mode, leaves another
     accuracy than in eval mode: then every figure taken of the model as it came is wrong.
 
     Args:
-        subject: The model; its running statistics move, and `kept_buffers` puts them back.
+        case: The model; its running statistics move, and `kept_buffers` puts them back.
         standing: `[B]`, what PGD has left standing in eval mode; None where the model has no gradients.
     """
-    with attack_mode(subject.model, "train"):
-        flips = subject.share(~subject.right(subject.x))
+    with attack_mode(case.model, "train"):
+        flips = case.share(~case.right(case.x))
     measures = {"train_mode_flips": flips}
     figures = f"in train mode {percent(flips)} of the samples change from right to wrong"
     serious = False
     if standing is not None:
-        trained = _standing_in_train_mode(subject)
-        measures["pgd_train_mode"] = subject.share(trained)
+        trained = _standing_in_train_mode(case)
+        measures["pgd_train_mode"] = case.share(trained)
         gained, lost = int((~trained & standing).sum()), int((trained & ~standing).sum())
-        serious = stronger(gained, lost, subject.n) or stronger(lost, gained, subject.n)
-        figures += f"; PGD leaves {percent(subject.share(trained))}, in eval mode {percent(subject.share(standing))}"
+        serious = stronger(gained, lost, case.n) or stronger(lost, gained, case.n)
+        figures += f"; PGD leaves {percent(case.share(trained))}, in eval mode {percent(case.share(standing))}"
     evidence = f"the model was handed over in train mode: {figures}"
     return Result(measures, (Finding(name="train-mode", evidence=evidence, advice=ADVICE, serious=serious),))
 
 
-def _standing_in_train_mode(subject: Subject) -> Tensor:
+def _standing_in_train_mode(case: Case) -> Tensor:
     x_adv = pgd(
-        subject.model,
-        subject.x,
-        subject.y,
-        radius=subject.radius,
+        case.model,
+        case.x,
+        case.y,
+        radius=case.radius,
         steps=STEPS,
-        norm=cast("Norm", subject.norm),
+        norm=cast("Norm", case.norm),
         mode="train",
-        generator=subject.generator("train mode"),
+        generator=case.generator("train mode"),
     )
-    with attack_mode(subject.model, "train"):
-        return subject.right(subject.x) & subject.right(x_adv)
+    with attack_mode(case.model, "train"):
+        return case.right(case.x) & case.right(x_adv)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.masking.subject import LARGE, Result, Subject, percent
+from iaat.evaluate.masking.case import LARGE, Case, Result, percent
 from iaat.evaluate.reference import reference_warnings
 
 REPEATS = 5
@@ -27,14 +27,14 @@ PROBABILITY = 1e-4
 """How near rows must be to a sum, or a log-sum-exp, of 1 or 0."""
 
 
-def check_outputs(subject: Subject, x: Tensor, y: Tensor) -> Result:
+def check_outputs(case: Case, x: Tensor, y: Tensor) -> Result:
     """All checks that only look at logits of the clean inputs `x` `[B, ...]`, the misclassified ones included."""
-    runs = torch.stack([subject.logits(x) for _ in range(REPEATS)])
+    runs = torch.stack([case.logits(x) for _ in range(REPEATS)])
     finite = runs[0].isfinite().all(dim=1)
-    results = [_nonfinite(finite), _classes(subject.classes)]
+    results = [_nonfinite(finite), _classes(case.classes)]
     if bool(finite.any()):
-        results += [_random(runs[:, finite]), _probabilities(runs[0, finite]), _batch(subject, x, runs, finite)]
-        results.append(_reference(subject.model, x[finite], y[finite]))
+        results += [_random(runs[:, finite]), _probabilities(runs[0, finite]), _batch(case, x, runs, finite)]
+        results.append(_reference(case.model, x[finite], y[finite]))
     return Result(
         {name: value for result in results for name, value in result.measures.items()},
         tuple(finding for result in results for finding in result.findings),
@@ -132,7 +132,7 @@ def _probabilities(logits: Tensor) -> Result:
     return Result()
 
 
-def _batch(subject: Subject, x: Tensor, runs: Tensor, finite: Tensor) -> Result:
+def _batch(case: Case, x: Tensor, runs: Tensor, finite: Tensor) -> Result:
     """Compare each sample in the whole batch and in one half of it, made up of its own and similar predictions.
 
     A random model differs anyway, and is none of this check's business unless the halves differ by much more.
@@ -142,7 +142,7 @@ def _batch(subject: Subject, x: Tensor, runs: Tensor, finite: Tensor) -> Result:
     order = runs[0].argmax(dim=1).argsort(stable=True)
     apart = torch.empty_like(runs[0])
     for half in order.chunk(2):
-        apart[half] = subject.logits(x[half])
+        apart[half] = case.logits(x[half])
     difference = _relative(apart[finite], runs[0, finite]).mean().item()
     noise = _relative(runs[1, finite], runs[0, finite]).mean().item()
     flips = (apart[finite].argmax(dim=1) != runs[0, finite].argmax(dim=1)).float().mean().item()

@@ -22,10 +22,10 @@ from iaat.evaluate.masking.attacks import (
     finding_of_transfer,
     white_box,
 )
+from iaat.evaluate.masking.case import Case, Result
 from iaat.evaluate.masking.gradients import blocked, check_gradients, probe
 from iaat.evaluate.masking.modes import check_eval_has_effect, check_train_mode, in_training, kept_buffers
 from iaat.evaluate.masking.outputs import check_outputs
-from iaat.evaluate.masking.subject import Result, Subject
 from iaat.models.check import seeded
 from iaat.progress import Reporter
 from iaat.units import check_radius
@@ -105,8 +105,8 @@ def masking_report(
     _check(x, y, radius=radius, norm=norm, classes=classes)
     left_in_training = was_training or bool(in_training(model))
     with seeded(rng.derive_seed(seed, "masking")), kept_buffers(model), attack_mode(model, "eval"):
-        subject = _subject(model, x, y, radius=radius, norm=norm, classes=classes, seed=seed)
-        results: Iterator[Result] = _results(subject, x, y, left_in_training, queries, gap, transfer)
+        case = _case(model, x, y, radius=radius, norm=norm, classes=classes, seed=seed)
+        results: Iterator[Result] = _results(case, x, y, left_in_training, queries, gap, transfer)
         if reporter is not None:
             results = reporter.track(results, total=STAGES, what="masking checks")
         measures: dict[str, float] = {}
@@ -130,20 +130,20 @@ def _check(x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int) -> N
         )
 
 
-def _subject(model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int, seed: int) -> Subject:
+def _case(model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int, seed: int) -> Case:
     """The samples that the model classifies right: nothing is to be learnt from attacking the others."""
     with torch.no_grad():
         logits = full_precision(model(x))
     if logits.shape != (len(x), classes):
         raise UserError(f"the model returned {list(logits.shape)} for {len(x)} inputs: it must return [B, {classes}]")
     right = (logits.argmax(dim=1) == y) & logits.isfinite().all(dim=1)
-    return Subject(
+    return Case(
         model=model, x=x[right], y=y[right], n=len(x), radius=float(radius), norm=norm, classes=classes, seed=seed
     )
 
 
 def _results(
-    subject: Subject,
+    case: Case,
     x: Tensor,
     y: Tensor,
     left_in_training: bool,
@@ -152,32 +152,32 @@ def _results(
     transfer: float | None,
 ) -> Iterator[Result]:
     """The checks in order; the later ones look at what the earlier attacks left standing."""
-    yield _samples(subject)
-    stuck = check_eval_has_effect(subject.model)
+    yield _samples(case)
+    stuck = check_eval_has_effect(case.model)
     yield stuck
-    yield check_outputs(subject, x, y)
-    if not len(subject.x):
+    yield check_outputs(case, x, y)
+    if not len(case.x):
         return
     white = None
-    standing = torch.ones_like(subject.y, dtype=torch.bool)
-    if (found := probe(subject)) is None:
+    standing = torch.ones_like(case.y, dtype=torch.bool)
+    if (found := probe(case)) is None:
         yield Result(findings=(blocked(),))
     else:
-        white = white_box(subject)
+        white = white_box(case)
         standing = white.worst
-        yield check_gradients(subject, found, white.many, white.rise)
-        yield check_white_box(subject, white)
-        yield check_growth(subject, standing)
+        yield check_gradients(case, found, white.many, white.rise)
+        yield check_white_box(case, white)
+        yield check_growth(case, standing)
     if left_in_training and not stuck.findings:
-        yield check_train_mode(subject, None if white is None else white.many)
-    result, standing = check_black_box(subject, standing, queries)
+        yield check_train_mode(case, None if white is None else white.many)
+    result, standing = check_black_box(case, standing, queries)
     yield result
-    yield _against_claims(subject, white, standing, gap, transfer)
+    yield _against_claims(case, white, standing, gap, transfer)
 
 
-def _samples(subject: Subject) -> Result:
-    right = len(subject.x)
-    measures = {"samples": float(subject.n), "clean": right / subject.n}
+def _samples(case: Case) -> Result:
+    right = len(case.x)
+    measures = {"samples": float(case.n), "clean": right / case.n}
     if right >= ENOUGH:
         return Result(measures)
     return Result(
@@ -185,7 +185,7 @@ def _samples(subject: Subject) -> Result:
         (
             Finding(
                 name="few-samples",
-                evidence=f"{right} of {subject.n} samples are classified right, and only these can be attacked",
+                evidence=f"{right} of {case.n} samples are classified right, and only these can be attacked",
                 advice=f"Give samples enough for {ENOUGH} and more; with fewer, masking can go unnoticed.",
                 serious=False,
             ),
@@ -194,7 +194,7 @@ def _samples(subject: Subject) -> Result:
 
 
 def _against_claims(
-    subject: Subject,
+    case: Case,
     white: WhiteBox | None,
     standing: Tensor,
     gap: tuple[float, float, int] | None,
@@ -205,10 +205,10 @@ def _against_claims(
     The report's own worst case is one over many runs, so it is held against PGD with restarts: what restarts alone gain
     is no masking.
     """
-    pgd = subject.share(standing if white is None else white.restarted)
-    claimed, worst, n = gap or (pgd, subject.share(standing), subject.n)
+    pgd = case.share(standing if white is None else white.restarted)
+    claimed, worst, n = gap or (pgd, case.share(standing), case.n)
     findings = [finding_of_gap(claimed, worst, n)]
-    measures = {"worst": subject.share(standing), "gap": claimed - worst}
+    measures = {"worst": case.share(standing), "gap": claimed - worst}
     if transfer is not None:
         measures["transfer"] = transfer
         findings.append(finding_of_transfer(transfer, claimed, n))

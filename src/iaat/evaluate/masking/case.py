@@ -37,7 +37,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Case:
     """A model in eval mode and the samples `[B, ...]` on which it is examined.
 
     Attributes:
