@@ -14,6 +14,7 @@ from torch import nn
 from helpers.planted import cnn, digits, trained
 from iaat import UserError
 from iaat.cli import main
+from iaat.corruptions import STANDARD
 from iaat.evaluate.api import evaluate_model
 
 SMALL = ["--n", "30", "--evaluate.steps", "2", "--evaluate.radius", "30px", "--suite", "pgd+screening"]
@@ -252,3 +253,16 @@ def test_other_settings_of_the_same_file_have_another_folder(place):
         fix = ["--model.mean", mean, "--model.std", "[1]"]
         assert main(["evaluate", "net.pt", *DATA, "--n", "20", "--suite", "pgd-2", *fix, "--quiet"]) == 0
     assert len(list(Path("evaluations").iterdir())) == 2
+
+
+def test_a_baseline_run_gives_mce(place, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("iaat.evaluate.corruption.CORRUPTIONS", STANDARD)
+    run = str(tmp_path / "run")
+    fast = ["--data.limit", "200", "--model.width", "4", "--train.epochs", "1", "--train.holdout_n", "10"]
+    fast += ["--train.holdout_steps", "1", "--evaluate.n", "20", "--evaluate.suite", "pgd-2"]
+    assert main(["train", "quickstart-natural", *fast, "--out", run, "--quiet"]) == 0
+    words = ["evaluate", run, "--n", "20", "--checkpoint", "last", "--quiet", "--suite", "pgd-2+corruptions"]
+    assert "no results" in refused(capsys, *words, "--baseline", run)
+    assert main(words) == 0
+    assert main([*words, "--baseline", run]) == 0
+    assert "mCE 100.0 %" in capsys.readouterr().out

@@ -161,17 +161,21 @@ def judge_targets(
         UserError: as `evaluate_subject` and `Target.subjects`.
     """
     # All are loaded before the first is judged: a mistake in the last must not cost the work on the first.
-    loaded = [(target, data, target.subjects(checkpoints, data)) for target in targets for data in [target.data()]]
+    read: dict[str, DataBundle] = {}
+    loaded = []
+    for target in targets:
+        key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
+        data = read[key] if key in read else read.setdefault(key, target.data())
+        loaded.append((target, data, target.subjects(checkpoints, data)))
     rows = []
     for target, data, subjects in loaded:
-        config = target.recipe.evaluate
-        extras = Extras(
-            corrupted=corrupted, baseline=None if baseline is None else _baseline(baseline, checkpoints[0], config)
-        )
+        config, extras = target.recipe.evaluate, Extras(corrupted=corrupted)
+        if baseline is not None:
+            extras = replace(extras, baseline=_baseline(baseline, checkpoints[0], config, extras))
         makers: list[Subject] = []
         if plan_of(config.suite).transfer_steps is not None:
-            own = [each[0] for _, _, each in loaded if each is not subjects]
-            makers = [*own, *(maker for other in others for maker in other.subjects(checkpoints[:1], data))]
+            rest = (other for other in (*targets, *others) if other is not target)
+            makers = [maker for other in rest for maker in other.subjects(checkpoints[:1], data)]
         rows += [
             evaluate_subject(subject, data, config, reporter, replace(extras, others=_others(makers, subject)))
             for subject in subjects
@@ -189,9 +193,9 @@ def _others(makers: Sequence[Subject], subject: Subject) -> tuple[Subject, ...]:
     )
 
 
-def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig) -> dict[str, Any]:
+def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, extras: Extras) -> dict[str, Any]:
     if RunFolder(folder).exists():
-        folder = folder / "evaluations" / folder_name(config, checkpoint)
+        folder = folder / "evaluations" / folder_name(config, checkpoint, extras)
     if not (folder / "results.json").exists():
         raise UserError(f"the baseline has no results in {folder}: evaluate it by the same settings first")
     results: dict[str, Any] = read_json(folder / "results.json")
