@@ -1,6 +1,7 @@
 """`iaat evaluate` on models of others, and on runs, through the command line."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -208,7 +209,8 @@ def test_a_process_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(p
     words = ["evaluate", "net.pt", *DATA, "--n", "300", "--evaluate.batch_size", "20", "--evaluate.radius", "30px"]
     words += ["--suite", "pgd-40x3+screening", "--quiet"]
     assert main([*words, "--out", "whole"]) == 0
-    process = subprocess.Popen([sys.executable, "-m", "iaat.cli", *words, "--out", "broken"])
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "iaat.cli", *words, "--out", "broken"], env=one_thread)
     journal = Path("broken")
     units = 0
     while process.poll() is None and units < 20:
