@@ -29,7 +29,7 @@ def model():
 @pytest.fixture(scope="module")
 def samples():
     _, (x, y) = digits()
-    return x[:60], y[:60]
+    return x[:40], y[:40]
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def _few_queries(monkeypatch):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("batch_size", [60, 25])
+@pytest.mark.parametrize("batch_size", [40, 15])
 def test_our_stages_are_the_reference_evaluation_bit_for_bit(model, samples, norm, batch_size):
     x, y = samples
     config = EvaluateConfig(radius=Radius(RADII[norm]), norm=norm, seed=3)
@@ -67,7 +67,7 @@ def test_our_stages_are_the_reference_evaluation_bit_for_bit(model, samples, nor
             model, norm={"linf": "Linf", "l2": "L2"}[norm], eps=float(config.radius), seed=3
         )
         suite.verbose = False
-        if batch_size == 60:
+        if batch_size == 40:
             suite.square.n_queries = QUERIES
         else:
             suite.attacks_to_run, suite.square.n_queries = ["apgd-ce", "apgd-t", "fab-t", "square"], QUERIES
@@ -106,6 +106,7 @@ def test_few_classes_are_attacked_by_the_fallback(classes):
 @pytest.mark.parametrize("attack", ["apgd-ce", "apgd-t", "fab-t", "square"])
 def test_global_random_state_modes_and_gradients_are_left_alone(model, samples, attack):
     x, y = samples[0][:8], samples[1][:8]
+    model.zero_grad(set_to_none=True)  # of its training, and of the reference called directly
     torch.manual_seed(7)
     random.seed(7)
     np.random.seed(7)  # noqa: NPY002
