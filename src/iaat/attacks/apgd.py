@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
-from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
 from iaat.attacks.losses import LOSSES, AttackLoss, dlr_to, full_precision, margin_to
-from iaat.attacks.task import check_inputs, gradient_of, inside, lengths, one_each
+from iaat.attacks.task import attacking, check_inputs, gradient_of, inside, lengths, one_each
 from iaat.device import autocast, uses_bfloat16
 from iaat.errors import UserError, check_choice
 from iaat.units import Norm, Radius
@@ -87,18 +86,14 @@ def apgd(
     check_inputs(
         x,
         radius,
-        step_size=None,
         steps=steps,
         restarts=restarts,
         norm=norm,
-        ball=ball,
         bounds=bounds,
         loss=loss,
         targeted=targets is not None,
     )
-    with attack_mode(model, "eval"), torch.inference_mode(False), torch.enable_grad():
-        # What was made in inference mode can have no gradient; its clone can.
-        x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
+    with attacking(model, x, y) as (x, y):
         if not len(x):
             return x.clone()
         _check_shapes(x, targets, x_init)

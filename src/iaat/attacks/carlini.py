@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
-from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import geometry, per_sample
 from iaat.attacks.losses import AttackLoss, full_precision, margin
 from iaat.attacks.minimal import judged
 from iaat.attacks.pgd import pgd
-from iaat.attacks.task import check_inputs, lengths
+from iaat.attacks.task import attacking, check_inputs, lengths
 from iaat.errors import UserError, check_choice
 from iaat.units import Norm, Radius
 
@@ -146,18 +145,14 @@ def cw_l2(
     check_inputs(
         x,
         0.0 if radius is None else radius,
-        step_size=None,
         steps=steps,
-        restarts=1,
         norm=norm,
-        ball=ball,
         bounds=bounds,
         loss="margin",
         targeted=targeted,
     )
     _check_search(searches, learning_rate, confidence, initial, bounds)
-    with attack_mode(model, "eval"), torch.inference_mode(False), torch.enable_grad():
-        x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
+    with attacking(model, x, y) as (x, y):
         x_adv = x.clone()
         if not len(x):
             return x_adv

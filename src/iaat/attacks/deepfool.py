@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
-from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
 from iaat.attacks.losses import full_precision
 from iaat.attacks.minimal import judged, rounding
-from iaat.attacks.task import check_inputs, gradient_of, lengths
+from iaat.attacks.task import attacking, check_inputs, gradient_of, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -73,21 +72,15 @@ def deepfool(
     check_inputs(
         x,
         0.0 if radius is None else radius,
-        step_size=None,
         steps=steps,
-        restarts=1,
         norm=norm,
-        ball=ball,
         bounds=bounds,
-        loss="ce",
-        targeted=False,
     )
     if not 0 < overshoot < math.inf:
         raise UserError(f"overshoot = {overshoot:g}: must be finite and above 0; 0.02 is usual")
     if classes < 2:
         raise UserError(f"classes = {classes}: there is a boundary only between 2 or more")
-    with attack_mode(model, "eval"), torch.inference_mode(False), torch.enable_grad():
-        x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
+    with attacking(model, x, y) as (x, y):
         if not len(x):
             return x.clone()
         x_adv = _descend(model, ball, x, y, steps=steps, beyond=1 + overshoot, classes=classes, bounds=bounds)

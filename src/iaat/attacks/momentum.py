@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import geometry, per_sample
 from iaat.attacks.losses import AttackLoss, full_precision
-from iaat.attacks.task import Task, check_inputs, gradient_of, lengths
+from iaat.attacks.task import Task, attacking, check_inputs, gradient_of, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -70,15 +69,12 @@ def mi_fgsm(
         radius,
         step_size=step_size,
         steps=steps,
-        restarts=1,
         norm=norm,
-        ball=ball,
         bounds=bounds,
         loss=loss,
         targeted=targeted,
     )
-    with attack_mode(model, "eval"), torch.inference_mode(False), torch.enable_grad():
-        x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
+    with attacking(model, x, y) as (x, y):
         if not len(x):
             return x.clone()
         radius = lengths(radius, x)

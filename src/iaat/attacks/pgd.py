@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
-from iaat.attacks.context import Mode, attack_mode
+from iaat.attacks.context import Mode
 from iaat.attacks.geometry import geometry, per_sample
 from iaat.attacks.losses import AttackLoss, full_precision
-from iaat.attacks.task import Task, check_inputs, gradient_of, lengths
+from iaat.attacks.task import Task, attacking, check_inputs, gradient_of, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -80,16 +80,13 @@ def pgd(
         steps=steps,
         restarts=restarts,
         norm=norm,
-        ball=ball,
         bounds=bounds,
         loss=loss,
         targeted=targeted,
     )
     if early_stop and mode != "eval":
         raise UserError(f"early_stop shrinks the batch and so changes its statistics: use mode 'eval', not {mode!r}")
-    with attack_mode(model, mode), torch.inference_mode(False), torch.enable_grad():
-        # What was made in inference mode can have no gradient; its clone can.
-        x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
+    with attacking(model, x, y, mode) as (x, y):
         if not len(x):
             return x.clone()
         radius = lengths(radius, x)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks.geometry import Geometry
+from iaat.attacks.context import Mode, attack_mode
+from iaat.attacks.geometry import Geometry, geometry
 from iaat.attacks.losses import AttackLoss, check_loss, objective
 from iaat.errors import UserError
 from iaat.units import check_radius
@@ -63,6 +66,15 @@ class Task:
         return hit if self.targeted else ~hit
 
 
+@contextmanager
+def attacking(model: nn.Module, x: Tensor, y: Tensor, mode: Mode = "eval") -> Iterator[tuple[Tensor, Tensor]]:
+    """The state an attack runs in: the model in `mode` and frozen, gradients on; gives the `x` and `y` to work with."""
+    with attack_mode(model, mode), torch.inference_mode(False), torch.enable_grad():
+        # What was made in inference mode can have no gradient; its clone can.
+        x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
+        yield x, y
+
+
 def inside(x_adv: Tensor, x: Tensor, radius: Tensor, ball: Geometry, bounds: tuple[float, float] | None) -> Tensor:
     """`x_adv` projected into the ball of `radius` `[B, 1, ...]` around `x`, then into the bounds."""
     x_adv = x + ball.project(x_adv - x, radius)
@@ -114,14 +126,13 @@ def check_inputs(
     x: Tensor,
     radius: float | Tensor,
     *,
-    step_size: float | Tensor | None,
     steps: int,
-    restarts: int,
     norm: str,
-    ball: Geometry,
     bounds: tuple[float, float] | None,
-    loss: str | AttackLoss,
-    targeted: bool,
+    step_size: float | Tensor | None = None,
+    restarts: int = 1,
+    loss: str | AttackLoss = "ce",
+    targeted: bool = False,
 ) -> None:
     """Refuse what can be judged without waiting for the device; radii in a tensor are for their owner to bound.
 
@@ -142,5 +153,5 @@ def check_inputs(
     radius = float(radius)
     width = math.inf if bounds is None else bounds[1] - bounds[0]
     check_radius(radius, norm, name="radius", width=width)
-    if radius > ball.diameter(x.shape[1:].numel(), width):
+    if radius > geometry(norm).diameter(x.shape[1:].numel(), width):
         raise UserError(f"radius = {radius:g} exceeds every distance between two inputs; for pixel levels write px")

@@ -16,7 +16,7 @@ from iaat.errors import UserError
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import evaluate_subject
 from iaat.evaluate.foreign import subject_of_model
-from iaat.evaluate.sanity import check_samples
+from iaat.evaluate.samples import check_samples
 from iaat.models import weights_digest
 from iaat.progress import Reporter
 from iaat.units import Norm, Radius

@@ -26,7 +26,6 @@ from iaat.evaluate.curve import curve_section, with_breaks
 from iaat.evaluate.findings import Finding, verdict
 from iaat.evaluate.journal import Journal
 from iaat.evaluate.masking import masking_report
-from iaat.evaluate.masking.gradients import blocked as blocked_gradients
 from iaat.evaluate.masking.gradients import input_gradient
 from iaat.evaluate.noticed import findings_of, gap
 from iaat.evaluate.report import evaluation_name, plain_config, summary, write_evaluation
@@ -76,6 +75,8 @@ def _evaluate(
     plan = plan_of(config.suite)
     if "corruptions" in plan.sections:
         check_corruptions(test, config, extras)
+    if "masking" in plan.sections and not config.radius:
+        raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
     folder = subject.folder / folder_name(config, subject.facts.get("checkpoint"), extras)
     journal = Journal(folder / "journal.jsonl", identity(subject, test, config, extras))
     plan, stages, left_out = _possible(subject, test, config, plan, extras, reporter)
@@ -88,8 +89,6 @@ def _evaluate(
         curve = Section()
     sections = [curve, *(measure(context) for measure in _measures(plan, extras))]
     findings = findings_of(context, plan, sections, left_out)
-    if left_out:
-        findings.insert(0, blocked_gradients())
     facts = {"verdict": verdict(findings, checked="masking" in plan.sections), **subject.facts, "suite": config.suite}
     results = summary(context.outcome, config, test.classes, facts)
     results["findings"] = [finding.to_dict() for finding in findings]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking import finding_of_gap, finding_of_transfer
+from iaat.evaluate.masking.gradients import blocked
 from iaat.evaluate.reference import STANDARD_CLASSES, ensemble
 from iaat.evaluate.robust import CLEAN, Outcome
 from iaat.evaluate.sections import Context, Section
@@ -117,4 +118,4 @@ def _of_left_out(left_out: Sequence[str]) -> list[Finding]:
         advice="The accuracies are of the attacks that remain; they say little.",
         serious=False,
     )
-    return [finding]
+    return [blocked(), finding]
