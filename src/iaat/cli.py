@@ -17,7 +17,7 @@ from iaat.analysis.of_run import write_radii
 from iaat.config import load_recipe, recipe_parser, shipped_recipes
 from iaat.costs import cost_table
 from iaat.data import build_data
-from iaat.device import pick_device
+from iaat.device import keep_freed_memory, pick_device
 from iaat.errors import UserError
 from iaat.evaluate import plain_table, results_table
 from iaat.evaluate.checkpoints import training_predictions
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _wants_recipe_help(words):
             return _recipe_help(words)
         warnings.showwarning = _show_warning
+        keep_freed_memory()
         words, overrides = _split_overrides(words)
         options = _parser().parse_args(words)
         if overrides and options.command == "recipes":

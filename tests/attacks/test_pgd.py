@@ -110,7 +110,7 @@ def test_step_size_is_per_sample_too(norm):
 def test_default_step_size_is_two_and_a_half_radii_over_the_steps():
     model, x, y, _, direction = two_classes("linf")
     points = []
-    model.register_forward_pre_hook(lambda _module, inputs: points.append(inputs[0].detach()))
+    model.register_forward_pre_hook(lambda _module, inputs: points.append(inputs[0].detach().clone()))
     radius = torch.linspace(0.0, 0.2, B, dtype=torch.float64)
     pgd(model, x, y, radius=radius, steps=10, random_start=False)
     for step, point in enumerate(points):

@@ -9,6 +9,11 @@ BUCKET = 32
 """Batches that shrink keep to multiples of so many samples."""
 
 
+def rounded_up(count: int, limit: int) -> int:
+    """Size of a batch that needs `count` of its `limit` samples."""
+    return min(-(-count // BUCKET) * BUCKET, limit)
+
+
 def filled_up(mask: Tensor) -> Tensor:
     """Positions of all True entries of `mask` `[B]`, and of as many others as make a multiple of `BUCKET`.
 
@@ -16,6 +21,5 @@ def filled_up(mask: Tensor) -> Tensor:
     run), and a compiled model compile for each; this leaves it a few sizes to take. Waits for the device.
     None where no entry is True.
     """
-    count = int(mask.sum())
-    size = min(-(-count // BUCKET) * BUCKET, len(mask))
+    size = rounded_up(int(mask.sum()), len(mask))
     return mask.to(torch.uint8).argsort(descending=True, stable=True)[:size].sort().values

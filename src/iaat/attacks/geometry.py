@@ -39,6 +39,7 @@ class Geometry:
         size: `delta -> [B]` norms.
         diameter: `(numbers, width) -> float`, the largest distance between two samples of so many numbers that each
             span `width`.
+        is_box: Whether a ball is a box, so that projection into it and into the bounds is one clamp.
     """
 
     project: Callable[[Tensor, Tensor], Tensor]
@@ -46,6 +47,7 @@ class Geometry:
     random: Callable[[Tensor, Tensor, torch.Generator | None], Tensor]
     size: Callable[[Tensor], Tensor]
     diameter: Callable[[int, float], float]
+    is_box: bool
 
 
 def _draw(x: Tensor, generator: torch.Generator | None, sampler: Callable[..., Tensor]) -> Tensor:
@@ -106,8 +108,8 @@ def _diameter_l2(numbers: int, width: float) -> float:
 
 
 GEOMETRIES = {
-    "linf": Geometry(_project_linf, _steepest_linf, _random_linf, _size_linf, _diameter_linf),
-    "l2": Geometry(_project_l2, _steepest_l2, _random_l2, _size_l2, _diameter_l2),
+    "linf": Geometry(_project_linf, _steepest_linf, _random_linf, _size_linf, _diameter_linf, is_box=True),
+    "l2": Geometry(_project_l2, _steepest_l2, _random_l2, _size_l2, _diameter_l2, is_box=False),
 }
 
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
+from iaat.attacks.climb import climb, climb_apart, climb_standing
 from iaat.attacks.context import Mode
 from iaat.attacks.geometry import geometry, per_sample
 from iaat.attacks.losses import AttackLoss, full_precision
-from iaat.attacks.task import Task, attacking, check_inputs, gradient_of, lengths
+from iaat.attacks.task import Task, attacking, check_inputs, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -20,7 +21,7 @@ def pgd(
     y: Tensor,
     *,
     radius: float | str | Tensor,
-    steps: int = 10,
+    steps: int | Tensor = 10,
     step_size: float | str | Tensor | None = None,
     norm: Norm = "linf",
     loss: str | AttackLoss = "ce",
@@ -29,6 +30,7 @@ def pgd(
     restarts: int = 1,
     early_stop: bool = False,
     mode: Mode = "eval",
+    x_init: Tensor | None = None,
     clean_logits: Tensor | None = None,
     bounds: tuple[float, float] | None = (0.0, 1.0),
     generator: torch.Generator | None = None,
@@ -45,7 +47,9 @@ def pgd(
         radius: Size of the ball, one number or `[B]`, in units of `x`, or text such as "8px" or "8/255" for images in
             [0, 1]. Where it is 0 the clean input comes back exactly; entries of `[B]` that are negative or NaN count
             as 0.
-        steps: Gradient steps, at least 1.
+        steps: Gradient steps, at least 1; or whole numbers `[B]`, a number for each sample, also 0. Samples that have
+            taken theirs leave the batch in multiples of 32, which waits for the device once; needs mode `eval`, and
+            excludes restarts and early_stop.
         step_size: Length of a step, in the forms of `radius`; `2.5 * radius / steps` by default (Madry et al. 2018).
         norm: `linf` or `l2`.
         loss: `ce`, `margin`, `dlr`, `kl`, or a callable `(logits, y) -> [B]` that grows as the model gets more wrong.
@@ -56,6 +60,7 @@ def pgd(
         early_stop: A sample that is fooled stays at that point, and leaves the batch as soon as the rest fits a smaller
             multiple of 32. Needs mode `eval`.
         mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
+        x_init: Start of the first run `[B, ...]`, put inside the ball first; then `random_start` is for later ones.
         clean_logits: Logits of `x` for the loss `kl`, computed once where not given.
         bounds: Smallest and largest value of an input; None for unbounded inputs.
         generator: Source of the random start; PyTorch's global one if None.
@@ -84,8 +89,7 @@ def pgd(
         loss=loss,
         targeted=targeted,
     )
-    if early_stop and mode != "eval":
-        raise UserError(f"early_stop shrinks the batch and so changes its statistics: use mode 'eval', not {mode!r}")
+    _check_shrinking(steps, x, mode, early_stop, restarts)
     with attacking(model, x, y, mode) as (x, y):
         if not len(x):
             return x.clone()
@@ -99,12 +103,31 @@ def pgd(
             x=x,
             y=y,
             radius=per_sample(radius, x),
-            step=per_sample(lengths(2.5 * radius / steps if step_size is None else step_size, x), x),
+            step=per_sample(lengths(_default_step(radius, steps) if step_size is None else step_size, x), x),
             clean_logits=(_logits(model, x) if clean_logits is None else clean_logits) if loss == "kl" else None,
-        )
-        if restarts == 1:
-            return _climb(task, task.start(random_start, generator), steps, early_stop)
-        return _worst_case(task, steps, restarts, random_start, early_stop, generator)
+        ).boxed()
+        if restarts > 1:
+            assert isinstance(steps, int)
+            return _worst_case(task, steps, restarts, random_start, early_stop, x_init, generator)
+        x_adv = task.start(random_start, generator, x_init)
+        if isinstance(steps, Tensor):
+            return climb_apart(task, x_adv, steps)
+        return climb_standing(task, x_adv, steps) if early_stop else climb(task, x_adv, steps)
+
+
+def _default_step(radius: Tensor, steps: int | Tensor) -> Tensor:
+    return 2.5 * radius / (steps.clamp_min(1) if isinstance(steps, Tensor) else steps)
+
+
+def _check_shrinking(steps: int | Tensor, x: Tensor, mode: Mode, early_stop: bool, restarts: int) -> None:
+    apart = isinstance(steps, Tensor)
+    if apart and (steps.shape != (len(x),) or steps.is_floating_point()):
+        raise UserError(f"steps {steps.dtype} {list(steps.shape)} for a batch of {len(x)}: pass whole numbers [B]")
+    if (early_stop or apart) and mode != "eval":
+        what = "early_stop shrinks" if early_stop else "steps of their own for samples shrink"
+        raise UserError(f"{what} the batch and so changes its statistics: use mode 'eval', not {mode!r}")
+    if apart and (early_stop or restarts > 1):
+        raise UserError("steps [B] exclude early_stop and restarts: pass one number of steps")
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
@@ -112,37 +135,22 @@ def _logits(model: nn.Module, x: Tensor) -> Tensor:
         return full_precision(model(x))
 
 
-def _climb(task: Task, x_adv: Tensor, steps: int, early_stop: bool) -> Tensor:
-    result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
-    standing = torch.ones_like(rows, dtype=torch.bool)
-    for _ in range(steps):
-        leaf = x_adv.detach().requires_grad_()
-        logits = full_precision(task.model(leaf))
-        gradient = gradient_of(task.objective(logits), leaf)
-        if early_stop:
-            standing = standing & ~task.fooled(logits.detach())
-            kept = filled_up(standing)
-            if len(kept) < len(rows):
-                result[rows] = x_adv
-                task, rows, standing = task.only(kept), rows[kept], standing[kept]
-                x_adv, gradient = x_adv[kept], gradient[kept]
-            if not len(rows):
-                return result
-        moved = task.inside(x_adv + task.step * task.ball.steepest(gradient))
-        x_adv = torch.where(per_sample(standing, moved) > 0, moved, x_adv) if early_stop else moved
-    result[rows] = x_adv
-    return result
-
-
 def _worst_case(
-    task: Task, steps: int, restarts: int, random_start: bool, early_stop: bool, generator: torch.Generator | None
+    task: Task,
+    steps: int,
+    restarts: int,
+    random_start: bool,
+    early_stop: bool,
+    x_init: Tensor | None,
+    generator: torch.Generator | None,
 ) -> Tensor:
     worst = task.x.clone()
     fooled = torch.zeros(len(worst), dtype=torch.bool, device=worst.device)
     height = torch.full_like(worst.flatten(1)[:, 0], -torch.inf)
     rows = torch.arange(len(worst), device=worst.device)
-    for _ in range(restarts):
-        x_adv = _climb(task, task.start(random_start, generator), steps, early_stop)
+    for run in range(restarts):
+        start = task.start(random_start, generator, x_init if run == 0 else None)
+        x_adv = climb_standing(task, start, steps) if early_stop else climb(task, start, steps)
         logits = _logits(task.model, x_adv)
         now_fooled, now_height = task.fooled(logits), task.objective(logits).to(height)
         was_fooled, was_height = fooled[rows], height[rows]

@@ -19,7 +19,7 @@ from iaat.units import check_radius
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One batch under attack, every field of it per sample but the first five."""
+    """One batch under attack, every field of it per sample but the first five; `box` is made by `boxed`."""
 
     model: nn.Module
     ball: Geometry
@@ -31,26 +31,42 @@ class Task:
     radius: Tensor
     step: Tensor
     clean_logits: Tensor | None
+    box: tuple[Tensor, Tensor] | None = None
 
-    def only(self, rows: Tensor) -> Task:
-        """The samples at positions `rows`."""
-        clean_logits = None if self.clean_logits is None else self.clean_logits[rows]
+    def boxed(self) -> Task:
+        """The same task with its region as a lower and an upper bound a pixel, in the norm where it is a box."""
+        return replace(self, box=_box(self.x, self.radius, self.bounds)) if self.ball.is_box else self
+
+    def only(self, rows: Tensor | slice) -> Task:
+        """The samples at positions `rows`; of a slice views, which cost nothing."""
         return replace(
             self,
             x=self.x[rows],
             y=self.y[rows],
             radius=self.radius[rows],
             step=self.step[rows],
-            clean_logits=clean_logits,
+            clean_logits=None if self.clean_logits is None else self.clean_logits[rows],
+            box=None if self.box is None else (self.box[0][rows], self.box[1][rows]),
         )
 
-    def start(self, random: bool, generator: torch.Generator | None) -> Tensor:
-        """Where the attack begins: a uniform draw in the ball, or the clean inputs."""
-        return self.inside(self.x + self.ball.random(self.x, self.radius, generator)) if random else self.x
+    def start(self, random: bool, generator: torch.Generator | None, x_init: Tensor | None = None) -> Tensor:
+        """Where the attack begins, in memory of its own: `x_init`, a uniform draw in the ball, or the clean inputs."""
+        if x_init is not None:
+            return self.inside(x_init)
+        if not random:
+            return self.x.clone()
+        return self.inside(self.x + self.ball.random(self.x, self.radius, generator))
 
     def inside(self, x_adv: Tensor) -> Tensor:
         """`x_adv` projected into the ball and the bounds."""
         return inside(x_adv, self.x, self.radius, self.ball, self.bounds)
+
+    def ascend(self, x_adv: Tensor, gradient: Tensor) -> Tensor:
+        """One projected step of steepest ascent from `x_adv`; a task with a box overwrites both arguments."""
+        if self.box is None:
+            return self.inside(x_adv + self.step * self.ball.steepest(gradient))
+        direction = gradient.sign_().nan_to_num_(nan=0.0)
+        return x_adv.addcmul_(direction, self.step).clamp_(*self.box)
 
     def objective(self, logits: Tensor) -> Tensor:
         """What is climbed, `[B]`.
@@ -79,6 +95,11 @@ def inside(x_adv: Tensor, x: Tensor, radius: Tensor, ball: Geometry, bounds: tup
     """`x_adv` projected into the ball of `radius` `[B, 1, ...]` around `x`, then into the bounds."""
     x_adv = x + ball.project(x_adv - x, radius)
     return x_adv if bounds is None else x_adv.clamp(*bounds)
+
+
+def _box(x: Tensor, radius: Tensor, bounds: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+    low, high = x - radius, x + radius
+    return (low, high) if bounds is None else (low.clamp_(*bounds), high.clamp_(*bounds))
 
 
 def one_each(value: Tensor, n: int) -> Tensor:
@@ -126,7 +147,7 @@ def check_inputs(
     x: Tensor,
     radius: float | Tensor,
     *,
-    steps: int,
+    steps: int | Tensor,
     norm: str,
     bounds: tuple[float, float] | None,
     step_size: float | Tensor | None = None,
@@ -141,7 +162,7 @@ def check_inputs(
             negative, not finite or above every distance between two inputs.
     """
     for name, count in (("steps", steps), ("restarts", restarts)):
-        if count < 1:
+        if not isinstance(count, Tensor) and count < 1:
             raise UserError(f"{name} = {count}: an attack needs at least 1")
     check_loss(loss, targeted)
     if not x.is_floating_point():

@@ -1,0 +1,61 @@
+"""The ways up: projected ascent of a batch whose samples all go on, go on for steps of their own, or until fooled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from iaat.attacks.batching import filled_up, rounded_up
+from iaat.attacks.geometry import per_sample
+from iaat.attacks.losses import full_precision
+from iaat.attacks.task import Task, gradient_of
+
+
+def _gradient(task: Task, x_adv: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of the objective at the projected points themselves, and the logits there."""
+    leaf = x_adv.detach().requires_grad_()
+    logits = full_precision(task.model(leaf))
+    return gradient_of(task.objective(logits), leaf), logits.detach()
+
+
+def climb(task: Task, x_adv: Tensor, steps: int) -> Tensor:
+    """`steps` steps from `x_adv`, which is overwritten."""
+    for _ in range(steps):
+        gradient, _ = _gradient(task, x_adv)
+        x_adv = task.ascend(x_adv, gradient)
+    return x_adv
+
+
+def climb_apart(task: Task, x_adv: Tensor, steps: Tensor) -> Tensor:
+    """As `climb`, with a number of steps `[B]` for each sample: those with most to go come first and stay longest."""
+    order = steps.argsort(descending=True, stable=True)
+    task, steps, climbing = task.only(order), steps[order], x_adv[order]
+    going = torch.bincount(steps).flip(0).cumsum(0).flip(0)[1:]  # how many take step 1, step 2, ...
+    for done, count in enumerate(going.tolist()):
+        batch = slice(rounded_up(count, len(steps)))
+        now = task.only(batch)
+        now = replace(now, step=now.step * per_sample((steps[batch] > done).to(now.step), now.x))
+        gradient, _ = _gradient(now, climbing[batch])
+        climbing[batch] = now.ascend(climbing[batch], gradient)
+    return torch.empty_like(x_adv).index_copy_(0, order, climbing)
+
+
+def climb_standing(task: Task, x_adv: Tensor, steps: int) -> Tensor:
+    """As `climb`, but samples that are fooled stay where they are and leave the batch."""
+    result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
+    standing = torch.ones_like(rows, dtype=torch.bool)
+    for _ in range(steps):
+        gradient, logits = _gradient(task, x_adv)
+        standing = standing & ~task.fooled(logits)
+        kept = filled_up(standing)
+        if len(kept) < len(rows):
+            result[rows] = x_adv
+            task, rows, standing = task.only(kept), rows[kept], standing[kept]
+            x_adv, gradient = x_adv[kept], gradient[kept]
+        if not len(rows):
+            return result
+        x_adv = torch.where(per_sample(standing, x_adv) > 0, task.ascend(x_adv.clone(), gradient), x_adv)
+    result[rows] = x_adv
+    return result
