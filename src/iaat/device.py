@@ -58,10 +58,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep the memory of freed tensors for the next ones instead of giving it back; whether it does.
+    """Have the C library keep the memory of freed tensors for the next ones instead of giving it back.
 
-    Otherwise every large tensor of a step on the CPU is fresh memory, which the kernel clears page by page: 17 to 20 %
-    of a PGD-AT step of the small CNN. The process keeps its peak size. For glibc alone; settings in the environment win.
+    Otherwise every large tensor of a step on the CPU is new memory that the kernel clears page by page, 17 to 20 % of a
+    PGD-AT step of the small CNN. The process keeps its peak size.
+
+    Returns:
+        Whether it does: with glibc alone, and settings of the allocator in the environment win.
     """
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if chosen or platform.libc_ver()[0] != "glibc":

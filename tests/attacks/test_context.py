@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from iaat.attacks import attack_mode, pgd
+from iaat.attacks import attack_mode, mixes_samples, pgd
 from iaat.errors import UserError
 
 every_mode = pytest.mark.parametrize("mode", ["eval", "train", "batch"])
@@ -218,3 +218,20 @@ def test_a_graph_built_before_the_attack_still_reaches_every_weight(mode):
 def test_unknown_mode_is_refused_with_the_choices():
     with pytest.raises(UserError, match=r"'test'.*eval, train, batch"), attack_mode(network(), "test"):
         pass
+
+
+@every_mode
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen-norm", "own-norm"])
+def test_mixing_is_what_a_smaller_batch_changes(mode, training, frozen):
+    """Told without running the network; here it is run, on the whole batch and on half of it."""
+    model = network().train(training)
+    if frozen:
+        for norm in (model[1], model[6]):
+            norm.eval()
+    x, _ = batch()
+    with attack_mode(model, mode):
+        differs = not torch.allclose(model(x)[:3], model(x[:3]))
+    assert not (differs and not mixes_samples(model, mode))
+    if mode != "train":  # where dropout may be at work, it is never trusted
+        assert differs == mixes_samples(model, mode)

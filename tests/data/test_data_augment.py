@@ -1,5 +1,6 @@
 """Batched augmentation against a loop over images that pads, cuts and flips one at a time."""
 
+import hashlib
 from typing import Literal
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from iaat.data import Augmentation, augment
+from iaat.data.augment import augmentation_draws
 from iaat.errors import UserError
 from iaat.rng import derive_seed, keyed_uniform
 
@@ -43,6 +45,69 @@ def test_equals_loop_over_images(
     index = torch.arange(shape[0]) * 7 + seed
     how = Augmentation(crop=crop, padding=padding, flip=flip)
     assert torch.equal(augment(x, how, index=index, seed=seed, epoch=2), slow_augment(x, how, index, seed, 2))
+
+
+@given(
+    flip=st.booleans(),
+    padding=paddings,
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)),
+)
+def test_images_of_a_few_pixels_cropped_as_far_as_they_can_be(
+    flip: bool, padding: Literal["reflect", "zeros"], shape: tuple[int, ...]
+) -> None:
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
+    how = Augmentation(crop=min(shape[2:]) - 1, padding=padding, flip=flip)
+    index = torch.arange(shape[0])
+    assert torch.equal(augment(x, how, index=index, seed=3, epoch=1), slow_augment(x, how, index, 3, 1))
+
+
+@pytest.mark.parametrize("padding", ["reflect", "zeros"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_memory_order_of_the_input_does_not_matter(padding: Literal["reflect", "zeros"], dtype: torch.dtype) -> None:
+    x = torch.randint(0, 256, (6, 3, 7, 5), generator=torch.Generator().manual_seed(0)).to(dtype)
+    how = Augmentation(crop=3, padding=padding, flip=True)
+    key = {"index": torch.arange(6), "seed": 0, "epoch": 0}
+    expected = slow_augment(x.float(), how, torch.arange(6), 0, 0).to(dtype)
+    orders = (
+        x,
+        x.contiguous(memory_format=torch.channels_last),
+        x.transpose(0, 1).contiguous().transpose(0, 1),
+        x[:, :1].expand(6, 3, 7, 5),
+    )
+    for order in orders[:3]:
+        assert torch.equal(augment(order, how, **key), expected)
+    assert torch.equal(augment(orders[3], how, **key), expected[:, :1].expand(6, 3, 7, 5))
+
+
+@pytest.mark.parametrize(
+    ("padding", "digest"),
+    [
+        ("reflect", "ac7fa29163402614a1547ea60f95ee82adb51334c4f1c75fd030c51eff8b85ba"),
+        ("zeros", "9911ad44cde7090e444d891bbd7239c08fa4a9988ce2859c82346a84245b1fc1"),
+    ],
+)
+def test_augmentation_of_a_seed_epoch_and_index_never_changes(
+    padding: Literal["reflect", "zeros"], digest: str
+) -> None:
+    # Runs are resumed under newer versions: they must go on with the same images.
+    x = (torch.arange(64 * 3 * 8 * 8) * 2654435761 % 251).to(torch.uint8).view(64, 3, 8, 8)
+    how = Augmentation(crop=3, padding=padding, flip=True)
+    out = augment(x, how, index=torch.arange(64) * 1_000_003, seed=5, epoch=7)
+    assert hashlib.sha256(out.numpy().tobytes()).hexdigest() == digest
+
+
+def test_draws_of_an_epoch_are_those_of_its_samples() -> None:
+    index = torch.arange(70_000) * 3  # more than are drawn at once
+    whole = augmentation_draws(index, seed=1, epoch=2)
+    assert torch.equal(whole, keyed_uniform(derive_seed(1, "augment"), 2, index, 3))
+    assert torch.equal(augmentation_draws(index[66_000:66_001], seed=1, epoch=2), whole[66_000:66_001])
+    assert augmentation_draws(index[:0], seed=1, epoch=2).shape == (0, 3)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "zeros"])
+def test_batch_of_no_images(padding: Literal["reflect", "zeros"]) -> None:
+    how = Augmentation(crop=1, padding=padding, flip=True)
+    assert augment(torch.empty(0, 3, 4, 4), how, index=torch.arange(0), seed=0, epoch=0).shape == (0, 3, 4, 4)
 
 
 def test_zero_padding_wider_than_the_image() -> None:

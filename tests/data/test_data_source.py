@@ -13,6 +13,7 @@ from iaat.data import (
     DataConfig,
     InMemorySource,
     StreamingSource,
+    augment,
     epoch_order,
     folder_splits,
     sequential_order,
@@ -148,6 +149,18 @@ def test_source_that_stores_a_part_keeps_the_indices_of_the_whole() -> None:
     assert_same(list(part.batches(order)), list(whole.batches(order)))
     with pytest.raises(UserError, match=r"index 5 is left out by data\.limit"):
         part.batches([torch.tensor([4, 5])])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_source_that_stores_a_part_augments_by_the_indices_of_the_whole(dtype: torch.dtype) -> None:
+    x, y = coded_images(dtype)
+    stored = torch.tensor([4, 9, 20, 29])
+    part = InMemorySource(x[stored], y, CLASSES, augmentation=HOW, stored=stored)
+    order = [torch.tensor([29, 4]), torch.tensor([20])]
+    for batch, index in zip(part.batches(order, augment=(2, 5)), order, strict=True):
+        expected = augment(x[index], HOW, index=index, seed=2, epoch=5)
+        assert torch.equal(batch.x, expected.float() / 255 if dtype == torch.uint8 else expected)
+        assert torch.equal(batch.index, index)
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 4), (1, 2, 3, 4)])

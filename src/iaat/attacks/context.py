@@ -60,3 +60,13 @@ def _enter(model: nn.Module, mode: Mode) -> None:
             norm.training = True
             # BatchNorm without tracking normalises by the batch and leaves its buffers alone.
             norm.track_running_stats = False
+
+
+def mixes_samples(model: nn.Module, mode: Mode) -> bool:
+    """Whether in `mode` what the model makes of a sample depends on the batch it is in, or on chance.
+
+    Then taking samples out of a batch changes the attack on the others: BatchNorm normalises by the batch unless it is
+    frozen or in `eval`, and dropout is at work in `train`.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return mode == "train" or (mode == "batch" and any(norm.training or not model.training for norm in norms))

@@ -121,7 +121,7 @@ def _default_step(radius: Tensor, steps: int | Tensor) -> Tensor:
 
 def _check_shrinking(steps: int | Tensor, x: Tensor, mode: Mode, early_stop: bool, restarts: int) -> None:
     apart = isinstance(steps, Tensor)
-    if apart and (steps.shape != (len(x),) or steps.is_floating_point()):
+    if isinstance(steps, Tensor) and (steps.shape != (len(x),) or steps.is_floating_point()):
         raise UserError(f"steps {steps.dtype} {list(steps.shape)} for a batch of {len(x)}: pass whole numbers [B]")
     if (early_stop or apart) and mode != "eval":
         what = "early_stop shrinks" if early_stop else "steps of their own for samples shrink"

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from iaat.errors import UserError
 from iaat.rng import derive_seed, keyed_uniform
+
+_DRAWN_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,36 +66,79 @@ def augment(x: Tensor, augmentation: Augmentation, *, index: Tensor, seed: int, 
     Returns:
         `[B, C, H, W]` of the same type: image `b` depends on `x[b]` and `(seed, epoch, index[b])` only.
     """
-    if not augmentation.active:
+    return apply_draws(x, augmentation, augmentation_draws(index, seed=seed, epoch=epoch))
+
+
+def augmentation_draws(index: Tensor, *, seed: int, epoch: int) -> Tensor:
+    """What decides how each sample is augmented; drawn for a whole epoch at once it costs a batch nothing.
+
+    Args:
+        index: `[N]` int64, stable indices.
+        seed: The run's seed.
+        epoch: The epoch; each draws anew.
+
+    Returns:
+        `[N, 3]` float32 in [0, 1) on the device of `index`: for the vertical and the horizontal shift and for the flip.
+    """
+    key = derive_seed(seed, "augment")
+    # In parts, because the hash takes some 100 bytes a sample while it computes.
+    return torch.cat([keyed_uniform(key, epoch, part, 3) for part in torch.split(index, _DRAWN_AT_ONCE)])
+
+
+def apply_draws(x: Tensor, augmentation: Augmentation, draws: Tensor) -> Tensor:
+    """Crop and flip images as drawn.
+
+    Args:
+        x: Images `[B, C, H, W]` of any type.
+        augmentation: What to do.
+        draws: `[B, 3]` from `augmentation_draws`, on the device of `x`.
+
+    Returns:
+        `[B, C, H, W]` of the same type, contiguous; `x` itself if there is nothing to do.
+    """
+    if not augmentation.active or not len(x):
         return x
-    height, width = x.shape[2:]
-    draws = keyed_uniform(derive_seed(seed, "augment"), epoch, index, 3)
+    crop = augmentation.crop
     # floor(u * n) stays below n: the largest draw is 1 - 2**-24, which float32 does not round up to n for an odd n.
-    offset = (draws[:, :2] * (2 * augmentation.crop + 1)).long() - augmentation.crop
-    rows = torch.arange(height, device=x.device) + offset[:, :1]
-    columns = torch.arange(width, device=x.device).expand(len(x), width)
-    if augmentation.flip:
-        # The crop comes first: mirroring it means reading its columns from right to left.
-        columns = torch.where(draws[:, 2:] < 0.5, columns.flip(1), columns)
-    return _read(x, rows, columns + offset[:, 1:2], augmentation.padding)
+    down, right = ((draws[:, :2] * (2 * crop + 1)).long() - crop).unbind(1)
+    flip = draws[:, 2] < 0.5 if augmentation.flip else torch.zeros_like(draws[:, 2], dtype=torch.bool)
+    if augmentation.padding == "reflect":
+        return _cut_mirrored(x, down, right, flip)
+    return _cut_zero_padded(x, down, right, flip, crop)
 
 
-def _read(x: Tensor, rows: Tensor, columns: Tensor, padding: str) -> Tensor:
-    """Pixels `x[b, :, rows[b, i], columns[b, j]]`, with coordinates beyond the border mirrored or read as zero."""
-    batch, channels, height, width = x.shape
-    # One gather over flattened pixels keeps the result contiguous; indexing by three tensors would move the channels.
-    flat = _mirror(rows, height)[:, :, None] * width + _mirror(columns, width)[:, None, :]
-    out = x.flatten(2).gather(2, flat.view(batch, 1, -1).expand(-1, channels, -1)).view(x.shape)
-    if padding == "reflect":
-        return out
-    inside = _inside(rows, height)[:, None, :, None] & _inside(columns, width)[:, None, None, :]
-    return out.masked_fill_(~inside, 0)
+def _cut_mirrored(x: Tensor, down: Tensor, right: Tensor, flip: Tensor) -> Tensor:
+    """Windows of the images continued by mirroring, shifted by `down`, `right` `[B]`, then flipped where `flip` `[B]`.
+
+    Mirrored at both borders, a row repeats itself after `2 * width - 2` pixels and reads the same from either end. So a
+    window of "forwards, backwards, forwards" is any shifted row, flipped or not: which, is a matter of where it starts.
+    """
+    height, width = x.shape[2:]
+    lines = torch.cat([x, x.flip(3)[..., 1:-1], x], 3)
+    column = torch.where(flip, width - 1 - right, right) % max(2 * width - 2, 1)
+    row = torch.arange(height, device=x.device) + down[:, None]
+    row = height - 1 - (height - 1 - row.abs()).abs()
+    return _windows(lines, row, column, width)
 
 
-def _mirror(position: Tensor, size: int) -> Tensor:
-    # The clamp only matters for zero padding, whose far positions are masked afterwards.
-    return (size - 1 - (size - 1 - position.abs()).abs()).clamp_(0, size - 1)
+def _cut_zero_padded(x: Tensor, down: Tensor, right: Tensor, flip: Tensor, crop: int) -> Tensor:
+    """As `_cut_mirrored`, of images with `crop` zeros on each side: "forwards, backwards" of each padded row."""
+    height, width = x.shape[2:]
+    padded = F.pad(x, (crop, crop, crop, crop))
+    lines = torch.cat([padded, padded.flip(3)], 3)
+    column = crop + torch.where(flip, padded.shape[3] - right, right)
+    row = torch.arange(crop, crop + height, device=x.device) + down[:, None]
+    return _windows(lines, row, column, width)
 
 
-def _inside(position: Tensor, size: int) -> Tensor:
-    return (position >= 0) & (position < size)
+def _windows(lines: Tensor, row: Tensor, column: Tensor, width: int) -> Tensor:
+    """`[B, C, H, width]` of `lines` `[B, C, R, L]`: the lines `row` `[B, H]` of each image from `column` `[B]` on.
+
+    One `index_select` of whole runs of pixels from a view of all places where a run can start: a memory copy a row. A
+    gather of single pixels would read an int64 for each, several times the bytes of the image.
+    """
+    batch, channels, rows, length = lines.shape
+    plane = torch.arange(batch * channels, device=lines.device).view(batch, channels, 1) * (rows * length)
+    start = plane + (row * length + column[:, None])[:, None]
+    runs = lines.flatten().unfold(0, width, 1).index_select(0, start.flatten())
+    return runs.view(batch, channels, -1, width)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from iaat.data.augment import Augmentation
+from iaat.data.augment import Augmentation, augmentation_draws
 from iaat.data.source import check_order, fingerprint, finish_batch
 from iaat.data.validate import check_classes, check_labels, check_lengths, check_pixels
 from iaat.errors import UserError
@@ -70,12 +70,20 @@ class InMemorySource:
         return self._gather(index, rows, [len(part) for part in order], augment)
 
     def _gather(self, index: Tensor, rows: Tensor, sizes: list[int], key: tuple[int, int] | None) -> Iterator[Batch]:
-        # One transfer an epoch: a transfer a batch would make the host wait for the device each time.
+        # Once an epoch, not once a batch: a transfer makes the host wait for the device, and hashing a batch is nothing
+        # but the start of some 40 operations.
         device = self._x.device
-        index_parts = torch.split(index.to(device), sizes)
-        row_parts = index_parts if rows is index else torch.split(rows.to(device), sizes)
-        for part, row in zip(index_parts, row_parts, strict=True):
-            yield finish_batch(self._x[row], self._y[part], part, self._augmentation, key)
+        index = index.to(device)
+        index_parts = torch.split(index, sizes)
+        row_parts = index_parts if self._row is None else torch.split(rows.to(device), sizes)
+        for part, row, draws in zip(index_parts, row_parts, self._draws(index, sizes, key), strict=True):
+            # index_select copies whole samples where indexing by a tensor goes value by value.
+            yield finish_batch(self._x.index_select(0, row), self._y[part], part, self._augmentation, draws)
+
+    def _draws(self, index: Tensor, sizes: list[int], key: tuple[int, int] | None) -> Sequence[Tensor | None]:
+        if key is None or not self._augmentation.active:
+            return [None] * len(sizes)
+        return torch.split(augmentation_draws(index, seed=key[0], epoch=key[1]), sizes)
 
 
 def _row_of_index(stored: Tensor, n: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from iaat.data.augment import Augmentation, augment
+from iaat.data.augment import Augmentation, apply_draws
 from iaat.errors import UserError
 from iaat.types import Batch
 
@@ -74,7 +74,7 @@ def finish_batch(
     y: Tensor,
     index: Tensor,
     augmentation: Augmentation,
-    key: tuple[int, int] | None,
+    draws: Tensor | None,
 ) -> Batch:
     """Make a batch of stored inputs: the one way for all sources, so that they agree to the last bit.
 
@@ -83,10 +83,10 @@ def finish_batch(
         y: `[B]` int64.
         index: `[B]` int64.
         augmentation: What is done to training images.
-        key: `(seed, epoch)`, or None for no augmentation.
+        draws: `[B, 3]` from `augmentation_draws`, or None for no augmentation.
     """
-    if key is not None:
-        stored = augment(stored, augmentation, index=index, seed=key[0], epoch=key[1])
+    if draws is not None:
+        stored = apply_draws(stored, augmentation, draws)
     # Moving and cropping bytes is four times cheaper than moving floats: convert last.
     x = stored.to(torch.float32).div_(255) if stored.dtype == torch.uint8 else stored
     return Batch(x, y, index)

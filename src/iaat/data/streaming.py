@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from iaat.data.augment import Augmentation
+from iaat.data.augment import Augmentation, augmentation_draws
 from iaat.data.items import MapDataset, check_alike, check_same_label, read_item
 from iaat.data.source import check_order, fingerprint, finish_batch
 from iaat.data.validate import check_classes, check_labels, check_pixels
@@ -89,7 +89,8 @@ class StreamingSource:
             if isinstance(collated, UserError):
                 raise collated
             stored, y, index = (part.to(self._device, non_blocking=True) for part in collated)
-            yield finish_batch(stored, y, index, self._augmentation, key)
+            draws = None if key is None else augmentation_draws(index, seed=key[0], epoch=key[1])
+            yield finish_batch(stored, y, index, self._augmentation, draws)
 
 
 class _CheckedItems(Dataset[_Item | UserError]):
