@@ -1,0 +1,125 @@
+"""The pure parts of the benchmarks; no test asserts a time. `benchmarks` is no package: it is put on the path."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from iaat.radius import paper
+from reference import iaat_slow
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+K = 10
+
+
+@pytest.fixture(autouse=True)
+def _on_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def tiny():
+    return nn.Sequential(nn.Flatten(), nn.Linear(18, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+
+
+def published(model, count, **settings):
+    from published import PublishedIAAT
+
+    return PublishedIAAT(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.full((count,), 8 / 255), **settings)
+
+
+def test_ratios_are_of_the_same_round():
+    from _measure import Spread, Timing
+
+    ours, other = Timing("ours", (1.0, 2.0, 4.0)), Timing("other", (2.0, 8.0, 12.0))
+    assert other.ratio(ours) == Spread(3.0, 2.5, 3.5)  # 2, 4, 3; the ratio of the medians would be 4
+    assert ours.spread.median == 2.0
+    assert Timing("once", (3.0,)).spread == Spread(3.0, 3.0, 3.0)
+
+
+def test_candidates_take_turns_after_the_warm_up():
+    from _measure import compare
+
+    calls = []
+    timings = compare({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warmup=2)
+    assert calls == ["a", "a", "b", "b", *"ababab"]
+    assert [(timing.name, len(timing.seconds)) for timing in timings] == [("a", 3), ("b", 3)]
+
+
+@pytest.mark.parametrize(
+    ("low", "median", "high", "bound", "reached", "clear"),
+    [
+        (1.0, 1.02, 1.04, {"at_most": 1.05}, True, True),
+        (1.0, 1.02, 1.06, {"at_most": 1.05}, True, False),
+        (1.0, 1.06, 1.07, {"at_most": 1.05}, False, False),
+        (3.0, 3.5, 3.9, {"at_least": 4.0}, False, True),
+        (3.9, 4.1, 4.2, {"at_least": 4.0}, True, False),
+    ],
+)
+def test_a_goal_is_reached_by_its_median(low, median, high, bound, reached, clear):
+    from _measure import Goal, Spread
+
+    goal = Goal("x", Spread(median, low, high), **bound)
+    assert (goal.reached, goal.clear) == (reached, clear)
+    assert ("not reached" in str(goal)) == (not reached)
+    assert ("within the spread" in str(goal)) == (not clear)
+
+
+def test_the_result_file_says_what_was_measured_where(tmp_path):
+    from _measure import Goal, Spread, write_results
+
+    goals = [Goal("a / b", Spread(1.0, 0.9, 1.1), at_most=2)]
+    path = write_results(
+        "step-tiny", {"steps": K}, [{"name": "a", "seconds": [1.0]}], goals=goals, packages=["no-such"], folder=tmp_path
+    )
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert path.parent == tmp_path
+    assert path.name.startswith("step-tiny-")
+    assert path.name.endswith(f"-{record['date']}.json")
+    assert set(record) == {"what", "date", "command", "hardware", "versions", "config", "rows", "goals"}
+    assert set(record["hardware"]) == {"cpu", "gpu", "threads", "system"}
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"]["no-such"] is None
+    assert (record["config"], record["rows"]) == ({"steps": K}, [{"name": "a", "seconds": [1.0]}])
+    assert record["goals"][0]["reached"] is True
+
+
+def test_the_published_procedure_costs_what_was_published():
+    from _measure import passes_of
+
+    model, x, y = tiny(), torch.rand(4, 2, 3, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+    procedure = published(model, 9, steps=K)
+    passes = passes_of(model, lambda: procedure.step(x, y, torch.tensor([8, 2, 3, 5])), len(x))
+    assert (passes.forward, passes.backward) == (34, 31)
+
+
+def test_the_published_update_is_the_rule_paper():
+    from published import moved
+
+    outcomes = torch.tensor(list(itertools.product([False, True], repeat=3)))
+    radius = torch.linspace(0, 16 / 255, len(outcomes))
+    constants = {"gamma": 1.9 / 255, "beta": 0.1}
+    new = moved(radius, *outcomes.T, **constants)
+    assert torch.equal(new, paper(radius, *outcomes.T, **constants))
+    for value, before, (clean, at, above) in zip(new.tolist(), radius.tolist(), outcomes.tolist(), strict=True):
+        expected = iaat_slow.updated_radius(before, clean_right=clean, right_at_e=at, right_above=above, **constants)
+        assert value == pytest.approx(expected, abs=1e-8)
+
+
+def test_the_published_procedure_trains_as_the_slow_oracle():
+    images = torch.rand(6, 2, 3, 3, dtype=torch.float64)
+    labels, batches = [0, 1, 2, 0, 1, 2], [[4, 0, 3], [1, 5, 2]]
+    model, slow = tiny(), tiny()
+    slow.load_state_dict(model.state_dict())
+    procedure = published(model, len(images), steps=3, generator=torch.Generator().manual_seed(1))
+    history = iaat_slow.train(
+        slow, images, labels, [batches] * 4, torch.Generator().manual_seed(1), lr=0.1, warmup_epochs=0, steps=3
+    )
+    for batch in batches * 4:
+        procedure.step(images[batch], torch.tensor(labels)[batch], torch.tensor(batch))
+    assert procedure.radii.tolist() == pytest.approx(history[-1], abs=1e-7)
+    assert len(set(history[-1])) > 1
+    for ours, its in zip(model.parameters(), slow.parameters(), strict=True):
+        assert torch.allclose(ours, its, atol=1e-6)
