@@ -135,7 +135,7 @@ def test_compare_trains_what_is_missing_and_reuses_the_rest(tmp_path, capsys):
 
 def test_check_prints_the_recipe_and_costs_and_runs_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["check", "cifar10-wrn32-10-iaat", "--method.beta", "0.2"]) == 0
+    assert main(["check", "cifar10-wrn32-10-iaat-paper", "--method.beta", "0.2"]) == 0
     printed = capsys.readouterr().out
     assert "beta: 0.2" in printed
     assert "46,160,474" in printed

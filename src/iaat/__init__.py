@@ -2,8 +2,9 @@
 
 from importlib.metadata import version
 
-from iaat.attacks import attack_mode, pgd
+from iaat.attacks import attack_mode, nfgsm, pgd, proportional_steps
 from iaat.data import with_index
+from iaat.device import keep_freed_memory
 from iaat.errors import UserError
 from iaat.passes import Passes, count_passes
 from iaat.radius import RadiusMemory, paper, staircase, warm_up
@@ -12,11 +13,12 @@ from iaat.units import PIXEL, Radius
 __version__ = version("iaat")
 
 __all__ = [
-    "pgd", "attack_mode",
+    "pgd", "proportional_steps", "nfgsm", "attack_mode",
     "RadiusMemory", "paper", "staircase", "warm_up",
     "with_index",
     "Radius", "PIXEL",
     "Passes", "count_passes",
+    "keep_freed_memory",
     "UserError",
     "__version__",
 ]  # fmt: skip

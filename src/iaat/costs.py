@@ -78,7 +78,7 @@ def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
     return [
         ("training samples", f"{used:,} of the {facts.train_size:,} of {recipe.data.name}"),
         ("inputs, classes", f"{list(facts.shape)}, {facts.classes}"),
-        ("passes per sample and step", f"{passes}  (mean over {epochs} epochs; PGD-AT at 10 steps is 11F 11B)"),
+        ("passes per sample and step", f"{passes} at most  (mean over {epochs} epochs; PGD-AT at 10 steps is 11F 11B)"),
         ("forwards, backwards in all", f"{visits * passes.forward:.3g}, {visits * passes.backward:.3g}"),
         ("steps", f"{epochs * -(-used // recipe.train.batch_size):,} of batch size {recipe.train.batch_size}"),
     ]

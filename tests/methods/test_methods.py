@@ -17,13 +17,20 @@ from iaat.units import Radius
 SIZE, STEPS, WARMUP = 40, 3, 1
 ATTACK = {"radius": Radius("16px"), "steps": STEPS}
 IAAT = {**ATTACK, "warmup": WARMUP}
+STAIRCASE = {**ATTACK, "rule": "staircase", "start": Radius("16px")}
+# Where BatchNorm sees the batch, all of it is probed.
+PAPER = {**IAAT, "rule": "paper", "mode": "batch"}
 
 SETTINGS = {
     "natural": ("natural", {}),
     "pgd_at": ("pgd_at", ATTACK),
-    "iaat paper": ("iaat", {**IAAT, "rule": "paper"}),
-    "iaat paper, clean-wrong on clean": ("iaat", {**IAAT, "rule": "paper", "clean_wrong": "clean"}),
-    "iaat staircase": ("iaat", {**IAAT, "rule": "staircase"}),
+    "iaat paper": ("iaat", PAPER),
+    "iaat paper, clean-wrong on clean": ("iaat", {**PAPER, "clean_wrong": "clean"}),
+    "iaat staircase": ("iaat", STAIRCASE),
+    "iaat staircase, all steps for all": ("iaat", {**STAIRCASE, "full_steps_at": Radius(0)}),
+    "pgd_at nfgsm": ("pgd_at", {**ATTACK, "inner": "nfgsm"}),
+    "iaat staircase nfgsm": ("iaat", {**STAIRCASE, "inner": "nfgsm"}),
+    "iaat paper nfgsm": ("iaat", {**PAPER, "inner": "nfgsm"}),
 }
 WITH_ATTACK = [name for name in SETTINGS if name != "natural"]
 
@@ -36,7 +43,12 @@ warm_up_and_after = pytest.mark.parametrize("epoch", [0, WARMUP], ids=["warm-up"
 def build(name, size=SIZE, **overrides):
     method, options = SETTINGS[name]
     cls = METHODS[method]
-    return cls(cls.Config(**options, **overrides), size=size, device="cpu")
+    return cls(cls.Config(**{**options, **overrides}), size=size, device="cpu")
+
+
+def reach(method):
+    """How far its attacks lead at most, in radii."""
+    return 1 if method.config.inner == "pgd" else 1 + method.config.noise
 
 
 def network(seed=0, dtype=torch.float32):
@@ -84,7 +96,7 @@ def test_stated_cost_equals_counted_passes(name, epoch):
 
 
 def test_the_papers_cost_at_ten_steps():
-    config = IAATConfig()
+    config = IAATConfig(rule="paper")
     cost = METHODS["iaat"](config, size=1, device="cpu").cost(config.warmup)
     assert (cost.forward, cost.backward) == (34, 31)
 
@@ -163,7 +175,7 @@ def test_training_inputs_stay_within_the_stated_radius_and_the_pixel_range(name,
     output = method.step(model, batch, context(epoch))
     trained_on = calls[-1]
     size = (trained_on - batch.x).flatten(1).abs().amax(1)
-    assert bool((size <= output.radius + 1e-6).all())
+    assert bool((size <= reach(method) * output.radius + 1e-6).all())
     assert bool((size[output.radius > 0] > 0.5 * output.radius[output.radius > 0]).all())
     assert bool(((trained_on >= 0) & (trained_on <= 1)).all())
     assert (output.radius > 0).any()
@@ -177,7 +189,7 @@ def test_attacks_move_in_the_norm_of_the_settings(name):
     model.register_forward_pre_hook(lambda _module, inputs: calls.append(inputs[0].detach().clone()))
     output = method.step(model, batch, context())
     size = (calls[-1] - batch.x).flatten(1).norm(dim=1)
-    assert bool((size <= output.radius + 1e-6).all())
+    assert bool((size <= reach(method) * output.radius + 1e-6).all())
     assert bool((size >= 0.3 * output.radius).all())
 
 
@@ -237,7 +249,8 @@ def test_a_restored_method_goes_on_identically(name):
 def test_only_iaat_has_radii_of_its_own(name):
     method = build(name)
     assert (method.radii is not None) == name.startswith("iaat")
-    assert bool(method.state_dict()) == name.startswith("iaat")
+    assert ("radii" in method.state_dict()) == name.startswith("iaat")
+    assert ("guard" in method.state_dict()) == name.endswith("nfgsm")
 
 
 @every_attack
@@ -295,7 +308,11 @@ def planted(positions):
 
 def planted_method(rule, **options):
     cls = METHODS["iaat"]
-    config = cls.Config(radius=Radius(START), gamma=Radius(GAMMA), beta=BETA, rule=rule, warmup=1, steps=5, **options)
+    settings = {
+        "paper": {"gamma": Radius(GAMMA), "beta": BETA, "warmup": 1},
+        "staircase": {"start": Radius(START), "rate": Radius(BETA * GAMMA)},
+    }[rule]
+    config = cls.Config(radius=Radius(START), rule=rule, steps=5, **settings, **options)
     return cls(config, size=16, device="cpu")
 
 
@@ -321,13 +338,18 @@ def test_paper_rule_trains_at_the_new_radius_and_staircase_at_the_old_one():
     torch.testing.assert_close(output.radius, torch.full((4,), START))
 
 
-@pytest.mark.parametrize("rule", ["paper", "staircase"])
-def test_warm_up_is_uniform(rule):
-    method = planted_method(rule)
+def test_warm_up_of_the_paper_rule_is_uniform():
+    method = planted_method("paper")
     output = method.step(Planted(), planted(list(range(4))), context(epoch=0))
-    expected = torch.tensor([START, START, START, 0.0 if rule == "paper" else START])
+    expected = torch.tensor([START, START, START, 0.0])
     torch.testing.assert_close(output.radius, expected)
     torch.testing.assert_close(method.radii.values[:4], expected)
+
+
+def test_the_staircase_moves_from_its_first_visit():
+    method = planted_method("staircase")
+    method.step(Planted(), planted(list(range(4))), context(epoch=0))
+    torch.testing.assert_close(method.radii.values[:4], torch.tensor([kind["staircase"] for kind in KINDS.values()]))
 
 
 @pytest.mark.parametrize("rule", ["paper", "staircase"])
@@ -381,16 +403,37 @@ def test_clean_wrong_samples_train_on_the_clean_image_or_on_what_is_left_of_thei
         pytest.param({"cap": 16.0}, r"method\.cap = 16.*16px", id="cap in pixel levels"),
         pytest.param({"floor": 4.0}, r"method\.floor = 4.*4px", id="floor in pixel levels"),
         pytest.param({"min_step": 2.0}, r"method\.min_step = 2.*2px", id="step in pixel levels"),
-        pytest.param({"cap": Radius("4px")}, r"floor <= radius <= cap", id="cap below radius"),
+        pytest.param({"rule": "paper", "cap": Radius("4px")}, r"floor <= radius <= cap", id="cap below radius"),
+        pytest.param({"cap": Radius("4px"), "start": Radius("5px")}, r"floor <= start <= cap", id="cap below start"),
+        pytest.param({"rate": 2.0}, r"method\.rate = 2.*2px", id="rate in pixel levels"),
+        pytest.param({"rate": Radius(0)}, r"method\.rate = 0", id="no rate"),
         pytest.param({"warmup": -1}, r"method\.warmup = -1", id="negative warm-up"),
         pytest.param({"steps": 0}, r"method\.steps = 0", id="no steps"),
         pytest.param({"norm": "l1"}, r"'l1'", id="norm"),
         pytest.param({"rule": "staircase", "clean_wrong": "clean"}, r"clean_wrong.*staircase", id="unused setting"),
+        pytest.param({"inner": "fgsm"}, r"method\.inner 'fgsm'.*pgd, nfgsm", id="inner"),
+        pytest.param({"noise": -1.0}, r"method\.noise = -1", id="negative noise"),
+        pytest.param({"noise": float("nan")}, r"method\.noise = nan", id="noise nan"),
+        pytest.param({"guard_every": -1}, r"method\.guard_every = -1", id="negative distance of checks"),
+        pytest.param({"guard_gap": 0.0}, r"method\.guard_gap = 0", id="no gap"),
+        pytest.param({"guard_gap": 15.0}, r"method\.guard_gap = 15", id="gap in points"),
+        pytest.param(
+            {"inner": "nfgsm", "full_steps_at": Radius("8px")}, r"full_steps_at.*nfgsm", id="shares of a single step"
+        ),
     ],
 )
 def test_iaat_refuses_settings_that_make_no_sense(settings, message):
     with pytest.raises(UserError, match=message):
         IAATConfig(**settings)
+
+
+def test_the_radius_of_pgd_at_grows_over_the_ramp():
+    batch, ramp = digits(), 4
+    for epoch, share in ((0, 0), (1, 0.25), (3, 0.75), (4, 1), (9, 1)):
+        output = build("pgd_at", ramp=ramp).step(half_learned(batch), batch, context(epoch))
+        torch.testing.assert_close(output.radius, torch.full((SIZE,), share * 16 / 255))
+    with pytest.raises(UserError, match=r"method\.ramp = -1"):
+        PGDATConfig(ramp=-1)
 
 
 @pytest.mark.parametrize("radius", [8.0, -0.1, float("nan")])
@@ -399,11 +442,20 @@ def test_pgd_at_refuses_radii_that_make_no_sense(radius):
         PGDATConfig(radius=radius)
 
 
-def test_defaults_are_the_authors():
-    config = IAATConfig()
-    assert (config.rule, config.beta, config.steps, config.warmup) == ("paper", 0.1, 10, 10)
+def test_defaults_of_the_paper_rule_are_the_authors():
+    config = IAATConfig(rule="paper")
+    assert (config.beta, config.steps, config.warmup) == (0.1, 10, 10)
     assert (config.radius.px, config.gamma.px, config.min_step.px) == pytest.approx((8, 1.9, 2))
     assert (config.floor, config.cap, config.clean_wrong, config.norm) == (0, None, "decay", "linf")
+    assert (config.initial, config.all_steps_from) == (config.radius, 0)
+
+
+def test_radii_start_at_zero_and_steps_follow_them_by_default():
+    config = IAATConfig()
+    assert (config.rule, config.initial, config.all_steps_from) == ("staircase", 0, config.radius)
+    assert IAATConfig(full_steps_at=Radius("12px")).all_steps_from == Radius("12px")
+    for settings in ({"full_steps_at": Radius(0)}, {"mode": "batch"}, {"inner": "nfgsm"}):
+        assert IAATConfig(**settings).all_steps_from == 0
 
 
 @pytest.mark.parametrize("name", ["pgd_at", "iaat"])

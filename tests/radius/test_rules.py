@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iaat.radius import balance, paper, staircase, warm_up
+from iaat.radius import paper, staircase, warm_up
 
 radii = st.floats(0, 2)
 rows = st.lists(st.tuples(radii, st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=8)
@@ -134,22 +134,3 @@ def test_paper_rule_settles_within_gamma_below_the_margin():
     below = true_margin - history[-1]
     assert below.min() > -0.1 * gamma
     assert below.max() < gamma
-
-
-def slow_balance(radii, confidences, rate):
-    mean = sum(confidences) / len(confidences)
-    return [max(0.0, e + rate * (p - mean)) for e, p in zip(radii, confidences, strict=True)]
-
-
-@given(st.lists(st.tuples(radii, st.floats(0, 1)), min_size=1, max_size=8), st.floats(0, 0.5))
-def test_balance_moves_each_sample_by_its_lead_over_the_mean(rows, rate):
-    radius, confidence = columns(rows)
-    new = balance(radius, confidence.double(), rate=rate)
-    assert new.tolist() == pytest.approx(slow_balance(radius.tolist(), confidence.tolist(), rate))
-
-
-@given(st.lists(st.tuples(st.floats(0.5, 2), st.floats(0, 1)), min_size=1, max_size=8), st.floats(0, 0.5))
-def test_balance_keeps_the_mean_where_no_radius_reaches_zero(rows, rate):
-    radius, confidence = columns(rows)
-    new = balance(radius, confidence.double(), rate=rate)
-    assert new.mean().item() == pytest.approx(radius.mean().item())

@@ -23,6 +23,11 @@ SETTINGS = {
     "iaat": ["iaat", "--method.steps", "2", "--method.warmup", "1"],
     "iaat in bfloat16": ["iaat", "--method.steps", "2", "--method.warmup", "1", "--train.precision", "bf16"],
     "staircase": ["iaat", "--method.steps", "2", "--method.warmup", "0", "--method.rule", "staircase"],
+    "single step": ["pgd_at", "--method.inner", "nfgsm", "--method.guard_every", "2"],
+    "single-step staircase": [
+        *("iaat", "--method.inner", "nfgsm", "--method.rule", "staircase", "--method.warmup", "0"),
+        *("--method.guard_every", "2"),
+    ],
     "train mode": ["iaat", "--method.steps", "2", "--method.warmup", "0", "--method.mode", "train"],
     "multistep": ["pgd_at", "--method.steps", "1", "--train.schedule", "multistep", "--train.milestones", "[1,2]"],
 }

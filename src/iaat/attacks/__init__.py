@@ -1,7 +1,8 @@
 from iaat.attacks.apgd import apgd
 from iaat.attacks.batching import filled_up
 from iaat.attacks.carlini import cw_l2, cw_pgd
-from iaat.attacks.context import MODES, Mode, attack_mode
+from iaat.attacks.climb import proportional_steps
+from iaat.attacks.context import MODES, Mode, attack_mode, mixes_samples
 from iaat.attacks.deepfool import deepfool
 from iaat.attacks.geometry import GEOMETRIES, geometry, per_sample
 from iaat.attacks.losses import LOSSES, AttackLoss, cross_entropy, dlr, dlr_towards, full_precision, kl_from, margin
@@ -9,9 +10,12 @@ from iaat.attacks.minimal import SmallestRadius, smallest_radius
 from iaat.attacks.momentum import mi_fgsm
 from iaat.attacks.pgd import pgd
 from iaat.attacks.screening import apgd_ce, apgd_t, screen
+from iaat.attacks.single_step import nfgsm
 
 __all__ = [
     "pgd",
+    "proportional_steps",
+    "nfgsm",
     "apgd",
     "apgd_ce",
     "apgd_t",
@@ -24,6 +28,7 @@ __all__ = [
     "SmallestRadius",
     "filled_up",
     "attack_mode",
+    "mixes_samples",
     "Mode",
     "MODES",
     "geometry",

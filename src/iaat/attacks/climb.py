@@ -13,6 +13,24 @@ from iaat.attacks.losses import full_precision
 from iaat.attacks.task import Task, gradient_of
 
 
+def proportional_steps(radius: Tensor, steps: int, *, full_at: float) -> Tensor:
+    """Steps for each sample in proportion to its radius: `ceil(steps * radius / full_at)`, at most `steps`, 0 at 0.
+
+    An attack of many steps on a small ball walks the same way over and over; with these, steps are about as long for
+    small radii as for large ones, and what an attack costs follows the mean radius.
+
+    Args:
+        radius: `[B]`, at least 0.
+        steps: Of a sample whose radius is `full_at` or more.
+        full_at: Above 0, in units of `radius`.
+
+    Returns:
+        Whole numbers `[B]`, to be passed to `pgd`.
+    """
+    share = (radius / full_at).clamp_max(1)
+    return (steps * share - 1e-4).ceil().long()  # half the radius is half the steps, in float32 too
+
+
 def _gradient(task: Task, x_adv: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient of the objective at the projected points themselves, and the logits there."""
     leaf = x_adv.detach().requires_grad_()

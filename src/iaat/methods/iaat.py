@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iaat.attacks import attack_mode, full_precision
+from iaat.attacks import full_precision, proportional_steps
 from iaat.errors import UserError, check_choice
 from iaat.methods.base import AttackConfig, StepContext
+from iaat.methods.guard import Guarded
+from iaat.methods.probing import is_right, probe
 from iaat.passes import Passes
 from iaat.radius import RadiusMemory, paper, staircase, warm_up
 from iaat.types import Batch, StepOutput
@@ -21,109 +23,147 @@ from iaat.units import Radius, check_radius
 
 @dataclass(frozen=True, kw_only=True)
 class IAATConfig(AttackConfig):
-    """Settings of instance-adaptive adversarial training; the defaults are the authors' for CIFAR-10.
+    """Settings of instance-adaptive adversarial training.
 
-    `radius` is the radius of the warm-up.
+    `radius` is where attacks take all their steps; under rule paper it is the radius of the warm-up, too.
     """
 
-    rule: Literal["paper", "staircase"] = "paper"
-    """How radii move: paper probes with two more attacks; staircase follows the training attack's own outcome."""
+    rule: Literal["staircase", "paper"] = "staircase"
+    """How radii move: staircase follows the outcome of the training attack, at no cost; paper is the authors' rule,
+    which asks two more attacks."""
+    rate: Radius = Radius("0.2px")
+    """Rule staircase: how far a visit moves a radius, up where the network is right and down where it is fooled. What
+    counts is its product with the number of epochs; 19px did well."""
+    start: Radius = Radius(0)
+    """Rule staircase: the radius every sample begins with."""
     gamma: Radius = Radius("1.9px")
-    """How far above its present radius a sample is probed."""
+    """Rule paper: how far above its present radius a sample is probed."""
     beta: float = 0.1
-    """Share of the way to its target a radius moves in one visit; a visit moves it by at most beta * gamma."""
+    """Rule paper: share of the way to its target a radius moves in one visit; so at most by beta * gamma."""
     warmup: int = 10
-    """Epochs at the uniform radius before radii move."""
+    """Rule paper: epochs at the uniform radius before radii move."""
+    clean_wrong: Literal["decay", "clean"] = "decay"
+    """Rule paper: clean-wrong samples have their radius decay by beta a visit, and are attacked at what is left (decay,
+    the authors' code) or trained on the clean image (clean, the authors' text)."""
     floor: Radius = Radius(0)
     """Smallest radius a sample ever has."""
     cap: Radius | None = None
     """Largest radius; none by default, as the authors have it."""
-    clean_wrong: Literal["decay", "clean"] = "decay"
-    """Clean-wrong samples under the paper rule: their radius decays by beta a visit, and they are attacked at what is
-    left (decay, the authors' code) or trained on the clean image (clean, the authors' text)."""
+    full_steps_at: Radius | None = None
+    """Radius from which on an attack takes all its steps; below it takes ceil(steps * radius / full_steps_at), at 0
+    none. 0: every sample takes all steps. By default `radius` under rule staircase with inner pgd, and 0 elsewhere.
+    Needs mode eval."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self.rule, ("paper", "staircase"), "method.rule")
+        check_choice(self.rule, ("staircase", "paper"), "method.rule")
         check_choice(self.clean_wrong, ("decay", "clean"), "method.clean_wrong")
-        for key in ("gamma", "floor", "cap"):
+        for key in ("rate", "start", "gamma", "floor", "cap", "full_steps_at"):
             if (value := getattr(self, key)) is not None:
                 check_radius(value, self.norm, name=f"method.{key}")
         if not 0 < self.beta <= 1:
             raise UserError(f"method.beta = {self.beta}: a share in (0, 1]")
         if self.warmup < 0:
             raise UserError(f"method.warmup = {self.warmup}: a number of epochs, 0 or more")
-        cap = math.inf if self.cap is None else self.cap
-        if not self.floor <= self.radius <= cap:
-            raise UserError(f"method: needs floor <= radius <= cap, not {self.floor}, {self.radius}, {self.cap}")
-        if self.rule == "staircase" and self.clean_wrong != "decay":
+        if not self.rate > 0:
+            raise UserError(f"method.rate = {self.rate}: radii would never move")
+        first = "radius" if self.rule == "paper" else "start"
+        if not self.floor <= self.initial <= (math.inf if self.cap is None else self.cap):
+            raise UserError(f"method: needs floor <= {first} <= cap, not {self.floor}, {self.initial}, {self.cap}")
+        if self.rule != "paper" and self.clean_wrong != "decay":
             raise UserError("method.clean_wrong belongs to rule paper: the staircase makes no clean forward")
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        if self.full_steps_at is None or not self.full_steps_at > 0:
+            return
+        if self.inner != "pgd":
+            raise UserError(f"method.full_steps_at shares out the steps of inner pgd: inner {self.inner} has only one")
+        if self.mode != "eval":
+            raise UserError(
+                "method.full_steps_at takes samples out of the batch, which its statistics would show: it needs "
+                "method.mode eval"
+            )
+
+    @property
+    def initial(self) -> Radius:
+        """Radius of every sample before its first visit."""
+        return self.start if self.rule == "staircase" else self.radius
+
+    @property
+    def all_steps_from(self) -> float:
+        """Radius from which on an attack takes all its steps; 0 where all take all."""
+        if self.full_steps_at is not None:
+            return self.full_steps_at
+        return self.radius if (self.rule, self.inner, self.mode) == ("staircase", "pgd", "eval") else 0.0
 
 
-class IAAT:
-    """Minimise the cross-entropy of PGD adversarial examples, each at the radius its sample has been found to bear.
+class IAAT(Guarded):
+    """Minimise the cross-entropy of adversarial examples, each at the radius its sample has been found to bear.
 
-    Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), algorithms 1 and 2.
+    Under rule staircase every radius starts small and grows as long as the network resists the attack it is trained
+    with; under rule paper it is probed by two more attacks.
+
+    Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), algorithms 1 and 2 (rule paper); this project
+    (rule staircase, see docs/experiments.md).
     """
 
     Config: ClassVar[type[Any]] = IAATConfig
 
     def __init__(self, config: IAATConfig, *, size: int, device: torch.device | str) -> None:
+        super().__init__(config)
         self.config = config
         self.radii: RadiusMemory | None = RadiusMemory(
-            size, initial=config.radius, floor=config.floor, cap=config.cap, norm=config.norm, device=device
+            size, initial=config.initial, floor=config.floor, cap=config.cap, norm=config.norm, device=device
         )
         self._memory = self.radii
 
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepOutput:
         """Cross-entropy of the batch attacked at its radii; the radii are updated on the way."""
-        radius = self._radius(model, batch, context)
-        x_adv = self.config.attack(model, batch, radius, context)
+        probing = self.config.rule == "paper"
+        radius = self._probed(model, batch, context) if probing else self._memory[batch.index]
+        x_adv = self.attacks.attack(model, batch, radius, context, steps=self._steps(radius))
         logits = full_precision(model(x_adv))
-        right = logits.detach().argmax(dim=1) == batch.y
-        if self.config.rule == "staircase" and context.epoch >= self.config.warmup:
-            self._memory[batch.index] = staircase(radius, right, up=self.config.beta * self.config.gamma)
+        if self.config.rule == "staircase":
+            right = logits.detach().argmax(dim=1) == batch.y
+            self._memory[batch.index] = staircase(radius, right, up=self.config.rate)
         return StepOutput(F.cross_entropy(logits, batch.y), logits.detach(), radius)
 
-    def _radius(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
-        """Radii `[B]` to train at; the paper rule renews them first."""
-        if self.config.rule == "staircase":
-            return self._memory[batch.index]
-        clean_right = self._right(model, batch.x, batch.y)
+    def _steps(self, radius: Tensor) -> Tensor | None:
+        """Steps `[B]` of the training attack; None where all take all."""
+        full = self.config.all_steps_from
+        return proportional_steps(radius, self.config.steps, full_at=full) if full else None
+
+    def _probed(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
+        """Radii `[B]` to train at under the authors' rule, which moves them first."""
+        clean_right = is_right(model, batch.x, batch.y, self.config.mode)
         if context.epoch < self.config.warmup:
             new = warm_up(clean_right, self.config.radius)
         else:
-            new = self._probe(model, batch, clean_right, context)
+            radius, gamma = self._memory[batch.index], self.config.gamma
+            outcomes = probe(self.attacks, model, batch, (radius, radius + gamma), clean_right, context)
+            new = paper(radius, clean_right, *outcomes, gamma=gamma, beta=self.config.beta)
         self._memory[batch.index] = new
         radius = self._memory[batch.index]
         return radius * clean_right if self.config.clean_wrong == "clean" else radius
 
-    def _probe(self, model: nn.Module, batch: Batch, clean_right: Tensor, context: StepContext) -> Tensor:
-        radius = self._memory[batch.index]
-        above = radius + self.config.gamma
-        right_at, right_above = (
-            self._right(model, self.config.attack(model, batch, r, context), batch.y) for r in (radius, above)
-        )
-        return paper(radius, clean_right, right_at, right_above, gamma=self.config.gamma, beta=self.config.beta)
-
-    def _right(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        with attack_mode(model, self.config.mode), torch.no_grad():
-            right: Tensor = model(x).argmax(dim=1) == y
-        return right
-
     def cost(self, epoch: int) -> Passes:
-        """K + 1 of each for the training attack; the paper rule adds a clean forward and two probing attacks."""
-        steps = self.config.steps
-        if self.config.rule == "staircase":
+        """At most K + 1 of each for the training attack; the paper rule adds a clean forward and two probing attacks.
+
+        Less where steps follow the radius, and where the network lets probes that decide nothing be left out.
+        """
+        steps = self.config.gradients
+        if self.config.rule != "paper":
             return Passes(steps + 1, steps + 1)
         if epoch < self.config.warmup:
             return Passes(steps + 2, steps + 1)
         return Passes(3 * steps + 4, 3 * steps + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """The radii."""
-        return {"radii": self._memory.state_dict()}
+        """The radii, and the state of the guard if there is one."""
+        return {**super().state_dict(), "radii": self._memory.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the radii of `state_dict`."""
+        """Take over the state of `state_dict`."""
+        super().load_state_dict(state)
         self._memory.load_state_dict(state["radii"])

@@ -1,4 +1,4 @@
 from iaat.radius.memory import RadiusMemory
-from iaat.radius.rules import balance, paper, staircase, warm_up
+from iaat.radius.rules import paper, staircase, warm_up
 
-__all__ = ["RadiusMemory", "paper", "balance", "staircase", "warm_up"]
+__all__ = ["RadiusMemory", "paper", "staircase", "warm_up"]

@@ -58,19 +58,3 @@ def staircase(radius: Tensor, right: Tensor, *, up: float, down: float | None = 
     """
     moved = torch.where(right, radius + up, radius - (up if down is None else down))
     return moved.clamp_min(0)
-
-
-def balance(radius: Tensor, confidence: Tensor, *, rate: float) -> Tensor:
-    """Move radius from samples the attack finds easy to those it finds hard, the mean of the batch staying what it is.
-
-    Grows where the network is surer of the label under attack than it is on average, shrinks where it is less sure, in
-    proportion; never below 0.
-
-    Args:
-        radius: Present radii `[B]` on the [0, 1] scale.
-        confidence: Probability of the label under attack at `radius`, `[B]`.
-        rate: Radius gained in one visit by a sample that is right for certain where the others are wrong for certain.
-
-    Source: this project; a staircase whose target is the batch's own mean, on a graded outcome.
-    """
-    return (radius + rate * (confidence - confidence.mean())).clamp_min(0)

@@ -25,7 +25,7 @@ from iaat.progress import Reporter
 from iaat.run import RunFolder
 from iaat.train.averages import Averages
 from iaat.train.state import TrainState, build_state
-from iaat.types import Batch
+from iaat.train.watch import Watch
 
 QUANTILES = (5, 25, 50, 75, 95)
 
@@ -96,7 +96,7 @@ def _steps(
     order = epoch_order(data.train_index, recipe.train.batch_size, seed=recipe.seed, epoch=epoch)
     batches = data.train.batches(order, augment=(recipe.seed, epoch))
     context = StepContext(epoch, state.generator)
-    averages = Averages()
+    averages, watch = Averages(), Watch(recipe, data, state, len(order), device, reporter)
     lr = state.optimizer.param_groups[0]["lr"]
     model.train()
     what = f"epoch {epoch + 1}/{recipe.train.epochs}"
@@ -104,7 +104,7 @@ def _steps(
         for batch in reporter.track(batches, total=len(data.train_index), what=what, size=lambda b: len(b.y)):
             state.optimizer.zero_grad(set_to_none=True)
             with autocast(recipe.train.precision, device):
-                output = state.method.step(model, _laid_out(batch, state.channels_last), context)
+                output = state.method.step(model, state.laid_out(batch), context)
             output.loss.backward()  # type: ignore[no-untyped-call]
             state.optimizer.step()
             state.schedule.step()
@@ -114,6 +114,7 @@ def _steps(
                 averages.add("trained_radius_px", output.radius * 255)
             for name, values in output.metrics.items():
                 averages.add(name, values)
+            watch.after_step()
     means = averages.means()
     if not means["loss"] < float("inf"):
         raise UserError(
@@ -122,13 +123,9 @@ def _steps(
             "epochs left is kept"
         )
     count = len(data.train_index)
-    return {**means, "lr": lr, "forwards": passes.forward / count, "backwards": passes.backward / count}
-
-
-def _laid_out(batch: Batch, channels_last: bool) -> Batch:
-    if not channels_last:
-        return batch
-    return dataclasses.replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
+    forwards, backwards = passes.forward - watch.passes.forward, passes.backward - watch.passes.backward
+    record = {**means, "lr": lr, "forwards": forwards / count, "backwards": backwards / count}
+    return record | watch.record(count)
 
 
 def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device) -> dict[str, float]:

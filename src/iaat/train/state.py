@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from iaat.data import DataBundle
 from iaat.methods import METHODS, Method
 from iaat.models import build_model, supports_channels_last
 from iaat.train.optim import build_optimizer, build_schedule
+from iaat.types import Batch
 
 
 @dataclass(slots=True)
@@ -38,6 +39,12 @@ class TrainState:
     channels_last: bool = False
     epoch: int = 0
     best: float = -1.0
+
+    def laid_out(self, batch: Batch) -> Batch:
+        """The batch in the memory order the model takes."""
+        if not self.channels_last:
+            return batch
+        return replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as tensors and plain values."""

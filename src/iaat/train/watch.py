@@ -1,0 +1,94 @@
+"""Held-out samples for a method's guard: which, when, and what becomes of its findings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from iaat import rng
+from iaat.config import Recipe
+from iaat.data import DataBundle
+from iaat.device import autocast
+from iaat.passes import Passes, count_passes
+from iaat.progress import Reporter
+from iaat.train.state import TrainState
+from iaat.types import Batch
+
+
+class Watch:
+    """Shows the guard of a method, where it has one, held-out samples in the course of one epoch.
+
+    They are the same ones at every check, so that two checks differ in the network alone, and come without
+    augmentation; their random numbers depend on the seed and the step alone, so no other stream is touched.
+
+    Args:
+        recipe: Seed and number format.
+        data: Where the held-out samples are.
+        state: Model and method.
+        steps: Training steps of an epoch.
+        device: Where the random numbers are drawn.
+        reporter: Says what the guard has noticed.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataBundle,
+        state: TrainState,
+        steps: int,
+        device: torch.device,
+        reporter: Reporter,
+    ) -> None:
+        self._recipe, self._data, self._state, self._device, self._reporter = recipe, data, state, device, reporter
+        self._before = state.epoch * steps
+        self._batch: Batch | None = None
+        self._gaps: list[float] = []
+        self._done = self._backed_off = 0
+        self.passes = Passes()
+
+    def after_step(self) -> None:
+        """Take note of what the step trained with, and check if it is time to."""
+        guard = self._state.method.guard
+        if guard is None:
+            return
+        self._done += 1
+        self._backed_off += guard.backed_off
+        step = self._before + self._done
+        if not guard.due(step):
+            return
+        generator = rng.generator(self._recipe.seed, "guard", step, device=self._device)
+        with autocast(self._recipe.train.precision, self._device), count_passes(self._state.model) as passes:
+            finding = guard.check(self._state.model, self._held_out(guard.samples), generator)
+        self.passes.forward += passes.forward
+        self.passes.backward += passes.backward
+        self._gaps.append(finding.gap)
+        if finding.news is not None:
+            self._reporter.say(f"epoch {self._state.epoch + 1}: {finding.news}")
+
+    def _held_out(self, count: int) -> Batch:
+        if self._batch is None:
+            index = self._data.holdout_index
+            index = index[rng.permutation(len(index), seed=0, epoch=0)][:count]
+            (batch,) = self._data.train.batches([index])
+            self._batch = self._state.laid_out(batch)
+        return self._batch
+
+    def record(self, samples: int) -> dict[str, Any]:
+        """What the epoch's record says of the guard; nothing for a method without.
+
+        Args:
+            samples: Samples trained on in the epoch, which the passes of the checks are shared out to.
+
+        Returns:
+            The largest gap seen, if there was a check; the share of steps trained with the guard's remedy; forwards and
+            backwards of its checks per sample.
+        """
+        if self._state.method.guard is None:
+            return {}
+        return {
+            **({"guard_gap": max(self._gaps)} if self._gaps else {}),
+            "guard_backed_off": self._backed_off / self._done,
+            "guard_forwards": self.passes.forward / samples,
+            "guard_backwards": self.passes.backward / samples,
+        }
