@@ -30,7 +30,7 @@ from iaat import rng
 from iaat.attacks import attack_mode
 from iaat.device import autocast
 from iaat.errors import UserError
-from iaat.methods import METHODS, IAATConfig, StepContext
+from iaat.methods import METHODS, IAATConfig, PGDATConfig, StepContext
 from iaat.types import Batch
 from iaat.units import Radius
 
@@ -48,7 +48,7 @@ class Variant:
         name: What the table shows.
         method: Name in `METHODS`.
         settings: Of its config; what the config does not know makes the row say so.
-        radii: `uniform`: all at the warm-up's radius; `spread`: from 0 to twice of it.
+        radii: `uniform`: all at 8px; `spread`: from 0 to twice of it.
     """
 
     name: str
@@ -68,15 +68,20 @@ def iaat_name(rule: str) -> str:
     return f"iaat, rule {rule}"
 
 
-PROPORTIONAL = "iaat, staircase, steps in proportion, spread radii"
+MODE = PGDATConfig().mode
+STILL = {"rate": Radius(1e-9), "beta": 1e-9}
+"""Radii that stay where they are put, so that every round is the same work."""
+
+PROPORTIONAL = f"{iaat_name(rules()[0])}, spread radii"
 VARIANTS: tuple[Variant, ...] = (
     Variant(PGD_AT, "pgd_at"),
-    Variant("pgd_at, mode eval", "pgd_at", {"mode": "eval"}),
-    *(Variant(iaat_name(rule), "iaat", {"rule": rule}) for rule in rules()),
-    Variant("iaat, rule paper, spread radii", "iaat", {"rule": "paper"}, radii="spread"),
-    Variant(
-        PROPORTIONAL, "iaat", {"rule": "staircase", "mode": "eval", "full_steps_at": Radius("8px")}, radii="spread"
-    ),
+    Variant("pgd_at, mode batch", "pgd_at", {"mode": "batch"}),
+    *(Variant(iaat_name(rule), "iaat", {"rule": rule, **STILL}) for rule in rules()),
+    Variant(PROPORTIONAL, "iaat", STILL, radii="spread"),
+    Variant("iaat, rule paper, spread radii", "iaat", {"rule": "paper", **STILL}, radii="spread"),
+    Variant("iaat, rule paper, mode train", "iaat", {"rule": "paper", "mode": "train", **STILL}),
+    Variant("nfgsm, one radius", "pgd_at", {"inner": "nfgsm"}),
+    Variant("iaat, inner nfgsm", "iaat", {"inner": "nfgsm", **STILL}),
 )
 """Every step of ours that is measured; add a line to measure another."""
 
@@ -157,7 +162,7 @@ def floor_name(mode: str) -> str:
 
 
 def _ours(work: Workload, precision: str) -> Iterator[Row]:
-    for mode in ("batch", "eval"):
+    for mode in (MODE, "batch"):
         yield Row(
             floor_name(mode), precision, lambda mode=mode: _floor(work, precision, mode), work.model, len(work.batch.y)
         )
@@ -172,15 +177,15 @@ def _our_row(work: Workload, precision: str, variant: Variant) -> Row:
         lambda: _step(work, precision, variant),
         work.model,
         len(work.batch.y),
-        floor=floor_name(variant.settings.get("mode", "batch")),
+        floor=floor_name(variant.settings.get("mode", MODE)),
         facts={"settings": dict(variant.settings), "radii": variant.radii, "memory_format": work.layout},
     )
 
 
 def _default_format(work: Workload) -> Iterator[Row]:
     """Ours in the memory format of the peers, to tell apart what comes from it; bf16 is not measured so."""
-    floor = f"{floor_name('batch')}, default format"
-    yield Row(floor, "fp32", lambda: _floor(work, "fp32", "batch"), work.model, len(work.batch.y))
+    floor = f"{floor_name(MODE)}, default format"
+    yield Row(floor, "fp32", lambda: _floor(work, "fp32", MODE), work.model, len(work.batch.y))
     row = _our_row(work, "fp32", VARIANTS[0])
     row.name, row.floor = f"{PGD_AT}, default format", floor
     yield row
@@ -204,6 +209,8 @@ def _step(work: Workload, precision: str, variant: Variant) -> Callable[[], None
         raise UserError(f"{variant.method} has no setting {', '.join(sorted(unknown))}")
     config = method_class.Config(steps=work.steps, **variant.settings)
     method = method_class(config, size=SAMPLES, device=work.device)
+    if method.radii is not None:
+        method.radii[:] = RADIUS
     if method.radii is not None and variant.radii == "spread":
         method.radii[work.batch.index] = work.spread_radii()
     context = StepContext(getattr(config, "warmup", 0), rng.generator(0, "attack", device=work.device))
@@ -273,7 +280,7 @@ def _check_published(rows: list[Row], steps: int) -> None:
 
 
 def _ratios(rows: list[Row], row: Row) -> dict[str, Spread | None]:
-    floor = row.floor or floor_name("batch")
+    floor = row.floor or floor_name(MODE)
     of_floor = None if row.facts.get("peer") or row.name == PUBLISHED else key_of(floor, row.precision)
     return {
         "of_floor": of_floor and ratio(rows, row.key, of_floor),
@@ -290,7 +297,7 @@ def _goals(rows: list[Row], precisions: list[str]) -> Iterator[Goal]:
         least = {"fp32": 4.0, "bf16": 8.0}[precision]
         fewer = key_of(PROPORTIONAL, precision)
         wanted += [
-            (f"pgd_at / floor, {precision}", at, key_of(floor_name("batch"), precision), {"at_most": 1.05}),
+            (f"pgd_at / floor, {precision}", at, key_of(floor_name(MODE), precision), {"at_most": 1.05}),
             (f"{default} (the default) / pgd_at, {precision}", iaat, at, {"at_most": 1.05}),
             (f"{PROPORTIONAL} / pgd_at, {precision}", fewer, at, {"at_most": 0.75}),
             (f"published, fp32 / {default}, {precision}", key_of(PUBLISHED, "fp32"), iaat, {"at_least": least}),

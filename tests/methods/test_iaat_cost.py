@@ -102,7 +102,7 @@ def test_steps_follow_the_radius(full_steps_at):
         px = method.radii.values * 255
         expected = torch.ceil((STEPS * px / float(full_steps_at[:-2])).clamp_max(STEPS) - 1e-4)
     taken = [int((expected > done).sum()) for done in range(STEPS)]
-    rounded = sum(-(-n // 32) * 32 for n in taken)
+    rounded = sum(-(-n // 8) * 8 for n in taken)
     _, forwards, backwards = stepped(method, half_learned(batch), batch)
     assert forwards == backwards == pytest.approx(rounded / SIZE + 1)
     assert (forwards < STEPS + 1) == (full_steps_at != "0px")

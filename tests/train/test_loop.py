@@ -89,11 +89,21 @@ def test_training_learns_digits_and_radii_spread(tmp_path):
 
 
 def test_passes_counted_while_training_are_those_the_method_states(tmp_path):
-    recipe = tiny("iaat", "--method.steps", "2", "--method.warmup", "1")
+    paper = ("--method.rule", "paper", "--method.mode", "batch", "--method.warmup", "1")
+    recipe = tiny("iaat", "--method.steps", "2", *paper)
     run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
     counted = [(record["forwards"], record["backwards"]) for record in run.metrics()]
     assert counted == [(4, 3), (10, 7), (10, 7)]
+
+
+def test_radii_that_start_at_zero_cost_one_pass_and_the_price_follows_them(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    train(tiny("iaat", "--method.steps", "4", "--method.rate", "4px", "--train.epochs", "5"), run, QUIET)
+    forwards = [record["forwards"] for record in run.metrics()]
+    assert forwards == [record["backwards"] for record in run.metrics()]
+    assert forwards[0] == 1
+    assert 1 < forwards[-1] <= 5
 
 
 def test_best_checkpoint_is_the_epoch_of_the_highest_holdout_accuracy(tmp_path):

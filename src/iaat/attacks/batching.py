@@ -9,9 +9,13 @@ BUCKET = 32
 """Batches that shrink keep to multiples of so many samples."""
 
 
-def rounded_up(count: int, limit: int) -> int:
+STEP_BUCKET = 8
+"""The same for a training batch whose samples take steps of their own: it has few sizes anyway."""
+
+
+def rounded_up(count: int, limit: int, bucket: int = BUCKET) -> int:
     """Size of a batch that needs `count` of its `limit` samples."""
-    return min(-(-count // BUCKET) * BUCKET, limit)
+    return min(-(-count // bucket) * bucket, limit)
 
 
 def filled_up(mask: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from iaat.attacks.batching import filled_up, rounded_up
+from iaat.attacks.batching import STEP_BUCKET, filled_up, rounded_up
 from iaat.attacks.geometry import per_sample
 from iaat.attacks.losses import full_precision
 from iaat.attacks.task import Task, gradient_of
@@ -52,7 +52,7 @@ def climb_apart(task: Task, x_adv: Tensor, steps: Tensor) -> Tensor:
     task, steps, climbing = task.only(order), steps[order], x_adv[order]
     going = torch.bincount(steps).flip(0).cumsum(0).flip(0)[1:]  # how many take step 1, step 2, ...
     for done, count in enumerate(going.tolist()):
-        batch = slice(rounded_up(count, len(steps)))
+        batch = slice(rounded_up(count, len(steps), STEP_BUCKET))
         now = task.only(batch)
         now = replace(now, step=now.step * per_sample((steps[batch] > done).to(now.step), now.x))
         gradient, _ = _gradient(now, climbing[batch])

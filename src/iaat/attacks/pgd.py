@@ -48,7 +48,7 @@ def pgd(
             [0, 1]. Where it is 0 the clean input comes back exactly; entries of `[B]` that are negative or NaN count
             as 0.
         steps: Gradient steps, at least 1; or whole numbers `[B]`, a number for each sample, also 0. Samples that have
-            taken theirs leave the batch in multiples of 32, which waits for the device once; needs mode `eval`, and
+            taken theirs leave the batch in multiples of 8, which waits for the device once; needs mode `eval`, and
             excludes restarts and early_stop.
         step_size: Length of a step, in the forms of `radius`; `2.5 * radius / steps` by default (Madry et al. 2018).
         norm: `linf` or `l2`.
