@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from iaat.device import pick_device
+from iaat.device import keep_freed_memory, pick_device
 from iaat.evaluate import plain_table
 from iaat.passes import Passes, count_passes
 
@@ -279,7 +279,11 @@ def parser(description: str | None, *, repeats: int) -> argparse.ArgumentParser:
 
 
 def start(options: argparse.Namespace) -> torch.device:
-    """Apply the options of `parser`: set the threads, say what is skipped, give the device."""
+    """Apply the options of `parser`: set the threads, say what is skipped, give the device.
+
+    Freed memory is kept as the command line of iaat keeps it, for all candidates alike, the peers included.
+    """
+    keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
     device = pick_device(options.device)
