@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import attack_mode, nfgsm, pgd
+from iaat.attacks import nfgsm, pgd
 from iaat.methods.base import AttackConfig
+from iaat.methods.probing import is_right
 from iaat.types import Batch
 
 SAMPLES = 128
@@ -98,7 +99,7 @@ class Guard:
         noise = self._config.noise
         single = nfgsm(model, batch.x, batch.y, radius=radius, noise=noise, norm=norm, generator=generator)
         strong = pgd(model, batch.x, batch.y, radius=radius, steps=STEPS, norm=norm, generator=generator)
-        finding = _compare(*(_right(model, x_adv, batch.y) for x_adv in (single, strong)))
+        finding = _compare(*(is_right(model, x_adv, batch.y, "eval") for x_adv in (single, strong)))
         return replace(finding, news=self._decide(finding))
 
     def _decide(self, finding: Finding) -> str | None:
@@ -143,12 +144,6 @@ class Guarded:
         """Take over the state of `state_dict`."""
         if self.guard is not None:
             self.guard.load_state_dict(state["guard"])
-
-
-def _right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with attack_mode(model, "eval"), torch.no_grad():
-        right: Tensor = model(x).argmax(dim=1) == y
-    return right
 
 
 def _compare(single: Tensor, strong: Tensor) -> Finding:
