@@ -13,8 +13,8 @@ STEP_BUCKET = 8
 """The same for a training batch whose samples take steps of their own: it has few sizes anyway."""
 
 
-def rounded_up(count: int, limit: int, bucket: int = BUCKET) -> int:
-    """Size of a batch that needs `count` of its `limit` samples."""
+def rounded_up(count: int, limit: int, bucket: int) -> int:
+    """Size of a batch that needs `count` of its `limit` samples, in multiples of `bucket`."""
     return min(-(-count // bucket) * bucket, limit)
 
 
@@ -25,5 +25,5 @@ def filled_up(mask: Tensor) -> Tensor:
     run), and a compiled model compile for each; this leaves it a few sizes to take. Waits for the device.
     None where no entry is True.
     """
-    size = rounded_up(int(mask.sum()), len(mask))
+    size = rounded_up(int(mask.sum()), len(mask), BUCKET)
     return mask.to(torch.uint8).argsort(descending=True, stable=True)[:size].sort().values
