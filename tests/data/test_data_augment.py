@@ -98,10 +98,11 @@ def test_augmentation_of_a_seed_epoch_and_index_never_changes(
 
 def test_draws_of_an_epoch_are_those_of_its_samples() -> None:
     index = torch.arange(70_000) * 3  # more than are drawn at once
-    whole = augmentation_draws(index, seed=1, epoch=2)
+    how = Augmentation(crop=1)
+    whole = augmentation_draws(how, index, (1, 2))
     assert torch.equal(whole, keyed_uniform(derive_seed(1, "augment"), 2, index, 3))
-    assert torch.equal(augmentation_draws(index[66_000:66_001], seed=1, epoch=2), whole[66_000:66_001])
-    assert augmentation_draws(index[:0], seed=1, epoch=2).shape == (0, 3)
+    assert torch.equal(augmentation_draws(how, index[66_000:66_001], (1, 2)), whole[66_000:66_001])
+    assert augmentation_draws(how, index[:0], (1, 2)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("padding", ["reflect", "zeros"])

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from iaat.attacks.batching import STEP_BUCKET, filled_up, rounded_up
 from iaat.attacks.geometry import per_sample
-from iaat.attacks.losses import full_precision
-from iaat.attacks.task import Task, gradient_of
+from iaat.attacks.task import Task
 
 
 def proportional_steps(radius: Tensor, steps: int, *, full_at: float) -> Tensor:
@@ -31,18 +30,11 @@ def proportional_steps(radius: Tensor, steps: int, *, full_at: float) -> Tensor:
     return (steps * share - 1e-4).ceil().long()  # half the radius is half the steps, in float32 too
 
 
-def _gradient(task: Task, x_adv: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient of the objective at the projected points themselves, and the logits there."""
-    leaf = x_adv.detach().requires_grad_()
-    logits = full_precision(task.model(leaf))
-    return gradient_of(task.objective(logits), leaf), logits.detach()
-
-
 def climb(task: Task, x_adv: Tensor, steps: int) -> Tensor:
     """`steps` steps from `x_adv`, which is overwritten."""
     for _ in range(steps):
-        gradient, _ = _gradient(task, x_adv)
-        x_adv = task.ascend(x_adv, gradient)
+        gradient, _ = task.gradient(x_adv)
+        task.ascend(x_adv, gradient)
     return x_adv
 
 
@@ -50,13 +42,13 @@ def climb_apart(task: Task, x_adv: Tensor, steps: Tensor) -> Tensor:
     """As `climb`, with a number of steps `[B]` for each sample: those with most to go come first and stay longest."""
     order = steps.argsort(descending=True, stable=True)
     task, steps, climbing = task.only(order), steps[order], x_adv[order]
-    going = torch.bincount(steps).flip(0).cumsum(0).flip(0)[1:]  # how many take step 1, step 2, ...
-    for done, count in enumerate(going.tolist()):
-        batch = slice(rounded_up(count, len(steps), STEP_BUCKET))
+    taken = steps.tolist()  # the only wait for the device
+    for done in range(taken[0]):
+        batch = slice(rounded_up(sum(own > done for own in taken), len(taken), STEP_BUCKET))
         now = task.only(batch)
         now = replace(now, step=now.step * per_sample((steps[batch] > done).to(now.step), now.x))
-        gradient, _ = _gradient(now, climbing[batch])
-        climbing[batch] = now.ascend(climbing[batch], gradient)
+        gradient, _ = now.gradient(climbing[batch])
+        now.ascend(climbing[batch], gradient)
     return torch.empty_like(x_adv).index_copy_(0, order, climbing)
 
 
@@ -65,7 +57,7 @@ def climb_standing(task: Task, x_adv: Tensor, steps: int) -> Tensor:
     result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
     standing = torch.ones_like(rows, dtype=torch.bool)
     for _ in range(steps):
-        gradient, logits = _gradient(task, x_adv)
+        gradient, logits = task.gradient(x_adv)
         standing = standing & ~task.fooled(logits)
         kept = filled_up(standing)
         if len(kept) < len(rows):

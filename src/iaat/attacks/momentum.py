@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.geometry import geometry, per_sample
-from iaat.attacks.losses import AttackLoss, full_precision
-from iaat.attacks.task import Task, attacking, check_inputs, gradient_of, lengths
+from iaat.attacks.losses import AttackLoss
+from iaat.attacks.task import Task, attacking, check_inputs, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -96,9 +96,7 @@ def mi_fgsm(
 def _climb(task: Task, x_adv: Tensor, steps: int, decay: float) -> Tensor:
     velocity = torch.zeros_like(x_adv)
     for _ in range(steps):
-        leaf = x_adv.detach().requires_grad_()
-        logits = full_precision(task.model(leaf))
-        gradient = gradient_of(task.objective(logits), leaf)
+        gradient, _ = task.gradient(x_adv)
         velocity = decay * velocity + _mean_one(gradient)
         x_adv = task.inside(x_adv + task.step * task.ball.steepest(velocity))
     return x_adv.clone()

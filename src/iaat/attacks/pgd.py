@@ -120,14 +120,14 @@ def _default_step(radius: Tensor, steps: int | Tensor) -> Tensor:
 
 
 def _check_shrinking(steps: int | Tensor, x: Tensor, mode: Mode, early_stop: bool, restarts: int) -> None:
-    apart = isinstance(steps, Tensor)
-    if isinstance(steps, Tensor) and (steps.shape != (len(x),) or steps.is_floating_point()):
-        raise UserError(f"steps {steps.dtype} {list(steps.shape)} for a batch of {len(x)}: pass whole numbers [B]")
-    if (early_stop or apart) and mode != "eval":
+    if isinstance(steps, Tensor):
+        if steps.shape != (len(x),) or steps.is_floating_point():
+            raise UserError(f"steps {steps.dtype} {list(steps.shape)} for a batch of {len(x)}: pass whole numbers [B]")
+        if early_stop or restarts > 1:
+            raise UserError("steps [B] exclude early_stop and restarts: pass one number of steps")
+    if mode != "eval" and (early_stop or isinstance(steps, Tensor)):
         what = "early_stop shrinks" if early_stop else "steps of their own for samples shrink"
         raise UserError(f"{what} the batch and so changes its statistics: use mode 'eval', not {mode!r}")
-    if apart and (early_stop or restarts > 1):
-        raise UserError("steps [B] exclude early_stop and restarts: pass one number of steps")
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from iaat.attacks.context import Mode, attack_mode
 from iaat.attacks.geometry import Geometry, geometry
-from iaat.attacks.losses import AttackLoss, check_loss, objective
+from iaat.attacks.losses import AttackLoss, check_loss, full_precision, objective
 from iaat.errors import UserError
 from iaat.units import check_radius
 
@@ -61,10 +61,16 @@ class Task:
         """`x_adv` projected into the ball and the bounds."""
         return inside(x_adv, self.x, self.radius, self.ball, self.bounds)
 
+    def gradient(self, x_adv: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradient `[B, ...]` of the objective at `x_adv` itself, never through a projection, and the logits there."""
+        leaf = x_adv.detach().requires_grad_()
+        logits = full_precision(self.model(leaf))
+        return gradient_of(self.objective(logits), leaf), logits.detach()
+
     def ascend(self, x_adv: Tensor, gradient: Tensor) -> Tensor:
-        """One projected step of steepest ascent from `x_adv`; a task with a box overwrites both arguments."""
+        """One projected step of steepest ascent from `x_adv`, which is overwritten and returned; so is the gradient."""
         if self.box is None:
-            return self.inside(x_adv + self.step * self.ball.steepest(gradient))
+            return x_adv.copy_(self.inside(x_adv + self.step * self.ball.steepest(gradient)))
         direction = gradient.sign_().nan_to_num_(nan=0.0)
         return x_adv.addcmul_(direction, self.step).clamp_(*self.box)
 

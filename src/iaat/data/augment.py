@@ -66,37 +66,40 @@ def augment(x: Tensor, augmentation: Augmentation, *, index: Tensor, seed: int, 
     Returns:
         `[B, C, H, W]` of the same type: image `b` depends on `x[b]` and `(seed, epoch, index[b])` only.
     """
-    return apply_draws(x, augmentation, augmentation_draws(index, seed=seed, epoch=epoch))
+    return apply_draws(x, augmentation, augmentation_draws(augmentation, index, (seed, epoch)))
 
 
-def augmentation_draws(index: Tensor, *, seed: int, epoch: int) -> Tensor:
+def augmentation_draws(augmentation: Augmentation, index: Tensor, key: tuple[int, int] | None) -> Tensor | None:
     """What decides how each sample is augmented; drawn for a whole epoch at once it costs a batch nothing.
 
     Args:
+        augmentation: What will be done.
         index: `[N]` int64, stable indices.
-        seed: The run's seed.
-        epoch: The epoch; each draws anew.
+        key: The run's seed and the epoch; each epoch draws anew. None where nothing is to be augmented.
 
     Returns:
-        `[N, 3]` float32 in [0, 1) on the device of `index`: for the vertical and the horizontal shift and for the flip.
+        `[N, 3]` float32 in [0, 1) on the device of `index`: for the vertical and the horizontal shift and for the flip;
+        None where there is nothing to do. The draws of a sample depend on the key and its own index only.
     """
-    key = derive_seed(seed, "augment")
+    if key is None or not augmentation.active:
+        return None
+    seed, epoch = derive_seed(key[0], "augment"), key[1]
     # In parts, because the hash takes some 100 bytes a sample while it computes.
-    return torch.cat([keyed_uniform(key, epoch, part, 3) for part in torch.split(index, _DRAWN_AT_ONCE)])
+    return torch.cat([keyed_uniform(seed, epoch, part, 3) for part in torch.split(index, _DRAWN_AT_ONCE)])
 
 
-def apply_draws(x: Tensor, augmentation: Augmentation, draws: Tensor) -> Tensor:
+def apply_draws(x: Tensor, augmentation: Augmentation, draws: Tensor | None) -> Tensor:
     """Crop and flip images as drawn.
 
     Args:
         x: Images `[B, C, H, W]` of any type.
         augmentation: What to do.
-        draws: `[B, 3]` from `augmentation_draws`, on the device of `x`.
+        draws: `[B, 3]` from `augmentation_draws`, on the device of `x`, or None.
 
     Returns:
         `[B, C, H, W]` of the same type, contiguous; `x` itself if there is nothing to do.
     """
-    if not augmentation.active or not len(x):
+    if draws is None or not len(x):
         return x
     crop = augmentation.crop
     # floor(u * n) stays below n: the largest draw is 1 - 2**-24, which float32 does not round up to n for an odd n.

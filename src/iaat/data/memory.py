@@ -76,14 +76,11 @@ class InMemorySource:
         index = index.to(device)
         index_parts = torch.split(index, sizes)
         row_parts = index_parts if self._row is None else torch.split(rows.to(device), sizes)
-        for part, row, draws in zip(index_parts, row_parts, self._draws(index, sizes, key), strict=True):
+        drawn = augmentation_draws(self._augmentation, index, key)
+        draw_parts = [None] * len(sizes) if drawn is None else torch.split(drawn, sizes)
+        for part, row, draws in zip(index_parts, row_parts, draw_parts, strict=True):
             # index_select copies whole samples where indexing by a tensor goes value by value.
             yield finish_batch(self._x.index_select(0, row), self._y[part], part, self._augmentation, draws)
-
-    def _draws(self, index: Tensor, sizes: list[int], key: tuple[int, int] | None) -> Sequence[Tensor | None]:
-        if key is None or not self._augmentation.active:
-            return [None] * len(sizes)
-        return torch.split(augmentation_draws(index, seed=key[0], epoch=key[1]), sizes)
 
 
 def _row_of_index(stored: Tensor, n: int) -> Tensor:

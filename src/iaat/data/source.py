@@ -85,8 +85,7 @@ def finish_batch(
         augmentation: What is done to training images.
         draws: `[B, 3]` from `augmentation_draws`, or None for no augmentation.
     """
-    if draws is not None:
-        stored = apply_draws(stored, augmentation, draws)
+    stored = apply_draws(stored, augmentation, draws)
     # Moving and cropping bytes is four times cheaper than moving floats: convert last.
     x = stored.to(torch.float32).div_(255) if stored.dtype == torch.uint8 else stored
     return Batch(x, y, index)

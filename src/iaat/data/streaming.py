@@ -89,7 +89,7 @@ class StreamingSource:
             if isinstance(collated, UserError):
                 raise collated
             stored, y, index = (part.to(self._device, non_blocking=True) for part in collated)
-            draws = None if key is None else augmentation_draws(index, seed=key[0], epoch=key[1])
+            draws = augmentation_draws(self._augmentation, index, key)
             yield finish_batch(stored, y, index, self._augmentation, draws)
 
 

@@ -125,16 +125,17 @@ class Guard:
 class Guarded:
     """The part of a method that trains with the attack of its settings, under guard where that is a single step."""
 
+    config: AttackConfig
     guard: Guard | None
 
     def __init__(self, config: AttackConfig) -> None:
+        self.config = config
         self.guard = Guard(config) if config.inner == "nfgsm" and config.guard_every else None
-        self._config = config
 
     @property
     def attacks(self) -> AttackConfig:
         """The settings to attack with at present."""
-        return self._config if self.guard is None else self.guard.attacks
+        return self.config if self.guard is None else self.guard.attacks
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the guard, if there is one."""

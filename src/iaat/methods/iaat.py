@@ -109,10 +109,10 @@ class IAAT(Guarded):
     """
 
     Config: ClassVar[type[Any]] = IAATConfig
+    config: IAATConfig
 
     def __init__(self, config: IAATConfig, *, size: int, device: torch.device | str) -> None:
         super().__init__(config)
-        self.config = config
         self.radii: RadiusMemory | None = RadiusMemory(
             size, initial=config.initial, floor=config.floor, cap=config.cap, norm=config.norm, device=device
         )

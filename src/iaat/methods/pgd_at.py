@@ -42,11 +42,11 @@ class PGDAT(Guarded):
     """
 
     Config: ClassVar[type[Any]] = PGDATConfig
+    config: PGDATConfig
     radii: RadiusMemory | None = None
 
     def __init__(self, config: PGDATConfig, *, size: int, device: torch.device | str) -> None:
         super().__init__(config)
-        self.config = config
 
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepOutput:
         """Cross-entropy of the attacked batch."""
