@@ -62,8 +62,21 @@ def _check_intact(path: Path) -> None:
             raise ValueError(f"its part {damaged} is damaged")
 
 
-def restore_model(recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu") -> nn.Module:
-    """The trained network of a checkpoint, in eval mode on `device`.
+def has_average(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint holds a moving average of the weights beside those that were trained."""
+    return state.get("averaged") is not None
+
+
+def restore_model(
+    recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu", *, trained: bool = False
+) -> nn.Module:
+    """The network of a checkpoint, in eval mode on `device`: the average of its weights where there is one.
+
+    Args:
+        recipe: What was trained.
+        state: The checkpoint.
+        device: Where the network is to be.
+        trained: Take the trained weights even where there is an average.
 
     Raises:
         UserError: the weights do not fit the recipe's network.
@@ -71,7 +84,7 @@ def restore_model(recipe: Recipe, state: dict[str, Any], device: torch.device | 
     if not {"model", "data"} <= state.keys():
         raise UserError("the checkpoint is incomplete: it has no model or no word of the data; use another one")
     # The weights are all in the checkpoint: nothing is downloaded, and the statistics are buffers among them.
-    config = dataclasses.replace(recipe.model, pretrained=False)
+    config = dataclasses.replace(recipe.model, pretrained=False, weights=None)
     channels = state["data"]["shape"][0]
     model = build_model(
         config,
@@ -82,7 +95,7 @@ def restore_model(recipe: Recipe, state: dict[str, Any], device: torch.device | 
         seed=recipe.seed,
     )
     try:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(state["averaged"]["model"] if has_average(state) and not trained else state["model"])
     except RuntimeError as error:
         raise UserError(
             f"the checkpoint does not fit model {recipe.model.name}: {' '.join(str(error).split())}"

@@ -17,9 +17,9 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
 from iaat.data import DataConfig
-from iaat.errors import UserError, check_choice, did_you_mean
+from iaat.errors import UserError, did_you_mean
 from iaat.evaluate.config import EvaluateConfig
-from iaat.methods import METHODS
+from iaat.methods import METHODS, find_method
 from iaat.models import ModelConfig
 from iaat.train.config import TrainConfig
 from iaat.units import Radius
@@ -69,7 +69,7 @@ class Recipe:
         about: One line for people.
         seed: Seed of weights, data order, augmentation and attacks.
         data, model, train, evaluate: The typed sections.
-        method_name: Key of `iaat.methods.METHODS`.
+        method_name: Key of `iaat.methods.METHODS`, or module:Class of the user's own.
         method: That method's `Config`.
     """
 
@@ -119,7 +119,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
     """
-    path = _find(str(source))
+    path = find_recipe(str(source))
     name, raw = path.stem, _merged(path)
     words, method_name = _take_method(list(overrides), raw, name)
     parser = recipe_parser(method_name, prog=f"iaat train {name}")
@@ -160,7 +160,7 @@ def recipe_parser(method_name: str, prog: str = "iaat") -> ArgumentParser:
 
 
 def _configs(method_name: str) -> dict[str, type]:
-    return {**SECTIONS, "method": METHODS[method_name].Config}
+    return {**SECTIONS, "method": find_method(method_name).Config}
 
 
 def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: list[str], method_name: str) -> Recipe:
@@ -208,8 +208,12 @@ def _one_line(error: Exception) -> str:
     return text.replace("Parser key ", "")
 
 
-def _find(source: str, folder: Path = Path()) -> Path:
-    """File of a shipped recipe, or else the file that `source` is, seen from `folder`."""
+def find_recipe(source: str, folder: Path = Path()) -> Path:
+    """File of a shipped recipe, or else the file that `source` is, seen from `folder`.
+
+    Raises:
+        UserError: there is neither.
+    """
     shipped = shipped_recipes()
     path = shipped.get(source, folder / source)
     with suppress(OSError):  # of a name too long to be a file's
@@ -221,7 +225,12 @@ def _find(source: str, folder: Path = Path()) -> Path:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file of a recipe or a sweep, its keys unchecked.
+
+    Raises:
+        UserError: the file cannot be read, is not YAML, or holds no mapping.
+    """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -235,7 +244,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Settings of a file on top of the recipe it extends; a section of another method replaces the old one whole."""
-    name, raw = path.stem, _read(path)
+    name, raw = path.stem, read_recipe(path)
+    if "cells" in raw:
+        raise UserError(f"{path} is a sweep of several recipes: `iaat compare {path}` trains it")
     _check_keys(raw, (*_HEAD, *SECTIONS), f"recipe {name}")
     for key in (*SECTIONS, "method"):
         if not isinstance(raw.get(key, {}), dict):
@@ -245,7 +256,7 @@ def _merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(raw["extends"], str):
         raise UserError(f"recipe {name}: extends must be the name or the file of one recipe, not {raw['extends']!r}")
     seen = (*seen, path.resolve())
-    parent = _find(raw["extends"], path.parent)
+    parent = find_recipe(raw["extends"], path.parent)
     if parent.resolve() in seen:
         raise UserError(f"recipe {name}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
     merged = _merged(parent, seen)
@@ -272,12 +283,9 @@ def _take_method(words: list[str], raw: dict[str, Any], name: str) -> tuple[list
             raise UserError(f"{key} needs a value: one of {', '.join(METHODS)}")
     if chosen is None:
         raise UserError(f"recipe {name}: method.name is missing: one of {', '.join(METHODS)}")
-    for method in (own, chosen):
-        if method is not None:
-            check_choice(method, METHODS, "method.name")
     if own not in (None, chosen):
         # Settings of the old method alone go, so that an override swaps the method and keeps all else.
-        gone = set(_keys(METHODS[own].Config)) - set(_keys(METHODS[chosen].Config))
+        gone = set(_keys(find_method(own).Config)) - set(_keys(find_method(chosen).Config))
         raw["method"] = {key: value for key, value in section.items() if key not in gone}
     for key, config in _configs(chosen).items():
         _check_keys(raw.get(key, {}), [*_keys(config), *(["name"] if key == "method" else [])], f"recipe {name}", key)

@@ -12,7 +12,7 @@ from iaat.data import DataFacts, data_facts
 from iaat.device import pick_device, uses_bfloat16
 from iaat.errors import UserError
 from iaat.evaluate import plain_table
-from iaat.methods import METHODS
+from iaat.methods import find_method
 from iaat.models import build_model, count_parameters
 from iaat.passes import Passes
 
@@ -21,9 +21,11 @@ MIB = 2**20
 
 def total_passes(recipe: Recipe) -> Passes:
     """Mean forwards and backwards per sample and step over all epochs, as the method states them."""
-    method = METHODS[recipe.method_name](recipe.method, size=1, device="cpu")
-    costs = [method.cost(epoch) for epoch in range(recipe.train.epochs)]
-    return Passes(sum(c.forward for c in costs) / len(costs), sum(c.backward for c in costs) / len(costs))
+    method = find_method(recipe.method_name)(recipe.method, size=1, device="cpu")
+    epochs = range(recipe.train.epochs)
+    costs = [method.cost(epoch) for epoch in epochs]
+    costs += [method.objective_cost for epoch in epochs if recipe.train.awp_in(epoch)]
+    return Passes(sum(c.forward for c in costs) / len(epochs), sum(c.backward for c in costs) / len(epochs))
 
 
 def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, bytes_per_value: int) -> int:
@@ -74,13 +76,16 @@ def cost_table(recipe: Recipe) -> Table:
 def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
     passes, epochs = total_passes(recipe), recipe.train.epochs
     used = facts.trained(recipe.data)
-    visits = used * epochs
+    sizes = facts.batch_sizes(recipe.data, recipe.train.batch_size)
+    extra = sum(count for _, count in sizes)
+    visits = (used + extra) * epochs
+    more = f" + {facts.extra_used(recipe.data):,} extra, {extra:,} visits to them an epoch" if facts.extra_size else ""
     return [
-        ("training samples", f"{used:,} of the {facts.train_size:,} of {recipe.data.name}"),
+        ("training samples", f"{used:,} of the {facts.train_size:,} of {recipe.data.name}{more}"),
         ("inputs, classes", f"{list(facts.shape)}, {facts.classes}"),
         ("passes per sample and step", f"{passes} at most  (mean over {epochs} epochs; PGD-AT at 10 steps is 11F 11B)"),
         ("forwards, backwards in all", f"{visits * passes.forward:.3g}, {visits * passes.backward:.3g}"),
-        ("steps", f"{epochs * -(-used // recipe.train.batch_size):,} of batch size {recipe.train.batch_size}"),
+        ("steps", f"{epochs * len(sizes):,} of batch size {recipe.train.batch_size}"),
     ]
 
 
@@ -92,7 +97,7 @@ def _memory(recipe: Recipe, facts: DataFacts, model: nn.Module, parameters: int)
         ("device", f"{device}, layers in {'bfloat16' if half else 'float32'}"),
         ("weights, gradients, momentum", f"{12 * parameters / MIB:.1f} MiB"),
         ("activations of a step", f"about {activations / MIB:.0f} MiB"),
-        ("radii", f"{4 * facts.train_size / MIB:.2f} MiB"),
+        ("radii", f"{4 * (facts.train_size + facts.extra_size) / MIB:.2f} MiB"),
         ("data, decoded", f"{facts.decoded_bytes(recipe.data) / MIB:.0f} MiB"),
     ]
 

@@ -585,7 +585,7 @@ def test_explicit_statistics_in_a_recipe():
         ({"std": [0.5]}, r"model\.std is \[0\.5\], but model\.mean is not given"),
         ({"mean": [0.5, 0.5], "std": [1.0]}, "model.mean has 2 values, but inputs have 3 channels"),
         ({"mean": [0.5], "std": [0.0]}, "std above 0"),
-        ({"weights": "w.pt"}, "training starts from the weights of the seed: remove it"),
+        ({"weights": "w.pt"}, r"model\.weights w\.pt is no file: give a file of weights to start training from"),
     ],
 )
 def test_unusable_settings(settings, message):

@@ -135,10 +135,13 @@ def test_the_test_set_is_not_touched_by_training(tmp_path, monkeypatch):
 class Toy(Natural):
     """A method the loop has never heard of, with a metric of its own."""
 
-    def step(self, model, batch, context):
-        logits = model(batch.x)
-        loss = F.cross_entropy(logits, batch.y)
-        return StepOutput(loss, logits.detach(), metrics={"brightness": batch.x.flatten(1).mean(dim=1)})
+    def prepare(self, model, batch, context):
+        def objective(network):
+            logits = network(batch.x)
+            loss = F.cross_entropy(logits, batch.y)
+            return StepOutput(loss, logits.detach(), metrics={"brightness": batch.x.flatten(1).mean(dim=1)})
+
+        return objective
 
 
 def test_the_loop_trains_any_method_of_the_protocol_and_logs_its_metrics(tmp_path, monkeypatch):
@@ -152,9 +155,14 @@ def test_the_loop_trains_any_method_of_the_protocol_and_logs_its_metrics(tmp_pat
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     class Exploding(Natural):
-        def step(self, model, batch, context):
-            output = super().step(model, batch, context)
-            return output if context.epoch < 2 else dataclasses.replace(output, loss=output.loss * float("nan"))
+        def prepare(self, model, batch, context):
+            objective, bad = super().prepare(model, batch, context), context.epoch >= 2
+
+            def exploding(network):
+                output = objective(network)
+                return dataclasses.replace(output, loss=output.loss * float("nan")) if bad else output
+
+            return exploding
 
     monkeypatch.setitem(METHODS, "exploding", Exploding)
     recipe = tiny("exploding")
@@ -185,10 +193,8 @@ def test_metrics_are_means_over_samples_not_the_last_batch(tmp_path, monkeypatch
     seen = []
 
     class Recording(Natural):
-        def step(self, model, batch, context):
-            output = super().step(model, batch, context)
+        def learn(self, batch, output):
             seen.append((float(output.loss.detach()), len(batch.y)))
-            return output
 
     monkeypatch.setitem(METHODS, "recording", Recording)
     recipe = tiny("recording", "--train.epochs", "1")

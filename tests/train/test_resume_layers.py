@@ -36,10 +36,10 @@ def test_each_epoch_trains_on_images_cropped_and_flipped_anew(tmp_path, monkeypa
     seen = {}
 
     class Looking(Natural):
-        def step(self, model, batch, context):
+        def prepare(self, model, batch, context):
             for index, x in zip(batch.index.tolist(), batch.x, strict=True):
                 seen[context.epoch, index] = x.clone()
-            return super().step(model, batch, context)
+            return super().prepare(model, batch, context)
 
     monkeypatch.setitem(METHODS, "looking", Looking)
     recipe = tiny("looking", "--data.crop", "1", "--data.flip", "true", "--train.epochs", "2")

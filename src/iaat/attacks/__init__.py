@@ -2,7 +2,7 @@ from iaat.attacks.apgd import apgd
 from iaat.attacks.batching import filled_up
 from iaat.attacks.carlini import cw_l2, cw_pgd
 from iaat.attacks.climb import proportional_steps
-from iaat.attacks.context import MODES, Mode, attack_mode, mixes_samples
+from iaat.attacks.context import MODES, Mode, attack_mode, mixes_samples, standing_statistics
 from iaat.attacks.deepfool import deepfool
 from iaat.attacks.geometry import GEOMETRIES, geometry, per_sample
 from iaat.attacks.losses import LOSSES, AttackLoss, cross_entropy, dlr, dlr_towards, full_precision, kl_from, margin
@@ -29,6 +29,7 @@ __all__ = [
     "filled_up",
     "attack_mode",
     "mixes_samples",
+    "standing_statistics",
     "Mode",
     "MODES",
     "geometry",

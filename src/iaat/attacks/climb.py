@@ -52,18 +52,23 @@ def climb_apart(task: Task, x_adv: Tensor, steps: Tensor) -> Tensor:
     return torch.empty_like(x_adv).index_copy_(0, order, climbing)
 
 
-def climb_standing(task: Task, x_adv: Tensor, steps: int) -> Tensor:
-    """As `climb`, but samples that are fooled stay where they are and leave the batch."""
+def climb_standing(task: Task, x_adv: Tensor, steps: int, patience: int = 0) -> Tensor:
+    """As `climb`, but samples that are fooled take `patience` steps more, then stay where they are and leave the batch.
+
+    Source: Zhang et al. 2020 (arXiv 2002.11242), algorithm 1, for the patience, their tau.
+    """
     result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
-    standing = torch.ones_like(rows, dtype=torch.bool)
+    left = torch.full_like(rows, patience)
+    fooled = torch.zeros_like(rows, dtype=torch.bool)
     for _ in range(steps):
         gradient, logits = task.gradient(x_adv)
-        standing = standing & ~task.fooled(logits)
+        fooled = fooled | task.fooled(logits)
+        standing, left = ~fooled | (left > 0), left - fooled.long()
         kept = filled_up(standing)
         if len(kept) < len(rows):
             result[rows] = x_adv
             task, rows, standing = task.only(kept), rows[kept], standing[kept]
-            x_adv, gradient = x_adv[kept], gradient[kept]
+            x_adv, gradient, fooled, left = x_adv[kept], gradient[kept], fooled[kept], left[kept]
         if not len(rows):
             return result
         x_adv = torch.where(per_sample(standing, x_adv) > 0, task.ascend(x_adv.clone(), gradient), x_adv)

@@ -62,6 +62,20 @@ def _enter(model: nn.Module, mode: Mode) -> None:
             norm.track_running_stats = False
 
 
+@contextmanager
+def standing_statistics(model: nn.Module) -> Iterator[None]:
+    """BatchNorm as it is, except that forwards leave its running statistics alone."""
+    tracking = [(module, module.track_running_stats) for module in model.modules() if isinstance(module, _BatchNorm)]
+    for norm, _ in tracking:
+        # In training, BatchNorm without tracking normalises by the batch and leaves its buffers alone.
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, flag in tracking:
+            norm.track_running_stats = flag
+
+
 def mixes_samples(model: nn.Module, mode: Mode) -> bool:
     """Whether in `mode` what the model makes of a sample depends on the batch it is in, or on chance.
 

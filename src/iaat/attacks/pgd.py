@@ -29,6 +29,7 @@ def pgd(
     random_start: bool = True,
     restarts: int = 1,
     early_stop: bool = False,
+    patience: int = 0,
     mode: Mode = "eval",
     x_init: Tensor | None = None,
     clean_logits: Tensor | None = None,
@@ -59,6 +60,7 @@ def pgd(
             larger loss. Costs one more forward a run when above 1.
         early_stop: A sample that is fooled stays at that point, and leaves the batch as soon as the rest fits a smaller
             multiple of 32. Needs mode `eval`.
+        patience: Steps that a fooled sample still takes before it stays, with early_stop and one start.
         mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
         x_init: Start of the first run `[B, ...]`, put inside the ball first; then `random_start` is for later ones.
         clean_logits: Logits of `x` for the loss `kl`, computed once where not given.
@@ -90,6 +92,7 @@ def pgd(
         targeted=targeted,
     )
     _check_shrinking(steps, x, mode, early_stop, restarts)
+    _check_patience(patience, early_stop, restarts)
     with attacking(model, x, y, mode) as (x, y):
         if not len(x):
             return x.clone()
@@ -112,7 +115,7 @@ def pgd(
         x_adv = task.start(random_start, generator, x_init)
         if isinstance(steps, Tensor):
             return climb_apart(task, x_adv, steps)
-        return climb_standing(task, x_adv, steps) if early_stop else climb(task, x_adv, steps)
+        return climb_standing(task, x_adv, steps, patience) if early_stop else climb(task, x_adv, steps)
 
 
 def _default_step(radius: Tensor, steps: int | Tensor) -> Tensor:
@@ -128,6 +131,13 @@ def _check_shrinking(steps: int | Tensor, x: Tensor, mode: Mode, early_stop: boo
     if mode != "eval" and (early_stop or isinstance(steps, Tensor)):
         what = "early_stop shrinks" if early_stop else "steps of their own for samples shrink"
         raise UserError(f"{what} the batch and so changes its statistics: use mode 'eval', not {mode!r}")
+
+
+def _check_patience(patience: int, early_stop: bool, restarts: int) -> None:
+    if patience < 0:
+        raise UserError(f"patience = {patience}: a number of steps, 0 or more")
+    if patience and (not early_stop or restarts > 1):
+        raise UserError(f"patience = {patience} is for fooled samples of early_stop with one start: set early_stop=True")
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:

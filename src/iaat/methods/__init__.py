@@ -1,21 +1,45 @@
-from iaat.methods.base import AttackConfig, Method, StatelessMethod, StepContext
+from iaat.methods.adversarial import AdversarialTraining
+from iaat.methods.attack import AttackConfig
+from iaat.methods.base import BaseMethod, Method, MethodConfig, Objective, StepContext
+from iaat.methods.gradnorm import GradNorm, GradNormConfig
 from iaat.methods.iaat import IAAT, IAATConfig
+from iaat.methods.iaat_trades import IAATTRADES, IAATTRADESConfig
+from iaat.methods.mart import MART, MARTConfig
 from iaat.methods.natural import Natural, NaturalConfig
+from iaat.methods.nfgsm import NFGSM, NFGSMConfig
 from iaat.methods.pgd_at import PGDAT, PGDATConfig
-
-METHODS: dict[str, type[Method]] = {"natural": Natural, "pgd_at": PGDAT, "iaat": IAAT}
-"""Every training method by the name recipes use."""
+from iaat.methods.single_step import InnerConfig
+from iaat.methods.table import METHODS, find_method
+from iaat.methods.trades import TRADES, TRADESConfig
+from iaat.methods.vpb import VPB, VPBConfig
 
 __all__ = [
     "METHODS",
+    "find_method",
     "Method",
-    "StatelessMethod",
+    "BaseMethod",
+    "AdversarialTraining",
+    "Objective",
     "StepContext",
+    "MethodConfig",
     "AttackConfig",
+    "InnerConfig",
     "Natural",
     "NaturalConfig",
     "PGDAT",
     "PGDATConfig",
+    "NFGSM",
+    "NFGSMConfig",
     "IAAT",
     "IAATConfig",
+    "TRADES",
+    "TRADESConfig",
+    "MART",
+    "MARTConfig",
+    "IAATTRADES",
+    "IAATTRADESConfig",
+    "VPB",
+    "VPBConfig",
+    "GradNorm",
+    "GradNormConfig",
 ]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import nfgsm, pgd
-from iaat.methods.base import AttackConfig
 from iaat.methods.probing import is_right
+from iaat.methods.single_step import InnerConfig
 from iaat.types import Batch
 
 SAMPLES = 128
@@ -76,13 +76,13 @@ class Guard:
 
     samples = SAMPLES
 
-    def __init__(self, config: AttackConfig) -> None:
+    def __init__(self, config: InnerConfig) -> None:
         self._config = config
-        self._mending = replace(config, inner="pgd")
+        self._mending = config.with_pgd()
         self.backed_off = False
 
     @property
-    def attacks(self) -> AttackConfig:
+    def attacks(self) -> InnerConfig:
         """The settings to train with at present."""
         return self._mending if self.backed_off else self._config
 
@@ -120,31 +120,6 @@ class Guard:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of `state_dict`."""
         self.backed_off = bool(state["backed_off"])
-
-
-class Guarded:
-    """The part of a method that trains with the attack of its settings, under guard where that is a single step."""
-
-    config: AttackConfig
-    guard: Guard | None
-
-    def __init__(self, config: AttackConfig) -> None:
-        self.config = config
-        self.guard = Guard(config) if config.inner == "nfgsm" and config.guard_every else None
-
-    @property
-    def attacks(self) -> AttackConfig:
-        """The settings to attack with at present."""
-        return self.config if self.guard is None else self.guard.attacks
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state of the guard, if there is one."""
-        return {} if self.guard is None else {"guard": self.guard.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of `state_dict`."""
-        if self.guard is not None:
-            self.guard.load_state_dict(state["guard"])
 
 
 def _compare(single: Tensor, strong: Tensor) -> Finding:

@@ -5,33 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import nn
 
 from iaat.attacks import full_precision
-from iaat.methods.base import StatelessMethod, StepContext
+from iaat.methods.base import BaseMethod, MethodConfig, Objective, StepContext
 from iaat.passes import Passes
 from iaat.types import Batch, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)
-class NaturalConfig:
-    """Natural training has no settings of its own."""
+class NaturalConfig(MethodConfig):
+    """Settings of natural training."""
 
 
-class Natural(StatelessMethod):
+class Natural(BaseMethod):
     """Minimise the cross-entropy of the clean inputs."""
 
     Config: ClassVar[type[Any]] = NaturalConfig
+    config: NaturalConfig
 
-    def __init__(self, config: NaturalConfig, *, size: int, device: torch.device | str) -> None:
-        pass
+    def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
+        """The cross-entropy of the clean batch."""
 
-    def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepOutput:
-        """Cross-entropy of the clean batch."""
-        logits = full_precision(model(batch.x))
-        return StepOutput(F.cross_entropy(logits, batch.y), logits.detach())
+        def objective(network: nn.Module) -> StepOutput:
+            logits = full_precision(network(batch.x))
+            return StepOutput(self.config.cross_entropy(logits, batch.y).mean(), logits.detach())
+
+        return objective
 
     def cost(self, epoch: int) -> Passes:
         """One forward, one backward."""

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import Mode, attack_mode, filled_up, geometry, mixes_samples, per_sample
-from iaat.methods.base import AttackConfig, StepContext
+from iaat.methods.attack import AttackConfig
+from iaat.methods.base import StepContext
 from iaat.types import Batch
 
 

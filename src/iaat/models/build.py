@@ -1,5 +1,8 @@
 """From the model part of a recipe to a network that takes inputs in [0, 1]."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,7 @@ from iaat.models.choose import build_network
 from iaat.models.config import ModelConfig
 from iaat.models.normalize import with_normalization
 from iaat.models.timm_models import pretrained_statistics
+from iaat.models.weights import Statistics, load_weights
 
 
 def build_model(
@@ -22,8 +26,9 @@ def build_model(
 ) -> nn.Module:
     """Build the network of a recipe behind its normalisation layer, on the CPU and in training mode.
 
-    Torch's global generators are left as they were, and equal seeds give equal weights. One forward of two inputs
-    checks that the network fits the data. A network of the user's own keeps the device and modes it came with.
+    Torch's global generators are left as they were, and equal seeds give equal weights, unless `model.weights` is a
+    file of trained ones to start from; a normalisation layer saved with them is kept. One forward of two inputs checks
+    that the network fits the data. A network of the user's own keeps the device and modes it came with.
 
     Args:
         config: The model part of the recipe.
@@ -40,17 +45,38 @@ def build_model(
         UserError: if there is no such network, a setting would have no effect on it, it does not fit the data, or it
             has no weights to train.
     """
-    if config.weights is not None:
-        raise UserError(
-            f"model.weights is {config.weights!r}, but training starts from the weights of the seed: remove it (it is "
-            "for `iaat evaluate`)"
-        )
     with seeded(seed):
-        network = build_network(config, shape=shape, classes=classes)
-        model = put_normalization(network, config, channels=shape[0], mean=mean, std=std)
+        network = build_network(replace(config, weights=None), shape=shape, classes=classes)
+        statistics = _start_from(network, config, classes)
+        if statistics is None:
+            model = put_normalization(network, config, channels=shape[0], mean=mean, std=std)
+        else:
+            model = with_normalization(network, *statistics)
         check_logits(model, config.name, shape=shape, classes=classes)
         check_weights(model, config.name)
     return model
+
+
+def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> Statistics | None:
+    """Load the weights that training is to start from, if any; the normalisation that belongs to them, if known."""
+    if config.weights is None:
+        return None
+    path = Path(config.weights)
+    if not path.is_file():
+        raise UserError(
+            f"model.weights {config.weights} is no file: give a file of weights to start training from, such as "
+            "RUN/last.pt of a run with the same network"
+        )
+    statistics = load_weights(network, path, config, classes=classes)
+    clash = "mean" if config.mean is not None else "pretrained" if config.pretrained else ""
+    if config.normalize == "none" and statistics is not None:
+        clash = "normalize"
+    if clash:
+        raise UserError(
+            f"model.weights {path} decide how the network begins, and iaat's own how inputs are normalised: leave out "
+            f"model.{clash} ({getattr(config, clash)!r})"
+        )
+    return statistics
 
 
 def count_parameters(model: nn.Module) -> int:

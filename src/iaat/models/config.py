@@ -35,7 +35,8 @@ class ModelConfig:
     """Standard deviation of each channel, or [one] for all; goes with mean."""
 
     weights: str | None = None
-    """File of trained weights (.pt, .pth, .safetensors) for `iaat evaluate` of a network given by name or factory."""
+    """File of trained weights (.pt, .pth, .safetensors; RUN/last.pt of a run): what training starts from, or what `iaat
+    evaluate` judges where the network is given by name or factory."""
 
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments for a timm network or a module:function factory."""

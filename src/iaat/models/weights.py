@@ -21,7 +21,18 @@ from iaat.models.recognize import fix
 State = dict[str, Tensor]
 Statistics = tuple[Tensor, Tensor]
 
-WRAPPINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params", "ema")
+WRAPPINGS = (
+    "averaged",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "ema",
+)
 """Keys under which training code keeps the weights, in the order they are looked for."""
 
 _SHOWN = 5
@@ -30,7 +41,8 @@ _SHOWN = 5
 def read_weights(path: Path) -> State:
     """Read a state dict from a file of `torch.save` or safetensors; nothing in it can run code.
 
-    Wrappings such as `{"state_dict": ...}` or `{"model": ...}` are taken off, iaat's own checkpoints among them.
+    Wrappings such as `{"state_dict": ...}` or `{"model": ...}` are taken off, iaat's own checkpoints among them, of
+    which the average of the weights is taken where there is one.
 
     Raises:
         UserError: a file that cannot be read, holds objects other than data, or holds no weights.

@@ -30,6 +30,14 @@ class TrainConfig:
     """Epochs after which schedule multistep drops the rate."""
     lr_drop: float = 0.1
     """Factor of each drop of schedule multistep."""
+    ema: float = 0.0
+    """Share of the old average that an exponential moving average of the weights keeps at each step, such as 0.995; 0:
+    no average. Where there is one, it is what is selected by and evaluated; the trained weights are kept, too."""
+    awp: float = 0.0
+    """Adversarial weight perturbation: relative size of the step up the loss at which the gradient is taken, such as
+    0.005; 0: none. Costs one more forward and backward of the loss."""
+    awp_from: int = 0
+    """Epoch, counted from 0, in which weight perturbation begins."""
     precision: Literal["fp32", "bf16", "auto"] = "auto"
     """Number format of the network's layers; auto takes bf16 where the processor computes it natively. Losses and radii
     are float32 always."""
@@ -61,7 +69,17 @@ class TrainConfig:
             raise UserError("train.nesterov needs train.momentum above 0")
         if self.weight_decay < 0:
             raise UserError(f"train.weight_decay = {self.weight_decay}: must not be negative")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"train.ema = {self.ema:g}: a share in [0, 1), such as 0.995; 0 for no average")
+        if not 0 <= self.awp < 1:
+            raise UserError(f"train.awp = {self.awp:g}: a share of the weights' norm in [0, 1), such as 0.005")
+        if self.awp_from < 0:
+            raise UserError(f"train.awp_from = {self.awp_from}: an epoch, 0 or more")
         self._check_milestones()
+
+    def awp_in(self, epoch: int) -> float:
+        """Size of the weight perturbation in an epoch, counted from 0."""
+        return self.awp if epoch >= self.awp_from else 0.0
 
     def _check_milestones(self) -> None:
         if self.schedule == "multistep" and not self.milestones:

@@ -14,7 +14,7 @@ from torch import Tensor
 from iaat import rng
 from iaat.checkpoint import check_same_data, data_record, load_checkpoint, save_checkpoint
 from iaat.config import Recipe
-from iaat.data import DataBundle, build_data, epoch_order
+from iaat.data import DataBundle, build_data
 from iaat.device import autocast, pick_device
 from iaat.errors import UserError
 from iaat.evaluate.attackers import pgd_stage
@@ -24,6 +24,7 @@ from iaat.passes import count_passes
 from iaat.progress import Reporter
 from iaat.run import RunFolder
 from iaat.train.averages import Averages
+from iaat.train.descent import descend
 from iaat.train.state import TrainState, build_state
 from iaat.train.watch import Watch
 
@@ -55,8 +56,8 @@ def train(
     device = pick_device(recipe.train.device)
     reporter.say(f"reading data: {recipe.data.name}")
     data = build_data(recipe.data, seed=recipe.seed, device=device)
-    steps = len(epoch_order(data.train_index, recipe.train.batch_size, seed=recipe.seed, epoch=0))
-    state = build_state(recipe, data, steps, device)
+    steps = len(data.order(recipe.train.batch_size, seed=recipe.seed, epoch=0))
+    state = build_state(recipe, data, steps, device, resumed=resume)
     if resume:
         saved = load_checkpoint(run.checkpoint("last"), device)
         check_same_data(saved["data"], data)
@@ -77,12 +78,13 @@ def _epoch(
     record = {"epoch": state.epoch + 1, **_steps(recipe, data, state, device, reporter)}
     trained = time.perf_counter() - begun
     state.epoch += 1
-    record |= _holdout(recipe, data, state, device) | _radius_record(state, data.train_index)
+    record |= _holdout(recipe, data, state, device) | _radius_record(state, _trained(recipe, data, state))
     accuracy = _selection(record, recipe.train.select)
     improved = accuracy > state.best
     state.best = max(state.best, accuracy)
     seconds = time.perf_counter() - begun
-    timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": len(data.train_index) / trained}
+    rate = data.samples(recipe.train.batch_size) / trained
+    timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": rate}
     run.log_epoch(record, timing)
     _save(recipe, run, data, state, improved)
     reporter.say(_line(recipe, record, seconds, improved))
@@ -93,21 +95,26 @@ def _steps(
 ) -> dict[str, Any]:
     """One pass over the training set: the record of its means."""
     model, epoch = state.model, state.epoch
-    order = epoch_order(data.train_index, recipe.train.batch_size, seed=recipe.seed, epoch=epoch)
+    order = data.order(recipe.train.batch_size, seed=recipe.seed, epoch=epoch)
     batches = data.train.batches(order, augment=(recipe.seed, epoch))
     context = StepContext(epoch, state.generator)
     averages, watch = Averages(), Watch(recipe, data, state, len(order), device, reporter)
-    lr = state.optimizer.param_groups[0]["lr"]
+    lr, awp = state.optimizer.param_groups[0]["lr"], recipe.train.awp_in(epoch)
+    computing = partial(autocast, recipe.train.precision, device)
     model.train()
-    what = f"epoch {epoch + 1}/{recipe.train.epochs}"
+    what, count = f"epoch {epoch + 1}/{recipe.train.epochs}", data.samples(recipe.train.batch_size)
     with count_passes(model) as passes:
-        for batch in reporter.track(batches, total=len(data.train_index), what=what, size=lambda b: len(b.y)):
+        for batch in reporter.track(batches, total=count, what=what, size=lambda b: len(b.y)):
             state.optimizer.zero_grad(set_to_none=True)
-            with autocast(recipe.train.precision, device):
-                output = state.method.step(model, state.laid_out(batch), context)
-            output.loss.backward()  # type: ignore[no-untyped-call]
+            batch = state.laid_out(batch)
+            with computing():
+                objective = state.method.prepare(model, batch, context)
+            output = descend(model, objective, awp=awp, computing=computing)
+            state.method.learn(batch, output)
             state.optimizer.step()
             state.schedule.step()
+            if state.averaged is not None:
+                state.averaged.update(state.model)
             averages.add("loss", output.loss.expand(len(batch.y)))
             averages.add("train_accuracy", output.logits.argmax(dim=1) == batch.y)
             if output.radius is not None:
@@ -122,7 +129,6 @@ def _steps(
             f"({recipe.train.lr:g}) or train.precision fp32, in another --out or with --overwrite; what the finished "
             "epochs left is kept"
         )
-    count = len(data.train_index)
     forwards, backwards = passes.forward - watch.passes.forward, passes.backward - watch.passes.backward
     record = {**means, "lr": lr, "forwards": forwards / count, "backwards": backwards / count}
     return record | watch.record(count)
@@ -135,7 +141,7 @@ def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.
     attacked = index[: recipe.train.holdout_n]
     judge = partial(
         attack_samples,
-        state.model,
+        state.result,
         data.train,
         radius=config.radius,
         norm=config.norm,
@@ -154,10 +160,15 @@ def _selection(record: dict[str, Any], select: str) -> float:
     return {"clean": clean, "robust": robust, "mean": (clean + robust) / 2}[select]
 
 
-def _radius_record(state: TrainState, train_index: Tensor) -> dict[str, Any]:
+def _trained(recipe: Recipe, data: DataBundle, state: TrainState) -> Tensor:
+    """Indices of the samples trained on so far."""
+    return data.trained_index(recipe.train.batch_size, seed=recipe.seed, epochs=state.epoch)
+
+
+def _radius_record(state: TrainState, index: Tensor) -> dict[str, Any]:
     if state.method.radii is None:
         return {}
-    px = state.method.radii[train_index].double() * 255
+    px = state.method.radii[index].double() * 255
     # torch.quantile refuses more than 16 million values.
     values = np.quantile(px.cpu().numpy(), np.array(QUANTILES) / 100)
     quantiles = {str(level): float(value) for level, value in zip(QUANTILES, values, strict=True)}
@@ -167,7 +178,7 @@ def _radius_record(state: TrainState, train_index: Tensor) -> dict[str, Any]:
 def _save(recipe: Recipe, run: RunFolder, data: DataBundle, state: TrainState, improved: bool) -> None:
     epoch, last = state.epoch, state.epoch == recipe.train.epochs
     if state.method.radii is not None and (last or epoch % recipe.train.snapshot_every == 0):
-        run.save_radii(epoch, state.method.radii.values, data.train_index)
+        run.save_radii(epoch, state.method.radii.values, _trained(recipe, data, state))
     saved = {**state.state_dict(), "recipe": recipe.to_dict(), "data": data_record(data)}
     if improved:
         save_checkpoint(run.checkpoint("best"), saved)

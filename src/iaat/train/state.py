@@ -14,8 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from iaat import rng
 from iaat.config import Recipe
 from iaat.data import DataBundle
-from iaat.methods import METHODS, Method
+from iaat.methods import Method, find_method
 from iaat.models import build_model, supports_channels_last
+from iaat.train.averaging import AveragedWeights
 from iaat.train.optim import build_optimizer, build_schedule
 from iaat.types import Batch
 
@@ -26,6 +27,7 @@ class TrainState:
 
     Attributes:
         generator: Source of the attacks' random starts.
+        averaged: Moving average of the weights, where the recipe asks for one.
         channels_last: Whether the model takes batches in that memory order; a fact of the model, not saved.
         epoch: Epochs finished.
         best: Highest selection accuracy so far, and -1 before the first epoch.
@@ -36,9 +38,15 @@ class TrainState:
     optimizer: Optimizer
     schedule: LRScheduler
     generator: torch.Generator
+    averaged: AveragedWeights | None = None
     channels_last: bool = False
     epoch: int = 0
     best: float = -1.0
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that training is for: the average of the weights where there is one, else the trained one."""
+        return self.model if self.averaged is None else self.averaged.model
 
     def laid_out(self, batch: Batch) -> Batch:
         """The batch in the memory order the model takes."""
@@ -50,6 +58,7 @@ class TrainState:
         """Everything, as tensors and plain values."""
         return {
             "model": self.model.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -63,6 +72,8 @@ class TrainState:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where the saved state was."""
         self.model.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -74,10 +85,13 @@ class TrainState:
         self.best = state["best"]
 
 
-def build_state(recipe: Recipe, data: DataBundle, steps_per_epoch: int, device: torch.device) -> TrainState:
-    """The state before the first step."""
+def build_state(
+    recipe: Recipe, data: DataBundle, steps_per_epoch: int, device: torch.device, *, resumed: bool = False
+) -> TrainState:
+    """The state before the first step; a resumed run needs no weights to start by, because its checkpoint has them."""
+    config = replace(recipe.model, weights=None) if resumed else recipe.model
     model = build_model(
-        recipe.model, shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std, seed=recipe.seed
+        config, shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std, seed=recipe.seed
     ).to(device)
     channels_last = recipe.train.channels_last and len(data.shape) == 3
     if channels_last and not supports_channels_last(model, data.shape):
@@ -90,9 +104,10 @@ def build_state(recipe: Recipe, data: DataBundle, steps_per_epoch: int, device: 
     torch.manual_seed(rng.derive_seed(recipe.seed, "layers"))
     return TrainState(
         model=model,
-        method=METHODS[recipe.method_name](recipe.method, size=len(data.train), device=device),
+        method=find_method(recipe.method_name)(recipe.method, size=len(data.train), device=device),
         optimizer=optimizer,
         schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
         generator=rng.generator(recipe.seed, "attack", device=device),
+        averaged=AveragedWeights(model, recipe.train.ema) if recipe.train.ema else None,
         channels_last=channels_last,
     )

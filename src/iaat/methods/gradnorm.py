@@ -1,0 +1,94 @@
+"""Gradient-norm radii: a sample whose loss rises steeply gets a smaller radius than one in flat surroundings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks import cross_entropy, full_precision
+from iaat.attacks.task import attacking, gradient_of
+from iaat.errors import UserError
+from iaat.methods.scaled import ScaledConfig, ScaledRadii
+from iaat.passes import Passes
+from iaat.types import Batch
+from iaat.units import Norm
+
+DUAL: dict[Norm, float] = {"linf": 1, "l2": 2}
+"""Order of the norm dual to that of the attack: radius * dual norm is the largest inner product with a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradNormConfig(ScaledConfig):
+    """Settings of gradient-norm radii; `radius` is the mean radius of every batch."""
+
+    power: float = 1.0
+    """How strongly radii follow the steepness: they go by (mean norm / own norm) ** power; 0: one radius for all."""
+    low: float = 0.5
+    """Least value of that ratio, in (0, 1]; smaller ones are cut off before the mean is brought back to `radius`."""
+    high: float = 1.5
+    """Largest value of that ratio, 1 or more."""
+
+    scale_keys: ClassVar[str] = "method.low and method.high"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.power < math.inf:
+            raise UserError(f"method.power = {self.power:g}: an exponent, finite and not negative")
+        if not 0 < self.low <= 1:
+            raise UserError(f"method.low = {self.low:g}: a share of the mean radius in (0, 1]")
+        if not 1 <= self.high < math.inf:
+            raise UserError(f"method.high = {self.high:g}: a multiple of the mean radius, 1 or more and finite")
+        self.check_largest()
+
+    @property
+    def largest_scale(self) -> float:
+        """high / low, which no sample exceeds: the mean that ratios are divided by is at least `low`."""
+        return self.high / self.low
+
+
+class GradNorm(ScaledRadii):
+    """Minimise the cross-entropy of adversarial examples at radii that go by the inverse of the clean gradient's norm.
+
+    The norm of a sample's input gradient is the dual of the attack's: L1 for L-inf, L2 for L2. To first order, radius
+    times that norm is the loss an attack gains, so that with power 1 and no bounds all samples would lose alike.
+
+    Source: the first-order view is that of Simon-Gabriel et al. 2019 (arXiv 1802.01421, section 2).
+    """
+
+    Config: ClassVar[type[Any]] = GradNormConfig
+    config: GradNormConfig
+
+    def scales_of(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Multiples `[B]` of mean 1, the network being in the mode of the attack."""
+        with attacking(model, batch.x, batch.y, self.config.mode) as (x, y):
+            leaf = x.requires_grad_()
+            gradient = gradient_of(cross_entropy(full_precision(model(leaf)), y), leaf)
+        steepness = torch.linalg.vector_norm(gradient.flatten(1), ord=DUAL[self.config.norm], dim=1)
+        return scales(steepness, power=self.config.power, low=self.config.low, high=self.config.high)
+
+    def cost(self, epoch: int) -> Passes:
+        """Adversarial training and a clean forward and backward."""
+        attacked = super().cost(epoch)
+        return Passes(attacked.forward + 1, attacked.backward + 1)
+
+
+def scales(steepness: Tensor, *, power: float, low: float, high: float) -> Tensor:
+    """`clip((mean g / g_i) ** power, low, high)` `[B]`, divided by its mean.
+
+    Args:
+        steepness: Norms g `[B]`. A NaN is left out of the mean and counts as the mean itself; 0 gets `high`.
+        power: Exponent.
+        low: Least ratio.
+        high: Largest ratio.
+
+    Returns:
+        Finite multiples `[B]` between `low / high` and `high / low`, of mean 1.
+    """
+    ratio = (steepness.nanmean() / steepness) ** power
+    # 0 / 0 and inf / inf are NaN, too: where nothing can be compared all are alike.
+    bounded = ratio.nan_to_num(nan=1.0).clamp(low, high)
+    return bounded / bounded.mean()

@@ -1,0 +1,45 @@
+"""IAAT-TRADES: TRADES with a radius of its own for every sample, and a price on the divergence that follows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from iaat.errors import UserError
+from iaat.methods.staircase import StaircaseConfig, StaircaseRadii
+from iaat.methods.trades import TRADES, TRADESConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class IAATTRADESConfig(StaircaseConfig, TRADESConfig):
+    """Settings of IAAT-TRADES; `radius` is where a sample has the weight `beta` and its attack takes all steps."""
+
+    beta: float = 6.0
+    """Weight of the KL divergence from the clean to the adversarial prediction of a sample whose radius is `radius`;
+    others have it in proportion to their radius, at 0 none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.radius > 0:
+            raise UserError(f"method.radius = {self.radius}: iaat_trades measures weights by it; write one above 0")
+
+
+class IAATTRADES(StaircaseRadii, TRADES):
+    """Minimise CE(f(x), y) + beta * r / radius * KL(f(x) || f(x_adv)), each sample attacked at its own radius r.
+
+    Radii move by a staircase on the adversarial prediction of the training forward: up by `rate` where it is right, down
+    where it is wrong. A sample at the reference radius is trained as by TRADES, one at 0 on its clean cross-entropy alone.
+    The ramp scales the radii attacked at and leaves weights alone, as it does in TRADES.
+
+    Source: this project; the loss of Zhang et al. 2019 (arXiv 1901.08573), eq. 5, with the radii of Balaji, Goldstein,
+    Hoffman 2019 (arXiv 1910.08051).
+    """
+
+    Config: ClassVar[type[Any]] = IAATTRADESConfig
+    config: IAATTRADESConfig
+
+    def weight_of(self, radius: Tensor) -> Tensor:
+        """beta * radius / reference, `[B]`."""
+        return self.config.beta / self.config.radius * radius

@@ -1,0 +1,64 @@
+"""Vulnerability-aware perturbation budgets: the radius of a sample follows how sure the network is of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks import attack_mode, full_precision, margin
+from iaat.errors import UserError
+from iaat.methods.scaled import ScaledConfig, ScaledRadii
+from iaat.passes import Passes
+from iaat.types import Batch
+
+_MOST = 10.0
+"""Largest alpha: its exponential is 22,026, far beyond every use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VPBConfig(ScaledConfig):
+    """Settings of vulnerability-aware perturbation budgets; `radius` is that of a sample on the decision boundary."""
+
+    alpha: float = 0.52
+    """How strongly radii follow the network: from exp(-alpha) * radius for a sample it is sure to have wrong to
+    exp(alpha) * radius for one it is sure to have right; 0: one radius for all."""
+
+    scale_keys: ClassVar[str] = "method.alpha"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.alpha <= _MOST:
+            raise UserError(f"method.alpha = {self.alpha:g}: a number from 0 to {_MOST:g}, such as 0.52")
+        self.check_largest()
+
+    @property
+    def largest_scale(self) -> float:
+        """exp(alpha), where the network is sure."""
+        return math.exp(self.alpha)
+
+
+class VPB(ScaledRadii):
+    """Minimise the cross-entropy of adversarial examples, each at `radius * exp(alpha * margin)`, without memory.
+
+    The margin, in [-1, 1], is the probability of the label minus the largest other one, on the clean input.
+
+    Source: Fakorede, Atsague, Tian 2024 (arXiv 2403.04070), the margin-weighted perturbation budget.
+    """
+
+    Config: ClassVar[type[Any]] = VPBConfig
+    config: VPBConfig
+
+    def scales_of(self, model: nn.Module, batch: Batch) -> Tensor:
+        """exp(alpha * margin) `[B]`, the network being in the mode of the attack."""
+        with attack_mode(model, self.config.mode), torch.no_grad():
+            probabilities = full_precision(model(batch.x)).softmax(dim=1)
+            return torch.exp(-self.config.alpha * margin(probabilities, batch.y))
+
+    def cost(self, epoch: int) -> Passes:
+        """Adversarial training and a clean forward."""
+        attacked = super().cost(epoch)
+        return Passes(attacked.forward + 1, attacked.backward)
