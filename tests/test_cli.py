@@ -120,14 +120,14 @@ def test_compare_trains_what_is_missing_and_reuses_the_rest(tmp_path, capsys):
     first = capsys.readouterr().out
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("last.pt")}
     assert len(stamps) == 4
-    rows = json.loads((tmp_path / "comparison.json").read_text())
+    rows = json.loads((tmp_path / "comparison.json").read_text())["rows"]
     assert [(row["run"], row["seed"]) for row in rows] == [
         ("quickstart-natural", 0), ("quickstart-pgd-at", 0), ("quickstart-natural", 1), ("quickstart-pgd-at", 1),
     ]  # fmt: skip
     mean = np.mean([100 * row["accuracy"]["clean"] for row in rows if row["run"] == "quickstart-pgd-at"])
     assert f"{mean:.2f} ± " in first
     assert "0, 1" in first
-    assert (tmp_path / "tradeoff.png").stat().st_size > 5000
+    assert (tmp_path / "frontier.png").stat().st_size > 5000
     assert main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("last.pt")} == stamps
     assert capsys.readouterr().out.splitlines()[-8:] == first.splitlines()[-8:]
@@ -156,7 +156,7 @@ def test_two_recipes_of_one_name_are_not_compared(tmp_path, capsys):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "mine.yaml").write_text("extends: quickstart")
     message = refused(capsys, "compare", tmp_path / "a" / "mine.yaml", tmp_path / "b" / "mine.yaml", "--out", tmp_path)
-    assert "mine-seed0" in message
+    assert "mine-seedN" in message
     assert "rename" in message
 
 
@@ -203,7 +203,10 @@ def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
         (["trane", "quickstart"], ["trane"]),
         (["recipes", "--quite"], ["--quite"]),
         (["recipes", "--train.epochs", "3"], ["--train.epochs", "iaat check"]),
-        (["compare", "quickstart", "--seed", "3"], ["--seed", "--seeds 0 1 2"]),
+        (["compare", "quickstart", "--seed", "3", "--seeds", "3"], ["--seed 3", "--seeds 3", "exclude"]),
+        (["compare", "quickstart", "--seeds", "0"], ["--seeds 0", "at least 1", "--seed 0"]),
+        (["compare", "quickstart", "--only", "iaat"], ["--only iaat", "quickstart"]),
+        (["compare", "quickstart", "--weights", "raw"], ["--weights", "averaged"]),
         (["train", "quickstart", "--train.epochs"], ["--train.epochs"]),
         (["evaluate", "no-such-run"], ["no-such-run", "neither a run folder"]),
         (["train", "folder-iaat", "--data.root", "no-such-folder"], ["data.root", "no-such-folder"]),
@@ -325,7 +328,7 @@ def test_compare_judges_finished_runs_by_another_attack_without_training(tmp_pat
     assert main([*words, "--evaluate.steps", "3", "--checkpoint", "last"]) == 0
     assert "PGD-3 64px" in capsys.readouterr().out
     assert (tmp_path / "quickstart-natural-seed0" / "last.pt").read_bytes() == before
-    (row,) = json.loads((tmp_path / "comparison.json").read_text())
+    (row,) = json.loads((tmp_path / "comparison.json").read_text())["rows"]
     assert row["checkpoint"] == "last"
 
 

@@ -1,7 +1,6 @@
 """Recipes: what ships is sound, and whatever is wrong in one's own is refused by name, never with a traceback."""
 
 import dataclasses
-import re
 
 import pytest
 import yaml
@@ -46,14 +45,26 @@ def test_every_shipped_recipe_survives_being_written_and_read(name, write):
     assert recipe.about
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.endswith(("-pgd-at", "-natural"))])
-def test_a_twin_differs_from_its_iaat_recipe_in_the_method_alone(name):
-    base = re.sub("-(pgd-at|natural)$", "", name)
-    twin, iaat = load_recipe(name), load_recipe(base if base in shipped_recipes() else f"{base}-iaat")
-    assert twin.method_name == ("natural" if name.endswith("natural") else "pgd_at")
-    assert iaat.method_name == "iaat"
-    assert (twin.data, twin.model, twin.evaluate, twin.seed) == (iaat.data, iaat.model, iaat.evaluate, iaat.seed)
-    assert twin.train == iaat.train
+BASES = ("quickstart", "folder-iaat", "cifar10-small-iaat", "cifar10-resnet18-iaat", "cifar10-wrn32-10-iaat")
+FAMILIES = {base: base.removesuffix("-iaat") for base in BASES}
+NAMES = list(shipped_recipes())
+TWINS = [(name, base) for base in BASES for name in NAMES if name.startswith(FAMILIES[base]) and name != base]
+
+
+@pytest.mark.parametrize(("name", "base"), TWINS)
+def test_recipes_of_a_family_differ_in_the_method_alone(name, base):
+    twin, first = load_recipe(name), load_recipe(base)
+    assert (twin.data, twin.model, twin.train, twin.evaluate, twin.seed) == (
+        *(first.data, first.model, first.train, first.evaluate, first.seed),
+    )
+    assert twin.method != first.method
+
+
+def test_every_recipe_belongs_to_a_family_and_every_method_has_one():
+    assert {name for name, _ in TWINS} | set(BASES) == set(shipped_recipes())
+    for family in ("cifar10-small", "cifar10-resnet18"):
+        methods = {load_recipe(name).method_name for name in shipped_recipes() if name.startswith(family)}
+        assert set(METHODS) - methods == set(), family
 
 
 @pytest.mark.parametrize(
@@ -199,6 +210,17 @@ def test_method_option_swaps_the_method_and_keeps_the_settings_both_know(words, 
     assert dataclasses.replace(swapped, method_name="iaat", method=recipe.method) == recipe
     natural = load_recipe(path, ["--method", "natural"])
     assert natural.method == METHODS["natural"].Config()
+
+
+def test_a_setting_that_two_methods_call_alike_is_not_taken_for_the_other_ones(write):
+    """beta of the authors' rule is the share a radius moves by, beta of TRADES the weight of a divergence."""
+    path = write(quickstart(method={"name": "iaat", "rule": "paper", "beta": 0.3, "min_step": "3px"}))
+    assert load_recipe(path).method.beta == 0.3
+    trades = load_recipe(path, ["--method", "trades"]).method
+    assert (trades.beta, trades.min_step) == (METHODS["trades"].Config().beta, Radius("3px"))
+    assert load_recipe(path, ["--method", "trades", "--method.beta", "2"]).method.beta == 2
+    mart = load_recipe(write(quickstart(method={"name": "trades", "beta": 2}), "second.yaml"), ["--method", "mart"])
+    assert mart.method.beta == 2
 
 
 def test_a_swapped_method_does_not_hide_a_misspelt_setting(write):

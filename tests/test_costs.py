@@ -3,6 +3,7 @@
 import io
 import socket
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -11,6 +12,7 @@ from torch import nn
 
 from iaat.config import load_recipe
 from iaat.costs import activation_bytes, cost_table, total_passes
+from iaat.errors import UserError
 from iaat.passes import Passes
 
 
@@ -83,6 +85,21 @@ def test_cost_table_of_the_digits():
     assert rows["device"] == "cpu, layers in float32"
     assert rows["weights, gradients, momentum"] == "1.7 MiB"  # 12 bytes a parameter
     assert rows["radii"] == "0.01 MiB"
+
+
+def test_extra_images_lengthen_the_epochs(tmp_path):
+    file = tmp_path / "more.npz"
+    np.savez(file, image=np.zeros((500, 8, 8), dtype=np.uint8), label=np.arange(500) % 10)
+    words = ["--method=pgd_at", "--method.steps=5", "--train.epochs=5", "--train.batch_size=100"]
+    rows = lines(cost_table(load_recipe("quickstart", [*words, "--data.extra", str(file), "--data.extra_limit=400"])))
+    # Batches of 30 and 70: 43 full ones and one of 4 and 9.
+    assert rows["training samples"] == "1,294 of the 1,438 of digits + 400 extra, 3,019 visits to them an epoch"
+    assert rows["steps"] == "220 of batch size 100"
+    assert rows["forwards, backwards in all"] == "1.29e+05, 1.29e+05"  # 4,313 visits, 5 epochs, 6 passes
+    with pytest.raises(UserError, match=r"data\.extra gives 400 images, too few for 140 of them in a batch"):
+        cost_table(
+            load_recipe("quickstart", ["--data.extra", str(file), "--data.extra_limit=400", "--train.batch_size=200"])
+        )
 
 
 def test_costs_of_cifar10_are_told_without_data_network_or_training(tmp_path, monkeypatch):

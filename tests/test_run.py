@@ -130,6 +130,8 @@ def test_training_cost_is_the_mean_of_passes_and_the_sum_of_seconds(tmp_path, re
     [
         ([], []),
         (["--data.root", "/elsewhere", "--data.workers", "2", "--train.device", "cuda", "--data.stream", "true"], []),
+        (["--data.extra", "elsewhere.npz"], []),
+        (["--data.extra_ratio", "0.5"], ["data.extra_ratio: 0.7 -> 0.5"]),
         (["--train.lr", "0.7"], ["train.lr: 0.1 -> 0.7"]),
         (["--seed", "5", "--data.limit", "300"], ["seed: 0 -> 5", "data.limit: None -> 300"]),
         (["--model.options", "{a: 1}"], ["model.options: {} -> {'a': 1}"]),

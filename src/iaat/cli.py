@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,14 +20,15 @@ from iaat.data import build_data
 from iaat.device import keep_freed_memory, pick_device
 from iaat.errors import UserError
 from iaat.evaluate import plain_table, results_table
-from iaat.evaluate.checkpoints import training_predictions
-from iaat.evaluate.report import comparison_table
+from iaat.evaluate.checkpoints import WEIGHTS, training_predictions
 from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.suites import plan_words
 from iaat.evaluate.targets import find_targets, judge_targets, only
 from iaat.methods import METHODS
 from iaat.progress import Reporter
 from iaat.run import RunFolder
+from iaat.sweep import cost_of_cells, is_sweep, read_cells
+from iaat.sweep import only as only_cells
 from iaat.workflow import CHECKPOINTS, compare, run_recipe
 
 INTERRUPTED = 130
@@ -36,6 +37,22 @@ _GO_ON = {
     "compare": ": finished epochs are kept; the same command goes on",
     "evaluate": ": finished batches are kept; the same command goes on",
 }
+
+
+SWEEP_HELP = """\
+A sweep is a YAML file that may stand where a recipe does:
+
+  seeds: 3                     # how many, or a list; --seeds and --seed on the command line win
+  set: {train.epochs: 40}      # for every cell; keys of the command line go on top
+  curve: uniform               # the cell whose grid is the curve that the others are held against
+  cells:
+    natural: {recipe: cifar10-small-natural}
+    uniform: {recipe: cifar10-small-pgd-at, grid: {method.radius: [2px, 4px, 8px]}}
+    iaat:    {recipe: cifar10-small-iaat, set: {method.rate: 0.48px}}
+
+Cells of a grid are called uniform-2px, uniform-4px, uniform-8px; runs are in OUT/CELL-seedN, and one that was trained
+there by `iaat train RECIPE ... --out OUT/CELL-seedN` with the same settings counts. `iaat check SWEEP` lists the cells
+with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,13 +127,23 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     _add_quiet(sub)
 
-    sub = add("compare", _compare, "train several recipes over seeds and print one table", keys)
-    sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, or YAML files")
-    sub.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds each recipe is trained with")
+    sub = add("compare", _compare, "train recipes and sweeps over seeds and print one table", keys)
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.description, sub.epilog = textwrap.fill(sub.description or "", 100), SWEEP_HELP
+    sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, YAML files, sweeps")
+    sub.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        help="how many seeds, counted from 0, or several by name; --seed 7 trains that one alone",
+    )
     sub.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused"
     )
+    sub.add_argument("--only", metavar="CELL", nargs="+", default=[], help="these cells, or those of these grids")
+    sub.add_argument("--no-train", action="store_true", help="show what is finished, and name what is not")
     sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
+    _add_weights(sub)
     _add_quiet(sub)
 
     keys = (
@@ -133,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--n", type=int, help="test samples used; by default 1,000 in suite quick, all in others")
     sub.add_argument("--suspicious", action="store_true", help="add the checks for gradient masking to the suite")
     sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint of runs")
+    _add_weights(sub)
     sub.add_argument(
         "--transfer",
         metavar="RUN_OR_MODEL",
@@ -156,8 +184,17 @@ def _parser() -> argparse.ArgumentParser:
     add("recipes", _recipes, "list the recipes that ship")
 
     sub = add("check", _check, "resolve a recipe and print it with its costs; nothing is run", keys)
-    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
+    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file, also of a sweep")
     return parser
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default=WEIGHTS[0],
+        help="of runs with train.ema: the moving average of the weights (default), the trained weights, or both",
+    )
 
 
 def _add_quiet(parser: argparse.ArgumentParser) -> None:
@@ -191,23 +228,31 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
 
 
 def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    if any(word.partition("=")[0] == "--seed" for word in overrides):
-        raise UserError("--seed has no effect here: give --seeds, such as --seeds 0 1 2")
-    recipes = [
-        dataclasses.replace(load_recipe(name, overrides), seed=seed)
-        for seed in options.seeds
-        for name in options.recipes
-    ]
-    rows = compare(recipes, options.out, reporter, checkpoint=options.checkpoint)
-    reporter.result(comparison_table(rows))
-    reporter.say(f"table: {options.out / 'comparison.json'}    picture: {options.out / 'tradeoff.png'}")
+    cells = read_cells(options.recipes, overrides, options.seeds)
+    found = compare(
+        only_cells(cells, options.only) if options.only else cells,
+        options.out,
+        reporter,
+        checkpoint=options.checkpoint,
+        weights=options.weights,
+        training=not options.no_train,
+    )
+    reporter.result(found.table())
+    if found.missing:
+        reporter.result(f"not finished: {', '.join(found.missing)}")
+    reporter.say(f"tables: {options.out / 'comparison.json'}, comparison.md    picture: {options.out / 'frontier.png'}")
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
     overrides = [*overrides, *_evaluation_words(options, overrides)]
     targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
-    rows = judge_targets(targets, others, which, reporter, corrupted=options.corrupted, baseline=options.baseline)
+    rows = judge_targets(
+        *(targets, others, which, reporter),
+        weights=options.weights,
+        corrupted=options.corrupted,
+        baseline=options.baseline,
+    )
     for shown in evaluation_report(rows):
         reporter.result(shown)
 
@@ -269,6 +314,9 @@ def _recipes(_options: argparse.Namespace, _overrides: list[str], reporter: Repo
 
 
 def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if is_sweep(options.recipe):
+        reporter.result(cost_of_cells(read_cells([options.recipe], overrides)))
+        return
     recipe = load_recipe(options.recipe, overrides)
     reporter.result(recipe.to_yaml())
     reporter.result(cost_table(recipe))

@@ -284,8 +284,9 @@ def _take_method(words: list[str], raw: dict[str, Any], name: str) -> tuple[list
     if chosen is None:
         raise UserError(f"recipe {name}: method.name is missing: one of {', '.join(METHODS)}")
     if own not in (None, chosen):
-        # Settings of the old method alone go, so that an override swaps the method and keeps all else.
-        gone = set(_keys(find_method(own).Config)) - set(_keys(find_method(chosen).Config))
+        # Settings of the old method go, those both methods share stay: an override swaps the method and keeps all else.
+        old, new = find_method(own).Config, find_method(chosen).Config
+        gone = {key for key in _keys(old) if key not in _keys(new) or _home(old, key) is not _home(new, key)}
         raw["method"] = {key: value for key, value in section.items() if key not in gone}
     for key, config in _configs(chosen).items():
         _check_keys(raw.get(key, {}), [*_keys(config), *(["name"] if key == "method" else [])], f"recipe {name}", key)
@@ -294,6 +295,11 @@ def _take_method(words: list[str], raw: dict[str, Any], name: str) -> tuple[list
 
 def _keys(config: type) -> list[str]:
     return [field.name for field in dataclasses.fields(config)]
+
+
+def _home(config: type, key: str) -> type:
+    """The class that first has a setting: `beta` of one method is another thing than `beta` of an unrelated one."""
+    return next(base for base in reversed(config.__mro__) if key in vars(base).get("__annotations__", {}))
 
 
 def _check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, section: str = "") -> None:

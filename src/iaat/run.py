@@ -216,7 +216,8 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 
 PLACE_KEYS = frozenset(
     {
-        *("about", "data.root", "data.download", "data.workers", "data.memory_gb", "data.stream", "train.device"),
+        *("about", "data.root", "data.download", "data.extra", "data.workers", "data.memory_gb", "data.stream"),
+        "train.device",
         *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts", "evaluate.n", "evaluate.seed"),
     }
 )

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from iaat.analysis import TradeoffPoint, tradeoff
 from iaat.analysis.of_run import draw_run, write_radii
+from iaat.checkpoint import load_checkpoint
+from iaat.comparison import Comparison
 from iaat.config import Recipe
 from iaat.costs import untrained_model
-from iaat.data import DataBundle, data_facts
+from iaat.data import DataBundle, DataFacts, build_data, data_facts
 from iaat.device import pick_device, uses_bfloat16
 from iaat.errors import UserError
-from iaat.evaluate.checkpoints import evaluate_checkpoint, stored_results, training_predictions
-from iaat.files import write_json
+from iaat.evaluate.checkpoints import (
+    evaluate_checkpoint,
+    kinds_of_weights,
+    stored_results,
+    training_predictions,
+)
 from iaat.progress import Reporter
 from iaat.run import RunFolder, differences
+from iaat.sweep import Cell, schedule_differences
 from iaat.train.loop import train
 
 CHECKPOINTS = ("best", "last")
@@ -86,50 +93,136 @@ def write_pictures(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: R
 
 
 def compare(
-    recipes: Sequence[Recipe], out: Path, reporter: Reporter, *, checkpoint: str = "best"
-) -> list[dict[str, Any]]:
-    """Bring every run to its end (finished ones are read, interrupted ones resumed) and write the comparison.
+    cells: Sequence[Cell],
+    out: Path,
+    reporter: Reporter,
+    *,
+    checkpoint: str = "best",
+    weights: str = "averaged",
+    training: bool = True,
+) -> Comparison:
+    """Bring every run to its end and write the comparison.
+
+    Finished runs are read, or evaluated where their evaluation is missing; interrupted ones are resumed.
 
     Args:
-        recipes: One for each run, so one for each recipe and seed.
-        out: Folder of the run folders, of `comparison.json` and of `tradeoff.png`.
+        cells: What is compared, one line each.
+        out: Folder of the run folders, of `comparison.json`, `comparison.md` and `frontier.png`.
         reporter: Shows progress.
         checkpoint: Which of a run's checkpoints stands for it, `best` or `last`.
+        weights: Which of a run's weights stand for it, one of `iaat.evaluate.checkpoints.WEIGHTS`.
+        training: Train what is not finished; else leave it out, and name it in `missing`.
+
+    Raises:
+        UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
     """
-    runs = [RunFolder(out / f"{recipe.name}-seed{recipe.seed}") for recipe in recipes]
-    _check_comparable(recipes, runs)
-    rows = []
-    for number, (recipe, run) in enumerate(zip(recipes, runs, strict=True), start=1):
-        reporter.say(f"run {number}/{len(recipes)}: {run.path}")
-        rows += [row for row in _results(recipe, run, reporter) if row["checkpoint"] == checkpoint]
-    write_json(out / "comparison.json", rows)
-    points = [TradeoffPoint(row["run"], row["accuracy"]["clean"], row["accuracy"]["worst"]) for row in rows]
-    tradeoff(points, out / "tradeoff.png", robust_name=f"accuracy under {rows[0]['attack']}, worst case")
-    return rows
+    _check_comparable(cells)
+    runs = [_checked(recipe, RunFolder(out / f"{recipe.name}-seed{recipe.seed}"), training) for recipe in _all(cells)]
+    if training:
+        _check_models([recipe for recipe, run in runs if not run.has_results()])
+    if differing := schedule_differences(cells):
+        warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
+    rows: list[dict[str, Any]] = []
+    missing: list[str] = []
+    judge = _Judge(checkpoint, weights, reporter)
+    for number, (recipe, run) in enumerate(runs, start=1):
+        if training or is_finished(recipe, run):
+            reporter.say(f"run {number}/{len(runs)}: {run.path}")
+            rows += judge.results(recipe, run)
+        else:
+            missing.append(_progress(recipe, run))
+    if not rows:
+        raise UserError(f"none of these runs is finished in {out}: {'; '.join(missing)}. Leave out --no-train to train")
+    comparison = Comparison(cells, rows, missing)
+    comparison.write(out)
+    return comparison
 
 
-def _check_comparable(recipes: Sequence[Recipe], runs: Sequence[RunFolder]) -> None:
-    """Find what would stop the comparison before the first of its runs is trained."""
-    if twice := [run.path.name for run in runs if runs.count(run) > 1]:
-        raise UserError(f"two recipes would share the run folder {twice[0]}: rename one of the files")
-    first = recipes[0]
-    for recipe, run in zip(recipes, runs, strict=True):
-        if recipe.evaluate != first.evaluate:
+def _all(cells: Sequence[Cell]) -> list[Recipe]:
+    """The recipe of every run; one seed of all cells before the next of any, so that what is there is comparable."""
+    seeds = dict.fromkeys(seed for cell in cells for seed in cell.seeds)
+    return [cell.seeded(seed) for seed in seeds for cell in cells if seed in cell.seeds]
+
+
+def _check_comparable(cells: Sequence[Cell]) -> None:
+    first = cells[0].recipe
+    for cell in cells:
+        if cell.recipe.evaluate != first.evaluate:
             raise UserError(
-                f"recipes {first.name} and {recipe.name} are judged by different attacks (section evaluate): give one "
+                f"recipes {first.name} and {cell.name} are judged by different attacks (section evaluate): give one "
                 "for all, such as --evaluate.radius 8px --evaluate.steps 20"
             )
-        _check_norms(recipe)
-        if run.has_results():
-            _resolved(recipe, run)
-        else:
-            run.check_free(overwrite=False)
-            untrained_model(recipe, data_facts(recipe.data))
 
 
-def _results(recipe: Recipe, run: RunFolder, reporter: Reporter) -> list[dict[str, Any]]:
-    if run.has_results():
-        stored = [stored_results(run, which, recipe.evaluate) for which in CHECKPOINTS]
-        if all(stored):
-            return [row for row in stored if row]
-    return run_recipe(recipe, run, reporter, resume=run.has_results())
+def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, RunFolder]:
+    """Find what would stop a run before the first of all is trained; the recipe with its number format decided."""
+    _check_norms(recipe)
+    if training and not run.has_results():
+        run.check_free(overwrite=False)
+    return _resolved(recipe, run), run
+
+
+def _check_models(recipes: Sequence[Recipe]) -> None:
+    """Find data that cannot be read and models that cannot be built, each kind once."""
+    facts: dict[str, DataFacts] = {}
+    for recipe in {repr((recipe.data, recipe.model)): recipe for recipe in recipes}.values():
+        key = repr(recipe.data)
+        facts[key] = facts.get(key) or data_facts(recipe.data)
+        untrained_model(recipe, facts[key])
+
+
+def is_finished(recipe: Recipe, run: RunFolder) -> bool:
+    """Whether the last epoch of the recipe was trained and saved in the folder."""
+    if not run.has_results() or _epochs_done(run) < recipe.train.epochs:
+        return False
+    # The log may be an epoch ahead of the checkpoint, which is what counts.
+    return bool(load_checkpoint(run.checkpoint("last"))["epoch"] >= recipe.train.epochs)
+
+
+def _epochs_done(run: RunFolder) -> int:
+    return max((record["epoch"] for record in run.metrics()), default=0)
+
+
+def _progress(recipe: Recipe, run: RunFolder) -> str:
+    done = _epochs_done(run) if run.has_results() else 0
+    return f"{run.path.name} ({f'epoch {done} of {recipe.train.epochs}' if done else 'not begun'})"
+
+
+class _Judge:
+    """Brings runs to their end and reads or makes their results; data that several share is read once."""
+
+    def __init__(self, checkpoint: str, weights: str, reporter: Reporter) -> None:
+        self._checkpoint, self._weights, self._reporter = checkpoint, weights, reporter
+        self._data: tuple[str, DataBundle] | None = None
+
+    def results(self, recipe: Recipe, run: RunFolder) -> list[dict[str, Any]]:
+        """One row for each kind of weights, under the recipe's name."""
+        if not is_finished(recipe, run):
+            data = train(recipe, run, self._reporter, resume=run.has_results())
+            write_pictures(run, recipe, data, self._reporter)
+            self._keep(recipe, data)
+        rows = [self._row(recipe, run, trained) for trained in kinds_of_weights(recipe, self._weights)]
+        return [{**row, "run": recipe.name} for row in rows]
+
+    def _row(self, recipe: Recipe, run: RunFolder, trained: bool) -> dict[str, Any]:
+        stored = stored_results(run, self._checkpoint, recipe.evaluate, trained=trained)
+        if stored is not None:
+            return stored
+        data = self._read(recipe)
+        return evaluate_checkpoint(run, recipe, self._checkpoint, data, self._reporter, trained=trained)
+
+    def _read(self, recipe: Recipe) -> DataBundle:
+        if self._data is None or self._data[0] != _data_key(recipe):
+            self._data = None  # before the next is read: two would not fit where one is large
+            self._keep(recipe, build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device)))
+        assert self._data is not None
+        return self._data[1]
+
+    def _keep(self, recipe: Recipe, data: DataBundle) -> None:
+        self._data = (_data_key(recipe), data)
+
+
+def _data_key(recipe: Recipe) -> str:
+    """What decides a data set: the seed only where it decides the split."""
+    seed = recipe.seed if recipe.data.split_seed is None else None
+    return repr((recipe.data, seed, recipe.train.device))

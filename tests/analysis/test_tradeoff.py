@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
@@ -85,3 +86,84 @@ def test_accuracies_that_are_no_fractions_are_refused(tmp_path, point):
 def test_no_points_are_refused(tmp_path):
     with pytest.raises(UserError, match="no points"):
         tradeoff([], tmp_path / "tradeoff.png")
+
+
+def family(name, *values):
+    return [TradeoffPoint(f"{name}-{v}", c, r, family=name) for v, c, r in values]
+
+
+UNIFORM = family("uniform", ("2px", 0.72, 0.27), ("4px", 0.70, 0.37), ("8px", 0.61, 0.44))
+
+
+def texts(axis):
+    return [child.get_text() for child in axis.get_children() if isinstance(child, Annotation)]
+
+
+def test_a_family_shares_its_look_and_only_its_first_point_has_the_whole_name(tmp_path):
+    trades = family("trades", ("1", 0.70, 0.36), ("6", 0.62, 0.44))
+    points = [*UNIFORM, *trades, TradeoffPoint("iaat", 0.71, 0.39)]
+    (axis,) = tradeoff(points, tmp_path / "t.png", joined=["uniform-8px", "uniform-4px", "uniform-2px"]).axes
+    assert texts(axis) == ["uniform-2px", "4px", "8px", "trades-1", "6", "iaat"]
+    looks = [{lines(axis, p.label)[0].get_color() for p in group} for group in (UNIFORM, trades, points[-1:])]
+    assert [len(colors) for colors in looks] == [1, 1, 1]
+    assert len(set.union(*looks)) == 3
+    (line,) = lines(axis, "_family")  # of trades; the uniform one is the curve
+    np.testing.assert_allclose(line.get_xydata(), [[70, 36], [62, 44]])
+    assert line.get_color() in looks[1]
+
+
+def test_trained_weights_are_hollow_tied_to_their_average_and_named_once(tmp_path):
+    points = [TradeoffPoint("iaat", 0.71, 0.39), TradeoffPoint("iaat", 0.69, 0.36, hollow=True)]
+    (axis,) = tradeoff(points, tmp_path / "t.png").axes
+    solid, hollow = lines(axis, "iaat")
+    assert solid.get_markerfacecolor() == solid.get_color() == hollow.get_markeredgecolor()
+    assert hollow.get_markerfacecolor() == "white"
+    (pair,) = lines(axis, "_pair")
+    np.testing.assert_allclose(pair.get_xydata(), [[71, 39], [69, 36]])
+    assert texts(axis) == ["iaat"]
+    assert "hollow: trained weights" in axis.get_title("left")
+
+
+def test_the_curve_has_a_band_of_one_standard_deviation(tmp_path):
+    more = [TradeoffPoint(p.label, p.clean, p.robust + 0.02, family=p.family) for p in UNIFORM]
+    labels = [p.label for p in UNIFORM]
+    (axis,) = tradeoff([*UNIFORM, *more], tmp_path / "t.png", joined=labels).axes
+    (band,) = [each for each in axis.collections if isinstance(each, FillBetweenPolyCollection)]
+    (polygon,) = band.get_paths()
+    sd = 2 / 2**0.5
+    heights = polygon.vertices[np.isclose(polygon.vertices[:, 0], 70), 1]
+    assert sorted(set(heights.round(6))) == pytest.approx([38 - sd, 38 + sd], abs=1e-5)
+
+
+def test_what_is_far_from_the_curve_is_named_and_does_not_shrink_the_rest(tmp_path):
+    labels = [p.label for p in UNIFORM]
+    natural = TradeoffPoint("natural", 0.75, 0.002)
+    (axis,) = tradeoff([*UNIFORM, natural], tmp_path / "t.png", joined=labels).axes
+    assert axis.get_ylim()[0] > 20
+    assert not lines(axis, "natural")
+    assert "off the picture: natural at 75.0, 0.2" in axis.get_title("left")
+    (axis,) = tradeoff([*UNIFORM, natural], tmp_path / "t.png").axes  # without a curve nothing is left out
+    assert lines(axis, "natural")
+
+
+def test_a_crowd_of_cells_and_seeds_stays_readable(tmp_path):
+    rng = np.random.default_rng(3)
+    cells = [("uniform", r, 75 - 1.75 * r, 20 + 3.1 * r) for r in (2, 3, 4, 6, 8)]
+    cells += [("trades", b, 71.5 - 1.4 * b, 36 + b) for b in (1, 2, 3, 6, 9)]
+    cells += [("iaat", k, 73 - k, 33 + 2 * k) for k in (1, 2, 3)]
+    points = [
+        TradeoffPoint(f"{name}-{v}", *(np.array([c, r]) + rng.normal(0, 0.6, 2)) / 100, family=name)
+        for name, v, c, r in cells
+        for _ in range(3)
+    ]
+    figure = tradeoff(points, tmp_path / "t.png", joined=[f"uniform-{r}" for r in (8, 6, 4, 3, 2)])
+    (axis,) = figure.axes
+    notes = [child for child in axis.get_children() if isinstance(child, Annotation)]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [Text.get_window_extent(note, renderer) for note in notes]
+    assert len(boxes) == 13
+    means = np.array([note.xy for note in notes])
+    markers = axis.transData.transform(means)
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+        assert not any(box.contains(*marker) for marker in markers)

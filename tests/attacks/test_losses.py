@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from iaat.attacks import LOSSES, cross_entropy, dlr, full_precision, kl_from, margin, pgd
+from iaat.attacks import LOSSES, cross_entropy, dlr, full_precision, kl_divergence, kl_from, margin, pgd
 from iaat.attacks.losses import check_loss, objective
 from iaat.errors import UserError
 
@@ -78,6 +78,23 @@ def test_kl_sends_no_gradient_to_the_clean_prediction():
     clean = torch.randn(2, 3, requires_grad=True)
     kl_from(clean)(torch.randn(2, 3, requires_grad=True), labels(0, 1)).sum().backward()
     assert clean.grad is None
+
+
+def test_the_divergence_sends_gradients_to_both_predictions():
+    generator = torch.Generator().manual_seed(5)
+    tables = torch.randn(2, 6, 5, generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(kl_divergence, [each.clone().requires_grad_() for each in tables])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_divergence_and_its_gradients_are_finite_where_a_probability_is_0(dtype):
+    clean = torch.tensor([[8192.0, 0.0, -8192.0], [0.0, 0.0, 0.0]], dtype=dtype, requires_grad=True)
+    other = torch.tensor([[-8192.0, 0.0, 8192.0], [0.0, 0.0, -8192.0]], dtype=dtype, requires_grad=True)
+    values = kl_divergence(clean, other)
+    assert values.dtype == torch.float32
+    assert values.tolist() == pytest.approx([2 * 8192, 8192 / 3 - math.log(3 / 2)])
+    values.sum().backward()
+    assert bool((clean.grad.isfinite() & other.grad.isfinite()).all())
 
 
 @pytest.mark.parametrize("name", ["ce", "margin", "dlr", "kl"])

@@ -171,3 +171,43 @@ def test_what_can_be_augmented_is_accepted() -> None:
     Augmentation().check((64,))
     Augmentation(crop=7).check((1, 8, 9))
     Augmentation(crop=8, padding="zeros", flip=True).check((1, 8, 9))
+
+
+EVERYTHING = Augmentation(crop=2, flip=True, cutout=3, color=0.7, rotate=20, zoom=0.2)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strong_augmentation_of_a_sample_is_the_same_in_any_batch(dtype: torch.dtype, channels: int) -> None:
+    x = torch.randint(0, 256, (53, channels, 11, 9), generator=torch.Generator().manual_seed(0)).to(dtype)
+    x = x if dtype == torch.uint8 else x / 255
+    index = torch.arange(53) * 5
+    whole = augment(x, EVERYTHING, index=index, seed=1, epoch=3)
+    assert whole.dtype == dtype
+    for rows in (torch.tensor([52]), torch.tensor([7, 30]), torch.randperm(53), torch.arange(10, 41)):
+        assert torch.equal(augment(x[rows], EVERYTHING, index=index[rows], seed=1, epoch=3), whole[rows])
+    assert not torch.equal(augment(x, EVERYTHING, index=index, seed=1, epoch=4), whole)
+
+
+def test_steps_follow_each_other_and_crop_and_flip_draw_as_they_do_alone() -> None:
+    x = torch.randint(0, 256, (30, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    out = x
+    steps = ({"rotate": 20, "zoom": 0.2}, {"crop": 2, "flip": True}, {"color": 0.7}, {"cutout": 3})
+    for step in steps:
+        before = out
+        out = augment(before, Augmentation(**step), index=torch.arange(30), seed=1, epoch=0)
+        assert not torch.equal(out, before)
+    assert torch.equal(augment(x, EVERYTHING, index=torch.arange(30), seed=1, epoch=0), out)
+
+
+@pytest.mark.parametrize("key", ["cutout", "color", "rotate", "zoom"])
+def test_strong_augmentation_leaves_its_input_alone_and_takes_no_images(key: str) -> None:
+    x = torch.randint(0, 256, (9, 3, 6, 6)).to(torch.uint8).contiguous(memory_format=torch.channels_last)
+    before = x.clone()
+    how = Augmentation(**{key: 1 if key == "cutout" else 0.5})
+    assert how.active
+    out = augment(x, how, index=torch.arange(9), seed=0, epoch=0)
+    assert torch.equal(x, before)
+    assert out.is_contiguous()
+    assert torch.equal(out, augment(x.contiguous(), how, index=torch.arange(9), seed=0, epoch=0))
+    assert augment(x[:0], how, index=torch.arange(0), seed=0, epoch=0).shape == (0, 3, 6, 6)

@@ -32,6 +32,16 @@ from iaat.errors import UserError
         ({"memory_gb": 0.0}, r"data\.memory_gb is 0\.0: give a size in GiB above 0"),
         ({"padding": "zero"}, r"data\.padding 'zero' is not known; did you mean 'zeros'\?; use reflect, zeros"),
         ({"channels": 4}, r"data\.channels is 4: give 3 for colour or 1 for grey"),
+        ({"cutout": -1}, r"data\.cutout is -1: .* at least 0"),
+        ({"color": 1.1}, r"data\.color is 1\.1: give a strength from 0 to 1"),
+        ({"color": float("nan")}, r"data\.color is nan"),
+        ({"rotate": -5.0}, r"data\.rotate is -5\.0: give degrees from 0 to 180"),
+        ({"rotate": 181.0}, r"data\.rotate is 181\.0"),
+        ({"zoom": 1.0}, r"data\.zoom is 1\.0: give a share from 0 and below 1"),
+        ({"zoom": -0.1}, r"data\.zoom is -0\.1"),
+        ({"extra_ratio": 0.0}, r"data\.extra_ratio is 0\.0: give a share above 0 and below 1"),
+        ({"extra_ratio": 1.0}, r"data\.extra_ratio is 1\.0"),
+        ({"extra_limit": 0}, r"data\.extra_limit is 0: .* at least 1"),
     ],
 )
 def test_wrong_value_is_named_with_its_key_and_fix(settings: dict[str, Any], message: str) -> None:
@@ -43,6 +53,7 @@ def test_good_values_are_accepted() -> None:
     DataConfig()
     DataConfig(name="package.module:make", options={"n": 3})
     DataConfig(name="folder", root="somewhere", size=32, channels=1, holdout=0.49, padding="zeros")
+    DataConfig(cutout=8, color=1.0, rotate=180.0, zoom=0.99, extra="more.npz", extra_ratio=0.01, extra_limit=1)
 
 
 def test_every_field_is_described_in_help() -> None:

@@ -24,6 +24,7 @@ from iaat.types import Batch
 
 CLASSES = ("cat", "dog", "owl")
 HOW = Augmentation(crop=2, flip=True)
+STRONG = Augmentation(crop=2, flip=True, cutout=2, color=0.5, rotate=15, zoom=0.1)
 N = 30
 
 
@@ -35,12 +36,12 @@ def coded_images(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return (x, y) if dtype == torch.uint8 else (x.float() / 255, y)
 
 
-def sources(x: Tensor, y: Tensor) -> list[Source]:
+def sources(x: Tensor, y: Tensor, how: Augmentation = HOW) -> list[Source]:
     dataset = TensorDataset(x, y)
     return [
-        InMemorySource(x, y, CLASSES, augmentation=HOW),
-        StreamingSource(dataset, y, CLASSES, augmentation=HOW),
-        StreamingSource(dataset, y, CLASSES, augmentation=HOW, workers=2),
+        InMemorySource(x, y, CLASSES, augmentation=how),
+        StreamingSource(dataset, y, CLASSES, augmentation=how),
+        StreamingSource(dataset, y, CLASSES, augmentation=how, workers=2),
     ]
 
 
@@ -51,11 +52,12 @@ def assert_same(first: Sequence[Batch], second: Sequence[Batch]) -> None:
         assert torch.equal(one.index, two.index)
 
 
+@pytest.mark.parametrize("how", [HOW, STRONG], ids=["crop and flip", "all"])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_all_sources_give_the_same_batches(dtype: torch.dtype) -> None:
+def test_all_sources_give_the_same_batches(dtype: torch.dtype, how: Augmentation) -> None:
     x, y = coded_images(dtype)
     order = epoch_order(torch.arange(1, N), 7, seed=3, epoch=2)
-    memory, streamed, workers = (list(source.batches(order, augment=(3, 2))) for source in sources(x, y))
+    memory, streamed, workers = (list(source.batches(order, augment=(3, 2))) for source in sources(x, y, how))
     assert_same(memory, streamed)
     assert_same(memory, workers)
     for batch, index in zip(memory, order, strict=True):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from iaat.methods import METHODS, StepContext
+from iaat.methods import METHODS, InnerConfig, StepContext
 from iaat.methods.guard import Finding, Guard, _compare
 from iaat.passes import count_passes
 from iaat.types import Batch
@@ -14,7 +14,7 @@ from iaat.units import Radius
 
 RADIUS, STEPS = 0.1, 3
 SINGLE = {"inner": "nfgsm", "radius": Radius(RADIUS), "steps": STEPS}
-METHODS_UNDER_GUARD = {"pgd_at": {}, "iaat": {"rule": "staircase", "warmup": 0}}
+METHODS_UNDER_GUARD = [name for name, method in METHODS.items() if issubclass(method.Config, InnerConfig)]
 
 every_method = pytest.mark.parametrize("name", METHODS_UNDER_GUARD)
 
@@ -49,7 +49,7 @@ def generator(seed=0):
 
 def build(name="pgd_at", size=128, **options):
     cls = METHODS[name]
-    return cls(cls.Config(**{**SINGLE, **METHODS_UNDER_GUARD[name], **options}), size=size, device="cpu")
+    return cls(cls.Config(**{**SINGLE, **options}), size=size, device="cpu")
 
 
 def step(method, model, data):
@@ -62,15 +62,16 @@ def step(method, model, data):
 @pytest.mark.parametrize("noise", [0.0, 2.0])
 def test_overfitting_is_noticed_mended_by_pgd_and_forgotten_when_it_has_gone(name, noise):
     method, model, data = build(name, noise=noise), Crooked().train(), batch()
-    guard = method.guard
-    assert step(method, model, data) == (2, 2)
+    guard, cost = method.guard, method.cost(0)
+    mending = (cost.forward + STEPS - 1, cost.backward + STEPS - 1)
+    assert step(method, model, data) == (cost.forward, cost.backward)
 
     finding = guard.check(model, data, generator())
     assert finding.single > 0.6
     assert finding.strong == 0
     assert guard.backed_off
     assert f"single-step {finding.single:.1%}, PGD-10 0.0% on held-out samples" in finding.news
-    assert step(method, model, data) == (STEPS + 1, STEPS + 1)
+    assert step(method, model, data) == mending
 
     assert guard.check(model, data, generator()).news is None  # said once
     assert guard.backed_off
@@ -78,7 +79,7 @@ def test_overfitting_is_noticed_mended_by_pgd_and_forgotten_when_it_has_gone(nam
     model.overfitted = False
     assert "has gone" in guard.check(model, data, generator()).news
     assert not guard.backed_off
-    assert step(method, model, data) == (2, 2)
+    assert step(method, model, data) == (cost.forward, cost.backward)
     assert guard.check(model, data, generator()).news is None
 
 
@@ -181,20 +182,19 @@ def test_what_the_guard_has_noticed_is_saved(name):
     assert resumed.guard.backed_off
 
 
+@every_method
 @pytest.mark.parametrize(
-    ("name", "options", "guarded"),
-    [
-        ("pgd_at", {}, True),
-        ("iaat", {}, True),
-        ("pgd_at", {"inner": "pgd"}, False),
-        ("iaat", {"inner": "pgd"}, False),
-        ("pgd_at", {"guard_every": 0}, False),
-    ],
+    ("options", "guarded"), [({}, True), ({"inner": "pgd"}, False), ({"guard_every": 0}, False)], ids=str
 )
 def test_only_single_step_training_has_a_guard_and_can_do_without(name, options, guarded):
     method = build(name, **options)
     assert isinstance(method.guard, Guard) == guarded
     assert ("guard" in method.state_dict()) == guarded
+
+
+def test_the_methods_of_one_step_are_under_guard():
+    assert {"pgd_at", "nfgsm", "iaat", "vpb", "gradnorm"} <= set(METHODS_UNDER_GUARD)
+    assert METHODS["nfgsm"](METHODS["nfgsm"].Config(), size=1, device="cpu").guard is not None
 
 
 def test_checks_are_due_every_so_many_steps():

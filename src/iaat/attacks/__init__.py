@@ -5,7 +5,17 @@ from iaat.attacks.climb import proportional_steps
 from iaat.attacks.context import MODES, Mode, attack_mode, mixes_samples, standing_statistics
 from iaat.attacks.deepfool import deepfool
 from iaat.attacks.geometry import GEOMETRIES, geometry, per_sample
-from iaat.attacks.losses import LOSSES, AttackLoss, cross_entropy, dlr, dlr_towards, full_precision, kl_from, margin
+from iaat.attacks.losses import (
+    LOSSES,
+    AttackLoss,
+    cross_entropy,
+    dlr,
+    dlr_towards,
+    full_precision,
+    kl_divergence,
+    kl_from,
+    margin,
+)
 from iaat.attacks.minimal import SmallestRadius, smallest_radius
 from iaat.attacks.momentum import mi_fgsm
 from iaat.attacks.pgd import pgd
@@ -39,6 +49,7 @@ __all__ = [
     "margin",
     "dlr",
     "dlr_towards",
+    "kl_divergence",
     "kl_from",
     "full_precision",
     "AttackLoss",

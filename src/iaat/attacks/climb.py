@@ -53,22 +53,24 @@ def climb_apart(task: Task, x_adv: Tensor, steps: Tensor) -> Tensor:
 
 
 def climb_standing(task: Task, x_adv: Tensor, steps: int, patience: int = 0) -> Tensor:
-    """As `climb`, but samples that are fooled take `patience` steps more, then stay where they are and leave the batch.
+    """As `climb`, but a sample stays where it is fooled, and leaves the batch.
+
+    Before that it takes `patience` steps from points where it is fooled, too. These points count, not the steps after
+    the first of them: a step may lead back to the right side, and where a sample stays it is fooled.
 
     Source: Zhang et al. 2020 (arXiv 2002.11242), algorithm 1, for the patience, their tau.
     """
     result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
-    left = torch.full_like(rows, patience)
-    fooled = torch.zeros_like(rows, dtype=torch.bool)
+    standing, left = torch.ones_like(rows, dtype=torch.bool), torch.full_like(rows, patience)
     for _ in range(steps):
         gradient, logits = task.gradient(x_adv)
-        fooled = fooled | task.fooled(logits)
-        standing, left = ~fooled | (left > 0), left - fooled.long()
+        fooled = task.fooled(logits)
+        standing, left = standing & ~(fooled & (left == 0)), left - fooled.long()
         kept = filled_up(standing)
         if len(kept) < len(rows):
             result[rows] = x_adv
-            task, rows, standing = task.only(kept), rows[kept], standing[kept]
-            x_adv, gradient, fooled, left = x_adv[kept], gradient[kept], fooled[kept], left[kept]
+            task, rows, standing, left = task.only(kept), rows[kept], standing[kept], left[kept]
+            x_adv, gradient = x_adv[kept], gradient[kept]
         if not len(rows):
             return result
         x_adv = torch.where(per_sample(standing, x_adv) > 0, task.ascend(x_adv.clone(), gradient), x_adv)

@@ -76,14 +76,26 @@ def dlr_to(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     return margin_to(logits, y, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
+def kl_divergence(clean_logits: Tensor, logits: Tensor) -> Tensor:
+    """KL divergence `[B]` from the clean prediction to another, with gradients to both.
+
+    Made of log-probabilities in at least float32, so that it is finite, as its gradients are, where a probability
+    underflows to 0.
+
+    Args:
+        clean_logits: `[B, classes]`.
+        logits: `[B, classes]` of the other prediction.
+
+    Source: Zhang et al. 2019 (arXiv 1901.08573), eq. 5.
+    """
+    clean, other = (F.log_softmax(full_precision(each), dim=1) for each in (clean_logits, logits))
+    return F.kl_div(other, clean, reduction="none", log_target=True).sum(dim=1)
+
+
 def kl_from(clean_logits: Tensor) -> AttackLoss:
-    """KL divergence `[B]` from the clean prediction to the attacked one, the attack of TRADES (1901.08573, eq. 5)."""
-    clean = F.log_softmax(full_precision(clean_logits.detach()), dim=1)
-
-    def kl(logits: Tensor, _y: Tensor) -> Tensor:
-        return F.kl_div(F.log_softmax(logits, dim=1), clean, reduction="none", log_target=True).sum(dim=1)
-
-    return kl
+    """What the attack of TRADES climbs: `kl_divergence` `[B]` from a clean prediction that stands still."""
+    clean_logits = clean_logits.detach()
+    return lambda logits, _y: kl_divergence(clean_logits, logits)
 
 
 LOSSES: dict[str, AttackLoss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}

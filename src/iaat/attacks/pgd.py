@@ -60,7 +60,8 @@ def pgd(
             larger loss. Costs one more forward a run when above 1.
         early_stop: A sample that is fooled stays at that point, and leaves the batch as soon as the rest fits a smaller
             multiple of 32. Needs mode `eval`.
-        patience: Steps that a fooled sample still takes before it stays, with early_stop and one start.
+        patience: With early_stop and one start: steps that a sample still takes from points where it is fooled, before
+            it stays at the next such point.
         mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
         x_init: Start of the first run `[B, ...]`, put inside the ball first; then `random_start` is for later ones.
         clean_logits: Logits of `x` for the loss `kl`, computed once where not given.
@@ -107,7 +108,7 @@ def pgd(
             y=y,
             radius=per_sample(radius, x),
             step=per_sample(lengths(_default_step(radius, steps) if step_size is None else step_size, x), x),
-            clean_logits=(_logits(model, x) if clean_logits is None else clean_logits) if loss == "kl" else None,
+            clean_logits=(_target(model, x) if clean_logits is None else clean_logits) if loss == "kl" else None,
         ).boxed()
         if restarts > 1:
             assert isinstance(steps, int)
@@ -136,13 +137,25 @@ def _check_shrinking(steps: int | Tensor, x: Tensor, mode: Mode, early_stop: boo
 def _check_patience(patience: int, early_stop: bool, restarts: int) -> None:
     if patience < 0:
         raise UserError(f"patience = {patience}: a number of steps, 0 or more")
-    if patience and (not early_stop or restarts > 1):
-        raise UserError(f"patience = {patience} is for fooled samples of early_stop with one start: set early_stop=True")
+    if patience and not early_stop:
+        raise UserError(f"patience = {patience} is for samples that early_stop lets stand: set early_stop=True")
+    if patience and restarts > 1:
+        raise UserError(f"patience = {patience} excludes restarts, whose worst case it would soften: set restarts=1")
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         return full_precision(model(x))
+
+
+def _target(model: nn.Module, x: Tensor) -> Tensor:
+    """Clean logits for the KL divergence, outside of autocast.
+
+    In bfloat16 inputs that differ by a small random start may have equal logits; the divergence from equal ones has
+    gradient 0, and the attack never leaves.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        return _logits(model, x)
 
 
 def _worst_case(

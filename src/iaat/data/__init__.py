@@ -1,12 +1,15 @@
 """Data sets whose samples have stable indices, read from memory or from disk."""
 
 from iaat.data.augment import Augmentation, augment
-from iaat.data.build import DataBundle, build_data
+from iaat.data.build import build_data
+from iaat.data.bundle import DataBundle
 from iaat.data.config import DataConfig
+from iaat.data.extra import ExtraImages
 from iaat.data.facts import DataFacts, data_facts
 from iaat.data.folder import FolderSplit, folder_splits
+from iaat.data.joined import JoinedSource
 from iaat.data.memory import InMemorySource
-from iaat.data.order import epoch_order, sequential_order
+from iaat.data.order import batch_sizes, epoch_order, sequential_order
 from iaat.data.scan import FolderListing, scan_folder
 from iaat.data.source import Source
 from iaat.data.split import stratified_split, stratified_subset
@@ -18,13 +21,16 @@ __all__ = [
     "DataBundle",
     "DataConfig",
     "DataFacts",
+    "ExtraImages",
     "FolderListing",
     "FolderSplit",
     "InMemorySource",
     "IndexedDataset",
+    "JoinedSource",
     "Source",
     "StreamingSource",
     "augment",
+    "batch_sizes",
     "build_data",
     "data_facts",
     "epoch_order",

@@ -1,36 +1,54 @@
-"""Random crop and flip of a whole batch on its device, keyed by (seed, epoch, sample index)."""
+"""Augmentation of a whole batch on its device, keyed by (seed, epoch, sample index)."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from iaat.data.color import jitter_color
+from iaat.data.crop_flip import crop_flip
+from iaat.data.cutout import cut_out
+from iaat.data.warp import warp
 from iaat.errors import UserError
 from iaat.rng import derive_seed, keyed_uniform
 
 _DRAWN_AT_ONCE = 1 << 16
+# Which draws are for what. A draw depends on its column and not on how many are drawn, so crop and flip are the same
+# whatever else is done, and done alone they cost no more than their own three.
+_CROP_FLIP, _CENTRE, _COLOR, _WARP = slice(0, 3), slice(3, 5), slice(5, 8), slice(8, 10)
+_COLUMNS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to training images.
+    """What is done to training images, in this order: rotate and zoom, crop and flip, color, cutout.
 
     Attributes:
         crop: Pixels padded on each side before a random crop of the original size; 0: no crop.
         padding: What the crop sees beyond the border: the mirrored image, or zeros.
         flip: Mirror left and right with probability 1/2.
+        cutout: Side in pixels of a square that is made grey; 0: none.
+        color: Strength in [0, 1] of random brightness, contrast and, of colour images, saturation.
+        rotate: Largest rotation in degrees, either way.
+        zoom: Largest change of size as a share, either way, below 1.
     """
 
     crop: int = 0
     padding: Literal["reflect", "zeros"] = "reflect"
     flip: bool = False
+    cutout: int = 0
+    color: float = 0.0
+    rotate: float = 0.0
+    zoom: float = 0.0
 
     @property
     def active(self) -> bool:
         """Whether it changes anything."""
-        return self.crop > 0 or self.flip
+        return bool(self._active_keys())
+
+    def _active_keys(self) -> list[str]:
+        return [key for key in ("crop", "flip", "cutout", "color", "rotate", "zoom") if getattr(self, key)]
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Check that it can be applied to inputs of this shape.
@@ -39,25 +57,36 @@ class Augmentation:
             shape: Shape of one input, `[C, H, W]` for images.
 
         Raises:
-            UserError: The inputs are not images, or smaller than the padding can mirror.
+            UserError: The inputs are not images, smaller than the padding can mirror or than the square to cut out, or
+                have channels that are no colours.
         """
         if not self.active:
             return
         if len(shape) != 3:
-            key = "data.crop" if self.crop else "data.flip"
+            key = f"data.{self._active_keys()[0]}"
             raise UserError(f"{key} is set, but the inputs have shape {list(shape)}, not [C, H, W]: remove {key}")
-        if self.padding == "reflect" and self.crop >= min(shape[1:]):
+        smaller, size = min(shape[1:]), f"{shape[1]} x {shape[2]} pixels"
+        if self.padding == "reflect" and self.crop >= smaller:
             raise UserError(
-                f"data.crop is {self.crop}, but images of {shape[1]} x {shape[2]} pixels can mirror at most"
-                f" {min(shape[1:]) - 1}: lower data.crop, or set data.padding=zeros"
+                f"data.crop is {self.crop}, but images of {size} can mirror at most {smaller - 1}: lower data.crop, or"
+                " set data.padding=zeros"
+            )
+        if self.cutout > smaller:
+            raise UserError(
+                f"data.cutout is {self.cutout}, but the images are of {size}: give the side of a square of at most"
+                f" {smaller}"
+            )
+        if self.color and shape[0] not in (1, 3):
+            raise UserError(
+                f"data.color is set, but the images have {shape[0]} channels, not 1 or 3: remove data.color"
             )
 
 
 def augment(x: Tensor, augmentation: Augmentation, *, index: Tensor, seed: int, epoch: int) -> Tensor:
-    """Crop and flip each image by its own draw.
+    """Augment each image by its own draw.
 
     Args:
-        x: Images `[B, C, H, W]` of any type.
+        x: Images `[B, C, H, W]`, uint8, or floats in [0, 1].
         augmentation: What to do.
         index: `[B]` int64 on the device of `x`, the stable index of each image.
         seed: The run's seed.
@@ -78,70 +107,41 @@ def augmentation_draws(augmentation: Augmentation, index: Tensor, key: tuple[int
         key: The run's seed and the epoch; each epoch draws anew. None where nothing is to be augmented.
 
     Returns:
-        `[N, 3]` float32 in [0, 1) on the device of `index`: for the vertical and the horizontal shift and for the flip;
-        None where there is nothing to do. The draws of a sample depend on the key and its own index only.
+        `[N, D]` float32 in [0, 1) on the device of `index`: for the vertical and the horizontal shift and for the flip
+        (D = 3), and where more is done for the centre of the cutout, the three factors of the colours, rotation and
+        zoom (D = 10); None where there is nothing to do. What a sample draws depends on the key and its index only.
     """
     if key is None or not augmentation.active:
         return None
     seed, epoch = derive_seed(key[0], "augment"), key[1]
+    count = _COLUMNS if set(augmentation._active_keys()) - {"crop", "flip"} else _CROP_FLIP.stop
     # In parts, because the hash takes some 100 bytes a sample while it computes.
-    return torch.cat([keyed_uniform(seed, epoch, part, 3) for part in torch.split(index, _DRAWN_AT_ONCE)])
+    return torch.cat([keyed_uniform(seed, epoch, part, count) for part in torch.split(index, _DRAWN_AT_ONCE)])
 
 
 def apply_draws(x: Tensor, augmentation: Augmentation, draws: Tensor | None) -> Tensor:
-    """Crop and flip images as drawn.
+    """Augment images as drawn.
+
+    Images stored as bytes stay bytes: crop, flip and cutout only move or overwrite them; colours and warps are
+    computed in float32 and rounded to the nearest level before they are handed on.
 
     Args:
-        x: Images `[B, C, H, W]` of any type.
+        x: Images `[B, C, H, W]`, uint8, or floats in [0, 1].
         augmentation: What to do.
-        draws: `[B, 3]` from `augmentation_draws`, on the device of `x`, or None.
+        draws: `[B, D]` from `augmentation_draws`, on the device of `x`, or None.
 
     Returns:
         `[B, C, H, W]` of the same type, contiguous; `x` itself if there is nothing to do.
     """
     if draws is None or not len(x):
         return x
-    crop = augmentation.crop
-    # floor(u * n) stays below n: the largest draw is 1 - 2**-24, which float32 does not round up to n for an odd n.
-    down, right = ((draws[:, :2] * (2 * crop + 1)).long() - crop).unbind(1)
-    flip = draws[:, 2] < 0.5 if augmentation.flip else torch.zeros_like(draws[:, 2], dtype=torch.bool)
-    if augmentation.padding == "reflect":
-        return _cut_mirrored(x, down, right, flip)
-    return _cut_zero_padded(x, down, right, flip, crop)
-
-
-def _cut_mirrored(x: Tensor, down: Tensor, right: Tensor, flip: Tensor) -> Tensor:
-    """Windows of the images continued by mirroring, shifted by `down`, `right` `[B]`, then flipped where `flip` `[B]`.
-
-    Mirrored at both borders, a row repeats itself after `2 * width - 2` pixels and reads the same from either end. So a
-    window of "forwards, backwards, forwards" is any shifted row, flipped or not: which, is a matter of where it starts.
-    """
-    height, width = x.shape[2:]
-    lines = torch.cat([x, x.flip(3)[..., 1:-1], x], 3)
-    column = torch.where(flip, width - 1 - right, right) % max(2 * width - 2, 1)
-    row = torch.arange(height, device=x.device) + down[:, None]
-    row = height - 1 - (height - 1 - row.abs()).abs()
-    return _windows(lines, row, column, width)
-
-
-def _cut_zero_padded(x: Tensor, down: Tensor, right: Tensor, flip: Tensor, crop: int) -> Tensor:
-    """As `_cut_mirrored`, of images with `crop` zeros on each side: "forwards, backwards" of each padded row."""
-    height, width = x.shape[2:]
-    padded = F.pad(x, (crop, crop, crop, crop))
-    lines = torch.cat([padded, padded.flip(3)], 3)
-    column = crop + torch.where(flip, padded.shape[3] - right, right)
-    row = torch.arange(crop, crop + height, device=x.device) + down[:, None]
-    return _windows(lines, row, column, width)
-
-
-def _windows(lines: Tensor, row: Tensor, column: Tensor, width: int) -> Tensor:
-    """`[B, C, H, width]` of `lines` `[B, C, R, L]`: the lines `row` `[B, H]` of each image from `column` `[B]` on.
-
-    One `index_select` of whole runs of pixels from a view of all places where a run can start: a memory copy a row. A
-    gather of single pixels would read an int64 for each, several times the bytes of the image.
-    """
-    batch, channels, rows, length = lines.shape
-    plane = torch.arange(batch * channels, device=lines.device).view(batch, channels, 1) * (rows * length)
-    start = plane + (row * length + column[:, None])[:, None]
-    runs = lines.flatten().unfold(0, width, 1).index_select(0, start.flatten())
-    return runs.view(batch, channels, -1, width)
+    how = augmentation
+    if how.rotate or how.zoom:
+        x = warp(x, draws[:, _WARP], degrees=how.rotate, zoom=how.zoom)
+    if how.crop or how.flip:
+        x = crop_flip(x, draws[:, _CROP_FLIP], crop=how.crop, padding=how.padding, flip=how.flip)
+    if how.color:
+        x = jitter_color(x, draws[:, _COLOR], strength=how.color)
+    if how.cutout:
+        x = cut_out(x, draws[:, _CENTRE], side=how.cutout)
+    return x.contiguous()

@@ -1,15 +1,19 @@
 """From the `data` section of a recipe to sources and splits."""
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from iaat.data.augment import Augmentation
+from iaat.data.bundle import DataBundle
 from iaat.data.config import TORCHVISION_NAMES, DataConfig
+from iaat.data.extra import ExtraImages
 from iaat.data.folder import folder_splits
 from iaat.data.function import function_splits
+from iaat.data.joined import JoinedSource
 from iaat.data.memory import InMemorySource
 from iaat.data.named import DEFAULT_ROOT, digits_splits, torchvision_splits
 from iaat.data.raw import RawSplit
@@ -20,39 +24,6 @@ from iaat.data.stats import channel_stats
 from iaat.data.streaming import StreamingSource
 from iaat.data.validate import check_classes
 from iaat.errors import UserError
-
-
-@dataclass(frozen=True, eq=False)
-class DataBundle:
-    """A data set ready for training and evaluation.
-
-    Attributes:
-        train: The full training set; radii are kept for all of it, by index.
-        test: The full test set.
-        train_index: Sorted int64 indices of `train` to train on.
-        holdout_index: Sorted int64 indices of `train` kept out of training, to select the checkpoint.
-        test_index: Sorted int64 indices of `test` to evaluate.
-        mean: `[C]` mean of the training inputs per channel, on the [0, 1] scale.
-        std: `[C]` standard deviation likewise, at least 1e-3.
-    """
-
-    train: Source
-    test: Source
-    train_index: Tensor
-    holdout_index: Tensor
-    test_index: Tensor
-    mean: Tensor
-    std: Tensor
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names."""
-        return self.train.classes
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
-        return self.train.shape
 
 
 def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> DataBundle:
@@ -77,7 +48,8 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
     used = _limited(train, config.limit, split_seed, key="limit", at_least=2)
     test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
     train_index, holdout_index = stratified_split(train.labels, config.holdout, split_seed, used, classes=train.classes)
-    stream = _streams(config, (train, used), (test, test_index))
+    extra = _drawn_extra(config, train, split_seed)
+    stream = _streams(config, (train, used), (test, test_index), extra=extra)
     train_source = _source(train, used, config, device, stream=stream)
     test_source = _source(test, test_index, config, device, stream=stream)
     if train_source.shape != test_source.shape:
@@ -86,7 +58,8 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
             " bring both to one shape"
         )
     mean, std = channel_stats(train_source, train_index, seed=split_seed)
-    return DataBundle(train_source, test_source, train_index, holdout_index, test_index, mean, std)
+    data = DataBundle(train_source, test_source, train_index, holdout_index, test_index, mean, std)
+    return data if extra is None else _with_extra(data, extra, config, device)
 
 
 def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
@@ -102,6 +75,37 @@ def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
     return torchvision_splits(config) if config.name in TORCHVISION_NAMES else digits_splits()
 
 
+def read_extra(config: DataConfig, *, shape: tuple[int, ...], classes: int) -> ExtraImages | None:
+    """The extra images, if there are to be any, before they are decoded.
+
+    Args:
+        config: The `data` section.
+        shape: Shape of one training input.
+        classes: Number of classes.
+
+    Raises:
+        UserError: The file cannot be read, or does not fit.
+    """
+    return None if config.extra is None else ExtraImages(Path(config.extra), shape=shape, classes=classes)
+
+
+def _drawn_extra(config: DataConfig, train: RawSplit, seed: int) -> tuple[ExtraImages, Tensor] | None:
+    """The extra images and the positions of those used."""
+    extra = read_extra(config, shape=tuple(train[0][0].shape), classes=len(train.classes))
+    if extra is None:
+        return None
+    limit = len(extra) if config.extra_limit is None else config.extra_limit
+    return extra, stratified_subset(extra.labels, limit, seed, at_least=0)
+
+
+def _with_extra(
+    data: DataBundle, extra: tuple[ExtraImages, Tensor], config: DataConfig, device: torch.device | str
+) -> DataBundle:
+    images, used = extra
+    train = JoinedSource(data.train, images, used, augmentation=_augmentation(config), device=device)
+    return replace(data, train=train, extra_index=used + len(data.train), extra_ratio=config.extra_ratio)
+
+
 def _limited(split: RawSplit, limit: int | None, seed: int, *, key: str, at_least: int) -> Tensor:
     if limit is None:
         return torch.arange(len(split))
@@ -114,23 +118,33 @@ def _limited(split: RawSplit, limit: int | None, seed: int, *, key: str, at_leas
     return stratified_subset(split.labels, limit, seed, at_least=at_least)
 
 
-def _streams(config: DataConfig, *parts: tuple[RawSplit, Tensor]) -> bool:
-    if config.stream is not None:
-        return config.stream
-    needed = sum(len(index) * split.sample_bytes for split, index in parts)
+def _streams(config: DataConfig, *parts: tuple[RawSplit, Tensor], extra: tuple[ExtraImages, Tensor] | None) -> bool:
+    """Whether both splits are read anew in every epoch; extra images, which never are, must fit into the memory."""
+    added = 0 if extra is None else len(extra[1]) * extra[0].sample_bytes
+    needed, most = sum(len(index) * split.sample_bytes for split, index in parts), config.memory_gb * 2**30
     # Reading from host memory at each epoch would save nothing.
     resident = all(split.resident for split, _ in parts)
-    return not resident and needed > config.memory_gb * 2**30
+    stream = not resident and needed + added > most if config.stream is None else config.stream
+    if extra is not None and added + (0 if stream else needed) > most:
+        rest = "" if stream else f", the data set another {needed / 2**30:.3g}"
+        raise UserError(
+            f"{extra[0].where}: {len(extra[1]):,} images take {added / 2**30:.3g} GiB{rest}, more than"
+            f" data.memory_gb={config.memory_gb:g}: raise it, or take fewer by data.extra_limit"
+        )
+    return stream
+
+
+def _augmentation(config: DataConfig) -> Augmentation:
+    return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
 
 
 def _source(split: RawSplit, used: Tensor, config: DataConfig, device: torch.device | str, *, stream: bool) -> Source:
-    augmentation = Augmentation(crop=config.crop, padding=config.padding, flip=config.flip)
     if stream:
         return StreamingSource(
             split,
             split.labels,
             split.classes,
-            augmentation=augmentation,
+            augmentation=_augmentation(config),
             device=device,
             paths=split.paths,
             workers=config.workers,
@@ -141,7 +155,7 @@ def _source(split: RawSplit, used: Tensor, config: DataConfig, device: torch.dev
         split.load(used),
         split.labels,
         split.classes,
-        augmentation=augmentation,
+        augmentation=_augmentation(config),
         device=device,
         paths=split.paths,
         stored=None if len(used) == len(split) else used,
@@ -151,7 +165,7 @@ def _source(split: RawSplit, used: Tensor, config: DataConfig, device: torch.dev
 
 
 def _warn_ignored(config: DataConfig) -> None:
-    """Warn of settings that the data set named has no use for."""
+    """Warn of settings that there is no use for."""
     folder = config.name == "folder" or (
         config.name in TORCHVISION_NAMES and is_image_folder(config.root or DEFAULT_ROOT)
     )
@@ -162,8 +176,11 @@ def _warn_ignored(config: DataConfig) -> None:
         ignored += ["download"] + (["root"] if config.name != "folder" else [])
     if not config.is_user_function:
         ignored.append("options")
+    reasons = dict.fromkeys(ignored, f"with data.name={config.name}")
+    if config.extra is None:
+        reasons |= dict.fromkeys(("extra_ratio", "extra_limit"), "without data.extra")
     defaults = {field.name: field.default for field in fields(config)} | {"options": {}}
-    for key in ignored:
+    for key, reason in reasons.items():
         if getattr(config, key) != defaults[key]:
-            message = f"data.{key}={getattr(config, key)!r} has no effect with data.name={config.name}"
+            message = f"data.{key}={getattr(config, key)!r} has no effect {reason}"
             warnings.warn(message, UserWarning, stacklevel=3)

@@ -51,6 +51,18 @@ class DataConfig:
     flip: bool = False
     """Mirror left and right with probability 1/2."""
 
+    cutout: int = 0
+    """Make a square of so many pixels a side grey, at a random place of each image; 0: none."""
+
+    color: float = 0.0
+    """Strength in [0, 1] of random brightness, contrast and saturation: each factor is uniform in 1 ± color / 2."""
+
+    rotate: float = 0.0
+    """Rotate by a random angle of up to so many degrees either way."""
+
+    zoom: float = 0.0
+    """Enlarge or shrink at random by up to this share, below 1; what comes into view is the mirrored image."""
+
     size: int | None = None
     """Image folders: resize the shorter side to so many pixels and crop the centre square; None: as stored."""
 
@@ -61,10 +73,21 @@ class DataConfig:
     """Read samples from disk in every epoch instead of once into memory; None: only if they exceed memory_gb."""
 
     memory_gb: float = 4.0
-    """Largest training plus test set, decoded, to keep in memory (GiB, on the training device)."""
+    """Largest training plus test set, decoded, to keep in memory (GiB, on the training device). Extra images count, and
+    are always kept there."""
 
     workers: int = 0
     """Reader processes when samples are streamed; 0: the main process reads."""
+
+    extra: str | None = None
+    """File with extra training images, such as generated ones: a .npz with image (uint8 [N, H, W, C]) and label (class
+    numbers in the order of the data set's classes); null: none. They fill up the batches and are never held out."""
+
+    extra_ratio: float = 0.7
+    """Share of each batch, in (0, 1), that is taken from the extra images."""
+
+    extra_limit: int | None = None
+    """Use so many extra images, drawn evenly over their classes; indices stay those of the whole file."""
 
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments that module:function is called with, next to split."""
@@ -73,18 +96,28 @@ class DataConfig:
         _check_name(self.name)
         if self.name == "folder" and self.root is None:
             raise UserError("data.root is not set: data.name=folder needs the folder that holds train/ and test/")
-        _at_least("limit", self.limit, 1)
-        _at_least("test_limit", self.test_limit, 1)
-        _at_least("crop", self.crop, 0)
-        _at_least("size", self.size, 1)
-        _at_least("workers", self.workers, 0)
+        for key, lowest in (("limit", 1), ("test_limit", 1), ("extra_limit", 1), ("size", 1), ("workers", 0)):
+            _at_least(key, getattr(self, key), lowest)
         if not 0 < self.holdout < 0.5:
             raise UserError(f"data.holdout is {self.holdout}: give a fraction above 0 and below 0.5, e.g. 0.1")
+        if not 0 < self.extra_ratio < 1:
+            raise UserError(f"data.extra_ratio is {self.extra_ratio}: give a share above 0 and below 1, e.g. 0.7")
         if not self.memory_gb > 0:
             raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
-        check_choice(self.padding, ("reflect", "zeros"), "data.padding")
         if self.channels not in (1, 3):
             raise UserError(f"data.channels is {self.channels!r}: give 3 for colour or 1 for grey")
+        self._check_augmentation()
+
+    def _check_augmentation(self) -> None:
+        _at_least("crop", self.crop, 0)
+        _at_least("cutout", self.cutout, 0)
+        check_choice(self.padding, ("reflect", "zeros"), "data.padding")
+        if not 0 <= self.color <= 1:
+            raise UserError(f"data.color is {self.color}: give a strength from 0 to 1")
+        if not 0 <= self.rotate <= 180:
+            raise UserError(f"data.rotate is {self.rotate}: give degrees from 0 to 180")
+        if not 0 <= self.zoom < 1:
+            raise UserError(f"data.zoom is {self.zoom}: give a share from 0 and below 1, e.g. 0.1 for 90 % to 110 %")
 
     @property
     def is_user_function(self) -> bool:

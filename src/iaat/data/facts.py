@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from iaat.data.build import read_splits
+from iaat.data.build import read_extra, read_splits
 from iaat.data.config import TORCHVISION_NAMES, DataConfig
 from iaat.data.named import DEFAULT_ROOT
+from iaat.data.order import batch_sizes, check_enough
 from iaat.data.scan import is_image_folder
 
 
@@ -21,6 +23,7 @@ class DataFacts:
         train_size: Training samples, hold-out included.
         test_size: Test samples.
         sample_bytes: Memory of one decoded sample.
+        extra_size: Extra images in their file.
     """
 
     shape: tuple[int, ...]
@@ -28,15 +31,31 @@ class DataFacts:
     train_size: int
     test_size: int
     sample_bytes: int
+    extra_size: int = 0
 
     def trained(self, config: DataConfig) -> int:
         """Samples trained on, after limit and hold-out; to within the rounding of each class."""
         return round(min(config.limit or self.train_size, self.train_size) * (1 - config.holdout))
 
     def decoded_bytes(self, config: DataConfig) -> int:
-        """Memory of the samples used of both splits, decoded."""
+        """Memory of the samples used of both splits and of extra images, decoded."""
         used = min(config.limit or self.train_size, self.train_size)
-        return (used + min(config.test_limit or self.test_size, self.test_size)) * self.sample_bytes
+        used += min(config.test_limit or self.test_size, self.test_size)
+        return used * self.sample_bytes + self.extra_used(config) * math.prod(self.shape)
+
+    def extra_used(self, config: DataConfig) -> int:
+        """Extra images that are drawn from."""
+        return min(config.extra_limit or self.extra_size, self.extra_size)
+
+    def batch_sizes(self, config: DataConfig, batch_size: int) -> list[tuple[int, int]]:
+        """How many original and how many extra samples each batch of an epoch holds; see `trained`.
+
+        Raises:
+            UserError: the batches are too small for samples of both kinds, or the extra ones too few.
+        """
+        sizes = batch_sizes(self.trained(config), batch_size, config.extra_ratio if self.extra_size else 0.0)
+        check_enough(self.extra_used(config), max(count for _, count in sizes))
+        return sizes
 
 
 _PUBLISHED = {
@@ -54,6 +73,9 @@ def data_facts(config: DataConfig) -> DataFacts:
         UserError: the data cannot be found or read.
     """
     if config.name in TORCHVISION_NAMES and not is_image_folder(Path(config.root or DEFAULT_ROOT)):
-        return _PUBLISHED[config.name]
-    train, test = read_splits(config)
-    return DataFacts(tuple(train[0][0].shape), len(train.classes), len(train), len(test), train.sample_bytes)
+        facts = _PUBLISHED[config.name]
+    else:
+        train, test = read_splits(config)
+        facts = DataFacts(tuple(train[0][0].shape), len(train.classes), len(train), len(test), train.sample_bytes)
+    extra = read_extra(config, shape=facts.shape, classes=facts.classes)
+    return facts if extra is None else replace(facts, extra_size=len(extra))

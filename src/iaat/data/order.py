@@ -4,31 +4,132 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError
-from iaat.rng import permutation
+from iaat.rng import derive_seed, permutation
 
 
-def epoch_order(index: Tensor, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
-    """Shuffle the training samples and cut them into batches.
+def epoch_order(
+    index: Tensor, batch_size: int, *, seed: int, epoch: int, extra: Tensor | None = None, ratio: float = 0.0
+) -> list[Tensor]:
+    """Shuffle the training samples and cut them into batches, filled up with extra samples if there are any.
 
     A last batch of a single sample joins the one before it (which then has `batch_size + 1`): batch normalisation
     has no variance to take of one sample. This applies neither to `batch_size=1` nor to a data set of one sample.
+
+    An epoch visits each of `index` once and takes the extra samples from where the epoch before has stopped (Carmon et
+    al. 2019, arXiv 1905.13736, appendix B.1, mix every batch so): see `extra_stream`.
 
     Args:
         index: `[N]` int64, the samples to visit.
         batch_size: Samples a batch, at least 1.
         seed: The run's seed.
-        epoch: The epoch; the order depends on `(index, seed, epoch)` only.
+        epoch: The epoch; the order depends on the arguments only.
+        extra: `[M]` int64, the extra samples; None: no extra samples.
+        ratio: Share of each batch that they make up, in (0, 1); 0 without them.
 
     Returns:
-        One int64 tensor a batch; together they hold each sample exactly once.
+        One int64 tensor a batch, the extra samples last. Together they hold each of `index` exactly once; no batch
+        holds a sample twice.
 
     Raises:
-        UserError: `batch_size` is below 1.
+        UserError: `batch_size` is below 1, or too small for the ratio; or there are too few extra samples.
     """
-    batches = sequential_order(index[permutation(len(index), seed, epoch)], batch_size)
-    if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches
+    sizes = batch_sizes(len(index), batch_size, ratio)
+    own = torch.split(index[permutation(len(index), seed, epoch)], [count for count, _ in sizes])
+    if extra is None:
+        return list(own)
+    counts = [count for _, count in sizes]
+    taken = extra_stream(extra, sum(counts), epoch * sum(counts), apart=max(counts, default=0), seed=seed)
+    return [torch.cat(parts) for parts in zip(own, torch.split(taken, counts), strict=True)]
+
+
+def batch_sizes(originals: int, batch_size: int, ratio: float = 0.0) -> list[tuple[int, int]]:
+    """How many original and how many extra samples each batch of an epoch holds.
+
+    Args:
+        originals: Samples that the epoch visits once.
+        batch_size: Samples a batch.
+        ratio: Share of the extra ones; 0 without them.
+
+    Returns:
+        A pair a batch. The last holds what is left of the originals, and extra samples in proportion.
+
+    Raises:
+        UserError: `batch_size` is below 1, or too small to hold samples of both kinds.
+    """
+    _check_batch_size(batch_size)
+    own = round(batch_size * (1 - ratio))
+    added = batch_size - own
+    if ratio and not (own and added):
+        raise UserError(
+            f"data.extra_ratio is {ratio:g}: a batch of {batch_size} (train.batch_size) would hold {own} original and"
+            f" {added} extra samples: raise train.batch_size, or bring the ratio nearer to 0.5"
+        )
+    whole, left = divmod(originals, own)
+    sizes = [(own, added)] * whole + ([(left, round(left * added / own))] if left else [])
+    if batch_size > 1 and len(sizes) > 1 and sum(sizes[-1]) == 1:
+        sizes[-2:] = [(own + 1, added)]
+    return sizes
+
+
+def extra_stream(extra: Tensor, count: int, start: int, *, apart: int, seed: int) -> Tensor:
+    """A stretch of the endless stream of extra samples, which takes all of them in a random order, round after round.
+
+    It is a function of the arguments alone, so a resumed run needs no memory of where it was.
+
+    Args:
+        extra: `[M]` int64, the extra samples.
+        count: Length of the stretch.
+        start: Samples of the stream before it.
+        apart: No stretch of so many holds a sample twice.
+        seed: The run's seed.
+
+    Returns:
+        `[count]` int64.
+
+    Raises:
+        UserError: There are too few samples: see `check_enough`.
+    """
+    if not count:
+        return extra[:0]
+    check_enough(len(extra), apart)
+    first, last = start // len(extra), (start + count - 1) // len(extra)
+    rounds = torch.cat([_round(len(extra), number, apart, seed) for number in range(first, last + 1)])
+    return extra[rounds[start - first * len(extra) :][:count]]
+
+
+def check_enough(count: int, apart: int) -> None:
+    """Check that `count` extra samples suffice for `apart` of them in a batch.
+
+    Raises:
+        UserError: They are fewer than three times as many.
+    """
+    if count < 3 * apart:
+        raise UserError(
+            f"data.extra gives {count} images, too few for {apart} of them in a batch: lower data.extra_ratio or"
+            f" train.batch_size, or give at least {3 * apart}"
+        )
+
+
+def extra_visited(extra: Tensor, count: int, *, apart: int, seed: int) -> Tensor:
+    """The extra samples that occur among the first `count` of the stream, in the order of `extra`."""
+    if count >= len(extra):
+        return extra
+    return extra[_round(len(extra), 0, apart, seed)[:count].sort().values]
+
+
+def _round(n: int, number: int, apart: int, seed: int) -> Tensor:
+    """The order `[n]` of one round, in which none of its first `apart` was among the last `apart` of the round before.
+
+    Only the first `2 * apart` places are rearranged and only the last `apart` looked at: with `3 * apart` places one
+    round does not depend on how the one before was rearranged.
+    """
+    seed = derive_seed(seed, "extra")
+    order = permutation(n, seed, number)
+    if number == 0:
+        return order
+    head = order[: 2 * apart]
+    recent = torch.isin(head, permutation(n, seed, number - 1)[n - apart :])
+    return torch.cat([head[~recent], head[recent], order[2 * apart :]])
 
 
 def sequential_order(index: Tensor, batch_size: int) -> list[Tensor]:
@@ -41,6 +142,10 @@ def sequential_order(index: Tensor, batch_size: int) -> list[Tensor]:
     Raises:
         UserError: `batch_size` is below 1.
     """
+    _check_batch_size(batch_size)
+    return list(torch.split(index, batch_size)) if len(index) else []
+
+
+def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}: give a whole number of at least 1")
-    return list(torch.split(index, batch_size)) if len(index) else []

@@ -22,7 +22,8 @@ class Source(Protocol):
         shape: Shape of one input, `(C, H, W)` for images.
         fingerprint: Hex SHA-256 of the data set's size, shape, classes, labels and relative paths: differs if the
             data set has changed since a checkpoint was written. Pixels are not part of it.
-        paths: Path of each sample relative to the root, in POSIX form; None where samples are no files.
+        paths: Path of each sample relative to the root, in POSIX form; None where samples are no files, and "" for a
+            sample that is none among others that are.
     """
 
     labels: Tensor
@@ -83,7 +84,7 @@ def finish_batch(
         y: `[B]` int64.
         index: `[B]` int64.
         augmentation: What is done to training images.
-        draws: `[B, 3]` from `augmentation_draws`, or None for no augmentation.
+        draws: `[B, D]` from `augmentation_draws`, or None for no augmentation.
     """
     stored = apply_draws(stored, augmentation, draws)
     # Moving and cropping bytes is four times cheaper than moving floats: convert last.

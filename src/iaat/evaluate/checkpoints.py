@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from iaat.checkpoint import check_same_data, check_same_test_data, load_checkpoint, restore_model
+from iaat.checkpoint import check_same_data, check_same_test_data, has_average, load_checkpoint, restore_model
 from iaat.config import Recipe
 from iaat.data import DataBundle, sequential_order
 from iaat.device import pick_device
@@ -22,22 +23,44 @@ from iaat.models import supports_channels_last, weights_digest
 from iaat.progress import Reporter
 from iaat.run import RunFolder
 
+WEIGHTS = ("averaged", "trained", "both")
+"""Which weights of a run are judged, where it keeps their moving average beside those that were trained."""
+
+
+def kinds_of_weights(recipe: Recipe, weights: str) -> tuple[bool, ...]:
+    """Which networks of a checkpoint one of `WEIGHTS` means: True for the trained weights in place of their average.
+
+    A run without an average has one network, whatever is asked for.
+    """
+    if not recipe.train.ema:
+        return (False,)
+    return {"averaged": (False,), "trained": (True,), "both": (False, True)}[weights]
+
 
 def evaluate_checkpoint(
-    run: RunFolder, recipe: Recipe, which: str, data: DataBundle, reporter: Reporter, extras: Extras | None = None
+    run: RunFolder,
+    recipe: Recipe,
+    which: str,
+    data: DataBundle,
+    reporter: Reporter,
+    extras: Extras | None = None,
+    *,
+    trained: bool = False,
 ) -> dict[str, Any]:
     """Judge the checkpoint `best` or `last` on the test set and write the evaluation into the run folder.
 
     The attacks are those of `recipe.evaluate`; the network computes in float32 whatever it was trained in, because
-    attacks on rounded logits miss some adversarial examples.
+    attacks on rounded logits miss some adversarial examples. `trained` takes the trained weights even where there is
+    an average of them.
 
     Raises:
         UserError: no such checkpoint, a broken one, or one trained on other data than is given.
     """
-    return evaluate_subject(subject_of_run(run, recipe, which, data), data, recipe.evaluate, reporter, extras)
+    subject = subject_of_run(run, recipe, which, data, trained=trained)
+    return evaluate_subject(subject, data, recipe.evaluate, reporter, extras)
 
 
-def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle) -> Subject:
+def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle, *, trained: bool = False) -> Subject:
     """The network of a checkpoint, with what is known of it.
 
     Raises:
@@ -45,47 +68,64 @@ def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle)
     """
     device = pick_device(recipe.train.device)
     state = load_checkpoint(run.checkpoint(which), device)
-    model = restore_model(recipe, state, device)
+    model = restore_model(recipe, state, device, trained=trained)
     check_same_test_data(state["data"], data)
     if supports_channels_last(model, data.shape):
         model = model.to(memory_format=torch.channels_last)
     facts = {
         "run": run.name(),
         "checkpoint": which,
+        **({"weights": "trained" if trained else "averaged"} if has_average(state) else {}),
         "epoch": state["epoch"],
         "seed": recipe.seed,
         **run.training_cost(),
     }
     return Subject(
-        name=f"{run.path.name}-{which}",
+        name=f"{run.path.name}-{which}" + ("-trained" if trained else ""),
         model=model,
         digest=weights_digest(model),
-        folder=run.path / "evaluations",
+        folder=_folder(run, trained),
         facts=facts,
-        radii=_radii(run, state["epoch"]),
+        radii=_radii(run, state["epoch"], len(data.train)),
     )
 
 
-def _radii(run: RunFolder, epoch: int) -> tuple[Tensor, Tensor] | None:
-    """Indices and radii of the trained samples after an epoch, or the last one kept before it."""
+def _folder(run: RunFolder, trained: bool) -> Path:
+    """Evaluations of trained weights, where they are not what the run is for, have a folder of their own."""
+    return run.path / "evaluations" / ("trained-weights" if trained else "")
+
+
+def _radii(run: RunFolder, epoch: int, size: int) -> tuple[Tensor, Tensor] | None:
+    """Indices below `size` and radii of the trained samples after an epoch, or the last one kept before it.
+
+    A run may be judged without the extra images it was trained on: theirs are the indices that the data lacks then.
+    """
     kept = [number for number in run.radii_epochs() if number <= epoch]
     if not kept:
         return None
     index, radius = run.radii_after(kept[-1])
-    return torch.from_numpy(index), torch.from_numpy(radius)
+    there = index < size
+    return torch.from_numpy(index[there]), torch.from_numpy(radius[there])
 
 
-def stored_results(run: RunFolder, which: str, config: EvaluateConfig) -> dict[str, Any] | None:
-    """Results of an evaluation by the same settings done before, or None."""
-    file = run.path / "evaluations" / folder_name(config, which) / "results.json"
+def stored_results(
+    run: RunFolder, which: str, config: EvaluateConfig, *, trained: bool = False
+) -> dict[str, Any] | None:
+    """Results of an evaluation of the checkpoint by the same settings done before, or None."""
+    file = _folder(run, trained) / folder_name(config, which) / "results.json"
     if not file.exists():
         return None
     results: dict[str, Any] = read_json(file)
-    return results if results.get("evaluate") == json.loads(json.dumps(plain_config(config))) else None
+    if results.get("evaluate") != json.loads(json.dumps(plain_config(config))):
+        return None
+    # Evaluated before the run went on: the checkpoint is another one since.
+    return results if results.get("epoch") == load_checkpoint(run.checkpoint(which))["epoch"] else None
 
 
 def training_predictions(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> Tensor:
-    """Predicted classes `[n]` of the clean training samples under the last checkpoint.
+    """Predicted classes `[n]` of the clean samples of the last table of radii, or else of the training samples.
+
+    The network is that of the last checkpoint.
 
     Raises:
         UserError: no such checkpoint, a broken one, or one trained on other data than is given.
@@ -94,7 +134,9 @@ def training_predictions(run: RunFolder, recipe: Recipe, data: DataBundle, repor
     state = load_checkpoint(run.checkpoint("last"), device)
     check_same_data(state["data"], data)
     model = restore_model(recipe, state, device)
-    batches = data.train.batches(sequential_order(data.train_index, recipe.evaluate.batch_size))
-    shown = reporter.track(batches, total=len(data.train_index), what="predict", size=lambda batch: len(batch.y))
+    kept = run.radii_epochs()
+    index = torch.from_numpy(run.radii_after(kept[-1])[0]) if kept else data.train_index
+    batches = data.train.batches(sequential_order(index, recipe.evaluate.batch_size))
+    shown = reporter.track(batches, total=len(index), what="predict", size=lambda batch: len(batch.y))
     with torch.no_grad():
         return torch.cat([model(batch.x).argmax(dim=1) for batch in shown]).cpu()

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import pyarrow as pa
@@ -116,10 +115,15 @@ def plain_table(title: str, caption: str | None = None) -> Table:
     )
 
 
+def name_of(row: dict[str, Any]) -> str:
+    """The run of an evaluation, with its weights where they are not those that the run is for."""
+    return f"{row['run']} (trained weights)" if row.get("weights") == "trained" else str(row["run"])
+
+
 def title_of(row: dict[str, Any]) -> str:
     """The model of an evaluation, as tables and findings call it."""
     seed = "" if row.get("seed") is None else f" seed {row['seed']}"
-    return f"{row['run']}{seed}" + (f" {row['checkpoint']}" if "checkpoint" in row else "")
+    return f"{name_of(row)}{seed}" + (f" {row['checkpoint']}" if "checkpoint" in row else "")
 
 
 CAPTION = "Each attack: worst case per sample over it and those to its left."
@@ -150,7 +154,7 @@ def results_table(rows: Sequence[dict[str, Any]]) -> Table:
         cost = f"{passes['forward']:.1f}F {passes['backward']:.1f}B"
         worst = f"{row['worst_class']['class']}: {100 * row['worst_class']['worst']:.1f}"
         seed = "-" if row.get("seed") is None else str(row["seed"])
-        table.add_row(row["run"], seed, _checkpoint(row), *accuracies, worst, cost)
+        table.add_row(name_of(row), seed, _checkpoint(row), *accuracies, worst, cost)
     return table
 
 
@@ -190,29 +194,3 @@ def stages_table(row: dict[str, Any]) -> Table:
             stage["name"], str(stage["met"]), str(stage["broken"]), accuracy, passes, f"{stage['seconds']:.1f}"
         )
     return table
-
-
-def comparison_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line a run's recipe: mean over its seeds, with the seeds' standard deviation where there are several."""
-    first = rows[0]
-    title = f"accuracy in %, mean ± sd over seeds; {first['attack']}; n = {first['n']} test samples"
-    table = plain_table(title, f"{first['checkpoint']} checkpoint. {caption(rows)}")
-    for name in ("recipe", "seeds"):
-        table.add_column(name, no_wrap=True)
-    shown = columns(rows)
-    for name in (*map(shown_name, shown), "radius px", "passes/step", "train s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in dict.fromkeys(row["run"] for row in rows):
-        group = [row for row in rows if row["run"] == name]
-        accuracies = [_spread([100 * row["accuracy"][key] for row in group]) for key in shown]
-        radius = _spread([row["radius_mean_px"] for row in group]) if "radius_mean_px" in group[0] else "-"
-        seeds = ", ".join(str(row["seed"]) for row in group)
-        passes = (
-            f"{mean(row['train_forwards'] for row in group):.1f}F {mean(row['train_backwards'] for row in group):.1f}B"
-        )
-        table.add_row(name, seeds, *accuracies, radius, passes, f"{mean(row['train_seconds'] for row in group):.0f}")
-    return table
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{mean(values):.2f} ± {stdev(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"

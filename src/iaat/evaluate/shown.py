@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
 
+from iaat.evaluate.comparison import comparison_table
 from iaat.evaluate.corruption import corruptions_table
-from iaat.evaluate.report import comparison_table, plain_table, results_table, stages_table, title_of
+from iaat.evaluate.report import name_of, plain_table, results_table, stages_table, title_of
 
 _MANY_STAGES = 4
 
@@ -36,8 +38,11 @@ def _by_recipe(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     seeded = [row for row in rows if row.get("seed") is not None]
     for question in dict.fromkeys(map(_question, seeded)):
         some = [row for row in seeded if _question(row) == question]
-        names = [row["run"] for row in some]
-        if several := [row for row in some if names.count(row["run"]) > 1]:
+        names = Counter(map(name_of, some))
+        # Runs of one recipe and seed differ in something else: their mean would mean nothing.
+        seeds = Counter((name_of(row), row["seed"]) for row in some)
+        twice = {name for (name, _), number in seeds.items() if number > 1}
+        if several := [row for row in some if names[name_of(row)] > 1 and name_of(row) not in twice]:
             groups.append(several)
     return groups
 

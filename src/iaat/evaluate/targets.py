@@ -13,7 +13,7 @@ from iaat.config import Recipe, settings_of_model
 from iaat.data import DataBundle, build_data
 from iaat.device import pick_device
 from iaat.errors import UserError, did_you_mean
-from iaat.evaluate.checkpoints import subject_of_run
+from iaat.evaluate.checkpoints import kinds_of_weights, subject_of_run
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import evaluate_subject, folder_name
 from iaat.evaluate.foreign import subject_of_model
@@ -54,14 +54,18 @@ class Target:
         """The data set it is judged on."""
         return build_data(self.recipe.data, seed=self.recipe.seed, device=pick_device(self.recipe.train.device))
 
-    def subjects(self, checkpoints: Sequence[str], data: DataBundle) -> list[Subject]:
-        """The models to be judged: one for each checkpoint of a run.
+    def subjects(self, checkpoints: Sequence[str], data: DataBundle, weights: str = "averaged") -> list[Subject]:
+        """The models to be judged: one for each checkpoint of a run, or two where both kinds of its weights are asked.
 
         Raises:
             UserError: a model that cannot be loaded, or does not fit the data.
         """
         if self.run is not None:
-            return [subject_of_run(self.run, self.recipe, which, data) for which in checkpoints]
+            return [
+                subject_of_run(self.run, self.recipe, which, data, trained=trained)
+                for which in checkpoints
+                for trained in kinds_of_weights(self.recipe, weights)
+            ]
         return [self._foreign(data)]
 
     def _foreign(self, data: DataBundle) -> Subject:
@@ -141,6 +145,7 @@ def judge_targets(
     checkpoints: Sequence[str],
     reporter: Reporter,
     *,
+    weights: str = "averaged",
     corrupted: Path | None = None,
     baseline: Path | None = None,
 ) -> list[dict[str, Any]]:
@@ -151,6 +156,7 @@ def judge_targets(
         others: Further models, on which examples are made only.
         checkpoints: Which checkpoints of a run: `best`, `last`.
         reporter: Shows progress.
+        weights: Which of a run's weights, one of `iaat.evaluate.checkpoints.WEIGHTS`.
         corrupted: Folder of published corrupted images.
         baseline: Run folder whose evaluation by the same settings mCE is relative to.
 
@@ -166,7 +172,7 @@ def judge_targets(
     for target in targets:
         key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
         data = read[key] if key in read else read.setdefault(key, target.data())
-        loaded.append((target, data, target.subjects(checkpoints, data)))
+        loaded.append((target, data, target.subjects(checkpoints, data, weights)))
     rows = []
     for target, data, subjects in loaded:
         config, extras = target.recipe.evaluate, Extras(corrupted=corrupted)

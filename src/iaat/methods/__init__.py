@@ -1,10 +1,13 @@
 from iaat.methods.adversarial import AdversarialTraining
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Method, MethodConfig, Objective, StepContext
+from iaat.methods.cat import CAT, CATConfig
+from iaat.methods.fat import FAT, FATConfig
 from iaat.methods.gradnorm import GradNorm, GradNormConfig
 from iaat.methods.iaat import IAAT, IAATConfig
 from iaat.methods.iaat_trades import IAATTRADES, IAATTRADESConfig
 from iaat.methods.mart import MART, MARTConfig
+from iaat.methods.mma import MMA, MMAConfig
 from iaat.methods.natural import Natural, NaturalConfig
 from iaat.methods.nfgsm import NFGSM, NFGSMConfig
 from iaat.methods.pgd_at import PGDAT, PGDATConfig
@@ -42,4 +45,10 @@ __all__ = [
     "VPBConfig",
     "GradNorm",
     "GradNormConfig",
+    "FAT",
+    "FATConfig",
+    "MMA",
+    "MMAConfig",
+    "CAT",
+    "CATConfig",
 ]

@@ -13,7 +13,7 @@ from iaat.methods.trades import TRADES, TRADESConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class IAATTRADESConfig(StaircaseConfig, TRADESConfig):
+class IAATTRADESConfig(TRADESConfig, StaircaseConfig):  # in this order: what both have is as in TRADES
     """Settings of IAAT-TRADES; `radius` is where a sample has the weight `beta` and its attack takes all steps."""
 
     beta: float = 6.0
@@ -29,9 +29,9 @@ class IAATTRADESConfig(StaircaseConfig, TRADESConfig):
 class IAATTRADES(StaircaseRadii, TRADES):
     """Minimise CE(f(x), y) + beta * r / radius * KL(f(x) || f(x_adv)), each sample attacked at its own radius r.
 
-    Radii move by a staircase on the adversarial prediction of the training forward: up by `rate` where it is right, down
-    where it is wrong. A sample at the reference radius is trained as by TRADES, one at 0 on its clean cross-entropy alone.
-    The ramp scales the radii attacked at and leaves weights alone, as it does in TRADES.
+    Radii move by a staircase on the adversarial prediction of the training forward: up by `rate` where it is right,
+    down where it is wrong. A sample at the reference radius is trained as by TRADES, one at 0 on its clean
+    cross-entropy alone. The ramp scales the radii attacked at and leaves weights alone, as it does in TRADES.
 
     Source: this project; the loss of Zhang et al. 2019 (arXiv 1901.08573), eq. 5, with the radii of Balaji, Goldstein,
     Hoffman 2019 (arXiv 1910.08051).

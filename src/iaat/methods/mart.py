@@ -26,12 +26,15 @@ class MARTConfig(PairedConfig):
 class MART(PairedTraining):
     """Minimise BCE(f(x_adv), y) + beta * KL(f(x) || f(x_adv)) * (1 - f(x)[y]), where x_adv maximises cross-entropy.
 
-    Gradients flow through both predictions, also through the factor 1 - f(x)[y]. Label smoothing acts on the
-    cross-entropy inside the boosted one. Public code computes log(1.0001 - p + 1e-12), which bounds the boost by 9.2 and
-    is -inf or NaN in half precision; here the terms are exact, and the boost grows with the logits as cross-entropy does.
+    BCE, the boosted cross-entropy, is -log f(x_adv)[y] - log(1 - f(x_adv)[k]) with the likeliest wrong class k; label
+    smoothing acts on its first half. Gradients flow through both predictions, also through the factor 1 - f(x)[y].
+
+    The authors' code takes log(1.0001 - p + 1e-12) and 1.0000001 - p; in float32 that bounds the second half of BCE by
+    9.2 and lets its gradient fade where p comes close to 1, and in half precision it can be infinite. Here both are
+    exact, made of log-probabilities, and the second half grows with the logits as cross-entropy does.
 
     Source: Wang et al. 2020 (ICLR, "Improving Adversarial Robustness Requires Revisiting Misclassified Examples"),
-    eq. 8 to 11.
+    section 3.
     """
 
     Config: ClassVar[type[Any]] = MARTConfig

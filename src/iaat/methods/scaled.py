@@ -42,8 +42,8 @@ class ScaledConfig(InnerConfig):
         largest, reach = self.radius * self.largest_scale, geometry(self.norm).diameter(numbers, 1.0)
         if largest > reach:
             raise UserError(
-                f"method.radius = {float(self.radius):g} leads with {self.scale_keys} to radii up to {largest:g}, beyond every "
-                f"{self.norm} distance between two inputs ({reach:g}): lower them"
+                f"method.radius = {float(self.radius):g} leads with {self.scale_keys} to radii up to {largest:g}, "
+                f"beyond every {self.norm} distance between two inputs ({reach:g}): lower them"
             )
 
 

@@ -8,10 +8,13 @@ from typing import Any
 from iaat.errors import UserError, did_you_mean
 from iaat.imports import import_function
 from iaat.methods.base import Method
+from iaat.methods.cat import CAT
+from iaat.methods.fat import FAT
 from iaat.methods.gradnorm import GradNorm
 from iaat.methods.iaat import IAAT
 from iaat.methods.iaat_trades import IAATTRADES
 from iaat.methods.mart import MART
+from iaat.methods.mma import MMA
 from iaat.methods.natural import Natural
 from iaat.methods.nfgsm import NFGSM
 from iaat.methods.pgd_at import PGDAT
@@ -28,6 +31,9 @@ METHODS: dict[str, type[Method]] = {
     "iaat_trades": IAATTRADES,
     "vpb": VPB,
     "gradnorm": GradNorm,
+    "fat": FAT,
+    "mma": MMA,
+    "cat": CAT,
 }
 """Every training method by the name recipes use."""
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from iaat.attacks import kl_divergence
 from iaat.methods.paired import PairedConfig, PairedTraining
 from iaat.passes import Passes
-from iaat.units import Radius
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +19,6 @@ class TRADESConfig(PairedConfig):
     beta: float = 6.0
     """Weight of the KL divergence from the clean to the adversarial prediction; larger is more robust and less accurate
     (1 / lambda in the paper)."""
-    min_step: Radius = Radius(0.007)
-    """Least step size; an attack steps by max(2 * radius / steps, min_step), per sample: by 0.007 at 8px in 10 steps,
-    as the authors' code does."""
 
 
 class TRADES(PairedTraining):

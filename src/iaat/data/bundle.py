@@ -1,0 +1,67 @@
+"""What `build_data` gives: the splits of a data set, and the order of its training samples."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from iaat.data.order import batch_sizes, epoch_order, extra_visited
+from iaat.data.source import Source
+
+
+def _nothing() -> Tensor:
+    return torch.empty(0, dtype=torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class DataBundle:
+    """A data set ready for training and evaluation.
+
+    Attributes:
+        train: The full training set, extra images behind it; radii are kept for all of it, by index.
+        test: The full test set.
+        train_index: Sorted int64 indices of `train` to train on, each once an epoch.
+        holdout_index: Sorted int64 indices of `train` kept out of training, to select the checkpoint.
+        test_index: Sorted int64 indices of `test` to evaluate.
+        mean: `[C]` mean of the training inputs per channel, on the [0, 1] scale; extra images have no part in it.
+        std: `[C]` standard deviation likewise, at least 1e-3.
+        extra_index: Sorted int64 indices of `train` that are extra images, which fill up the batches.
+        extra_ratio: Share of each batch that they make up; 0 without them.
+    """
+
+    train: Source
+    test: Source
+    train_index: Tensor
+    holdout_index: Tensor
+    test_index: Tensor
+    mean: Tensor
+    std: Tensor
+    extra_index: Tensor = field(default_factory=_nothing)
+    extra_ratio: float = 0.0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names."""
+        return self.train.classes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return self.train.shape
+
+    def order(self, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
+        """The batches of one epoch, as index tensors: see `epoch_order`."""
+        extra = self.extra_index if len(self.extra_index) else None
+        return epoch_order(self.train_index, batch_size, seed=seed, epoch=epoch, extra=extra, ratio=self.extra_ratio)
+
+    def samples(self, batch_size: int) -> int:
+        """How many samples an epoch trains on, extra ones included."""
+        return sum(map(sum, batch_sizes(len(self.train_index), batch_size, self.extra_ratio)))
+
+    def trained_index(self, batch_size: int, *, seed: int, epochs: int) -> Tensor:
+        """Sorted int64 indices of `train` that have been trained on after so many epochs of `order`, at least one."""
+        if not len(self.extra_index):
+            return self.train_index
+        counts = [count for _, count in batch_sizes(len(self.train_index), batch_size, self.extra_ratio)]
+        visited = extra_visited(self.extra_index, epochs * sum(counts), apart=max(counts), seed=seed)
+        return torch.cat([self.train_index, visited])

@@ -1,0 +1,87 @@
+"""Two sources read as one."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from iaat.data.augment import Augmentation
+from iaat.data.extra import ExtraImages
+from iaat.data.memory import InMemorySource
+from iaat.data.source import Source, check_order
+from iaat.types import Batch
+
+
+class JoinedSource:
+    """A `Source` of a training set of N samples and of extra images, which have the indices from N on.
+
+    Each part reads and augments its own samples, keyed by the index in the whole, so a batch of both is what either
+    alone would give.
+
+    Args:
+        original: The training set, kept in whatever way.
+        extra: The extra images; those used are held in the memory of the device.
+        used: Sorted int64 positions of the extra images to hold.
+        augmentation: What `batches(augment=...)` does to the extra images: the same as to the training set.
+        device: Training device.
+    """
+
+    def __init__(
+        self,
+        original: Source,
+        extra: ExtraImages,
+        used: Tensor,
+        *,
+        augmentation: Augmentation,
+        device: torch.device | str,
+    ) -> None:
+        self.labels = torch.cat([original.labels, extra.labels])
+        self.classes = original.classes
+        self.shape = original.shape
+        self.paths: list[str] | None = (original.paths or [""] * len(original)) + extra.paths
+        self.fingerprint = hashlib.sha256(f"{original.fingerprint} {extra.fingerprint}".encode()).hexdigest()
+        self._original = original
+        self._extra = InMemorySource(
+            extra.load(used),
+            self.labels,
+            self.classes,
+            augmentation=augmentation,
+            device=device,
+            stored=used + len(original),
+            complete=False,
+            where=extra.where,
+        )
+
+    def __len__(self) -> int:
+        """Number of samples, extra ones included."""
+        return len(self.labels)
+
+    def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
+        """Yield one batch for each index tensor: see `Source.batches`."""
+        index = check_order(order, len(self))
+        of_extra = torch.split(index >= len(self._original), [len(part) for part in order])
+        parts = torch.split(index, [len(part) for part in order])
+        readers = [
+            source.batches([part[mine] for part, mine in zip(parts, masks, strict=True) if mine.any()], augment=augment)
+            for source, masks in ((self._original, [~mask for mask in of_extra]), (self._extra, of_extra))
+        ]
+        return self._join(of_extra, *readers)
+
+    def _join(self, of_extra: Sequence[Tensor], original: Iterator[Batch], extra: Iterator[Batch]) -> Iterator[Batch]:
+        for mask in of_extra:
+            if mask.all() or not mask.any():
+                yield next(extra if len(mask) and mask[0] else original)
+            else:
+                yield _merged(next(original), next(extra), mask)
+
+
+def _merged(original: Batch, extra: Batch, of_extra: Tensor) -> Batch:
+    """One batch of two, each sample where the mask `[B]` has its kind."""
+    x, y, index = (torch.cat([getattr(original, name), getattr(extra, name)]) for name in ("x", "y", "index"))
+    place = of_extra.long().argsort(stable=True).argsort()
+    # A training batch has its extra samples last.
+    if bool((of_extra[1:] < of_extra[:-1]).any()):
+        place = place.to(x.device)
+        x, y, index = x[place], y[place], index[place]
+    return Batch(x, y, index)

@@ -1,0 +1,73 @@
+"""Friendly adversarial training: attacks that stop soon after they fool the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from iaat.attacks import full_precision
+from iaat.errors import UserError
+from iaat.methods.attack import AttackConfig
+from iaat.methods.base import BaseMethod, Objective, StepContext
+from iaat.passes import Passes
+from iaat.types import Batch, StepOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class FATConfig(AttackConfig):
+    """Settings of friendly adversarial training; `mode` has to be eval."""
+
+    taus: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """Steps that an attack still takes from points that fool the network, one number for each stage of training."""
+    tau_from: list[int] = field(default_factory=lambda: [0, 50, 90])
+    """Epochs, counted from 0, at which these stages begin; the default is the authors' for runs of 120 epochs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode != "eval":
+            raise UserError(
+                f"method.mode = {self.mode}: FAT takes fooled samples out of the batch, which its statistics would "
+                "show: it needs method.mode eval"
+            )
+        if not self.taus or min(self.taus) < 0:
+            raise UserError(f"method.taus = {self.taus}: numbers of steps, at least one, each 0 or more")
+        if len(self.tau_from) != len(self.taus):
+            raise UserError(f"method.tau_from = {self.tau_from}: give an epoch for each of method.taus = {self.taus}")
+        if self.tau_from[0] != 0 or self.tau_from != sorted(set(self.tau_from)):
+            raise UserError(f"method.tau_from = {self.tau_from}: epochs from 0 on, each after the one before it")
+
+    def tau_in(self, epoch: int) -> int:
+        """Steps an attack still takes from fooling points in an epoch, counted from 0."""
+        return self.taus[sum(start <= epoch for start in self.tau_from) - 1]
+
+
+class FAT(BaseMethod):
+    """Minimise the cross-entropy of adversarial examples that fool the network by little, not by as much as they can.
+
+    PGD on the cross-entropy, but a sample stays where it is fooled after tau steps from such points, and leaves the
+    batch; it comes back in its place. Tau grows in the course of training. The random start is uniform in the ball.
+
+    Source: Zhang et al. 2020 (arXiv 2002.11242), algorithms 1 and 2.
+    """
+
+    Config: ClassVar[type[Any]] = FATConfig
+    config: FATConfig
+
+    def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
+        """Attack the batch with as much patience as the epoch has; the loss is the cross-entropy of what comes out."""
+        radius = torch.full_like(batch.y, self.config.radius, dtype=torch.float32)
+        radius = radius * self.config.share_in(context.epoch)
+        x_adv = self.config.attack(model, batch, radius, context, patience=self.config.tau_in(context.epoch))
+
+        def objective(network: nn.Module) -> StepOutput:
+            logits = full_precision(network(x_adv))
+            return StepOutput(self.config.cross_entropy(logits, batch.y).mean(), logits.detach(), radius)
+
+        return objective
+
+    def cost(self, epoch: int) -> Passes:
+        """At most K + 1 forwards and backwards; less as samples leave the batch."""
+        return Passes(self.config.gradients + 1, self.config.gradients + 1)

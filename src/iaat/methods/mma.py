@@ -1,0 +1,128 @@
+"""Max-margin adversarial training: every sample is trained at its own point of the decision boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks import full_precision, geometry, per_sample
+from iaat.attacks.boundary import Boundary, to_boundary
+from iaat.errors import UserError
+from iaat.methods.attack import AttackConfig
+from iaat.methods.base import BaseMethod, Objective, StepContext
+from iaat.methods.probing import is_right
+from iaat.passes import Passes
+from iaat.radius import RadiusMemory
+from iaat.types import Batch, StepOutput
+from iaat.units import Radius
+
+BEYOND = 1.05
+"""How far the boundary is searched for, in largest margins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMAConfig(AttackConfig):
+    """Settings of max-margin adversarial training."""
+
+    radius: Radius = Radius("12px")
+    """Largest margin, d_max: samples whose boundary lies farther away have nothing more to learn about it."""
+    floor: Radius = Radius(0.005)
+    """Smallest margin remembered, and that of every sample before its first visit: the radius it is attacked at."""
+    min_step: Radius = Radius(0)
+    """Least step size; an attack steps by max(2 * margin / steps, min_step), per sample."""
+    searches: int = 10
+    """Bisections for the boundary along the direction the attack found, a forward each."""
+    clean_share: float = 1 / 3
+    """Share of the clean loss in the loss, in [0, 1); the rest is that of the boundary points."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_lengths("floor")
+        if not 0 < self.floor <= self.radius:
+            raise UserError(f"method: needs 0 < floor <= radius, not {self.floor}, {self.radius}")
+        if self.searches < 1:
+            raise UserError(f"method.searches = {self.searches}: finding the boundary needs at least 1")
+        if not 0 <= self.clean_share < 1:
+            raise UserError(f"method.clean_share = {self.clean_share:g}: a share in [0, 1)")
+
+
+class MMA(BaseMethod):
+    """Minimise the cross-entropy of boundary points and, by a third, that of the clean samples.
+
+    A sample that is right has its point where the prediction flips: PGD at its last known margin gives a direction, and
+    bisection the distance, up to 1.05 d_max. If it lies beyond d_max, it has no such loss. A sample that is wrong is
+    its own point. The margins are remembered. `StepOutput.logits` are those of the clean samples, because boundary
+    points are wrong by construction.
+
+    Source: Ding et al. 2020 (arXiv 1812.02637), algorithms 1 and 2. There a sample is right where its label has
+    half of the probability; here, as in every evaluation, where it has the most.
+    """
+
+    Config: ClassVar[type[Any]] = MMAConfig
+    objective_cost: ClassVar[Passes] = Passes(2, 2)
+    config: MMAConfig
+
+    def __init__(self, config: MMAConfig, *, size: int, device: torch.device | str) -> None:
+        super().__init__(config, size=size, device=device)
+        reach = BEYOND * config.radius
+        cap = min(reach, 1.0) if config.norm == "linf" else reach
+        self.radii: RadiusMemory | None = RadiusMemory(
+            size, initial=config.floor, floor=config.floor, cap=cap, norm=config.norm, device=device
+        )
+        self._memory = self.radii
+
+    def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
+        """Find the boundary points of the batch and remember how far away they are."""
+        config, share = self.config, self.config.share_in(context.epoch)
+        right = is_right(model, batch.x, batch.y, config.mode)
+        boundary = self._boundary(model, batch, context)
+        distance = geometry(config.norm).size(boundary.x - batch.x)
+        self._memory[batch.index] = torch.where(boundary.found, distance, BEYOND * config.radius * share) * right
+        learns = ~right | (boundary.found & (distance < config.radius * share))
+        points = torch.where(per_sample(right, batch.x) > 0, boundary.x, batch.x)
+        radius = distance.float() * right
+
+        def objective(network: nn.Module) -> StepOutput:
+            clean = full_precision(network(batch.x))
+            clean_loss = config.cross_entropy(clean, batch.y).mean()
+            losses = config.cross_entropy(full_precision(network(points)), batch.y)
+            loss = (1 - config.clean_share) * (losses * learns).mean() + config.clean_share * clean_loss
+            return StepOutput(loss, clean.detach(), radius)
+
+        return objective
+
+    def _boundary(self, model: nn.Module, batch: Batch, context: StepContext) -> Boundary:
+        config, share = self.config, self.config.share_in(context.epoch)
+        length = self._memory[batch.index] * share
+        return to_boundary(
+            model,
+            batch.x,
+            batch.y,
+            config.attack(model, batch, length, context, loss=soft_margin),
+            limit=BEYOND * config.radius * share,
+            ball=geometry(config.norm),
+            searches=config.searches,
+            mode=config.mode,
+        )
+
+    def cost(self, epoch: int) -> Passes:
+        """Forwards: one for the prediction, K of the attack, searches + 1 for the boundary, 2 of the loss.
+
+        Backwards: K and 2.
+        """
+        steps = self.config.gradients
+        return Passes(steps + self.config.searches + 4, steps + 2)
+
+
+def soft_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Soft maximum of the other logits minus the logit of `y`, `[B]`: what the attack climbs.
+
+    Its gradient is that of cross-entropy without the factor that vanishes where the network is sure of itself.
+
+    Source: Ding et al. 2020 (arXiv 1812.02637), soft logit margin loss.
+    """
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return others.logsumexp(dim=1) - logits.gather(1, y[:, None])[:, 0]

@@ -1,0 +1,106 @@
+"""Bisection to the decision boundary: closed form on a linear model, and a model that is wrong in a band only."""
+
+import pytest
+import torch
+from torch import nn
+
+from iaat.attacks.boundary import to_boundary
+from iaat.attacks.geometry import GEOMETRIES
+from iaat.passes import count_passes
+
+LIMIT, SEARCHES = 0.2, 10
+every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
+
+
+class Band(nn.Module):
+    """Class 0 everywhere but where the first number is between `low` and `high`."""
+
+    def __init__(self, low, high):
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x):
+        inside = (x[:, 0] - self.low) * (self.high - x[:, 0])
+        return torch.stack([-inside, inside], dim=1)
+
+
+def search(model, x, reach, norm="linf", **options):
+    """From `x` along the first number, the attack having gone `reach` `[B]` far."""
+    x_adv = x.clone()
+    x_adv[:, 0] += reach
+    y = torch.zeros(len(x), dtype=torch.int64)
+    settings = {"limit": LIMIT, "ball": GEOMETRIES[norm], "searches": SEARCHES, **options}
+    return to_boundary(model, x, y, x_adv, **settings)
+
+
+@every_norm
+@pytest.mark.parametrize("reach", [0.01, 0.1, 0.15, 0.2])
+def test_the_point_is_just_beyond_the_boundary_wherever_the_attack_ended(norm, reach):
+    x = torch.full((4, 3), 0.3, dtype=torch.float64)
+    x[:, 0] = torch.tensor([0.45, 0.4, 0.37, 0.25])  # 0.05, 0.1, 0.13 and 0.25 before the boundary
+    found = search(Band(0.5, 2.0), x, reach, norm)
+    assert found.found.tolist() == [True, True, True, False]
+    beyond = found.x[:3, 0] - 0.5
+    assert bool((beyond > 0).all())
+    assert bool((beyond <= LIMIT / 2**SEARCHES + 1e-12).all())
+    assert found.x[3, 0].item() == pytest.approx(0.25 + LIMIT)
+    assert torch.equal(found.x[:, 1:], x[:, 1:])
+
+
+def test_every_search_halves_what_is_not_known():
+    x = torch.full((1, 3), 0.41, dtype=torch.float64)
+    for searches in (1, 3, 6):
+        beyond = search(Band(0.5, 2.0), x, 0.001, searches=searches).x[0, 0].item() - 0.5
+        assert 0 < beyond <= LIMIT / 2**searches
+
+
+def test_points_beyond_a_saturated_pixel_stay_on_it():
+    x = torch.tensor([[0.95, 0.5]], dtype=torch.float64)
+    seen = []
+    model = Band(0.99, 2.0)
+    model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].clone()))
+    found = search(model, x, 0.05)
+    assert all(bool(((point >= 0) & (point <= 1)).all()) for point in seen)
+    assert 0.99 < found.x[0, 0].item() <= 0.99 + 0.05 / 2**SEARCHES
+    blocked = search(Band(1.5, 2.0), x, 0.05)
+    assert not blocked.found.item()
+    assert blocked.x[0, 0].item() == 1.0
+
+
+def test_found_is_a_point_where_it_was_wrong_even_if_it_is_right_again_farther_out():
+    x = torch.full((2, 2), 0.4, dtype=torch.float64)
+    found = search(Band(0.45, 0.52), x, torch.tensor([0.1, 0.01], dtype=torch.float64))
+    assert found.found.tolist() == [True, True]
+    assert bool(((found.x[:, 0] > 0.45) & (found.x[:, 0] < 0.52)).all())
+
+
+@pytest.mark.parametrize(("reach", "expected"), [(0.08, 0.5), (0.05, 0.44)])
+def test_where_the_attack_failed_the_search_goes_beyond_it(reach, expected):
+    """Right at 0.48, the model is searched from there on; wrong at 0.45, it is searched up to there."""
+
+    class Twice(nn.Module):
+        def forward(self, x):
+            wrong = ((x[:, 0] > 0.44) & (x[:, 0] < 0.46)) | (x[:, 0] > 0.5)
+            return torch.stack([~wrong, wrong], dim=1).double()
+
+    found = search(Twice(), torch.full((1, 2), 0.4, dtype=torch.float64), reach, limit=0.22)
+    assert expected < found.x[0, 0].item() <= expected + 0.22 / 2**SEARCHES
+
+
+def test_an_attack_that_did_not_move_finds_nothing():
+    x = torch.full((2, 2), 0.4, dtype=torch.float64)
+    found = search(Band(0.45, 2.0), x, 0.0)
+    assert torch.equal(found.x, x)
+    assert not found.found.any()
+
+
+def test_it_takes_one_forward_more_than_searches_and_leaves_no_trace():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).double().train()
+    x = torch.rand(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with count_passes(model) as passes:
+        point = search(model, x, 0.01).x
+    assert (passes.forward, passes.backward) == (5 * (SEARCHES + 1), 0)
+    assert not point.requires_grad
+    assert model[1].num_batches_tracked.item() == 0
+    assert model.training
+    assert all(weight.requires_grad for weight in model.parameters())

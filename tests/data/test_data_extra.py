@@ -1,0 +1,193 @@
+"""Extra images from a .npz file: read as written, refused with the fix where they do not fit."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from iaat.data import ExtraImages
+from iaat.errors import UserError
+
+M, SHAPE, CLASSES = 40, (3, 6, 5), 4
+
+
+def arrays(count: int = M, shape: tuple[int, ...] = SHAPE) -> dict[str, Any]:
+    source = np.random.default_rng(0)
+    image = source.integers(0, 256, (count, *shape[1:], shape[0]), dtype=np.uint8)
+    return {"image": image, "label": source.integers(0, CLASSES, count)}
+
+
+def written(path: Path, save: Callable[..., None] = np.savez, **changes: Any) -> Path:
+    save(path, **{name: value for name, value in {**arrays(), **changes}.items() if value is not None})
+    return path
+
+
+def opened(path: Path, shape: tuple[int, ...] = SHAPE) -> ExtraImages:
+    return ExtraImages(path, shape=shape, classes=CLASSES)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("at_once", [1, 1000, 1 << 22])
+def test_images_and_labels_are_those_of_the_file(
+    tmp_path: Path, save: Callable[..., None], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("iaat.data.npz._READ_AT_ONCE", at_once)
+    extra = opened(written(tmp_path / "more.npz", save))
+    image, label = arrays().values()
+    assert len(extra) == M
+    assert extra.labels.dtype == torch.int64
+    assert extra.labels.tolist() == label.tolist()
+    assert extra.sample_bytes == 90
+    assert extra.paths[17] == "more.npz#17"
+    assert len(extra.paths) == M
+    x = extra.load(torch.arange(M))
+    assert x.dtype == torch.uint8
+    assert np.array_equal(x.numpy().transpose(0, 2, 3, 1), image)
+    some = torch.tensor([0, 11, 12, 39])
+    assert torch.equal(extra.load(some), x[some])
+
+
+@pytest.mark.parametrize("dtype", [">i8", "<i4", "u1", "int16"])
+def test_labels_of_any_integer_type(tmp_path: Path, dtype: str) -> None:
+    extra = opened(written(tmp_path / "more.npz", label=arrays()["label"].astype(dtype)))
+    assert extra.labels.tolist() == arrays()["label"].tolist()
+
+
+@pytest.mark.parametrize("last", [(), (1,)])
+def test_grey_images_with_and_without_an_axis_of_channels(tmp_path: Path, last: tuple[int, ...]) -> None:
+    image = arrays()["image"][..., 0]
+    extra = opened(written(tmp_path / "more.npz", image=image.reshape(*image.shape, *last)), shape=(1, 6, 5))
+    assert np.array_equal(extra.load(torch.arange(M)).numpy()[:, 0], image)
+
+
+def test_fingerprint_tells_pixels_labels_and_sizes_apart_and_not_names(tmp_path: Path) -> None:
+    base = arrays()
+    pixel, label = base["image"].copy(), base["label"].copy()
+    pixel[7, 0, 0, 0] ^= 1
+    label[7] = (label[7] + 1) % CLASSES
+    prints = [
+        opened(written(tmp_path / f"{name}.npz", **changes)).fingerprint
+        for name, changes in {
+            "a": {},
+            "b": {},
+            "pixel": {"image": pixel},
+            "label": {"label": label},
+            "size": {"image": base["image"][:-1], "label": base["label"][:-1]},
+        }.items()
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 4
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "names": (
+        {"image": None, "images": arrays()["image"]},
+        r"has no array 'image'; it holds label, images; did you mean 'images'\?: expected are image uint8 \[N, H, W, C",
+    ),
+    "no label": ({"label": None}, r"has no array 'label'; it holds image: expected are"),
+    "objects": ({"label": np.array([{}] * M, dtype=object)}, r"label holds Python objects, which are refused"),
+    "objects as images": ({"image": np.array([{}] * M, dtype=object)}, r"image holds Python objects"),
+    "floats": (
+        {"image": arrays()["image"] / 255},
+        r"image is float64, not uint8 in 0\.\.255: save numpy\.uint8\(numpy\.round\(image\)\), or of images in \[0",
+    ),
+    "integers": ({"image": arrays()["image"].astype(np.int64)}, r"image is int64, not uint8.*save numpy\.uint8\(image"),
+    "channels first": (
+        {"image": arrays()["image"].transpose(0, 3, 1, 2)},
+        r"image has shape \[40, 3, 6, 5\], but of this data set it must be \[N, 6, 5, 3\], channels last: save image\.",
+    ),
+    "size": ({"image": arrays(shape=(3, 5, 6))["image"]}, r"image has shape \[40, 5, 6, 3\], but .* \[N, 6, 5, 3\]$"),
+    "grey": ({"image": arrays()["image"][..., 0]}, r"image has shape \[40, 6, 5\], but .* \[N, 6, 5, 3\]"),
+    "one number": ({"image": np.uint8(3)}, r"image has shape \[\], but"),
+    "order": (
+        {"image": np.asfortranarray(arrays()["image"])},
+        r"image is in Fortran order: save numpy\.ascontiguousarray\(image\)",
+    ),
+    "empty": ({"image": arrays()["image"][:0], "label": arrays()["label"][:0]}, r"holds no images: give some"),
+    "float labels": ({"label": arrays()["label"] / 1.0}, r"label is float64, not integers: save label\.astype"),
+    "truth labels": ({"label": arrays()["label"] > 1}, r"label is bool, not integers"),
+    "fewer labels": (
+        {"label": arrays()["label"][:-1]},
+        r"label has shape \[39\], but there are 40 images: give \[40\]",
+    ),
+    "one-hot labels": ({"label": np.eye(CLASSES, dtype=int)[arrays()["label"]]}, r"label has shape \[40, 4\], but"),
+    "high label": (
+        {"label": np.where(np.arange(M) == 7, 4, 0)},
+        r"the label at position 7 is 4, outside 0\.\.3: labels are class numbers in the order of the data set's 4",
+    ),
+    "low label": ({"label": np.where(np.arange(M) == 9, -1, 0)}, r"the label at position 9 is -1, outside 0\.\.3"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
+def test_what_does_not_fit_is_refused_with_the_fix(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = written(tmp_path / "more.npz", **changes)
+    with pytest.raises(UserError, match=rf"data\.extra=.*more\.npz: {message}"):
+        opened(path)
+
+
+def test_files_that_are_no_archives_of_arrays_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "more.npz"
+    with pytest.raises(UserError, match=r"more\.npz: there is no such file \(seen from "):
+        opened(path)
+    with pytest.raises(UserError, match="there is no such file"):
+        opened(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"is no \.npz file, or cut off: expected are image"):
+        opened(path)
+    np.save(tmp_path / "one.npy", arrays()["image"])
+    with pytest.raises(UserError, match=r"is no \.npz file"):
+        opened(tmp_path / "one.npy")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", b"no array")
+    with pytest.raises(UserError, match=r"cannot be read \(.*magic string.*\): copy or download it again"):
+        opened(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", b"nothing here")
+    with pytest.raises(UserError, match=r"has no array 'image'; it holds readme\.txt"):
+        opened(path)
+
+
+def test_inputs_that_are_no_images_take_no_extra_ones(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"extra samples are images, but the data set's inputs have shape \[90\]"):
+        opened(written(tmp_path / "more.npz"), shape=(90,))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damage_is_noticed_wherever_it_is(tmp_path: Path, save: Callable[..., None]) -> None:
+    path = written(tmp_path / "more.npz", save)
+    whole = path.read_bytes()
+    image, label = arrays().values()
+    for place in range(0, len(whole), 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            extra = opened(path)
+            x = extra.load(torch.arange(len(extra)))
+        except UserError as error:
+            assert "more.npz" in str(error)  # noqa: PT017
+            continue
+        # What is not noticed has changed nothing, such as a date in the archive.
+        assert extra.labels.tolist() == label.tolist()
+        assert np.array_equal(x.numpy().transpose(0, 2, 3, 1), image)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"is no \.npz file, or cut off"):
+        opened(path)
+
+
+@pytest.mark.parametrize(("rows", "message"), [(M + 1, "image ends before its 41 rows"), (M - 1, "image is longer")])
+def test_rows_that_are_not_as_many_as_said_are_refused(tmp_path: Path, rows: int, message: str) -> None:
+    image, label = arrays().values()
+    np.savez(tmp_path / "right.npz", image=image, label=np.resize(label, rows))
+    with (
+        zipfile.ZipFile(tmp_path / "right.npz") as source,
+        zipfile.ZipFile(tmp_path / "more.npz", "w") as archive,
+    ):
+        for name in source.namelist():
+            archive.writestr(name, source.read(name).replace(b"(40, 6, 5, 3)", f"({rows}, 6, 5, 3)".encode()))
+    extra = opened(tmp_path / "more.npz")
+    with pytest.raises(UserError, match=message):
+        extra.load(torch.arange(rows))

@@ -1,0 +1,158 @@
+"""Every training method with small settings, what the common tests may expect of it, and what they run it on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from iaat.methods import METHODS, StepContext
+from iaat.types import Batch
+from iaat.units import Radius
+
+SIZE, STEPS, WARMUP = 40, 3, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A method, small settings of it, and which promises it makes; those of adversarial training by default."""
+
+    method: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    attacks: bool = True
+    """It has an attack, and so a norm, a mode, radii and random starts."""
+    cross_entropy: bool = True
+    """Its loss is the mean cross-entropy of its logits, those of one training forward of one input a sample."""
+    full_radius: bool = True
+    """Some training input of every sample lies about as far away as its radius says."""
+    exact_cost: bool = True
+    """Every step takes the passes it states; elsewhere they are the most."""
+    learns_radii: bool = False
+    """It keeps a radius of every sample in memory, and attacks move it."""
+    finds_radii: bool = False
+    """A radius is the distance an attack has found, not the one it was told; the settings only bound it."""
+    smooths: bool = True
+    """It takes label smoothing."""
+    modes: tuple[str, ...] = ("eval", "batch", "train")
+    """Modes its attack can run in."""
+    epochs: tuple[int, ...] = (WARMUP,)
+    """Epochs in which it does different things."""
+    any_radius: Mapping[str, object] = field(default_factory=dict)
+    """Settings under which the norm alone bounds the radius."""
+
+
+ATTACK = {"radius": Radius("16px"), "steps": STEPS}
+STAIRCASE = {**ATTACK, "rule": "staircase", "start": Radius("16px"), "rate": Radius("1px")}
+# Where BatchNorm sees the batch, all of it is probed.
+PAPER = {**ATTACK, "rule": "paper", "warmup": WARMUP, "mode": "batch"}
+STAGES = (0, WARMUP)
+
+SETTINGS: dict[str, Case] = {
+    "natural": Case(method="natural", attacks=False),
+    "pgd_at": Case(method="pgd_at", options=ATTACK),
+    "pgd_at nfgsm": Case(method="pgd_at", options={**ATTACK, "inner": "nfgsm"}),
+    "nfgsm": Case(method="nfgsm", options=ATTACK),
+    "iaat staircase": Case(method="iaat", options=STAIRCASE, learns_radii=True),
+    "iaat staircase, all steps for all": Case(
+        method="iaat", options={**STAIRCASE, "full_steps_at": Radius(0)}, learns_radii=True
+    ),
+    "iaat staircase nfgsm": Case(method="iaat", options={**STAIRCASE, "inner": "nfgsm"}, learns_radii=True),
+    "iaat paper": Case(method="iaat", options=PAPER, learns_radii=True, epochs=STAGES),
+    "iaat paper, clean-wrong on clean": Case(
+        method="iaat", options={**PAPER, "clean_wrong": "clean"}, learns_radii=True, epochs=STAGES
+    ),
+    "iaat paper nfgsm": Case(method="iaat", options={**PAPER, "inner": "nfgsm"}, learns_radii=True, epochs=STAGES),
+    "vpb": Case(method="vpb", options=ATTACK),
+    "vpb nfgsm": Case(method="vpb", options={**ATTACK, "inner": "nfgsm"}),
+    "gradnorm": Case(method="gradnorm", options=ATTACK),
+    "gradnorm nfgsm": Case(method="gradnorm", options={**ATTACK, "inner": "nfgsm"}),
+    "trades": Case(method="trades", options=ATTACK, cross_entropy=False),
+    "mart": Case(method="mart", options=ATTACK, cross_entropy=False),
+    "iaat_trades": Case(
+        method="iaat_trades",
+        options={**ATTACK, "start": Radius("16px"), "rate": Radius("1px")},
+        cross_entropy=False,
+        learns_radii=True,
+    ),
+    "fat": Case(
+        method="fat",
+        options={**ATTACK, "taus": [0, 1], "tau_from": [0, WARMUP]},
+        full_radius=False,
+        exact_cost=False,
+        modes=("eval",),
+        epochs=STAGES,
+    ),
+    "mma": Case(
+        method="mma",
+        options={**ATTACK, "searches": 4},
+        cross_entropy=False,
+        learns_radii=True,
+        finds_radii=True,
+    ),
+    "cat": Case(
+        method="cat",
+        options=ATTACK,
+        cross_entropy=False,
+        learns_radii=True,
+        smooths=False,
+        any_radius={"c": 0.0},
+    ),
+}
+"""A method that is missing here fails `test_the_table_covers_every_method`."""
+
+
+def names(**expected):
+    """Names of the settings whose case has these values, such as `attacks=True`."""
+    return [name for name, case in SETTINGS.items() if all(getattr(case, k) == v for k, v in expected.items())]
+
+
+def one_each(**expected):
+    """Of these names the first of every method, for tests that take long or ask the same of all settings."""
+    return list({SETTINGS[name].method: name for name in reversed(names(**expected))}.values())[::-1]
+
+
+def build(name, size=SIZE, **overrides):
+    """The method of a case, with some settings overridden."""
+    case = SETTINGS[name]
+    cls = METHODS[case.method]
+    return cls(cls.Config(**{**case.options, **overrides}), size=size, device="cpu")
+
+
+def visited(name, **overrides):
+    """The same in the course of training: radii in memory, if it has any, differ from sample to sample."""
+    method = build(name, **overrides)
+    if method.radii is not None:
+        method.radii[:] = torch.arange(len(method.radii)) / 3 / 255
+    return method
+
+
+def context(epoch=WARMUP, seed=0):
+    return StepContext(epoch=epoch, generator=torch.Generator().manual_seed(seed))
+
+
+def network(seed=0, dtype=torch.float32):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 10)
+        return nn.Sequential(*layers).to(dtype)
+
+
+_digits = cache(load_digits)
+
+
+def digits(size=SIZE, dtype=torch.float32):
+    x = torch.tensor(_digits().images[:size], dtype=dtype).unsqueeze(1) / 16
+    return Batch(x, torch.tensor(_digits().target[:size]), torch.arange(size))
+
+
+def half_learned(batch, dtype=torch.float32):
+    """A network that is right on some of the digits and wrong on others."""
+    model = network(dtype=dtype).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(batch.x), batch.y).backward()
+        optimizer.step()
+    return model

@@ -1,0 +1,128 @@
+"""Training with extra images: what is counted, recorded and resumed, and how such a run is judged without them."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.training import QUIET, assert_resumes_bitwise, tiny
+from iaat import UserError
+from iaat.analysis.of_run import write_radii
+from iaat.checkpoint import load_checkpoint
+from iaat.data import build_data
+from iaat.evaluate.checkpoints import subject_of_run, training_predictions
+from iaat.methods import METHODS, Natural
+from iaat.progress import Reporter
+from iaat.run import RunFolder
+from iaat.train.loop import train
+
+N, M = 1438, 300
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Shifted training digits."""
+    data = build_data(tiny("natural").data, seed=0)
+    index = data.train_index.repeat(2)[:M]
+    (batch,) = data.train.batches([index])
+    image = (batch.x.roll(1, 3) * 255).round().to(torch.uint8)[:, 0]
+    np.savez(tmp_path / "more.npz", image=image.numpy(), label=batch.y.numpy())
+    return str(tmp_path / "more.npz")
+
+
+def with_extra(file, method="iaat", *more):
+    return tiny(method, "--data.extra", file, "--data.extra_ratio", "0.5", "--train.batch_size", "50", *more)
+
+
+def test_interrupted_and_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path, file):
+    strong = ("--data.cutout", "2", "--data.color", "0.4", "--data.rotate", "5", "--data.zoom", "0.1")
+    assert_resumes_bitwise(with_extra(file, "iaat", "--method.steps", "2", *strong), tmp_path / "runs", batch=12)
+
+
+def test_radii_of_extra_images_are_learned_recorded_and_tabled(tmp_path, file):
+    recipe, run = with_extra(file, "iaat", "--method.steps", "2", "--train.epochs", "2"), RunFolder(tmp_path / "run")
+    data = train(recipe, run, QUIET)
+    assert len(data.train_index) == 180
+    assert len(load_checkpoint(run.checkpoint("last"))["method"]["radii"]["values"]) == N + M
+    for epoch, extra in ((1, 180), (2, M)):
+        index, radius = run.radii_after(epoch)
+        assert index[:180].tolist() == data.train_index.tolist()
+        assert len(set(index[180:].tolist())) == extra
+        assert index[180:].min() >= N
+        record = run.metrics()[epoch - 1]
+        assert record["radius_mean_px"] == pytest.approx(radius.mean() * 255, rel=1e-5)
+        assert record["radius_quantiles_px"]["50"] == pytest.approx(np.median(radius) * 255, rel=1e-5)
+    moved = run.radii_after(2)[1][180:] != recipe.method.start
+    assert moved.mean() > 0.5
+    table, _ = write_radii(run, data.train, training_predictions(run, recipe, data, QUIET))
+    assert table["path"].to_pylist()[180:] == [f"more.npz#{position}" for position in range(M)]
+    assert table["label_id"].to_pylist() == data.train.labels[table["index"].to_pylist()].tolist()
+
+
+class Totals(Reporter):
+    """Keeps the totals that progress bars were given, and how much came."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.seen = []
+
+    def track(self, items, *, total, what, size):
+        came = 0
+        for item in items:
+            came += size(item)
+            yield item
+        self.seen.append((what, total, came))
+
+
+def test_samples_of_an_epoch_are_counted_with_the_extra_ones(tmp_path, file, monkeypatch):
+    came = []
+
+    class Recording(Natural):
+        def prepare(self, model, batch, context):
+            came.append(batch)
+            return super().prepare(model, batch, context)
+
+    monkeypatch.setitem(METHODS, "recording", Recording)
+    recipe, run, reporter = with_extra(file, "recording", "--train.epochs", "1"), RunFolder(tmp_path / "run"), Totals()
+    data = train(recipe, run, reporter)
+    # Batches of 25 and 25; 5 training samples are left for the last.
+    assert [len(batch.y) for batch in came] == [50] * 7 + [10]
+    assert all(int((batch.index >= N).sum()) * 2 == len(batch.y) for batch in came)
+    assert ("epoch 1/1", 360, 360) in reporter.seen
+    assert (run.metrics()[0]["forwards"], run.metrics()[0]["backwards"]) == (1, 1)
+    timing = json.loads(run.timings_file.read_text())
+    assert timing["samples_per_second"] > 360 / timing["seconds"]
+    assert (
+        data.train.labels[torch.cat([batch.index for batch in came])].tolist()
+        == torch.cat([batch.y for batch in came]).tolist()
+    )
+
+
+def test_a_run_is_judged_by_the_radii_of_the_images_at_hand(tmp_path, file):
+    recipe, run = with_extra(file, "iaat", "--method.steps", "1", "--train.epochs", "1"), RunFolder(tmp_path / "run")
+    data = train(recipe, run, QUIET)
+    index, radius = subject_of_run(run, recipe, "last", data).radii
+    assert index.tolist() == run.radii_after(1)[0].tolist()
+    plain = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, extra=None, extra_ratio=0.7))
+    index, radius = subject_of_run(run, plain, "last", build_data(plain.data, seed=0)).radii
+    assert index.tolist() == data.train_index.tolist()
+    assert radius.tolist() == run.radii_after(1)[1][:180].tolist()
+
+
+def test_a_run_is_not_resumed_with_other_extra_images(tmp_path, file):
+    run = RunFolder(tmp_path / "run")
+    train(with_extra(file, "natural", "--train.epochs", "1"), run, QUIET)
+    other = dict(np.load(file))
+    other["image"] = other["image"][::-1].copy()
+    np.savez(tmp_path / "other.npz", **other)
+    with pytest.raises(UserError, match="other labels, classes or files"):
+        train(with_extra(str(tmp_path / "other.npz"), "natural"), run, QUIET, resume=True)
+
+
+def test_a_file_of_too_few_images_is_refused_before_a_run_is_touched(tmp_path, file):
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(UserError, match=r"data\.extra gives 60 images, too few for 25 of them in a batch"):
+        train(with_extra(file, "natural", "--data.extra_limit", "60"), run, QUIET)
+    assert not run.exists()
