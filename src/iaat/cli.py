@@ -273,7 +273,11 @@ def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> 
 
 
 def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    only(overrides, ("data.root", "data.download", "data.workers", "train.device"), "a finished run keeps its recipe")
+    only(
+        overrides,
+        ("data.root", "data.extra", "data.download", "data.workers", "train.device"),
+        "a finished run keeps its recipe",
+    )
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides)
     data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))

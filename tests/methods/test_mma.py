@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from iaat.attacks import soft_margin
 from iaat.errors import UserError
 from iaat.methods import MMA, MMAConfig, StepContext
-from iaat.methods.mma import soft_margin
 from iaat.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius

@@ -1,5 +1,6 @@
 from iaat.attacks.apgd import apgd
 from iaat.attacks.batching import filled_up
+from iaat.attacks.boundary import Boundary, to_boundary
 from iaat.attacks.carlini import cw_l2, cw_pgd
 from iaat.attacks.climb import proportional_steps
 from iaat.attacks.context import MODES, Mode, attack_mode, mixes_samples, standing_statistics
@@ -15,6 +16,7 @@ from iaat.attacks.losses import (
     kl_divergence,
     kl_from,
     margin,
+    soft_margin,
 )
 from iaat.attacks.minimal import SmallestRadius, smallest_radius
 from iaat.attacks.momentum import mi_fgsm
@@ -36,6 +38,8 @@ __all__ = [
     "cw_l2",
     "smallest_radius",
     "SmallestRadius",
+    "to_boundary",
+    "Boundary",
     "filled_up",
     "attack_mode",
     "mixes_samples",
@@ -47,6 +51,7 @@ __all__ = [
     "GEOMETRIES",
     "cross_entropy",
     "margin",
+    "soft_margin",
     "dlr",
     "dlr_towards",
     "kl_divergence",

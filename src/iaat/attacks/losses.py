@@ -31,6 +31,17 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return others.amax(dim=1) - label[:, 0]
 
 
+def soft_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Soft maximum of the other logits minus the logit of `y`, `[B]`: what the attack climbs.
+
+    Its gradient is that of cross-entropy without the factor that vanishes where the network is sure of itself.
+
+    Source: Ding et al. 2020 (arXiv 1812.02637), soft logit margin loss.
+    """
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return others.logsumexp(dim=1) - logits.gather(1, y[:, None])[:, 0]
+
+
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
     """Difference of logits ratio `[B]`: the margin over the gap between first and third logit (Croce & Hein 2020).
 

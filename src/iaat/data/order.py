@@ -16,7 +16,7 @@ def epoch_order(
     has no variance to take of one sample. This applies neither to `batch_size=1` nor to a data set of one sample.
 
     An epoch visits each of `index` once and takes the extra samples from where the epoch before has stopped (Carmon et
-    al. 2019, arXiv 1905.13736, appendix B.1, mix every batch so): see `extra_stream`.
+    al. 2019, arXiv 1905.13736, and the works on generated images mix every batch so): see `extra_stream`.
 
     Args:
         index: `[N]` int64, the samples to visit.

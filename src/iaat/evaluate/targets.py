@@ -27,7 +27,7 @@ from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.progress import Reporter
 from iaat.run import RunFolder
 
-RUN_KEYS = ("evaluate.", "data.root", "data.download", "data.workers", "train.device")
+RUN_KEYS = ("evaluate.", "data.root", "data.extra", "data.download", "data.workers", "train.device")
 """Keys that may be set for a run of ours: the rest is its recipe's."""
 
 MODEL_KEYS = ("evaluate.", "data.", "model.", "train.device")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import full_precision
-from iaat.methods.base import BaseMethod, Objective, StepContext
+from iaat.methods.base import BaseMethod, MethodConfig, Objective, StepContext
 from iaat.methods.guard import Guard
 from iaat.methods.single_step import InnerConfig
 from iaat.passes import Passes
@@ -47,13 +47,18 @@ class AdversarialTraining(BaseMethod):
         """Attack the batch at its radii; the loss is the cross-entropy of what comes out."""
         radius = self.radii_of(model, batch, context) * self.config.share_in(context.epoch)
         x_adv = self.attacks.attack(model, batch, radius, context, steps=self.steps_of(radius))
-
-        def objective(network: nn.Module) -> StepOutput:
-            logits = full_precision(network(x_adv))
-            return StepOutput(self.config.cross_entropy(logits, batch.y).mean(), logits.detach(), radius)
-
-        return objective
+        return cross_entropy_at(x_adv, batch.y, radius, self.config)
 
     def cost(self, epoch: int) -> Passes:
         """K + 1 forwards and backwards; K is 1 with inner nfgsm."""
         return Passes(self.config.gradients + 1, self.config.gradients + 1)
+
+
+def cross_entropy_at(x: Tensor, y: Tensor, radius: Tensor | None, config: MethodConfig) -> Objective:
+    """The mean cross-entropy, as the settings smooth labels, of inputs `x` `[B, ...]` that have `radius` `[B]`."""
+
+    def objective(network: nn.Module) -> StepOutput:
+        logits = full_precision(network(x))
+        return StepOutput(config.cross_entropy(logits, y).mean(), logits.detach(), radius)
+
+    return objective

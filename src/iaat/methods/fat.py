@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from iaat.attacks import full_precision
 from iaat.errors import UserError
+from iaat.methods.adversarial import cross_entropy_at
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
 from iaat.passes import Passes
-from iaat.types import Batch, StepOutput
+from iaat.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +61,7 @@ class FAT(BaseMethod):
         radius = torch.full_like(batch.y, self.config.radius, dtype=torch.float32)
         radius = radius * self.config.share_in(context.epoch)
         x_adv = self.config.attack(model, batch, radius, context, patience=self.config.tau_in(context.epoch))
-
-        def objective(network: nn.Module) -> StepOutput:
-            logits = full_precision(network(x_adv))
-            return StepOutput(self.config.cross_entropy(logits, batch.y).mean(), logits.detach(), radius)
-
-        return objective
+        return cross_entropy_at(x_adv, batch.y, radius, self.config)
 
     def cost(self, epoch: int) -> Passes:
         """At most K + 1 forwards and backwards; less as samples leave the batch."""

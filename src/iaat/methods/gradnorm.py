@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from iaat.attacks import cross_entropy, full_precision
 from iaat.attacks.task import attacking, gradient_of
 from iaat.errors import UserError
-from iaat.methods.scaled import ScaledConfig, ScaledRadii
+from iaat.methods.scaled import ScaledRadii
+from iaat.methods.single_step import InnerConfig
 from iaat.passes import Passes
 from iaat.types import Batch
 from iaat.units import Norm
@@ -22,7 +23,7 @@ DUAL: dict[Norm, float] = {"linf": 1, "l2": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradNormConfig(ScaledConfig):
+class GradNormConfig(InnerConfig):
     """Settings of gradient-norm radii; `radius` is the mean radius of every batch."""
 
     power: float = 1.0
@@ -32,8 +33,6 @@ class GradNormConfig(ScaledConfig):
     high: float = 1.5
     """Largest value of that ratio, 1 or more."""
 
-    scale_keys: ClassVar[str] = "method.low and method.high"
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.power < math.inf:
@@ -42,12 +41,6 @@ class GradNormConfig(ScaledConfig):
             raise UserError(f"method.low = {self.low:g}: a share of the mean radius in (0, 1]")
         if not 1 <= self.high < math.inf:
             raise UserError(f"method.high = {self.high:g}: a multiple of the mean radius, 1 or more and finite")
-        self.check_largest()
-
-    @property
-    def largest_scale(self) -> float:
-        """high / low, which no sample exceeds: the mean that ratios are divided by is at least `low`."""
-        return self.high / self.low
 
 
 class GradNorm(ScaledRadii):

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from iaat.attacks import full_precision, geometry, per_sample
-from iaat.attacks.boundary import Boundary, to_boundary
+from iaat.attacks import Boundary, full_precision, geometry, per_sample, soft_margin, to_boundary
 from iaat.errors import UserError
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
@@ -115,14 +114,3 @@ class MMA(BaseMethod):
         """
         steps = self.config.gradients
         return Passes(steps + self.config.searches + 4, steps + 2)
-
-
-def soft_margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Soft maximum of the other logits minus the logit of `y`, `[B]`: what the attack climbs.
-
-    Its gradient is that of cross-entropy without the factor that vanishes where the network is sure of itself.
-
-    Source: Ding et al. 2020 (arXiv 1812.02637), soft logit margin loss.
-    """
-    others = logits.scatter(1, y[:, None], -torch.inf)
-    return others.logsumexp(dim=1) - logits.gather(1, y[:, None])[:, 0]

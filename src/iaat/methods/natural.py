@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from iaat.attacks import full_precision
+from iaat.methods.adversarial import cross_entropy_at
 from iaat.methods.base import BaseMethod, MethodConfig, Objective, StepContext
 from iaat.passes import Passes
-from iaat.types import Batch, StepOutput
+from iaat.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,7 @@ class Natural(BaseMethod):
 
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
         """The cross-entropy of the clean batch."""
-
-        def objective(network: nn.Module) -> StepOutput:
-            logits = full_precision(network(batch.x))
-            return StepOutput(self.config.cross_entropy(logits, batch.y).mean(), logits.detach())
-
-        return objective
+        return cross_entropy_at(batch.x, batch.y, None, self.config)
 
     def cost(self, epoch: int) -> Passes:
         """One forward, one backward."""

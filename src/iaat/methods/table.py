@@ -25,15 +25,15 @@ METHODS: dict[str, type[Method]] = {
     "natural": Natural,
     "pgd_at": PGDAT,
     "nfgsm": NFGSM,
-    "iaat": IAAT,
     "trades": TRADES,
     "mart": MART,
-    "iaat_trades": IAATTRADES,
-    "vpb": VPB,
-    "gradnorm": GradNorm,
     "fat": FAT,
     "mma": MMA,
     "cat": CAT,
+    "vpb": VPB,
+    "gradnorm": GradNorm,
+    "iaat": IAAT,
+    "iaat_trades": IAATTRADES,
 }
 """Every training method by the name recipes use."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +10,8 @@ from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, full_precision, margin
 from iaat.errors import UserError
-from iaat.methods.scaled import ScaledConfig, ScaledRadii
+from iaat.methods.scaled import ScaledRadii
+from iaat.methods.single_step import InnerConfig
 from iaat.passes import Passes
 from iaat.types import Batch
 
@@ -20,25 +20,17 @@ _MOST = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class VPBConfig(ScaledConfig):
+class VPBConfig(InnerConfig):
     """Settings of vulnerability-aware perturbation budgets; `radius` is that of a sample on the decision boundary."""
 
     alpha: float = 0.52
     """How strongly radii follow the network: from exp(-alpha) * radius for a sample it is sure to have wrong to
     exp(alpha) * radius for one it is sure to have right; 0: one radius for all."""
 
-    scale_keys: ClassVar[str] = "method.alpha"
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.alpha <= _MOST:
             raise UserError(f"method.alpha = {self.alpha:g}: a number from 0 to {_MOST:g}, such as 0.52")
-        self.check_largest()
-
-    @property
-    def largest_scale(self) -> float:
-        """exp(alpha), where the network is sure."""
-        return math.exp(self.alpha)
 
 
 class VPB(ScaledRadii):
