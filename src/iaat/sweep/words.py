@@ -1,0 +1,59 @@
+"""What sweeps and their command line are written with: seeds, options, names that must differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from iaat.errors import UserError
+
+
+def seeds_of_option(values: Sequence[int]) -> tuple[int, ...]:
+    """The seeds that `--seeds` means: one number is how many, counted from 0; several are the seeds themselves.
+
+    Raises:
+        UserError: none, a negative one, or one that is named twice.
+    """
+    return count_seeds(values[0], "--seeds") if len(values) == 1 else check_seeds(values, "--seeds")
+
+
+def count_seeds(number: int, place: str) -> tuple[int, ...]:
+    """The first so many seeds, from 0.
+
+    Raises:
+        UserError: none; `place` is where the number was written.
+    """
+    if number < 1:
+        raise UserError(
+            f"{place} {number}: a single number says how many seeds, at least 1; for one seed by its number write "
+            "--seed, such as --seed 0"
+        )
+    return tuple(range(number))
+
+
+def check_seeds(values: Sequence[int], place: str) -> tuple[int, ...]:
+    """The seeds as they were named.
+
+    Raises:
+        UserError: none, a negative one, or one twice; `place` is where they were written.
+    """
+    if not values or any(seed < 0 for seed in values):
+        raise UserError(f"{place} {' '.join(map(str, values)) or '[]'}: give seeds of 0 and above, such as 0, 1 and 2")
+    if (twice := first_repeated(values)) is not None:
+        raise UserError(f"{place}: seed {twice} is named twice")
+    return tuple(values)
+
+
+def option_value(words: Sequence[str], option: str) -> str | None:
+    """Value of the last of the words that sets an option, or None."""
+    found = None
+    for number, word in enumerate(words):
+        key, equals, value = word.partition("=")
+        if key == option:
+            found = value if equals else " ".join(words[number + 1 : number + 2])
+    return found
+
+
+def first_repeated(values: Sequence[Any]) -> Any:  # noqa: ANN401
+    """The first value that an earlier one equals, or None."""
+    return next((value for number, value in enumerate(values) if value in values[:number]), None)
