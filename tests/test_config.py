@@ -245,7 +245,7 @@ def test_overrides_with_and_without_equals_sign_win_over_the_file(write):
     assert (recipe.train.epochs, recipe.seed, recipe.train.milestones, recipe.train.lr) == (9, 4, [1, 2], 0.5)
 
 
-CONFIGS = (*SECTIONS.values(), METHODS["iaat"].Config)
+CONFIGS = (*SECTIONS.values(), *(method.Config for method in METHODS.values()))
 SETTINGS = st.sampled_from([field.name for config in CONFIGS for field in dataclasses.fields(config)])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
 WORDS = st.sampled_from(["8px", "4/255", "iaat", "pgd_at", "quickstart", "digits", "linf", "multistep", "class_path"])

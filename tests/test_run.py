@@ -144,7 +144,9 @@ def test_differences_name_what_would_train_differently(words, changed):
 
 def test_differences_of_methods_name_every_setting_that_comes_or_goes():
     iaat, natural = load_recipe("quickstart"), load_recipe("quickstart", ["--method", "natural"])
-    own = {f"method.{key}": repr(value) for key, value in iaat.sections()["method"].items() if value is not None}
+    ours, theirs = iaat.sections()["method"], natural.sections()["method"]
+    own = {f"method.{key}": repr(ours[key]) for key in ours if ours[key] is not None and key not in theirs}
+    assert len(own) > 10
     gone = {f"{key}: {value} -> None" for key, value in own.items()}
     come = {f"{key}: None -> {value}" for key, value in own.items()}
     assert set(differences(iaat, natural)) == {"method.name: 'iaat' -> 'natural'", *gone}
