@@ -47,7 +47,10 @@ class TradeoffPoint:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The runs of one label: `runs` `[n, 2]` are clean and robust accuracy in percent; `number` is of its family."""
+    """The runs of one label: `runs` `[n, 2]` are clean and robust accuracy in percent.
+
+    `number` is that of its family, by which it gets colour and marker; -1 of the curve's, which looks like the curve.
+    """
 
     label: str
     family: str
@@ -67,11 +70,11 @@ class _Group:
 
     @property
     def color(self) -> str:
-        return _COLORS[self.number % len(_COLORS)]
+        return _COLORS[self.number % len(_COLORS)] if self.number >= 0 else style.MUTED
 
     @property
     def marker(self) -> str:
-        return _MARKERS[self.number % len(_MARKERS)]
+        return _MARKERS[self.number % len(_MARKERS)] if self.number >= 0 else _MARKERS[0]
 
 
 def tradeoff(
@@ -103,7 +106,7 @@ def tradeoff(
     Raises:
         UserError: No point, an accuracy outside [0, 1], a joined label that no point has; or the suffix is unknown.
     """
-    groups = _groups(points)
+    groups = _groups(points, joined)
     labels = list(dict.fromkeys(group.label for group in groups))
     unknown = [label for label in joined if label not in labels]
     if unknown:
@@ -125,7 +128,7 @@ def tradeoff(
     return figure
 
 
-def _groups(points: Sequence[TradeoffPoint]) -> list[_Group]:
+def _groups(points: Sequence[TradeoffPoint], joined: Sequence[str]) -> list[_Group]:
     """The runs of each label, solid and hollow apart, in the order of the points."""
     if not points:
         raise UserError("no trade-off to draw: there are no points")
@@ -137,9 +140,11 @@ def _groups(points: Sequence[TradeoffPoint]) -> list[_Group]:
             )
         key = (point.label, point.family or point.label, point.hollow)
         runs.setdefault(key, []).append((point.clean * 100, point.robust * 100))
-    families = list(dict.fromkeys(family for _, family, _ in runs))
+    curve = {family for label, family, _ in runs if label in joined}
+    others = list(dict.fromkeys(family for _, family, _ in runs if family not in curve))
+    numbers = {family: number for number, family in enumerate(others)} | dict.fromkeys(curve, -1)
     return [
-        _Group(label, family, families.index(family), hollow, np.array(values))
+        _Group(label, family, numbers[family], hollow, np.array(values))
         for (label, family, hollow), values in runs.items()
     ]
 
