@@ -213,7 +213,8 @@ def _recipe_help(words: Sequence[str]) -> int:
     parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
     parser.usage = f"iaat {words[0]} {words[1]} [--section.key value ...]"
     parser.print_help()
-    print("\nrun options: --out DIR, --resume, --overwrite, --quiet; --method NAME takes one of " + ", ".join(METHODS))
+    names = f"{', '.join(METHODS)}, or my_file:MyMethod"
+    print(f"\nrun options: --out DIR, --resume, --overwrite, --quiet; --method NAME takes one of {names}")
     return 0
 
 
