@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal, get_args
 
 from torch import nn
@@ -31,18 +31,16 @@ def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
     """
     check_choice(mode, MODES, "mode")
     training = [(module, module.training) for module in model.modules()]
-    tracking = [(module, module.track_running_stats) for module in model.modules() if isinstance(module, _BatchNorm)]
     frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         _enter(model, mode)
         for parameter in frozen:
             parameter.requires_grad_(False)
-        yield
+        with standing_statistics(model) if mode == "batch" else nullcontext():
+            yield
     finally:
         for module, flag in training:
             module.training = flag
-        for norm, flag in tracking:
-            norm.track_running_stats = flag
         for parameter in frozen:
             parameter.requires_grad_(True)
 
@@ -58,8 +56,6 @@ def _enter(model: nn.Module, mode: Mode) -> None:
         model.eval()
         for norm in norms:
             norm.training = True
-            # BatchNorm without tracking normalises by the batch and leaves its buffers alone.
-            norm.track_running_stats = False
 
 
 @contextmanager

@@ -78,7 +78,8 @@ def _epoch(
     record = {"epoch": state.epoch + 1, **_steps(recipe, data, state, device, reporter)}
     trained = time.perf_counter() - begun
     state.epoch += 1
-    record |= _holdout(recipe, data, state, device) | _radius_record(state, _trained(recipe, data, state))
+    trained_on = data.trained_index(recipe.train.batch_size, seed=recipe.seed, epochs=state.epoch)
+    record |= _holdout(recipe, data, state, device) | _radius_record(state, trained_on)
     accuracy = _selection(record, recipe.train.select)
     improved = accuracy > state.best
     state.best = max(state.best, accuracy)
@@ -86,7 +87,7 @@ def _epoch(
     rate = data.samples(recipe.train.batch_size) / trained
     timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": rate}
     run.log_epoch(record, timing)
-    _save(recipe, run, data, state, improved)
+    _save(recipe, run, data, state, trained_on, improved)
     reporter.say(_line(recipe, record, seconds, improved))
 
 
@@ -160,11 +161,6 @@ def _selection(record: dict[str, Any], select: str) -> float:
     return {"clean": clean, "robust": robust, "mean": (clean + robust) / 2}[select]
 
 
-def _trained(recipe: Recipe, data: DataBundle, state: TrainState) -> Tensor:
-    """Indices of the samples trained on so far."""
-    return data.trained_index(recipe.train.batch_size, seed=recipe.seed, epochs=state.epoch)
-
-
 def _radius_record(state: TrainState, index: Tensor) -> dict[str, Any]:
     if state.method.radii is None:
         return {}
@@ -175,10 +171,12 @@ def _radius_record(state: TrainState, index: Tensor) -> dict[str, Any]:
     return {"radius_mean_px": float(px.mean()), "radius_quantiles_px": quantiles}
 
 
-def _save(recipe: Recipe, run: RunFolder, data: DataBundle, state: TrainState, improved: bool) -> None:
+def _save(
+    recipe: Recipe, run: RunFolder, data: DataBundle, state: TrainState, trained_on: Tensor, improved: bool
+) -> None:
     epoch, last = state.epoch, state.epoch == recipe.train.epochs
     if state.method.radii is not None and (last or epoch % recipe.train.snapshot_every == 0):
-        run.save_radii(epoch, state.method.radii.values, _trained(recipe, data, state))
+        run.save_radii(epoch, state.method.radii.values, trained_on)
     saved = {**state.state_dict(), "recipe": recipe.to_dict(), "data": data_record(data)}
     if improved:
         save_checkpoint(run.checkpoint("best"), saved)
