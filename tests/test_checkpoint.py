@@ -80,7 +80,7 @@ class Malicious:
 @pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
 def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path, save):
     path, folder = tmp_path / "evil.pt", tmp_path / "made-by-the-checkpoint"
-    save({"format": 1, "weights": Malicious(folder)}, path)
+    save({"format": 2, "weights": Malicious(folder)}, path)
     refused(path)
     assert not folder.exists()
     # The trap is real: an ordinary unpickling springs it.
@@ -89,7 +89,7 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path, save):
 
 
 def test_objects_that_are_not_plain_data_are_refused_as_such(tmp_path):
-    torch.save({"format": 1, "model": nn.Linear(2, 2)}, tmp_path / "model.pt")
+    torch.save({"format": 2, "model": nn.Linear(2, 2)}, tmp_path / "model.pt")
     refused(tmp_path / "model.pt", "could run code")
 
 
@@ -139,10 +139,10 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
     refused(tmp_path / "archive.pt", "cannot be read")
 
 
-@pytest.mark.parametrize("state", [{"format": 2}, {"model": {}}, [1, 2], WEIGHTS], ids=repr)
+@pytest.mark.parametrize("state", [{"format": 1}, {"model": {}}, [1, 2], WEIGHTS], ids=repr)
 def test_another_format_is_refused(tmp_path, state):
     torch.save(state, tmp_path / "other.pt")
-    refused(tmp_path / "other.pt", "format 1")
+    refused(tmp_path / "other.pt", "format 2")
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -152,8 +152,8 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_a_full_disk_is_a_user_error_and_leaves_the_old_checkpoint(file, monkeypatch):
-    def full(_state, path):
-        path.write_bytes(b"half")
+    def full(_state, opened):
+        opened.write(b"half")
         raise RuntimeError("unexpected pos 704 vs 598\nat some line of C++")
 
     monkeypatch.setattr(torch, "save", full)

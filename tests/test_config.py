@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iaat.config import SECTIONS, load_recipe, shipped_recipes
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 from iaat.methods import METHODS
 from iaat.units import Radius
 
@@ -111,7 +111,7 @@ def test_every_recipe_belongs_to_a_family_and_every_method_has_one():
         ("method: {name: [", (), ["mine.yaml", "not valid YAML"]),
         ("about: 2020-13-01", (), ["mine.yaml", "not valid YAML"]),
         ("about: !!bool maybe", (), ["mine.yaml", "not valid YAML"]),
-        ("about: " + "[" * 2000, (), ["mine.yaml", "not valid YAML"]),
+        ("about: " + "[" * 2000, (), ["mine.yaml", "nested deeper than 50"]),
         ("- iaat", (), ["mine.yaml", "mapping"]),
         ("", (), ["mine.yaml", "mapping"]),
         ("extends: quickstart\nmodel: {options: &me {me: *me}}", (), ["mine"]),
@@ -123,10 +123,73 @@ def test_a_mistake_is_named_with_its_key_its_value_and_the_fix(content, words, p
     assert "\n" not in message
 
 
+LAUGHS = "l0: &l0 [x, x]\n" + "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
+MERGES = "m0: &m0 {k0: 1}\n" + "".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+CHAIN = "c0: &c0 [1]\n" + "".join(f"c{n}: &c{n} {'[' * 8}*c{n - 1}{']' * 8}\n" for n in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (LAUGHS, "more than 10,000 values"),
+        (MERGES, "more than 10,000 values"),
+        (f"extends: quickstart\nmodel: {{options: {{a: '{LAUGHS[:60]}'}}}}\n{LAUGHS}", "more than 10,000 values"),
+        ("about: [" + "1, " * 10_000 + "]", "more than 10,000 values"),
+        (CHAIN, "nested deeper than 50"),
+        ("a: &a {b: *a}", "refers to itself"),
+        ("about: " + "x" * 1_000_001, "larger than 1,000,000 bytes"),
+        ("extends: quickstart\nseed: " + "9" * 5000, "more than 100 digits"),
+        ("extends: quickstart\nseed: 0x" + "f" * 9000, "more than 100 digits"),
+        ("extends: quickstart\ndata: {root: " + "x" * 9000 + "}", "data.root"),
+        ("extends: quickstart\ntrain: {milestones: '" + "[" * 60 + "'}", "train.milestones: is nested deeper"),
+        ('about: "\\ud800"', "U+D800"),
+        ('about: "a\\0b"', "U+0000"),
+        ('"\\e[31m": 1', "U+001B"),
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", "'train' is written twice"),
+    ],
+)
+def test_a_file_that_would_not_end_is_refused_before_it_is_built(content, part, write):
+    message = refused(write(content))
+    assert part in message
+    assert len(message) < 1000
+
+
+def test_anchors_and_merges_of_honest_files_and_a_byte_order_mark_are_read(tmp_path):
+    text = "\ufeffextends: quickstart\nmodel: {options: {a: &a {lr: 1}, b: *a, c: {<<: *a, k: 2, lr: 3}}}"
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    assert load_recipe(tmp_path / "mine.yaml").model.options == {"a": {"lr": 1}, "b": {"lr": 1}, "c": {"lr": 3, "k": 2}}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("train.epochs", "train.batch_size", "train.holdout_n", "train.snapshot_every", "train.lr", "train.ema"),
+        *("data.limit", "data.crop", "data.cutout", "data.workers", "data.split_seed", "data.memory_gb", "data.rotate"),
+        *("model.width", "evaluate.n", "evaluate.steps", "evaluate.restarts", "evaluate.seed", "evaluate.radius"),
+        *("method.steps", "method.warmup", "method.radius", "method.beta", "seed"),
+    ],
+)
+@pytest.mark.parametrize("value", ["1" + "0" * 30, "1" + "0" * 99, "-1" + "0" * 30, ".inf", "-.inf", ".nan"])
+def test_numbers_that_nothing_can_mean_are_refused_by_key(key, value, write):
+    section, _, name = key.rpartition(".")
+    content = f"{section}: {{{name}: {value}}}" if section else f"{name}: {value}"
+    kind = key if not key.endswith("radius") or "0" not in value else "radius"
+    for message in (refused(write(f"extends: quickstart\n{content}")), refused("quickstart", f"--{key}={value}")):
+        assert kind in message
+
+
+def test_a_chain_of_files_without_end_is_refused(write):
+    for number in range(30):
+        write({"extends": f"r{number + 1}.yaml"}, f"r{number}.yaml")
+    write(quickstart(), "r30.yaml")
+    assert "more than 20 files" in refused(write({"extends": "r0.yaml"}))
+
+
 @pytest.mark.parametrize("source", ["quikstart", "", ".", "no/such/file.yaml", "x" * 5000])
 def test_a_recipe_that_does_not_exist_is_named(source):
     message = refused(source)
-    assert repr(source) in message
+    assert shown(source) in message
+    assert len(message) < 400
     assert "iaat recipes" in message
     assert ("'quickstart'" in message) == (source == "quikstart")
 

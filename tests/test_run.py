@@ -102,17 +102,57 @@ def test_radii_come_back_for_the_trained_samples_alone(run):
     assert torch.equal(torch.from_numpy(radius), radii[seen] + 10)
 
 
-def test_forgetting_drops_later_epochs_everywhere(run):
+def test_going_back_drops_later_epochs_everywhere(run):
     for epoch in (2, 3):
         run.log_epoch({"epoch": epoch}, {"epoch": epoch, "seconds": 1.0})
     for epoch in (1, 2, 3):
         run.save_radii(epoch, torch.rand(4), torch.arange(4))
-    run.forget_after(2)
+    run.go_back_to(2, [{"epoch": 1}, {"epoch": 2}])
     assert [record["epoch"] for record in run.metrics()] == [1, 2]
     assert [json.loads(line)["epoch"] for line in run.timings_file.read_text().splitlines()] == [1, 2]
     assert run.radii_epochs() == [1, 2]
-    run.forget_after(0)
+    run.go_back_to(0, [])
     assert (run.metrics(), run.radii_epochs()) == ([], [])
+
+
+def test_a_flipped_bit_in_a_snapshot_of_radii_is_noticed(run):
+    run.save_radii(1, torch.rand(50), torch.arange(50))
+    file = run.path / "radii" / "0001.safetensors"
+    content = file.read_bytes()
+    for place in range(len(content) - 600, len(content), 7):
+        damaged = bytearray(content)
+        damaged[place] ^= 8
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"0001\.safetensors is damaged.*delete it"):
+            run.radii_after(1)
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match="is damaged"):
+        run.radii_after(1)
+
+
+@pytest.mark.parametrize("name", ["evaluations", "metrics.jsonl", "radii/deeper", "checkpoints"])
+def test_links_out_of_the_run_folder_are_refused(run, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = run.path / name
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside)
+    with pytest.raises(UserError, match=f"{link.name} leads out of the run folder.*outside"):
+        run.recipe()
+
+
+def test_links_within_the_run_folder_are_fine(run, recipe):
+    (run.path / "best.pt").symlink_to(run.path / "last.pt")
+    assert run.recipe() == recipe
+
+
+def test_what_computes_otherwise_than_when_a_run_was_started_is_named(run):
+    assert run.changed_versions() == []
+    facts = json.loads((run.path / "run.json").read_text())
+    facts["versions"]["torch"] = "1.0"
+    (run.path / "run.json").write_text(json.dumps(facts))
+    assert run.changed_versions() == [f"torch 1.0 -> {torch.__version__}"]
 
 
 def test_training_cost_is_the_mean_of_passes_and_the_sum_of_seconds(tmp_path, recipe):

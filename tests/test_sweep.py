@@ -140,7 +140,7 @@ CELL = "cells: {a: {recipe: quickstart-pgd-at, %s}}"
         (CELL % "gird: {}", ["cell a", "'gird'", "did you mean 'grid'"]),
         (CELL % "set: {train.epoch: 3}", ["cell a", "--train.epoch", "did you mean '--train.epochs'"]),
         (CELL % "set: {train.epochs: three}", ["cell a", "train.epochs", "three"]),
-        (CELL % "set: {train.milestones: [3]}", ["cell a", "train.milestones", "[3]", "recipe of your own"]),
+        (CELL % "set: {train.milestones: [3]}", ["cell a", "train.milestones", "[3]", "into a recipe"]),
         (CELL % "set: {seed: 3}", ["cell a", "seeds: 3"]),
         (CELL % "set: [train.epochs]", ["cell a", "set", "mapping"]),
         (CELL % "grid: {method.radius: []}", ["cell a", "method.radius", "[2px, 4px]"]),
@@ -162,6 +162,11 @@ CELL = "cells: {a: {recipe: quickstart-pgd-at, %s}}"
         ("curve: b\ncells: {a: {recipe: quickstart}}", ["curve 'b'", "grid"]),
         ("curve: a\ncells: {a: {recipe: quickstart-pgd-at, grid: {method.steps: [3]}}}", ["curve 'a'", "2 values"]),
         ("cells: !!python/object/apply:os.getcwd []", ["not valid YAML"]),
+        (CELL % f"grid: {{method.steps: {[*range(199)]}, train.epochs: {[*range(199)]}}}", ["39,601 points"]),
+        ("seeds: 99999999999\ncells: {a: {recipe: quickstart}}", ["seeds 99999999999", "1,000"]),
+        ("seeds: [99999999999999999999]\ncells: {a: {recipe: quickstart}}", ["2**63 - 1"]),
+        ("cells: {a: &a {recipe: quickstart, set: *a}}", ["refers to itself"]),
+        (f"cells: {{{'a' * 300}: {{recipe: quickstart}}}}", ["no name for a folder", "150"]),
     ],
 )  # fmt: skip
 def test_mistakes_in_a_sweep_are_named_with_place_and_fix(text, parts, tmp_path):

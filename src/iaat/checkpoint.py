@@ -6,7 +6,7 @@ import dataclasses
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from iaat.errors import UserError
 from iaat.files import replacing
 from iaat.models import build_model
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -27,37 +27,55 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         UserError: the file cannot be written.
     """
     with replacing(path) as temporary:
+        # A file of Python's: PyTorch's own writer does not say why it could not write.
         try:
-            torch.save({"format": FORMAT, **state}, temporary)
-        except RuntimeError as error:  # what PyTorch makes of a full disk
-            raise OSError(_first_line(error)) from error
+            with temporary.open("wb") as file:
+                torch.save({"format": FORMAT, **state}, file)
+        except RuntimeError as error:
+            reason = error.__context__
+            raise reason if isinstance(reason, OSError) else OSError(_first_line(error)) from error
+
+
+class DamagedCheckpoint(UserError):  # noqa: N818 - it names what was found
+    """A file that was a checkpoint, or looks like one, and cannot be read as one."""
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a checkpoint; nothing but tensors and plain values is accepted from it.
 
     Raises:
-        UserError: no such file, a broken one, one that holds objects other than data, or one of another format.
+        DamagedCheckpoint: the file is broken.
+        UserError: no such file, one that may not be read, one that holds objects other than data, or one of another
+            format.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the run has not finished its first epoch, or the path is wrong")
     try:
-        _check_intact(path)
-        state = torch.load(path, map_location=device, weights_only=True)
+        # Opened once: a run that is going on may put another file in its place between checking and loading.
+        with path.open("rb") as file:
+            _check_intact(file)
+            file.seek(0)
+            state = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
             f"checkpoint {path} is refused: it holds objects other than tensors and plain values, which could run code"
         ) from None
+    except OSError as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error.strerror or error}") from None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # a broken file can fail in any way
-        raise UserError(f"checkpoint {path} cannot be read, it may be cut short: {_first_line(error)}") from None
+        raise DamagedCheckpoint(
+            f"checkpoint {path} cannot be read, it may be cut short: {_first_line(error)}"
+        ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"checkpoint {path} is not of format {FORMAT} of iaat")
     return state
 
 
-def _check_intact(path: Path) -> None:
+def _check_intact(file: IO[bytes]) -> None:
     """Compare checksums, which `torch.load` does not: a damaged file would load as other weights."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         if damaged := archive.testzip():
             raise ValueError(f"its part {damaged} is damaged")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from rich.table import Table
 
 from iaat import __version__
@@ -24,20 +27,19 @@ from iaat.evaluate.checkpoints import WEIGHTS, training_predictions
 from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.suites import plan_words
 from iaat.evaluate.targets import find_targets, judge_targets, only
+from iaat.imports import trust
 from iaat.methods import METHODS
+from iaat.printable import printable
 from iaat.progress import Reporter
 from iaat.run import RunFolder
+from iaat.stopping import STOPPED, Stop, Stopped
 from iaat.sweep import cost_of_cells, is_sweep, read_cells
 from iaat.sweep import only as only_cells
 from iaat.workflow import CHECKPOINTS, compare, run_recipe
 
 INTERRUPTED = 130
-_GO_ON = {
-    "train": ": finished epochs are kept; the same command with --resume goes on",
-    "compare": ": finished epochs are kept; the same command goes on",
-    "evaluate": ": finished batches are kept; the same command goes on",
-}
-
+MISTAKE = 2
+FAILED = 1
 
 SWEEP_HELP = """\
 A sweep is a YAML file that may stand where a recipe does:
@@ -56,31 +58,65 @@ with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 2 a mistake in the input, 130 interrupted."""
+    """Run one command; returns the exit code.
+
+    0 done; 1 the machine failed it; 2 a mistake in the input; 75 stopped on request, everything kept; 130 interrupted
+    at once.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if _wants_recipe_help(words):
             return _recipe_help(words)
         warnings.showwarning = _show_warning
         keep_freed_memory()
-        words, overrides = _split_overrides(words)
-        options = _parser().parse_args(words)
+        own, overrides = _split_overrides(words)
+        options = _parser().parse_args(own)
+        trust(*getattr(options, "trust", ()))
         if overrides and options.command == "recipes":
             raise UserError(f"{overrides[0]} has no effect here: `iaat check RECIPE` shows a recipe with changes")
         command: Callable[[argparse.Namespace, list[str], Reporter], None] = options.run
-        command(options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
+        stop = Stop()
+        options.stop = stop
+        with stop.listening():
+            command(options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        print(printable(f"error: {error}"), file=sys.stderr)
+        return MISTAKE
+    except Stopped as stopped:
+        print(printable(f"stopped by {stopped.signal_name}{_how_to_go_on(words)}"), file=sys.stderr)
+        return STOPPED
     except KeyboardInterrupt:
-        print(f"interrupted{_GO_ON.get(words[0] if words else '', '')}", file=sys.stderr)
+        print(printable(f"interrupted{_how_to_go_on(words)}"), file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # of `iaat recipes | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)
+        return FAILED
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        reason = (str(error).splitlines() or ["out of memory"])[0]
+        advice = f"lower train.batch_size, or free memory{_how_to_go_on(words)}"
+        print(printable(f"error: {reason}: {advice}"), file=sys.stderr)
+        return FAILED
     return 0
+
+
+def _how_to_go_on(words: Sequence[str]) -> str:
+    """What is kept of a command that ends early, and the command that goes on from there."""
+    if not words or words[0] not in ("train", "compare", "evaluate"):
+        return ""
+    again = [word for word in words if word != "--overwrite"]
+    if words[0] == "train" and "--resume" not in again:
+        again.append("--resume")
+    kept = "finished batches are kept" if words[0] == "evaluate" else "training is kept up to the last checkpoint"
+    return f": {kept}. To go on:\n  {shlex.join(['iaat', *again])}"
 
 
 def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
     """A warning as people want it: without the line of code it came from."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(printable(f"warning: {message}"), file=sys.stderr)
 
 
 def _split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -125,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")
     sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
     sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    _add_trust(sub)
     _add_quiet(sub)
 
     sub = add("compare", _compare, "train recipes and sweeps over seeds and print one table", keys)
@@ -144,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--no-train", action="store_true", help="show what is finished, and name what is not")
     sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
     _add_weights(sub)
+    _add_trust(sub)
     _add_quiet(sub)
 
     keys = (
@@ -173,18 +211,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out", type=Path, default=Path("evaluations"), help="folder for the results of models that are no runs"
     )
+    _add_trust(sub)
     _add_quiet(sub)
 
     sub = add("radii", _radii, "write the radius of every image trained on as a table, and print a summary per class")
     sub.add_argument("folder", metavar="RUN", type=Path, help="run folder")
     sub.add_argument("--out", type=Path, help="a .parquet or .csv file; RUN/radii.parquet by default")
     sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
+    _add_trust(sub)
     _add_quiet(sub)
 
     add("recipes", _recipes, "list the recipes that ship")
 
     sub = add("check", _check, "resolve a recipe and print it with its costs; nothing is run", keys)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file, also of a sweep")
+    _add_trust(sub)
     return parser
 
 
@@ -194,6 +235,16 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
         choices=WEIGHTS,
         default=WEIGHTS[0],
         help="of runs with train.ema: the moving average of the weights (default), the trained weights, or both",
+    )
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        metavar="MODULE",
+        nargs="+",
+        default=[],
+        help="let recipe files, also those in run folders, name code of these modules, such as my_net for my_net:build",
     )
 
 
@@ -208,13 +259,16 @@ def _wants_recipe_help(words: Sequence[str]) -> bool:
 
 def _recipe_help(words: Sequence[str]) -> int:
     """All keys of one recipe, with the method's own and the recipe's values as defaults."""
-    recipe = load_recipe(words[1], _split_overrides(words)[1])
+    own, overrides = _split_overrides([word for word in words if word not in ("-h", "--help")])
+    trust(*_parser().parse_args(own).trust)
+    recipe = load_recipe(words[1], overrides)
     parser = recipe_parser(recipe.method_name, prog=f"iaat {words[0]} {words[1]}")
     parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
     parser.usage = f"iaat {words[0]} {words[1]} [--section.key value ...]"
     parser.print_help()
     names = f"{', '.join(METHODS)}, or my_file:MyMethod"
-    print(f"\nrun options: --out DIR, --resume, --overwrite, --quiet; --method NAME takes one of {names}")
+    run_options = "--out DIR, --resume, --overwrite, --quiet, --trust MODULE"
+    print(f"\nrun options: {run_options}; --method NAME takes one of {names}")
     return 0
 
 
@@ -223,7 +277,7 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         raise UserError("--resume and --overwrite exclude each other")
     recipe = load_recipe(options.recipe, overrides)
     run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
-    rows = run_recipe(recipe, run, reporter, resume=options.resume, overwrite=options.overwrite)
+    rows = run_recipe(recipe, run, reporter, resume=options.resume, overwrite=options.overwrite, stop=options.stop)
     reporter.result(results_table(rows))
     reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
 
@@ -237,6 +291,7 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         checkpoint=options.checkpoint,
         weights=options.weights,
         training=not options.no_train,
+        stop=options.stop,
     )
     reporter.result(found.table())
     if found.missing:

@@ -15,6 +15,7 @@ from iaat.analysis.frontier import Distance, Point, distance
 from iaat.evaluate.comparison import WORST, by_cell, cell_summary, comparison_markdown, comparison_table
 from iaat.evaluate.robust import CLEAN
 from iaat.files import write_json, write_text
+from iaat.printable import markdown
 from iaat.sweep import Cell
 
 Row = dict[str, Any]
@@ -77,8 +78,14 @@ class Comparison:
         curve = [cell.name for cell in self.cells if cell.on_curve]
         found = {"cells": summaries, "curve": curve, "missing": self.missing, "rows": self.rows}
         write_json(out / "comparison.json", found)
-        write_text(out / "comparison.md", comparison_markdown(self.rows, self._above_texts()))
+        write_text(out / "comparison.md", self._markdown())
         self._draw(out / "frontier.png")
+
+    def _markdown(self) -> str:
+        """The table as Markdown, in which the names of recipes are no markup."""
+        rows = [{**row, "run": markdown(row["run"])} for row in self.rows]
+        above = self._above_texts()
+        return comparison_markdown(rows, None if above is None else {markdown(name): above[name] for name in above})
 
     def _draw(self, file: Path) -> None:
         families = {cell.name: cell.family for cell in self.cells}

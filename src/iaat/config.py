@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from argparse import ArgumentError
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -17,12 +17,14 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
 from iaat.data import DataConfig
-from iaat.errors import UserError, did_you_mean
+from iaat.errors import UserError, did_you_mean, shown
 from iaat.evaluate.config import EvaluateConfig
+from iaat.imports import check_trusted, trust_typed
 from iaat.methods import METHODS, find_method
 from iaat.models import ModelConfig
+from iaat.plain_yaml import MOST_BYTES, check_text, cut, decode, parse_yaml
 from iaat.train.config import TrainConfig
-from iaat.units import Radius
+from iaat.units import Radius, check_numbers
 
 
 def _radius(value: Any) -> Radius:  # noqa: ANN401
@@ -37,9 +39,9 @@ class Options(dict[str, Any]):
 
 def _options(value: Any) -> dict[str, Any]:  # noqa: ANN401
     if isinstance(value, str):
-        value = yaml.safe_load(value)
+        value = parse_yaml(value)
     if not _is_options(value):
-        raise UserError(f"write a mapping such as '{{key: value}}', not {value!r}")
+        raise UserError(f"write a mapping such as '{{key: value}}', not {shown(value)}")
     return dict(value)
 
 
@@ -58,6 +60,10 @@ SECTIONS: dict[str, type] = {
     "evaluate": EvaluateConfig,
 }
 _HEAD = ("about", "extends", "seed", "method")
+_METHOD_OPTIONS = ("--method", "--method.name")
+_NAMES_OF_CODE = ("--model.name", "--data.name", *_METHOD_OPTIONS)
+_LONGEST_CHAIN = 20
+_LONGEST_TEXT = 4096  # a path; what reads a text, such as 8px or [1, 2], need not bear more
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,22 +115,48 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe by name or file, apply `--section.key value` overrides, and check all of it.
+
+    Nothing that a file says is imported or run: code that it names (`model: {name: my_net:build}`) is refused, unless
+    an override names the same, or `iaat.imports.trust` the module.
 
     Args:
         source: Name of a shipped recipe, or path of a YAML file.
         overrides: Command-line words, `["--train.epochs", "5", "--method", "pgd_at"]`.
+        settings: The same, of another file: below the overrides, and trusted as little as the recipe.
 
     Raises:
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
     """
     path = find_recipe(str(source))
     name, raw = path.stem, _merged(path)
-    words, method_name = _take_method(list(overrides), raw, name)
-    parser = recipe_parser(method_name, prog=f"iaat train {name}")
+    _trust_typed(overrides)
+    place = f"recipe {name} ({path})"
+    words, method_name = _take_method([*settings, *overrides], raw, path)
+    parser = _kept_parser(find_method(method_name).Config)
     _check_words(words, parser, name)
-    return _parse(parser, name, raw, words, method_name)
+    recipe = _parse(parser, name, raw, words, method_name)
+    check_trusted(recipe.model.name, key="model.name", place=place)
+    check_trusted(recipe.data.name, key="data.name", place=place)
+    _check_options(recipe.model, place)
+    return recipe
+
+
+def _check_options(model: ModelConfig, place: str) -> None:
+    """Refuse options by which timm reads files in a way of its own, which in some of its versions runs their code."""
+    files = {"checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"} & model.options.keys()
+    if files and (":" not in model.name or model.name.startswith("timm:")):
+        raise UserError(f"{place}: model.options has {min(files)}: give files of weights by model.weights")
+
+
+def _trust_typed(words: Sequence[str]) -> None:
+    """Trust the code that words of the command line name, and that alone."""
+    for word, following in zip(words, (*words[1:], ""), strict=False):
+        key, equals, value = word.partition("=")
+        name = value if equals else following
+        if key in _NAMES_OF_CODE and ":" in name:
+            trust_typed(name)
 
 
 def settings_of_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -140,16 +172,30 @@ def settings_of_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: an unknown key, or a wrong value.
     """
-    parser = recipe_parser("natural", prog="iaat evaluate MODEL")
+    parser = _kept_parser(find_method("natural").Config)
     _check_words(overrides, parser, target)
     return _parse(parser, target, {"model": {"normalize": "none"}}, list(overrides), "natural")
 
 
 def recipe_parser(method_name: str, prog: str = "iaat") -> ArgumentParser:
     """The parser of all recipe keys with `method_name`'s own; `print_help` documents each."""
+    return _new_parser(find_method(method_name).Config, prog)
+
+
+_PARSERS: dict[type, ArgumentParser] = {}
+
+
+def _kept_parser(method: type) -> ArgumentParser:
+    """A parser to parse with only: making one takes longer than all else that reading a recipe does."""
+    if method not in _PARSERS:
+        _PARSERS[method] = _new_parser(method, "iaat")
+    return _PARSERS[method]
+
+
+def _new_parser(method: type, prog: str) -> ArgumentParser:
     parser = ArgumentParser(prog=prog, exit_on_error=False, add_help=False)
     parser.add_argument("--seed", type=int, default=0, help="Seed of weights, data order, augmentation and attacks.")
-    for key, config in _configs(method_name).items():
+    for key, config in {**SECTIONS, "method": method}.items():
         free = {"options"} & set(_keys(config))
         parser.add_class_arguments(config, key, skip=free)
         for option in free:
@@ -166,16 +212,47 @@ def _configs(method_name: str) -> dict[str, type]:
 def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: list[str], method_name: str) -> Recipe:
     body = {key: value for key, value in raw.items() if key in SECTIONS or key in ("seed", "method")}
     body["method"] = {key: value for key, value in body.get("method", {}).items() if key != "name"}
+    _check_texts(body, name)
     try:
-        values = parser.parse_args(words, namespace=parser.parse_object(body))
-    except (ArgumentError, RecursionError) as error:  # the latter of a value that contains itself
+        # The dataclasses have the defaults.
+        values = parser.parse_args(words, namespace=parser.parse_object(body, defaults=False), defaults=False)
+    except (ArgumentError, RecursionError) as error:
         raise UserError(f"recipe {name}: {_one_line(error)}") from None
     # Built here and not by jsonargparse, whose instantiation would call whatever class path a value spells.
     given = {key: vars(values[key]) if key in values else {} for key in _configs(method_name)}
     sections = {key: _build(config, given[key], name, key) for key, config in _configs(method_name).items()}
-    if values.seed is None or not 0 <= values.seed < 2**63:
-        raise UserError(f"recipe {name}: seed {values.seed}: give a whole number from 0 to 2**63 - 1")
-    return Recipe(name=name, about=str(raw.get("about", "")), seed=values.seed, method_name=method_name, **sections)
+    seed = values.get("seed", 0)
+    if seed is None or not 0 <= seed < 2**63:
+        raise UserError(f"recipe {name}: seed {shown(seed)}: give a whole number from 0 to 2**63 - 1")
+    return Recipe(name=name, about=str(raw.get("about", "")), seed=seed, method_name=method_name, **sections)
+
+
+def _check_texts(body: Mapping[str, Any], name: str) -> None:
+    """Refuse texts that are too long for any setting, and hostile YAML, which a list may be written as."""
+    for section, values in body.items():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            for text in _texts(value) if key != "options" else ():
+                _check_value(text, f"recipe {name}: {section}.{key}")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _check_value(text: str, place: str) -> None:
+    """Refuse a value as a text, in a recipe or on the command line, that takes long to read or is YAML without end."""
+    if len(text) > _LONGEST_TEXT:
+        raise UserError(f"{place}: {shown(text)} is longer than {_LONGEST_TEXT:,} characters")
+    try:
+        check_text(text)
+        parse_yaml(text)
+    except UserError as error:
+        if not str(error).startswith("not valid YAML"):  # which is said better by whoever wants YAML there
+            raise UserError(f"{place}: {error}") from None
 
 
 def _build(config: type, values: Mapping[str, Any], name: str, section: str) -> Any:  # noqa: ANN401
@@ -184,6 +261,8 @@ def _build(config: type, values: Mapping[str, Any], name: str, section: str) -> 
     for key, value in values.items():
         if value is None and NoneType not in get_args(hints[key]):
             raise UserError(f"recipe {name}: {section}.{key} is empty (null): give a value, or leave the key out")
+    changed = {key: value for key, value in values.items() if value != getattr(config, key, None)}
+    check_numbers(changed, section)
     return config(**values)
 
 
@@ -202,10 +281,10 @@ def _one_line(error: Exception) -> str:
     if match := _LITERAL.fullmatch(text):
         choices = [choice.strip(" '") for choice in match["choices"].split(",")]
         hint = did_you_mean(match["value"], choices)
-        return f"{match['key']}: {match['value']!r} is not one of {', '.join(choices)}{hint}"
+        return f"{match['key']}: {shown(match['value'])} is not one of {', '.join(choices)}{hint}"
     if match := _OPTIONAL.fullmatch(text):
-        return f"{match['key']}: {match['reason']}, got {match['value']!r} (or null for none)"
-    return text.replace("Parser key ", "")
+        return f"{match['key']}: {cut(match['reason'])}, got {shown(match['value'])} (or null for none)"
+    return cut(text.replace("Parser key ", ""))
 
 
 def find_recipe(source: str, folder: Path = Path()) -> Path:
@@ -216,11 +295,11 @@ def find_recipe(source: str, folder: Path = Path()) -> Path:
     """
     shipped = shipped_recipes()
     path = shipped.get(source, folder / source)
-    with suppress(OSError):  # of a name too long to be a file's
+    with suppress(OSError, ValueError):  # of a name too long to be a file's, or with a NUL in it
         if path.is_file():
             return path
     raise UserError(
-        f"recipe {source!r} is neither a file nor shipped{did_you_mean(source, shipped)}; "
+        f"recipe {shown(source)} is neither a file nor shipped{did_you_mean(source, shipped)}; "
         "`iaat recipes` lists what ships"
     )
 
@@ -229,14 +308,15 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file of a recipe or a sweep, its keys unchecked.
 
     Raises:
-        UserError: the file cannot be read, is not YAML, or holds no mapping.
+        UserError: the file cannot be read, is not YAML, is more than a recipe can be, or holds no mapping.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = parse_yaml(decode(file.read(MOST_BYTES + 1)))
     except OSError as error:
         raise UserError(f"recipe {path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # PyYAML lets out what its constructors run into, such as the date 2020-13-01
-        raise UserError(f"recipe {path}: not valid YAML: {_one_line(error)}") from None
+    except UserError as error:
+        raise UserError(f"recipe {path}: {error}") from None
     if not isinstance(raw, dict):
         raise UserError(f"recipe {path}: must be a mapping with keys such as data, model, method, train, evaluate")
     return raw
@@ -250,15 +330,19 @@ def _merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     _check_keys(raw, (*_HEAD, *SECTIONS), f"recipe {name}")
     for key in (*SECTIONS, "method"):
         if not isinstance(raw.get(key, {}), dict):
-            raise UserError(f"recipe {name}: {key} must be a mapping of settings, not {raw[key]!r}")
+            raise UserError(f"recipe {name}: {key} must be a mapping of settings, not {shown(raw[key])}")
     if "extends" not in raw:
         return raw
     if not isinstance(raw["extends"], str):
-        raise UserError(f"recipe {name}: extends must be the name or the file of one recipe, not {raw['extends']!r}")
+        raise UserError(
+            f"recipe {name}: extends must be the name or the file of one recipe, not {shown(raw['extends'])}"
+        )
     seen = (*seen, path.resolve())
     parent = find_recipe(raw["extends"], path.parent)
     if parent.resolve() in seen:
         raise UserError(f"recipe {name}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
+    if len(seen) > _LONGEST_CHAIN:
+        raise UserError(f"recipe {name}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
     merged = _merged(parent, seen)
     same_method = raw.get("method", {}).get("name") in (None, merged.get("method", {}).get("name"))
     for key, value in raw.items():
@@ -267,29 +351,31 @@ def _merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merged
 
 
-def _take_method(words: list[str], raw: dict[str, Any], name: str) -> tuple[list[str], str]:
+def _take_method(words: list[str], raw: dict[str, Any], path: Path) -> tuple[list[str], str]:
     """The method's name, from `--method NAME` or the recipe, and the other words; checks every key of the recipe."""
-    section = raw.get("method", {})
+    section, place = raw.get("method", {}), f"recipe {path.stem}"
     chosen = own = section.get("name")
     rest: list[str] = []
     while words:
         word = words.pop(0)
         key, equals, value = word.partition("=")
-        if key not in ("--method", "--method.name"):
+        if key not in _METHOD_OPTIONS:
             rest.append(word)
         elif equals or words:
             chosen = value if equals else words.pop(0)
         else:
             raise UserError(f"{key} needs a value: one of {', '.join(METHODS)}")
+    for used in (own, chosen):  # before one of them is imported
+        check_trusted(used, key="method.name", place=f"{place} ({path})")
     if chosen is None:
-        raise UserError(f"recipe {name}: method.name is missing: one of {', '.join(METHODS)}")
+        raise UserError(f"{place}: method.name is missing: one of {', '.join(METHODS)}")
     if own not in (None, chosen):
         # Settings of the old method go, those both methods share stay: an override swaps the method and keeps all else.
         old, new = find_method(own).Config, find_method(chosen).Config
         gone = {key for key in _keys(old) if key not in _keys(new) or _home(old, key) is not _home(new, key)}
         raw["method"] = {key: value for key, value in section.items() if key not in gone}
     for key, config in _configs(chosen).items():
-        _check_keys(raw.get(key, {}), [*_keys(config), *(["name"] if key == "method" else [])], f"recipe {name}", key)
+        _check_keys(raw.get(key, {}), [*_keys(config), *(["name"] if key == "method" else [])], place, key)
     return rest, str(chosen)
 
 
@@ -308,12 +394,16 @@ def _check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, sect
         if key not in known:
             dotted = f"{section}.{key}" if section else str(key)
             hint = did_you_mean(str(key), known) or f"; known here: {', '.join(known)}"
-            raise UserError(f"{place}: unknown key {dotted!r} (= {value!r}){hint}")
+            raise UserError(f"{place}: unknown key {shown(dotted)} (= {shown(value)}){hint}")
 
 
 def _check_words(words: Sequence[str], parser: ArgumentParser, name: str) -> None:
-    known = [option for action in parser._actions for option in action.option_strings]
+    # Whole sections, --model FILE, are a way of jsonargparse to read further files.
+    known = ["--seed", *(key for action in parser._actions for key in action.option_strings if "." in key)]
     for word in words:
-        key = word.partition("=")[0]
+        key, _, value = word.partition("=")
         if key.startswith("--") and key not in known:
-            raise UserError(f"recipe {name} has no option {key!r}{did_you_mean(key, known)}")
+            raise UserError(f"recipe {name} has no option {shown(key)}{did_you_mean(key, known)}")
+        _check_value(
+            value if key.startswith("--") else word, f"recipe {name}: {cut(key, 100) if value else 'the command line'}"
+        )

@@ -30,6 +30,13 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def compute_deterministically() -> None:
+    """Have PyTorch take deterministic algorithms alone, for the rest of the process; on a CPU it does in any case."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether layers compute in bfloat16; `auto` says yes where the processor has instructions for it."""
     if precision != "auto":

@@ -1,7 +1,12 @@
 """The one exception a user is meant to read, and the nearest-name hint of its messages."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 120
+_LONGEST_WORD = 200
 
 
 class UserError(ValueError):
@@ -20,11 +25,22 @@ def check_choice(value: object, choices: Iterable[str], name: str) -> None:
     """
     choices = list(choices)
     if value not in choices:
-        raise UserError(f"{name} {value!r} is not known{did_you_mean(str(value), choices)}; use {', '.join(choices)}")
+        hint = did_you_mean(str(value), choices)
+        raise UserError(f"{name} {shown(value)} is not known{hint}; use {', '.join(choices)}")
+
+
+def shown(value: object) -> str:
+    """`repr` of a user's value for a message, without the middle where it is long."""
+    try:
+        return _REPR.repr(value)
+    except ValueError:  # of an int with more digits than Python writes
+        return f"a {type(value).__name__} too long to show"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x' or 'y'?"` for up to two known names near `word` in any case, or nothing."""
+    if len(word) > _LONGEST_WORD:  # looking for what is near takes time that grows with the length
+        return ""
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(by_lower[match]) for match in near)}?" if near else ""

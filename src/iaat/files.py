@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""Files that are whole or absent: written beside their place, then renamed; and on the disk when that is said."""
 
 from __future__ import annotations
 
@@ -26,11 +26,30 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk: without it a power failure may undo a rename."""
+    if os.name != "posix":  # Windows opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a killed process left in a folder; nobody may be writing there."""
+    for file in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            file.unlink()
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
@@ -49,7 +68,7 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
 
 
 def append_json_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one record to a JSON-lines file.
+    """Append one record to a JSON-lines file, on the disk when this returns.
 
     Raises:
         UserError: the file cannot be written.
@@ -57,6 +76,8 @@ def append_json_line(path: Path, record: dict[str, Any]) -> None:
     try:
         with path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(record) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
     except OSError as error:
         raise _cannot_write(path, error) from error
 

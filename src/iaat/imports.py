@@ -1,4 +1,4 @@
-"""`module:function`: import what a recipe names of the user's own code."""
+"""`module:function`: import what a recipe names of the user's own code, and what may be named by a file."""
 
 import importlib
 import sys
@@ -7,7 +7,57 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from iaat.errors import UserError, did_you_mean
+from iaat.errors import UserError, did_you_mean, shown
+
+_TRUSTED: set[str] = set()
+
+
+def trust(*names: str) -> None:
+    """Let files, such as the recipe in a run folder, name this code from now on, for the life of the process.
+
+    Without it a recipe file that names code is refused: whoever wrote it could run anything. What is typed on the
+    command line, or given to `load_recipe` as an override, is trusted as it was typed.
+
+    Args:
+        names: Modules, such as `my_net`, whose functions may be named; or single functions, such as `my_net:build`.
+
+    Raises:
+        UserError: A name is none of a module.
+    """
+    for name in names:
+        module = name.partition(":")[0]
+        if module.endswith(".py") or not all(part.isidentifier() for part in module.split(".")):
+            raise UserError(
+                f"--trust {shown(name)}: is not a module's name: write such as my_net for my_net.py, and put what is no"
+                " module before --trust"
+            )
+    _TRUSTED.update(names)
+
+
+def trust_typed(name: str) -> None:
+    """Trust the code that was named by hand, whether or not there is such code, and nothing else of its module."""
+    _TRUSTED.add(name)
+
+
+def check_trusted(name: object, *, key: str, place: str) -> None:
+    """Refuse code that a file names and nobody has trusted; other names pass.
+
+    Args:
+        name: What the file says, such as `my_net:build`.
+        key: Recipe key of the name, for the message.
+        place: The file, for the message.
+
+    Raises:
+        UserError: It names code that is not trusted.
+    """
+    if not isinstance(name, str) or ":" not in name or (key == "model.name" and name.startswith("timm:")):
+        return
+    module = name.partition(":")[0]
+    if not _TRUSTED & {name, module}:
+        raise UserError(
+            f"{place}: {key} names code, {shown(name)}, which a file may not run by itself: if you trust it, add "
+            f"--trust {module[:100]}"
+        )
 
 
 def import_function(name: str, *, key: str) -> Callable[..., Any]:
@@ -45,10 +95,12 @@ def check_module_name(name: str, *, key: str) -> None:
     module_name, _, function_name = name.partition(":")
     if module_name.endswith(".py"):
         module = ".".join(part for part in Path(module_name).with_suffix("").parts if part.isidentifier())
-        raise UserError(f"{key} is {name!r}: {module_name!r} is a file; write {module}:{function_name}, without .py")
+        raise UserError(
+            f"{key} is {shown(name)}: {shown(module_name)} is a file; write {module}:{function_name}, without .py"
+        )
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise UserError(
-            f"{key} is {name!r}: {module_name!r} is not a module's name: write module:function, e.g."
+            f"{key} is {shown(name)}: {shown(module_name)} is not a module's name: write module:function, e.g."
             " my_package.my_module:make"
         )
 

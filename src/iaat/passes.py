@@ -21,12 +21,12 @@ class Passes:
 
 
 @contextmanager
-def count_passes(model: nn.Module) -> Iterator[Passes]:
-    """Count the samples that go forward and backward through `model` while the context is open.
+def count_passes(model: nn.Module, so_far: Passes | None = None) -> Iterator[Passes]:
+    """Count the samples that go forward and backward through `model` while the context is open, on top of `so_far`.
 
     A backward is counted when a gradient reaches the model's output, whichever gradients it goes on to form.
     """
-    passes = Passes()
+    passes = Passes() if so_far is None else so_far
 
     def count_backward(gradient: Tensor) -> None:
         passes.backward += len(gradient)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from iaat.printable import one_line, printable
 
 T = TypeVar("T")
 
@@ -30,11 +32,24 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
+class _Printable:
+    """Anything that rich renders, with what a terminal would obey or cannot show replaced."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._inner, options):
+            text = segment.text if segment.control else printable(segment.text, encoding=console.encoding)
+            yield segment._replace(text=text)
+
+
 class Reporter:
     """Progress and messages of one command.
 
     On a terminal `track` draws a bar with rate and time left. Elsewhere, or when quiet, it draws nothing, and a line
-    says every `interval` seconds how far the work is (never when quiet). Results are always printed.
+    says every `interval` seconds how far the work is (never when quiet). Results are always printed. Text shows as it
+    is: it is no markup, and what a terminal would obey is shown instead.
 
     Args:
         quiet: Only print results.
@@ -53,16 +68,20 @@ class Reporter:
     def say(self, text: str) -> None:
         """A message on the way; nothing when quiet."""
         if not self.quiet:
-            self.console.print(text, markup=False, emoji=False, soft_wrap=True)
+            self._print_text(text)
 
-    def result(self, text: object) -> None:
+    def result(self, text: RenderableType) -> None:
         """What the command was run for; always printed."""
         if isinstance(text, str):
-            self.console.print(text, markup=False, emoji=False, soft_wrap=True)
+            self._print_text(text)
         else:
             # A terminal narrower than a table wraps its lines; cropped figures would be worse.
             width = max(self.console.width, TABLE_WIDTH)
-            self.console.print(text, markup=False, emoji=False, width=width, crop=False)
+            self.console.print(_Printable(text), markup=False, emoji=False, width=width, crop=False)
+
+    def _print_text(self, text: str) -> None:
+        shown = printable(text, encoding=self.console.encoding)
+        self.console.print(shown, markup=False, emoji=False, soft_wrap=True)
 
     def track(
         self, items: Iterable[T], *, total: int, what: str, size: Callable[[T], int] = lambda _: 1
@@ -79,7 +98,7 @@ class Reporter:
         name = TextColumn("{task.description}", markup=False)
         columns = (name, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task(what, total=total)
+            task = progress.add_task(one_line(what, encoding=self.console.encoding), total=total)
             for item in items:
                 yield item
                 progress.advance(task, size(item))

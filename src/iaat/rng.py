@@ -5,8 +5,11 @@ cannot change what another part draws, and a resumed run draws what the uninterr
 """
 
 import operator
+import random
 from hashlib import blake2b
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,3 +114,34 @@ def _mix(word: Tensor) -> Tensor:
         if multiplier is not None:
             word *= multiplier
     return word
+
+
+def seed_globals(seed: int, *purpose: str | int) -> None:
+    """Seed the global generators of Python, NumPy and PyTorch, which layers and code of the user's own draw from."""
+    word = derive_seed(seed, *purpose)
+    random.seed(word)
+    np.random.seed(word % (1 << 32))  # noqa: NPY002 - the legacy generator is the global one
+    torch.manual_seed(word)
+
+
+def globals_state() -> dict[str, Any]:
+    """State of the global generators, as tensors and plain values."""
+    version, words, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_globals_state(state: dict[str, Any]) -> None:
+    """Take over the state of `globals_state`; that of GPUs only where there are as many."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda"]])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError
 from iaat.files import append_json_line, read_json, read_json_lines, replacing, write_json, write_text
+from iaat.lock import FolderLock
 
 RUN_FILES = (
-    *("recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt"),
-    *("radii", "radii.parquet", "evaluations", "pictures"),
+    *("recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
+    *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "train.lock"),
+    *("last.pt.damaged", "best.pt.damaged"),
 )
 """All that a run folder holds: a folder with anything else in it is never replaced."""
 
@@ -34,8 +38,9 @@ class RunFolder:
 
     `recipe.yaml` the resolved recipe; `run.json` versions and machine; `metrics.jsonl` one record an epoch;
     `timings.jsonl` its wall times, kept apart so that all else is equal between equal runs; `last.pt`, `best.pt`
-    checkpoints; `radii/NNNN.safetensors` all radii after an epoch; `radii.parquet` the table of the last; a folder
-    in `evaluations/` for each evaluation; `pictures/`.
+    checkpoints; `checkpoints/` earlier ones and those within an epoch; `faults.jsonl` steps that were not finite;
+    `radii/NNNN.safetensors` all radii after an epoch; `radii.parquet` the table of the last; a folder in
+    `evaluations/` for each evaluation; `pictures/`; `train.lock` while a process trains.
     """
 
     path: Path
@@ -69,8 +74,13 @@ class RunFolder:
         return self.recipe_file.exists()
 
     def has_results(self) -> bool:
-        """Whether an epoch was finished here: something that would be lost."""
-        return self.exists() and any(self.checkpoint(which).exists() for which in ("last", "best"))
+        """Whether there is a checkpoint here: something that would be lost."""
+        files = (*(self.checkpoint(which) for which in ("last", "best")), *(self.path / "checkpoints").glob("*.pt"))
+        return self.exists() and any(file.exists() for file in files)
+
+    def training(self) -> FolderLock:
+        """The lock that a process holds while it trains here."""
+        return FolderLock(self.path / "train.lock", "trains")
 
     def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
         """The recipe the run was started with, with `--key value` overrides applied.
@@ -82,7 +92,24 @@ class RunFolder:
             raise UserError(
                 f"{self.path} is not a run folder: it has no recipe.yaml; give the --out of an `iaat train`"
             )
+        self._check_stays_inside()
         return dataclasses.replace(load_recipe(self.recipe_file, overrides), name=self.name())
+
+    def _check_stays_inside(self) -> None:
+        """Refuse a folder with links out of it: what is written into it would end up in other places.
+
+        Raises:
+            UserError: naming the link and where it leads.
+        """
+        inside = self.path.resolve()
+        for place, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                link = Path(place, name)
+                if link.is_symlink() and not link.resolve().is_relative_to(inside):
+                    raise UserError(
+                        f"{link} leads out of the run folder, to {link.resolve()}, where nothing is written: put the "
+                        "file or folder itself in its place"
+                    )
 
     def check_free(self, *, overwrite: bool) -> None:
         """Refuse a folder in which a new run would destroy something.
@@ -117,15 +144,22 @@ class RunFolder:
         if not self.path.is_dir():
             return [self.path.name]
         files = sorted(self.path.iterdir())
-        known = RUN_FILES if (self.path / "run.json").exists() else ()
+        known = RUN_FILES if (self.path / "run.json").exists() else ("train.lock",)
         return [file.name for file in files if file.name not in known and not file.match(".*.tmp")]
 
     def _clear(self) -> None:
         for file in self.path.iterdir():
             if file.is_dir() and not file.is_symlink():
                 shutil.rmtree(file)
-            else:
+            elif file.name != "train.lock":
                 file.unlink()
+
+    def changed_versions(self) -> list[str]:
+        """What computes otherwise now than when the run was started, such as `torch 2.14.1 -> 2.15.0`."""
+        file = self.path / "run.json"
+        facts = read_json(file) if file.exists() else {}
+        old = facts.get("versions", {}) if isinstance(facts, dict) else {}
+        return [f"{key} {old[key]} -> {now}" for key, now in _versions().items() if old.get(key, now) != now]
 
     def name(self) -> str:
         """Name of the recipe the run was started with."""
@@ -142,9 +176,16 @@ class RunFolder:
         """Records of all epochs so far."""
         return read_json_lines(self.metrics_file)
 
-    def training_cost(self) -> dict[str, float]:
-        """Passes per sample and step and seconds of the whole training, and the last mean radius in px, if any."""
-        metrics, timings = self.metrics(), read_json_lines(self.timings_file)
+    def training_cost(self, epoch: int | None = None) -> dict[str, float]:
+        """Passes per sample and step and seconds of training, and the last mean radius in px, if any.
+
+        Args:
+            epoch: Up to this epoch, where a run is still going on; to the end by default.
+        """
+        metrics, timings = (
+            [record for record in read_json_lines(file) if epoch is None or record["epoch"] <= epoch]
+            for file in (self.metrics_file, self.timings_file)
+        )
         if not metrics:
             raise UserError(f"{self.metrics_file} is missing or empty: the run folder is damaged")
         cost = {
@@ -155,11 +196,22 @@ class RunFolder:
         radius = metrics[-1].get("radius_mean_px")
         return cost if radius is None else {**cost, "radius_mean_px": radius}
 
-    def forget_after(self, epoch: int) -> None:
-        """Drop logs and snapshots of epochs after `epoch`, which a resumed run will make again."""
-        for file in (self.metrics_file, self.timings_file):
-            kept = [record for record in read_json_lines(file) if record["epoch"] <= epoch]
-            write_text(file, "".join(json.dumps(record) + "\n" for record in kept))
+    def log_faults(self, records: Sequence[dict[str, Any]]) -> None:
+        """Write down the steps that were not finite, all of the run; no file where there are none."""
+        if records:
+            write_text(self.path / "faults.jsonl", _lines(records))
+        else:
+            (self.path / "faults.jsonl").unlink(missing_ok=True)
+
+    def go_back_to(self, epoch: int, records: Sequence[dict[str, Any]]) -> None:
+        """Leave the logs and snapshots of the epochs up to `epoch`: those after it will be made again.
+
+        Args:
+            epoch: The last epoch that counts.
+            records: What the log has to say of the epochs up to it.
+        """
+        write_text(self.metrics_file, _lines(records))
+        write_text(self.timings_file, _lines(_timings(self.timings_file, epoch)))
         for number, file in self._snapshots().items():
             if number > epoch:
                 file.unlink()
@@ -168,7 +220,8 @@ class RunFolder:
         """Keep all radii `[N]` after `epoch`, with the indices of the samples that are trained on."""
         with replacing(self.path / "radii" / f"{epoch:04d}.safetensors") as temporary:
             # Written by Python: safetensors has an exception of its own for a full disk.
-            temporary.write_bytes(save({"radius": radii.cpu().numpy(), "index": seen.cpu().numpy()}))
+            arrays = {"radius": radii.cpu().numpy(), "index": seen.cpu().numpy()}
+            temporary.write_bytes(save(arrays, metadata={"crc32": _checksum(arrays)}))
 
     def radii_epochs(self) -> list[int]:
         """Epochs whose radii were kept, in order."""
@@ -182,14 +235,38 @@ class RunFolder:
         """
         file = self._snapshots()[epoch]
         try:
-            arrays = load_file(file)
-        except SafetensorError as error:
+            with safe_open(file, framework="numpy") as opened:
+                arrays = {name: opened.get_tensor(name) for name in ("radius", "index")}
+                checksum = (opened.metadata() or {}).get("crc32")
+        except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{file} is damaged ({error}): delete it, or take another epoch") from None
+        if checksum != _checksum(arrays):
+            raise UserError(f"{file} is damaged (its checksum differs): delete it, or take another epoch")
         return arrays["index"], arrays["radius"][arrays["index"]]
 
     def _snapshots(self) -> dict[int, Path]:
         files = sorted((self.path / "radii").glob("*.safetensors"))
         return {int(file.stem): file for file in files if file.stem.isdecimal()}
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    """CRC-32 of the arrays in the order of their names: safetensors itself notices no flipped bit."""
+    total = 0
+    for name in sorted(arrays):
+        total = zlib.crc32(np.ascontiguousarray(arrays[name]).tobytes(), total)
+    return f"{total:08x}"
+
+
+def _lines(records: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def _timings(file: Path, epoch: int) -> list[dict[str, Any]]:
+    """Wall times up to an epoch; where their file is damaged none, because nothing depends on them."""
+    try:
+        return [record for record in read_json_lines(file) if record["epoch"] <= epoch]
+    except (UserError, UnicodeDecodeError, LookupError, TypeError):
+        return []
 
 
 def _versions() -> dict[str, str]:
@@ -218,6 +295,8 @@ PLACE_KEYS = frozenset(
     {
         *("about", "data.root", "data.download", "data.extra", "data.workers", "data.memory_gb", "data.stream"),
         "train.device",
+        *("train.save_minutes", "train.save_steps", "train.keep"),
+        *("train.nonfinite", "train.rollback_lr", "train.nonfinite_limit"),
         *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts", "evaluate.n", "evaluate.seed"),
     }
 )

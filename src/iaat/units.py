@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Literal
 
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 
 PIXEL = 1 / 255
 """One pixel level on the [0, 1] scale: the unit `px`."""
+
+MOST = 2**31 - 1
+"""Largest number of a setting: what it counts, samples or steps, would not end beyond it."""
 
 Norm = Literal["linf", "l2"]
 
 _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 _PIXELS = re.compile(rf"({_NUMBER})\s*px")
+_LONGEST = 100
 _FRACTION = re.compile(rf"({_NUMBER})\s*/\s*({_NUMBER})")
 
 
@@ -30,9 +35,9 @@ class Radius(float):
 
     def __new__(cls, value: str | float) -> Radius:
         """Parse `value`; see the class."""
-        number = _parse(value) if isinstance(value, str) else float(value)
+        number = _parse(value) if isinstance(value, str) else _float(value)
         if not math.isfinite(number) or number < 0:
-            raise UserError(f"radius {value!r}: must be finite and not negative; write 8px, 8/255 or 0.03")
+            raise UserError(f"radius {shown(value)}: must be finite and not negative; write 8px, 8/255 or 0.03")
         return super().__new__(cls, number + 0.0)  # -0.0 becomes 0.0, which prints without a sign
 
     @property
@@ -48,19 +53,28 @@ class Radius(float):
         return f"Radius({str(self)!r})"
 
 
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # of an int
+        return math.inf
+
+
 def _parse(text: str) -> float:
     text = text.strip()
+    if len(text) > _LONGEST:  # looking for digits takes time that grows with the square of the length
+        raise UserError(f"radius {shown(text)} is not a length: write 8px, 8/255 or 0.03")
     if match := _PIXELS.fullmatch(text):
         return float(match[1]) / 255
     if match := _FRACTION.fullmatch(text):
         denominator = float(match[2])
         if denominator == 0:
-            raise UserError(f"radius {text!r}: division by zero; write 8px, 8/255 or 0.03")
+            raise UserError(f"radius {shown(text)}: division by zero; write 8px, 8/255 or 0.03")
         return float(match[1]) / denominator
     try:
         return float(text)
     except ValueError:
-        raise UserError(f"radius {text!r} is not a length: write 8px, 8/255 or 0.03") from None
+        raise UserError(f"radius {shown(text)} is not a length: write 8px, 8/255 or 0.03") from None
 
 
 def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> None:
@@ -80,6 +94,26 @@ def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> N
     if norm == "linf" and value > width:
         hint = f"; for {value:g} pixel levels write {value:g}px or {value:g}/255" if value <= 255 else ""
         raise UserError(f"{name} = {value:g} is above the pixel range {width:g}{hint}")
+
+
+def check_numbers(values: Mapping[str, object], section: str, most: Mapping[str, int] | None = None) -> None:
+    """Refuse numbers that no setting can mean: those beyond `MOST`, and those that are not finite.
+
+    Args:
+        values: The settings of a section; those whose name ends in `seed` may go up to 2**63 - 1.
+        section: Name of the section, for the message.
+        most: Lower bounds for some of the settings.
+
+    Raises:
+        UserError: naming the key.
+    """
+    for key, value in values.items():
+        limit = 2**63 - 1 if key.endswith("seed") else (most or {}).get(key, MOST)
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise UserError(f"{section}.{key} = {shown(value)}: must be finite")
+            if isinstance(number, int | float) and abs(number) > limit:
+                raise UserError(f"{section}.{key} = {shown(value)}: must be at most {limit:,}")
 
 
 def format_px(value: float) -> str:

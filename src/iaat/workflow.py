@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iaat.analysis.of_run import draw_run, write_radii
-from iaat.checkpoint import load_checkpoint
+from iaat.checkpoint import DamagedCheckpoint, load_checkpoint
 from iaat.comparison import Comparison
 from iaat.config import Recipe
 from iaat.costs import untrained_model
@@ -24,6 +24,7 @@ from iaat.evaluate.checkpoints import (
 )
 from iaat.progress import Reporter
 from iaat.run import RunFolder, differences
+from iaat.stopping import Stop
 from iaat.sweep import Cell, schedule_differences
 from iaat.train.loop import train
 
@@ -31,7 +32,13 @@ CHECKPOINTS = ("best", "last")
 
 
 def run_recipe(
-    recipe: Recipe, run: RunFolder, reporter: Reporter, *, resume: bool = False, overwrite: bool = False
+    recipe: Recipe,
+    run: RunFolder,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    stop: Stop | None = None,
 ) -> list[dict[str, Any]]:
     """Train a recipe to the end, evaluate its best and last checkpoint on the test set, write radii and pictures.
 
@@ -40,12 +47,13 @@ def run_recipe(
 
     Raises:
         UserError: the folder holds another run, or anything is wrong with recipe or data.
+        Stopped: a stop was asked for; everything done is kept.
     """
     _check_norms(recipe)
     if resume and not run.has_results():
         reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
     recipe = _resolved(recipe, run if resume else None)
-    data = train(recipe, run, reporter, resume=resume, overwrite=overwrite)
+    data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop)
     results = [evaluate_checkpoint(run, recipe, which, data, reporter) for which in CHECKPOINTS]
     write_pictures(run, recipe, data, reporter)
     return results
@@ -100,6 +108,7 @@ def compare(
     checkpoint: str = "best",
     weights: str = "averaged",
     training: bool = True,
+    stop: Stop | None = None,
 ) -> Comparison:
     """Bring every run to its end and write the comparison.
 
@@ -112,6 +121,7 @@ def compare(
         checkpoint: Which of a run's checkpoints stands for it, `best` or `last`.
         weights: Which of a run's weights stand for it, one of `iaat.evaluate.checkpoints.WEIGHTS`.
         training: Train what is not finished; else leave it out, and name it in `missing`.
+        stop: Asked after every training step whether to save and stop.
 
     Raises:
         UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
@@ -124,7 +134,7 @@ def compare(
         warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
     rows: list[dict[str, Any]] = []
     missing: list[str] = []
-    judge = _Judge(checkpoint, weights, reporter)
+    judge = _Judge(checkpoint, weights, reporter, stop)
     for number, (recipe, run) in enumerate(runs, start=1):
         if training or is_finished(recipe, run):
             reporter.say(f"run {number}/{len(runs)}: {run.path}")
@@ -175,8 +185,11 @@ def is_finished(recipe: Recipe, run: RunFolder) -> bool:
     """Whether the last epoch of the recipe was trained and saved in the folder."""
     if not run.has_results() or _epochs_done(run) < recipe.train.epochs:
         return False
-    # The log may be an epoch ahead of the checkpoint, which is what counts.
-    return bool(load_checkpoint(run.checkpoint("last"))["epoch"] >= recipe.train.epochs)
+    # The log may be an epoch ahead of the checkpoint, which is what counts; a damaged one is mended by going on.
+    try:
+        return bool(load_checkpoint(run.checkpoint("last"))["epoch"] >= recipe.train.epochs)
+    except DamagedCheckpoint:
+        return False
 
 
 def _epochs_done(run: RunFolder) -> int:
@@ -191,14 +204,14 @@ def _progress(recipe: Recipe, run: RunFolder) -> str:
 class _Judge:
     """Brings runs to their end and reads or makes their results; data that several share is read once."""
 
-    def __init__(self, checkpoint: str, weights: str, reporter: Reporter) -> None:
-        self._checkpoint, self._weights, self._reporter = checkpoint, weights, reporter
+    def __init__(self, checkpoint: str, weights: str, reporter: Reporter, stop: Stop | None) -> None:
+        self._checkpoint, self._weights, self._reporter, self._stop = checkpoint, weights, reporter, stop
         self._data: tuple[str, DataBundle] | None = None
 
     def results(self, recipe: Recipe, run: RunFolder) -> list[dict[str, Any]]:
         """One row for each kind of weights, under the recipe's name."""
         if not is_finished(recipe, run):
-            data = train(recipe, run, self._reporter, resume=run.has_results())
+            data = train(recipe, run, self._reporter, resume=run.has_results(), stop=self._stop)
             write_pictures(run, recipe, data, self._reporter)
             self._keep(recipe, data)
         rows = [self._row(recipe, run, trained) for trained in kinds_of_weights(recipe, self._weights)]

@@ -101,7 +101,7 @@ def test_an_epoch_without_radii_is_refused_with_those_there_are(run, tmp_path):
     with pytest.raises(UserError, match=r"no radii of epoch 3; it has those of 1 to 2 \(2 in all\)"):
         write_radii(run, source(), predictions(), 3, tmp_path / "third.csv")
     assert not (tmp_path / "third.csv").exists()
-    run.forget_after(1)
+    run.go_back_to(1, run.metrics()[:1])
     with pytest.raises(UserError, match=r"no radii of epoch 2; it has those of 1$"):
         write_radii(run, source(), predictions(), 2)
 

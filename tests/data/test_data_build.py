@@ -158,7 +158,7 @@ def test_settings_without_effect_are_reported(make_folder: Callable[..., Path]) 
         build_data(config(root="here"), seed=0)
     root = str(make_folder())
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message=".* has no effect")
         build_data(DataConfig(name="folder", root=root, size=6, channels=1), seed=0)
         build_data(DataConfig(name="cifar10", root=root, size=6, download=False), seed=0)
         build_data(config(options={"rows": 24}), seed=0)

@@ -1,5 +1,7 @@
 """Image folders as splits: pixels stay with their index, faults are named by path."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,3 +82,32 @@ def test_grey_channels(make_folder: Callable[..., Path]) -> None:
 def test_root_is_needed() -> None:
     with pytest.raises(UserError, match=r"data\.root is not set: give the folder"):
         folder_splits(DataConfig())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("what", ["pipe", "broken link", "vanished"])
+def test_what_is_no_file_any_more_is_named(make_folder: Callable[..., Path], workers: int, what: str) -> None:
+    root = make_folder()
+    train, _ = folder_splits(config(root))
+    path = root / "train/dog/003.png"
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "broken link":
+        path.symlink_to("nowhere.png")
+    message = "is no regular file: remove it" if what == "pipe" else "there is no such file: put it back"
+    with pytest.raises(UserError, match=rf"train/dog/003\.png: {message}"):
+        train.load(torch.arange(10))
+    source = StreamingSource(train, train.labels, train.classes, workers=workers)
+    with pytest.raises(UserError, match=rf"train/dog/003\.png: {message}"):
+        list(source.batches(sequential_order(torch.arange(10), 4)))
+
+
+def test_a_folder_that_vanishes_while_it_is_streamed_is_named(make_folder: Callable[..., Path]) -> None:
+    root = make_folder()
+    train, _ = folder_splits(config(root))
+    batches = StreamingSource(train, train.labels, train.classes).batches(sequential_order(torch.arange(10), 4))
+    next(batches)
+    shutil.rmtree(root)
+    with pytest.raises(UserError, match=r"train/cat/004\.png: there is no such file: put it back"):
+        next(batches)

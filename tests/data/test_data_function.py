@@ -162,6 +162,16 @@ def test_pil_images_are_read_as_they_show() -> None:
         split_of(Named([(floats, 0)]))
 
 
+def test_a_damaged_image_that_was_opened_but_not_decoded_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(
+        UserError, match=r"mine: item 0: cannot be read as an image \(.*truncated.*\): repair or remove"
+    ):
+        split_of(Named([(Image.open(path), 0)]))
+
+
 def test_float_inputs_become_float32() -> None:
     split = split_of(TensorDataset(torch.rand(4, 3, dtype=torch.float64), torch.arange(4) % 2))
     assert split.load(torch.arange(4)).dtype == torch.float32

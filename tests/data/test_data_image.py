@@ -1,14 +1,22 @@
 """Decoding: every kind of file becomes the 8-bit pixels it shows, or is named."""
 
+import math
+import os
+import socket
+import struct
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from iaat.data.image import decode
+from iaat.data.image import FORMATS, MOST_PIXELS, decode
+from iaat.data.scan import SUFFIXES
 from iaat.errors import UserError
 
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]], dtype=np.uint8)
@@ -120,15 +128,12 @@ def jpeg(path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "missing", "text png"])
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "text png"])
 def test_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "broken.jpg"
     whole = jpeg(path)
     contents = {"truncated": whole[: len(whole) // 2], "garbage": whole[::-1], "empty": b"", "text png": b"\x89PNG\r\n"}
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(contents[damage])
+    path.write_bytes(contents[damage])
     with pytest.raises(UserError, match=r"broken\.jpg: cannot be read as an image \(.*repair or remove the file"):
         decode(path)
 
@@ -142,5 +147,153 @@ def test_pixels_without_a_range_are_refused(tmp_path: Path) -> None:
 def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jpeg(tmp_path / "a.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UserError, match=r"a\.jpg: .*4096 pixels.*resize the image, or raise PIL\.Image\.MAX_IMAGE"):
+    with pytest.raises(UserError, match=r"a\.jpg: .*4096 pixels.*: resize the image$"):
+        decode(tmp_path / "a.jpg")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_file_cannot_ask_for_more_than_a_gigabyte(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for sides in ((20_000, 20_000), (8_200, 8_200), (100_000, 1)):
+        path.write_bytes(png_that_states(*sides))
+        with memory_limit(1 << 30), pytest.raises(UserError, match=r"a\.png: .*pixels.*: resize the image$"):
+            decode(path)
+    path.write_bytes(png_that_states(8_192, 8_192))
+    with memory_limit(1 << 30), pytest.raises(UserError, match=r"a\.png: cannot be read as an image"):
+        decode(path)
+
+
+@contextmanager
+def memory_limit(more: int) -> Iterator[None]:
+    """So many bytes may be added to the address space of the process."""
+    resource = pytest.importorskip("resource")
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the memory of a process is not to be read here")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("RGBA", "png"), ("CMYK", "tif"), ("I;16", "png")])
+def test_the_largest_image_takes_less_than_a_gigabyte(tmp_path: Path, mode: str, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    # A square of a sixteenth of the pixels is an eighth of the work, and the limit a sixteenth as well.
+    side = math.isqrt(MOST_PIXELS // 16)
+    Image.new(mode, (side, side)).save(path, compression="tiff_lzw")
+    with memory_limit((1 << 30) // 16 + (16 << 20)):
+        assert decode(path).shape == (3, side, side)
+
+
+def png_that_states(width: int, height: int) -> bytes:
+    """A PNG of so many pixels by its header, that holds none."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(b"")
+    chunks = (struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in (body, data))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_text_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(colour_image()).save(path)
+    whole = path.read_bytes()
+    part = b"zTXta\x00\x00" + zlib.compress(bytes(1 << 26))
+    chunk = struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part))
+    path.write_bytes(whole[:33] + chunk + whole[33:])
+    with pytest.raises(UserError, match=r"a\.png: cannot be read as an image \(Decompressed data too large"):
+        decode(path)
+
+
+@pytest.mark.parametrize("sides", [(0, 0), (0, 5), (5, 0)])
+def test_an_image_without_pixels_is_refused(tmp_path: Path, sides: tuple[int, int]) -> None:
+    path = tmp_path / "a.gif"
+    Image.new("L", (5, 5)).save(path)
+    content = bytearray(path.read_bytes())
+    start = content.index(b",") + 5
+    content[6:10] = content[start : start + 4] = struct.pack("<HH", *sides)
+    path.write_bytes(content)
+    for size in (None, 4):
+        with pytest.raises(UserError, match=r"a\.gif: "):
+            decode(path, size=size)
+
+
+def test_a_line_of_pixels_is_not_blown_up(tmp_path: Path) -> None:
+    Image.new("L", (60_000, 1)).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png").shape == (3, 1, 60_000)
+    with pytest.raises(UserError, match=r"a\.png: .*data\.size=224 13440000 x 224, .*crop the image, or set a smaller"):
+        decode(tmp_path / "a.png", size=224)
+
+
+@pytest.mark.parametrize("suffix", ["eps", "pdf", "psd", "tga", "ico", "icns", "dds", "pcx", "sgi"])
+def test_other_formats_are_not_tried_whatever_the_suffix_says(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "a.png"
+    with path.open("wb") as file:
+        if suffix == "psd":
+            file.write(b"8BPS\x00\x01" + bytes(6) + struct.pack(">HIIHH", 3, 4, 4, 8, 3) + bytes(100))
+        else:
+            Image.new("RGB", (16, 16)).save(file, suffix)
+    with pytest.raises(UserError, match=r"a\.png: cannot be read as an image \(it is not BMP, .* or WEBP\)"):
+        decode(path)
+
+
+def test_every_suffix_that_is_listed_has_its_format() -> None:
+    Image.init()
+    assert {Image.EXTENSION[suffix] for suffix in SUFFIXES} <= {*FORMATS, "MPO"}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "socket"])
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.png"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to(os.devnull)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    with pytest.raises(UserError, match=r"a\.png: is no regular file: remove it"):
+        decode(path)
+
+
+def test_missing_files_and_broken_links_are_named(tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(tmp_path / "nothing.png")
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
+    for name in ("link.png", "missing.png"):
+        with pytest.raises(UserError, match=rf"{name}: there is no such file: put it back"):
+            decode(tmp_path / name)
+    with pytest.raises(UserError, match=r"circle\.png: cannot be read as an image"):
+        decode(tmp_path / "circle.png")
+
+
+def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_words: object, **_more: object) -> None:
+        raise PermissionError(13, "Permission denied", "a.png")
+
+    jpeg(tmp_path / "a.jpg")
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(UserError, match=r"a\.jpg: may not be read \(Permission denied\): change its permissions"):
+        decode(tmp_path / "a.jpg")
+
+
+def test_a_name_that_is_no_text_is_read_and_named(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.png"))
+    path.write_bytes(b"no image")
+    with pytest.raises(UserError, match="cannot be read as an image"):
+        decode(path)
+    Image.fromarray(colour_image()).save(path)
+    assert decode(path).shape == (3, 4, 6)
+
+
+def test_running_out_of_memory_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*_words: object, **_more: object) -> None:
+        raise MemoryError
+
+    jpeg(tmp_path / "a.jpg")
+    monkeypatch.setattr(ImageOps, "exif_transpose", greedy)
+    with pytest.raises(UserError, match=r"a\.jpg: needs more memory than there is: resize"):
         decode(tmp_path / "a.jpg")

@@ -1,8 +1,11 @@
 """What is found in an image folder, in which order, and what is said when it is not there."""
 
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,3 +103,36 @@ def test_classes_must_agree(make_folder: Callable[..., Path]) -> None:
     with pytest.raises(UserError, match=r"the train folder has no class 'emu', which the other has: give both"):
         check_same_classes(train, scan_folder(root, "test"), root)
     check_same_classes(train, train, root)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux's")
+def test_names_that_are_no_text_are_listed(make_folder: Callable[..., Path]) -> None:
+    root = make_folder(per_class=1)
+    for split in ("train", "test"):
+        folder = root / split / os.fsdecode(b"caf\xe9")
+        shutil.copytree(root / split / "cat", folder)
+        shutil.copy(folder / "000.png", folder / os.fsdecode(b"\x1b[2J\xff\n.png"))
+    listing = scan_folder(root, "train")
+    assert listing.classes == ("caf\udce9", "cat", "dog")
+    assert listing.paths[:2] == ["train/caf\udce9/\x1b[2J\udcff\n.png", "train/caf\udce9/000.png"]
+
+
+@pytest.mark.parametrize("where", ["scandir", "stat"])
+def test_a_folder_without_permission_is_named(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def refuse(folder: Path, *_words: object, **_more: object) -> Any:
+        if Path(folder).name == "dog":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder, *_words, **_more)
+
+    root = make_folder(per_class=1)
+    owner = os if where == "scandir" else Path
+    real = getattr(owner, where)
+    monkeypatch.setattr(owner, where, refuse)
+    if where == "stat":
+        monkeypatch.setattr(Path, "is_dir", lambda _path: True)
+    with pytest.raises(
+        UserError, match=r"data\.root: .*train/dog cannot be read \(Permission denied\): put it back, or"
+    ):
+        scan_folder(root, "train")

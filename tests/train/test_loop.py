@@ -167,7 +167,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
     monkeypatch.setitem(METHODS, "exploding", Exploding)
     recipe = tiny("exploding")
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(UserError, match=r"epoch 3 is not finite: start again with a lower train\.lr \(0\.1\)"):
+    with pytest.raises(
+        UserError, match=r"epoch 3, step 1: the loss is nan.*start again with a lower train\.lr \(0\.1\)"
+    ):
         train(recipe, run, QUIET)
     state = load_checkpoint(run.checkpoint("last"))
     assert state["epoch"] == 2

@@ -15,8 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels, as_radii, suffix_of
 from iaat.errors import UserError
 from iaat.files import encodable, replacing
+from iaat.printable import printable
 
-_FORMULA_START = r"^([=+\-@])"
+_FORMULA_START = r"^([=+\-@\t])"
+
 _QUANTILES = (5, 25, 50, 75, 95)
 
 
@@ -71,7 +73,8 @@ def radii_table(
 def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
     """Write a table; `path` appears whole or not at all.
 
-    In CSV, text that begins with =, +, - or @ gets an apostrophe before it: a spreadsheet would run it as a formula.
+    In CSV, text that begins with =, +, -, @ or a tab gets an apostrophe before it: a spreadsheet would run it as a
+    formula. Control characters other than line ends and tabs are written out there: a terminal would obey them.
 
     Args:
         table: Any table.
@@ -147,12 +150,22 @@ def _names(classes: Sequence[str], numbers: NDArray[np.int64]) -> pa.Array:
     return names.take(pa.array(numbers, mask=numbers < 0))
 
 
+def _printable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text with control characters written out."""
+    encoded = column.dictionary_encode().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # no rows
+        return column
+    shown = [None if text is None else printable(text) for text in encoded.dictionary.to_pylist()]
+    return pa.chunked_array([pa.array(shown, column.type).take(encoded.indices)])
+
+
 def _without_formulas(table: pa.Table) -> pa.Table:
     for position, field in enumerate(table.schema):
         column = table[position]
         if pa.types.is_dictionary(field.type):  # a category of pandas
             column = column.cast(field.type.value_type)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = _printable(column)
             column = pc.replace_substring_regex(column, _FORMULA_START, r"'\1")
         table = table.set_column(position, field.name, column)
     return table

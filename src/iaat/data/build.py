@@ -10,6 +10,7 @@ from torch import Tensor
 from iaat.data.augment import Augmentation
 from iaat.data.bundle import DataBundle
 from iaat.data.config import TORCHVISION_NAMES, DataConfig
+from iaat.data.duplicates import StoredSplit, warn_of_duplicates
 from iaat.data.extra import ExtraImages
 from iaat.data.folder import folder_splits
 from iaat.data.function import function_splits
@@ -50,8 +51,11 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
     train_index, holdout_index = stratified_split(train.labels, config.holdout, split_seed, used, classes=train.classes)
     extra = _drawn_extra(config, train, split_seed)
     stream = _streams(config, (train, used), (test, test_index), extra=extra)
-    train_source = _source(train, used, config, device, stream=stream)
-    test_source = _source(test, test_index, config, device, stream=stream)
+    parts = ((train, used), (test, test_index))
+    if stream:
+        train_source, test_source = (_streamed(split, config, device) for split, _ in parts)
+    else:
+        train_source, test_source = _in_memory(*parts, config=config, device=device)
     if train_source.shape != test_source.shape:
         raise UserError(
             f"{train.where}: inputs have shape {list(train_source.shape)}, but {test.where}: {list(test_source.shape)}:"
@@ -91,7 +95,7 @@ def read_extra(config: DataConfig, *, shape: tuple[int, ...], classes: int) -> E
 
 def _drawn_extra(config: DataConfig, train: RawSplit, seed: int) -> tuple[ExtraImages, Tensor] | None:
     """The extra images and the positions of those used."""
-    extra = read_extra(config, shape=tuple(train[0][0].shape), classes=len(train.classes))
+    extra = read_extra(config, shape=tuple(train.load(torch.tensor([0])).shape[1:]), classes=len(train.classes))
     if extra is None:
         return None
     limit = len(extra) if config.extra_limit is None else config.extra_limit
@@ -138,30 +142,43 @@ def _augmentation(config: DataConfig) -> Augmentation:
     return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
 
 
-def _source(split: RawSplit, used: Tensor, config: DataConfig, device: torch.device | str, *, stream: bool) -> Source:
-    if stream:
-        return StreamingSource(
-            split,
-            split.labels,
-            split.classes,
-            augmentation=_augmentation(config),
-            device=device,
-            paths=split.paths,
-            workers=config.workers,
-            complete=split.complete,
-            where=split.where,
-        )
-    return InMemorySource(
-        split.load(used),
+def _streamed(split: RawSplit, config: DataConfig, device: torch.device | str) -> Source:
+    return StreamingSource(
+        split,
         split.labels,
         split.classes,
         augmentation=_augmentation(config),
         device=device,
         paths=split.paths,
-        stored=None if len(used) == len(split) else used,
+        workers=config.workers,
         complete=split.complete,
         where=split.where,
     )
+
+
+def _in_memory(
+    *parts: tuple[RawSplit, Tensor], config: DataConfig, device: torch.device | str
+) -> tuple[InMemorySource, InMemorySource]:
+    """Both splits with the samples used of each."""
+    read = [(split, used, split.load(used)) for split, used in parts]
+    train, test = (
+        InMemorySource(
+            x,
+            split.labels,
+            split.classes,
+            augmentation=_augmentation(config),
+            device=device,
+            paths=split.paths,
+            stored=None if len(used) == len(split) else used,
+            complete=split.complete,
+            where=split.where,
+        )
+        for split, used, x in read
+    )
+    warn_of_duplicates(
+        *(StoredSplit(x, used, split.labels, split.classes, split.paths, split.where) for split, used, x in read)
+    )
+    return train, test
 
 
 def _warn_ignored(config: DataConfig) -> None:

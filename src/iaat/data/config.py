@@ -3,11 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from iaat.errors import UserError, check_choice, did_you_mean
+from iaat.errors import UserError, check_choice, did_you_mean, shown
 from iaat.imports import check_module_name
+from iaat.units import check_numbers
 
 TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
 NAMES = ("digits", *TORCHVISION_NAMES, "folder")
+_MOST = {**dict.fromkeys(("crop", "cutout", "size"), 10_000), "workers": 1024}
+"""Pixels and processes beyond which only a slip of the pen goes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +108,9 @@ class DataConfig:
         if not self.memory_gb > 0:
             raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
         if self.channels not in (1, 3):
-            raise UserError(f"data.channels is {self.channels!r}: give 3 for colour or 1 for grey")
+            raise UserError(f"data.channels is {shown(self.channels)}: give 3 for colour or 1 for grey")
         self._check_augmentation()
+        check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "data", _MOST)
 
     def _check_augmentation(self) -> None:
         _at_least("crop", self.crop, 0)
@@ -133,9 +137,9 @@ def _check_name(name: str) -> None:
         return
     if colon:
         check_module_name(name, key="data.name")
-        raise UserError(f"data.name is {name!r}: write module:function, e.g. my_package.my_data:make")
+        raise UserError(f"data.name is {shown(name)}: write module:function, e.g. my_package.my_data:make")
     raise UserError(
-        f"data.name is {name!r}: give one of {', '.join(NAMES)}, or module:function for data of your own"
+        f"data.name is {shown(name)}: give one of {', '.join(NAMES)}, or module:function for data of your own"
         f"{did_you_mean(name, NAMES)}"
     )
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from iaat.data.build import read_extra, read_splits
 from iaat.data.config import TORCHVISION_NAMES, DataConfig
 from iaat.data.named import DEFAULT_ROOT
@@ -76,6 +78,12 @@ def data_facts(config: DataConfig) -> DataFacts:
         facts = _PUBLISHED[config.name]
     else:
         train, test = read_splits(config)
-        facts = DataFacts(tuple(train[0][0].shape), len(train.classes), len(train), len(test), train.sample_bytes)
+        facts = DataFacts(
+            tuple(train.load(torch.tensor([0])).shape[1:]),
+            len(train.classes),
+            len(train),
+            len(test),
+            train.sample_bytes,
+        )
     extra = read_extra(config, shape=facts.shape, classes=facts.classes)
     return facts if extra is None else replace(facts, extra_size=len(extra))

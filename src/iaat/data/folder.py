@@ -50,12 +50,14 @@ class FolderSplit:
         self.classes = listing.classes
         self.resident = False
         self.complete = True
+        self.deterministic = True
         self.where = where
         self._root = root
         self._files = listing.paths
         self._config = config
         self._reference = reference or listing.paths[0]
         self._first = self._decode(self._reference)
+        self._reference_bytes = (root / self._reference).stat().st_size
         self.sample_bytes = self._first.numel()
 
     def __len__(self) -> int:
@@ -79,7 +81,7 @@ class FolderSplit:
             for row, file in enumerate(files[start : start + _CHUNK], start):
                 out[row] = self._read(file).numpy()
 
-        small = (self._root / self._reference).stat().st_size < _THREADED_FILE_BYTES
+        small = self._reference_bytes < _THREADED_FILE_BYTES
         threads = ThreadPoolExecutor(max_workers=1 if small else min(32, os.cpu_count() or 1))
         try:
             list(threads.map(decode_chunk, range(0, len(files), _CHUNK)))

@@ -11,17 +11,22 @@ from torch.utils.data import Subset
 
 from iaat.data.config import DataConfig
 from iaat.data.items import MapDataset, check_alike, check_same_label, get_item, read_item
+from iaat.data.seeding import kept_globals, seed_globals
 from iaat.data.user import check_map_style
 from iaat.data.validate import check_labels, item_label
 from iaat.errors import UserError, did_you_mean
 from iaat.imports import import_function
+
+_FROZEN = (0, 0)
+"""The `(seed, epoch)` of an item's random draws where it is read once for all epochs."""
 
 
 class UserSplit:
     """A map-style data set of the user's as a `RawSplit`.
 
     Labels are taken from its attribute `targets` or `labels`, also through `Subset`s; without one, each item is read
-    once to learn its label. Items are checked against them whenever they are read.
+    once to learn its label. Items are checked against them whenever they are read. What items draw from the global
+    generators of Python, NumPy and PyTorch depends on their index alone, and moves no draw of anyone else.
 
     Args:
         dataset: Gives (x, y) with x a PIL image, a uint8 tensor or a float tensor in [0, 1].
@@ -35,13 +40,16 @@ class UserSplit:
     def __init__(self, dataset: MapDataset, *, complete: bool, where: str) -> None:
         check_map_style(dataset, where=where)
         self._dataset = dataset
-        self._first = read_item(dataset, 0, where=where)[0]
-        self.labels = _labels(dataset, where)
+        with kept_globals():
+            seed_globals(_FROZEN, 0)
+            self._first = read_item(dataset, 0, where=where)[0]
+            self.labels = _labels(dataset, where)
         self.classes = _class_names(dataset)
         self.paths: list[str] | None = None
         self.sample_bytes = self._first.numel() * self._first.element_size()
         self.resident = False
         self.complete = complete
+        self.deterministic = False
         self.where = where
 
     def __len__(self) -> int:
@@ -49,7 +57,7 @@ class UserSplit:
         return len(self.labels)
 
     def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
-        """One input, uint8 or float32, and its class id."""
+        """One input, uint8 or float32, and its class id; the caller seeds the global generators."""
         x, y = read_item(self._dataset, position, where=self.where)
         place = f"{self.where}: item {position}"
         check_same_label(y, int(self.labels[position]), where=place)
@@ -60,19 +68,41 @@ class UserSplit:
     def load(self, index: Tensor) -> Tensor:
         """Read these samples: `[len(index), ...]` uint8 or float32."""
         out = torch.empty((len(index), *self._first.shape), dtype=self._first.dtype)
-        for row, position in enumerate(index.tolist()):
-            out[row] = self[position][0]
+        with kept_globals():
+            for row, position in enumerate(index.tolist()):
+                seed_globals(_FROZEN, position)
+                out[row] = self[position][0]
         return out
 
-    def warn_if_random(self) -> None:
-        """Warn where reading the first item three times gives different inputs."""
-        again = (read_item(self._dataset, 0, where=self.where)[0] for _ in range(2))
-        if not all(torch.equal(x, self._first) for x in again):
+    def warn_if_random(self, *, streamed: bool) -> None:
+        """Warn where the first item changes from read to read in a way that the run cannot make up for.
+
+        Args:
+            streamed: Items are read anew in every epoch; else once, if they fit into memory.
+        """
+        if not self._repeats([_FROZEN] * 2):
+            message = (
+                f"{self.where}: items change from read to read, and not by the global generators, which are seeded for"
+                " each item: no run can be repeated; draw from random, numpy.random or torch without a generator of"
+                " your own"
+            )
+        elif not streamed and not self._repeats([(0, epoch) for epoch in (1, 2)]):
             message = (
                 f"{self.where}: items change from read to read: a random transform is drawn once when the data is kept"
                 " in memory; use data.crop / data.flip, or data.stream=true"
             )
-            warnings.warn(message, UserWarning, stacklevel=2)
+        else:
+            return
+        warnings.warn(message, UserWarning, stacklevel=2)
+
+    def _repeats(self, keys: Sequence[tuple[int, int]]) -> bool:
+        """Whether the first item is the same again when the global generators are seeded by these keys."""
+        with kept_globals():
+            for key in keys:
+                seed_globals(key, 0)
+                if not torch.equal(read_item(self._dataset, 0, where=self.where)[0], self._first):
+                    return False
+        return True
 
 
 def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
@@ -94,8 +124,7 @@ def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
         dataset = _call(factory, config, split)
         where = f"data.name={config.name}, split={split}"
         splits.append(UserSplit(dataset, complete=split == "train", where=where))
-        if config.stream is not True:
-            splits[-1].warn_if_random()
+        splits[-1].warn_if_random(streamed=config.stream is True)
     train, test = splits
     if not train.classes:
         train.classes = tuple(map(str, range(int(train.labels.max()) + 1)))
@@ -133,6 +162,7 @@ def _labels(dataset: MapDataset, where: str) -> Tensor:
 
 
 def _label(dataset: MapDataset, position: int, where: str) -> int:
+    seed_globals(_FROZEN, position)
     return item_label(get_item(dataset, position, where=where)[1], where=f"{where}: item {position}")
 
 

@@ -1,11 +1,13 @@
 """Decode one image file, or a PIL image, to a uint8 tensor."""
 
+import stat
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from iaat.errors import UserError
@@ -13,6 +15,16 @@ from iaat.errors import UserError
 # Modes of 16-bit grey. "I" (32 bit) is what Pillow makes of 16 bits in some formats.
 _WORDS = ("I;16", "I;16L", "I;16B", "I;16N")
 _FORMATS_WITH_16_BIT_I = ("PNG", "PPM")
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read, whatever the suffix says: Pillow knows some fifty more, and runs Ghostscript for one of them."""
+MOST_PIXELS = 1 << 26
+"""Pixels of an image, 8,192 x 8,192; of WebP half as many. With the copies that decoding makes they take below 1 GB."""
+_LONGEST_SIDE = 1 << 16
+# Of some formats the whole file is read before it says how large the image is.
+_MOST_FILE_BYTES = 1 << 29
+# As long as a text that people are to read may be.
+_REASON_LENGTH = 200
 
 
 def decode(path: Path, *, channels: Literal[1, 3] = 3, size: int | None = None) -> Tensor:
@@ -30,22 +42,30 @@ def decode(path: Path, *, channels: Literal[1, 3] = 3, size: int | None = None) 
         `[channels, H, W]` uint8.
 
     Raises:
-        UserError: The file cannot be read as an image; names the path.
+        UserError: The file cannot be read as an image, or is too large; names the path.
     """
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            converted = to_mode(upright, channels, file_format=image.format)
+        _check_file(path)
+        with Image.open(path, formats=FORMATS) as image:
+            _check_size(image, size)
+            ImageOps.exif_transpose(image, in_place=True)
+            converted = to_mode(image, channels, file_format=image.format)
+            if size is not None:
+                converted = _centre_square(converted, size)
+            return to_tensor(converted)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise UserError(
-            f"{path}: {error}: resize the image, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it"
-        ) from error
-    except MemoryError:
-        raise
+        raise UserError(f"{path}: {_reason(error)}: resize the image") from error
+    except MemoryError as error:
+        raise UserError(f"{path}: needs more memory than there is: resize the image, or remove the file") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file: put it back, or remove the link that leads nowhere") from error
+    except PermissionError as error:
+        raise UserError(f"{path}: may not be read ({error.strerror}): change its permissions") from error
     # A damaged file surfaces as whatever its decoder stumbles on: OSError, SyntaxError, struct.error, ValueError, ...
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as an image ({error}): repair or remove the file") from error
-    return to_tensor(converted if size is None else _centre_square(converted, size))
+        raise UserError(f"{path}: cannot be read as an image ({_reason(error)}): repair or remove the file") from error
 
 
 def to_mode(image: Image.Image, channels: int, *, file_format: str | None = None) -> Image.Image:
@@ -62,14 +82,22 @@ def to_mode(image: Image.Image, channels: int, *, file_format: str | None = None
     mode = "RGB" if channels == 3 else "L"
     if image.mode in _WORDS or (image.mode == "I" and file_format in _FORMATS_WITH_16_BIT_I):
         # Pillow's own conversion clips at 255 instead of scaling.
-        words = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(((words * 255 + 32767) // 65535).astype(np.uint8))
+        image = Image.fromarray(_bytes_of_words(np.asarray(image)))
     elif image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no defined range, convert them to 8 or 16 bits")
     elif image.mode == "P" and "transparency" in image.info:
         # Pillow warns about each such image unless its transparency is made explicit first.
         image = image.convert("RGBA")
-    return image.convert(mode)
+    # Of an image in its mode already, `convert` makes a copy.
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _bytes_of_words(words: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale `[H, W]` 16-bit values to 8 bits, to the nearest, row by row: wide integers of all would take gigabytes."""
+    scaled = np.empty(words.shape, dtype=np.uint8)
+    for row, values in enumerate(words):
+        scaled[row] = (np.clip(values, 0, 65535).astype(np.int64) * 255 + 32767) // 65535
+    return scaled
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -80,10 +108,54 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def _centre_square(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
-    scale = size / min(width, height)
-    if scale != 1:
-        width, height = max(size, round(width * scale)), max(size, round(height * scale))
+    width, height = _resized(image.size, size)
+    if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - size) // 2, (height - size) // 2
     return image.crop((left, top, left + size, top + size))
+
+
+def _resized(sides: tuple[int, int], size: int) -> tuple[int, int]:
+    """Width and height that bring the shorter side to `size`."""
+    scale = size / min(sides)
+    width, height = (max(size, round(side * scale)) for side in sides)
+    return width, height
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what would be read for ever, or into all memory."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError("is no regular file: remove it, or give it another suffix")
+    if status.st_size > _MOST_FILE_BYTES:
+        raise UserError(f"has {status.st_size:,} bytes, more than any image that is read here: resize the image")
+
+
+def _check_size(image: Image.Image, size: int | None) -> None:
+    """Refuse an image by the width and height that its file states, before memory is taken for its pixels."""
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise UserError(f"the image has {width} x {height} pixels: remove the file")
+    # Pillow's decoder of WebP keeps several pictures of all pixels.
+    most = MOST_PIXELS // 2 if image.format == "WEBP" else MOST_PIXELS
+    most = most if Image.MAX_IMAGE_PIXELS is None else min(most, Image.MAX_IMAGE_PIXELS)
+    if width * height > most or max(width, height) > _LONGEST_SIDE:
+        raise UserError(
+            f"the image has {width} x {height} = {width * height} pixels, more than the {most} (and {_LONGEST_SIDE} a"
+            " side) that are read: resize the image"
+        )
+    if size is not None:
+        wide, high = _resized(image.size, size)
+        if wide * high > MOST_PIXELS:
+            raise UserError(
+                f"the image has {width} x {height} pixels, with its shorter side at data.size={size} {wide} x {high},"
+                f" more than {MOST_PIXELS}: crop the image, or set a smaller data.size"
+            )
+
+
+def _reason(error: Exception) -> str:
+    """What a decoder said, on one line, without the path that is said anyway."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is not {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:_REASON_LENGTH] or type(error).__name__

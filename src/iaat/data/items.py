@@ -73,6 +73,8 @@ def stored_input(x: object, *, where: str) -> Tensor:
             return to_tensor(to_mode(x, 1 if grey else 3, file_format=x.format))
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
+        except (OSError, SyntaxError) as error:  # an image that was opened, but is decoded only here
+            raise UserError(f"{where}: cannot be read as an image ({error}): repair or remove it") from error
     if not isinstance(x, Tensor):
         raise UserError(
             f"{where}: the input is a {type(x).__module__}.{type(x).__name__}: return a float tensor in [0, 1],"

@@ -15,6 +15,7 @@ class RawSplit(Protocol):
         sample_bytes: Memory one stored input takes.
         resident: Whether the inputs are in memory already.
         complete: Whether each class must have a sample.
+        deterministic: Whether reading draws nothing from a random generator.
         where: Names the split in messages.
     """
 
@@ -24,6 +25,7 @@ class RawSplit(Protocol):
     sample_bytes: int
     resident: bool
     complete: bool
+    deterministic: bool
     where: str
 
     def __len__(self) -> int:
@@ -57,6 +59,7 @@ class TensorSplit:
         self.sample_bytes = x[0].numel() * x.element_size()
         self.resident = True
         self.complete = True
+        self.deterministic = True
         self.where = where
 
     def __len__(self) -> int:

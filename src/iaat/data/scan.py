@@ -1,14 +1,16 @@
 """Find the images of a folder data set: `root/<split>/<class>/**/<image>`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from iaat.errors import UserError, did_you_mean
+
+T = TypeVar("T")
 
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
@@ -104,7 +106,7 @@ def _split_folder(base: Path, split: str) -> Path:
 
 
 def _images(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    status = folder.stat()
+    status = _readable(folder, folder.stat)
     identity = (status.st_dev, status.st_ino)
     # A link to a folder above would be descended for ever.
     if identity in above:
@@ -116,6 +118,25 @@ def _images(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
 
 def _visible(folder: Path, *, files: bool) -> list[Path]:
     """Files or folders in `folder` that are not hidden, sorted by code point, whatever the locale."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir() is not files]
+    names = _readable(folder, lambda: _names(folder, files=files))
     return [folder / name for name in sorted(names)]
+
+
+def _names(folder: Path, *, files: bool) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir() is not files]
+
+
+def _readable(folder: Path, look: Callable[[], T]) -> T:
+    """What is seen of a folder.
+
+    Raises:
+        UserError: It may not be read, or vanished meanwhile.
+    """
+    try:
+        return look()
+    except OSError as error:
+        raise UserError(
+            f"data.root: {error.filename or folder} cannot be read ({error.strerror}): put it back, or change its"
+            " permissions"
+        ) from error

@@ -1,6 +1,7 @@
 """Samples read anew in every epoch, by worker processes if asked."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -8,6 +9,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from iaat.data.augment import Augmentation, augmentation_draws
 from iaat.data.items import MapDataset, check_alike, check_same_label, read_item
+from iaat.data.readers import explained, ignore_signals, start_readers
+from iaat.data.seeding import kept_globals, seed_globals
 from iaat.data.source import check_order, fingerprint, finish_batch
 from iaat.data.validate import check_classes, check_labels, check_pixels
 from iaat.errors import UserError
@@ -21,8 +24,10 @@ _Collated = tuple[Tensor, Tensor, Tensor]
 class StreamingSource:
     """A `Source` over a map-style data set, through a `DataLoader`.
 
-    Workers start anew with each call of `batches` and end with it. Batches do not depend on their number, provided
-    that the data set itself is deterministic: random transforms belong to `augmentation`.
+    Workers start anew with each call of `batches` and end with it. Batches depend neither on their number nor on what
+    was read before: a random transform of the data set draws from the global generators of Python, NumPy and PyTorch,
+    which are seeded for each item by `(seed, epoch)` of `batches(augment=...)`, or alike in every epoch without, and
+    are left as they were. A data set with an attribute `deterministic` that is true is spared that.
 
     Args:
         dataset: Gives (x, y) for a position, x a PIL image, a uint8 tensor or a float tensor in [0, 1].
@@ -36,7 +41,8 @@ class StreamingSource:
         where: Names the data in messages.
 
     Raises:
-        UserError: Labels or the first item are not as said above. While iterating: an item is not; names its index.
+        UserError: Labels or the first item are not as said above. While iterating: an item is not, and is named by its
+            index; or a worker died.
     """
 
     def __init__(
@@ -76,16 +82,18 @@ class StreamingSource:
         return self._read(torch.split(index, [len(part) for part in order]), augment)
 
     def _read(self, order: Sequence[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
+        key_of_items = (0, 0) if key is None else key
         loader = DataLoader(
-            self._items,
+            _KeyedItems(self._items, key_of_items),
             batch_sampler=[part.tolist() for part in order],
             num_workers=self._workers,
             collate_fn=_collate,
             pin_memory=self._device.type == "cuda",
             # Without its own generator the loader draws the workers' seed from the global one and so moves it.
-            generator=generator(*(key or (0, 0)), "data loader"),
+            generator=generator(*key_of_items, "data loader"),
+            worker_init_fn=ignore_signals,
         )
-        for collated in loader:
+        for collated in _explained(start_readers(loader)):
             if isinstance(collated, UserError):
                 raise collated
             stored, y, index = (part.to(self._device, non_blocking=True) for part in collated)
@@ -93,27 +101,46 @@ class StreamingSource:
             yield finish_batch(stored, y, index, self._augmentation, draws)
 
 
-class _CheckedItems(Dataset[_Item | UserError]):
-    """The data set's items with their index, checked.
+def _explained(collated: Iterator[_Collated | UserError]) -> Iterator[_Collated | UserError]:
+    while True:
+        with explained():
+            found = next(collated, None)
+        if found is None:
+            return
+        yield found
 
-    A mistake is returned, not raised: raised in a worker, its message would reach the user wrapped in a traceback.
-    """
+
+class _CheckedItems:
+    """The data set's items with their index, checked."""
 
     def __init__(self, dataset: MapDataset, labels: Tensor, where: str) -> None:
         self._dataset = dataset
         self._labels = labels
         self._where = where
-        self.first = read_item(dataset, 0, where=where)[0]
+        self._deterministic = bool(getattr(dataset, "deterministic", False))
+        with kept_globals():
+            seed_globals((0, 0), 0)
+            self.first = read_item(dataset, 0, where=where)[0]
         check_pixels(self.first[None], where=where)
 
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, position: int) -> _Item | UserError:
-        try:
-            return self._read(position)
-        except UserError as error:
-            return error
+    def read(self, positions: Sequence[int], key: tuple[int, int]) -> list[_Item | UserError]:
+        """Items at these positions, their random draws keyed by `(seed, epoch)`; the last is what was wrong, if any.
+
+        A mistake is returned, not raised: raised in a worker, its message would reach the user wrapped in a traceback.
+        """
+        found: list[_Item | UserError] = []
+        with nullcontext() if self._deterministic else kept_globals():
+            for position in positions:
+                if not self._deterministic:
+                    seed_globals(key, position)
+                try:
+                    found.append(self._read(position))
+                except UserError as error:
+                    return [*found, error]
+        return found
 
     def _read(self, position: int) -> _Item:
         x, y = read_item(self._dataset, position, where=self._where)
@@ -127,6 +154,23 @@ class _CheckedItems(Dataset[_Item | UserError]):
         )
         check_pixels(x[None], where=self._where, index=torch.tensor([position]))
         return x, y, position
+
+
+class _KeyedItems(Dataset[_Item | UserError]):
+    """The items of one call of `batches`, read a batch at a time, as a `DataLoader` asks for them."""
+
+    def __init__(self, items: _CheckedItems, key: tuple[int, int]) -> None:
+        self._items = items
+        self._key = key
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, position: int) -> _Item | UserError:
+        return self._items.read([position], self._key)[0]
+
+    def __getitems__(self, positions: list[int]) -> list[_Item | UserError]:
+        return self._items.read(positions, self._key)
 
 
 def _collate(items: list[_Item | UserError]) -> _Collated | UserError:

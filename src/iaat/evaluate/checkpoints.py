@@ -78,7 +78,7 @@ def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle,
         **({"weights": "trained" if trained else "averaged"} if has_average(state) else {}),
         "epoch": state["epoch"],
         "seed": recipe.seed,
-        **run.training_cost(),
+        **run.training_cost(state["epoch"]),
     }
     return Subject(
         name=f"{run.path.name}-{which}" + ("-trained" if trained else ""),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from iaat.attacks import GEOMETRIES
-from iaat.errors import UserError, check_choice
+from iaat.errors import UserError, check_choice, shown
 from iaat.evaluate.suites import QUICK_N, SUITES, plan_of
-from iaat.units import Norm, Radius, check_radius
+from iaat.units import MOST, Norm, Radius, check_numbers, check_radius
+
+_LONGEST_SUITE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ class EvaluateConfig:
     """Seed of the attacks."""
 
     def __post_init__(self) -> None:
-        plan_of(self.suite)
+        _check_suite(self.suite)
+        check_numbers(vars(self), "evaluate")
         check_choice(self.norm, GEOMETRIES, "evaluate.norm")
         for key in ("radius", "step_size"):
             if (value := getattr(self, key)) is not None:
@@ -50,3 +54,12 @@ class EvaluateConfig:
         """How many test samples are used; None for all."""
         quick = SUITES.keys() & {word.strip() for word in self.suite.split("+")} == {"quick"}
         return QUICK_N if self.n is None and quick else self.n
+
+
+def _check_suite(suite: str) -> None:
+    """Refuse what is no suite, and numbers of steps in one that would not end."""
+    large = [digits for digits in re.findall(r"[0-9]+", suite) if len(digits) > len(str(MOST)) or int(digits) > MOST]
+    if large or len(suite) > _LONGEST_SUITE:
+        what = f"{shown(large[0])} is above {MOST:,}" if large else f"longer than {_LONGEST_SUITE} characters"
+        raise UserError(f"evaluate.suite {shown(suite)}: {what}")
+    plan_of(suite)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ from iaat.evaluate.sections import Context, Extras, Measure, Section
 from iaat.evaluate.subject import Subject, TestSet
 from iaat.evaluate.suites import Plan, plan_of
 from iaat.evaluate.transfer import transfer_section, transfer_stages
+from iaat.lock import FolderLock
 from iaat.progress import Reporter
 
 PROBED = 100
@@ -78,6 +80,19 @@ def _evaluate(
     if "masking" in plan.sections and not config.radius:
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
     folder = subject.folder / folder_name(config, subject.facts.get("checkpoint"), extras)
+    with FolderLock(folder / "evaluate.lock", "evaluates"):
+        return _evaluate_in(folder, subject, test, config, plan, reporter, extras)
+
+
+def _evaluate_in(
+    folder: Path,
+    subject: Subject,
+    test: TestSet,
+    config: EvaluateConfig,
+    plan: Plan,
+    reporter: Reporter,
+    extras: Extras,
+) -> dict[str, Any]:
     journal = Journal(folder / "journal.jsonl", identity(subject, test, config, extras))
     plan, stages, left_out = _possible(subject, test, config, plan, extras, reporter)
     outcome = _attack(subject, test, config, stages, journal, reporter)

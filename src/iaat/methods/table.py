@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from iaat.errors import UserError, did_you_mean
+from iaat.errors import UserError, did_you_mean, shown
 from iaat.imports import import_function
 from iaat.methods.base import Method
 from iaat.methods.cat import CAT
@@ -50,7 +50,7 @@ def find_method(name: str) -> type[Method]:
         return METHODS[name]
     if not isinstance(name, str) or ":" not in name:
         raise UserError(
-            f"method.name {name!r} is not known{did_you_mean(str(name), METHODS)}; use {', '.join(METHODS)}, or "
+            f"method.name {shown(name)} is not known{did_you_mean(str(name), METHODS)}; use {', '.join(METHODS)}, or "
             "my_package.my_file:MyMethod for one of your own"
         )
     return _checked(import_function(name, key="method.name"), name)

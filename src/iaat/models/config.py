@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from iaat.units import check_numbers
+
 Norm = Literal["batch", "group"]
 
 
@@ -40,3 +42,6 @@ class ModelConfig:
 
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments for a timm network or a module:function factory."""
+
+    def __post_init__(self) -> None:
+        check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "model", {"width": 4096})

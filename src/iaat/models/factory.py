@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 from iaat.imports import import_function
 
 
@@ -28,7 +28,9 @@ def build_from_factory(name: str, *, shape: tuple[int, ...], classes: int, optio
     check_arguments(name, factory, {"shape": shape, "classes": classes}, options)
     network = factory(shape=shape, classes=classes, **options)
     if not isinstance(network, nn.Module):
-        raise UserError(f"model.name {name!r} returned a {type(network).__name__}; it must return a torch.nn.Module")
+        raise UserError(
+            f"model.name {shown(name)} returned a {type(network).__name__}; it must return a torch.nn.Module"
+        )
     return network
 
 
@@ -44,6 +46,6 @@ def check_arguments(
         signature.bind(**given, **options)
     except TypeError as error:
         raise UserError(
-            f"model.name {name!r} cannot be called with shape=, classes= and model.options {options}: {error}; "
+            f"model.name {name!r} cannot be called with shape=, classes= and model.options {shown(options)}: {error}; "
             f"its signature is {signature}"
         ) from error

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from iaat.config import Recipe, find_recipe, load_recipe, read_recipe
-from iaat.errors import UserError, did_you_mean
+from iaat.errors import UserError, did_you_mean, shown
 from iaat.sweep.cell import Cell
-from iaat.sweep.words import check_seeds, count_seeds, first_repeated, option_value
+from iaat.sweep.words import check_seeds, count_seeds, option_value
 
 KEYS = ("about", "seeds", "set", "curve", "cells")
 """Keys of a sweep."""
 CELL_KEYS = ("recipe", "set", "grid")
 """Keys of one of its cells."""
-_NAME = re.compile(r"\w[\w.+-]*")
+_NAME = re.compile(r"\w[\w.+-]{0,149}")
+_MOST_CELLS = 1000
 
 
 def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | None, own_seed: bool) -> list[Cell]:
@@ -36,7 +36,6 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
         UserError: naming the file, the cell and the fix.
     """
     place, raw = f"sweep {path}", read_recipe(path)
-    _check_written_once(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), place)
     _check_keys(raw, KEYS, place)
     common, own = _settings(raw, place), _seeds_of_file(raw, place)
     curve = None if raw.get("curve") is None else str(raw["curve"])
@@ -47,7 +46,7 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
             cells.append(Cell(recipe, used, str(name), on_curve=str(name) == curve))
     if curve is not None and sum(cell.on_curve for cell in cells) < 2:
         hint = did_you_mean(curve, map(str, raw["cells"]))
-        raise UserError(f"{place}: curve {curve!r}: name a cell with a grid of at least 2 values{hint}")
+        raise UserError(f"{place}: curve {shown(curve)}: name a cell with a grid of at least 2 values{hint}")
     return cells
 
 
@@ -66,12 +65,15 @@ def _recipes_of_cell(
             raise UserError(f"{place}: {key} is both in set and in grid: keep one")
         if option_value(overrides, f"--{key}") is not None:
             raise UserError(f"--{key} cannot be set here: it is what the grid of cell {name} varies; see {path}")
+    points = math.prod(map(len, grid.values()))
+    if points > _MOST_CELLS:
+        raise UserError(f"{place}: its grid has {points:,} points, more than {_MOST_CELLS:,}: give fewer values")
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         words = [f"--{key}={value}" for key, value in {**common, **own, **point}.items()]
         full = _checked_name("-".join([name, *values]), place)
         try:
-            recipe = load_recipe(find_recipe(body["recipe"], path.parent), [*words, *overrides])
+            recipe = load_recipe(find_recipe(body["recipe"], path.parent), overrides, settings=words)
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
         yield dataclasses.replace(recipe, name=full)
@@ -80,22 +82,24 @@ def _recipes_of_cell(
 def _checked_name(name: str, place: str) -> str:
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{place}: {name!r} is no name for a folder: use letters, digits, . _ + - and begin with a letter or "
-            "digit; write values such as 8px instead of 8/255"
+            f"{place}: {shown(name)} is no name for a folder: use up to 150 letters, digits, . _ + - and begin with a "
+            "letter or digit; write values such as 8px instead of 8/255"
         )
     return name
 
 
 def _mapping(value: object, place: str) -> dict[Any, Any]:
     if not isinstance(value, dict) or not value:
-        raise UserError(f"{place}: must be a mapping with at least one key, not {value!r}")
+        raise UserError(f"{place}: must be a mapping with at least one key, not {shown(value)}")
     return value
 
 
 def _check_keys(given: Mapping[Any, object], known: Sequence[str], place: str) -> None:
     for key in given:
         if key not in known:
-            raise UserError(f"{place}: unknown key {key!r}{did_you_mean(str(key), known)}; known: {', '.join(known)}")
+            raise UserError(
+                f"{place}: unknown key {shown(key)}{did_you_mean(str(key), known)}; known: {', '.join(known)}"
+            )
 
 
 def _settings(body: Mapping[str, Any], place: str) -> dict[str, str]:
@@ -116,7 +120,7 @@ def _grid(body: Mapping[str, Any], place: str) -> dict[str, list[str]]:
     for key, values in _mapping(body["grid"], f"{place}: grid").items():
         key = _setting_key(key, f"{place}: grid")
         if not isinstance(values, list) or not values:
-            raise UserError(f"{place}: grid {key}: give a list of values such as [2px, 4px], not {values!r}")
+            raise UserError(f"{place}: grid {key}: give a list of values such as [2px, 4px], not {shown(values)}")
         grid[key] = [_text(value, f"{place}: grid {key}") for value in values]
     return grid
 
@@ -133,7 +137,7 @@ def _text(value: object, place: str) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float | str):
         return str(value)
-    raise UserError(f"{place}: {value!r} is not a single value; write lists and mappings into a recipe of your own")
+    raise UserError(f"{place}: {shown(value)} is not a single value; write lists and mappings into a recipe")
 
 
 def _seeds_of_file(raw: Mapping[str, Any], place: str) -> tuple[int, ...] | None:
@@ -141,16 +145,5 @@ def _seeds_of_file(raw: Mapping[str, Any], place: str) -> tuple[int, ...] | None
     if seeds is None:
         return None
     if any(type(seed) is not int for seed in (seeds if isinstance(seeds, list) else [seeds])):
-        raise UserError(f"{place} {seeds!r}: give their number, such as 3, or a list such as [0, 1, 2]")
+        raise UserError(f"{place} {shown(seeds)}: give their number, such as 3, or a list such as [0, 1, 2]")
     return check_seeds(seeds, place) if isinstance(seeds, list) else count_seeds(seeds, place)
-
-
-def _check_written_once(node: yaml.Node | None, place: str, seen: frozenset[int] = frozenset()) -> None:
-    """Refuse a key that a mapping has twice: YAML keeps the last one, and a cell would go missing in silence."""
-    if id(node) in seen or not isinstance(node, yaml.MappingNode):
-        return
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    if twice := first_repeated([key for key in keys if key != "<<"]):
-        raise UserError(f"{place}: {twice!r} is written twice: rename or remove one")
-    for _, value in node.value:
-        _check_written_once(value, place, seen | {id(node)})

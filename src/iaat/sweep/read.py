@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 from iaat.config import Recipe, find_recipe, load_recipe, read_recipe
@@ -88,4 +87,4 @@ def _with_curve(cells: Sequence[Cell]) -> list[Cell]:
 def _without_radius(recipe: Recipe) -> str:
     sections = recipe.sections()
     del sections["method"]["radius"]
-    return json.dumps(sections)
+    return repr(sections)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
+
+_MOST_SEEDS = 1000
 
 
 def seeds_of_option(values: Sequence[int]) -> tuple[int, ...]:
@@ -28,6 +30,8 @@ def count_seeds(number: int, place: str) -> tuple[int, ...]:
             f"{place} {number}: a single number says how many seeds, at least 1; for one seed by its number write "
             "--seed, such as --seed 0"
         )
+    if number > _MOST_SEEDS:
+        raise UserError(f"{place} {shown(number)}: at most {_MOST_SEEDS:,} seeds; name one of a large number in a list")
     return tuple(range(number))
 
 
@@ -37,8 +41,11 @@ def check_seeds(values: Sequence[int], place: str) -> tuple[int, ...]:
     Raises:
         UserError: none, a negative one, or one twice; `place` is where they were written.
     """
-    if not values or any(seed < 0 for seed in values):
-        raise UserError(f"{place} {' '.join(map(str, values)) or '[]'}: give seeds of 0 and above, such as 0, 1 and 2")
+    if not values or any(not 0 <= seed < 2**63 for seed in values):
+        given = " ".join(map(shown, values[:20])) or "[]"
+        raise UserError(f"{place} {given}: give seeds from 0 to 2**63 - 1, such as 0, 1 and 2")
+    if len(values) > _MOST_SEEDS:
+        raise UserError(f"{place}: {len(values):,} seeds, more than {_MOST_SEEDS:,}: give fewer")
     if (twice := first_repeated(values)) is not None:
         raise UserError(f"{place}: seed {twice} is named twice")
     return tuple(values)

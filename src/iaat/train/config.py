@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
+from iaat.units import check_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +54,25 @@ class TrainConfig:
     """Hold-out samples attacked after each epoch; clean accuracy is of all of them."""
     snapshot_every: int = 1
     """Epochs between two saved snapshots of all radii."""
+    save_minutes: float = 10.0
+    """Minutes between two checkpoints within an epoch; 0: none. There is one after every epoch in any case."""
+    save_steps: int = 0
+    """Steps between two checkpoints within an epoch; 0: none."""
+    keep: int = 1
+    """Checkpoints of earlier epochs kept beside the last, to fall back on where that is damaged."""
+    nonfinite: Literal["stop", "skip", "rollback"] = "stop"
+    """What to do about a step whose loss, gradient, weights or statistics are NaN or infinite, and which is never
+    taken: stop, skip its batch, or go back to the last finished epoch and on from there at a lower rate."""
+    rollback_lr: float = 0.5
+    """Factor on the learning rate at each return of nonfinite rollback."""
+    nonfinite_limit: int = 10
+    """Steps that are not finite, in the whole run, at which skip and rollback give up."""
+    deterministic: bool = False
+    """Have GPUs compute by deterministic algorithms alone, slower, so that equal seeds give equal bits there, too."""
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "holdout_steps", "holdout_n", "snapshot_every"):
+        check_numbers(vars(self), "train", {"epochs": 100_000})
+        for key in ("epochs", "batch_size", "holdout_steps", "holdout_n", "snapshot_every", "nonfinite_limit"):
             if getattr(self, key) < 1:
                 raise UserError(f"train.{key} = {getattr(self, key)}: must be at least 1")
         if self.batch_size < 2:
@@ -75,6 +92,11 @@ class TrainConfig:
             raise UserError(f"train.awp = {self.awp:g}: a share of the weights' norm in [0, 1), such as 0.005")
         if self.awp_from < 0:
             raise UserError(f"train.awp_from = {self.awp_from}: an epoch, 0 or more")
+        for key in ("save_steps", "keep", "save_minutes"):
+            if not 0 <= getattr(self, key) < float("inf"):
+                raise UserError(f"train.{key} = {getattr(self, key):g}: must be 0 or more, and finite")
+        if not 0 < self.rollback_lr < 1:
+            raise UserError(f"train.rollback_lr = {self.rollback_lr:g}: a factor in (0, 1)")
         self._check_milestones()
 
     def awp_in(self, epoch: int) -> float:
@@ -87,4 +109,4 @@ class TrainConfig:
         if self.schedule != "multistep" and self.milestones:
             raise UserError(f"train.milestones have no effect with schedule {self.schedule}: use schedule multistep")
         if any(later <= earlier for earlier, later in zip([0, *self.milestones], self.milestones, strict=False)):
-            raise UserError(f"train.milestones {self.milestones}: must be positive and grow")
+            raise UserError(f"train.milestones {shown(self.milestones)}: must be positive and grow")

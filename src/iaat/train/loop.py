@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,10 +15,10 @@ import torch
 from torch import Tensor
 
 from iaat import rng
-from iaat.checkpoint import check_same_data, data_record, load_checkpoint, save_checkpoint
+from iaat.checkpoint import check_same_data, data_record
 from iaat.config import Recipe
 from iaat.data import DataBundle, build_data
-from iaat.device import autocast, pick_device
+from iaat.device import autocast, compute_deterministically, pick_device
 from iaat.errors import UserError
 from iaat.evaluate.attackers import pgd_stage
 from iaat.evaluate.robust import attack_samples
@@ -23,16 +26,41 @@ from iaat.methods import StepContext
 from iaat.passes import count_passes
 from iaat.progress import Reporter
 from iaat.run import RunFolder
-from iaat.train.averages import Averages
+from iaat.stopping import Stop, Stopped
 from iaat.train.descent import descend
+from iaat.train.faults import LAG, Faults, NotFinite, fault_record, told
+from iaat.train.keeper import Keeper
 from iaat.train.state import TrainState, build_state
+from iaat.train.tally import Tally
+from iaat.train.undo import Undo
 from iaat.train.watch import Watch
+from iaat.types import Batch
 
 QUANTILES = (5, 25, 50, 75, 95)
 
 
+@dataclass(slots=True)
+class _Training:
+    """What one call of `train` works with."""
+
+    recipe: Recipe
+    run: RunFolder
+    data: DataBundle
+    state: TrainState
+    device: torch.device
+    reporter: Reporter
+    stop: Stop
+    keeper: Keeper
+
+
 def train(
-    recipe: Recipe, run: RunFolder, reporter: Reporter, *, resume: bool = False, overwrite: bool = False
+    recipe: Recipe,
+    run: RunFolder,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    stop: Stop | None = None,
 ) -> DataBundle:
     """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
 
@@ -40,99 +68,215 @@ def train(
         recipe: What to train.
         run: Where; a run that is there already is touched only once data and model are known to be good.
         reporter: Shows progress.
-        resume: Go on from the last checkpoint, if there is one, bit for bit as if never interrupted.
+        resume: Go on from the newest whole checkpoint, if there is one, bit for bit as if never interrupted.
         overwrite: Replace the run in the folder.
+        stop: Asked after every step whether to save and stop.
 
     Returns:
         The data trained on, for the evaluation to reuse.
 
     Raises:
-        UserError: a folder that holds another run, bad data, a device this machine lacks, a checkpoint of other data,
-            or a loss that is not finite.
+        UserError: a folder that holds another run or that another process trains in, bad data, a device this machine
+            lacks, a checkpoint of other data, or numbers that are not finite.
+        Stopped: a stop was asked for, and a checkpoint of this moment is written.
     """
     resume = resume and run.has_results()
     if not resume:
         run.check_free(overwrite=overwrite)
+    with run.training():
+        return _train(recipe, run, reporter, stop or Stop(), resume=resume, overwrite=overwrite)
+
+
+def _train(
+    recipe: Recipe, run: RunFolder, reporter: Reporter, stop: Stop, *, resume: bool, overwrite: bool
+) -> DataBundle:
     device = pick_device(recipe.train.device)
+    if recipe.train.deterministic:
+        compute_deterministically()
     reporter.say(f"reading data: {recipe.data.name}")
     data = build_data(recipe.data, seed=recipe.seed, device=device)
-    steps = len(data.order(recipe.train.batch_size, seed=recipe.seed, epoch=0))
-    state = build_state(recipe, data, steps, device, resumed=resume)
+    state = _fresh_state(recipe, data, device, resumed=resume)
+    training = _Training(recipe, run, data, state, device, reporter, stop, Keeper(run, recipe.train))
     if resume:
-        saved = load_checkpoint(run.checkpoint("last"), device)
-        check_same_data(saved["data"], data)
-        state.load_state_dict(saved)
-        run.forget_after(state.epoch)
-        reporter.say(f"resumed after epoch {state.epoch} of {recipe.train.epochs}")
+        _go_on(training)
     else:
         run.create(recipe, overwrite=overwrite)
-    while state.epoch < recipe.train.epochs:
-        _epoch(recipe, run, data, state, device, reporter)
+    while training.state.epoch < recipe.train.epochs:
+        try:
+            _epoch(training)
+        except NotFinite:
+            if recipe.train.nonfinite != "rollback":
+                raise
+            _roll_back(training)
     return data
 
 
-def _epoch(
-    recipe: Recipe, run: RunFolder, data: DataBundle, state: TrainState, device: torch.device, reporter: Reporter
-) -> None:
-    begun = time.perf_counter()
-    record = {"epoch": state.epoch + 1, **_steps(recipe, data, state, device, reporter)}
-    trained = time.perf_counter() - begun
-    state.epoch += 1
-    trained_on = data.trained_index(recipe.train.batch_size, seed=recipe.seed, epochs=state.epoch)
-    record |= _holdout(recipe, data, state, device) | _radius_record(state, trained_on)
-    accuracy = _selection(record, recipe.train.select)
-    improved = accuracy > state.best
-    state.best = max(state.best, accuracy)
-    seconds = time.perf_counter() - begun
-    rate = data.samples(recipe.train.batch_size) / trained
-    timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": rate}
-    run.log_epoch(record, timing)
-    _save(recipe, run, data, state, trained_on, improved)
-    reporter.say(_line(recipe, record, seconds, improved))
+def _fresh_state(recipe: Recipe, data: DataBundle, device: torch.device, *, resumed: bool) -> TrainState:
+    steps = len(data.order(recipe.train.batch_size, seed=recipe.seed, epoch=0))
+    return build_state(recipe, data, steps, device, resumed=resumed)
 
 
-def _steps(
-    recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device, reporter: Reporter
-) -> dict[str, Any]:
-    """One pass over the training set: the record of its means."""
-    model, epoch = state.model, state.epoch
-    order = data.order(recipe.train.batch_size, seed=recipe.seed, epoch=epoch)
-    batches = data.train.batches(order, augment=(recipe.seed, epoch))
-    context = StepContext(epoch, state.generator)
-    averages, watch = Averages(), Watch(recipe, data, state, len(order), device, reporter)
-    lr, awp = state.optimizer.param_groups[0]["lr"], recipe.train.awp_in(epoch)
-    computing = partial(autocast, recipe.train.precision, device)
-    model.train()
-    what, count = f"epoch {epoch + 1}/{recipe.train.epochs}", data.samples(recipe.train.batch_size)
-    with count_passes(model) as passes:
-        for batch in reporter.track(batches, total=count, what=what, size=lambda b: len(b.y)):
-            state.optimizer.zero_grad(set_to_none=True)
-            batch = state.laid_out(batch)
-            with computing():
-                objective = state.method.prepare(model, batch, context)
-            output = descend(model, objective, awp=awp, computing=computing)
-            state.method.learn(batch, output)
-            state.optimizer.step()
-            state.schedule.step()
-            if state.averaged is not None:
-                state.averaged.update(state.model)
-            averages.add("loss", output.loss.expand(len(batch.y)))
-            averages.add("train_accuracy", output.logits.argmax(dim=1) == batch.y)
-            if output.radius is not None:
-                averages.add("trained_radius_px", output.radius * 255)
-            for name, values in output.metrics.items():
-                averages.add(name, values)
-            watch.after_step()
-    means = averages.means()
-    if not means["loss"] < float("inf"):
-        raise UserError(
-            f"the training loss of epoch {epoch + 1} is not finite: start again with a lower train.lr "
-            f"({recipe.train.lr:g}) or train.precision fp32, in another --out or with --overwrite; what the finished "
-            "epochs left is kept"
+def _go_on(training: _Training) -> None:
+    """Take over the newest whole checkpoint."""
+    run, state = training.run, training.state
+    saved = training.keeper.newest(training.device)
+    check_same_data(saved["data"], training.data)
+    state.load_state_dict(saved)
+    run.go_back_to(state.epoch, state.records)
+    run.log_faults(state.faults)
+    training.keeper.mend_best(saved)
+    if changed := run.changed_versions():
+        warnings.warn(
+            f"{run.path} was started with other versions or hardware ({'; '.join(changed)}): it goes on, but may "
+            "differ in the last bits from a run that was never interrupted",
+            stacklevel=2,
         )
-    forwards, backwards = passes.forward - watch.passes.forward, passes.backward - watch.passes.backward
-    record = {**means, "lr": lr, "forwards": forwards / count, "backwards": backwards / count}
-    return record | watch.record(count)
+    within = f" and step {state.tally.steps} of the next" if state.tally.steps else ""
+    training.reporter.say(f"resumed after epoch {state.epoch} of {training.recipe.train.epochs}{within}")
+
+
+def _roll_back(training: _Training) -> None:
+    """Go back to the end of the last epoch, with a lower learning rate; the faults stay on record.
+
+    Always to the end of an epoch, or to the beginning: when the moments within an epoch were saved hangs on the clock,
+    and equal runs must end equal.
+    """
+    faults, share = training.state.faults, training.state.lr_share * training.recipe.train.rollback_lr
+    saved = training.keeper.last_epoch(training.device)
+    training.state = _fresh_state(training.recipe, training.data, training.device, resumed=saved is not None)
+    if saved is not None:
+        training.state.load_state_dict(saved)
+    training.state.faults, training.state.lr_share = faults, share
+    training.run.go_back_to(training.state.epoch, training.state.records)
+    training.keeper.forget_within()
+    training.reporter.say(f"back to the end of epoch {training.state.epoch}, on at {share:g} of the learning rate")
+
+
+def _epoch(training: _Training) -> None:
+    recipe, data, state = training.recipe, training.data, training.state
+    begun = time.perf_counter()
+    with training.stop.deferred():
+        means = _steps(training, begun)
+    trained = state.tally.seconds + time.perf_counter() - begun
+    try:
+        held_out = _holdout(recipe, data, state, training.device)
+    except Stopped:
+        _save_within(training, begun)
+        raise
+    with training.stop.deferred():
+        state.epoch += 1
+        trained_on = data.trained_index(recipe.train.batch_size, seed=recipe.seed, epochs=state.epoch)
+        record = {"epoch": state.epoch, **means, **held_out, **_radius_record(state, trained_on)}
+        accuracy = _selection(record, recipe.train.select)
+        improved = accuracy > state.best
+        state.best = max(state.best, accuracy)
+        seconds = state.tally.seconds + time.perf_counter() - begun
+        rate = data.samples(recipe.train.batch_size) / trained
+        timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": rate}
+        state.records.append(record)
+        state.tally = Tally()
+        _save_epoch(training, record, timing, trained_on, improved=improved)
+        training.reporter.say(_line(recipe, record, seconds, improved))
+
+
+def _steps(training: _Training, begun: float) -> dict[str, Any]:
+    """The rest of one pass over the training set: the record of the means of all of it."""
+    recipe, data, state = training.recipe, training.data, training.state
+    order = data.order(recipe.train.batch_size, seed=recipe.seed, epoch=state.epoch)
+    count, tally = data.samples(recipe.train.batch_size), state.tally
+    if tally.lr is None:
+        tally.lr = state.optimizer.param_groups[0]["lr"] * state.lr_share
+    watch = Watch(recipe, data, state, len(order), training.device, training.reporter)
+    faults = Faults(1 if training.device.type == "cpu" else LAG)
+    state.model.train()
+    with count_passes(state.model, tally.passes):
+        for batch in _batches(training, order):
+            _step(training, batch, faults)
+            tally.steps += 1
+            watch.after_step()
+            saving = training.keeper.due(tally.steps) or training.stop.requested is not None
+            if saving or faults.due() or tally.steps == len(order):
+                _note(training, faults, order)
+            if saving and tally.steps < len(order):
+                _save_within(training, begun)
+            if training.stop.requested is not None:
+                raise Stopped(training.stop.requested)
+    if tally.skipped == len(order):
+        raise UserError(f"no step of epoch {state.epoch + 1} was finite: {_LOWER.format(lr=recipe.train.lr)}")
+    checks = tally.watch.passes
+    forwards, backwards = tally.passes.forward - checks.forward, tally.passes.backward - checks.backward
+    record = {**tally.averages.means(), "lr": tally.lr, "forwards": forwards / count, "backwards": backwards / count}
+    return record | watch.record(count) | ({"skipped_steps": tally.skipped} if tally.skipped else {})
+
+
+def _batches(training: _Training, order: list[Tensor]) -> Iterator[Batch]:
+    """The batches of the epoch that are left; where the data fails, what was trained is saved first."""
+    recipe, state = training.recipe, training.state
+    rest = order[state.tally.steps :]
+    if not rest:
+        return
+    begun = time.perf_counter()
+    batches = training.data.train.batches(rest, augment=(recipe.seed, state.epoch))
+    what = f"epoch {state.epoch + 1}/{recipe.train.epochs}"
+    tracked = training.reporter.track(batches, total=sum(map(len, rest)), what=what, size=lambda batch: len(batch.y))
+    try:
+        while (batch := next(tracked, None)) is not None:
+            yield state.laid_out(batch)
+    except UserError:
+        if 0 < state.tally.steps < len(order):
+            _save_within(training, begun)
+        raise
+
+
+def _step(training: _Training, batch: Batch, faults: Faults) -> None:
+    """One step of training, undone on the device if its numbers are not finite."""
+    recipe, state = training.recipe, training.state
+    computing = partial(autocast, recipe.train.precision, training.device)
+    undo = Undo(state, batch)
+    state.optimizer.zero_grad(set_to_none=True)
+    with computing():
+        objective = state.method.prepare(state.model, batch, StepContext(state.epoch, state.generator))
+    output = descend(state.model, objective, awp=recipe.train.awp_in(state.epoch), computing=computing)
+    state.method.learn(batch, output)
+    state.step()
+    finite = faults.judge(state.tally.steps, state.model, output.loss)
+    undo.unless(finite)
+    averages = state.tally.averages
+    averages.add("loss", output.loss.expand(len(batch.y)), finite)
+    averages.add("train_accuracy", output.logits.argmax(dim=1) == batch.y, finite)
+    if output.radius is not None:
+        averages.add("trained_radius_px", output.radius * 255, finite)
+    for name, values in output.metrics.items():
+        averages.add(name, values, finite)
+
+
+def _note(training: _Training, faults: Faults, order: list[Tensor]) -> None:
+    """Write down the steps that were not finite, and do about them what the recipe says.
+
+    Raises:
+        NotFinite: the recipe says stop or rollback, or there were too many.
+    """
+    config, state = training.recipe.train, training.state
+    for step, cause in faults.read():
+        record = fault_record(state.epoch, step, cause, order[step])
+        state.faults.append(record)
+        state.tally.skipped += 1
+        training.run.log_faults(state.faults)
+        text = told(record, training.data.train.paths)
+        if config.nonfinite == "stop":
+            raise NotFinite(
+                f"{text}. What the finished epochs left is kept: go on by --resume --train.nonfinite skip, or rollback,"
+                f" or {_LOWER.format(lr=config.lr)}"
+            )
+        if len(state.faults) >= config.nonfinite_limit:
+            limit = f"train.nonfinite_limit is {config.nonfinite_limit}"
+            raise UserError(f"{text}. That is one too many, {limit}: {_LOWER.format(lr=config.lr)}")
+        training.reporter.say(text)
+        if config.nonfinite == "rollback":
+            raise NotFinite(text)
+
+
+_LOWER = "start again with a lower train.lr ({lr:g}) or train.precision fp32, in another --out or with --overwrite"
 
 
 def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device) -> dict[str, float]:
@@ -171,17 +315,31 @@ def _radius_record(state: TrainState, index: Tensor) -> dict[str, Any]:
     return {"radius_mean_px": float(px.mean()), "radius_quantiles_px": quantiles}
 
 
-def _save(
-    recipe: Recipe, run: RunFolder, data: DataBundle, state: TrainState, trained_on: Tensor, improved: bool
+def _save_epoch(
+    training: _Training, record: dict[str, Any], timing: dict[str, Any], trained_on: Tensor, *, improved: bool
 ) -> None:
-    epoch, last = state.epoch, state.epoch == recipe.train.epochs
-    if state.method.radii is not None and (last or epoch % recipe.train.snapshot_every == 0):
-        run.save_radii(epoch, state.method.radii.values, trained_on)
-    saved = {**state.state_dict(), "recipe": recipe.to_dict(), "data": data_record(data)}
-    if improved:
-        save_checkpoint(run.checkpoint("best"), saved)
+    recipe, run, state = training.recipe, training.run, training.state
+    run.log_epoch(record, timing)
+    last = state.epoch == recipe.train.epochs
+    if state.method.radii is not None and (last or state.epoch % recipe.train.snapshot_every == 0):
+        run.save_radii(state.epoch, state.method.radii.values, trained_on)
     # Last of all: until it is written the epoch has not happened, and a resumed run makes all its files again.
-    save_checkpoint(run.checkpoint("last"), saved)
+    training.keeper.save_epoch(_saved(training), improved=improved)
+
+
+def _save_within(training: _Training, begun: float) -> None:
+    """Keep this moment of the epoch, whose steps have taken since `begun` in this process."""
+    saved = _saved(training)
+    saved["tally"] |= {"seconds": training.state.tally.seconds + time.perf_counter() - begun}
+    training.keeper.save_within(saved)
+
+
+def _saved(training: _Training) -> dict[str, Any]:
+    return {
+        **training.state.state_dict(),
+        "recipe": training.recipe.to_dict(),
+        "data": data_record(training.data),
+    }
 
 
 def _line(recipe: Recipe, record: dict[str, Any], seconds: float, improved: bool) -> str:

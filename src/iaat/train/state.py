@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from iaat.methods import Method, find_method
 from iaat.models import build_model, supports_channels_last
 from iaat.train.averaging import AveragedWeights
 from iaat.train.optim import build_optimizer, build_schedule
+from iaat.train.tally import Tally
 from iaat.types import Batch
 
 
@@ -31,6 +32,10 @@ class TrainState:
         channels_last: Whether the model takes batches in that memory order; a fact of the model, not saved.
         epoch: Epochs finished.
         best: Highest selection accuracy so far, and -1 before the first epoch.
+        tally: What the epoch that is going on has come to.
+        records: What the log says of each finished epoch.
+        faults: Steps that were not finite, oldest first.
+        lr_share: Share of the schedule's learning rate that is trained with: below 1 after a return for faults.
     """
 
     model: nn.Module
@@ -42,6 +47,10 @@ class TrainState:
     channels_last: bool = False
     epoch: int = 0
     best: float = -1.0
+    tally: Tally = field(default_factory=Tally)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    lr_share: float = 1.0
 
     @property
     def result(self) -> nn.Module:
@@ -54,6 +63,18 @@ class TrainState:
             return batch
         return replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
 
+    def step(self) -> None:
+        """Take the optimiser's and the schedule's step, at the share of the rate that faults have left."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * self.lr_share
+        self.optimizer.step()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.schedule.step()
+        if self.averaged is not None:
+            self.averaged.update(self.model)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything, as tensors and plain values."""
         return {
@@ -63,10 +84,13 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "generator": self.generator.get_state(),
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "globals": rng.globals_state(),
             "epoch": self.epoch,
             "best": self.best,
+            "tally": self.tally.state_dict(),
+            "records": self.records,
+            "faults": self.faults,
+            "lr_share": self.lr_share,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -78,11 +102,10 @@ class TrainState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"].cpu())
-        torch.set_rng_state(state["torch_rng"].cpu())
-        if torch.cuda.is_available() and state["cuda_rng"]:
-            torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda_rng"]])
-        self.epoch = state["epoch"]
-        self.best = state["best"]
+        rng.set_globals_state(state["globals"])
+        self.tally = Tally.from_state(state["tally"])
+        self.epoch, self.best, self.lr_share = state["epoch"], state["best"], state["lr_share"]
+        self.records, self.faults = list(state["records"]), list(state["faults"])
 
 
 def build_state(
@@ -100,8 +123,8 @@ def build_state(
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(model, recipe.train)
-    # Layers such as dropout have no stream of their own: they draw from the global generator.
-    torch.manual_seed(rng.derive_seed(recipe.seed, "layers"))
+    # Layers such as dropout, and code of the user's, have no stream of their own: they draw from the global generators.
+    rng.seed_globals(recipe.seed, "layers")
     return TrainState(
         model=model,
         method=find_method(recipe.method_name)(recipe.method, size=len(data.train), device=device),

@@ -10,7 +10,7 @@ from iaat import rng
 from iaat.config import Recipe
 from iaat.data import DataBundle
 from iaat.device import autocast
-from iaat.passes import Passes, count_passes
+from iaat.passes import count_passes
 from iaat.progress import Reporter
 from iaat.train.state import TrainState
 from iaat.types import Batch
@@ -43,26 +43,22 @@ class Watch:
         self._recipe, self._data, self._state, self._device, self._reporter = recipe, data, state, device, reporter
         self._before = state.epoch * steps
         self._batch: Batch | None = None
-        self._gaps: list[float] = []
-        self._done = self._backed_off = 0
-        self.passes = Passes()
 
     def after_step(self) -> None:
-        """Take note of what the step trained with, and check if it is time to."""
-        guard = self._state.method.guard
+        """Take note of what the step, the last one of the tally, trained with, and check if it is time to."""
+        guard, log = self._state.method.guard, self._state.tally.watch
         if guard is None:
             return
-        self._done += 1
-        self._backed_off += guard.backed_off
-        step = self._before + self._done
+        log.backed_off += guard.backed_off
+        step = self._before + self._state.tally.steps
         if not guard.due(step):
             return
         generator = rng.generator(self._recipe.seed, "guard", step, device=self._device)
         with autocast(self._recipe.train.precision, self._device), count_passes(self._state.model) as passes:
             finding = guard.check(self._state.model, self._held_out(guard.samples), generator)
-        self.passes.forward += passes.forward
-        self.passes.backward += passes.backward
-        self._gaps.append(finding.gap)
+        log.passes.forward += passes.forward
+        log.passes.backward += passes.backward
+        log.gaps.append(finding.gap)
         if finding.news is not None:
             self._reporter.say(f"epoch {self._state.epoch + 1}: {finding.news}")
 
@@ -86,9 +82,10 @@ class Watch:
         """
         if self._state.method.guard is None:
             return {}
+        log = self._state.tally.watch
         return {
-            **({"guard_gap": max(self._gaps)} if self._gaps else {}),
-            "guard_backed_off": self._backed_off / self._done,
-            "guard_forwards": self.passes.forward / samples,
-            "guard_backwards": self.passes.backward / samples,
+            **({"guard_gap": max(log.gaps)} if log.gaps else {}),
+            "guard_backed_off": log.backed_off / self._state.tally.steps,
+            "guard_forwards": log.passes.forward / samples,
+            "guard_backwards": log.passes.backward / samples,
         }

@@ -1,0 +1,48 @@
+"""Text from users, such as names of classes, files and recipes, made harmless to look at."""
+
+# They join or part letters in several scripts, and people in one emoji; alone they show nothing and do nothing.
+_JOINERS = "\u200c\u200d"
+_MARKDOWN = "&<>[]`*\\$"
+
+
+def printable(text: str, *, encoding: str = "utf-8") -> str:
+    r"""Text as a terminal may get it.
+
+    Line ends and tabs stay. What a terminal would obey instead of showing it is written as Python would, such as
+    `\x1b`: escape sequences and other control characters, marks that turn the direction of writing, bytes of a file
+    name that are no UTF-8; so is what the encoding cannot hold. Unusual spaces become plain ones.
+
+    Args:
+        text: Anything.
+        encoding: Of the terminal.
+
+    Returns:
+        Text that can be encoded.
+    """
+    if not text.isprintable():
+        text = "".join(map(_shown, text))
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def one_line(text: str, *, encoding: str = "utf-8") -> str:
+    """As `printable`, in one line, for a cell of a table."""
+    return printable(text, encoding=encoding).replace("\n", "\\n").replace("\t", " ")
+
+
+def markdown(text: str) -> str:
+    """As `one_line`, for a cell of a table in Markdown, where it is no markup and no HTML.
+
+    A `|` stays: whoever puts the table together marks it.
+    """
+    return "".join(f"&#{ord(letter)};" if letter in _MARKDOWN else letter for letter in one_line(text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in "\n\t" or character in _JOINERS:
+        return character
+    if character.isspace() and ord(character) > 0x7F and character not in "\x85\u2028\u2029":
+        return " "
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name, as Python decodes it
+        code -= 0xDC00
+    return character.encode("ascii", "backslashreplace").decode() if code > 0xFF else f"\\x{code:02x}"

@@ -1,0 +1,111 @@
+"""Stopping on request: a signal ends the work where nothing is lost, a second one ends it at once."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPPED = 75
+"""Exit code of work that was stopped on request, kept what it had done and can go on: EX_TEMPFAIL of sysexits.h."""
+
+# Ctrl-C; kill, schedulers, preemption; SLURM's --signal=USR1@60; a closed terminal; a spent CPU-time limit.
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP", "SIGXCPU")
+
+_AGAIN = 0.05
+"""Seconds until a stop that was swallowed comes again."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The work was stopped on request; what it had done is kept.
+
+    Like Ctrl-C no `Exception`, so that no handler of errors takes it for one.
+    """
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(signal_name)
+        self.signal_name = signal_name
+
+
+class Stop:
+    """Whether somebody has asked the work to stop.
+
+    Nothing asks before `listening` is entered, so a `Stop()` of its own never stops.
+    """
+
+    def __init__(self) -> None:
+        self._deferred = 0
+        self._swallowed = False
+        self.requested: str | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals that ask for a stop; only the main thread can. A signal that is ignored stays ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+        old = {number: signal.getsignal(number) for number in numbers}
+        taken = {number: handler for number, handler in old.items() if handler is not signal.SIG_IGN}
+        for number in taken:
+            signal.signal(number, self._receive)
+        hook = sys.unraisablehook
+
+        def noticed(raised: sys.UnraisableHookArgs) -> None:
+            if not self._raise_again(raised):
+                hook(raised)
+
+        sys.unraisablehook = noticed
+        try:
+            yield
+        finally:
+            sys.unraisablehook = hook
+            for number, handler in taken.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Work that must not be cut in two: a stop asked for meanwhile waits for `check`, or for the end of the block.
+
+        An exception that leaves the block goes first.
+        """
+        self._deferred += 1
+        try:
+            yield
+        finally:
+            self._deferred -= 1
+        self.check()
+
+    def check(self) -> None:
+        """End the work here if a stop was asked for.
+
+        Raises:
+            Stopped: it was, and no block of `deferred` is open around this one.
+        """
+        if self.requested is not None and not self._deferred:
+            raise Stopped(self.requested)
+
+    def _raise_again(self, raised: sys.UnraisableHookArgs) -> bool:
+        """Whether a stop was swallowed, as everything is that is raised in a `__del__`: then it is asked for anew."""
+        if not isinstance(raised.exc_value, Stopped):
+            return False
+        self._swallowed = True
+        # Not here and now, where it would be swallowed again.
+        threading.Timer(_AGAIN, _thread.interrupt_main, [signal.SIGINT]).start()
+        return True
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if self._swallowed:
+            self._swallowed = False
+            self.check()
+            return
+        if self.requested is not None:
+            raise KeyboardInterrupt
+        self.requested = signal.Signals(number).name
+        if self._deferred:
+            print(f"{self.requested}: stopping after this step; once more stops at once", file=sys.stderr, flush=True)
+        self.check()

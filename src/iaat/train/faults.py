@@ -1,0 +1,90 @@
+"""Steps whose numbers are not finite: noticed without waiting for the device at each, and named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from iaat.errors import UserError
+
+_WHAT = ("the loss", "the norm of the gradient", "the norm of the new weights", "the norm of BatchNorm's statistics")
+_SHOWN = 8
+
+LAG = 16
+"""Steps that may pass on an accelerator until a fault is noticed; on a CPU it is noticed at once."""
+
+
+class NotFinite(UserError):  # noqa: N818 - it names what was seen
+    """A step of training whose numbers are not finite, and which was not taken."""
+
+
+class Faults:
+    """Judges the steps of an epoch on the device, and tells the host of those that failed a few steps later.
+
+    Args:
+        lag: Steps between two looks at the device.
+    """
+
+    def __init__(self, lag: int) -> None:
+        self._lag = lag
+        self._unread: list[tuple[int, Tensor]] = []
+
+    @torch.no_grad()
+    def judge(self, step: int, model: nn.Module, loss: Tensor) -> Tensor:
+        """Whether loss, gradients, weights and buffers are finite after step number `step`: a bool on the device.
+
+        The norms are those of all numbers together; one that overflows counts as a fault, too.
+        """
+        weights = [each for each in model.parameters() if each.requires_grad]
+        gradients = [each.grad for each in weights if each.grad is not None]
+        buffers = [each for each in model.buffers() if each.is_floating_point()]
+        norms = [
+            get_total_norm(each).to(loss) if each else torch.zeros_like(loss) for each in (gradients, weights, buffers)
+        ]
+        values = torch.stack([loss.detach(), *norms])
+        self._unread.append((step, values))
+        return values.isfinite().all()
+
+    def due(self) -> bool:
+        """Whether it is time to look."""
+        return len(self._unread) >= self._lag
+
+    def read(self) -> list[tuple[int, str]]:
+        """Number and cause of each step judged since the last reading that was not finite; waits for the device."""
+        if not self._unread:
+            return []
+        steps = [step for step, _ in self._unread]
+        table = torch.stack([values for _, values in self._unread]).cpu()
+        self._unread = []
+        return [
+            (
+                step,
+                next(
+                    f"{what} is {float(value):g}"
+                    for what, value in zip(_WHAT, row, strict=True)
+                    if not value.isfinite()
+                ),
+            )
+            for step, row in zip(steps, table, strict=True)
+            if not bool(row.isfinite().all())
+        ]
+
+
+def fault_record(epoch: int, step: int, cause: str, index: Tensor) -> dict[str, Any]:
+    """What `faults.jsonl` says of a fault: epoch and step counted from 1, cause, indices of the samples."""
+    return {"epoch": epoch + 1, "step": step + 1, "cause": cause, "index": index.tolist()}
+
+
+def told(record: dict[str, Any], paths: Sequence[str] | None) -> str:
+    """A fault in words, with the first samples by path or index."""
+    index = record["index"]
+    names = [paths[number] if paths is not None and paths[number] else str(number) for number in index[:_SHOWN]]
+    more = f" and {len(index) - _SHOWN} more" if len(index) > _SHOWN else ""
+    return (
+        f"epoch {record['epoch']}, step {record['step']}: {record['cause']}; the step was not taken. Its samples: "
+        f"{', '.join(names)}{more} (all in faults.jsonl)"
+    )

@@ -1,0 +1,118 @@
+"""Signals stop the real command where nothing is lost, and it goes on bit for bit; a second one stops it at once."""
+
+# ruff: noqa: PT012 - what happens in the block, and what does not, is what is tested
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from helpers.killing import begun, command, digest, killed, start
+from iaat.stopping import STOPPED, Stop, Stopped
+
+# Without checkpoints of its own accord within an epoch: what is there was written because of the signal.
+QUIETLY = ("quickstart", "--train.save_steps", "0")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    process = start(command(folder, *QUIETLY))
+    _, text = process.communicate()
+    assert process.returncode == 0, text
+    return digest(folder)
+
+
+def test_each_signal_saves_says_how_to_go_on_and_nothing_differs_in_the_end(tmp_path, whole):
+    run, draw = tmp_path / "run", random.Random(0)
+    words = command(run, *QUIETLY)
+    for how in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+        code, text, _ = killed(words, run, draw, while_writing=False, window=0.9, how=how)
+        assert code == STOPPED, text
+        assert f"stopped by {how.name}: training is kept" in text
+        assert f"--out {run} --resume" in text.splitlines()[-1]
+        assert "Traceback" not in text
+        assert not (run / "train.lock").exists()
+    process = start(words)
+    _, text = process.communicate()
+    assert process.returncode == 0, text
+    assert digest(run) == whole
+
+
+def test_a_second_ctrl_c_ends_at_once_and_the_run_still_goes_on(tmp_path, whole):
+    run = tmp_path / "run"
+    words = command(run, *QUIETLY)
+    process = start(words)
+    while not begun(run, process.pid) and process.poll() is None:
+        time.sleep(0.01)
+    while not (run / "best.pt").exists() and process.poll() is None:
+        time.sleep(0.002)
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGINT)
+    _, text = process.communicate(timeout=30)
+    assert process.returncode in (STOPPED, 130), text  # the first may have been answered before the second came
+    assert "Traceback" not in text
+    process = start(words)
+    process.communicate()
+    assert digest(run) == whole
+
+
+def test_a_stop_waits_for_the_end_of_what_must_not_be_cut():
+    stop, seen = Stop(), []
+    with pytest.raises(Stopped, match="SIGTERM"), stop.listening(), stop.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        seen.append(stop.requested)
+        stop.check()
+    assert seen == ["SIGTERM"]
+
+
+def test_elsewhere_a_stop_comes_at_once():
+    stop = Stop()
+    with pytest.raises(Stopped), stop.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("went on")
+
+
+def test_a_second_signal_interrupts_what_must_not_be_cut():
+    stop = Stop()
+    with pytest.raises(KeyboardInterrupt) as error, stop.listening(), stop.deferred():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert not isinstance(error.value, Stopped)
+
+
+def test_handlers_are_put_back_and_what_was_ignored_stays_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        old = signal.getsignal(signal.SIGINT)
+        with Stop().listening():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGINT) is not old
+        assert signal.getsignal(signal.SIGINT) is old
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_error_inside_goes_before_the_stop():
+    stop = Stop()
+    with pytest.raises(ValueError, match="mine"), stop.deferred():
+        stop.requested = "SIGTERM"
+        raise ValueError("mine")
+
+
+def test_a_stop_that_python_swallows_in_a_finaliser_comes_again(capsys):
+    class Finalised:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+
+    stop = Stop()
+    with pytest.raises(Stopped, match="SIGTERM"), stop.listening():
+        thing = Finalised()
+        del thing
+        for _ in range(100):
+            time.sleep(0.01)
+        pytest.fail("went on")
+    assert "ignored" not in capsys.readouterr().err
