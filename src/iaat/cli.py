@@ -10,6 +10,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from rich.table import Table
@@ -32,7 +33,7 @@ from iaat.methods import METHODS
 from iaat.printable import printable
 from iaat.progress import Reporter
 from iaat.run import RunFolder
-from iaat.stopping import STOPPED, Stop, Stopped
+from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
 from iaat.sweep import cost_of_cells, is_sweep, read_cells
 from iaat.sweep import only as only_cells
 from iaat.workflow import CHECKPOINTS, compare, run_recipe
@@ -382,5 +383,12 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     reporter.result(cost_table(recipe))
 
 
+def entry() -> NoReturn:
+    """The program: run the command and exit; a stop asked for when all is done comes too late to change the code."""
+    code = main()
+    ignore_stops()
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -20,6 +20,13 @@ _AGAIN = 0.05
 """Seconds until a stop that was swallowed comes again."""
 
 
+def ignore_stops() -> None:
+    """For the rest of the process: its work is done, and nothing more can be saved. Ctrl-C ends it as it always has."""
+    for name in _SIGNALS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL if name == "SIGINT" else signal.SIG_IGN)
+
+
 class Stopped(KeyboardInterrupt):
     """The work was stopped on request; what it had done is kept.
 

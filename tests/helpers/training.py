@@ -1,5 +1,10 @@
 """Small training runs on real digits, shared by the tests of the loop."""
 
+import dataclasses
+import random
+import shutil
+
+import numpy as np
 import pytest
 import torch
 
@@ -47,14 +52,24 @@ def same(left, right):
 
 
 def assert_resumes_bitwise(recipe, folder, batch):
-    """Train whole, and interrupted at `batch` and resumed: both must end in the same state; returns both."""
-    whole, broken = (RunFolder(folder / name) for name in ("whole", "broken"))
+    """Train whole, and interrupted at `batch` and resumed, from the last step and from the last epoch's end.
+
+    All must end in the same state; returns the whole run and the one resumed within its epoch.
+    """
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, save_steps=1))
+    whole, within, ended = (RunFolder(folder / name) for name in ("whole", "within", "ended"))
     train(recipe, whole, QUIET)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, broken, Interrupting(batch))
-    torch.manual_seed(12345)  # a new process has another global state
-    train(recipe, broken, QUIET, resume=True)
-    for which in ("last", "best"):
-        assert same(load_checkpoint(whole.checkpoint(which)), load_checkpoint(broken.checkpoint(which)))
-    assert whole.metrics_file.read_bytes() == broken.metrics_file.read_bytes()
-    return whole, broken
+        train(recipe, within, Interrupting(batch))
+    shutil.copytree(within.path, ended.path)
+    for file in ended.path.glob("checkpoints/*-*.pt"):
+        file.unlink()
+    for broken in (within, ended):
+        torch.manual_seed(12345)  # a new process has another global state
+        random.seed(12345)
+        np.random.seed(12345)  # noqa: NPY002
+        train(recipe, broken, QUIET, resume=True)
+        for which in ("last", "best"):
+            assert same(load_checkpoint(whole.checkpoint(which)), load_checkpoint(broken.checkpoint(which)))
+        assert whole.metrics_file.read_bytes() == broken.metrics_file.read_bytes()
+    return whole, within

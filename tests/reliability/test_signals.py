@@ -9,7 +9,7 @@ import time
 import pytest
 
 from helpers.killing import begun, command, digest, killed, start
-from iaat.stopping import STOPPED, Stop, Stopped
+from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
 
 # Without checkpoints of its own accord within an epoch: what is there was written because of the signal.
 QUIETLY = ("quickstart", "--train.save_steps", "0")
@@ -116,3 +116,16 @@ def test_a_stop_that_python_swallows_in_a_finaliser_comes_again(capsys):
             time.sleep(0.01)
         pytest.fail("went on")
     assert "ignored" not in capsys.readouterr().err
+
+
+def test_a_signal_after_the_work_is_done_changes_nothing():
+    before = {
+        name: signal.getsignal(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP", "SIGXCPU")
+    }
+    try:
+        ignore_stops()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)

@@ -1,5 +1,9 @@
 """A resumed run draws what the uninterrupted one would have: in augmentation, and in layers that draw."""
 
+import dataclasses
+import random
+
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +28,26 @@ def test_dropout_goes_on_where_it_was(tmp_path, monkeypatch, method, batch):
     monkeypatch.chdir(tmp_path)
     options = ["--model.name", "forgetful_network:forgetful", "--model.width", "null", "--train.epochs", "3"]
     assert_resumes_bitwise(tiny(method, *options), tmp_path, batch)
+
+
+class Drawing(Natural):
+    """A method of somebody who draws from every global generator there is."""
+
+    def prepare(self, model, batch, context):
+        weight = random.random() + float(np.random.rand()) + float(torch.rand(()))  # noqa: NPY002
+        objective = super().prepare(model, batch, context)
+
+        def weighted(network):
+            output = objective(network)
+            return dataclasses.replace(output, loss=output.loss * weight)
+
+        return weighted
+
+
+@pytest.mark.parametrize("batch", [3, 5], ids=["between epochs", "within the second epoch"])
+def test_global_generators_go_on_where_they_were(tmp_path, monkeypatch, batch):
+    monkeypatch.setitem(METHODS, "drawing", Drawing)
+    assert_resumes_bitwise(tiny("drawing"), tmp_path, batch)
 
 
 @pytest.mark.parametrize("batch", [3, 5], ids=["first epoch lost", "within the second epoch"])
