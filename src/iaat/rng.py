@@ -6,6 +6,8 @@ cannot change what another part draws, and a resumed run draws what the uninterr
 
 import operator
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
@@ -116,12 +118,36 @@ def _mix(word: Tensor) -> Tensor:
     return word
 
 
-def seed_globals(seed: int, *purpose: str | int) -> None:
-    """Seed the global generators of Python, NumPy and PyTorch, which layers and code of the user's own draw from."""
+def seed_globals(seed: int, *purpose: str | int, gpus: bool = True) -> None:
+    """Seed the global generators of Python, NumPy and PyTorch, which layers and code of the user's own draw from.
+
+    Args:
+        seed: The run's seed.
+        *purpose: As in `derive_seed`.
+        gpus: Those of GPUs, too.
+    """
     word = derive_seed(seed, *purpose)
     random.seed(word)
     np.random.seed(word % (1 << 32))  # noqa: NPY002 - the legacy generator is the global one
-    torch.manual_seed(word)
+    if gpus:
+        torch.manual_seed(word)
+    else:
+        torch.default_generator.manual_seed(word)
+
+
+@contextmanager
+def kept_globals() -> Iterator[None]:
+    """Leave the global generators of Python, NumPy and PyTorch (on the CPU) after the block as they were before it.
+
+    Samples may be read by the process that trains: what a random transform draws must not move the dropout after it.
+    """
+    python, numpy, torch_cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(torch_cpu)
 
 
 def globals_state() -> dict[str, Any]:

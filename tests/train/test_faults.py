@@ -10,7 +10,7 @@ from helpers.training import QUIET, Interrupting, same, tiny
 from iaat import UserError
 from iaat.checkpoint import load_checkpoint
 from iaat.data import build_data
-from iaat.methods import METHODS
+from iaat.methods import METHODS, StepContext
 from iaat.methods.iaat import IAAT
 from iaat.run import RunFolder
 from iaat.train.faults import Faults, NotFinite
@@ -23,10 +23,10 @@ FAULTY = 5
 POISONS = ("loss", "gradient", "statistics", "overflow")
 
 
-def poisonous(kind, steps):
-    """IAAT whose steps of these numbers, counted from 1 over all calls, have something that is not finite."""
+def poisonous(kind, steps, method=IAAT):
+    """A method whose steps of these numbers, counted from 1 over all calls, have something that is not finite."""
 
-    class Poisonous(IAAT):
+    class Poisonous(method):
         calls = 0
 
         def prepare(self, model, batch, context):
@@ -97,6 +97,29 @@ def test_skipping_leaves_every_number_finite_and_radii_in_their_bounds(monkeypat
     assert len((run.path / "faults.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize("name", ["iaat", "iaat_trades", "cat", "mma"])
+def test_a_failed_step_moves_no_radius_of_any_method_that_has_them(monkeypatch, tmp_path, name):
+    method, seen = poisonous("loss", {2}, METHODS[name]), []
+    learn = METHODS[name].learn
+
+    def learning(self, batch, output):
+        seen.append((batch.index, self.radii[batch.index]))
+        learn(self, batch, output)
+
+    monkeypatch.setattr(method, "learn", learning)
+    monkeypatch.setitem(METHODS, name, method)
+    run = RunFolder(tmp_path / "run")
+    own = ("--method.c", "1") if name == "cat" else ()
+    settings = tiny(name, "--method.steps", "2", "--train.nonfinite", "skip", "--train.epochs", "1", *own)
+    train(settings, run, QUIET)
+    radii = load_checkpoint(run.checkpoint("last"))["method"]["radii"]["values"]
+    (moved, before_moved), (kept, before_kept), _ = seen
+    assert name == "mma" or not torch.equal(radii[moved], before_moved)  # MMA moves those it gets right alone
+    assert torch.equal(radii[kept], before_kept)
+    assert bool(radii.isfinite().all())
+    assert float(radii.min()) >= 0
+
+
 @pytest.mark.parametrize("kind", POISONS)
 def test_a_step_undone_leaves_the_state_bit_for_bit(kind):
     config = recipe()
@@ -105,8 +128,6 @@ def test_a_step_undone_leaves_the_state_bit_for_bit(kind):
     order, faults = data.order(64, seed=0, epoch=0), Faults(1)
     monkey = poisonous(kind, {2})
     state.method = monkey(config.method, size=len(data.train), device="cpu")
-    from iaat.methods import StepContext
-
     state.model.train()
     for number, batch in enumerate(data.train.batches(order[:2], augment=(0, 0))):
         before = snapshot(state)

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from iaat.data.config import DataConfig
-from iaat.data.items import MapDataset, check_alike, check_same_label, get_item, read_item
-from iaat.data.seeding import kept_globals, seed_globals
+from iaat.data.items import ITEM, MapDataset, check_alike, check_same_label, get_item, read_item
 from iaat.data.user import check_map_style
 from iaat.data.validate import check_labels, item_label
 from iaat.errors import UserError, did_you_mean
 from iaat.imports import import_function
+from iaat.rng import kept_globals, seed_globals
 
 _FROZEN = (0, 0)
 """The `(seed, epoch)` of an item's random draws where it is read once for all epochs."""
@@ -41,7 +41,7 @@ class UserSplit:
         check_map_style(dataset, where=where)
         self._dataset = dataset
         with kept_globals():
-            seed_globals(_FROZEN, 0)
+            seed_globals(*_FROZEN, ITEM, 0, gpus=False)
             self._first = read_item(dataset, 0, where=where)[0]
             self.labels = _labels(dataset, where)
         self.classes = _class_names(dataset)
@@ -70,7 +70,7 @@ class UserSplit:
         out = torch.empty((len(index), *self._first.shape), dtype=self._first.dtype)
         with kept_globals():
             for row, position in enumerate(index.tolist()):
-                seed_globals(_FROZEN, position)
+                seed_globals(*_FROZEN, ITEM, position, gpus=False)
                 out[row] = self[position][0]
         return out
 
@@ -99,7 +99,7 @@ class UserSplit:
         """Whether the first item is the same again when the global generators are seeded by these keys."""
         with kept_globals():
             for key in keys:
-                seed_globals(key, 0)
+                seed_globals(*key, ITEM, 0, gpus=False)
                 if not torch.equal(read_item(self._dataset, 0, where=self.where)[0], self._first):
                     return False
         return True
@@ -162,7 +162,7 @@ def _labels(dataset: MapDataset, where: str) -> Tensor:
 
 
 def _label(dataset: MapDataset, position: int, where: str) -> int:
-    seed_globals(_FROZEN, position)
+    seed_globals(*_FROZEN, ITEM, position, gpus=False)
     return item_label(get_item(dataset, position, where=where)[1], where=f"{where}: item {position}")
 
 

@@ -11,6 +11,10 @@ from iaat.data.image import to_mode, to_tensor
 from iaat.data.validate import item_label
 from iaat.errors import UserError
 
+ITEM = "item"
+"""Purpose of the draws, after (seed, epoch) and before the index, that one item of a user's data set makes: so they do
+not depend on who reads it, nor on what was read before."""
+
 
 class MapDataset(Protocol):
     """Anything with a length that gives an item (x, y, ...) for each position, e.g. a `torch.utils.data.Dataset`."""

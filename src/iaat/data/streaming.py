@@ -8,13 +8,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from iaat.data.augment import Augmentation, augmentation_draws
-from iaat.data.items import MapDataset, check_alike, check_same_label, read_item
+from iaat.data.items import ITEM, MapDataset, check_alike, check_same_label, read_item
 from iaat.data.readers import explained, ignore_signals, start_readers
-from iaat.data.seeding import kept_globals, seed_globals
 from iaat.data.source import check_order, fingerprint, finish_batch
 from iaat.data.validate import check_classes, check_labels, check_pixels
 from iaat.errors import UserError
-from iaat.rng import generator
+from iaat.rng import generator, kept_globals, seed_globals
 from iaat.types import Batch
 
 _Item = tuple[Tensor, int, int]
@@ -119,7 +118,7 @@ class _CheckedItems:
         self._where = where
         self._deterministic = bool(getattr(dataset, "deterministic", False))
         with kept_globals():
-            seed_globals((0, 0), 0)
+            seed_globals(0, 0, ITEM, 0, gpus=False)
             self.first = read_item(dataset, 0, where=where)[0]
         check_pixels(self.first[None], where=where)
 
@@ -135,7 +134,7 @@ class _CheckedItems:
         with nullcontext() if self._deterministic else kept_globals():
             for position in positions:
                 if not self._deterministic:
-                    seed_globals(key, position)
+                    seed_globals(*key, ITEM, position, gpus=False)
                 try:
                     found.append(self._read(position))
                 except UserError as error:
