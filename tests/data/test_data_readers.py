@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iaat.data import StreamingSource, sequential_order
+from iaat.data import StreamingSource, readers, sequential_order
 from iaat.errors import UserError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
@@ -155,3 +155,16 @@ def test_a_reader_that_dies_while_the_main_process_does_something_else_is_explai
 def test_the_dead_are_no_trouble_to_the_next_loader() -> None:
     died(lambda: list(source(dies=5).batches(order())))
     assert len(list(source().batches(order()))) == N // 2
+
+
+def test_a_signal_while_readers_start_is_answered_when_they_have(monkeypatch):
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _frame: seen.append((number, len(seen))))
+    try:
+        with readers._held_back():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.05)
+            assert seen == []
+        assert seen == [(signal.SIGUSR1, 0)]
+    finally:
+        signal.signal(signal.SIGUSR1, before)

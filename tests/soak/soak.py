@@ -44,7 +44,7 @@ RECIPES = (
     ),
     ("quickstart-pgd-at", "--train.awp", "0.005"),
 )
-WINDOW = 2.0
+WINDOW = 1.5
 
 
 def finish(words):

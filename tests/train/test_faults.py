@@ -99,11 +99,11 @@ def test_skipping_leaves_every_number_finite_and_radii_in_their_bounds(monkeypat
 
 @pytest.mark.parametrize("name", ["iaat", "iaat_trades", "cat", "mma"])
 def test_a_failed_step_moves_no_radius_of_any_method_that_has_them(monkeypatch, tmp_path, name):
-    method, seen = poisonous("loss", {2}, METHODS[name]), []
+    method, seen = poisonous("loss", {3}, METHODS[name]), []
     learn = METHODS[name].learn
 
     def learning(self, batch, output):
-        seen.append((batch.index, self.radii[batch.index]))
+        seen.append(batch.index)
         learn(self, batch, output)
 
     monkeypatch.setattr(method, "learn", learning)
@@ -113,9 +113,9 @@ def test_a_failed_step_moves_no_radius_of_any_method_that_has_them(monkeypatch, 
     settings = tiny(name, "--method.steps", "2", "--train.nonfinite", "skip", "--train.epochs", "1", *own)
     train(settings, run, QUIET)
     radii = load_checkpoint(run.checkpoint("last"))["method"]["radii"]["values"]
-    (moved, before_moved), (kept, before_kept), _ = seen
-    assert name == "mma" or not torch.equal(radii[moved], before_moved)  # MMA moves those it gets right alone
-    assert torch.equal(radii[kept], before_kept)
+    _, moved, kept = seen
+    assert len(radii[kept].unique()) == 1  # all are where they began
+    assert not bool((radii[moved] == radii[kept][0]).all())
     assert bool(radii.isfinite().all())
     assert float(radii.min()) >= 0
 

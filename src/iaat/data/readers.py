@@ -1,6 +1,7 @@
 """The reader processes of a `DataLoader`: who ends them, and what is said when they end by themselves."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -60,15 +61,26 @@ def _numbers() -> list[int]:
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Hold signals back while readers start: until `ignore_signals` they have the handlers of the main process."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    """Answer signals once the readers have started: a handler that raises would leave a loader that is half made.
+
+    Until `ignore_signals` readers have the handlers of the main process, so they are harmless, too. Blocking would not
+    do: the kernel gives a signal of the process to another of its threads.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which alone runs handlers
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _numbers())
+    received: list[int] = []
+    old = {number: signal.getsignal(number) for number in _numbers()}
+    taken = {number: handler for number, handler in old.items() if handler not in (signal.SIG_IGN, None)}
+    for number in taken:
+        signal.signal(number, lambda got, _frame: received.append(got))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in taken.items():
+            signal.signal(number, handler)
+    for number in received:
+        signal.raise_signal(number)
 
 
 class _Explained:
