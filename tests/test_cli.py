@@ -40,6 +40,7 @@ def test_train_leaves_a_whole_run_folder(trained):
     names = {path.relative_to(trained.path).as_posix() for path in trained.path.rglob("*") if path.is_file()}
     assert names == {
         "recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "last.pt", "best.pt", "radii.parquet",
+        "checkpoints/0001.pt",
         "radii/0001.safetensors", "radii/0002.safetensors",
         *(f"evaluations/{which}-quick-pgd-2-64px-linf-n50/{file}" for which in ("best", "last")
           for file in ("results.json", "records.parquet", "journal.jsonl")),

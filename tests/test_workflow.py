@@ -188,14 +188,14 @@ def interrupted(folder):
     """The run after its first epoch, as an interruption would leave it, with an evaluation made at that time."""
     shutil.rmtree(folder)
     words = ["quickstart-pgd-at", *FAST, *PGD, "--method.radius", "64px", "--seed", "1"]
-    save = iaat.train.loop._save
+    save = iaat.train.loop._save_epoch
 
-    def save_and_stop(*arguments):
-        save(*arguments)
+    def save_and_stop(*arguments, **options):
+        save(*arguments, **options)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iaat.train.loop, "_save", save_and_stop)
+        patch.setattr(iaat.train.loop, "_save_epoch", save_and_stop)
         assert main(["train", *words, "--out", str(folder), "--quiet"]) == 130
     run = RunFolder(folder)
     assert len(run.metrics()) == 1

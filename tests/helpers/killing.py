@@ -32,11 +32,18 @@ def command(out, recipe="quickstart", *more):
     return [sys.executable, "-m", "iaat.cli", "train", recipe, *words, *more, "--out", str(out), "--resume", "--quiet"]
 
 
-def start(words, **options):
-    """The command as a process of its own group."""
+def start(words, prepare=None):
+    """The command as a process of its own group; `prepare` is called in it before it begins."""
+
+    def begin():
+        # A shell that puts the tests into the background has them ignore Ctrl-C, and so their children.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if prepare is not None:
+            prepare()
+
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        words, stdout=pipe, stderr=pipe, text=True, start_new_session=True, env=ENVIRONMENT, **options
+        words, stdout=pipe, stderr=pipe, text=True, start_new_session=True, env=ENVIRONMENT, preexec_fn=begin
     )
 
 

@@ -17,8 +17,8 @@ from helpers.killing import ENVIRONMENT, begun, command, digest, start
 from iaat.checkpoint import load_checkpoint
 
 
-def outcome(words, **options):
-    process = start(words, **options)
+def outcome(words, prepare=None):
+    process = start(words, prepare)
     _, text = process.communicate()
     assert "Traceback" not in text
     return process.returncode, text
@@ -70,7 +70,7 @@ def limited():
 
 
 def test_a_write_that_fails_half_way_leaves_no_checkpoint(tmp_path):
-    code, text = outcome(command(tmp_path / "run"), preexec_fn=limited)
+    code, text = outcome(command(tmp_path / "run"), prepare=limited)
     assert code == 2
     assert "cannot write" in text
     assert ".pt: " in text

@@ -15,6 +15,14 @@ from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
 QUIETLY = ("quickstart", "--train.save_steps", "0")
 
 
+@pytest.fixture(autouse=True)
+def _usual_handler():
+    """Ctrl-C means what it does in a terminal, also where a shell has put the tests into the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"

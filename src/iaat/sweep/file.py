@@ -12,6 +12,7 @@ from typing import Any
 
 from iaat.config import Recipe, find_recipe, load_recipe, read_recipe
 from iaat.errors import UserError, did_you_mean, shown
+from iaat.plain_yaml import cut
 from iaat.sweep.cell import Cell
 from iaat.sweep.words import check_seeds, count_seeds, option_value
 
@@ -54,7 +55,7 @@ def _recipes_of_cell(
     path: Path, name: str, body: object, common: Mapping[str, str], overrides: Sequence[str]
 ) -> Iterator[Recipe]:
     """The recipes of a cell, one for each point of its grid, under their names."""
-    place = f"sweep {path}: cell {name}"
+    place = f"sweep {path}: cell {cut(name, 100)}"
     body = _mapping(body, place)
     _check_keys(body, CELL_KEYS, place)
     if not isinstance(body.get("recipe"), str):
@@ -64,7 +65,9 @@ def _recipes_of_cell(
         if key in own:
             raise UserError(f"{place}: {key} is both in set and in grid: keep one")
         if option_value(overrides, f"--{key}") is not None:
-            raise UserError(f"--{key} cannot be set here: it is what the grid of cell {name} varies; see {path}")
+            raise UserError(
+                f"--{key} cannot be set here: it is what the grid of cell {cut(name, 100)} varies; see {path}"
+            )
     points = math.prod(map(len, grid.values()))
     if points > _MOST_CELLS:
         raise UserError(f"{place}: its grid has {points:,} points, more than {_MOST_CELLS:,}: give fewer values")
