@@ -9,7 +9,12 @@ import time
 import pytest
 
 from helpers.killing import begun, command, digest, killed, start
+from helpers.training import QUIET, same, tiny
+from iaat.checkpoint import load_checkpoint
+from iaat.progress import Reporter
+from iaat.run import RunFolder
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
+from iaat.train.loop import train
 
 # Without checkpoints of its own accord within an epoch: what is there was written because of the signal.
 QUIETLY = ("quickstart", "--train.save_steps", "0")
@@ -64,6 +69,36 @@ def test_a_second_ctrl_c_ends_at_once_and_the_run_still_goes_on(tmp_path, whole)
     process = start(words)
     process.communicate()
     assert digest(run) == whole
+
+
+class Asking(Reporter):
+    """Asks for a stop while the batch of that number is trained on."""
+
+    def __init__(self, stop, batch):
+        super().__init__(quiet=True)
+        self.stop, self.left = stop, batch
+
+    def track(self, items, **_):
+        for item in items:
+            self.left -= 1
+            if self.left == 0:
+                self.stop.requested = "SIGTERM"
+            yield item
+
+
+@pytest.mark.parametrize("batch", range(1, 7))  # of 3 an epoch
+def test_no_step_is_lost_wherever_in_an_epoch_the_stop_comes(tmp_path, batch):
+    run, stop = RunFolder(tmp_path / "run"), Stop()
+    with pytest.raises(Stopped, match="SIGTERM"):
+        train(tiny("natural"), run, Asking(stop, batch), stop=stop)
+    epoch, step = divmod(batch - 1, 3)
+    (file,) = run.path.glob("checkpoints/*-*.pt")
+    assert file.name == f"{epoch:04d}-{step + 1:06d}.pt"
+    assert load_checkpoint(file)["tally"]["steps"] == step + 1
+    train(tiny("natural"), run, QUIET, resume=True)
+    whole = RunFolder(tmp_path / "whole")
+    train(tiny("natural"), whole, QUIET)
+    assert same(load_checkpoint(run.checkpoint("last")), load_checkpoint(whole.checkpoint("last")))
 
 
 def test_a_stop_waits_for_the_end_of_what_must_not_be_cut():

@@ -253,6 +253,24 @@ def test_an_epoch_without_a_step_taken_ends_the_run(monkeypatch, tmp_path):
         run_with(monkeypatch, tmp_path / "run", "loss", {4, 5, 6}, "--train.nonfinite", "skip")
 
 
+def test_a_fault_that_nobody_has_read_is_read_before_failing_data_has_the_moment_saved(monkeypatch, tmp_path):
+    class Vanishing(type(QUIET)):
+        def track(self, items, **_):
+            for number, item in enumerate(items):
+                if number == 2:
+                    raise UserError("the data is gone")
+                yield item
+
+    monkeypatch.setattr("iaat.train.loop.Faults", lambda _lag: Faults(99))  # as on an accelerator
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(NotFinite, match="epoch 1, step 2"):
+        run_with(monkeypatch, run.path, "loss", {2}, reporter=Vanishing(quiet=True))
+    assert not list(run.path.rglob("*.pt"))
+    with pytest.raises(UserError, match="the data is gone"):
+        run_with(monkeypatch, tmp_path / "whole", "loss", set(), reporter=Vanishing(quiet=True))
+    assert [file.name for file in (tmp_path / "whole").rglob("*.pt")] == ["0000-000002.pt"]
+
+
 def test_an_accelerator_is_asked_once_in_several_steps():
     faults, model = Faults(3), torch.nn.Linear(2, 2)
     for step, value in enumerate((1.0, torch.nan, 2.0)):

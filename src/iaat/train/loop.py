@@ -190,17 +190,18 @@ def _steps(training: _Training, begun: float) -> dict[str, Any]:
     faults = Faults(1 if training.device.type == "cpu" else LAG)
     state.model.train()
     with count_passes(state.model, tally.passes):
-        for batch in _batches(training, order):
+        for batch in _batches(training, order, faults):
             _step(training, batch, faults)
             tally.steps += 1
             watch.after_step()
-            saving = training.keeper.due(tally.steps) or training.stop.requested is not None
-            if saving or faults.due() or tally.steps == len(order):
+            stopping, ended = training.stop.requested is not None, tally.steps == len(order)
+            saving = stopping or (training.keeper.due(tally.steps) and not ended)
+            if saving or ended or faults.due():
                 _note(training, faults, order)
-            if saving and tally.steps < len(order):
+            if saving:
                 _save_within(training, begun)
-            if training.stop.requested is not None:
-                raise Stopped(training.stop.requested)
+            if stopping:
+                raise Stopped(str(training.stop.requested))
     if tally.skipped == len(order):
         raise UserError(f"no step of epoch {state.epoch + 1} was finite: {_LOWER.format(lr=recipe.train.lr)}")
     checks = tally.watch.passes
@@ -209,7 +210,7 @@ def _steps(training: _Training, begun: float) -> dict[str, Any]:
     return record | watch.record(count) | ({"skipped_steps": tally.skipped} if tally.skipped else {})
 
 
-def _batches(training: _Training, order: list[Tensor]) -> Iterator[Batch]:
+def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterator[Batch]:
     """The batches of the epoch that are left; where the data fails, what was trained is saved first."""
     recipe, state = training.recipe, training.state
     rest = order[state.tally.steps :]
@@ -223,7 +224,8 @@ def _batches(training: _Training, order: list[Tensor]) -> Iterator[Batch]:
         while (batch := next(tracked, None)) is not None:
             yield state.laid_out(batch)
     except UserError:
-        if 0 < state.tally.steps < len(order):
+        if state.tally.steps:
+            _note(training, faults, order)
             _save_within(training, begun)
         raise
 
