@@ -36,8 +36,9 @@ def start(words, prepare=None):
     """The command as a process of its own group; `prepare` is called in it before it begins."""
 
     def begin():
-        # A shell that puts the tests into the background has them ignore Ctrl-C, and so their children.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # A shell that puts the tests into the background has them ignore Ctrl-C, nohup SIGHUP, and so their children.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
         if prepare is not None:
             prepare()
 
