@@ -8,7 +8,7 @@ import pytest
 from helpers.killing import command, digest, killed, position, start
 
 KILLS = 50
-WINDOW = 1.8
+WINDOW = 3.2
 # Two runs side by side, each killed so often that both together make 50: one of IAAT with a moving average of the
 # weights and weight perturbation, one of single steps with a guard that looks at every other step.
 RUNS = {

@@ -44,7 +44,7 @@ RECIPES = (
     ),
     ("quickstart-pgd-at", "--train.awp", "0.005"),
 )
-WINDOW = 1.5
+WINDOW = 3.0
 
 
 def finish(words):
