@@ -7,9 +7,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iaat.config import SECTIONS, load_recipe, shipped_recipes
+from iaat.config import SECTIONS, load_recipe
 from iaat.errors import UserError, shown
 from iaat.methods import METHODS
+from iaat.recipe_files import shipped_recipes
 from iaat.units import Radius
 
 

@@ -8,8 +8,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from iaat import UserError
-from iaat.cli import _parser
-from iaat.config import load_recipe, shipped_recipes
+from iaat.config import load_recipe
+from iaat.options import command_parser
+from iaat.recipe_files import shipped_recipes
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -48,6 +49,6 @@ def test_recipes_named_in_the_readme_ship():
 
 
 def test_commands_in_the_readme_exist():
-    help_text = _parser().format_help()
+    help_text = command_parser().format_help()
     for command in set(re.findall(r"`iaat ([a-z]+)", README)):
         assert command in help_text

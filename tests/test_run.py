@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from iaat.config import load_recipe
+from iaat.differences import differences
 from iaat.errors import UserError
-from iaat.run import RunFolder, differences
+from iaat.run import RunFolder
 
 
 @pytest.fixture(scope="module")

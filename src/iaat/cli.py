@@ -6,7 +6,6 @@ import argparse
 import os
 import shlex
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,23 +14,24 @@ from typing import NoReturn
 import torch
 from rich.table import Table
 
-from iaat import __version__
 from iaat.analysis import class_summary
 from iaat.analysis.of_run import write_radii
-from iaat.config import load_recipe, recipe_parser, shipped_recipes
+from iaat.config import load_recipe, recipe_parser
 from iaat.costs import cost_table
 from iaat.data import build_data
 from iaat.device import keep_freed_memory, pick_device
 from iaat.errors import UserError
 from iaat.evaluate import plain_table, results_table
-from iaat.evaluate.checkpoints import WEIGHTS, training_predictions
+from iaat.evaluate.checkpoints import training_predictions
 from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.suites import plan_words
 from iaat.evaluate.targets import find_targets, judge_targets, only
 from iaat.imports import trust
 from iaat.methods import METHODS
+from iaat.options import command_parser, split_overrides
 from iaat.printable import printable
 from iaat.progress import Reporter
+from iaat.recipe_files import shipped_recipes
 from iaat.run import RunFolder
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
 from iaat.sweep import cost_of_cells, is_sweep, read_cells
@@ -41,21 +41,6 @@ from iaat.workflow import CHECKPOINTS, compare, run_recipe
 INTERRUPTED = 130
 MISTAKE = 2
 FAILED = 1
-
-SWEEP_HELP = """\
-A sweep is a YAML file that may stand where a recipe does:
-
-  seeds: 3                     # how many, or a list; --seeds and --seed on the command line win
-  set: {train.epochs: 40}      # for every cell; keys of the command line go on top
-  curve: uniform               # the cell whose grid is the curve that the others are held against
-  cells:
-    natural: {recipe: cifar10-small-natural}
-    uniform: {recipe: cifar10-small-pgd-at, grid: {method.radius: [2px, 4px, 8px]}}
-    iaat:    {recipe: cifar10-small-iaat, set: {method.rate: 0.48px}}
-
-Cells of a grid are called uniform-2px, uniform-4px, uniform-8px; runs are in OUT/CELL-seedN, and one that was trained
-there by `iaat train RECIPE ... --out OUT/CELL-seedN` with the same settings counts. `iaat check SWEEP` lists the cells
-with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,16 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _recipe_help(words)
         warnings.showwarning = _show_warning
         keep_freed_memory()
-        own, overrides = _split_overrides(words)
-        options = _parser().parse_args(own)
+        own, overrides = split_overrides(words)
+        options = command_parser().parse_args(own)
         trust(*getattr(options, "trust", ()))
         if overrides and options.command == "recipes":
             raise UserError(f"{overrides[0]} has no effect here: `iaat check RECIPE` shows a recipe with changes")
-        command: Callable[[argparse.Namespace, list[str], Reporter], None] = options.run
         stop = Stop()
         options.stop = stop
         with stop.listening():
-            command(options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
+            COMMANDS[options.command](options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
     except UserError as error:
         print(printable(f"error: {error}"), file=sys.stderr)
         return MISTAKE
@@ -120,139 +104,6 @@ def _show_warning(message: Warning | str, *_place: object, **_more: object) -> N
     print(printable(f"warning: {message}"), file=sys.stderr)
 
 
-def _split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Recipe keys with their values, wherever they stand, apart from the command's own words."""
-    own: list[str] = []
-    overrides: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        key = word.partition("=")[0]
-        if not (key.startswith("--") and ("." in key or key in ("--seed", "--method"))):
-            own.append(word)
-            continue
-        takes_next = "=" not in word and rest and not rest[0].startswith("--")
-        # Joined by "=", so that a value such as -1e-3 is not taken for an option.
-        overrides.append(f"{word}={rest.pop(0)}" if takes_next else word)
-    return own, overrides
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors in one style: what is wrong, then what to do, without the usage lines."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="iaat", description="Instance-adaptive adversarial training.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"iaat {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, run: Callable[..., None], text: str, tail: str = "") -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False
-        )
-        sub.set_defaults(run=run)
-        return sub
-
-    keys = "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` lists them all."
-    sub = add("train", _train, "train a recipe, evaluate it, write radii and pictures", keys)
-    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
-    sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")
-    sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
-    sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
-    _add_trust(sub)
-    _add_quiet(sub)
-
-    sub = add("compare", _compare, "train recipes and sweeps over seeds and print one table", keys)
-    sub.formatter_class = argparse.RawDescriptionHelpFormatter
-    sub.description, sub.epilog = textwrap.fill(sub.description or "", 100), SWEEP_HELP
-    sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, YAML files, sweeps")
-    sub.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        help="how many seeds, counted from 0, or several by name; --seed 7 trains that one alone",
-    )
-    sub.add_argument(
-        "--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused"
-    )
-    sub.add_argument("--only", metavar="CELL", nargs="+", default=[], help="these cells, or those of these grids")
-    sub.add_argument("--no-train", action="store_true", help="show what is finished, and name what is not")
-    sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
-    _add_weights(sub)
-    _add_trust(sub)
-    _add_quiet(sub)
-
-    keys = (
-        "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours those of data and model, too."
-    )
-    sub = add("evaluate", _evaluate, "judge runs, or any PyTorch model, by a suite of attacks", keys)
-    sub.add_argument(
-        "targets",
-        metavar="RUN_OR_MODEL",
-        nargs="+",
-        help="run folders; or module:function, a timm name, a TorchScript or exported file, a file of weights",
-    )
-    sub.add_argument("--suite", help="quick (default), standard, paper, full, or such as pgd+autoattack")
-    sub.add_argument("--n", type=int, help="test samples used; by default 1,000 in suite quick, all in others")
-    sub.add_argument("--suspicious", action="store_true", help="add the checks for gradient masking to the suite")
-    sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint of runs")
-    _add_weights(sub)
-    sub.add_argument(
-        "--transfer",
-        metavar="RUN_OR_MODEL",
-        nargs="+",
-        default=[],
-        help="add adversarial examples made on these models to the suite",
-    )
-    sub.add_argument("--corrupted", metavar="DIR", type=Path, help="folder of CIFAR-C or ImageNet-C; adds corruptions")
-    sub.add_argument("--baseline", metavar="RUN", type=Path, help="run that mCE is relative to, evaluated before")
-    sub.add_argument(
-        "--out", type=Path, default=Path("evaluations"), help="folder for the results of models that are no runs"
-    )
-    _add_trust(sub)
-    _add_quiet(sub)
-
-    sub = add("radii", _radii, "write the radius of every image trained on as a table, and print a summary per class")
-    sub.add_argument("folder", metavar="RUN", type=Path, help="run folder")
-    sub.add_argument("--out", type=Path, help="a .parquet or .csv file; RUN/radii.parquet by default")
-    sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
-    _add_trust(sub)
-    _add_quiet(sub)
-
-    add("recipes", _recipes, "list the recipes that ship")
-
-    sub = add("check", _check, "resolve a recipe and print it with its costs; nothing is run", keys)
-    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file, also of a sweep")
-    _add_trust(sub)
-    return parser
-
-
-def _add_weights(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--weights",
-        choices=WEIGHTS,
-        default=WEIGHTS[0],
-        help="of runs with train.ema: the moving average of the weights (default), the trained weights, or both",
-    )
-
-
-def _add_trust(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trust",
-        metavar="MODULE",
-        nargs="+",
-        default=[],
-        help="let recipe files, also those in run folders, name code of these modules, such as my_net for my_net:build",
-    )
-
-
-def _add_quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="print results only")
-
-
 def _wants_recipe_help(words: Sequence[str]) -> bool:
     named = len(words) > 1 and words[0] in ("train", "check") and not words[1].startswith("-")
     return named and any(word in ("-h", "--help") for word in words)
@@ -260,8 +111,8 @@ def _wants_recipe_help(words: Sequence[str]) -> bool:
 
 def _recipe_help(words: Sequence[str]) -> int:
     """All keys of one recipe, with the method's own and the recipe's values as defaults."""
-    own, overrides = _split_overrides([word for word in words if word not in ("-h", "--help")])
-    trust(*_parser().parse_args(own).trust)
+    own, overrides = split_overrides([word for word in words if word not in ("-h", "--help")])
+    trust(*command_parser().parse_args(own).trust)
     recipe = load_recipe(words[1], overrides)
     parser = recipe_parser(recipe.method_name, prog=f"iaat {words[0]} {words[1]}")
     parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
@@ -381,6 +232,16 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     recipe = load_recipe(options.recipe, overrides)
     reporter.result(recipe.to_yaml())
     reporter.result(cost_table(recipe))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {
+    "train": _train,
+    "compare": _compare,
+    "evaluate": _evaluate,
+    "radii": _radii,
+    "recipes": _recipes,
+    "check": _check,
+}
 
 
 def entry() -> NoReturn:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from argparse import ArgumentError
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from importlib import resources
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -22,7 +20,9 @@ from iaat.evaluate.config import EvaluateConfig
 from iaat.imports import check_trusted, trust_typed
 from iaat.methods import METHODS, find_method
 from iaat.models import ModelConfig
-from iaat.plain_yaml import MOST_BYTES, check_text, cut, decode, parse_yaml
+from iaat.plain_yaml import check_text, parse_yaml
+from iaat.printable import cut
+from iaat.recipe_files import check_keys, find_recipe, merged
 from iaat.train.config import TrainConfig
 from iaat.units import Radius, check_numbers
 
@@ -59,10 +59,8 @@ SECTIONS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
 }
-_HEAD = ("about", "extends", "seed", "method")
 _METHOD_OPTIONS = ("--method", "--method.name")
 _NAMES_OF_CODE = ("--model.name", "--data.name", *_METHOD_OPTIONS)
-_LONGEST_CHAIN = 20
 _LONGEST_TEXT = 4096  # a path; what reads a text, such as 8px or [1, 2], need not bear more
 
 
@@ -109,12 +107,6 @@ def _plain(config: Any) -> dict[str, Any]:  # noqa: ANN401
     return {key: str(value) if isinstance(value, Radius) else value for key, value in values.items()}
 
 
-def shipped_recipes() -> dict[str, Path]:
-    """Name and file of every recipe in the package."""
-    folder = Path(str(resources.files("iaat"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
 def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe by name or file, apply `--section.key value` overrides, and check all of it.
 
@@ -130,7 +122,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, settings: 
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
     """
     path = find_recipe(str(source))
-    name, raw = path.stem, _merged(path)
+    name, raw = path.stem, merged(path)
     _trust_typed(overrides)
     place = f"recipe {name} ({path})"
     words, method_name = _take_method([*settings, *overrides], raw, path)
@@ -287,70 +279,6 @@ def _one_line(error: Exception) -> str:
     return cut(text.replace("Parser key ", ""))
 
 
-def find_recipe(source: str, folder: Path = Path()) -> Path:
-    """File of a shipped recipe, or else the file that `source` is, seen from `folder`.
-
-    Raises:
-        UserError: there is neither.
-    """
-    shipped = shipped_recipes()
-    path = shipped.get(source, folder / source)
-    with suppress(OSError, ValueError):  # of a name too long to be a file's, or with a NUL in it
-        if path.is_file():
-            return path
-    raise UserError(
-        f"recipe {shown(source)} is neither a file nor shipped{did_you_mean(source, shipped)}; "
-        "`iaat recipes` lists what ships"
-    )
-
-
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of a recipe or a sweep, its keys unchecked.
-
-    Raises:
-        UserError: the file cannot be read, is not YAML, is more than a recipe can be, or holds no mapping.
-    """
-    try:
-        with path.open("rb") as file:
-            raw = parse_yaml(decode(file.read(MOST_BYTES + 1)))
-    except OSError as error:
-        raise UserError(f"recipe {path}: cannot be read: {error.strerror}") from None
-    except UserError as error:
-        raise UserError(f"recipe {path}: {error}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"recipe {path}: must be a mapping with keys such as data, model, method, train, evaluate")
-    return raw
-
-
-def _merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Settings of a file on top of the recipe it extends; a section of another method replaces the old one whole."""
-    name, raw = path.stem, read_recipe(path)
-    if "cells" in raw:
-        raise UserError(f"{path} is a sweep of several recipes: `iaat compare {path}` trains it")
-    _check_keys(raw, (*_HEAD, *SECTIONS), f"recipe {name}")
-    for key in (*SECTIONS, "method"):
-        if not isinstance(raw.get(key, {}), dict):
-            raise UserError(f"recipe {name}: {key} must be a mapping of settings, not {shown(raw[key])}")
-    if "extends" not in raw:
-        return raw
-    if not isinstance(raw["extends"], str):
-        raise UserError(
-            f"recipe {name}: extends must be the name or the file of one recipe, not {shown(raw['extends'])}"
-        )
-    seen = (*seen, path.resolve())
-    parent = find_recipe(raw["extends"], path.parent)
-    if parent.resolve() in seen:
-        raise UserError(f"recipe {name}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
-    if len(seen) > _LONGEST_CHAIN:
-        raise UserError(f"recipe {name}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
-    merged = _merged(parent, seen)
-    same_method = raw.get("method", {}).get("name") in (None, merged.get("method", {}).get("name"))
-    for key, value in raw.items():
-        deep = key in SECTIONS or (key == "method" and same_method)
-        merged[key] = {**merged.get(key, {}), **value} if deep else value
-    return merged
-
-
 def _take_method(words: list[str], raw: dict[str, Any], path: Path) -> tuple[list[str], str]:
     """The method's name, from `--method NAME` or the recipe, and the other words; checks every key of the recipe."""
     section, place = raw.get("method", {}), f"recipe {path.stem}"
@@ -375,7 +303,7 @@ def _take_method(words: list[str], raw: dict[str, Any], path: Path) -> tuple[lis
         gone = {key for key in _keys(old) if key not in _keys(new) or _home(old, key) is not _home(new, key)}
         raw["method"] = {key: value for key, value in section.items() if key not in gone}
     for key, config in _configs(chosen).items():
-        _check_keys(raw.get(key, {}), [*_keys(config), *(["name"] if key == "method" else [])], place, key)
+        check_keys(raw.get(key, {}), [*_keys(config), *(["name"] if key == "method" else [])], place, key)
     return rest, str(chosen)
 
 
@@ -386,15 +314,6 @@ def _keys(config: type) -> list[str]:
 def _home(config: type, key: str) -> type:
     """The class that first has a setting: `beta` of one method is another thing than `beta` of an unrelated one."""
     return next(base for base in reversed(config.__mro__) if key in vars(base).get("__annotations__", {}))
-
-
-def _check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, section: str = "") -> None:
-    known = list(known)
-    for key, value in given.items():
-        if key not in known:
-            dotted = f"{section}.{key}" if section else str(key)
-            hint = did_you_mean(str(key), known) or f"; known here: {', '.join(known)}"
-            raise UserError(f"{place}: unknown key {shown(dotted)} (= {shown(value)}){hint}")
 
 
 def _check_words(words: Sequence[str], parser: ArgumentParser, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from iaat.errors import UserError, shown
+from iaat.printable import cut
 
 MOST_BYTES = 1_000_000
 MOST_NODES = 10_000
@@ -57,12 +58,6 @@ def check_text(text: str) -> None:
     for character in text:
         if character not in "\t\n" and unicodedata.category(character) in ("Cc", "Cs"):
             raise UserError(f"{shown(text)} holds the character U+{ord(character):04X}, which is no text: remove it")
-
-
-def cut(text: str, most: int = 500) -> str:
-    """The text in one line, what does not print escaped, without its middle where it is long."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
-    return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
 
 
 class _Loader(yaml.SafeLoader):

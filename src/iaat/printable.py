@@ -29,6 +29,12 @@ def one_line(text: str, *, encoding: str = "utf-8") -> str:
     return printable(text, encoding=encoding).replace("\n", "\\n").replace("\t", " ")
 
 
+def cut(text: str, most: int = 500) -> str:
+    """As `one_line`, for a part of a message: runs of space are one, and long text goes without its middle."""
+    line = one_line(" ".join(text.split()))
+    return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
+
+
 def markdown(text: str) -> str:
     """As `one_line`, for a cell of a table in Markdown, where it is no markup and no HTML.
 

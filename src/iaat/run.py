@@ -282,29 +282,3 @@ def _versions() -> dict[str, str]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "threads": str(torch.get_num_threads()),
     }
-
-
-def differences(old: Recipe, new: Recipe) -> list[str]:
-    """Dotted keys, with both values, in which two recipes would train differently."""
-    before, after = _flat(old), _flat(new)
-    keys = [key for key in {**before, **after} if key not in PLACE_KEYS]
-    return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
-
-
-PLACE_KEYS = frozenset(
-    {
-        *("about", "data.root", "data.download", "data.extra", "data.workers", "data.memory_gb", "data.stream"),
-        "train.device",
-        *("train.save_minutes", "train.save_steps", "train.keep"),
-        *("train.nonfinite", "train.rollback_lr", "train.nonfinite_limit"),
-        *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts", "evaluate.n", "evaluate.seed"),
-    }
-)
-"""Keys that say where a run is done and how it is judged in the end, not what it learns: they may change on resume."""
-
-
-def _flat(recipe: Recipe) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in recipe.to_dict().items():
-        flat |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
-    return flat

@@ -15,6 +15,7 @@ from iaat.config import Recipe
 from iaat.costs import untrained_model
 from iaat.data import DataBundle, DataFacts, build_data, data_facts
 from iaat.device import pick_device, uses_bfloat16
+from iaat.differences import differences
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import (
     evaluate_checkpoint,
@@ -23,7 +24,7 @@ from iaat.evaluate.checkpoints import (
     training_predictions,
 )
 from iaat.progress import Reporter
-from iaat.run import RunFolder, differences
+from iaat.run import RunFolder
 from iaat.stopping import Stop
 from iaat.sweep import Cell, schedule_differences
 from iaat.train.loop import train

@@ -8,9 +8,10 @@ from unittest import mock
 
 import iaat.imports
 from fuzz.guard import guarded
-from iaat.config import SECTIONS, load_recipe, shipped_recipes
+from iaat.config import SECTIONS, load_recipe
 from iaat.errors import UserError
 from iaat.methods import METHODS
+from iaat.recipe_files import shipped_recipes
 from iaat.sweep import read_cells
 
 RECIPE, SWEEP, CHILD, WORDS = range(4)

@@ -35,6 +35,7 @@ from iaat.evaluate.sections import Context, Extras, Measure, Section
 from iaat.evaluate.subject import Subject, TestSet
 from iaat.evaluate.suites import Plan, plan_of
 from iaat.evaluate.transfer import transfer_section, transfer_stages
+from iaat.files import remove_leftovers
 from iaat.lock import FolderLock
 from iaat.progress import Reporter
 
@@ -81,6 +82,7 @@ def _evaluate(
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
     folder = subject.folder / folder_name(config, subject.facts.get("checkpoint"), extras)
     with FolderLock(folder / "evaluate.lock", "evaluates"):
+        remove_leftovers(folder)
         return _evaluate_in(folder, subject, test, config, plan, reporter, extras)
 
 

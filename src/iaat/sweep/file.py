@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from iaat.config import Recipe, find_recipe, load_recipe, read_recipe
+from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError, did_you_mean, shown
-from iaat.plain_yaml import cut
+from iaat.printable import cut
+from iaat.recipe_files import find_recipe, read_recipe
 from iaat.sweep.cell import Cell
 from iaat.sweep.words import check_seeds, count_seeds, option_value
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from iaat.config import Recipe, find_recipe, load_recipe, read_recipe
+from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError, did_you_mean
+from iaat.recipe_files import find_recipe, read_recipe
 from iaat.sweep.cell import Cell
 from iaat.sweep.file import read_sweep
 from iaat.sweep.words import first_repeated, option_value, seeds_of_option

@@ -60,18 +60,13 @@ class Faults:
         steps = [step for step, _ in self._unread]
         table = torch.stack([values for _, values in self._unread]).cpu()
         self._unread = []
-        return [
-            (
-                step,
-                next(
-                    f"{what} is {float(value):g}"
-                    for what, value in zip(_WHAT, row, strict=True)
-                    if not value.isfinite()
-                ),
-            )
-            for step, row in zip(steps, table, strict=True)
-            if not bool(row.isfinite().all())
-        ]
+        return [(step, _cause(row)) for step, row in zip(steps, table, strict=True) if not bool(row.isfinite().all())]
+
+
+def _cause(row: Tensor) -> str:
+    """The first of the four numbers that is not finite, in words."""
+    number = int((~row.isfinite()).nonzero()[0])
+    return f"{_WHAT[number]} is {float(row[number]):g}"
 
 
 def fault_record(epoch: int, step: int, cause: str, index: Tensor) -> dict[str, Any]:

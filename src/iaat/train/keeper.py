@@ -78,7 +78,7 @@ class Keeper:
         Raises:
             UserError: none is whole.
         """
-        for folder in (self._run.path, self._folder):
+        for folder in (self._run.path, self._folder, self._run.path / "radii", self._run.pictures):
             remove_leftovers(folder)
         found = self._whole_last(device)
         for file in self._files(found["epoch"] if found is not None else None):
@@ -102,13 +102,15 @@ class Keeper:
             if _position(file)[1]:
                 file.unlink(missing_ok=True)
 
-    def mend_best(self, saved: dict[str, Any]) -> None:
-        """Where `best.pt` is lost or damaged, put the checkpoint the run goes on from in its place, and say so."""
+    def mend_best(self, device: torch.device) -> None:
+        """Where `best.pt` is lost or damaged, put the last finished epoch in its place, and say so."""
         best = self._run.checkpoint("best")
-        if not saved["epoch"] or saved["tally"]["steps"] or (best.exists() and self._whole(best, torch.device("cpu"))):
+        if best.exists() and self._whole(best, device) is not None:
             return
-        warnings.warn(f"{best} is missing or damaged: epoch {saved['epoch']} takes its place", stacklevel=2)
-        save_checkpoint(best, saved)
+        saved = self.last_epoch(device)
+        if saved is not None:
+            warnings.warn(f"{best} is missing or damaged: epoch {saved['epoch']} takes its place", stacklevel=2)
+            save_checkpoint(best, saved)
 
     @property
     def _folder(self) -> Path:
@@ -124,7 +126,7 @@ class Keeper:
             return load_checkpoint(file, device)
         except DamagedCheckpoint as error:
             aside = file.with_name(f"{file.name}.damaged")
-            warnings.warn(f"{error}. It is set aside as {aside.name}; an earlier one is used", stacklevel=2)
+            warnings.warn(f"{error}. It is set aside as {aside.name}", stacklevel=2)
             file.replace(aside)
             return None
 

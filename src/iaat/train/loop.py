@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import warnings
 from collections.abc import Iterator
@@ -10,18 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from iaat import rng
 from iaat.checkpoint import check_same_data, data_record
 from iaat.config import Recipe
 from iaat.data import DataBundle, build_data
 from iaat.device import autocast, compute_deterministically, pick_device
 from iaat.errors import UserError
-from iaat.evaluate.attackers import pgd_stage
-from iaat.evaluate.robust import attack_samples
 from iaat.methods import StepContext
 from iaat.passes import count_passes
 from iaat.progress import Reporter
@@ -30,13 +25,12 @@ from iaat.stopping import Stop, Stopped
 from iaat.train.descent import descend
 from iaat.train.faults import LAG, Faults, NotFinite, fault_record, told
 from iaat.train.keeper import Keeper
+from iaat.train.record import epoch_line, hold_out, radius_record, selection
 from iaat.train.state import TrainState, build_state
 from iaat.train.tally import Tally
 from iaat.train.undo import Undo
 from iaat.train.watch import Watch
 from iaat.types import Batch
-
-QUANTILES = (5, 25, 50, 75, 95)
 
 
 @dataclass(slots=True)
@@ -51,6 +45,11 @@ class _Training:
     reporter: Reporter
     stop: Stop
     keeper: Keeper
+    epoch_begun: float = 0.0
+
+    def epoch_seconds(self) -> float:
+        """Seconds spent on the epoch so far, by earlier processes too."""
+        return self.state.tally.seconds + time.perf_counter() - self.epoch_begun
 
 
 def train(
@@ -124,7 +123,7 @@ def _go_on(training: _Training) -> None:
     state.load_state_dict(saved)
     run.go_back_to(state.epoch, state.records)
     run.log_faults(state.faults)
-    training.keeper.mend_best(saved)
+    training.keeper.mend_best(training.device)
     if changed := run.changed_versions():
         warnings.warn(
             f"{run.path} was started with other versions or hardware ({'; '.join(changed)}): it goes on, but may "
@@ -154,32 +153,32 @@ def _roll_back(training: _Training) -> None:
 
 def _epoch(training: _Training) -> None:
     recipe, data, state = training.recipe, training.data, training.state
-    begun = time.perf_counter()
+    training.epoch_begun = time.perf_counter()
     with training.stop.deferred():
-        means = _steps(training, begun)
-    trained = state.tally.seconds + time.perf_counter() - begun
+        means = _steps(training)
+    trained = training.epoch_seconds()
     try:
-        held_out = _holdout(recipe, data, state, training.device)
+        held_out = hold_out(recipe, data, state, training.device)
     except Stopped:
-        _save_within(training, begun)
+        _save_within(training)
         raise
     with training.stop.deferred():
         state.epoch += 1
         trained_on = data.trained_index(recipe.train.batch_size, seed=recipe.seed, epochs=state.epoch)
-        record = {"epoch": state.epoch, **means, **held_out, **_radius_record(state, trained_on)}
-        accuracy = _selection(record, recipe.train.select)
+        record = {"epoch": state.epoch, **means, **held_out, **radius_record(state, trained_on)}
+        accuracy = selection(record, recipe.train.select)
         improved = accuracy > state.best
         state.best = max(state.best, accuracy)
-        seconds = state.tally.seconds + time.perf_counter() - begun
+        seconds = training.epoch_seconds()
         rate = data.samples(recipe.train.batch_size) / trained
         timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": rate}
         state.records.append(record)
         state.tally = Tally()
         _save_epoch(training, record, timing, trained_on, improved=improved)
-        training.reporter.say(_line(recipe, record, seconds, improved))
+        training.reporter.say(epoch_line(recipe, record, seconds, improved=improved))
 
 
-def _steps(training: _Training, begun: float) -> dict[str, Any]:
+def _steps(training: _Training) -> dict[str, Any]:
     """The rest of one pass over the training set: the record of the means of all of it."""
     recipe, data, state = training.recipe, training.data, training.state
     order = data.order(recipe.train.batch_size, seed=recipe.seed, epoch=state.epoch)
@@ -199,7 +198,7 @@ def _steps(training: _Training, begun: float) -> dict[str, Any]:
             if saving or ended or faults.due():
                 _note(training, faults, order)
             if saving:
-                _save_within(training, begun)
+                _save_within(training)
             if stopping:
                 raise Stopped(str(training.stop.requested))
     if tally.skipped == len(order):
@@ -216,7 +215,6 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
     rest = order[state.tally.steps :]
     if not rest:
         return
-    begun = time.perf_counter()
     batches = training.data.train.batches(rest, augment=(recipe.seed, state.epoch))
     what = f"epoch {state.epoch + 1}/{recipe.train.epochs}"
     tracked = training.reporter.track(batches, total=sum(map(len, rest)), what=what, size=lambda batch: len(batch.y))
@@ -226,7 +224,7 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
     except UserError:
         if state.tally.steps:
             _note(training, faults, order)
-            _save_within(training, begun)
+            _save_within(training)
         raise
 
 
@@ -256,7 +254,8 @@ def _note(training: _Training, faults: Faults, order: list[Tensor]) -> None:
     """Write down the steps that were not finite, and do about them what the recipe says.
 
     Raises:
-        NotFinite: the recipe says stop or rollback, or there were too many.
+        NotFinite: the recipe says stop or rollback.
+        UserError: there were too many.
     """
     config, state = training.recipe.train, training.state
     for step, cause in faults.read():
@@ -281,42 +280,6 @@ def _note(training: _Training, faults: Faults, order: list[Tensor]) -> None:
 _LOWER = "start again with a lower train.lr ({lr:g}) or train.precision fp32, in another --out or with --overwrite"
 
 
-def _holdout(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device) -> dict[str, float]:
-    """Clean accuracy on all hold-out samples and PGD accuracy on the first `holdout_n` of a fixed random order."""
-    config = dataclasses.replace(recipe.evaluate, steps=recipe.train.holdout_steps, step_size=None, restarts=1)
-    index = data.holdout_index[rng.permutation(len(data.holdout_index), seed=0, epoch=0)]
-    attacked = index[: recipe.train.holdout_n]
-    judge = partial(
-        attack_samples,
-        state.result,
-        data.train,
-        radius=config.radius,
-        norm=config.norm,
-        batch_size=config.batch_size,
-        seed=recipe.seed,
-    )
-    stage = pgd_stage(config)
-    with autocast(recipe.train.precision, device):
-        clean = judge(index=index, stages=())
-        robust = judge(index=attacked, stages=[stage])
-    return {"holdout_clean": clean.accuracy("clean"), "holdout_robust": robust.accuracy(stage.name)}
-
-
-def _selection(record: dict[str, Any], select: str) -> float:
-    clean, robust = float(record["holdout_clean"]), float(record["holdout_robust"])
-    return {"clean": clean, "robust": robust, "mean": (clean + robust) / 2}[select]
-
-
-def _radius_record(state: TrainState, index: Tensor) -> dict[str, Any]:
-    if state.method.radii is None:
-        return {}
-    px = state.method.radii[index].double() * 255
-    # torch.quantile refuses more than 16 million values.
-    values = np.quantile(px.cpu().numpy(), np.array(QUANTILES) / 100)
-    quantiles = {str(level): float(value) for level, value in zip(QUANTILES, values, strict=True)}
-    return {"radius_mean_px": float(px.mean()), "radius_quantiles_px": quantiles}
-
-
 def _save_epoch(
     training: _Training, record: dict[str, Any], timing: dict[str, Any], trained_on: Tensor, *, improved: bool
 ) -> None:
@@ -329,10 +292,10 @@ def _save_epoch(
     training.keeper.save_epoch(_saved(training), improved=improved)
 
 
-def _save_within(training: _Training, begun: float) -> None:
-    """Keep this moment of the epoch, whose steps have taken since `begun` in this process."""
+def _save_within(training: _Training) -> None:
+    """Keep this moment of the epoch."""
     saved = _saved(training)
-    saved["tally"] |= {"seconds": training.state.tally.seconds + time.perf_counter() - begun}
+    saved["tally"] |= {"seconds": training.epoch_seconds()}
     training.keeper.save_within(saved)
 
 
@@ -342,12 +305,3 @@ def _saved(training: _Training) -> dict[str, Any]:
         "recipe": training.recipe.to_dict(),
         "data": data_record(training.data),
     }
-
-
-def _line(recipe: Recipe, record: dict[str, Any], seconds: float, improved: bool) -> str:
-    radius = f"  radius {record['radius_mean_px']:.2f}px" if "radius_mean_px" in record else ""
-    return (
-        f"epoch {record['epoch']:3d}/{recipe.train.epochs}  loss {record['loss']:.3f}  "
-        f"train {record['train_accuracy']:6.1%}  hold-out clean {record['holdout_clean']:6.1%} "
-        f"robust {record['holdout_robust']:6.1%}{radius}  {seconds:.1f} s{'  best' if improved else ''}"
-    )

@@ -1,0 +1,160 @@
+"""The words of the command line: commands, their options and their help."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from iaat import __version__
+from iaat.errors import UserError
+from iaat.evaluate.checkpoints import WEIGHTS
+from iaat.workflow import CHECKPOINTS
+
+SWEEP_HELP = """\
+A sweep is a YAML file that may stand where a recipe does:
+
+  seeds: 3                     # how many, or a list; --seeds and --seed on the command line win
+  set: {train.epochs: 40}      # for every cell; keys of the command line go on top
+  curve: uniform               # the cell whose grid is the curve that the others are held against
+  cells:
+    natural: {recipe: cifar10-small-natural}
+    uniform: {recipe: cifar10-small-pgd-at, grid: {method.radius: [2px, 4px, 8px]}}
+    iaat:    {recipe: cifar10-small-iaat, set: {method.rate: 0.48px}}
+
+Cells of a grid are called uniform-2px, uniform-4px, uniform-8px; runs are in OUT/CELL-seedN, and one that was trained
+there by `iaat train RECIPE ... --out OUT/CELL-seedN` with the same settings counts. `iaat check SWEEP` lists the cells
+with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Recipe keys with their values, wherever they stand, apart from the command's own words."""
+    own: list[str] = []
+    overrides: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        key = word.partition("=")[0]
+        if not (key.startswith("--") and ("." in key or key in ("--seed", "--method"))):
+            own.append(word)
+            continue
+        takes_next = "=" not in word and rest and not rest[0].startswith("--")
+        # Joined by "=", so that a value such as -1e-3 is not taken for an option.
+        overrides.append(f"{word}={rest.pop(0)}" if takes_next else word)
+    return own, overrides
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one style: what is wrong, then what to do, without the usage lines."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The commands with their options; `command` is the name of the one that was given."""
+    parser = _Parser(prog="iaat", description="Instance-adaptive adversarial training.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"iaat {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, tail: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False
+        )
+
+    keys = "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` lists them all."
+    sub = add("train", "train a recipe, evaluate it, write radii and pictures", keys)
+    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
+    sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")
+    sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
+    sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    sub = add("compare", "train recipes and sweeps over seeds and print one table", keys)
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.description, sub.epilog = textwrap.fill(sub.description or "", 100), SWEEP_HELP
+    sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, YAML files, sweeps")
+    sub.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        help="how many seeds, counted from 0, or several by name; --seed 7 trains that one alone",
+    )
+    sub.add_argument(
+        "--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused"
+    )
+    sub.add_argument("--only", metavar="CELL", nargs="+", default=[], help="these cells, or those of these grids")
+    sub.add_argument("--no-train", action="store_true", help="show what is finished, and name what is not")
+    sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
+    _add_weights(sub)
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    keys = (
+        "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours those of data and model, too."
+    )
+    sub = add("evaluate", "judge runs, or any PyTorch model, by a suite of attacks", keys)
+    sub.add_argument(
+        "targets",
+        metavar="RUN_OR_MODEL",
+        nargs="+",
+        help="run folders; or module:function, a timm name, a TorchScript or exported file, a file of weights",
+    )
+    sub.add_argument("--suite", help="quick (default), standard, paper, full, or such as pgd+autoattack")
+    sub.add_argument("--n", type=int, help="test samples used; by default 1,000 in suite quick, all in others")
+    sub.add_argument("--suspicious", action="store_true", help="add the checks for gradient masking to the suite")
+    sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint of runs")
+    _add_weights(sub)
+    sub.add_argument(
+        "--transfer",
+        metavar="RUN_OR_MODEL",
+        nargs="+",
+        default=[],
+        help="add adversarial examples made on these models to the suite",
+    )
+    sub.add_argument("--corrupted", metavar="DIR", type=Path, help="folder of CIFAR-C or ImageNet-C; adds corruptions")
+    sub.add_argument("--baseline", metavar="RUN", type=Path, help="run that mCE is relative to, evaluated before")
+    sub.add_argument(
+        "--out", type=Path, default=Path("evaluations"), help="folder for the results of models that are no runs"
+    )
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    sub = add("radii", "write the radius of every image trained on as a table, and print a summary per class")
+    sub.add_argument("folder", metavar="RUN", type=Path, help="run folder")
+    sub.add_argument("--out", type=Path, help="a .parquet or .csv file; RUN/radii.parquet by default")
+    sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    add("recipes", "list the recipes that ship")
+
+    sub = add("check", "resolve a recipe and print it with its costs; nothing is run", keys)
+    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file, also of a sweep")
+    _add_trust(sub)
+    return parser
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default=WEIGHTS[0],
+        help="of runs with train.ema: the moving average of the weights (default), the trained weights, or both",
+    )
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        metavar="MODULE",
+        nargs="+",
+        default=[],
+        help="let recipe files, also those in run folders, name code of these modules, such as my_net for my_net:build",
+    )
+
+
+def _add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="print results only")
