@@ -11,9 +11,13 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-with atheris.instrument_imports(include=["iaat.config", "iaat.plain_yaml", "iaat.sweep", "iaat.units", "yaml"]):
+with atheris.instrument_imports(
+    include=["iaat.config", "iaat.recipe_files", "iaat.plain_yaml", "iaat.sweep", "iaat.units", "yaml"]
+):
     import yaml  # noqa: F401 - first, so that it is instrumented
-with atheris.instrument_imports(include=["iaat.config", "iaat.plain_yaml", "iaat.sweep", "iaat.units", "jsonargparse"]):
+with atheris.instrument_imports(
+    include=["iaat.config", "iaat.recipe_files", "iaat.plain_yaml", "iaat.sweep", "iaat.units", "jsonargparse"]
+):
     from fuzz.recipe_cases import dictionary, run_bytes, seeds
 
 

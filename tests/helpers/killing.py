@@ -61,18 +61,15 @@ def is_writing(folder, pid):
 
 
 def position(folder):
-    """The newest checkpoint by name, to see how far a run has come."""
-    ended = [f"{number:04d}.pt" for number in _epochs(folder)]
-    return max([*ended, *(file.name for file in folder.glob("checkpoints/*-*.pt"))], default="")
-
-
-def _epochs(folder):
-    file = folder / "metrics.jsonl"
-    return (
-        [json.loads(line)["epoch"] for line in file.read_text().splitlines() if line.endswith("}")]
-        if file.exists()
-        else []
-    )
+    """How far a run has come by its checkpoints: epochs finished, and steps of the next."""
+    found = [(0, 0)]
+    for file in folder.glob("checkpoints/*-*.pt"):
+        epoch, step = file.stem.split("-")
+        found.append((int(epoch), int(step)))
+    with contextlib.suppress(OSError):
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        found += [(json.loads(line)["epoch"], 0) for line in lines if line.endswith("}")]
+    return max(found)
 
 
 def killed(words, folder, draw: random.Random, *, while_writing: bool, window: float, how=signal.SIGKILL):

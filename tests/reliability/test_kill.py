@@ -70,5 +70,9 @@ def test_every_run_ends_as_the_undisturbed_one(outcome):
     assert all(ends)
 
 
+def test_the_kills_came_in_different_places(outcome):
+    assert sum(count for (_, what), count in outcome.items() if what == "places") >= 10
+
+
 def test_some_kills_came_while_a_checkpoint_was_written(outcome):
     assert sum(count for (_, what), count in outcome.items() if what == "while writing") >= 5
