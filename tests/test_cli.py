@@ -62,6 +62,13 @@ def test_evaluate_prints_what_it_writes(trained, capsys):
         assert f"{100 * results['accuracy']['screening']:.2f} [" in printed
 
 
+def test_what_a_run_has_cost_is_that_of_all_its_epochs_whichever_checkpoint_is_judged(trained):
+    found = [json.loads(file.read_text()) for file in trained.path.glob("evaluations/*-n50/results.json")]
+    assert len(found) == 2
+    cost = trained.training_cost()
+    assert all({key: results[key] for key in cost} == cost for results in found)
+
+
 def test_evaluate_refuses_to_change_the_model_of_a_run(trained, capsys):
     assert "finished run keeps its recipe" in refused(capsys, "evaluate", trained.path, "--model.width", "8")
 

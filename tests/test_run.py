@@ -164,6 +164,8 @@ def test_training_cost_is_the_mean_of_passes_and_the_sum_of_seconds(tmp_path, re
         run.log_epoch(record, {"epoch": epoch, "seconds": 1.5})
     expected = {"train_forwards": 7.0, "train_backwards": 14.0, "train_seconds": 3.0, "radius_mean_px": 2.0}
     assert run.training_cost() == expected
+    until_first = {"train_forwards": 4.0, "train_backwards": 8.0, "train_seconds": 1.5, "radius_mean_px": 1.0}
+    assert run.training_cost(1) == until_first
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle,
         **({"weights": "trained" if trained else "averaged"} if has_average(state) else {}),
         "epoch": state["epoch"],
         "seed": recipe.seed,
-        **run.training_cost(state["epoch"]),
+        # The best epoch costs the whole training; beside one that goes on, the log may be ahead of the last.
+        **run.training_cost(state["epoch"] if which == "last" else None),
     }
     return Subject(
         name=f"{run.path.name}-{which}" + ("-trained" if trained else ""),
