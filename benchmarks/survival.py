@@ -89,7 +89,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def _step(state: TrainState, batch: Batch, *, undone: bool) -> None:
     """A step as the loop takes it."""
-    undo, faults = (Undo(state, batch), Faults(1)) if undone else (None, None)
+    undo, faults = (Undo(state, batch.index), Faults(1)) if undone else (None, None)
     state.optimizer.zero_grad(set_to_none=True)
     state.model.train()
     output = state.method.step(state.model, batch, StepContext(0, state.generator))

@@ -18,7 +18,7 @@ from iaat.analysis import class_summary
 from iaat.analysis.of_run import write_radii
 from iaat.config import load_recipe, recipe_parser
 from iaat.costs import cost_table
-from iaat.data import build_data
+from iaat.data import build_data, data_facts
 from iaat.device import keep_freed_memory, pick_device
 from iaat.errors import UserError
 from iaat.evaluate import plain_table, results_table
@@ -30,7 +30,9 @@ from iaat.imports import trust
 from iaat.methods import METHODS
 from iaat.options import command_parser, split_overrides
 from iaat.printable import printable
+from iaat.probe import probe, probe_table
 from iaat.progress import Reporter
+from iaat.ranks import LostProcessError, launched
 from iaat.recipe_files import shipped_recipes
 from iaat.run import RunFolder
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
@@ -58,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         own, overrides = split_overrides(words)
         options = command_parser().parse_args(own)
         trust(*getattr(options, "trust", ()))
+        if launched() and options.command != "train":
+            raise UserError(f"`iaat {options.command}` runs in one process: only `iaat train` is for a launcher")
         if overrides and options.command == "recipes":
             raise UserError(f"{overrides[0]} has no effect here: `iaat check RECIPE` shows a recipe with changes")
         stop = Stop()
@@ -80,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)
         return FAILED
+    except LostProcessError as error:
+        print(printable(f"error: {error}{_how_to_go_on(words)}"), file=sys.stderr)
+        return FAILED
     except (MemoryError, torch.OutOfMemoryError) as error:
         reason = (str(error).splitlines() or ["out of memory"])[0]
         advice = f"lower train.batch_size, or free memory{_how_to_go_on(words)}"
@@ -96,7 +103,8 @@ def _how_to_go_on(words: Sequence[str]) -> str:
     if words[0] == "train" and "--resume" not in again:
         again.append("--resume")
     kept = "finished batches are kept" if words[0] == "evaluate" else "training is kept up to the last checkpoint"
-    return f": {kept}. To go on:\n  {shlex.join(['iaat', *again])}"
+    launcher = ", by the same launcher" if launched() else ""
+    return f": {kept}. To go on{launcher}:\n  {shlex.join(['iaat', *again])}"
 
 
 def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
@@ -130,8 +138,9 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     recipe = load_recipe(options.recipe, overrides)
     run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
     rows = run_recipe(recipe, run, reporter, resume=options.resume, overwrite=options.overwrite, stop=options.stop)
-    reporter.result(results_table(rows))
-    reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
+    if rows:
+        reporter.result(results_table(rows))
+        reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
 
 
 def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
@@ -226,12 +235,20 @@ def _recipes(_options: argparse.Namespace, _overrides: list[str], reporter: Repo
 
 
 def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.processes is not None and not options.probe:
+        raise UserError(f"--processes {options.processes} is for --probe: add it, or leave this out")
     if is_sweep(options.recipe):
+        if options.probe:
+            raise UserError(f"--probe times one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
         reporter.result(cost_of_cells(read_cells([options.recipe], overrides)))
         return
     recipe = load_recipe(options.recipe, overrides)
     reporter.result(recipe.to_yaml())
-    reporter.result(cost_table(recipe))
+    facts = data_facts(recipe.data)
+    reporter.result(cost_table(recipe, facts))
+    if options.probe:
+        processes = 1 if options.processes is None else options.processes
+        reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {

@@ -11,16 +11,20 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
+from iaat.ranks import current
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a recipe; `auto` takes a GPU if there is one.
+    """The device of a recipe; `auto` takes a GPU if there is one, and of several processes each has one of its own.
 
     Raises:
         UserError: a name PyTorch does not know, or a device this machine does not have.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(found, current().local) if found == "cuda" and current().several else torch.device(found)
+    if name == "cuda" and current().several:
+        name = f"cuda:{current().local}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # refuses "meta" too, which computes nothing
@@ -52,7 +56,9 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context in which models are called."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(precision, device))
+    half = precision == "fp16"
+    dtype = torch.float16 if half else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=half or uses_bfloat16(precision, device))
 
 
 def device_of(model: nn.Module) -> torch.device:

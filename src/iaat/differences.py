@@ -17,7 +17,7 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 PLACE_KEYS = frozenset(
     {
         *("about", "data.root", "data.download", "data.extra", "data.workers", "data.memory_gb", "data.stream"),
-        "train.device",
+        *("train.device", "train.accumulate", "train.radii", "train.radii_folder"),
         *("train.save_minutes", "train.save_steps", "train.keep"),
         *("train.nonfinite", "train.rollback_lr", "train.nonfinite_limit"),
         *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts", "evaluate.n", "evaluate.seed"),

@@ -4,9 +4,10 @@ Nothing here reads or moves the global random state, so an attack, a data loader
 cannot change what another part draws, and a resumed run draws what the uninterrupted one would have.
 """
 
+import math
 import operator
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
@@ -62,6 +63,72 @@ def generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu"
         A generator seeded with `derive_seed(seed, *purpose)`.
     """
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
+
+
+class BatchGenerator(torch.Generator):
+    """A generator whose draws for a batch are those of the whole batch, where processes share it.
+
+    Each process draws for all samples and keeps the rows of its own, so the draws of a sample depend on its place in
+    the batch and not on how many processes there are, and the generator moves alike in all of them. That costs each
+    process the drawing of the whole batch, little beside an attack. Made by `batch_generator`.
+    """
+
+    rows: Tensor | None = None
+    total: int = 0
+
+    @contextmanager
+    def sharing(self, rows: Tensor, total: int) -> Iterator[None]:
+        """While the context is open, batches are the rows `rows` `[B]` of batches of `total` samples."""
+        alone = len(rows) == total and torch.equal(rows, torch.arange(total))
+        self.rows, self.total = None if alone else rows, total
+        try:
+            yield
+        finally:
+            self.rows = None
+
+
+def batch_generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> BatchGenerator:
+    """As `generator`, for batches that processes may share."""
+    made = BatchGenerator(device=device)
+    made.manual_seed(derive_seed(seed, *purpose))
+    return made
+
+
+_DRAWN_AT_ONCE = 1 << 27
+
+
+def draw(
+    sampler: Callable[..., Tensor],
+    shape: Sequence[int],
+    *,
+    generator: torch.Generator | None,
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Random numbers `shape` = `[B, ...]` for the samples of a batch, on `device`.
+
+    Args:
+        sampler: `torch.rand`, `torch.randn` or another function with their arguments.
+        shape: B and what each sample draws.
+        generator: Where from; PyTorch's global one if None. A `BatchGenerator` that shares a batch of other rows than
+            B draws for these alone.
+        device: Where the numbers are wanted; they are drawn on the device of the generator.
+        dtype: Type of the numbers.
+    """
+    place = device if generator is None else generator.device
+    options = {"generator": generator, "device": place, "dtype": dtype}
+    rows = generator.rows if isinstance(generator, BatchGenerator) else None
+    if rows is None or len(rows) != shape[0]:
+        return sampler(shape, **options).to(device)
+    assert isinstance(generator, BatchGenerator)
+    most = max(1, _DRAWN_AT_ONCE // max(1, math.prod(shape[1:])))
+    sizes = [min(most, generator.total - start) for start in range(0, generator.total, most)]
+    found = torch.empty(tuple(shape), device=place, dtype=dtype)
+    for number, size in enumerate(sizes):  # in parts, because the whole batch of many processes may exceed the memory
+        own = (rows >= number * most) & (rows < number * most + size)
+        part = sampler((size, *shape[1:]), **options)
+        found[own.to(place)] = part[(rows[own] - number * most).to(place)]
+    return found.to(device)
 
 
 def permutation(n: int, seed: int, epoch: int) -> Tensor:

@@ -24,6 +24,7 @@ from iaat.evaluate.checkpoints import (
     training_predictions,
 )
 from iaat.progress import Reporter
+from iaat.ranks import processes
 from iaat.run import RunFolder
 from iaat.stopping import Stop
 from iaat.sweep import Cell, schedule_differences
@@ -43,18 +44,23 @@ def run_recipe(
 ) -> list[dict[str, Any]]:
     """Train a recipe to the end, evaluate its best and last checkpoint on the test set, write radii and pictures.
 
+    Where a launcher has started several processes, they train together; the main one does the rest alone.
+
     Returns:
-        The results of the two evaluations.
+        The results of the two evaluations; nothing in other processes than the main one.
 
     Raises:
         UserError: the folder holds another run, or anything is wrong with recipe or data.
         Stopped: a stop was asked for; everything done is kept.
     """
     _check_norms(recipe)
-    if resume and not run.has_results():
-        reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
-    recipe = _resolved(recipe, run if resume else None)
-    data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop)
+    with processes() as ranks:
+        if resume and ranks.main and not run.has_results():
+            reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
+        recipe = _resolved(recipe, run if resume else None)
+        data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop)
+    if not ranks.main:
+        return []
     results = [evaluate_checkpoint(run, recipe, which, data, reporter) for which in CHECKPOINTS]
     write_pictures(run, recipe, data, reporter)
     return results

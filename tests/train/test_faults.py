@@ -131,7 +131,7 @@ def test_a_step_undone_leaves_the_state_bit_for_bit(kind):
     state.model.train()
     for number, batch in enumerate(data.train.batches(order[:2], augment=(0, 0))):
         before = snapshot(state)
-        undo = Undo(state, batch)
+        undo = Undo(state, batch.index)
         state.optimizer.zero_grad()
         output = state.method.prepare(state.model, batch, StepContext(0, state.generator))(state.model)
         output.loss.backward()
@@ -171,7 +171,7 @@ def test_a_first_step_undone_is_as_if_it_had_never_been(monkeypatch, tmp_path):
         state.method = type("Method", (), {"radii": None})()
         batch = type("Batch", (), {"index": torch.arange(1)})()
         if undone:
-            undo = Undo(state, batch)
+            undo = Undo(state, batch.index)
             model.weight.grad = torch.full((1, 3), torch.nan)
             optimizer.step()
             undo.unless(torch.tensor(False))
@@ -261,7 +261,7 @@ def test_a_fault_that_nobody_has_read_is_read_before_failing_data_has_the_moment
                     raise UserError("the data is gone")
                 yield item
 
-    monkeypatch.setattr("iaat.train.loop.Faults", lambda _lag: Faults(99))  # as on an accelerator
+    monkeypatch.setattr("iaat.train.loop.Faults", lambda *_: Faults(99))  # as on an accelerator
     run = RunFolder(tmp_path / "run")
     with pytest.raises(NotFinite, match="epoch 1, step 2"):
         run_with(monkeypatch, run.path, "loss", {2}, reporter=Vanishing(quiet=True))

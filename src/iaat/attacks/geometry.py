@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError, check_choice
+from iaat.rng import draw
 
 
 def per_sample(value: float | Tensor, x: Tensor) -> Tensor:
@@ -51,8 +52,7 @@ class Geometry:
 
 
 def _draw(x: Tensor, generator: torch.Generator | None, sampler: Callable[..., Tensor]) -> Tensor:
-    device = x.device if generator is None else generator.device
-    return sampler(x.shape, generator=generator, dtype=x.dtype, device=device).to(x.device)
+    return draw(sampler, x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
 def _project_linf(delta: Tensor, radius: Tensor) -> Tensor:

@@ -129,15 +129,26 @@ def gradient_of(values: Tensor, leaf: Tensor, *, keep_graph: bool = False) -> Te
     Raises:
         UserError: no path leads from the values back to the inputs.
     """
-    gradient = None
+    gradient, scale = None, _scale(leaf)
     if values.requires_grad:
-        (gradient,) = torch.autograd.grad(values.sum(), leaf, retain_graph=keep_graph, allow_unused=True)
+        height = values.sum() if scale == 1 else values.sum() * scale
+        (gradient,) = torch.autograd.grad(height, leaf, retain_graph=keep_graph, allow_unused=True)
     if gradient is None:
         raise UserError(
             "no gradient path leads from the model's logits back to its inputs: look for detach, no_grad, argmax or a "
             "comparison in its forward; `iaat evaluate --suspicious` says what can still be measured"
         )
-    return gradient
+    return gradient if scale == 1 else gradient / scale
+
+
+_FP16_SCALE = 1024.0
+
+
+def _scale(leaf: Tensor) -> float:
+    """Factor on what is climbed: in fp16 the gradients of samples that are safe would underflow and stop the attack."""
+    kind = leaf.device.type
+    half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    return _FP16_SCALE if half else 1.0
 
 
 def lengths(value: float | Tensor, x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from iaat.evaluate.journal import Journal
 from iaat.evaluate.reference import logged
 from iaat.passes import Passes, count_passes
 from iaat.progress import Reporter
+from iaat.ranks import ALONE, Ranks
 from iaat.types import Batch
 
 STANDING = "none"
@@ -162,6 +163,7 @@ def attack_samples(
     seed: int,
     journal: Journal | None = None,
     reporter: Reporter | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Judge the samples `index` `[n]` of `source` clean and under each attack in turn; attacks meet survivors only.
 
@@ -180,6 +182,7 @@ def attack_samples(
         seed: Of the random draws; each batch of each stage has its own.
         journal: Remembers finished batches; none by default.
         reporter: Shows progress, if given.
+        ranks: The processes that share the batches out among them, all of which get the whole outcome.
     """
     index = index.cpu()
     journal = Journal(None, {}) if journal is None else journal
@@ -188,7 +191,7 @@ def attack_samples(
     with attack_mode(model, "eval"):
         for stage in (Stage(CLEAN, _untouched), *stages):
             parts = torch.split(board.rows(), batch_size) if len(board.rows()) else ()
-            values = _run_stage(judge, source, [index[rows] for rows in parts], stage, journal, reporter)
+            values = _run_stage(judge, source, [index[rows] for rows in parts], stage, journal, reporter, ranks)
             board.enter(stage, parts, values)
     names = [*(record.name for record in board.records), STANDING]
     return Outcome(
@@ -209,18 +212,21 @@ def _run_stage(
     stage: Stage,
     journal: Journal,
     reporter: Reporter | None,
+    ranks: Ranks,
 ) -> list[dict[str, Any]]:
     """What each batch of samples came to; batches in the journal are not read again."""
     keys = [f"{stage.name}#{number}" for number in range(len(parts))]
-    todo = [part for part, key in zip(parts, keys, strict=True) if key not in journal]
+    numbers = range(ranks.rank, len(parts), ranks.world)
+    todo = [parts[number] for number in numbers if keys[number] not in journal]
     batches = source.batches(todo) if todo else iter(())
-    numbers = range(len(parts))
     if reporter is not None:
-        total = sum(len(part) for part in parts)
+        total = sum(len(parts[number]) for number in numbers)
         tracked = reporter.track(numbers, total=total, what=stage.name, size=lambda number: len(parts[number]))
     else:
         tracked = iter(numbers)
-    return [journal.unit(keys[number], lambda: judge(stage, next(batches), number)) for number in tracked]  # noqa: B023
+    found = {number: journal.unit(keys[number], lambda: judge(stage, next(batches), number)) for number in tracked}  # noqa: B023
+    merged = ranks.merged(found)
+    return [merged[number] for number in range(len(parts))]
 
 
 def _untouched(_model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:

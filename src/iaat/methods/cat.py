@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
 from iaat.passes import Passes
 from iaat.radius import RadiusMemory, staircase
-from iaat.rng import keyed_uniform
+from iaat.rng import draw, keyed_uniform
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 
@@ -118,4 +119,5 @@ def soft_labels(logits: Tensor, y: Tensor, smoothing: Tensor, keys: Tensor) -> T
 
 def _keys(y: Tensor, generator: torch.Generator) -> Tensor:
     """A random number for each sample, `[B]` int64, on the device of `y`."""
-    return torch.randint(2**63 - 1, y.shape, generator=generator, device=generator.device).to(y.device)
+    sampler = partial(torch.randint, 2**63 - 1)
+    return draw(sampler, y.shape, generator=generator, device=y.device, dtype=torch.int64)

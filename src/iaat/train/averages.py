@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from iaat.ranks import Ranks
+
 
 class Averages:
     """Means of named per-sample values; reads the device only when asked for them."""
@@ -24,6 +26,19 @@ class Averages:
         self._sums[name] = self._sums[name] + total if name in self._sums else total
         self._counts[name] = self._counts.get(name, 0) + count
 
+    def over(self, ranks: Ranks) -> Averages:
+        """Those of all processes together, each of which has added its own values under the same names."""
+        summed = Averages()
+        names = list(self._sums)
+        if not names:
+            return summed
+        counts = [torch.as_tensor(self._counts[name]).to(self._sums[name]) for name in names]
+        table = ranks.sum_(torch.stack([*self._sums.values(), *counts]))
+        sums, counted = torch.split(table, len(names))
+        summed._sums = dict(zip(names, sums.unbind(), strict=True))
+        summed._counts = dict(zip(names, counted.unbind(), strict=True))
+        return summed
+
     def means(self) -> dict[str, float]:
         """Mean of each name; NaN where no value was counted."""
         counts = {name: int(count) for name, count in self._counts.items()}
@@ -38,3 +53,8 @@ class Averages:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of `state_dict`."""
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
+    def clear(self) -> None:
+        """Set all sums to 0, and keep the names."""
+        self._sums = {name: torch.zeros_like(total) for name, total in self._sums.items()}
+        self._counts = dict.fromkeys(self._counts, 0)

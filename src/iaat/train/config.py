@@ -16,7 +16,9 @@ class TrainConfig:
     epochs: int = 30
     """Passes over the training set."""
     batch_size: int = 128
-    """Samples in a step."""
+    """Samples in a step, those of all processes together."""
+    accumulate: int = 1
+    """Parts in which a process takes its share of a batch, one after the other, where it does not fit into memory."""
     lr: float = 0.1
     """Peak learning rate of SGD."""
     momentum: float = 0.9
@@ -39,13 +41,21 @@ class TrainConfig:
     0.005; 0: none. Costs one more forward and backward of the loss."""
     awp_from: int = 0
     """Epoch, counted from 0, in which weight perturbation begins."""
-    precision: Literal["fp32", "bf16", "auto"] = "auto"
-    """Number format of the network's layers; auto takes bf16 where the processor computes it natively. Losses and radii
-    are float32 always."""
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
+    """Number format of the network's layers; auto takes bf16 where the processor computes it natively. fp16 is for GPUs
+    without bf16; gradients are scaled, so that small ones are not lost. Losses and radii are float32 always."""
     channels_last: bool = True
     """Memory order of images and convolutions."""
     device: str = "auto"
-    """cpu, cuda, cuda:N, mps, or auto: a GPU if there is one."""
+    """cpu, cuda, cuda:N, mps, or auto: a GPU if there is one; of several processes each takes the GPU of its number."""
+    sync_batchnorm: bool = True
+    """Have BatchNorm on GPUs normalise by the samples of all processes; false: each by its own, which is faster and
+    does well from some 32 samples a process. On CPUs each has its own in any case. Running statistics are common."""
+    radii: Literal["replicated", "sharded"] = "replicated"
+    """Where several processes keep radii: replicated, all in each, exchanged once an epoch; or sharded, each its part,
+    looked up at each step, for data sets whose radii do not fit into the memory of a device."""
+    radii_folder: str | None = None
+    """Folder on a local disk for memory-mapped radii, where even host memory is too small; null: on the device."""
     select: Literal["mean", "robust", "clean"] = "mean"
     """Hold-out accuracy that decides which epoch is kept as best: clean, robust (PGD), or the mean of the two."""
     holdout_steps: int = 10
@@ -72,7 +82,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_numbers(vars(self), "train", {"epochs": 100_000})
-        for key in ("epochs", "batch_size", "holdout_steps", "holdout_n", "snapshot_every", "nonfinite_limit"):
+        for key in (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "holdout_steps",
+            "holdout_n",
+            "snapshot_every",
+            "nonfinite_limit",
+        ):
             if getattr(self, key) < 1:
                 raise UserError(f"train.{key} = {getattr(self, key)}: must be at least 1")
         if self.batch_size < 2:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import standing_statistics
 from iaat.methods import Objective
+from iaat.train.exchange import Exchange
 from iaat.types import StepOutput
 
 _TINY = 1e-20
@@ -20,9 +21,11 @@ def descend(
     objective: Objective,
     *,
     awp: float = 0.0,
+    factor: float | Tensor = 1.0,
+    exchange: Exchange | None = None,
     computing: Callable[[], AbstractContextManager[object]],
 ) -> StepOutput:
-    """Evaluate the objective and leave the gradient of its loss in the weights' `.grad`.
+    """Evaluate the objective and add the gradient of its loss to the weights' `.grad`.
 
     With `awp` the gradient is taken at weights moved up the loss, each tensor of more than one dimension by `awp` times
     its own norm, and the weights are put back exactly before the optimiser sees them. The adversarial examples are
@@ -32,6 +35,8 @@ def descend(
         model: The network in training.
         objective: The loss of the batch as a function of the network.
         awp: Relative size of the perturbation of weights; 0 for none.
+        factor: What the loss is multiplied by for its gradient: the weight of this part of a batch, and a scale.
+        exchange: Averages the gradient over processes; None: there are no others.
         computing: Makes the context the network is called in. Each evaluation has one of its own, because autocast
             keeps copies of the weights for as long as it is open.
 
@@ -40,17 +45,21 @@ def descend(
 
     Source: Wu, Xia, Wang 2020 (arXiv 2004.05884), eq. 8 to 10 and algorithm 1.
     """
+    exchange = exchange or Exchange(model)
+    if not awp:
+        with computing():
+            output = exchange.evaluate(objective)
+        (output.loss * factor).backward()  # type: ignore[no-untyped-call]
+        return output
     with computing():
         output = objective(model)
-    if not awp:
-        output.loss.backward()  # type: ignore[no-untyped-call]
-        return output
     weights = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim > 1]
-    gradients = torch.autograd.grad(output.loss, weights, allow_unused=True)
+    gradients = torch.autograd.grad(output.loss * factor, weights, allow_unused=True)
+    exchange.average_(gradients)
     with perturbed(weights, gradients, awp), standing_statistics(model):
         with computing():
-            worse = objective(model)
-        worse.loss.backward()  # type: ignore[no-untyped-call]
+            worse = exchange.evaluate(objective)
+        (worse.loss * factor).backward()  # type: ignore[no-untyped-call]
     return output
 
 

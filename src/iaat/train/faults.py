@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from iaat.errors import UserError
+from iaat.ranks import ALONE, Ranks
 
 _WHAT = ("the loss", "the norm of the gradient", "the norm of the new weights", "the norm of BatchNorm's statistics")
 _SHOWN = 8
@@ -27,17 +28,26 @@ class Faults:
 
     Args:
         lag: Steps between two looks at the device.
+        ranks: The processes that train.
     """
 
-    def __init__(self, lag: int) -> None:
-        self._lag = lag
+    def __init__(self, lag: int, ranks: Ranks = ALONE) -> None:
+        self._lag, self._ranks = lag, ranks
         self._unread: list[tuple[int, Tensor]] = []
 
     @torch.no_grad()
-    def judge(self, step: int, model: nn.Module, loss: Tensor) -> Tensor:
+    def judge(self, step: int, model: nn.Module, loss: Tensor, scale: Tensor | None = None) -> Tensor:
         """Whether loss, gradients, weights and buffers are finite after step number `step`: a bool on the device.
 
-        The norms are those of all numbers together; one that overflows counts as a fault, too.
+        The norms are those of all numbers together; one that overflows counts as a fault, too. Several processes come
+        to one judgement: all numbers are averaged over them, which leaves none finite that was not in each.
+
+        Args:
+            step: Number of the step.
+            model: The network after it, with the gradients it took.
+            loss: Loss of this process's share of the batch, so weighted that its mean over processes is the batch's.
+            scale: What the loss was multiplied by for gradients in fp16. Where it is above 1 a gradient that overflows
+                is no fault, but how the right scale is found: the step is undone, and not told.
         """
         weights = [each for each in model.parameters() if each.requires_grad]
         gradients = [each.grad for each in weights if each.grad is not None]
@@ -45,9 +55,13 @@ class Faults:
         norms = [
             get_total_norm(each).to(loss) if each else torch.zeros_like(loss) for each in (gradients, weights, buffers)
         ]
-        values = torch.stack([loss.detach(), *norms])
+        values = self._ranks.mean_(torch.stack([loss.detach(), *norms]))
+        finite = values.isfinite().all()
+        if scale is not None:
+            overflow = (scale > 1) & ~values[1].isfinite() & values[[0, 3]].isfinite().all()
+            values = torch.where(overflow, torch.zeros_like(values), values)
         self._unread.append((step, values))
-        return values.isfinite().all()
+        return finite
 
     def due(self) -> bool:
         """Whether it is time to look."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,22 +15,21 @@ from torch import Tensor
 from iaat.checkpoint import check_same_data, data_record
 from iaat.config import Recipe
 from iaat.data import DataBundle, build_data
-from iaat.device import autocast, compute_deterministically, pick_device
+from iaat.device import compute_deterministically, pick_device
 from iaat.errors import UserError
-from iaat.methods import StepContext
 from iaat.passes import count_passes
 from iaat.progress import Reporter
+from iaat.ranks import Ranks, current, described
 from iaat.run import RunFolder
 from iaat.stopping import Stop, Stopped
-from iaat.train.descent import descend
 from iaat.train.faults import LAG, Faults, NotFinite, fault_record, told
 from iaat.train.keeper import Keeper
 from iaat.train.record import epoch_line, hold_out, radius_record, selection
+from iaat.train.shares import shares
 from iaat.train.state import TrainState, build_state
+from iaat.train.step import Parts, take_step
 from iaat.train.tally import Tally
-from iaat.train.undo import Undo
 from iaat.train.watch import Watch
-from iaat.types import Batch
 
 
 @dataclass(slots=True)
@@ -45,6 +44,7 @@ class _Training:
     reporter: Reporter
     stop: Stop
     keeper: Keeper
+    ranks: Ranks
     epoch_begun: float = 0.0
 
     def epoch_seconds(self) -> float:
@@ -63,6 +63,9 @@ def train(
 ) -> DataBundle:
     """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
 
+    Where several processes train together, all of them call this, inside of `iaat.ranks.processes` or another set-up of
+    PyTorch's default group, and one of them writes.
+
     Args:
         recipe: What to train.
         run: Where; a run that is there already is touched only once data and model are known to be good.
@@ -79,51 +82,69 @@ def train(
             lacks, a checkpoint of other data, or numbers that are not finite.
         Stopped: a stop was asked for, and a checkpoint of this moment is written.
     """
-    resume = resume and run.has_results()
-    if not resume:
-        run.check_free(overwrite=overwrite)
-    with run.training():
+    ranks = current()
+    resume = ranks.any(ranks.main and resume and run.has_results())[0]
+
+    def enter() -> None:
+        if not resume:
+            run.check_free(overwrite=overwrite)
+        held.enter_context(run.training())
+
+    with ExitStack() as held:
+        ranks.on_main(enter)
         return _train(recipe, run, reporter, stop or Stop(), resume=resume, overwrite=overwrite)
 
 
 def _train(
     recipe: Recipe, run: RunFolder, reporter: Reporter, stop: Stop, *, resume: bool, overwrite: bool
 ) -> DataBundle:
-    device = pick_device(recipe.train.device)
+    ranks, device = current(), pick_device(recipe.train.device)
     if recipe.train.deterministic:
         compute_deterministically()
+    if ranks.several:
+        reporter = reporter if ranks.main else Reporter(quiet=True)
+        reporter.say(described(ranks, device))
+        ranks.check_same(recipe.to_yaml(), "the settings")
     reporter.say(f"reading data: {recipe.data.name}")
-    data = build_data(recipe.data, seed=recipe.seed, device=device)
+    data = ranks.main_first(lambda: build_data(recipe.data, seed=recipe.seed, device=device))
+    ranks.check_same(data.train.fingerprint, "the training data")
     state = _fresh_state(recipe, data, device, resumed=resume)
-    training = _Training(recipe, run, data, state, device, reporter, stop, Keeper(run, recipe.train))
+    training = _Training(recipe, run, data, state, device, reporter, stop, Keeper(run, recipe.train), ranks)
     if resume:
         _go_on(training)
     else:
-        run.create(recipe, overwrite=overwrite)
-    while training.state.epoch < recipe.train.epochs:
-        try:
-            _epoch(training)
-        except NotFinite:
-            if recipe.train.nonfinite != "rollback":
-                raise
-            _roll_back(training)
+        ranks.on_main(lambda: run.create(recipe, overwrite=overwrite))
+    # Several stop by agreement alone: one that left in the middle would leave the others waiting.
+    with stop.deferred() if ranks.several else nullcontext():
+        while training.state.epoch < recipe.train.epochs:
+            try:
+                _epoch(training)
+            except NotFinite:
+                if recipe.train.nonfinite != "rollback":
+                    raise
+                _roll_back(training)
     return data
 
 
 def _fresh_state(recipe: Recipe, data: DataBundle, device: torch.device, *, resumed: bool) -> TrainState:
     steps = len(data.order(recipe.train.batch_size, seed=recipe.seed, epoch=0))
-    return build_state(recipe, data, steps, device, resumed=resumed)
+    return build_state(recipe, data, steps, device, resumed=resumed, ranks=current())
 
 
 def _go_on(training: _Training) -> None:
     """Take over the newest whole checkpoint."""
-    run, state = training.run, training.state
-    saved = training.keeper.newest(training.device)
+    run, state, ranks = training.run, training.state, training.ranks
+    saved = ranks.main_first(lambda: training.keeper.newest(training.device))
+    ranks.check_same(f"epoch {saved['epoch']}, step {saved['tally']['steps']}", f"the checkpoints in {run.path}")
     check_same_data(saved["data"], training.data)
     state.load_state_dict(saved)
-    run.go_back_to(state.epoch, state.records)
-    run.log_faults(state.faults)
-    training.keeper.mend_best(training.device)
+
+    def clean_up() -> None:
+        run.go_back_to(state.epoch, state.records)
+        run.log_faults(state.faults)
+        training.keeper.mend_best(training.device)
+
+    ranks.on_main(clean_up)
     if changed := run.changed_versions():
         warnings.warn(
             f"{run.path} was started with other versions or hardware ({'; '.join(changed)}): it goes on, but may "
@@ -141,13 +162,13 @@ def _roll_back(training: _Training) -> None:
     and equal runs must end equal.
     """
     faults, share = training.state.faults, training.state.lr_share * training.recipe.train.rollback_lr
-    saved = training.keeper.last_epoch(training.device)
+    saved = training.ranks.main_first(lambda: training.keeper.last_epoch(training.device))
     training.state = _fresh_state(training.recipe, training.data, training.device, resumed=saved is not None)
     if saved is not None:
         training.state.load_state_dict(saved)
     training.state.faults, training.state.lr_share = faults, share
-    training.run.go_back_to(training.state.epoch, training.state.records)
-    training.keeper.forget_within()
+    training.ranks.on_main(lambda: training.run.go_back_to(training.state.epoch, training.state.records))
+    training.ranks.on_main(training.keeper.forget_within)
     training.reporter.say(f"back to the end of epoch {training.state.epoch}, on at {share:g} of the learning rate")
 
 
@@ -156,6 +177,7 @@ def _epoch(training: _Training) -> None:
     training.epoch_begun = time.perf_counter()
     with training.stop.deferred():
         means = _steps(training)
+        state.share_radii()
     trained = training.epoch_seconds()
     try:
         held_out = hold_out(recipe, data, state, training.device)
@@ -176,78 +198,100 @@ def _epoch(training: _Training) -> None:
         state.tally = Tally()
         _save_epoch(training, record, timing, trained_on, improved=improved)
         training.reporter.say(epoch_line(recipe, record, seconds, improved=improved))
+    if training.ranks.several and training.ranks.any(training.stop.requested is not None)[0]:
+        raise Stopped(training.stop.requested or _ELSEWHERE)
+
+
+_ELSEWHERE = "another process, which was asked to stop"
 
 
 def _steps(training: _Training) -> dict[str, Any]:
     """The rest of one pass over the training set: the record of the means of all of it."""
     recipe, data, state = training.recipe, training.data, training.state
     order = data.order(recipe.train.batch_size, seed=recipe.seed, epoch=state.epoch)
-    count, tally = data.samples(recipe.train.batch_size), state.tally
+    tally = state.tally
     if tally.lr is None:
         tally.lr = state.optimizer.param_groups[0]["lr"] * state.lr_share
-    watch = Watch(recipe, data, state, len(order), training.device, training.reporter)
-    faults = Faults(1 if training.device.type == "cpu" else LAG)
+    watch = Watch(recipe, data, state, len(order), training.device, training.reporter, training.ranks)
+    faults = Faults(1 if training.device.type == "cpu" else LAG, training.ranks)
     state.model.train()
     with count_passes(state.model, tally.passes):
-        for batch in _batches(training, order, faults):
-            _step(training, batch, faults)
+        for parts in _batches(training, order, faults):
+            take_step(state, parts, recipe.train, training.device, faults)
             tally.steps += 1
             watch.after_step()
-            stopping, ended = training.stop.requested is not None, tally.steps == len(order)
-            saving = stopping or (training.keeper.due(tally.steps) and not ended)
+            ended = tally.steps == len(order)
+            stopping, due = training.ranks.any(
+                training.stop.requested is not None, training.ranks.main and training.keeper.due(tally.steps)
+            )
+            saving = stopping or (due and not ended)
             if saving or ended or faults.due():
                 _note(training, faults, order)
             if saving:
                 _save_within(training)
             if stopping:
-                raise Stopped(str(training.stop.requested))
+                raise Stopped(training.stop.requested or _ELSEWHERE)
     if tally.skipped == len(order):
         raise UserError(f"no step of epoch {state.epoch + 1} was finite: {_LOWER.format(lr=recipe.train.lr)}")
+    return _means(training, watch)
+
+
+def _means(training: _Training, watch: Watch) -> dict[str, Any]:
+    """The record of an epoch's steps, from what all processes have added up."""
+    count, scaler = training.data.samples(training.recipe.train.batch_size), training.state.scaler
+    tally = training.state.tally.over(training.ranks)
     checks = tally.watch.passes
     forwards, backwards = tally.passes.forward - checks.forward, tally.passes.backward - checks.backward
-    record = {**tally.averages.means(), "lr": tally.lr, "forwards": forwards / count, "backwards": backwards / count}
-    return record | watch.record(count) | ({"skipped_steps": tally.skipped} if tally.skipped else {})
+    return {
+        **tally.averages.means(),
+        "lr": tally.lr,
+        "forwards": forwards / count,
+        "backwards": backwards / count,
+        **watch.record(tally, count),
+        **({"skipped_steps": tally.skipped} if tally.skipped else {}),
+        **({"loss_scale": scaler.get_scale()} if scaler is not None else {}),
+    }
 
 
-def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterator[Batch]:
-    """The batches of the epoch that are left; where the data fails, what was trained is saved first."""
+def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterator[Parts]:
+    """This process's parts of the batches of the epoch that are left.
+
+    Where the data fails, in whichever process, what was trained is saved first.
+    """
     recipe, state = training.recipe, training.state
     rest = order[state.tally.steps :]
     if not rest:
         return
-    batches = training.data.train.batches(rest, augment=(recipe.seed, state.epoch))
+    steps = [shares(index, training.ranks, recipe.train.accumulate) for index in rest]
+    own = [share.index for parts in steps for share in parts]
+    batches = training.data.train.batches(own, augment=(recipe.seed, state.epoch))
+    read = ([(share, state.laid_out(next(batches))) for share in parts] for parts in steps)
     what = f"epoch {state.epoch + 1}/{recipe.train.epochs}"
-    tracked = training.reporter.track(batches, total=sum(map(len, rest)), what=what, size=lambda batch: len(batch.y))
+    tracked = training.reporter.track(read, total=sum(map(len, rest)), what=what, size=_samples)
+    while True:
+        parts, error = _next(tracked)
+        try:
+            training.ranks.raise_together(error)
+        except UserError:
+            if state.tally.steps:
+                _note(training, faults, order)
+                _save_within(training)
+            raise
+        if parts is None:
+            return
+        yield parts
+
+
+def _samples(parts: Parts) -> int:
+    """Samples of a step, over all processes."""
+    return sum(share.total for share, _ in parts)
+
+
+def _next(batches: Iterator[Parts]) -> tuple[Parts | None, UserError | None]:
     try:
-        while (batch := next(tracked, None)) is not None:
-            yield state.laid_out(batch)
-    except UserError:
-        if state.tally.steps:
-            _note(training, faults, order)
-            _save_within(training)
-        raise
-
-
-def _step(training: _Training, batch: Batch, faults: Faults) -> None:
-    """One step of training, undone on the device if its numbers are not finite."""
-    recipe, state = training.recipe, training.state
-    computing = partial(autocast, recipe.train.precision, training.device)
-    undo = Undo(state, batch)
-    state.optimizer.zero_grad(set_to_none=True)
-    with computing():
-        objective = state.method.prepare(state.model, batch, StepContext(state.epoch, state.generator))
-    output = descend(state.model, objective, awp=recipe.train.awp_in(state.epoch), computing=computing)
-    state.method.learn(batch, output)
-    state.step()
-    finite = faults.judge(state.tally.steps, state.model, output.loss)
-    undo.unless(finite)
-    averages = state.tally.averages
-    averages.add("loss", output.loss.expand(len(batch.y)), finite)
-    averages.add("train_accuracy", output.logits.argmax(dim=1) == batch.y, finite)
-    if output.radius is not None:
-        averages.add("trained_radius_px", output.radius * 255, finite)
-    for name, values in output.metrics.items():
-        averages.add(name, values, finite)
+        return next(batches, None), None
+    except UserError as error:
+        return None, error
 
 
 def _note(training: _Training, faults: Faults, order: list[Tensor]) -> None:
@@ -262,7 +306,7 @@ def _note(training: _Training, faults: Faults, order: list[Tensor]) -> None:
         record = fault_record(state.epoch, step, cause, order[step])
         state.faults.append(record)
         state.tally.skipped += 1
-        training.run.log_faults(state.faults)
+        training.ranks.on_main(lambda: training.run.log_faults(state.faults))
         text = told(record, training.data.train.paths)
         if config.nonfinite == "stop":
             raise NotFinite(
@@ -284,22 +328,30 @@ def _save_epoch(
     training: _Training, record: dict[str, Any], timing: dict[str, Any], trained_on: Tensor, *, improved: bool
 ) -> None:
     recipe, run, state = training.recipe, training.run, training.state
-    run.log_epoch(record, timing)
+    saved = _saved(training)
     last = state.epoch == recipe.train.epochs
-    if state.method.radii is not None and (last or state.epoch % recipe.train.snapshot_every == 0):
-        run.save_radii(state.epoch, state.method.radii.values, trained_on)
-    # Last of all: until it is written the epoch has not happened, and a resumed run makes all its files again.
-    training.keeper.save_epoch(_saved(training), improved=improved)
+    snapshot = state.method.radii is not None and (last or state.epoch % recipe.train.snapshot_every == 0)
+    radii = state.method.radii.values if snapshot and state.method.radii is not None else None
+
+    def write() -> None:
+        run.log_epoch(record, timing)
+        if radii is not None:
+            run.save_radii(state.epoch, radii, trained_on)
+        # Last of all: until it is written the epoch has not happened, and a resumed run makes all its files again.
+        training.keeper.save_epoch(saved, improved=improved)
+
+    training.ranks.on_main(write)
 
 
 def _save_within(training: _Training) -> None:
     """Keep this moment of the epoch."""
     saved = _saved(training)
     saved["tally"] |= {"seconds": training.epoch_seconds()}
-    training.keeper.save_within(saved)
+    training.ranks.on_main(lambda: training.keeper.save_within(saved))
 
 
 def _saved(training: _Training) -> dict[str, Any]:
+    """What a checkpoint holds; all processes ask for it together."""
     return {
         **training.state.state_dict(),
         "recipe": training.recipe.to_dict(),

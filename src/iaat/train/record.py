@@ -16,6 +16,7 @@ from iaat.data import DataBundle
 from iaat.device import autocast
 from iaat.evaluate.attackers import pgd_stage
 from iaat.evaluate.robust import attack_samples
+from iaat.ranks import current
 from iaat.train.state import TrainState
 
 QUANTILES = (5, 25, 50, 75, 95)
@@ -34,6 +35,7 @@ def hold_out(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.
         norm=config.norm,
         batch_size=config.batch_size,
         seed=recipe.seed,
+        ranks=current(),
     )
     stage = pgd_stage(config)
     with autocast(recipe.train.precision, device):
@@ -52,7 +54,8 @@ def radius_record(state: TrainState, index: Tensor) -> dict[str, Any]:
     """Mean and quantiles, in px, of the radii of the samples `index`; nothing for a method without."""
     if state.method.radii is None:
         return {}
-    px = state.method.radii[index].double() * 255
+    radii = state.method.radii.values
+    px = radii[index.to(radii.device)].double() * 255
     # torch.quantile refuses more than 16 million values.
     values = np.quantile(px.cpu().numpy(), np.array(QUANTILES) / 100)
     quantiles = {str(level): float(value) for level, value in zip(QUANTILES, values, strict=True)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -16,7 +19,9 @@ from iaat.config import Recipe
 from iaat.data import DataBundle
 from iaat.methods import Method, find_method
 from iaat.models import build_model, supports_channels_last
+from iaat.ranks import ALONE, Ranks
 from iaat.train.averaging import AveragedWeights
+from iaat.train.exchange import Exchange, synchronized
 from iaat.train.optim import build_optimizer, build_schedule
 from iaat.train.tally import Tally
 from iaat.types import Batch
@@ -27,8 +32,10 @@ class TrainState:
     """Model, method, optimiser, schedule, random streams and how far training has come.
 
     Attributes:
-        generator: Source of the attacks' random starts.
+        generator: Source of the attacks' random starts; equal in all processes.
+        exchange: How a step's gradient becomes that of all processes.
         averaged: Moving average of the weights, where the recipe asks for one.
+        scaler: Finds what the loss is multiplied by in fp16, so that gradients neither vanish nor overflow.
         channels_last: Whether the model takes batches in that memory order; a fact of the model, not saved.
         epoch: Epochs finished.
         best: Highest selection accuracy so far, and -1 before the first epoch.
@@ -42,8 +49,10 @@ class TrainState:
     method: Method
     optimizer: Optimizer
     schedule: LRScheduler
-    generator: torch.Generator
+    generator: rng.BatchGenerator
+    exchange: Exchange
     averaged: AveragedWeights | None = None
+    scaler: GradScaler | None = None
     channels_last: bool = False
     epoch: int = 0
     best: float = -1.0
@@ -63,8 +72,17 @@ class TrainState:
             return batch
         return replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
 
+    def scale(self, device: torch.device) -> Tensor | None:
+        """What the loss is to be multiplied by for its gradient; None: nothing."""
+        return None if self.scaler is None else self.scaler.scale(torch.ones((), device=device))
+
     def step(self) -> None:
         """Take the optimiser's and the schedule's step, at the share of the rate that faults have left."""
+        self.exchange.average_statistics()
+        if self.scaler is not None:
+            # Not the scaler's own step, which waits for the device: a step that overflows is undone as any other is.
+            self.scaler.unscale_(self.optimizer)
+            self.scaler.update()
         rates = [group["lr"] for group in self.optimizer.param_groups]
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * self.lr_share
@@ -75,19 +93,33 @@ class TrainState:
         if self.averaged is not None:
             self.averaged.update(self.model)
 
+    def share_radii(self) -> None:
+        """Have all processes know what each has learned of its samples."""
+        if self.method.radii is not None:
+            self.method.radii.synchronize()
+
     def state_dict(self) -> dict[str, Any]:
-        """Everything, as tensors and plain values."""
+        """Everything, as tensors and plain values: what several processes have learned together.
+
+        All of them must ask for it at the same time; how many they are does not show but in the random states of
+        layers, of which each has its own.
+        """
+        ranks = self.exchange.ranks
+        self.share_radii()
+        own, *others = ranks.gather_states(rng.globals_state())
         return {
             "model": self.model.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "generator": self.generator.get_state(),
-            "globals": rng.globals_state(),
+            "globals": own,
+            "globals_of_others": others,
             "epoch": self.epoch,
             "best": self.best,
-            "tally": self.tally.state_dict(),
+            "tally": self.tally.over(ranks).state_dict(),
             "records": self.records,
             "faults": self.faults,
             "lr_share": self.lr_share,
@@ -101,15 +133,31 @@ class TrainState:
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["generator"].cpu())
-        rng.set_globals_state(state["globals"])
+        self._take_globals([state["globals"], *state.get("globals_of_others", [])])
         self.tally = Tally.from_state(state["tally"])
+        if not self.exchange.ranks.main:
+            self.tally.clear_own()
         self.epoch, self.best, self.lr_share = state["epoch"], state["best"], state["lr_share"]
         self.records, self.faults = list(state["records"]), list(state["faults"])
 
+    def _take_globals(self, states: list[dict[str, Any]]) -> None:
+        """Go on in this process's own random state; one that was not there begins a new one at every resume."""
+        rank = self.exchange.ranks.rank
+        if rank < len(states):
+            rng.set_globals_state(states[rank])
+
 
 def build_state(
-    recipe: Recipe, data: DataBundle, steps_per_epoch: int, device: torch.device, *, resumed: bool = False
+    recipe: Recipe,
+    data: DataBundle,
+    steps_per_epoch: int,
+    device: torch.device,
+    *,
+    resumed: bool = False,
+    ranks: Ranks = ALONE,
 ) -> TrainState:
     """The state before the first step; a resumed run needs no weights to start by, because its checkpoint has them."""
     config = replace(recipe.model, weights=None) if resumed else recipe.model
@@ -122,15 +170,29 @@ def build_state(
         channels_last = False
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
+    model = synchronized(model, ranks, device, wanted=recipe.train.sync_batchnorm)
     optimizer = build_optimizer(model, recipe.train)
     # Layers such as dropout, and code of the user's, have no stream of their own: they draw from the global generators.
-    rng.seed_globals(recipe.seed, "layers")
+    rng.seed_globals(recipe.seed, "layers", *([] if ranks.main else [ranks.rank]))
     return TrainState(
         model=model,
-        method=find_method(recipe.method_name)(recipe.method, size=len(data.train), device=device),
+        method=_method(recipe, len(data.train), device, ranks),
         optimizer=optimizer,
         schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
-        generator=rng.generator(recipe.seed, "attack", device=device),
+        generator=rng.batch_generator(recipe.seed, "attack", device=device),
+        exchange=Exchange(model, ranks),
         averaged=AveragedWeights(model, recipe.train.ema) if recipe.train.ema else None,
+        scaler=GradScaler(device.type) if recipe.train.precision == "fp16" else None,
         channels_last=channels_last,
     )
+
+
+def _method(recipe: Recipe, size: int, device: torch.device, ranks: Ranks) -> Method:
+    """The method, with its radii where the recipe wants them."""
+    method = find_method(recipe.method_name)(recipe.method, size=size, device=device)
+    if method.radii is not None:
+        if recipe.train.radii == "sharded":
+            method.radii.shard()
+        if recipe.train.radii_folder is not None:
+            method.radii.map_to(Path(recipe.train.radii_folder) / f"iaat-{os.getpid()}-{ranks.rank}.radii")
+    return method

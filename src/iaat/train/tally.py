@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import torch
+
 from iaat.passes import Passes
+from iaat.ranks import Ranks
 from iaat.train.averages import Averages
 
 
@@ -45,6 +48,24 @@ class Tally:
     passes: Passes = field(default_factory=Passes)
     watch: WatchLog = field(default_factory=WatchLog)
     skipped: int = 0
+
+    def over(self, ranks: Ranks) -> Tally:
+        """That of all processes together: their samples and passes; what they agree on is as it is in each."""
+        if not ranks.several:
+            return self
+        passes = [self.passes.forward, self.passes.backward, self.watch.passes.forward, self.watch.passes.backward]
+        forward, backward, *checks = ranks.sum_(torch.tensor(passes, dtype=torch.float64)).tolist()
+        return replace(
+            self,
+            averages=self.averages.over(ranks),
+            passes=Passes(forward, backward),
+            watch=replace(self.watch, passes=Passes(*checks)),
+        )
+
+    def clear_own(self) -> None:
+        """Forget what processes add up, which another one goes on from; keep what they agree on."""
+        self.averages.clear()
+        self.passes, self.watch.passes = Passes(), Passes()
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, as tensors and plain values."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from iaat.train.state import TrainState
-from iaat.types import Batch
 
 
 class Undo:
@@ -19,15 +18,15 @@ class Undo:
 
     Args:
         state: The training state before the step, attacks included.
-        batch: The samples of the step.
+        index: Stable indices `[B]` of the samples of the step.
     """
 
-    def __init__(self, state: TrainState, batch: Batch) -> None:
-        self._state, self._batch = state, batch
+    def __init__(self, state: TrainState, index: Tensor) -> None:
+        self._state, self._index = state, index
         self._places = list(_tensors(state))
         self._optimizer_is_new = not state.optimizer.state
         self._kept = [place.clone() for place in self._places]
-        self._radii = None if state.method.radii is None else state.method.radii[batch.index]
+        self._radii = None if state.method.radii is None else state.method.radii[index]
 
     @torch.no_grad()
     def unless(self, finite: Tensor) -> None:
@@ -39,8 +38,8 @@ class Undo:
                 torch.where(finite, place, torch.zeros_like(place), out=place)
         if self._radii is not None:
             assert self._state.method.radii is not None
-            now = self._state.method.radii[self._batch.index]
-            self._state.method.radii[self._batch.index] = torch.where(finite, now, self._radii)
+            now = self._state.method.radii[self._index]
+            self._state.method.radii[self._index] = torch.where(finite, now, self._radii)
 
 
 def _tensors(state: TrainState) -> Iterator[Tensor]:

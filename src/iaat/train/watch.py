@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from iaat.data import DataBundle
 from iaat.device import autocast
 from iaat.passes import count_passes
 from iaat.progress import Reporter
+from iaat.ranks import ALONE, Ranks
 from iaat.train.state import TrainState
+from iaat.train.tally import Tally
 from iaat.types import Batch
 
 
@@ -29,6 +32,7 @@ class Watch:
         steps: Training steps of an epoch.
         device: Where the random numbers are drawn.
         reporter: Says what the guard has noticed.
+        ranks: The processes that train; each makes the checks, and the main one decides.
     """
 
     def __init__(
@@ -39,7 +43,9 @@ class Watch:
         steps: int,
         device: torch.device,
         reporter: Reporter,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self._recipe, self._data, self._state, self._device, self._reporter = recipe, data, state, device, reporter
         self._before = state.epoch * steps
         self._batch: Batch | None = None
@@ -58,7 +64,9 @@ class Watch:
             finding = guard.check(self._state.model, self._held_out(guard.samples), generator)
         log.passes.forward += passes.forward
         log.passes.backward += passes.backward
-        log.gaps.append(finding.gap)
+        # Processes may differ in the last bits of what they compute; one of them decides for all.
+        guard.load_state_dict(json.loads(self._ranks.told(json.dumps(guard.state_dict()))))
+        log.gaps.append(json.loads(self._ranks.told(json.dumps(finding.gap))))
         if finding.news is not None:
             self._reporter.say(f"epoch {self._state.epoch + 1}: {finding.news}")
 
@@ -70,10 +78,11 @@ class Watch:
             self._batch = self._state.laid_out(batch)
         return self._batch
 
-    def record(self, samples: int) -> dict[str, Any]:
+    def record(self, tally: Tally, samples: int) -> dict[str, Any]:
         """What the epoch's record says of the guard; nothing for a method without.
 
         Args:
+            tally: What the epoch has come to, in all processes.
             samples: Samples trained on in the epoch, which the passes of the checks are shared out to.
 
         Returns:
@@ -82,10 +91,10 @@ class Watch:
         """
         if self._state.method.guard is None:
             return {}
-        log = self._state.tally.watch
+        log = tally.watch
         return {
             **({"guard_gap": max(log.gaps)} if log.gaps else {}),
-            "guard_backed_off": log.backed_off / self._state.tally.steps,
+            "guard_backed_off": log.backed_off / tally.steps,
             "guard_forwards": log.passes.forward / samples,
             "guard_backwards": log.passes.backward / samples,
         }

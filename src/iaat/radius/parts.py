@@ -1,0 +1,186 @@
+"""Where radii lie: in a tensor on the device, or in a file that is mapped into memory."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import shutil
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from iaat.errors import UserError
+
+PAGE = mmap.PAGESIZE
+"""Bytes that the system brings into memory, and gives room on the disk, at once."""
+ENTRIES = PAGE // 4
+"""Radii in a page."""
+
+
+class Part(Protocol):
+    """Float32 radii under the indices 0 to size - 1.
+
+    Indices are a slice of non-negative bounds or an int tensor of any shape, negative ones counting from the end.
+    """
+
+    size: int
+    device: torch.device
+
+    def read(self, where: slice | Tensor) -> Tensor:
+        """The radii at these indices: a copy, of their shape.
+
+        Raises:
+            IndexError: an index is beyond the size (on a GPU the device stops).
+        """
+        ...
+
+    def write(self, where: slice | Tensor, new: Tensor) -> None:
+        """Store radii at indices that `read` takes."""
+        ...
+
+
+class TensorPart:
+    """Radii in a tensor; nothing waits for its device.
+
+    Args:
+        size: Number of radii.
+        start: What each of them is at first.
+        device: Where they lie.
+    """
+
+    def __init__(self, size: int, start: float, device: torch.device) -> None:
+        self.size, self.device = size, device
+        self._values = torch.full((size,), start, dtype=torch.float32, device=device)
+
+    def read(self, where: slice | Tensor) -> Tensor:
+        """The radii at these indices, a copy."""
+        found = self._values[where]
+        return found if isinstance(where, Tensor) and where.dim() else found.clone()  # what is left is a view
+
+    def write(self, where: slice | Tensor, new: Tensor) -> None:
+        """Store radii."""
+        self._values[where] = new
+
+
+class MappedPart:
+    """Radii in a file of their own that is mapped into memory, on the CPU: the system keeps there what it has room for.
+
+    The file is sparse. A radius is stored as its bits XOR those of the first one, so that a hole, which reads as zeros,
+    is radii never written. It is removed with this object, at the latest when the process ends; if that is killed the
+    file stays, and is worth nothing.
+
+    A store through the map that the disk has no room for would end the process without a word (SIGBUS). So a page is
+    first written by a call, which fails with an error, and room for all of them is asked for when the file is made.
+    What is left is a file cut short by others, a disk that breaks, and file systems that take new room for what is
+    overwritten (btrfs, ZFS) and then find none.
+
+    Args:
+        size: Number of radii.
+        start: What each of them is at first.
+        file: The file; one that is there is replaced.
+
+    Raises:
+        UserError: the file cannot be made, or all radii need more room than is free.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, size: int, start: float, file: Path) -> None:
+        pages = -(-size // ENTRIES)
+        self.size, self.file = size, file
+        self._start = torch.tensor(start, dtype=torch.float32).view(torch.int32)
+        self._fresh = torch.ones(pages, dtype=torch.bool)  # of each page whether it is still a hole
+        self._holes = pages
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Not overwritten: another process that has the old one mapped would lose the ground under its feet.
+            file.unlink(missing_ok=True)
+            _check_room(file, pages * PAGE)
+            self._handle = file.open("xb+", buffering=0)
+            weakref.finalize(self, _discard, self._handle, file, os.getpid())
+            self._handle.truncate(pages * PAGE)
+            self._map = mmap.mmap(self._handle.fileno(), pages * PAGE)
+        except OSError as error:
+            raise UserError(
+                f"cannot map radii to {file}: {error.strerror or error}; choose a file on another disk"
+            ) from error
+        self._read_ahead(False)
+        self._bits = torch.frombuffer(self._map, dtype=torch.int32)[:size]
+
+    def read(self, where: slice | Tensor) -> Tensor:
+        """The radii at these indices, a copy on the CPU."""
+        if isinstance(where, slice):
+            self._read_ahead(True)
+            bits = self._bits[where] ^ self._start
+            self._read_ahead(False)
+            return bits.view(torch.float32)
+        if not self._holes:
+            return (self._bits[where] ^ self._start).view(torch.float32)
+        self._check(where)
+        written = ~self._fresh[self._pages(where)]  # a hole costs a page of memory once it is read
+        bits = torch.zeros(where.shape, dtype=torch.int32)
+        bits[written] = self._bits[where[written]]
+        return (bits ^ self._start).view(torch.float32)
+
+    def write(self, where: slice | Tensor, new: Tensor) -> None:
+        """Store radii, from any device.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        if self._holes:
+            self._claim(self._pages(where))
+        self._bits[where] = new.to(self.device, torch.float32).view(torch.int32) ^ self._start
+
+    def _read_ahead(self, wanted: bool) -> None:
+        """Whether the system reads more than is asked for: of a batch's entries it would only fill the memory."""
+        if hasattr(self._map, "madvise"):  # elsewhere than on Windows
+            self._map.madvise(mmap.MADV_NORMAL if wanted else mmap.MADV_RANDOM)
+
+    def _check(self, where: Tensor) -> None:
+        beyond = (where < -self.size) | (where >= self.size)
+        if beyond.any():
+            raise IndexError(f"index {where[beyond][0]} is beyond the {self.size} radii")
+
+    def _pages(self, where: slice | Tensor) -> Tensor:
+        if isinstance(where, slice):
+            start, stop, _ = where.indices(self.size)
+            return torch.arange(start // ENTRIES, -(-stop // ENTRIES))
+        return where % self.size // ENTRIES
+
+    def _claim(self, pages: Tensor) -> None:
+        """Have the disk give room to those pages that have none."""
+        holes = torch.unique(pages[self._fresh[pages]])
+        for page in holes.tolist():
+            try:
+                self._handle.seek(page * PAGE)
+                if self._handle.write(bytes(PAGE)) < PAGE:
+                    raise OSError("No space left on device")
+            except OSError as error:
+                raise UserError(
+                    f"cannot write radii to {self.file}: {error.strerror or error}; free space or choose another disk"
+                ) from error
+        self._fresh[holes] = False
+        self._holes -= len(holes)
+
+
+def _discard(handle: io.FileIO, file: Path, owner: int) -> None:
+    """Remove a file that is used no more, unless another has taken its place, or it is a forked child that ends."""
+    with suppress(OSError):
+        if os.getpid() == owner and os.path.samestat(os.fstat(handle.fileno()), file.stat()):
+            file.unlink()
+    handle.close()
+
+
+def _check_room(file: Path, size: int) -> None:
+    """Refuse a file that the disk would not hold once every radius has been written, as an epoch does."""
+    if size > (free := shutil.disk_usage(file.parent).free):
+        raise UserError(
+            f"the radii take {size / 1e9:.3g} GB in {file}, where {free / 1e9:.3g} GB are free: free space or choose a "
+            "file on another disk"
+        )

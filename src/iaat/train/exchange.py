@@ -1,0 +1,97 @@
+"""How a step's gradient and statistics come to be those of all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from iaat.errors import UserError
+from iaat.methods import Objective
+from iaat.ranks import ALONE, Ranks
+from iaat.types import StepOutput
+
+
+class Exchange:
+    """What the processes that train one network exchange in a step; alone there is nothing to exchange.
+
+    Only the loss goes through PyTorch's `DistributedDataParallel`, which averages the weights' gradients while they are
+    still being formed. Attacks see the network itself: they want no gradient of the weights, and a wrapper in training
+    mode would move its statistics. The whole objective is one forward of the wrapper, however often it calls the
+    network.
+
+    Args:
+        model: The network in training, equal in all processes.
+        ranks: The processes.
+    """
+
+    def __init__(self, model: nn.Module, ranks: Ranks = ALONE) -> None:
+        self.ranks = ranks
+        self._model = model
+        # Buffers are exchanged here: the wrapper would copy them in place between two forwards of one graph.
+        self._shared = DistributedDataParallel(_Evaluated(model), forward_sync_buffers=False) if ranks.several else None
+
+    def evaluate(self, objective: Objective) -> StepOutput:
+        """The outcome of the objective, whose backward averages gradients over processes."""
+        if self._shared is None:
+            return objective(self._model)
+        try:
+            output: StepOutput = self._shared(objective)
+        except RuntimeError as error:
+            if "finished reduction in the prior iteration" not in str(error):
+                raise
+            raise UserError(
+                "the model has weights that the loss does not depend on, which several processes cannot average: freeze"
+                " them (requires_grad_(False)) or remove them"
+            ) from error
+        return output
+
+    @contextmanager
+    def held_back(self, held: bool) -> Iterator[None]:
+        """While the context is open gradients add up in each process; the next step outside averages their sum."""
+        if self._shared is None or not held:
+            yield
+            return
+        with self._shared.no_sync():
+            yield
+
+    @torch.no_grad()
+    def average_(self, gradients: tuple[Tensor | None, ...]) -> None:
+        """Average over processes gradients that have not gone through `evaluate`."""
+        there = [gradient for gradient in gradients if gradient is not None]
+        if self.ranks.several and there:
+            flat = self.ranks.mean_(torch.concat([gradient.flatten() for gradient in there]))
+            for gradient, mean in zip(there, torch.split(flat, [each.numel() for each in there]), strict=True):
+                gradient.copy_(mean.view_as(gradient))
+
+    def average_statistics(self) -> None:
+        """Average BatchNorm's running statistics, of which each process has moved its own by its own samples.
+
+        Attacks, evaluation and checkpoints take them, and processes must agree on all three.
+        """
+        norms = [module for module in self._model.modules() if isinstance(module, _BatchNorm)]
+        running = [each for norm in norms for each in (norm.running_mean, norm.running_var)]
+        self.average_(tuple(running))
+
+
+class _Evaluated(nn.Module):
+    """A network as a function of what is to be evaluated on it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, objective: Objective) -> StepOutput:
+        return objective(self.network)
+
+
+def synchronized(model: nn.Module, ranks: Ranks, device: torch.device, *, wanted: bool) -> nn.Module:
+    """The network with BatchNorm that normalises by the samples of all processes, where PyTorch has it: on GPUs."""
+    if not (wanted and ranks.several and device.type == "cuda"):
+        return model
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
