@@ -4,9 +4,10 @@ from iaat.data.augment import Augmentation, augment
 from iaat.data.build import build_data
 from iaat.data.bundle import DataBundle
 from iaat.data.config import DataConfig
+from iaat.data.encoded import ImageSplit
 from iaat.data.extra import ExtraImages
 from iaat.data.facts import DataFacts, data_facts
-from iaat.data.folder import FolderSplit, folder_splits
+from iaat.data.folder import folder_splits
 from iaat.data.joined import JoinedSource
 from iaat.data.memory import InMemorySource
 from iaat.data.order import batch_sizes, epoch_order, sequential_order
@@ -15,6 +16,7 @@ from iaat.data.source import Source
 from iaat.data.split import stratified_split, stratified_subset
 from iaat.data.streaming import StreamingSource
 from iaat.data.user import IndexedDataset, with_index
+from iaat.data.webdataset import webdataset_splits
 
 __all__ = [
     "Augmentation",
@@ -23,7 +25,7 @@ __all__ = [
     "DataFacts",
     "ExtraImages",
     "FolderListing",
-    "FolderSplit",
+    "ImageSplit",
     "InMemorySource",
     "IndexedDataset",
     "JoinedSource",
@@ -39,5 +41,6 @@ __all__ = [
     "sequential_order",
     "stratified_split",
     "stratified_subset",
+    "webdataset_splits",
     "with_index",
 ]

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from iaat.data.augment import Augmentation
 from iaat.data.bundle import DataBundle
-from iaat.data.config import TORCHVISION_NAMES, DataConfig
+from iaat.data.config import FILE_NAMES, TORCHVISION_NAMES, DataConfig
 from iaat.data.duplicates import StoredSplit, warn_of_duplicates
+from iaat.data.encoded import ImageSplit
 from iaat.data.extra import ExtraImages
 from iaat.data.folder import folder_splits
 from iaat.data.function import function_splits
@@ -24,6 +25,7 @@ from iaat.data.split import stratified_split, stratified_subset
 from iaat.data.stats import channel_stats
 from iaat.data.streaming import StreamingSource
 from iaat.data.validate import check_classes
+from iaat.data.webdataset import webdataset_splits
 from iaat.errors import UserError
 
 
@@ -70,13 +72,27 @@ def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
     """The training and the test split as their reader gives them, before samples are read.
 
     Raises:
-        UserError: The data cannot be found.
+        UserError: The data cannot be found, or not be read in the way asked for.
     """
+    check_crops(config)
     if config.is_user_function:
         return function_splits(config)
-    if config.name == "folder":
-        return folder_splits(config)
+    if config.name in FILE_NAMES:
+        return folder_splits(config) if config.name == "folder" else webdataset_splits(config)
     return torchvision_splits(config) if config.name in TORCHVISION_NAMES else digits_splits()
+
+
+def check_crops(config: DataConfig) -> None:
+    """Check that parts of images are cut out only where there are image files.
+
+    Raises:
+        UserError: There are none.
+    """
+    if config.resized_crop and not _reads_files(config):
+        raise UserError(
+            f"data.resized_crop is {config.resized_crop}, but data.name={config.name} is not read from image files: use"
+            " data.crop, or data.name=folder"
+        )
 
 
 def read_extra(config: DataConfig, *, shape: tuple[int, ...], classes: int) -> ExtraImages | None:
@@ -128,7 +144,8 @@ def _streams(config: DataConfig, *parts: tuple[RawSplit, Tensor], extra: tuple[E
     needed, most = sum(len(index) * split.sample_bytes for split, index in parts), config.memory_gb * 2**30
     # Reading from host memory at each epoch would save nothing.
     resident = all(split.resident for split, _ in parts)
-    stream = not resident and needed + added > most if config.stream is None else config.stream
+    wanted = True if config.resized_crop else config.stream
+    stream = not resident and needed + added > most if wanted is None else wanted
     if extra is not None and added + (0 if stream else needed) > most:
         rest = "" if stream else f", the data set another {needed / 2**30:.3g}"
         raise UserError(
@@ -148,6 +165,7 @@ def _streamed(split: RawSplit, config: DataConfig, device: torch.device | str) -
         split.labels,
         split.classes,
         augmentation=_augmentation(config),
+        crops=split if config.resized_crop and isinstance(split, ImageSplit) else None,
         device=device,
         paths=split.paths,
         workers=config.workers,
@@ -181,16 +199,20 @@ def _in_memory(
     return train, test
 
 
+def _reads_files(config: DataConfig) -> bool:
+    """Whether samples are image files, which are decoded here."""
+    if config.name in TORCHVISION_NAMES:
+        return is_image_folder(config.root or DEFAULT_ROOT)
+    return config.name in FILE_NAMES
+
+
 def _warn_ignored(config: DataConfig) -> None:
     """Warn of settings that there is no use for."""
-    folder = config.name == "folder" or (
-        config.name in TORCHVISION_NAMES and is_image_folder(config.root or DEFAULT_ROOT)
-    )
     ignored = []
-    if not folder:
-        ignored += ["size", "channels"]
+    if not _reads_files(config):
+        ignored += ["size", "resize", "channels"]
     if config.name not in TORCHVISION_NAMES:
-        ignored += ["download"] + (["root"] if config.name != "folder" else [])
+        ignored += ["download"] + (["root"] if config.name not in FILE_NAMES else [])
     if not config.is_user_function:
         ignored.append("options")
     reasons = dict.fromkeys(ignored, f"with data.name={config.name}")

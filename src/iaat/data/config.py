@@ -8,8 +8,14 @@ from iaat.imports import check_module_name
 from iaat.units import check_numbers
 
 TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
-NAMES = ("digits", *TORCHVISION_NAMES, "folder")
-_MOST = {**dict.fromkeys(("crop", "cutout", "size"), 10_000), "workers": 1024}
+FILE_NAMES = ("folder", "webdataset")
+"""Data sets of the user's own image files."""
+NAMES = ("digits", *TORCHVISION_NAMES, *FILE_NAMES)
+_ROOTS = {
+    "folder": "the folder that holds train/ and test/",
+    "webdataset": "the folder with train/*.tar and test/*.tar",
+}
+_MOST = {**dict.fromkeys(("crop", "cutout", "size", "resize"), 10_000), "workers": 1024}
 """Pixels and processes beyond which only a slip of the pen goes."""
 
 
@@ -22,7 +28,8 @@ class DataConfig:
     """
 
     name: str = "digits"
-    """Data set: digits, cifar10, cifar100, svhn, mnist, folder (train/ and test/ with one folder a class), or
+    """Data set: digits, cifar10, cifar100, svhn, mnist, folder (train/ and test/ with one folder a class), webdataset
+    (train/*.tar and test/*.tar, or train-*.tar and test-*.tar, of KEY.jpg with its class number in KEY.cls), or
     module:function, a function called with split="train" or "test" that returns a map-style dataset of (x, y). Its
     items are read once into memory, and a random transform in it drawn once, unless they are streamed: see stream."""
 
@@ -44,6 +51,10 @@ class DataConfig:
 
     split_seed: int | None = 0
     """Seed of the hold-out split and of the limits; None: they move with the training seed."""
+
+    resized_crop: float = 0.0
+    """Smallest share of an image's area, such as 0.08, that a random part of random shape has, which is resized to size
+    x size for training (ImageNet's random-resized crop); 0: none. For image files with size set, which are streamed."""
 
     crop: int = 0
     """Random crop of the original size after padding each side by so many pixels; 0: none."""
@@ -67,10 +78,14 @@ class DataConfig:
     """Enlarge or shrink at random by up to this share, below 1; what comes into view is the mirrored image."""
 
     size: int | None = None
-    """Image folders: resize the shorter side to so many pixels and crop the centre square; None: as stored."""
+    """Image files: resize the shorter side to so many pixels and crop the centre square; None: as stored."""
+
+    resize: int | None = None
+    """Image files: resize the shorter side to so many pixels, such as 256, before the centre square of size, such as
+    224, is cropped; None: to size itself."""
 
     channels: Literal[1, 3] = 3
-    """Image folders: 3 reads colour, 1 reads grey."""
+    """Image files: 3 reads colour, 1 reads grey."""
 
     stream: bool | None = None
     """Read samples from disk in every epoch instead of once into memory; None: only if they exceed memory_gb."""
@@ -97,8 +112,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if self.name == "folder" and self.root is None:
-            raise UserError("data.root is not set: data.name=folder needs the folder that holds train/ and test/")
+        if self.name in _ROOTS and self.root is None:
+            raise UserError(f"data.root is not set: data.name={self.name} needs {_ROOTS[self.name]}")
         for key, lowest in (("limit", 1), ("test_limit", 1), ("extra_limit", 1), ("size", 1), ("workers", 0)):
             _at_least(key, getattr(self, key), lowest)
         if not 0 < self.holdout < 0.5:
@@ -109,7 +124,13 @@ class DataConfig:
             raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
         if self.channels not in (1, 3):
             raise UserError(f"data.channels is {shown(self.channels)}: give 3 for colour or 1 for grey")
+        if self.resize is not None and (self.size is None or self.resize < self.size):
+            raise UserError(
+                f"data.resize is {self.resize}, but data.size is {self.size}: give data.size, the square to crop, and a"
+                " data.resize of at least that, e.g. 224 and 256"
+            )
         self._check_augmentation()
+        self._check_resized_crop()
         check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "data", _MOST)
 
     def _check_augmentation(self) -> None:
@@ -122,6 +143,26 @@ class DataConfig:
             raise UserError(f"data.rotate is {self.rotate}: give degrees from 0 to 180")
         if not 0 <= self.zoom < 1:
             raise UserError(f"data.zoom is {self.zoom}: give a share from 0 and below 1, e.g. 0.1 for 90 % to 110 %")
+
+    def _check_resized_crop(self) -> None:
+        if not 0 <= self.resized_crop <= 1:
+            raise UserError(
+                f"data.resized_crop is {self.resized_crop}: give a share of the area from 0 to 1, e.g. 0.08"
+            )
+        if not self.resized_crop:
+            return
+        key = f"data.resized_crop is {self.resized_crop}"
+        if self.size is None:
+            raise UserError(f"{key}, but data.size is not set: give the side in pixels that crops are resized to")
+        if self.stream is False:
+            raise UserError(
+                f"{key}, but data.stream is false: crops are cut from the whole image in every epoch, so leave"
+                " data.stream out"
+            )
+        for other in ("crop", "extra"):
+            if getattr(self, other):
+                fix = "use one of the two" if other == "crop" else "extra images are whole, so leave one of the two out"
+                raise UserError(f"{key}, but data.{other} is {shown(getattr(self, other))}, too: {fix}")
 
     @property
     def is_user_function(self) -> bool:

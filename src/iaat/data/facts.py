@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from iaat.data.build import read_extra, read_splits
+from iaat.data.build import check_crops, read_extra, read_splits
 from iaat.data.config import TORCHVISION_NAMES, DataConfig
 from iaat.data.named import DEFAULT_ROOT
 from iaat.data.order import batch_sizes, check_enough
@@ -69,12 +69,13 @@ _PUBLISHED = {
 
 
 def data_facts(config: DataConfig) -> DataFacts:
-    """Size and shape of the data set; a published one is not downloaded for it, and of a folder one image is read.
+    """Size and shape of the data set; a published one is not downloaded for it, and of image files one is read.
 
     Raises:
         UserError: the data cannot be found or read.
     """
     if config.name in TORCHVISION_NAMES and not is_image_folder(Path(config.root or DEFAULT_ROOT)):
+        check_crops(config)
         facts = _PUBLISHED[config.name]
     else:
         train, test = read_splits(config)

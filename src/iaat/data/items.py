@@ -24,6 +24,14 @@ class MapDataset(Protocol):
     def __getitem__(self, position: int, /) -> Any: ...  # noqa: ANN401
 
 
+class CroppingDataset(Protocol):
+    """A data set that can also cut a random part out of each input as it reads it."""
+
+    def cropped(self, position: int, draws: Sequence[float]) -> tuple[Tensor, int]:
+        """The part that these `resized_crop.DRAWS` draws in [0, 1) choose, and the class id."""
+        ...
+
+
 def read_item(dataset: MapDataset, position: int, *, where: str) -> tuple[Tensor, int]:
     """Read one item and bring it to the form in which samples are stored.
 

@@ -74,7 +74,7 @@ def torchvision_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
     several processes, one should run this before the others: a download is not safe against a second one.
 
     Args:
-        config: Uses `name`, `root` and `download`; of an image folder also `size` and `channels`.
+        config: Uses `name`, `root` and `download`; of an image folder what `folder_splits` does.
 
     Returns:
         The training and the test split.

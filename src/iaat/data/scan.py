@@ -15,7 +15,9 @@ T = TypeVar("T")
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
-_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
+SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
+"""What the folder of a split may be called; the first there is counts."""
+"""What the folder of a split may be called; the first there is counts."""
 _LAYOUT = "the layout is train/<class>/<image> and test/<class>/<image>"
 
 
@@ -47,7 +49,7 @@ def scan_folder(root: str | Path, split: str) -> FolderListing:
     """
     base = Path(root)
     folder = _split_folder(base, split)
-    class_folders = _visible(folder, files=False)
+    class_folders = visible(folder, files=False)
     if not class_folders:
         raise UserError(f"data.root: {folder} has no class folders: {_LAYOUT}")
     paths: list[str] = []
@@ -83,22 +85,22 @@ def check_same_classes(train: FolderListing, test: FolderListing, root: str | Pa
 def is_image_folder(root: str | Path) -> bool:
     """Whether `root` holds a train and a test folder, each with at least one folder in it."""
     base = Path(root)
-    tests = [base / name for name in _FOLDERS["test"]]
+    tests = [base / name for name in SPLIT_FOLDERS["test"]]
     return _has_folders(base / "train") and any(map(_has_folders, tests))
 
 
 def _has_folders(folder: Path) -> bool:
-    return folder.is_dir() and bool(_visible(folder, files=False))
+    return folder.is_dir() and bool(visible(folder, files=False))
 
 
 def _split_folder(base: Path, split: str) -> Path:
     if not base.is_dir():
         raise UserError(f"data.root: {base} is no folder (seen from {Path.cwd()}): {_LAYOUT}")
-    names = _FOLDERS[split]
+    names = SPLIT_FOLDERS[split]
     for name in names:
         if (base / name).is_dir():
             return base / name
-    there = [path.name for path in _visible(base, files=False)]
+    there = [path.name for path in visible(base, files=False)]
     raise UserError(
         f"data.root: {base} has no folder {' or '.join(names)}; it holds {', '.join(there[:10]) or 'no folders'}:"
         f" {_LAYOUT}{did_you_mean(names[0], there)}"
@@ -111,12 +113,12 @@ def _images(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     # A link to a folder above would be descended for ever.
     if identity in above:
         return
-    yield from (path for path in _visible(folder, files=True) if path.suffix.lower() in SUFFIXES)
-    for child in _visible(folder, files=False):
+    yield from (path for path in visible(folder, files=True) if path.suffix.lower() in SUFFIXES)
+    for child in visible(folder, files=False):
         yield from _images(child, above | {identity})
 
 
-def _visible(folder: Path, *, files: bool) -> list[Path]:
+def visible(folder: Path, *, files: bool) -> list[Path]:
     """Files or folders in `folder` that are not hidden, sorted by code point, whatever the locale."""
     names = _readable(folder, lambda: _names(folder, files=files))
     return [folder / name for name in sorted(names)]

@@ -8,13 +8,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from iaat.data.augment import Augmentation, augmentation_draws
-from iaat.data.items import ITEM, MapDataset, check_alike, check_same_label, read_item
+from iaat.data.items import ITEM, CroppingDataset, MapDataset, check_alike, check_same_label, read_item
 from iaat.data.readers import explained, ignore_signals, start_readers
+from iaat.data.resized_crop import DRAWS
 from iaat.data.source import check_order, fingerprint, finish_batch
 from iaat.data.validate import check_classes, check_labels, check_pixels
 from iaat.errors import UserError
-from iaat.rng import generator, kept_globals, seed_globals
+from iaat.rng import derive_seed, generator, kept_globals, keyed_uniform, seed_globals
 from iaat.types import Batch
+
+_UNKEYED = (0, 0)
+"""The `(seed, epoch)` of an item's own random draws where nothing is augmented."""
 
 _Item = tuple[Tensor, int, int]
 _Collated = tuple[Tensor, Tensor, Tensor]
@@ -33,6 +37,7 @@ class StreamingSource:
         labels: Class ids `[N]`, known beforehand; items are checked against them.
         classes: Class names, at least two.
         augmentation: What `batches(augment=...)` does to images.
+        crops: Reads the items in place of `dataset` in `batches(augment=...)`, by draws keyed by `(seed, epoch)`.
         device: Training device; batches are yielded there.
         paths: Relative path of each sample.
         workers: Reader processes; 0: the calling process reads.
@@ -51,6 +56,7 @@ class StreamingSource:
         classes: Sequence[str],
         *,
         augmentation: Augmentation | None = None,
+        crops: CroppingDataset | None = None,
         device: torch.device | str = "cpu",
         paths: list[str] | None = None,
         workers: int = 0,
@@ -66,7 +72,7 @@ class StreamingSource:
         if len(dataset) != len(self.labels) or len(dataset) == 0:
             raise UserError(f"{where}: {len(dataset)} items but {len(self.labels)} labels: give one label an item")
         check_classes(self.labels, self.classes, where=where, complete=complete)
-        self._items = _CheckedItems(dataset, self.labels, where)
+        self._items = _CheckedItems(dataset, self.labels, where, crops)
         self.shape = tuple(self._items.first.shape)
         self._augmentation.check(self.shape)
         self.fingerprint = fingerprint(self.labels, self.classes, self.shape, paths)
@@ -81,15 +87,14 @@ class StreamingSource:
         return self._read(torch.split(index, [len(part) for part in order]), augment)
 
     def _read(self, order: Sequence[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
-        key_of_items = (0, 0) if key is None else key
         loader = DataLoader(
-            _KeyedItems(self._items, key_of_items),
+            _KeyedItems(self._items, key),
             batch_sampler=[part.tolist() for part in order],
             num_workers=self._workers,
             collate_fn=_collate,
             pin_memory=self._device.type == "cuda",
             # Without its own generator the loader draws the workers' seed from the global one and so moves it.
-            generator=generator(*key_of_items, "data loader"),
+            generator=generator(*(key or _UNKEYED), "data loader"),
             worker_init_fn=ignore_signals,
         )
         for collated in _explained(start_readers(loader)):
@@ -112,8 +117,9 @@ def _explained(collated: Iterator[_Collated | UserError]) -> Iterator[_Collated 
 class _CheckedItems:
     """The data set's items with their index, checked."""
 
-    def __init__(self, dataset: MapDataset, labels: Tensor, where: str) -> None:
+    def __init__(self, dataset: MapDataset, labels: Tensor, where: str, crops: CroppingDataset | None) -> None:
         self._dataset = dataset
+        self._crops = crops
         self._labels = labels
         self._where = where
         self._deterministic = bool(getattr(dataset, "deterministic", False))
@@ -125,24 +131,37 @@ class _CheckedItems:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def read(self, positions: Sequence[int], key: tuple[int, int]) -> list[_Item | UserError]:
+    def read(self, positions: Sequence[int], key: tuple[int, int] | None) -> list[_Item | UserError]:
         """Items at these positions, their random draws keyed by `(seed, epoch)`; the last is what was wrong, if any.
+
+        Without a key they are not cropped.
 
         A mistake is returned, not raised: raised in a worker, its message would reach the user wrapped in a traceback.
         """
         found: list[_Item | UserError] = []
+        draws = self._draws(positions, key)
         with nullcontext() if self._deterministic else kept_globals():
-            for position in positions:
+            for row, position in enumerate(positions):
                 if not self._deterministic:
-                    seed_globals(*key, ITEM, position, gpus=False)
+                    seed_globals(*(key or _UNKEYED), ITEM, position, gpus=False)
                 try:
-                    found.append(self._read(position))
+                    found.append(self._read(position, None if draws is None else draws[row]))
                 except UserError as error:
                     return [*found, error]
         return found
 
-    def _read(self, position: int) -> _Item:
-        x, y = read_item(self._dataset, position, where=self._where)
+    def _draws(self, positions: Sequence[int], key: tuple[int, int] | None) -> list[list[float]] | None:
+        """What decides how each item is cropped; None where none is."""
+        if self._crops is None or key is None:
+            return None
+        seed, epoch = key
+        return keyed_uniform(derive_seed(seed, "resized crop"), epoch, torch.tensor(positions), DRAWS).tolist()
+
+    def _read(self, position: int, draws: list[float] | None) -> _Item:
+        if self._crops is None or draws is None:
+            x, y = read_item(self._dataset, position, where=self._where)
+        else:
+            x, y = self._crops.cropped(position, draws)
         check_same_label(y, int(self._labels[position]), where=f"{self._where}: item {position}")
         check_alike(
             x,
@@ -158,7 +177,7 @@ class _CheckedItems:
 class _KeyedItems(Dataset[_Item | UserError]):
     """The items of one call of `batches`, read a batch at a time, as a `DataLoader` asks for them."""
 
-    def __init__(self, items: _CheckedItems, key: tuple[int, int]) -> None:
+    def __init__(self, items: _CheckedItems, key: tuple[int, int] | None) -> None:
         self._items = items
         self._key = key
 

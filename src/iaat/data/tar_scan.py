@@ -1,0 +1,224 @@
+"""Find the samples of tar shards, as WebDataset writes them: `root/<split>/*.tar` or `root/<split>-*.tar`."""
+
+import io
+import re
+import tarfile
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iaat.data.image import MOST_FILE_BYTES
+from iaat.data.scan import SPLIT_FOLDERS, SUFFIXES, visible
+from iaat.errors import UserError, shown
+
+LAYOUT = "the layout is train/*.tar and test/*.tar, or train-*.tar and test-*.tar"
+_COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4|z)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+# Names and extended attributes; what else a header holds is in blocks of 512 bytes.
+_LONGEST_HEADER = 1 << 16
+# With white space around it.
+_LONGEST_NUMBER = 32
+_CLASS = "cls"
+MOST_LABEL = 10**9 - 1
+"""Largest class number that can be written."""
+
+
+class ShardListing(NamedTuple):
+    """The samples of one split: shards by name, samples as they follow each other in the shard.
+
+    Attributes:
+        shards: Paths of the shards relative to the root, POSIX form, sorted; not empty.
+        shard: `[N]` int64, the place in `shards` of each sample's shard.
+        offset: `[N]` int64, where in the shard its encoded image begins.
+        size: `[N]` int64, the bytes of its encoded image.
+        labels: `[N]` int64 class numbers, from 0 to `MOST_LABEL`.
+        names: The image's name within the shard. It is never opened as a path.
+    """
+
+    shards: list[str]
+    shard: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    size: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    names: list[str]
+
+    @property
+    def paths(self) -> list[str]:
+        """Path of each sample, such as `train/000.tar/cat-17.jpg`."""
+        return [f"{self.shards[shard]}/{name}" for shard, name in zip(self.shard.tolist(), self.names, strict=True)]
+
+
+def find_shards(root: Path, split: str) -> list[Path]:
+    """The shards of a split, "train" or "test", sorted by name.
+
+    Raises:
+        UserError: There are none, or compressed ones; says what to do.
+    """
+    if not root.is_dir():
+        raise UserError(f"data.root: {root} is no folder (seen from {Path.cwd()}): {LAYOUT}")
+    for name in SPLIT_FOLDERS[split]:
+        folder = root / name
+        files = visible(folder, files=True) if folder.is_dir() else []
+        files += [file for file in visible(root, files=True) if file.name.startswith(f"{name}-")]
+        for file in files:
+            if _COMPRESSED.search(file.name):
+                raise UserError(f"{file}: a compressed tar cannot be read at any place: unpack it to a plain .tar")
+        if shards := [file for file in files if file.suffix.lower() == ".tar"]:
+            return sorted(shards)
+    raise UserError(f"data.root: {root} has no tar files of the {split} split: {LAYOUT}")
+
+
+def scan_shards(root: Path, shards: Sequence[Path]) -> ShardListing:
+    """Read the headers of shards, and the class numbers; images are passed over.
+
+    Hidden members, folders and members that are neither images by their suffix nor class numbers are left out.
+
+    Args:
+        root: The folder that paths are relative to.
+        shards: The tar files.
+
+    Raises:
+        UserError: A shard cannot be read; a member is no plain file; a sample lacks its image or its class, has two of
+            them, or a class that is no number. Names the shard and the member.
+    """
+    columns = {name: array("q") for name in ("shard", "offset", "size", "labels")}
+    names: list[str] = []
+    for number, shard in enumerate(shards):
+        for image, label in _samples(shard):
+            for column, value in zip(columns.values(), (number, image.offset_data, image.size, label), strict=True):
+                column.append(value)
+            names.append(image.name.removeprefix("./"))  # which tar writes of a folder packed as "."
+    relative = [shard.relative_to(root).as_posix() for shard in shards]
+    return ShardListing(relative, names=names, **{name: np.array(column) for name, column in columns.items()})
+
+
+@dataclass
+class _Sample:
+    image: tarfile.TarInfo | None = None
+    label: int | None = None
+
+
+def _samples(shard: Path) -> list[tuple[tarfile.TarInfo, int]]:
+    """Image and class of each sample of one shard, in the order in which their keys first come."""
+    samples: dict[str, _Sample] = {}
+    for member, label in _members(shard):
+        key, _ = _split_name(member.name)
+        place, sample = f"{shard}/{member.name}", samples.setdefault(key, _Sample())
+        if label is None:
+            if sample.image is not None:
+                raise UserError(
+                    f"{place}: is the second image of the sample {shown(key)}, beside {sample.image.name}: give each"
+                    " sample one, and a name of its own up to the first dot"
+                )
+            _check_bytes(member, place)
+            sample.image = member
+        else:
+            if sample.label is not None:
+                raise UserError(f"{place}: is the second class of the sample {shown(key)}: give each sample one")
+            sample.label = _class_number(label, place)
+    return [_whole(sample, key, shard) for key, sample in samples.items()]
+
+
+def _whole(sample: _Sample, key: str, shard: Path) -> tuple[tarfile.TarInfo, int]:
+    if sample.image is None:
+        raise UserError(f"{shard}: the sample {shown(key)} has a class, but no image: add one, or remove {key}.cls")
+    if sample.label is None:
+        raise UserError(f"{shard}: the sample {shown(key)} has no class: add {key}.cls, which holds its class number")
+    return sample.image, sample.label
+
+
+def _members(shard: Path) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+    """The images and the class numbers of one shard, the latter with what they hold."""
+    try:
+        with _Headers(io.FileIO(_regular(shard))) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined] # it would keep the header of every file
+                if member.size < 0:
+                    raise tarfile.ReadError(f"{member.name} has {member.size} bytes")
+                if _is_wanted(member, shard):
+                    yield member, _start(file, member) if _split_name(member.name)[1] == _CLASS else None
+            _check_end(file, tar.offset)
+    except UserError:
+        raise
+    # A damaged file surfaces as whatever tarfile stumbles on: TarError, ValueError, OverflowError, RecursionError, ...
+    except Exception as error:
+        raise UserError(
+            f"{shard}: cannot be read as an uncompressed tar file ({error}): unpack it if it is compressed, else copy"
+            " or download it again"
+        ) from error
+
+
+class _Headers(io.BufferedReader):
+    """A tar file of which only headers are read: one that states a header of gigabytes does not get the memory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return super().read(size)
+
+
+def _regular(shard: Path) -> Path:
+    # To open a pipe would wait for ever.
+    if not shard.is_file():
+        raise UserError(f"{shard}: is no regular file: remove it, or give it another suffix")
+    return shard
+
+
+def _check_end(file: io.BufferedReader, end: int) -> None:
+    """Refuse what `tarfile` takes for the end, and is the place where a file was cut off or overwritten."""
+    file.seek(end)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"it is cut off or damaged at byte {end}")
+
+
+def _start(file: io.BufferedReader, member: tarfile.TarInfo) -> bytes:
+    """What a member holds, or enough of it to tell that it is too long for a class number."""
+    file.seek(member.offset_data)
+    content = file.read(min(member.size, _LONGEST_NUMBER + 1))
+    if len(content) < min(member.size, _LONGEST_NUMBER + 1):
+        raise tarfile.ReadError("unexpected end of data")
+    return content
+
+
+def _is_wanted(member: tarfile.TarInfo, shard: Path) -> bool:
+    """Whether a member is an image or a class number.
+
+    Raises:
+        UserError: It is called so, but is no file with content of its own.
+    """
+    _, suffix = _split_name(member.name)
+    hidden = member.name.rpartition("/")[2].startswith(".")
+    if member.isdir() or hidden or (suffix != _CLASS and f".{suffix}" not in SUFFIXES):
+        return False
+    if not member.isreg() or member.issparse():
+        raise UserError(
+            f"{shard}/{member.name}: is a link, a device or a sparse file, which are not read: pack the file that is"
+            " meant (tar --dereference --hard-dereference)"
+        )
+    return True
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Key and suffix of a member: WebDataset divides the last part of the path at its first dot."""
+    folder, slash, last = name.rpartition("/")
+    stem, _, suffix = last.partition(".")
+    return folder + slash + stem, suffix.lower()
+
+
+def _check_bytes(member: tarfile.TarInfo, place: str) -> None:
+    if member.size > MOST_FILE_BYTES:
+        raise UserError(f"{place}: has {member.size:,} bytes, more than any image that is read here: resize the image")
+
+
+def _class_number(content: bytes, place: str) -> int:
+    text = content.strip()
+    if len(content) > _LONGEST_NUMBER or len(text) > len(str(MOST_LABEL)) or not text.isdigit():
+        raise UserError(
+            f"{place}: holds {shown(content.decode('utf-8', 'replace'))}, not a class number: write a whole number from"
+            f" 0 to {MOST_LABEL:,}, such as 7"
+        )
+    return int(text)

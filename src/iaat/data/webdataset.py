@@ -1,0 +1,164 @@
+"""Tar shards of images, as WebDataset writes them, as a `RawSplit`: samples in a fixed order, read at their place."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from iaat.data.config import DataConfig
+from iaat.data.encoded import ImageSplit
+from iaat.data.tar_index import list_shards
+from iaat.data.tar_scan import ShardListing
+from iaat.errors import UserError
+
+_CLASSES = "classes.txt"
+_MOST_CLASSES_BYTES = 1 << 24
+# Below the usual limit of 1,024 of a process. To open a shard again is cheap, except on a network's file system.
+_MOST_OPEN = 256
+
+
+class ShardFiles:
+    """The images in tar shards, as `ImageFiles`; each is one read at its offset, nothing is unpacked.
+
+    Readers in other processes open the shards for themselves, or share descriptors, whose position is not used.
+
+    Args:
+        root: The folder that the shards' paths are relative to.
+        listing: Where each image is.
+    """
+
+    def __init__(self, root: Path, listing: ShardListing) -> None:
+        self.paths = listing.paths
+        self._root = root
+        self._shards = listing.shards
+        self._shard, self._offset, self._size = listing.shard, listing.offset, listing.size
+        self._opened = lru_cache(maxsize=_MOST_OPEN)(_Shard)
+
+    def place(self, position: int) -> str:
+        """Shard and name, which name the image in messages."""
+        return str(self._root / self.paths[position])
+
+    def content(self, position: int) -> bytes:
+        """What one image file holds.
+
+        Raises:
+            UserError: The shard is gone, or shorter than it was.
+        """
+        shard, size = self._root / self._shards[self._shard[position]], self.count_bytes(position)
+        try:
+            content = self._opened(shard).read(size, int(self._offset[position]))
+        except OSError as error:
+            raise UserError(f"{shard}: cannot be read ({error.strerror}): put it back, or change its rights") from error
+        if len(content) < size:
+            raise UserError(
+                f"{self.place(position)}: ends too early, the shard has changed since the start: start anew"
+            )
+        return content
+
+    def count_bytes(self, position: int) -> int:
+        """Bytes of one image file."""
+        return int(self._size[position])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_opened"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _opened=lru_cache(maxsize=_MOST_OPEN)(_Shard))
+
+
+class _Shard:
+    """An open shard; closed when nobody reads from it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+
+    def read(self, size: int, offset: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), size, offset)
+        with Path(self._file.name).open("rb") as file:  # Windows
+            file.seek(offset)
+            return file.read(size)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # it could be opened
+            self._file.close()
+
+
+def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
+    """Read the tar shards at `config.root`.
+
+    Args:
+        config: Uses `root`, and what `ImageSplit` does.
+
+    Returns:
+        The training and the test split. Class names are the lines of `classes.txt` in the root, or "0", "1", ... up to
+        the largest class number of the training set; the test set need not have samples of each.
+
+    Raises:
+        UserError: There are no shards, or they cannot be read; a class number has no class; the first training image
+            cannot be read.
+    """
+    if config.root is None:
+        raise UserError("data.root is not set: give the folder with train/*.tar and test/*.tar")
+    root = Path(config.root)
+    train, test = list_shards(root, "train"), list_shards(root, "test")
+    classes, why = _class_names(root, train)
+    for listing in (train, test):
+        _check_labels(listing, len(classes), root, why)
+    first = _split(root, train, classes, config, where=f"training images of {root}")
+    return first, _split(root, test, classes, config, where=f"test images of {root}", reference=first)
+
+
+def _split(
+    root: Path,
+    listing: ShardListing,
+    classes: tuple[str, ...],
+    config: DataConfig,
+    *,
+    where: str,
+    reference: ImageSplit | None = None,
+) -> ImageSplit:
+    return ImageSplit(
+        ShardFiles(root, listing),
+        torch.from_numpy(listing.labels),
+        classes,
+        config,
+        where=where,
+        complete=reference is None,
+        reference=reference,
+    )
+
+
+def _class_names(root: Path, train: ShardListing) -> tuple[tuple[str, ...], str]:
+    """The class names, and what says how many there are."""
+    path = root / _CLASSES
+    if path.exists():
+        return _read_names(path), str(path)
+    # Each class has a sample, so a number beyond them all is a slip; and as many names would fill the memory.
+    count = min(int(train.labels.max()) + 1, len(train.labels))
+    return tuple(map(str, range(count))), f"training samples: {len(train.labels)}"
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_CLASSES_BYTES:
+            raise UserError(f"{path}: is no text file of class names: write one name a line")
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): write one class name a line, in UTF-8") from error
+    if "" in names:
+        raise UserError(f"{path}: line {names.index('') + 1} is empty: write one class name a line")
+    return names
+
+
+def _check_labels(listing: ShardListing, classes: int, root: Path, why: str) -> None:
+    outside = np.flatnonzero(listing.labels >= classes)
+    if len(outside):
+        position = int(outside[0])
+        raise UserError(
+            f"{root / listing.paths[position]}: has class number {listing.labels[position]}, outside 0..{classes - 1}"
+            f" ({why}): number the classes from 0, alike in the training and the test set"
+        )
