@@ -1,6 +1,8 @@
 """Recipes: what ships is sound, and whatever is wrong in one's own is refused by name, never with a traceback."""
 
 import dataclasses
+import re
+import shlex
 
 import pytest
 import yaml
@@ -46,7 +48,10 @@ def test_every_shipped_recipe_survives_being_written_and_read(name, write):
     assert recipe.about
 
 
-BASES = ("quickstart", "folder-iaat", "cifar10-small-iaat", "cifar10-resnet18-iaat", "cifar10-wrn32-10-iaat")
+BASES = (
+    *("quickstart", "folder-iaat", "cifar10-small-iaat", "cifar10-resnet18-iaat", "cifar10-wrn32-10-iaat"),
+    "imagenet-resnet50-iaat",
+)
 FAMILIES = {base: base.removesuffix("-iaat") for base in BASES}
 NAMES = list(shipped_recipes())
 TWINS = [(name, base) for base in BASES for name in NAMES if name.startswith(FAMILIES[base]) and name != base]
@@ -59,6 +64,14 @@ def test_recipes_of_a_family_differ_in_the_method_alone(name, base):
         *(first.data, first.model, first.train, first.evaluate, first.seed),
     )
     assert twin.method != first.method
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_options_that_a_recipe_suggests_can_be_given(name):
+    suggested = re.findall(r"^#   (--.*)", shipped_recipes()[name].read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert bool(suggested) == (name == "imagenet-resnet50-iaat")
+    changed = load_recipe(name, [word for line in suggested for word in shlex.split(line)])
+    assert (changed.method == load_recipe(name).method) == (not suggested)
 
 
 def test_every_recipe_belongs_to_a_family_and_every_method_has_one():

@@ -11,8 +11,10 @@ from rich.console import Console
 from torch import nn
 
 from iaat.config import load_recipe
-from iaat.costs import activation_bytes, cost_table, total_passes
+from iaat.costs import activation_bytes, cost_table, total_passes, untrained_model
+from iaat.data import DataFacts
 from iaat.errors import UserError
+from iaat.models import count_parameters
 from iaat.passes import Passes
 
 
@@ -114,3 +116,20 @@ def test_costs_of_cifar10_are_told_without_data_network_or_training(tmp_path, mo
     assert rows["training samples"] == "9,000 of the 50,000 of cifar10"
     assert rows["radii"] == "0.19 MiB"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_published_weights_are_not_downloaded_for_a_cost_estimate(monkeypatch):
+    monkeypatch.setattr(torchvision.models.ResNet50_Weights, "get_state_dict", None)
+    recipe = load_recipe("quickstart", ["--model.name", "resnet50", "--model.width", "null", "--model.pretrained=true"])
+    model = untrained_model(recipe, DataFacts((3, 32, 32), 7, 100, 10, 3072))
+    assert count_parameters(model) == 25_557_032 - 2049 * 993
+
+
+def test_fp16_counts_two_bytes_a_number():
+    recipe = load_recipe("quickstart", ["--train.precision", "fp16", "--train.device", "cuda"])
+    assert lines(cost_table(recipe))["device"] == "cuda, layers in float16"
+    halves, full = (
+        float(lines(cost_table(each))["activations of a step"].split()[1])
+        for each in (recipe, load_recipe("quickstart", ["--train.batch_size", "128"]))
+    )
+    assert halves == pytest.approx(full / 2, abs=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from rich.table import Table
 from torch import Tensor, nn
@@ -17,6 +19,9 @@ from iaat.models import build_model, count_parameters
 from iaat.passes import Passes
 
 MIB = 2**20
+
+BYTES_PER_WEIGHT = 12
+"""Of a weight, its gradient and its momentum, in float32."""
 
 
 def total_passes(recipe: Recipe) -> Passes:
@@ -46,24 +51,46 @@ def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, 
 
 
 def untrained_model(recipe: Recipe, facts: DataFacts) -> nn.Module:
-    """The recipe's network for inputs and classes like these.
+    """The recipe's network for inputs and classes like these, for which nothing is downloaded.
 
     Raises:
         UserError: the model cannot be built.
     """
-    channels = facts.shape[0]
+    channels, config = facts.shape[0], replace(recipe.model, pretrained=False)
     return build_model(
-        recipe.model, shape=facts.shape, classes=facts.classes, mean=torch.zeros(channels), std=torch.ones(channels)
+        config, shape=facts.shape, classes=facts.classes, mean=torch.zeros(channels), std=torch.ones(channels)
     )
 
 
-def cost_table(recipe: Recipe) -> Table:
+def step_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, bytes_per_value: int) -> int:
+    """Bytes of weights, gradients and momentum, and of `activation_bytes`."""
+    return BYTES_PER_WEIGHT * count_parameters(model) + activation_bytes(model, shape, batch_size, bytes_per_value)
+
+
+def visits(recipe: Recipe, facts: DataFacts) -> int:
+    """Samples that an epoch trains on, those of extra images each time they are drawn."""
+    extra = sum(count for _, count in facts.batch_sizes(recipe.data, recipe.train.batch_size))
+    return facts.trained(recipe.data) + extra
+
+
+def number_format(precision: str, device: torch.device) -> str:
+    """What layers compute in, as PyTorch calls it."""
+    if precision == "fp16":
+        return "float16"
+    return "bfloat16" if uses_bfloat16(precision, device) else "float32"
+
+
+def cost_table(recipe: Recipe, facts: DataFacts | None = None) -> Table:
     """Passes, samples and memory of a recipe, for people.
+
+    Args:
+        recipe: What would be trained.
+        facts: What is known of its data; looked up if None.
 
     Raises:
         UserError: the data cannot be found, or the model cannot be built.
     """
-    facts = data_facts(recipe.data)
+    facts = data_facts(recipe.data) if facts is None else facts
     model = untrained_model(recipe, facts)
     parameters = count_parameters(model)
     table = plain_table("costs")
@@ -75,27 +102,28 @@ def cost_table(recipe: Recipe) -> Table:
 
 def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
     passes, epochs = total_passes(recipe), recipe.train.epochs
-    used = facts.trained(recipe.data)
-    sizes = facts.batch_sizes(recipe.data, recipe.train.batch_size)
-    extra = sum(count for _, count in sizes)
-    visits = (used + extra) * epochs
+    used, visited = facts.trained(recipe.data), visits(recipe, facts)
+    extra, steps = visited - used, len(facts.batch_sizes(recipe.data, recipe.train.batch_size)) * epochs
     more = f" + {facts.extra_used(recipe.data):,} extra, {extra:,} visits to them an epoch" if facts.extra_size else ""
     return [
         ("training samples", f"{used:,} of the {facts.train_size:,} of {recipe.data.name}{more}"),
         ("inputs, classes", f"{list(facts.shape)}, {facts.classes}"),
         ("passes per sample and step", f"{passes} at most  (mean over {epochs} epochs; PGD-AT at 10 steps is 11F 11B)"),
-        ("forwards, backwards in all", f"{visits * passes.forward:.3g}, {visits * passes.backward:.3g}"),
-        ("steps", f"{epochs * len(sizes):,} of batch size {recipe.train.batch_size}"),
+        (
+            "forwards, backwards in all",
+            f"{visited * epochs * passes.forward:.3g}, {visited * epochs * passes.backward:.3g}",
+        ),
+        ("steps", f"{steps:,} of batch size {recipe.train.batch_size}"),
     ]
 
 
 def _memory(recipe: Recipe, facts: DataFacts, model: nn.Module, parameters: int) -> list[tuple[str, str]]:
     device = _device(recipe.train.device)
-    half = uses_bfloat16(recipe.train.precision, device)
-    activations = activation_bytes(model, facts.shape, recipe.train.batch_size, 2 if half else 4)
+    numbers = number_format(recipe.train.precision, device)
+    activations = activation_bytes(model, facts.shape, recipe.train.batch_size, 4 if numbers == "float32" else 2)
     return [
-        ("device", f"{device}, layers in {'bfloat16' if half else 'float32'}"),
-        ("weights, gradients, momentum", f"{12 * parameters / MIB:.1f} MiB"),
+        ("device", f"{device}, layers in {numbers}"),
+        ("weights, gradients, momentum", f"{BYTES_PER_WEIGHT * parameters / MIB:.1f} MiB"),
         ("activations of a step", f"about {activations / MIB:.0f} MiB"),
         ("radii", f"{4 * (facts.train_size + facts.extra_size) / MIB:.2f} MiB"),
         ("data, decoded", f"{facts.decoded_bytes(recipe.data) / MIB:.0f} MiB"),

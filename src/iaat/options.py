@@ -133,6 +133,10 @@ def command_parser() -> argparse.ArgumentParser:
 
     sub = add("check", "resolve a recipe and print it with its costs; nothing is run", keys)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file, also of a sweep")
+    sub.add_argument(
+        "--probe", action="store_true", help="time a few training steps on random inputs, some 20 s, and what follows"
+    )
+    sub.add_argument("--processes", type=int, help="with --probe: how many will share each batch; 1 by default")
     _add_trust(sub)
     return parser
 

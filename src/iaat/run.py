@@ -23,6 +23,7 @@ from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError
 from iaat.files import append_json_line, read_json, read_json_lines, replacing, write_json, write_text
 from iaat.lock import FolderLock
+from iaat.ranks import current
 
 RUN_FILES = (
     *("recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
@@ -281,4 +282,5 @@ def _versions() -> dict[str, str]:
         "processor": platform.processor() or platform.machine(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "threads": str(torch.get_num_threads()),
+        "processes": str(current().world),
     }

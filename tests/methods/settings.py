@@ -52,6 +52,7 @@ STAGES = (0, WARMUP)
 SETTINGS: dict[str, Case] = {
     "natural": Case(method="natural", attacks=False),
     "pgd_at": Case(method="pgd_at", options=ATTACK),
+    "pgd_at, random targets": Case(method="pgd_at", options={**ATTACK, "target": "random"}),
     "pgd_at nfgsm": Case(method="pgd_at", options={**ATTACK, "inner": "nfgsm"}),
     "nfgsm": Case(method="nfgsm", options=ATTACK),
     "iaat staircase": Case(method="iaat", options=STAIRCASE, learns_radii=True),
@@ -62,6 +63,9 @@ SETTINGS: dict[str, Case] = {
     "iaat paper": Case(method="iaat", options=PAPER, learns_radii=True, epochs=STAGES),
     "iaat paper, clean-wrong on clean": Case(
         method="iaat", options={**PAPER, "clean_wrong": "clean"}, learns_radii=True, epochs=STAGES
+    ),
+    "iaat paper, random targets": Case(
+        method="iaat", options={**PAPER, "target": "random"}, learns_radii=True, epochs=STAGES
     ),
     "iaat paper nfgsm": Case(method="iaat", options={**PAPER, "inner": "nfgsm"}, learns_radii=True, epochs=STAGES),
     "vpb": Case(method="vpb", options=ATTACK),

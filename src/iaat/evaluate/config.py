@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from iaat.attacks import GEOMETRIES
 from iaat.errors import UserError, check_choice, shown
@@ -29,6 +30,9 @@ class EvaluateConfig:
     """Its step size; 2.5 * radius / steps by default."""
     restarts: int = 1
     """Its random starts; the worst counts, per sample."""
+    target: Literal["none", "random"] = "none"
+    """What it wants: none: any other class; random: one other class, drawn for each sample. That is weaker, and beside
+    it stand figures of ImageNet in papers; the other attacks of a suite stay as they are."""
     batch_size: int = 128
     """Samples attacked at once, the unit an interrupted evaluation goes on by; more is faster on a GPU."""
     n: int | None = None
@@ -40,12 +44,18 @@ class EvaluateConfig:
         _check_suite(self.suite)
         check_numbers(vars(self), "evaluate")
         check_choice(self.norm, GEOMETRIES, "evaluate.norm")
+        check_choice(self.target, ("none", "random"), "evaluate.target")
         for key in ("radius", "step_size"):
             if (value := getattr(self, key)) is not None:
                 check_radius(value, self.norm, name=f"evaluate.{key}")
         for key in ("steps", "restarts", "batch_size", "n"):
             if (value := getattr(self, key)) is not None and value < 1:
                 raise UserError(f"evaluate.{key} = {value}: must be at least 1")
+        if self.target != "none" and self.restarts > 1:
+            raise UserError(
+                f"evaluate.restarts = {self.restarts}: PGD with evaluate.target {self.target} has one start; for the "
+                f"worst of several add pgd-{self.steps}x{self.restarts} to evaluate.suite"
+            )
         if not 0 <= self.seed < 2**63:
             raise UserError(f"evaluate.seed = {self.seed}: give a whole number from 0 to 2**63 - 1")
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from iaat.attacks import GEOMETRIES, MODES, AttackLoss, Mode, geometry, pgd
 from iaat.errors import UserError, check_choice
 from iaat.methods.base import MethodConfig, StepContext
+from iaat.rng import draw
 from iaat.types import Batch
 from iaat.units import Norm, Radius, check_radius
 
@@ -128,5 +129,6 @@ class AttackConfig(MethodConfig):
 
 def random_start(batch: Batch, scale: float, context: StepContext) -> Tensor:
     """Inputs `[B, ...]` with Gaussian noise of standard deviation `scale`, the start of TRADES' and MART's attacks."""
-    noise = torch.randn(batch.x.shape, dtype=batch.x.dtype, device=batch.x.device, generator=context.generator)
-    return batch.x + scale * noise
+    x = batch.x
+    noise = draw(torch.randn, x.shape, generator=context.generator, device=x.device, dtype=x.dtype)
+    return x + scale * noise

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import Mode, attack_mode, filled_up, geometry, mixes_samples, per_sample
-from iaat.methods.attack import AttackConfig
 from iaat.methods.base import StepContext
+from iaat.methods.single_step import InnerConfig
 from iaat.types import Batch
 
 
 def probe(
-    attacks: AttackConfig,
+    attacks: InnerConfig,
     model: nn.Module,
     batch: Batch,
     radii: tuple[Tensor, Tensor],
@@ -24,7 +24,7 @@ def probe(
     Clean-wrong samples have their radius decay whatever an attack finds; the lower radius matters only where the
     network gives in at the higher one, and at radius 0 the clean outcome is known. Where a sample's logits do not
     depend on the others in the batch, such probes are left out and said to have failed, which changes no decision:
-    random starts are drawn for the whole batch, at the lower radius first, whoever is asked.
+    random starts and then targets are drawn for the whole batch, at the lower radius first, whoever is asked.
 
     Args:
         attacks: Settings of the probing attacks.
@@ -41,31 +41,34 @@ def probe(
     """
     ball = geometry(attacks.norm)
     starts = [batch.x + ball.random(batch.x, per_sample(attacks.spread * r, batch.x), context.generator) for r in radii]
+    picks = [attacks.picks_of(batch, context) for _ in radii]
     everyone = torch.ones_like(clean_right)
     frugal = not mixes_samples(model, attacks.mode)
 
     asked = clean_right if frugal else everyone
-    right_above = _withstands(attacks, model, batch, radii[1], starts[1], asked, context)
+    right_above = _withstands(attacks, model, batch, radii[1], starts[1], picks[1], asked, context)
     asked = clean_right & ~right_above & (radii[0] > 0) if frugal else everyone
-    right_at = _withstands(attacks, model, batch, radii[0], starts[0], asked, context)
+    right_at = _withstands(attacks, model, batch, radii[0], starts[0], picks[0], asked, context)
     return (right_at | (clean_right & (radii[0] == 0)), right_above) if frugal else (right_at, right_above)
 
 
 def _withstands(
-    attacks: AttackConfig,
+    attacks: InnerConfig,
     model: nn.Module,
     batch: Batch,
     radius: Tensor,
     start: Tensor,
+    picks: Tensor | None,
     asked: Tensor,
     context: StepContext,
 ) -> Tensor:
-    """Bool `[B]`: asked for, and right under the attack at `radius` from `start`."""
+    """Bool `[B]`: asked for, and right under the attack at `radius` from `start` with targets by `picks`."""
     rows = filled_up(asked)
     if not len(rows):
         return torch.zeros_like(asked)  # not every network takes an empty batch
     some = Batch(batch.x[rows], batch.y[rows], batch.index[rows])
-    x_adv = attacks.attack(model, some, radius[rows], context, x_init=start[rows])
+    chosen = None if picks is None else picks[rows]
+    x_adv = attacks.attack(model, some, radius[rows], context, x_init=start[rows], picks=chosen)
     right = torch.zeros_like(asked)
     right[rows] = is_right(model, x_adv, some.y, attacks.mode)
     return right & asked

@@ -13,9 +13,11 @@ from iaat.attacks import AttackLoss, nfgsm
 from iaat.errors import UserError, check_choice
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import StepContext
+from iaat.methods.targets import aimed, draw_picks, towards_target
 from iaat.types import Batch
 
 INNER = ("pgd", "nfgsm")
+TARGETS = ("none", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,10 @@ class InnerConfig(AttackConfig):
 
     inner: Literal["pgd", "nfgsm"] = "pgd"
     """The attack: pgd of `steps` steps, or one step from noise (nfgsm), which leads up to (noise + 1) * radius away."""
+    target: Literal["none", "random"] = "none"
+    """What pgd wants: none: any other class; random: one other class, drawn anew at each attack. That is the weaker
+    attack, and the one ImageNet was first trained with: untargeted attacks swap classes that look alike, such as breeds
+    of dogs."""
     noise: float = 2.0
     """Size of the noise nfgsm starts from, in radii; 0 is FGSM, which overfits catastrophically sooner."""
     guard_every: int = 50
@@ -34,6 +40,9 @@ class InnerConfig(AttackConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self.inner, INNER, "method.inner")
+        check_choice(self.target, TARGETS, "method.target")
+        if self.target != "none" and self.inner != "pgd":
+            raise UserError(f"method.target = {self.target} is for inner pgd: inner {self.inner} has no target")
         if not 0 <= self.noise < math.inf:
             raise UserError(f"method.noise = {self.noise:g}: a number of radii, finite and not negative")
         if self.guard_every < 0:
@@ -51,6 +60,10 @@ class InnerConfig(AttackConfig):
         """Size of the ball that an attack starts in, in radii."""
         return 1.0 if self.inner == "pgd" else self.noise
 
+    def picks_of(self, batch: Batch, context: StepContext) -> Tensor | None:
+        """A draw `[B]` that decides the targets of an attack; None, and nothing drawn, where the settings have none."""
+        return None if self.target == "none" else draw_picks(batch.y, context.generator)
+
     def with_pgd(self) -> InnerConfig:
         """The same settings with PGD as the attack."""
         return replace(self, inner="pgd")
@@ -66,9 +79,17 @@ class InnerConfig(AttackConfig):
         x_init: Tensor | None = None,
         loss: str | AttackLoss = "ce",
         patience: int | None = None,
+        picks: Tensor | None = None,
     ) -> Tensor:
-        """As `AttackConfig.attack`; with inner nfgsm `steps`, `loss` and `patience` mean nothing."""
+        """As `AttackConfig.attack`, with targets where the settings say so.
+
+        `picks` are as from `picks_of`, instead of a draw of its own. With inner nfgsm `steps`, `loss` and `patience`
+        mean nothing; with random targets `loss` and `patience`.
+        """
         if self.inner == "pgd":
+            picks = self.picks_of(batch, context) if picks is None else picks
+            if picks is not None:
+                batch, loss, patience = replace(batch, y=aimed(batch.y, picks)), towards_target, None
             return super().attack(
                 model, batch, radius, context, steps=steps, x_init=x_init, loss=loss, patience=patience
             )

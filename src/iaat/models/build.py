@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError
 from iaat.models.check import check_logits, check_weights, seeded
-from iaat.models.choose import build_network
+from iaat.models.choose import build_network, published_statistics
 from iaat.models.config import ModelConfig
 from iaat.models.normalize import with_normalization
-from iaat.models.timm_models import pretrained_statistics
 from iaat.models.weights import Statistics, load_weights
 
 
@@ -68,9 +67,9 @@ def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> Statis
             "RUN/last.pt of a run with the same network"
         )
     statistics = load_weights(network, path, config, classes=classes)
-    clash = "mean" if config.mean is not None else "pretrained" if config.pretrained else ""
-    if config.normalize == "none" and statistics is not None:
-        clash = "normalize"
+    clash = "pretrained" if config.pretrained else ""
+    if statistics is not None and (config.mean is not None or config.normalize == "none"):
+        clash = "normalize" if config.normalize == "none" else "mean"
     if clash:
         raise UserError(
             f"model.weights {path} decide how the network begins, and iaat's own how inputs are normalised: leave out "
@@ -97,7 +96,7 @@ def put_normalization(
         return with_normalization(network, *explicit)
     if config.normalize == "none":
         return network
-    published = pretrained_statistics(network, channels) if config.pretrained else None
+    published = published_statistics(config.name, network, channels) if config.pretrained else None
     if published is not None:
         mean, std = published
     if mean is None or std is None:

@@ -2,14 +2,15 @@
 
 from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean
 from iaat.models.config import ModelConfig, Norm
 from iaat.models.factory import build_from_factory
 from iaat.models.resnet import preactresnet18, resnet18
 from iaat.models.small import SmallCNN
-from iaat.models.timm_models import INSTALL, build_timm, is_timm_name, load_timm, timm_names
+from iaat.models.timm_models import INSTALL, build_timm, is_timm_name, load_timm, pretrained_statistics, timm_names
+from iaat.models.torchvision_models import NAMES, build_torchvision, torchvision_statistics
 from iaat.models.wrn import EXAMPLES, WideResNet, parse_wrn
 
 
@@ -38,6 +39,10 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
         refuse_unused(config, "norm")
         channels, (depth, widen) = image_channels(name, shape), numbers
         return WideResNet(channels, classes, depth=depth, widen=widen, norm=config.norm)
+    if name in NAMES:
+        refuse_unused(config, "pretrained")
+        channels = image_channels(name, shape)
+        return build_torchvision(name, channels=channels, classes=classes, pretrained=config.pretrained)
     if colon and prefix != "timm":
         refuse_unused(config, "options")
         return build_from_factory(name, shape=shape, classes=classes, options=config.options)
@@ -51,6 +56,17 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
             options=config.options,
         )
     raise unknown_name(name)
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether a network of this name, also as timm:NAME, can start from weights that others have published."""
+    prefix, colon, _ = name.partition(":")
+    return name in NAMES or prefix == "timm" or (not colon and name not in MODELS and is_timm_name(name))
+
+
+def published_statistics(name: str, network: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
+    """Mean and std `[C]` that the published weights of a network expect; None where none are known."""
+    return torchvision_statistics(name) or pretrained_statistics(network, channels)
 
 
 def build_own(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -96,9 +112,9 @@ def image_channels(name: str, shape: tuple[int, ...]) -> int:
 
 def unknown_name(name: str) -> UserError:
     """Return the error for a name nothing is known by."""
-    known = [*MODELS, *EXAMPLES, *timm_names()]
+    known = [*MODELS, *NAMES, *EXAMPLES, *timm_names()]
     hint = f" (timm's networks need {INSTALL})" if load_timm() is None else ""
     return UserError(
         f"model.name: there is no network {name!r}{did_you_mean(name, known)}; there are {', '.join(MODELS)}, "
-        f"wrn-DEPTH-WIDTH, timm:NAME{hint} and module:function"
+        f"wrn-DEPTH-WIDTH, {', '.join(NAMES)}, timm:NAME{hint} and module:function"
     )

@@ -13,8 +13,9 @@ class ModelConfig:
     """Network to train; a setting the chosen network would ignore is refused by `build_model`."""
 
     name: str = "small-cnn"
-    """small-cnn | resnet18 | preactresnet18 | wrn-DEPTH-WIDTH (such as wrn-32-10) | a timm name, also as timm:NAME |
-    module:function, a factory of yours called with shape=, classes= and the options."""
+    """small-cnn | resnet18 | preactresnet18 | wrn-DEPTH-WIDTH (such as wrn-32-10) for small images; resnet50 |
+    resnet101 | resnet152 of torchvision for large ones; a timm name, also as timm:NAME; module:function, a factory of
+    yours called with shape=, classes= and the options."""
 
     width: int | None = None
     """Channels of the first layer of small-cnn (its default: 16), resnet18 and preactresnet18 (64)."""
@@ -24,14 +25,15 @@ class ModelConfig:
 
     normalize: Literal["data", "none"] = "data"
     """First layer of the network: standardise inputs by mean and standard deviation of the training set (by those of
-    the weights where a timm network is pretrained), or feed them in [0, 1] as they are."""
+    the weights where the network is pretrained), or feed them in [0, 1] as they are."""
 
     pretrained: bool = False
-    """Start a timm network from its published weights; the classifier is new where the number of classes differs."""
+    """Start a network of torchvision or timm from its published weights; the classifier is new where the number of
+    classes differs."""
 
     mean: list[float] | None = None
     """Mean of each channel that inputs in [0, 1] are standardised by, such as [0.485, 0.456, 0.406], or [one] for all;
-    goes with std, and before normalize."""
+    goes with std, and before normalize. Files of weights that others trained do not say theirs: write it here."""
 
     std: list[float] | None = None
     """Standard deviation of each channel, or [one] for all; goes with mean."""

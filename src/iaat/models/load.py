@@ -15,13 +15,14 @@ from iaat.imports import import_function
 from iaat.models.archive import file_kind, is_file_name
 from iaat.models.build import explicit_statistics, put_normalization
 from iaat.models.check import seeded
-from iaat.models.choose import MODELS, build_network
+from iaat.models.choose import MODELS, build_network, has_published_weights, published_statistics
 from iaat.models.config import ModelConfig
 from iaat.models.factory import check_arguments
 from iaat.models.normalize import with_normalization
 from iaat.models.outputs import check_fits
 from iaat.models.programs import load_exported, load_torchscript
-from iaat.models.timm_models import is_timm_name, load_timm, pretrained_statistics
+from iaat.models.timm_models import load_timm
+from iaat.models.torchvision_models import NAMES, PUBLISHED_CLASSES
 from iaat.models.weights import Statistics, load_weights
 from iaat.models.wrn import parse_wrn
 
@@ -42,15 +43,15 @@ def load_model(
     """Load a trained model that maps inputs in [0, 1] to logits, in eval mode on `device`.
 
     In front of it stands the normalisation that its weights' file holds (iaat's checkpoints); else `config.mean` and
-    `config.std`; else, for a timm network with published weights, the one published with them; else that of the data
+    `config.std`; else, for a network with published weights, the one published with them; else that of the data
     where `config.normalize` is "data"; else none.
 
     Args:
         target: `module:function`, a factory of the user's, which gets those of shape= and classes= that its signature
             names and the options; a timm name; a name of iaat's own; or a file: a TorchScript program, an exported
             program, or weights of the network that `config.name` names.
-        config: Further settings. `weights` is a file with the weights of a network given by name or factory; timm
-            networks without one get their published weights. `pretrained` is not used.
+        config: Further settings. `weights` is a file with the weights of a network given by name or factory;
+            those of torchvision and timm get their published weights without one. `pretrained` is not used.
         shape: Shape of one input of the data.
         classes: Number of classes of the data.
         mean: `[C]` of the data, for `config.normalize` "data".
@@ -99,9 +100,9 @@ def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tupl
     plain = replace(config, weights=None, pretrained=False)
     if colon and prefix != "timm":
         network = _from_factory(plain, shape=shape, classes=classes)
-    elif file is None and not is_own_name(name) and (colon or is_timm_name(name)):
+    elif file is None and has_published_weights(name):
         network = _pretrained(plain, shape=shape, classes=classes)
-        return network, pretrained_statistics(network, shape[0])
+        return network, published_statistics(name, network, shape[0])
     else:
         network = build_network(plain, shape=shape, classes=classes)
         if file is None:
@@ -116,8 +117,8 @@ def _load(network: nn.Module, file: Path, config: ModelConfig, classes: int) -> 
 
 
 def is_own_name(name: str) -> bool:
-    """Whether a network of this name is built by iaat itself, so that it has no weights of its own."""
-    return name in MODELS or parse_wrn(name) is not None
+    """Whether a network of this name can be built without timm and without code of the user's."""
+    return name in MODELS or name in NAMES or parse_wrn(name) is not None
 
 
 def _from_factory(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -142,17 +143,23 @@ def _takes(factory: Any, argument: str) -> bool:  # noqa: ANN401
 
 
 def _pretrained(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """A timm network with its published weights, classifier included."""
-    name = config.name.removeprefix("timm:")
-    timm = load_timm()
-    published = timm and timm.models.get_pretrained_cfg(name)
-    count = published.num_classes if published else None
+    """A network of torchvision or timm with its published weights, classifier included."""
+    count = _published_classes(config.name)
     if count is not None and count != classes:
         raise UserError(
             f"model {config.name}: its published weights are for {count} classes, the data has {classes}: give data of "
             "the same classes, or weights trained on yours with --model.weights"
         )
     return build_network(replace(config, pretrained=True), shape=shape, classes=classes)
+
+
+def _published_classes(name: str) -> int | None:
+    """For how many classes the published weights of a network are, where that is known."""
+    if name in NAMES:
+        return PUBLISHED_CLASSES
+    timm = load_timm()
+    published = timm and timm.models.get_pretrained_cfg(name.removeprefix("timm:"))
+    return published.num_classes if published else None
 
 
 def _normalized(

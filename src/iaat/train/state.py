@@ -160,7 +160,7 @@ def build_state(
     ranks: Ranks = ALONE,
 ) -> TrainState:
     """The state before the first step; a resumed run needs no weights to start by, because its checkpoint has them."""
-    config = replace(recipe.model, weights=None) if resumed else recipe.model
+    config = replace(recipe.model, weights=None, pretrained=False) if resumed else recipe.model
     model = build_model(
         config, shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std, seed=recipe.seed
     ).to(device)
