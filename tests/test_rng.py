@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iaat import rng
 from iaat.rng import derive_seed, generator, keyed_uniform, permutation
 
 MASK = (1 << 64) - 1
@@ -133,3 +134,41 @@ def test_permutation_sends_each_sample_everywhere() -> None:
     places = torch.stack([permutation(20, 0, epoch).argsort() for epoch in range(2000)]).double()
     # The mean place of a sample is 9.5 with a standard error of sqrt((20**2 - 1) / 12 / 2000).
     assert (places.mean(0) - 9.5).abs().max() < 5 * math.sqrt(399 / 12 / 2000)
+
+
+def _drawn(generator, rows, sampler=torch.rand, numbers=5):
+    return rng.draw(sampler, (rows, numbers), generator=generator, device="cpu", dtype=torch.float32)
+
+
+@pytest.mark.parametrize("sampler", [torch.rand, torch.randn])
+def test_processes_that_share_a_batch_draw_what_one_draws(sampler):
+    whole, rows = _drawn(rng.batch_generator(3, "attack"), 10, sampler), torch.tensor([3, 4, 9, 9])
+    shared = rng.batch_generator(3, "attack")
+    with shared.sharing(rows, 10):
+        own = _drawn(shared, 4, sampler)
+    assert torch.equal(own, whole[rows])
+
+
+def test_a_shared_generator_moves_alike_whatever_its_rows(monkeypatch):
+    monkeypatch.setattr(rng, "_DRAWN_AT_ONCE", 15)  # the batch is drawn in parts
+    states, whole = [], _drawn(rng.batch_generator(3, "attack"), 10)
+    for rows in (torch.arange(7), torch.arange(7, 10), torch.tensor([0, 0]), torch.arange(10)):
+        shared = rng.batch_generator(3, "attack")
+        with shared.sharing(rows, 10):
+            assert torch.equal(_drawn(shared, len(rows)), whole[rows])
+        states.append(shared.get_state())
+    assert all(torch.equal(state, states[0]) for state in states)
+
+
+def test_a_batch_of_other_rows_than_shared_is_drawn_as_it_is():
+    shared = rng.batch_generator(3, "attack")
+    with shared.sharing(torch.arange(4), 10):
+        assert torch.equal(_drawn(shared, 6), _drawn(rng.generator(3, "attack"), 6))
+
+
+def test_the_global_generator_and_a_plain_one_draw_as_they_always_did():
+    torch.manual_seed(5)
+    drawn = _drawn(None, 3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3, 5))
+    assert torch.equal(_drawn(rng.generator(1, "x"), 3), torch.rand(3, 5, generator=rng.generator(1, "x")))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from contextlib import contextmanager, suppress
 
@@ -39,6 +40,13 @@ class Host:
         inner = 'hostname "$0" && mount --bind "$1" /etc/hosts && shift && exec "$@"'
         shell = ["unshare", "--uts", "--mount", "sh", "-c", inner, self.name, self.names, *words]
         return ["ip", "netns", "exec", self.space, *map(str, shell)]
+
+    def kill(self):
+        """End all processes there, as a machine that fails does."""
+        inside = subprocess.run(["ip", "netns", "pids", self.space], check=True, capture_output=True, text=True)
+        for number in inside.stdout.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(number), signal.SIGKILL)
 
     @property
     def environment(self):

@@ -46,10 +46,3 @@ def finish(processes, timeout=240):
         for process in processes:
             process.kill()
     return [process.returncode for process in processes], outputs
-
-
-def train_together(world, folder, *runs, **options):
-    """Train the runs, named as in `training_process.RUNS`, one after the other by `world` processes into `folder`."""
-    codes, outputs = finish(start(world, WORKER, folder, *runs, **options))
-    assert codes == [0] * world, "\n".join(outputs)
-    return outputs

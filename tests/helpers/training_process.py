@@ -1,23 +1,26 @@
-"""One of several processes that train together; the loss of every step is kept beside the run.
+"""One of several processes that train together, in float64; the loss of every step is kept beside the run.
 
-    python training_process.py FOLDER RUN [RUN ...]
+    python training_process.py FOLDER/RUN [FOLDER/RUN ...]
 
 A run is a key of `RUNS`, with `@N` behind it to stop after N steps, and resumed where its folder is there already.
 """
 
+import hashlib
 import json
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from helpers.training import QUIET, tiny
+from iaat.errors import UserError
 from iaat.ranks import current, processes
 from iaat.run import RunFolder
 from iaat.stopping import Stop, Stopped
-from iaat.train import state
+from iaat.train import loop, state
 from iaat.train.faults import Faults
 from iaat.train.loop import train
 
@@ -34,7 +37,12 @@ RUNS = {
     "everything": ("pgd_at", *PLAIN, "--train.awp", "0.005", "--train.ema", "0.9", "--method.inner", "nfgsm",
                    "--method.guard_every", "2"),
     "cat": ("cat", *PLAIN, "--method.c", "3"),
+    "batchnorm": ("iaat", *PLAIN, "--model.norm", "batch", "--train.batch_size", "60"),
+    "faulty": ("iaat", *PLAIN, "--train.nonfinite", "skip"),
+    "unreadable": ("iaat", *PLAIN),
 }  # fmt: skip
+SPOILT = 2
+"""Batch, from 0, that the last process of run `faulty` gets NaNs in, and that of `unreadable` cannot read."""
 
 
 def recipe_of(name):
@@ -43,71 +51,93 @@ def recipe_of(name):
 
 
 class StopAfter(Stop):
-    """Asks for a stop when so many steps have been looked at."""
+    """Asks for a stop, in the last process, after so many steps."""
 
     def __init__(self, steps):
         super().__init__()
         self.left = steps
 
-    def counted(self):
+    def count(self):
         self.left -= 1
-        if self.left == 0:
+        if self.left == 0 and current().rank == current().world - 1:
             self.requested = "a test"
 
 
-@contextmanager
-def in_double_precision():
-    """Networks and inputs of training in float64, where the order of a sum shows in the 15th digit alone.
+def laid_out_as(name):
+    """What becomes of batches: float64, where the order of a sum shows in the 15th digit alone; spoilt in some runs.
 
     In float32 it shows in the 7th, and signs of gradients that are nearly 0, as those of TRADES' attack are at its
     start, make that a difference of a per cent within ten steps.
     """
-    build, laid_out = state.build_model, state.TrainState.laid_out
-    state.build_model = lambda *arguments, **more: build(*arguments, **more).double()
-    state.TrainState.laid_out = lambda self, batch: replace(laid_out(self, batch), x=batch.x.double())
-    try:
-        yield
-    finally:
-        state.build_model, state.TrainState.laid_out = build, laid_out
+    own, seen = state.TrainState.laid_out, 0
+
+    def laid_out(self, batch):
+        nonlocal seen
+        seen += 1
+        x = own(self, batch).x.double()
+        if seen == SPOILT + 1 and current().rank == current().world - 1:
+            if name == "faulty":
+                x[0] = torch.nan
+            if name == "unreadable":
+                raise UserError("image 17 cannot be read")
+        return replace(batch, x=x)
+
+    return laid_out
 
 
-def train_recorded(name, folder, stop=None):
-    """Train a run in float64; FOLDER gets `NAME.losses.json`, the loss of each step over all processes."""
-    with in_double_precision():
-        return _train_recorded(name, folder, stop)
+def digest(saved):
+    """Of all that training has learned."""
+    tensors = dict(saved["model"])
+    if "radii" in saved["method"]:
+        tensors["radii"] = saved["method"]["radii"]["values"]
+    return hashlib.sha256(b"".join(value.cpu().numpy().tobytes() for value in tensors.values())).hexdigest()
 
 
-def _train_recorded(name, folder, stop):
-    recipe, losses = recipe_of(name), []
-    judge = Faults.judge
+@contextmanager
+def watched(name, losses, stop):
+    """Training as it is, in float64, with a list of its losses; at each checkpoint all processes must be equal."""
+    build, saved_by, judged_by = state.build_model, loop._saved, Faults.judge
 
-    def recorded(self, step, *arguments):
-        finite = judge(self, step, *arguments)
+    def judge(self, step, *arguments):
+        finite = judged_by(self, step, *arguments)
         losses.append(float(self._unread[-1][1][0]))
         if stop is not None:
-            stop.counted()
+            stop.count()
         return finite
 
-    Faults.judge = recorded
+    def saved(training):
+        found = saved_by(training)
+        current().check_same(digest(found), "the states of training")
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "build_model", lambda *arguments, **more: build(*arguments, **more).double())
+        patch.setattr(state.TrainState, "laid_out", laid_out_as(name))
+        patch.setattr(loop, "_saved", saved)
+        patch.setattr(Faults, "judge", judge)
+        yield
+
+
+def train_watched(name, folder, steps=None):
+    """Train a run, or `steps` steps of it; FOLDER gets `NAME.losses.json`."""
+    losses, stop = [], StopAfter(steps) if steps else None
     run = RunFolder(folder / name)
-    try:
-        train(recipe, run, QUIET, resume=run.path.exists(), stop=stop)
-    except Stopped:
-        pass
-    finally:
-        Faults.judge = judge
+    with watched(name, losses, stop), suppress(Stopped):
+        train(recipe_of(name), run, QUIET, resume=run.path.exists(), stop=stop)
     if current().main:
-        (folder / f"{name}.losses.json").write_text(json.dumps(losses))
-    return run
+        file = folder / f"{name}.losses.json"
+        file.write_text(json.dumps((json.loads(file.read_text()) if file.exists() else []) + losses))
 
 
 def main():
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
-    with processes():
-        for word in sys.argv[2:]:
-            name, _, steps = word.partition("@")
-            train_recorded(name, folder, StopAfter(int(steps)) if steps else None)
+    try:
+        with processes():
+            for word in sys.argv[1:]:
+                path, _, steps = word.partition("@")
+                train_watched(Path(path).name, Path(path).parent, int(steps or 0))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

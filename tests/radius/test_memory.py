@@ -121,9 +121,43 @@ def test_bounds_out_of_order_are_refused(bounds):
         RadiusMemory(3, **bounds)
 
 
-def test_an_index_beyond_the_data_set_is_an_error():
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("beyond", [3, -4])
+def test_an_index_beyond_the_data_set_is_an_error(beyond, written, mapped, tmp_path):
+    memory = RadiusMemory(3)
+    if mapped:
+        memory.map_to(tmp_path / "radii")
+    if written:
+        memory[:] = 0.5
     with pytest.raises(IndexError):
-        RadiusMemory(3)[index(3)] = torch.tensor([0.1])
+        memory[index(beyond)] = torch.tensor([0.1])
+    with pytest.raises(IndexError):
+        memory[index(0, beyond)]
+    with pytest.raises(IndexError):
+        memory[[True] * 4]
+
+
+def test_no_memory_is_taken_before_the_first_use():
+    memory = RadiusMemory(2**60)  # more than any machine has
+    assert len(memory) == 2**60
+
+
+def test_one_process_has_nobody_to_share_with():
+    memory = RadiusMemory(3)
+    memory.shard()
+    memory[index(1)] = 0.5
+    memory.synchronize()
+    assert memory.values.tolist() == [0, 0.5, 0]
+
+
+@pytest.mark.parametrize("use", [lambda memory: memory[0], lambda memory: memory.values])
+def test_where_radii_are_kept_is_chosen_before_they_are_used(use, tmp_path):
+    memory = RadiusMemory(3)
+    use(memory)
+    for choose in (memory.shard, lambda: memory.map_to(tmp_path / "radii")):
+        with pytest.raises(UserError, match="radii are in use"):
+            choose()
 
 
 SIZE = 4
@@ -205,9 +239,12 @@ INDICES = [
 ]
 
 
+@pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize(("where", "positions"), INDICES, ids=str)
-def test_any_index_reads_a_copy_and_takes_a_number(where, positions):
+def test_any_index_reads_a_copy_and_takes_a_number(where, positions, mapped, tmp_path):
     memory = RadiusMemory(4)
+    if mapped:
+        memory.map_to(tmp_path / "radii")
     memory[torch.arange(4)] = torch.tensor([0.0, 0.125, 0.25, 0.375])
     read = memory[where]
     assert read.flatten().tolist() == [position / 8 for position in positions]
