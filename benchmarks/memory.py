@@ -1,20 +1,32 @@
-"""The memory of radii: reading and writing those of a batch, as a share of a training step.
+"""The memory of radii: reading and writing those of a batch, as a share of a training step, and what it does to memory.
 
-    python benchmarks/memory.py [--size 50000 1280000 10000000] [--model small-cnn] [--repeats 7] [--quick]
+    python benchmarks/memory.py [--size 1280000 100000000] [--mapped 1000000000] [--model small-cnn] [--quick]
 
-A batch's radii are read once (`radii[index]`) and written once (`radii[index] = new`), at random indices that differ
-from turn to turn, many times in a row: the caches hold the code and, of a large memory, not the entries. One pair right
-after a training step, whose data have pushed everything out, is measured too. The step is that of PGD adversarial
-training with K = 10 on 32 x 32 images, measured in the same rounds. Writes `memory-<hardware>-<date>.json`.
+A batch's radii are read once (`radii[index]`) and written once (`radii[index] = new`), at random indices. Two parts:
+
+- Time beside a step, in turns: many pairs in a row, at indices that come again every 200 pairs, so that the caches hold
+  the code and, of a large memory, not the entries; and one pair right after a training step, whose data have pushed
+  everything out. The step is that of PGD adversarial training with K = 10 on 32 x 32 images.
+- Random batches, none like another, on a tensor and on a mapped file: every pair is timed, and resident memory is read
+  before and after them, as the kernel counts it: anonymous, which stays until it is freed, and of the mapped file,
+  which the kernel takes back when it needs room. The first batches find the file empty, the last ones nearly full.
+
+Writes `memory-<hardware>-<date>.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import re
+import tempfile
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import cycle
+from pathlib import Path
 
+import numpy as np
 import torch
 from _measure import CONSOLE, Goal, Report, Spread, Timing, compare, hardware_line, parser, start, write_results
 from torch import Tensor
@@ -35,12 +47,19 @@ STEP = "training step"
 """Name of the reference."""
 PAIRS = 200
 """Reads and writes in one run."""
+MILLISECOND = 1000
+"""Microseconds that a batch of the largest mapped memory is meant to take at most."""
+FLAT = 1.0
+"""MB by which anonymous memory may have grown after all random batches."""
+END = 1000
+"""Random batches at the beginning, and at the end, that are shown apart."""
 
 
 def main() -> None:
-    """Measure the step and every size in turns."""
+    """Measure random batches on every memory, then the step and every size in turns."""
     options = _options()
     device = start(options)
+    visits = [_visit(size, mapped, options, device) for size, mapped in _memories(options)]
     pairs = {size: _pair(size, options.batch_size, device) for size in options.size}
     step = _step(options, device)
     work = {STEP: step}
@@ -51,22 +70,118 @@ def main() -> None:
     for size in options.size:
         repeated = timings[_warm(size)]
         timings[_warm(size)] = Timing(repeated.name, tuple(seconds / PAIRS for seconds in repeated.seconds))
-    _publish(timings, options)
+    _publish(timings, visits, options)
 
 
 def _options() -> argparse.Namespace:
     made = parser(__doc__, repeats=7)
-    sizes = [50_000, GOAL_SIZE, 10_000_000]
-    made.add_argument("--size", type=int, nargs="+", default=sizes, help="samples of the memory (default %(default)s)")
+    tensors, files = [1_000_000, GOAL_SIZE, 10_000_000, 100_000_000], [10**6, 10**7, 10**8, 10**9]
+    made.add_argument("--size", type=int, nargs="+", default=tensors, help="samples, tensor (default %(default)s)")
+    made.add_argument("--mapped", type=int, nargs="*", default=files, help="samples, file (default %(default)s)")
+    made.add_argument("--batches", type=int, default=40_000, help="random batches a memory (default %(default)s)")
+    made.add_argument("--folder", type=Path, help="where mapped files go; a temporary one by default")
     made.add_argument("--model", default="small-cnn", help="network of the step (default %(default)s)")
     made.add_argument("--batch-size", type=int, default=128, help="(default %(default)s)")
     made.add_argument("--steps", type=int, default=10, help="steps K of the step's attack (default %(default)s)")
     made.add_argument("--precision", default="auto", help="of the step: auto, fp32 or bf16 (default %(default)s)")
-    made.add_argument("--quick", action="store_true", help="3 rounds")
+    made.add_argument("--quick", action="store_true", help="3 rounds, 3,000 random batches")
     options = made.parse_args()
     if options.quick:
-        options.repeats = min(options.repeats, 3)
+        options.repeats, options.batches = min(options.repeats, 3), min(options.batches, 3 * END)
     return options
+
+
+def _memories(options: argparse.Namespace) -> list[tuple[int, bool]]:
+    """Size of every memory that meets random batches, and whether it is mapped."""
+    return [(size, False) for size in options.size] + [(size, True) for size in options.mapped]
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """Random batches on one memory: microseconds a batch, and MB; None where the system does not say.
+
+    Attributes:
+        anonymous: Growth of the process's memory that no file backs.
+        cached: Growth of the mapped pages of files that are in memory.
+        apparent: Size of the file.
+        real: What it takes on the disk.
+    """
+
+    size: int
+    mapped: bool
+    every: Spread
+    first: Spread
+    last: Spread
+    percentile_99: float
+    slowest: float
+    anonymous: float | None
+    cached: float | None
+    apparent: float | None
+    real: float | None
+
+    @property
+    def name(self) -> str:
+        """The memory, for people."""
+        return f"{self.size:,} samples, {'mapped' if self.mapped else 'tensor'}"
+
+
+def _visit(size: int, mapped: bool, options: argparse.Namespace, device: torch.device) -> Visits:
+    """Random batches on a memory of its own."""
+    radii = RadiusMemory(size, initial="8px", device=device)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        file = Path(folder, "radii")
+        if mapped:
+            radii.map_to(file)
+        source = rng.generator(0, "random batches", size)
+        seconds = np.zeros(options.batches)  # and no list, which would grow
+
+        def batches(count: int) -> None:
+            for turn in range(count):
+                index = torch.randint(size, (options.batch_size,), generator=source).to(device)
+                _wait(device)
+                begun = time.perf_counter()
+                radii[index] = radii[index] + 1e-4
+                _wait(device)
+                seconds[turn] = time.perf_counter() - begun
+
+        radii[[0]] = 0.0
+        gc.collect()
+        before = _resident()
+        batches(options.batches)
+        after = _resident()
+        state = file.stat() if mapped else None
+    microseconds = 1e6 * seconds
+    anonymous, cached = (None if a is None or b is None else b - a for a, b in zip(before, after, strict=True))
+    return Visits(
+        size=size,
+        mapped=mapped,
+        every=Spread.of(microseconds.tolist()),
+        first=Spread.of(microseconds[:END].tolist()),
+        last=Spread.of(microseconds[-END:].tolist()),
+        percentile_99=float(np.quantile(microseconds, 0.99)),
+        slowest=float(microseconds.max()),
+        anonymous=anonymous,
+        cached=cached,
+        apparent=None if state is None else state.st_size / 1e6,
+        real=None if state is None else state.st_blocks * 512 / 1e6,
+    )
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _resident() -> tuple[float | None, float | None]:
+    """Resident memory of this process in MB, anonymous and of files; None where there is no `/proc`."""
+    status = Path("/proc/self/status")
+    text = status.read_text(encoding="utf-8") if status.exists() else ""
+    anonymous, cached = (re.search(rf"^{key}:\s*(\d+) kB", text, re.M) for key in ("RssAnon", "RssFile"))
+    return _megabytes(anonymous), _megabytes(cached)
+
+
+def _megabytes(kilobytes: re.Match[str] | None) -> float | None:
+    return None if kilobytes is None else int(kilobytes[1]) * 1024 / 1e6
 
 
 def _cold(size: int) -> str:
@@ -125,8 +240,8 @@ def _step(options: argparse.Namespace, device: torch.device) -> Callable[[], Non
     return step
 
 
-def _publish(timings: dict[str, Timing], options: argparse.Namespace) -> None:
-    """Print the table and write the file."""
+def _publish(timings: dict[str, Timing], visits: list[Visits], options: argparse.Namespace) -> None:
+    """Print both tables and write the file."""
     step = timings[STEP]
     rows, goals = [], []
     report = Report(
@@ -146,12 +261,49 @@ def _publish(timings: dict[str, Timing], options: argparse.Namespace) -> None:
             rows[-1] |= {"microseconds": asdict(microseconds), "percent_of_step": asdict(percent)}
             if size == GOAL_SIZE:
                 goals.append(Goal(f"{name}: per cent of a step", percent, at_most=AT_MOST))
-    report.lines += [str(goal) for goal in goals]
     report.show()
-    config = {key: value for key, value in vars(options).items() if key != "out"}
+    table = _visits_report(visits, step, options)
+    goals += _goals(visits)
+    table.lines += [str(goal) for goal in goals]
+    table.show()
+    rows += [{"name": each.name, **asdict(each), "percent_of_step": _percent(each, step)} for each in visits]
+    config = {key: value for key, value in vars(options).items() if key not in ("out", "folder")}
     config |= {"step_seconds": asdict(step.spread), "pairs": PAIRS}
     path = write_results("memory", config, rows, goals=goals, folder=options.out)
     CONSOLE.print(f"written: {path.name}", highlight=False)
+
+
+def _visits_report(visits: list[Visits], step: Timing, options: argparse.Namespace) -> Report:
+    """The table of random batches."""
+    report = Report(
+        f"{options.batches:,} random batches of {options.batch_size}, each read and written once; the first and last "
+        f"{END:,} apart; MB by which anonymous memory and mapped pages have grown; MB of the file and on the disk",
+        ("memory of", "µs", "first", "last", "99 %", "slowest", "% of a step", "anon.", "mapped", "file", "disk"),
+        left=("memory of",),
+    )
+    for each in visits:
+        percent = _percent(each, step)
+        times = (_shown(each.every, ".0f"), f"{each.first.median:.0f}", f"{each.last.median:.0f}")
+        tail = (f"{each.percentile_99:.0f}", f"{each.slowest:.0f}", f"{percent:.4f}")
+        sizes = (each.anonymous, each.cached, each.apparent, each.real)
+        report.rows.append((each.name, *times, *tail, *("" if size is None else f"{size:.4g}" for size in sizes)))
+    return report
+
+
+def _percent(visits: Visits, step: Timing) -> float:
+    """A median batch as a share of a median step: they were not measured in turns."""
+    return 1e-4 * visits.every.median / step.spread.median
+
+
+def _goals(visits: list[Visits]) -> list[Goal]:
+    """Under a millisecond in the largest mapped memory, and flat memory in all of them."""
+    mapped = [each for each in visits if each.mapped]
+    largest = max(mapped, key=lambda each: each.size, default=None)
+    goals = [] if largest is None else [Goal(f"{largest.name}: µs a batch", largest.every, at_most=MILLISECOND)]
+    grown = [(each.name, each.anonymous) for each in mapped if each.anonymous is not None]
+    return goals + [
+        Goal(f"{name}: growth of anonymous memory in MB", Spread.of([growth]), at_most=FLAT) for name, growth in grown
+    ]
 
 
 def _shown(spread: Spread, form: str) -> str:

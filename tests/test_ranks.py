@@ -118,9 +118,12 @@ def test_alone_an_error_is_its_own():
     ],
 )
 def test_the_words_of_libraries_that_lost_a_process_become_ours(text):
-    with pytest.raises(
-        LostProcessError, match=f"process 1 of 4 on {os.uname().nodename} has lost another one"
-    ) as raised, ranks._losses_told("1", "4"):
+    with (
+        pytest.raises(
+            LostProcessError, match=f"process 1 of 4 on {os.uname().nodename} has lost another one"
+        ) as raised,
+        ranks._losses_told("1", "4"),
+    ):
         raise RuntimeError(text)
     assert "typical" not in str(raised.value)
     assert "pair.cc" not in str(raised.value)

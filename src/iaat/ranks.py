@@ -70,6 +70,7 @@ class Ranks:
     def sum_(self, values: Tensor) -> Tensor:
         """Put the sum over all processes in place of a tensor, on whichever device it is; returns it."""
         if self.several:
+            assert values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)  # else gloo errs
             dist.all_reduce(values)
         return values
 

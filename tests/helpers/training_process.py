@@ -39,10 +39,11 @@ RUNS = {
     "cat": ("cat", *PLAIN, "--method.c", "3"),
     "batchnorm": ("iaat", *PLAIN, "--model.norm", "batch", "--train.batch_size", "60"),
     "faulty": ("iaat", *PLAIN, "--train.nonfinite", "skip"),
+    "falling-back": ("iaat", *PLAIN, "--train.nonfinite", "rollback"),
     "unreadable": ("iaat", *PLAIN),
 }  # fmt: skip
-SPOILT = 2
-"""Batch, from 0, that the last process of run `faulty` gets NaNs in, and that of `unreadable` cannot read."""
+SPOILT = {"faulty": 2, "falling-back": 5, "unreadable": 2}
+"""Batch, from 0, that the last process of these runs gets NaNs in, or cannot read."""
 
 
 def recipe_of(name):
@@ -75,11 +76,10 @@ def laid_out_as(name):
         nonlocal seen
         seen += 1
         x = own(self, batch).x.double()
-        if seen == SPOILT + 1 and current().rank == current().world - 1:
-            if name == "faulty":
-                x[0] = torch.nan
+        if seen == SPOILT.get(name, -1) + 1 and current().rank == current().world - 1:
             if name == "unreadable":
                 raise UserError("image 17 cannot be read")
+            x[0] = torch.nan
         return replace(batch, x=x)
 
     return laid_out
