@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ RUNS = {
     "iaat": ("iaat", *PLAIN),
     "trades": ("trades", *PLAIN),
     "sharded": ("iaat", *PLAIN, "--train.radii", "sharded"),
+    "mapped": ("iaat", *PLAIN, "--train.radii", "sharded", "--train.radii_folder", gettempdir()),
     "paper": ("iaat", *PLAIN, "--method.rule", "paper", "--method.warmup", "1"),
     "in-parts": ("iaat", *PLAIN, "--train.accumulate", "3"),
     "everything": ("pgd_at", *PLAIN, "--train.awp", "0.005", "--train.ema", "0.9", "--method.inner", "nfgsm",
