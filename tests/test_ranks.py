@@ -70,6 +70,13 @@ def test_the_first_machine_of_a_list_of_slurms(nodes, first):
     assert first_host(nodes) == first
 
 
+def test_each_process_takes_the_gpu_of_its_number_or_the_only_one_it_sees():
+    assert [ranks._gpu_of(local, 4) for local in range(4)] == [0, 1, 2, 3]
+    assert [ranks._gpu_of(local, 1) for local in range(4)] == [0, 0, 0, 0]
+    with pytest.raises(UserError, match="one process a GPU"):
+        ranks._gpu_of(4, 4)
+
+
 def test_commands_that_train_nothing_refuse_a_launcher(monkeypatch, capsys):
     from iaat.cli import main
 

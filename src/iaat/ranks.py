@@ -246,14 +246,10 @@ def _losses_told(rank: str, world: str) -> Iterator[None]:
 
 def _join(launch: Mapping[str, str]) -> Ranks:
     """Set up PyTorch's default group, and make sure that it is what the launcher says."""
-    local = int(launch["LOCAL_RANK"])
-    if gpus := torch.cuda.device_count():
-        if local >= gpus:
-            raise UserError(
-                f"process {launch['RANK']} is number {local} on {platform.node()}, which has {gpus} GPUs: start one "
-                "process a GPU, or set CUDA_VISIBLE_DEVICES= to train on CPUs"
-            )
-        torch.cuda.set_device(local)
+    gpus = torch.cuda.device_count()
+    if gpus:
+        launch = {**launch, "LOCAL_RANK": str(_gpu_of(int(launch["LOCAL_RANK"]), gpus))}
+        torch.cuda.set_device(int(launch["LOCAL_RANK"]))
     os.environ.update(launch)
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
     ranks = current()
@@ -261,6 +257,22 @@ def _join(launch: Mapping[str, str]) -> Ranks:
     if not counted == ranks.world == int(launch["WORLD_SIZE"]):
         raise UserError(f"{counted} processes answered, the launcher started {launch['WORLD_SIZE']}")
     return ranks
+
+
+def _gpu_of(local: int, gpus: int) -> int:
+    """Number of the GPU of the process with number `local` on its machine, among the `gpus` that it sees.
+
+    Raises:
+        UserError: there are more processes than GPUs.
+    """
+    if gpus == 1:  # as SLURM binds one to each of its tasks
+        return 0
+    if local >= gpus:
+        raise UserError(
+            f"process {local} of {platform.node()} finds {gpus} GPUs there: start one process a GPU, or set "
+            "CUDA_VISIBLE_DEVICES= to train on CPUs"
+        )
+    return local
 
 
 def launched() -> bool:
