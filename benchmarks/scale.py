@@ -30,8 +30,9 @@ from _measure import CONSOLE, Report, Spread, parser, start, write_results
 from iaat import RadiusMemory, rng
 from iaat.checkpoint import save_checkpoint
 from iaat.config import load_recipe
+from iaat.launch import processes
 from iaat.models import count_parameters
-from iaat.ranks import ALONE, Ranks, processes
+from iaat.ranks import ALONE, Ranks
 from iaat.train.faults import Faults
 from iaat.train.shares import shares
 from iaat.train.state import TrainState, build_state

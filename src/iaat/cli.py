@@ -27,17 +27,18 @@ from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.suites import plan_words
 from iaat.evaluate.targets import find_targets, judge_targets, only
 from iaat.imports import trust
+from iaat.launch import LostProcessError, launched
 from iaat.methods import METHODS
 from iaat.options import command_parser, split_overrides
 from iaat.printable import printable
 from iaat.probe import probe, probe_table
 from iaat.progress import Reporter
-from iaat.ranks import LostProcessError, launched
 from iaat.recipe_files import shipped_recipes
 from iaat.run import RunFolder
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
 from iaat.sweep import cost_of_cells, is_sweep, read_cells
 from iaat.sweep import only as only_cells
+from iaat.tracking import TensorBoard
 from iaat.workflow import CHECKPOINTS, compare, run_recipe
 
 INTERRUPTED = 130
@@ -127,7 +128,7 @@ def _recipe_help(words: Sequence[str]) -> int:
     parser.usage = f"iaat {words[0]} {words[1]} [--section.key value ...]"
     parser.print_help()
     names = f"{', '.join(METHODS)}, or my_file:MyMethod"
-    run_options = "--out DIR, --resume, --overwrite, --quiet, --trust MODULE"
+    run_options = "--out DIR, --resume, --overwrite, --tensorboard, --quiet, --trust MODULE"
     print(f"\nrun options: {run_options}; --method NAME takes one of {names}")
     return 0
 
@@ -135,15 +136,29 @@ def _recipe_help(words: Sequence[str]) -> int:
 def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other")
+    trackers = _trackers(options)
     recipe = load_recipe(options.recipe, overrides)
     run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
-    rows = run_recipe(recipe, run, reporter, resume=options.resume, overwrite=options.overwrite, stop=options.stop)
+    rows = run_recipe(
+        *(recipe, run, reporter),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        stop=options.stop,
+        trackers=trackers,
+    )
     if rows:
         reporter.result(results_table(rows))
         reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
 
 
+def _trackers(options: argparse.Namespace) -> list[TensorBoard]:
+    return [TensorBoard()] if options.tensorboard else []
+
+
 def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.no_train and options.tensorboard:
+        raise UserError("--tensorboard is for what is trained, and --no-train trains nothing: leave one out")
+    trackers = _trackers(options)
     cells = read_cells(options.recipes, overrides, options.seeds)
     found = compare(
         only_cells(cells, options.only) if options.only else cells,
@@ -153,6 +168,7 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         weights=options.weights,
         training=not options.no_train,
         stop=options.stop,
+        trackers=trackers,
     )
     reporter.result(found.table())
     if found.missing:

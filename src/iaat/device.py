@@ -23,8 +23,11 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         found = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(found, current().local) if found == "cuda" and current().several else torch.device(found)
-    if name == "cuda" and current().several:
-        name = f"cuda:{current().local}"
+    if name.startswith("cuda") and current().several:
+        own = f"cuda:{current().local}"
+        if name not in ("cuda", own):
+            raise UserError(f"train.device {name!r}: of several processes each takes the GPU of its number: say cuda")
+        name = own
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # refuses "meta" too, which computes nothing

@@ -69,6 +69,7 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")
     sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
     sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    _add_tensorboard(sub)
     _add_trust(sub)
     _add_quiet(sub)
 
@@ -88,6 +89,7 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", metavar="CELL", nargs="+", default=[], help="these cells, or those of these grids")
     sub.add_argument("--no-train", action="store_true", help="show what is finished, and name what is not")
     sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
+    _add_tensorboard(sub)
     _add_weights(sub)
     _add_trust(sub)
     _add_quiet(sub)
@@ -147,6 +149,14 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
         choices=WEIGHTS,
         default=WEIGHTS[0],
         help="of runs with train.ema: the moving average of the weights (default), the trained weights, or both",
+    )
+
+
+def _add_tensorboard(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help='write what is trained for TensorBoard, too, into RUN/tensorboard; needs pip install "iaat[tensorboard]"',
     )
 
 

@@ -1,4 +1,4 @@
-"""Several processes that train one network: how they find each other, and what they agree on.
+"""Several processes that train one network, and what they agree on.
 
 Everywhere else the code asks `current()` who it is among them; with one process all of this costs nothing.
 """
@@ -9,10 +9,8 @@ import io
 import json
 import os
 import platform
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -29,14 +27,8 @@ PATIENCE = timedelta(minutes=30)
 """How long a process waits for another that is still connected: as long as the main one may take to save, or to
 download. One that has ended is noticed at once."""
 
-_LOST = re.compile(
-    r"connection (was )?(closed|reset|refused)|broken pipe|socket (closed|timeout)|peer|nccl|timed out|gloo|tcpstore",
-    re.IGNORECASE,
-)
 
-
-class LostProcessError(RuntimeError):
-    """Another process has ended, or cannot be reached: the work cannot go on."""
+ENDLESS = timedelta(days=365)
 
 
 class ElsewhereError(UserError):
@@ -83,7 +75,7 @@ class Ranks:
         if not self.several:
             return flags
         votes = torch.tensor(flags, dtype=torch.int32)
-        dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+        dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=_between_cpus())
         return tuple(bool(vote) for vote in votes)
 
     def gather(self, values: Tensor) -> list[Tensor]:
@@ -91,14 +83,14 @@ class Ranks:
         if not self.several:
             return [values]
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world)]
-        dist.all_gather(sizes, torch.tensor([len(values)]))
+        dist.all_gather(sizes, torch.tensor([len(values)]), group=_between_cpus())
         counts = [int(size) for size in sizes]
         longest = max(counts)
         padded = values.new_zeros((longest, *values.shape[1:]))
         padded[: len(values)] = values
         found = [torch.empty_like(padded) for _ in counts]
         if longest:
-            dist.all_gather(found, padded)
+            dist.all_gather(found, padded, group=_between_cpus() if values.device.type == "cpu" else None)
         return [part[:count] for part, count in zip(found, counts, strict=True)]
 
     def gather_states(self, state: dict[str, Any]) -> list[dict[str, Any]]:
@@ -151,6 +143,15 @@ class Ranks:
             raise error
         raise ElsewhereError(said[min(said)])
 
+    def await_main(self) -> None:
+        """Wait until the main process comes here, too, however long that takes; a signal is answered meanwhile."""
+        if self.several:
+            there = dist.barrier(group=_group_of_cpus(ENDLESS), async_op=True)
+            assert there is not None
+            while not there.is_completed():
+                time.sleep(0.2)
+            there.wait()
+
     def on_main(self, act: Callable[[], object]) -> None:
         """Have the main process do something while the others wait.
 
@@ -178,6 +179,24 @@ class Ranks:
 
 ALONE = Ranks()
 
+_cpu_groups: dict[int, dist.ProcessGroup | None] = {}
+
+
+def _between_cpus() -> dist.ProcessGroup | None:
+    """The group that moves tensors of CPUs: the default one, or one made beside it where that knows GPUs alone."""
+    world = dist.group.WORLD
+    if id(world) not in _cpu_groups:
+        has_cpu = "cpu:" in str(dist.get_backend_config())
+        _cpu_groups[id(world)] = None if has_cpu else _group_of_cpus(PATIENCE)
+    return _cpu_groups[id(world)]
+
+
+def _group_of_cpus(timeout: timedelta) -> dist.ProcessGroup:
+    """All processes once more, over CPUs."""
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    assert isinstance(group, dist.ProcessGroup)
+    return group
+
 
 def current() -> Ranks:
     """This process among those of PyTorch's default group, whoever has set it up."""
@@ -198,130 +217,11 @@ def _failure(act: Callable[[], object]) -> UserError | None:
     return None
 
 
-@contextmanager
-def processes(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
-    """Join the processes that a launcher has started beside this one, for as long as the context is open.
-
-    Launchers are `torchrun` and SLURM's `srun`; without one, or where PyTorch's default group is set up already, there
-    is nothing to do. Only the main process warns.
-
-    Args:
-        environment: What the launcher has set; that of the process by default.
-
-    Raises:
-        UserError: the launcher says one thing and what runs is another.
-        LostProcessError: a process has ended or cannot be reached.
-    """
-    if current().several or (launch := _launched(os.environ if environment is None else environment)) is None:
-        yield current()
-        return
-    with _losses_told(launch["RANK"], launch["WORLD_SIZE"]):
-        ranks = _join(launch)
-        try:
-            if ranks.main:
-                yield ranks
-            else:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    yield ranks
-        finally:
-            with suppress(RuntimeError):
-                dist.destroy_process_group()
-
-
-@contextmanager
-def _losses_told(rank: str, world: str) -> Iterator[None]:
-    """Say which process lost the others, in place of the words of the library that noticed."""
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, LostProcessError) or not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
-            raise
-        reason = re.sub(r"^\[[^\]]*\]\s*", "", (str(error).splitlines() or [""])[0]).partition(". ")[0]
-        raise LostProcessError(
-            f"process {rank} of {world} on {platform.node()} has lost another one, which has ended or cannot be "
-            f"reached ({reason})"
-        ) from error
-
-
-def _join(launch: Mapping[str, str]) -> Ranks:
-    """Set up PyTorch's default group, and make sure that it is what the launcher says."""
-    gpus = torch.cuda.device_count()
-    if gpus:
-        launch = {**launch, "LOCAL_RANK": str(_gpu_of(int(launch["LOCAL_RANK"]), gpus))}
-        torch.cuda.set_device(int(launch["LOCAL_RANK"]))
-    os.environ.update(launch)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
-    ranks = current()
-    counted = int(ranks.sum_(torch.ones(1, dtype=torch.int64)))
-    if not counted == ranks.world == int(launch["WORLD_SIZE"]):
-        raise UserError(f"{counted} processes answered, the launcher started {launch['WORLD_SIZE']}")
-    return ranks
-
-
-def _gpu_of(local: int, gpus: int) -> int:
-    """Number of the GPU of the process with number `local` on its machine, among the `gpus` that it sees.
-
-    Raises:
-        UserError: there are more processes than GPUs.
-    """
-    if gpus == 1:  # as SLURM binds one to each of its tasks
-        return 0
-    if local >= gpus:
-        raise UserError(
-            f"process {local} of {platform.node()} finds {gpus} GPUs there: start one process a GPU, or set "
-            "CUDA_VISIBLE_DEVICES= to train on CPUs"
-        )
-    return local
-
-
-def launched() -> bool:
-    """Whether a launcher has started this process as one of several."""
-    return _launched(os.environ) is not None
-
-
 def described(ranks: Ranks, device: torch.device) -> str:
     """Who trains, for people: `4 processes on 2 machines, on cuda`."""
     hosts = {_text(part) for part in ranks.gather(_bytes(platform.node()))}
     machines = f"{len(hosts)} machine{'s' if len(hosts) > 1 else ''}"
     return f"{ranks.world} processes on {machines}, on {device.type}"
-
-
-_KEYS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-
-
-def _launched(environment: Mapping[str, str]) -> dict[str, str] | None:
-    """What a launcher says of this process, in torchrun's words; None for a process of its own."""
-    launch = {key: environment[key] for key in _KEYS if key in environment}
-    if {"RANK", "WORLD_SIZE"} <= launch.keys():
-        launch.setdefault("LOCAL_RANK", launch["RANK"])
-    elif "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:
-        launch = _of_slurm(environment) | launch
-    if int(launch.get("WORLD_SIZE", 1)) < 2:
-        return None
-    if missing := [key for key in _KEYS if key not in launch]:
-        raise UserError(f"the launcher has not set {', '.join(missing)}: start by torchrun or srun")
-    return launch
-
-
-def _of_slurm(environment: Mapping[str, str]) -> dict[str, str]:
-    """The same of a step of SLURM: the first machine of the step is where all meet, at a port that the job decides."""
-    nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_NODELIST", ""))
-    job = int(environment.get("SLURM_JOB_ID", 0))
-    return {
-        "RANK": environment["SLURM_PROCID"],
-        "WORLD_SIZE": environment["SLURM_STEP_NUM_TASKS"],
-        "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
-        "MASTER_ADDR": first_host(nodes) or "127.0.0.1",
-        "MASTER_PORT": str(20_000 + job % 20_000),
-    }
-
-
-def first_host(nodes: str) -> str:
-    """The first machine of a SLURM list such as `gpu[03-07,12],login1`: `gpu03`."""
-    match = re.match(r"(?P<head>[^\[,]*)(?:\[(?P<first>[^\],-]*)[^\]]*\](?P<tail>[^,\[]*))?", nodes)
-    assert match is not None
-    return "".join(part or "" for part in match.group("head", "first", "tail"))
 
 
 def _bytes(text: str) -> Tensor:

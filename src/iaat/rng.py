@@ -125,8 +125,9 @@ def draw(
     sizes = [min(most, generator.total - start) for start in range(0, generator.total, most)]
     found = torch.empty(tuple(shape), device=place, dtype=dtype)
     for number, size in enumerate(sizes):  # in parts, because the whole batch of many processes may exceed the memory
-        own = (rows >= number * most) & (rows < number * most + size)
         part = sampler((size, *shape[1:]), **options)
+        # Which rows are where is worked out on the CPU: a mask on a GPU would have the host wait for it.
+        own = ((rows >= number * most) & (rows < number * most + size)).nonzero()[:, 0]
         found[own.to(place)] = part[(rows[own] - number * most).to(place)]
     return found.to(device)
 

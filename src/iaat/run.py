@@ -27,7 +27,7 @@ from iaat.ranks import current
 
 RUN_FILES = (
     *("recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
-    *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "train.lock"),
+    *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "tensorboard", "train.lock"),
     *("last.pt.damaged", "best.pt.damaged"),
 )
 """All that a run folder holds: a folder with anything else in it is never replaced."""

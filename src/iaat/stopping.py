@@ -16,6 +16,9 @@ STOPPED = 75
 # Ctrl-C; kill, schedulers, preemption; SLURM's --signal=USR1@60; a closed terminal; a spent CPU-time limit.
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP", "SIGXCPU")
 
+ELSEWHERE = "another process, which was asked to stop"
+"""What stopped a process that agreed with others on it."""
+
 _AGAIN = 0.05
 """Seconds until a stop that was swallowed comes again."""
 

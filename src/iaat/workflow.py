@@ -23,11 +23,12 @@ from iaat.evaluate.checkpoints import (
     stored_results,
     training_predictions,
 )
+from iaat.launch import processes
 from iaat.progress import Reporter
-from iaat.ranks import processes
 from iaat.run import RunFolder
 from iaat.stopping import Stop
 from iaat.sweep import Cell, schedule_differences
+from iaat.tracking import Tracker, Trackers
 from iaat.train.loop import train
 
 CHECKPOINTS = ("best", "last")
@@ -41,10 +42,12 @@ def run_recipe(
     resume: bool = False,
     overwrite: bool = False,
     stop: Stop | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> list[dict[str, Any]]:
     """Train a recipe to the end, evaluate its best and last checkpoint on the test set, write radii and pictures.
 
-    Where a launcher has started several processes, they train together; the main one does the rest alone.
+    Where a launcher has started several processes, they train together; the main one does the rest alone, and tells the
+    trackers.
 
     Returns:
         The results of the two evaluations; nothing in other processes than the main one.
@@ -54,14 +57,24 @@ def run_recipe(
         Stopped: a stop was asked for; everything done is kept.
     """
     _check_norms(recipe)
-    with processes() as ranks:
+    with Trackers(trackers) as told, processes() as ranks:
         if resume and ranks.main and not run.has_results():
             reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
         recipe = _resolved(recipe, run if resume else None)
-        data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop)
-    if not ranks.main:
-        return []
-    results = [evaluate_checkpoint(run, recipe, which, data, reporter) for which in CHECKPOINTS]
+        data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[told])
+        results = _judged(run, recipe, data, reporter, told) if ranks.main else []
+        # A launcher may take processes that end before the main one for a failure.
+        ranks.await_main()
+    return results
+
+
+def _judged(
+    run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter, told: Tracker
+) -> list[dict[str, Any]]:
+    results = []
+    for which in CHECKPOINTS:
+        results.append(evaluate_checkpoint(run, recipe, which, data, reporter))
+        told.evaluated(results[-1])
     write_pictures(run, recipe, data, reporter)
     return results
 
@@ -116,6 +129,7 @@ def compare(
     weights: str = "averaged",
     training: bool = True,
     stop: Stop | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Comparison:
     """Bring every run to its end and write the comparison.
 
@@ -129,6 +143,7 @@ def compare(
         weights: Which of a run's weights stand for it, one of `iaat.evaluate.checkpoints.WEIGHTS`.
         training: Train what is not finished; else leave it out, and name it in `missing`.
         stop: Asked after every training step whether to save and stop.
+        trackers: Told of every run that is trained, one after another, and of its evaluation.
 
     Raises:
         UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
@@ -141,7 +156,7 @@ def compare(
         warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
     rows: list[dict[str, Any]] = []
     missing: list[str] = []
-    judge = _Judge(checkpoint, weights, reporter, stop)
+    judge = _Judge(checkpoint, weights, reporter, stop, trackers)
     for number, (recipe, run) in enumerate(runs, start=1):
         if training or is_finished(recipe, run):
             reporter.say(f"run {number}/{len(runs)}: {run.path}")
@@ -211,17 +226,24 @@ def _progress(recipe: Recipe, run: RunFolder) -> str:
 class _Judge:
     """Brings runs to their end and reads or makes their results; data that several share is read once."""
 
-    def __init__(self, checkpoint: str, weights: str, reporter: Reporter, stop: Stop | None) -> None:
+    def __init__(
+        self, checkpoint: str, weights: str, reporter: Reporter, stop: Stop | None, trackers: Sequence[Tracker]
+    ) -> None:
         self._checkpoint, self._weights, self._reporter, self._stop = checkpoint, weights, reporter, stop
+        self._trackers = trackers
         self._data: tuple[str, DataBundle] | None = None
 
     def results(self, recipe: Recipe, run: RunFolder) -> list[dict[str, Any]]:
         """One row for each kind of weights, under the recipe's name."""
-        if not is_finished(recipe, run):
-            data = train(recipe, run, self._reporter, resume=run.has_results(), stop=self._stop)
-            write_pictures(run, recipe, data, self._reporter)
-            self._keep(recipe, data)
-        rows = [self._row(recipe, run, trained) for trained in kinds_of_weights(recipe, self._weights)]
+        with Trackers(self._trackers) as told:
+            if not is_finished(recipe, run):
+                resume = run.has_results()
+                data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[told])
+                write_pictures(run, recipe, data, self._reporter)
+                self._keep(recipe, data)
+            rows = [self._row(recipe, run, trained) for trained in kinds_of_weights(recipe, self._weights)]
+            for row in rows:
+                told.evaluated(row)
         return [{**row, "run": recipe.name} for row in rows]
 
     def _row(self, recipe: Recipe, run: RunFolder, trained: bool) -> dict[str, Any]:

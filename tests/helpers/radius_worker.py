@@ -14,8 +14,9 @@ import torch
 
 from helpers.processes import finish, start
 from iaat.errors import UserError
+from iaat.launch import processes
 from iaat.radius import RadiusMemory, memory, stores
-from iaat.ranks import current, processes
+from iaat.ranks import current
 
 SIZE = 23
 BOUNDS = {"initial": 0.25, "floor": 0.125, "cap": 0.5}

@@ -18,7 +18,8 @@ import torch
 
 from helpers.training import QUIET, tiny
 from iaat.errors import UserError
-from iaat.ranks import current, processes
+from iaat.launch import processes
+from iaat.ranks import current
 from iaat.run import RunFolder
 from iaat.stopping import Stop, Stopped
 from iaat.train import loop, state
@@ -38,6 +39,9 @@ RUNS = {
     "in-parts": ("iaat", *PLAIN, "--train.accumulate", "3"),
     "everything": ("pgd_at", *PLAIN, "--train.awp", "0.005", "--train.ema", "0.9", "--method.inner", "nfgsm",
                    "--method.guard_every", "2"),
+    "gradnorm": ("gradnorm", *PLAIN),
+    "mma": ("mma", *PLAIN, "--train.epochs", "1"),
+    "targets": ("vpb", *PLAIN, "--method.target", "random", "--train.epochs", "1"),
     "cat": ("cat", *PLAIN, "--method.c", "3"),
     "batchnorm": ("iaat", *PLAIN, "--model.norm", "batch", "--train.batch_size", "60"),
     "faulty": ("iaat", *PLAIN, "--train.nonfinite", "skip"),

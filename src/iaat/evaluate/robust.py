@@ -14,11 +14,13 @@ from iaat import rng
 from iaat.attacks import attack_mode, geometry
 from iaat.data import Source
 from iaat.device import device_of
+from iaat.errors import UserError
 from iaat.evaluate.journal import Journal
 from iaat.evaluate.reference import logged
 from iaat.passes import Passes, count_passes
 from iaat.progress import Reporter
 from iaat.ranks import ALONE, Ranks
+from iaat.stopping import ELSEWHERE, Stop, Stopped
 from iaat.types import Batch
 
 STANDING = "none"
@@ -164,6 +166,7 @@ def attack_samples(
     journal: Journal | None = None,
     reporter: Reporter | None = None,
     ranks: Ranks = ALONE,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Judge the samples `index` `[n]` of `source` clean and under each attack in turn; attacks meet survivors only.
 
@@ -183,6 +186,11 @@ def attack_samples(
         journal: Remembers finished batches; none by default.
         reporter: Shows progress, if given.
         ranks: The processes that share the batches out among them, all of which get the whole outcome.
+        stop: Asked after every batch where processes share them, who then stop together.
+
+    Raises:
+        UserError: a sample cannot be read, also by another process.
+        Stopped: a stop was asked for, of whichever process.
     """
     index = index.cpu()
     journal = Journal(None, {}) if journal is None else journal
@@ -191,7 +199,7 @@ def attack_samples(
     with attack_mode(model, "eval"):
         for stage in (Stage(CLEAN, _untouched), *stages):
             parts = torch.split(board.rows(), batch_size) if len(board.rows()) else ()
-            values = _run_stage(judge, source, [index[rows] for rows in parts], stage, journal, reporter, ranks)
+            values = _run_stage(judge, source, [index[rows] for rows in parts], stage, journal, reporter, ranks, stop)
             board.enter(stage, parts, values)
     names = [*(record.name for record in board.records), STANDING]
     return Outcome(
@@ -213,6 +221,7 @@ def _run_stage(
     journal: Journal,
     reporter: Reporter | None,
     ranks: Ranks,
+    stop: Stop | None,
 ) -> list[dict[str, Any]]:
     """What each batch of samples came to; batches in the journal are not read again."""
     keys = [f"{stage.name}#{number}" for number in range(len(parts))]
@@ -224,7 +233,17 @@ def _run_stage(
         tracked = reporter.track(numbers, total=total, what=stage.name, size=lambda number: len(parts[number]))
     else:
         tracked = iter(numbers)
-    found = {number: journal.unit(keys[number], lambda: judge(stage, next(batches), number)) for number in tracked}  # noqa: B023
+    found, error = {}, None
+    try:
+        for number in tracked:
+            found[number] = journal.unit(keys[number], lambda: judge(stage, next(batches), number))  # noqa: B023
+            if ranks.several and stop is not None and stop.requested:
+                break
+    except UserError as failed:
+        error = failed
+    ranks.raise_together(error)
+    if stop is not None and ranks.several and ranks.any(stop.requested is not None)[0]:
+        raise Stopped(stop.requested or ELSEWHERE)
     merged = ranks.merged(found)
     return [merged[number] for number in range(len(parts))]
 

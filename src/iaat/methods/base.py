@@ -29,10 +29,13 @@ class StepContext:
     Attributes:
         epoch: Epochs finished before this one, from 0.
         generator: Source of every random start.
+        own: How many samples of the batch count, the first ones; the rest are copies that fill up the share of one of
+            several processes. None: all do.
     """
 
     epoch: int
     generator: torch.Generator
+    own: int | None = None
 
 
 class Method(Protocol):

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from iaat.attacks import cross_entropy, full_precision
 from iaat.attacks.task import attacking, gradient_of
 from iaat.errors import UserError
+from iaat.methods.base import StepContext
 from iaat.methods.scaled import ScaledRadii
 from iaat.methods.single_step import InnerConfig
 from iaat.passes import Passes
+from iaat.ranks import current
 from iaat.types import Batch
 from iaat.units import Norm
 
@@ -55,13 +57,13 @@ class GradNorm(ScaledRadii):
     Config: ClassVar[type[Any]] = GradNormConfig
     config: GradNormConfig
 
-    def scales_of(self, model: nn.Module, batch: Batch) -> Tensor:
+    def scales_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Multiples `[B]` of mean 1, the network being in the mode of the attack."""
         with attacking(model, batch.x, batch.y, self.config.mode) as (x, y):
             leaf = x.requires_grad_()
             gradient = gradient_of(cross_entropy(full_precision(model(leaf)), y), leaf)
         steepness = torch.linalg.vector_norm(gradient.flatten(1), ord=DUAL[self.config.norm], dim=1)
-        return scales(steepness, power=self.config.power, low=self.config.low, high=self.config.high)
+        return scales(steepness, power=self.config.power, low=self.config.low, high=self.config.high, own=context.own)
 
     def cost(self, epoch: int) -> Passes:
         """Adversarial training and a clean forward and backward."""
@@ -69,7 +71,7 @@ class GradNorm(ScaledRadii):
         return Passes(attacked.forward + 1, attacked.backward + 1)
 
 
-def scales(steepness: Tensor, *, power: float, low: float, high: float) -> Tensor:
+def scales(steepness: Tensor, *, power: float, low: float, high: float, own: int | None = None) -> Tensor:
     """`clip((mean g / g_i) ** power, low, high)` `[B]`, divided by its mean.
 
     Args:
@@ -77,11 +79,21 @@ def scales(steepness: Tensor, *, power: float, low: float, high: float) -> Tenso
         power: Exponent.
         low: Least ratio.
         high: Largest ratio.
+        own: How many samples, the first ones, the means are over; None: all. They are those of all processes' samples.
 
     Returns:
         Finite multiples `[B]` between `low / high` and `high / low`, of mean 1.
     """
-    ratio = (steepness.nanmean() / steepness) ** power
+    ratio = (_mean(steepness, own) / steepness) ** power
     # 0 / 0 and inf / inf are NaN, too: where nothing can be compared all are alike.
     bounded = ratio.nan_to_num(nan=1.0).clamp(low, high)
-    return bounded / bounded.mean()
+    return bounded / _mean(bounded, own)
+
+
+def _mean(values: Tensor, own: int | None) -> Tensor:
+    """Mean of the values `[B]` of the samples that count, in all processes, NaN left out."""
+    ranks, values = current(), values[:own]
+    if not ranks.several:
+        return values.nanmean()
+    sums = ranks.sum_(torch.stack((values.nansum(), (~values.isnan()).sum().to(values))))
+    return sums[0] / sums[1]

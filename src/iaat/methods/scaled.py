@@ -12,11 +12,11 @@ from iaat.types import Batch
 class ScaledRadii(AdversarialTraining):
     """Adversarial training at multiples of the radius of the settings, worked out anew for every batch."""
 
-    def scales_of(self, model: nn.Module, batch: Batch) -> Tensor:
+    def scales_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Multiples `[B]` of the radius of the settings."""
         raise NotImplementedError
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """The radius of the settings times the multiple of each sample, `[B]`."""
         self.config.check_reach(self.config.radius, batch.x)
-        return self.scales_of(model, batch).float() * self.config.radius
+        return self.scales_of(model, batch, context).float() * self.config.radius

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, full_precision, margin
 from iaat.errors import UserError
+from iaat.methods.base import StepContext
 from iaat.methods.scaled import ScaledRadii
 from iaat.methods.single_step import InnerConfig
 from iaat.passes import Passes
@@ -44,7 +45,7 @@ class VPB(ScaledRadii):
     Config: ClassVar[type[Any]] = VPBConfig
     config: VPBConfig
 
-    def scales_of(self, model: nn.Module, batch: Batch) -> Tensor:
+    def scales_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """exp(alpha * margin) `[B]`, the network being in the mode of the attack."""
         with attack_mode(model, self.config.mode), torch.no_grad():
             probabilities = full_precision(model(batch.x)).softmax(dim=1)

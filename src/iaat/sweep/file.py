@@ -129,9 +129,14 @@ def _grid(body: Mapping[str, Any], place: str) -> dict[str, list[str]]:
     return grid
 
 
+_LONGEST_KEY = 200
+
+
 def _setting_key(key: object, place: str) -> str:
     if key == "seed":
         raise UserError(f"{place} seed: seeds are of the whole sweep; write seeds: 3, or seeds: [0, 1, 2], at the top")
+    if len(str(key)) > _LONGEST_KEY:
+        raise UserError(f"{place}: unknown key {shown(key)}")
     return str(key)
 
 

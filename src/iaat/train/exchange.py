@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -68,14 +69,23 @@ class Exchange:
             for gradient, mean in zip(there, torch.split(flat, [each.numel() for each in there]), strict=True):
                 gradient.copy_(mean.view_as(gradient))
 
-    def average_statistics(self) -> None:
-        """Average BatchNorm's running statistics, of which each process has moved its own by its own samples.
+    @torch.no_grad()
+    def share_buffers(self) -> None:
+        """Have all processes have the same buffers: attacks, evaluation and checkpoints take them.
 
-        Attacks, evaluation and checkpoints take them, and processes must agree on all three.
+        BatchNorm's running statistics, of which each process has moved its own by its own samples, are averaged, each
+        process counting alike; other buffers of floats are those of the main process.
         """
+        buffers = [buffer for buffer in self._model.buffers() if buffer.is_floating_point()]
+        if not (self.ranks.several and buffers):
+            return
         norms = [module for module in self._model.modules() if isinstance(module, _BatchNorm)]
-        running = [each for norm in norms for each in (norm.running_mean, norm.running_var)]
-        self.average_(tuple(running))
+        averaged = {id(buffer) for norm in norms for buffer in (norm.running_mean, norm.running_var)}
+        share = 1.0 if self.ranks.main else 0.0
+        parts = [buffer / self.ranks.world if id(buffer) in averaged else buffer * share for buffer in buffers]
+        whole = self.ranks.sum_(torch.concat([part.flatten() for part in parts]))
+        for buffer, new in zip(buffers, torch.split(whole, [each.numel() for each in buffers]), strict=True):
+            buffer.copy_(new.view_as(buffer))
 
 
 class _Evaluated(nn.Module):
@@ -91,7 +101,31 @@ class _Evaluated(nn.Module):
 
 def synchronized(model: nn.Module, ranks: Ranks, device: torch.device, *, wanted: bool) -> nn.Module:
     """The network with BatchNorm that normalises by the samples of all processes, where PyTorch has it: on GPUs."""
-    if not (wanted and ranks.several and device.type == "cuda"):
-        return model
-    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    return converted
+    return with_sync_batchnorm(model) if wanted and ranks.several and device.type == "cuda" else model
+
+
+def with_sync_batchnorm(model: nn.Module) -> nn.Module:
+    """The network with `SyncBatchNorm` in place of PyTorch's own BatchNorm; its weights and functions stay.
+
+    PyTorch's conversion replaces classes derived from BatchNorm, too, and what they do beside it is gone, such as the
+    activation in timm's. Those are left as they are, and told.
+    """
+    if type(model) in _PLAIN:
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
+    others = {type(module).__name__ for module in model.modules() if isinstance(module, _BatchNorm)}
+    others -= {kind.__name__ for kind in (*_PLAIN, nn.SyncBatchNorm)}
+    if others:
+        warnings.warn(
+            f"train.sync_batchnorm: {', '.join(sorted(others))} are BatchNorm and more, and stay as they are: each "
+            "process normalises by its own samples there",
+            stacklevel=2,
+        )
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) in _PLAIN:
+                setattr(module, name, with_sync_batchnorm(child))
+    return model
+
+
+_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -58,7 +58,7 @@ class Faults:
         values = self._ranks.mean_(torch.stack([loss.detach(), *norms]))
         finite = values.isfinite().all()
         if scale is not None:
-            overflow = (scale > 1) & ~values[1].isfinite() & values[[0, 3]].isfinite().all()
+            overflow = (scale > 1) & ~values[1].isfinite() & values[0].isfinite() & values[3].isfinite()
             values = torch.where(overflow, torch.zeros_like(values), values)
         self._unread.append((step, values))
         return finite

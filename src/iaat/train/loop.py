@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,8 @@ from iaat.passes import count_passes
 from iaat.progress import Reporter
 from iaat.ranks import Ranks, current, described
 from iaat.run import RunFolder
-from iaat.stopping import Stop, Stopped
+from iaat.stopping import ELSEWHERE, Stop, Stopped
+from iaat.tracking import Tracker, Trackers
 from iaat.train.faults import LAG, Faults, NotFinite, fault_record, told
 from iaat.train.keeper import Keeper
 from iaat.train.record import epoch_line, hold_out, radius_record, selection
@@ -45,6 +46,7 @@ class _Training:
     stop: Stop
     keeper: Keeper
     ranks: Ranks
+    trackers: Trackers
     epoch_begun: float = 0.0
 
     def epoch_seconds(self) -> float:
@@ -60,6 +62,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     stop: Stop | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> DataBundle:
     """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
 
@@ -73,6 +76,7 @@ def train(
         resume: Go on from the newest whole checkpoint, if there is one, bit for bit as if never interrupted.
         overwrite: Replace the run in the folder.
         stop: Asked after every step whether to save and stop.
+        trackers: Told of the start and of every epoch, but not that the run is finished: it may be evaluated next.
 
     Returns:
         The data trained on, for the evaluation to reuse.
@@ -92,16 +96,24 @@ def train(
 
     with ExitStack() as held:
         ranks.on_main(enter)
-        return _train(recipe, run, reporter, stop or Stop(), resume=resume, overwrite=overwrite)
+        return _train(recipe, run, reporter, stop or Stop(), Trackers(trackers), resume=resume, overwrite=overwrite)
 
 
 def _train(
-    recipe: Recipe, run: RunFolder, reporter: Reporter, stop: Stop, *, resume: bool, overwrite: bool
+    recipe: Recipe,
+    run: RunFolder,
+    reporter: Reporter,
+    stop: Stop,
+    trackers: Trackers,
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> DataBundle:
     ranks, device = current(), pick_device(recipe.train.device)
     if recipe.train.deterministic:
         compute_deterministically()
     if ranks.several:
+        ranks.check_same(device.type, "the devices")
         reporter = reporter if ranks.main else Reporter(quiet=True)
         reporter.say(described(ranks, device))
         ranks.check_same(recipe.to_yaml(), "the settings")
@@ -109,11 +121,12 @@ def _train(
     data = ranks.main_first(lambda: build_data(recipe.data, seed=recipe.seed, device=device))
     ranks.check_same(data.train.fingerprint, "the training data")
     state = _fresh_state(recipe, data, device, resumed=resume)
-    training = _Training(recipe, run, data, state, device, reporter, stop, Keeper(run, recipe.train), ranks)
+    training = _Training(recipe, run, data, state, device, reporter, stop, Keeper(run, recipe.train), ranks, trackers)
     if resume:
         _go_on(training)
     else:
         ranks.on_main(lambda: run.create(recipe, overwrite=overwrite))
+    trackers.started(recipe.to_dict(), run.path, state.records)
     # Several stop by agreement alone: one that left in the middle would leave the others waiting.
     with stop.deferred() if ranks.several else nullcontext():
         while training.state.epoch < recipe.train.epochs:
@@ -180,8 +193,8 @@ def _epoch(training: _Training) -> None:
         state.share_radii()
     trained = training.epoch_seconds()
     try:
-        held_out = hold_out(recipe, data, state, training.device)
-    except Stopped:
+        held_out = hold_out(recipe, data, state, training.device, training.stop)
+    except (Stopped, UserError):  # the steps of the epoch are all done, and worth keeping
         _save_within(training)
         raise
     with training.stop.deferred():
@@ -197,12 +210,10 @@ def _epoch(training: _Training) -> None:
         state.records.append(record)
         state.tally = Tally()
         _save_epoch(training, record, timing, trained_on, improved=improved)
+        training.trackers.epoch(record)
         training.reporter.say(epoch_line(recipe, record, seconds, improved=improved))
     if training.ranks.several and training.ranks.any(training.stop.requested is not None)[0]:
-        raise Stopped(training.stop.requested or _ELSEWHERE)
-
-
-_ELSEWHERE = "another process, which was asked to stop"
+        raise Stopped(training.stop.requested or ELSEWHERE)
 
 
 def _steps(training: _Training) -> dict[str, Any]:
@@ -230,7 +241,7 @@ def _steps(training: _Training) -> dict[str, Any]:
             if saving:
                 _save_within(training)
             if stopping:
-                raise Stopped(training.stop.requested or _ELSEWHERE)
+                raise Stopped(training.stop.requested or ELSEWHERE)
     if tally.skipped == len(order):
         raise UserError(f"no step of epoch {state.epoch + 1} was finite: {_LOWER.format(lr=recipe.train.lr)}")
     return _means(training, watch)

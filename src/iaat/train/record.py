@@ -17,12 +17,13 @@ from iaat.device import autocast
 from iaat.evaluate.attackers import pgd_stage
 from iaat.evaluate.robust import attack_samples
 from iaat.ranks import current
+from iaat.stopping import Stop
 from iaat.train.state import TrainState
 
 QUANTILES = (5, 25, 50, 75, 95)
 
 
-def hold_out(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device) -> dict[str, float]:
+def hold_out(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device, stop: Stop) -> dict[str, float]:
     """Clean accuracy on all hold-out samples and PGD accuracy on the first `holdout_n` of a fixed random order."""
     config = dataclasses.replace(recipe.evaluate, steps=recipe.train.holdout_steps, step_size=None, restarts=1)
     index = data.holdout_index[rng.permutation(len(data.holdout_index), seed=0, epoch=0)]
@@ -36,6 +37,7 @@ def hold_out(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.
         batch_size=config.batch_size,
         seed=recipe.seed,
         ranks=current(),
+        stop=stop,
     )
     stage = pgd_stage(config)
     with autocast(recipe.train.precision, device):

@@ -78,7 +78,7 @@ class TrainState:
 
     def step(self) -> None:
         """Take the optimiser's and the schedule's step, at the share of the rate that faults have left."""
-        self.exchange.average_statistics()
+        self.exchange.share_buffers()
         if self.scaler is not None:
             # Not the scaler's own step, which waits for the device: a step that overflows is undone as any other is.
             self.scaler.unscale_(self.optimizer)
@@ -161,8 +161,10 @@ def build_state(
 ) -> TrainState:
     """The state before the first step; a resumed run needs no weights to start by, because its checkpoint has them."""
     config = replace(recipe.model, weights=None, pretrained=False) if resumed else recipe.model
-    model = build_model(
-        config, shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std, seed=recipe.seed
+    shape, classes = data.shape, len(data.classes)
+    # One process downloads weights, the others find them.
+    model = ranks.main_first(
+        lambda: build_model(config, shape=shape, classes=classes, mean=data.mean, std=data.std, seed=recipe.seed)
     ).to(device)
     channels_last = recipe.train.channels_last and len(data.shape) == 3
     if channels_last and not supports_channels_last(model, data.shape):

@@ -36,8 +36,9 @@ def take_step(state: TrainState, parts: Parts, config: TrainConfig, device: torc
     state.optimizer.zero_grad(set_to_none=True)
     scale, outputs = state.scale(device), []
     for number, (share, batch) in enumerate(parts, start=1):
+        context = StepContext(state.epoch, state.generator, share.own)
         with computing(), state.generator.sharing(share.rows, share.total):
-            objective = state.method.prepare(state.model, batch, StepContext(state.epoch, state.generator))
+            objective = state.method.prepare(state.model, batch, context)
         with state.exchange.held_back(number < len(parts)):
             output = descend(
                 state.model,

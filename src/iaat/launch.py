@@ -1,0 +1,202 @@
+"""The processes that a launcher, torchrun or SLURM's srun, has started beside this one: how they find each other."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+
+import torch
+import torch.distributed as dist
+
+from iaat.errors import UserError, shown
+from iaat.ranks import PATIENCE, Ranks, current
+
+_LOST = re.compile(
+    r"(closed|reset) by (remote )?peer|broken pipe|remote process exited|timed out waiting \d+ ?ms"
+    r"|connection was likely closed|watchdog caught collective operation timeout",
+    re.IGNORECASE,
+)
+
+
+class LostProcessError(RuntimeError):
+    """Another process has ended, or cannot be reached: the work cannot go on."""
+
+
+@contextmanager
+def processes(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
+    """Join the processes that a launcher has started beside this one, for as long as the context is open.
+
+    Launchers are `torchrun` and SLURM's `srun`; without one, or where PyTorch's default group is set up already, there
+    is nothing to do. Only the main process warns.
+
+    Args:
+        environment: What the launcher has set; that of the process by default.
+
+    Raises:
+        UserError: the launcher says one thing and what runs is another.
+        LostProcessError: a process has ended or cannot be reached.
+    """
+    if current().several or (launch := _launched(os.environ if environment is None else environment)) is None:
+        yield current()
+        return
+    ranks = _join(launch)
+    with _losses_told(launch["RANK"], launch["WORLD_SIZE"]), warnings.catch_warnings():
+        if not ranks.main:
+            warnings.simplefilter("ignore")
+        yield ranks
+        # Not after an error: on GPUs it waits for exchanges that a process that is gone will never finish.
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _losses_told(rank: str, world: str) -> Iterator[None]:
+    """Say which process lost the others, in place of the words of the library that noticed."""
+    try:
+        yield
+    except RuntimeError as error:
+        network = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
+        if isinstance(error, LostProcessError) or not (network or _LOST.search(str(error))):
+            raise
+        reason = _reason(error)
+        raise LostProcessError(
+            f"process {rank} of {world} on {platform.node()} has lost another one, which has ended or cannot be "
+            f"reached ({reason})"
+        ) from error
+
+
+def _join(launch: Mapping[str, str]) -> Ranks:
+    """Set up PyTorch's default group, and make sure that it is what the launcher says."""
+    gpus = torch.cuda.device_count()
+    if gpus:
+        launch = {**launch, "LOCAL_RANK": str(_gpu_of(int(launch["LOCAL_RANK"]), gpus))}
+        torch.cuda.set_device(int(launch["LOCAL_RANK"]))
+    os.environ["LOCAL_RANK"] = launch["LOCAL_RANK"]
+    try:
+        with _environment(launch):
+            dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
+        ranks = current()
+        counted = int(ranks.sum_(torch.ones(1, dtype=torch.int64)))
+    except (RuntimeError, ValueError) as error:
+        place = f"{launch['MASTER_ADDR']}:{launch['MASTER_PORT']}"
+        raise UserError(
+            f"process {launch['RANK']} of {launch['WORLD_SIZE']} on {platform.node()} cannot meet the others at "
+            f"{place}: {_reason(error)}"
+        ) from error
+    if not counted == ranks.world == int(launch["WORLD_SIZE"]):
+        raise UserError(f"{counted} processes answered, the launcher started {launch['WORLD_SIZE']}")
+    if gpus:
+        _check_own_gpus(ranks.merged({ranks.rank: _gpu()}))
+    return ranks
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Have these values in the environment while the context is open: where PyTorch looks for them."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def _reason(error: Exception) -> str:
+    """What a library of communication says went wrong, on one line, without the place in its source."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    last = next((after for line, after in pairwise(lines) if line.startswith("Last error")), lines[0])
+    return re.sub(r"^\[[^\]]*\]\s*", "", last).partition(". ")[0]
+
+
+def _gpu() -> str:
+    """The GPU of this process, by a name that no other has."""
+    return f"GPU {torch.cuda.get_device_properties(torch.cuda.current_device()).uuid} of {platform.node()}"
+
+
+def _check_own_gpus(gpus: Mapping[int, str]) -> None:
+    """Refuse two processes on one GPU.
+
+    Raises:
+        UserError: naming them.
+    """
+    owners: dict[str, int] = {}
+    for rank, gpu in sorted(gpus.items()):
+        if gpu in owners:
+            raise UserError(f"processes {owners[gpu]} and {rank} have the same {gpu}: start one process a GPU")
+        owners[gpu] = rank
+
+
+def _gpu_of(local: int, gpus: int) -> int:
+    """Number of the GPU of the process with number `local` on its machine, among the `gpus` that it sees.
+
+    Raises:
+        UserError: there are more processes than GPUs.
+    """
+    if gpus == 1:  # as SLURM binds one to each of its tasks
+        return 0
+    if local >= gpus:
+        raise UserError(
+            f"process {local} of {platform.node()} finds {gpus} GPUs there: start one process a GPU, or set "
+            "CUDA_VISIBLE_DEVICES= to train on CPUs"
+        )
+    return local
+
+
+def launched() -> bool:
+    """Whether a launcher has started this process as one of several."""
+    return _launched(os.environ) is not None
+
+
+_KEYS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def _launched(environment: Mapping[str, str]) -> dict[str, str] | None:
+    """What a launcher says of this process, in torchrun's words; None for a process of its own."""
+    launch = {key: environment[key] for key in _KEYS if key in environment}
+    if {"RANK", "WORLD_SIZE"} <= launch.keys():
+        launch.setdefault("LOCAL_RANK", launch["RANK"])
+    elif "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:
+        meeting = {key: launch[key] for key in ("MASTER_ADDR", "MASTER_PORT") if key in launch}
+        launch = _of_slurm(environment) | meeting
+    else:  # some scripts set WORLD_SIZE for all their commands
+        return None
+    for key in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        if not launch[key].isdecimal():
+            raise UserError(f"the launcher has set {key} to {shown(launch[key])}, which is no number")
+    if int(launch["WORLD_SIZE"]) < 2:
+        return None
+    if missing := [key for key in _KEYS if key not in launch]:
+        raise UserError(f"the launcher has not set {', '.join(missing)}: start by torchrun or srun")
+    return launch
+
+
+def _of_slurm(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same of a step of SLURM: the first machine of the step is where all meet, at a port that the job decides."""
+    nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_NODELIST", ""))
+    job, step = (
+        int(number) if number.isdecimal() else 0
+        for number in (environment.get("SLURM_JOB_ID", "0"), environment.get("SLURM_STEP_ID", "0"))
+    )
+    return {
+        "RANK": environment["SLURM_PROCID"],
+        "WORLD_SIZE": environment["SLURM_STEP_NUM_TASKS"],
+        "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
+        "MASTER_ADDR": first_host(nodes) or "127.0.0.1",
+        "MASTER_PORT": str(20_000 + (job + 101 * step) % 20_000),
+    }
+
+
+def first_host(nodes: str) -> str:
+    """The first machine of a SLURM list such as `gpu[03-07,12],login1`: `gpu03`."""
+    match = re.match(r"(?P<head>[^\[,]*)(?:\[(?P<first>[^\],-]*)[^\]]*\](?P<tail>[^,\[]*))?", nodes)
+    assert match is not None
+    return "".join(part or "" for part in match.group("head", "first", "tail"))
