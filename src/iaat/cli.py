@@ -1,4 +1,4 @@
-"""The command line: `iaat train | compare | evaluate | radii | recipes | check`."""
+"""The command line: `iaat train | compare | evaluate | radii | report | recipes | check`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ from iaat.workflow import CHECKPOINTS, compare, run_recipe
 INTERRUPTED = 130
 MISTAKE = 2
 FAILED = 1
+
+WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.device")
+"""Keys that say where a finished run's data lies now."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -206,11 +209,7 @@ def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> 
 
 
 def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    only(
-        overrides,
-        ("data.root", "data.extra", "data.download", "data.workers", "train.device"),
-        "a finished run keeps its recipe",
-    )
+    only(overrides, WHERE, "a finished run keeps its recipe")
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides)
     data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
@@ -239,6 +238,28 @@ def _cell(key: str, value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1%}" if key in ("share_at_zero", "accuracy") else f"{value:.2f}"
     return "-" if value is None else str(value)
+
+
+def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    # Imported here: no other command needs what draws pages.
+    from iaat.report.gather import Scope, check_scope, gather
+    from iaat.report.page import write_page
+
+    only(overrides, WHERE, "a finished run keeps its recipe")
+    scope = Scope(
+        images=options.images, details=options.details, pictures=not options.no_images, suspects=options.suspects
+    )
+    check_scope(scope, options.out, options.figures)
+    content = gather([RunFolder(folder) for folder in options.folders], overrides, reporter, scope)
+    write_page(content, options.out)
+    reporter.result(f"page: {options.out}")
+    if options.suspects is not None and content.gallery is not None:
+        reporter.say(f"suspects: {options.suspects}")
+    if options.figures is not None:
+        from iaat.report.figures import write_figures
+
+        files = write_figures(content, options.figures)
+        reporter.say(f"figures: {len(files)} files in {options.figures}")
 
 
 def _recipes(_options: argparse.Namespace, _overrides: list[str], reporter: Reporter) -> None:
@@ -272,6 +293,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] =
     "compare": _compare,
     "evaluate": _evaluate,
     "radii": _radii,
+    "report": _report,
     "recipes": _recipes,
     "check": _check,
 }

@@ -131,6 +131,24 @@ def command_parser() -> argparse.ArgumentParser:
     _add_trust(sub)
     _add_quiet(sub)
 
+    keys = "Keys that say where the data lies can follow, such as --data.root DIR."
+    sub = add("report", "show runs on one page: accuracies, radii, images, suspects, loss surfaces", keys)
+    sub.add_argument(
+        "folders", metavar="RUN", nargs="+", type=Path, help="run folders; the first with radii has the images"
+    )
+    sub.add_argument(
+        "-o", "--out", type=Path, default=Path("report.html"), help="the page, one file (default %(default)s)"
+    )
+    sub.add_argument("--figures", metavar="DIR", type=Path, help="write the figures as PNG, PDF and SVG, too")
+    sub.add_argument("--suspects", metavar="FILE", type=Path, help="write all suspects as .csv or .parquet, too")
+    sub.add_argument("--images", metavar="N", type=int, default=2000, help="in the gallery (default %(default)s)")
+    sub.add_argument("--details", metavar="N", type=int, default=40, help="of them with attacks (default %(default)s)")
+    sub.add_argument(
+        "--no-images", action="store_true", help="show what the files of the runs say, and nothing of images"
+    )
+    _add_trust(sub)
+    _add_quiet(sub)
+
     add("recipes", "list the recipes that ship")
 
     sub = add("check", "resolve a recipe and print it with its costs; nothing is run", keys)

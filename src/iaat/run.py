@@ -41,7 +41,8 @@ class RunFolder:
     `timings.jsonl` its wall times, kept apart so that all else is equal between equal runs; `last.pt`, `best.pt`
     checkpoints; `checkpoints/` earlier ones and those within an epoch; `faults.jsonl` steps that were not finite;
     `radii/NNNN.safetensors` all radii after an epoch; `radii.parquet` the table of the last; a folder in
-    `evaluations/` for each evaluation; `pictures/`; `tensorboard/` where asked for; `train.lock` while a process trains.
+    `evaluations/` for each evaluation; `pictures/`; `tensorboard/` where asked for; `train.lock` while a process
+    trains.
     """
 
     path: Path

@@ -1,0 +1,368 @@
+"""From run folders to all that a report shows: what files say, and what a look at images costs passes for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from iaat import __version__, rng
+from iaat.analysis.checks import PX_PER_UNIT, suffix_of
+from iaat.analysis.tables import write_table
+from iaat.attacks import pgd, smallest_radius
+from iaat.checkpoint import check_same_data, load_checkpoint, restore_model
+from iaat.config import Recipe
+from iaat.data import DataBundle, Source, build_data, sequential_order
+from iaat.device import pick_device
+from iaat.errors import UserError
+from iaat.progress import Reporter
+from iaat.report import of_files
+from iaat.report.content import Content, Gallery, Radii, RunPart, SurfacePart
+from iaat.report.details import Detail, DetailSettings, details
+from iaat.report.surface import loss_surfaces
+from iaat.report.suspects import Suspects, radius_history, suspects_of_run
+from iaat.report.thumbnails import picture_uri, source_sprites, why_no_picture
+from iaat.run import RunFolder
+
+BESIDE = 4
+"""Networks whose loss surfaces are shown side by side."""
+
+SURFACES = 4
+"""Images whose loss surfaces are shown."""
+
+NORMS = 300
+"""Samples whose smallest adversarial norm is measured."""
+
+_PICTURE_FIELDS = ("image", "perturbation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """How much a report shows.
+
+    Attributes:
+        images: Thumbnails in the gallery.
+        details: Images of them that are looked at in detail, at up to 255 forwards and 240 backwards each.
+        pictures: Whether anything is read of the data and computed of the networks at all.
+        suspects: A `.csv` or `.parquet` file for the table of all suspects; None: not written.
+    """
+
+    images: int = 2000
+    details: int = 40
+    pictures: bool = True
+    suspects: Path | None = None
+
+
+def gather(
+    runs: Sequence[RunFolder], overrides: Sequence[str], reporter: Reporter, scope: Scope | None = None
+) -> Content:
+    """All that the report of some runs shows.
+
+    Gallery, details and suspects are those of the first run with radii, by its last network, to which the radii
+    belong.
+
+    Args:
+        runs: At least one run with a finished epoch.
+        overrides: Where the data lies now, as recipe keys.
+        reporter: Shows progress.
+        scope: How much; the defaults of `Scope` if None.
+
+    Raises:
+        UserError: a folder without a run, or a damaged file; data that cannot be read or is not what was trained on.
+    """
+    scope = scope or Scope()
+    of_files.check_runs(runs)
+    recipes = [run.recipe(overrides) for run in runs]
+    parts = of_files.run_parts(runs, recipes)
+    saved = [load_checkpoint(run.checkpoint("last" if run.checkpoint("last").exists() else "best")) for run in runs]
+    prints = [state["data"]["train_fingerprint"] for state in saved]
+    classes = [str(name) for name in saved[0]["data"]["classes"]]
+    results = [of_files.results_of(run) for run in runs]
+    notes = _other_data(parts, prints)
+    look = _look(runs, recipes, saved, reporter) if scope.pictures else None
+    labels = None if look is None else look.data.train.labels.numpy()
+    radii = [
+        found
+        for number, run in enumerate(runs)
+        if (found := of_files.radii_parts(number, run, labels if prints[number] == prints[0] else None, len(classes)))
+    ]
+    content = Content(
+        title=parts[0].name if len(runs) == 1 else f"{len(runs)} runs",
+        made=f"{date.today().isoformat()}, iaat {__version__}",
+        classes=classes,
+        runs=parts,
+        verdicts=[row for number, rows in enumerate(results) for row in of_files.verdicts(number, rows)],
+        differences=of_files.recipe_differences(recipes),
+        curves=[row for number, rows in enumerate(results) for row in of_files.accuracies(number, rows)],
+        corruptions=[row for number, rows in enumerate(results) for row in of_files.corruptions(number, rows)],
+        radii=radii,
+        stability=of_files.stabilities(runs, prints),
+        notes=notes,
+    )
+    if look is None:
+        notes.append("images, suspects and loss surfaces were not asked for")
+        return content
+    return _with_images(content, look, prints, scope)
+
+
+def _other_data(parts: Sequence[RunPart], prints: Sequence[str]) -> list[str]:
+    others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
+    return (
+        [f"trained on other data than {parts[0].name}, whose images are shown: {', '.join(others)}"] if others else []
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What it takes to look at images: the data of the first run, and the runs with their networks' states."""
+
+    runs: Sequence[RunFolder]
+    recipes: Sequence[Recipe]
+    saved: Sequence[dict[str, Any]]
+    data: DataBundle
+    device: torch.device
+    reporter: Reporter
+
+    def network(self, number: int) -> nn.Module:
+        """The network of a run, which its last radii belong to."""
+        return restore_model(self.recipes[number], self.saved[number], self.device)
+
+
+def _look(
+    runs: Sequence[RunFolder], recipes: Sequence[Recipe], saved: Sequence[dict[str, Any]], reporter: Reporter
+) -> _Look:
+    device = pick_device(recipes[0].train.device)
+    reporter.say(f"reading data: {recipes[0].data.name}")
+    data = build_data(recipes[0].data, seed=recipes[0].seed, device=device)
+    check_same_data(saved[0]["data"], data)
+    return _Look(runs, recipes, saved, data, device, reporter)
+
+
+def _with_images(content: Content, look: _Look, prints: Sequence[str], scope: Scope) -> Content:
+    """The content with gallery, details, measured norms and loss surfaces."""
+    own = [part.run for part in content.radii if prints[part.run] == prints[0]]
+    if not own:
+        content.notes.append("no run has a radius for each image, so no gallery is shown")
+        return content
+    number = own[0]
+    run, recipe, train = look.runs[number], look.recipes[number], look.data.train
+    suspects = suspects_of_run(run, recipe, look.data, look.reporter)
+    if scope.suspects is not None:
+        write_table(suspects.table(train.classes, train.paths), scope.suspects)
+    index, history = radius_history(run)
+    model = look.network(number)
+    gallery = _gallery(number, run, train, index, history, suspects, scope)
+    gallery.details.update(_details(gallery, model, look, recipe, scope))
+    same = [other for other in range(len(look.runs)) if prints[other] == prints[0]]
+    radii = [_with_norms(part, model, look, recipe) if part.run == number else part for part in content.radii]
+    surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], look, recipe)
+    return Content(**{**vars_of(content), "gallery": gallery, "radii": radii, "surfaces": surfaces})
+
+
+def vars_of(content: Content) -> dict[str, Any]:
+    """The fields of a content, as they are."""
+    return {name: getattr(content, name) for name in Content.__dataclass_fields__}
+
+
+def choose(radius: NDArray[np.float32], suspicion: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Places of the images that a gallery shows, in the order of their radii.
+
+    A quarter each of the smallest radii, the largest, the most suspect, and of all at random; of equal radii by
+    chance, too.
+
+    Args:
+        radius: `[n]`.
+        suspicion: `[n]`.
+        count: How many at most.
+    """
+    if len(radius) <= count:
+        return np.argsort(radius, kind="stable")
+    shuffled = rng.permutation(len(radius), seed=0, epoch=0).numpy()
+    quarter = count // 4
+    orders = [
+        shuffled[np.argsort(radius[shuffled], kind="stable")],
+        shuffled[np.argsort(-radius[shuffled], kind="stable")],
+        shuffled[np.argsort(-suspicion[shuffled], kind="stable")],
+    ]
+    wanted = np.concatenate([*(order[:quarter] for order in orders), shuffled])
+    _, first = np.unique(wanted, return_index=True)
+    chosen = wanted[np.sort(first)][:count]
+    return chosen[np.argsort(radius[chosen], kind="stable")]
+
+
+def _gallery(
+    number: int,
+    run: RunFolder,
+    train: Source,
+    index: NDArray[np.int64],
+    history: NDArray[np.float32],
+    suspects: Suspects,
+    scope: Scope,
+) -> Gallery:
+    chosen = choose(history[-1], suspects.score, scope.images)
+    samples = index[chosen]
+    sheets = source_sprites(train, torch.from_numpy(samples))
+    predicted = np.where(suspects.suggested < 0, suspects.label, suspects.suggested)[chosen]
+    of_all = len(chosen) == len(index)
+    return Gallery(
+        run=number,
+        total=len(index),
+        chosen="all images trained on"
+        if of_all
+        else "a quarter each: the smallest radii, the largest, the most suspect, and any",
+        sheets=[] if sheets is None else [sheet.uri for sheet in sheets.sheets],
+        columns=1 if sheets is None else sheets.columns,
+        rows=1 if sheets is None else sheets.rows,
+        width=0 if sheets is None else sheets.width,
+        height=0 if sheets is None else sheets.height,
+        index=samples.tolist(),
+        label=suspects.label[chosen].tolist(),
+        prediction=predicted.tolist(),
+        radius_px=_px(history[-1, chosen]),
+        history_px=[_px(column) for column in history[:, chosen].T],
+        epochs=run.radii_epochs(),
+        path=["" if train.paths is None else train.paths[sample] for sample in samples],
+        suspicion=[round(float(score), 4) for score in suspects.score[chosen]],
+        kind=["" if kind == "clear" else str(kind) for kind in suspects.kind[chosen]],
+        suggested=suspects.suggested[chosen].tolist(),
+        no_pictures=why_no_picture(train.shape),
+    )
+
+
+def _px(values: NDArray[np.float32]) -> list[float]:
+    return [round(float(value) * PX_PER_UNIT, 2) for value in values]
+
+
+def in_detail(gallery: Gallery, count: int) -> list[int]:
+    """Places of the images that are looked at in detail: half the most suspect, then from both ends of the radii."""
+    by_suspicion = sorted(range(len(gallery.index)), key=lambda place: -(gallery.suspicion[place] or 0.0))
+    ends = [place for pair in zip(_ends(gallery), reversed(_ends(gallery)), strict=True) for place in pair]
+    return list(dict.fromkeys([*by_suspicion[: count // 2], *ends]))[:count]
+
+
+def _ends(gallery: Gallery) -> range:
+    return range(len(gallery.index))
+
+
+def _details(
+    gallery: Gallery, model: nn.Module, look: _Look, recipe: Recipe, scope: Scope
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the views of some images show more, by their places."""
+    places = in_detail(gallery, scope.details)
+    if not places:
+        return
+    samples = torch.tensor([gallery.index[place] for place in places])
+    own = torch.tensor([gallery.radius_px[place] for place in places]) / PX_PER_UNIT
+    settings = DetailSettings(radius=float(recipe.evaluate.radius), norm=recipe.evaluate.norm)
+    train = look.data.train
+    found = details(model, train, samples, train, own=own, among=look.data.train_index, settings=settings)
+    shown = look.reporter.track(found, total=len(places), what="details")
+    for place, detail in zip(places, shown, strict=True):
+        yield str(place), plain_detail(detail)
+
+
+def plain_detail(detail: Detail) -> dict[str, Any]:
+    """A detail as plain values, its pictures as data URIs."""
+    plain: dict[str, Any] = _drawn(asdict(detail))
+    return plain
+
+
+def _drawn(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {
+            key: picture_uri(item) if key in _PICTURE_FIELDS and item is not None else _drawn(item)
+            for key, item in value.items()
+        }
+    return [_drawn(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _with_norms(part: Radii, model: nn.Module, look: _Look, recipe: Recipe) -> Radii:
+    """The radii with the smallest norms that fool the network on some of the samples."""
+    index, radius = look.runs[part.run].radii_after(part.epochs[-1])
+    some = rng.permutation(len(index), seed=0, epoch=1)[:NORMS].sort().values.numpy()
+    top = 4 * float(recipe.evaluate.radius)
+    levels = torch.linspace(0, top, 33)[1:]
+    attack = partial(pgd, steps=20)
+    sizes: list[Tensor] = []
+    batches = look.data.train.batches(sequential_order(torch.from_numpy(index[some]), recipe.evaluate.batch_size))
+    shown = look.reporter.track(batches, total=len(some), what="smallest norms", size=lambda batch: len(batch.y))
+    for number, batch in enumerate(shown):
+        generator = rng.generator(0, "report norms", number, device=look.device)
+        found = smallest_radius(
+            attack, model, batch.x, batch.y, levels=levels, norm=recipe.evaluate.norm, generator=generator
+        )
+        sizes.append(found.size.cpu())
+    size = torch.cat(sizes).numpy()
+    known = np.isfinite(size)
+    pairs = {
+        "index": index[some].tolist(),
+        "radius_px": _px(radius[some]),
+        "norm_px": [
+            round(float(value) * PX_PER_UNIT, 2) if finite else None for value, finite in zip(size, known, strict=True)
+        ],
+        "searched_px": round(top * PX_PER_UNIT, 2),
+        # A sample that nothing broke has a norm above all that did.
+        "correlation": float(spearmanr(radius[some], np.where(known, size, np.inf)).statistic),
+        "n": len(some),
+    }
+    return Radii(part.run, part.epochs, part.edges_px, part.counts, part.by_class, pairs)
+
+
+def _surfaces(gallery: Gallery, numbers: Sequence[int], look: _Look, recipe: Recipe) -> list[SurfacePart]:
+    """Loss surfaces of the networks of some runs around the most suspect images and those of extreme radii."""
+    places = in_detail(gallery, 2 * SURFACES)[::2][:SURFACES]
+    if not places:
+        return []
+    samples = torch.tensor([gallery.index[place] for place in places])
+    (batch,) = look.data.train.batches([samples])
+    models = {str(number): look.network(number) for number in numbers}
+    radius = float(recipe.evaluate.radius)
+    look.reporter.say("loss surfaces")
+    found = loss_surfaces(
+        models, batch.x, batch.y, samples.to(batch.x.device), radius=radius, norm=recipe.evaluate.norm
+    )
+    drawn = why_no_picture(look.data.shape) is None
+    return [
+        SurfacePart(
+            index=int(samples[row]),
+            label=int(batch.y[row]),
+            image=picture_uri(batch.x[row].cpu()) if drawn else None,
+            offsets_px=[round(float(value), 3) for value in next(iter(found.values()))[row].offsets_px],
+            losses={key: _rounded(surfaces[row].loss) for key, surfaces in found.items()},
+            predictions={key: surfaces[row].prediction.tolist() for key, surfaces in found.items()},
+            radius_px=round(radius * PX_PER_UNIT, 3),
+        )
+        for row in range(len(places))
+    ]
+
+
+def _rounded(values: NDArray[np.float32]) -> list[list[float]]:
+    return [[round(float(value), 4) for value in row] for row in values]
+
+
+def check_scope(scope: Scope, page: Path, figures: Path | None) -> None:
+    """Find what would stop a report at its end, before it is begun.
+
+    Raises:
+        UserError: naming the option.
+    """
+    for name, count in (("--images", scope.images), ("--details", scope.details)):
+        if count < 0:
+            raise UserError(f"{name} {count}: a number, 0 or more")
+    if page.is_dir():
+        raise UserError(f"--out {page} is a folder: give the name of a file, such as {page / 'report.html'}")
+    if figures is not None and figures.is_file():
+        raise UserError(f"--figures {figures} is a file: give a folder")
+    if scope.suspects is not None:
+        suffix_of(scope.suspects, ("csv", "parquet"))
+        if not scope.pictures:
+            raise UserError("--suspects needs the networks' predictions, which --no-images leaves out")

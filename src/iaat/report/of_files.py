@@ -1,0 +1,229 @@
+"""What a report takes from the files of runs alone: logs, results, recipes, snapshots of radii."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from iaat.analysis.checks import PX_PER_UNIT
+from iaat.analysis.pictures.histogram import bin_edges
+from iaat.config import Recipe
+from iaat.errors import UserError
+from iaat.evaluate.report import shown_name
+from iaat.evaluate.robust import CLEAN
+from iaat.files import read_json
+from iaat.report.content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
+from iaat.run import RunFolder
+
+LEVELS = (5, 25, 50, 75, 95)
+"""Quantiles that are shown, in per cent."""
+
+_NO_CURVES = ("epoch", "radius_quantiles_px")
+
+
+def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunPart]:
+    """The runs by what their logs say, each under a name of its own.
+
+    Raises:
+        UserError: a run has finished no epoch, or its log is damaged.
+    """
+    names = _names(runs, recipes)
+    return [_run_part(run, recipe, name) for run, recipe, name in zip(runs, recipes, names, strict=True)]
+
+
+def _names(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[str]:
+    """Recipe and seed, with the folder where that does not tell two runs apart."""
+    plain = [f"{recipe.name} seed {recipe.seed}" for recipe in recipes]
+    often = Counter(plain)
+    named = [name if often[name] == 1 else f"{name} ({run.path.name})" for run, name in zip(runs, plain, strict=True)]
+    often = Counter(named)
+    return [name if often[name] == 1 else f"{name} #{number}" for number, name in enumerate(named, start=1)]
+
+
+def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
+    cost, records = run.training_cost(), run.metrics()
+    facts = read_json(run.path / "run.json") if (run.path / "run.json").exists() else {}
+    versions = facts.get("versions", {}) if isinstance(facts, dict) else {}
+    keys = dict.fromkeys(key for record in records for key in record if key not in _NO_CURVES)
+    quantiles = {
+        str(level): [_number(record.get("radius_quantiles_px", {}).get(str(level))) for record in records]
+        for level in LEVELS
+        if any("radius_quantiles_px" in record for record in records)
+    }
+    return RunPart(
+        name=name,
+        folder=run.path.resolve().name,
+        method=recipe.method_name,
+        seed=recipe.seed,
+        epochs=len(records),
+        hardware={str(key): str(value) for key, value in versions.items()},
+        forwards=cost["train_forwards"],
+        backwards=cost["train_backwards"],
+        seconds=cost["train_seconds"],
+        curves={key: _series(records, key) for key in keys},
+        quantiles=quantiles,
+    )
+
+
+def _series(records: Sequence[dict[str, Any]], key: str) -> Series:
+    return [_number(record.get(key)) for record in records]
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def results_of(run: RunFolder) -> list[dict[str, Any]]:
+    """The results of all finished evaluations of a run, in the order of their folders' names."""
+    files = sorted(run.path.glob("evaluations/*/results.json"))
+    return [found for file in files if isinstance(found := read_json(file), dict)]
+
+
+def verdicts(number: int, results: Sequence[dict[str, Any]]) -> list[Verdict]:
+    """The evaluations of run number `number`."""
+    return [_verdict(number, row) for row in results]
+
+
+def _verdict(number: int, row: dict[str, Any]) -> Verdict:
+    names = [CLEAN, *row["attacks"]]
+    pgd = next((row["accuracy"][name] for name in row["attacks"] if name.startswith("pgd")), None)
+    last = row["accuracy"][row["attacks"][-1]] if row["attacks"] else None
+    return Verdict(
+        run=number,
+        checkpoint=str(row.get("checkpoint") or "-"),
+        weights=str(row.get("weights", "trained")),
+        suite=str(row["attack"]),
+        verdict=str(row["verdict"]),
+        findings=list(row["findings"]),
+        n=int(row["n"]),
+        clean=float(row["accuracy"][CLEAN]),
+        attacks={shown_name(name): float(row["accuracy"][name]) for name in row["attacks"]},
+        interval95={
+            CLEAN if name == CLEAN else shown_name(name): (low, high)
+            for name in names
+            for low, high in [row["interval95"][name]]
+        },
+        gap=None if pgd is None or last is None else pgd - last,
+        seconds=float(row["seconds"]),
+    )
+
+
+def accuracies(number: int, results: Sequence[dict[str, Any]]) -> list[Accuracies]:
+    """Accuracy against the radius, of evaluations that measured it."""
+    return [
+        Accuracies(
+            run=number,
+            checkpoint=str(row.get("checkpoint") or "-"),
+            radius_px=[PX_PER_UNIT * radius for radius in row["curve"]["radius"]],
+            accuracy=list(row["curve"]["accuracy"]),
+            expected=float(row["curve"]["expected_robustness"]),
+        )
+        for row in results
+        if "curve" in row
+    ]
+
+
+def corruptions(number: int, results: Sequence[dict[str, Any]]) -> list[Corruptions]:
+    """Accuracy on corruptions, of evaluations that measured it."""
+    return [
+        Corruptions(number, str(row.get("checkpoint") or "-"), dict(row["corruptions"]["accuracy"]))
+        for row in results
+        if "corruptions" in row
+    ]
+
+
+def recipe_differences(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]:
+    """Settings in which runs differ, by dotted key, with the value in each; "" where one has no such setting."""
+    flat = [_flat(recipe) for recipe in recipes]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    rows = [(key, [settings.get(key, "") for settings in flat]) for key in keys if key != "about"]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _flat(recipe: Recipe) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for section, value in recipe.to_dict().items():
+        inner = value if isinstance(value, dict) else {"": value}
+        found |= {f"{section}.{key}".rstrip("."): _text(item) for key, item in inner.items()}
+    return found
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def radii_parts(number: int, run: RunFolder, labels: NDArray[np.int64] | None, classes: int) -> Radii | None:
+    """The radii of run number `number`; None for a method without.
+
+    Args:
+        number: Place of the run.
+        run: Its folder.
+        labels: Labels `[N]` of the training data; None: not known, and nothing is said of classes.
+        classes: Their number.
+
+    Raises:
+        UserError: a file of radii is damaged.
+    """
+    epochs = run.radii_epochs()
+    if not epochs:
+        return None
+    snapshots = {epoch: run.radii_after(epoch) for epoch in epochs}
+    top = max(float(radius.max(initial=0)) for _, radius in snapshots.values()) * PX_PER_UNIT
+    edges = bin_edges(top)
+    counts = [np.histogram(radius * PX_PER_UNIT, bins=edges)[0].tolist() for _, radius in snapshots.values()]
+    index, radius = snapshots[epochs[-1]]
+    by_class = [] if labels is None else _by_class(labels[index], radius * PX_PER_UNIT, classes)
+    return Radii(number, epochs, edges.tolist(), counts, by_class)
+
+
+def _by_class(label: NDArray[np.int64], px: NDArray[np.float64], classes: int) -> list[dict[str, float] | None]:
+    groups = (px[label == number] for number in range(classes))
+    return [
+        {str(level): float(np.percentile(group, level)) for level in LEVELS} if len(group) else None for group in groups
+    ]
+
+
+def stabilities(runs: Sequence[RunFolder], fingerprints: Sequence[str]) -> list[Stability]:
+    """How alike the runs with radii rank the samples that pairs of them share, where they have the same data.
+
+    Args:
+        runs: The runs.
+        fingerprints: Of the training data of each.
+    """
+    last = {number: run.radii_after(run.radii_epochs()[-1]) for number, run in enumerate(runs) if run.radii_epochs()}
+    pairs = [(a, b) for a, b in combinations(last, 2) if fingerprints[a] == fingerprints[b]]
+    found = [(a, b, *_shared(last[a], last[b])) for a, b in pairs]
+    return [
+        Stability(a, b, float(spearmanr(left, right).statistic), len(left))
+        for a, b, left, right in found
+        if len(left) > 2 and np.ptp(left) > 0 and np.ptp(right) > 0
+    ]
+
+
+def _shared(
+    left: tuple[NDArray[np.int64], NDArray[np.float32]], right: tuple[NDArray[np.int64], NDArray[np.float32]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    index, first, second = np.intersect1d(left[0], right[0], assume_unique=True, return_indices=True)
+    assert len(index) == len(first)
+    return left[1][first], right[1][second]
+
+
+def check_runs(runs: Sequence[RunFolder]) -> None:
+    """Refuse folders in which there is nothing to show.
+
+    Raises:
+        UserError: naming the folder.
+    """
+    for run in runs:
+        if not run.has_results():
+            raise UserError(
+                f"{run.path} holds no run with a finished epoch: give the --out of an `iaat train` that has got so far"
+            )

@@ -1,0 +1,170 @@
+"""A report says what the files of runs say, and looks at the images it claims to."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.training import QUIET, tiny
+from iaat.checkpoint import load_checkpoint, restore_model
+from iaat.data import build_data, sequential_order
+from iaat.errors import UserError
+from iaat.report.content import to_json
+from iaat.report.gather import Scope, check_scope, choose, gather, in_detail
+from iaat.run import RunFolder
+from iaat.workflow import run_recipe
+
+SMALL = Scope(images=40, details=3)
+JUDGED = ("--evaluate.n", "20", "--evaluate.steps", "2", "--evaluate.suite", "pgd+screening+curve")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """IAAT with two seeds, and natural training."""
+    folder = tmp_path_factory.mktemp("runs")
+    found = []
+    for method, seed in (("iaat", "0"), ("natural", "0"), ("iaat", "1")):
+        run = RunFolder(folder / f"{method}-{seed}")
+        run_recipe(tiny(method, "--seed", seed, *JUDGED), run, QUIET)
+        found.append(run)
+    return found
+
+
+@pytest.fixture(scope="module")
+def content(runs):
+    return gather(runs, [], QUIET, SMALL)
+
+
+def test_runs_and_verdicts_are_those_of_the_files(runs, content):
+    assert [part.name for part in content.runs] == [
+        "quickstart seed 0 (iaat-0)",
+        "quickstart seed 0 (natural-0)",
+        "quickstart seed 1",
+    ]
+    metrics = runs[0].metrics()
+    assert content.runs[0].curves["loss"] == [record["loss"] for record in metrics]
+    assert content.runs[0].quantiles["50"] == [record["radius_quantiles_px"]["50"] for record in metrics]
+    assert content.runs[1].quantiles == {}
+    assert [(row.run, row.checkpoint) for row in content.verdicts] == [
+        (n, c) for n in range(3) for c in ("best", "last")
+    ]
+    stored = json.loads(next(runs[0].path.glob("evaluations/best-*/results.json")).read_text())
+    verdict = content.verdicts[0]
+    assert verdict.clean == stored["accuracy"]["clean"]
+    assert list(verdict.attacks.values()) == [stored["accuracy"][name] for name in stored["attacks"]]
+    assert verdict.robust == stored["accuracy"]["worst"]
+    assert len(content.curves) == 6
+    assert content.curves[0].radius_px[-1] == pytest.approx(128)
+
+
+def test_differences_name_the_settings_that_differ(content):
+    differences = dict(content.differences)
+    assert differences["method.name"] == ["iaat", "natural", "iaat"]
+    assert differences["seed"] == ["0", "0", "1"]
+    assert "data.name" not in differences
+
+
+def test_histograms_count_every_sample_once_an_epoch(runs, content):
+    assert [part.run for part in content.radii] == [0, 2]
+    part = content.radii[0]
+    index, radius = runs[0].radii_after(3)
+    assert part.epochs == [1, 2, 3]
+    assert [sum(counts) for counts in part.counts] == [len(index)] * 3
+    labels = build_data(tiny().data, seed=0).train.labels.numpy()[index]
+    assert part.by_class[4]["50"] == pytest.approx(np.median(radius[labels == 4]) * 255, rel=1e-5)
+
+
+def test_stability_is_between_runs_with_radii(content):
+    (pair,) = content.stability
+    assert (pair.first, pair.second) == (0, 2)
+    assert -1 <= pair.correlation <= 1
+    assert pair.n == 180
+
+
+def test_the_gallery_has_the_radii_predictions_and_history_of_its_images(runs, content):
+    gallery = content.gallery
+    assert len(gallery.index) == 40
+    assert gallery.total == 180
+    assert gallery.radius_px == sorted(gallery.radius_px)
+    index, radius = runs[0].radii_after(3)
+    for place in (0, 20, 39):
+        own = radius[index == gallery.index[place]].item() * 255
+        assert gallery.radius_px[place] == pytest.approx(own, abs=0.01)
+        assert gallery.history_px[place][-1] == gallery.radius_px[place]
+    recipe = tiny("iaat")
+    model = restore_model(recipe, load_checkpoint(runs[0].checkpoint("last")))
+    (batch,) = build_data(recipe.data, seed=0).train.batches(sequential_order(torch.tensor(gallery.index), 64))
+    assert gallery.prediction == model(batch.x).argmax(1).tolist()
+
+
+def test_details_surfaces_and_norms_are_there_and_all_of_it_is_json(content):
+    gallery = content.gallery
+    assert sorted(gallery.details) == sorted(map(str, in_detail(gallery, 3)))
+    detail = next(iter(gallery.details.values()))
+    assert detail["image"].startswith("data:image/")
+    assert detail["index"] in gallery.index
+    norms = content.radii[0].norms
+    assert len(norms["radius_px"]) == len(norms["norm_px"]) == norms["n"] == 180
+    assert content.radii[1].norms is None
+    assert all(set(part.losses) == {"0", "1", "2"} for part in content.surfaces)
+    read = json.loads(to_json(content))
+    assert read["gallery"]["index"] == gallery.index
+    assert "<" not in to_json(content)
+
+
+def test_two_reports_of_the_same_runs_say_the_same(runs, content):
+    assert to_json(gather(runs, [], QUIET, SMALL)) == to_json(content)
+
+
+def test_without_images_only_files_are_read(runs, monkeypatch):
+    monkeypatch.setattr("iaat.report.gather.build_data", lambda *_, **__: pytest.fail("data was read"))
+    content = gather(runs[1:2], [], QUIET, Scope(pictures=False))
+    assert content.gallery is None
+    assert content.radii == []
+    assert content.notes == ["images, suspects and loss surfaces were not asked for"]
+
+
+def test_runs_without_radii_have_no_gallery_and_say_so(runs):
+    content = gather(runs[1:2], [], QUIET, SMALL)
+    assert content.gallery is None
+    assert "no run has a radius for each image" in content.notes[0]
+
+
+def test_all_suspects_are_written_as_a_table(runs, tmp_path):
+    file = tmp_path / "suspects.csv"
+    gather(runs[:1], [], QUIET, Scope(images=5, details=0, suspects=file))
+    lines = file.read_text().splitlines()
+    assert lines[0].startswith('"rank","index","kind","label"')
+    assert len(lines) == 181
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="holds no run with a finished epoch"):
+        gather([RunFolder(tmp_path)], [], QUIET)
+
+
+def test_a_gallery_has_both_ends_of_the_radii_and_the_most_suspect():
+    radius = np.linspace(0, 1, 1000, dtype=np.float32)
+    suspicion = np.zeros(1000)
+    suspicion[400:425] = 1
+    chosen = choose(radius, suspicion, 100)
+    assert len(set(chosen)) == 100
+    assert set(range(25)) | set(range(975, 1000)) | set(range(400, 425)) <= set(chosen.tolist())
+    assert (np.diff(radius[chosen]) >= 0).all()
+    assert len(choose(radius, suspicion, 5000)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("scope", "page", "message"),
+    [
+        (Scope(images=-1), "report.html", "--images -1"),
+        (Scope(details=-1), "report.html", "--details -1"),
+        (Scope(), ".", "is a folder"),
+        (Scope(suspects="suspects.txt"), "report.html", "must end in .csv or .parquet"),
+        (Scope(suspects="suspects.csv", pictures=False), "report.html", "--no-images leaves out"),
+    ],
+)
+def test_what_would_stop_a_report_at_its_end_is_found_before(scope, page, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        check_scope(scope, tmp_path / page, None)
