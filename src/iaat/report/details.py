@@ -1,0 +1,522 @@
+"""All there is to see of single samples: how a model reads them, what fools it, and which training samples are near."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from iaat import rng
+from iaat.attacks import attack_mode, full_precision, geometry, pgd, smallest_radius
+from iaat.data import Source, sequential_order
+from iaat.device import device_of
+from iaat.errors import UserError
+from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
+from iaat.types import Batch
+from iaat.units import PIXEL, Norm, check_radius
+
+Space = Literal["penultimate", "input"]
+"""Where distances between samples are taken: in what the last linear layer is given, or between the inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetailSettings:
+    """How `details` looks at samples.
+
+    Attributes:
+        radius: Of the evaluation, on the [0, 1] scale.
+        norm: `linf` or `l2`.
+        steps: Of every PGD.
+        growth: Radii of the targeted strip, in radii of the evaluation.
+        reach: Up to where the smallest radius is looked for, in radii of the evaluation.
+        levels: Radii it is looked for among, evenly spaced.
+        top: Most likely classes that are named.
+        neighbours: Near training samples of each of the two classes.
+        pool: Training samples they are looked for among, at most; but at least `neighbours` of each class needed.
+        batch_size: Samples that are worked on at once.
+        seed: Of the random starts and of the pool.
+    """
+
+    radius: float = 8 * PIXEL
+    norm: Norm = "linf"
+    steps: int = 20
+    growth: tuple[float, ...] = (1.0, 2.0, 4.0)
+    reach: float = 4.0
+    levels: int = 127
+    top: int = 5
+    neighbours: int = 4
+    pool: int = 5000
+    batch_size: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_radius(self.radius, self.norm, name="radius")
+        lengths = [("radius", self.radius), ("reach", self.reach), *(("growth", each) for each in self.growth)]
+        for name, length in lengths:
+            if not 0 < length < math.inf:
+                raise UserError(f"{name} = {length:g}: must be above 0 and finite")
+        for name in ("steps", "levels", "top", "neighbours", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} = {getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a model makes of one input.
+
+    Attributes:
+        prediction: The likeliest class.
+        classes: The likeliest classes, first the likeliest; of equal ones the first.
+        probabilities: Theirs.
+        label: Probability of the sample's label.
+        confused: Probability of the class it is confused with.
+    """
+
+    prediction: int
+    classes: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    label: float
+    confused: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attack on one sample.
+
+    Attributes:
+        target: The class it moved towards; None: away from the label.
+        radius_px: What it was allowed.
+        size_px: Norm of its perturbation.
+        succeeded: Whether the prediction is the target, or is not the label.
+        reading: Of the attacked input in float32, which its picture is rounded from.
+        image: The attacked input, bytes `[C, H, W]`; None where inputs are no images.
+        perturbation: What was added, around mid-grey; see `perturbation_picture`. None where inputs are no images.
+        factor: By how much the perturbation is amplified in its picture.
+    """
+
+    target: int | None
+    radius_px: float
+    size_px: float
+    succeeded: bool
+    reading: Reading
+    image: Picture | None
+    perturbation: Picture | None
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A training sample near another sample.
+
+    Attributes:
+        index: Its position in the training data.
+        label: Its class.
+        distance: Euclidean, in the space of the detail.
+        image: Bytes `[C, H, W]`; None where inputs are no images.
+    """
+
+    index: int
+    label: int
+    distance: float
+    image: Picture | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One sample in detail.
+
+    Attributes:
+        index: Its position in its data set.
+        label: Its class.
+        confused: The likeliest class that is not the label: what it is confused with, if it is.
+        clean: The model's reading of the clean input.
+        image: The clean input, bytes `[C, H, W]`; None where inputs are no images.
+        own: PGD at the sample's own radius; None where it has none.
+        uniform: PGD at the radius of the evaluation.
+        smallest_px: Norm of the smallest perturbation found that fools the model, an upper bound of the smallest there
+            is; 0 where the clean input is misclassified, None where none was found.
+        searched_px: Up to where it was looked for.
+        strip: PGD towards the class it is confused with, at growing radii.
+        space: Where distances to neighbours are taken.
+        near_own: Nearest training samples of the label, the nearest first.
+        near_confused: Nearest training samples of the class it is confused with.
+    """
+
+    index: int
+    label: int
+    confused: int
+    clean: Reading
+    image: Picture | None
+    own: Attempt | None
+    uniform: Attempt
+    smallest_px: float | None
+    searched_px: float
+    strip: tuple[Attempt, ...]
+    space: Space
+    near_own: tuple[Neighbour, ...]
+    near_confused: tuple[Neighbour, ...]
+
+
+def details(
+    model: nn.Module,
+    source: Source,
+    index: Tensor,
+    train: Source,
+    *,
+    own: Tensor | None = None,
+    among: Tensor | None = None,
+    settings: DetailSettings | None = None,
+) -> Iterator[Detail]:
+    """Look at samples in detail, in the order of `index`; images are made a batch at a time, as they are asked for.
+
+    With the default settings a sample costs at most 255 forwards and 240 backwards: 2 forwards of the clean input, 21
+    forwards and 20 backwards for PGD at each of 5 radii, and for the smallest radius 1 forward and 7 rounds of
+    bisection of 21 forwards and 20 backwards, fewer where it breaks early. To that come once one forward and, for each
+    sample of the pool, another. Held at once are a batch of attacked inputs, the representations of all N samples and
+    those of a batch of the pool.
+
+    The pool is of the classes that are needed, in equal parts, drawn by the seed; where `source` is `train` itself a
+    sample is no neighbour of its own. The representation is what the last linear layer of the network is given, if its
+    outputs are the logits; networks without one are compared by their inputs.
+
+    Args:
+        model: Maps inputs `[B, ...]` in [0, 1] to logits `[B, classes]`, at least 2; its flags come back as they were.
+        source: Data set of the samples.
+        index: `[N]` int64, which of them.
+        train: Training data, for the neighbours.
+        own: Radius of each sample `[N]` on the [0, 1] scale, NaN where it has none; None: no sample has one.
+        among: `[M]` int64, training samples that may be neighbours; all by default.
+        settings: The radii and sizes; the defaults of `DetailSettings` if None.
+
+    Raises:
+        UserError: radii of another number than the samples, a model of one class, or an index outside its data.
+
+    Source: PGD of Madry et al. 2018 (arXiv 1706.06083). That perturbations of robust models lead to images of the
+    target class, and that distances in their last representation are those people see: Tsipras et al. 2019 (arXiv
+    1805.12152), Engstrom et al. 2019 (arXiv 1906.00945).
+    """
+    settings = settings or DetailSettings()
+    index = index.to("cpu", torch.int64)
+    radii = torch.full((len(index),), torch.nan) if own is None else own.detach().to("cpu", torch.float32)
+    if radii.shape != index.shape:
+        raise UserError(f"radii of shape {list(radii.shape)} for {len(index)} samples: pass one for each, or None")
+    return _details(model, source, index, train, radii, torch.arange(len(train)) if among is None else among, settings)
+
+
+def _details(
+    model: nn.Module,
+    source: Source,
+    index: Tensor,
+    train: Source,
+    radii: Tensor,
+    among: Tensor,
+    settings: DetailSettings,
+) -> Iterator[Detail]:
+    if not len(index):
+        return
+    survey = _survey(model, source, index, settings.batch_size)
+    alike = index if source is train else torch.full_like(index, -1)
+    sides = _nearest(model, train, among, survey, alike, settings)
+    order = sequential_order(torch.arange(len(index)), settings.batch_size)
+    batches = source.batches([index[rows] for rows in order])
+    for number, (rows, batch) in enumerate(zip(order, batches, strict=True)):
+        near = [[side.row(row) for row in rows.tolist()] for side in sides]
+        pictures = _pictures_of(train, {place for side in near for row in side for place, _ in row}, settings)
+        near_own, near_confused = ([_neighbours(row, train, pictures) for row in side] for side in near)
+        confused = survey.confused[rows.to(survey.confused.device)]
+        for attacked, *both in zip(
+            _attacked(model, batch, confused, radii[rows], settings, number), near_own, near_confused, strict=True
+        ):
+            yield replace(attacked, space=survey.space, near_own=both[0], near_confused=both[1])
+
+
+class _Survey(NamedTuple):
+    """Of N samples on the device of the model: representation `[N, D]`, label and confused class `[N]`."""
+
+    features: Tensor
+    label: Tensor
+    confused: Tensor
+    head: nn.Module | None
+
+    @property
+    def space(self) -> Space:
+        return "input" if self.head is None else "penultimate"
+
+
+def _survey(model: nn.Module, source: Source, index: Tensor, batch_size: int) -> _Survey:
+    head: nn.Module | None = None
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for batch in source.batches(sequential_order(index, batch_size)):
+        x, y = _moved(batch, model)
+        if not parts:
+            head = last_linear(model, x[:1])
+        logits, features = represent(model, x, head)
+        if logits.shape[1] < 2:
+            raise UserError(f"the model has {logits.shape[1]} class: there is no other to confuse it with")
+        parts.append((features, y, _confused(logits, y)))
+    features, label, confused = (torch.cat(part) for part in zip(*parts, strict=True))
+    return _Survey(features, label, confused, head)
+
+
+def last_linear(model: nn.Module, x: Tensor) -> nn.Linear | None:
+    """The linear layer whose outputs are the logits of inputs `[B, ...]`, the last that runs; None if there is none.
+
+    Found by running the model, because the order of its modules need not be that of its computation.
+    """
+    ran: list[tuple[nn.Linear, tuple[int, ...]]] = []
+
+    def note(module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Linear) and inputs:
+            ran.append((module, tuple(output.shape)))
+
+    handles = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, nn.Linear)]
+    try:
+        shape = tuple(_logits(model, x).shape)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return next((layer for layer, found in reversed(ran) if found == shape), None)
+
+
+def represent(model: nn.Module, x: Tensor, head: nn.Module | None) -> tuple[Tensor, Tensor]:
+    """Logits `[B, classes]`, and the inputs `[B, D]` of a layer of the model when it last ran, or `x` itself if None.
+
+    Both float32.
+    """
+    seen: list[Tensor] = []
+    handles = [] if head is None else [head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))]
+    try:
+        logits = _logits(model, x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, (seen[-1] if seen else x).detach().flatten(1).to(torch.float32)
+
+
+class _Side(NamedTuple):
+    """Nearest samples of one class for each of N: distance `[N, k]` ascending, inf for none, and index `[N, k]`."""
+
+    distance: Tensor
+    place: Tensor
+
+    def row(self, number: int) -> list[tuple[int, float]]:
+        pairs = zip(self.place[number].tolist(), self.distance[number].tolist(), strict=True)
+        return [(place, distance) for place, distance in pairs if math.isfinite(distance)]
+
+
+def _nearest(
+    model: nn.Module, train: Source, among: Tensor, survey: _Survey, alike: Tensor, settings: DetailSettings
+) -> tuple[_Side, _Side]:
+    """Nearest training samples of the label, and of the confused class; `alike` `[N]` are left out of a sample's."""
+    device = survey.features.device
+    alike = alike.to(device)
+    shape = (len(survey.features), settings.neighbours)
+    nothing = _Side(torch.full(shape, torch.inf, device=device), torch.full(shape, -1, device=device))
+    wanted = (survey.label, survey.confused)
+    sides = [nothing, nothing]
+    pool = neighbour_pool(
+        train.labels, among, torch.cat(wanted).cpu(), settings.pool, settings.neighbours + 1, settings.seed
+    )
+    for batch in train.batches(sequential_order(pool, settings.batch_size)):
+        x, y = _moved(batch, model)
+        place = batch.index.to(device)
+        _, features = represent(model, x, survey.head)
+        # By differences: |a|^2 + |b|^2 - 2ab gives near duplicates a distance of rounding errors.
+        far = torch.cdist(survey.features, features, compute_mode="donot_use_mm_for_euclid_dist")
+        far = far.nan_to_num(nan=torch.inf).masked_fill(alike[:, None] == place, torch.inf)
+        for number, classes in enumerate(wanted):
+            found = far.masked_fill(classes[:, None] != y, torch.inf)
+            sides[number] = _closer(sides[number], found, place.expand_as(found))
+    return sides[0], sides[1]
+
+
+def _closer(side: _Side, distance: Tensor, place: Tensor) -> _Side:
+    """The nearest of those held and of `[N, b]` more; of equally near ones those held, then the first."""
+    distance, place = torch.cat([side.distance, distance], dim=1), torch.cat([side.place, place], dim=1)
+    kept = distance.argsort(dim=1, stable=True)[:, : side.distance.shape[1]]
+    return _Side(distance.gather(1, kept), place.gather(1, kept))
+
+
+def neighbour_pool(labels: Tensor, among: Tensor, classes: Tensor, most: int, least: int, seed: int) -> Tensor:
+    """Training samples to look for neighbours among: of each class as many, drawn at random, in ascending order.
+
+    Args:
+        labels: `[N]`, of all training samples.
+        among: `[M]`, samples to draw from.
+        classes: Classes needed, each any number of times.
+        most: Samples in all.
+        least: Of each class, even where that makes more in all.
+        seed: Of the draw.
+    """
+    among = among.to("cpu", torch.int64)
+    drawn = among[rng.permutation(len(among), rng.derive_seed(seed, "neighbours"), 0)]
+    needed = sorted(set(classes.tolist()))
+    each = max(least, most // max(1, len(needed)))
+    parts = [drawn[labels[drawn] == number][:each] for number in needed]
+    return torch.cat(parts).sort().values if parts else drawn[:0]
+
+
+def _pictures_of(source: Source, wanted: set[int], settings: DetailSettings) -> dict[int, Picture]:
+    """Images of samples, by index; none where inputs are no images."""
+    if why_no_picture(source.shape) is not None or not wanted:
+        return {}
+    batches = source.batches(sequential_order(torch.tensor(sorted(wanted)), settings.batch_size))
+    pairs = ((batch.index.tolist(), as_bytes(batch.x)) for batch in batches)
+    return {place: image for places, images in pairs for place, image in zip(places, images, strict=True)}
+
+
+def _neighbours(
+    found: Sequence[tuple[int, float]], source: Source, pictures: dict[int, Picture]
+) -> tuple[Neighbour, ...]:
+    return tuple(
+        Neighbour(place, int(source.labels[place]), distance, pictures.get(place)) for place, distance in found
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A batch on the device of its model, in which samples are attacked and read."""
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    confused: Tensor
+    settings: DetailSettings
+    drawable: bool
+
+    def read(self, x: Tensor) -> list[Reading]:
+        """What the model makes of inputs `[B, ...]` in place of the clean ones."""
+        probability = _logits(self.model, x).softmax(dim=1)
+        ordered = probability.sort(dim=1, descending=True, stable=True)
+        columns = (
+            ordered.indices[:, : self.settings.top],
+            ordered.values[:, : self.settings.top],
+            *(probability.gather(1, classes[:, None])[:, 0] for classes in (self.y, self.confused)),
+        )
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [Reading(top[0], tuple(top), tuple(values), *both) for top, values, *both in rows]
+
+    def attempts(self, radius: Tensor, *, targeted: bool, purpose: tuple[str | int, ...]) -> list[Attempt]:
+        """PGD within radii `[B]`, and what comes of it."""
+        settings = self.settings
+        generator = rng.generator(settings.seed, "details", *purpose, device=self.x.device)
+        # Ahead of the attack, whose own check is for one number: no ball is larger than the range of pixels.
+        radius = radius.clamp_max(1.0) if settings.norm == "linf" else radius
+        with torch.autocast(self.x.device.type, enabled=False):
+            x_adv = pgd(
+                self.model,
+                self.x,
+                self.confused if targeted else self.y,
+                radius=radius,
+                steps=settings.steps,
+                norm=settings.norm,
+                targeted=targeted,
+                generator=generator,
+            )
+        size = geometry(settings.norm).size(x_adv - self.x)
+        pictures = self.pictures(x_adv)
+        columns = zip(self.y.tolist(), self.confused.tolist(), radius.tolist(), size.tolist(), strict=True)
+        made = []
+        for number, (reading, (label, confused, allowed, norm)) in enumerate(
+            zip(self.read(x_adv), columns, strict=True)
+        ):
+            perturbation, factor = perturbation_picture(x_adv[number] - self.x[number]) if self.drawable else (None, 1)
+            made.append(
+                Attempt(
+                    target=confused if targeted else None,
+                    radius_px=allowed / PIXEL,
+                    size_px=norm / PIXEL,
+                    succeeded=reading.prediction == confused if targeted else reading.prediction != label,
+                    reading=reading,
+                    image=pictures[number],
+                    perturbation=perturbation,
+                    factor=factor,
+                )
+            )
+        return made
+
+    def pictures(self, x: Tensor) -> list[Picture | None]:
+        """Inputs `[B, ...]` as images, where they are."""
+        return list(as_bytes(x)) if self.drawable else [None] * len(x)
+
+    def smallest(self, levels: Tensor, purpose: tuple[str | int, ...]) -> Tensor:
+        """Norm of the smallest break found `[B]`: 0 where misclassified, NaN where none was."""
+        generator = rng.generator(self.settings.seed, "details", *purpose, device=self.x.device)
+        # Stopping where a sample is fooled first finds breaks well inside the ball, and costs less.
+        attack = partial(pgd, steps=self.settings.steps, early_stop=True, random_start=False)
+        with torch.autocast(self.x.device.type, enabled=False):
+            return smallest_radius(
+                attack, self.model, self.x, self.y, levels=levels, norm=self.settings.norm, generator=generator
+            ).size
+
+
+def _attacked(
+    model: nn.Module, batch: Batch, confused: Tensor, own: Tensor, settings: DetailSettings, number: int
+) -> list[Detail]:
+    """Details of a batch without their neighbours."""
+    x, y = _moved(batch, model)
+    look = _Look(model, x, y, confused, settings, why_no_picture(x.shape[1:]) is None)
+    clean, pictures = look.read(x), look.pictures(x)
+    has_own = own.isfinite().tolist()
+    ownly = look.attempts(own.to(x), targeted=False, purpose=("own", number)) if any(has_own) else [None] * len(x)
+    uniform = look.attempts(torch.full_like(own, settings.radius).to(x), targeted=False, purpose=("uniform", number))
+    strip = [
+        look.attempts(
+            torch.full_like(own, factor * settings.radius).to(x), targeted=True, purpose=("strip", place, number)
+        )
+        for place, factor in enumerate(settings.growth)
+    ]
+    reach = settings.reach * settings.radius
+    reach = min(reach, 1.0) if settings.norm == "linf" else reach
+    levels = torch.arange(1, settings.levels + 1, dtype=torch.float64) / settings.levels * reach
+    size = look.smallest(levels.to(x), ("smallest", number))
+    made = []
+    for row, reading in enumerate(clean):
+        attempt = ownly[row] if has_own[row] else None
+        targeted = tuple(each[row] for each in strip)
+        attempts = [uniform[row], *targeted, *([attempt] if attempt else [])]
+        label = int(y[row])
+        made.append(
+            Detail(
+                index=int(batch.index[row]),
+                label=label,
+                confused=int(confused[row]),
+                clean=reading,
+                image=pictures[row],
+                own=attempt,
+                uniform=uniform[row],
+                smallest_px=_smallest_px(float(size[row]), attempts, label),
+                searched_px=reach / PIXEL,
+                strip=targeted,
+                space="input",
+                near_own=(),
+                near_confused=(),
+            )
+        )
+    return made
+
+
+def _smallest_px(size: float, attempts: Sequence[Attempt], label: int) -> float | None:
+    """The smallest break in px, that of the search or of any attack: one that succeeded must not be below it."""
+    sizes = [attempt.size_px for attempt in attempts if attempt.reading.prediction != label]
+    return min([*sizes, *([] if math.isnan(size) else [size / PIXEL])], default=None)
+
+
+def _confused(logits: Tensor, y: Tensor) -> Tensor:
+    """The likeliest class other than the label, `[B]`."""
+    return logits.scatter(1, y[:, None], -torch.inf).argmax(dim=1)
+
+
+def _moved(batch: Batch, model: nn.Module) -> tuple[Tensor, Tensor]:
+    device = device_of(model)
+    return batch.x.to(device, torch.float32), batch.y.to(device)
+
+
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    with attack_mode(model, "eval"), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        return full_precision(model(x))
