@@ -14,8 +14,11 @@ BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
 
+# A thread for each worker: with more they would fight for the processors.
+WORKERS ?= 2
+
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/attack.py

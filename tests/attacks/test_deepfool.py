@@ -222,6 +222,7 @@ def test_fooled_samples_leave_the_batch_and_others_do_not_notice():
 def test_result_fools_or_is_the_clean_input_and_stays_in_the_bounds(shape, seed, norm, classes, scale):
     generator = torch.Generator().manual_seed(seed)
     x = (torch.rand(shape, generator=generator) * 2 - 0.5).clamp(0, 1)
+    torch.manual_seed(seed)
     model = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 8), nn.Tanh(), nn.Linear(8, classes))
     with torch.no_grad():
         model[3].weight *= scale
@@ -233,7 +234,8 @@ def test_result_fools_or_is_the_clean_input_and_stays_in_the_bounds(shape, seed,
     assert not x_adv.requires_grad
     assert bool(((x_adv >= 0) & (x_adv <= 1)).all())
     moved = (x_adv != x).flatten(1).any(1)
-    fooled = torch.cat([model(row[None]).argmax(1) for row in x_adv]) != y
+    # In one batch, as the attack judged: at the boundary the rounding of another size may decide.
+    fooled = model(x_adv).argmax(1) != y
     assert bool((fooled | ~moved).all())
 
 

@@ -30,7 +30,7 @@ from iaat.report.content import Content, Gallery, Radii, RunPart, SurfacePart
 from iaat.report.details import Detail, DetailSettings, details
 from iaat.report.surface import loss_surfaces
 from iaat.report.suspects import Suspects, radius_history, suspects_of_run
-from iaat.report.thumbnails import picture_uri, source_sprites, why_no_picture
+from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
 from iaat.run import RunFolder
 
 BESIDE = 4
@@ -42,7 +42,10 @@ SURFACES = 4
 NORMS = 300
 """Samples whose smallest adversarial norm is measured."""
 
-_PICTURE_FIELDS = ("image", "perturbation")
+LARGEST = 128
+"""Longest side of a picture of a detail, in its pixels."""
+
+_PICTURES = ("image", "perturbation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +282,9 @@ def plain_detail(detail: Detail) -> dict[str, Any]:
 def _drawn(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, dict):
         return {
-            key: picture_uri(item) if key in _PICTURE_FIELDS and item is not None else _drawn(item)
+            key: picture_uri(shrink(item[None], side=LARGEST)[0])
+            if key in _PICTURES and item is not None
+            else _drawn(item)
             for key, item in value.items()
         }
     return [_drawn(item) for item in value] if isinstance(value, list | tuple) else value
