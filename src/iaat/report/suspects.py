@@ -1,0 +1,381 @@
+"""Suspects among the training samples: likely label errors and ambiguous images, by radii and probabilities.
+
+A radius grows while the network is right under attack and shrinks when it is fooled, so a sample whose label is wrong
+has a small one for as long as the network has not learned the error by heart. What the trained network thinks of the
+label is the second witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+from torch import Tensor
+
+from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels
+from iaat.checkpoint import check_same_data, load_checkpoint, restore_model
+from iaat.config import Recipe
+from iaat.data import DataBundle, sequential_order
+from iaat.device import pick_device
+from iaat.errors import UserError
+from iaat.files import encodable
+from iaat.progress import Reporter
+from iaat.run import RunFolder
+
+RADIUS_WEIGHT = 0.2
+"""Share of the radius in the combined score. Chosen on one draw of errors each of digits and CIFAR-10, where 0 to 0.2
+were within 0.001 of AUROC of one another, and 0.5 was 0.01 below (docs/experiments.md)."""
+SMALL = 0.7
+"""Radius score from which on a radius is small: that of 70 % of the class was larger over the training."""
+SURE = 0.5
+"""Probability from which on the network is sure of a class; less if the samples of the class have less on average."""
+TIMES = 10.0
+"""How many times as probable as the label another class must be, for the label to be called wrong."""
+WAVERING = 0.25
+"""Share of epochs from which on a radius goes up and down: that often it began to grow or stopped growing."""
+
+KINDS = ("label", "ambiguous", "clear")
+"""What a sample is suspected of; clear: of nothing."""
+
+_SUM_TOLERANCE = 1e-3
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suspects:
+    """Every sample with its scores, in the order they were given in. Scores are in [0, 1], higher is more suspect.
+
+    Attributes:
+        index: `[n]` int64, positions in the training set.
+        label: `[n]` int64, the labels as given.
+        suggested: `[n]` int64, the class that the network takes it for; -1 where that is the label, or not known.
+        radius: `[n]`, the last radii, on the [0, 1] image scale.
+        radius_score: `[n]`, see `radius_score`.
+        self_confidence_score: `[n]`, see `self_confidence_score`; None without probabilities.
+        normalized_margin_score: `[n]`, see `normalized_margin_score`; None without probabilities.
+        score: `[n]`, see `combined_score`; the radius score without probabilities.
+        kind: `[n]`, one of `KINDS`, see `find_suspects`.
+        rank: `[n]` int64, 1 for the highest score; of equal scores the smaller index comes first.
+    """
+
+    index: NDArray[np.int64]
+    label: NDArray[np.int64]
+    suggested: NDArray[np.int64]
+    radius: NDArray[np.float64]
+    radius_score: NDArray[np.float64]
+    self_confidence_score: NDArray[np.float64] | None
+    normalized_margin_score: NDArray[np.float64] | None
+    score: NDArray[np.float64]
+    kind: NDArray[np.str_]
+    rank: NDArray[np.int64]
+
+    def table(self, classes: Sequence[str], paths: Sequence[str] | None = None) -> pa.Table:
+        """The suspects as a table, the most suspect first; `iaat.analysis.tables.write_table` writes it.
+
+        Columns: `rank` int64, `index` int64, `kind` string, `label` string, `suggested` string, null where it is the
+        label or not known, `radius_px` float32, `score`, `radius_score`, `self_confidence_score`,
+        `normalized_margin_score` float32, the last two null without probabilities, and `path` string if there are any.
+
+        Args:
+            classes: Class names by number.
+            paths: File of each sample of the training set, by index.
+
+        Raises:
+            UserError: fewer names than classes, or fewer paths than indices.
+        """
+        count = len(self.index)
+        as_labels(self.label, "label", count, classes)
+        as_labels(self.suggested, "suggested", count, classes, lowest=-1)
+        order = np.argsort(self.rank)
+        names = pa.array([encodable(name) for name in classes], pa.string())
+        columns = {
+            "rank": pa.array(self.rank[order]),
+            "index": pa.array(self.index[order]),
+            "kind": pa.array(self.kind[order].tolist(), pa.string()),
+            "label": names.take(pa.array(self.label[order])),
+            "suggested": names.take(pa.array(self.suggested[order], mask=self.suggested[order] < 0)),
+            "radius_px": pa.array((self.radius[order] * PX_PER_UNIT).astype(np.float32)),
+        }
+        for name in ("score", "radius_score", "self_confidence_score", "normalized_margin_score"):
+            values = getattr(self, name)
+            unknown = pa.nulls(count, pa.float32())
+            columns[name] = unknown if values is None else pa.array(values[order].astype(np.float32))
+        if paths is not None:
+            if count and len(paths) <= self.index.max():
+                raise UserError(f"paths: there are {len(paths)}, but samples with index up to {self.index.max()}")
+            columns["path"] = pa.array([encodable(str(paths[number])) for number in self.index[order]], pa.string())
+        return pa.table(columns)
+
+
+def find_suspects(
+    history: ArrayLike, labels: ArrayLike, probabilities: ArrayLike | None = None, *, index: ArrayLike | None = None
+) -> Suspects:
+    """Score every sample by its radii over the training and by what the trained network thinks of its label.
+
+    The kind of a sample is
+
+    - `label` if its radius score is at least `SMALL` and the network takes it for another class, which it is sure of (a
+      probability of at least `SURE`, or of what the samples labelled so have on average) and holds to be at least
+      `TIMES` as probable as the label;
+    - `ambiguous` if its radius score is at least `SMALL` and it is no `label`, but the network is not sure of its label
+      either (a probability below the average of its class), or its radius goes up and down (`wavering` of at least
+      `WAVERING`);
+    - `clear` else.
+
+    Without probabilities, one of a small radius is `ambiguous` if that goes up and down and `label` if not: a weaker
+    hint. Kinds are meant for looking at images: in every data set some radii are the smallest of their class.
+
+    Args:
+        history: Radii `[E, n]` after each epoch, in their order, on the [0, 1] image scale (only the column `radius_px`
+            minds which); a single epoch will do.
+        labels: Class numbers `[n]`.
+        probabilities: Class probabilities `[n, C]` of the trained network on the clean training images.
+        index: `[n]`, distinct positions in the training set; 0 to n - 1 by default.
+
+    Raises:
+        UserError: shapes that do not fit, radii that are negative or not finite, labels that are no class, or
+            probabilities that are none.
+
+    Source: the averages that decide what the network is sure of are the thresholds of confident learning (Northcutt,
+    Jiang, Chuang 2021, arXiv 1911.00068, equation 2); kinds and radius score are this project's.
+    """
+    radii = _checked_history(history)
+    count = radii.shape[1]
+    label = _checked_labels(labels, count)
+    number = np.arange(count) if index is None else as_integers(index, "index", count)
+    if len(np.unique(number)) != count:
+        raise UserError("index: some positions are there twice: give every sample once")
+    by_radius = radius_score(radii, label)
+    small, wavers = by_radius >= SMALL, wavering(radii) >= WAVERING
+    suggested, self_confidence, margin = np.full(count, -1), None, None
+    score, wrong, unsure = by_radius, small & ~wavers, wavers
+    if probabilities is not None:
+        given = _checked_probabilities(probabilities)
+        _checked_labels(label, len(given), given.shape[1])
+        self_confidence = self_confidence_score(given, label)
+        margin = normalized_margin_score(given, label)
+        score = combined_score(by_radius, self_confidence)
+        suggested, refused, unsure_of_label = _opinion(given, label)
+        wrong, unsure = small & refused, wavers | unsure_of_label
+    kind = np.where(wrong, "label", np.where(small & unsure, "ambiguous", "clear"))
+    rank = np.empty(count, dtype=np.int64)
+    rank[np.lexsort((number, -score))] = np.arange(1, count + 1)
+    last = radii[-1].astype(np.float64)
+    return Suspects(number, label, suggested, last, by_radius, self_confidence, margin, score, kind, rank)
+
+
+def radius_score(history: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Share of the class whose radius was larger over the training, `[n]` in [0, 1].
+
+    A sample's radii are averaged over the epochs and the averages ranked within each class, so that a class is not
+    suspect for being hard as a whole, and the scale does not matter. Equal averages share the mean of their ranks; a
+    sample that is alone in its class has 0.5.
+
+    Args:
+        history: Radii `[E, n]` after each epoch, on any one scale.
+        labels: Class numbers `[n]`.
+
+    Raises:
+        UserError: as `find_suspects`.
+    """
+    radii = _checked_history(history)
+    label = _checked_labels(labels, radii.shape[1])
+    mean = radii.mean(axis=0, dtype=np.float64)
+    score = np.empty(len(mean))
+    order = np.argsort(label, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
+        score[members] = 1 - _shares(mean[members])
+    return score
+
+
+def wavering(history: ArrayLike) -> NDArray[np.float64]:
+    """Share of the epochs in which a radius began to grow or stopped growing, `[n]` in [0, 1]; 0 below 3 epochs.
+
+    Where a staircase moves the radii these are the epochs in which the network began or ceased to be right under
+    attack: the forgetting events of Toneva et al. 2019 (arXiv 1812.05159), counted both ways and under attack.
+
+    Args:
+        history: Radii `[E, n]` after each epoch, on any one scale.
+
+    Raises:
+        UserError: as `find_suspects`.
+    """
+    radii = _checked_history(history)
+    grew = radii[1:] > radii[:-1]
+    if len(grew) < 2:
+        return np.zeros(radii.shape[1])
+    share: NDArray[np.float64] = (grew[1:] != grew[:-1]).mean(axis=0)
+    return share
+
+
+def self_confidence_score(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """1 less the probability of the label, `[n]` in [0, 1].
+
+    Args:
+        probabilities: Class probabilities `[n, C]`.
+        labels: Class numbers `[n]`.
+
+    Raises:
+        UserError: as `find_suspects`.
+
+    Source: 1 less what cleanlab calls `self_confidence` (`cleanlab.rank.get_label_quality_scores`).
+    """
+    given = _checked_probabilities(probabilities)
+    label = _checked_labels(labels, len(given), given.shape[1])
+    mine, _ = _mine_and_others(given, label)
+    return 1 - mine
+
+
+def normalized_margin_score(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
+    """Lead of the most probable other class over the label, moved to [0, 1], `[n]`: 0.5 where they are as probable.
+
+    Args:
+        probabilities: Class probabilities `[n, C]`.
+        labels: Class numbers `[n]`.
+
+    Raises:
+        UserError: as `find_suspects`.
+
+    Source: 1 less what cleanlab calls `normalized_margin` (`cleanlab.rank.get_label_quality_scores`).
+    """
+    given = _checked_probabilities(probabilities)
+    label = _checked_labels(labels, len(given), given.shape[1])
+    mine, other = _mine_and_others(given, label)
+    score: NDArray[np.float64] = (1 - mine + other.max(axis=1, initial=0)) / 2
+    return score
+
+
+def combined_score(
+    by_radius: NDArray[np.float64], self_confidence: NDArray[np.float64], weight: float = RADIUS_WEIGHT
+) -> NDArray[np.float64]:
+    """Weighted mean of the radius score and of the self-confidence score's rank among all samples, `[n]` in [0, 1].
+
+    Args:
+        by_radius: `[n]`, see `radius_score`.
+        self_confidence: `[n]`, see `self_confidence_score`.
+        weight: Share of the radius score.
+    """
+    return weight * by_radius + (1 - weight) * _shares(self_confidence)
+
+
+def radius_history(run: RunFolder) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Indices `[n]` of the samples trained on from the first kept epoch on, and their radii `[E, n]` after each.
+
+    Raises:
+        UserError: the run has no radii, or a file of them is damaged.
+    """
+    snapshots = [run.radii_after(epoch) for epoch in run.radii_epochs()]
+    if not snapshots:
+        raise UserError(f"{run.path} has no radii: its method trains every sample at one radius, or no epoch is done")
+    shared = reduce(_in_both, (index for index, _ in snapshots))
+    return shared, np.stack([radius[np.searchsorted(index, shared)] for index, radius in snapshots])
+
+
+def training_probabilities(
+    run: RunFolder, recipe: Recipe, data: DataBundle, index: NDArray[np.int64], reporter: Reporter
+) -> NDArray[np.float64]:
+    """Class probabilities `[n, C]` of clean training samples, by the network of the last checkpoint.
+
+    Args:
+        run: Folder of the run.
+        recipe: Its recipe.
+        data: What it was trained on.
+        index: Positions `[n]` in the training set.
+        reporter: Shows progress.
+
+    Raises:
+        UserError: no such checkpoint, a broken one, or one trained on other data than is given.
+    """
+    device = pick_device(recipe.train.device)
+    state = load_checkpoint(run.checkpoint("last"), device)
+    check_same_data(state["data"], data)
+    model = restore_model(recipe, state, device)
+    batches = data.train.batches(sequential_order(torch.from_numpy(index), recipe.evaluate.batch_size))
+    shown = reporter.track(batches, total=len(index), what="predict", size=lambda batch: len(batch.y))
+    with torch.no_grad():
+        parts: list[Tensor] = [model(batch.x).double().softmax(dim=1).cpu() for batch in shown]
+    probabilities: NDArray[np.float64] = torch.cat(parts).numpy()
+    return probabilities
+
+
+def suspects_of_run(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> Suspects:
+    """The suspects among the samples that a run has trained on.
+
+    Args:
+        run: Folder of a run of a method that has radii.
+        recipe: Its recipe.
+        data: What it was trained on.
+        reporter: Shows progress.
+
+    Raises:
+        UserError: as `radius_history` and `training_probabilities`.
+    """
+    index, history = radius_history(run)
+    probabilities = training_probabilities(run, recipe, data, index, reporter)
+    return find_suspects(history, data.train.labels.numpy()[index], probabilities, index=index)
+
+
+def _in_both(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    return left if np.array_equal(left, right) else np.intersect1d(left, right, assume_unique=True)
+
+
+def _opinion(
+    probabilities: NDArray[np.float64], label: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The class each sample is taken for, -1 where that is its label; whether for sure; whether its label is unsure."""
+    mine, other = _mine_and_others(probabilities, label)
+    usual = np.ones(probabilities.shape[1])
+    for present in np.unique(label):
+        usual[present] = mine[label == present].mean()
+    rival, highest = other.argmax(axis=1), other.max(axis=1, initial=0)
+    preferred = highest > mine
+    sure = (highest >= np.minimum(usual, SURE)[rival]) & (highest >= TIMES * mine)
+    return np.where(preferred, rival, -1), preferred & sure, mine < usual[label] - _ROUNDING
+
+
+def _mine_and_others(
+    probabilities: NDArray[np.float64], label: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probability of the label, `[n]`, and all with that of the label below any, `[n, C]`."""
+    rows, other = np.arange(len(label)), probabilities.copy()
+    other[rows, label] = -1
+    return probabilities[rows, label], other
+
+
+def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the values that are lower, each counted half against itself and its equals: in (0, 1), with mean 0.5."""
+    shares: NDArray[np.float64] = (rankdata(values) - 0.5) / max(len(values), 1)
+    return shares
+
+
+def _checked_history(history: ArrayLike) -> NDArray[np.floating]:
+    radii = np.asarray(history)
+    if radii.ndim != 2 or not len(radii):
+        raise UserError(f"history: expected radii [epochs, samples], one epoch or more; got shape {list(radii.shape)}")
+    if radii.dtype.kind not in "fiu" or not np.isfinite(radii).all() or (radii < 0).any():
+        raise UserError("history: every radius must be a finite number of at least 0")
+    return radii
+
+
+def _checked_labels(labels: ArrayLike, count: int, classes: int | None = None) -> NDArray[np.int64]:
+    label = as_integers(labels, "labels", count)
+    if count and label.min() < 0:
+        raise UserError(f"labels: {label.min()} is no class: numbers run from 0")
+    if count and classes is not None and label.max() >= classes:
+        raise UserError(f"labels: {label.max()} is out of range: the probabilities are of {classes} classes")
+    return label
+
+
+def _checked_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
+    given = np.asarray(probabilities, dtype=np.float64)
+    if given.ndim != 2:
+        raise UserError(f"probabilities: expected [samples, classes], got shape {list(given.shape)}")
+    if not (given >= 0).all() or not (abs(given.sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
+        raise UserError("probabilities: every row must be of numbers of at least 0 that sum to 1: give a softmax")
+    return given
