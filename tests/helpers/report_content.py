@@ -1,0 +1,277 @@
+"""Contents of a report: one with everything, names that attack the page among it, and one with next to nothing."""
+
+import numpy as np
+
+from iaat.evaluate.findings import TRUSTED
+from iaat.report.content import (
+    Accuracies,
+    Content,
+    Corruptions,
+    Gallery,
+    Radii,
+    RunPart,
+    Stability,
+    SurfacePart,
+    Verdict,
+)
+from iaat.report.thumbnails import perturbation_picture, picture_uri, sprites
+
+TAG = "<img src=x onerror=alert(1)>"
+SCRIPT = "</script><script>alert(1)</script>"
+FORMULA = "=cmd()"
+LONG = "a class with a name so long that no table, label, legend or list of choices has the room to show all of it"
+HEBREW = "חתול & כלב"
+CLASSES = ["airplane", TAG, SCRIPT, FORMULA, LONG, HEBREW, "鳥🐦", "frog %{x} $y$", '"quoted"', "truck"]
+HOSTILE_PATH = f"train/{TAG}/+1.png"
+EPOCHS = 20
+COUNT = 300
+LEVELS = ("5", "25", "50", "75", "95")
+ATTACKS = ("pgd-20", "pgd-50x5", "autoattack")
+
+
+def rich(count=COUNT, seed=0, runs=3, pictures=True):
+    """Three runs with everything there is to show; more `pgd_at` runs if asked for."""
+    draw = np.random.default_rng(seed)
+    methods = ["iaat", "pgd_at", "pgd_at", "trades", "trades", *["pgd_at"] * runs][:runs]
+    parts = [_run(draw, number, method) for number, method in enumerate(methods)]
+    with_radii = [number for number, method in enumerate(methods) if number != 1 or method == "iaat"]
+    return Content(
+        title=f"CIFAR-10, small networks {TAG}",
+        made="2026-11-25, iaat 0.1.0",
+        classes=CLASSES,
+        runs=parts,
+        verdicts=[_verdict(draw, number, checkpoint) for number in range(runs) for checkpoint in ("best", "last")],
+        differences=[("method", methods), ("method.radius", ["8px"] * runs), ("data.root", [SCRIPT] * runs)],
+        curves=[_accuracies(number) for number in range(runs)],
+        corruptions=[Corruptions(number, "best", _corrupted(draw)) for number in range(runs)],
+        radii=[_radii(draw, number) for number in with_radii],
+        stability=[
+            Stability(a, b, float(draw.uniform(0.85, 0.98)), 45000) for a in with_radii for b in with_radii if a < b
+        ],
+        gallery=_gallery(draw, count, pictures),
+        surfaces=[_surface(draw, place, range(runs)) for place in range(3)],
+        notes=["runs/old has no radii.parquet: radii are left out", f"{TAG} was not read"],
+    )
+
+
+def minimal():
+    """One run that nothing else is known of."""
+    run = RunPart("digits-natural seed 0", "digits-natural", "natural", 0, 0, {}, 1.0, 1.0, 5.0, {})
+    return Content("One run", "2026-11-25, iaat 0.1.0", ["0", "1"], [run], [])
+
+
+def _run(draw, number, method):
+    time = np.linspace(0, 1, EPOCHS)
+    noise = lambda scale: draw.normal(0, scale, EPOCHS)  # noqa: E731
+    robust = (0.25 + 0.24 * time**0.5 + noise(0.006)).tolist()
+    median = 9 * time**0.7
+    curves = {
+        "loss": (2.3 - 1.1 * time**0.5 + 0.1 * number + noise(0.01)).tolist(),
+        "train_accuracy": (0.3 + 0.3 * time**0.5 + noise(0.004)).tolist(),
+        "holdout_clean": (0.45 + 0.38 * time**0.5 - 0.03 * number + noise(0.006)).tolist(),
+        "holdout_robust": [*robust[:-1], None] if number == 2 else robust,
+        "lr": (0.1 * (1 + np.cos(np.pi * time)) / 2).tolist(),
+    }
+    quantiles = {}
+    if number != 1:
+        curves["radius_mean_px"] = (median * 1.05).tolist()
+        quantiles = {
+            level: (median * factor).tolist() for level, factor in zip(LEVELS, (0.1, 0.55, 1, 1.4, 2.1), strict=True)
+        }
+    name = f"cifar10-small-{method} seed {number}" if number != 1 else f"cifar10 {TAG} seed 1"
+    hardware = {"device": "NVIDIA H100", "torch": "2.14.1", "precision": "bf16"}
+    return RunPart(
+        name, f"run-{number}", method, number, EPOCHS, hardware, 7.5, 7.5, 1830.0 * (number + 1), curves, quantiles
+    )
+
+
+def _verdict(draw, number, checkpoint):
+    clean = 0.86 - 0.025 * number + 0.01 * (checkpoint == "last")
+    worst = 0.44 + 0.015 * number - 0.02 * (checkpoint == "last") + float(draw.uniform(-0.004, 0.004))
+    attacks = dict(zip(ATTACKS, (worst + 0.035, worst + 0.03, worst), strict=True))
+    shares = {"clean": clean, **attacks}
+    findings = []
+    if number == 1:
+        findings.append(
+            {
+                "name": "black-box-wins",
+                "evidence": "Square finds adversarial images for 12.4 % of the samples that PGD leaves standing.",
+                "advice": "Report the black-box figure, and adapt the gradient attack to the model.",
+                "serious": True,
+            }
+        )
+    if number == 2 and checkpoint == "best":
+        findings.append(
+            {
+                "name": "no-black-box",
+                "evidence": "The black-box attack was not run.",
+                "advice": "Compare with a black-box attack of your own, if you can.",
+                "serious": False,
+            }
+        )
+    return Verdict(
+        run=number,
+        checkpoint=checkpoint,
+        weights="averaged",
+        suite="standard 8px linf",
+        verdict="do not trust PGD here: black-box-wins" if number == 1 else TRUSTED,
+        findings=findings,
+        n=1000,
+        clean=clean,
+        attacks=attacks,
+        interval95={name: (share - 0.03, share + 0.03) for name, share in shares.items()},
+        gap=0.035,
+        seconds=410.0,
+    )
+
+
+def _accuracies(number):
+    radius = [0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0]
+    accuracy = [max(0.0, 0.86 - 0.025 * number - 0.05 * r * (1 - 0.02 * number) + 0.0005 * r * r) for r in radius]
+    return Accuracies(number, "best", radius, accuracy, float(np.mean(accuracy)))
+
+
+def _corrupted(draw):
+    names = ["gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "snow", "fog", "contrast", "jpeg_compression"]
+    return {
+        name: [float(share) for share in draw.uniform(0.6, 0.85) - draw.uniform(0.02, 0.09) * np.arange(5)]
+        for name in names
+    }
+
+
+def _radii(draw, number):
+    edges = np.linspace(0, 24, 41)
+    counts = [
+        np.histogram(np.clip(draw.gamma(2.5, 0.02 + 1.6 * (epoch / EPOCHS) ** 0.7, 45000), 0, 24), edges)[0].tolist()
+        for epoch in range(1, EPOCHS + 1)
+    ]
+    by_class = [
+        {level: float(place * factor) for level, factor in zip(LEVELS, (0.1, 0.55, 1, 1.4, 2.1), strict=True)}
+        for place in draw.uniform(2, 10, len(CLASSES))
+    ]
+    radius = draw.gamma(2.5, 1.6, 200)
+    norm = [None if r > 12 else round(float(r * 0.9 + abs(draw.normal(0, 1.5))), 2) for r in radius]
+    norms = {
+        "index": list(range(200)),
+        "radius_px": radius.round(2).tolist(),
+        "norm_px": norm,
+        "searched_px": 32.0,
+        "correlation": 0.83,
+        "n": 200,
+    }
+    return Radii(number, list(range(1, EPOCHS + 1)), edges.tolist(), counts, [*by_class[:-1], None], norms)
+
+
+def _images(draw, count):
+    """Blobs of colour `[N, 3, 32, 32]` in [0, 1]."""
+    y, x = np.mgrid[0:32, 0:32] / 31
+    centre, width = draw.uniform(0.2, 0.8, (count, 2, 1, 1)), draw.uniform(0.05, 0.3, (count, 1, 1))
+    blob = np.exp(-((x - centre[:, 0]) ** 2 + (y - centre[:, 1]) ** 2) / (2 * width**2))[:, None]
+    tone, ground = draw.uniform(0, 1, (count, 3, 1, 1)), draw.uniform(0, 1, (count, 3, 1, 1))
+    return np.clip(blob * tone + (1 - blob) * ground, 0, 1).astype(np.float32)
+
+
+def _gallery(draw, count, pictures):
+    images = _images(draw, count)
+    sheets = sprites(images)
+    label = draw.integers(len(CLASSES), size=count)
+    other = (label + draw.integers(1, len(CLASSES), count)) % len(CLASSES)
+    radius = np.sort(draw.gamma(2.0, 3.0, count)).round(2)
+    suspicion = np.clip(1 - radius / 12 + draw.normal(0, 0.1, count), 0, 1).round(4)
+    kind = np.where(suspicion > 0.93, "label", np.where(suspicion > 0.87, "ambiguous", ""))
+    prediction = np.where((kind == "label") | (draw.uniform(size=count) < 0.1), other, label)
+    growth = np.linspace(0.05, 1, EPOCHS) ** 0.8
+    history = (radius[:, None] * growth * draw.uniform(0.9, 1.1, (count, EPOCHS))).round(2)
+    history[:, -1] = radius
+    path = [f"train/{number % 10}/{number:05d}.png" for number in range(count)]
+    path[0] = HOSTILE_PATH
+    looked_at = [*range(6), count // 2, count - 1]
+    return Gallery(
+        run=0,
+        total=45000,
+        chosen="a quarter each: the smallest radii, the largest, the most suspect, and any",
+        sheets=[sheet.uri for sheet in sheets.sheets] if pictures else [],
+        columns=sheets.columns if pictures else 1,
+        rows=sheets.rows if pictures else 1,
+        width=sheets.width if pictures else 0,
+        height=sheets.height if pictures else 0,
+        index=draw.permutation(45000)[:count].tolist(),
+        label=label.tolist(),
+        prediction=prediction.tolist(),
+        radius_px=radius.tolist(),
+        history_px=history.tolist(),
+        epochs=list(range(1, EPOCHS + 1)),
+        path=path,
+        suspicion=suspicion.tolist(),
+        kind=kind.tolist(),
+        suggested=np.where(prediction != label, prediction, -1).tolist(),
+        details={str(k): _detail(draw, images, k, int(label[k]), int(other[k])) for k in looked_at},
+        no_pictures=None if pictures else "inputs of shape [7] are not drawn: pictures are [1 or 3, height, width]",
+    )
+
+
+def _reading(draw, first, second):
+    rest = [number for number in range(len(CLASSES)) if number not in (first, second)][:3]
+    sure = float(draw.uniform(0.5, 0.9))
+    return sure, {
+        "prediction": first,
+        "classes": [first, second, *rest],
+        "probabilities": [sure, 0.7 * (1 - sure), 0.2 * (1 - sure), 0.06 * (1 - sure), 0.04 * (1 - sure)],
+    }
+
+
+def _detail(draw, images, k, label, confused):
+    def reading(fooled):
+        first, second = (confused, label) if fooled else (label, confused)
+        sure, found = _reading(draw, first, second)
+        pair = (0.7 * (1 - sure), sure) if fooled else (sure, 0.7 * (1 - sure))
+        return {**found, "label": pair[0], "confused": pair[1]}
+
+    def attempt(radius, target, fooled):
+        delta = np.sign(draw.normal(size=(3, 32, 32))).astype(np.float32) * radius / 255
+        perturbation, factor = perturbation_picture(delta)
+        return {
+            "target": target,
+            "radius_px": radius,
+            "size_px": radius,
+            "succeeded": fooled,
+            "reading": reading(fooled),
+            "image": picture_uri(np.clip(images[k] + delta, 0, 1)),
+            "perturbation": picture_uri(perturbation),
+            "factor": factor,
+        }
+
+    def neighbours(number):
+        return [
+            {"index": 100 * number + rank, "label": number, "distance": 1.2 + 0.3 * rank, "image": picture_uri(image)}
+            for rank, image in enumerate(images[draw.integers(len(images), size=4)])
+        ]
+
+    return {
+        "index": k,
+        "label": label,
+        "confused": confused,
+        "clean": reading(False),
+        "image": picture_uri(images[k]),
+        "own": attempt(2.0, None, False),
+        "uniform": attempt(8.0, None, True),
+        "smallest_px": 3.4,
+        "searched_px": 32.0,
+        "strip": [attempt(radius, confused, radius > 8) for radius in (8.0, 16.0, 32.0)],
+        "space": "penultimate",
+        "near_own": neighbours(label),
+        "near_confused": neighbours(confused),
+    }
+
+
+def _surface(draw, place, runs):
+    offsets = np.linspace(-16, 16, 25)
+    y, x = np.meshgrid(offsets, offsets, indexing="ij")
+    losses, predictions = {}, {}
+    for run in runs:
+        loss = np.log1p(np.exp((x + 0.3 * y * draw.normal()) / (3 + 2 * run))) + 0.002 * y**2
+        losses[str(run)] = loss.round(4).tolist()
+        label = (place + 1) % len(CLASSES)
+        predictions[str(run)] = np.where(loss < 1.1 + 0.3 * run, label, np.where(y > 4, 5, 0)).tolist()
+    image = picture_uri(_images(draw, 1)[0])
+    return SurfacePart(1000 + place, (place + 1) % len(CLASSES), image, offsets.tolist(), losses, predictions, 8.0)
