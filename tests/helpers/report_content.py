@@ -19,9 +19,10 @@ from iaat.report.thumbnails import perturbation_picture, picture_uri, sprites
 TAG = "<img src=x onerror=alert(1)>"
 SCRIPT = "</script><script>alert(1)</script>"
 FORMULA = "=cmd()"
+MARKUP = '<i>"q"</i>&amp;'
 LONG = "a class with a name so long that no table, label, legend or list of choices has the room to show all of it"
 HEBREW = "חתול & כלב"
-CLASSES = ["airplane", TAG, SCRIPT, FORMULA, LONG, HEBREW, "鳥🐦", "frog %{x} $y$", '"quoted"', "truck"]
+CLASSES = ["airplane", TAG, SCRIPT, FORMULA, LONG, HEBREW, "鳥🐦", "frog %{x} $y$", MARKUP, "truck"]
 HOSTILE_PATH = f"train/{TAG}/+1.png"
 EPOCHS = 20
 COUNT = 300

@@ -1,0 +1,215 @@
+// Images: the gallery with its filters, and the suspects.
+
+// ---- Images ----
+
+const pictured = Boolean(gallery?.sheets.length);
+const wrong = (k) => gallery.prediction[k] >= 0 && gallery.prediction[k] !== gallery.label[k];
+const signs = { label: "⚠", ambiguous: "≈", "": "" };
+const suspected = { label: "a label error", ambiguous: "being ambiguous", "": "" };
+const withFiles = Boolean(gallery?.path.some((path) => path));
+
+function sentence(k) {
+  const guess = gallery.prediction[k] < 0 ? "" : `, predicted ${className(gallery.prediction[k])}`;
+  const kind = suspected[gallery.kind[k]];
+  return `Image ${gallery.index[k]}: ${className(gallery.label[k])}${guess}, radius ${px(gallery.radius_px[k])}${kind ? `, suspected of ${kind}` : ""}`;
+}
+
+function addSheets() {
+  const rules = gallery.sheets.map((uri, k) => `.sheet-${k} { background-image: url(${JSON.stringify(uri)}); }`);
+  document.head.append(element("style", {}, rules.join("\n")));
+}
+
+// Whole multiples keep the pixels of small images square.
+function sprite(k, side) {
+  const { columns, rows, width, height } = gallery;
+  const scale = Math.max(width, height) <= side ? Math.floor(side / Math.max(width, height))
+    : side / Math.max(width, height);
+  const sheet = Math.floor(k / (columns * rows));
+  const place = k % (columns * rows);
+  const [x, y] = [(place % columns) * width * scale, Math.floor(place / columns) * height * scale];
+  return element("span", {
+    className: `sprite sheet-${sheet}`,
+    style: `width:${width * scale}px;height:${height * scale}px;background-size:${columns * width * scale}px auto;background-position:-${x}px -${y}px`,
+  });
+}
+
+function showImages(host) {
+  const form = find("filters");
+  const perPage = matchMedia("(max-width: 40rem)").matches ? 60 : 120;
+  const count = element("p", { className: "count", role: "status", ariaLive: "polite" });
+  const place = element("div");
+  const pager = element("div", { className: "pager" });
+  const all = gallery.index.map((_, k) => k);
+  const orders = {
+    smallest: (a, b) => gallery.radius_px[a] - gallery.radius_px[b],
+    largest: (a, b) => gallery.radius_px[b] - gallery.radius_px[a],
+    suspicion: (a, b) => (gallery.suspicion[b] ?? -1) - (gallery.suspicion[a] ?? -1),
+    index: (a, b) => gallery.index[a] - gallery.index[b],
+  };
+  let page = 0;
+  let shown = all;
+
+  function bounds() {
+    const { low, high } = form.elements;
+    return [low.value === "" ? -Infinity : low.valueAsNumber, high.value === "" ? Infinity : high.valueAsNumber];
+  }
+
+  function chosen() {
+    const want = Object.fromEntries(new FormData(form));
+    const [low, high] = bounds();
+    return all.filter((k) =>
+      (want.label === "" || gallery.label[k] === Number(want.label)) &&
+      (want.prediction === "" || gallery.prediction[k] === Number(want.prediction)) &&
+      (want.outcome === "" || (gallery.prediction[k] >= 0 && wrong(k) === (want.outcome === "wrong"))) &&
+      (want.kind === "" || gallery.kind[k] === (want.kind === "none" ? "" : want.kind)) &&
+      gallery.radius_px[k] >= low && gallery.radius_px[k] <= high,
+    ).sort(orders[want.sort]);
+  }
+
+  const most = Math.max(...gallery.radius_px, 1e-6);
+  const bins = 40;
+  const bin = (k) => Math.min(bins - 1, Math.floor((gallery.radius_px[k] / most) * bins));
+  const tally = (places) => places.reduce((counts, k) => (counts[bin(k)]++, counts), new Array(bins).fill(0));
+
+  function histogram() {
+    const [whole, part] = [tally(all), tally(shown)];
+    const [low, high] = bounds().map((edge) => Math.min(Math.max(edge, 0), most));
+    const x = whole.map((_, k) => ((k + 0.5) * most) / bins);
+    const edges = whole.map((_, k) => [(k * most) / bins, ((k + 1) * most) / bins]);
+    const bar = (y, name, tone) => ({ type: "bar", x, y, name, width: (0.92 * most) / bins, marker: { color: tone },
+      selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } }, hovertemplate: hover, textposition: "none",
+      text: edges.map(([from, to], k) => `${fixed(from)} to ${px(to)}<br>${part[k]} of ${whole[k]} shown`) });
+    const brushed = form.elements.low.value !== "" || form.elements.high.value !== "";
+    return {
+      title: "Radii of the images shown; drag across it to choose a range",
+      alt: shown.length
+        ? `${shown.length} of ${all.length} images, with radii from ${px(Math.min(...shown.map((k) => gallery.radius_px[k])))} to ${px(Math.max(...shown.map((k) => gallery.radius_px[k])))}.` : "No image is shown.",
+      data: [bar(whole, "all", color("faint")), bar(part, "shown", color("accent"))],
+      height: 190,
+      layout: {
+        barmode: "overlay", dragmode: "select", selectdirection: "h", margin: { l: 56, r: 16, t: 8, b: 44 },
+        showlegend: false, uirevision: Math.random(),
+        xaxis: { title: "radius (px)", range: [0, most] }, yaxis: { title: "images" },
+        newselection: { line: { color: color("accent"), width: 1, dash: "dot" } },
+        selections: brushed ? [{ type: "rect", xref: "x", yref: "paper", x0: low, x1: high, y0: 0, y1: 1,
+          line: { color: color("accent"), width: 1, dash: "dot" } }] : [],
+      },
+      columns: ["from_px", "to_px", "all", "shown"],
+      rows: edges.map(([from, to], k) => [from, to, whole[k], part[k]]),
+    };
+  }
+
+  function list(visible) {
+    const items = visible.map((k, at) => {
+      const words = sentence(k);
+      const mark = `${signs[gallery.kind[k]]}${wrong(k) ? "✗" : ""}`;
+      const open = button(sprite(k, 64), () => openDetail(shown, page * perPage + at),
+        { className: "thumb", title: words, ariaLabel: words, tabIndex: at ? -1 : 0 });
+      open.append(element("span", {}, `${mark} ${fixed(gallery.radius_px[k], 1)}`.trim()));
+      return element("li", {}, open);
+    });
+    return element("ul", { className: "thumbs", onkeydown: rove, ariaLabel: "Images; arrow keys move among them" },
+      ...items);
+  }
+
+  function rove(event) {
+    const buttons = [...event.currentTarget.querySelectorAll(".thumb")];
+    const at = buttons.indexOf(document.activeElement);
+    const columns = buttons.filter((other) => other.offsetTop === buttons[0].offsetTop).length;
+    const steps = { ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + columns, ArrowUp: at - columns, Home: 0,
+      End: buttons.length - 1 };
+    const next = buttons[steps[event.key]];
+    if (!next) return;
+    event.preventDefault();
+    buttons[at].tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
+
+  function turn(to) {
+    page = to;
+    const visible = shown.slice(page * perPage, (page + 1) * perPage);
+    place.replaceChildren(pictured ? list(visible) : imageTable("Images.", visible, shown));
+    const pages = Math.ceil(shown.length / perPage);
+    pager.hidden = pages < 2;
+    pager.replaceChildren(
+      button("Previous", () => turn(page - 1), { disabled: page === 0 }), `Page ${page + 1} of ${pages}`,
+      button("Next", () => turn(page + 1), { disabled: page + 1 >= pages }));
+  }
+
+  function update() {
+    shown = chosen();
+    count.textContent = `${shown.length} of ${plural(all.length, "image")} shown`;
+    turn(0);
+    entry?.draw();
+  }
+
+  let entry = null;
+  shown = chosen();
+  entry = chart(host, histogram, { wide: true });
+  entry.plot.on("plotly_selected", (event) => {
+    if (!event?.range?.x) return;
+    const [low, high] = [...event.range.x].sort((a, b) => a - b);
+    form.elements.low.value = fixed(Math.max(0, low));
+    form.elements.high.value = fixed(Math.min(most, high) + 0.005);
+    update();
+  });
+  entry.plot.on("plotly_deselect", () => {
+    form.elements.low.value = form.elements.high.value = "";
+    update();
+  });
+  form.addEventListener("input", (event) => event.target.type === "number" && update());
+  form.addEventListener("change", (event) => event.target.type !== "number" && update());
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(update));
+  const key = pictured ? "Below each image its radius in px; ✗ predicted wrongly, ⚠ suspected label error, ≈ ambiguous." : "";
+  host.append(count, element("p", { className: "key" }, key), place, pager);
+  update();
+}
+
+const allColumns = ["Image", "Index", "Label", "Prediction", "Radius (px)", "Suspected of", "Score", "File"];
+
+function imageTable(caption, places, list, wanted = allColumns) {
+  const columns = wanted.filter((name) => name !== "File" || withFiles);
+  const rows = places.map((k) => {
+    const cells = {
+      Image: button(pictured ? sprite(k, 48) : "Open", () => openDetail(list, list.indexOf(k)),
+        { className: pictured ? "cell" : "", ariaLabel: `Open: ${sentence(k)}` }),
+      Index: gallery.index[k], Label: className(gallery.label[k]), Prediction: className(gallery.prediction[k]),
+      "May be": className(gallery.suggested[k]), "Radius (px)": numeral(gallery.radius_px[k], 2),
+      "Suspected of": suspected[gallery.kind[k]] || missing,
+      Score: numeral(gallery.suspicion[k], 3),
+      File: gallery.path[k] || missing,
+    };
+    return columns.map((name) => cells[name]);
+  });
+  return table(caption, columns, rows, Infinity);
+}
+
+// ---- Suspects ----
+
+function suspects(host) {
+  const titles = { label: "Suspected label errors", ambiguous: "Ambiguous images" };
+  for (const [kind, title] of Object.entries(titles)) {
+    const places = gallery.kind.flatMap((own, k) => (own === kind ? [k] : []))
+      .sort((a, b) => (gallery.suspicion[b] ?? -1) - (gallery.suspicion[a] ?? -1));
+    if (!places.length) continue;
+    const body = element("div");
+    const few = 10;
+    const fill = (some) =>
+      body.replaceChildren(imageTable(`The most suspect first; ${some.length} of ${places.length}.`, some, places,
+      ["Image", "Index", "Label", "May be", "Radius (px)", "Score", "File"]));
+    const more = button(`Show all ${places.length}`, () => {
+      fill(places);
+      more.hidden = true;
+    }, { hidden: places.length <= few });
+    const save = button("Download CSV", () => download(title,
+      ["index", "label", "prediction", "may be", "radius_px", "score", "file"],
+      places.map((k) => [gallery.index[k], className(gallery.label[k]), className(gallery.prediction[k]),
+        className(gallery.suggested[k]), gallery.radius_px[k], gallery.suspicion[k], gallery.path[k]])));
+    save.dataset.kind = kind;
+    host.append(element("h3", {}, `${title} (${places.length})`), body,
+      element("div", { className: "controls" }, more, save));
+    fill(places.slice(0, few));
+  }
+}

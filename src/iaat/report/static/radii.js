@@ -1,0 +1,177 @@
+// Radii of the runs.
+
+function radii(host) {
+  const chooser = find("radii-run");
+  const figures = figuresIn(host);
+  const first = runs.findIndex((run, number) => Object.keys(run.quantiles).length || of(number));
+  const chosen = () => (chooser ? Number(chooser.value) : first);
+  function of(number) {
+    return content.radii.find((part) => part.run === number);
+  }
+
+  const slider = element("input", { type: "range", min: 0, step: 1 });
+  const output = element("output");
+  const play = button("Play", () => (timer === null ? start() : stop()));
+  const controls = element("div", { className: "controls" }, element("label", {}, "Epoch", slider), output, play);
+  let timer = null;
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "Play";
+  }
+  function start() {
+    if (Number(slider.value) >= Number(slider.max)) slider.value = 0;
+    play.textContent = "Pause";
+    timer = setInterval(() => {
+      slider.value = Number(slider.value) + 1;
+      entries[0].draw();
+      if (Number(slider.value) >= Number(slider.max)) stop();
+    }, Math.max(60, 4000 / (Number(slider.max) + 1)));
+  }
+  function reset() {
+    stop();
+    slider.max = (of(chosen())?.epochs.length ?? 1) - 1;
+    slider.value = slider.max;
+  }
+  reset();
+  const entries = first < 0 ? [] : [
+    chart(figures, histogram, { controls }), chart(figures, bands), chart(figures, boxes), chart(figures, norms),
+  ];
+  slider.addEventListener("input", () => entries[0].draw());
+  chooser?.addEventListener("change", () => {
+    reset();
+    entries.forEach((entry) => entry.draw());
+  });
+  if (content.stability.length) chart(figures, stability);
+
+  function histogram() {
+    const part = of(chosen());
+    if (!part?.epochs.length) return null;
+    const place = Number(slider.value);
+    const middle = part.edges_px.slice(1).map((edge, k) => (edge + part.edges_px[k]) / 2);
+    const width = part.edges_px.slice(1).map((edge, k) => edge - part.edges_px[k]);
+    const counts = part.counts[place];
+    const top = counts.indexOf(Math.max(...counts));
+    const range = (k) => `${fixed(part.edges_px[k])} to ${px(part.edges_px[k + 1])}`;
+    const words = (of, epoch) => of.map((count, k) => `${range(k)}: ${plural(count, "image")} after epoch ${epoch}`);
+    output.textContent = `after epoch ${part.epochs[place]}`;
+    slider.ariaValueText = output.textContent;
+    const last = part.counts.at(-1);
+    return {
+      title: "Radii of the images",
+      alt: `After epoch ${part.epochs[place]} of ${part.epochs.at(-1)} most images, ${counts[top]} of ${counts.reduce((a, b) => a + b, 0)} in one bin, have radii of ${range(top)}.`,
+      data: [
+        { type: "bar", x: middle, y: counts, width, marker: { color: series(0), line: { width: 0 } },
+          name: "this epoch", text: words(counts, part.epochs[place]), textposition: "none", hovertemplate: hover },
+        { type: "scatter", mode: "lines", visible: last !== counts, x: middle, y: last,
+          line: { shape: "hvh", color: color("ink"), width: 1, dash: "dot" }, name: "last epoch", hoverinfo: "skip" },
+      ],
+      layout: { bargap: 0, xaxis: { title: "radius (px)" }, yaxis: {
+        title: "images", range: [0, 1.05 * Math.max(...counts, ...last)] } },
+      columns: ["from_px", "to_px", ...part.epochs.map((epoch) => `epoch ${epoch}`)],
+      rows: middle.map((_, k) => [part.edges_px[k], part.edges_px[k + 1], ...part.counts.map((row) => row[k])]),
+    };
+  }
+
+  function bands() {
+    const { quantiles, curves } = runs[chosen()];
+    const levels = ["5", "25", "50", "75", "95"];
+    if (!levels.every((level) => quantiles[level]?.length)) return null;
+    const epochs = quantiles["50"].map((_, k) => k + 1);
+    const edge = (level, more) => ({ type: "scatter", mode: "lines", x: epochs, y: quantiles[level], line: { width: 0 },
+      hoverinfo: "skip", showlegend: false, ...more });
+    const mean = curves.radius_mean_px;
+    return {
+      title: "Radii over the training",
+      alt: `The median radius goes from ${px(quantiles["50"][0])} to ${px(quantiles["50"].at(-1))} in ${plural(epochs.length, "epoch")}; at the end 90 % of the images lie between ${px(quantiles["5"].at(-1))} and ${px(quantiles["95"].at(-1))}.`,
+      data: [
+        edge("5"), edge("95", { fill: "tonexty", fillcolor: faded(0, 0.15), name: "5 to 95 %", showlegend: true }),
+        edge("25"), edge("75", { fill: "tonexty", fillcolor: faded(0, 0.3), name: "25 to 75 %", showlegend: true }),
+        { type: "scatter", mode: "lines", x: epochs, y: quantiles["50"], line: { color: series(0), width: 2.5 },
+          name: "median", hovertemplate: "epoch %{x}: median %{y:.2f} px<extra></extra>" },
+        ...(mean ? [{ type: "scatter", mode: "lines", x: epochs, y: mean,
+          line: { color: series(1), width: 2, dash: "dash" }, name: "mean",
+          hovertemplate: "epoch %{x}: mean %{y:.2f} px<extra></extra>" }] : []),
+      ],
+      layout: { xaxis: { title: "epoch" }, yaxis: { title: "radius (px)", rangemode: "tozero" } },
+      columns: ["epoch", ...levels.map((level) => `${level} %`), "mean"],
+      rows: epochs.map((epoch, k) => [epoch, ...levels.map((level) => quantiles[level][k]), mean?.[k] ?? null]),
+    };
+  }
+
+  function boxes() {
+    const all = (of(chosen())?.by_class ?? []).flatMap((values, number) => (values ? [{ number, values }] : []));
+    if (!all.length) return null;
+    const sorted = [...all].sort((a, b) => a.values["50"] - b.values["50"]);
+    const [low, high] = [sorted[0], sorted.at(-1)];
+    const shown = sorted.length > 40 ? [...sorted.slice(0, 15), ...sorted.slice(-15)] : sorted;
+    const at = shown.map((_, k) => shown.length - 1 - k);
+    const values = (level) => shown.map((entry) => entry.values[level]);
+    return {
+      title: "Radii by class",
+      alt: `${className(low.number)} has the smallest median radius, ${px(low.values["50"])}, and ${className(high.number)} the largest, ${px(high.values["50"])}; boxes hold half of a class, whiskers 90 %.${sorted.length > 40 ? " The 15 classes at either end are drawn." : ""}`,
+      data: [{
+        type: "box", orientation: "h", y: at, lowerfence: values("5"), q1: values("25"), median: values("50"),
+        q3: values("75"), upperfence: values("95"),
+        line: { color: series(0), width: 1.5 }, fillcolor: faded(0, 0.2), whiskerwidth: 0.5, hoverinfo: "x", name: "",
+      }],
+      height: 90 + 25 * shown.length,
+      layout: { showlegend: false, xaxis: { title: "radius (px)", rangemode: "tozero" },
+        yaxis: { tickvals: at, ticktext: shown.map((entry) => label(className(entry.number), 22)), showgrid: false } },
+      columns: ["class", "5 %", "25 %", "50 %", "75 %", "95 %"],
+      rows: all.map((entry) => [className(entry.number), ...["5", "25", "50", "75", "95"].map(
+        (level) => entry.values[level])]),
+    };
+  }
+
+  function norms() {
+    const pairs = of(chosen())?.norms;
+    if (!pairs?.radius_px?.length) return null;
+    const group = (keep, name, color, symbol) => {
+      const places = pairs.norm_px.flatMap((norm, k) => (known(norm) === keep ? [k] : []));
+      const y = places.map((k) => pairs.norm_px[k] ?? pairs.searched_px);
+      return {
+        type: "scatter", mode: "markers", name: `${name} (${places.length})`, x: places.map((k) => pairs.radius_px[k]),
+        y, marker: { color, symbol, size: 6, opacity: 0.6 },
+        text: places.map(
+          (k) => `radius ${px(pairs.radius_px[k])}<br>${keep ? "fooled at" : "not fooled up to"} ${px(pairs.norm_px[k] ?? pairs.searched_px)}`), hovertemplate: hover,
+      };
+    };
+    const data = [group(true, "fooled", series(0), "circle"),
+      group(false, `not fooled up to ${px(pairs.searched_px)}`, series(1), "triangle-up-open")].filter(
+      (trace) => trace.x.length);
+    return {
+      title: "Radius against the smallest norm that fools",
+      alt: `Over ${plural(pairs.radius_px.length, "image")} the rank correlation of radius and smallest measured norm is ${fixed(pairs.correlation)}.`,
+      data, layout: { showlegend: true, xaxis: { title: "radius (px)", rangemode: "tozero" },
+        yaxis: { title: "smallest norm that fools (px)", rangemode: "tozero" } },
+      columns: ["index", "radius_px", "norm_px"],
+      rows: pairs.radius_px.map((radius, k) => [pairs.index?.[k] ?? k, radius, pairs.norm_px[k]]),
+    };
+  }
+
+  function stability() {
+    const numbers = [...new Set(content.stability.flatMap((pair) => [pair.first, pair.second]))].sort((a, b) => a - b);
+    const pairOf = (a, b) => content.stability.find((pair) => (pair.first === a && pair.second === b) ||
+      (pair.first === b && pair.second === a));
+    const z = numbers.map((a) => numbers.map((b) => (a === b ? null : pairOf(a, b)?.correlation ?? null)));
+    const least = content.stability.reduce((a, b) => (b.correlation < a.correlation ? b : a));
+    const names = numbers.map((number) => label(runs[number].name, 18));
+    return {
+      title: "How alike the runs rank the images",
+      alt: `Spearman's rank correlation of last radii is lowest, ${fixed(least.correlation)} over ${least.n} images, between ${runs[least.first].name} and ${runs[least.second].name}.`,
+      data: [heat({
+        z, x: numbers.map((_, k) => k), y: numbers.map((_, k) => k), range: [0, 1], bar: "rank correlation",
+        texttemplate: "%{z:.2f}",
+        text: numbers.map(
+          (a) => numbers.map(
+          (b) => `${runLabel(a)}<br>${runLabel(b)}<br>${fixed(pairOf(a, b)?.correlation)} over ${pairOf(a, b)?.n ?? missing} images`)),
+      })],
+      height: Math.max(260, 120 + 60 * numbers.length),
+      layout: { xaxis: { tickvals: numbers.map((_, k) => k), ticktext: names, showgrid: false, tickangle: 40 },
+        yaxis: { tickvals: numbers.map((_, k) => k), ticktext: names, showgrid: false, autorange: "reversed" } },
+      columns: ["first", "second", "correlation", "n"],
+      rows: content.stability.map((pair) => [runs[pair.first].name, runs[pair.second].name, pair.correlation, pair.n]),
+    };
+  }
+}

@@ -1,0 +1,85 @@
+// What all other scripts stand on: the content, text, elements, files.
+
+const content = JSON.parse(document.getElementById("content").textContent);
+const { runs, classes, gallery } = content;
+const missing = "–";
+const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon"];
+const dashes = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+
+// ---- Text ----
+
+const known = (value) => value !== null && value !== undefined;
+const fixed = (value, digits = 2) => (known(value) ? value.toFixed(digits) : missing);
+const px = (value) => (known(value) ? `${fixed(value)} px` : missing);
+const percent = (share) => (known(share) ? `${fixed(100 * share, 1)} %` : missing);
+const safe = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const className = (number) => (number < 0 ? missing : classes[number] ?? `class ${number}`);
+const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+
+// Names of runs and files differ most at their ends, so the middle is left out.
+function short(text, length = 26) {
+  const letters = [...text];
+  const tail = Math.floor(length / 2) - 1;
+  return letters.length > length ? [...letters.slice(0, length - tail - 1), "…", ...letters.slice(-tail)].join("") : text;
+}
+const label = (text, length) => safe(short(text, length));
+const runLabel = (number) => label(runs[number].name, 40);
+
+function show(value) {
+  if (!known(value)) return missing;
+  if (typeof value !== "number") return String(value);
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4)));
+}
+
+// ---- Elements and files ----
+
+const find = (id) => document.getElementById(id);
+
+function element(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.filter(known));
+  return node;
+}
+const button = (text, onclick, more = {}) => element("button", { type: "button", onclick, ...more }, text);
+const numeral = (value, digits) => element("span", { className: "numeral" }, fixed(value, digits));
+const text = (value) => element("bdi", {}, value);
+const named = (number) => text(short(className(number), 48));
+
+function table(caption, columns, rows, most = 200) {
+  const cell = (value) =>
+    value instanceof Node
+      ? element("td", {}, value)
+      : element("td", typeof value === "number" ? { className: "number" } : {}, text(show(value)));
+  const isNumber = (value) => typeof value === "number" || value?.className === "numeral";
+  const numeric = columns.map((_, place) => isNumber(rows[0]?.[place]));
+  const head = columns.map((name, place) =>
+    element("th", { scope: "col", className: numeric[place] ? "number" : "" }, text(name)));
+  const more = rows.length > most ? `${caption} The first ${most} of ${rows.length} rows; the CSV has all.` : caption;
+  const body = rows.slice(0, most).map((row) => element("tr", {}, ...row.map(cell)));
+  return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: caption },
+    element("table", {}, element("caption", {}, more),
+      element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)));
+}
+
+// A spreadsheet takes text that begins with one of these for a formula.
+function csv(columns, rows) {
+  const cell = (value) => {
+    if (!known(value)) return "";
+    if (typeof value === "number") return String(value);
+    const plain = /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+    return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+  };
+  return `${[columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
+}
+
+const fileName = (title) => title.replace(/[^\w-]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 60).toLowerCase() || "data";
+
+function download(title, columns, rows) {
+  const url = URL.createObjectURL(new Blob(["\ufeff", csv(columns, rows)], { type: "text/csv;charset=utf-8" }));
+  element("a", { href: url, download: `${fileName(title)}.csv` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

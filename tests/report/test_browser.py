@@ -1,0 +1,405 @@
+"""The page in a real browser, offline: what it shows, what it asks for, and that no name of the user's becomes code."""
+
+import csv
+import io
+import shutil
+import time
+
+import pytest
+
+from helpers.report_content import CLASSES, FORMULA, HOSTILE_PATH, MARKUP, TAG, minimal, rich
+from iaat.report.page import write_page
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
+from selenium.webdriver import ActionChains, Keys  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,900",
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def content():
+    return rich()
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(content, downloads, tmp_path_factory):
+    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("chromium and chromedriver are needed on the PATH")
+    folder = tmp_path_factory.mktemp("browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    file = folder / f"report {TAG.replace('/', '')} #1.html"
+    write_page(content, file)
+    session = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        session.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+        media(session, scheme="light")
+        watch = "window.alerts = []; window.alert = (text) => window.alerts.push(text);"
+        session.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": watch})
+        session.home = file.as_uri()
+        session.get(session.home)
+        yield session
+    finally:
+        session.quit()
+
+
+@pytest.fixture
+def page(browser):
+    """The page with no filter set and no dialog open."""
+    if browser.current_url.endswith("/other.html"):
+        browser.get(browser.home)
+    for name in ("sort", "label", "prediction", "outcome", "kind"):
+        Select(browser.find_element(By.NAME, name)).select_by_index(0)
+    browser.execute_script("document.getElementById('detail').close(); document.getElementById('filters').reset()")
+    wait(browser, lambda: count(browser) == 300)
+    return browser
+
+
+def media(browser, kind="", scheme="light"):
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": kind, "features": features})
+
+
+def wait(browser, condition):
+    return WebDriverWait(browser, 5, poll_frequency=0.05).until(lambda _: condition())
+
+
+def severe(browser):
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def count(browser):
+    return int(browser.find_element(By.CSS_SELECTOR, "#gallery .count").text.split()[0])
+
+
+def thumbs(browser):
+    return browser.find_elements(By.CSS_SELECTOR, "#gallery .thumb")
+
+
+def choose(browser, name, value):
+    Select(browser.find_element(By.NAME, name)).select_by_value(str(value))
+
+
+def dialog(browser):
+    return browser.find_element(By.ID, "detail")
+
+
+def focused(browser):
+    return browser.switch_to.active_element.get_attribute("aria-label")
+
+
+def drag_over(browser, start, end):
+    """Drag over the histogram of the gallery, between shares of its width."""
+    area = browser.find_element(By.CSS_SELECTOR, "#gallery .nsewdrag")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", area)
+    width = area.size["width"]
+    actions = ActionChains(browser, duration=50)
+    actions.move_to_element_with_offset(area, (start - 0.5) * width, 0).click_and_hold()
+    actions.move_by_offset((end - start) / 2 * width, 5).move_by_offset(
+        (end - start) / 2 * width, 5
+    ).release().perform()
+
+
+def saved(browser, downloads, button):
+    """Rows of the CSV file that a click on a button saves."""
+    before = set(downloads.glob("*.csv"))
+    browser.execute_script("arguments[0].click()", button)
+    (file,) = wait(browser, lambda: set(downloads.glob("*.csv")) - before)
+    text = wait(browser, lambda: file.read_text(encoding="utf-8-sig"))
+    return file.name, list(csv.reader(io.StringIO(text)))
+
+
+def test_every_section_is_drawn(page):
+    for section in ("tradeoff", "radii", "gallery", "surfaces", "corruptions", "training"):
+        figures = page.find_elements(By.CSS_SELECTOR, f"#{section} figure.chart:not([hidden])")
+        assert figures
+        for figure in figures:
+            assert figure.find_elements(By.CSS_SELECTOR, ".main-svg")
+            assert len(figure.find_element(By.CSS_SELECTOR, ".alt").text) > 20
+            assert "undefined" not in figure.text
+            assert "NaN" not in figure.text
+    assert not page.find_elements(By.CSS_SELECTOR, ".error")
+
+
+def test_the_page_is_no_wider_than_the_window(page):
+    try:
+        for width in (360, 420, 800, 1600):
+            metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+            page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            wait(page, lambda width=width: page.execute_script("return document.documentElement.scrollWidth") <= width)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_filters(page, content):
+    gallery = content.gallery
+    assert len(thumbs(page)) == 120
+    choose(page, "label", 3)
+    assert count(page) == sum(label == 3 for label in gallery.label)
+    choose(page, "outcome", "wrong")
+    both = [k for k in range(300) if gallery.label[k] == 3 != gallery.prediction[k]]
+    assert count(page) == len(both)
+    assert {thumb.get_attribute("aria-label").split(":")[0] for thumb in thumbs(page)} == {
+        f"Image {gallery.index[k]}" for k in both
+    }
+    assert f"{len(both)} of 300" in page.find_element(By.CSS_SELECTOR, "#gallery .alt").text
+    choose(page, "label", "")
+    choose(page, "outcome", "")
+    choose(page, "kind", "label")
+    assert count(page) == gallery.kind.count("label")
+    assert all("suspected of a label error" in thumb.get_attribute("aria-label") for thumb in thumbs(page))
+
+
+def test_orders(page, content):
+    gallery = content.gallery
+
+    def first():
+        return int(thumbs(page)[0].get_attribute("aria-label").split(":")[0].removeprefix("Image "))
+
+    keys = {"smallest": gallery.radius_px, "largest": [-radius for radius in gallery.radius_px], "index": gallery.index}
+    for order, key in keys.items():
+        choose(page, "sort", order)
+        assert first() == gallery.index[key.index(min(key))]
+    choose(page, "sort", "suspicion")
+    assert gallery.suspicion[gallery.index.index(first())] == max(gallery.suspicion)
+
+
+def test_a_range_of_radii(page, content):
+    page.find_element(By.NAME, "low").send_keys("2")
+    page.find_element(By.NAME, "high").send_keys("4.5")
+    assert count(page) == sum(2 <= radius <= 4.5 for radius in content.gallery.radius_px)
+
+
+def test_brushing_the_histogram_chooses_images(page, content):
+    drag_over(page, 0.25, 0.5)
+    wait(page, lambda: count(page) < 300)
+    low, high = (float(page.find_element(By.NAME, name).get_attribute("value")) for name in ("low", "high"))
+    most = max(content.gallery.radius_px)
+    assert low == pytest.approx(0.25 * most, abs=0.5)
+    assert high == pytest.approx(0.5 * most, abs=0.5)
+    assert count(page) == sum(low <= radius <= high for radius in content.gallery.radius_px)
+    page.find_element(By.CSS_SELECTOR, "#filters [type=reset]").click()
+    wait(page, lambda: count(page) == 300)
+
+
+def test_pages_of_the_gallery(page):
+    page.execute_script("arguments[0].click()", page.find_elements(By.CSS_SELECTOR, ".pager button")[1])
+    assert "Page 2 of 3" in page.find_element(By.CSS_SELECTOR, ".pager").text
+    assert len(thumbs(page)) == 120
+
+
+def test_thumbnails_show_their_part_of_the_sheet(page):
+    look = """const style = getComputedStyle(arguments[0]);
+        return [style.backgroundImage.slice(0, 15), style.backgroundPosition]"""
+    sprites = page.find_elements(By.CSS_SELECTOR, "#gallery .sprite")
+    columns = 2048 // 32
+    assert page.execute_script(look, sprites[0]) == ['url("data:image', "0px 0px"]
+    assert page.execute_script(look, sprites[columns + 1])[1] == "-64px -64px"
+
+
+def test_detail_by_click(page, content):
+    thumb = thumbs(page)[0]
+    words = thumb.get_attribute("aria-label")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", thumb)
+    thumb.click()
+    shown = dialog(page)
+    assert shown.is_displayed()
+    assert f"Image {content.gallery.index[0]}" in shown.text
+    assert HOSTILE_PATH in shown.text
+    assert len(shown.find_elements(By.CSS_SELECTOR, ".picture img")) == 4 + 3 + 8
+    assert len(shown.find_elements(By.CSS_SELECTOR, "figure.chart .main-svg")) >= 2
+    assert page.execute_script(
+        "return [...arguments[0].querySelectorAll('img')].every((img) => img.naturalWidth)", shown
+    )
+    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    wait(page, lambda: not shown.is_displayed())
+    assert focused(page) == words
+
+
+def test_detail_by_keyboard(page, content):
+    page.execute_script("arguments[0].focus()", thumbs(page)[0])
+    ActionChains(page).send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.ENTER).perform()
+    shown = dialog(page)
+    assert shown.is_displayed()
+    title = shown.find_element(By.TAG_NAME, "h2")
+    assert title.text == f"Image {content.gallery.index[1]} 2 of 300"
+    ActionChains(page).send_keys(Keys.ARROW_RIGHT).perform()
+    assert title.text == f"Image {content.gallery.index[2]} 3 of 300"
+    ActionChains(page).send_keys(Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_LEFT).perform()
+    assert title.text == f"Image {content.gallery.index[0]} 1 of 300"
+    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    wait(page, lambda: not shown.is_displayed())
+    assert focused(page).startswith(f"Image {content.gallery.index[1]}:")
+
+
+def test_an_image_that_was_not_looked_at(page):
+    page.execute_script("arguments[0].click()", thumbs(page)[20])
+    assert "not looked at more closely" in dialog(page).text
+
+
+def test_suspects_open_their_images(page, content):
+    gallery = content.gallery
+    places = sorted((k for k in range(300) if gallery.kind[k] == "label"), key=lambda k: (-gallery.suspicion[k], k))
+    cell = page.find_element(By.CSS_SELECTOR, "#suspects .cell")
+    page.execute_script("arguments[0].focus(); arguments[0].click()", cell)
+    assert f"Image {gallery.index[places[0]]} 1 of {len(places)}" in dialog(page).text
+
+
+def test_suspects_as_csv(page, content, downloads):
+    gallery = content.gallery
+    name, (head, *rows) = saved(page, downloads, page.find_element(By.CSS_SELECTOR, "#suspects [data-kind=label]"))
+    assert name == "suspected-label-errors.csv"
+    assert head == ["index", "label", "prediction", "may be", "radius_px", "score", "file"]
+    assert len(rows) == gallery.kind.count("label")
+    scores = [float(row[5]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    for row in rows:
+        k = gallery.index.index(int(row[0]))
+        names = [CLASSES[number] for number in (gallery.label[k], gallery.prediction[k], gallery.suggested[k])]
+        assert row[1:4] == [f"'{name}" if name == FORMULA else name for name in names]
+    assert any(f"'{FORMULA}" in row for row in rows)
+
+
+def test_data_of_a_chart(page, content, downloads):
+    details = page.find_element(By.CSS_SELECTOR, "#tradeoff details")
+    page.execute_script("arguments[0].open = true", details)
+    wait(page, lambda: details.find_elements(By.TAG_NAME, "table"))
+    assert len(details.find_elements(By.CSS_SELECTOR, "tbody tr")) == len(content.verdicts)
+    _, (head, *rows) = saved(page, downloads, details.find_element(By.TAG_NAME, "button"))
+    assert head[:2] == ["run", "checkpoint"]
+    assert [float(row[4]) for row in rows] == [verdict.clean for verdict in content.verdicts]
+
+
+def test_epochs_of_the_histogram(page):
+    slider = page.find_element(By.CSS_SELECTOR, "#radii input[type=range]")
+    assert "epoch 20" in page.find_element(By.CSS_SELECTOR, "#radii output").text
+    slider.send_keys(Keys.HOME)
+    assert page.find_element(By.CSS_SELECTOR, "#radii output").text == "after epoch 1"
+    assert "After epoch 1 of 20" in page.find_element(By.CSS_SELECTOR, "#radii .alt").text
+
+
+def test_choosing_a_run_changes_its_charts(page):
+    before = page.find_element(By.CSS_SELECTOR, "#radii .alt").text
+    Select(page.find_element(By.ID, "radii-run")).select_by_value("2")
+    assert page.find_element(By.CSS_SELECTOR, "#radii .alt").text != before
+
+
+def test_dark_and_light(page):
+    look = """const text = document.querySelector("#tradeoff .xtick text");
+        return [getComputedStyle(document.body).backgroundColor, getComputedStyle(text).fill]"""
+    light = page.execute_script(look)
+    toggle = page.find_element(By.ID, "theme")
+    toggle.click()
+    dark = page.execute_script(look)
+    assert dark[0] == "rgb(20, 23, 26)"
+    assert light[0] == "rgb(255, 255, 255)"
+    assert light[1] != dark[1]
+    toggle.click()
+    assert page.execute_script(look) == light
+
+
+def test_print(page):
+    look = """const hidden = (name) => getComputedStyle(document.querySelector(name)).display === "none";
+        return [hidden(".bar"), hidden("#filters"), hidden("figure details"), hidden("#verdicts"),
+            document.querySelector("#tradeoff .main-svg").getBoundingClientRect().width,
+            getComputedStyle(document.querySelector("figure.chart")).breakInside,
+            getComputedStyle(document.body).backgroundColor]"""
+    try:
+        media(page, "print", "dark")
+        wait(page, lambda: page.execute_script(look)[4] == 660)
+        assert page.execute_script(look) == [True, True, True, False, 660, "avoid", "rgb(255, 255, 255)"]
+    finally:
+        media(page)
+    wait(page, lambda: page.execute_script(look)[4] != 660)
+
+
+def test_skip_link_is_first(page):
+    page.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
+    page.execute_script("document.body.tabIndex = -1; document.body.focus()")
+    ActionChains(page).send_keys(Keys.TAB).perform()
+    assert page.switch_to.active_element.text == "Skip to the content"
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    wait(page, lambda: page.execute_script("return document.activeElement.id") == "main")
+
+
+def test_every_control_has_a_name(page):
+    unnamed = """return [...document.querySelectorAll("button, select, input")]
+        .filter((control) => !(control.ariaLabel || control.textContent.trim() || control.labels?.length))
+        .map((control) => control.outerHTML)"""
+    assert page.execute_script(unnamed) == []
+
+
+def test_names_are_text(page):
+    hostile = """return document.querySelectorAll('img[src="x"], [onerror], main script').length"""
+    page.execute_script("arguments[0].click()", thumbs(page)[0])
+    assert page.execute_script(hostile) == 0
+    assert page.execute_script("return window.alerts") == []
+    labels = page.execute_script(
+        "return [...document.querySelectorAll('#radii .ytick text')].map((t) => t.textContent)"
+    )
+    assert CLASSES[3] in labels
+    assert CLASSES[7] in labels
+    assert MARKUP in labels
+
+
+def test_nothing_was_asked_for_and_nothing_complained(page):
+    names = page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert [name for name in names if not name.startswith(("file:", "data:", "blob:"))] == []
+    assert severe(page) == []
+
+
+def test_the_policy_refuses_requests(page):
+    assert severe(page) == []
+    refused = """const done = arguments[0];
+        document.addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective), { once: true });
+        fetch("https://example.invalid/").catch(() => null);"""
+    assert page.execute_async_script(refused) == "connect-src"
+    time.sleep(0.1)
+    page.get_log("browser")  # what this test provoked is no other's
+
+
+def other_page(browser, content, folder):
+    write_page(content, folder / "other.html")
+    browser.get((folder / "other.html").as_uri())
+
+
+def test_inputs_that_are_no_pictures(browser, tmp_path):
+    page = browser
+    other_page(page, rich(count=40, runs=1, pictures=False), tmp_path)
+    assert len(page.find_elements(By.CSS_SELECTOR, "#gallery tbody tr")) == 40
+    page.execute_script("arguments[0].click()", page.find_element(By.CSS_SELECTOR, "#gallery tbody button"))
+    assert dialog(page).is_displayed()
+    assert not page.find_elements(By.CSS_SELECTOR, ".error")
+    assert severe(page) == []
+
+
+def test_next_to_nothing_to_show(browser, tmp_path):
+    page = browser
+    other_page(page, minimal(), tmp_path)
+    assert page.find_element(By.TAG_NAME, "h1").text == "One run"
+    assert not page.find_elements(By.TAG_NAME, "figure")
+    assert severe(page) == []

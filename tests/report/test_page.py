@@ -1,0 +1,177 @@
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from helpers.report_content import SCRIPT, TAG, minimal, rich
+from iaat.errors import UserError
+from iaat.report.content import Content, to_json
+from iaat.report.page import render, script, write_page
+
+VOID = {"meta", "input", "br", "img", "link", "hr"}
+SECTIONS = ["overview", "tradeoff", "radii", "gallery", "suspects", "surfaces", "corruptions", "training"]
+
+
+class Reader(HTMLParser):
+    """Tags of a page with their attributes, the text of each script, and that every tag is closed in its turn."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.scripts = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] == ["script"]:
+            self.scripts[-1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def content():
+    return rich()
+
+
+@pytest.fixture(scope="module")
+def page(content):
+    return render(content)
+
+
+@pytest.fixture(scope="module")
+def read(page):
+    return Reader(page)
+
+
+def test_every_tag_is_closed_in_its_turn(page, read):
+    assert page.startswith("<!doctype html>")
+    assert read.open == []
+
+
+def test_ids_are_unique_and_what_refers_to_them_finds_them(read):
+    ids = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    referred = [attributes["aria-labelledby"] for _, attributes in read.tags if "aria-labelledby" in attributes]
+    links = [attributes["href"].removeprefix("#") for attributes in read.all("a")]
+    assert set(referred + links) <= {*ids, "detail-title"}  # the dialog gets its title when it opens
+
+
+def test_it_needs_nothing_else(read):
+    for _, attributes in read.tags:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            assert not re.match(r"\s*(https?:)?//", attributes.get(name) or "")
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not read.all("link")
+    assert not [attributes for attributes in read.all("script") if "src" in attributes]
+
+
+def test_the_policy_allows_no_request(read):
+    (policy,) = [attributes["content"] for attributes in read.all("meta") if "http-equiv" in attributes]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "data: blob:"
+    assert "connect-src" not in rules
+    assert "unsafe-eval" not in policy
+
+
+def test_the_content_survives(content, read):
+    kept = json.loads(read.scripts[0])
+    assert kept == json.loads(to_json(content))
+    assert kept["classes"] == content.classes
+
+
+def test_names_never_begin_a_tag(page):
+    assert TAG not in page
+    assert SCRIPT not in page
+    assert "<script>alert" not in page
+    assert page.count("<script") == page.count("</script") == 3
+
+
+def test_headings_are_in_order(read):
+    levels = [int(tag[1]) for tag, _ in read.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(level - before <= 1 for before, level in pairwise(levels))
+
+
+def test_tables_have_captions_and_scopes(read):
+    names = [tag for tag, _ in read.tags]
+    assert names.count("table") == names.count("caption") == 4
+    assert all(attributes.get("scope") in ("col", "row") for attributes in read.all("th"))
+
+
+def test_all_sections(read):
+    assert [attributes["id"] for attributes in read.all("section")] == SECTIONS
+    assert [attributes["href"] for attributes in read.all("a")][1:] == [f"#{name}" for name in SECTIONS]
+
+
+def test_sections_without_content_are_left_out():
+    read = Reader(render(minimal()))
+    assert [attributes["id"] for attributes in read.all("section")] == ["overview"]
+    assert read.open == []
+
+
+def test_no_runs_at_all():
+    assert Reader(render(Content("nothing", "today", [], [], []))).open == []
+
+
+def test_serious_findings_are_marked_by_sign_and_word(page):
+    row = re.search(r'<td class="verdict serious">.*?</td>', page).group()
+    assert "⚠" in row
+    assert "do not trust" in row
+
+
+def test_missing_attacks_and_intervals(content):
+    verdict = content.verdicts[0]
+    other = type(verdict)(0, "best", "trained", "quick 8px linf", "unheard of", [], 5, 0.5, {}, {}, None, 1.0)
+    page = render(Content("title", "today", content.classes, content.runs, [verdict, other]))
+    assert page.count("<small>83.0 to 89.0</small>") == 1
+    assert 'class="verdict unknown"' in page
+    assert 'id="tradeoff-suite"' in page
+
+
+def test_names_that_utf8_cannot_hold(tmp_path):
+    file = tmp_path / "page.html"
+    write_page(Content("bad \udce9", "today", ["\udce9"], minimal().runs, []), file)
+    assert "bad ?" in file.read_text(encoding="utf-8")
+
+
+def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "new" / "page.html"
+    write_page(minimal(), file)
+    before = file.read_bytes()
+    monkeypatch.setattr("iaat.report.page.get_plotlyjs", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_page(minimal(), file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["page.html"]
+
+
+def test_a_folder_in_its_place(tmp_path):
+    with pytest.raises(UserError, match="cannot write"):
+        write_page(minimal(), tmp_path)
+
+
+def test_two_thousand_thumbnails_stay_below_fifteen_megabytes():
+    assert len(render(rich(count=2000, runs=6))) < 15e6
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_script_parses(tmp_path):
+    file = tmp_path / "page.js"
+    file.write_text(script(), encoding="utf-8")
+    subprocess.run(["node", "--check", str(file)], check=True, timeout=60)
