@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -20,6 +21,7 @@ from iaat.evaluate.robust import CLEAN
 from iaat.files import read_json
 from iaat.report.content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
 from iaat.run import RunFolder
+from iaat.units import Radius
 
 LEVELS = (5, 25, 50, 75, 95)
 """Quantiles that are shown, in per cent."""
@@ -139,11 +141,29 @@ def corruptions(number: int, results: Sequence[dict[str, Any]]) -> list[Corrupti
 
 
 def recipe_differences(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]:
-    """Settings in which runs differ, by dotted key, with the value in each; "" where one has no such setting."""
-    flat = [_flat(recipe) for recipe in recipes]
+    """Settings in which runs differ, by dotted key, with the value in each; "" where one has no such setting.
+
+    Settings that only some of the methods have are shown where a run has changed them.
+    """
+    flat, usual = [_flat(recipe) for recipe in recipes], [_usual(recipe) for recipe in recipes]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     rows = [(key, [settings.get(key, "") for settings in flat]) for key in keys if key != "about"]
-    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+    def telling(key: str) -> bool:
+        shared = all(key in settings for settings in flat)
+        return shared or any(key in own and own[key] != known.get(key) for own, known in zip(flat, usual, strict=True))
+
+    return [(key, values) for key, values in rows if len(set(values)) > 1 and telling(key)]
+
+
+def _usual(recipe: Recipe) -> dict[str, str]:
+    """The defaults of the method's settings, by dotted key."""
+    fields = dataclasses.fields(recipe.method)
+    return {f"method.{field.name}": _text(_plain(field.default)) for field in fields}
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Radius) else value
 
 
 def _flat(recipe: Recipe) -> dict[str, str]:

@@ -52,7 +52,7 @@ function radii(host) {
     const width = part.edges_px.slice(1).map((edge, k) => edge - part.edges_px[k]);
     const counts = part.counts[place];
     const top = counts.indexOf(Math.max(...counts));
-    const range = (k) => `${fixed(part.edges_px[k])} to ${px(part.edges_px[k + 1])}`;
+    const range = (k) => `${fixed(Math.max(0, part.edges_px[k]))} to ${px(part.edges_px[k + 1])}`;
     const words = (of, epoch) => of.map((count, k) => `${range(k)}: ${plural(count, "image")} after epoch ${epoch}`);
     output.textContent = `after epoch ${part.epochs[place]}`;
     slider.ariaValueText = output.textContent;
