@@ -57,7 +57,9 @@ def begun(folder, pid):
 
 def is_writing(folder, pid):
     """Whether the process has half written a checkpoint at this moment."""
-    return any(folder.glob(f".*.pt.{pid}.tmp")) or any(folder.glob(f"checkpoints/.*.pt.{pid}.tmp"))
+    with contextlib.suppress(FileNotFoundError):  # a run that begins anew clears its folder away
+        return any(folder.glob(f".*.pt.{pid}.tmp")) or any(folder.glob(f"checkpoints/.*.pt.{pid}.tmp"))
+    return False
 
 
 def position(folder):

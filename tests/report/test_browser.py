@@ -85,7 +85,7 @@ def media(browser, kind="", scheme="light"):
 
 
 def wait(browser, condition):
-    return WebDriverWait(browser, 5, poll_frequency=0.05).until(lambda _: condition())
+    return WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda _: condition())
 
 
 def severe(browser):
@@ -390,7 +390,7 @@ def other_page(browser, content, folder):
 def test_inputs_that_are_no_pictures(browser, tmp_path):
     page = browser
     other_page(page, rich(count=40, runs=1, pictures=False), tmp_path)
-    assert len(page.find_elements(By.CSS_SELECTOR, "#gallery tbody tr")) == 40
+    wait(page, lambda: len(page.find_elements(By.CSS_SELECTOR, "#gallery tbody tr")) == 40)
     page.execute_script("arguments[0].click()", page.find_element(By.CSS_SELECTOR, "#gallery tbody button"))
     assert dialog(page).is_displayed()
     assert not page.find_elements(By.CSS_SELECTOR, ".error")
