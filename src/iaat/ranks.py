@@ -27,8 +27,8 @@ PATIENCE = timedelta(minutes=30)
 """How long a process waits for another that is still connected: as long as the main one may take to save, or to
 download. One that has ended is noticed at once."""
 
-
 ENDLESS = timedelta(days=365)
+"""How long processes that have nothing left to do wait for the main one, which is still at work."""
 
 
 class ElsewhereError(UserError):
