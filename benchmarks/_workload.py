@@ -12,6 +12,7 @@ import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,14 @@ RADIUS, MIN_STEP = 8 / 255, 2 / 255
 SAMPLES = 50_000
 """Size of the memory of radii, CIFAR-10's."""
 PREPARING_STEPS = 30
+IMAGES = SimpleNamespace(
+    shape=SHAPE,
+    classes=[str(number) for number in range(CLASSES)],
+    mean=torch.full((3,), 0.5),
+    std=torch.full((3,), 0.25),
+    train=range(SAMPLES),
+)
+"""All that a training state wants to know of the data (`iaat.train.state.build_state`)."""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from _measure import CONSOLE, Report, Spread, parser, start, write_results
+from _workload import IMAGES
 
 from iaat import RadiusMemory, rng
 from iaat.checkpoint import save_checkpoint
@@ -39,14 +39,6 @@ from iaat.train.state import TrainState, build_state
 from iaat.train.step import take_step
 from iaat.types import Batch
 
-IMAGES = SimpleNamespace(
-    shape=(3, 32, 32),
-    classes=[str(number) for number in range(10)],
-    mean=torch.full((3,), 0.5),
-    std=torch.full((3,), 0.25),
-    train=range(50_000),
-)
-"""All that a training state wants to know of the data."""
 CALLS = 200
 """Agreements in one measurement."""
 

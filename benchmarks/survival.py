@@ -15,11 +15,11 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from _measure import CONSOLE, Report, Spread, compare, parser, start, write_results
+from _workload import IMAGES
 
 from iaat.checkpoint import load_checkpoint, save_checkpoint
 from iaat.config import load_recipe
@@ -31,14 +31,6 @@ from iaat.types import Batch
 
 METHODS = ("natural", "pgd_at")
 COLUMNS = ["network", "method", "ms a step", "that can be undone", "checkpoint", "written, ms", "read, ms"]
-IMAGES = SimpleNamespace(
-    shape=(3, 32, 32),
-    classes=[str(number) for number in range(10)],
-    mean=torch.full((3,), 0.5),
-    std=torch.full((3,), 0.25),
-    train=range(50_000),
-)
-"""All that a training state wants to know of the data."""
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iaat.checkpoint import check_same_data, check_same_test_data, has_average, load_checkpoint, restore_model
 from iaat.config import Recipe
@@ -123,6 +123,18 @@ def stored_results(
     return results if results.get("epoch") == load_checkpoint(run.checkpoint(which))["epoch"] else None
 
 
+def last_network(run: RunFolder, recipe: Recipe, data: DataBundle) -> nn.Module:
+    """The network of the last checkpoint, in eval mode on the recipe's device.
+
+    Raises:
+        UserError: no such checkpoint, a broken one, or one trained on other data than is given.
+    """
+    device = pick_device(recipe.train.device)
+    state = load_checkpoint(run.checkpoint("last"), device)
+    check_same_data(state["data"], data)
+    return restore_model(recipe, state, device)
+
+
 def training_predictions(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> Tensor:
     """Predicted classes `[n]` of the clean samples of the last table of radii, or else of the training samples.
 
@@ -131,10 +143,7 @@ def training_predictions(run: RunFolder, recipe: Recipe, data: DataBundle, repor
     Raises:
         UserError: no such checkpoint, a broken one, or one trained on other data than is given.
     """
-    device = pick_device(recipe.train.device)
-    state = load_checkpoint(run.checkpoint("last"), device)
-    check_same_data(state["data"], data)
-    model = restore_model(recipe, state, device)
+    model = last_network(run, recipe, data)
     kept = run.radii_epochs()
     index = torch.from_numpy(run.radii_after(kept[-1])[0]) if kept else data.train_index
     batches = data.train.batches(sequential_order(index, recipe.evaluate.batch_size))

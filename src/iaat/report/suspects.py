@@ -19,11 +19,10 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels
-from iaat.checkpoint import check_same_data, load_checkpoint, restore_model
 from iaat.config import Recipe
 from iaat.data import DataBundle, sequential_order
-from iaat.device import pick_device
 from iaat.errors import UserError
+from iaat.evaluate.checkpoints import last_network
 from iaat.files import encodable
 from iaat.progress import Reporter
 from iaat.run import RunFolder
@@ -292,10 +291,7 @@ def training_probabilities(
     Raises:
         UserError: no such checkpoint, a broken one, or one trained on other data than is given.
     """
-    device = pick_device(recipe.train.device)
-    state = load_checkpoint(run.checkpoint("last"), device)
-    check_same_data(state["data"], data)
-    model = restore_model(recipe, state, device)
+    model = last_network(run, recipe, data)
     batches = data.train.batches(sequential_order(torch.from_numpy(index), recipe.evaluate.batch_size))
     shown = reporter.track(batches, total=len(index), what="predict", size=lambda batch: len(batch.y))
     with torch.no_grad():

@@ -66,8 +66,8 @@ def train(
 ) -> DataBundle:
     """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
 
-    Where several processes train together, all of them call this, inside of `iaat.launch.processes` or another set-up of
-    PyTorch's default group, and one of them writes.
+    Where several processes train together, all of them call this, inside of `iaat.launch.processes` or another set-up
+    of PyTorch's default group, and one of them writes.
 
     Args:
         recipe: What to train.
