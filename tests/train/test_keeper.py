@@ -177,3 +177,13 @@ def test_the_file_that_was_checked_is_the_one_that_is_loaded(tmp_path, monkeypat
 
     monkeypatch.setattr(torch, "load", replaced)
     assert load_checkpoint(file)["epoch"] == 1
+
+
+def test_what_a_kill_after_the_last_checkpoint_left_is_removed_on_resume(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    train(tiny(), run, QUIET)
+    kept = {file.name for file in run.path.glob("checkpoints/*")}
+    for name in ("0001.pt", "0002-000001.pt", "0002-000002.pt"):
+        shutil.copy(run.checkpoint("last"), run.path / "checkpoints" / name)
+    train(tiny(), run, QUIET, resume=True)
+    assert {file.name for file in run.path.glob("checkpoints/*")} == kept == {"0002.pt"}

@@ -96,6 +96,15 @@ class Keeper:
         ended = (file for file in self._files(None) if _position(file)[1] == 0)
         return found or next((state for file in ended if (state := self._whole(file, device)) is not None), None)
 
+    def tidy(self, epoch: int, step: int) -> None:
+        """Remove what the process before, killed after a checkpoint was written, had no more time to remove.
+
+        Args:
+            epoch: Epochs finished, of the checkpoint that is gone on from.
+            step: Steps after them.
+        """
+        self._prune(epoch, step or None)
+
     def forget_within(self) -> None:
         """Remove the moments within an epoch: training has gone back to the epoch's beginning."""
         for file in self._files(None):

@@ -156,6 +156,7 @@ def _go_on(training: _Training) -> None:
         run.go_back_to(state.epoch, state.records)
         run.log_faults(state.faults)
         training.keeper.mend_best(training.device)
+        training.keeper.tidy(state.epoch, state.tally.steps)
 
     ranks.on_main(clean_up)
     if changed := run.changed_versions():
