@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -135,15 +136,10 @@ def _steps(options: argparse.Namespace, ranks: Ranks, device: torch.device) -> l
     gradients = 2 * (ranks.world - 1) * 4 * parameters
     return [
         {"what": f"step of {options.batch_size}, one process", "seconds": alone},
-        {"what": f"step of {options.batch_size}, all", "seconds": together, "speedup": vars_of(speedup), "bytes": moved,
+        {"what": f"step of {options.batch_size}, all", "seconds": together, "speedup": asdict(speedup), "bytes": moved,
          "predicted": gradients, "parameters": parameters},
         {"what": "checkpoint", "bytes": size, "predicted": 8 * parameters + 4 * len(IMAGES.train)},
     ]  # fmt: skip
-
-
-def vars_of(spread: Spread) -> dict[str, float]:
-    """The spread as plain values."""
-    return {"median": spread.median, "low": spread.low, "high": spread.high}
 
 
 def _agreement(ranks: Ranks) -> dict[str, Any]:

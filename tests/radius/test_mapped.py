@@ -2,8 +2,6 @@
 
 import gc
 import os
-import shutil
-import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -128,20 +126,6 @@ def test_large_radii_are_loaded_piece_by_piece(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="not finite"):
             radii.load_state_dict({"values": values})
         values[-1] = 0.5
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 400 KB, where this process may make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = shutil.which("mount")
-    made = mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], capture_output=True)
-    if not made or made.returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield place
-    gc.collect()
-    subprocess.run(["umount", place], check=True)
 
 
 def test_a_disk_that_fills_up_is_an_error_and_not_the_end_of_the_process(small_disk, monkeypatch):

@@ -35,19 +35,6 @@ def checkpoints(folder):
     return [*folder.glob("*.pt"), *folder.glob("checkpoints/*.pt")]
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 400 KB, where this process may make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = shutil.which("mount")
-    made = mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], capture_output=True)
-    if not made or made.returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 def test_a_full_disk_ends_the_run_with_a_message_and_every_checkpoint_is_whole(small_disk, tmp_path, whole):
     run = small_disk / "run"
     code, text = outcome(command(run))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from iaat.report import of_files
 from iaat.report.content import Content, Gallery, Radii, RunPart, SurfacePart
 from iaat.report.details import Detail, DetailSettings, details
 from iaat.report.surface import loss_surfaces
-from iaat.report.suspects import Suspects, radius_history, suspects_of_run
+from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
 from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
 from iaat.run import RunFolder
 
@@ -86,12 +86,12 @@ def gather(
     of_files.check_runs(runs)
     recipes = [run.recipe(overrides) for run in runs]
     parts = of_files.run_parts(runs, recipes)
-    saved = [load_checkpoint(run.checkpoint("last" if run.checkpoint("last").exists() else "best")) for run in runs]
-    prints = [state["data"]["train_fingerprint"] for state in saved]
-    classes = [str(name) for name in saved[0]["data"]["classes"]]
+    facts = [_state(run)["data"] for run in runs]
+    prints = [fact["train_fingerprint"] for fact in facts]
+    classes = [str(name) for name in facts[0]["classes"]]
     results = [of_files.results_of(run) for run in runs]
     notes = _other_data(parts, prints)
-    look = _look(runs, recipes, saved, reporter) if scope.pictures else None
+    look = _look(runs, recipes, facts[0], reporter) if scope.pictures else None
     labels = None if look is None else look.data.train.labels.numpy()
     radii = [
         found
@@ -126,28 +126,30 @@ def _other_data(parts: Sequence[RunPart], prints: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What it takes to look at images: the data of the first run, and the runs with their networks' states."""
+    """What it takes to look at images: the data of the first run, and the runs with their recipes."""
 
     runs: Sequence[RunFolder]
     recipes: Sequence[Recipe]
-    saved: Sequence[dict[str, Any]]
     data: DataBundle
     device: torch.device
     reporter: Reporter
 
     def network(self, number: int) -> nn.Module:
         """The network of a run, which its last radii belong to."""
-        return restore_model(self.recipes[number], self.saved[number], self.device)
+        return restore_model(self.recipes[number], _state(self.runs[number]), self.device)
 
 
-def _look(
-    runs: Sequence[RunFolder], recipes: Sequence[Recipe], saved: Sequence[dict[str, Any]], reporter: Reporter
-) -> _Look:
+def _state(run: RunFolder) -> dict[str, Any]:
+    """The last checkpoint of a run; read anew each time, because those of many runs would fill the memory."""
+    return load_checkpoint(run.checkpoint("last" if run.checkpoint("last").exists() else "best"))
+
+
+def _look(runs: Sequence[RunFolder], recipes: Sequence[Recipe], facts: dict[str, Any], reporter: Reporter) -> _Look:
     device = pick_device(recipes[0].train.device)
     reporter.say(f"reading data: {recipes[0].data.name}")
     data = build_data(recipes[0].data, seed=recipes[0].seed, device=device)
-    check_same_data(saved[0]["data"], data)
-    return _Look(runs, recipes, saved, data, device, reporter)
+    check_same_data(facts, data)
+    return _Look(runs, recipes, data, device, reporter)
 
 
 def _with_images(content: Content, look: _Look, prints: Sequence[str], scope: Scope) -> Content:
@@ -158,22 +160,18 @@ def _with_images(content: Content, look: _Look, prints: Sequence[str], scope: Sc
         return content
     number = own[0]
     run, recipe, train = look.runs[number], look.recipes[number], look.data.train
-    suspects = suspects_of_run(run, recipe, look.data, look.reporter)
-    if scope.suspects is not None:
-        write_table(suspects.table(train.classes, train.paths), scope.suspects)
     index, history = radius_history(run)
     model = look.network(number)
+    probabilities = class_probabilities(model, train, index, recipe.evaluate.batch_size, look.reporter)
+    suspects = find_suspects(history, train.labels.numpy()[index], probabilities, index=index)
+    if scope.suspects is not None:
+        write_table(suspects.table(train.classes, train.paths), scope.suspects)
     gallery = _gallery(number, run, train, index, history, suspects, scope)
     gallery.details.update(_details(gallery, model, look, recipe, scope))
     same = [other for other in range(len(look.runs)) if prints[other] == prints[0]]
     radii = [_with_norms(part, model, look, recipe) if part.run == number else part for part in content.radii]
     surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], look, recipe)
-    return Content(**{**vars_of(content), "gallery": gallery, "radii": radii, "surfaces": surfaces})
-
-
-def vars_of(content: Content) -> dict[str, Any]:
-    """The fields of a content, as they are."""
-    return {name: getattr(content, name) for name in Content.__dataclass_fields__}
+    return replace(content, gallery=gallery, radii=radii, surfaces=surfaces)
 
 
 def choose(radius: NDArray[np.float32], suspicion: NDArray[np.float64], count: int) -> NDArray[np.int64]:
@@ -248,12 +246,9 @@ def _px(values: NDArray[np.float32]) -> list[float]:
 def in_detail(gallery: Gallery, count: int) -> list[int]:
     """Places of the images that are looked at in detail: half the most suspect, then from both ends of the radii."""
     by_suspicion = sorted(range(len(gallery.index)), key=lambda place: -(gallery.suspicion[place] or 0.0))
-    ends = [place for pair in zip(_ends(gallery), reversed(_ends(gallery)), strict=True) for place in pair]
+    places = range(len(gallery.index))
+    ends = [place for pair in zip(places, reversed(places), strict=True) for place in pair]
     return list(dict.fromkeys([*by_suspicion[: count // 2], *ends]))[:count]
-
-
-def _ends(gallery: Gallery) -> range:
-    return range(len(gallery.index))
 
 
 def _details(
@@ -319,7 +314,7 @@ def _with_norms(part: Radii, model: nn.Module, look: _Look, recipe: Recipe) -> R
         "correlation": float(spearmanr(radius[some], np.where(known, size, np.inf)).statistic),
         "n": len(some),
     }
-    return Radii(part.run, part.epochs, part.edges_px, part.counts, part.by_class, pairs)
+    return replace(part, norms=pairs)
 
 
 def _surfaces(gallery: Gallery, numbers: Sequence[int], look: _Look, recipe: Recipe) -> list[SurfacePart]:

@@ -16,11 +16,11 @@ import pyarrow as pa
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
-from torch import Tensor
+from torch import Tensor, nn
 
 from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels
 from iaat.config import Recipe
-from iaat.data import DataBundle, sequential_order
+from iaat.data import DataBundle, Source, sequential_order
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import last_network
 from iaat.files import encodable
@@ -291,8 +291,14 @@ def training_probabilities(
     Raises:
         UserError: no such checkpoint, a broken one, or one trained on other data than is given.
     """
-    model = last_network(run, recipe, data)
-    batches = data.train.batches(sequential_order(torch.from_numpy(index), recipe.evaluate.batch_size))
+    return class_probabilities(last_network(run, recipe, data), data.train, index, recipe.evaluate.batch_size, reporter)
+
+
+def class_probabilities(
+    model: nn.Module, source: Source, index: NDArray[np.int64], batch_size: int, reporter: Reporter
+) -> NDArray[np.float64]:
+    """Class probabilities `[n, C]` that a network gives clean samples `index` `[n]` of `source`."""
+    batches = source.batches(sequential_order(torch.from_numpy(index), batch_size))
     shown = reporter.track(batches, total=len(index), what="predict", size=lambda batch: len(batch.y))
     with torch.no_grad():
         parts: list[Tensor] = [model(batch.x).double().softmax(dim=1).cpu() for batch in shown]

@@ -81,8 +81,11 @@ class Exchange:
             return
         norms = [module for module in self._model.modules() if isinstance(module, _BatchNorm)]
         averaged = {id(buffer) for norm in norms for buffer in (norm.running_mean, norm.running_var)}
-        share = 1.0 if self.ranks.main else 0.0
-        parts = [buffer / self.ranks.world if id(buffer) in averaged else buffer * share for buffer in buffers]
+        main, world = self.ranks.main, self.ranks.world
+        parts = [
+            buffer / world if id(buffer) in averaged else buffer if main else torch.zeros_like(buffer)
+            for buffer in buffers
+        ]
         whole = self.ranks.sum_(torch.concat([part.flatten() for part in parts]))
         for buffer, new in zip(buffers, torch.split(whole, [each.numel() for each in buffers]), strict=True):
             buffer.copy_(new.view_as(buffer))
