@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from iaat.attacks import pgd
-from iaat.attacks.targets import draw_picks, targets
 from iaat.config import load_recipe
 from iaat.errors import UserError
 from iaat.methods import IAATConfig, NFGSMConfig, PGDATConfig, probing
+from iaat.methods.targets import draw_picks, targets
 from iaat.rng import batch_generator
 from iaat.types import Batch
 from iaat.units import Radius

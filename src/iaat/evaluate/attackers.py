@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import apgd_ce, apgd_t, cw_l2, cw_pgd, deepfool, mi_fgsm, pgd
-from iaat.attacks.targets import draw_picks, targets
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.reference import ensemble, reference_attack
 from iaat.evaluate.robust import Stage
@@ -71,8 +70,8 @@ def targeted_pgd(
     """
     with torch.no_grad():
         classes = model(x[:1]).shape[1]
-    target = targets(y, draw_picks(y, generator), classes)
-    return pgd(model, x, target, targeted=True, generator=generator, **settings)
+    ahead = torch.randint(1, classes, y.shape, generator=generator, device=generator.device).to(y.device)
+    return pgd(model, x, (y + ahead) % classes, targeted=True, generator=generator, **settings)
 
 
 def _stage(name: str, attack: Attack, config: EvaluateConfig, **settings: Any) -> Stage:  # noqa: ANN401

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import AttackLoss, nfgsm
-from iaat.attacks.targets import aimed, draw_picks, towards_target
 from iaat.errors import UserError, check_choice
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import StepContext
+from iaat.methods.targets import aimed, draw_picks, towards_target
 from iaat.types import Batch
 
 INNER = ("pgd", "nfgsm")
