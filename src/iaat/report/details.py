@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from iaat import rng
-from iaat.attacks import attack_mode, full_precision, geometry, pgd, smallest_radius
+from iaat.attacks import geometry, pgd, smallest_radius
 from iaat.data import Source, sequential_order
-from iaat.device import device_of
 from iaat.errors import UserError
+from iaat.report.neighbours import nearest, neighbour_pool
+from iaat.report.representation import last_linear, logits_of, moved, represent
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.types import Batch
 from iaat.units import PIXEL, Norm, check_radius
@@ -221,7 +222,21 @@ def _details(
         return
     survey = _survey(model, source, index, settings.batch_size)
     alike = index if source is train else torch.full_like(index, -1)
-    sides = _nearest(model, train, among, survey, alike, settings)
+    wanted = (survey.label, survey.confused)
+    pool = neighbour_pool(
+        train.labels, among, torch.cat(wanted).cpu(), settings.pool, settings.neighbours + 1, settings.seed
+    )
+    sides = nearest(
+        model,
+        survey.head,
+        survey.features,
+        wanted,
+        train,
+        pool,
+        alike=alike,
+        count=settings.neighbours,
+        batch_size=settings.batch_size,
+    )
     order = sequential_order(torch.arange(len(index)), settings.batch_size)
     batches = source.batches([index[rows] for rows in order])
     for number, (rows, batch) in enumerate(zip(order, batches, strict=True)):
@@ -252,7 +267,7 @@ def _survey(model: nn.Module, source: Source, index: Tensor, batch_size: int) ->
     head: nn.Module | None = None
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for batch in source.batches(sequential_order(index, batch_size)):
-        x, y = _moved(batch, model)
+        x, y = moved(batch, model)
         if not parts:
             head = last_linear(model, x[:1])
         logits, features = represent(model, x, head)
@@ -261,104 +276,6 @@ def _survey(model: nn.Module, source: Source, index: Tensor, batch_size: int) ->
         parts.append((features, y, _confused(logits, y)))
     features, label, confused = (torch.cat(part) for part in zip(*parts, strict=True))
     return _Survey(features, label, confused, head)
-
-
-def last_linear(model: nn.Module, x: Tensor) -> nn.Linear | None:
-    """The linear layer whose outputs are the logits of inputs `[B, ...]`, the last that runs; None if there is none.
-
-    Found by running the model, because the order of its modules need not be that of its computation.
-    """
-    ran: list[tuple[nn.Linear, tuple[int, ...]]] = []
-
-    def note(module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
-        if isinstance(module, nn.Linear) and inputs:
-            ran.append((module, tuple(output.shape)))
-
-    handles = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, nn.Linear)]
-    try:
-        shape = tuple(_logits(model, x).shape)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return next((layer for layer, found in reversed(ran) if found == shape), None)
-
-
-def represent(model: nn.Module, x: Tensor, head: nn.Module | None) -> tuple[Tensor, Tensor]:
-    """Logits `[B, classes]`, and the inputs `[B, D]` of a layer of the model when it last ran, or `x` itself if None.
-
-    Both float32.
-    """
-    seen: list[Tensor] = []
-    handles = [] if head is None else [head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))]
-    try:
-        logits = _logits(model, x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return logits, (seen[-1] if seen else x).detach().flatten(1).to(torch.float32)
-
-
-class _Side(NamedTuple):
-    """Nearest samples of one class for each of N: distance `[N, k]` ascending, inf for none, and index `[N, k]`."""
-
-    distance: Tensor
-    place: Tensor
-
-    def row(self, number: int) -> list[tuple[int, float]]:
-        pairs = zip(self.place[number].tolist(), self.distance[number].tolist(), strict=True)
-        return [(place, distance) for place, distance in pairs if math.isfinite(distance)]
-
-
-def _nearest(
-    model: nn.Module, train: Source, among: Tensor, survey: _Survey, alike: Tensor, settings: DetailSettings
-) -> tuple[_Side, _Side]:
-    """Nearest training samples of the label, and of the confused class; `alike` `[N]` are left out of a sample's."""
-    device = survey.features.device
-    alike = alike.to(device)
-    shape = (len(survey.features), settings.neighbours)
-    nothing = _Side(torch.full(shape, torch.inf, device=device), torch.full(shape, -1, device=device))
-    wanted = (survey.label, survey.confused)
-    sides = [nothing, nothing]
-    pool = neighbour_pool(
-        train.labels, among, torch.cat(wanted).cpu(), settings.pool, settings.neighbours + 1, settings.seed
-    )
-    for batch in train.batches(sequential_order(pool, settings.batch_size)):
-        x, y = _moved(batch, model)
-        place = batch.index.to(device)
-        _, features = represent(model, x, survey.head)
-        # By differences: |a|^2 + |b|^2 - 2ab gives near duplicates a distance of rounding errors.
-        far = torch.cdist(survey.features, features, compute_mode="donot_use_mm_for_euclid_dist")
-        far = far.nan_to_num(nan=torch.inf).masked_fill(alike[:, None] == place, torch.inf)
-        for number, classes in enumerate(wanted):
-            found = far.masked_fill(classes[:, None] != y, torch.inf)
-            sides[number] = _closer(sides[number], found, place.expand_as(found))
-    return sides[0], sides[1]
-
-
-def _closer(side: _Side, distance: Tensor, place: Tensor) -> _Side:
-    """The nearest of those held and of `[N, b]` more; of equally near ones those held, then the first."""
-    distance, place = torch.cat([side.distance, distance], dim=1), torch.cat([side.place, place], dim=1)
-    kept = distance.argsort(dim=1, stable=True)[:, : side.distance.shape[1]]
-    return _Side(distance.gather(1, kept), place.gather(1, kept))
-
-
-def neighbour_pool(labels: Tensor, among: Tensor, classes: Tensor, most: int, least: int, seed: int) -> Tensor:
-    """Training samples to look for neighbours among: of each class as many, drawn at random, in ascending order.
-
-    Args:
-        labels: `[N]`, of all training samples.
-        among: `[M]`, samples to draw from.
-        classes: Classes needed, each any number of times.
-        most: Samples in all.
-        least: Of each class, even where that makes more in all.
-        seed: Of the draw.
-    """
-    among = among.to("cpu", torch.int64)
-    drawn = among[rng.permutation(len(among), rng.derive_seed(seed, "neighbours"), 0)]
-    needed = sorted(set(classes.tolist()))
-    each = max(least, most // max(1, len(needed)))
-    parts = [drawn[labels[drawn] == number][:each] for number in needed]
-    return torch.cat(parts).sort().values if parts else drawn[:0]
 
 
 def _pictures_of(source: Source, wanted: set[int], settings: DetailSettings) -> dict[int, Picture]:
@@ -391,7 +308,7 @@ class _Look:
 
     def read(self, x: Tensor) -> list[Reading]:
         """What the model makes of inputs `[B, ...]` in place of the clean ones."""
-        probability = _logits(self.model, x).softmax(dim=1)
+        probability = logits_of(self.model, x).softmax(dim=1)
         ordered = probability.sort(dim=1, descending=True, stable=True)
         columns = (
             ordered.indices[:, : self.settings.top],
@@ -459,7 +376,7 @@ def _attacked(
     model: nn.Module, batch: Batch, confused: Tensor, own: Tensor, settings: DetailSettings, number: int
 ) -> list[Detail]:
     """Details of a batch without their neighbours."""
-    x, y = _moved(batch, model)
+    x, y = moved(batch, model)
     look = _Look(model, x, y, confused, settings, why_no_picture(x.shape[1:]) is None)
     clean, pictures = look.read(x), look.pictures(x)
     has_own = own.isfinite().tolist()
@@ -510,13 +427,3 @@ def _smallest_px(size: float, attempts: Sequence[Attempt], label: int) -> float 
 def _confused(logits: Tensor, y: Tensor) -> Tensor:
     """The likeliest class other than the label, `[B]`."""
     return logits.scatter(1, y[:, None], -torch.inf).argmax(dim=1)
-
-
-def _moved(batch: Batch, model: nn.Module) -> tuple[Tensor, Tensor]:
-    device = device_of(model)
-    return batch.x.to(device, torch.float32), batch.y.to(device)
-
-
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
-    with attack_mode(model, "eval"), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        return full_precision(model(x))

@@ -1,0 +1,57 @@
+"""What a network makes of inputs before its last layer: where samples are near that are alike to it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks import attack_mode, full_precision
+from iaat.device import device_of
+from iaat.types import Batch
+
+
+def last_linear(model: nn.Module, x: Tensor) -> nn.Linear | None:
+    """The linear layer whose outputs are the logits of inputs `[B, ...]`, the last that runs; None if there is none.
+
+    Found by running the model, because the order of its modules need not be that of its computation.
+    """
+    ran: list[tuple[nn.Linear, tuple[int, ...]]] = []
+
+    def note(module: nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Linear) and inputs:
+            ran.append((module, tuple(output.shape)))
+
+    handles = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, nn.Linear)]
+    try:
+        shape = tuple(logits_of(model, x).shape)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return next((layer for layer, found in reversed(ran) if found == shape), None)
+
+
+def represent(model: nn.Module, x: Tensor, head: nn.Module | None) -> tuple[Tensor, Tensor]:
+    """Logits `[B, classes]`, and the inputs `[B, D]` of a layer of the model when it last ran, or `x` itself if None.
+
+    Both float32.
+    """
+    seen: list[Tensor] = []
+    handles = [] if head is None else [head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))]
+    try:
+        logits = logits_of(model, x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, (seen[-1] if seen else x).detach().flatten(1).to(torch.float32)
+
+
+def moved(batch: Batch, model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Inputs in float32 and labels of a batch, on the device of a model."""
+    device = device_of(model)
+    return batch.x.to(device, torch.float32), batch.y.to(device)
+
+
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits `[B, classes]` in float32, without gradients, the model in eval mode."""
+    with attack_mode(model, "eval"), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        return full_precision(model(x))
