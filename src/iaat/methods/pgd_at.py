@@ -1,4 +1,4 @@
-"""PGD adversarial training: one radius for every sample."""
+"""PGD adversarial training: one radius for every sample, or radii that are known before."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from iaat.errors import UserError
 from iaat.methods.adversarial import AdversarialTraining
 from iaat.methods.base import StepContext
 from iaat.methods.single_step import InnerConfig
+from iaat.radius import RadiiTable
 from iaat.types import Batch
 
 
@@ -18,15 +20,49 @@ from iaat.types import Batch
 class PGDATConfig(InnerConfig):
     """Settings of PGD adversarial training."""
 
+    radii: str | None = None
+    """Radii to train at, which stay as they are: a run folder with radii.parquet, or a Parquet file such as `iaat radii
+    RUN --out FILE` writes; samples it does not list have `radius`. null: all samples have `radius`."""
+    shuffle_radii: bool = False
+    """Give the radii of `radii` to its samples in random order: a control that tells what the values are worth without
+    their assignment."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shuffle_radii and self.radii is None:
+            raise UserError("method.shuffle_radii = true: there is nothing to shuffle; set method.radii, too")
+
 
 class PGDAT(AdversarialTraining):
-    """Minimise the cross-entropy of adversarial examples of one radius.
+    """Minimise the cross-entropy of adversarial examples of one radius, or of the radii in a table.
 
     Source: Madry et al. 2018 (arXiv 1706.06083), eq. 2.1.
     """
 
     Config: ClassVar[type[Any]] = PGDATConfig
+    config: PGDATConfig
+
+    def __init__(self, config: PGDATConfig, *, size: int, device: torch.device | str) -> None:
+        super().__init__(config, size=size, device=device)
+        self._size, self._device = size, device
+        self._table = None if config.radii is None else RadiiTable.read(config.radii)
+        self._fixed: Tensor | None = None
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
-        """The radius of the settings, `[B]`."""
-        return torch.full_like(batch.y, self.config.radius, dtype=torch.float32)
+        """The radius of the settings, or those of the table, `[B]`."""
+        if self._table is None:
+            return torch.full_like(batch.y, self.config.radius, dtype=torch.float32)
+        if self._fixed is None:
+            self._table.check_labels(batch.index, batch.y)
+            table = self._table.shuffled() if self.config.shuffle_radii else self._table
+            self._fixed = table.placed(self._size, self.config.radius).to(self._device)
+        return self._fixed[batch.index]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the guard, and the radii, so that a resumed run goes on with those it began with."""
+        return {**super().state_dict(), **({} if self._fixed is None else {"fixed": self._fixed})}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the state of `state_dict`."""
+        super().load_state_dict(state)
+        self._fixed = state["fixed"].to(self._device) if "fixed" in state else None

@@ -1,0 +1,64 @@
+"""PGD-AT at the radii of a table."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import torch
+
+from iaat.errors import UserError
+from iaat.methods import NFGSM, PGDAT
+from iaat.units import Radius
+from methods.settings import context, digits, network
+
+SIZE = 12
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Radii of all samples but the last, in px."""
+    radius = np.arange(SIZE - 1, dtype=np.float32)
+    columns = {"index": np.arange(SIZE - 1), "label_id": digits(SIZE).y[:-1].numpy(), "radius": radius / 255}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "radii.parquet")
+    return str(tmp_path)
+
+
+def build(method, table, **options):
+    config = method.Config(radius=Radius("20px"), steps=1, radii=table, **options)
+    return method(config, size=SIZE, device="cpu")
+
+
+def trained_at(method, batch):
+    return method.step(network().train(), batch, context()).radius * 255
+
+
+@pytest.mark.parametrize("method", [PGDAT, NFGSM])
+def test_samples_are_trained_at_their_radii_in_the_table(method, table):
+    batch = digits(SIZE)
+    torch.testing.assert_close(trained_at(build(method, table), batch), torch.tensor([*range(SIZE - 1), 20.0]))
+
+
+def test_shuffled_radii_are_the_same_ones_for_other_samples(table):
+    radius = trained_at(build(PGDAT, table, shuffle_radii=True), digits(SIZE))
+    assert radius[:-1].tolist() != list(range(SIZE - 1))
+    torch.testing.assert_close(radius[:-1].sort().values, torch.arange(SIZE - 1.0))
+    assert radius[-1].item() == pytest.approx(20)
+
+
+def test_a_resumed_run_keeps_its_radii_though_the_file_has_changed(table, tmp_path):
+    method, batch = build(PGDAT, table), digits(SIZE)
+    before = trained_at(method, batch)
+    columns = {"index": [0], "label_id": [int(batch.y[0])], "radius": [0.5]}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "radii.parquet")
+    resumed = build(PGDAT, table)
+    resumed.load_state_dict(method.state_dict())
+    assert torch.equal(trained_at(resumed, batch), before)
+
+
+def test_radii_of_other_data_and_shuffling_nothing_are_refused(table):
+    batch = digits(SIZE)
+    batch.y[3] = (batch.y[3] + 1) % 10
+    with pytest.raises(UserError, match="sample 3 has class"):
+        trained_at(build(PGDAT, table), batch)
+    with pytest.raises(UserError, match=r"method\.shuffle_radii = true: there is nothing to shuffle"):
+        build(PGDAT, None, shuffle_radii=True)

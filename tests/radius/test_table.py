@@ -1,0 +1,78 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import torch
+
+from iaat.errors import UserError
+from iaat.radius import RadiiTable
+
+COLUMNS = {"index": [4, 0, 2], "label_id": [1, 0, 2], "radius": np.array([0.1, 0.0, 0.3], dtype=np.float32)}
+
+
+def written(path, **changed):
+    pa.parquet.write_table(pa.table({**COLUMNS, **changed}), path)
+    return path
+
+
+def test_a_run_folder_and_its_file_hold_the_same_table(tmp_path):
+    file = written(tmp_path / "radii.parquet")
+    for source in (tmp_path, file):
+        table = RadiiTable.read(str(source))
+        assert table.index.tolist() == [4, 0, 2]
+        torch.testing.assert_close(table.radius, torch.tensor([0.1, 0.0, 0.3]))
+
+
+def test_radii_come_to_their_indices_and_the_rest_has_one_radius(tmp_path):
+    table = RadiiTable.read(str(written(tmp_path / "radii.parquet")))
+    torch.testing.assert_close(table.placed(6, 0.5), torch.tensor([0.0, 0.5, 0.3, 0.5, 0.1, 0.5]))
+    with pytest.raises(UserError, match="list sample 4, but the data has 4 samples"):
+        table.placed(4, 0.5)
+
+
+def test_shuffling_keeps_the_values_and_changes_whose_they_are(tmp_path):
+    size = 50
+    columns = {"index": range(size), "label_id": [0] * size, "radius": np.linspace(0, 1, size)}
+    table = RadiiTable.read(str(written(tmp_path / "radii.parquet", **columns)))
+    radius = table.shuffled().placed(size, 0.0)
+    assert not torch.equal(radius, table.placed(size, 0.0))
+    assert torch.equal(radius.sort().values, table.placed(size, 0.0))
+    assert torch.equal(radius, table.shuffled().placed(size, 0.0))
+    assert not torch.equal(radius, table.shuffled(seed=1).placed(size, 0.0))
+
+
+def test_radii_of_other_data_are_refused(tmp_path):
+    table = RadiiTable.read(str(written(tmp_path / "radii.parquet")))
+    table.check_labels(torch.tensor([0, 1, 2, 3, 4, 9]), torch.tensor([0, 7, 2, 7, 1, 7]))
+    with pytest.raises(UserError, match="sample 2 has class 1 in the data and 2 in the table"):
+        table.check_labels(torch.tensor([0, 2]), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"index": [4, 4, 2]}, "stands twice"),
+        ({"index": [4, -1, 2]}, "negative"),
+        ({"index": [4.0, 0.0, 2.0]}, "whole numbers"),
+        ({"index": ["a", "b", "c"]}, "no table"),
+        ({"radius": [0.1, float("nan"), 0.3]}, "not finite"),
+        ({"radius": [0.1, -0.1, 0.3]}, "negative"),
+        ({"radius": [1, 2, 3]}, "radius a number"),
+        ({"radius": [0.1, None, 0.3]}, "not finite"),
+        ({name: pa.array([], values.type) for name, values in zip(COLUMNS, pa.table(COLUMNS), strict=True)}, "no rows"),
+    ],
+)
+def test_what_is_no_table_of_radii_is_refused(changed, reason, tmp_path):
+    with pytest.raises(UserError, match=reason):
+        RadiiTable.read(str(written(tmp_path / "radii.parquet", **changed)))
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"no such file; `iaat radii RUN`"):
+        RadiiTable.read(str(tmp_path))
+    (tmp_path / "radii.parquet").write_bytes(b"password")
+    with pytest.raises(UserError, match="no table with the columns"):
+        RadiiTable.read(str(tmp_path))
+    pa.parquet.write_table(pa.table({"index": [1]}), tmp_path / "radii.parquet")
+    with pytest.raises(UserError, match="no table with the columns"):
+        RadiiTable.read(str(tmp_path))
