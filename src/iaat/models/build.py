@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
+from iaat.models.candidates import Statistics
 from iaat.models.check import check_logits, check_weights, seeded
 from iaat.models.choose import build_network, published_statistics
 from iaat.models.config import ModelConfig
 from iaat.models.normalize import with_normalization
-from iaat.models.weights import Statistics, load_weights
+from iaat.models.weights import load_weights
 
 
 def build_model(
@@ -50,7 +51,7 @@ def build_model(
         if statistics is None:
             model = put_normalization(network, config, channels=shape[0], mean=mean, std=std)
         else:
-            model = with_normalization(network, *statistics)
+            model = with_normalization(network, statistics.mean, statistics.std)
         check_logits(model, config.name, shape=shape, classes=classes)
         check_weights(model, config.name)
     return model
@@ -59,6 +60,7 @@ def build_model(
 def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> Statistics | None:
     """Load the weights that training is to start from, if any; the normalisation that belongs to them, if known."""
     if config.weights is None:
+        refuse_key_alone(config)
         return None
     path = Path(config.weights)
     if not path.is_file():
@@ -66,16 +68,24 @@ def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> Statis
             f"model.weights {config.weights} is no file: give a file of weights to start training from, such as "
             "RUN/last.pt of a run with the same network"
         )
-    statistics = load_weights(network, path, config, classes=classes)
+    statistics = load_weights(network, path, config, classes=classes, new_classifier=True)
     clash = "pretrained" if config.pretrained else ""
+    if statistics is not None and not statistics.own and config.mean is not None:
+        statistics = None
     if statistics is not None and (config.mean is not None or config.normalize == "none"):
         clash = "normalize" if config.normalize == "none" else "mean"
     if clash:
         raise UserError(
-            f"model.weights {path} decide how the network begins, and iaat's own how inputs are normalised: leave out "
+            f"model.weights {path} decide how the network begins, and how inputs are normalised: leave out "
             f"model.{clash} ({getattr(config, clash)!r})"
         )
     return statistics
+
+
+def refuse_key_alone(config: ModelConfig) -> None:
+    """Raise `UserError` if a key of a file of weights is given, and no file."""
+    if config.weights_key is not None:
+        raise UserError(f"model.weights_key is {config.weights_key!r}, but there is no file of weights: give one")
 
 
 def count_parameters(model: nn.Module) -> int:

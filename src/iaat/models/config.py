@@ -42,6 +42,10 @@ class ModelConfig:
     """File of trained weights (.pt, .pth, .safetensors; RUN/last.pt of a run): what training starts from, or what `iaat
     evaluate` judges where the network is given by name or factory."""
 
+    weights_key: str | None = None
+    """Which weights of a file that has several, such as model or state_dict_ema: a key in it, also of several parts
+    joined by dots; by default their moving average where there is one."""
+
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments for a timm network or a module:function factory."""
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from iaat.errors import UserError
 from iaat.imports import import_function
 from iaat.models.archive import file_kind, is_file_name
-from iaat.models.build import explicit_statistics, put_normalization
+from iaat.models.build import explicit_statistics, put_normalization, refuse_key_alone
+from iaat.models.candidates import Statistics
 from iaat.models.check import seeded
 from iaat.models.choose import MODELS, build_network, has_published_weights, published_statistics
 from iaat.models.config import ModelConfig
@@ -23,7 +24,7 @@ from iaat.models.outputs import check_fits
 from iaat.models.programs import load_exported, load_torchscript
 from iaat.models.timm_models import load_timm
 from iaat.models.torchvision_models import NAMES, PUBLISHED_CLASSES
-from iaat.models.weights import Statistics, load_weights
+from iaat.models.weights import load_weights
 from iaat.models.wrn import parse_wrn
 
 AS_IT_IS = ModelConfig(normalize="none")
@@ -96,13 +97,16 @@ def _named(target: str, config: ModelConfig) -> ModelConfig:
 def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tuple[nn.Module, Statistics | None]:
     """The network with its weights, and the normalisation that belongs to them, if any is known."""
     name, file = config.name, config.weights
+    if file is None:
+        refuse_key_alone(config)
     prefix, colon, _ = name.partition(":")
     plain = replace(config, weights=None, pretrained=False)
     if colon and prefix != "timm":
         network = _from_factory(plain, shape=shape, classes=classes)
     elif file is None and has_published_weights(name):
         network = _pretrained(plain, shape=shape, classes=classes)
-        return network, published_statistics(name, network, shape[0])
+        published = published_statistics(name, network, shape[0])
+        return network, None if published is None else Statistics(*published, own=False)
     else:
         network = build_network(plain, shape=shape, classes=classes)
         if file is None:
@@ -172,8 +176,8 @@ def _normalized(
 ) -> nn.Module:
     explicit = explicit_statistics(config, channels)
     if explicit is None and statistics is not None:
-        return with_normalization(network, *statistics)
-    if explicit is not None and statistics is not None and config.weights is not None:
+        return with_normalization(network, statistics.mean, statistics.std)
+    if explicit is not None and statistics is not None and statistics.own:
         raise UserError(
             f"weights {config.weights} hold a normalisation of their own, which is used: leave out model.mean and "
             "model.std"
@@ -182,7 +186,7 @@ def _normalized(
 
 
 def _refuse_settings(config: ModelConfig, target: str, *, but: tuple[str, ...] = ()) -> None:
-    for setting in ("width", "norm", "options", *(() if but else ("weights",))):
+    for setting in ("width", "norm", "options", *(() if but else ("weights", "weights_key"))):
         value = getattr(config, setting)
         if setting not in but and value != getattr(AS_IT_IS, setting):
             raise UserError(f"model.{setting} is {value!r}, but it has no effect on {target}: remove it")

@@ -30,7 +30,7 @@ def fix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: Mod
     }
     if wanted:
         return "the file looks like " + " ".join(f"--model.{key} {value}" for key, value in wanted.items())
-    found = [len(state[key]) for key in expected if _is_classifier(state.get(key), expected[key], classes)]
+    found = [len(state[key]) for key in expected if is_classifier(state.get(key), expected[key], classes)]
     if found:
         return (
             f"the file is of a network with {found[0]} classes, the data has {classes}: give the data it was trained on"
@@ -64,7 +64,8 @@ def _default(config: ModelConfig, key: str) -> object:
     return {"small-cnn": 16}.get(config.name, 64) if key == "width" and config.width is None else None
 
 
-def _is_classifier(found: Tensor | None, expected: Tensor, classes: int) -> bool:
+def is_classifier(found: Tensor | None, expected: Tensor, classes: int) -> bool:
+    """Whether a weight is that of a classifier of another number of classes than the network's."""
     if found is None or found.ndim != expected.ndim or not expected.ndim:
         return False
     return len(expected) == classes != len(found) and found.shape[1:] == expected.shape[1:]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,140 +13,173 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from iaat.errors import UserError
-from iaat.models.config import ModelConfig
-from iaat.models.recognize import fix
-
-State = dict[str, Tensor]
-Statistics = tuple[Tensor, Tensor]
-
-WRAPPINGS = (
-    "averaged",
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "weights",
-    "params",
-    "ema",
+from iaat.errors import UserError, did_you_mean, shown
+from iaat.models.candidates import (
+    Candidate,
+    Statistics,
+    candidates,
+    fits,
+    missing,
+    reshaped,
+    unexpected,
 )
-"""Keys under which training code keeps the weights, in the order they are looked for."""
+from iaat.models.config import ModelConfig
+from iaat.models.recognize import fix, is_classifier
 
 _SHOWN = 5
 
 
-def read_weights(path: Path) -> State:
-    """Read a state dict from a file of `torch.save` or safetensors; nothing in it can run code.
+class Unused:
+    """Takes the place of an object that lies beside weights and is not needed: it is never made."""
 
-    Wrappings such as `{"state_dict": ...}` or `{"model": ...}` are taken off, iaat's own checkpoints among them, of
-    which the average of the weights is taken where there is one.
+    def __new__(cls, *_args: object, **_more: object) -> Unused:
+        """Take any arguments, and keep none."""
+        return super().__new__(cls)
+
+    def __setstate__(self, _state: object) -> None:
+        """Take any state, and keep none of it."""
+
+
+_DATA = (
+    *("argparse.Namespace", "types.SimpleNamespace"),
+    *(
+        f"{module}.{name}"
+        for module in ("pathlib", "pathlib._local")
+        for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+    ),
+    *(
+        f"numpy.{core}.{name}"
+        for core in ("core", "_core")
+        for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")
+    ),
+    *("numpy.ndarray", "numpy.dtype", "numpy.bool_", "numpy.float64", "numpy.float32", "numpy.int64"),
+)
+"""Objects that training code keeps beside weights, data all of them."""
+
+
+def read_content(path: Path) -> Any:  # noqa: ANN401
+    """What a file of `torch.save` or safetensors holds; nothing in it can run code.
+
+    Settings (`Namespace`), paths and NumPy's values beside the weights are left out: each is an `Unused`.
 
     Raises:
-        UserError: a file that cannot be read, holds objects other than data, or holds no weights.
+        UserError: a file that cannot be read, or holds objects other than data.
     """
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(Unused, name) for name in _DATA]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(_refused(path, error)) from None
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"weights {path} cannot be read, the file may be cut short: {_first_line(error)}") from None
-    state = unwrap(content)
-    if state is None:
-        raise UserError(f"weights {path} hold {_describe(content)} and no state dict: save model.state_dict() alone")
-    return state
 
 
-def unwrap(content: object) -> State | None:
-    """The state dict in what a file holds, under up to two of the usual keys; None where there is none."""
-    for _ in range(3):
-        if _is_state(content):
-            return dict(content)  # type: ignore[call-overload, no-any-return]
-        if not isinstance(content, Mapping):
-            return None
-        content = next((content[key] for key in WRAPPINGS if isinstance(content.get(key), Mapping)), None)
-    return None
+def load_weights(
+    network: nn.Module, path: Path, config: ModelConfig, *, classes: int, new_classifier: bool = False
+) -> Statistics | None:
+    """Load the weights in a file that fit a network, which is without its normalisation layer: all of them or none.
 
-
-def _is_state(content: object) -> bool:
-    if not isinstance(content, Mapping) or not content:
-        return False
-    return all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
-
-
-def load_weights(network: nn.Module, path: Path, config: ModelConfig, *, classes: int) -> Statistics | None:
-    """Load a file's weights into a network without its normalisation layer, all of them or none.
-
-    Prefixes that wrappers put before every name (`module.`, `_orig_mod.`, `model.`) are taken off.
+    Every dict in the file and every prefix of its names is tried. Where several sets of weights fit, a moving average
+    comes first, unless `config.weights_key` names another; which was taken is said in a warning.
 
     Args:
         network: Of the architecture the weights were saved from.
         path: The file.
-        config: What the network was built from, for the advice in messages.
-        classes: Number of classes of the data, for the same.
+        config: What the network was built from, and `weights_key`.
+        classes: Number of classes of the data.
+        new_classifier: Whether a classifier of another number of classes may be left as it is in the network.
 
     Returns:
-        Mean and std `[C]` of the normalisation layer, where the file has one of iaat's in front of the network.
+        The normalisation that the file has beside the weights, if any.
 
     Raises:
-        UserError: as `read_weights`; names or shapes of the weights are not those of the network.
+        UserError: as `read_content`; no set of weights in the file has the names and shapes of the network.
     """
     expected = network.state_dict()
-    state, statistics = fitted(read_weights(path), expected)
-    if problem := misfit(state, expected):
-        advice = fix(state, expected, config, classes=classes)
-        raise UserError(f"weights {path} do not fit model {config.name}: {problem}; {advice}")
-    network.load_state_dict(state)
-    return statistics
+    content = read_content(path)
+    found = candidates(content, expected)
+    if not found:
+        raise UserError(f"weights {path} hold {_describe(content)} and no state dict: save model.state_dict() alone")
+    chosen = _chosen(found, expected, path, config)
+    state = {key: chosen.state[key] for key in expected if key in chosen.state}
+    if problem := misfit(chosen, expected):
+        classifier = _classifier(chosen, expected, classes) if new_classifier else []
+        if not classifier:
+            advice = fix(chosen.state, expected, config, classes=classes)
+            raise UserError(f"weights {path} do not fit model {config.name}: {problem}; {advice}")
+        count = len(chosen.state[classifier[0]])
+        warnings.warn(
+            f"model.weights {path} are of {count} classes, the data has {classes}: the classifier "
+            f"({_first_of(classifier)}) starts anew",
+            stacklevel=2,
+        )
+        state |= {key: expected[key] for key in classifier}
+    _say_taken(chosen, [each for each in found if each is not chosen and fits(each, expected)], path, config)
+    network.load_state_dict(state, strict=False)
+    return chosen.statistics
 
 
-def fitted(state: State, expected: Mapping[str, Tensor]) -> tuple[State, Statistics | None]:
-    """Bring the names of a state dict to those expected, and take iaat's normalisation layer out of it."""
-    # torch.compile puts its component anywhere; `n_averaged` is the counter of AveragedModel.
-    state = {key.replace("_orig_mod.", ""): value for key, value in state.items() if key != "n_averaged"}
-    candidates = [_without_normalization(each) for each in _shorter_names(state)]
-    return max(candidates, key=lambda candidate: len(candidate[0].keys() & expected.keys()))
+def _chosen(found: list[Candidate], expected: Mapping[str, Tensor], path: Path, config: ModelConfig) -> Candidate:
+    """The set of weights to be taken, of those in the file that come near the network."""
+    key = config.weights_key
+    if key is None:
+        return found[0]
+    named = [each for each in found if f"{each.place}.".startswith(f"{key}.")]
+    if not named:
+        there = [each.place for each in found if fits(each, expected)]
+        raise UserError(
+            f"model.weights_key {shown(key)}: {path} has no weights of model {config.name} there"
+            f"{did_you_mean(key, there)}; it has them under {_first_of(there) or 'no key'}"
+        )
+    return named[0]
 
 
-def _shorter_names(state: State) -> Iterator[State]:
-    """The state dict, and again without the first component of every name, as long as all share one."""
-    yield state
-    while state:
-        first = {key.partition(".")[0] for key in state}
-        if len(first) > 1 or not all("." in key for key in state):
-            return
-        state = {key.partition(".")[2]: value for key, value in state.items()}
-        yield state
+def _say_taken(chosen: Candidate, others: list[Candidate], path: Path, config: ModelConfig) -> None:
+    """Say what a user may not expect: another choice of weights, tensors beside the layers, a stored normalisation."""
+    if others and config.weights_key is None:
+        keys = _first_of([each.shown for each in others])
+        warnings.warn(
+            f"weights {path}: {chosen.shown} is taken; the file has other weights under {keys}: choose by "
+            "--model.weights_key",
+            stacklevel=3,
+        )
+    if chosen.beside:
+        names = _first_of(list(chosen.beside))
+        warnings.warn(f"weights {path}: {names} belong to no layer of the network and are left out", stacklevel=3)
+    statistics = chosen.statistics
+    if statistics is not None and not statistics.own and config.mean is None:
+        mean, std = ([round(value, 4) for value in values.tolist()] for values in statistics[:2])
+        warnings.warn(
+            f"weights {path}: inputs are standardised by the mean {mean} and std {std} in the file; --model.mean and "
+            "--model.std change it",
+            stacklevel=3,
+        )
 
 
-def _without_normalization(state: State) -> tuple[State, Statistics | None]:
-    mean, std = state.get("normalize.mean"), state.get("normalize.std")
-    if mean is None or std is None:
-        return state, None
-    return {key.removeprefix("network."): state[key] for key in state if key.startswith("network.")}, (mean, std)
-
-
-def misfit(state: State, expected: Mapping[str, Tensor]) -> str:
+def misfit(candidate: Candidate, expected: Mapping[str, Tensor]) -> str:
     """What keeps weights from being loaded: the first names missing, unexpected, of another shape; empty if nothing."""
-    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in expected]
+    state = candidate.state
     shapes = [
-        f"{key} {list(state[key].shape)} in the file, {list(value.shape)} in the network"
-        for key, value in expected.items()
-        if key in state and _shape(state[key]) != _shape(value)
+        f"{key} {list(state[key].shape)} in the file, {list(expected[key].shape)} in the network"
+        for key in reshaped(candidate, expected)
     ]
-    parts = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    absent = missing(state, expected)
+    # Where layers are missing, all others are other names for them.
+    more = [key for key in state if key not in expected] if absent else unexpected(candidate, expected)
+    parts = {"missing": absent, "unexpected": more, "of another shape": shapes}
     return "; ".join(f"{what} {_first_of(names)}" for what, names in parts.items() if names)
 
 
-def _shape(tensor: Tensor) -> torch.Size | None:
-    """None for a parameter that takes its shape from the weights."""
-    return None if is_lazy(tensor) else tensor.shape
+def _classifier(candidate: Candidate, expected: Mapping[str, Tensor], classes: int) -> list[str]:
+    """Names of the classifier's weights, if these, of another number of classes, are all that does not fit."""
+    if missing(candidate.state, expected) or unexpected(candidate, expected):
+        return []
+    state, changed = candidate.state, reshaped(candidate, expected)
+    only = all(is_classifier(state[key], expected[key], classes) for key in changed)
+    return changed if only and len({len(state[key]) for key in changed}) == 1 else []
 
 
 def _first_of(names: list[str]) -> str:

@@ -1,0 +1,226 @@
+"""The sets of weights in a file that fit a network: in which dict of it, and behind which prefix of its names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+State = dict[str, Tensor]
+
+WRAPPINGS = (
+    "averaged",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+)
+"""Keys under which training code keeps the weights, those preferred first; an average of the weights comes before."""
+
+_AVERAGE = re.compile(r"(^|[._])(ema|averaged?|avg|swa|polyak|shadow)($|[._])", re.IGNORECASE)
+_INSERTED = re.compile(r"(?:^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Components that torch.compile, FSDP and activation checkpointing put anywhere into a name."""
+
+_STATISTICS = (
+    *(("mean", "std"), ("mu", "sigma"), ("mu", "std"), ("mean", "sigma"), ("new_mean", "new_std"), ("_mean", "_std")),
+    *(("image_mean", "image_std"), ("pixel_mean", "pixel_std"), ("means", "sds"), ("means", "stds")),
+)
+"""Names under which normalisation layers in wide use keep mean and standard deviation."""
+
+_DEEPEST = 4
+_MOST_DICTS = 1000
+_MOST_CHANNELS = 64
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation `[C]` of the inputs, on the [0, 1] scale.
+
+    Attributes:
+        mean: `[C]`.
+        std: `[C]`.
+        own: Whether they are of a normalisation layer of iaat.
+    """
+
+    mean: Tensor
+    std: Tensor
+    own: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A set of weights in a file, under the names that a network has for them.
+
+    Attributes:
+        place: Where it is: the keys of the dicts and the prefix of the names, joined by dots; "" is the whole file.
+        state: The tensors behind the prefix.
+        beside: Names among them that belong to no layer of the network, and to no other set of weights.
+        statistics: The normalisation stored with them.
+    """
+
+    place: str
+    state: State
+    beside: tuple[str, ...]
+    statistics: Statistics | None
+
+    @property
+    def shown(self) -> str:
+        """The place, for people."""
+        return self.place or "the top of the file"
+
+
+def candidates(content: object, expected: Mapping[str, Tensor]) -> list[Candidate]:
+    """All sets of weights in what a file holds, the preferred one first; none where it holds no tensors under names.
+
+    Preferred is what has most of the expected names, in the expected shapes; of several equals an average of the
+    weights, then the one under the fewest keys, then by the order of `WRAPPINGS` and of the file. Copies of one set
+    count once.
+
+    Args:
+        content: Tensors by name, in dicts within dicts.
+        expected: State dict of the network.
+    """
+    found = [each for path, state in states(content) for each in _of_state(path, state, expected)]
+    found.sort(key=lambda each: _rank(each, expected))
+    unique: list[Candidate] = []
+    for each in found:
+        if not any(_same(each.state, other.state, expected) for other in unique):
+            unique.append(each)
+    return unique
+
+
+def fits(candidate: Candidate, expected: Mapping[str, Tensor]) -> bool:
+    """Whether a set of weights has all names of a network in its shapes, and no further ones of its layers."""
+    return not (missing(candidate.state, expected) or unexpected(candidate, expected) or reshaped(candidate, expected))
+
+
+def missing(state: State, expected: Mapping[str, Tensor]) -> list[str]:
+    """Expected names that are not there; the counters of BatchNorm may be."""
+    return [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+
+
+def unexpected(candidate: Candidate, expected: Mapping[str, Tensor]) -> list[str]:
+    """Further names within layers that the network has: the mark of another, deeper network."""
+    layers = {key.partition(".")[0] for key in expected}
+    return [
+        key
+        for key in candidate.state
+        if key not in expected and ((first := key.partition(".")[0]) in layers or first.isdecimal())
+    ]
+
+
+def reshaped(candidate: Candidate, expected: Mapping[str, Tensor]) -> list[str]:
+    """Names of weights of another shape than expected; lazy ones take any."""
+    state = candidate.state
+    return [
+        key
+        for key, value in expected.items()
+        if key in state and not is_lazy(state[key]) and not is_lazy(value) and state[key].shape != value.shape
+    ]
+
+
+def states(content: object) -> Iterator[tuple[tuple[str, ...], State]]:
+    """Every dict that has tensors under names, with the keys that lead to it."""
+    waiting: list[tuple[tuple[str, ...], object]] = [((), content)]
+    for number, (path, each) in enumerate(waiting):
+        if not isinstance(each, Mapping) or number >= _MOST_DICTS:
+            continue
+        named = [(key, value) for key, value in each.items() if isinstance(key, str)]
+        if state := {_INSERTED.sub("", key): value for key, value in named if isinstance(value, Tensor)}:
+            yield path, state
+        if len(path) < _DEEPEST:
+            waiting += [((*path, key), value) for key, value in named if isinstance(value, Mapping)]
+
+
+def _of_state(path: tuple[str, ...], state: State, expected: Mapping[str, Tensor]) -> Iterator[Candidate]:
+    counts: Counter[str] = Counter()
+    for name in state:
+        parts = name.split(".")
+        for number in range(len(parts)):
+            if ".".join(parts[number:]) in expected:
+                counts[".".join([*parts[:number], ""])] += 1
+    # A short name, such as "weight", is found behind many prefixes: what has few of the names is no copy of them.
+    most = max(counts.values(), default=0)
+    if not most:
+        yield Candidate(".".join(path), state, (), None)
+    prefixes = [prefix for prefix, count in counts.items() if 2 * count > most]
+    for prefix in prefixes:
+        inside = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+        nested = tuple(other[len(prefix) :] for other in prefixes if other != prefix and other.startswith(prefix))
+        statistics, names = _statistics(state, prefix, expected)
+        used = {name[len(prefix) :] for name in names if name.startswith(prefix)}
+        kept = {
+            name: value
+            for name, value in inside.items()
+            if name in expected or not (name in used or (nested and name.startswith(nested)))
+        }
+        layers = {name.partition(".")[0] for name in expected}
+        beside = tuple(
+            name
+            for name in kept
+            if name not in expected and name.partition(".")[0] not in layers and name != "n_averaged"
+        )
+        yield Candidate(".".join([*path, prefix]).strip("."), kept, beside, statistics)
+
+
+def _statistics(
+    state: State, prefix: str, expected: Mapping[str, Tensor]
+) -> tuple[Statistics | None, tuple[str, str] | tuple[()]]:
+    """Mean and std stored nearest to a network, in the same module or in one beside it or around it; their names."""
+    parts = prefix.split(".")[:-1]
+    around = [".".join([*parts[:number], ""]) for number in range(len(parts), -1, -1)]
+    for place in around:
+        for name, value in state.items():
+            inner = name.removeprefix(place)
+            if not name.startswith(place) or inner.count(".") > 1 or name.removeprefix(prefix) in expected:
+                continue
+            module, dot, last = inner.rpartition(".")
+            for mean, std in _STATISTICS:
+                other = f"{place}{module}{dot}{std}"
+                if last == mean and (found := _channelwise(value, state.get(other))) is not None:
+                    own = (mean, module) == ("mean", "normalize") and prefix.endswith("network.")
+                    return Statistics(*found, own=own), (name, other)
+    return None, ()
+
+
+def _channelwise(mean: Tensor, std: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    """Both as `[C]` on the [0, 1] scale where they are one number a channel."""
+    if std is None or not 0 < mean.numel() == std.numel() <= _MOST_CHANNELS or mean.numel() != max(mean.shape or (1,)):
+        return None
+    if not (mean.is_floating_point() and std.is_floating_point()):
+        return None
+    mean, std = mean.flatten().float(), std.flatten().float()
+    if not bool((mean.isfinite() & std.isfinite() & (std > 0)).all()):
+        return None
+    bytes_in = bool(torch.maximum(mean, std).max() > 2)  # of inputs in 0..255
+    return (mean / 255, std / 255) if bytes_in else (mean, std)
+
+
+def _rank(candidate: Candidate, expected: Mapping[str, Tensor]) -> tuple[int, ...]:
+    place = candidate.place
+    parts = place.split(".") if place else []
+    first = WRAPPINGS.index(parts[0]) if parts and parts[0] in WRAPPINGS else len(WRAPPINGS)
+    return (
+        len(missing(candidate.state, expected)),
+        len(unexpected(candidate, expected)) + len(reshaped(candidate, expected)),
+        0 if candidate.state.keys() & expected.keys() else -len(candidate.state),
+        _AVERAGE.search(place) is None,
+        len(parts),
+        first,
+    )
+
+
+def _same(one: State, other: State, expected: Mapping[str, Tensor]) -> bool:
+    """Whether two sets hold the same weights for the network."""
+    return all(
+        (key in one) == (key in other) and (key not in one or torch.equal(one[key], other[key])) for key in expected
+    )
