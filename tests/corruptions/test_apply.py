@@ -1,5 +1,7 @@
 """What every corruption owes its caller: range, levels, shape, and draws that belong to the sample."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from scipy import ndimage
 
 from iaat.corruptions import CORRUPTIONS, EXTRA, SEVERITIES, STANDARD, corrupt
 from iaat.corruptions.apply import RULES
-from iaat.corruptions.constants import constant_set
+from iaat.corruptions.constants import constant, constant_set
 from iaat.errors import UserError
 
 every_corruption = pytest.mark.parametrize("name", CORRUPTIONS)
@@ -34,7 +36,7 @@ def test_there_are_15_and_4_of_them_with_a_rule_each():
 @pytest.mark.parametrize("shape", [(2, 3, 32, 32), (2, 1, 8, 8), (1, 3, 96, 64), (2, 1, 9, 30)], ids=str)
 def test_every_severity_gives_levels_in_range(name, shape):
     clean = pictures(*shape)
-    for constants in ("cifar", "imagenet"):
+    for constants in ("cifar", "tiny-imagenet", "imagenet"):
         for severity in SEVERITIES:
             images = corrupt(
                 clean, name=name, severity=severity, index=torch.arange(shape[0]), seed=0, constants=constants
@@ -74,7 +76,7 @@ def test_draws_differ_by_seed_and_index_and_by_nothing_global(name):
     assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
 
 
-@pytest.mark.parametrize("constants", ["cifar", "imagenet"])
+@pytest.mark.parametrize("constants", ["cifar", "tiny-imagenet", "imagenet"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -114,12 +116,33 @@ def test_the_same_severity_is_stronger_by_the_constants_for_large_images(name):
     assert distance["imagenet"] > 1.02 * distance["cifar"]
 
 
-@pytest.mark.parametrize(("size", "chosen"), [((32, 32), "cifar"), ((64, 300), "cifar"), ((65, 65), "imagenet")])
+@pytest.mark.parametrize(
+    ("size", "chosen"),
+    [
+        ((32, 32), "cifar"),
+        ((45, 300), "cifar"),
+        ((46, 46), "tiny-imagenet"),
+        ((64, 64), "tiny-imagenet"),
+        ((119, 120), "tiny-imagenet"),
+        ((120, 120), "imagenet"),
+    ],
+)
 def test_auto_goes_by_the_shorter_side(size, chosen):
     assert constant_set("auto", *size) == constant_set("auto", *size[::-1]) == chosen
     clean = pictures(1, 3, *size)
     settings = {"name": "contrast", "severity": 2, "index": torch.tensor([0]), "seed": 0}
     assert torch.equal(corrupt(clean, **settings), corrupt(clean, constants=chosen, **settings))
+
+
+def test_64_pixels_have_the_published_constants_of_their_own():
+    """84 of 95 differ from those for 32 pixels; some that were looked up in make_tinyimagenet_c.py."""
+    pairs = [(constant("tiny-imagenet", *each), constant("cifar", *each)) for each in product(CORRUPTIONS, SEVERITIES)]
+    assert len(pairs) == 95
+    assert sum(tiny != cifar for tiny, cifar in pairs) == 84
+    assert constant("tiny-imagenet", "gaussian_noise", 5) == (0.18,)
+    assert constant("tiny-imagenet", "defocus_blur", 4) == (2.5, 0.01)
+    assert constant("tiny-imagenet", "saturate", 5) == (30, 0.2)
+    assert constant("tiny-imagenet", "elastic_transform", 2) == (0.05, 0.3, 0.06)
 
 
 def test_floats_and_uint8_of_the_same_image_are_the_same():

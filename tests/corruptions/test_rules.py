@@ -19,7 +19,7 @@ from iaat.corruptions.sampling import streaked, zoomed
 from iaat.corruptions.spatter import equalized
 
 every_severity = pytest.mark.parametrize("severity", SEVERITIES)
-every_set = pytest.mark.parametrize("constants", ["cifar", "imagenet"])
+every_set = pytest.mark.parametrize("constants", ["cifar", "tiny-imagenet", "imagenet"])
 
 
 def random_images(batch, height, width, channels=3):

@@ -369,3 +369,18 @@ def test_vector_inputs_meet_autoattack_without_square(tmp_path, monkeypatch):
     assert "autoattack/square" not in [stage["name"] for stage in results["stages"]]
     assert "autoattack-shape" in [finding["name"] for finding in results["findings"]]
     assert results["accuracy"]["autoattack"] < 1
+
+
+def test_images_on_which_square_cannot_start_in_l2_are_evaluated_without_it(tmp_path, monkeypatch, capsys):
+    few_queries(monkeypatch)
+    x = torch.rand(24, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(144, 5))
+    y = layer(x).argmax(1)
+    source = InMemorySource(x, y, "abcde", complete=False)
+    everything = torch.arange(24)
+    data = DataBundle(source, source, everything, everything, everything, torch.zeros(1), torch.ones(1))
+    config = replace(CONFIG, suite="pgd+autoattack+masking", n=None, norm="l2", radius=Radius("0.5"))
+    results = evaluate_subject(subject(layer.eval(), tmp_path), data, config, Reporter())
+    assert "autoattack/square" not in [stage["name"] for stage in results["stages"]]
+    assert {"autoattack-shape", "no-black-box"} <= {finding["name"] for finding in results["findings"]}
+    assert "note autoattack-shape: Square in l2 cannot start on images of 12 x 12 pixels" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from helpers.planted import cnn, digits, trained
 from iaat.data import InMemorySource
 from iaat.evaluate import EvaluateConfig, attack_samples
 from iaat.evaluate.attackers import stages_of
-from iaat.evaluate.reference import LOGGER, logged, reference_attack, reference_warnings
+from iaat.evaluate.reference import LOGGER, ensemble, logged, reference_attack, reference_warnings, why_no_square
 from iaat.units import Radius
 
 QUERIES = 100
@@ -141,3 +141,33 @@ def test_its_own_warnings_are_collected_and_not_printed(model, samples, capfd):
         logging.getLogger(LOGGER).info("quiet")
     assert messages == ["once"]
     assert capfd.readouterr() == ("", "")
+
+
+class Pixel(torch.nn.Module):
+    """Two classes by the first pixel."""
+
+    def forward(self, x):
+        first = x[:, 0, 0, 0]
+        return torch.stack([first, 0.5 - first], dim=1)
+
+
+def square_starts(shape, norm):
+    """Whether the real attack gets over its start and some queries on inputs of such a shape."""
+    x = torch.full((2, *shape), 0.9)
+    settings = {"radius": 0.1, "norm": norm, "classes": 2, "seed": 0, "queries": 3}
+    try:
+        reference_attack("square", Pixel(), x, torch.zeros(2, dtype=torch.long), **settings)
+    except (RuntimeError, ZeroDivisionError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_square_is_left_out_exactly_where_the_real_one_cannot_start(norm):
+    sides = [*((side, side) for side in range(4, 65)), (22, 24), (24, 22), (32, 9), (9, 32), (33, 40), (3, 3), (1, 7)]
+    refused = {side for side in sides if why_no_square((1, *side), norm)}
+    assert refused == {side for side in sides if not square_starts((1, *side), norm)}
+    square = {height for height, width in refused if height == width}
+    assert square == (set() if norm == "linf" else {3, 4, 12, 14, 18, 19, 24})
+    for side in sides:
+        assert ("square" in ensemble(10, (1, *side), norm)) is (side not in refused)

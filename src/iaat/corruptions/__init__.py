@@ -1,5 +1,5 @@
 from iaat.corruptions.apply import corrupt
-from iaat.corruptions.constants import CORRUPTIONS, EXTRA, SEVERITIES, SMALL_SIDE, STANDARD, ConstantSet
+from iaat.corruptions.constants import CORRUPTIONS, EXTRA, SEVERITIES, STANDARD, ConstantSet, constant_set
 from iaat.corruptions.mce import mean_corruption_error, relative_mean_corruption_error
 from iaat.corruptions.published import PublishedSet, find_published, label_map
 
@@ -9,8 +9,8 @@ __all__ = [
     "STANDARD",
     "EXTRA",
     "SEVERITIES",
-    "SMALL_SIDE",
     "ConstantSet",
+    "constant_set",
     "find_published",
     "label_map",
     "PublishedSet",

@@ -63,8 +63,9 @@ def corrupt(
             from 3 on, and that `elastic_transform` trades the size of its moves for their roughness.
         index: `[B]` integers, the stable index of each sample.
         seed: Of the corrupted set.
-        constants: `cifar` for small images, `imagenet` for large ones; `auto` takes `cifar` up to 64 pixels of the
-            shorter side. The same name and severity are much stronger with `imagenet`.
+        constants: `cifar`, `tiny-imagenet` or `imagenet`, published for sides of 32, 64 and 224 pixels; `auto` takes
+            the one nearest to the shorter side, see `constant_set`. The same name and severity are much stronger with
+            `imagenet` than with `cifar`.
 
     Returns:
         `[B, C, H, W]` float32 in [0, 1] on the device of `images`, multiples of 1/255, cut down to them as in the

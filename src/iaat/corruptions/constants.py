@@ -1,7 +1,8 @@
-"""How strong each corruption is at each severity, for small and for large images."""
+"""How strong each corruption is at each severity, for images of 32, 64 and 224 pixels."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from iaat.errors import check_choice
@@ -31,10 +32,10 @@ EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 CORRUPTIONS = STANDARD + EXTRA
 SEVERITIES = (1, 2, 3, 4, 5)
 
-ConstantSet = Literal["auto", "cifar", "imagenet"]
+ConstantSet = Literal["auto", "cifar", "tiny-imagenet", "imagenet"]
 Constant = tuple[float, ...]
-SMALL_SIDE = 64
-"""`auto` takes the constants of CIFAR-C up to this length of the shorter side."""
+PUBLISHED_SIDES = {"cifar": 32, "tiny-imagenet": 64, "imagenet": 224}
+"""Side of the images that each set of constants was published for; `auto` takes the set nearest in ratio."""
 
 _CIFAR: dict[str, tuple[Constant, Constant, Constant, Constant, Constant]] = {
     # standard deviation
@@ -90,6 +91,40 @@ _CIFAR: dict[str, tuple[Constant, Constant, Constant, Constant, Constant]] = {
     "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
 }
 
+_TINY: dict[str, tuple[Constant, Constant, Constant, Constant, Constant]] = {
+    "gaussian_noise": ((0.04,), (0.08,), (0.12,), (0.15,), (0.18,)),
+    "shot_noise": ((250,), (100,), (50,), (30,), (15,)),
+    "impulse_noise": ((0.01,), (0.02,), (0.05,), (0.08,), (0.14,)),
+    "defocus_blur": ((0.5, 0.6), (1, 0.1), (1.5, 0.1), (2.5, 0.01), (3, 0.1)),
+    "glass_blur": ((0.1, 1, 1), (0.5, 1, 1), (0.6, 1, 2), (0.7, 2, 1), (0.9, 2, 2)),
+    "motion_blur": ((10, 1), (10, 1.5), (10, 2), (10, 2.5), (12, 3)),
+    "zoom_blur": ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
+    "snow": (
+        (0.1, 0.2, 1, 0.6, 8, 3, 0.8),
+        (0.1, 0.2, 1, 0.5, 10, 4, 0.8),
+        (0.15, 0.3, 1.75, 0.55, 10, 4, 0.7),
+        (0.25, 0.3, 2.25, 0.6, 12, 6, 0.65),
+        (0.3, 0.3, 1.25, 0.65, 14, 12, 0.6),
+    ),
+    "frost": ((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55)),
+    "fog": ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75)),
+    "brightness": ((0.1,), (0.2,), (0.3,), (0.4,), (0.5,)),
+    "contrast": ((0.4,), (0.3,), (0.2,), (0.1,), (0.05,)),
+    "elastic_transform": ((0, 0, 0.08), (0.05, 0.3, 0.06), (0.1, 0.08, 0.06), (0.1, 0.03, 0.03), (0.16, 0.03, 0.02)),
+    "pixelate": ((0.9,), (0.8,), (0.7,), (0.6,), (0.5,)),
+    "jpeg_compression": ((65,), (58,), (50,), (40,), (25,)),
+    "speckle_noise": ((0.15,), (0.2,), (0.25,), (0.3,), (0.35,)),
+    "gaussian_blur": ((0.5,), (0.75,), (1,), (1.25,), (1.5,)),
+    "spatter": (
+        (0.62, 0.1, 0.7, 0.7, 0.6, 0),
+        (0.65, 0.1, 0.8, 0.7, 0.6, 0),
+        (0.65, 0.3, 1, 0.69, 0.6, 0),
+        (0.65, 0.1, 0.7, 0.68, 0.6, 1),
+        (0.65, 0.1, 0.5, 0.67, 0.6, 1),
+    ),
+    "saturate": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (30, 0.2)),
+}
+
 # The authors wrote the elastic lengths as multiples of 244 pixels, for images of 224.
 _ELASTIC = 244 / 224
 
@@ -133,11 +168,14 @@ _IMAGENET: dict[str, tuple[Constant, Constant, Constant, Constant, Constant]] = 
     "saturate": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
 }
 
-_SETS = {"cifar": _CIFAR, "imagenet": _IMAGENET}
+_SETS = {"cifar": _CIFAR, "tiny-imagenet": _TINY, "imagenet": _IMAGENET}
 
 
 def constant_set(constants: str, height: int, width: int) -> str:
-    """`cifar` or `imagenet`; `auto` decides by the shorter side, `SMALL_SIDE` pixels at most being small.
+    """`cifar`, `tiny-imagenet` or `imagenet`; `auto` decides by the shorter side.
+
+    Published are sets for images of 32, 64 and 224 pixels. In between `auto` takes the one whose side is nearest in
+    ratio: `cifar` up to 45 pixels, `tiny-imagenet` from 46 to 119, `imagenet` from 120.
 
     Raises:
         UserError: another name.
@@ -145,13 +183,14 @@ def constant_set(constants: str, height: int, width: int) -> str:
     check_choice(constants, ("auto", *_SETS), "constants")
     if constants != "auto":
         return constants
-    return "cifar" if min(height, width) <= SMALL_SIDE else "imagenet"
+    side = min(height, width)
+    return min(_SETS, key=lambda name: abs(math.log(side / PUBLISHED_SIDES[name])))
 
 
 def constant(chosen: str, name: str, severity: int) -> Constant:
-    """The constants of one corruption at one severity, from the set `cifar` or `imagenet`.
+    """The constants of one corruption at one severity, from the set `cifar`, `tiny-imagenet` or `imagenet`.
 
     Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261); the values are those of the authors' programs
-    `make_cifar_c.py` and `make_imagenet_c.py` (github.com/hendrycks/robustness).
+    `make_cifar_c.py`, `make_tinyimagenet_c.py` and `make_imagenet_c.py` (github.com/hendrycks/robustness).
     """
     return _SETS[chosen][name][severity - 1]

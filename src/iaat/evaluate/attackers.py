@@ -98,7 +98,7 @@ def _autoattack(config: EvaluateConfig, classes: int, shape: tuple[int, ...]) ->
 
         return Stage(f"autoattack/{attack}", run)
 
-    return [stage(attack) for attack in ensemble(classes, shape)]
+    return [stage(attack) for attack in ensemble(classes, shape, config.norm)]
 
 
 def _screening(config: EvaluateConfig) -> list[Stage]:

@@ -16,7 +16,15 @@ from rich.table import Table
 from torch import Tensor
 
 from iaat import rng
-from iaat.corruptions import CORRUPTIONS, SEVERITIES, corrupt, find_published, label_map, mean_corruption_error
+from iaat.corruptions import (
+    CORRUPTIONS,
+    SEVERITIES,
+    constant_set,
+    corrupt,
+    find_published,
+    label_map,
+    mean_corruption_error,
+)
 from iaat.data import sequential_order
 from iaat.device import device_of
 from iaat.errors import UserError
@@ -25,6 +33,8 @@ from iaat.evaluate.report import plain_table, title_of
 from iaat.evaluate.robust import predict
 from iaat.evaluate.sections import Context, Extras, Section
 from iaat.evaluate.subject import TestSet
+
+_CONSTANTS_OF = {"cifar": "CIFAR-C", "tiny-imagenet": "Tiny-ImageNet-C", "imagenet": "ImageNet-C"}
 
 Batches = Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
 """`(corruption, severity) -> batches (x in [0, 1], labels)`."""
@@ -103,8 +113,10 @@ def _generated(test: TestSet, config: EvaluateConfig) -> Corrupted:
             x = corrupt(batch.x, name=name, severity=severity, index=batch.index, seed=config.seed)
             yield x, batch.y
 
-    identity = _hash(source.fingerprint, test.index.tolist(), config.seed)
-    return Corrupted("made of the test images", identity, CORRUPTIONS, SEVERITIES, batches)
+    constants = constant_set("auto", *source.shape[1:])
+    identity = _hash(source.fingerprint, test.index.tolist(), config.seed, constants)
+    where = f"made of the test images with the constants of {_CONSTANTS_OF[constants]}"
+    return Corrupted(where, identity, CORRUPTIONS, SEVERITIES, batches)
 
 
 def _published(test: TestSet, config: EvaluateConfig, folder: Path) -> Corrupted:

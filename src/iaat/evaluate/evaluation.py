@@ -28,7 +28,7 @@ from iaat.evaluate.findings import Finding, verdict
 from iaat.evaluate.journal import Journal
 from iaat.evaluate.masking import masking_report
 from iaat.evaluate.masking.gradients import input_gradient
-from iaat.evaluate.noticed import findings_of, gap
+from iaat.evaluate.noticed import findings_of, findings_of_plan, gap
 from iaat.evaluate.report import evaluation_name, plain_config, summary, write_evaluation
 from iaat.evaluate.robust import Outcome, Stage, attack_samples, predict
 from iaat.evaluate.sections import Context, Extras, Measure, Section
@@ -96,6 +96,8 @@ def _evaluate_in(
     extras: Extras,
 ) -> dict[str, Any]:
     journal = Journal(folder / "journal.jsonl", identity(subject, test, config, extras))
+    for finding in findings_of_plan(plan, test, config, extras):
+        reporter.say(f"note {finding.name}: {finding.evidence}")
     plan, stages, left_out = _possible(subject, test, config, plan, extras, reporter)
     outcome = _attack(subject, test, config, stages, journal, reporter)
     context = Context(subject, test, config, outcome, journal, reporter, extras)
@@ -139,7 +141,7 @@ def folder_name(config: EvaluateConfig, checkpoint: str | None, extras: Extras |
 def identity(subject: Subject, test: TestSet, config: EvaluateConfig, extras: Extras) -> dict[str, Any]:
     """What decides every number of an evaluation."""
     return {
-        "format": 1,
+        "format": 2,
         "model": subject.digest,
         "data": test.data.test.fingerprint,
         "samples": sha256(test.index.numpy().tobytes()).hexdigest(),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.masking import finding_of_gap, finding_of_transfer
+from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, no_black_box
 from iaat.evaluate.masking.gradients import blocked
-from iaat.evaluate.reference import STANDARD_CLASSES, ensemble
+from iaat.evaluate.reference import STANDARD_CLASSES, ensemble, why_no_square
 from iaat.evaluate.robust import CLEAN, Outcome
-from iaat.evaluate.sections import Context, Section
+from iaat.evaluate.sections import Context, Extras, Section
+from iaat.evaluate.subject import TestSet
 from iaat.evaluate.suites import Plan
 
 
@@ -31,7 +33,7 @@ def findings_of(context: Context, plan: Plan, sections: Sequence[Section], left_
     """
     found = [*context.subject.findings, *(finding for section in sections for finding in section.findings)]
     found += [*_of_accuracies(context.outcome, sections), *_of_attacks(context.outcome)]
-    found += [*_of_plan(plan, context), *_of_left_out(left_out)]
+    found += [*findings_of_plan(plan, context.test, context.config, context.extras), *_of_left_out(left_out)]
     return list({finding.name: finding for finding in found}.values())
 
 
@@ -74,34 +76,37 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
     return findings
 
 
-def _of_plan(plan: Plan, context: Context) -> list[Finding]:
-    """What the plan asked for and did not get, or not in its standard form."""
-    classes, shape = len(context.test.classes), context.test.data.test.shape
+def findings_of_plan(plan: Plan, test: TestSet, config: EvaluateConfig, extras: Extras) -> list[Finding]:
+    """What the plan asks for and does not get, or not in its standard form: known before anything runs."""
+    classes, shape = len(test.classes), test.data.test.shape
+    no_square = why_no_square(shape, config.norm)
     findings = []
     if "autoattack" in plan.attacks and classes < STANDARD_CLASSES:
         findings.append(
             Finding(
                 name="autoattack-classes",
                 evidence=f"with {classes} classes the targeted DLR loss of AutoAttack is not defined: "
-                f"{', '.join(ensemble(classes, shape))} were run instead",
+                f"{', '.join(ensemble(classes, shape, config.norm))} are run instead",
                 advice="Say so beside the number; it is not the standard ensemble.",
                 serious=False,
             )
         )
-    if "autoattack" in plan.attacks and "square" not in ensemble(classes, shape):
+    if "autoattack" in plan.attacks and no_square:
         findings.append(
             Finding(
                 name="autoattack-shape",
-                evidence=f"Square needs images [C, H, W], the inputs have shape {list(shape)}: it was left out",
-                advice="Say so beside the number; no black-box attack was run.",
+                evidence=f"{no_square}: it is left out",
+                advice="Say so beside the number; no black-box attack is run.",
                 serious=False,
             )
         )
-    if plan.transfer_steps is not None and not context.extras.others:
+    if "masking" in plan.sections and no_square:
+        findings.append(no_black_box(no_square))
+    if plan.transfer_steps is not None and not extras.others:
         findings.append(
             Finding(
                 name="no-transfer",
-                evidence="no other model was given to make adversarial examples on",
+                evidence="no other model is given to make adversarial examples on",
                 advice="Give an independently trained copy: --transfer RUN.",
                 serious=False,
             )

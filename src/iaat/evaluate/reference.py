@@ -22,15 +22,36 @@ _TARGETS = 9
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
-def ensemble(classes: int, shape: tuple[int, ...] = (3, 32, 32)) -> tuple[str, ...]:
+def ensemble(classes: int, shape: tuple[int, ...] = (3, 32, 32), norm: str = "linf") -> tuple[str, ...]:
     """Attacks of AutoAttack for so many classes and inputs of such a shape, in their order.
 
     The targeted DLR loss of APGD-T is not defined under 4 classes, DLR itself not under 3. With 3 classes the
     untargeted APGD-DLR takes its place; with 2 there is only one wrong class, so that APGD-CE is a targeted attack
-    already, and nothing takes its place. Square needs images `[C, H, W]`. Such an ensemble is not the standard one.
+    already, and nothing takes its place. Square is left out where `why_no_square` has a reason. Such an ensemble is not
+    the standard one.
     """
     second = {2: (), 3: ("apgd-dlr",)}.get(classes, ("apgd-t",))
-    return ("apgd-ce", *second, "fab-t", *(("square",) if len(shape) == 3 else ()))
+    return ("apgd-ce", *second, "fab-t", *(() if why_no_square(shape, norm) else ("square",)))
+
+
+def why_no_square(shape: tuple[int, ...], norm: str) -> str:
+    """Why the reference implementation's Square attack cannot run on inputs of such a shape; empty where it can.
+
+    Its start in L2 tiles the image with squares of side `s = H // 5`, from `(H - 5 s) // 2` on, as many as fit without
+    that offset. Where offset and tiles together are longer than a side, it fails: for square images of 12, 14, 18, 19
+    and 24 pixels, and below 5. Squares of a single pixel may stick out.
+    """
+    if len(shape) != 3:
+        return f"Square needs images [C, H, W], the inputs have shape {list(shape)}"
+    if norm != "l2":
+        return ""
+    _, height, width = shape
+    side = height // 5
+    offset = (height - 5 * side) // 2
+    tiles = all(offset + length // max(side, 1) * side <= length for length in (height, width))
+    if side == 1 or (side and tiles):
+        return ""
+    return f"Square in l2 cannot start on images of {height} x {width} pixels in the reference implementation"
 
 
 def reference_attack(

@@ -27,7 +27,7 @@ Every check has a name, which its `Finding` carries. Serious ones forbid trustin
 | `pgd-gap`                 | PGD claims more than the worst case over all attacks leaves                              |
 """
 
-from iaat.evaluate.masking.attacks import finding_of_gap, finding_of_transfer
+from iaat.evaluate.masking.attacks import finding_of_gap, finding_of_transfer, no_black_box
 from iaat.evaluate.masking.report import MaskingReport, masking_report
 
-__all__ = ["MaskingReport", "masking_report", "finding_of_gap", "finding_of_transfer"]
+__all__ = ["MaskingReport", "masking_report", "finding_of_gap", "finding_of_transfer", "no_black_box"]

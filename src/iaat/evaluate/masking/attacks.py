@@ -13,7 +13,7 @@ from torch import Tensor
 from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.case import LARGE, POINTS, SAMPLES, Case, Result, counts, percent, stronger
-from iaat.evaluate.reference import reference_attack
+from iaat.evaluate.reference import reference_attack, why_no_square
 from iaat.units import Norm
 
 STEPS = 20
@@ -212,9 +212,8 @@ def check_black_box(case: Case, standing: Tensor, queries: int) -> tuple[Result,
 
     A black-box attack is weaker than a gradient attack that works: what it adds to all of them is near 0.
     """
-    if why := _no_square(case):
-        advice = "Compare with a black-box attack of your own, if you can."
-        return Result(findings=(Finding(name="no-black-box", evidence=why, advice=advice, serious=False),)), standing
+    if why := why_no_square(tuple(case.x.shape[1:]), case.norm):
+        return Result(findings=(no_black_box(why),)), standing
     after, rows = standing.clone(), standing.nonzero()[:, 0]
     if len(rows):
         x_adv = reference_attack(
@@ -242,13 +241,10 @@ def check_black_box(case: Case, standing: Tensor, queries: int) -> tuple[Result,
     return Result(measures, (finding,)), after
 
 
-def _no_square(case: Case) -> str:
-    shape = list(case.x.shape[1:])
-    if len(shape) != 3:
-        return f"the Square attack needs images [C, H, W], and the inputs have shape {shape}"
-    if case.norm == "l2" and min(shape[1:]) < 5:
-        return f"the Square attack in l2 needs images of 5 x 5 pixels and more, and the inputs have shape {shape}"
-    return ""
+def no_black_box(why: str) -> Finding:
+    """The note that Square is left out, for the reason given."""
+    advice = "Compare with a black-box attack of your own, if you can."
+    return Finding(name="no-black-box", evidence=why, advice=advice, serious=False)
 
 
 def finding_of_gap(pgd: float, worst: float, n: int) -> Finding | None:
