@@ -31,7 +31,7 @@ FORBIDDEN["report"] = {"train", "workflow", "cli"}
 PROTOCOL = {
     "loop.py": set(),
     "step.py": {"StepContext"},
-    "state.py": {"find_method", "Method"},
+    "state.py": {"make_method", "Method"},
     "descent.py": {"Objective"},
     "exchange.py": {"Objective"},
 }

@@ -14,7 +14,7 @@ from iaat.data import DataFacts, data_facts
 from iaat.device import pick_device, uses_bfloat16
 from iaat.errors import UserError
 from iaat.evaluate import plain_table
-from iaat.methods import find_method
+from iaat.methods import make_method
 from iaat.models import build_model, count_parameters
 from iaat.passes import Passes
 
@@ -26,7 +26,8 @@ BYTES_PER_WEIGHT = 12
 
 def total_passes(recipe: Recipe) -> Passes:
     """Mean forwards and backwards per sample and step over all epochs, as the method states them."""
-    method = find_method(recipe.method_name)(recipe.method, size=1, device="cpu")
+    first = recipe.train.natural_epochs
+    method = make_method(recipe.method_name, recipe.method, size=1, device="cpu", natural_epochs=first)
     epochs = range(recipe.train.epochs)
     costs = [method.cost(epoch) for epoch in epochs]
     costs += [method.objective_cost for epoch in epochs if recipe.train.awp_in(epoch)]

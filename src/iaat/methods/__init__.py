@@ -12,13 +12,14 @@ from iaat.methods.natural import Natural, NaturalConfig
 from iaat.methods.nfgsm import NFGSM, NFGSMConfig
 from iaat.methods.pgd_at import PGDAT, PGDATConfig
 from iaat.methods.single_step import InnerConfig
-from iaat.methods.table import METHODS, find_method
+from iaat.methods.table import METHODS, find_method, make_method
 from iaat.methods.trades import TRADES, TRADESConfig
 from iaat.methods.vpb import VPB, VPBConfig
 
 __all__ = [
     "METHODS",
     "find_method",
+    "make_method",
     "Method",
     "BaseMethod",
     "AdversarialTraining",

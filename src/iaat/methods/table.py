@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import torch
+
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.imports import import_function
+from iaat.methods.after_natural import AfterNatural
 from iaat.methods.base import Method
 from iaat.methods.cat import CAT
 from iaat.methods.fat import FAT
@@ -54,6 +57,30 @@ def find_method(name: str) -> type[Method]:
             "my_package.my_file:MyMethod for one of your own"
         )
     return _checked(import_function(name, key="method.name"), name)
+
+
+def make_method(
+    name: str,
+    config: Any,  # noqa: ANN401
+    *,
+    size: int,
+    device: torch.device | str,
+    natural_epochs: int = 0,
+) -> Method:
+    """A method ready to train with.
+
+    Args:
+        name: As for `find_method`.
+        config: Its settings.
+        size: Number of samples that indices run over.
+        device: Where training computes.
+        natural_epochs: Epochs of natural training before it begins.
+
+    Raises:
+        UserError: as `find_method`.
+    """
+    method = find_method(name)(config, size=size, device=device)
+    return AfterNatural(method, natural_epochs, config) if natural_epochs else method
 
 
 def _checked(found: Any, name: str) -> type[Method]:  # noqa: ANN401

@@ -61,7 +61,7 @@ class RadiiTable:
             raise UserError(f"radii {self.name}: the table has no rows")
         if {self.index.dtype, self.label.dtype} != {torch.int64} or not self.radius.is_floating_point():
             raise UserError(f"radii {self.name}: index and label_id must be whole numbers, radius a number")
-        if int(self.index.min()) < 0 or len(self.index.unique()) < len(self.index):
+        if int(self.index.min()) < 0 or len(torch.unique(self.index)) < len(self.index):
             raise UserError(f"radii {self.name}: an index is negative or stands twice")
         if not bool((self.radius.isfinite() & (self.radius >= 0)).all()):
             raise UserError(f"radii {self.name}: a radius is negative or not finite")

@@ -41,6 +41,8 @@ class TrainConfig:
     0.005; 0: none. Costs one more forward and backward of the loss."""
     awp_from: int = 0
     """Epoch, counted from 0, in which weight perturbation begins."""
+    natural_epochs: int = 0
+    """Epochs of natural training at the beginning, before the method begins; radii stay as they are meanwhile."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
     """Number format of the network's layers; auto takes bf16 where the processor computes it natively. fp16 is for GPUs
     without bf16; gradients are scaled, so that small ones are not lost. Losses and radii are float32 always."""
@@ -110,6 +112,11 @@ class TrainConfig:
             raise UserError(f"train.awp = {self.awp:g}: a share of the weights' norm in [0, 1), such as 0.005")
         if self.awp_from < 0:
             raise UserError(f"train.awp_from = {self.awp_from}: an epoch, 0 or more")
+        if not 0 <= self.natural_epochs < self.epochs:
+            raise UserError(
+                f"train.natural_epochs = {self.natural_epochs}: give 0 or more, and fewer than train.epochs, "
+                f"{self.epochs}"
+            )
         for key in ("save_steps", "keep", "save_minutes"):
             if not 0 <= getattr(self, key) < float("inf"):
                 raise UserError(f"train.{key} = {getattr(self, key):g}: must be 0 or more, and finite")

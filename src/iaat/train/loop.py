@@ -203,6 +203,8 @@ def _epoch(training: _Training) -> None:
         trained_on = data.trained_index(recipe.train.batch_size, seed=recipe.seed, epochs=state.epoch)
         record = {"epoch": state.epoch, **means, **held_out, **radius_record(state, trained_on)}
         accuracy = selection(record, recipe.train.select)
+        if state.epoch == recipe.train.natural_epochs + 1:
+            state.best = -1.0  # what natural training reached does not compete
         improved = accuracy > state.best
         state.best = max(state.best, accuracy)
         seconds = training.epoch_seconds()

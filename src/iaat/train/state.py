@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from iaat import rng
 from iaat.config import Recipe
 from iaat.data import DataBundle
-from iaat.methods import Method, find_method
+from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
 from iaat.ranks import ALONE, Ranks
 from iaat.train.averaging import AveragedWeights
@@ -191,7 +191,8 @@ def build_state(
 
 def _method(recipe: Recipe, size: int, device: torch.device, ranks: Ranks) -> Method:
     """The method, with its radii where the recipe wants them."""
-    method = find_method(recipe.method_name)(recipe.method, size=size, device=device)
+    first = recipe.train.natural_epochs
+    method = make_method(recipe.method_name, recipe.method, size=size, device=device, natural_epochs=first)
     if method.radii is not None:
         if recipe.train.radii == "sharded":
             method.radii.shard()
