@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.training import QUIET, assert_resumes_bitwise, same, tiny
+from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.checkpoint import load_checkpoint
 from iaat.costs import total_passes
 from iaat.errors import UserError
@@ -65,10 +65,7 @@ def test_the_best_checkpoint_is_one_of_the_method(tmp_path):
 @pytest.mark.parametrize("batch", [2, 5])
 def test_a_run_resumes_bitwise_in_either_phase(batch, tmp_path):
     recipe = tiny("iaat", *FIRST, "--method.inner", "nfgsm", "--method.guard_every", "2", "--train.ema", "0.9")
-    whole, within = assert_resumes_bitwise(recipe, tmp_path, batch)
-    assert same(
-        load_checkpoint(whole.checkpoint("last"))["method"], load_checkpoint(within.checkpoint("last"))["method"]
-    )
+    assert_resumes_bitwise(recipe, tmp_path, batch)
 
 
 @pytest.mark.parametrize("epochs", [-1, 3, 4])
