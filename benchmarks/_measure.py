@@ -25,8 +25,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from iaat.console_table import plain_table
 from iaat.device import keep_freed_memory, pick_device
-from iaat.evaluate import plain_table
 from iaat.passes import Passes, count_passes
 
 RESULTS = Path(__file__).parent / "results"

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from iaat.evaluate import attack_samples, plain_table
+from iaat.console_table import plain_table
+from iaat.evaluate import attack_samples
 from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.evaluation import test_sample
 from iaat.evaluate.targets import find_targets

@@ -6,8 +6,9 @@ import socket
 import pytest
 
 from iaat import launch
-from iaat.errors import UserError
-from iaat.launch import LostProcessError, first_host, launched, processes
+from iaat.errors import LostProcessError, UserError
+from iaat.launch import processes
+from iaat.launcher import first_host, launch_of, launched
 from iaat.ranks import ALONE
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29400"}
@@ -23,13 +24,13 @@ def test_a_process_of_its_own_is_alone():
 
 
 def test_torchrun_is_understood():
-    assert launch._launched(TORCHRUN) == TORCHRUN
+    assert launch_of(TORCHRUN) == TORCHRUN
 
 
 def test_srun_is_understood_and_the_jobs_processes_meet_on_its_first_machine():
     expected = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "gpu03", "MASTER_PORT": "23456"}
-    assert launch._launched(SLURM) == expected
-    assert launch._launched(SLURM | {"MASTER_PORT": "1234"}) == expected | {"MASTER_PORT": "1234"}
+    assert launch_of(SLURM) == expected
+    assert launch_of(SLURM | {"MASTER_PORT": "1234"}) == expected | {"MASTER_PORT": "1234"}
 
 
 @pytest.mark.parametrize(
@@ -44,17 +45,17 @@ def test_srun_is_understood_and_the_jobs_processes_meet_on_its_first_machine():
     ],
 )
 def test_one_process_is_no_group(environment):
-    assert launch._launched(environment) is None
+    assert launch_of(environment) is None
 
 
 def test_two_steps_of_a_job_of_slurm_meet_at_two_ports():
-    ports = {launch._launched(SLURM | {"SLURM_STEP_ID": step})["MASTER_PORT"] for step in ("0", "1", "interactive")}
+    ports = {launch_of(SLURM | {"SLURM_STEP_ID": step})["MASTER_PORT"] for step in ("0", "1", "interactive")}
     assert len(ports) == 2
 
 
 def test_a_launcher_that_sets_no_number_is_told():
     with pytest.raises(UserError, match="WORLD_SIZE to 'x', which is no number"):
-        launch._launched(TORCHRUN | {"WORLD_SIZE": "x"})
+        launch_of(TORCHRUN | {"WORLD_SIZE": "x"})
 
 
 def test_a_launcher_that_says_too_little_is_told():

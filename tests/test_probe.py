@@ -175,7 +175,7 @@ def test_only_check_with_probe_takes_a_step(steps, capsys, monkeypatch):
     assert main(words) == 0
     assert steps == []
     assert "samples a second" not in capsys.readouterr().out
-    monkeypatch.setattr("iaat.cli.probe", partial(probe, seconds=0.0))
+    monkeypatch.setattr("iaat.commands.probe", partial(probe, seconds=0.0))
     assert main([*words, "--probe", "--processes", "4"]) == 0
     assert [sizes for sizes, _ in steps] == [[8]]
     assert "in 4 at perfect scaling" in capsys.readouterr().out

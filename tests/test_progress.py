@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from iaat.evaluate import plain_table
+from iaat.console_table import plain_table
 from iaat.progress import Reporter
 
 MARKUP = "[bold]x[/nope] :smile: [1/2]"

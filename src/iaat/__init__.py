@@ -1,16 +1,24 @@
-"""Instance-adaptive adversarial training for PyTorch image classifiers."""
+"""Instance-adaptive adversarial training for PyTorch image classifiers.
 
-from importlib.metadata import version
+Names are imported when they are first used: `import iaat` alone imports no PyTorch.
+"""
 
-from iaat.attacks import attack_mode, nfgsm, pgd, proportional_steps
-from iaat.data import with_index
-from iaat.device import keep_freed_memory
-from iaat.errors import UserError
-from iaat.passes import Passes, count_passes
-from iaat.radius import RadiusMemory, paper, staircase, warm_up
-from iaat.units import PIXEL, Radius
+from __future__ import annotations
 
-__version__ = version("iaat")
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from iaat.attacks import attack_mode, nfgsm, pgd, proportional_steps
+    from iaat.data import with_index
+    from iaat.device import keep_freed_memory
+    from iaat.errors import UserError
+    from iaat.passes import Passes, count_passes
+    from iaat.radius import RadiusMemory, paper, staircase, warm_up
+    from iaat.units import PIXEL, Radius
+
+    __version__: str
 
 __all__ = [
     "pgd", "proportional_steps", "nfgsm", "attack_mode",
@@ -22,3 +30,34 @@ __all__ = [
     "UserError",
     "__version__",
 ]  # fmt: skip
+
+_MODULES = {
+    "attacks": ("attack_mode", "nfgsm", "pgd", "proportional_steps"),
+    "data": ("with_index",),
+    "device": ("keep_freed_memory",),
+    "errors": ("UserError",),
+    "passes": ("Passes", "count_passes"),
+    "radius": ("RadiusMemory", "paper", "staircase", "warm_up"),
+    "units": ("PIXEL", "Radius"),
+}
+_HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """A name of `__all__`, or a module of the package, when it is first used."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version(__name__)
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        return import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

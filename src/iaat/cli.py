@@ -1,4 +1,7 @@
-"""The command line: `iaat train | compare | evaluate | radii | report | recipes | check`."""
+"""The command line: `iaat train | compare | evaluate | radii | report | recipes | check`.
+
+Nothing here imports PyTorch before a command needs it, so that help, lists and slips of the pen answer at once.
+"""
 
 from __future__ import annotations
 
@@ -7,71 +10,31 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NoReturn
 
-import torch
-from rich.table import Table
-
-from iaat.analysis import class_summary
-from iaat.analysis.of_run import write_radii
-from iaat.config import load_recipe, recipe_parser
-from iaat.costs import cost_table
-from iaat.data import build_data, data_facts
-from iaat.device import keep_freed_memory, pick_device
-from iaat.errors import UserError
-from iaat.evaluate import plain_table, results_table
-from iaat.evaluate.checkpoints import training_predictions
-from iaat.evaluate.shown import evaluation_report
-from iaat.evaluate.suites import plan_words
-from iaat.evaluate.targets import find_targets, judge_targets, only
+from iaat.errors import LostProcessError, UserError
 from iaat.imports import trust
-from iaat.launch import LostProcessError, launched
-from iaat.methods import METHODS
-from iaat.options import command_parser, split_overrides
+from iaat.launcher import launched
+from iaat.options import command_parser, parse_words
 from iaat.printable import printable
-from iaat.probe import probe, probe_table
-from iaat.progress import Reporter
-from iaat.recipe_files import shipped_recipes
-from iaat.run import RunFolder
+from iaat.recipe_files import find_recipe
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
-from iaat.sweep import cost_of_cells, is_sweep, read_cells
-from iaat.sweep import only as only_cells
-from iaat.tracking import TensorBoard
-from iaat.workflow import CHECKPOINTS, compare, run_recipe
 
 INTERRUPTED = 130
 MISTAKE = 2
 FAILED = 1
 
-WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.device")
-"""Keys that say where a finished run's data lies now."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0 done; 1 the machine failed it; 2 a mistake in the input; 75 stopped on request, everything kept; 130 interrupted
-    at once.
+    0 done, or help was asked for; 1 the machine failed it; 2 a mistake in the input; 75 stopped on request, everything
+    kept; 130 interrupted at once.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        if _wants_recipe_help(words):
-            return _recipe_help(words)
-        warnings.showwarning = _show_warning
-        keep_freed_memory()
-        own, overrides = split_overrides(words)
-        options = command_parser().parse_args(own)
-        trust(*getattr(options, "trust", ()))
-        if launched() and options.command != "train":
-            raise UserError(f"`iaat {options.command}` runs in one process: only `iaat train` is for a launcher")
-        if overrides and options.command == "recipes":
-            raise UserError(f"{overrides[0]} has no effect here: `iaat check RECIPE` shows a recipe with changes")
-        stop = Stop()
-        options.stop = stop
-        with stop.listening():
-            COMMANDS[options.command](options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
+        _run(words)
     except UserError as error:
         print(printable(f"error: {error}"), file=sys.stderr)
         return MISTAKE
@@ -91,12 +54,58 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LostProcessError as error:
         print(printable(f"error: {error}{_how_to_go_on(words)}"), file=sys.stderr)
         return FAILED
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except _out_of_memory() as error:
         reason = (str(error).splitlines() or ["out of memory"])[0]
         advice = f"lower train.batch_size, or free memory{_how_to_go_on(words)}"
         print(printable(f"error: {reason}: {advice}"), file=sys.stderr)
         return FAILED
     return 0
+
+
+def _run(words: Sequence[str]) -> None:
+    if not words:
+        command_parser().print_help()
+        return
+    warnings.showwarning = _show_warning
+    if _wants_recipe_help(words):
+        _recipe_help(words)
+        return
+    options, overrides = parse_words(words)
+    trust(*getattr(options, "trust", ()))
+    if launched() and options.command != "train":
+        raise UserError(f"`iaat {options.command}` runs in one process: only `iaat train` is for a launcher")
+    options.stop = Stop()
+    with options.stop.listening():
+        if options.command == "recipes":
+            _recipes(overrides)
+            return
+        for source in _named_recipes(options):
+            find_recipe(source)  # a misspelt name need not wait for the import
+        from iaat.commands import run_command
+
+        run_command(options, overrides)
+
+
+def _named_recipes(options: argparse.Namespace) -> list[str]:
+    """Recipes that a command names."""
+    if options.command == "compare":
+        return list(options.recipes)
+    return [options.recipe] if options.command in ("train", "check") else []
+
+
+def _recipes(overrides: Sequence[str]) -> None:
+    if overrides:
+        raise UserError(f"{overrides[0]} has no effect here: `iaat check RECIPE` shows a recipe with changes")
+    from iaat.progress import Reporter
+    from iaat.recipe_list import recipe_list
+
+    Reporter().result(recipe_list())
+
+
+def _out_of_memory() -> tuple[type[BaseException], ...]:
+    """What is raised where memory ends; PyTorch's own kind only where it was imported."""
+    of_torch = getattr(sys.modules.get("torch"), "OutOfMemoryError", MemoryError)
+    return MemoryError, of_torch
 
 
 def _how_to_go_on(words: Sequence[str]) -> str:
@@ -121,182 +130,13 @@ def _wants_recipe_help(words: Sequence[str]) -> bool:
     return named and any(word in ("-h", "--help") for word in words)
 
 
-def _recipe_help(words: Sequence[str]) -> int:
-    """All keys of one recipe, with the method's own and the recipe's values as defaults."""
-    own, overrides = split_overrides([word for word in words if word not in ("-h", "--help")])
-    trust(*command_parser().parse_args(own).trust)
-    recipe = load_recipe(words[1], overrides)
-    parser = recipe_parser(recipe.method_name, prog=f"iaat {words[0]} {words[1]}")
-    parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
-    parser.usage = f"iaat {words[0]} {words[1]} [--section.key value ...]"
-    parser.print_help()
-    names = f"{', '.join(METHODS)}, or my_file:MyMethod"
-    run_options = "--out DIR, --resume, --overwrite, --tensorboard, --quiet, --trust MODULE"
-    print(f"\nrun options: {run_options}; --method NAME takes one of {names}")
-    return 0
+def _recipe_help(words: Sequence[str]) -> None:
+    options, overrides = parse_words([word for word in words if word not in ("-h", "--help")])
+    trust(*options.trust)
+    find_recipe(options.recipe)  # as above
+    from iaat.recipe_help import print_recipe_help
 
-
-def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    if options.resume and options.overwrite:
-        raise UserError("--resume and --overwrite exclude each other")
-    trackers = _trackers(options)
-    recipe = load_recipe(options.recipe, overrides)
-    run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
-    rows = run_recipe(
-        *(recipe, run, reporter),
-        resume=options.resume,
-        overwrite=options.overwrite,
-        stop=options.stop,
-        trackers=trackers,
-    )
-    if rows:
-        reporter.result(results_table(rows))
-        reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
-
-
-def _trackers(options: argparse.Namespace) -> list[TensorBoard]:
-    return [TensorBoard()] if options.tensorboard else []
-
-
-def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    if options.no_train and options.tensorboard:
-        raise UserError("--tensorboard is for what is trained, and --no-train trains nothing: leave one out")
-    trackers = _trackers(options)
-    cells = read_cells(options.recipes, overrides, options.seeds)
-    found = compare(
-        only_cells(cells, options.only) if options.only else cells,
-        options.out,
-        reporter,
-        checkpoint=options.checkpoint,
-        weights=options.weights,
-        training=not options.no_train,
-        stop=options.stop,
-        trackers=trackers,
-    )
-    reporter.result(found.table())
-    if found.missing:
-        reporter.result(f"not finished: {', '.join(found.missing)}")
-    reporter.say(f"tables: {options.out / 'comparison.json'}, comparison.md    picture: {options.out / 'frontier.png'}")
-
-
-def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
-    overrides = [*overrides, *_evaluation_words(options, overrides)]
-    targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
-    rows = judge_targets(
-        *(targets, others, which, reporter),
-        weights=options.weights,
-        corrupted=options.corrupted,
-        baseline=options.baseline,
-    )
-    for shown in evaluation_report(rows):
-        reporter.result(shown)
-
-
-def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
-    """The command's own options as recipe keys."""
-    given = [word.partition("=")[2] for word in overrides if word.startswith("--evaluate.suite=")]
-    suite = options.suite or (given[-1] if given else None)
-    corruptions = options.corrupted or options.baseline
-    more = {"masking": options.suspicious, "transfer": options.transfer, "corruptions": corruptions}
-    for word in (word for word, asked in more.items() if asked):
-        suite = suite or "quick"
-        if not any(known.startswith(word) for known in plan_words(suite)):
-            suite = f"{suite}+{word}"
-    words = {} if suite is None else {"suite": suite}
-    words |= {} if options.n is None else {"n": options.n}
-    return [f"--evaluate.{key}={value}" for key, value in words.items()]
-
-
-def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    only(overrides, WHERE, "a finished run keeps its recipe")
-    run = RunFolder(options.folder)
-    recipe = run.recipe(overrides)
-    data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
-    # Only the last epoch's network is kept: the predictions of earlier ones are not known.
-    last = options.epoch in (None, *run.radii_epochs()[-1:])
-    prediction = training_predictions(run, recipe, data, reporter) if last else None
-    table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
-    reporter.result(_summary_table(class_summary(table), table["epoch"][0].as_py()))
-    reporter.say(f"{table.num_rows} rows: {file}")
-
-
-def _summary_table(rows: Sequence[dict[str, object]], epoch: int) -> Table:
-    table = plain_table(f"radii after epoch {epoch}, in px (1/255)")
-    columns = {
-        "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
-        "p75_px": "75 %", "p95_px": "95 %", "share_at_zero": "at 0", "accuracy": "clean right",
-    }  # fmt: skip
-    for key, heading in columns.items():
-        table.add_column(heading, justify="left" if key == "class" else "right")
-    for row in rows:
-        table.add_row(*(_cell(key, row[key]) for key in columns), style="bold" if row["class_id"] is None else "")
-    return table
-
-
-def _cell(key: str, value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.1%}" if key in ("share_at_zero", "accuracy") else f"{value:.2f}"
-    return "-" if value is None else str(value)
-
-
-def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    # Imported here: no other command needs what draws pages.
-    from iaat.report.gather import Scope, check_scope, gather
-    from iaat.report.page import write_page
-
-    only(overrides, WHERE, "a finished run keeps its recipe")
-    scope = Scope(
-        images=options.images, details=options.details, pictures=not options.no_images, suspects=options.suspects
-    )
-    check_scope(scope, options.out, options.figures)
-    content = gather([RunFolder(folder) for folder in options.folders], overrides, reporter, scope)
-    write_page(content, options.out)
-    reporter.result(f"page: {options.out}")
-    if options.suspects is not None and content.gallery is not None:
-        reporter.say(f"suspects: {options.suspects}")
-    if options.figures is not None:
-        from iaat.report.figures import write_figures
-
-        files = write_figures(content, options.figures)
-        reporter.say(f"figures: {len(files)} files in {options.figures}")
-
-
-def _recipes(_options: argparse.Namespace, _overrides: list[str], reporter: Reporter) -> None:
-    table = plain_table("recipes that ship; copy what `iaat check RECIPE` prints to make your own")
-    table.add_column("recipe", no_wrap=True)
-    table.add_column("about")
-    for name in shipped_recipes():
-        table.add_row(name, load_recipe(name).about)
-    reporter.result(table)
-
-
-def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    if options.processes is not None and not options.probe:
-        raise UserError(f"--processes {options.processes} is for --probe: add it, or leave this out")
-    if is_sweep(options.recipe):
-        if options.probe:
-            raise UserError(f"--probe times one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
-        reporter.result(cost_of_cells(read_cells([options.recipe], overrides)))
-        return
-    recipe = load_recipe(options.recipe, overrides)
-    reporter.result(recipe.to_yaml())
-    facts = data_facts(recipe.data)
-    reporter.result(cost_table(recipe, facts))
-    if options.probe:
-        processes = 1 if options.processes is None else options.processes
-        reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {
-    "train": _train,
-    "compare": _compare,
-    "evaluate": _evaluate,
-    "radii": _radii,
-    "report": _report,
-    "recipes": _recipes,
-    "check": _check,
-}
+    print_recipe_help(options.command, options.recipe, overrides)
 
 
 def entry() -> NoReturn:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from iaat.attacks import attack_mode
 from iaat.config import Recipe
+from iaat.console_table import plain_table
 from iaat.data import DataFacts, data_facts
 from iaat.device import pick_device, uses_bfloat16
 from iaat.errors import UserError
-from iaat.evaluate import plain_table
 from iaat.methods import make_method
 from iaat.models import build_model, count_parameters
 from iaat.passes import Passes

@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read, and the nearest-name hint of its messages."""
+"""The exceptions a user is meant to read, and the nearest-name hint of their messages."""
 
 import difflib
 import reprlib
@@ -15,6 +15,10 @@ class UserError(ValueError):
     The command line prints it without a traceback and exits with code 2. Library users catch it as the
     `ValueError` it is.
     """
+
+
+class LostProcessError(RuntimeError):
+    """Another process has ended, or cannot be reached: the work cannot go on."""
 
 
 def check_choice(value: object, choices: Iterable[str], name: str) -> None:

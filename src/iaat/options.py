@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from iaat import __version__
-from iaat.errors import UserError
-from iaat.evaluate.checkpoints import WEIGHTS
-from iaat.workflow import CHECKPOINTS
+from iaat.choices import CHECKPOINTS, WEIGHTS
+from iaat.errors import UserError, check_choice
+
+COMMANDS = ("train", "compare", "evaluate", "radii", "report", "recipes", "check")
 
 SWEEP_HELP = """\
 A sweep is a YAML file that may stand where a recipe does:
@@ -52,10 +52,32 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see `{self.prog} --help`")
 
 
+def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The command with its own options, and the recipe keys with their values.
+
+    Raises:
+        UserError: an unknown command or option, or one that lacks its value.
+    """
+    own, overrides = split_overrides(words)
+    if own and not own[0].startswith("-"):
+        check_choice(own[0], COMMANDS, "command")
+    return command_parser().parse_args(own), overrides
+
+
+class _Version(argparse.Action):
+    """Prints the version; argparse's own action would have it looked up in every command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import iaat
+
+        print(f"iaat {iaat.__version__}")
+        parser.exit()
+
+
 def command_parser() -> argparse.ArgumentParser:
     """The commands with their options; `command` is the name of the one that was given."""
     parser = _Parser(prog="iaat", description="Instance-adaptive adversarial training.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"iaat {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str, tail: str = "") -> argparse.ArgumentParser:

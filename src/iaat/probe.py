@@ -13,11 +13,11 @@ from torch import Tensor
 from iaat import rng
 from iaat.attacks import attack_mode
 from iaat.config import Recipe
+from iaat.console_table import plain_table
 from iaat.costs import MIB, number_format, step_bytes, total_passes, visits
 from iaat.data import DataBundle, DataFacts, InMemorySource
 from iaat.device import autocast, compute_deterministically, pick_device
 from iaat.errors import UserError
-from iaat.evaluate import plain_table
 from iaat.passes import Passes, count_passes
 from iaat.ranks import Ranks
 from iaat.train.faults import LAG, Faults

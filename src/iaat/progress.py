@@ -8,16 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from iaat.printable import one_line, printable
 
@@ -25,11 +15,6 @@ T = TypeVar("T")
 
 TABLE_WIDTH = 140
 """Columns that tables may take."""
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
 class _Printable:
@@ -95,9 +80,9 @@ class Reporter:
             yield from self._lines(items, total, what, size)
 
     def _bar(self, items: Iterable[T], total: int, what: str, size: Callable[[T], int]) -> Iterator[T]:
-        name = TextColumn("{task.description}", markup=False)
-        columns = (name, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        from iaat.progress_bar import progress_bar  # takes long to import, and most commands need none
+
+        with progress_bar(self.console) as progress:
             task = progress.add_task(one_line(what, encoding=self.console.encoding), total=total)
             for item in items:
                 yield item

@@ -10,6 +10,7 @@ from typing import Any
 
 from iaat.analysis.of_run import draw_run, write_radii
 from iaat.checkpoint import DamagedCheckpoint, load_checkpoint
+from iaat.choices import CHECKPOINTS
 from iaat.comparison import Comparison
 from iaat.config import Recipe
 from iaat.costs import untrained_model
@@ -30,8 +31,6 @@ from iaat.stopping import Stop
 from iaat.sweep import Cell, schedule_differences
 from iaat.tracking import Tracker, Trackers
 from iaat.train.loop import train
-
-CHECKPOINTS = ("best", "last")
 
 
 def run_recipe(
@@ -140,7 +139,7 @@ def compare(
         out: Folder of the run folders, of `comparison.json`, `comparison.md` and `frontier.png`.
         reporter: Shows progress.
         checkpoint: Which of a run's checkpoints stands for it, `best` or `last`.
-        weights: Which of a run's weights stand for it, one of `iaat.evaluate.checkpoints.WEIGHTS`.
+        weights: Which of a run's weights stand for it, one of `iaat.choices.WEIGHTS`.
         training: Train what is not finished; else leave it out, and name it in `missing`.
         stop: Asked after every training step whether to save and stop.
         trackers: Told of every run that is trained, one after another, and of its evaluation.

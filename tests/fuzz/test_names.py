@@ -26,7 +26,8 @@ from iaat.analysis.text import put_title
 from iaat.cli import main
 from iaat.comparison import Comparison
 from iaat.config import load_recipe
-from iaat.evaluate import EvaluateConfig, Outcome, plain_table
+from iaat.console_table import plain_table
+from iaat.evaluate import EvaluateConfig, Outcome
 from iaat.evaluate.report import summary, write_evaluation
 from iaat.evaluate.robust import StageRecord
 from iaat.evaluate.shown import evaluation_report

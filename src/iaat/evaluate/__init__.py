@@ -1,6 +1,6 @@
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.report import interval, plain_table, results_table
+from iaat.evaluate.report import interval, results_table
 from iaat.evaluate.robust import Outcome, Stage, attack_samples
 
 __all__ = [
@@ -10,6 +10,5 @@ __all__ = [
     "Stage",
     "attack_samples",
     "interval",
-    "plain_table",
     "results_table",
 ]

@@ -23,14 +23,11 @@ from iaat.models import supports_channels_last, weights_digest
 from iaat.progress import Reporter
 from iaat.run import RunFolder
 
-WEIGHTS = ("averaged", "trained", "both")
-"""Which weights of a run are judged, where it keeps their moving average beside those that were trained."""
-
 
 def kinds_of_weights(recipe: Recipe, weights: str) -> tuple[bool, ...]:
-    """Which networks of a checkpoint one of `WEIGHTS` means: True for the trained weights in place of their average.
+    """Which networks of a checkpoint are meant: True for the trained weights in place of their average.
 
-    A run without an average has one network, whatever is asked for.
+    `weights` is one of `iaat.choices.WEIGHTS`. A run without an average has one network, whatever is asked for.
     """
     if not recipe.train.ema:
         return (False,)

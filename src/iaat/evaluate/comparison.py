@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from iaat.evaluate.report import caption, columns, interval, name_of, plain_table, shown_name
+from iaat.console_table import plain_table
+from iaat.evaluate.report import caption, columns, interval, name_of, shown_name
 from iaat.seeds import spread
 
 WORST = "worst"

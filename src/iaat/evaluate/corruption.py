@@ -16,6 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from iaat import rng
+from iaat.console_table import plain_table
 from iaat.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
@@ -29,7 +30,7 @@ from iaat.data import sequential_order
 from iaat.device import device_of
 from iaat.errors import UserError
 from iaat.evaluate.config import EvaluateConfig
-from iaat.evaluate.report import plain_table, title_of
+from iaat.evaluate.report import title_of
 from iaat.evaluate.robust import predict
 from iaat.evaluate.sections import Context, Extras, Section
 from iaat.evaluate.subject import TestSet

@@ -10,19 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich import box
-from rich.console import RenderableType
-from rich.style import StyleType
 from rich.table import Table
-from rich.text import Text
 
+from iaat.console_table import plain_table
 from iaat.evaluate.attackers import pgd_name
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.reference import STANDARD_CLASSES
 from iaat.evaluate.robust import CLEAN, Outcome
 from iaat.evaluate.suites import plan_of
 from iaat.files import encodable, replacing, write_json
-from iaat.printable import one_line, printable
 from iaat.units import Radius
 
 
@@ -110,27 +106,6 @@ def write_evaluation(folder: Path, outcome: Outcome, results: dict[str, Any], cl
     }
     with replacing(folder / "records.parquet") as temporary:
         pq.write_table(pa.table(columns), temporary)
-
-
-class _PlainTable(Table):
-    """A table whose rows are text and not markup, and whose cells are one line each."""
-
-    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
-        shown = (one_line(cell) if isinstance(cell, str) else cell for cell in cells)
-        super().add_row(*shown, style=style, end_section=end_section)
-
-
-def plain_table(title: str, caption: str | None = None) -> Table:
-    """An empty table in the one style of the command line, which shows text of users as it is."""
-    return _PlainTable(
-        # A string would be read as markup.
-        title=Text(printable(title)),
-        caption=None if caption is None else Text(printable(caption), style="table.caption"),
-        title_justify="left",
-        caption_justify="left",
-        title_style="",
-        box=box.SIMPLE_HEAD,
-    )
 
 
 def name_of(row: dict[str, Any]) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
+from iaat.console_table import plain_table
 from iaat.evaluate.comparison import comparison_table
 from iaat.evaluate.corruption import corruptions_table
-from iaat.evaluate.report import name_of, plain_table, results_table, stages_table, title_of
+from iaat.evaluate.report import name_of, results_table, stages_table, title_of
 
 _MANY_STAGES = 4
 

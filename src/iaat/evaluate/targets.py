@@ -156,7 +156,7 @@ def judge_targets(
         others: Further models, on which examples are made only.
         checkpoints: Which checkpoints of a run: `best`, `last`.
         reporter: Shows progress.
-        weights: Which of a run's weights, one of `iaat.evaluate.checkpoints.WEIGHTS`.
+        weights: Which of a run's weights, one of `iaat.choices.WEIGHTS`.
         corrupted: Folder of published corrupted images.
         baseline: Run folder whose evaluation by the same settings mCE is relative to.
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from iaat.console_table import plain_table
 from iaat.costs import total_passes
 from iaat.data import data_facts
 from iaat.differences import PLACE_KEYS
-from iaat.evaluate import plain_table
 from iaat.sweep.cell import Cell
 
 # They change what a run leaves on disk, or where it is done, and nothing it learns.

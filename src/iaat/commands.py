@@ -1,0 +1,202 @@
+"""What each command does. Importing this imports PyTorch, so `iaat.cli` does it last."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from iaat.analysis import class_summary
+from iaat.analysis.of_run import write_radii
+from iaat.choices import CHECKPOINTS
+from iaat.config import load_recipe
+from iaat.console_table import plain_table
+from iaat.costs import cost_table
+from iaat.data import build_data, data_facts
+from iaat.device import keep_freed_memory, pick_device
+from iaat.errors import UserError
+from iaat.evaluate import results_table
+from iaat.evaluate.checkpoints import training_predictions
+from iaat.evaluate.shown import evaluation_report
+from iaat.evaluate.suites import plan_words
+from iaat.evaluate.targets import find_targets, judge_targets, only
+from iaat.probe import probe, probe_table
+from iaat.progress import Reporter
+from iaat.run import RunFolder
+from iaat.sweep import cost_of_cells, is_sweep, read_cells
+from iaat.sweep import only as only_cells
+from iaat.tracking import TensorBoard
+from iaat.workflow import compare, run_recipe
+
+WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.device")
+"""Keys that say where a finished run's data lies now."""
+
+
+def run_command(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Run the command that was parsed.
+
+    Args:
+        options: Of `iaat.options.command_parser`, with `stop`, who is asked whether to stop.
+        overrides: Recipe keys with their values.
+
+    Raises:
+        UserError: a mistake in the input.
+        Stopped: a stop was asked for.
+    """
+    keep_freed_memory()
+    COMMANDS[options.command](options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
+
+
+def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.resume and options.overwrite:
+        raise UserError("--resume and --overwrite exclude each other")
+    trackers = _trackers(options)
+    recipe = load_recipe(options.recipe, overrides)
+    run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
+    rows = run_recipe(
+        *(recipe, run, reporter),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        stop=options.stop,
+        trackers=trackers,
+    )
+    if rows:
+        reporter.result(results_table(rows))
+        reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
+
+
+def _trackers(options: argparse.Namespace) -> list[TensorBoard]:
+    return [TensorBoard()] if options.tensorboard else []
+
+
+def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.no_train and options.tensorboard:
+        raise UserError("--tensorboard is for what is trained, and --no-train trains nothing: leave one out")
+    trackers = _trackers(options)
+    cells = read_cells(options.recipes, overrides, options.seeds)
+    found = compare(
+        only_cells(cells, options.only) if options.only else cells,
+        options.out,
+        reporter,
+        checkpoint=options.checkpoint,
+        weights=options.weights,
+        training=not options.no_train,
+        stop=options.stop,
+        trackers=trackers,
+    )
+    reporter.result(found.table())
+    if found.missing:
+        reporter.result(f"not finished: {', '.join(found.missing)}")
+    reporter.say(f"tables: {options.out / 'comparison.json'}, comparison.md    picture: {options.out / 'frontier.png'}")
+
+
+def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
+    overrides = [*overrides, *_evaluation_words(options, overrides)]
+    targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
+    rows = judge_targets(
+        *(targets, others, which, reporter),
+        weights=options.weights,
+        corrupted=options.corrupted,
+        baseline=options.baseline,
+    )
+    for shown in evaluation_report(rows):
+        reporter.result(shown)
+
+
+def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+    """The command's own options as recipe keys."""
+    given = [word.partition("=")[2] for word in overrides if word.startswith("--evaluate.suite=")]
+    suite = options.suite or (given[-1] if given else None)
+    corruptions = options.corrupted or options.baseline
+    more = {"masking": options.suspicious, "transfer": options.transfer, "corruptions": corruptions}
+    for word in (word for word, asked in more.items() if asked):
+        suite = suite or "quick"
+        if not any(known.startswith(word) for known in plan_words(suite)):
+            suite = f"{suite}+{word}"
+    words = {} if suite is None else {"suite": suite}
+    words |= {} if options.n is None else {"n": options.n}
+    return [f"--evaluate.{key}={value}" for key, value in words.items()]
+
+
+def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    only(overrides, WHERE, "a finished run keeps its recipe")
+    run = RunFolder(options.folder)
+    recipe = run.recipe(overrides)
+    data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
+    # Only the last epoch's network is kept: the predictions of earlier ones are not known.
+    last = options.epoch in (None, *run.radii_epochs()[-1:])
+    prediction = training_predictions(run, recipe, data, reporter) if last else None
+    table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
+    reporter.result(_summary_table(class_summary(table), table["epoch"][0].as_py()))
+    reporter.say(f"{table.num_rows} rows: {file}")
+
+
+def _summary_table(rows: Sequence[dict[str, object]], epoch: int) -> Table:
+    table = plain_table(f"radii after epoch {epoch}, in px (1/255)")
+    columns = {
+        "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
+        "p75_px": "75 %", "p95_px": "95 %", "share_at_zero": "at 0", "accuracy": "clean right",
+    }  # fmt: skip
+    for key, heading in columns.items():
+        table.add_column(heading, justify="left" if key == "class" else "right")
+    for row in rows:
+        table.add_row(*(_cell(key, row[key]) for key in columns), style="bold" if row["class_id"] is None else "")
+    return table
+
+
+def _cell(key: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1%}" if key in ("share_at_zero", "accuracy") else f"{value:.2f}"
+    return "-" if value is None else str(value)
+
+
+def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    # Imported here: no other command needs what draws pages.
+    from iaat.report.gather import Scope, check_scope, gather
+    from iaat.report.page import write_page
+
+    only(overrides, WHERE, "a finished run keeps its recipe")
+    scope = Scope(
+        images=options.images, details=options.details, pictures=not options.no_images, suspects=options.suspects
+    )
+    check_scope(scope, options.out, options.figures)
+    content = gather([RunFolder(folder) for folder in options.folders], overrides, reporter, scope)
+    write_page(content, options.out)
+    reporter.result(f"page: {options.out}")
+    if options.suspects is not None and content.gallery is not None:
+        reporter.say(f"suspects: {options.suspects}")
+    if options.figures is not None:
+        from iaat.report.figures import write_figures
+
+        files = write_figures(content, options.figures)
+        reporter.say(f"figures: {len(files)} files in {options.figures}")
+
+
+def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.processes is not None and not options.probe:
+        raise UserError(f"--processes {options.processes} is for --probe: add it, or leave this out")
+    if is_sweep(options.recipe):
+        if options.probe:
+            raise UserError(f"--probe times one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
+        reporter.result(cost_of_cells(read_cells([options.recipe], overrides)))
+        return
+    recipe = load_recipe(options.recipe, overrides)
+    reporter.result(recipe.to_yaml())
+    facts = data_facts(recipe.data)
+    reporter.result(cost_table(recipe, facts))
+    if options.probe:
+        processes = 1 if options.processes is None else options.processes
+        reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {
+    "train": _train,
+    "compare": _compare,
+    "evaluate": _evaluate,
+    "radii": _radii,
+    "report": _report,
+    "check": _check,
+}
