@@ -201,7 +201,7 @@ def _timed(run: Callable[[], object], rounds: int) -> tuple[list[float], float]:
 
 def _bytes_moved() -> float:
     """Bytes that have gone through the loopback device."""
-    lines: Sequence[str] = Path("/proc/net/dev").read_text().splitlines()
+    lines: Sequence[str] = Path("/proc/net/dev").read_text(encoding="utf-8").splitlines()
     return next(
         (float(line.split(":")[1].split()[0]) for line in lines if line.strip().startswith("lo:")), float("nan")
     )

@@ -22,7 +22,7 @@ def run(tmp_path, recipe):
     """A run with one epoch done."""
     run = RunFolder(tmp_path / "run")
     run.create(recipe, overwrite=False)
-    run.log_epoch({"epoch": 1}, {"epoch": 1, "seconds": 1.0})
+    run.log_epoch({"epoch": 1, "forwards": 1, "backwards": 1}, {"epoch": 1, "seconds": 1.0})
     run.checkpoint("last").write_text("weights")
     return run
 
@@ -105,10 +105,10 @@ def test_radii_come_back_for_the_trained_samples_alone(run):
 
 def test_going_back_drops_later_epochs_everywhere(run):
     for epoch in (2, 3):
-        run.log_epoch({"epoch": epoch}, {"epoch": epoch, "seconds": 1.0})
+        run.log_epoch({"epoch": epoch, "forwards": 1, "backwards": 1}, {"epoch": epoch, "seconds": 1.0})
     for epoch in (1, 2, 3):
         run.save_radii(epoch, torch.rand(4), torch.arange(4))
-    run.go_back_to(2, [{"epoch": 1}, {"epoch": 2}])
+    run.go_back_to(2, [{"epoch": epoch, "forwards": 1, "backwards": 1} for epoch in (1, 2)])
     assert [record["epoch"] for record in run.metrics()] == [1, 2]
     assert [json.loads(line)["epoch"] for line in run.timings_file.read_text().splitlines()] == [1, 2]
     assert run.radii_epochs() == [1, 2]
@@ -166,6 +166,20 @@ def test_training_cost_is_the_mean_of_passes_and_the_sum_of_seconds(tmp_path, re
     assert run.training_cost() == expected
     until_first = {"train_forwards": 4.0, "train_backwards": 8.0, "train_seconds": 1.5, "radius_mean_px": 1.0}
     assert run.training_cost(1) == until_first
+
+
+@pytest.mark.parametrize("epochs", [(1, 1), (2, 1), (1, 3), (2,)])
+def test_a_log_without_every_epoch_once_has_no_training_cost(tmp_path, recipe, epochs):
+    run = RunFolder(tmp_path)
+    run.create(recipe, overwrite=False)
+    for epoch in epochs:
+        run.log_epoch({"epoch": epoch, "forwards": 1, "backwards": 1}, {"epoch": epoch, "seconds": 1.0})
+    with pytest.warns(UserWarning, match="does not have every epoch once") as caught:
+        assert run.training_cost() == {}
+    assert [str(one.message).rpartition("; ")[2] for one in caught] == [
+        "passes of training not known",
+        "seconds of training not known",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -82,35 +82,6 @@ def append_json_line(path: Path, record: dict[str, Any]) -> None:
         raise _cannot_write(path, error) from error
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """All records of a JSON-lines file, none where there is no file; a last line cut short by a crash is left out.
-
-    Raises:
-        UserError: any other line is not JSON.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-    try:
-        return [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-
-
-def read_json(path: Path) -> Any:  # noqa: ANN401
-    """The value of a JSON file.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-
-
 def encodable(text: str) -> str:
     """Return `text` with `?` for what UTF-8 cannot hold: a file name of other bytes must not cost the whole table."""
     return text.encode("utf-8", "replace").decode("utf-8")

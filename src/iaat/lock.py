@@ -10,9 +10,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TypedDict
 
 from iaat.errors import UserError
+from iaat.json_files import parse_json
 
 try:
     import fcntl
@@ -38,6 +39,12 @@ def _let_go_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+class _Owner(TypedDict):
+    pid: int
+    host: str
+    since: str
 
 
 class FolderLock:
@@ -98,7 +105,8 @@ class FolderLock:
                     held = False
                     return False
             owner = _owner(descriptor)
-            if held or (owner.get("host") not in (None, platform.node()) and self._silence(descriptor) < SILENCE):
+            elsewhere = owner is not None and owner["host"] != platform.node()
+            if held or (elsewhere and self._silence(descriptor) < SILENCE):
                 raise UserError(self._refusal(owner))
             text = json.dumps(
                 {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
@@ -121,9 +129,9 @@ class FolderLock:
         finally:
             probe.unlink(missing_ok=True)
 
-    def _refusal(self, owner: dict[str, Any]) -> str:
-        who = f"process {owner['pid']} on {owner['host']}" if {"pid", "host"} <= owner.keys() else "another process"
-        since = f", since {owner['since']}" if "since" in owner else ""
+    def _refusal(self, owner: _Owner | None) -> str:
+        who = "another process" if owner is None else f"process {owner['pid']} on {owner['host']}"
+        since = "" if owner is None else f", since {owner['since']}"
         return (
             f"{self._file.parent} is in use: {who} {self._what} there{since}. Wait for it or stop it; of a machine "
             f"that is gone the lock ends after {SILENCE:.0f} s, or when {self._file} is removed"
@@ -149,9 +157,8 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _owner(descriptor: int) -> dict[str, Any]:
+def _owner(descriptor: int) -> _Owner | None:
     try:
-        owner = json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:  # just made, or by a process killed while it wrote
-        return {}
-    return owner if isinstance(owner, dict) else {}
+        return parse_json(os.pread(descriptor, 4096, 0), _Owner)
+    except ValueError:  # just made, by a process killed while it wrote, or damaged
+        return None

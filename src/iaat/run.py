@@ -7,12 +7,13 @@ import json
 import os
 import platform
 import shutil
+import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from safetensors.numpy import save
 
 from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError
-from iaat.files import append_json_line, read_json, read_json_lines, replacing, write_json, write_text
+from iaat.files import append_json_line, replacing, write_json, write_text
+from iaat.json_files import DamagedFileError, Lines, read_json, read_json_lines
 from iaat.lock import FolderLock
 from iaat.ranks import current
 
@@ -31,6 +33,35 @@ RUN_FILES = (
     *("last.pt.damaged", "best.pt.damaged"),
 )
 """All that a run folder holds: a folder with anything else in it is never replaced."""
+
+
+class EpochRecord(TypedDict):
+    """What every line of `metrics.jsonl` must hold, and the type of what it may hold."""
+
+    epoch: int
+    forwards: float
+    backwards: float
+    loss: NotRequired[float]
+    train_accuracy: NotRequired[float]
+    holdout_clean: NotRequired[float]
+    holdout_robust: NotRequired[float]
+    lr: NotRequired[float]
+    radius_mean_px: NotRequired[float]
+    radius_quantiles_px: NotRequired[dict[str, float]]
+
+
+class EpochTiming(TypedDict):
+    """The same of `timings.jsonl`."""
+
+    epoch: int
+    seconds: float
+
+
+class RunFacts(TypedDict):
+    """The same of `run.json`."""
+
+    name: NotRequired[str]
+    versions: NotRequired[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +187,23 @@ class RunFolder:
             elif file.name != "train.lock":
                 file.unlink()
 
+    def facts(self) -> RunFacts:
+        """Name and versions the run was started with; nothing, with a warning, where their file is damaged."""
+        file = self.path / "run.json"
+        try:
+            return read_json(file, RunFacts) if file.exists() else {}
+        except DamagedFileError as error:
+            warnings.warn(f"{error}; the run goes by the name of its folder, its versions are not known", stacklevel=2)
+            return {}
+
     def changed_versions(self) -> list[str]:
         """What computes otherwise now than when the run was started, such as `torch 2.14.1 -> 2.15.0`."""
-        file = self.path / "run.json"
-        facts = read_json(file) if file.exists() else {}
-        old = facts.get("versions", {}) if isinstance(facts, dict) else {}
+        old = self.facts().get("versions", {})
         return [f"{key} {old[key]} -> {now}" for key, now in _versions().items() if old.get(key, now) != now]
 
     def name(self) -> str:
         """Name of the recipe the run was started with."""
-        run = self.path / "run.json"
-        facts = read_json(run) if run.exists() else {}
-        return str(facts["name"]) if isinstance(facts, dict) and "name" in facts else self.path.name
+        return self.facts().get("name", self.path.name)
 
     def log_epoch(self, record: dict[str, Any], timing: dict[str, Any]) -> None:
         """Append one epoch to the metrics and timings."""
@@ -175,28 +211,29 @@ class RunFolder:
         append_json_line(self.timings_file, timing)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Records of all epochs so far."""
-        return read_json_lines(self.metrics_file)
+        """Records of all epochs so far; lines that are damaged are left out with a warning."""
+        lines = read_json_lines(self.metrics_file, EpochRecord)
+        lines.warn("left out: it shows in no curve")
+        return cast("list[dict[str, Any]]", lines.records)
 
     def training_cost(self, epoch: int | None = None) -> dict[str, float]:
         """Passes per sample and step and seconds of training, and the last mean radius in px, if any.
 
+        What hangs on a line that is damaged or missing is left out, with a warning.
+
         Args:
             epoch: Up to this epoch, where a run is still going on; to the end by default.
         """
-        metrics, timings = (
-            [record for record in read_json_lines(file) if epoch is None or record["epoch"] <= epoch]
-            for file in (self.metrics_file, self.timings_file)
-        )
-        if not metrics:
-            raise UserError(f"{self.metrics_file} is missing or empty: the run folder is damaged")
-        cost = {
-            "train_forwards": sum(record["forwards"] for record in metrics) / len(metrics),
-            "train_backwards": sum(record["backwards"] for record in metrics) / len(metrics),
-            "train_seconds": sum(record["seconds"] for record in timings),
-        }
-        radius = metrics[-1].get("radius_mean_px")
-        return cost if radius is None else {**cost, "radius_mean_px": radius}
+        metrics = _up_to(epoch, read_json_lines(self.metrics_file, EpochRecord), self.metrics_file, "passes")
+        timings = _up_to(epoch, read_json_lines(self.timings_file, EpochTiming), self.timings_file, "seconds")
+        cost: dict[str, float] = {}
+        if metrics:
+            cost |= {f"train_{kind}": sum(record[kind] for record in metrics) / len(metrics) for kind in _PASSES}
+        if timings:
+            cost["train_seconds"] = sum(record["seconds"] for record in timings)
+        if metrics and "radius_mean_px" in metrics[-1]:
+            cost["radius_mean_px"] = metrics[-1]["radius_mean_px"]
+        return cost
 
     def log_faults(self, records: Sequence[dict[str, Any]]) -> None:
         """Write down the steps that were not finite, all of the run; no file where there are none."""
@@ -259,16 +296,30 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
     return f"{total:08x}"
 
 
-def _lines(records: Sequence[dict[str, Any]]) -> str:
+def _lines(records: Sequence[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
-def _timings(file: Path, epoch: int) -> list[dict[str, Any]]:
-    """Wall times up to an epoch; where their file is damaged none, because nothing depends on them."""
-    try:
-        return [record for record in read_json_lines(file) if record["epoch"] <= epoch]
-    except (UserError, UnicodeDecodeError, LookupError, TypeError):
-        return []
+def _timings(file: Path, epoch: int) -> list[EpochTiming]:
+    """Wall times up to an epoch, without those of damaged lines: nothing but their sum depends on them."""
+    lines = read_json_lines(file, EpochTiming)
+    lines.warn("its time is lost")
+    return [record for record in lines.records if record["epoch"] <= epoch]
+
+
+_Epoch = TypeVar("_Epoch", EpochRecord, EpochTiming)
+_PASSES: tuple[Literal["forwards", "backwards"], ...] = ("forwards", "backwards")
+
+
+def _up_to(epoch: int | None, lines: Lines[_Epoch], file: Path, what: str) -> list[_Epoch]:
+    """Records of the epochs from the first to `epoch` or the last; none, with a warning, where one is missing."""
+    found = [record for record in lines.records if epoch is None or record["epoch"] <= epoch]
+    whole = all(record["epoch"] == number for number, record in enumerate(found, start=1))
+    if found and whole and (len(found) == epoch if epoch is not None else not (lines.damage or lines.cut)):
+        return found
+    reason = (*lines.damage, *([lines.cut] if lines.cut else []), f"{file} does not have every epoch once")[0]
+    warnings.warn(f"{reason}; {what} of training not known", stacklevel=3)
+    return []
 
 
 def _versions() -> dict[str, str]:

@@ -204,9 +204,9 @@ def _check_models(recipes: Sequence[Recipe]) -> None:
 
 def is_finished(recipe: Recipe, run: RunFolder) -> bool:
     """Whether the last epoch of the recipe was trained and saved in the folder."""
-    if not run.has_results() or _epochs_done(run) < recipe.train.epochs:
+    if not run.checkpoint("last").exists():
         return False
-    # The log may be an epoch ahead of the checkpoint, which is what counts; a damaged one is mended by going on.
+    # The log may be an epoch ahead of the checkpoint, or damaged. A damaged checkpoint is mended by going on.
     try:
         return bool(load_checkpoint(run.checkpoint("last"))["epoch"] >= recipe.train.epochs)
     except DamagedCheckpoint:

@@ -62,6 +62,7 @@ def test_a_line_cut_short_costs_its_unit_alone(path, cut):
     assert Journal(path, IDENTITY).unit("pgd-20#0", Counting(None)) == [4, 5, 6]
 
 
+@pytest.mark.filterwarnings("ignore:.*journal.jsonl, line 1 is damaged:UserWarning")
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"not json\n", b"[]\n", b'{"unit": "clean#0", "value": 7}\n'])
 def test_a_damaged_file_is_started_anew(path, damage):
     path.parent.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from iaat.device import pick_device
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import evaluate_subject, folder_name
 from iaat.evaluate.report import plain_config
+from iaat.evaluate.results import read_results
 from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
-from iaat.files import read_json
+from iaat.json_files import DamagedFileError
 from iaat.models import supports_channels_last, weights_digest
 from iaat.progress import Reporter
 from iaat.run import RunFolder
@@ -109,11 +111,15 @@ def _radii(run: RunFolder, epoch: int, size: int) -> tuple[Tensor, Tensor] | Non
 def stored_results(
     run: RunFolder, which: str, config: EvaluateConfig, *, trained: bool = False
 ) -> dict[str, Any] | None:
-    """Results of an evaluation of the checkpoint by the same settings done before, or None."""
+    """Results of an evaluation of the checkpoint by the same settings done before; None where they are damaged, too."""
     file = _folder(run, trained) / folder_name(config, which) / "results.json"
     if not file.exists():
         return None
-    results: dict[str, Any] = read_json(file)
+    try:
+        results = read_results(file)
+    except DamagedFileError as error:
+        warnings.warn(f"{error}; evaluated again", stacklevel=2)
+        return None
     if results.get("evaluate") != json.loads(json.dumps(plain_config(config))):
         return None
     # Evaluated before the run went on: the checkpoint is another one since.

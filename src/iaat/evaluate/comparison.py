@@ -49,8 +49,13 @@ def cell_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "accuracy": {key: _accuracy(rows, key) for key in shown},
         "gap": mean(gap) if gap else None,
         "radius_mean_px": mean(radii) if radii else None,
-        **{key: mean(row[key] for row in rows) for key in ("train_forwards", "train_backwards", "train_seconds")},
+        **{key: _known_mean(rows, key) for key in ("train_forwards", "train_backwards", "train_seconds")},
     }
+
+
+def _known_mean(rows: Sequence[dict[str, Any]], key: str) -> float | None:
+    """The mean over rows; None where one of them does not know, as of a run with a damaged log."""
+    return mean(row[key] for row in rows) if all(key in row for row in rows) else None
 
 
 def _accuracy(rows: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
@@ -114,8 +119,8 @@ def _line(cell: dict[str, Any], shown: Sequence[str], several: bool, above: Mapp
         *(_percent(cell["accuracy"].get(key)) for key in shown),
         *([_interval(cell["accuracy"][WORST]) if len(cell["seeds"]) > 1 else "-"] if several else []),
         *(_number(cell["gap"], 2), _number(cell["radius_mean_px"], 2)),
-        f"{cell['train_forwards']:.1f}F {cell['train_backwards']:.1f}B",
-        f"{cell['train_seconds']:.0f}",
+        "-" if cell["train_forwards"] is None else f"{cell['train_forwards']:.1f}F {cell['train_backwards']:.1f}B",
+        _number(cell["train_seconds"], 0),
         *([above.get(cell["name"], "-")] if above is not None else []),
     ]
 

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
-from iaat.errors import UserError
-from iaat.files import append_json_line, read_json_lines, write_text
+from iaat.files import append_json_line, write_text
+from iaat.json_files import read_json_lines
 
 T = TypeVar("T")
+
+_IDENTITY = "identity"
+"""Name of the first line, which says what is evaluated."""
+
+
+class _Line(TypedDict):
+    unit: str
+    value: Any
+    crc32: str
 
 
 class Journal:
     """Remembers the value of every unit of work, a plain value under a name, in a JSON-lines file.
 
     The first line says what is evaluated and how. A journal of anything else is started anew, so that values never
-    mix; a last line that a crash cut short is dropped, and its unit done again.
+    mix. Every line has a checksum: the unit of one that is damaged is done again, with a warning, and that of a last
+    line which a crash cut short without one.
 
     Args:
         path: The file; None keeps the values in memory only.
@@ -33,9 +44,9 @@ class Journal:
             return
         records = _records(path)
         # Compared as JSON has it, where a tuple is a list.
-        if records and records[0] == json.loads(json.dumps(identity)):
+        if records and records[0] == json.loads(json.dumps(_line(_IDENTITY, identity))):
             self._values = {record["unit"]: record["value"] for record in records[1:]}
-        lines = [identity, *({"unit": key, "value": value} for key, value in self._values.items())]
+        lines = [_line(_IDENTITY, identity), *(_line(unit, value) for unit, value in self._values.items())]
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def __contains__(self, key: str) -> bool:
@@ -51,7 +62,7 @@ class Journal:
         if key not in self._values:
             computed = compute()
             if self._path is not None:
-                append_json_line(self._path, {"unit": key, "value": computed})
+                append_json_line(self._path, _line(key, computed))
             self._values[key] = computed
         value: T = self._values[key]
         return value
@@ -63,9 +74,21 @@ class Journal:
         return part
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    """What the file holds; nothing where it is damaged, because everything in it can be computed again."""
-    try:
-        return read_json_lines(path)
-    except (UserError, UnicodeDecodeError):
-        return []
+def _line(unit: str, value: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {"unit": unit, "value": value, "crc32": _checksum(unit, value)}
+
+
+def _checksum(unit: str, value: Any) -> str:  # noqa: ANN401
+    """CRC-32 of the values as JSON: a digit that changed on the disk is JSON, too."""
+    return f"{zlib.crc32(json.dumps([unit, value]).encode()):08x}"
+
+
+def _records(path: Path) -> list[_Line]:
+    """The lines that are as they were written."""
+    lines = read_json_lines(path, _Line, _damage)
+    lines.warn("computed again")
+    return lines.records
+
+
+def _damage(line: _Line) -> str | None:
+    return None if line["crc32"] == _checksum(line["unit"], line["value"]) else "its checksum differs"

@@ -17,10 +17,10 @@ from iaat.evaluate.checkpoints import kinds_of_weights, subject_of_run
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import evaluate_subject, folder_name
 from iaat.evaluate.foreign import subject_of_model
+from iaat.evaluate.results import read_results
 from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
 from iaat.evaluate.suites import plan_of
-from iaat.files import read_json
 from iaat.models import MODELS, load_model, weights_digest
 from iaat.models.load import is_own_name
 from iaat.models.timm_models import is_timm_name, timm_names
@@ -204,8 +204,7 @@ def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, extras: Ext
         folder = folder / "evaluations" / folder_name(config, checkpoint, extras)
     if not (folder / "results.json").exists():
         raise UserError(f"the baseline has no results in {folder}: evaluate it by the same settings first")
-    results: dict[str, Any] = read_json(folder / "results.json")
-    return results
+    return read_results(folder / "results.json")
 
 
 def only(overrides: Sequence[str], allowed: Sequence[str], why: str) -> None:

@@ -65,8 +65,8 @@ class RunPart:
         seed: Its seed.
         epochs: Finished epochs.
         hardware: What it was trained on and with, by name.
-        forwards, backwards: Passes a sample and step, mean over epochs.
-        seconds: Wall time of training.
+        forwards, backwards: Passes a sample and step, mean over epochs; None where the log does not say.
+        seconds: Wall time of training; None likewise.
         curves: Series over epochs by the names of `metrics.jsonl`, such as `loss`, `holdout_clean`, `radius_mean_px`.
         quantiles: Of the radii over epochs, in px, by level: `5`, `25`, `50`, `75`, `95`; empty without radii.
     """
@@ -77,9 +77,9 @@ class RunPart:
     seed: int
     epochs: int
     hardware: dict[str, str]
-    forwards: float
-    backwards: float
-    seconds: float
+    forwards: float | None
+    backwards: float | None
+    seconds: float | None
     curves: dict[str, Series]
     quantiles: dict[str, Series] = field(default_factory=dict)
 

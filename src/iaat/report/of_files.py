@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -17,8 +18,9 @@ from iaat.analysis.pictures.histogram import bin_edges
 from iaat.config import Recipe
 from iaat.errors import UserError
 from iaat.evaluate.report import shown_name
+from iaat.evaluate.results import read_results
 from iaat.evaluate.robust import CLEAN
-from iaat.files import read_json
+from iaat.json_files import DamagedFileError
 from iaat.report.content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
 from iaat.run import RunFolder
 from iaat.units import Radius
@@ -33,7 +35,7 @@ def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunP
     """The runs by what their logs say, each under a name of its own.
 
     Raises:
-        UserError: a run has finished no epoch, or its log is damaged.
+        UserError: a log that cannot be read.
     """
     names = _names(runs, recipes)
     return [_run_part(run, recipe, name) for run, recipe, name in zip(runs, recipes, names, strict=True)]
@@ -50,8 +52,6 @@ def _names(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[str]:
 
 def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
     cost, records = run.training_cost(), run.metrics()
-    facts = read_json(run.path / "run.json") if (run.path / "run.json").exists() else {}
-    versions = facts.get("versions", {}) if isinstance(facts, dict) else {}
     keys = dict.fromkeys(key for record in records for key in record if key not in _NO_CURVES)
     quantiles = {
         str(level): [_number(record.get("radius_quantiles_px", {}).get(str(level))) for record in records]
@@ -64,10 +64,10 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         method=recipe.method_name,
         seed=recipe.seed,
         epochs=len(records),
-        hardware={str(key): str(value) for key, value in versions.items()},
-        forwards=cost["train_forwards"],
-        backwards=cost["train_backwards"],
-        seconds=cost["train_seconds"],
+        hardware=run.facts().get("versions", {}),
+        forwards=cost.get("train_forwards"),
+        backwards=cost.get("train_backwards"),
+        seconds=cost.get("train_seconds"),
         curves={key: _series(records, key) for key in keys},
         quantiles=quantiles,
     )
@@ -82,9 +82,17 @@ def _number(value: Any) -> float | None:  # noqa: ANN401
 
 
 def results_of(run: RunFolder) -> list[dict[str, Any]]:
-    """The results of all finished evaluations of a run, in the order of their folders' names."""
-    files = sorted(run.path.glob("evaluations/*/results.json"))
-    return [found for file in files if isinstance(found := read_json(file), dict)]
+    """The results of all finished evaluations of a run, in the order of their folders' names.
+
+    Those whose file is damaged are left out with a warning.
+    """
+    found = []
+    for file in sorted(run.path.glob("evaluations/*/results.json")):
+        try:
+            found.append(read_results(file))
+        except DamagedFileError as error:
+            warnings.warn(f"{error}; the evaluation is left out", stacklevel=2)
+    return found
 
 
 def verdicts(number: int, results: Sequence[dict[str, Any]]) -> list[Verdict]:
