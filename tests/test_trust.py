@@ -189,4 +189,4 @@ def test_a_sweep_may_name_what_is_trusted(folder):
 @pytest.mark.parametrize("word", ["runs/mine", "my_net.py", "", "a b"])
 def test_what_is_no_module_cannot_be_trusted(folder, capsys, word):
     assert main(["check", "quickstart", "--trust", word]) == 2
-    assert "put what is no module before --trust" in capsys.readouterr().err
+    assert "is neither a module's name nor the file of a program" in capsys.readouterr().err

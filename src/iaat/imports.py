@@ -1,4 +1,4 @@
-"""`module:function`: import what a recipe names of the user's own code, and what may be named by a file."""
+"""`module:function`: import what a recipe names of the user's own code; and what code of others is trusted."""
 
 import importlib
 import sys
@@ -10,28 +10,42 @@ from typing import Any
 from iaat.errors import UserError, did_you_mean, shown
 
 _TRUSTED: set[str] = set()
+_TRUSTED_FILES: set[Path] = set()
 
 
 def trust(*names: str) -> None:
-    """Let files, such as the recipe in a run folder, name this code from now on, for the life of the process.
+    """Let this code of others run from now on, for the life of the process: modules, functions, programs in files.
 
-    Without it a recipe file that names code is refused: whoever wrote it could run anything. What is typed on the
-    command line, or given to `load_recipe` as an override, is trusted as it was typed.
+    Without it a recipe file that names code is refused, and so is a file that holds a program: whoever wrote it could
+    run anything. Code named on the command line, or given to `load_recipe` as an override, is trusted as it was typed.
 
     Args:
-        names: Modules, such as `my_net`, whose functions may be named; or single functions, such as `my_net:build`.
+        names: Modules, such as `my_net`, whose functions recipe files may name; single functions, such as
+            `my_net:build`; or files of programs, such as `network.pt2`.
 
     Raises:
-        UserError: A name is none of a module.
+        UserError: A name is neither a module's nor a file.
     """
     for name in names:
-        module = name.partition(":")[0]
-        if module.endswith(".py") or not all(part.isidentifier() for part in module.split(".")):
+        is_file = Path(name).is_file() and not name.endswith(".py")
+        if is_file:
+            _TRUSTED_FILES.add(Path(name).resolve())
+        if _is_module_name(name.partition(":")[0]):  # as network.pt2 might be, too
+            _TRUSTED.add(name)
+        elif not is_file:
             raise UserError(
-                f"--trust {shown(name)}: is not a module's name: write such as my_net for my_net.py, and put what is no"
-                " module before --trust"
+                f"--trust {shown(name)}: is neither a module's name nor the file of a program: write such as my_net for"
+                " my_net.py, or network.pt2"
             )
-    _TRUSTED.update(names)
+
+
+def is_trusted_file(path: Path) -> bool:
+    """Whether `trust` was told of this file."""
+    return path.resolve() in _TRUSTED_FILES
+
+
+def _is_module_name(name: str) -> bool:
+    return not name.endswith(".py") and all(part.isidentifier() for part in name.split("."))
 
 
 def trust_typed(name: str) -> None:

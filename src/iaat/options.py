@@ -203,10 +203,11 @@ def _add_tensorboard(parser: argparse.ArgumentParser) -> None:
 def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
-        metavar="MODULE",
-        nargs="+",
+        metavar="NAME",
+        action="append",
         default=[],
-        help="let recipe files, also those in run folders, name code of these modules, such as my_net for my_net:build",
+        help="let code of others run: a module that recipe files may name, such as my_net for my_net:build, or a file "
+        "that holds a program, such as network.pt2; may be given several times",
     )
 
 

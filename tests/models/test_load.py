@@ -1,7 +1,5 @@
 """Models of every kind, saved the way their owners save them, come back as the same network; traps are named."""
 
-import io
-import json
 import os
 import pickle
 import re
@@ -14,9 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.export import Dim
 
+import iaat.imports
 from helpers.foreign import CLASSES, SHAPE, cnn, mlp, save_exported, save_script
 from iaat import count_passes, pgd
 from iaat.attacks import attack_mode
+from iaat.checkpoint import load_checkpoint
+from iaat.cli import main
 from iaat.config import load_recipe
 from iaat.errors import UserError
 from iaat.models import ModelConfig, NormalizedModel, SmallCNN, build_model, with_normalization
@@ -28,9 +29,13 @@ MEAN, STD = torch.tensor([0.3]), torch.tensor([0.4])
 RADIUS = 0.05
 
 
-def load(target, *, shape=SHAPE, classes=CLASSES, mean=MEAN, std=STD, **settings):
+def load(target, *, shape=SHAPE, classes=CLASSES, mean=MEAN, std=STD, trust=False, **settings):
     config = ModelConfig(**{"normalize": "none", **settings})
-    return load_model(str(target), config, shape=shape, classes=classes, mean=mean, std=std)
+    return load_model(str(target), config, shape=shape, classes=classes, mean=mean, std=std, trust=trust)
+
+
+def load_program(target, **settings):
+    return load(target, trust=True, **settings)
 
 
 def refused(target, **settings):
@@ -207,13 +212,56 @@ def test_a_whole_pickled_model_is_refused_with_what_to_save(tmp_path):
         ("empty.pt", b"", "is empty"),
         ("text.pt", b"not a model", "no file of torch.save"),
         ("cut.safetensors", b"\x08\x00\x00\x00\x00\x00\x00\x00{}", "cannot be read"),
-        ("net.onnx", b"x", "is of ONNX: save it from PyTorch"),
+        ("net.onnx", b"x", "is of ONNX: save its weights from PyTorch"),
         ("net.h5", b"x", "is of Keras"),
     ],
 )
 def test_files_of_other_kinds(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     assert message in refused(tmp_path / name)
+
+
+ODD = {
+    "sparse": (lambda weight: weight.to_sparse(), "sparse (torch.sparse_coo)"),
+    "sparse rows": (lambda weight: weight.flatten(1).to_sparse_csr(), "sparse (torch.sparse_csr)"),
+    "meta": (lambda weight: weight.to("meta"), "on the meta device, without data"),
+    "quantised": (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "of type torch.qint8"),
+    "complex": (lambda weight: weight.to(torch.complex64), "of type torch.complex64"),
+    "float8": (lambda weight: weight.to(torch.float8_e4m3fn), "of type torch.float8_e4m3fn"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning", "ignore:.*quantize:UserWarning")
+def test_tensors_that_are_no_weights_are_named(small, tmp_path, kind):
+    change, message = ODD[kind]
+    state = small.state_dict()
+    key = "features.0.weight"
+    torch.save({"state_dict": {**state, key: change(state[key])}}, tmp_path / "w.pt")
+    found = refused("small-cnn", width=4, weights=str(tmp_path / "w.pt"))
+    assert f"w.pt cannot be used: {key} is {message}" in found
+    with pytest.raises(UserError, match=re.escape(message)):
+        build_model(
+            ModelConfig(width=4, weights=str(tmp_path / "w.pt"), normalize="none"), shape=SHAPE, classes=CLASSES
+        )
+
+
+SECRETS = [b"hunter2\nletmein\n", b"cos\nsystem\n", b"Passw0rd\n", b"(lp0\nVsecret\np1\na.", b"g secret\n"]
+SECRETS += [b"root:x:0:0:secret:/root\n", b"\x00secret", b"\xff\xfesecret", b"\x7fELFsecret", b"secret\n" * 1000]
+
+
+@pytest.mark.parametrize("content", SECRETS)
+def test_any_other_file_given_as_weights_is_refused_without_a_word_of_it(tmp_path, content):
+    (tmp_path / "list.txt").write_bytes(content)
+    message = refused("small-cnn", weights=str(tmp_path / "list.txt"))
+    assert message.endswith("list.txt cannot be read: they are no file of torch.save or safetensors")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_file_that_only_begins_like_a_pickle_is_refused(tmp_path, seed):
+    noise = torch.randint(0, 256, (200,), generator=torch.Generator().manual_seed(seed)).tolist()
+    (tmp_path / "w.pt").write_bytes(b"\x80\x02" + bytes(noise))
+    assert "cannot be read" in refused("small-cnn", weights=str(tmp_path / "w.pt"))
 
 
 def test_files_that_hold_no_weights(tmp_path):
@@ -252,8 +300,8 @@ def test_settings_that_contradict_each_other(small, tmp_path):
     assert "both files of weights" in refused(file, weights=str(file))
     assert "small-cnn has no weights yet: give the file with --model.weights" in refused("small-cnn")
     program = save_script(small, tmp_path / "p.pt")
-    assert "is a program of its own" in refused("small-cnn", weights=str(program))
-    assert "model.width is 4, but it has no effect" in refused(program, width=4)
+    assert "are a program of its own" in refused("small-cnn", weights=str(program))
+    assert "model.width is 4, but it has no effect" in refused(program, width=4, trust=True)
     assert "there is no network 'smal-cnn'; did you mean 'small-cnn'" in refused("smal-cnn", weights=str(file))
 
 
@@ -361,20 +409,20 @@ def network():
 def test_torchscript(network, tmp_path, kind):
     x = samples()[0] if kind == "traced" else None
     file = save_script(network, tmp_path / "p.pt", x, freeze=kind == "frozen")
-    model = load(file)
+    model = load_program(file)
     assert_same(model, network)
-    assert_same(load(file, normalize="data"), with_normalization(network, MEAN, STD))
+    assert_same(load_program(file, normalize="data"), with_normalization(network, MEAN, STD))
 
 
 def test_torchscript_saved_in_training_mode_is_put_in_eval_mode(network, tmp_path):
     network.train()
     file = save_script(network, tmp_path / "p.pt")
     network.eval()
-    assert_same(load(file), network)
+    assert_same(load_program(file), network)
 
 
 def test_every_flag_of_a_torchscript_program_is_given_back(network, tmp_path):
-    model = load(save_script(network, tmp_path / "p.pt"))
+    model = load_program(save_script(network, tmp_path / "p.pt"))
     next(model.parameters()).requires_grad_(False)
     for mode in ("eval", "train", "batch"):
         before = [module.training for module in model.modules()]
@@ -399,7 +447,7 @@ def test_every_flag_of_a_torchscript_program_is_given_back(network, tmp_path):
 )
 def test_exported_programs_of_any_batch_size(network, tmp_path, size, shapes, n):
     file = save_exported(network, tmp_path / "p.pt2", samples(size)[0], shapes)
-    model = load(file)
+    model = load_program(file)
     assert_same(model, network, n=n)
     assert model(samples(n)[0][:0]).shape == (0, CLASSES)
 
@@ -422,7 +470,7 @@ class Picky(nn.Module):
 def test_guards_of_an_exported_program_are_kept(tmp_path):
     model = Picky().eval()
     file = save_exported(model, tmp_path / "p.pt2", samples(4)[0], ({0: Dim.AUTO},))
-    loaded = load(file)
+    loaded = load_program(file)
     x = samples(4)[0]
     torch.testing.assert_close(loaded(x), model(x))
     torch.testing.assert_close(loaded(x[:3]), model(x)[:3])  # an odd batch itself would take the other branch
@@ -433,7 +481,7 @@ def test_guards_of_an_exported_program_are_kept(tmp_path):
 def test_exported_in_training_mode_is_refused(network, tmp_path):
     for part in (nn.Sequential(nn.Dropout(0.2), mlp()), cnn()):
         file = save_exported(part.train(), tmp_path / "p.pt2", samples(4)[0])
-        assert "was exported in training mode (aten::" in refused(file)
+        assert "was exported in training mode (aten::" in refused(file, trust=True)
 
 
 def test_exported_with_two_inputs_is_refused(tmp_path):
@@ -443,25 +491,15 @@ def test_exported_with_two_inputs_is_refused(tmp_path):
 
     program = torch.export.export(Two(), (torch.rand(2, 10), torch.rand(2, 10)))
     torch.export.save(program, tmp_path / "p.pt2")
-    assert "takes 2 inputs: export a network of one" in refused(tmp_path / "p.pt2")
+    assert "takes 2 inputs: export a network of one" in refused(tmp_path / "p.pt2", trust=True)
 
 
 def test_passes_through_a_program_are_counted(network, tmp_path):
-    model = load(save_exported(network, tmp_path / "p.pt2", samples(4)[0]))
+    model = load_program(save_exported(network, tmp_path / "p.pt2", samples(4)[0]))
     x, y = samples(6)
     with count_passes(model) as passes:
         pgd(model, x, y, radius=RADIUS, steps=3)
     assert (passes.forward, passes.backward) == (18, 18)
-
-
-# What an exported program's file could make torch.export.load run
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    model = Picky().eval()
-    path = tmp_path_factory.mktemp("exported") / "p.pt2"
-    return save_exported(model, path, samples(4)[0], ({0: Dim.AUTO},))
 
 
 def edited(source, target, edit):
@@ -474,97 +512,105 @@ def edited(source, target, edit):
     return target
 
 
-def replaced(old, new):
-    return lambda name, content: content.replace(old, new) if name == "models/model.json" else content
-
-
-ATTACKS = {
-    "a guard": replaced(b'"guards_code": ["', b'"guards_code": ["__import__(\'os\').mkdir(\'ran\') or '),
-    "a size": replaced(b"Symbol('s77', positive=True, integer=True)", b"__import__('os').mkdir('ran')"),
-    "a size by attributes": replaced(b"Symbol('s77', positive=True, integer=True)", b"().__class__.__base__"),
-    "a size in text": replaced(b"Symbol('s77', positive=True, integer=True)", b"Symbol('mkdir(1)')"),
-    "an operator": replaced(b"torch.ops.aten.add.Tensor", b"torch.serialization.os.mkdir"),
-    "an operator on files": replaced(b"torch.ops.aten.add.Tensor", b"torch.ops.aten.from_file.default"),
-    "a loader": replaced(b"torch.ops.aten.add.Tensor", b"torch.ops.load_library.__func__"),
-    "a node's name": replaced(b'"name": "linear"', b'"name": "linear = 1; import os; os.mkdir(\'ran\') #"'),
-    "a type": replaced(b"builtins.tuple", b"antigravity.tuple"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_a_program_whose_description_holds_code_is_refused(exported, tmp_path, monkeypatch, attack):
-    monkeypatch.chdir(tmp_path)
-    changed = []
-
-    def edit(name, content):
-        result = ATTACKS[attack](name, content)
-        changed.append(result != content)
-        return result
-
-    file = edited(exported, tmp_path / "p.pt2", edit)
-    assert any(changed)
-    assert "is refused: it holds " in refused(file)
-    assert not (tmp_path / "ran").exists()
-
-
-def pickled(path):
-    buffer = io.BytesIO()
-    torch.save((Touching(path), {}), buffer)
-    return buffer.getvalue()
-
-
-def test_sample_inputs_are_never_unpickled_as_code(exported, tmp_path):
-    hostile = pickled(tmp_path / "ran")
-    file = edited(exported, tmp_path / "p.pt2", lambda name, old: hostile if "sample_inputs" in name else old)
-    load(file)
-    assert not (tmp_path / "ran").exists()
-    torch.load(io.BytesIO(hostile), weights_only=False)  # what torch.export.load falls back to
-    assert (tmp_path / "ran").exists()
-
-
-def test_pickled_weights_and_constants_are_refused(exported, tmp_path):
-    def pickles(name, content):
-        if not name.endswith("weights_config.json"):
-            return content
-        config = json.loads(content)
-        next(iter(config["config"].values()))["use_pickle"] = True
-        return json.dumps(config).encode()
-
-    assert "it holds pickled objects" in refused(edited(exported, tmp_path / "a.pt2", pickles))
-    for record in ("data/weights/model.pt", "data/constants/opaque_obj_0", "data/constants/custom_obj_0"):
-        file = edited(exported, tmp_path / "b.pt2", lambda _, content: content)
-        with zipfile.ZipFile(file, "a") as archive:
-            archive.writestr(f"p/{record}", pickled(tmp_path / "ran"))
-        assert f"its record {record} would be unpickled" in refused(file)
-    assert not (tmp_path / "ran").exists()
-
-
-def test_compiled_libraries_and_records_of_one_name_are_refused(exported, tmp_path):
-    file = edited(exported, tmp_path / "a.pt2", lambda _, content: content)
+def test_a_program_compiled_to_machine_code_is_refused(network, tmp_path):
+    file = save_exported(network, tmp_path / "a.pt2", samples(4)[0])
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("p/data/aotinductor/model/x.so", b"")
-    assert "compiled by AOTInductor" in refused(file)
-    file = edited(exported, tmp_path / "b.pt2", lambda _, content: content)
-    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("p/models/model.json", b"{}")
-    assert "two records of one name" in refused(file)
+    assert "compiled by AOTInductor and has no gradients" in refused(file, trust=True)
 
 
-def test_a_torchscript_program_that_writes_files_is_refused(tmp_path):
-    class Writing(nn.Module):
-        def forward(self, x):
-            torch.save(x, "ran")
-            return x
-
-    assert "its program calls torch.save()" in refused(save_script(Writing(), tmp_path / "p.pt"))
-
-
-def test_a_broken_program_is_refused(network, exported, tmp_path):
+def test_a_broken_program_is_refused(network, tmp_path):
+    exported = save_exported(network, tmp_path / "e.pt2", samples(4)[0])
     file = edited(exported, tmp_path / "p.pt2", lambda name, old: b"{}" if name == "models/model.json" else old)
-    assert "cannot be loaded by PyTorch" in refused(file)
+    assert "cannot be loaded by PyTorch" in refused(file, trust=True)
     script = save_script(network, tmp_path / "s.pt")
     file = edited(script, tmp_path / "t.pt", lambda name, old: b"!" if name == "data.pkl" else old)
-    assert "cannot be loaded as TorchScript" in refused(file)
+    assert "cannot be loaded as TorchScript" in refused(file, trust=True)
+
+
+# A program is code
+
+
+class Writing(nn.Module):
+    """Writes a file while it is loaded, by `__setstate__`, and another one while it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.ones(CLASSES, 64)
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.weight, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]):
+        self.weight, self.training = state[0], state[1]
+        torch.save(torch.zeros(1), "loaded")
+
+    def forward(self, x):
+        torch.save(x, "ran")
+        return x.flatten(1) @ self.weight.T
+
+
+def hostile_program(path):
+    """TorchScript that writes files, spelled so that a search for `torch.save(` in its records finds nothing."""
+    save_script(Writing(), path.with_suffix(".honest"))
+
+    def spaced(name, content):
+        return content.replace(b"torch.save(", b"torch.save (") if name.startswith("code/") else content
+
+    return edited(path.with_suffix(".honest"), path, spaced)
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture
+def nothing_trusted(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(iaat.imports, "_TRUSTED_FILES", set())
+    monkeypatch.setattr(iaat.imports, "_TRUSTED", set())
+
+
+@pytest.mark.parametrize("name", ["p.pt", "p.pth", "p", "best.pt", "p.ckpt"])
+@pytest.mark.usefixtures("nothing_trusted")
+def test_torchscript_that_writes_files_runs_only_when_it_is_trusted(tmp_path, name):
+    file = hostile_program(tmp_path / name)
+    message = refused(file)
+    assert "a program is code" in message
+    assert f"--trust {file}" in message
+    assert "torch.save(model.state_dict(), FILE)" in message
+    assert "module:function" in message
+    refused("small-cnn", weights=str(file))  # nor as weights
+    with pytest.raises(UserError):
+        load_checkpoint(file)  # nor as a checkpoint of a run
+    assert not {"loaded", "ran"} & names(tmp_path)
+    load(file, trust=True)
+    assert {"loaded", "ran"} <= names(tmp_path)  # the file is what it is said to be
+
+
+@pytest.mark.usefixtures("nothing_trusted")
+def test_an_exported_program_needs_trust_too(network, tmp_path):
+    file = save_exported(network, tmp_path / "p.pt2", samples(4)[0])
+    assert f"--trust {file}" in refused(file)
+    iaat.imports.trust("p.pt2")  # of whatever spelling
+    assert_same(load(file), network, n=4)
+    other = save_exported(network, tmp_path / "other.pt2", samples(4)[0])
+    assert "a program is code" in refused(other)
+
+
+@pytest.mark.usefixtures("nothing_trusted")
+def test_the_command_line_loads_a_program_only_with_trust(tmp_path, capsys):
+    file = hostile_program(tmp_path / "p.pt")
+    torch.save(SmallCNN(1, CLASSES).state_dict(), "weights.pth")
+    words = ["--data.name", "digits", "--n", "4", "--evaluate.steps", "1", "--suite", "pgd", "--quiet"]
+    for targets in ([str(file)], ["weights.pth", "--transfer", str(file)]):
+        assert main(["evaluate", *targets, *words]) == 2
+        assert f"--trust {file}" in capsys.readouterr().err
+    assert not {"loaded", "ran"} & names(tmp_path)
+    assert main(["evaluate", "--trust", str(file), str(file), *words]) == 0
+    assert {"loaded", "ran"} <= names(tmp_path)
 
 
 # Settings of a recipe
@@ -643,10 +689,10 @@ def test_programs_have_digests(network, tmp_path):
         save_script(settled(cnn()), tmp_path / "c.pt", freeze=True),
         save_exported(network, tmp_path / "d.pt2", x),
     ]
-    digests = [weights_digest(load(file)) for file in files]
+    digests = [weights_digest(load_program(file)) for file in files]
     assert len(set(digests)) == 4
-    assert digests == [weights_digest(load(file)) for file in files]
-    bare = [load(file) for file in (files[1], files[1], files[2])]
+    assert digests == [weights_digest(load_program(file)) for file in files]
+    bare = [load_program(file) for file in (files[1], files[1], files[2])]
     assert all(isinstance(model, Program) for model in bare)
     first, again, other = (weights_digest(model.program) for model in bare)
     assert first == again != other

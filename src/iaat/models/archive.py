@@ -47,7 +47,9 @@ def file_kind(path: Path) -> Kind:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise UserError(f"model file {path} {what}: give the path of a .pt, .pth, .safetensors or .pt2 file")
     if framework := _FOREIGN.get(path.suffix.lower()):
-        raise UserError(f"model file {path} is of {framework}: save it from PyTorch, by torch.export.save for example")
+        raise UserError(
+            f"model file {path} is of {framework}: save its weights from PyTorch, torch.save(model.state_dict(), FILE)"
+        )
     if path.stat().st_size == 0:
         raise UserError(f"model file {path} is empty: save or download it again")
     return _zip_kind(path) if zipfile.is_zipfile(path) else "weights"
@@ -63,6 +65,11 @@ def _zip_kind(path: Path) -> Kind:
             f"model file {path} was exported by a PyTorch before 2.8: export and save it again with a newer one"
         )
     inside = [name.partition("/")[2] for name in names]
+    if any(name.startswith("data/aotinductor/") for name in inside):
+        raise UserError(
+            f"model file {path} is compiled by AOTInductor and has no gradients: save the exported program itself, by "
+            "torch.export.save"
+        )
     if "archive_format" in inside:
         return "exported"
     if "constants.pkl" in inside:

@@ -25,7 +25,10 @@ def weights_digest(model: nn.Module) -> str:
     for name, value in sorted({**dict(model.named_buffers()), **model.state_dict()}.items()):
         for part in _value_parts(name, value):
             digest.update(part)
+    inside = {part for module in model.modules() if isinstance(module, Program) for part in list(module.modules())[1:]}
     for name, module in model.named_modules():
+        if module in inside:  # the digest of the file covers them
+            continue
         for text in (name, *_module_parts(module)):
             digest.update(f"\n{text}".encode())
     return digest.hexdigest()

@@ -21,7 +21,7 @@ from iaat.models.config import ModelConfig
 from iaat.models.factory import check_arguments
 from iaat.models.normalize import with_normalization
 from iaat.models.outputs import check_fits
-from iaat.models.programs import load_exported, load_torchscript
+from iaat.models.programs import load_program
 from iaat.models.timm_models import load_timm
 from iaat.models.torchvision_models import NAMES, PUBLISHED_CLASSES
 from iaat.models.weights import load_weights
@@ -40,6 +40,7 @@ def load_model(
     mean: Tensor | None = None,
     std: Tensor | None = None,
     device: torch.device | str = "cpu",
+    trust: bool = False,
 ) -> nn.Module:
     """Load a trained model that maps inputs in [0, 1] to logits, in eval mode on `device`.
 
@@ -58,20 +59,17 @@ def load_model(
         mean: `[C]` of the data, for `config.normalize` "data".
         std: The same for the standard deviation.
         device: Where the model is to run.
-
-    Returns:
-        The model. No file can make it run Python code while it is loaded; programs are run by PyTorch's interpreter,
-        and a factory is code of the user's own.
+        trust: Load a TorchScript or exported program, which is code. Files of weights are data and need no trust;
+            a factory is code of the user's own.
 
     Raises:
-        UserError: there is no such model, its file is damaged, unsafe or of another network, a setting has no effect,
-            or the model does not map inputs of the data to logits of its classes.
+        UserError: there is no such model, its file is damaged, a program that is not trusted or of another network, a
+            setting has no effect, or the model does not map inputs of the data to logits of its classes.
     """
     with seeded(0):
         if is_file_name(target) and (kind := file_kind(Path(target))) != "weights":
             _refuse_settings(config, target)
-            load = load_torchscript if kind == "torchscript" else load_exported
-            network: nn.Module = load(Path(target), device)
+            network: nn.Module = load_program(Path(target), kind, device, trust=trust)
             statistics = None
         else:
             config = _named(target, config)
@@ -111,13 +109,7 @@ def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tupl
         network = build_network(plain, shape=shape, classes=classes)
         if file is None:
             raise UserError(f"model {name} has no weights yet: give the file with --model.weights, or a run folder")
-    return network, None if file is None else _load(network, Path(file), config, classes)
-
-
-def _load(network: nn.Module, file: Path, config: ModelConfig, classes: int) -> Statistics | None:
-    if file_kind(file) != "weights":
-        raise UserError(f"model.weights {file} is a program of its own: give it as the model, without a name")
-    return load_weights(network, file, config, classes=classes)
+    return network, None if file is None else load_weights(network, Path(file), config, classes=classes)
 
 
 def is_own_name(name: str) -> bool:

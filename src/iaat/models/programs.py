@@ -1,10 +1,8 @@
-"""Networks that come as a program in a file, without Python code: TorchScript and `torch.export`."""
+"""Networks that come as a program in a file: TorchScript and `torch.export`. A program is code, and needs trust."""
 
 from __future__ import annotations
 
-import re
 import warnings
-import zipfile
 from collections.abc import Iterator
 from hashlib import sha256
 from math import inf
@@ -16,9 +14,8 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
 from iaat.errors import UserError
-from iaat.models.vetting import vetted
-
-_ON_FILES = re.compile(rb"\b(torch|ops\.aten)\.(save|from_file)\(")
+from iaat.imports import is_trusted_file
+from iaat.models.archive import Kind
 
 
 class Program(nn.Module):
@@ -62,37 +59,42 @@ class Program(nn.Module):
         return logits[: len(x)]
 
 
-def load_torchscript(path: Path, device: torch.device | str = "cpu") -> Program:
-    """Load a TorchScript program in eval mode. It is run by PyTorch's interpreter, not by Python.
+def load_program(path: Path, kind: Kind, device: torch.device | str = "cpu", *, trust: bool = False) -> Program:
+    """Load a program from a file, in eval mode on `device`; loading and running it runs whatever code it holds.
+
+    Args:
+        path: The file.
+        kind: What `iaat.models.archive.file_kind` says of it, "torchscript" or "exported".
+        device: Where it is to run.
+        trust: Load it whoever made it; else only a file that `iaat.imports.trust` was told of.
 
     Raises:
-        UserError: it cannot be loaded, or calls operators that read or write files.
+        UserError: it is not trusted or cannot be loaded, takes more than one input, or was exported in training mode.
     """
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if "/code/" in name and (found := _ON_FILES.search(archive.read(name))):
-                raise UserError(
-                    f"model file {path} is refused: its program calls {found[0].decode()}), which uses files: remove "
-                    "the call where it was made"
-                )
+    if not (trust or is_trusted_file(path)):
+        made = "TorchScript" if kind == "torchscript" else "torch.export"
+        raise UserError(
+            f"model file {path} is a program ({made}), and a program is code: it can write files or worse. If you trust"
+            f" who made it, add --trust {path} (in Python, load_model(..., trust=True)); else have the weights saved,"
+            " torch.save(model.state_dict(), FILE), and give FILE with --model.name NAME or a factory, module:function"
+        )
+    return _load_torchscript(path, device) if kind == "torchscript" else _load_exported(path, device)
+
+
+def _load_torchscript(path: Path, device: torch.device | str) -> Program:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchScript is deprecated; files of it are still around
             program = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # a damaged program can fail in any way
         raise UserError(f"model file {path} cannot be loaded as TorchScript: {_first_line(error)}") from None
     return Program(program.eval() if hasattr(program, "training") else program, digest=file_digest(path))
 
 
-def load_exported(path: Path, device: torch.device | str = "cpu") -> Program:
-    """Load an exported program (`torch.export.save`), whatever batch size it was exported for.
-
-    Raises:
-        UserError: it could run code, cannot be loaded, takes more than one input, or was exported in training mode.
-    """
-    content = vetted(path)
+def _load_exported(path: Path, device: torch.device | str) -> Program:
+    """An exported program, whatever batch size it was exported for."""
     try:
-        program = torch.export.load(content)
+        program = torch.export.load(path)
         inputs = program.graph_signature.user_inputs
         if len(inputs) != 1:
             raise UserError(f"model file {path} takes {len(inputs)} inputs: export a network of one, the images")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean, shown
+from iaat.models.archive import file_kind
 from iaat.models.candidates import (
     Candidate,
     Statistics,
@@ -22,12 +23,22 @@ from iaat.models.candidates import (
     fits,
     missing,
     reshaped,
+    states,
     unexpected,
 )
 from iaat.models.config import ModelConfig
 from iaat.models.recognize import fix, is_classifier
+from iaat.printable import cut
 
 _SHOWN = 5
+_DTYPES = frozenset(
+    {
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
+        *(torch.int64, torch.int32, torch.int16, torch.int8),
+        *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+    }
+)
+"""Of weights and counters; float8 and quantised numbers mean nothing without scales that are kept elsewhere."""
 
 
 class Unused:
@@ -66,15 +77,49 @@ def read_content(path: Path) -> Any:  # noqa: ANN401
     Raises:
         UserError: a file that cannot be read, or holds objects other than data.
     """
+    if file_kind(path) != "weights":
+        raise UserError(
+            f"weights {path} are a program of its own: give it as the model, or save model.state_dict() of the original"
+        )
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
+        _check_form(path)
         with torch.serialization.safe_globals([(Unused, name) for name in _DATA]):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(_refused(path, error)) from None
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"weights {path} cannot be read, the file may be cut short: {_first_line(error)}") from None
+    except Exception as error:  # what is no file of weights can fail in any way
+        raise UserError(f"weights {path} cannot be read, the file may be cut short: {_reason(error)}") from None
+
+
+def _check_form(path: Path) -> None:
+    """Refuse what `torch.save` has not written: as a pickle other files mean anything, and errors would show them."""
+    with path.open("rb") as file:
+        if file.read(1) != b"\x80" and not zipfile.is_zipfile(path):
+            raise UserError(f"weights {path} cannot be read: they are no file of torch.save or safetensors")
+
+
+def _check_plain(content: object, path: Path) -> None:
+    """Refuse tensors that no network can compute with: sparse, quantised and complex ones, or those without data."""
+    for keys, state in states(content):
+        for name, tensor in state.items():
+            if odd := _odd(tensor):
+                place = cut(".".join((*keys, name)), 200)
+                raise UserError(
+                    f"weights {path} cannot be used: {place} is {odd}: save model.state_dict() of a dense float model"
+                )
+
+
+def _odd(tensor: Tensor) -> str:
+    """What keeps a tensor from being a weight; empty if nothing."""
+    if tensor.is_meta:
+        return "on the meta device, without data"
+    if tensor.layout != torch.strided:
+        return f"sparse ({tensor.layout})"
+    return "" if tensor.dtype in _DTYPES else f"of type {tensor.dtype}"
 
 
 def load_weights(
@@ -100,6 +145,7 @@ def load_weights(
     """
     expected = network.state_dict()
     content = read_content(path)
+    _check_plain(content, path)
     found = candidates(content, expected)
     if not found:
         raise UserError(f"weights {path} hold {_describe(content)} and no state dict: save model.state_dict() alone")
@@ -192,8 +238,8 @@ def _refused(path: Path, error: Exception) -> str:
     if named is None:
         return f"weights {path} cannot be read: they are no file of torch.save, or one that is cut short"
     return (
-        f"weights {path} are refused: loading them would run code ({named[1]}); where the model was made, save "
-        "model.state_dict() alone, or the model itself by torch.export.save"
+        f"weights {path} are refused: loading them would run code ({cut(named[1], 100)}); where the model was made, "
+        "save model.state_dict() alone"
     )
 
 
@@ -203,5 +249,5 @@ def _describe(content: Any) -> str:  # noqa: ANN401
     return f"a dict with the keys {_first_of([str(key) for key in content])}" if content else "an empty dict"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _reason(error: Exception) -> str:
+    return cut(str(error).partition("\n")[0], 200) or type(error).__name__
