@@ -239,7 +239,7 @@ def test_tensors_that_are_no_weights_are_named(small, tmp_path, kind):
     key = "features.0.weight"
     torch.save({"state_dict": {**state, key: change(state[key])}}, tmp_path / "w.pt")
     found = refused("small-cnn", width=4, weights=str(tmp_path / "w.pt"))
-    assert f"w.pt cannot be used: {key} is {message}" in found
+    assert f"w.pt cannot be used: state_dict.{key} is {message}" in found
     with pytest.raises(UserError, match=re.escape(message)):
         build_model(
             ModelConfig(width=4, weights=str(tmp_path / "w.pt"), normalize="none"), shape=SHAPE, classes=CLASSES
