@@ -25,5 +25,5 @@ def print_recipe_help(command: str, source: str, overrides: Sequence[str]) -> No
     parser.usage = f"iaat {command} {source} [--section.key value ...]"
     parser.print_help()
     names = f"{', '.join(METHODS)}, or my_file:MyMethod"
-    run_options = "--out DIR, --resume, --overwrite, --tensorboard, --quiet, --trust MODULE"
+    run_options = "--out DIR, --resume, --overwrite, --tensorboard, --quiet, --trust NAME"
     print(f"\nrun options: {run_options}; --method NAME takes one of {names}")
