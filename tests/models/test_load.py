@@ -350,7 +350,11 @@ def test_options_and_weights_reach_a_factory(user_code):
         ("bare", {"width": 4}, "model.width is 4, but it has no effect on their_models:bare"),
         ("nothing", {}, "returned a NoneType; it must return a torch.nn.Module"),
         ("seven", {}, "the model has 7 classes, the data 10"),
-        ("outputs", {}, "a dict with the keys logits and no tensor: return output['logits']"),
+        (
+            "outputs",
+            {},
+            "a dict with the keys logits and no tensor: let the forward of a module of yours around it be: return ",
+        ),
         ("bar", {}, "did you mean 'bare'"),
     ],
 )

@@ -32,7 +32,7 @@ def test_prefix_reaches_names_that_are_ours_too(timm):
 def test_options_reach_timm(timm):
     fixed = {"dynamic_img_size": False}
     assert build("test_vit", options={"img_size": 32, **fixed})(torch.rand(2, 3, 32, 32)).shape == (2, 7)
-    with pytest.raises(UserError, match=r"cannot take inputs of shape \[2, 3, 32, 32\]: AssertionError"):
+    with pytest.raises(UserError, match=r"cannot take inputs of shape \[2, 3, 32, 32\], .*: AssertionError"):
         build("test_vit", options=fixed)
 
 

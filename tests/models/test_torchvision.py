@@ -67,9 +67,11 @@ def test_timms_network_of_the_same_name_takes_them_too(natural, file):
     torch.testing.assert_close(model(x), natural(x), rtol=1e-5, atol=1e-5)
 
 
-def test_weights_for_another_head_are_refused(file):
-    with pytest.raises(UserError, match=r"do not fit model resnet50.*fc\.weight.*7 classes, the data has 5"):
-        build(classes=5, weights=str(file))
+def test_weights_for_another_head_leave_it_as_it_begins(file, natural):
+    with pytest.warns(UserWarning, match=r"are of 7 classes, the data has 5: the classifier \(fc\.weight, fc\.bias\)"):
+        model = build(classes=5, weights=str(file))
+    assert model.network.fc.weight.shape == (5, 2048)
+    assert torch.equal(model.network.conv1.weight, natural.conv1.weight)
 
 
 def test_weights_of_another_depth_are_refused(file):

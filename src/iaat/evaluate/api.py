@@ -18,6 +18,7 @@ from iaat.evaluate.evaluation import evaluate_subject
 from iaat.evaluate.foreign import subject_of_model
 from iaat.evaluate.samples import check_samples
 from iaat.models import weights_digest
+from iaat.models.outputs import casting, check_is_module
 from iaat.progress import Reporter
 from iaat.units import Norm, Radius
 
@@ -64,11 +65,13 @@ def evaluate_model(
     """
     if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
         raise UserError(f"x is a {type(x).__name__} and y a {type(y).__name__}: give tensors, torch.as_tensor(...)")
+    check_is_module(model, "the model is")
     names = [str(number) for number in range(classes)] if isinstance(classes, int) else list(classes)
     config = EvaluateConfig(suite=suite, radius=Radius(radius), norm=norm, n=n, seed=seed, batch_size=batch_size)
     check_samples(x, y, len(names))
     data = _bundle(x, y, names, device_of(model))
-    with TemporaryDirectory() as temporary:
+    # The model is the caller's, so that the cast is taken off again.
+    with TemporaryDirectory() as temporary, casting(model):
         place = Path(temporary if folder is None else folder)
         name = type(model).__name__
         digest = weights_digest(model)

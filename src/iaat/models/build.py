@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError
 from iaat.models.candidates import Statistics
-from iaat.models.check import check_logits, check_weights, seeded
+from iaat.models.check import check_weights, seeded
 from iaat.models.choose import build_network, published_statistics
 from iaat.models.config import ModelConfig
 from iaat.models.normalize import with_normalization
+from iaat.models.outputs import check_fits
 from iaat.models.weights import load_weights
 
 
@@ -27,8 +28,9 @@ def build_model(
     """Build the network of a recipe behind its normalisation layer, on the CPU and in training mode.
 
     Torch's global generators are left as they were, and equal seeds give equal weights, unless `model.weights` is a
-    file of trained ones to start from; a normalisation layer saved with them is kept. One forward of two inputs checks
-    that the network fits the data. A network of the user's own keeps the device and modes it came with.
+    file of trained ones to start from; a normalisation layer saved with them is kept. A forward of two inputs in eval
+    mode and one in train mode check that the network fits the data. A network of the user's own keeps the device and
+    modes it came with.
 
     Args:
         config: The model part of the recipe.
@@ -52,7 +54,10 @@ def build_model(
             model = put_normalization(network, config, channels=shape[0], mean=mean, std=std)
         else:
             model = with_normalization(network, statistics.mean, statistics.std)
-        check_logits(model, config.name, shape=shape, classes=classes)
+        weight = next(model.parameters(), None)
+        device = "cpu" if weight is None else weight.device
+        name = f"model.name {config.name!r}"
+        check_fits(model, shape=shape, classes=classes, device=device, name=name, training=True)
         check_weights(model, config.name)
     return model
 

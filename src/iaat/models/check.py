@@ -1,33 +1,13 @@
-"""Weights from a seed, and the one forward that tells whether a network fits the data."""
+"""Weights from a seed, modes that are given back, and what a network is able to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from iaat.errors import UserError
-
-
-def check_logits(model: nn.Module, name: str, *, shape: tuple[int, ...], classes: int) -> None:
-    """Raise `UserError` unless two inputs of `shape` give logits `[2, classes]`; modes are left as they were."""
-    weight = next(model.parameters(), None)
-    inputs = torch.full((2, *shape), 0.5, device=None if weight is None else weight.device)
-    try:
-        with evaluating(model), torch.no_grad():
-            logits = model(inputs)
-    except Exception as error:  # whatever a network of others raises, the recipe is what has to change
-        raise UserError(
-            f"model.name {name!r} cannot take inputs of shape {list(inputs.shape)}: {type(error).__name__}: {error}; "
-            "choose another network or size the inputs or the network (model.options) to match"
-        ) from error
-    got = f"logits of shape {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
-        raise UserError(
-            f"model.name {name!r} returned {got} for inputs of shape {list(inputs.shape)}; "
-            f"it must return logits of shape {[2, classes]}"
-        )
 
 
 def check_weights(model: nn.Module, name: str) -> None:
@@ -45,7 +25,7 @@ def supports_channels_last(model: nn.Module, shape: tuple[int, ...]) -> bool:
     model itself and torch's global generators are left as they were.
 
     Args:
-        model: A network that has passed `check_logits`.
+        model: A network that has passed `iaat.models.outputs.check_fits`.
         shape: Shape of one input without the batch; False unless it is `[C, H, W]`.
     """
     if len(shape) != 3:

@@ -8,6 +8,7 @@ from torch import nn
 
 from iaat.errors import UserError, shown
 from iaat.imports import import_function
+from iaat.models.outputs import check_is_module
 
 
 def build_from_factory(name: str, *, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:
@@ -27,11 +28,7 @@ def build_from_factory(name: str, *, shape: tuple[int, ...], classes: int, optio
     factory = import_function(name, key="model.name")
     check_arguments(name, factory, {"shape": shape, "classes": classes}, options)
     network = factory(shape=shape, classes=classes, **options)
-    if not isinstance(network, nn.Module):
-        raise UserError(
-            f"model.name {shown(name)} returned a {type(network).__name__}; it must return a torch.nn.Module"
-        )
-    return network
+    return check_is_module(network, f"model.name {shown(name)} returned")
 
 
 def check_arguments(
@@ -47,5 +44,5 @@ def check_arguments(
     except TypeError as error:
         raise UserError(
             f"model.name {name!r} cannot be called with shape=, classes= and model.options {shown(options)}: {error}; "
-            f"its signature is {signature}"
+            f"its signature is {signature}; it must build and return the network"
         ) from error

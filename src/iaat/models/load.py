@@ -20,7 +20,7 @@ from iaat.models.choose import MODELS, build_network, has_published_weights, pub
 from iaat.models.config import ModelConfig
 from iaat.models.factory import check_arguments
 from iaat.models.normalize import with_normalization
-from iaat.models.outputs import check_fits
+from iaat.models.outputs import check_fits, check_is_module
 from iaat.models.programs import load_program
 from iaat.models.timm_models import load_timm
 from iaat.models.torchvision_models import NAMES, PUBLISHED_CLASSES
@@ -125,9 +125,7 @@ def _from_factory(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
     given = {key: value for key, value in {"shape": shape, "classes": classes}.items() if _takes(factory, key)}
     check_arguments(name, factory, given, config.options)
     network = factory(**given, **config.options)
-    if not isinstance(network, nn.Module):
-        raise UserError(f"model {name} returned a {type(network).__name__}; it must return a torch.nn.Module")
-    return network
+    return check_is_module(network, f"model {name} returned")
 
 
 def _takes(factory: Any, argument: str) -> bool:  # noqa: ANN401

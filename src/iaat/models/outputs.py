@@ -2,42 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from iaat.errors import UserError
 from iaat.models.check import evaluating
 
+_HALF = (torch.float16, torch.bfloat16)
 _LAYOUTS = {
     "channels last, [B, H, W, C]": "let its forward start with x = x.permute(0, 2, 3, 1)",
     "one row of numbers, [B, N]": "let its forward start with x = x.flatten(1)",
 }
 
 
-def check_fits(model: nn.Module, *, shape: tuple[int, ...], classes: int, device: torch.device | str = "cpu") -> None:
-    """Run two grey inputs through a model in eval mode and judge what comes back.
+def check_fits(
+    model: nn.Module,
+    *,
+    shape: tuple[int, ...],
+    classes: int,
+    device: torch.device | str = "cpu",
+    name: str = "the model",
+    training: bool = False,
+) -> None:
+    """Run two inputs through a model and check what comes back; logits of half precision are cast from then on.
+
+    Modes and buffers, such as running statistics, are given back.
 
     Args:
         model: Maps inputs `[B, *shape]` in [0, 1] to logits.
         shape: Shape of one input.
         classes: Number of classes of the data.
         device: Where the model is.
+        name: What messages call it.
+        training: Whether to try train mode, too, in which auxiliary classifiers answer.
 
     Raises:
-        UserError: it cannot take such inputs, or does not return logits `[2, classes]`.
+        UserError: it cannot take such inputs, changes them, or does not return logits `[2, classes]`.
     """
-    with evaluating(model), torch.no_grad():
-        logits_of(model, torch.full((2, *shape), 0.5, device=device), classes=classes)
+    x = torch.linspace(0, 1, 2 * math.prod(shape), device=device).reshape(2, *shape)
+    with torch.no_grad():
+        with evaluating(model):
+            logits = logits_of(model, x, classes=classes, name=name)
+        if training:
+            with _training(model):
+                logits_of(model, x, classes=classes, name=f"in train mode {name}")
+    if logits.dtype in _HALF:
+        cast_logits(model)
 
 
-def logits_of(model: nn.Module, x: Tensor, *, classes: int) -> Tensor:
+def cast_logits(model: nn.Module) -> RemovableHandle:
+    """Have a model return its logits in float32: losses and differences of logits are too coarse in half precision."""
+    return model.register_forward_hook(_in_float32)
+
+
+@contextmanager
+def casting(model: nn.Module) -> Iterator[None]:
+    """Logits in float32 for a while; see `cast_logits`."""
+    handle = cast_logits(model)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _in_float32(_model: nn.Module, _inputs: object, output: object) -> object:
+    return output.float() if isinstance(output, Tensor) and output.dtype in _HALF else output
+
+
+@contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    """Train mode for a while, after which modes and buffers are as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    model.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for buffer, value in buffers:
+            buffer.copy_(value)
+
+
+def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the model") -> Tensor:
     """The model's logits `[B, classes]` of inputs `x` `[B, ...]`.
 
     Raises:
-        UserError: the model cannot take the inputs, or returns anything else.
+        UserError: the model cannot take the inputs, changes them, or returns anything else.
     """
+    before = x.clone()
     try:
         output = model(x)
     except UserError:
@@ -45,25 +103,52 @@ def logits_of(model: nn.Module, x: Tensor, *, classes: int) -> Tensor:
     except Exception as error:  # whatever a network of others raises, the user has to learn which input it was given
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"the model cannot take inputs of shape {list(x.shape)}, {x.dtype} in [0, 1]: {type(error).__name__}: {why}"
-            f"; {_other_layout(model, x)}"
+            f"{name} cannot take inputs of shape {list(x.shape)}, {x.dtype} in [0, 1]: {type(error).__name__}: {why}"
+            f"; {_fix_of_inputs(model, before)}"
         ) from error
-    return as_logits(output, batch=len(x), classes=classes)
+    if not torch.equal(x, before):
+        raise UserError(f"{name} writes into its input: let its forward begin with x = x.clone()")
+    return as_logits(output, batch=len(x), classes=classes, name=name)
 
 
-def as_logits(output: object, *, batch: int, classes: int) -> Tensor:
+def as_logits(output: object, *, batch: int, classes: int, name: str = "the model") -> Tensor:
     """The output itself where it is logits `[batch, classes]`.
 
     Raises:
         UserError: it is something else.
     """
     if not isinstance(output, Tensor):
-        raise UserError(f"the model returns {_described(output)} and no tensor: {_unpacked(output, batch)}")
+        line = _line(output, batch, classes, training=name.startswith("in train mode"))
+        raise UserError(f"{name} returns {_described(output)} and no tensor: {line}")
     if output.shape == (batch, classes) and output.is_floating_point():
         return output
     raise UserError(
-        f"the model returns {_shape(output)} for {batch} inputs of {classes} classes: {_advice(output, batch, classes)}"
+        f"{name} returns {_shape(output)} for {batch} inputs of {classes} classes: {_advice(output, batch, classes)}"
     )
+
+
+def check_is_module(value: object, what: str) -> nn.Module:
+    """The value itself where it is a `torch.nn.Module`.
+
+    Args:
+        value: Should be one.
+        what: What messages begin with, such as `the model is` or `model.name my_net:build returned`.
+
+    Raises:
+        UserError: it is something else, with the line that makes a module of it.
+    """
+    if isinstance(value, nn.Module):
+        return value
+    if isinstance(value, type):
+        raise UserError(f"{what} the class {value.__name__}: call it, {value.__name__}()")
+    kind = type(value).__name__
+    if callable(value):
+        name = getattr(value, "__name__", "f")
+        name = name if name.isidentifier() else "f"
+        raise UserError(
+            f"{what} a {kind}; it must be a torch.nn.Module: class Net(torch.nn.Module): forward = staticmethod({name})"
+        )
+    raise UserError(f"{what} a {kind}; it must return a torch.nn.Module")
 
 
 def _advice(output: Tensor, batch: int, classes: int) -> str:
@@ -71,7 +156,8 @@ def _advice(output: Tensor, batch: int, classes: int) -> str:
         return f"these are {output.dtype} and no logits; return the scores before argmax"
     if output.ndim == 1 or output.shape == (batch, 1):
         return (
-            "this is the one logit z of a sigmoid; return two, torch.stack([torch.zeros_like(z), z], dim=1) with z [B]"
+            "this is the one logit of a sigmoid; return two: z = self.network(x).flatten(); return "
+            "torch.stack([torch.zeros_like(z), z], dim=1)"
             if classes == 2
             else f"return {classes} logits an input"
         )
@@ -85,19 +171,26 @@ def _advice(output: Tensor, batch: int, classes: int) -> str:
     return f"return one logit a class and an input, shape {[batch, classes]}"
 
 
-def _unpacked(output: object, batch: int) -> str:
-    """How to get at the logits in what a model returned in their place."""
+def _line(output: object, batch: int, classes: int, *, training: bool) -> str:
+    """The line that gets at the logits in what a model returned in their place."""
+    items: list[tuple[str, object]] = []
     if isinstance(getattr(output, "logits", None), Tensor):
-        return "return its .logits, from the forward of a module of yours around it"
-    items: list[tuple[object, object]] = []
+        items.append((".logits", output.logits))  # type: ignore[attr-defined]
     if isinstance(output, Mapping):
-        items = list(output.items())
+        items += [(f"[{key!r}]", value) for key, value in output.items()]
     elif isinstance(output, tuple | list):
-        items = list(enumerate(output))
-    for key, value in items:
-        if isinstance(value, Tensor) and value.ndim == 2 and len(value) == batch:
-            return f"return output[{key!r}], from the forward of a module of yours around it"
-    return "return the logits alone, from the forward of a module of yours around it"
+        items += [(f"[{number}]", value) for number, value in enumerate(output)]
+    elif hasattr(output, "__dict__"):
+        items += [(f".{key}", value) for key, value in vars(output).items()]
+    tensors = [(key, value) for key, value in items if isinstance(value, Tensor) and len(value.shape) == 2]
+    fitting = [key for key, value in tensors if value.shape == (batch, classes)]
+    near = fitting or [key for key, value in tensors if len(value) == batch]
+    if not near:
+        return "return the logits alone, from the forward of a module of yours around it"
+    around = "let the forward of a module of yours around it be"
+    if training:
+        return f"{around}: out = self.network(x); return out{near[0]} if self.training else out"
+    return f"{around}: return self.network(x){near[0]}"
 
 
 def _described(output: object) -> str:
@@ -110,15 +203,21 @@ def _shape(output: Tensor) -> str:
     return f"shape {list(output.shape)}"
 
 
-def _other_layout(model: nn.Module, x: Tensor) -> str:
-    """What to do about inputs a model refuses: name the layout that it takes, if there is one."""
+def _fix_of_inputs(model: nn.Module, x: Tensor) -> str:
+    """What to do about inputs a model refuses: name the number format or the layout that it takes, if there is one."""
+    weight = next((each for each in model.parameters() if each.is_floating_point()), None)
+    if weight is not None and weight.dtype != x.dtype:
+        return f"its weights are {weight.dtype}: call model.float()"
     layouts = [x.permute(0, 2, 3, 1) if x.ndim == 4 else x, x.flatten(1)]
     for other, (name, advice) in zip(layouts, _LAYOUTS.items(), strict=True):
-        if other.shape == x.shape:
+        if other.shape == x.shape:  # of inputs that are rows already
             continue
         try:
             model(other)
         except Exception:
             continue
         return f"it takes them {name}: {advice}"
-    return "bring the data to the size it was trained on (--data.size for image folders), or the network to the data's"
+    return (
+        "bring the data to the size it takes (--data.size for image folders), or the network to the data's "
+        "(model.options)"
+    )
