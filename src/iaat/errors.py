@@ -21,6 +21,10 @@ class LostProcessError(RuntimeError):
     """Another process has ended, or cannot be reached: the work cannot go on."""
 
 
+class UserIndexError(UserError, IndexError):
+    """A position beyond the end: also the `IndexError` that Python's own loops over a sequence wait for."""
+
+
 def check_choice(value: object, choices: Iterable[str], name: str) -> None:
     """Refuse a value that is not one of the choices; `name` is what the user wrote it under.
 

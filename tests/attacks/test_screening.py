@@ -154,7 +154,7 @@ def test_empty_batches_and_mistakes():
     x, y = torch.rand(2, 16), torch.tensor([0, 0])
     with pytest.raises(UserError, match="targets = 0"):
         apgd_t(network(), x, y, radius=0.1, targets=0)
-    with pytest.raises(UserError, match="1 class"):
+    with pytest.raises(UserError, match="1 output"):
         apgd_t(network(classes=1), x, y, radius=0.1)
     with pytest.raises(UserError, match="precision 'half'"):
         apgd_t(network(), x, network()(x).argmax(1), radius=0.1, precision="half")

@@ -19,7 +19,7 @@ from iaat.radius import RadiusMemory, memory, stores
 from iaat.ranks import current
 
 SIZE = 23
-BOUNDS = {"initial": 0.25, "floor": 0.125, "cap": 0.5}
+BOUNDS = {"initial": 0.25, "floor": 0.125, "cap": 0.5, "norm": "l2"}
 VALUES = (0.0, 0.125, 0.3, 0.4, 0.45, 0.5, 3.0, math.nan, math.inf, -math.inf)
 
 

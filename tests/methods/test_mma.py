@@ -82,7 +82,7 @@ def test_margins_are_the_closed_form_on_a_linear_model(norm):
         assert bool((model(points)[near].argmax(dim=1) == 1).all())
         assert torch.equal(points[0], data.x[0])
         torch.testing.assert_close(output.radius, distance.float())
-        expected = torch.cat([torch.tensor([FLOOR, FLOOR]), distance[2:4].float()])
+        expected = torch.cat([torch.zeros(1), distance[1:4].float()])  # below the floor, too, the margin itself
         torch.testing.assert_close(method.radii.values[:4], expected)
     # Bisection, too, can tell 1.03 d_max from d_max, and that both of the last two have no loss.
     assert 0.103 < method.radii.values[4] <= 1.05 * D_MAX + 1e-6

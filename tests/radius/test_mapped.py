@@ -29,7 +29,7 @@ batches = st.lists(st.tuples(positions, st.floats(width=32)), max_size=6, unique
 
 
 def mapped(folder, size=SIZE, **settings):
-    radii = RadiusMemory(size, **settings)
+    radii = RadiusMemory(size, norm="l2", **settings)  # in which radii have no range
     radii.map_to(folder / "radii")
     return radii
 
@@ -42,7 +42,7 @@ def same_bits(left, right):
 @given(steps=st.lists(st.tuples(batches, st.lists(positions, max_size=6)), max_size=8), moved=st.integers(0, 8))
 def test_a_file_holds_what_a_tensor_holds(tmp_path_factory, settings, steps, moved):
     folder = tmp_path_factory.mktemp("mapped")
-    plain, radii = RadiusMemory(SIZE, **settings), mapped(folder, **settings)
+    plain, radii = RadiusMemory(SIZE, norm="l2", **settings), mapped(folder, **settings)
     for step, (entries, asked) in enumerate(steps):
         if step == moved:  # through a checkpoint, into a new file
             state, radii = radii.state_dict(), mapped(folder, **settings)

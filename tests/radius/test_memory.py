@@ -39,12 +39,12 @@ def test_reads_are_copies():
 
 def test_writes_stay_between_floor_and_cap():
     memory = RadiusMemory(4, initial=0.25, floor=0.125, cap=0.5)
-    memory[torch.arange(4)] = torch.tensor([-1.0, 0.0, 0.375, 7.0])
+    memory[torch.arange(4)] = torch.tensor([-1.0, 0.0, 0.375, 0.75])
     assert memory.values.tolist() == [0.125, 0.125, 0.375, 0.5]
 
 
 def test_without_bounds_only_negative_values_are_clamped():
-    memory = RadiusMemory(3)
+    memory = RadiusMemory(3, norm="l2")
     memory[torch.arange(3)] = torch.tensor([-0.5, 0.0, 1e6])
     assert memory.values.tolist() == [0.0, 0.0, 1e6]
 
@@ -130,12 +130,60 @@ def test_an_index_beyond_the_data_set_is_an_error(beyond, written, mapped, tmp_p
         memory.map_to(tmp_path / "radii")
     if written:
         memory[:] = 0.5
-    with pytest.raises(IndexError):
-        memory[index(beyond)] = torch.tensor([0.1])
-    with pytest.raises(IndexError):
-        memory[index(0, beyond)]
-    with pytest.raises(IndexError):
-        memory[[True] * 4]
+    for kind in (IndexError, UserError):
+        with pytest.raises(kind, match=f"index {beyond} is beyond the 3 radii: make the memory as long"):
+            memory[index(beyond)] = torch.tensor([0.1])
+        with pytest.raises(kind, match=f"index {beyond} is beyond the 3 radii"):
+            memory[index(0, beyond)]
+        with pytest.raises(kind, match=r"a mask of shape \[4\] for 3 radii"):
+            memory[[True] * 4]
+        with pytest.raises(kind, match=r"an index of torch.float32: pass the whole numbers"):
+            memory[torch.tensor([0.0, 1.0])]
+    assert len(list(memory)) == 3
+
+
+@pytest.mark.parametrize(
+    "radius", [8.0, 1.5, torch.tensor([0.1, 8.0]), torch.tensor([torch.nan, 8.0]), [0.1, 8]], ids=str
+)
+@pytest.mark.parametrize("cap", [None, "8px"])
+def test_radii_in_pixel_levels_are_refused_and_not_stored(radius, cap):
+    memory = RadiusMemory(3, initial=0.01, cap=cap)
+    with pytest.raises(UserError, match=r"radius (8|1\.5) is above the pixel range 1: .*8 pixel levels as 8 / 255"):
+        memory[index(0, 2)] = radius
+    assert memory.values[1:].tolist() == pytest.approx([0.01] * 2)
+    memory[index(0, 2)] = torch.tensor([torch.inf, 1.0])
+    assert memory.values[2] == pytest.approx(memory.most)
+
+
+@pytest.mark.parametrize(
+    "radius", [torch.full((2, 1), 0.1), torch.full((1,), 0.1), torch.full((3,), 0.1), [0.1]], ids=str
+)
+def test_radii_do_not_broadcast(radius):
+    memory = RadiusMemory(3, initial=0.5)
+    with pytest.raises(UserError, match=r"radii of shape .* for an index of shape \[2\]: write one radius for each"):
+        memory[index(0, 2)] = radius
+    assert memory.values.tolist() == [0.5] * 3
+
+
+def test_the_largest_radius_that_can_be_stored():
+    assert RadiusMemory(1).most == 1
+    assert RadiusMemory(1, cap=0.5).most == 0.5
+    assert RadiusMemory(1, norm="l2").most == math.inf
+    assert RadiusMemory(1, norm="l2", cap=3.0).most == 3
+
+
+@pytest.mark.parametrize("size", [2.0, math.nan])
+def test_a_size_is_a_whole_number(size):
+    with pytest.raises(UserError, match="RadiusMemory size"):
+        RadiusMemory(size)
+
+
+def test_nothing_waits_for_a_device_that_is_not_the_cpu():
+    """A tensor on meta has no values: whatever reads one on the host fails."""
+    memory = RadiusMemory(3, device="meta")
+    where = torch.tensor([0, 2], device="meta")
+    memory[where] = staircase(memory[where], torch.zeros(2, dtype=torch.bool, device="meta"), up=0.1)
+    assert memory[where].shape == (2,)
 
 
 def test_no_memory_is_taken_before_the_first_use():
@@ -189,8 +237,9 @@ def test_no_update_through_any_rule_ever_leaves_the_bounds(bounds, capped, steps
     floor, initial, cap = bounds
     memory = RadiusMemory(SIZE, initial=initial, floor=floor, cap=cap if capped else None)
     for order, update in steps:
-        memory[torch.tensor(order)] = update(memory[torch.tensor(order)])
+        memory[torch.tensor(order)] = update(memory[torch.tensor(order)]).clamp_max(memory.most)
         assert bool(memory.values.isfinite().all())
+        assert memory.values.max() <= 1
         assert memory.values.min() >= floor
         if capped:
             assert memory.values.max() <= cap

@@ -1,8 +1,12 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iaat.attacks import proportional_steps
+from iaat.errors import UserError
 from iaat.radius import paper, staircase, warm_up
 
 radii = st.floats(0, 2)
@@ -134,3 +138,38 @@ def test_paper_rule_settles_within_gamma_below_the_margin():
     below = true_margin - history[-1]
     assert below.min() > -0.1 * gamma
     assert below.max() < gamma
+
+
+YES = torch.ones(4, dtype=torch.bool)
+RADII = torch.full((4,), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        (lambda: staircase(RADII, YES[:, None], up=0.1), r"right of shape \[4, 1\] for radii of shape \[4\]"),
+        (lambda: staircase(RADII, YES[:1], up=0.1), r"right of shape \[1\]"),
+        (lambda: staircase(RADII, YES.float(), up=0.1), r"right is torch.float32: pass bool \[B\]"),
+        (lambda: staircase(RADII, [True] * 4, up=0.1), r"right is a list"),
+        (lambda: staircase(RADII, YES, up=-0.1), r"up = -0\.1"),
+        (lambda: staircase(RADII, YES, up="8px"), r"up = '8px'"),
+        (lambda: staircase(RADII, YES, up=0.1, down=math.nan), r"down = nan"),
+        (lambda: paper(RADII, YES, YES[:1], YES, gamma=0.1, beta=0.1), r"right_at of shape \[1\]"),
+        (lambda: paper(RADII, YES, YES, YES.long(), gamma=0.1, beta=0.1), r"right_above is torch.int64"),
+        (lambda: paper(RADII, YES, YES, YES, gamma=-1, beta=0.1), r"gamma = -1"),
+        (lambda: paper(RADII, YES, YES, YES, gamma=0.1, beta=10), r"beta = 10: a share in \(0, 1\]"),
+        (lambda: warm_up(YES.float(), 0.1), r"clean_right is torch.float32"),
+        (lambda: warm_up(YES, math.inf), r"radius = inf"),
+        (lambda: proportional_steps(RADII, 10, full_at=0), r"full_at = 0"),
+        (lambda: proportional_steps(RADII, 0, full_at=0.1), r"steps = 0"),
+        (lambda: proportional_steps(YES, 10, full_at=0.1), r"radius is torch.bool"),
+    ],
+)
+def test_what_a_rule_cannot_mean_is_refused(update, message):
+    with pytest.raises(UserError, match=message):
+        update()
+
+
+def test_radii_that_count_as_0_take_no_steps():
+    radius = torch.tensor([math.nan, -1.0, 0.0, 8 / 255, 1.0])
+    assert proportional_steps(radius, 10, full_at="8px").tolist() == [0, 0, 0, 10, 10]

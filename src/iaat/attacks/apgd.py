@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
 from iaat.attacks.geometry import Geometry, geometry, per_sample
-from iaat.attacks.losses import LOSSES, AttackLoss, dlr_to, full_precision, margin_to
-from iaat.attacks.task import attacking, check_inputs, gradient_of, inside, lengths, one_each
+from iaat.attacks.inputs import Classifier, check_inputs
+from iaat.attacks.losses import LOSSES, AttackLoss, dlr_to, margin_to
+from iaat.attacks.task import attacking, gradient_of, inside, lengths, one_each
 from iaat.device import autocast, uses_bfloat16
 from iaat.errors import UserError, check_choice
 from iaat.units import Norm, Radius
@@ -83,8 +84,9 @@ def apgd(
     check_choice(precision, PRECISIONS, "precision")
     if not callable(loss):
         check_choice(loss, LOSSES, "loss")
-    check_inputs(
+    labels = check_inputs(
         x,
+        y,
         radius,
         steps=steps,
         restarts=restarts,
@@ -92,13 +94,14 @@ def apgd(
         bounds=bounds,
         loss=loss,
         targeted=targets is not None,
+        x_init=x_init,
     )
+    _check_targets(targets, x)
     with attacking(model, x, y) as (x, y):
         if not len(x):
             return x.clone()
-        _check_shapes(x, targets, x_init)
         task = _Task(
-            model=model,
+            model=Classifier(model, labels),
             ball=ball,
             loss=loss,
             bounds=bounds,
@@ -111,11 +114,12 @@ def apgd(
         return _worst_case(task, steps, restarts, early_stop, x_init, generator)
 
 
-def _check_shapes(x: Tensor, targets: Tensor | None, x_init: Tensor | None) -> None:
-    if targets is not None and targets.shape != (len(x),):
-        raise UserError(f"targets of shape {list(targets.shape)} do not fit a batch of {len(x)}: pass [B]")
-    if x_init is not None and x_init.shape != x.shape:
-        raise UserError(f"x_init of shape {list(x_init.shape)} does not fit inputs of shape {list(x.shape)}")
+def _check_targets(targets: Tensor | None, x: Tensor) -> None:
+    if targets is not None and (targets.shape != (len(x),) or targets.is_floating_point()):
+        raise UserError(
+            f"targets of shape {list(targets.shape)} and {targets.dtype} do not fit a batch of {len(x)}: pass class "
+            "numbers [B]"
+        )
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -132,7 +136,7 @@ def checkpoints(steps: int) -> list[int]:
 class _Task:
     """One batch under attack, every field of it per sample but the first five."""
 
-    model: nn.Module
+    model: Classifier
     ball: Geometry
     loss: str | AttackLoss
     bounds: tuple[float, float] | None
@@ -154,7 +158,7 @@ class _Task:
 
     def logits(self, x_adv: Tensor, *, low_precision: bool) -> Tensor:
         with autocast("bf16" if low_precision else "fp32", x_adv.device):
-            return full_precision(self.model(x_adv))
+            return self.model(x_adv)
 
     def height(self, logits: Tensor) -> Tensor:
         return one_each(_height(self.loss, logits, self.y, self.targets), len(logits))

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from iaat.attacks.context import Mode, attack_mode
 from iaat.attacks.geometry import Geometry, per_sample
+from iaat.attacks.inputs import Classifier, check_batch
+from iaat.errors import UserError
 
 
 class Boundary(NamedTuple):
@@ -51,8 +53,15 @@ def to_boundary(
         searches: Number of bisections.
         mode: Mode of the model.
 
+    Raises:
+        UserError: a batch or a model that `pgd` refuses, or `x_adv` of another shape than `x`.
+
     Source: Ding et al. 2020 (arXiv 1812.02637), AN-PGD, whose points were not clamped when trained on.
     """
+    labels = check_batch(x, y)
+    if x_adv.shape != x.shape:
+        raise UserError(f"x_adv of shape {list(x_adv.shape)} for inputs of shape {list(x.shape)}: they must agree")
+    classifier = Classifier(model, labels)
     size = ball.size(x_adv - x)
     direction = (x_adv - x) / per_sample(size.clamp_min(torch.finfo(x.dtype).tiny), x)
 
@@ -60,8 +69,7 @@ def to_boundary(
         return (x + per_sample(distance, x) * direction).clamp(0, 1)
 
     def is_wrong(distance: Tensor) -> Tensor:
-        wrong: Tensor = model(at(distance)).argmax(dim=1) != y
-        return wrong
+        return classifier(at(distance)).argmax(dim=1) != y
 
     with attack_mode(model, mode), torch.no_grad():
         found = is_wrong(size)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
 from iaat.attacks.geometry import geometry, per_sample
-from iaat.attacks.losses import AttackLoss, full_precision, margin
+from iaat.attacks.inputs import Classifier, check_inputs
+from iaat.attacks.losses import AttackLoss, margin
 from iaat.attacks.minimal import judged
 from iaat.attacks.pgd import pgd
-from iaat.attacks.task import attacking, check_inputs, lengths
+from iaat.attacks.task import attacking, lengths
 from iaat.errors import UserError, check_choice
 from iaat.units import Norm, Radius
 
@@ -142,8 +143,9 @@ def cw_l2(
     check_choice(norm, ("l2",), "norm")
     ball = geometry(norm)
     radius = Radius(radius) if isinstance(radius, str) else radius
-    check_inputs(
+    labels = check_inputs(
         x,
+        y,
         0.0 if radius is None else radius,
         steps=steps,
         norm=norm,
@@ -156,9 +158,9 @@ def cw_l2(
         x_adv = x.clone()
         if not len(x):
             return x_adv
-        task = _Task(model, x, y, bounds, targeted, confidence, steps, learning_rate)
+        task = _Task(Classifier(model, labels), x, y, bounds, targeted, confidence, steps, learning_rate)
         with torch.no_grad():
-            standing = task.lead(full_precision(model(x))) <= confidence
+            standing = task.lead(task.model(x)) <= confidence
         if len(rows := filled_up(standing)):
             found = _search(task.only(rows), searches, initial)
             x_adv[rows] = torch.where(per_sample(standing[rows], found) > 0, found, x[rows])
@@ -169,7 +171,7 @@ def cw_l2(
 class _Task:
     """One batch under attack; all but `x` `[B, ...]` and `y` `[B]` are the same for every sample."""
 
-    model: nn.Module
+    model: Classifier
     x: Tensor
     y: Tensor
     bounds: tuple[float, float]
@@ -218,7 +220,7 @@ def _descend(task: _Task, constant: Tensor) -> tuple[Tensor, Tensor]:
     optimizer = torch.optim.Adam([variables], lr=task.learning_rate)
     for _ in range(task.steps):
         point = task.inputs(variables)
-        lead = task.lead(full_precision(task.model(point)))
+        lead = task.lead(task.model(point))
         square = (point - task.x).square().flatten(1).sum(dim=1)
         nearer = (lead > task.confidence) & (square < best_square)
         best = torch.where(per_sample(nearer, point) > 0, point.detach().clamp(*task.bounds), best)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -10,9 +11,12 @@ from torch import Tensor
 from iaat.attacks.batching import STEP_BUCKET, filled_up, rounded_up
 from iaat.attacks.geometry import per_sample
 from iaat.attacks.task import Task
+from iaat.deferred import judge_arrived
+from iaat.errors import UserError
+from iaat.units import Radius
 
 
-def proportional_steps(radius: Tensor, steps: int, *, full_at: float) -> Tensor:
+def proportional_steps(radius: Tensor, steps: int, *, full_at: float | str) -> Tensor:
     """Steps for each sample in proportion to its radius: `ceil(steps * radius / full_at)`, at most `steps`, 0 at 0.
 
     An attack of many steps on a small ball walks the same way over and over; with these, steps are about as long for
@@ -26,7 +30,14 @@ def proportional_steps(radius: Tensor, steps: int, *, full_at: float) -> Tensor:
     Returns:
         Whole numbers `[B]`, to be passed to `pgd`.
     """
-    share = (radius / full_at).clamp_max(1)
+    full_at = Radius(full_at) if isinstance(full_at, str) else full_at
+    if not isinstance(radius, Tensor) or not radius.is_floating_point():
+        raise UserError(f"radius is {getattr(radius, 'dtype', type(radius).__name__)}: pass a float tensor [B]")
+    if steps < 1:
+        raise UserError(f"steps = {steps}: an attack needs at least 1")
+    if not 0 < full_at < math.inf:
+        raise UserError(f"full_at = {full_at:g}: the radius that takes all steps, above 0 and finite, such as 8 / 255")
+    share = (radius.nan_to_num(0.0) / full_at).clamp(0, 1)
     return (steps * share - 1e-4).ceil().long()  # half the radius is half the steps, in float32 too
 
 
@@ -43,6 +54,9 @@ def climb_apart(task: Task, x_adv: Tensor, steps: Tensor) -> Tensor:
     order = steps.argsort(descending=True, stable=True)
     task, steps, climbing = task.only(order), steps[order], x_adv[order]
     taken = steps.tolist()  # the only wait for the device
+    if taken[-1] < 0:
+        raise UserError(f"steps holds {taken[-1]}: pass whole numbers [B], 0 or more")
+    judge_arrived()
     for done in range(taken[0]):
         batch = slice(rounded_up(sum(own > done for own in taken), len(taken), STEP_BUCKET))
         now = task.only(batch)

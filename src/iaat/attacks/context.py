@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from iaat.errors import check_choice
+from iaat.errors import UserError, check_choice
 
 Mode = Literal["eval", "train", "batch"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -27,9 +27,13 @@ def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
     In `train` and `batch` a model that is in training keeps the layers its owner has frozen (set to eval) frozen.
 
     Raises:
-        UserError: an unknown mode.
+        UserError: an unknown mode, or a model that is no module.
     """
     check_choice(mode, MODES, "mode")
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"the model is a {type(model).__name__}, not a torch.nn.Module: call it in the forward of a module of yours"
+        )
     training = [(module, module.training) for module in model.modules()]
     frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:

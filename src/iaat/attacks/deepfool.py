@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from iaat.attacks.batching import filled_up
 from iaat.attacks.geometry import Geometry, geometry, per_sample
-from iaat.attacks.losses import full_precision
+from iaat.attacks.inputs import Classifier, check_inputs
+from iaat.attacks.losses import within
 from iaat.attacks.minimal import judged, rounding
-from iaat.attacks.task import attacking, check_inputs, gradient_of, lengths
+from iaat.attacks.task import attacking, gradient_of, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -69,8 +70,9 @@ def deepfool(
     """
     ball = geometry(norm)
     radius = Radius(radius) if isinstance(radius, str) else radius
-    check_inputs(
+    labels = check_inputs(
         x,
+        y,
         0.0 if radius is None else radius,
         steps=steps,
         norm=norm,
@@ -83,12 +85,13 @@ def deepfool(
     with attacking(model, x, y) as (x, y):
         if not len(x):
             return x.clone()
-        x_adv = _descend(model, ball, x, y, steps=steps, beyond=1 + overshoot, classes=classes, bounds=bounds)
+        classifier = Classifier(model, labels)
+        x_adv = _descend(classifier, ball, x, y, steps=steps, beyond=1 + overshoot, classes=classes, bounds=bounds)
         return x_adv if radius is None else judged(x, x_adv, lengths(radius, x), ball)
 
 
 def _descend(
-    model: nn.Module,
+    model: Classifier,
     ball: Geometry,
     x: Tensor,
     y: Tensor,
@@ -99,7 +102,7 @@ def _descend(
     bounds: tuple[float, float] | None,
 ) -> Tensor:
     with torch.no_grad():
-        logits = full_precision(model(x))
+        logits = model(x)
     others = _likely(logits, y, classes)
     standing, rows = logits.argmax(dim=1) == y, torch.arange(len(x), device=x.device)
     # Near a boundary that bends away, ever smaller steps would be lost in rounding before they cross it.
@@ -115,7 +118,7 @@ def _descend(
         x_adv = x_adv + per_sample(beyond * length, x_adv) * direction
         x_adv = x_adv if bounds is None else x_adv.clamp(*bounds)
         with torch.no_grad():
-            fooled = standing & (full_precision(model(x_adv)).argmax(dim=1) != y[rows])
+            fooled = standing & (model(x_adv).argmax(dim=1) != y[rows])
         result[rows[fooled]] = x_adv[fooled]
         standing = standing & ~fooled
     return result
@@ -123,14 +126,12 @@ def _descend(
 
 def _likely(logits: Tensor, y: Tensor, classes: int) -> Tensor:
     """`[B, K]`: the classes other than `y` with the largest logits, K = `classes` - 1 or all there are."""
-    if logits.shape[1] < 2:
-        raise UserError("the model has 1 output: DeepFool needs the logits of at least 2 classes")
-    others = logits.scatter(1, y[:, None], -torch.inf)
+    others = logits.scatter(1, within(y, logits)[:, None], -torch.inf)
     return others.topk(min(classes, logits.shape[1]) - 1, dim=1).indices
 
 
 def _nearest(
-    model: nn.Module, ball: Geometry, x: Tensor, y: Tensor, others: Tensor, bounds: tuple[float, float] | None
+    model: Classifier, ball: Geometry, x: Tensor, y: Tensor, others: Tensor, bounds: tuple[float, float] | None
 ) -> tuple[Tensor, Tensor]:
     """Distance `[B]` to the nearest boundary of the model made linear at `x`, infinite where flat, and the way there.
 
@@ -138,8 +139,8 @@ def _nearest(
     how fast the lead falls along it.
     """
     leaf = x.detach().requires_grad_()
-    logits = full_precision(model(leaf))
-    leads = logits.gather(1, y[:, None]) - logits.gather(1, others)
+    logits = model(leaf)
+    leads = logits.gather(1, within(y, logits)[:, None]) - logits.gather(1, others)
     nearest, way = torch.full_like(x.flatten(1)[:, 0], torch.inf), torch.zeros_like(x)
     for column, lead in enumerate(leads.unbind(dim=1), start=1):
         gradient = gradient_of(lead, leaf, keep_graph=column < leads.shape[1])

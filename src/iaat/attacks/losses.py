@@ -10,8 +10,8 @@ from torch import Tensor
 
 from iaat.errors import UserError, check_choice
 
-AttackLoss = Callable[[Tensor, Tensor], Tensor]
-"""`(logits [B, classes], y [B]) -> [B]`."""
+AttackLoss = Callable[..., Tensor]
+"""`(logits [B, classes], y [B]) -> [B]`, and a third argument `[B, ...]` where an attack is given data for its loss."""
 
 
 def full_precision(logits: Tensor) -> Tensor:
@@ -19,13 +19,22 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
+def within(y: Tensor, logits: Tensor) -> Tensor:
+    """Labels that logits `[B, classes]` can be indexed by.
+
+    Off the CPU one that is out of range would end the process before anybody could name it; on the CPU PyTorch says so.
+    """
+    return y if y.device.type == "cpu" else y.clamp(0, logits.shape[1] - 1)
+
+
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy of each sample `[B]`."""
-    return F.cross_entropy(logits, y, reduction="none")
+    return F.cross_entropy(logits, within(y, logits), reduction="none")
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """Largest other logit minus the logit of `y`, `[B]`; positive where misclassified (Carlini & Wagner 2017)."""
+    y = within(y, logits)
     label = logits.gather(1, y[:, None])
     others = logits.scatter(1, y[:, None], -torch.inf)
     return others.amax(dim=1) - label[:, 0]
@@ -38,6 +47,7 @@ def soft_margin(logits: Tensor, y: Tensor) -> Tensor:
 
     Source: Ding et al. 2020 (arXiv 1812.02637), soft logit margin loss.
     """
+    y = within(y, logits)
     others = logits.scatter(1, y[:, None], -torch.inf)
     return others.logsumexp(dim=1) - logits.gather(1, y[:, None])[:, 0]
 
@@ -72,7 +82,7 @@ def dlr_towards(logits: Tensor, target: Tensor) -> Tensor:
 def margin_to(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     """Logit of `target` minus the logit of `y`, `[B]`: the way from the true class to one wrong class."""
     rows = torch.arange(len(logits), device=logits.device)
-    return logits[rows, target] - logits[rows, y]
+    return logits[rows, within(target, logits)] - logits[rows, within(y, logits)]
 
 
 def dlr_to(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
@@ -124,17 +134,24 @@ def check_loss(loss: str | AttackLoss, targeted: bool) -> None:
         raise UserError("loss 'kl' has no target: use 'ce', 'margin' or 'dlr' with targeted=True")
 
 
-def objective(loss: str | AttackLoss, targeted: bool, clean_logits: Tensor | None) -> AttackLoss:
+def objective(
+    loss: str | AttackLoss, targeted: bool, clean_logits: Tensor | None, data: Tensor | None = None
+) -> Callable[[Tensor, Tensor], Tensor]:
     """What an attack climbs: the loss away from `y`, or where targeted the way towards it.
 
     Args:
         loss: A name, checked by `check_loss`, or a callable.
         targeted: Whether `y` are the classes to be reached.
         clean_logits: `[B, classes]` for `kl`, unused otherwise.
+        data: `[B, ...]`, the third argument of a callable loss that takes one.
     """
     if loss == "kl" and clean_logits is not None:
         return kl_from(clean_logits)
     if loss == "dlr" and targeted:
         return dlr_towards
-    away = loss if callable(loss) else LOSSES[loss]
+    away = _with(loss, data) if callable(loss) else LOSSES[loss]
     return (lambda logits, y: -away(logits, y)) if targeted else away
+
+
+def _with(loss: AttackLoss, data: Tensor | None) -> AttackLoss:
+    return loss if data is None else lambda logits, y: loss(logits, y, data)

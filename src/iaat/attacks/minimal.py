@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from iaat.attacks.batching import filled_up
 from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
+from iaat.attacks.inputs import Classifier, Labels, check_batch
 from iaat.errors import UserError
 from iaat.units import Norm
 
@@ -78,9 +79,10 @@ def smallest_radius(
             or what the attack refuses.
     """
     ball = geometry(norm)
+    labels = check_batch(x, y, bounds=None)
     levels = _checked(levels).to(x)
     radius = torch.cat([levels.new_zeros(1), levels])  # one entry ahead of level 0: what fills a batch up stands still
-    standing = _predictions(model, x) == y
+    standing = _predictions(model, x, labels) == y
     low = torch.full_like(y, -1, dtype=torch.int64)
     high = torch.where(standing, len(levels), -1)
     size = torch.where(standing, torch.nan, 0.0).to(x)
@@ -90,7 +92,7 @@ def smallest_radius(
         x_adv = attack(model, x[rows], y[rows], radius=radius[middle + 1], norm=norm, generator=generator)
         found = _sizes(ball, x[rows], x_adv)
         slack = rounding(ball, x[rows])
-        broken = searched & (found <= radius[middle + 1] + slack) & (_predictions(model, x_adv) != y[rows])
+        broken = searched & (found <= radius[middle + 1] + slack) & (_predictions(model, x_adv, labels) != y[rows])
         smaller = torch.minimum(torch.searchsorted(levels, (found - slack).clamp_min(0)), middle)
         low[rows] = torch.where(searched & ~broken, middle, low[rows])
         high[rows] = torch.where(broken, smaller, high[rows])
@@ -119,10 +121,9 @@ def _sizes(ball: Geometry, x: Tensor, x_adv: Tensor) -> Tensor:
     return ball.size(x_adv.detach() - x)
 
 
-def _predictions(model: nn.Module, x: Tensor) -> Tensor:
+def _predictions(model: nn.Module, x: Tensor, labels: Labels) -> Tensor:
     with attack_mode(model, "eval"), torch.no_grad():
-        prediction: Tensor = model(x).argmax(dim=1)
-    return prediction
+        return Classifier(model, labels)(x).argmax(dim=1)
 
 
 def _checked(levels: Tensor) -> Tensor:

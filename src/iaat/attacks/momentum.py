@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.geometry import geometry, per_sample
+from iaat.attacks.inputs import Classifier, check_inputs
 from iaat.attacks.losses import AttackLoss
-from iaat.attacks.task import Task, attacking, check_inputs, lengths
+from iaat.attacks.task import Task, attacking, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -64,8 +65,9 @@ def mi_fgsm(
         raise UserError(f"decay = {decay:g}: must be finite and not negative; 1.0 keeps every gradient")
     if loss == "kl":
         raise UserError("loss 'kl' has gradient 0 at the clean input, where this attack starts: use 'ce' or 'margin'")
-    check_inputs(
+    labels = check_inputs(
         x,
+        y,
         radius,
         step_size=step_size,
         steps=steps,
@@ -79,7 +81,7 @@ def mi_fgsm(
             return x.clone()
         radius = lengths(radius, x)
         task = Task(
-            model=model,
+            model=Classifier(model, labels),
             ball=ball,
             loss=loss,
             targeted=targeted,

@@ -9,8 +9,9 @@ from iaat.attacks.batching import filled_up
 from iaat.attacks.climb import climb, climb_apart, climb_standing
 from iaat.attacks.context import Mode
 from iaat.attacks.geometry import geometry, per_sample
-from iaat.attacks.losses import AttackLoss, full_precision
-from iaat.attacks.task import Task, attacking, check_inputs, lengths
+from iaat.attacks.inputs import Classifier, check_inputs
+from iaat.attacks.losses import AttackLoss
+from iaat.attacks.task import Task, attacking, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -33,6 +34,7 @@ def pgd(
     mode: Mode = "eval",
     x_init: Tensor | None = None,
     clean_logits: Tensor | None = None,
+    loss_data: Tensor | None = None,
     bounds: tuple[float, float] | None = (0.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -65,6 +67,8 @@ def pgd(
         mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
         x_init: Start of the first run `[B, ...]`, put inside the ball first; then `random_start` is for later ones.
         clean_logits: Logits of `x` for the loss `kl`, computed once where not given.
+        loss_data: `[B, ...]`, such as soft labels: what a callable loss is given as its third argument, of those
+            samples that are still in the batch.
         bounds: Smallest and largest value of an input; None for unbounded inputs.
         generator: Source of the random start; PyTorch's global one if None.
 
@@ -73,7 +77,10 @@ def pgd(
 
     Raises:
         UserError: a radius above the range of the inputs or negative, steps or restarts below 1, an unknown norm, loss
-            or mode, options that exclude each other, integer inputs, or a loss that does not return `[B]`.
+            or mode, options that exclude each other, a loss that does not return `[B]`; inputs that are no floats, not
+            finite or outside of `bounds`, labels that are not whole numbers `[B]` below the number of classes, shapes
+            that do not fit, a model that does not return logits. On a GPU what only values tell is judged without
+            waiting for it: the error comes with a later call.
 
     Source: Madry et al. 2018 (arXiv 1706.06083); worst case over restarts per sample as in Carlini et al. 2019
     (arXiv 1902.06705).
@@ -81,8 +88,9 @@ def pgd(
     ball = geometry(norm)
     radius = Radius(radius) if isinstance(radius, str) else radius
     step_size = Radius(step_size) if isinstance(step_size, str) else step_size
-    check_inputs(
+    labels = check_inputs(
         x,
+        y,
         radius,
         step_size=step_size,
         steps=steps,
@@ -91,15 +99,18 @@ def pgd(
         bounds=bounds,
         loss=loss,
         targeted=targeted,
+        x_init=x_init,
     )
+    _check_loss_data(loss_data, x, loss)
     _check_shrinking(steps, x, mode, early_stop, restarts)
     _check_patience(patience, early_stop, restarts)
     with attacking(model, x, y, mode) as (x, y):
         if not len(x):
             return x.clone()
         radius = lengths(radius, x)
+        classifier = Classifier(model, labels)
         task = Task(
-            model=model,
+            model=classifier,
             ball=ball,
             loss=loss,
             targeted=targeted,
@@ -108,7 +119,8 @@ def pgd(
             y=y,
             radius=per_sample(radius, x),
             step=per_sample(lengths(_default_step(radius, steps) if step_size is None else step_size, x), x),
-            clean_logits=(_target(model, x) if clean_logits is None else clean_logits) if loss == "kl" else None,
+            clean_logits=_target(classifier, x, clean_logits) if loss == "kl" else None,
+            loss_data=loss_data,
         ).boxed()
         if restarts > 1:
             assert isinstance(steps, int)
@@ -143,17 +155,31 @@ def _check_patience(patience: int, early_stop: bool, restarts: int) -> None:
         raise UserError(f"patience = {patience} excludes restarts, whose worst case it would soften: set restarts=1")
 
 
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
+def _check_loss_data(data: Tensor | None, x: Tensor, loss: str | AttackLoss) -> None:
+    if data is None:
+        return
+    if not callable(loss):
+        raise UserError(f"loss_data is for a loss of yours, (logits, y, data) -> [B]: loss {loss!r} takes none")
+    if not isinstance(data, Tensor) or not data.ndim or len(data) != len(x):
+        shape = list(data.shape) if isinstance(data, Tensor) else type(data).__name__
+        raise UserError(f"loss_data {shape} for a batch of {len(x)}: pass a tensor [B, ...]")
+
+
+def _logits(model: Classifier, x: Tensor) -> Tensor:
     with torch.no_grad():
-        return full_precision(model(x))
+        return model(x)
 
 
-def _target(model: nn.Module, x: Tensor) -> Tensor:
-    """Clean logits for the KL divergence, outside of autocast.
+def _target(model: Classifier, x: Tensor, known: Tensor | None) -> Tensor:
+    """Clean logits for the KL divergence: the known ones, or else those of a forward outside of autocast.
 
     In bfloat16 inputs that differ by a small random start may have equal logits; the divergence from equal ones has
     gradient 0, and the attack never leaves.
     """
+    if known is not None:
+        if known.ndim != 2 or len(known) != len(x):
+            raise UserError(f"clean_logits of shape {list(known.shape)} for a batch of {len(x)}: pass [B, classes]")
+        return known
     with torch.autocast(x.device.type, enabled=False):
         return _logits(model, x)
 

@@ -13,6 +13,8 @@ from iaat.attacks.apgd import apgd
 from iaat.attacks.batching import filled_up
 from iaat.attacks.context import attack_mode
 from iaat.attacks.geometry import geometry, per_sample
+from iaat.attacks.inputs import Classifier, Labels, check_inputs
+from iaat.attacks.losses import within
 from iaat.errors import UserError
 from iaat.units import Norm
 
@@ -96,14 +98,14 @@ def apgd_t(
     """
     if targets < 1:
         raise UserError(f"targets = {targets}: an attack needs at least 1")
+    labels = check_inputs(x, y, radius, steps=steps, norm=norm, bounds=(0.0, 1.0))
     if not len(x):
         return x.clone()
-    logits = _logits(model, x)
+    logits = _logits(model, x, labels)
     classes = logits.shape[1]
-    if classes < 2:
-        raise UserError(f"the model has {classes} class: there is no wrong class to move towards")
     loss = loss or ("dlr" if classes >= 4 else "margin")
-    likely = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
+    others = logits.scatter(1, within(y, logits).long()[:, None], -torch.inf)
+    likely = others.argsort(dim=1, descending=True, stable=True)
     standing, x_adv = logits.argmax(dim=1) == y, x.clone()
     for rank in range(min(targets, classes - 1)):
         # Drawn for all, so that a start does not depend on who else is still standing.
@@ -157,7 +159,6 @@ def screen(
     return x_adv
 
 
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
+def _logits(model: nn.Module, x: Tensor, labels: Labels | None = None) -> Tensor:
     with attack_mode(model, "eval"), torch.no_grad():
-        logits: Tensor = model(x)
-    return logits
+        return Classifier(model, labels or Labels())(x)

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from iaat.attacks.context import Mode
 from iaat.attacks.geometry import geometry, per_sample
-from iaat.attacks.losses import cross_entropy, full_precision
-from iaat.attacks.task import attacking, check_inputs, gradient_of, lengths
+from iaat.attacks.inputs import Classifier, check_inputs
+from iaat.attacks.losses import cross_entropy
+from iaat.attacks.task import attacking, gradient_of, lengths
 from iaat.errors import UserError
 from iaat.units import Norm, Radius
 
@@ -62,14 +63,14 @@ def nfgsm(
     for name, share in (("noise", noise), ("step", step)):
         if not 0 <= share < float("inf"):
             raise UserError(f"{name} = {share:g}: a number of radii, finite and not negative")
-    check_inputs(x, radius, steps=1, norm=norm, bounds=bounds)
+    labels = check_inputs(x, y, radius, steps=1, norm=norm, bounds=bounds, x_init=x_init)
     with attacking(model, x, y, mode) as (x, y):
         if not len(x):
             return x.clone()
         size = per_sample(lengths(radius, x), x)
         start = x + ball.random(x, noise * size, generator) if x_init is None else x_init.detach().clone()
         leaf = _clamped(start, bounds).requires_grad_()
-        gradient = gradient_of(cross_entropy(full_precision(model(leaf)), y), leaf)
+        gradient = gradient_of(cross_entropy(Classifier(model, labels)(leaf), y), leaf)
         return _clamped(leaf.detach() + step * size * ball.steepest(gradient), bounds)
 
 

@@ -1,8 +1,7 @@
-"""One batch under attack: what is checked before, what is climbed, and the gradient it is climbed by."""
+"""One batch under attack: what is climbed, and the gradient it is climbed by."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.context import Mode, attack_mode
-from iaat.attacks.geometry import Geometry, geometry
-from iaat.attacks.losses import AttackLoss, check_loss, full_precision, objective
+from iaat.attacks.geometry import Geometry
+from iaat.attacks.inputs import Classifier
+from iaat.attacks.losses import AttackLoss, objective
+from iaat.deferred import judge_arrived
 from iaat.errors import UserError
-from iaat.units import check_radius
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One batch under attack, every field of it per sample but the first five; `box` is made by `boxed`."""
 
-    model: nn.Module
+    model: Classifier
     ball: Geometry
     loss: str | AttackLoss
     targeted: bool
@@ -31,6 +31,7 @@ class Task:
     radius: Tensor
     step: Tensor
     clean_logits: Tensor | None
+    loss_data: Tensor | None = None
     box: tuple[Tensor, Tensor] | None = None
 
     def boxed(self) -> Task:
@@ -46,6 +47,7 @@ class Task:
             radius=self.radius[rows],
             step=self.step[rows],
             clean_logits=None if self.clean_logits is None else self.clean_logits[rows],
+            loss_data=None if self.loss_data is None else self.loss_data[rows],
             box=None if self.box is None else (self.box[0][rows], self.box[1][rows]),
         )
 
@@ -64,7 +66,7 @@ class Task:
     def gradient(self, x_adv: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient `[B, ...]` of the objective at `x_adv` itself, never through a projection, and the logits there."""
         leaf = x_adv.detach().requires_grad_()
-        logits = full_precision(self.model(leaf))
+        logits = self.model(leaf)
         return gradient_of(self.objective(logits), leaf), logits.detach()
 
     def ascend(self, x_adv: Tensor, gradient: Tensor) -> Tensor:
@@ -80,7 +82,8 @@ class Task:
         Raises:
             UserError: the loss does not return one value a sample.
         """
-        return one_each(objective(self.loss, self.targeted, self.clean_logits)(logits, self.y), len(logits))
+        climbed = objective(self.loss, self.targeted, self.clean_logits, self.loss_data)
+        return one_each(climbed(logits, self.y), len(logits))
 
     def fooled(self, logits: Tensor) -> Tensor:
         """`[B]` bool: where the attack has what it wants."""
@@ -94,7 +97,8 @@ def attacking(model: nn.Module, x: Tensor, y: Tensor, mode: Mode = "eval") -> It
     with attack_mode(model, mode), torch.inference_mode(False), torch.enable_grad():
         # What was made in inference mode can have no gradient; its clone can.
         x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
-        yield x, y
+        yield x, y.long()
+    judge_arrived()
 
 
 def inside(x_adv: Tensor, x: Tensor, radius: Tensor, ball: Geometry, bounds: tuple[float, float] | None) -> Tensor:
@@ -147,49 +151,14 @@ _FP16_SCALE = 1024.0
 def _scale(leaf: Tensor) -> float:
     """Factor on what is climbed: in fp16 the gradients of samples that are safe would underflow and stop the attack."""
     kind = leaf.device.type
-    half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    half = (
+        torch.amp.is_autocast_available(kind)
+        and torch.is_autocast_enabled(kind)
+        and torch.get_autocast_dtype(kind) == torch.float16
+    )
     return _FP16_SCALE if half else 1.0
 
 
 def lengths(value: float | Tensor, x: Tensor) -> Tensor:
     """Lengths as a tensor; negative and NaN ones become 0 without waiting for the device."""
     return torch.as_tensor(value, dtype=x.dtype, device=x.device).nan_to_num(0.0).clamp_min(0)
-
-
-def _is_number(value: float | Tensor) -> bool:
-    return not isinstance(value, Tensor) or value.ndim == 0
-
-
-def check_inputs(
-    x: Tensor,
-    radius: float | Tensor,
-    *,
-    steps: int | Tensor,
-    norm: str,
-    bounds: tuple[float, float] | None,
-    step_size: float | Tensor | None = None,
-    restarts: int = 1,
-    loss: str | AttackLoss = "ce",
-    targeted: bool = False,
-) -> None:
-    """Refuse what can be judged without waiting for the device; radii in a tensor are for their owner to bound.
-
-    Raises:
-        UserError: steps or restarts below 1, an unknown loss, inputs that are no floats, a step size or radius that is
-            negative, not finite or above every distance between two inputs.
-    """
-    for name, count in (("steps", steps), ("restarts", restarts)):
-        if not isinstance(count, Tensor) and count < 1:
-            raise UserError(f"{name} = {count}: an attack needs at least 1")
-    check_loss(loss, targeted)
-    if not x.is_floating_point():
-        raise UserError(f"x is {x.dtype}: an attack needs floats; for images in 0..255 pass x.float() / 255")
-    if step_size is not None and _is_number(step_size):
-        check_radius(float(step_size), "l2", name="step_size")
-    if not _is_number(radius):
-        return
-    radius = float(radius)
-    width = math.inf if bounds is None else bounds[1] - bounds[0]
-    check_radius(radius, norm, name="radius", width=width)
-    if radius > geometry(norm).diameter(x.shape[1:].numel(), width):
-        raise UserError(f"radius = {radius:g} exceeds every distance between two inputs; for pixel levels write px")

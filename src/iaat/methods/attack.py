@@ -76,6 +76,7 @@ class AttackConfig(MethodConfig):
         steps: Tensor | None = None,
         x_init: Tensor | None = None,
         loss: str | AttackLoss = "ce",
+        loss_data: Tensor | None = None,
         patience: int | None = None,
     ) -> Tensor:
         """Adversarial inputs `[B, ...]` of the batch at `radius`, a number or `[B]`.
@@ -88,6 +89,7 @@ class AttackConfig(MethodConfig):
             steps: Steps `[B]` for each sample instead of the configured number for all.
             x_init: Where to start `[B, ...]`, instead of a random draw.
             loss: What is climbed, as in `pgd`.
+            loss_data: What a callable loss is given beside logits and labels, `[B, ...]`.
             patience: Steps a fooled sample still takes before it leaves the batch; None: all take all their steps.
 
         Raises:
@@ -95,6 +97,7 @@ class AttackConfig(MethodConfig):
         """
         self.check_reach(self.radius if isinstance(radius, Tensor) else radius, batch.x)
         radius = torch.as_tensor(radius, dtype=batch.x.dtype, device=batch.x.device).expand(len(batch.x))
+        radius = radius.clamp_max(self.reach_of(batch.x))  # a probe or a multiple may lead beyond, where nothing is
         taken = self.steps if steps is None else steps.clamp_min(1)
         return pgd(
             model,
@@ -107,10 +110,15 @@ class AttackConfig(MethodConfig):
             mode=self.mode,
             x_init=x_init,
             loss=loss,
+            loss_data=loss_data,
             generator=context.generator,
             early_stop=patience is not None,
             patience=patience or 0,
         )
+
+    def reach_of(self, x: Tensor) -> float:
+        """The largest distance between two inputs of the shape of `x` `[B, ...]`, in the norm of the attack."""
+        return geometry(self.norm).diameter(x.shape[1:].numel(), 1.0)
 
     def check_reach(self, radius: float, x: Tensor) -> None:
         """Refuse a radius that bounds nothing: in L2 that depends on the size of the inputs `x` `[B, ...]`.
@@ -118,11 +126,11 @@ class AttackConfig(MethodConfig):
         Raises:
             UserError: naming the radius and the largest distance.
         """
-        numbers = x.shape[1:].numel()
-        reach = geometry(self.norm).diameter(numbers, 1.0)
+        reach = self.reach_of(x)
         if radius > reach:
             raise UserError(
-                f"method.radius = {float(radius):g} exceeds every {self.norm} distance between two inputs of {numbers}"
+                f"method.radius = {float(radius):g} exceeds every {self.norm} distance between two inputs of"
+                f" {x.shape[1:].numel()}"
                 f" numbers ({reach:g}); for pixel levels write {float(radius):g}px"
             )
 

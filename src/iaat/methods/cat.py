@@ -90,7 +90,8 @@ class CAT(BaseMethod):
     def learn(self, batch: Batch, output: StepOutput) -> None:
         """Keep the radii on trial where the network was right at them."""
         right = output.logits.argmax(dim=1) == batch.y
-        self._memory[batch.index] = staircase(self._memory[batch.index], right, up=self.config.eta, down=0.0)
+        moved = staircase(self._memory[batch.index], right, up=self.config.eta, down=0.0)
+        self._memory[batch.index] = moved.clamp_max(self._memory.most)
 
     def cost(self, epoch: int) -> Passes:
         """K + 1 forwards and backwards."""

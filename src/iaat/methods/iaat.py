@@ -91,7 +91,7 @@ class IAAT(StaircaseRadii, AdversarialTraining):
             radius, gamma = self._memory[batch.index], self.config.gamma
             outcomes = probe(self.attacks, model, batch, (radius, radius + gamma), clean_right, context)
             new = paper(radius, clean_right, *outcomes, gamma=gamma, beta=self.config.beta)
-        self._memory[batch.index] = new
+        self._memory[batch.index] = new.clamp_max(self._memory.most)
         radius = self._memory[batch.index]
         return radius * clean_right if self.config.clean_wrong == "clean" else radius
 

@@ -29,7 +29,7 @@ class MMAConfig(AttackConfig):
     radius: Radius = Radius("12px")
     """Largest margin, d_max: samples whose boundary lies farther away have nothing more to learn about it."""
     floor: Radius = Radius(0.005)
-    """Smallest margin remembered, and that of every sample before its first visit: the radius it is attacked at."""
+    """Least radius of an attack, which is made at the margin remembered; and the margin before the first visit."""
     min_step: Radius = Radius(0)
     """Least step size; an attack steps by max(2 * margin / steps, min_step), per sample."""
     searches: int = 10
@@ -53,8 +53,8 @@ class MMA(BaseMethod):
 
     A sample that is right has its point where the prediction flips: PGD at its last known margin gives a direction, and
     bisection the distance, up to 1.05 d_max. If it lies beyond d_max, it has no such loss. A sample that is wrong is
-    its own point. The margins are remembered. `StepOutput.logits` are those of the clean samples, because boundary
-    points are wrong by construction.
+    its own point. The margins are remembered, 0 for samples that are wrong. `StepOutput.logits` are those of the clean
+    samples, because boundary points are wrong by construction.
 
     Source: Ding et al. 2020 (arXiv 1812.02637), algorithms 1 and 2. There a sample is right where its label has
     half of the probability; here, as in every evaluation, where it has the most.
@@ -69,7 +69,7 @@ class MMA(BaseMethod):
         reach = BEYOND * config.radius
         cap = min(reach, 1.0) if config.norm == "linf" else reach
         self.radii: RadiusMemory | None = RadiusMemory(
-            size, initial=config.floor, floor=config.floor, cap=cap, norm=config.norm, device=device
+            size, initial=config.floor, cap=cap, norm=config.norm, device=device
         )
         self._memory = self.radii
 
@@ -79,7 +79,8 @@ class MMA(BaseMethod):
         right = is_right(model, batch.x, batch.y, config.mode)
         boundary = self._boundary(model, batch, context)
         distance = geometry(config.norm).size(boundary.x - batch.x)
-        self._memory[batch.index] = torch.where(boundary.found, distance, BEYOND * config.radius * share) * right
+        margin = torch.where(boundary.found, distance, BEYOND * config.radius * share) * right
+        self._memory[batch.index] = margin.clamp_max(self._memory.most)
         learns = ~right | (boundary.found & (distance < config.radius * share))
         points = torch.where(per_sample(right, batch.x) > 0, boundary.x, batch.x)
         radius = distance.float() * right
@@ -95,7 +96,7 @@ class MMA(BaseMethod):
 
     def _boundary(self, model: nn.Module, batch: Batch, context: StepContext) -> Boundary:
         config, share = self.config, self.config.share_in(context.epoch)
-        length = self._memory[batch.index] * share
+        length = self._memory[batch.index].clamp_min(config.floor) * share
         return to_boundary(
             model,
             batch.x,

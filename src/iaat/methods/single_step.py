@@ -13,7 +13,7 @@ from iaat.attacks import AttackLoss, nfgsm
 from iaat.errors import UserError, check_choice
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import StepContext
-from iaat.methods.targets import aimed, draw_picks, towards_target
+from iaat.methods.targets import draw_picks, towards_target
 from iaat.types import Batch
 
 INNER = ("pgd", "nfgsm")
@@ -78,27 +78,38 @@ class InnerConfig(AttackConfig):
         steps: Tensor | None = None,
         x_init: Tensor | None = None,
         loss: str | AttackLoss = "ce",
+        loss_data: Tensor | None = None,
         patience: int | None = None,
         picks: Tensor | None = None,
     ) -> Tensor:
         """As `AttackConfig.attack`, with targets where the settings say so.
 
-        `picks` are as from `picks_of`, instead of a draw of its own. With inner nfgsm `steps`, `loss` and `patience`
-        mean nothing; with random targets `loss` and `patience`.
+        `picks` are as from `picks_of`, instead of a draw of its own. With inner nfgsm `steps`, `loss`,
+        `loss_data` and `patience` mean nothing; with random targets the latter three.
         """
         if self.inner == "pgd":
             picks = self.picks_of(batch, context) if picks is None else picks
             if picks is not None:
-                batch, loss, patience = replace(batch, y=aimed(batch.y, picks)), towards_target, None
+                loss, loss_data, patience = towards_target, picks, None
             return super().attack(
-                model, batch, radius, context, steps=steps, x_init=x_init, loss=loss, patience=patience
+                model,
+                batch,
+                radius,
+                context,
+                steps=steps,
+                x_init=x_init,
+                loss=loss,
+                loss_data=loss_data,
+                patience=patience,
             )
         self.check_reach(self.radius if isinstance(radius, Tensor) else radius, batch.x)
         return nfgsm(
             model,
             batch.x,
             batch.y,
-            radius=torch.as_tensor(radius, dtype=batch.x.dtype, device=batch.x.device).expand(len(batch.x)),
+            radius=torch.as_tensor(radius, dtype=batch.x.dtype, device=batch.x.device)
+            .expand(len(batch.x))
+            .clamp_max(self.reach_of(batch.x)),
             noise=self.noise,
             norm=self.norm,
             mode=self.mode,

@@ -96,4 +96,5 @@ class StaircaseRadii(BaseMethod):
     def learn(self, batch: Batch, output: StepOutput) -> None:
         """Move the radii by the outcome of the training attack."""
         right = output.logits.argmax(dim=1) == batch.y
-        self._memory[batch.index] = staircase(self._memory[batch.index], right, up=self.config.rate)
+        moved = staircase(self._memory[batch.index], right, up=self.config.rate)
+        self._memory[batch.index] = moved.clamp_max(self._memory.most)

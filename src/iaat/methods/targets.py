@@ -27,22 +27,17 @@ def targets(y: Tensor, picks: Tensor, classes: int) -> Tensor:
     return (y + 1 + ahead) % classes
 
 
-def aimed(y: Tensor, picks: Tensor) -> Tensor:
-    """Labels with their picks, `[B, 2]` float32: what `pgd` hands row by row to `towards_target` in place of labels."""
-    return torch.stack((y.to(picks), picks), dim=1)
-
-
-def towards_target(logits: Tensor, aim: Tensor) -> Tensor:
+def towards_target(logits: Tensor, y: Tensor, picks: Tensor) -> Tensor:
     """Minus the cross-entropy to each sample's target, `[B]`: what an attack with random targets climbs.
 
     The target is picked here because only the logits tell how many classes there are, without a forward more.
 
     Args:
         logits: `[B, classes]`.
-        aim: As made by `aimed`, `[B, 2]`.
+        y: Labels `[B]`.
+        picks: Numbers `[B]` in [0, 1), which decide the targets.
 
     Source: Kurakin et al. 2017 (arXiv 1611.01236), the targets; Kannan et al. 2018 (arXiv 1803.06373) and Xie et al.
     2019 (arXiv 1812.03411), PGD on them.
     """
-    y, picks = aim[:, 0].long(), aim[:, 1]
     return -F.cross_entropy(logits, targets(y, picks, logits.shape[1]), reduction="none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -9,7 +10,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from iaat.errors import UserError, check_choice
+from iaat.deferred import judge
+from iaat.errors import UserError, UserIndexError, check_choice, shown
 from iaat.radius.parts import MappedPart, TensorPart
 from iaat.radius.stores import PIECE, Replicated, Sharded, Store, part_size
 from iaat.ranks import current
@@ -51,15 +53,15 @@ class RadiusMemory:
         norm: Norm = "linf",
         device: torch.device | str = "cpu",
     ) -> None:
-        if size < 1:
-            raise UserError(f"RadiusMemory size = {size}: needs the number of training samples, at least 1")
+        if isinstance(size, float) or size < 1:
+            raise UserError(f"RadiusMemory size = {shown(size)}: needs the number of training samples, at least 1")
         check_choice(norm, get_args(Norm), "RadiusMemory norm")
         self._initial = _length(initial, norm, "initial")
         self.floor = _length(floor, norm, "floor")
         self.cap = None if cap is None else _length(cap, norm, "cap")
         if not self.floor <= self._initial <= (self._initial if self.cap is None else self.cap):
             raise UserError(f"radii need floor <= initial <= cap, not floor {floor}, initial {initial}, cap {cap}")
-        self._size, self._device = size, torch.device(device)
+        self._norm, self._size, self._device = norm, int(size), torch.device(device)
         self._sharded = False
         self._mapped: MappedPart | None = None
         self._used: Store | None = None
@@ -110,7 +112,11 @@ class RadiusMemory:
         return self._size
 
     def __getitem__(self, index: Index) -> Tensor:
-        """Radii `[B]` (a copy) of the samples `index` `[B]`, also a list, a slice or one number."""
+        """Radii `[B]` (a copy) of the samples `index` `[B]`, also a list, a slice or one number.
+
+        Raises:
+            UserIndexError: an index that is no whole number, or beyond the data set; on a GPU with a later call.
+        """
         return self._store.read(self._positions(index)).to(self._device)
 
     def __setitem__(self, index: Index, radius: Tensor | Sequence[float] | float) -> None:
@@ -118,9 +124,40 @@ class RadiusMemory:
 
         They are kept within floor and cap, and the index is of any form that reading takes.
         Where an index occurs twice in one call, which of its values is kept is not defined.
+
+        Raises:
+            UserError: radii that are not one for each index, or in L-inf above the pixel range; these leave the old
+                ones in place. On a GPU what only values tell comes with a later call.
+            UserIndexError: as for reading.
         """
         new = torch.as_tensor(radius).detach().to(self._store.device, torch.float32)
-        self._store.write(self._positions(index), new.clamp(self.floor, self.cap), new.isfinite())
+        positions = self._positions(index)
+        if new.ndim and new.shape != positions.shape:
+            raise UserError(
+                f"radii of shape {list(new.shape)} for an index of shape {list(positions.shape)}: write one radius for "
+                "each, [B], or one number"
+            )
+        possible = new.isfinite() & (new <= self._range)
+        self._store.write(positions, new.clamp(self.floor, self.cap), possible)
+        if new.numel() and self._range < math.inf:
+            judge(new.nan_to_num(0.0, 0.0).amax()[None], self._too_long)
+
+    @property
+    def most(self) -> float:
+        """The largest radius that can be stored: the cap, or in L-inf the pixel range; infinite in L2 without a cap."""
+        return self._range if self.cap is None else self.cap
+
+    @property
+    def _range(self) -> float:
+        return 1.0 if self._norm == "linf" else math.inf
+
+    def _too_long(self, longest: list[float]) -> str | None:
+        if longest[0] <= self._range:
+            return None
+        return (
+            f"radius {longest[0]:g} is above the pixel range 1: write radii on the [0, 1] scale, 8 pixel levels as "
+            "8 / 255, and end what a rule adds with .clamp_max(radii.most)"
+        )
 
     def _positions(self, index: Index) -> Tensor:
         device = self._store.device
@@ -129,8 +166,12 @@ class RadiusMemory:
         positions = torch.as_tensor(index, device=device)
         if positions.dtype == torch.bool:
             if positions.shape != (self._size,):
-                raise IndexError(f"a mask of shape {list(positions.shape)} for {self._size} radii")
+                raise UserIndexError(
+                    f"a mask of shape {list(positions.shape)} for {self._size} radii: pass [N], or indices"
+                )
             return positions.nonzero()[:, 0]
+        if positions.numel() and (positions.is_floating_point() or positions.is_complex()):
+            raise UserIndexError(f"an index of {positions.dtype}: pass the whole numbers that with_index gives")
         return positions if positions.numel() else positions.long()  # an empty list would be one of floats
 
     @property

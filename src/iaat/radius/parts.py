@@ -14,12 +14,33 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from iaat.errors import UserError
+from iaat.deferred import judge
+from iaat.errors import UserError, UserIndexError
 
 PAGE = mmap.PAGESIZE
 """Bytes that the system brings into memory, and gives room on the disk, at once."""
 ENTRIES = PAGE // 4
 """Radii in a page."""
+
+
+def check_positions(where: Tensor, size: int) -> None:
+    """Refuse indices beyond `size` samples, without waiting for the device.
+
+    Raises:
+        UserIndexError: naming the index.
+    """
+
+    def complaint(extremes: list[float]) -> str | None:
+        low, high = extremes
+        if low >= -size and high < size:
+            return None
+        return (
+            f"index {low if low < -size else high} is beyond the {size} radii: make the memory as long as the data set "
+            "that the indices come from"
+        )
+
+    if where.numel():
+        judge(torch.stack(where.aminmax()), complaint, UserIndexError)
 
 
 class Part(Protocol):
@@ -35,7 +56,7 @@ class Part(Protocol):
         """The radii at these indices: a copy, of their shape.
 
         Raises:
-            IndexError: an index is beyond the size (on a GPU the device stops).
+            UserIndexError: an index is beyond the size; on a GPU it comes with a later call.
         """
         ...
 
@@ -59,12 +80,19 @@ class TensorPart:
 
     def read(self, where: slice | Tensor) -> Tensor:
         """The radii at these indices, a copy."""
-        found = self._values[where]
+        found = self._values[self._within(where)]
         return found if isinstance(where, Tensor) and where.dim() else found.clone()  # what is left is a view
 
     def write(self, where: slice | Tensor, new: Tensor) -> None:
         """Store radii."""
-        self._values[where] = new
+        self._values[self._within(where)] = new
+
+    def _within(self, where: slice | Tensor) -> slice | Tensor:
+        """The indices, none beyond the size: on a GPU, where that is told later, it would end the process."""
+        if isinstance(where, slice):
+            return where
+        check_positions(where, self.size)
+        return where if where.device.type == "cpu" else where.clamp(-self.size, self.size - 1)
 
 
 class MappedPart:
@@ -119,9 +147,9 @@ class MappedPart:
             bits = self._bits[where] ^ self._start
             self._read_ahead(False)
             return bits.view(torch.float32)
+        check_positions(where, self.size)
         if not self._holes:
             return (self._bits[where] ^ self._start).view(torch.float32)
-        self._check(where)
         written = ~self._fresh[self._pages(where)]  # a hole costs a page of memory once it is read
         bits = torch.zeros(where.shape, dtype=torch.int32)
         bits[written] = self._bits[where[written]]
@@ -133,6 +161,8 @@ class MappedPart:
         Raises:
             UserError: the disk is full.
         """
+        if not isinstance(where, slice):
+            check_positions(where, self.size)
         if self._holes:
             self._claim(self._pages(where))
         self._bits[where] = new.to(self.device, torch.float32).view(torch.int32) ^ self._start
@@ -141,11 +171,6 @@ class MappedPart:
         """Whether the system reads more than is asked for: of a batch's entries it would only fill the memory."""
         if hasattr(self._map, "madvise"):  # elsewhere than on Windows
             self._map.madvise(mmap.MADV_NORMAL if wanted else mmap.MADV_RANDOM)
-
-    def _check(self, where: Tensor) -> None:
-        beyond = (where < -self.size) | (where >= self.size)
-        if beyond.any():
-            raise IndexError(f"index {where[beyond][0]} is beyond the {self.size} radii")
 
     def _pages(self, where: slice | Tensor) -> Tensor:
         if isinstance(where, slice):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from iaat.errors import UserError, shown
 
 
 def warm_up(clean_right: Tensor, radius: float) -> Tensor:
@@ -15,6 +19,8 @@ def warm_up(clean_right: Tensor, radius: float) -> Tensor:
 
     Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051) and the authors' code.
     """
+    _check_outcomes(None, clean_right=clean_right)
+    _check_length("radius", radius)
     return clean_right.to(torch.float32) * radius
 
 
@@ -37,6 +43,10 @@ def paper(
     Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), algorithm 2, and the authors' code for the clean-wrong
     samples.
     """
+    _check_outcomes(radius, clean_right=clean_right, right_at=right_at, right_above=right_above)
+    _check_length("gamma", gamma)
+    if not 0 < beta <= 1:
+        raise UserError(f"beta = {beta:g}: a share in (0, 1]")
     lower = torch.where(right_at, radius, radius - gamma)
     target = torch.where(right_above, radius + gamma, lower).clamp_min(0) * clean_right
     return (1 - beta) * radius + beta * target
@@ -56,5 +66,26 @@ def staircase(radius: Tensor, right: Tensor, *, up: float, down: float | None = 
 
     Source: the weighted up-down method (Kaernbach 1991) applied to the margin of each sample.
     """
+    _check_outcomes(radius, right=right)
+    _check_length("up", up)
+    _check_length("down", up if down is None else down)
     moved = torch.where(right, radius + up, radius - (up if down is None else down))
     return moved.clamp_min(0)
+
+
+def _check_outcomes(radius: Tensor | None, **outcomes: Tensor) -> None:
+    """Refuse outcomes that are not bool of the shape of the radii: others would broadcast in silence."""
+    for name, outcome in outcomes.items():
+        if not isinstance(outcome, Tensor) or outcome.dtype != torch.bool:
+            kind = outcome.dtype if isinstance(outcome, Tensor) else f"a {type(outcome).__name__}"
+            raise UserError(f"{name} is {kind}: pass bool [B], such as logits.argmax(1) == y")
+        if radius is not None and outcome.shape != getattr(radius, "shape", ()):
+            raise UserError(
+                f"{name} of shape {list(outcome.shape)} for radii of shape {list(getattr(radius, 'shape', ()))}: pass "
+                "one outcome a radius, [B]; y are class numbers, not one-hot"
+            )
+
+
+def _check_length(name: str, value: float) -> None:
+    if not isinstance(value, float | int) or not 0 <= value < math.inf:
+        raise UserError(f"{name} = {shown(value)}: a length on the [0, 1] scale, such as 8 / 255, finite, not negative")

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from iaat.radius.parts import Part
+from iaat.radius.parts import Part, check_positions
 from iaat.ranks import Ranks, current
 
 PIECE = 2**24
@@ -162,13 +162,13 @@ class Sharded:
     def _places(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Where in this process's part the radii at indices are, and whether they are there.
 
-        An index beyond the data set is given one beyond the part, in every process, for the part to complain about.
+        All processes are given all indices, and so complain together about one beyond the data set.
         """
-        beyond = (index < -self._size) | (index >= self._size)
+        check_positions(index, self._size)
         index = index % self._size
         own = index % self._ranks.world == self._ranks.rank
         places = torch.where(own, index // self._ranks.world, self._part.size - 1)
-        return torch.where(beyond, self._part.size, places), own
+        return places, own
 
 
 def part_size(size: int, ranks: Ranks) -> int:

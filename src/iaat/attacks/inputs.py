@@ -1,0 +1,276 @@
+"""What a caller hands to an attack, refused where it is not what the attack takes it for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks.geometry import geometry
+from iaat.attacks.losses import AttackLoss, check_loss, full_precision
+from iaat.deferred import judge
+from iaat.errors import UserError, shown
+from iaat.units import check_radius
+
+ROUNDING = 1e-5
+"""How far outside of the bounds an input may lie, as a share of their size: rounding of what was scaled into them."""
+_NEAR = 0.2
+"""Overshoot of a resize, which is mended by clamping; farther out inputs are on another scale."""
+
+
+@dataclass(slots=True)
+class Labels:
+    """The labels of one batch, judged as soon as their range and the number of classes are both known.
+
+    The range is known at once on the CPU and later elsewhere; the number of classes is that of the first logits.
+    """
+
+    range: tuple[float, float] | None = None
+    classes: int | None = None
+
+    def meet(self, classes: int) -> None:
+        """Take note of the number of classes.
+
+        Raises:
+            UserError: a label is not among them.
+        """
+        if self.classes is None:
+            self.classes = classes
+            if found := self.complaint():
+                raise UserError(found)
+
+    def complaint(self) -> str | None:
+        """What is wrong with the labels, as far as it is known."""
+        if self.range is None:
+            return None
+        low, high = self.range
+        if low < 0:
+            return f"y holds the label {low:g}: labels are 0 to classes - 1; leave samples without a label out"
+        if self.classes is None or high < self.classes:
+            return None
+        last = self.classes - 1
+        fix = "subtract 1" if low >= 1 and high == self.classes else "check the labels, or the model's last layer"
+        return f"y holds labels {low:g} to {high:g}, but the model has {self.classes} classes, 0 to {last}: {fix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A model under attack, whose output is checked to be the logits of the labels at hand."""
+
+    model: nn.Module
+    labels: Labels
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits `[B, classes]` in at least float32.
+
+        Raises:
+            UserError: the model returns something else, or has no class for a label.
+        """
+        logits = full_precision(as_logits(self.model(x), len(x)))
+        self.labels.meet(logits.shape[1])
+        return logits
+
+
+def as_logits(output: object, batch: int) -> Tensor:
+    """The output of a model itself, where it is logits `[batch, classes]`.
+
+    Raises:
+        UserError: it is something else, such as a dict or a tuple that holds them.
+    """
+    if not isinstance(output, Tensor):
+        raise UserError(
+            f"the model returns a {type(output).__name__}, not logits [B, classes]: wrap it in a module whose forward "
+            f"returns {_unwrapped(output)}"
+        )
+    if output.ndim != 2 or len(output) != batch or not output.is_floating_point():
+        raise UserError(
+            f"the model returns {_tensor(output)} for a batch of {batch}, not logits [B, classes]: return one float a "
+            "class and sample"
+        )
+    if output.shape[1] < 2:
+        raise UserError(
+            "the model has 1 output, which no attack can move to another class: return the logits of 2 classes, "
+            "torch.cat([-z, z], dim=1) / 2 of the logit z of a sigmoid"
+        )
+    return output
+
+
+def check_batch(x: Tensor, y: Tensor, *, bounds: tuple[float, float] | None = (0.0, 1.0)) -> Labels:
+    """Refuse a batch that is not inputs `[B, ...]` inside `bounds` with labels `[B]`; never waits for the device.
+
+    Values are judged as `iaat.deferred.judge` does: at once on the CPU.
+
+    Returns:
+        The labels, to be judged once the number of classes is known.
+
+    Raises:
+        UserError: naming the value, the argument and the fix.
+    """
+    _check_tensors(x, y, bounds)
+    labels = Labels()
+    _judge_values(x, y, None, None, norm="linf", bounds=bounds, labels=labels)
+    return labels
+
+
+def check_inputs(
+    x: Tensor,
+    y: Tensor,
+    radius: float | Tensor,
+    *,
+    steps: int | Tensor,
+    norm: str,
+    bounds: tuple[float, float] | None,
+    step_size: float | Tensor | None = None,
+    restarts: int = 1,
+    loss: str | AttackLoss = "ce",
+    targeted: bool = False,
+    x_init: Tensor | None = None,
+) -> Labels:
+    """As `check_batch`, also for the settings of an attack.
+
+    Raises:
+        UserError: steps or restarts below 1, an unknown loss, a step size or radius that is negative, not finite or
+            above every distance between two inputs, shapes that do not fit, and what `check_batch` refuses. Negative
+            and NaN entries of radii `[B]` count as 0.
+    """
+    for name, count in (("steps", steps), ("restarts", restarts)):
+        if not isinstance(count, Tensor) and count < 1:
+            raise UserError(f"{name} = {count}: an attack needs at least 1")
+    check_loss(loss, targeted)
+    _check_tensors(x, y, bounds)
+    if x_init is not None and getattr(x_init, "shape", None) != x.shape:
+        shape = list(getattr(x_init, "shape", ()))
+        raise UserError(f"x_init of shape {shape} does not fit inputs of shape {list(x.shape)}: they must agree")
+    width = math.inf if bounds is None else bounds[1] - bounds[0]
+    largest = geometry(norm).diameter(x.shape[1:].numel(), width)
+    _check_length(step_size, "step_size", x, norm="l2", width=width, most=2 * largest)
+    _check_length(radius, "radius", x, norm=norm, width=width, most=largest)
+    labels = Labels()
+    _judge_values(x, y, radius, step_size, norm=norm, bounds=bounds, labels=labels)
+    return labels
+
+
+def _check_length(value: object, name: str, x: Tensor, *, norm: str, width: float, most: float) -> None:
+    if value is None:
+        return
+    if isinstance(value, Tensor) and value.ndim:
+        if value.shape != (len(x),):
+            raise UserError(
+                f"{name} of shape {list(value.shape)} does not fit a batch of {len(x)}: pass one number, or [B]"
+            )
+        return
+    if isinstance(value, Tensor) and value.device.type != "cpu":
+        return  # judged with the others: to look at it would wait
+    try:
+        length = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is a {type(value).__name__}: pass one number, or a tensor [B]") from None
+    check_radius(length, norm, name=name, width=width)
+    if length > most:
+        raise UserError(f"{name} = {length:g} exceeds every distance between two inputs; for pixel levels write px")
+
+
+def _check_tensors(x: object, y: object, bounds: tuple[float, float] | None) -> None:
+    """Refuse what shapes and types tell."""
+    if not isinstance(x, Tensor):
+        raise UserError(f"x is a {type(x).__name__}: pass a tensor [B, ...], such as torch.as_tensor(x)")
+    if not x.is_floating_point():
+        raise UserError(f"x is {x.dtype}: an attack needs floats; for images in 0..255 pass x.float() / 255")
+    if x.ndim < 2:
+        raise UserError(f"x is {_tensor(x)}: an attack takes a batch [B, ...]; add the missing dimension")
+    if not isinstance(y, Tensor):
+        raise UserError(f"y is a {type(y).__name__}: pass a tensor of labels [B], such as torch.as_tensor(y)")
+    if y.ndim == 2 and y.shape[1] > 1 and len(y) == len(x):
+        raise UserError(f"y is {_tensor(y)}, which looks one-hot: pass class numbers [B], y.argmax(dim=1)")
+    if y.shape != (len(x),):
+        raise UserError(f"y is {_tensor(y)} for a batch of {len(x)}: pass one class number a sample, [B]")
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise UserError(f"y is {y.dtype}: labels are whole numbers; pass y.long()")
+    if y.device != x.device:
+        raise UserError(f"x is on {x.device} and y on {y.device}: move one, y.to(x.device)")
+    if bounds is not None and not (len(bounds) == 2 and bounds[0] < bounds[1]):
+        raise UserError(f"bounds = {shown(bounds)}: give the smallest and the largest value of an input, or None")
+
+
+def _judge_values(
+    x: Tensor,
+    y: Tensor,
+    radius: float | Tensor | None,
+    step: float | Tensor | None,
+    *,
+    norm: str,
+    bounds: tuple[float, float] | None,
+    labels: Labels,
+) -> None:
+    """Refuse what only the values tell, all in one vector so that a GPU sends one."""
+    if not x.numel():
+        return
+    width = math.inf if bounds is None else bounds[1] - bounds[0]
+    most = geometry(norm).diameter(x.shape[1:].numel(), width)
+    # Twice the largest radius leads from any point of the ball to any other.
+    limits = {"radius": most, "step_size": 2 * most}
+    lengths = {name: value for name, value in (("radius", radius), ("step_size", step)) if isinstance(value, Tensor)}
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    highest = [
+        value.detach().nan_to_num(0.0).amax().to(x.device, dtype, non_blocking=True) for value in lengths.values()
+    ]
+    numbers = torch.stack([each.to(dtype) for each in (*x.detach().aminmax(), *y.aminmax())] + highest)
+
+    def complaint(values: list[float]) -> str | None:
+        low, high, *labelled = values[:4]
+        labels.range = (labelled[0], labelled[1])
+        if found := _outside(low, high, bounds) or labels.complaint():
+            return found
+        for name, value in zip(lengths, values[4:], strict=True):
+            if value > limits[name] * (1 + ROUNDING):
+                return _too_long(name, value, limits[name])
+        return None
+
+    judge(numbers, complaint)
+
+
+def _too_long(name: str, value: float, most: float) -> str:
+    hint = f"; for {value:g} pixel levels pass {value:g} / 255" if value <= 255 else ""
+    return f"{name} holds {value:g}, beyond {most:g}, the largest that can matter for these inputs{hint}"
+
+
+def _outside(low: float, high: float, bounds: tuple[float, float] | None) -> str | None:
+    """What is wrong with inputs between `low` and `high`."""
+    if math.isnan(low) or math.isnan(high):
+        return "x holds NaN: look for it in the data, before the attack"
+    if math.isinf(low) or math.isinf(high):
+        return f"x holds {low if math.isinf(low) else high}: inputs have to be finite"
+    if bounds is None:
+        return None
+    first, last = bounds
+    slack = ROUNDING * max(abs(first), abs(last))
+    if low >= first - slack and high <= last + slack:
+        return None
+    near = _NEAR * (last - first)
+    if low >= first - near and high <= last + near:
+        fix = f"clamp it, x.clamp({first:g}, {last:g})"
+    elif (first, last) == (0, 1) and low >= 0 and high <= 255:
+        fix = "divide images in 0..255 by 255"
+    elif (first, last) == (0, 1):
+        fix = "remove Normalize from the data and let the model normalise, so that radii are pixels"
+    else:
+        fix = "scale the inputs, or give their smallest and largest value as bounds"
+    return f"x holds values from {low:g} to {high:g}, outside of bounds [{first:g}, {last:g}]: {fix}"
+
+
+def _unwrapped(output: object) -> str:
+    """What to return instead of an output that is no tensor."""
+    if isinstance(getattr(output, "logits", None), Tensor):
+        return "output.logits"
+    items = list(output.items()) if isinstance(output, Mapping) else []
+    if isinstance(output, tuple | list):
+        items = list(enumerate(output))
+    keys = [key for key, value in items if isinstance(value, Tensor) and value.ndim == 2]
+    return f"output[{keys[0]!r}]" if keys else "the logits alone"
+
+
+def _tensor(value: object) -> str:
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

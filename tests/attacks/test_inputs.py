@@ -1,0 +1,349 @@
+"""Mistakes of a caller: an error names the value, the argument and the fix, and no device is waited for."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from iaat import deferred
+from iaat.attacks import (
+    apgd,
+    apgd_ce,
+    apgd_t,
+    cw_l2,
+    cw_pgd,
+    deepfool,
+    geometry,
+    mi_fgsm,
+    nfgsm,
+    pgd,
+    screen,
+    smallest_radius,
+    to_boundary,
+)
+from iaat.attacks.losses import LOSSES, soft_margin
+from iaat.errors import UserError
+
+B, CLASSES = 8, 10
+DEVICE_FREE = {"pgd", "nfgsm", "mi_fgsm", "cw_pgd"}
+"""Attacks whose course does not depend on values, so that nothing of them ever waits for the device."""
+
+
+def of_levels(model, x, y, *, radius):
+    return smallest_radius(pgd, model, x, y, levels=torch.tensor([0.01, 0.02]))
+
+
+def to_the_boundary(model, x, y, *, radius):
+    return to_boundary(model, x, y, x, limit=0.1, ball=geometry("linf"))
+
+
+BALL = {
+    "pgd": pgd,
+    "nfgsm": nfgsm,
+    "mi_fgsm": mi_fgsm,
+    "apgd": apgd,
+    "apgd_ce": apgd_ce,
+    "apgd_t": apgd_t,
+    "screen": screen,
+    "deepfool": deepfool,
+    "cw_pgd": cw_pgd,
+    "cw_l2": lambda *args, **options: cw_l2(*args, steps=2, searches=1, **options),
+}
+ATTACKS = {**BALL, "smallest_radius": of_levels, "to_boundary": to_the_boundary}
+every_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+every_ball = pytest.mark.parametrize("attack", BALL.values(), ids=BALL)
+
+
+def network(device="cpu"):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(27, CLASSES)).to(device)
+
+
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(B, 3, 3, 3, generator=generator)
+    return x, network()(x).argmax(1)
+
+
+def refused(attack, message, *, x=None, y=None, model=None, **options):
+    clean, labels = batch()
+    x, y = clean if x is None else x(clean), labels if y is None else y(labels)
+    with pytest.raises(UserError, match=message):
+        attack(model or network(), x, y, **{"radius": 0.05, **options})
+
+
+@every_attack
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (lambda y: nn.functional.one_hot(y, CLASSES), r"y is torch.int64 \[8, 10\], which looks one-hot.*argmax"),
+        (lambda y: nn.functional.one_hot(y, CLASSES).float(), r"y is torch.float32 \[8, 10\].*one-hot"),
+        (lambda y: y.float(), r"y is torch.float32: labels are whole numbers; pass y.long\(\)"),
+        (lambda y: y > 3, r"y is torch.bool"),
+        (lambda y: y[:, None], r"y is torch.int64 \[8, 1\] for a batch of 8"),
+        (lambda y: y[:1], r"y is torch.int64 \[1\] for a batch of 8"),
+        (lambda y: y[0], r"y is torch.int64 \[\] for a batch of 8"),
+        (lambda y: y.tolist(), r"y is a list"),
+        (lambda y: torch.where(y == y[0], -100, y), r"y holds the label -100"),
+        (lambda y: torch.where(y == y[0], 255, y), r"labels \d to 255, but the model has 10 classes"),
+        (lambda y: torch.arange(1, B + 1) + 2, r"y holds labels 3 to 10, .*10 classes, 0 to 9: subtract 1"),
+    ],
+)
+def test_labels_that_are_no_class_numbers(attack, y, message):
+    refused(attack, message, y=y)
+
+
+@every_attack
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (lambda x: x.numpy(), r"x is a ndarray"),
+        (lambda x: (x * 255).byte(), r"x is torch.uint8: .*x.float\(\) / 255"),
+        (lambda x: x.flatten(), r"x is torch.float32 \[216\]|y is torch.int64 \[8\] for a batch of 216"),
+        (lambda x: torch.where(x > 0.9, torch.nan, x), r"x holds NaN"),
+        (lambda x: torch.where(x > 0.9, torch.inf, x), r"x holds inf"),
+    ],
+)
+def test_inputs_no_attack_can_work_on(attack, x, message):
+    refused(attack, message, x=x)
+
+
+@every_ball
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (lambda x: (x - 0.45) / 0.2, r"from -2\.\d+ to 2\.\d+, outside of bounds \[0, 1\]: remove Normalize"),
+        (lambda x: x * 255, r"outside of bounds \[0, 1\]: divide images in 0\.\.255 by 255"),
+        (lambda x: x * 1.1 - 0.05, r"outside of bounds \[0, 1\]: clamp it, x.clamp\(0, 1\)"),
+    ],
+)
+def test_inputs_outside_of_the_bounds(attack, x, message):
+    refused(attack, message, x=x)
+
+
+def test_bounds_of_ones_own_are_judged_by():
+    x, y = batch()
+    for scale in (1, 255):
+        x_adv = pgd(network(), x * scale, y, radius=0.1 * scale, bounds=(0, scale))
+        assert (x_adv - x * scale).abs().amax() <= 0.1001 * scale
+    assert pgd(network(), 3 * x - 1, y, radius=0.1, bounds=None).isfinite().all()
+    refused(pgd, r"outside of bounds \[0, 255\]: scale the inputs", x=lambda x: 2000 * x, bounds=(0, 255))
+    refused(pgd, r"bounds = \(1, 0\)", bounds=(1, 0))
+
+
+def test_rounding_is_no_overshoot():
+    x, y = batch()
+    pgd(network(), (x - 0.45) / 0.2 * 0.2 + 0.45, y, radius=0.1)
+    pgd(network(), x.round() * (1 + 1e-6), y, radius=0.1)
+
+
+@every_ball
+@pytest.mark.parametrize(
+    ("radius", "message"),
+    [
+        (torch.full((B,), 8.0), r"radius holds 8, beyond 1.*for 8 pixel levels pass 8 / 255"),
+        (torch.tensor([0.1] * (B - 1) + [8.0]), r"radius holds 8"),
+        (torch.tensor([torch.nan] * (B - 1) + [8.0]), r"radius holds 8"),
+        (torch.full((B,), torch.inf), r"radius holds"),
+        (torch.full((B,), 8), r"radius holds 8"),
+        (torch.tensor(8.0), r"radius = 8 is above the pixel range 1; for 8 pixel levels write 8px"),
+        (torch.full((B, 1), 0.1), r"radius of shape \[8, 1\] does not fit a batch of 8"),
+        (torch.full((1,), 0.1), r"radius of shape \[1\] does not fit a batch of 8"),
+        ([0.1] * B, r"radius is a list"),
+        (np.full(B, 0.1), r"radius is a ndarray"),
+    ],
+    ids=str,
+)
+def test_radii_that_are_not_one_length_a_sample(attack, radius, message):
+    if attack is BALL["cw_l2"]:
+        message = message.replace("beyond 1", r"beyond 5\.19").replace("is above the pixel range 1", "exceeds every")
+        message = message.replace("write 8px", "write px")
+        message = message.split(";")[0]
+    refused(attack, message, radius=radius)
+
+
+@pytest.mark.parametrize("attack", [pgd, mi_fgsm, cw_pgd])
+@pytest.mark.parametrize("step", [8.0, torch.full((B,), 8.0), torch.full((B, 1), 0.1)], ids=str)
+def test_steps_longer_than_any_way(attack, step):
+    refused(attack, "step_size", step_size=step)
+
+
+def test_negative_steps_are_refused_where_they_are_read():
+    refused(pgd, r"steps holds -3", steps=torch.tensor([1] * (B - 1) + [-3]))
+
+
+@pytest.mark.parametrize("attack", [pgd, nfgsm, apgd])
+def test_a_start_does_not_broadcast(attack):
+    refused(attack, r"x_init of shape \[1, 3, 3, 3\] does not fit", x_init=batch()[0][:1])
+    refused(attack, r"x_init of shape \[8, 1, 3, 3\] does not fit", x_init=batch()[0][:, :1])
+
+
+def test_clean_logits_do_not_broadcast():
+    refused(pgd, r"clean_logits of shape \[1, 10\]", loss="kl", clean_logits=torch.zeros(1, CLASSES))
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+
+
+class Returning(nn.Module):
+    def __init__(self, make):
+        super().__init__()
+        self.inner, self.make = network(), make
+
+    def forward(self, x):
+        return self.make(self.inner(x))
+
+
+@every_attack
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda z: {"aux": z.sum(), "out": z}, r"returns a dict, not logits.*output\['out'\]"),
+        (lambda z: (z, z), r"returns a tuple, not logits.*output\[0\]"),
+        (lambda z: [z], r"returns a list, not logits.*output\[0\]"),
+        (Output, r"returns a Output, not logits.*output.logits"),
+        (lambda z: SimpleNamespace(scores=z), r"returns a SimpleNamespace, not logits.*the logits alone"),
+        (lambda z: z.argmax(1), r"returns torch.int64 \[8\].*not logits"),
+        (lambda z: z.long(), r"returns torch.int64 \[8, 10\].*not logits"),
+        (lambda z: z[:, 0], r"returns torch.float32 \[8\].*not logits"),
+        (lambda z: z[:, :, None], r"returns torch.float32 \[8, 10, 1\].*not logits"),
+        (lambda z: z.mean(0, keepdim=True), r"returns torch.float32 \[1, 10\] for a batch of 8"),
+        (lambda z: z[:, :1], r"the model has 1 output"),
+    ],
+)
+def test_models_that_return_something_else_than_logits(attack, make, message):
+    refused(attack, message, model=Returning(make), y=lambda y: 0 * y)
+
+
+@every_attack
+def test_a_function_is_no_model(attack):
+    refused(attack, "the model is a function, not a torch.nn.Module", model=lambda x: x.flatten(1))
+
+
+@every_ball
+def test_what_is_no_mistake_still_works(attack):
+    x, y = batch()
+    for labels in (y.int(), y.byte()):
+        again = attack(network(), x, labels, radius=0.05, generator=torch.Generator().manual_seed(1))
+        assert torch.equal(again, attack(network(), x, y, radius=0.05, generator=torch.Generator().manual_seed(1)))
+    assert attack(network(), x[:0], y[:0], radius=0.05).shape == (0, 3, 3, 3)
+    assert attack(Returning(torch.Tensor.double), x, y, radius=0.05).isfinite().all()
+
+
+def test_what_a_loss_needs_of_a_sample_follows_it():
+    """Soft labels travel beside samples whose attacks take steps of their own, which changes the batch's order."""
+    x, y = batch()
+    soft = torch.rand(B, CLASSES, generator=torch.Generator().manual_seed(3)).softmax(1)
+
+    def loss(logits, labels, targets):
+        assert len(logits) == len(labels) == len(targets)
+        return -(targets * logits.log_softmax(1)).sum(1)
+
+    steps = torch.arange(B)
+    together = pgd(network(), x, y, radius=0.1, steps=steps, x_init=x, loss=loss, loss_data=soft)
+    for i in range(1, B):
+        one = slice(i, i + 1)
+        alone = pgd(
+            network(),
+            x[one],
+            y[one],
+            radius=0.1,
+            steps=i,
+            step_size=0.25 / i,
+            x_init=x[one],
+            loss=loss,
+            loss_data=soft[one],
+        )
+        torch.testing.assert_close(together[one], alone)
+    refused(pgd, r"loss_data is for a loss of yours", loss_data=soft)
+    refused(pgd, r"loss_data \[1, 10\] for a batch of 8", loss=loss, loss_data=soft[:1])
+
+
+@pytest.mark.parametrize("name", sorted(DEVICE_FREE))
+def test_nothing_waits_for_a_device_that_is_not_the_cpu(name):
+    """A tensor on meta has no values: whatever reads one on the host fails."""
+    x, y, radius = torch.rand(B, 3, 3, 3, device="meta"), torch.zeros(B, dtype=torch.int64, device="meta"), None
+    for radius in (0.1, torch.full((B,), 0.1, device="meta"), torch.tensor(0.1, device="meta")):
+        x_adv = ATTACKS[name](network("meta"), x, y, radius=radius)
+        assert (x_adv.shape, x_adv.device.type) == (x.shape, "meta")
+    with pytest.raises(RuntimeError, match="meta"):
+        x.sum().item()
+
+
+@pytest.mark.parametrize("loss", [*LOSSES.values(), soft_margin])
+def test_a_label_out_of_range_stops_no_device(loss, monkeypatch):
+    """Off the CPU an index out of range ends the process, so it must not come to that before the message does."""
+    monkeypatch.setattr(deferred, "judge", lambda *_: None)
+    logits, y = torch.randn(B, CLASSES, device="meta"), torch.full((B,), 99, device="meta")
+    assert loss(logits, y).shape == (B,)
+    from iaat.attacks.losses import within
+
+    assert within(torch.tensor([3]), torch.zeros(1, 2)).item() == 3
+
+
+class Later:
+    """Stands for the event of a copy from a GPU."""
+
+    def __init__(self):
+        self.there = False
+
+    def query(self):
+        return self.there
+
+
+@pytest.fixture
+def travelling(monkeypatch):
+    """Numbers on the CPU are treated as if they had to come from a GPU; they arrive when the test says so."""
+    arrivals = []
+
+    def sent(numbers, complaint):
+        arrivals.append(Later())
+        return deferred._Copy(numbers, arrivals[-1], complaint)
+
+    monkeypatch.setattr(deferred, "_sent", sent)
+    monkeypatch.setattr(deferred, "TRAVELS", ("cpu",))
+    monkeypatch.setattr(deferred, "_AT_ONCE", ())
+    yield arrivals
+    deferred._underway.copies.clear()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "radius", "message"),
+    [
+        (lambda x: x * 255, lambda y: y, 0.1, r"divide images in 0\.\.255 by 255 \(noticed on the GPU, after"),
+        (lambda x: x, lambda y: 0 * y - 1, 0.1, r"the label -1"),
+        (lambda x: x, lambda y: y, torch.full((B,), 8.0), r"radius holds 8"),
+    ],
+)
+def test_what_is_wrong_on_a_gpu_is_told_when_it_has_arrived(travelling, x, y, radius, message):
+    clean, labels = batch()
+    soft = {"loss": lambda logits, _y: logits[:, 0]}  # the CPU itself refuses labels that are no index
+    pgd(network(), x(clean), y(labels), radius=radius, **soft)
+    pgd(network(), clean, labels, radius=0.1)  # not there yet
+    travelling[0].there = True
+    with pytest.raises(UserError, match=message):
+        pgd(network(), clean, labels, radius=0.1)
+    for each in travelling:
+        each.there = True
+    pgd(network(), clean, labels, radius=0.1)  # told once
+
+
+def test_labels_beyond_the_classes_are_told_on_a_gpu_too(travelling):
+    clean, labels = batch()
+    pgd(network(), clean, labels + CLASSES, radius=0.1, loss=lambda logits, _y: logits[:, 0])
+    travelling[0].there = True
+    with pytest.raises(UserError, match=r"the model has 10 classes"):
+        deferred.judge_arrived()
+
+
+def test_nothing_is_told_of_a_call_without_mistakes(travelling):
+    pgd(network(), *batch(), radius=0.1)
+    assert len(travelling) == 1
+    travelling[0].there = True
+    deferred.judge_arrived()
