@@ -302,9 +302,9 @@ def travelling(monkeypatch):
     """Numbers on the CPU are treated as if they had to come from a GPU; they arrive when the test says so."""
     arrivals = []
 
-    def sent(numbers, complaint):
+    def sent(numbers, complaint, error):
         arrivals.append(Later())
-        return deferred._Copy(numbers, arrivals[-1], complaint)
+        return deferred._Copy(numbers, arrivals[-1], complaint, error)
 
     monkeypatch.setattr(deferred, "_sent", sent)
     monkeypatch.setattr(deferred, "TRAVELS", ("cpu",))
