@@ -6,13 +6,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.table import Table
-
 from iaat.analysis import class_summary
 from iaat.analysis.of_run import write_radii
 from iaat.choices import CHECKPOINTS
 from iaat.config import load_recipe
-from iaat.console_table import plain_table
+from iaat.console_table import PlainTable, plain_table
 from iaat.costs import cost_table
 from iaat.data import build_data, data_facts
 from iaat.device import keep_freed_memory, pick_device
@@ -130,18 +128,23 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     last = options.epoch in (None, *run.radii_epochs()[-1:])
     prediction = training_predictions(run, recipe, data, reporter) if last else None
     table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
-    reporter.result(_summary_table(class_summary(table), table["epoch"][0].as_py()))
+    reporter.result(summary_table(class_summary(table), table["epoch"][0].as_py()))
     reporter.say(f"{table.num_rows} rows: {file}")
 
 
-def _summary_table(rows: Sequence[dict[str, object]], epoch: int) -> Table:
+_DROPPED = {"p25_px": 1, "p75_px": 1, "p5_px": 2, "p95_px": 2, "share_at_zero": 3}
+"""Columns of the summary of radii that a narrow terminal goes without, the first first."""
+
+
+def summary_table(rows: Sequence[dict[str, object]], epoch: int) -> PlainTable:
+    """One line a class: figures of its radii after an epoch, and how many of its samples are classified correctly."""
     table = plain_table(f"radii after epoch {epoch}, in px (1/255)")
     columns = {
         "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
         "p75_px": "75 %", "p95_px": "95 %", "share_at_zero": "at 0", "accuracy": "clean right",
     }  # fmt: skip
     for key, heading in columns.items():
-        table.add_column(heading, justify="left" if key == "class" else "right")
+        table.add_column(heading, justify="left" if key == "class" else "right", drop=_DROPPED.get(key, 0))
     for row in rows:
         table.add_row(*(_cell(key, row[key]) for key in columns), style="bold" if row["class_id"] is None else "")
     return table

@@ -8,10 +8,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from rich.table import Table
-
 from iaat.analysis import TradeoffPoint, tradeoff
 from iaat.analysis.frontier import Distance, Point, distance
+from iaat.console_table import PlainTable
 from iaat.evaluate.comparison import WORST, by_cell, cell_summary, comparison_markdown, comparison_table
 from iaat.evaluate.robust import CLEAN
 from iaat.files import write_json, write_text
@@ -59,7 +58,7 @@ class Comparison:
     def _curve_rows(self) -> list[Row]:
         return [row for row in self.rows if row["run"] in self._curve_names()]
 
-    def table(self) -> Table:
+    def table(self) -> PlainTable:
         """One line a recipe, the most robust first."""
         return comparison_table(self.rows, self._above_texts())
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from rich.table import Table
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode
 from iaat.config import Recipe
-from iaat.console_table import plain_table
+from iaat.console_table import PlainTable, facts_table
 from iaat.data import DataFacts, data_facts
 from iaat.device import pick_device, uses_bfloat16
 from iaat.errors import UserError
@@ -81,7 +80,7 @@ def number_format(precision: str, device: torch.device) -> str:
     return "bfloat16" if uses_bfloat16(precision, device) else "float32"
 
 
-def cost_table(recipe: Recipe, facts: DataFacts | None = None) -> Table:
+def cost_table(recipe: Recipe, facts: DataFacts | None = None) -> PlainTable:
     """Passes, samples and memory of a recipe, for people.
 
     Args:
@@ -94,8 +93,7 @@ def cost_table(recipe: Recipe, facts: DataFacts | None = None) -> Table:
     facts = data_facts(recipe.data) if facts is None else facts
     model = untrained_model(recipe, facts)
     parameters = count_parameters(model)
-    table = plain_table("costs")
-    table.show_header = False
+    table = facts_table("costs")
     for row in (*_work(recipe, facts), ("parameters", f"{parameters:,}"), *_memory(recipe, facts, model, parameters)):
         table.add_row(*row)
     return table

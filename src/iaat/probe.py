@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from iaat import rng
 from iaat.attacks import attack_mode
 from iaat.config import Recipe
-from iaat.console_table import plain_table
+from iaat.console_table import PlainTable, facts_table
 from iaat.costs import MIB, number_format, step_bytes, total_passes, visits
 from iaat.data import DataBundle, DataFacts, InMemorySource
 from iaat.device import autocast, compute_deterministically, pick_device
@@ -235,15 +234,14 @@ _CAPTION = (
 )
 
 
-def probe_table(recipe: Recipe, facts: DataFacts, found: Probe) -> Table:
+def probe_table(recipe: Recipe, facts: DataFacts, found: Probe) -> PlainTable:
     """What a probe found and what follows from it for the recipe, for people."""
     radii = (
         ""
         if found.radius is None
         else f" All radii were {Radius(found.radius)}; below that, as at first, steps cost less."
     )
-    table = plain_table("probe", _CAPTION + radii)
-    table.show_header = False
+    table = facts_table("probe", _CAPTION + radii)
     for row in (*_measured(recipe, found), *_projected(recipe, facts, found)):
         table.add_row(*row)
     return table

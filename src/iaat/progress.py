@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from iaat.printable import one_line, printable
 T = TypeVar("T")
 
 TABLE_WIDTH = 140
-"""Columns that tables may take."""
+"""Columns that tables may take where the output is no terminal and COLUMNS is not set."""
 
 
 class _Printable:
@@ -44,10 +45,9 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None, interval: float = 30.0) -> None:
         self.quiet = quiet
-        # Off a terminal rich assumes 80 columns, too few for the tables.
-        self.console = console or Console(
-            highlight=False, emoji=False, width=None if sys.stdout.isatty() else TABLE_WIDTH
-        )
+        # Off a terminal rich assumes 80 columns, which costs the tables some.
+        known = sys.stdout.isatty() or "COLUMNS" in os.environ
+        self.console = console or Console(highlight=False, emoji=False, width=None if known else TABLE_WIDTH)
         self.interval = interval
 
     def say(self, text: str) -> None:
@@ -60,9 +60,7 @@ class Reporter:
         if isinstance(text, str):
             self._print_text(text)
         else:
-            # A terminal narrower than a table wraps its lines; cropped figures would be worse.
-            width = max(self.console.width, TABLE_WIDTH)
-            self.console.print(_Printable(text), markup=False, emoji=False, width=width, crop=False)
+            self.console.print(_Printable(text), markup=False, emoji=False, crop=False)
 
     def _print_text(self, text: str) -> None:
         shown = printable(text, encoding=self.console.encoding)

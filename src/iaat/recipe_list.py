@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
-from iaat.console_table import plain_table
+from iaat.console_table import PlainTable, plain_table
 from iaat.recipe_files import merged, read_recipe, shipped_recipes
 
 
-def recipe_list() -> Table:
+def recipe_list() -> PlainTable:
     """One line a recipe: its name and what it is."""
     table = plain_table("recipes that ship; copy what `iaat check RECIPE` prints to make your own")
     table.add_column("recipe", no_wrap=True)

@@ -31,7 +31,7 @@ ROWS = [
 
 def shown(table, width):
     console = Console(file=io.StringIO(), width=width)
-    console.print(table, crop=False, width=max(width, 140))
+    console.print(table)
     return console.file.getvalue()
 
 
@@ -72,9 +72,8 @@ def test_intervals_over_seeds_stay_between_0_and_1():
     assert found["clean"]["interval95"][1] == 1
 
 
-@pytest.mark.parametrize("width", [80, 100, 160])
-def test_the_table_shows_every_figure_whatever_the_width(width):
-    found = lines(shown(comparison_table(ROWS, {"strong": "+1.50 ± 0.40 above", "middle": "curve"}), width))
+def test_the_table_shows_every_figure():
+    found = lines(shown(comparison_table(ROWS, {"strong": "+1.50 ± 0.40 above", "middle": "curve"}), 160))
     assert [name for name in found if name in ("weak", "middle", "strong")] == ["strong", "middle", "weak"]
     assert found["strong"] == [
         *("0-2", "62.00", "±", "2.00", "49.00", "±", "1.00", "42.00", "±", "2.00", "[37.0,", "47.0]"),
@@ -141,7 +140,7 @@ def evaluated(**more):
 def means(rows):
     """Names on the lines of means that `iaat evaluate` adds."""
     tables = [table for table in evaluation_report(rows) if not isinstance(table, str)]
-    return [line for table in tables[1:] for line in table.columns[0].cells]
+    return [" ".join(row[0]) for table in tables[1:] for row in table.rows]
 
 
 def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
-from rich.console import Console
-from rich.table import Table
-
-from iaat.console_table import plain_table
-from iaat.evaluate.report import caption, columns, interval, name_of, shown_name
+from iaat.console_table import Cell, PlainTable, plain_table
+from iaat.evaluate.report import between, caption, columns, interval, name_of, shown_name
 from iaat.seeds import spread
 
 WORST = "worst"
@@ -26,6 +24,10 @@ _ABOVE = (
     "outside: of the range of the curve's clean accuracies. The curve is straight between its points: a concave curve "
     "lies above that, and the true distance is smaller."
 )
+
+
+_DROPPED = {"train\ns": 1, "passes\n/step": 2, "radius\npx": 3, "gap": 4}
+"""Columns that a narrow terminal goes without, the first first."""
 
 
 def by_cell(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -66,7 +68,7 @@ def _accuracy(rows: Sequence[dict[str, Any]], key: str) -> dict[str, Any]:
     return {"mean": over.mean, "sd": over.sd, "interval95": [max(low, 0.0), min(high, 1.0)]}
 
 
-def comparison_table(rows: Sequence[dict[str, Any]], above: Mapping[str, str] | None = None) -> Table:
+def comparison_table(rows: Sequence[dict[str, Any]], above: Mapping[str, str] | None = None) -> PlainTable:
     """One line a recipe and kind of weights, the most robust first.
 
     Args:
@@ -75,12 +77,12 @@ def comparison_table(rows: Sequence[dict[str, Any]], above: Mapping[str, str] | 
     """
     headings, lines = _cells(rows, above)
     table = plain_table(_title(rows), _notes(rows, above))
+    drops = _DROPPED | {shown_name(key): 5 for key in between(columns(rows))}
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "recipe" else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if heading == "recipe" else "right"
+        table.add_column(heading, justify=justify, no_wrap=True, drop=drops.get(heading, 0))
     for line in lines:
         table.add_row(*line)
-    # Rich would cut figures off to fit a narrow terminal: lines that wrap lose nothing.
-    table.width = Console(width=1000).measure(table).maximum
     return table
 
 
@@ -88,7 +90,8 @@ def comparison_markdown(rows: Sequence[dict[str, Any]], above: Mapping[str, str]
     """The same table as Markdown."""
     headings, lines = _cells(rows, above)
     ruler = ["---" if heading == "recipe" else "---:" for heading in headings]
-    table = [[heading.replace("\n", " ") for heading in headings], ruler, *lines]
+    joined = [[cell if isinstance(cell, str) else " ".join(cell) for cell in line] for line in lines]
+    table = [[heading.replace("\n", " ") for heading in headings], ruler, *joined]
     text = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in table)
     return f"{_title(rows)}\n\n{text}\n\n{_notes(rows, above)}\n"
 
@@ -102,7 +105,7 @@ def _notes(rows: Sequence[dict[str, Any]], above: Mapping[str, str] | None) -> s
     return " ".join(notes if above is None else [*notes, _ABOVE])
 
 
-def _cells(rows: Sequence[dict[str, Any]], above: Mapping[str, str] | None) -> tuple[list[str], list[list[str]]]:
+def _cells(rows: Sequence[dict[str, Any]], above: Mapping[str, str] | None) -> tuple[list[str], list[list[Cell]]]:
     """Headings and lines of the table."""
     cells = [cell_summary(group) for group in by_cell(rows).values()]
     shown = columns(rows)
@@ -112,25 +115,33 @@ def _cells(rows: Sequence[dict[str, Any]], above: Mapping[str, str] | None) -> t
     return headings, [_line(cell, shown, several, above) for cell in cells]
 
 
-def _line(cell: dict[str, Any], shown: Sequence[str], several: bool, above: Mapping[str, str] | None) -> list[str]:
+def _line(cell: dict[str, Any], shown: Sequence[str], several: bool, above: Mapping[str, str] | None) -> list[Cell]:
     return [
         cell["name"],
-        _ranges(cell["seeds"]),
+        tuple(_ranges(cell["seeds"]).split()),
         *(_percent(cell["accuracy"].get(key)) for key in shown),
         *([_interval(cell["accuracy"][WORST]) if len(cell["seeds"]) > 1 else "-"] if several else []),
         *(_number(cell["gap"], 2), _number(cell["radius_mean_px"], 2)),
-        "-" if cell["train_forwards"] is None else f"{cell['train_forwards']:.1f}F {cell['train_backwards']:.1f}B",
+        "-"
+        if cell["train_forwards"] is None
+        else (f"{cell['train_forwards']:.1f}F", f"{cell['train_backwards']:.1f}B"),
         _number(cell["train_seconds"], 0),
-        *([above.get(cell["name"], "-")] if above is not None else []),
+        *([_stacking(above.get(cell["name"], "-"))] if above is not None else []),
     ]
 
 
-def _percent(figure: dict[str, Any] | None) -> str:
+def _stacking(text: str) -> Cell:
+    """Parts of `+1.50 ± 0.40 above` that may stand under one another."""
+    match = re.fullmatch(r"(\S+)(?: (± \S+))?(?: ([^(]+))?(?: (\(.*))?", text)
+    return text if match is None else tuple(part for part in match.groups() if part)
+
+
+def _percent(figure: dict[str, Any] | None) -> Cell:
     """Mean and spread over seeds, or of one seed the value and its interval."""
     if figure is None:
         return "-"
     beside = _interval(figure) if figure["sd"] is None else f"± {100 * figure['sd']:.2f}"
-    return f"{100 * figure['mean']:.2f} {beside}"
+    return f"{100 * figure['mean']:.2f}", beside
 
 
 def _interval(figure: dict[str, Any]) -> str:

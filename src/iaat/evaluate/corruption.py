@@ -12,11 +12,10 @@ from statistics import mean
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from iaat import rng
-from iaat.console_table import plain_table
+from iaat.console_table import PlainTable, plain_table
 from iaat.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
@@ -182,7 +181,7 @@ def _errors(accuracy: dict[str, list[float]]) -> dict[str, list[float]]:
     return {name: [1 - value for value in row] for name, row in accuracy.items()}
 
 
-def corruptions_table(row: dict[str, Any]) -> Table:
+def corruptions_table(row: dict[str, Any]) -> PlainTable:
     """Accuracy in percent of each corruption at each severity."""
     section = row["corruptions"]
     mce = f"; mCE {100 * section['mce']:.1f} % of {section['baseline']}" if "mce" in section else ""

@@ -10,9 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.table import Table
 
-from iaat.console_table import plain_table
+from iaat.console_table import PlainTable, plain_table
 from iaat.evaluate.attackers import pgd_name
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.reference import STANDARD_CLASSES
@@ -132,20 +131,27 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [CLEAN, *(attacks if len(attacks) <= _WIDEST else [attacks[0], "worst"])]
 
 
-def results_table(rows: Sequence[dict[str, Any]]) -> Table:
+def between(shown: Sequence[str]) -> Sequence[str]:
+    """Of the accuracies shown those that a narrow table goes without: neither clean, the first attack nor the last."""
+    return shown[2:-1]
+
+
+def results_table(rows: Sequence[dict[str, Any]]) -> PlainTable:
     """One line an evaluation, accuracies in percent with their 95 % intervals."""
     attack = ", ".join(sorted({row["attack"] for row in rows}))
     counts = ", ".join(sorted({str(row["n"]) for row in rows}))
     table = plain_table(f"accuracy in % [95 % interval]; {attack}; n = {counts} test samples", caption(rows))
     for name in ("run", "seed", "checkpoint"):
         table.add_column(name, no_wrap=True)
-    for name in (*map(shown_name, columns(rows)), "worst class", "passes/sample"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for key in columns(rows):
+        table.add_column(shown_name(key), justify="right", drop=3 if key in between(columns(rows)) else 0)
+    table.add_column("worst class", justify="right", drop=2)
+    table.add_column("passes/sample", justify="right", drop=1)
     for row in rows:
         accuracies = [_percent(row, key) if key in row["accuracy"] else "-" for key in columns(rows)]
         passes = row["passes_per_sample"]
-        cost = f"{passes['forward']:.1f}F {passes['backward']:.1f}B"
-        worst = f"{row['worst_class']['class']}: {100 * row['worst_class']['worst']:.1f}"
+        cost = (f"{passes['forward']:.1f}F", f"{passes['backward']:.1f}B")
+        worst = (f"{row['worst_class']['class']}:", f"{100 * row['worst_class']['worst']:.1f}")
         seed = "-" if row.get("seed") is None else str(row["seed"])
         table.add_row(name_of(row), seed, _checkpoint(row), *accuracies, worst, cost)
     return table
@@ -166,22 +172,22 @@ def caption(rows: Sequence[dict[str, Any]]) -> str:
     return " ".join(notes)
 
 
-def _percent(row: dict[str, Any], key: str) -> str:
+def _percent(row: dict[str, Any], key: str) -> tuple[str, ...]:
     low, high = row["interval95"][key]
-    return f"{100 * row['accuracy'][key]:.2f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * row['accuracy'][key]:.2f}", f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def stages_table(row: dict[str, Any]) -> Table:
+def stages_table(row: dict[str, Any]) -> PlainTable:
     """One line an attack of one evaluation: whom it met, what it broke, what it cost."""
     table = plain_table(f"{title_of(row)}: attacks in order, each on the samples that stood")
     table.add_column("attack", no_wrap=True)
-    for name in ("met", "broke", "accuracy % after it", "passes/sample met", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name, drop in (("met", 0), ("broke", 0), ("accuracy % after it", 0), ("passes/sample met", 2), ("seconds", 1)):
+        table.add_column(name, justify="right", drop=drop)
     standing = row["n"]
     for stage in row["stages"]:
         standing -= stage["broken"]
         met = max(stage["met"], 1)
-        passes = f"{stage['passes']['forward'] / met:.0f}F {stage['passes']['backward'] / met:.0f}B"
+        passes = (f"{stage['passes']['forward'] / met:.0f}F", f"{stage['passes']['backward'] / met:.0f}B")
         accuracy = f"{100 * standing / row['n']:.2f}"
         table.add_row(
             stage["name"], str(stage["met"]), str(stage["broken"]), accuracy, passes, f"{stage['seconds']:.1f}"

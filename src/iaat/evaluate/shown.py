@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.table import Table
-
-from iaat.console_table import plain_table
+from iaat.console_table import PlainTable, plain_table
 from iaat.evaluate.comparison import comparison_table
 from iaat.evaluate.corruption import corruptions_table
 from iaat.evaluate.report import name_of, results_table, stages_table, title_of
@@ -16,7 +14,7 @@ from iaat.evaluate.report import name_of, results_table, stages_table, title_of
 _MANY_STAGES = 4
 
 
-def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
+def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[PlainTable | str]:
     """Tables and lines for people, in their order.
 
     Args:
@@ -59,17 +57,17 @@ def _findings(row: dict[str, Any]) -> Iterator[str]:
         yield f"{kind} {finding['name']} ({title_of(row)}): {finding['evidence']}. {finding['advice']}"
 
 
-def _details(row: dict[str, Any]) -> Iterator[Table | str]:
+def _details(row: dict[str, Any]) -> Iterator[PlainTable | str]:
     if len(row["stages"]) >= _MANY_STAGES:
         yield stages_table(row)
     if "curve" in row:
-        yield _curve_table(row)
+        yield curve_table(row)
     if row.get("transfer"):
-        yield _transfer_table(row)
+        yield transfer_table(row)
     if "corruptions" in row:
         yield corruptions_table(row)
     if "radii" in row:
-        yield _radii_table(row)
+        yield radii_quarters_table(row)
 
 
 def _length(value: float | None, norm: str) -> str:
@@ -78,7 +76,8 @@ def _length(value: float | None, norm: str) -> str:
     return f"{value * 255:.3g}px" if norm == "linf" else f"{value:.3g}"
 
 
-def _curve_table(row: dict[str, Any]) -> Table:
+def curve_table(row: dict[str, Any]) -> PlainTable:
+    """Accuracy by radius, a column a radius."""
     curve = row["curve"]
     quantiles = ", ".join(
         f"{level} %: {_length(value, curve['norm'])}" for level, value in curve["minimal_norm_quantiles"].items()
@@ -94,7 +93,8 @@ def _curve_table(row: dict[str, Any]) -> Table:
     return table
 
 
-def _transfer_table(row: dict[str, Any]) -> Table:
+def transfer_table(row: dict[str, Any]) -> PlainTable:
+    """One line an attack that was made on another model."""
     table = plain_table(f"{title_of(row)}: accuracy in % on adversarial examples made on other models")
     for name in ("made on", "attack", "accuracy", "of the model they were made on"):
         table.add_column(name, justify="left" if name in ("made on", "attack") else "right")
@@ -104,7 +104,8 @@ def _transfer_table(row: dict[str, Any]) -> Table:
     return table
 
 
-def _radii_table(row: dict[str, Any]) -> Table:
+def radii_quarters_table(row: dict[str, Any]) -> PlainTable:
+    """One line a quarter of the training samples, the smallest radii first."""
     table = plain_table(f"{title_of(row)}: training samples in quarters by their radius; accuracy in %")
     for name in ("radius px", "n", "clean", "after screening"):
         table.add_column(name, justify="right")

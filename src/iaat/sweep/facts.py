@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
-from iaat.console_table import plain_table
+from iaat.console_table import PlainTable, plain_table
 from iaat.costs import total_passes
 from iaat.data import data_facts
 from iaat.differences import PLACE_KEYS
+from iaat.passes import Passes
 from iaat.sweep.cell import Cell
 
 # They change what a run leaves on disk, or where it is done, and nothing it learns.
@@ -34,23 +33,29 @@ def schedule_differences(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def cost_of_cells(cells: Sequence[Cell]) -> Table:
+def cost_of_cells(cells: Sequence[Cell]) -> PlainTable:
     """One line a cell: its seeds and what they will cost, for people.
 
     Raises:
         UserError: the data cannot be found.
     """
     table = plain_table("costs, at most; forwards and backwards of all seeds")
-    for name in ("cell", "method", "seeds", "epochs", "passes/step", "forwards", "backwards"):
-        table.add_column(name, justify="left" if name in ("cell", "method") else "right")
+    table.add_column("cell", no_wrap=True)
+    table.add_column("method", no_wrap=True)
+    for name, drop in (("seeds", 0), ("epochs", 2), ("passes/step", 1), ("forwards", 0), ("backwards", 0)):
+        table.add_column(name, justify="right", drop=drop)
     for cell, used in zip(cells, _trained_samples(cells), strict=True):
         recipe, passes = cell.recipe, total_passes(cell.recipe)
         visits = used * recipe.train.epochs * len(cell.seeds)
         table.add_row(
-            *(cell.name, recipe.method_name, " ".join(map(str, cell.seeds)), str(recipe.train.epochs), str(passes)),
+            *(cell.name, recipe.method_name, tuple(map(str, cell.seeds)), str(recipe.train.epochs), _parts(passes)),
             *(f"{visits * passes.forward:.3g}", f"{visits * passes.backward:.3g}"),
         )
     return table
+
+
+def _parts(passes: Passes) -> tuple[str, ...]:
+    return tuple(str(passes).split())
 
 
 def _trained_samples(cells: Sequence[Cell]) -> list[int]:
