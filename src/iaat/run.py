@@ -26,9 +26,10 @@ from iaat.files import append_json_line, replacing, write_json, write_text
 from iaat.json_files import DamagedFileError, Lines, read_json, read_json_lines
 from iaat.lock import FolderLock
 from iaat.ranks import current
+from iaat.recipe_files import RECIPE_FILE
 
 RUN_FILES = (
-    *("recipe.yaml", "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
+    *(RECIPE_FILE, "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
     *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "tensorboard", "train.lock"),
     *("last.pt.damaged", "best.pt.damaged"),
 )
@@ -81,7 +82,7 @@ class RunFolder:
     @property
     def recipe_file(self) -> Path:
         """The resolved recipe."""
-        return self.path / "recipe.yaml"
+        return self.path / RECIPE_FILE
 
     @property
     def metrics_file(self) -> Path:

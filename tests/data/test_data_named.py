@@ -139,8 +139,9 @@ def test_failed_download_says_which_files_to_put_where(
         torchvision_splits(DataConfig(name=name, root=str(tmp_path), download=False))
 
 
-def test_root_with_class_folders_is_read_as_an_image_folder(make_folder: Callable[..., Path]) -> None:
-    train, test = torchvision_splits(DataConfig(name="cifar10", root=str(make_folder(per_class=2))))
+@pytest.mark.parametrize("name", ["cifar10", "mnist", "digits"])
+def test_root_with_class_folders_is_read_as_an_image_folder(name: str, make_folder: Callable[..., Path]) -> None:
+    train, test = read_splits(DataConfig(name=name, root=str(make_folder(per_class=2))))
     assert train.classes == ("cat", "dog")
     assert train.paths == [f"train/{name}/00{number}.png" for name in ("cat", "dog") for number in (0, 1)]
     assert test.load(torch.tensor([2]))[0, 0, 0, 0] == 12

@@ -77,8 +77,10 @@ def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
     check_crops(config)
     if config.is_user_function:
         return function_splits(config)
-    if config.name in FILE_NAMES:
-        return folder_splits(config) if config.name == "folder" else webdataset_splits(config)
+    if reads_folder(config):
+        return folder_splits(config)
+    if config.name == "webdataset":
+        return webdataset_splits(config)
     return torchvision_splits(config) if config.name in TORCHVISION_NAMES else digits_splits()
 
 
@@ -201,9 +203,16 @@ def _in_memory(
 
 def _reads_files(config: DataConfig) -> bool:
     """Whether samples are image files, which are decoded here."""
-    if config.name in TORCHVISION_NAMES:
-        return is_image_folder(config.root or DEFAULT_ROOT)
-    return config.name in FILE_NAMES
+    return config.name in FILE_NAMES or reads_folder(config)
+
+
+def reads_folder(config: DataConfig) -> bool:
+    """Whether the data is an image folder: named so, or the root of a set known by name holds train/ and test/."""
+    if config.name == "digits":  # which have no root of their own
+        return config.root is not None and is_image_folder(config.root)
+    return config.name == "folder" or (
+        config.name in TORCHVISION_NAMES and is_image_folder(config.root or DEFAULT_ROOT)
+    )
 
 
 def _warn_ignored(config: DataConfig) -> None:
@@ -212,7 +221,7 @@ def _warn_ignored(config: DataConfig) -> None:
     if not _reads_files(config):
         ignored += ["size", "resize", "channels"]
     if config.name not in TORCHVISION_NAMES:
-        ignored += ["download"] + (["root"] if config.name not in FILE_NAMES else [])
+        ignored += ["download"] + ([] if _reads_files(config) else ["root"])
     if not config.is_user_function:
         ignored.append("options")
     reasons = dict.fromkeys(ignored, f"with data.name={config.name}")

@@ -35,7 +35,7 @@ class DataConfig:
 
     root: str | None = None
     """Folder with the data; None: "data" for the downloaded sets. A root with train/ and test/ folders of class
-    folders is read as an image folder, whichever of these sets is named."""
+    folders is read as an image folder, whichever of these sets, or digits, is named."""
 
     download: bool = True
     """Download cifar10, cifar100, svhn or mnist into the root on first use."""

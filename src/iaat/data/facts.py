@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
-from iaat.data.build import check_crops, read_extra, read_splits
+from iaat.data.build import check_crops, read_extra, read_splits, reads_folder
 from iaat.data.config import TORCHVISION_NAMES, DataConfig
-from iaat.data.named import DEFAULT_ROOT
 from iaat.data.order import batch_sizes, check_enough
-from iaat.data.scan import is_image_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ def data_facts(config: DataConfig) -> DataFacts:
     Raises:
         UserError: the data cannot be found or read.
     """
-    if config.name in TORCHVISION_NAMES and not is_image_folder(Path(config.root or DEFAULT_ROOT)):
+    if config.name in TORCHVISION_NAMES and not reads_folder(config):
         check_crops(config)
         facts = _PUBLISHED[config.name]
     else:

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from iaat.data.config import DataConfig
-from iaat.data.folder import folder_splits
 from iaat.data.raw import RawSplit, TensorSplit
-from iaat.data.scan import is_image_folder
 from iaat.data.split import stratified_split
 from iaat.errors import UserError
 
@@ -70,11 +68,10 @@ def digits_splits() -> tuple[TensorSplit, TensorSplit]:
 def torchvision_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
     """CIFAR-10, CIFAR-100, SVHN or MNIST, downloaded on first use.
 
-    Where the root holds train/ and test/ folders of class folders, they are read as an image folder instead. Of
-    several processes, one should run this before the others: a download is not safe against a second one.
+    Of several processes, one should run this before the others: a download is not safe against a second one.
 
     Args:
-        config: Uses `name`, `root` and `download`; of an image folder what `folder_splits` does.
+        config: Uses `name`, `root` and `download`.
 
     Returns:
         The training and the test split.
@@ -83,8 +80,6 @@ def torchvision_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
         UserError: The files are not there and cannot be downloaded; says which to put where.
     """
     root = Path(config.root or DEFAULT_ROOT)
-    if is_image_folder(root):
-        return folder_splits(config)
     entry = _TORCHVISION[config.name]
     train, test = (_read(entry, config, root, train=train) for train in (True, False))
     return train, test

@@ -62,11 +62,14 @@ def evaluate_checkpoint(
 def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle, *, trained: bool = False) -> Subject:
     """The network of a checkpoint, with what is known of it.
 
+    `which` is `best`, `last`, or an earlier one such as `checkpoints/0003`.
+
     Raises:
         UserError: as `evaluate_checkpoint`.
     """
     device = pick_device(recipe.train.device)
     state = load_checkpoint(run.checkpoint(which), device)
+    which = which.rpartition("/")[2]
     model = restore_model(recipe, state, device, trained=trained)
     check_same_test_data(state["data"], data)
     if supports_channels_last(model, data.shape):
@@ -78,7 +81,7 @@ def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle,
         "epoch": state["epoch"],
         "seed": recipe.seed,
         # The best epoch costs the whole training; beside one that goes on, the log may be ahead of the last.
-        **run.training_cost(state["epoch"] if which == "last" else None),
+        **run.training_cost(None if which == "best" else state["epoch"]),
     }
     return Subject(
         name=f"{run.path.name}-{which}" + ("-trained" if trained else ""),

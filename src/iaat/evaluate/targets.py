@@ -11,6 +11,7 @@ from typing import Any
 
 from iaat.config import Recipe, settings_of_model
 from iaat.data import DataBundle, build_data
+from iaat.data.scan import is_image_folder
 from iaat.device import pick_device
 from iaat.errors import UserError, did_you_mean
 from iaat.evaluate.checkpoints import kinds_of_weights, subject_of_run
@@ -25,6 +26,7 @@ from iaat.models import MODELS, load_model, weights_digest
 from iaat.models.load import is_own_name
 from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.progress import Reporter
+from iaat.recipe_files import run_of_checkpoint
 from iaat.run import RunFolder
 
 RUN_KEYS = ("evaluate.", "data.root", "data.extra", "data.download", "data.workers", "train.device")
@@ -43,12 +45,14 @@ class Target:
         recipe: The run's own with the user's changes, or settings for a model of others.
         run: The run folder; None for a model of others.
         out: Folder of the evaluations of models of others.
+        checkpoint: The one checkpoint of the run that was named by its file; None: those that are asked for.
     """
 
     name: str
     recipe: Recipe
     run: RunFolder | None
     out: Path
+    checkpoint: str | None = None
 
     def data(self) -> DataBundle:
         """The data set it is judged on."""
@@ -63,7 +67,7 @@ class Target:
         if self.run is not None:
             return [
                 subject_of_run(self.run, self.recipe, which, data, trained=trained)
-                for which in checkpoints
+                for which in (checkpoints if self.checkpoint is None else (self.checkpoint,))
                 for trained in kinds_of_weights(self.recipe, weights)
             ]
         return [self._foreign(data)]
@@ -106,29 +110,48 @@ def find_targets(
         UserError: a key that none of them takes, a wrong value, or a name that is none of these.
     """
     unique = list(dict.fromkeys(str(Path(name)) if Path(name).exists() else name for name in (*names, *makers)))
-    runs = [name for name in unique if Path(name).is_dir()]
+    runs = [name for name in unique if _run_of(name) is not None]
     allowed = (*RUN_KEYS, *(MODEL_KEYS if len(runs) < len(unique) else ()))
     only(overrides, allowed, "a finished run keeps its recipe" if runs else "the model is not trained here")
     judged = {str(Path(name)) if Path(name).exists() else name for name in names}
-    has_data = any(word.startswith(("--data.name", "--data.root")) for word in overrides)
     targets = []
     for name in unique:
         if name not in runs:
             _check_names_a_model(name)
-        if name in judged and name not in runs and not has_data:
-            raise UserError(
-                f"{name} is no run folder, so say what it is to be judged on: --data.name cifar10 --data.root DIR, or "
-                "--data.name folder --data.root DIR for your own images in DIR/train/CLASS and DIR/test/CLASS"
-            )
+        if name in judged and name not in runs:
+            _check_names_data(name, overrides)
         targets.append(_target(name, overrides, out))
     return [each for each in targets if each.name in judged], [each for each in targets if each.name not in judged]
 
 
 def _target(name: str, overrides: Sequence[str], out: Path) -> Target:
+    found = _run_of(name)
+    if found is None:
+        return Target(name, settings_of_model(name, overrides), None, out)
+    run, checkpoint = found
+    recipe = run.recipe([word for word in overrides if word[2:].startswith(RUN_KEYS)])
+    return Target(name, recipe, run, out, checkpoint)
+
+
+def _run_of(name: str) -> tuple[RunFolder, str | None] | None:
+    """The run that a folder, or a checkpoint in one, is of; with the checkpoint. None for a model of others."""
     if Path(name).is_dir():
-        run = RunFolder(Path(name))
-        return Target(name, run.recipe([word for word in overrides if word[2:].startswith(RUN_KEYS)]), run, out)
-    return Target(name, settings_of_model(name, overrides), None, out)
+        return RunFolder(Path(name)), None
+    found = run_of_checkpoint(Path(name))
+    return None if found is None else (RunFolder(found[0]), found[1])
+
+
+def _check_names_data(name: str, overrides: Sequence[str]) -> None:
+    """Refuse to evaluate a model of others on data that nobody has named: the default is no choice of the user's."""
+    given = {key: value for key, _, value in (word.partition("=") for word in overrides)}
+    root = given.get("--data.root")
+    if "--data.name" in given or (root is not None and is_image_folder(root)):
+        return
+    what = f"{name} is no run folder" if root is None else f"{root} holds no train/CLASS and test/CLASS"
+    raise UserError(
+        f"{what}, so say what {name} is to be evaluated on: --data.name cifar10 --data.root DIR, or --data.root DIR "
+        "for your own images in DIR/train/CLASS and DIR/test/CLASS"
+    )
 
 
 def _check_names_a_model(name: str) -> None:

@@ -22,6 +22,7 @@ from iaat.models.factory import check_arguments
 from iaat.models.normalize import with_normalization
 from iaat.models.outputs import check_fits, check_is_module
 from iaat.models.programs import load_program
+from iaat.models.runs import TrainedNetwork, trained_network
 from iaat.models.timm_models import load_timm
 from iaat.models.torchvision_models import NAMES, PUBLISHED_CLASSES
 from iaat.models.weights import load_weights
@@ -32,11 +33,11 @@ AS_IT_IS = ModelConfig(normalize="none")
 
 
 def load_model(
-    target: str,
+    target: str | Path,
     config: ModelConfig = AS_IT_IS,
     *,
-    shape: tuple[int, ...],
-    classes: int,
+    shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
     mean: Tensor | None = None,
     std: Tensor | None = None,
     device: torch.device | str = "cpu",
@@ -44,18 +45,21 @@ def load_model(
 ) -> nn.Module:
     """Load a trained model that maps inputs in [0, 1] to logits, in eval mode on `device`.
 
+    A run folder, or a checkpoint in it, needs no settings: the run says what was trained.
+
     In front of it stands the normalisation that its weights' file holds (iaat's checkpoints); else `config.mean` and
     `config.std`; else, for a network with published weights, the one published with them; else that of the data
     where `config.normalize` is "data"; else none.
 
     Args:
-        target: `module:function`, a factory of the user's, which gets those of shape= and classes= that its signature
+        target: A run folder, whose best checkpoint is taken (else its last), or one of its checkpoints;
+            `module:function`, a factory of the user's, which gets those of shape= and classes= that its signature
             names and the options; a timm name; a name of iaat's own; or a file: a TorchScript program, an exported
             program, or weights of the network that `config.name` names.
         config: Further settings. `weights` is a file with the weights of a network given by name or factory;
             those of torchvision and timm get their published weights without one. `pretrained` is not used.
-        shape: Shape of one input of the data.
-        classes: Number of classes of the data.
+        shape: Shape of one input of the data; a run knows its own.
+        classes: Number of classes of the data; likewise.
         mean: `[C]` of the data, for `config.normalize` "data".
         std: The same for the standard deviation.
         device: Where the model is to run.
@@ -66,6 +70,13 @@ def load_model(
         UserError: there is no such model, its file is damaged, a program that is not trusted or of another network, a
             setting has no effect, or the model does not map inputs of the data to logits of its classes.
     """
+    target = str(target)
+    if config == AS_IT_IS and (trained := trained_network(Path(target))) is not None:
+        _check_data(trained, target, shape, classes)
+        target, config = trained.config.name, trained.config
+        shape, classes = trained.shape, trained.classes
+    if shape is None or classes is None:
+        raise UserError(f"model {target}: give shape= and classes= of the data, which only a run of ours knows")
     with seeded(0):
         if is_file_name(target) and (kind := file_kind(Path(target))) != "weights":
             _refuse_settings(config, target)
@@ -78,6 +89,12 @@ def load_model(
     model = model.to(device).eval()
     check_fits(model, shape=shape, classes=classes, device=device)
     return model
+
+
+def _check_data(trained: TrainedNetwork, target: str, shape: tuple[int, ...] | None, classes: int | None) -> None:
+    for what, given, own in (("shape", shape, trained.shape), ("classes", classes, trained.classes)):
+        if given is not None and given != own:
+            raise UserError(f"{what} is {given}, but {target} was trained on {own}: leave it out, or give other data")
 
 
 def _named(target: str, config: ModelConfig) -> ModelConfig:
