@@ -68,14 +68,12 @@ class Setting:
     natural: str
     limit: int
     settings: tuple[str, ...] = ()
-    iaat_settings: tuple[str, ...] = ()
 
 
 SETTINGS = {
     "digits": Setting("quickstart", "quickstart-natural", 1437),
     "cifar10": Setting(
         *("cifar10-small-iaat", "cifar10-small-natural", 5000, ("--train.epochs", "12", "--train.holdout_n", "100")),
-        iaat_settings=("--method.rate", "1.6px"),  # 12 epochs let a radius grow to 19px, as the recipe's 30 do
     ),
 }
 
@@ -155,12 +153,11 @@ class Cell:
             **{"source": self.source, "root": self.root, "limit": setting.limit, "noise": self.noise},
             **{"seed": self.seed, "fold": fold, "folds": folds},
         }
-        own = setting.iaat_settings if what == "iaat" else ()
         recipe = load_recipe(
             setting.iaat if what == "iaat" else setting.natural,
             [
                 *("--seed", str(self.seed), "--data.name", "label_noise:noisy", "--data.options", json.dumps(options)),
-                *("--data.limit", "null", *setting.settings, *own, *self.more),
+                *("--data.limit", "null", *setting.settings, *self.more),
             ],
         )
         name = f"{self.source}-{self.noise}-seed{self.seed}-{what}" + (f"-part{fold}of{folds}" if folds else "")

@@ -227,7 +227,7 @@ def _step(options: argparse.Namespace, device: torch.device) -> Callable[[], Non
     # As the recipes have it, at a rate that keeps the network of the first round to the last.
     optimizer = SGD(model.parameters(), lr=1e-5, momentum=0.9, nesterov=True, weight_decay=5e-4)
     method_class = METHODS["pgd_at"]
-    method = method_class(method_class.Config(steps=options.steps), size=count, device=device)
+    method = method_class(method_class.Config(steps=options.steps).over(1), size=count, device=device)
     context = StepContext(0, rng.generator(0, "attack", device=device))
 
     def step() -> None:

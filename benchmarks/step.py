@@ -57,6 +57,10 @@ class Variant:
     radii: Literal["uniform", "spread"] = "uniform"
 
 
+EPOCHS = 110
+"""Of the run that a step is one of: the authors'."""
+
+
 def rules() -> tuple[str, ...]:
     """Every rule that the config of IAAT offers, the default first."""
     default = IAATConfig().rule
@@ -207,7 +211,7 @@ def _step(work: Workload, precision: str, variant: Variant) -> Callable[[], None
     known = {each.name for each in dataclasses.fields(method_class.Config)}
     if unknown := set(variant.settings) - known:
         raise UserError(f"{variant.method} has no setting {', '.join(sorted(unknown))}")
-    config = method_class.Config(steps=work.steps, **variant.settings)
+    config = method_class.Config(steps=work.steps, **variant.settings).over(EPOCHS)
     method = method_class(config, size=SAMPLES, device=work.device)
     if method.radii is not None:
         method.radii[:] = RADIUS

@@ -10,7 +10,6 @@ from iaat.cli import main
 from iaat.config import load_recipe
 from iaat.errors import UserError
 from iaat.sweep import is_sweep, only, read_cells, schedule_differences
-from iaat.units import Radius
 
 SWEEP = """
 about: frontier on digits
@@ -21,7 +20,7 @@ cells:
   natural: {recipe: quickstart-natural}
   uniform: {recipe: quickstart-pgd-at, grid: {method.radius: [32px, 64px, 0.3]}}
   both: {recipe: quickstart-pgd-at, set: {train.epochs: 5}, grid: {method.steps: [3, 4], train.lr: [0.1, 1e-2]}}
-  iaat: {recipe: quickstart, set: {method.rate: 5px, train.nesterov: true, data.size: null}}
+  iaat: {recipe: quickstart, set: {method.reach: 1.5, train.nesterov: true, data.size: null}}
 """
 
 SHORT = """
@@ -58,7 +57,7 @@ def test_cells_have_names_by_their_grid_and_settings_from_general_to_special(tmp
         name: 5 for name in recipes if name.startswith("both")
     }
     assert {recipe.data.limit for recipe in recipes.values()} == {300}
-    assert (recipes["iaat"].method.rate, recipes["iaat"].train.nesterov) == (Radius("5px"), True)
+    assert (recipes["iaat"].method.reach, recipes["iaat"].train.nesterov) == (1.5, True)
     assert [name for name, cell in cells.items() if cell.on_curve] == ["uniform-32px", "uniform-64px", "uniform-0.3"]
     assert {cell.seeds for cell in cells.values()} == {(0, 1, 2)}
 
@@ -66,10 +65,10 @@ def test_cells_have_names_by_their_grid_and_settings_from_general_to_special(tmp
 def test_a_cell_is_the_recipe_that_the_same_words_of_the_command_line_make(tmp_path):
     text = """
     set: {train.epochs: 4, data.limit: 300}
-    cells: {iaat: {recipe: quickstart, set: {method.rate: 5px, train.nesterov: true, data.size: null}}}
+    cells: {iaat: {recipe: quickstart, set: {method.reach: 1.5, train.nesterov: true, data.size: null}}}
     """
     (cell,) = read_cells([sweep(tmp_path, text)])
-    words = ["--train.epochs=4", "--data.limit=300", "--method.rate=5px", "--train.nesterov=true", "--data.size=null"]
+    words = ["--train.epochs=4", "--data.limit=300", "--method.reach=1.5", "--train.nesterov=true", "--data.size=null"]
     assert dataclasses.replace(cell.seeded(2), name="quickstart") == load_recipe("quickstart", [*words, "--seed=2"])
 
 

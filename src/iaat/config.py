@@ -18,8 +18,10 @@ from iaat.data import DataConfig
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.evaluate.config import EvaluateConfig
 from iaat.imports import check_trusted, trust_typed
-from iaat.methods import METHODS, find_method
+from iaat.methods import METHODS, MethodConfig, find_method
+from iaat.methods.pace import is_setting, setting_names
 from iaat.models import ModelConfig
+from iaat.older_keys import newer_name, take_rate, with_rate
 from iaat.plain_yaml import check_text, parse_yaml
 from iaat.printable import cut
 from iaat.recipe_files import check_keys, find_recipe, merged
@@ -87,6 +89,16 @@ class Recipe:
     train: TrainConfig
     evaluate: EvaluateConfig
 
+    @property
+    def method_epochs(self) -> int:
+        """Epochs that the method trains: all but those of natural training before it."""
+        return self.train.epochs - self.train.natural_epochs
+
+    @property
+    def run_method(self) -> Any:  # noqa: ANN401
+        """The method's settings for the epochs it has in this run: what the method is built from."""
+        return self.method.over(self.method_epochs) if isinstance(self.method, MethodConfig) else self.method
+
     def to_dict(self) -> dict[str, Any]:
         """The recipe as YAML has it, every default filled in; `load_recipe` reads it back to an equal recipe."""
         sections = self.sections()
@@ -103,11 +115,18 @@ class Recipe:
 
 
 def _plain(config: Any) -> dict[str, Any]:  # noqa: ANN401
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return {key: str(value) if isinstance(value, Radius) else value for key, value in values.items()}
+    values = {key: getattr(config, key) for key in setting_names(config)}
+    return {key: plain(value) for key, value in values.items()}
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, settings: Sequence[str] = ()) -> Recipe:
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """A setting as YAML has it."""
+    return str(value) if isinstance(value, Radius) else value
+
+
+def load_recipe(
+    source: str | Path, overrides: Sequence[str] = (), *, settings: Sequence[str] = (), stored: bool = False
+) -> Recipe:
     """Read a recipe by name or file, apply `--section.key value` overrides, and check all of it.
 
     Nothing that a file says is imported or run: code that it names (`model: {name: my_net:build}`) is refused, unless
@@ -117,6 +136,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, settings: 
         source: Name of a shipped recipe, or path of a YAML file.
         overrides: Command-line words, `["--train.epochs", "5", "--method", "pgd_at"]`.
         settings: The same, of another file: below the overrides, and trusted as little as the recipe.
+        stored: The source is what a run has written, so that no advice on its keys helps anybody.
 
     Raises:
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
@@ -126,12 +146,19 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = (), *, settings: 
     _trust_typed(overrides)
     place = f"recipe {name} ({path})"
     words, method_name = _take_method([*settings, *overrides], raw, path)
-    parser = _kept_parser(find_method(method_name).Config)
+    config = find_method(method_name).Config
+    raw["method"], words, rate = take_rate(setting_names(config), raw.get("method", {}), words)
+    _check_section_keys(raw, method_name, name)
+    parser = _kept_parser(config)
     _check_words(words, parser, name)
     recipe = _parse(parser, name, raw, words, method_name)
+    if rate is not None:
+        method = with_rate(recipe.method, rate, recipe.method_epochs, advise=not stored)
+        recipe = dataclasses.replace(recipe, method=method)
     check_trusted(recipe.model.name, key="model.name", place=place)
     check_trusted(recipe.data.name, key="data.name", place=place)
     _check_options(recipe.model, place)
+    _ = recipe.run_method  # refuses what does not fit the number of epochs
     return recipe
 
 
@@ -188,8 +215,8 @@ def _new_parser(method: type, prog: str) -> ArgumentParser:
     parser = ArgumentParser(prog=prog, exit_on_error=False, add_help=False)
     parser.add_argument("--seed", type=int, default=0, help="Seed of weights, data order, augmentation and attacks.")
     for key, config in {**SECTIONS, "method": method}.items():
-        free = {"options"} & set(_keys(config))
-        parser.add_class_arguments(config, key, skip=free)
+        free = {"options"} & set(setting_names(config))
+        parser.add_class_arguments(config, key, skip=free | _derived(config))
         for option in free:
             assert parser.groups
             text = "Keyword arguments for timm or for module:function, passed on as they are: '{key: value}'."
@@ -280,7 +307,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _take_method(words: list[str], raw: dict[str, Any], path: Path) -> tuple[list[str], str]:
-    """The method's name, from `--method NAME` or the recipe, and the other words; checks every key of the recipe."""
+    """The method's name, from `--method NAME` or the recipe, and the other words."""
     section, place = raw.get("method", {}), f"recipe {path.stem}"
     chosen = own = section.get("name")
     rest: list[str] = []
@@ -300,15 +327,21 @@ def _take_method(words: list[str], raw: dict[str, Any], path: Path) -> tuple[lis
     if own not in (None, chosen):
         # Settings of the old method go, those both methods share stay: an override swaps the method and keeps all else.
         old, new = find_method(own).Config, find_method(chosen).Config
-        gone = {key for key in _keys(old) if key not in _keys(new) or _home(old, key) is not _home(new, key)}
-        raw["method"] = {key: value for key, value in section.items() if key not in gone}
-    for key, config in _configs(chosen).items():
-        check_keys(raw.get(key, {}), [*_keys(config), *(["name"] if key == "method" else [])], place, key)
+        kept = set(setting_names(new))
+        gone = {key for key in setting_names(old) if key not in kept or _home(old, key) is not _home(new, key)}
+        raw["method"] = {key: value for key, value in section.items() if newer_name(key) not in gone}
     return rest, str(chosen)
 
 
-def _keys(config: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(config)]
+def _check_section_keys(raw: Mapping[str, Any], method_name: str, name: str) -> None:
+    """Refuse keys that no section has."""
+    for key, config in _configs(method_name).items():
+        known = [*setting_names(config), *(["name"] if key == "method" else [])]
+        check_keys(raw.get(key, {}), known, f"recipe {name}", key)
+
+
+def _derived(config: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(config) if not is_setting(field)}
 
 
 def _home(config: type, key: str) -> type:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
-from iaat.config import Recipe
+from iaat.config import Recipe, plain
+from iaat.methods import MethodConfig
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
@@ -30,4 +32,15 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in recipe.to_dict().items():
         flat |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
+    return flat | _flat_method(recipe)
+
+
+def _flat_method(recipe: Recipe) -> dict[str, Any]:
+    """The method's settings as its run has them: what follows from the number of epochs filled in, None for idle ones.
+
+    So a constant that was written down and the same one worked out are no difference.
+    """
+    method = recipe.run_method
+    idle = method.without_effect() if isinstance(method, MethodConfig) else {}
+    values = {field.name: getattr(method, field.name) for field in fields(method)}
+    return {f"method.{key}": None if key in idle else plain(value) for key, value in values.items()}

@@ -21,7 +21,7 @@ A sweep is a YAML file that may stand where a recipe does:
   cells:
     natural: {recipe: cifar10-small-natural}
     uniform: {recipe: cifar10-small-pgd-at, grid: {method.radius: [2px, 4px, 8px]}}
-    iaat:    {recipe: cifar10-small-iaat, set: {method.rate: 0.48px}}
+    iaat:    {recipe: cifar10-small-iaat, set: {method.reach: 3}}
 
 Cells of a grid are called uniform-2px, uniform-4px, uniform-8px; runs are in OUT/CELL-seedN, and one that was trained
 there by `iaat train RECIPE ... --out OUT/CELL-seedN` with the same settings counts. `iaat check SWEEP` lists the cells

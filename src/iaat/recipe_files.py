@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from iaat.errors import UserError, did_you_mean, shown
+from iaat.older_keys import without_twins
 from iaat.plain_yaml import MOST_BYTES, decode, parse_yaml
 
 RECIPE_FILE = "recipe.yaml"
@@ -87,7 +88,7 @@ def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     same_method = raw.get("method", {}).get("name") in (None, below.get("method", {}).get("name"))
     for key, value in raw.items():
         deep = key in _SECTIONS or (key == "method" and same_method)
-        below[key] = {**below.get(key, {}), **value} if deep else value
+        below[key] = {**without_twins(below.get(key, {}), value), **value} if deep else value
     return below
 
 

@@ -127,7 +127,7 @@ class RunFolder:
                 f"{self.path} is not a run folder: it has no recipe.yaml; give the --out of an `iaat train`"
             )
         self._check_stays_inside()
-        return dataclasses.replace(load_recipe(self.recipe_file, overrides), name=self.name())
+        return dataclasses.replace(load_recipe(self.recipe_file, overrides, stored=True), name=self.name())
 
     def _check_stays_inside(self) -> None:
         """Refuse a folder with links out of it: what is written into it would end up in other places.

@@ -27,18 +27,22 @@ class Radius(float):
     """A perturbation size on the [0, 1] scale, read from `8/255`, `8px`, `0.03` or a plain number.
 
     Behaves as the float it is; `str` gives px where that is exact (`"8px"`) and the plain number elsewhere, and
-    `Radius(str(r)) == r` always.
+    `Radius(str(r)) == r` always. `unitless` is whether it was given as a plain number, and so perhaps meant in px.
 
     Raises:
         UserError: the text is none of these forms, or the value is negative or not finite.
     """
+
+    unitless: bool
 
     def __new__(cls, value: str | float) -> Radius:
         """Parse `value`; see the class."""
         number = _parse(value) if isinstance(value, str) else _float(value)
         if not math.isfinite(number) or number < 0:
             raise UserError(f"radius {shown(value)}: must be finite and not negative; write 8px, 8/255 or 0.03")
-        return super().__new__(cls, number + 0.0)  # -0.0 becomes 0.0, which prints without a sign
+        self = super().__new__(cls, number + 0.0)  # -0.0 becomes 0.0, which prints without a sign
+        self.unitless = _is_unitless(value)
+        return self
 
     @property
     def px(self) -> float:
@@ -51,6 +55,12 @@ class Radius(float):
 
     def __repr__(self) -> str:
         return f"Radius({str(self)!r})"
+
+
+def _is_unitless(value: str | float) -> bool:
+    if isinstance(value, Radius):
+        return value.unitless
+    return not (isinstance(value, str) and ("px" in value or "/" in value))
 
 
 def _float(value: float) -> float:

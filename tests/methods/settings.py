@@ -13,6 +13,8 @@ from iaat.types import Batch
 from iaat.units import Radius
 
 SIZE, STEPS, WARMUP = 40, 3, 1
+EPOCHS = 10
+"""Epochs of the runs that methods are built for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +46,9 @@ class Case:
 
 
 ATTACK = {"radius": Radius("16px"), "steps": STEPS}
-STAIRCASE = {**ATTACK, "rule": "staircase", "start": Radius("16px"), "rate": Radius("1px")}
+STAIRCASE = {**ATTACK, "rule": "staircase", "reach": EPOCHS / 16}
 # Where BatchNorm sees the batch, all of it is probed.
-PAPER = {**ATTACK, "rule": "paper", "warmup": WARMUP, "mode": "batch"}
+PAPER = {**ATTACK, "rule": "paper", "gamma": Radius("1.9px"), "beta": 0.1, "warmup": WARMUP, "mode": "batch"}
 STAGES = (0, WARMUP)
 
 SETTINGS: dict[str, Case] = {
@@ -76,7 +78,7 @@ SETTINGS: dict[str, Case] = {
     "mart": Case(method="mart", options=ATTACK, cross_entropy=False),
     "iaat_trades": Case(
         method="iaat_trades",
-        options={**ATTACK, "start": Radius("16px"), "rate": Radius("1px")},
+        options={**ATTACK, "reach": EPOCHS / 16},
         cross_entropy=False,
         learns_radii=True,
     ),
@@ -121,7 +123,7 @@ def build(name, size=SIZE, **overrides):
     """The method of a case, with some settings overridden."""
     case = SETTINGS[name]
     cls = METHODS[case.method]
-    return cls(cls.Config(**{**case.options, **overrides}), size=size, device="cpu")
+    return cls(cls.Config(**{**case.options, **overrides}).over(EPOCHS), size=size, device="cpu")
 
 
 def visited(name, **overrides):

@@ -14,7 +14,7 @@ from iaat.passes import count_passes
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 
-ETA, CAP, C, STEPS = 0.02, 0.09, 5.0, 10
+ETA, CAP, C, STEPS, EPOCHS = 0.02, 0.09, 5.0, 10, 200
 MARGINS = [0.05, 0.075, 0.3, -0.2, 0.01]
 # Trials succeed below the margin: at 0.02 and 0.04; at 0.02, 0.04 and 0.06; at all up to the cap; at none; at none.
 ENDS = [0.04, 0.06, CAP, 0.0, 0.0]
@@ -46,7 +46,7 @@ def context(epoch=0, seed=0):
 
 def build(size=5, **options):
     settings = {"radius": Radius(CAP), "eta": Radius(ETA), "c": C, "steps": STEPS, "min_step": Radius(0)}
-    return CAT(CATConfig(**{**settings, **options}), size=size, device="cpu")
+    return CAT(CATConfig(**{**settings, **options}).over(EPOCHS), size=size, device="cpu")
 
 
 def trained_on(method, model, data, epoch=0):
@@ -202,7 +202,7 @@ def test_every_step_takes_the_passes_it_states():
 
 
 def test_the_defaults_are_the_authors():
-    config = CATConfig()
+    config = CATConfig().over(200)
     assert (config.radius.px, config.eta, config.c, config.steps) == (pytest.approx(8), 0.005, 10, 10)
 
 

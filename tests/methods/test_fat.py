@@ -38,7 +38,7 @@ def context(epoch=0, seed=2):
 
 
 def build(cls=FAT, config=FATConfig, **options):
-    return cls(config(**{**ATTACK, **options}), size=B, device="cpu")
+    return cls(config(**{**ATTACK, **options}).over(120), size=B, device="cpu")
 
 
 def trained_on(method, model, data, epoch=0):
@@ -127,7 +127,7 @@ def test_the_radius_grows_over_the_ramp_in_either_norm():
 
 
 def test_the_defaults_are_the_authors_schedule():
-    config = FATConfig()
+    config = FATConfig().over(120)
     taus = [config.tau_in(epoch) for epoch in range(120)]
     assert taus == [0] * 50 + [1] * 40 + [2] * 30
 
@@ -139,7 +139,8 @@ def test_the_defaults_are_the_authors_schedule():
         ({"mode": "train"}, r"method\.mode = train.*mode eval"),
         ({"taus": []}, r"method\.taus = \[\]"),
         ({"taus": [0, -1, 2]}, r"method\.taus = \[0, -1, 2\]"),
-        ({"taus": [0, 1]}, r"method\.tau_from = \[0, 50, 90\].*method\.taus = \[0, 1\]"),
+        ({"taus": [0, 1]}, r"method\.taus = \[0, 1\]: give method\.tau_from"),
+        ({"taus": [0, 1], "tau_from": [0, 50, 90]}, r"method\.tau_from = \[0, 50, 90\].*method\.taus = \[0, 1\]"),
         ({"tau_from": [1, 50, 90]}, r"method\.tau_from = \[1, 50, 90\]"),
         ({"tau_from": [-1, 0, 90]}, r"method\.tau_from = \[-1, 0, 90\]"),
         ({"tau_from": [0, 90, 50]}, r"method\.tau_from = \[0, 90, 50\]"),

@@ -10,7 +10,7 @@ from iaat.errors import UserError
 from iaat.methods import METHODS, IAATConfig
 from iaat.types import Batch
 from iaat.units import Radius
-from methods.settings import SIZE, WARMUP, build, context, digits, half_learned
+from methods.settings import EPOCHS, SIZE, WARMUP, build, context, digits, half_learned
 
 warm_up_and_after = pytest.mark.parametrize("epoch", [0, WARMUP], ids=["warm-up", "after"])
 
@@ -51,10 +51,10 @@ def planted_method(rule, **options):
     cls = METHODS["iaat"]
     settings = {
         "paper": {"gamma": Radius(GAMMA), "beta": BETA, "warmup": 1},
-        "staircase": {"start": Radius(START), "rate": Radius(BETA * GAMMA)},
+        "staircase": {"reach": EPOCHS * BETA * GAMMA / START},
     }[rule]
     config = cls.Config(radius=Radius(START), rule=rule, steps=5, **settings, **options)
-    return cls(config, size=16, device="cpu")
+    return cls(config.over(EPOCHS), size=16, device="cpu")
 
 
 @pytest.mark.parametrize("rule", ["paper", "staircase"])
@@ -146,8 +146,9 @@ def test_clean_wrong_samples_train_on_the_clean_image_or_on_what_is_left_of_thei
         pytest.param({"min_step": 2.0}, r"method\.min_step = 2.*2px", id="step in pixel levels"),
         pytest.param({"rule": "paper", "cap": Radius("4px")}, r"floor <= radius <= cap", id="cap below radius"),
         pytest.param({"cap": Radius("4px"), "start": Radius("5px")}, r"floor <= start <= cap", id="cap below start"),
-        pytest.param({"rate": 2.0}, r"method\.rate = 2.*2px", id="rate in pixel levels"),
-        pytest.param({"rate": Radius(0)}, r"method\.rate = 0", id="no rate"),
+        pytest.param({"reach": 0.0}, r"method\.reach = 0", id="no reach"),
+        pytest.param({"reach": float("inf")}, r"method\.reach = inf", id="reach without end"),
+        pytest.param({"gamma": Radius(0)}, r"method\.gamma = 0", id="no gamma"),
         pytest.param({"warmup": -1}, r"method\.warmup = -1", id="negative warm-up"),
         pytest.param({"steps": 0}, r"method\.steps = 0", id="no steps"),
         pytest.param({"norm": "l1"}, r"'l1'", id="norm"),
@@ -169,16 +170,17 @@ def test_iaat_refuses_settings_that_make_no_sense(settings, message):
 
 
 def test_defaults_of_the_paper_rule_are_the_authors():
-    config = IAATConfig(rule="paper")
+    config = IAATConfig(rule="paper").over(110)
     assert (config.beta, config.steps, config.warmup) == (0.1, 10, 10)
     assert (config.radius.px, config.gamma.px, config.min_step.px) == pytest.approx((8, 1.9, 2))
     assert (config.floor, config.cap, config.clean_wrong, config.norm) == (0, None, "decay", "linf")
     assert (config.initial, config.all_steps_from) == (config.radius, 0)
 
 
-def test_radii_start_at_zero_and_steps_follow_them_by_default():
+def test_radii_start_at_the_radius_and_steps_follow_them_by_default():
     config = IAATConfig()
-    assert (config.rule, config.initial, config.all_steps_from) == ("staircase", 0, config.radius)
+    assert (config.rule, config.initial, config.all_steps_from) == ("staircase", config.radius, config.radius)
+    assert IAATConfig(cap=Radius("4px")).initial == Radius("4px")
     assert IAATConfig(full_steps_at=Radius("12px")).all_steps_from == Radius("12px")
     for settings in ({"full_steps_at": Radius(0)}, {"mode": "batch"}, {"inner": "nfgsm"}):
         assert IAATConfig(**settings).all_steps_from == 0
@@ -186,4 +188,4 @@ def test_radii_start_at_zero_and_steps_follow_them_by_default():
 
 def test_the_radii_of_iaat_are_in_the_norm_of_its_attack():
     config = IAATConfig(norm="l2", radius=Radius(2), cap=Radius(4))
-    assert METHODS["iaat"](config, size=2, device="cpu").radii.cap == 4
+    assert METHODS["iaat"](config.over(EPOCHS), size=2, device="cpu").radii.cap == 4

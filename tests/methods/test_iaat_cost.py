@@ -44,9 +44,12 @@ def half_learned(batch, norm=nn.Identity):
     return model
 
 
+AUTHORS = {"gamma": Radius("1.9px"), "beta": 0.1, "warmup": 0}
+
+
 def iaat(**settings):
-    config = IAATConfig(**{"radius": Radius("24px"), "steps": STEPS, "warmup": 0, "mode": "eval", **settings})
-    method = IAAT(config, size=SIZE, device="cpu")
+    config = IAATConfig(**{"radius": Radius("24px"), "steps": STEPS, "mode": "eval", **AUTHORS, **settings})
+    method = IAAT(config.over(10), size=SIZE, device="cpu")
     # Some at 0, the others from small to large.
     method.radii[:] = (torch.arange(SIZE) % 40).float() / 255
     return method

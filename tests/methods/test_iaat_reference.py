@@ -78,7 +78,7 @@ def test_radii_and_weights_follow_the_authors_procedure(seed, start, gamma, beta
     )
     config = IAATConfig(
         rule="paper", radius=Radius(start), gamma=Radius(gamma), beta=beta, warmup=warmup, steps=steps, mode="eval"
-    )
+    ).over(epochs)
     radii = train_with_iaat(fast_model, x, y, schedule, torch.Generator().manual_seed(seed), config)
     expected = [torch.tensor(values, dtype=torch.float64) for values in expected]
 

@@ -17,12 +17,13 @@ from iaat.units import PIXEL, Radius
 from methods.settings import SIZE, context, digits, half_learned, network
 from reference import trades_slow
 
-RADIUS, STEPS, RATE = Radius("16px"), 4, Radius("2px")
+RADIUS, STEPS, EPOCHS = Radius("16px"), 4, 8
+REACH = 1.0  # so 2px a visit
 
 
 def build(size=SIZE, **options):
-    config = IAATTRADESConfig(**{"radius": RADIUS, "steps": STEPS, "rate": RATE, "start": RADIUS, **options})
-    return IAATTRADES(config, size=size, device="cpu")
+    config = IAATTRADESConfig(**{"radius": RADIUS, "steps": STEPS, "reach": REACH, **options})
+    return IAATTRADES(config.over(EPOCHS), size=size, device="cpu")
 
 
 def spread(method):
@@ -154,7 +155,7 @@ class OnlyFirst(nn.Module):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_each_radius_follows_its_own_sample_by_its_index(norm):
     """Odd indices are labelled wrong, even ones right."""
-    method = build(size=16, radius=Radius(0.1), start=Radius(0.1), rate=Radius(0.01), norm=norm)
+    method = build(size=16, radius=Radius(0.1), reach=0.1 * EPOCHS, norm=norm)
     visited = [14, 3, 0, 9, 5, 7, 2, 12]
     for index in (visited[:5], visited[5:]):
         x = torch.tensor([[0.9, 0.5]] * len(index))
@@ -197,9 +198,9 @@ def test_floor_and_cap_bound_the_radii():
     assert method.radii.values.max().item() == pytest.approx(17 * PIXEL)
 
 
-def test_radii_start_at_zero_by_default():
+def test_radii_start_at_the_reference_radius_by_default():
     config = IAATTRADESConfig()
-    assert (config.initial, config.rate.px, config.all_steps_from) == (0, pytest.approx(0.2), config.radius)
+    assert config.initial == config.all_steps_from == config.radius
     assert (config.beta, config.min_step, config.steps, config.floor, config.cap) == (6, 0.007, 10, 0, None)
     assert IAATTRADESConfig(mode="train").all_steps_from == 0
 
@@ -208,11 +209,10 @@ def test_radii_start_at_zero_by_default():
     ("options", "message"),
     [
         pytest.param({"radius": Radius(0)}, r"method\.radius = 0.*iaat_trades", id="no reference"),
-        pytest.param({"rate": Radius(0)}, r"method\.rate = 0", id="no rate"),
-        pytest.param({"rate": 2.0}, r"method\.rate = 2.*2px", id="rate in pixel levels"),
+        pytest.param({"reach": 0.0}, r"method\.reach = 0", id="no reach"),
         pytest.param({"start": 8.0}, r"method\.start = 8.*8px", id="start in pixel levels"),
         pytest.param({"cap": Radius("4px"), "start": Radius("5px")}, r"floor <= start <= cap", id="cap below start"),
-        pytest.param({"floor": Radius("4px")}, r"floor <= start <= cap", id="floor above start"),
+        pytest.param({"floor": Radius("4px"), "start": Radius(0)}, r"floor <= start <= cap", id="floor above start"),
         pytest.param({"beta": -1.0}, r"method\.beta = -1: a weight", id="beta"),
         pytest.param({"full_steps_at": Radius("8px"), "mode": "batch"}, r"full_steps_at.*mode eval", id="mode"),
     ],

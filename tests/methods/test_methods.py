@@ -173,7 +173,7 @@ def test_the_objective_costs_what_is_stated(name):
 
 
 def test_the_papers_cost_at_ten_steps():
-    config = IAATConfig(rule="paper")
+    config = IAATConfig(rule="paper").over(110)
     cost = METHODS["iaat"](config, size=1, device="cpu").cost(config.warmup)
     assert (cost.forward, cost.backward) == (34, 31)
 

@@ -54,7 +54,7 @@ def test_radii_of_extra_images_are_learned_recorded_and_tabled(tmp_path, file):
         record = run.metrics()[epoch - 1]
         assert record["radius_mean_px"] == pytest.approx(radius.mean() * 255, rel=1e-5)
         assert record["radius_quantiles_px"]["50"] == pytest.approx(np.median(radius) * 255, rel=1e-5)
-    moved = run.radii_after(2)[1][180:] != recipe.method.start
+    moved = run.radii_after(2)[1][180:] != recipe.method.initial
     assert moved.mean() > 0.5
     table, _ = write_radii(run, data.train, training_predictions(run, recipe, data, QUIET))
     assert table["path"].to_pylist()[180:] == [f"more.npz#{position}" for position in range(M)]

@@ -99,7 +99,7 @@ def test_passes_counted_while_training_are_those_the_method_states(tmp_path):
 
 def test_radii_that_start_at_zero_cost_one_pass_and_the_price_follows_them(tmp_path):
     run = RunFolder(tmp_path / "run")
-    settings = ("--method.start", "0px", "--method.rate", "4px", "--method.steps", "4", "--train.epochs", "5")
+    settings = ("--method.start", "0px", "--method.reach", "0.3", "--method.steps", "4", "--train.epochs", "5")
     train(tiny("iaat", *settings), run, QUIET)
     forwards = [record["forwards"] for record in run.metrics()]
     assert forwards == [record["backwards"] for record in run.metrics()]

@@ -62,6 +62,14 @@ class AttackConfig(MethodConfig):
         """Size of the ball that an attack starts in, in radii."""
         return 1.0
 
+    def largest_radius(self, epochs: int) -> float:
+        """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale."""
+        return self._within_range(self.radius) * self.share_in(epochs - 1)
+
+    def _within_range(self, radius: float) -> float:
+        """In L-inf at most the pixel range."""
+        return min(radius, 1.0) if self.norm == "linf" else radius
+
     def share_in(self, epoch: int) -> float:
         """Share of their size that radii have in an epoch, counted from 0."""
         return 1.0 if epoch >= self.ramp else epoch / self.ramp

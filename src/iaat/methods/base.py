@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,8 @@ class Method(Protocol):
     """A way of forming the loss of one batch.
 
     A class with a `Config` (a keyword-only dataclass, the recipe's `method` section) and a constructor
-    `(config, *, size, device)`, where `size` is the number of samples that indices run over. For each batch the loop
+    `(config, *, size, device)`, where `config` is what `Config.over` makes of the settings for the epochs of the run,
+    and `size` the number of samples that indices run over. For each batch the loop
     calls `prepare`, evaluates the objective it returns (twice where weights are perturbed), calls `learn` with the
     outcome at the unperturbed weights, and does backward and the optimiser's step. Beside that it shows the method's
     guard, if it has one, held-out samples when the guard asks for them; it calls nothing else while training.
@@ -90,6 +91,25 @@ class MethodConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"method.label_smoothing = {self.label_smoothing:g}: a share in [0, 1)")
+
+    def over(self, epochs: int) -> Self:
+        """These settings with what follows from the number of epochs filled in; a method is built from the result.
+
+        Args:
+            epochs: Epochs of the whole run, at least 1.
+
+        Raises:
+            UserError: settings that do not fit so many epochs.
+        """
+        return self
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, each with what they belong to."""
+        return {}
+
+    def largest_radius(self, epochs: int) -> float | None:
+        """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale; None without attack."""
+        return None
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
         """Cross-entropy `[B]` of each sample, with the label smoothing of the settings (Szegedy et al. 2016, §7)."""

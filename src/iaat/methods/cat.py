@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from iaat.attacks import full_precision
 from iaat.errors import UserError
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
+from iaat.methods.pace import cat_eta, check_moves
 from iaat.passes import Passes
 from iaat.radius import RadiusMemory, staircase
 from iaat.rng import draw, keyed_uniform
@@ -28,16 +29,18 @@ class CATConfig(AttackConfig):
 
     radius: Radius = Radius("8px")
     """Largest radius a sample ever has, eps_max."""
-    eta: Radius = Radius(0.005)
-    """How far above its radius a sample is attacked; its radius grows by so much if the network is still right."""
+    eta: Radius | None = None
+    """How far above its radius a sample is attacked; its radius grows by so much if the network is still right. null:
+    the authors' 0.005 at 8px, in proportion to `radius`, and larger in short runs: at least 19/8 radii over all
+    epochs."""
     c: float = 10.0
     """Label smoothing per unit of radius, on the [0, 1] scale; c * radius may not exceed 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_lengths("eta")
-        if not self.eta > 0:
-            raise UserError(f"method.eta = {self.eta}: radii would never move")
+        if self.eta is not None and not self.eta > 0:
+            raise UserError("method.eta = 0: radii would never move")
         if not 0 <= self.c < math.inf:
             raise UserError(f"method.c = {self.c:g}: a factor, finite and not negative")
         if self.c * self.radius > 1:
@@ -50,6 +53,20 @@ class CATConfig(AttackConfig):
                 f"method.label_smoothing = {self.label_smoothing:g}: CAT has a label smoothing of its own; leave it at "
                 "0 and set method.c"
             )
+
+    def over(self, epochs: int) -> Self:
+        """These settings with eta filled in.
+
+        Raises:
+            UserError: a radius of 0, of which every multiple is 0.
+        """
+        check_moves(self.radius)
+        return replace(self, eta=cat_eta(self.radius, epochs) if self.eta is None else self.eta)
+
+    def largest_radius(self, epochs: int) -> float:
+        """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale."""
+        eta = cat_eta(self.radius, epochs) if self.eta is None else self.eta
+        return min(super().largest_radius(epochs), eta * epochs)
 
 
 class CAT(BaseMethod):
@@ -68,6 +85,9 @@ class CAT(BaseMethod):
 
     def __init__(self, config: CATConfig, *, size: int, device: torch.device | str) -> None:
         super().__init__(config, size=size, device=device)
+        if config.eta is None:
+            raise UserError("CATConfig: eta follows from the number of epochs; build from config.over(epochs)")
+        self._eta = config.eta
         self.radii: RadiusMemory | None = RadiusMemory(size, cap=config.radius, norm=config.norm, device=device)
         self._memory = self.radii
 
@@ -75,7 +95,7 @@ class CAT(BaseMethod):
         """Attack the batch at the radii on trial; the loss is the cross-entropy with smoothed labels."""
         share = self.config.share_in(context.epoch)
         own = self._memory[batch.index]
-        radius = (own + self.config.eta).clamp_max(self.config.radius) * share
+        radius = (own + self._eta).clamp_max(self.config.radius) * share
         x_adv = self.config.attack(model, batch, radius, context)
         smoothing = self.config.c * own * share
         keys = _keys(batch.y, context.generator)
@@ -90,7 +110,7 @@ class CAT(BaseMethod):
     def learn(self, batch: Batch, output: StepOutput) -> None:
         """Keep the radii on trial where the network was right at them."""
         right = output.logits.argmax(dim=1) == batch.y
-        moved = staircase(self._memory[batch.index], right, up=self.config.eta, down=0.0)
+        moved = staircase(self._memory[batch.index], right, up=self._eta, down=0.0)
         self._memory[batch.index] = moved.clamp_max(self._memory.most)
 
     def cost(self, epoch: int) -> Passes:

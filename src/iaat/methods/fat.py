@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -12,8 +12,11 @@ from iaat.errors import UserError
 from iaat.methods.adversarial import cross_entropy_at
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
+from iaat.methods.pace import scaled
 from iaat.passes import Passes
 from iaat.types import Batch
+
+_AUTHORS_FROM, _AUTHORS_EPOCHS = (0, 50, 90), 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +25,8 @@ class FATConfig(AttackConfig):
 
     taus: list[int] = field(default_factory=lambda: [0, 1, 2])
     """Steps that an attack still takes from points that fool the network, one number for each stage of training."""
-    tau_from: list[int] = field(default_factory=lambda: [0, 50, 90])
-    """Epochs, counted from 0, at which these stages begin; the default is the authors' for runs of 120 epochs."""
+    tau_from: list[int] | None = None
+    """Epochs, counted from 0, at which these stages begin; null: the authors' 0, 50 and 90 of 120, in proportion."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,13 +37,30 @@ class FATConfig(AttackConfig):
             )
         if not self.taus or min(self.taus) < 0:
             raise UserError(f"method.taus = {self.taus}: numbers of steps, at least one, each 0 or more")
-        if len(self.tau_from) != len(self.taus):
+        if len(self.taus if self.tau_from is None else self.tau_from) != len(self.taus):
             raise UserError(f"method.tau_from = {self.tau_from}: give an epoch for each of method.taus = {self.taus}")
-        if self.tau_from[0] != 0 or self.tau_from != sorted(set(self.tau_from)):
+        if self.tau_from is None and len(self.taus) != len(_AUTHORS_FROM):
+            raise UserError(f"method.taus = {self.taus}: give method.tau_from, too, the epoch from which each holds")
+        if self.tau_from is not None and (self.tau_from[0] != 0 or self.tau_from != sorted(set(self.tau_from))):
             raise UserError(f"method.tau_from = {self.tau_from}: epochs from 0 on, each after the one before it")
 
+    def over(self, epochs: int) -> Self:
+        """These settings with the epochs of the stages filled in."""
+        if self.tau_from is not None:
+            return self
+        starts = [scaled(epoch, _AUTHORS_EPOCHS, epochs) for epoch in _AUTHORS_FROM]
+        # Of stages that a short run begins together the last counts.
+        taus = dict(zip(starts, self.taus, strict=True))
+        return replace(self, taus=list(taus.values()), tau_from=list(taus))
+
     def tau_in(self, epoch: int) -> int:
-        """Steps an attack still takes from fooling points in an epoch, counted from 0."""
+        """Steps an attack still takes from fooling points in an epoch, counted from 0.
+
+        Raises:
+            UserError: `over` has not filled in the epochs of the stages.
+        """
+        if self.tau_from is None:
+            raise UserError("FATConfig: tau_from follows from the number of epochs; build from config.over(epochs)")
         return self.taus[sum(start <= epoch for start in self.tau_from) - 1]
 
 

@@ -44,6 +44,14 @@ class GradNormConfig(InnerConfig):
         if not 1 <= self.high < math.inf:
             raise UserError(f"method.high = {self.high:g}: a multiple of the mean radius, 1 or more and finite")
 
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, each with what they belong to."""
+        return super().without_effect() | ({} if self.power else dict.fromkeys(("low", "high"), "method.power above 0"))
+
+    def largest_radius(self, epochs: int) -> float:
+        """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale: a bound."""
+        return self._within_range(self.high / self.low * super().largest_radius(epochs))
+
 
 class GradNorm(ScaledRadii):
     """Minimise the cross-entropy of adversarial examples at radii that go by the inverse of the clean gradient's norm.

@@ -47,6 +47,10 @@ class MMAConfig(AttackConfig):
         if not 0 <= self.clean_share < 1:
             raise UserError(f"method.clean_share = {self.clean_share:g}: a share in [0, 1)")
 
+    def largest_radius(self, epochs: int) -> float:
+        """Largest distance of a boundary point in a run of so many epochs, on the [0, 1] scale."""
+        return self._within_range(BEYOND * super().largest_radius(epochs))
+
 
 class MMA(BaseMethod):
     """Minimise the cross-entropy of boundary points and, by a third, that of the clean samples.

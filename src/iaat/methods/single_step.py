@@ -50,6 +50,15 @@ class InnerConfig(AttackConfig):
         if not 0 < self.guard_gap < 1:
             raise UserError(f"method.guard_gap = {self.guard_gap:g}: a share between 0 and 1")
 
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, each with what they belong to."""
+        if self.inner == "pgd":
+            return super().without_effect() | dict.fromkeys(("noise", "guard_every", "guard_gap"), "method.inner nfgsm")
+        if not self.guard_every:
+            unguarded = dict.fromkeys(("steps", "min_step", "guard_gap"), "method.guard_every above 0")
+            return super().without_effect() | unguarded
+        return super().without_effect()
+
     @property
     def gradients(self) -> int:
         """Gradients that one attack takes, each a forward and a backward."""

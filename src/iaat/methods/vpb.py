@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,6 +33,10 @@ class VPBConfig(InnerConfig):
         super().__post_init__()
         if not 0 <= self.alpha <= _MOST:
             raise UserError(f"method.alpha = {self.alpha:g}: a number from 0 to {_MOST:g}, such as 0.52")
+
+    def largest_radius(self, epochs: int) -> float:
+        """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale."""
+        return self._within_range(math.exp(self.alpha) * super().largest_radius(epochs))
 
 
 class VPB(ScaledRadii):

@@ -192,7 +192,7 @@ def build_state(
 def _method(recipe: Recipe, size: int, device: torch.device, ranks: Ranks) -> Method:
     """The method, with its radii where the recipe wants them."""
     first = recipe.train.natural_epochs
-    method = make_method(recipe.method_name, recipe.method, size=size, device=device, natural_epochs=first)
+    method = make_method(recipe.method_name, recipe.run_method, size=size, device=device, natural_epochs=first)
     if method.radii is not None:
         if recipe.train.radii == "sharded":
             method.radii.shard()

@@ -1,0 +1,86 @@
+"""Keys of older recipes and run folders, and what they are read as."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from iaat.errors import UserError
+from iaat.units import Radius
+
+_RATE, _REACH = "rate", "reach"
+_TWINS = {_RATE: _REACH, _REACH: _RATE}
+
+
+def without_twins(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a lower layer without those that the layer above gives by their older or newer name."""
+    return {key: value for key, value in below.items() if _TWINS.get(key) not in own}
+
+
+def newer_name(key: str) -> str:
+    """The name that a key of a method has today."""
+    return _REACH if key == _RATE else key
+
+
+def take_rate(
+    names: Collection[str], section: Mapping[str, Any], words: Sequence[str]
+) -> tuple[dict[str, Any], list[str], Any]:
+    """Take `method.rate`, which was an absolute length a visit, out of a recipe and of the words of the command line.
+
+    Args:
+        names: Keys of the method; one of the user's own that has a `rate` keeps it.
+        section: The recipe's `method`.
+        words: `--section.key=value` words, also with the value in a word of its own; the last counts.
+
+    Returns:
+        The section, the words, and the rate as it was written; None where there is none, or a later word has the reach.
+    """
+    if _RATE in names or _REACH not in names:
+        return dict(section), list(words), None
+    rest, rate, queue = [], section.get(_RATE), list(words)
+    while queue:
+        word = queue.pop(0)
+        key, equals, value = word.partition("=")
+        if key == f"--method.{_REACH}":
+            rate = None
+        if key != f"--method.{_RATE}":
+            rest.append(word)
+        elif equals or queue:
+            rate = value if equals else queue.pop(0)
+        else:
+            raise UserError("--method.rate needs a value; better give --method.reach, a multiple of method.radius")
+    return {key: value for key, value in section.items() if key != _RATE}, rest, rate
+
+
+def with_rate(method: Any, rate: Any, epochs: int, *, advise: bool) -> Any:  # noqa: ANN401
+    """The settings with the reach that a rate comes to over the epochs.
+
+    Args:
+        method: Settings that have a `reach`.
+        rate: Length a visit as it was written, such as "0.63px".
+        epochs: Epochs of the run.
+        advise: Say what to write instead.
+
+    Raises:
+        UserError: it is no length, or none that radii can move by.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, str | int | float):
+        raise UserError(f"method.rate = {rate!r} is not a length: give method.reach instead, such as 2.375")
+    length = Radius(rate)
+    if not length > 0 or not method.radius > 0:
+        raise UserError(f"method.rate = {rate} at method.radius = {method.radius}: radii would never move")
+    if length.unitless and length > method.radius:
+        raise UserError(
+            f"method.rate = {rate} is {length.px:g}px a visit, more than method.radius = {method.radius}; for pixel "
+            f"levels write {rate}px, or better give method.reach, a multiple of method.radius over the whole run"
+        )
+    reach = float(length) * epochs / method.radius
+    if advise:
+        warnings.warn(
+            f"method.rate {rate} is read as method.reach {reach:g} ({rate} x {epochs} epochs / {method.radius}): write "
+            "that, and epochs and radius may change alone",
+            stacklevel=2,
+        )
+    return dataclasses.replace(method, reach=reach)
