@@ -1,4 +1,4 @@
-"""IAAT with the paper rule is the authors' procedure: compared with a scalar-by-scalar oracle of it."""
+"""IAAT with the paper rule is the authors' procedure with clamped starts: compared with a scalar-by-scalar oracle."""
 
 from copy import deepcopy
 
@@ -7,6 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from iaat.attacks import pgd
 from iaat.methods import IAAT, IAATConfig, StepContext
 from iaat.types import Batch
 from iaat.units import Radius
@@ -92,3 +93,49 @@ def test_radii_and_weights_follow_the_authors_procedure(seed, start, gamma, beta
     for mine, theirs, first in zip(fast_model.parameters(), slow_model.parameters(), first_weights, strict=True):
         assert (theirs - first).abs().max() > 0.05
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
+
+
+def oracle_run(seed, *, clamped_start):
+    """Radii after 4 epochs of the oracle at 40px, of which 2 are the warm-up."""
+    x, y = digits(seed)
+    schedule = [[index.tolist() for index in batches] for batches in permutations(seed, 4)]
+    generator = torch.Generator().manual_seed(seed)
+    settings = {"lr": LR, "warmup_epochs": 2, "steps": 5, "start_radius": 40 / 255, "gamma": 12 / 255, "beta": 0.5}
+    history = iaat_slow.train(
+        network(seed), x, y.tolist(), schedule, generator, clamped_start=clamped_start, **settings
+    )
+    return torch.tensor(history[-1], dtype=torch.float64)
+
+
+def test_the_authors_start_is_not_clamped_and_ours_is():
+    """With their start radii end elsewhere: the oracle of ours is not theirs, and the difference is the start's."""
+    x, y = digits(0)
+    schedule, generator = permutations(0, 4), torch.Generator().manual_seed(0)
+    config = IAATConfig(
+        rule="paper", radius=Radius("40px"), gamma=Radius("12px"), beta=0.5, warmup=2, steps=5, mode="eval"
+    )
+    ours = train_with_iaat(network(0), x, y, schedule, generator, config)[-1]
+    torch.testing.assert_close(ours, oracle_run(0, clamped_start=True), rtol=0, atol=1e-6)
+    theirs = oracle_run(0, clamped_start=False)
+    moved = (ours - theirs).abs() > 1 / 255
+    assert 0 < moved.sum() < len(moved) / 2
+
+
+def test_the_authors_attack_is_ours_from_its_first_projected_point_on():
+    """Their start lies outside of the image's range; after one step by hand both attacks are the same."""
+    x, y = digits(1)
+    model, radius, steps = network(1), 40 / 255, 5
+    uniform = torch.rand(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
+    start = x + (2 * uniform - 1) * radius
+    step = max(radius / (0.5 * steps), 2 / 255)
+    leaf = start.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model(leaf), y, reduction="sum"), leaf)
+    first = (x + (start + step * gradient.sign() - x).clamp(-radius, radius)).clamp(0, 1)
+    theirs = pgd(model, x, y, radius=radius, steps=steps - 1, step_size=step, x_init=first)
+    ours = pgd(model, x, y, radius=radius, steps=steps, step_size=step, x_init=start)
+    for row in range(20):
+        for clamped, expected in ((False, theirs), (True, ours)):
+            slow = iaat_slow.attack(model, x[row], int(y[row]), uniform[row], radius, steps, clamped_start=clamped)
+            torch.testing.assert_close(expected[row].flatten(), torch.tensor(slow, dtype=x.dtype), rtol=0, atol=1e-12)
+    assert ((start < 0) | (start > 1)).any()
+    assert not torch.equal(ours, theirs)

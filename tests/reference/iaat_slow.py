@@ -1,6 +1,9 @@
 """The authors' IAAT procedure, obviously correct and slow: one image, one pixel, one number at a time.
 
 Written from the published rules alone (arXiv 1910.08051 and the constants of its code); it shares nothing with `iaat`.
+In two things it follows `iaat` where the authors' code differs. Random starts are clamped to [0, 1] (theirs only after
+the first step; `clamped_start=False` is theirs), and the network has no layers for which its mode matters (theirs is in
+mode train throughout).
 Only the random numbers follow the library's convention, so that both can be compared number for number: every attack of
 a batch draws one `torch.rand` for the whole batch, in the order attack at e, attack at e + gamma, training attack.
 """
@@ -41,14 +44,21 @@ def pixel_gradient(model: nn.Module, pixels: list[float], shape: torch.Size, lab
 
 
 def attack(
-    model: nn.Module, image: torch.Tensor, label: int, uniform: torch.Tensor, radius: float, steps: int
+    model: nn.Module,
+    image: torch.Tensor,
+    label: int,
+    uniform: torch.Tensor,
+    radius: float,
+    steps: int,
+    *,
+    clamped_start: bool = True,
 ) -> list[float]:
     """PGD on one image, `uniform` being its share of the batch's draw on [0, 1)."""
     clean = image.flatten().tolist()
     step_size = max(radius / (0.5 * steps), 2 * PIXEL)
-    adversarial = [
-        clip(x + (2 * u - 1) * radius, 0.0, 1.0) for x, u in zip(clean, uniform.flatten().tolist(), strict=True)
-    ]
+    adversarial = [x + (2 * u - 1) * radius for x, u in zip(clean, uniform.flatten().tolist(), strict=True)]
+    if clamped_start:
+        adversarial = [clip(x, 0.0, 1.0) for x in adversarial]
     for _ in range(steps):
         gradient = pixel_gradient(model, adversarial, image.shape, label)
         adversarial = [
@@ -97,6 +107,7 @@ def train(
     start_radius: float = 8 * PIXEL,
     gamma: float = 1.9 * PIXEL,
     beta: float = 0.1,
+    clamped_start: bool = True,
 ) -> list[list[float]]:
     """Trains `model` in place and returns all radii after each epoch; `schedule[epoch]` lists batches of indices."""
     memory = [as_float32(start_radius)] * len(images)
@@ -115,8 +126,10 @@ def train(
                 draw_at_e, draw_above = draw(), draw()
                 for row, i in enumerate(batch):
                     e = memory[i]
-                    at_e = attack(model, images[i], labels[i], draw_at_e[row], e, steps)
-                    above = attack(model, images[i], labels[i], draw_above[row], e + gamma, steps)
+                    at_e = attack(model, images[i], labels[i], draw_at_e[row], e, steps, clamped_start=clamped_start)
+                    above = attack(
+                        model, images[i], labels[i], draw_above[row], e + gamma, steps, clamped_start=clamped_start
+                    )
                     memory[i] = as_float32(
                         updated_radius(
                             e,
@@ -129,7 +142,8 @@ def train(
                     )
             draw_training = draw()
             adversarial = [
-                attack(model, images[i], labels[i], draw_training[row], memory[i], steps) for row, i in enumerate(batch)
+                attack(model, images[i], labels[i], draw_training[row], memory[i], steps, clamped_start=clamped_start)
+                for row, i in enumerate(batch)
             ]
             sgd_step(model, adversarial, images.shape[1:], [labels[i] for i in batch], lr)
         history.append(list(memory))

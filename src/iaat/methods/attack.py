@@ -144,7 +144,10 @@ class AttackConfig(MethodConfig):
 
 
 def random_start(batch: Batch, scale: float, context: StepContext) -> Tensor:
-    """Inputs `[B, ...]` with Gaussian noise of standard deviation `scale`, the start of TRADES' and MART's attacks."""
+    """Inputs `[B, ...]` with Gaussian noise of standard deviation `scale`, the start of TRADES' and MART's attacks.
+
+    An attack clamps it to [0, 1] before its first gradient; the authors' code clamps after the first step.
+    """
     x = batch.x
     noise = draw(torch.randn, x.shape, generator=context.generator, device=x.device, dtype=x.dtype)
     return x + scale * noise
