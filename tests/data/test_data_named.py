@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from iaat.data import DataConfig
+from iaat.data.build import read_splits
 from iaat.data.named import digits_splits, torchvision_splits
 from iaat.errors import UserError
 
