@@ -3,17 +3,23 @@
 import os
 import pickle
 import random
+import shutil
+import warnings
 import zipfile
 
 import pytest
 import torch
 from torch import nn
 
+from helpers.foreign import save_script
 from iaat.checkpoint import load_checkpoint, restore_model, save_checkpoint
 from iaat.config import load_recipe
 from iaat.errors import UserError
 from iaat.models import build_model
+from iaat.progress import Reporter
+from iaat.run import RunFolder
 from iaat.train.config import TrainConfig
+from iaat.train.loop import train
 from iaat.train.optim import build_optimizer, build_schedule
 
 WEIGHTS = torch.arange(500.0)
@@ -168,8 +174,9 @@ def trained(recipe, classes=3):
     model = build_model(
         recipe.model, shape=(1, 8, 8), classes=classes, mean=torch.tensor([0.3]), std=torch.tensor([0.2]), seed=5
     )
-    state = {"model": model.state_dict(), "data": {"shape": [1, 8, 8], "classes": [str(n) for n in range(classes)]}}
-    return state, model
+    names = [str(number) for number in range(classes)]
+    of_data = {"shape": [1, 8, 8], "classes": names, "train_size": 9, "train_fingerprint": "", "test_fingerprint": ""}
+    return {"model": model.state_dict(), "data": of_data}, model
 
 
 def test_a_restored_network_is_the_saved_one_in_eval_mode(tmp_path):
@@ -199,6 +206,76 @@ def test_a_checkpoint_of_other_classes_is_refused():
         restore_model(recipe, state)
 
 
-def test_a_checkpoint_without_a_model_is_refused():
-    with pytest.raises(UserError, match="incomplete"):
-        restore_model(load_recipe("quickstart"), {"format": 1, "epoch": 3})
+PARTS = ("model", "averaged", "method", "optimizer", "schedule", "generator", "globals", "tally", "records", "data")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two epochs with a moving average and radii."""
+    run = RunFolder(tmp_path_factory.mktemp("runs") / "run")
+    words = ["--data.limit", "60", "--train.epochs", "2", "--train.holdout_steps", "1", "--train.ema", "0.9"]
+    train(load_recipe("quickstart", [*words, "--model.width", "4"]), run, Reporter(quiet=True))
+    return run
+
+
+@pytest.mark.parametrize("key", ["model", "data"])
+def test_a_network_is_not_restored_without(tmp_path, run, key):
+    state = load_checkpoint(run.checkpoint("last"))
+    del state[key]
+    save_checkpoint(tmp_path / "last.pt", state)
+    with pytest.raises(UserError, match=rf"last\.pt has no {key}"):
+        restore_model(run.recipe(), load_checkpoint(tmp_path / "last.pt"), trained=True)
+
+
+@pytest.mark.parametrize("key", [*PARTS, "epoch", "best", "faults", "lr_share"])
+def test_a_run_with_a_part_missing_or_of_another_kind_ends_in_a_line_that_names_it(tmp_path, run, key):
+    for value in (None, "text", {"other": "dict"}):
+        folder = RunFolder(tmp_path / str(value)[:4])
+        shutil.copytree(run.path, folder.path)
+        state = load_checkpoint(run.checkpoint("last"))
+        if value is None:
+            del state[key]
+        else:
+            state[key] = value
+        save_checkpoint(folder.checkpoint("last"), state)
+        with pytest.raises(UserError, match=r"checkpoint .*last\.pt") as error:
+            train(folder.recipe(), folder, Reporter(quiet=True), resume=True)
+        assert key in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("shape", [3, 2**31, 2**31], "data.shape is a list, not the shape of one input"),
+        ("shape", [3, -8, 8], "data.shape is a list"),
+        ("shape", [], "data.shape is a list"),
+        ("classes", [1, 2], "data.classes is a list, not a list of names"),
+        ("classes", ["a", "b" * 10_000_000], r"the name of class 1 has 10,000,000 characters \('bbb"),
+        ("train_size", -1, "data.train_size is -1"),
+        ("test_fingerprint", 3, "data.test_fingerprint is 3, not a text"),
+    ],
+)
+def test_what_a_checkpoint_says_of_its_data_is_checked(tmp_path, run, part, value, message):
+    state = load_checkpoint(run.checkpoint("last"))
+    state["data"] = {**state["data"], part: value}
+    save_checkpoint(tmp_path / "last.pt", state)
+    refused(tmp_path / "last.pt", message)
+
+
+def test_odd_tensors_and_programs_in_a_checkpoint_are_refused(tmp_path, run):
+    state = load_checkpoint(run.checkpoint("last"))
+    state["model"] = {**state["model"], "network.head.bias": torch.zeros(10, device="meta")}
+    save_checkpoint(tmp_path / "last.pt", state)
+    refused(tmp_path / "last.pt", "model.network.head.bias is on the meta device")
+    save_script(nn.Linear(2, 2), tmp_path / "best.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of PyTorch, which would be a second line
+        refused(tmp_path / "best.pt", "TorchScript")
+
+
+def test_an_archive_that_claims_more_than_its_file_is_refused_before_it_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "last.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("last/data.pkl", b"x")
+        archive.writestr("last/data/0", bytes(50_000_000))
+    refused(tmp_path / "last.pt", "its parts claim 50,000,001 bytes")

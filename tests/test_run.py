@@ -3,13 +3,15 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
 from iaat.config import load_recipe
 from iaat.differences import differences
 from iaat.errors import UserError
-from iaat.run import RunFolder
+from iaat.run import RunFolder, _checksum
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,28 @@ def test_a_flipped_bit_in_a_snapshot_of_radii_is_noticed(run):
             run.radii_after(1)
     file.write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match="is damaged"):
+        run.radii_after(1)
+
+
+FORGED = {
+    "index beyond": ({"index": np.array([0, 4])}, "index 4 is outside its 4 radii"),
+    "index below": ({"index": np.array([-1])}, "index -1 is outside"),
+    "float index": ({"index": np.array([0.0])}, r".*index float64 \(1,\)"),
+    "table of indices": ({"index": np.zeros((2, 2), np.int64)}, r".*index int64 \(2, 2\)"),
+    "text for radii": ({"radius": np.zeros(4, np.uint8)}, "radius is uint8"),
+    "negative": ({"radius": np.array([0, -1, 0, 0], np.float32)}, "a radius is -1.0"),
+    "nan": ({"radius": np.array([0, np.nan, 0, 0], np.float32)}, "a radius is nan"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_radii_and_indices_that_no_training_writes_are_refused_under_a_right_checksum(run, kind):
+    change, message = FORGED[kind]
+    run.save_radii(1, torch.rand(4), torch.arange(4))
+    arrays = {"radius": np.zeros(4, np.float32), "index": np.arange(4), **change}
+    file = run.path / "radii" / "0001.safetensors"
+    file.write_bytes(save(arrays, metadata={"crc32": _checksum(arrays)}))
+    with pytest.raises(UserError, match=rf"0001\.safetensors is damaged \({message}"):
         run.radii_after(1)
 
 

@@ -16,6 +16,10 @@ from iaat.data import DataBundle
 from iaat.errors import UserError
 from iaat.files import replacing
 from iaat.models import build_model
+from iaat.models.archive import check_sizes
+from iaat.models.weights import check_plain
+from iaat.printable import cut
+from iaat.saved_state import SavedState, saved_state, using
 
 FORMAT = 2
 
@@ -40,13 +44,13 @@ class DamagedCheckpoint(UserError):  # noqa: N818 - it names what was found
     """A file that was a checkpoint, or looks like one, and cannot be read as one."""
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> SavedState:
     """Read a checkpoint; nothing but tensors and plain values is accepted from it.
 
     Raises:
         DamagedCheckpoint: the file is broken.
-        UserError: no such file, one that may not be read, one that holds objects other than data, or one of another
-            format.
+        UserError: no such file, one that may not be read, one that holds objects other than data, one of another
+            format, or one a part of which is of another kind than was written.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the run has not finished its first epoch, or the path is wrong")
@@ -70,12 +74,16 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"checkpoint {path} is not of format {FORMAT} of iaat")
-    return state
+    check_plain(state, f"checkpoint {path}")
+    return saved_state(state, path)
 
 
 def _check_intact(file: IO[bytes]) -> None:
     """Compare checksums, which `torch.load` does not: a damaged file would load as other weights."""
     with zipfile.ZipFile(file) as archive:
+        check_sizes(archive, file)
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise ValueError("it is a TorchScript program")
         if damaged := archive.testzip():
             raise ValueError(f"its part {damaged} is damaged")
 
@@ -99,8 +107,6 @@ def restore_model(
     Raises:
         UserError: the weights do not fit the recipe's network.
     """
-    if not {"model", "data"} <= state.keys():
-        raise UserError("the checkpoint is incomplete: it has no model or no word of the data; use another one")
     # The weights are all in the checkpoint: nothing is downloaded, and the statistics are buffers among them.
     config = dataclasses.replace(recipe.model, pretrained=False, weights=None)
     channels = state["data"]["shape"][0]
@@ -112,17 +118,13 @@ def restore_model(
         std=torch.ones(channels),
         seed=recipe.seed,
     )
-    try:
+    with using("averaged" if has_average(state) and not trained else "model", state, fit=recipe.model.name):
         model.load_state_dict(state["averaged"]["model"] if has_average(state) and not trained else state["model"])
-    except RuntimeError as error:
-        raise UserError(
-            f"the checkpoint does not fit model {recipe.model.name}: {' '.join(str(error).split())}"
-        ) from None
     return model.to(device).eval()
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return cut(str(error).partition("\n")[0], 300) or type(error).__name__
 
 
 def data_record(data: DataBundle) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from iaat.errors import UserError
 from iaat.files import append_json_line, replacing, write_json, write_text
 from iaat.json_files import DamagedFileError, Lines, read_json, read_json_lines
 from iaat.lock import FolderLock
+from iaat.printable import cut
 from iaat.ranks import current
 from iaat.recipe_files import RECIPE_FILE
 
@@ -278,15 +279,32 @@ class RunFolder:
             with safe_open(file, framework="numpy") as opened:
                 arrays = {name: opened.get_tensor(name) for name in ("radius", "index")}
                 checksum = (opened.metadata() or {}).get("crc32")
-        except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{file} is damaged ({error}): delete it, or take another epoch") from None
+        except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+            raise _damaged_radii(file, cut(str(error), 200)) from None
         if checksum != _checksum(arrays):
-            raise UserError(f"{file} is damaged (its checksum differs): delete it, or take another epoch")
+            raise _damaged_radii(file, "its checksum differs")
+        _check_radii(file, **arrays)
         return arrays["index"], arrays["radius"][arrays["index"]]
 
     def _snapshots(self) -> dict[int, Path]:
         files = sorted((self.path / "radii").glob("*.safetensors"))
         return {int(file.stem): file for file in files if file.stem.isdecimal()}
+
+
+def _check_radii(file: Path, radius: np.ndarray, index: np.ndarray) -> None:
+    """Refuse radii or indices that no training has written; a checksum can be forged or be right by accident."""
+    if radius.ndim != 1 or radius.dtype.kind != "f" or index.ndim != 1 or index.dtype.kind not in "iu":
+        raise _damaged_radii(file, f"radius is {radius.dtype} {radius.shape}, index {index.dtype} {index.shape}")
+    outside = index[(index < 0) | (index >= len(radius))]
+    if len(outside):
+        raise _damaged_radii(file, f"index {outside[0]} is outside its {len(radius)} radii")
+    wrong = radius[~(np.isfinite(radius) & (radius >= 0))]
+    if len(wrong):
+        raise _damaged_radii(file, f"a radius is {wrong[0]}")
+
+
+def _damaged_radii(file: Path, why: str) -> UserError:
+    return UserError(f"{file} is damaged ({why}): delete it, or take another epoch")
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> str:

@@ -44,6 +44,11 @@ def write_radii(
     if epoch not in saved:
         raise UserError(f"{run.path} has no radii of epoch {epoch}; it has those of {_ranges(saved)}")
     index, radius = run.radii_after(epoch)
+    if len(index) and index.max() >= len(source):
+        raise UserError(
+            f"{run.path} has a radius of sample {index.max()}, and the data {len(source)} samples: give the run's own"
+            " data (--data.root), with its extra images (--data.extra)"
+        )
     predicted = np.full(len(index), -1) if prediction is None else prediction.numpy()
     paths = None if source.paths is None else [source.paths[number] for number in index]
     table = radii_table(index, source.labels.numpy()[index], predicted, radius, epoch, source.classes, paths)

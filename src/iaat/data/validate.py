@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from iaat.class_names import check_class_names
 from iaat.errors import UserError
 
 _CHUNK = 4096
@@ -53,8 +54,10 @@ def check_classes(labels: Tensor, classes: Sequence[str], *, where: str, complet
         complete: Whether each class needs a sample.
 
     Raises:
-        UserError: Fewer than two classes, an id outside `0 .. classes-1`, or a class without samples.
+        UserError: A name too long to be shown, fewer than two classes, an id outside `0 .. classes-1`, or a class
+            without samples.
     """
+    check_class_names(classes, where)
     if len(classes) < 2:
         raise UserError(f"{where}: has {len(classes)} class ({', '.join(classes)}), training needs at least 2")
     outside = ((labels < 0) | (labels >= len(classes))).nonzero()

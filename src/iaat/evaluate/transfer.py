@@ -82,7 +82,9 @@ def _kept(
     file: Path, other: Subject, test: TestSet, index: Tensor, config: EvaluateConfig, steps: int, number: int
 ) -> Tensor:
     try:
-        return load_file(file)["x_adv"]
+        kept = load_file(file)["x_adv"]
+        if kept.shape == (len(index), *test.data.shape) and kept.is_floating_point():
+            return kept
     except (OSError, KeyError, SafetensorError):  # not made yet, or damaged: it is made anew
         pass
     (batch,) = test.data.test.batches([index])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from iaat.errors import UserError
+from iaat.printable import cut
 
 Kind = Literal["weights", "torchscript", "exported"]
 
@@ -26,6 +29,8 @@ SUFFIXES = (
     ".keras",
 )
 """Endings by which a word is taken for a file, also where there is none of that name."""
+
+_MOST_EXPANSION = 20
 
 _FOREIGN = {".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras"}
 
@@ -56,10 +61,16 @@ def file_kind(path: Path) -> Kind:
 
 
 def _zip_kind(path: Path) -> Kind:
-    with zipfile.ZipFile(path) as archive:
-        if damaged := _damaged(archive):
-            raise UserError(f"model file {path} is damaged in its part {damaged}: save or download it again")
-        names = archive.namelist()
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            check_sizes(archive, file)
+            if damaged := _damaged(archive):
+                raise UserError(f"model file {path} is damaged in its part {damaged}: save or download it again")
+            names = archive.namelist()
+    except UserError:
+        raise
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error) as error:
+        raise UserError(f"model file {path} is damaged ({cut(str(error), 200)}): save or download it again") from None
     if "serialized_exported_program.json" in names:
         raise UserError(
             f"model file {path} was exported by a PyTorch before 2.8: export and save it again with a newer one"
@@ -77,6 +88,18 @@ def _zip_kind(path: Path) -> Kind:
     if "data.pkl" in inside:
         return "weights"
     raise UserError(f"model file {path} is a zip archive, but none of PyTorch's: unpack it and give the file inside")
+
+
+def check_sizes(archive: zipfile.ZipFile, file: IO[bytes]) -> None:
+    """Refuse an archive that says it holds far more than its file: PyTorch, which compresses nothing, takes the memory.
+
+    Raises:
+        ValueError: with the sizes.
+    """
+    size = file.seek(0, os.SEEK_END)
+    claimed = sum(part.file_size for part in archive.infolist())
+    if claimed > _MOST_EXPANSION * size:
+        raise ValueError(f"its parts claim {claimed:,} bytes, the file has {size:,}")
 
 
 def _damaged(archive: zipfile.ZipFile) -> str | None:

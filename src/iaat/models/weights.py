@@ -102,14 +102,22 @@ def _check_form(path: Path) -> None:
             raise UserError(f"weights {path} cannot be read: they are no file of torch.save or safetensors")
 
 
-def _check_plain(content: object, path: Path) -> None:
-    """Refuse tensors that no network can compute with: sparse, quantised and complex ones, or those without data."""
+def check_plain(content: object, where: str) -> None:
+    """Refuse tensors that no network can compute with: sparse, quantised and complex ones, or those without data.
+
+    Args:
+        content: Tensors by name, in dicts within dicts.
+        where: Names the file in messages.
+
+    Raises:
+        UserError: naming the first one.
+    """
     for keys, state in states(content):
         for name, tensor in state.items():
             if odd := _odd(tensor):
                 place = cut(".".join((*keys, name)), 200)
                 raise UserError(
-                    f"weights {path} cannot be used: {place} is {odd}: save model.state_dict() of a dense float model"
+                    f"{where} cannot be used: {place} is {odd}: save model.state_dict() of a dense float model"
                 )
 
 
@@ -145,7 +153,7 @@ def load_weights(
     """
     expected = network.state_dict()
     content = read_content(path)
-    _check_plain(content, path)
+    check_plain(content, f"weights {path}")
     found = candidates(content, expected)
     if not found:
         raise UserError(f"weights {path} hold {_describe(content)} and no state dict: save model.state_dict() alone")

@@ -51,8 +51,17 @@ class Averages:
         return {"sums": dict(self._sums), "counts": {name: int(count) for name, count in self._counts.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of `state_dict`."""
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        """Take over the state of `state_dict`.
+
+        Raises:
+            ValueError: it is of another form.
+        """
+        sums, counts = dict(state["sums"]), dict(state["counts"])
+        if sums.keys() != counts.keys() or not all(
+            isinstance(value, Tensor) and not value.ndim for value in sums.values()
+        ):
+            raise ValueError("sums and counts are not of the same names, or sums are no single numbers")
+        self._sums, self._counts = sums, {name: int(count) for name, count in counts.items()}
 
     def clear(self) -> None:
         """Set all sums to 0, and keep the names."""

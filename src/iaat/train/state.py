@@ -20,6 +20,7 @@ from iaat.data import DataBundle
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
 from iaat.ranks import ALONE, Ranks
+from iaat.saved_state import check_alike, using
 from iaat.train.averaging import AveragedWeights
 from iaat.train.exchange import Exchange, synchronized
 from iaat.train.optim import build_optimizer, build_schedule
@@ -127,17 +128,25 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where the saved state was."""
-        self.model.load_state_dict(state["model"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.scaler is not None:
-            self.scaler.load_state_dict(state["scaler"])
-        self.generator.set_state(state["generator"].cpu())
-        self._take_globals([state["globals"], *state.get("globals_of_others", [])])
-        self.tally = Tally.from_state(state["tally"])
+        parts = {
+            "model": self.model,
+            "averaged": self.averaged,
+            "method": self.method,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "scaler": self.scaler,
+        }
+        for key, part in parts.items():
+            if part is not None:
+                with using(key, state):
+                    _check_part(key, state[key], part)
+                    part.load_state_dict(state[key])
+        with using("generator", state):
+            self.generator.set_state(state["generator"].cpu())
+        with using("globals", state):
+            self._take_globals([state["globals"], *state.get("globals_of_others", [])])
+        with using("tally", state):
+            self.tally = Tally.from_state(state["tally"])
         if not self.exchange.ranks.main:
             self.tally.clear_own()
         self.epoch, self.best, self.lr_share = state["epoch"], state["best"], state["lr_share"]
@@ -148,6 +157,20 @@ class TrainState:
         rank = self.exchange.ranks.rank
         if rank < len(states):
             rng.set_globals_state(states[rank])
+
+
+def _check_part(key: str, new: dict[str, Any], part: Any) -> None:  # noqa: ANN401
+    """Refuse what optimiser and schedule would take as it comes, and stumble on at the next step."""
+    if key in ("schedule", "scaler"):
+        if key == "schedule" and "last_epoch" not in new:
+            raise ValueError("it has no last_epoch")
+        check_alike(new, part.state_dict())
+    elif key == "optimizer":
+        check_alike(new["param_groups"], part.state_dict()["param_groups"], "param_groups")
+        weights = [weight for group in part.param_groups for weight in group["params"]]
+        for number, buffers in new["state"].items():
+            tensors = {name: value for name, value in buffers.items() if value is not None}
+            check_alike(tensors, dict.fromkeys(tensors, weights[number]), f"state.{number}")
 
 
 def build_state(

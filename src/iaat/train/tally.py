@@ -9,6 +9,7 @@ import torch
 
 from iaat.passes import Passes
 from iaat.ranks import Ranks
+from iaat.saved_state import check_alike
 from iaat.train.averages import Averages
 
 
@@ -79,6 +80,8 @@ class Tally:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Tally:
         """The tally that `state_dict` has described."""
+        own = cls().state_dict()
+        check_alike({**state, "watch": {**state["watch"], "gaps": []}}, own)
         tally = cls(**{key: state[key] for key in ("steps", "lr", "seconds", "skipped")})
         tally.averages.load_state_dict(state["averages"])
         tally.passes = Passes(**state["passes"])
