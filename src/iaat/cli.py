@@ -20,6 +20,7 @@ from iaat.options import command_parser, parse_words
 from iaat.printable import printable
 from iaat.recipe_files import find_recipe
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
+from iaat.users_code import users_traceback
 
 INTERRUPTED = 130
 MISTAKE = 2
@@ -29,8 +30,8 @@ FAILED = 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0 done, or help was asked for; 1 the machine failed it; 2 a mistake in the input; 75 stopped on request, everything
-    kept; 130 interrupted at once.
+    0 done, or help was asked for; 1 the machine failed it; 2 a mistake in the input or in the user's code; 75 stopped
+    on request, everything kept; 130 interrupted at once.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -59,6 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         advice = f"lower train.batch_size, or free memory{_how_to_go_on(words)}"
         print(printable(f"error: {reason}: {advice}"), file=sys.stderr)
         return FAILED
+    except Exception as error:
+        # A mistake of ours, unless it was made by code of the user's.
+        if (of_user := users_traceback(error)) is None:
+            raise
+        print(printable(f"error: {of_user}"), file=sys.stderr)
+        return MISTAKE
     return 0
 
 

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
 from iaat.data import DataConfig
+from iaat.data.config import WRITTEN_ROOTS
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.evaluate.config import EvaluateConfig
 from iaat.imports import check_trusted, trust_typed
@@ -63,6 +64,7 @@ SECTIONS: dict[str, type] = {
 }
 _METHOD_OPTIONS = ("--method", "--method.name")
 _NAMES_OF_CODE = ("--model.name", "--data.name", *_METHOD_OPTIONS)
+_LONGEST_LIST = 1000
 _LONGEST_TEXT = 4096  # a path; what reads a text, such as 8px or [1, 2], need not bear more
 
 
@@ -136,7 +138,8 @@ def load_recipe(
         source: Name of a shipped recipe, or path of a YAML file.
         overrides: Command-line words, `["--train.epochs", "5", "--method", "pgd_at"]`.
         settings: The same, of another file: below the overrides, and trusted as little as the recipe.
-        stored: The source is what a run has written, so that no advice on its keys helps anybody.
+        stored: The source is what a run has written and is not trained by: no advice on its keys helps anybody, and it
+            keeps `train.radii_folder`.
 
     Raises:
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
@@ -159,6 +162,21 @@ def load_recipe(
     check_trusted(recipe.data.name, key="data.name", place=place)
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
+    return _confined(recipe, overrides, place, stored=stored)
+
+
+def _confined(recipe: Recipe, words: Sequence[str], place: str, *, stored: bool) -> Recipe:
+    """The recipe, by which nothing is written into a place that a file names: such a place has to be typed."""
+    typed = {word.partition("=")[0] for word in words}
+    folder, data = recipe.train.radii_folder, recipe.data
+    if folder is not None and "--train.radii_folder" not in typed and not stored:
+        raise UserError(
+            f"{place}: train.radii_folder is {shown(folder)}, and a file may not choose where is written: leave it out,"
+            f" and type --train.radii_folder {cut(folder, 100)}"
+        )
+    writes = data.name in WRITTEN_ROOTS and data.root is not None and data.download
+    if writes and not {"--data.root", "--data.download"} & typed:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(data, download=False))
     return recipe
 
 
@@ -250,6 +268,10 @@ def _check_texts(body: Mapping[str, Any], name: str) -> None:
     """Refuse texts that are too long for any setting, and hostile YAML, which a list may be written as."""
     for section, values in body.items():
         for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, list) and len(value) > _LONGEST_LIST:
+                raise UserError(
+                    f"recipe {name}: {section}.{key} has {len(value):,} values, more than {_LONGEST_LIST:,}"
+                )
             for text in _texts(value) if key != "options" else ():
                 _check_value(text, f"recipe {name}: {section}.{key}")
 

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from iaat.errors import UserError, did_you_mean, shown
+from iaat.users_code import register
 
 _TRUSTED: set[str] = set()
 _TRUSTED_FILES: set[Path] = set()
@@ -126,7 +127,9 @@ def _import(module_name: str, key: str) -> ModuleType:
         sys.path.insert(0, here)
     importlib.invalidate_caches()
     try:
-        return importlib.import_module(module_name)
+        module = importlib.import_module(module_name)
+        register(module)
+        return module
     except ModuleNotFoundError as error:
         # A module that the user's module fails to import is another mistake: show it as it is.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):

@@ -84,12 +84,30 @@ def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"recipe {name}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
     if len(seen) > _LONGEST_CHAIN:
         raise UserError(f"recipe {name}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
+    check_is_recipe(parent, f"recipe {name}: extends {shown(raw['extends'])}")
     below = merged(parent, seen)
     same_method = raw.get("method", {}).get("name") in (None, below.get("method", {}).get("name"))
     for key, value in raw.items():
         deep = key in _SECTIONS or (key == "method" and same_method)
         below[key] = {**without_twins(below.get(key, {}), value), **value} if deep else value
     return below
+
+
+def check_is_recipe(path: Path, place: str) -> None:
+    """Refuse a file that another file names and that is no recipe, without showing anything of it.
+
+    Raises:
+        UserError: its top level has anything but the keys and sections of a recipe.
+    """
+    try:
+        raw = read_recipe(path)
+    except UserError:
+        raw = {"": None}
+    sections = (raw.get(key, {}) for key in (*_SECTIONS, "method"))
+    if "cells" not in raw and (
+        raw.keys() - {*_HEAD, *_SECTIONS} or not all(isinstance(part, dict) for part in sections)
+    ):
+        raise UserError(f"{place} is no recipe; `iaat check {path}` says why")
 
 
 def check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, section: str = "") -> None:

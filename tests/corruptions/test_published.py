@@ -1,6 +1,7 @@
 """Readers of published sets: what was written comes back, and each kind of damage is named."""
 
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,22 @@ def test_damaged_arrays_are_refused_by_name(tmp_path, damage, message):
     damage(tmp_path)
     with pytest.raises(UserError, match=message):
         find_published(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["fog", "labels"])
+def test_an_array_whose_header_claims_gigabytes_is_refused_before_memory_is_taken(tmp_path, name):
+    cifar(tmp_path)
+    shape = (10**9, 32, 32, 3) if name == "fog" else (5 * 10**11,)
+    with (tmp_path / f"{name}.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        file.write(bytes(1_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=rf"{name}\.npy is no plain"):
+            find_published(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_archive_under_the_name_of_an_array_is_refused(tmp_path):

@@ -102,3 +102,9 @@ def test_item_label_takes_integers(y: object) -> None:
 def test_item_label_refuses_the_rest(y: object) -> None:
     with pytest.raises(UserError, match=r"item 4: the label is .*convert it with int\(y\)"):
         item_label(y, where="item 4")
+
+
+def test_a_class_name_of_megabytes_is_refused_in_a_short_line() -> None:
+    with pytest.raises(UserError, match=r"set: the name of class 1 has 10,000,000 characters \('xxx") as error:
+        check_classes(torch.tensor([0, 1]), ["cat", "x" * 10_000_000], where="set")
+    assert len(str(error.value)) < 300

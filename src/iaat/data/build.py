@@ -9,7 +9,7 @@ from torch import Tensor
 
 from iaat.data.augment import Augmentation
 from iaat.data.bundle import DataBundle
-from iaat.data.config import FILE_NAMES, TORCHVISION_NAMES, DataConfig
+from iaat.data.config import FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
 from iaat.data.duplicates import StoredSplit, warn_of_duplicates
 from iaat.data.encoded import ImageSplit
 from iaat.data.extra import ExtraImages
@@ -220,8 +220,10 @@ def _warn_ignored(config: DataConfig) -> None:
     ignored = []
     if not _reads_files(config):
         ignored += ["size", "resize", "channels"]
-    if config.name not in TORCHVISION_NAMES:
-        ignored += ["download"] + ([] if _reads_files(config) else ["root"])
+    if config.name not in WRITTEN_ROOTS:
+        ignored.append("download")
+    if not (config.name in TORCHVISION_NAMES or _reads_files(config)):
+        ignored.append("root")
     if not config.is_user_function:
         ignored.append("options")
     reasons = dict.fromkeys(ignored, f"with data.name={config.name}")

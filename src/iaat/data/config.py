@@ -10,6 +10,8 @@ from iaat.units import check_numbers
 TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
 FILE_NAMES = ("folder", "webdataset")
 """Data sets of the user's own image files."""
+WRITTEN_ROOTS = (*TORCHVISION_NAMES, "webdataset")
+"""Data sets for which something is written into the root: a download, or the list of the samples in tar shards."""
 NAMES = ("digits", *TORCHVISION_NAMES, *FILE_NAMES)
 _ROOTS = {
     "folder": "the folder that holds train/ and test/",
@@ -38,7 +40,9 @@ class DataConfig:
     folders is read as an image folder, whichever of these sets, or digits, is named."""
 
     download: bool = True
-    """Download cifar10, cifar100, svhn or mnist into the root on first use."""
+    """Download cifar10, cifar100, svhn or mnist into the root on first use, and keep the list of samples of a
+    webdataset there; false: nothing is written there. Where a recipe file names the root it is false, unless one of the
+    two is typed."""
 
     limit: int | None = None
     """Use so many training samples, drawn evenly over the classes; indices stay those of the full set."""

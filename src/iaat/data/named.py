@@ -113,7 +113,12 @@ def _split_name(train: bool) -> str:
 
 
 def _missing(entry: _Torchvision, config: DataConfig, root: Path, error: Exception) -> str:
-    tried = "could not be downloaded" if config.download else "is not there, and data.download is false"
+    tried = (
+        "could not be downloaded"
+        if config.download
+        else "is not there, and data.download is false, as always where a file names data.root: type --data.download"
+        " true"
+    )
     files = ", ".join(str(root / file) for file in entry.files)
     return (
         f"data.name={config.name}: the data set {tried} ({error}). Put {files} there yourself and keep"

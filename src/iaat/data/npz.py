@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from iaat.errors import UserError, did_you_mean
 
 _READ_AT_ONCE = 1 << 22
+_MOST_EXPANSION = 1100
+"""Bytes that one of zip's method "deflate" unpacks to, at most 1,032."""
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
 
@@ -58,9 +60,12 @@ class NpzFile:
                     f"{self._where}: has no array {name!r}; it holds {', '.join(there[:10]) or 'nothing'}"
                     f"{did_you_mean(name, there)}: {self._expected}"
                 )
-            with archive.open(f"{name}.npy") as file:
+            member = archive.getinfo(f"{name}.npy")
+            self._check_member(member)
+            with archive.open(member) as file:
                 shape, in_columns, dtype = _read_header(file)
-            checksum = archive.getinfo(f"{name}.npy").CRC
+                held = member.file_size - file.tell()
+            checksum = member.CRC
         if dtype.hasobject:
             raise UserError(
                 f"{self._where}: {name} holds Python objects, which are refused because reading them could run code:"
@@ -68,7 +73,21 @@ class NpzFile:
             )
         if in_columns and len(shape) > 1:
             raise UserError(f"{self._where}: {name} is in Fortran order: save numpy.ascontiguousarray({name})")
+        if (claimed := math.prod(shape) * dtype.itemsize) != held:
+            raise UserError(
+                f"{self._where}: {name} claims {claimed:,} bytes, shape {[*shape]}, and the file holds {held:,} of it:"
+                " copy or download it again"
+            )
         return ArrayHeader(shape, dtype, checksum)
+
+    def _check_member(self, member: zipfile.ZipInfo) -> None:
+        """Refuse a part that says it unpacks to more than can be in it, before memory is taken for it."""
+        packed = min(member.compress_size, self._path.stat().st_size)
+        if member.file_size > _MOST_EXPANSION * packed:
+            raise UserError(
+                f"{self._where}: {member.filename} claims {member.file_size:,} bytes in {packed:,} packed ones, which"
+                " nothing unpacks to: copy or download it again"
+            )
 
     def chunks(self, name: str) -> Iterator[NDArray[Any]]:
         """All rows of the array `name`, which `header` has accepted, in parts `[n, ...]` of a few MiB.

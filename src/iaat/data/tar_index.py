@@ -1,6 +1,7 @@
 """Keep the listing of tar shards in a file beside them: to read a million headers takes minutes."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,15 +22,16 @@ _COLUMNS = ("shard", "offset", "size", "labels")
 _LEAST_SAMPLE_BYTES = 1024
 
 
-def list_shards(root: Path, split: str) -> ShardListing:
+def list_shards(root: Path, split: str, *, keep: bool = True) -> ShardListing:
     """The samples of the shards of a split, from `root/.iaat-index-<split>.npz` if that is up to date.
 
-    Else they are read from the shards, and the file is written if the folder can be. It is up to date if names, sizes
-    and times of change of all shards are as they were; it holds numbers and text only.
+    Else they are read from the shards, and the file is written if it is to be kept and the folder can be. It is up to
+    date if names, sizes and times of change of all shards are as they were; it holds numbers and text only.
 
     Args:
         root: The folder of the data set.
         split: "train" or "test".
+        keep: Whether the file may be written.
 
     Raises:
         UserError: There are no shards, or they cannot be read: see `scan_shards`.
@@ -42,8 +44,15 @@ def list_shards(root: Path, split: str) -> ShardListing:
         listing = scan_shards(root, shards)
         if not listing.names:
             raise UserError(f"data.root: the {len(shards)} tar files of the {split} split in {root} hold no samples")
-        with suppress(UserError):  # a folder that cannot be written
-            _write(path, stamp, listing)
+        if keep:
+            with suppress(UserError):  # a folder that cannot be written
+                _write(path, stamp, listing)
+        else:
+            warnings.warn(
+                f"the list of samples is not kept in {root}, because data.download is false (as always where a file"
+                " names data.root): type --data.download true to keep it, which saves reading all shards next time",
+                stacklevel=2,
+            )
     return listing
 
 

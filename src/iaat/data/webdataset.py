@@ -104,7 +104,7 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
     if config.root is None:
         raise UserError("data.root is not set: give the folder with train/*.tar and test/*.tar")
     root = Path(config.root)
-    train, test = list_shards(root, "train"), list_shards(root, "test")
+    train, test = (list_shards(root, split, keep=config.download) for split in ("train", "test"))
     classes, why = _class_names(root, train)
     for listing in (train, test):
         _check_labels(listing, len(classes), root, why)

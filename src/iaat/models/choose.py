@@ -1,10 +1,12 @@
 """From a name to the network it names, without normalisation."""
 
+from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
-from iaat.errors import UserError, did_you_mean
+from iaat.errors import UserError, did_you_mean, shown
 from iaat.models.config import ModelConfig, Norm
 from iaat.models.factory import build_from_factory
 from iaat.models.resnet import preactresnet18, resnet18
@@ -12,6 +14,9 @@ from iaat.models.small import SmallCNN
 from iaat.models.timm_models import INSTALL, build_timm, is_timm_name, load_timm, pretrained_statistics, timm_names
 from iaat.models.torchvision_models import NAMES, build_torchvision, torchvision_statistics
 from iaat.models.wrn import EXAMPLES, WideResNet, parse_wrn
+
+_MOST_DEPTH = 1000
+_MOST_WEIGHTS = 2**31
 
 
 class OwnModel(Protocol):
@@ -38,7 +43,9 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
     if numbers := parse_wrn(name):
         refuse_unused(config, "norm")
         channels, (depth, widen) = image_channels(name, shape), numbers
-        return WideResNet(channels, classes, depth=depth, widen=widen, norm=config.norm)
+        if depth > _MOST_DEPTH:
+            raise UserError(f"model.name {shown(name)}: a network has a depth of at most {_MOST_DEPTH:,}")
+        return _of_size(config, lambda: WideResNet(channels, classes, depth=depth, widen=widen, norm=config.norm))
     if name in NAMES:
         refuse_unused(config, "pretrained")
         channels = image_channels(name, shape)
@@ -77,11 +84,25 @@ def build_own(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> n
     """
     refuse_unused(config, "width", "norm")
     factory, channels = MODELS[config.name], image_channels(config.name, shape)
-    if config.width is None:
+    width = config.width
+    if width is None:
         return factory(channels, classes, norm=config.norm)
-    if config.width < 1:
-        raise UserError(f"model.width is {config.width}; it must be at least 1")
-    return factory(channels, classes, width=config.width, norm=config.norm)
+    if width < 1:
+        raise UserError(f"model.width is {width}; it must be at least 1")
+    return _of_size(config, lambda: factory(channels, classes, width=width, norm=config.norm))
+
+
+def _of_size(config: ModelConfig, build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network once it is known, from a build without memory, that it has no absurd number of weights."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        count = sum(weight.numel() for weight in build().parameters())
+    if count > _MOST_WEIGHTS:
+        width = "" if config.width is None else f" with model.width {config.width}"
+        raise UserError(
+            f"model.name {config.name}{width} would have {count:,} weights, more than {_MOST_WEIGHTS:,}: choose a"
+            " smaller one"
+        )
+    return build()
 
 
 def refuse_unused(config: ModelConfig, *used: str) -> None:
@@ -115,6 +136,6 @@ def unknown_name(name: str) -> UserError:
     known = [*MODELS, *NAMES, *EXAMPLES, *timm_names()]
     hint = f" (timm's networks need {INSTALL})" if load_timm() is None else ""
     return UserError(
-        f"model.name: there is no network {name!r}{did_you_mean(name, known)}; there are {', '.join(MODELS)}, "
+        f"model.name: there is no network {shown(name)}{did_you_mean(name, known)}; there are {', '.join(MODELS)}, "
         f"wrn-DEPTH-WIDTH, {', '.join(NAMES)}, timm:NAME{hint} and module:function"
     )

@@ -63,5 +63,5 @@ def is_depth(depth: int) -> bool:
 
 def parse_wrn(name: str) -> tuple[int, int] | None:
     """Return depth and widening factor of a name like wrn-28-10, or None where it is not of that form."""
-    match = re.fullmatch(r"wrn-(\d+)-(\d+)", name)
+    match = re.fullmatch(r"wrn-(\d{1,9})-(\d{1,9})", name)
     return (int(match[1]), int(match[2])) if match else None

@@ -13,7 +13,7 @@ from typing import Any
 from iaat.config import Recipe, load_recipe
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.printable import cut
-from iaat.recipe_files import find_recipe, read_recipe
+from iaat.recipe_files import check_is_recipe, find_recipe, read_recipe
 from iaat.sweep.cell import Cell
 from iaat.sweep.words import check_seeds, count_seeds, option_value
 
@@ -77,7 +77,9 @@ def _recipes_of_cell(
         words = [f"--{key}={value}" for key, value in {**common, **own, **point}.items()]
         full = _checked_name("-".join([name, *values]), place)
         try:
-            recipe = load_recipe(find_recipe(body["recipe"], path.parent), overrides, settings=words)
+            found = find_recipe(body["recipe"], path.parent)
+            check_is_recipe(found, f"recipe {cut(body['recipe'], 100)}")
+            recipe = load_recipe(found, overrides, settings=words)
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
         yield dataclasses.replace(recipe, name=full)
