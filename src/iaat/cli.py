@@ -16,7 +16,7 @@ from typing import NoReturn
 from iaat.errors import LostProcessError, UserError
 from iaat.imports import trust
 from iaat.launcher import launched
-from iaat.options import command_parser, parse_words
+from iaat.options import HELP, command_parser, parse_words, without_help
 from iaat.printable import printable
 from iaat.recipe_files import find_recipe
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
@@ -81,7 +81,7 @@ def _run(words: Sequence[str]) -> None:
     trust(*getattr(options, "trust", ()))
     if launched() and options.command != "train":
         raise UserError(f"`iaat {options.command}` runs in one process: only `iaat train` is for a launcher")
-    options.stop = Stop()
+    options.stop, options.words = Stop(), words
     with options.stop.listening():
         if options.command == "recipes":
             _recipes(overrides)
@@ -104,9 +104,12 @@ def _recipes(overrides: Sequence[str]) -> None:
     if overrides:
         raise UserError(f"{overrides[0]} has no effect here: `iaat check RECIPE` shows a recipe with changes")
     from iaat.progress import Reporter
-    from iaat.recipe_list import recipe_list
+    from iaat.recipe_list import START, recipe_tables
 
-    Reporter().result(recipe_list())
+    reporter = Reporter()
+    for part in recipe_tables():
+        reporter.result(part)
+    reporter.next_step("iaat", "train", START)
 
 
 def _out_of_memory() -> tuple[type[BaseException], ...]:
@@ -134,16 +137,17 @@ def _show_warning(message: Warning | str, *_place: object, **_more: object) -> N
 
 def _wants_recipe_help(words: Sequence[str]) -> bool:
     named = len(words) > 1 and words[0] in ("train", "check") and not words[1].startswith("-")
-    return named and any(word in ("-h", "--help") for word in words)
+    return named and any(word in HELP for word in words)
 
 
 def _recipe_help(words: Sequence[str]) -> None:
-    options, overrides = parse_words([word for word in words if word not in ("-h", "--help")])
+    rest, everything = without_help(words)
+    options, overrides = parse_words(rest)
     trust(*options.trust)
     find_recipe(options.recipe)  # as above
     from iaat.recipe_help import print_recipe_help
 
-    print_recipe_help(options.command, options.recipe, overrides)
+    print_recipe_help(options.command, options.recipe, overrides, everything=everything)
 
 
 def entry() -> NoReturn:

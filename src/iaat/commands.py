@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from iaat.analysis import class_summary
 from iaat.analysis.of_run import write_radii
 from iaat.choices import CHECKPOINTS
-from iaat.config import load_recipe
+from iaat.config import NAMES_OF_CODE, load_recipe
 from iaat.console_table import PlainTable, plain_table
 from iaat.costs import cost_table
 from iaat.data import build_data, data_facts
@@ -17,6 +18,7 @@ from iaat.device import keep_freed_memory, pick_device
 from iaat.errors import UserError
 from iaat.evaluate import results_table
 from iaat.evaluate.checkpoints import training_predictions
+from iaat.evaluate.findings import UNCHECKED
 from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.suites import plan_words
 from iaat.evaluate.targets import find_targets, judge_targets, only
@@ -36,7 +38,8 @@ def run_command(options: argparse.Namespace, overrides: list[str]) -> None:
     """Run the command that was parsed.
 
     Args:
-        options: Of `iaat.options.command_parser`, with `stop`, who is asked whether to stop.
+        options: Of `iaat.options.command_parser`, with `stop`, who is asked whether to stop, and `words`, what was
+            typed.
         overrides: Recipe keys with their values.
 
     Raises:
@@ -63,6 +66,7 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if rows:
         reporter.result(results_table(rows))
         reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
+        reporter.next_step("iaat", "evaluate", str(run.path), "--suite", "standard", *_as_before(options, overrides))
 
 
 def _trackers(options: argparse.Namespace) -> list[TensorBoard]:
@@ -88,6 +92,12 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
     if found.missing:
         reporter.result(f"not finished: {', '.join(found.missing)}")
     reporter.say(f"tables: {options.out / 'comparison.json'}, comparison.md    picture: {options.out / 'frontier.png'}")
+    if found.missing:
+        reporter.next_step("iaat", *(word for word in options.words if word != "--no-train"))
+    else:
+        folders = [str(options.out / f"{cell.name}-seed{cell.seeds[0]}") for cell in found.cells]
+        page = ("-o", str(options.out / "report.html"))
+        reporter.next_step("iaat", "report", *folders, *page, *_as_before(options, overrides))
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
@@ -102,6 +112,30 @@ def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Repor
     )
     for shown in evaluation_report(rows):
         reporter.result(shown)
+    if any(UNCHECKED in row["verdict"] for row in rows):
+        reporter.next_step("iaat", *options.words, "--suspicious")
+    elif all("checkpoint" in row for row in rows):
+        reporter.next_step("iaat", "report", *options.targets, *_as_before(options, overrides))
+    elif any("curve" not in row for row in rows):
+        reporter.next_step("iaat", *_with_suite(options.words, f"{rows[0]['suite']}+curve"))
+
+
+def _with_suite(words: Sequence[str], suite: str) -> list[str]:
+    """The same command with another suite."""
+    kept = [word for word in words if not word.startswith(("--suite=", "--evaluate.suite="))]
+    for option in ("--suite", "--evaluate.suite"):
+        if option in kept:
+            del kept[kept.index(option) : kept.index(option) + 2]
+    return [*kept, "--suite", suite]
+
+
+def _as_before(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+    """What a next command needs of this one to find the data and to run the user's code."""
+    where = [word for word in overrides if word.startswith(tuple(f"--{key}=" for key in WHERE))]
+    typed = (word.partition("=") for word in overrides)
+    code = [value.partition(":")[0] for key, _, value in typed if key in NAMES_OF_CODE and ":" in value]
+    trusted = list(dict.fromkeys([*options.trust, *(name for name in code if name != "timm")]))
+    return [*where, *(["--trust", *trusted] if trusted else [])]
 
 
 def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
@@ -130,6 +164,7 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
     reporter.result(summary_table(class_summary(table), table["epoch"][0].as_py()))
     reporter.say(f"{table.num_rows} rows: {file}")
+    reporter.next_step("iaat", "report", str(run.path), *_as_before(options, overrides))
 
 
 _DROPPED = {"p25_px": 1, "p75_px": 1, "p5_px": 2, "p95_px": 2, "share_at_zero": 3}
@@ -176,6 +211,7 @@ def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporte
 
         files = write_figures(content, options.figures)
         reporter.say(f"figures: {len(files)} files in {options.figures}")
+    reporter.next_step(sys.executable, "-m", "webbrowser", "-t", str(options.out))
 
 
 def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
@@ -185,6 +221,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         if options.probe:
             raise UserError(f"--probe times one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
         reporter.result(cost_of_cells(read_cells([options.recipe], overrides)))
+        reporter.next_step("iaat", "compare", options.recipe, *overrides, *_as_before(options, []))
         return
     recipe = load_recipe(options.recipe, overrides)
     reporter.result(recipe.to_yaml())
@@ -193,6 +230,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if options.probe:
         processes = 1 if options.processes is None else options.processes
         reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
+    reporter.next_step("iaat", "train", options.recipe, *overrides, *_as_before(options, []))
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {

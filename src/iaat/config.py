@@ -63,7 +63,9 @@ SECTIONS: dict[str, type] = {
     "evaluate": EvaluateConfig,
 }
 _METHOD_OPTIONS = ("--method", "--method.name")
-_NAMES_OF_CODE = ("--model.name", "--data.name", *_METHOD_OPTIONS)
+NAMES_OF_CODE = ("--model.name", "--data.name", *_METHOD_OPTIONS)
+"""Keys whose value may name code as module:function."""
+
 _LONGEST_LIST = 1000
 _LONGEST_TEXT = 4096  # a path; what reads a text, such as 8px or [1, 2], need not bear more
 
@@ -192,7 +194,7 @@ def _trust_typed(words: Sequence[str]) -> None:
     for word, following in zip(words, (*words[1:], ""), strict=False):
         key, equals, value = word.partition("=")
         name = value if equals else following
-        if key in _NAMES_OF_CODE and ":" in name:
+        if key in NAMES_OF_CODE and ":" in name:
             trust_typed(name)
 
 

@@ -12,6 +12,10 @@ from iaat.errors import UserError, check_choice
 
 COMMANDS = ("train", "compare", "evaluate", "radii", "report", "recipes", "check")
 
+_FIRST = "`iaat COMMAND --help` explains a command. To begin with: iaat recipes"
+
+HELP = ("-h", "--help", "--help=all")
+
 SWEEP_HELP = """\
 A sweep is a YAML file that may stand where a recipe does:
 
@@ -64,6 +68,17 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return command_parser().parse_args(own), overrides
 
 
+def without_help(words: Sequence[str]) -> tuple[list[str], bool]:
+    """The words but those that ask for help, and whether all of it is wanted: `--help all`."""
+    rest, everything = [], False
+    for before, word in zip(["", *words], words, strict=False):
+        if word == "all" and before in HELP:
+            everything = True
+        elif word not in HELP:
+            rest.append(word)
+    return rest, everything or "--help=all" in words
+
+
 class _Version(argparse.Action):
     """Prints the version; argparse's own action would have it looked up in every command."""
 
@@ -76,7 +91,9 @@ class _Version(argparse.Action):
 
 def command_parser() -> argparse.ArgumentParser:
     """The commands with their options; `command` is the name of the one that was given."""
-    parser = _Parser(prog="iaat", description="Instance-adaptive adversarial training.", allow_abbrev=False)
+    parser = _Parser(
+        prog="iaat", description="Instance-adaptive adversarial training.", epilog=_FIRST, allow_abbrev=False
+    )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -85,7 +102,7 @@ def command_parser() -> argparse.ArgumentParser:
             name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False
         )
 
-    keys = "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` lists them all."
+    keys = "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` explains them."
     sub = add("train", "train a recipe, evaluate it, write radii and pictures", keys)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
     sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")

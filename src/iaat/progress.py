@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.text import Text
 
 from iaat.printable import one_line, printable
 
@@ -57,14 +59,19 @@ class Reporter:
 
     def result(self, text: RenderableType) -> None:
         """What the command was run for; always printed."""
-        if isinstance(text, str):
+        if isinstance(text, str | Text):
             self._print_text(text)
         else:
             self.console.print(_Printable(text), markup=False, emoji=False, crop=False)
 
-    def _print_text(self, text: str) -> None:
-        shown = printable(text, encoding=self.console.encoding)
-        self.console.print(shown, markup=False, emoji=False, soft_wrap=True)
+    def next_step(self, *words: str) -> None:
+        """The command to type next, as the last line; nothing when quiet."""
+        self.say(f"next: {shlex.join(words)}")
+
+    def _print_text(self, text: str | Text) -> None:
+        plain, style = (text, None) if isinstance(text, str) else (text.plain, text.style)
+        shown = printable(plain, encoding=self.console.encoding)
+        self.console.print(shown, style=style, markup=False, emoji=False, soft_wrap=True)
 
     def track(
         self, items: Iterable[T], *, total: int, what: str, size: Callable[[T], int] = lambda _: 1

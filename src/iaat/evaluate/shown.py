@@ -1,4 +1,4 @@
-"""What `iaat evaluate` prints: verdicts first, then the table, then the details of each evaluation."""
+"""What `iaat evaluate` prints: the tables, then the verdict on each evaluation with what was found."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.text import Text
+
 from iaat.console_table import PlainTable, plain_table
 from iaat.evaluate.comparison import comparison_table
 from iaat.evaluate.corruption import corruptions_table
+from iaat.evaluate.findings import DISTRUSTED, TRUSTED
 from iaat.evaluate.report import name_of, results_table, stages_table, title_of
 
 _MANY_STAGES = 4
 
 
-def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[PlainTable | str]:
+def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[PlainTable | Text | str]:
     """Tables and lines for people, in their order.
 
     Args:
         rows: Results as `evaluate_subject` returns them.
     """
-    for row in rows:
-        yield f"{title_of(row)}: {row['verdict']}"
     yield results_table(rows)
     for group in _by_recipe(rows):
         yield comparison_table(group)
     for row in rows:
-        yield from _findings(row)
-    for row in rows:
         yield from _details(row)
+    for row in rows:
+        yield Text(f"{title_of(row)}: {row['verdict']}", style=_style(row["verdict"]))
+        yield from _findings(row)
+
+
+def _style(verdict: str) -> str:
+    if verdict.startswith(DISTRUSTED):
+        return "bold red"
+    return "bold green" if verdict == TRUSTED else "bold yellow"
 
 
 def _by_recipe(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -57,7 +65,7 @@ def _findings(row: dict[str, Any]) -> Iterator[str]:
         yield f"{kind} {finding['name']} ({title_of(row)}): {finding['evidence']}. {finding['advice']}"
 
 
-def _details(row: dict[str, Any]) -> Iterator[PlainTable | str]:
+def _details(row: dict[str, Any]) -> Iterator[PlainTable]:
     if len(row["stages"]) >= _MANY_STAGES:
         yield stages_table(row)
     if "curve" in row:
