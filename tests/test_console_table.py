@@ -15,7 +15,7 @@ from iaat.evaluate.comparison import comparison_table
 from iaat.evaluate.corruption import corruptions_table
 from iaat.evaluate.report import results_table, stages_table
 from iaat.evaluate.shown import curve_table, radii_quarters_table, transfer_table
-from iaat.recipe_list import recipe_list
+from iaat.recipe_list import recipe_tables
 from iaat.sweep import cost_of_cells, read_cells
 
 WIDTHS = [40, 60, 80, 100, 120, 200]
@@ -73,7 +73,11 @@ TABLES = {
     "radii": lambda: summary_table(CLASSES, 128),
     "check": lambda: cost_table(load_recipe("quickstart")),
     "check of a sweep": lambda: cost_of_cells(read_cells(["quickstart", "quickstart-pgd-at"], seeds=[0, 1, 2, 12])),
-    "recipes": recipe_list,
+}
+TABLES |= {
+    f"recipes, {table.title.strip()}": lambda table=table: table
+    for table in recipe_tables()
+    if not isinstance(table, str)
 }
 
 

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from iaat.evaluate import interval
 from iaat.evaluate.comparison import by_cell, cell_summary, comparison_markdown, comparison_table
@@ -139,7 +140,7 @@ def evaluated(**more):
 
 def means(rows):
     """Names on the lines of means that `iaat evaluate` adds."""
-    tables = [table for table in evaluation_report(rows) if not isinstance(table, str)]
+    tables = [table for table in evaluation_report(rows) if not isinstance(table, str | Text)]
     return [" ".join(row[0]) for table in tables[1:] for row in table.rows]
 
 
@@ -153,3 +154,19 @@ def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():
     assert means(rows[:2]) == []  # one seed of each
     twice = [evaluated(**row("pgd", seed, 0.7, 0.4, 0.38)) for seed in (0, 0, 1)]
     assert means(twice) == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "color"),
+    [
+        ("no sign of masking", "green"),
+        ("do not trust PGD here: random-outputs", "red"),
+        ("not checked for masking: add --suspicious", "yellow"),
+    ],
+)
+def test_verdicts_stand_after_the_tables_in_their_colour(verdict, color):
+    *tables, last = evaluation_report([evaluated(**row("iaat", 0, 0.7, 0.4, 0.38), verdict=verdict)])
+    assert tables
+    assert not any(isinstance(table, Text) for table in tables)
+    assert last.plain.endswith(verdict)
+    assert color in str(last.style)
