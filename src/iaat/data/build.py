@@ -10,8 +10,8 @@ from torch import Tensor
 from iaat.data.augment import Augmentation
 from iaat.data.bundle import DataBundle
 from iaat.data.config import FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
-from iaat.data.duplicates import StoredSplit, warn_of_duplicates
 from iaat.data.encoded import ImageSplit
+from iaat.data.examination import Examination
 from iaat.data.extra import ExtraImages
 from iaat.data.folder import folder_splits
 from iaat.data.function import function_splits
@@ -27,6 +27,7 @@ from iaat.data.streaming import StreamingSource
 from iaat.data.validate import check_classes
 from iaat.data.webdataset import webdataset_splits
 from iaat.errors import UserError
+from iaat.notices import Notices
 
 
 def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> DataBundle:
@@ -48,23 +49,27 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
     for split in (train, test):  # before anything is drawn by class
         check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
     split_seed = seed if config.split_seed is None else config.split_seed
-    used = _limited(train, config.limit, split_seed, key="limit", at_least=2)
     test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
-    train_index, holdout_index = stratified_split(train.labels, config.holdout, split_seed, used, classes=train.classes)
+    train_index, holdout_index, listed = _train_and_holdout(train, config, split_seed)
     extra = _drawn_extra(config, train, split_seed)
+    used = torch.cat([train_index, holdout_index]).sort().values
     stream = _streams(config, (train, used), (test, test_index), extra=extra)
     parts = ((train, used), (test, test_index))
-    if stream:
-        train_source, test_source = (_streamed(split, config, device) for split, _ in parts)
-    else:
-        train_source, test_source = _in_memory(*parts, config=config, device=device)
+    keep = _streamed if stream else _in_memory
+    train_source, test_source = (keep(split, index, config, device) for split, index in parts)
+    for source in (train_source, test_source):
+        source.examination.check_limit()
     if train_source.shape != test_source.shape:
         raise UserError(
             f"{train.where}: inputs have shape {list(train_source.shape)}, but {test.where}: {list(test_source.shape)}:"
             " bring both to one shape"
         )
     mean, std = channel_stats(train_source, train_index, seed=split_seed)
-    data = DataBundle(train_source, test_source, train_index, holdout_index, test_index, mean, std)
+    data = DataBundle(
+        *(train_source, test_source, train_index, holdout_index, test_index, mean, std),
+        validation_size=train.validation_size,
+        listed=train.notices | listed | test.notices,
+    )
     return data if extra is None else _with_extra(data, extra, config, device)
 
 
@@ -125,19 +130,40 @@ def _with_extra(
 ) -> DataBundle:
     images, used = extra
     train = JoinedSource(data.train, images, used, augmentation=_augmentation(config), device=device)
-    return replace(data, train=train, extra_index=used + len(data.train), extra_ratio=config.extra_ratio)
+    return replace(
+        data,
+        train=train,
+        extra_index=used + len(data.train),
+        extra_ratio=config.extra_ratio,
+        listed=data.listed | images.notices,
+    )
+
+
+def _train_and_holdout(split: RawSplit, config: DataConfig, seed: int) -> tuple[Tensor, Tensor, Notices]:
+    """Sorted indices to train on and to hold out, and what there is to say of them."""
+    used = _limited(split, config.limit, seed, key="limit", at_least=2)
+    if split.validation_size:
+        return used, torch.arange(len(split) - split.validation_size, len(split)), Notices()
+    train, held = stratified_split(split.labels, config.holdout, seed, used)
+    notices, counts = Notices(), torch.bincount(split.labels[used])
+    single = (counts == 1).nonzero().flatten().tolist()
+    if single:
+        notices.add(split.where, "single", repr(split.classes[single[0]]), count=len(single), of=len(split.classes))
+    return train, held, notices
 
 
 def _limited(split: RawSplit, limit: int | None, seed: int, *, key: str, at_least: int) -> Tensor:
+    """Sorted indices of so many samples, none of them for validation only."""
+    labels = split.labels[: len(split) - split.validation_size]
     if limit is None:
-        return torch.arange(len(split))
-    smallest = at_least * len(split.classes)
+        return torch.arange(len(labels))
+    smallest = int(torch.bincount(labels).clamp(max=at_least).sum())
     if limit < smallest:
         raise UserError(
             f"data.{key} is {limit}, too few for {at_least} samples of each of {len(split.classes)} classes (one to"
             f" train on, one to hold out): give at least {smallest}"
         )
-    return stratified_subset(split.labels, limit, seed, at_least=at_least)
+    return stratified_subset(labels, limit, seed, at_least=at_least)
 
 
 def _streams(config: DataConfig, *parts: tuple[RawSplit, Tensor], extra: tuple[ExtraImages, Tensor] | None) -> bool:
@@ -161,7 +187,11 @@ def _augmentation(config: DataConfig) -> Augmentation:
     return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
 
 
-def _streamed(split: RawSplit, config: DataConfig, device: torch.device | str) -> Source:
+def _examination(split: RawSplit, config: DataConfig) -> Examination:
+    return Examination(len(split), where=split.where, paths=split.paths, limit=config.skip_damaged)
+
+
+def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
     return StreamingSource(
         split,
         split.labels,
@@ -171,34 +201,27 @@ def _streamed(split: RawSplit, config: DataConfig, device: torch.device | str) -
         device=device,
         paths=split.paths,
         workers=config.workers,
+        examination=_examination(split, config),
         complete=split.complete,
         where=split.where,
     )
 
 
-def _in_memory(
-    *parts: tuple[RawSplit, Tensor], config: DataConfig, device: torch.device | str
-) -> tuple[InMemorySource, InMemorySource]:
-    """Both splits with the samples used of each."""
-    read = [(split, used, split.load(used)) for split, used in parts]
-    train, test = (
-        InMemorySource(
-            x,
-            split.labels,
-            split.classes,
-            augmentation=_augmentation(config),
-            device=device,
-            paths=split.paths,
-            stored=None if len(used) == len(split) else used,
-            complete=split.complete,
-            where=split.where,
-        )
-        for split, used, x in read
+def _in_memory(split: RawSplit, used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
+    """A split with the samples used of it."""
+    examination = _examination(split, config)
+    return InMemorySource(
+        split.load(used, examination),
+        split.labels,
+        split.classes,
+        augmentation=_augmentation(config),
+        device=device,
+        paths=split.paths,
+        stored=None if len(used) == len(split) else used,
+        examination=examination,
+        complete=split.complete,
+        where=split.where,
     )
-    warn_of_duplicates(
-        *(StoredSplit(x, used, split.labels, split.classes, split.paths, split.where) for split, used, x in read)
-    )
-    return train, test
 
 
 def _reads_files(config: DataConfig) -> bool:
@@ -219,7 +242,8 @@ def _warn_ignored(config: DataConfig) -> None:
     """Warn of settings that there is no use for."""
     ignored = []
     if not _reads_files(config):
-        ignored += ["size", "resize", "channels"]
+        ignored += ["size", "resize", "validation"]
+        ignored += [] if config.is_user_function else ["channels", "background", "max_value", "skip_damaged"]
     if config.name not in WRITTEN_ROOTS:
         ignored.append("download")
     if not (config.name in TORCHVISION_NAMES or _reads_files(config)):

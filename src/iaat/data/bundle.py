@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from iaat.data.duplicates import duplicates
 from iaat.data.order import batch_sizes, epoch_order, extra_visited
 from iaat.data.source import Source
+from iaat.notices import Notices
 
 
 def _nothing() -> Tensor:
@@ -27,6 +29,8 @@ class DataBundle:
         std: `[C]` standard deviation likewise, at least 1e-3.
         extra_index: Sorted int64 indices of `train` that are extra images, which fill up the batches.
         extra_ratio: Share of each batch that they make up; 0 without them.
+        validation_size: Samples of `train`, before the extra ones, that a folder of their own gave for validation only.
+        listed: What was left out before samples were read.
     """
 
     train: Source
@@ -38,6 +42,8 @@ class DataBundle:
     std: Tensor
     extra_index: Tensor = field(default_factory=_nothing)
     extra_ratio: float = 0.0
+    validation_size: int = 0
+    listed: Notices = field(default_factory=Notices)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -48,6 +54,12 @@ class DataBundle:
     def shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return self.train.shape
+
+    def notices(self) -> Notices:
+        """What was left out or altered, as far as it is known: of streamed samples, those that were read."""
+        train, test, size = self.train.examination, self.test.examination, len(self.train.examination.digests)
+        twins = duplicates(train, test, self.train.labels[:size], self.classes, validation_size=self.validation_size)
+        return self.listed | train.notices() | test.notices() | twins
 
     def order(self, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
         """The batches of one epoch, as index tensors: see `epoch_order`."""

@@ -1,5 +1,6 @@
 """The `data` section of a recipe."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,6 +54,10 @@ class DataConfig:
     holdout: float = 0.1
     """Fraction of the training samples, in (0, 0.5), kept out of training to select the checkpoint."""
 
+    validation: str | None = None
+    """Image files: folder beside train, such as val, whose samples select the checkpoint in place of a hold-out; None:
+    hold out a fraction of the training samples."""
+
     split_seed: int | None = 0
     """Seed of the hold-out split and of the limits; None: they move with the training seed."""
 
@@ -88,8 +93,18 @@ class DataConfig:
     """Image files: resize the shorter side to so many pixels, such as 256, before the centre square of size, such as
     224, is cropped; None: to size itself."""
 
-    channels: Literal[1, 3] = 3
-    """Image files: 3 reads colour, 1 reads grey."""
+    channels: Literal[1, 3] | None = None
+    """3 reads images in colour, 1 in grey; None: image files in colour, PIL images of module:function each as it is."""
+
+    background: str = "white"
+    """Colour that transparent pixels of images are composed on, such as white, black or '#808080'."""
+
+    max_value: float | None = None
+    """Largest level there can be in the images, such as 4095 for 12 bits stored in 16, which becomes 255; None: 255 of
+    8 bits and 65535 of 16 bits. Images of 8 bits are left as they are by one above 255."""
+
+    skip_damaged: int = 0
+    """Go on without up to so many unreadable samples, which are listed in the run folder; 0: stop at the first."""
 
     stream: bool | None = None
     """Read samples from disk in every epoch instead of once into memory; None: only if they exceed memory_gb."""
@@ -118,7 +133,14 @@ class DataConfig:
         _check_name(self.name)
         if self.name in _ROOTS and self.root is None:
             raise UserError(f"data.root is not set: data.name={self.name} needs {_ROOTS[self.name]}")
-        for key, lowest in (("limit", 1), ("test_limit", 1), ("extra_limit", 1), ("size", 1), ("workers", 0)):
+        for key, lowest in (
+            ("limit", 1),
+            ("test_limit", 1),
+            ("extra_limit", 1),
+            ("size", 1),
+            ("workers", 0),
+            ("skip_damaged", 0),
+        ):
             _at_least(key, getattr(self, key), lowest)
         if not 0 < self.holdout < 0.5:
             raise UserError(f"data.holdout is {self.holdout}: give a fraction above 0 and below 0.5, e.g. 0.1")
@@ -126,8 +148,11 @@ class DataConfig:
             raise UserError(f"data.extra_ratio is {self.extra_ratio}: give a share above 0 and below 1, e.g. 0.7")
         if not self.memory_gb > 0:
             raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
-        if self.channels not in (1, 3):
+        if self.channels not in (None, 1, 3):
             raise UserError(f"data.channels is {shown(self.channels)}: give 3 for colour or 1 for grey")
+        if self.max_value is not None and not 0 < self.max_value < math.inf:
+            raise UserError(f"data.max_value is {self.max_value:g}: give the largest level, above 0, e.g. 4095")
+        self._check_words()
         if self.resize is not None and (self.size is None or self.resize < self.size):
             raise UserError(
                 f"data.resize is {self.resize}, but data.size is {self.size}: give data.size, the square to crop, and a"
@@ -136,6 +161,27 @@ class DataConfig:
         self._check_augmentation()
         self._check_resized_crop()
         check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "data", _MOST)
+
+    def _check_words(self) -> None:
+        if self.background != "white":
+            _ = self.background_rgb
+        name = self.validation
+        if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
+            raise UserError(f"data.validation is {shown(name)}: give the name of a folder beside train, e.g. val")
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        """The background as levels of red, green and blue."""
+        # Imported here: recipes are read by commands that need no images.
+        from PIL import ImageColor
+
+        try:
+            red, green, blue, *_ = ImageColor.getrgb(self.background)
+        except ValueError as error:
+            raise UserError(
+                f"data.background is {shown(self.background)}: give a colour, e.g. white, black or '#808080'"
+            ) from error
+        return red, green, blue
 
     def _check_augmentation(self) -> None:
         _at_least("crop", self.crop, 0)

@@ -1,85 +1,70 @@
-"""Samples that are there twice: test samples that were trained on, and training inputs of two classes."""
+"""Samples that are there twice: test samples that were trained on, and training samples of two classes."""
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from iaat.data.examination import Examination
+from iaat.notices import Notices
 
-@dataclass(frozen=True, slots=True)
-class StoredSplit:
-    """The samples used of one split, in memory.
 
-    Attributes:
-        x: `[M, ...]` stored inputs.
-        index: `[M]` index of each in its data set.
-        labels: `[N]` class ids of the whole data set.
+def duplicates(
+    train: Examination, test: Examination, labels: Tensor, classes: Sequence[str], *, validation_size: int = 0
+) -> Notices:
+    """Exact duplicates among the samples that were examined so far.
+
+    Samples in memory are compared by their values, streamed files by their bytes.
+
+    Args:
+        train: The training set, validation samples behind it.
+        test: The test set.
+        labels: `[N]` class ids of the training set.
         classes: Class names.
-        paths: `[N]` relative paths, or None.
-        where: Names the split in messages.
+        validation_size: How many of the training set, the last ones, are for validation only.
     """
-
-    x: Tensor
-    index: Tensor
-    labels: Tensor
-    classes: Sequence[str]
-    paths: list[str] | None
-    where: str
-
-    def name(self, row: int) -> str:
-        """What a person finds a sample by."""
-        index = int(self.index[row])
-        return f"index {index}" if self.paths is None else self.paths[index]
+    notices = Notices()
+    readable = train.readable
+    border = len(train.digests) - validation_size
+    trained, validated = readable[readable < border], readable[readable >= border]
+    _note_trained(notices, "trained", train, trained, test, test.readable)
+    _note_trained(notices, "held out", train, trained, train, validated)
+    _note_twins(notices, train, trained, labels.numpy(), classes)
+    return notices
 
 
-def warn_of_duplicates(train: StoredSplit, test: StoredSplit) -> None:
-    """Warn of test samples that the training set holds too, and of equal training inputs with different labels.
-
-    Only inputs that are equal in every value are found.
-    """
-    digests = input_digests(train.x)
-    first: dict[bytes, int] = {}
-    for row, digest in enumerate(digests):
-        first.setdefault(digest, row)
-    _warn_of_trained(train, test, first)
-    if len(first) < len(digests):
-        _warn_of_contradictions(train, digests)
-
-
-def input_digests(x: Tensor) -> list[bytes]:
-    """A digest of each input `[N, ...]`: equal inputs have equal ones, others in practice never."""
-    rows = x.detach().cpu().contiguous().numpy().reshape(len(x), -1)
-    return [blake2b(row.data, digest_size=16).digest() for row in rows]
+def _note_trained(
+    notices: Notices,
+    kind: str,
+    train: Examination,
+    trained: NDArray[np.int64],
+    other: Examination,
+    others: NDArray[np.int64],
+) -> None:
+    """Count those of the others that are among the trained ones, too."""
+    twins = others[np.isin(other.digests[others], train.digests[trained])]
+    if len(twins):
+        mine = int(twins[0])
+        theirs = int(trained[np.flatnonzero(train.digests[trained] == other.digests[mine])[0]])
+        example = f"{other.name(mine)} (in training: {train.name(theirs)})"
+        notices.add(other.where, kind, example, count=len(twins), of=len(others))
 
 
-def _warn_of_trained(train: StoredSplit, test: StoredSplit, first: dict[bytes, int]) -> None:
-    twins = [(row, first[digest]) for row, digest in enumerate(input_digests(test.x)) if digest in first]
-    if twins:
-        mine, theirs = twins[0]
-        _warn(
-            f"{test.where}: {len(twins):,} of {len(test.x):,} samples are in the training set too, such as"
-            f" {test.name(mine)} (in training: {train.name(theirs)}): accuracy will be overstated; remove them from one"
-            " of the sets"
-        )
-
-
-def _warn_of_contradictions(train: StoredSplit, digests: list[bytes]) -> None:
-    owners: dict[bytes, list[int]] = {}
-    for row, digest in enumerate(digests):
-        owners.setdefault(digest, []).append(row)
-    labels = train.labels[train.index].tolist()
-    groups = [rows for rows in owners.values() if len({labels[row] for row in rows}) > 1]
-    if groups:
-        one = groups[0][0]
-        other = next(row for row in groups[0] if labels[row] != labels[one])
-        names = (f"{train.name(row)} ({train.classes[labels[row]]})" for row in (one, other))
-        _warn(
-            f"{train.where}: {sum(map(len, groups)):,} of {len(digests):,} samples have a twin of another class, such"
-            f" as {' and '.join(names)}: no model can be right on both; remove or relabel them"
-        )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=4)
+def _note_twins(
+    notices: Notices, train: Examination, trained: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]
+) -> None:
+    """Count training samples that are equal to one of another class."""
+    order = trained[np.lexsort((trained, train.digests[trained]))]
+    digests, own = train.digests[order], labels[order]
+    starts = np.flatnonzero(np.r_[True, digests[1:] != digests[:-1]]) if len(order) else np.zeros(0, dtype=np.int64)
+    ends = np.r_[starts[1:], len(order)]
+    groups = [(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=False) if b - a > 1]
+    groups = [(a, b) for a, b in groups if len(set(own[a:b].tolist())) > 1]
+    if not groups:
+        return
+    first, last = min(groups, key=lambda group: int(order[group[0]]))
+    one = int(order[first])
+    other = next(int(index) for index in order[first:last] if labels[index] != labels[one])
+    names = (f"{train.name(index)} ({classes[labels[index]]})" for index in (one, other))
+    notices.add(train.where, "twins", " and ".join(names), count=sum(b - a for a, b in groups), of=len(trained))

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,9 +14,11 @@ import torch
 from torch import Tensor
 
 from iaat.data.config import DataConfig
-from iaat.data.image import Crop, decode
+from iaat.data.examination import Examination, Finding, Unreadable, bits_of, digest_of
+from iaat.data.image import decode, read_file
 from iaat.data.items import check_alike
 from iaat.data.resized_crop import crop_box
+from iaat.notices import Notices
 
 _CHUNK = 256
 # Of smaller files most time goes into Python, not into the decoder: a second thread would only fight for the
@@ -67,6 +71,8 @@ class ImageSplit:
         config: Gives `size`, `resize`, `channels` and `resized_crop`.
         where: Names the split in messages.
         complete: Whether each class must have a sample.
+        validation_size: How many samples, the last ones, are for validation only.
+        notices: What was left out when the files were listed.
         reference: The split whose first image all images must agree with in size; None: this one.
 
     Raises:
@@ -83,6 +89,8 @@ class ImageSplit:
         *,
         where: str,
         complete: bool = True,
+        validation_size: int = 0,
+        notices: Notices | None = None,
         reference: "ImageSplit | None" = None,
     ) -> None:
         self.paths: list[str] | None = files.paths
@@ -92,10 +100,12 @@ class ImageSplit:
         self.complete = complete
         self.deterministic = True
         self.where = where
+        self.validation_size = validation_size
+        self.notices = Notices() if notices is None else notices
         self._files = files
         self._config = config
         if reference is None:
-            self._reference = _Reference(self._decode(0), files.place(0), files.count_bytes(0))
+            self._reference = self._first_readable()
         else:
             self._reference = reference._reference
         self.sample_bytes = self._reference.image.numel()
@@ -110,21 +120,44 @@ class ImageSplit:
 
     def cropped(self, position: int, draws: Sequence[float]) -> tuple[Tensor, int]:
         """The part of one image that these `resized_crop.DRAWS` draws choose, `[C, size, size]`, and its class id."""
-        crop = partial(crop_box, draws=draws, smallest=self._config.resized_crop)
-        return self._decode(position, crop), int(self.labels[position])
+        return self._decode(position, draws), int(self.labels[position])
 
-    def load(self, index: Tensor) -> Tensor:
+    def examined(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, Finding]:
+        """One image, with draws as `cropped` gives it, its class id, and what is found out about its file."""
+        content, altered = self._files.content(position), set[str]()
+        content = content if isinstance(content, bytes) else read_file(content)
+        image = self._decode(position, draws, content=content, altered=altered)
+        return image, int(self.labels[position]), Finding(position, bits_of(altered), digest_of(content))
+
+    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
         """Decode these images, by threads if they are large: `[len(index), C, H, W]` uint8.
+
+        Args:
+            index: Which.
+            examination: Takes up what is found out about them; those that it lets be unreadable are all 0.
 
         Raises:
             UserError: An image cannot be read or differs in size; names the first such.
         """
         positions = index.tolist()
-        out = np.empty((len(positions), *self._reference.image.shape), dtype=np.uint8)
+        out = np.zeros((len(positions), *self._reference.image.shape), dtype=np.uint8)
 
         def decode_chunk(start: int) -> None:
+            found = []
             for row, position in enumerate(positions[start : start + _CHUNK], start):
-                out[row] = self._read(position).numpy()
+                altered = set[str]()
+                try:
+                    out[row] = self._read(position, None if examination is None else altered).numpy()
+                    found.append(Finding(position, bits_of(altered), digest_of(out[row].data)))
+                except Unreadable as error:
+                    if examination is None or not examination.limit:
+                        raise
+                    found.append(Finding(position, error=str(error)))
+            if examination is not None:
+                with taking:
+                    examination.add(found)
+
+        taking = Lock()
 
         small = self._reference.file_bytes < _THREADED_FILE_BYTES
         threads = ThreadPoolExecutor(max_workers=1 if small else min(32, os.cpu_count() or 1))
@@ -134,19 +167,40 @@ class ImageSplit:
             threads.shutdown(cancel_futures=True)
         return torch.from_numpy(out)
 
-    def _read(self, position: int) -> Tensor:
-        image = self._decode(position)
+    def _first_readable(self) -> _Reference:
+        """The first image that can be read, of as many as may be unreadable and one."""
+        for position in range(min(self._config.skip_damaged, len(self) - 1)):
+            with suppress(Unreadable):
+                return self._as_reference(position)
+        return self._as_reference(min(self._config.skip_damaged, len(self) - 1))
+
+    def _as_reference(self, position: int) -> _Reference:
+        return _Reference(self._decode(position), self._files.place(position), self._files.count_bytes(position))
+
+    def _read(self, position: int, altered: set[str] | None = None) -> Tensor:
+        image = self._decode(position, altered=altered)
         first, place, _ = self._reference
         check_alike(image, first, where=self._files.place(position), first_where=place, fix=_SIZE_FIX)
         return image
 
-    def _decode(self, position: int, crop: Crop | None = None) -> Tensor:
+    def _decode(
+        self,
+        position: int,
+        draws: Sequence[float] | None = None,
+        *,
+        content: bytes | None = None,
+        altered: set[str] | None = None,
+    ) -> Tensor:
         config = self._config
+        crop = None if draws is None else partial(crop_box, draws=draws, smallest=config.resized_crop)
         return decode(
-            self._files.content(position),
-            channels=config.channels,
+            self._files.content(position) if content is None else content,
+            channels=config.channels or 3,
+            background=config.background_rgb,
+            max_value=config.max_value,
             size=config.size,
             resize=config.resize,
             crop=crop,
             where=self._files.place(position),
+            altered=altered,
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 from iaat.data.npz import ArrayHeader, NpzFile
 from iaat.data.source import fingerprint
 from iaat.errors import UserError
+from iaat.notices import Notices
 
 _EXPECTED = "expected are image uint8 [N, H, W, C] and label integers [N], as numpy.savez writes them"
 
@@ -30,6 +31,7 @@ class ExtraImages:
         fingerprint: Hex SHA-256 of labels, shape and the file's own checksums; the name of the file is no part of it.
         sample_bytes: Memory of one decoded image.
         where: Names the file in messages.
+        notices: What the file holds beside them.
 
     Raises:
         UserError: The file is missing, damaged, of another form, or does not fit the data set; says what is wrong.
@@ -45,6 +47,10 @@ class ExtraImages:
         image, label = self._file.header("image"), self._file.header("label")
         self._check_image(image)
         self._check_label(label, image.shape[0])
+        self.notices = Notices()
+        for name in self._file.names():
+            if name not in ("image", "label"):
+                self.notices.add(self.where, "array", name)
         self.labels = torch.from_numpy(np.concatenate(list(self._file.chunks("label"))).astype(np.int64))
         self._check_classes(classes)
         self.fingerprint = fingerprint(self.labels, [f"{part.checksum:08x}" for part in (image, label)], shape, None)
@@ -83,9 +89,11 @@ class ExtraImages:
             raise UserError(f"{self.where}: image is {image.dtype}, not uint8 in 0..255: save {fix}")
         if image.shape[1:] != (height, width, channels) and (channels, *image.shape[1:]) != (1, height, width):
             last = ", channels last: save image.transpose(0, 2, 3, 1)" if image.shape[1:] == self._shape else ""
+            mixed = image.shape[1:3] == (height, width) and {channels, *image.shape[3:]} <= {1, 3}
+            fix = f": grey and colour are mixed; set data.channels {4 - channels}, or convert" if mixed else ""
             raise UserError(
                 f"{self.where}: image has shape {[*image.shape]}, but of this data set it must be"
-                f" [N, {height}, {width}, {channels}]{last}"
+                f" [N, {height}, {width}, {channels}]{last}{fix}"
             )
         if not image.shape[0]:
             raise UserError(f"{self.where}: holds no images: give some, or leave data.extra out")
@@ -103,6 +111,8 @@ class ExtraImages:
         outside = ((self.labels < 0) | (self.labels >= classes)).nonzero()
         if len(outside):
             position = int(outside[0])
+            if (int(self.labels.min()), int(self.labels.max())) == (1, classes):
+                raise UserError(f"{self.where}: labels go from 1 to {classes}: subtract 1 from each")
             raise UserError(
                 f"{self.where}: the label at position {position} is {int(self.labels[position])}, outside"
                 f" 0..{classes - 1}: labels are class numbers in the order of the data set's {classes} classes"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from iaat.data.build import check_crops, read_extra, read_splits, reads_folder
 from iaat.data.config import TORCHVISION_NAMES, DataConfig
 from iaat.data.order import batch_sizes, check_enough
+from iaat.notices import Notices
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class DataFacts:
         test_size: Test samples.
         sample_bytes: Memory of one decoded sample.
         extra_size: Extra images in their file.
+        validation_size: Training samples that are for validation only.
+        notices: What was left out before samples are read.
     """
 
     shape: tuple[int, ...]
@@ -31,10 +34,13 @@ class DataFacts:
     test_size: int
     sample_bytes: int
     extra_size: int = 0
+    validation_size: int = 0
+    notices: Notices = field(default_factory=Notices, compare=False)
 
     def trained(self, config: DataConfig) -> int:
         """Samples trained on, after limit and hold-out; to within the rounding of each class."""
-        return round(min(config.limit or self.train_size, self.train_size) * (1 - config.holdout))
+        size = self.train_size - self.validation_size
+        return round(min(config.limit or size, size) * (1 if self.validation_size else 1 - config.holdout))
 
     def decoded_bytes(self, config: DataConfig) -> int:
         """Memory of the samples used of both splits and of extra images, decoded."""
@@ -82,6 +88,8 @@ def data_facts(config: DataConfig) -> DataFacts:
             len(train),
             len(test),
             train.sample_bytes,
+            validation_size=train.validation_size,
+            notices=train.notices | test.notices,
         )
     extra = read_extra(config, shape=facts.shape, classes=facts.classes)
-    return facts if extra is None else replace(facts, extra_size=len(extra))
+    return facts if extra is None else replace(facts, extra_size=len(extra), notices=facts.notices | extra.notices)

@@ -10,11 +10,22 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from iaat.data.config import DataConfig
-from iaat.data.items import ITEM, MapDataset, check_alike, check_same_label, get_item, read_item
+from iaat.data.examination import Examination, Finding, Unreadable, bits_of, input_digests
+from iaat.data.items import (
+    AS_THEY_ARE,
+    ITEM,
+    ImageSettings,
+    MapDataset,
+    check_alike,
+    check_same_label,
+    get_item,
+    read_item,
+)
 from iaat.data.user import check_map_style
 from iaat.data.validate import check_labels, item_label
 from iaat.errors import UserError, did_you_mean
 from iaat.imports import import_function
+from iaat.notices import Notices
 from iaat.rng import kept_globals, seed_globals
 
 _FROZEN = (0, 0)
@@ -37,20 +48,24 @@ class UserSplit:
         UserError: Not a map-style data set, or items of another form.
     """
 
-    def __init__(self, dataset: MapDataset, *, complete: bool, where: str) -> None:
+    def __init__(self, dataset: MapDataset, *, complete: bool, where: str, images: ImageSettings = AS_THEY_ARE) -> None:
         check_map_style(dataset, where=where)
-        self._dataset = dataset
+        self._dataset, self._images = dataset, images
+        self.where = where
+        self.notices = Notices()
         with kept_globals():
             seed_globals(*_FROZEN, ITEM, 0, gpus=False)
-            self._first = read_item(dataset, 0, where=where)[0]
+            self._first = read_item(dataset, 0, where=where, images=images)[0]
+            values = len(get_item(dataset, 0, where=where))
             self.labels = _labels(dataset, where)
+        self.notices.add(where, "values", count=values - 2)
         self.classes = _class_names(dataset)
         self.paths: list[str] | None = None
         self.sample_bytes = self._first.numel() * self._first.element_size()
         self.resident = False
         self.complete = complete
         self.deterministic = False
-        self.where = where
+        self.validation_size = 0
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -58,20 +73,36 @@ class UserSplit:
 
     def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
         """One input, uint8 or float32, and its class id; the caller seeds the global generators."""
-        x, y = read_item(self._dataset, position, where=self.where)
+        return self._read(position, None)
+
+    def examined(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, Finding]:
+        """One input, its class id, and what is found out about it; the caller seeds the global generators."""
+        altered = set[str]()
+        x, y = self._read(position, altered)
+        return x, y, Finding(position, bits_of(altered), input_digests(x[None])[0])
+
+    def _read(self, position: int, altered: set[str] | None) -> tuple[Tensor, int]:
+        x, y = read_item(self._dataset, position, where=self.where, images=self._images, altered=altered)
         place = f"{self.where}: item {position}"
         check_same_label(y, int(self.labels[position]), where=place)
         fix = "bring all inputs to one shape and type"
         check_alike(x, self._first, where=place, first_where="item 0", fix=fix)
         return x, y
 
-    def load(self, index: Tensor) -> Tensor:
-        """Read these samples: `[len(index), ...]` uint8 or float32."""
-        out = torch.empty((len(index), *self._first.shape), dtype=self._first.dtype)
+    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
+        """Read these samples: `[len(index), ...]` uint8 or float32; see `RawSplit.load`."""
+        out = torch.zeros((len(index), *self._first.shape), dtype=self._first.dtype)
         with kept_globals():
             for row, position in enumerate(index.tolist()):
                 seed_globals(*_FROZEN, ITEM, position, gpus=False)
-                out[row] = self[position][0]
+                try:
+                    out[row], _, finding = self.examined(position)
+                except Unreadable as error:
+                    if examination is None or not examination.limit:
+                        raise
+                    finding = Finding(position, error=str(error))
+                if examination is not None:
+                    examination.add([finding])
         return out
 
     def warn_if_random(self, *, streamed: bool) -> None:
@@ -100,7 +131,7 @@ class UserSplit:
         with kept_globals():
             for key in keys:
                 seed_globals(*key, ITEM, 0, gpus=False)
-                if not torch.equal(read_item(self._dataset, 0, where=self.where)[0], self._first):
+                if not torch.equal(self._read(0, None)[0], self._first):
                     return False
         return True
 
@@ -109,7 +140,7 @@ def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
     """Call the user's function for both splits.
 
     Args:
-        config: Uses `name`, `options` and `stream`.
+        config: Uses `name`, `options` and `stream`, and of PIL images `channels`, `background` and `max_value`.
 
     Returns:
         The training and the test split. Class names are those of the training set's `classes`, or "0", "1", ... up
@@ -119,11 +150,12 @@ def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
         UserError: The function cannot be found or called, or does not return map-style data sets.
     """
     factory = import_function(config.name, key="data.name")
+    images = ImageSettings(config.channels, config.background_rgb, config.max_value)
     splits = []
     for split in ("train", "test"):
         dataset = _call(factory, config, split)
         where = f"data.name={config.name}, split={split}"
-        splits.append(UserSplit(dataset, complete=split == "train", where=where))
+        splits.append(UserSplit(dataset, complete=split == "train", where=where, images=images))
         splits[-1].warn_if_random(streamed=config.stream is True)
     train, test = splits
     if not train.classes:

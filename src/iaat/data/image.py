@@ -9,20 +9,29 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
+from iaat.data.examination import Unreadable
+from iaat.data.formats import FORMATS, ONLY_BY_SUFFIX, described, register_plugins
+from iaat.data.png import is_png, without_metadata
 from iaat.data.resized_crop import Box
 from iaat.errors import UserError
 
 # Modes of 16-bit grey. "I" (32 bit) is what Pillow makes of 16 bits in some formats.
 _WORDS = ("I;16", "I;16L", "I;16B", "I;16N")
 _FORMATS_WITH_16_BIT_I = ("PNG", "PPM")
+_MOST_WORD = 65535
+GREY_MODES = ("1", "L", "LA", "La", "I", "F", *_WORDS)
+# Their frames are an animation, or the pages of one document; of a camera's file they are previews.
+_FORMATS_OF_FRAMES = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read, whatever the suffix says: Pillow knows some fifty more, and runs Ghostscript for one of them."""
+Colour = tuple[int, int, int]
+WHITE: Colour = (255, 255, 255)
+
 MOST_PIXELS = 1 << 26
-"""Pixels of an image, 8,192 x 8,192; of WebP half as many. With the copies that decoding makes they take below 1 GB."""
+"""Pixels of an image, 8,192 x 8,192; of WebP and AVIF half as many. With the copies that decoding makes they take below
+1 GB."""
 _LONGEST_SIDE = 1 << 16
 # Of some formats the whole file is read before it says how large the image is.
 MOST_FILE_BYTES = 1 << 29
@@ -32,8 +41,20 @@ _REASON_LENGTH = 200
 # A part that is shrunk to less than half of this is first shrunk by a fast rule, to not below this many times the final
 # size; of a photograph of several megapixels that saves half of the time, and moves pixels by a level or two.
 _GAP = 3.0
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by the orientation that the camera recorded."""
 _SIDEWAYS = (5, 6, 7, 8)
 """Orientations in which a camera was held upright, so that stored rows are columns."""
+
+_MISSING = "{}: there is no such file: put it back, or remove the link that leads nowhere"
 
 Crop = Callable[[int, int], Box]
 """Chooses a part of an image by its width and height."""
@@ -46,12 +67,16 @@ def decode(
     size: int | None = None,
     resize: int | None = None,
     crop: Crop | None = None,
+    background: Colour = WHITE,
+    max_value: float | None = None,
     where: str | None = None,
+    altered: set[str] | None = None,
 ) -> Tensor:
     """Read one image file.
 
-    The orientation that a camera recorded is applied, palettes and CMYK are converted, transparency is dropped, 16-bit
-    grey is scaled to 8 bits, and of an animation the first frame is read.
+    The orientation that a camera recorded is applied, palettes and CMYK are converted, transparent pixels are composed
+    on a background, 16-bit grey is scaled to 8 bits, and of an animation the first frame is read. Damaged metadata
+    costs no image.
 
     Args:
         file: The file, or what it holds.
@@ -59,71 +84,221 @@ def decode(
         size: Crop the centre square of so many pixels a side; None: as stored.
         resize: Before that, resize the shorter side to so many pixels, at least `size`; None: to `size`.
         crop: Chooses the part of the image that is resized to `size` x `size` in place of the centre square.
+        background: Colour behind transparent pixels.
+        max_value: Largest level there can be, which becomes 255; None: that of the format. See `to_mode`.
         where: Names the image in messages; None: the path does.
+        altered: Is given what was altered of the image, as kinds of `iaat.notices`; None: nobody wants to know.
 
     Returns:
         `[channels, H, W]` uint8.
 
     Raises:
-        UserError: The file cannot be read as an image, or is too large; names the place.
+        Unreadable: The file cannot be read as an image, or is too large; names the place.
+        UserError: A level is above `max_value`; names the place.
     """
     path = where or (file if isinstance(file, Path) else "image")
-    try:
-        with Image.open(_opened(file), formats=FORMATS) as image:
+
+    def read(content: Path | bytes) -> Tensor:
+        with Image.open(_opened(content), formats=_formats(path)) as image:
             _check_size(image, size, resize)
             sides = None if crop is None or size is None else _skip_detail(image, crop, size)
-            ImageOps.exif_transpose(image, in_place=True)
-            converted = to_mode(image, channels, file_format=image.format)
+            kind = image.format
+            converted = to_mode(
+                _upright(image), channels, file_format=kind, background=background, max_value=max_value, altered=altered
+            )
             if crop is not None and size is not None:
                 converted = _resized_part(converted, crop, sides or converted.size, size)
             elif size is not None:
                 converted = _centre_square(converted, size, resize or size)
-            return to_tensor(converted)
+            pixels = to_tensor(converted)
+            if altered is not None and kind in _FORMATS_OF_FRAMES and _has_frames(image):
+                altered.add("frames")
+            return pixels
+
+    try:
+        try:
+            return read(file)
+        except (UserError, MemoryError, Image.DecompressionBombError, FileNotFoundError, PermissionError):
+            raise
+        except Exception:
+            # Pillow gives up an image for a text or a date in it that is damaged or large.
+            if not is_png(file):
+                raise
+            return read(without_metadata(file if isinstance(file, bytes) else file.read_bytes()))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: {_reason(error)}: resize the image") from error
+        raise Unreadable(f"{path}: {_reason(error)}: resize the image") from error
     except MemoryError as error:
-        raise UserError(f"{path}: needs more memory than there is: resize the image, or remove the file") from error
+        raise Unreadable(f"{path}: needs more memory than there is: resize the image, or remove the file") from error
     except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no such file: put it back, or remove the link that leads nowhere") from error
+        raise Unreadable(_MISSING.format(path)) from error
     except PermissionError as error:
-        raise UserError(f"{path}: may not be read ({error.strerror}): change its permissions") from error
+        raise Unreadable(f"{path}: may not be read ({error.strerror}): change its permissions") from error
     # A damaged file surfaces as whatever its decoder stumbles on: OSError, SyntaxError, struct.error, ValueError, ...
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as an image ({_reason(error)}): repair or remove the file") from error
+        raise Unreadable(f"{path}: {_what_is_wrong(file, error)}") from error
 
 
-def to_mode(image: Image.Image, channels: int, *, file_format: str | None = None) -> Image.Image:
+def to_mode(
+    image: Image.Image,
+    channels: int,
+    *,
+    file_format: str | None = None,
+    background: Colour = WHITE,
+    max_value: float | None = None,
+    altered: set[str] | None = None,
+) -> Image.Image:
     """Convert an image of any mode to 8-bit colour or grey.
 
     Args:
         image: The image.
         channels: 3 for RGB, 1 for L.
         file_format: Pillow's name of the format it was read from, if any.
+        background: Colour behind transparent pixels.
+        max_value: Largest level there can be, which becomes 255; None: 255 of 8 bits, 65535 of 16 bits, and no other
+            image has a range. Images of 8 bits are left as they are by one above 255.
+        altered: Is given what was altered of the image, as kinds of `iaat.notices`.
 
     Raises:
         ValueError: The mode has no defined range.
+        UserError: A level is above `max_value`.
     """
     mode = "RGB" if channels == 3 else "L"
+    known = set() if altered is None else altered
+    if channels == 1 and image.mode not in GREY_MODES:
+        known.add("grey")
     if image.mode in _WORDS or (image.mode == "I" and file_format in _FORMATS_WITH_16_BIT_I):
         # Pillow's own conversion clips at 255 instead of scaling.
-        image = Image.fromarray(_bytes_of_words(np.asarray(image)))
+        image = _of_words(image, background, max_value, known)
     elif image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode} have no defined range, convert them to 8 or 16 bits")
-    elif image.mode == "P" and "transparency" in image.info:
-        # Pillow warns about each such image unless its transparency is made explicit first.
-        image = image.convert("RGBA")
+        if max_value is None:
+            raise ValueError(
+                f"pixels of mode {image.mode} have no defined range, convert them to 8 or 16 bits or set data.max_value"
+            )
+        image = Image.fromarray(_scaled(np.asarray(image), max_value))
+    else:
+        if image.has_transparency_data:
+            image = _composed(image, mode, background, known)
+        if max_value is not None and max_value <= 255 and image.mode != "1":
+            image = _stretched(image if image.mode in ("L", "RGB") else image.convert(mode), max_value)
+        elif altered is not None and image.mode in ("L", "RGB") and 0 < _largest(image) < 32:
+            known.add("dark")
     # Of an image in its mode already, `convert` makes a copy.
     return image if image.mode == mode else image.convert(mode)
 
 
-def _bytes_of_words(words: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale `[H, W]` 16-bit values to 8 bits, to the nearest, row by row: wide integers of all would take gigabytes."""
-    scaled = np.empty(words.shape, dtype=np.uint8)
-    for row, values in enumerate(words):
-        scaled[row] = (np.clip(values, 0, 65535).astype(np.int64) * 255 + 32767) // 65535
+def _of_words(image: Image.Image, background: Colour, max_value: float | None, altered: set[str]) -> Image.Image:
+    """An image of 16-bit levels as one of 8 bits."""
+    words = np.asarray(image)
+    altered.add("depth")
+    if max_value is None and words.max(initial=0) < (_MOST_WORD + 1) // 4:
+        altered.add("levels")
+    levels = _scaled(words, _MOST_WORD if max_value is None else max_value)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int) and bool((hidden := words == clear).any()):
+        altered.add("transparent")
+        levels[hidden] = _grey_of(background)
+    return Image.fromarray(levels)
+
+
+def _scaled(levels: NDArray[Any], top: float) -> NDArray[np.uint8]:
+    """Scale `[H, W]` levels from 0 to `top` to 8 bits, to the nearest, row by row: wide numbers of all would take GBs.
+
+    Raises:
+        UserError: A level is outside of 0 to `top`.
+    """
+    scaled = np.empty(levels.shape, dtype=np.uint8)
+    whole = levels.dtype.kind in "iu" and float(top).is_integer()
+    for row, values in enumerate(levels):
+        if not (values.min(initial=0) >= 0 and values.max(initial=0) <= top):
+            odd = next(value for value in values.tolist() if not 0 <= value <= top)
+            raise UserError(f"has the level {odd:g}, outside of 0 to {top:g}: set data.max_value to the largest level")
+        if whole:
+            scaled[row] = (values.astype(np.int64) * 255 + int(top) // 2) // int(top)
+        else:
+            scaled[row] = np.rint(values.astype(np.float64) * (255 / top))
     return scaled
+
+
+def _stretched(image: Image.Image, top: float) -> Image.Image:
+    """An image of 8 bits whose levels from 0 to `top` are spread over all of them."""
+    if (largest := _largest(image)) > top:
+        raise UserError(f"has the level {largest}, above {top:g}: set data.max_value to the largest level there is")
+    return image.point([min(255, round(level * 255 / top)) for level in range(256)] * len(image.getbands()))
+
+
+def _largest(image: Image.Image) -> int:
+    """Largest level of an image of mode L or RGB."""
+    found: Any = image.getextrema()
+    return int(found[1] if image.mode == "L" else max(high for _, high in found))
+
+
+def _composed(image: Image.Image, mode: str, background: Colour, altered: set[str]) -> Image.Image:
+    """An image whose transparency is gone: what lay behind it shows through."""
+    if image.mode not in ("RGBA", "LA"):
+        image = image.convert("RGBA")  # Pillow warns about palettes unless their transparency is made explicit
+    alpha = image.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return image
+    altered.add("transparent")
+    grey = mode == "L" or (image.mode == "LA" and len(set(background)) == 1)
+    flat = Image.new("L", image.size, _grey_of(background)) if grey else Image.new("RGB", image.size, background)
+    flat.paste(image.convert(flat.mode), mask=alpha)
+    return flat
+
+
+def _grey_of(colour: Colour) -> int:
+    """The grey level that Pillow makes of a colour."""
+    return int(Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0)))  # type: ignore[arg-type]
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Whether a file holds more than the frame that was read; looked for last, because it moves the file's position."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except MemoryError:
+        raise
+    except Exception:  # of damaged later frames, anything
+        return True
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation that a camera recorded, 1 to 8; 1 where that cannot be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except MemoryError:
+        raise
+    except Exception:  # of damaged metadata, anything
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _formats(path: Path | str) -> tuple[str, ...]:
+    register_plugins()
+    more = ONLY_BY_SUFFIX.get(Path(path).suffix.lower())
+    return FORMATS if more is None else (*FORMATS, more)
+
+
+def _what_is_wrong(file: Path | bytes, error: Exception) -> str:
+    """Why a file is not read, and what to do."""
+    if isinstance(error, UnidentifiedImageError):
+        try:
+            name = described(file if isinstance(file, bytes) else _start_of(file))
+        except OSError:
+            name = None
+        if name is not None:
+            return f"it is {name}, which is not read here: convert it to PNG or JPEG, or remove the file"
+    return f"cannot be read as an image ({_reason(error)}): repair or remove the file"
+
+
+def _start_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1024)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -166,12 +341,29 @@ def _skip_detail(image: Image.Image, crop: Crop, size: int) -> tuple[int, int] |
     if image.format not in ("JPEG", "MPO"):
         return None
     width, height = image.size
-    sideways = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
+    sideways = _orientation(image) in _SIDEWAYS
     full = (height, width) if sideways else (width, height)
     left, top, right, bottom = crop(*full)
     shrink = max(1, int(min(right - left, bottom - top) / (_GAP * size)))
     image.draft(None, (width // shrink, height // shrink))
     return full
+
+
+def read_file(path: Path) -> bytes:
+    """What an image file holds.
+
+    Raises:
+        Unreadable: It is no file, too large, or may not be read; names it.
+    """
+    try:
+        _check_file(path)
+        return path.read_bytes()
+    except Unreadable as error:
+        raise Unreadable(f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise Unreadable(_MISSING.format(path)) from error
+    except OSError as error:
+        raise Unreadable(f"{path}: may not be read ({error.strerror}): change its permissions") from error
 
 
 def _opened(file: Path | bytes) -> Path | io.BytesIO:
@@ -185,21 +377,21 @@ def _check_file(path: Path) -> None:
     """Refuse what would be read for ever, or into all memory."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise UserError("is no regular file: remove it, or give it another suffix")
+        raise Unreadable("is no regular file: remove it, or give it another suffix")
     if status.st_size > MOST_FILE_BYTES:
-        raise UserError(f"has {status.st_size:,} bytes, more than any image that is read here: resize the image")
+        raise Unreadable(f"has {status.st_size:,} bytes, more than any image that is read here: resize the image")
 
 
 def _check_size(image: Image.Image, size: int | None, resize: int | None) -> None:
     """Refuse an image by the width and height that its file states, before memory is taken for its pixels."""
     width, height = image.size
     if width < 1 or height < 1:
-        raise UserError(f"the image has {width} x {height} pixels: remove the file")
-    # Pillow's decoder of WebP keeps several pictures of all pixels.
-    most = MOST_PIXELS // 2 if image.format == "WEBP" else MOST_PIXELS
+        raise Unreadable(f"the image has {width} x {height} pixels: remove the file")
+    # Pillow's decoders of these keep several pictures of all pixels.
+    most = MOST_PIXELS // 2 if image.format in ("WEBP", "AVIF", "HEIF") else MOST_PIXELS
     most = most if Image.MAX_IMAGE_PIXELS is None else min(most, Image.MAX_IMAGE_PIXELS)
     if width * height > most or max(width, height) > _LONGEST_SIDE:
-        raise UserError(
+        raise Unreadable(
             f"the image has {width} x {height} = {width * height} pixels, more than the {most} (and {_LONGEST_SIDE} a"
             " side) that are read: resize the image"
         )
@@ -207,7 +399,7 @@ def _check_size(image: Image.Image, size: int | None, resize: int | None) -> Non
         key, shorter = ("size", size) if resize is None else ("resize", resize)
         wide, high = _resized(image.size, shorter)
         if wide * high > MOST_PIXELS:
-            raise UserError(
+            raise Unreadable(
                 f"the image has {width} x {height} pixels, with its shorter side at data.{key}={shorter} {wide} x"
                 f" {high}, more than {MOST_PIXELS}: crop the image, or set a smaller data.{key}"
             )

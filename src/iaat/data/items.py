@@ -1,15 +1,35 @@
 """Read one item of a map-style data set as (stored input, class id)."""
 
+import traceback
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from iaat.data.image import to_mode, to_tensor
+from iaat.data.examination import Finding, Unreadable
+from iaat.data.image import GREY_MODES, WHITE, Colour, to_mode, to_tensor
 from iaat.data.validate import item_label
 from iaat.errors import UserError
+from iaat.printable import cut
+
+
+class ImageSettings(NamedTuple):
+    """How PIL images become inputs: the keys of the `data` section of these names.
+
+    Attributes:
+        channels: 3 for colour, 1 for grey; None: as each image is.
+        background: Colour behind transparent pixels.
+        max_value: Largest level there can be; None: that of the image's mode.
+    """
+
+    channels: Literal[1, 3] | None = None
+    background: Colour = WHITE
+    max_value: float | None = None
+
+
+AS_THEY_ARE = ImageSettings()
 
 ITEM = "item"
 """Purpose of the draws, after (seed, epoch) and before the index, that one item of a user's data set makes: so they do
@@ -32,13 +52,31 @@ class CroppingDataset(Protocol):
         ...
 
 
-def read_item(dataset: MapDataset, position: int, *, where: str) -> tuple[Tensor, int]:
+@runtime_checkable
+class ExaminingDataset(Protocol):
+    """A data set that finds out about its items what `iaat.data.examination` keeps."""
+
+    def examined(self, position: int, draws: Sequence[float] | None = None, /) -> tuple[Tensor, int, Finding]:
+        """One item, cut by draws if there are any, its class id, and what is found out about it."""
+        ...
+
+
+def read_item(
+    dataset: MapDataset,
+    position: int,
+    *,
+    where: str,
+    images: ImageSettings = AS_THEY_ARE,
+    altered: set[str] | None = None,
+) -> tuple[Tensor, int]:
     """Read one item and bring it to the form in which samples are stored.
 
     Args:
         dataset: Gives (x, y, ...); what follows y is ignored.
         position: Which item.
         where: Names the place in messages.
+        images: How PIL images are converted.
+        altered: Is given what was altered of a PIL image, as kinds of `iaat.notices`.
 
     Returns:
         The input, uint8 or float32, and the class id.
@@ -50,28 +88,37 @@ def read_item(dataset: MapDataset, position: int, *, where: str) -> tuple[Tensor
     item = get_item(dataset, position, where=where)
     if not isinstance(item, Sequence) or isinstance(item, str) or len(item) < 2:
         raise UserError(f"{place} is a {type(item).__name__}, not a pair (x, y): return (input, class id)")
-    return stored_input(item[0], where=place), item_label(item[1], where=place)
+    return stored_input(item[0], where=place, images=images, altered=altered), item_label(item[1], where=place)
 
 
 def get_item(dataset: MapDataset, position: int, *, where: str) -> Any:  # noqa: ANN401
-    """One item as the data set gives it; an error of the user's code passes through with a note of the item."""
+    """One item as the data set gives it.
+
+    Raises:
+        Unreadable: The user's code failed; names the item, the error and its line.
+    """
     try:
         return dataset[position]
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:
-        note = f"while reading item {position} of {where}"
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
-        raise
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        raise Unreadable(
+            f"{where}: item {position} raised {type(error).__name__}: {cut(str(error))} ({line.filename}, line"
+            f" {line.lineno}): repair or remove the sample, or the code that reads it"
+        ) from error
 
 
-def stored_input(x: object, *, where: str) -> Tensor:
+def stored_input(
+    x: object, *, where: str, images: ImageSettings = AS_THEY_ARE, altered: set[str] | None = None
+) -> Tensor:
     """Bring one input to uint8 or float32.
 
     Args:
         x: A PIL image, a uint8 tensor, or a floating-point tensor in [0, 1].
         where: Names the place, with the index, in messages.
+        images: How PIL images are converted.
+        altered: Is given what was altered of a PIL image, as kinds of `iaat.notices`.
 
     Returns:
         `[C, H, W]` uint8 for a PIL image (C is 1 for grey, else 3); a uint8 tensor as it is; else float32.
@@ -80,13 +127,21 @@ def stored_input(x: object, *, where: str) -> Tensor:
         UserError: `x` is something else.
     """
     if isinstance(x, Image.Image):
-        grey = x.mode in ("1", "L", "LA", "I", "F") or x.mode.startswith("I;16")
+        channels = images.channels or (1 if x.mode in GREY_MODES else 3)
         try:
-            return to_tensor(to_mode(x, 1 if grey else 3, file_format=x.format))
+            return to_tensor(
+                to_mode(
+                    *(x, channels),
+                    file_format=x.format,
+                    background=images.background,
+                    max_value=images.max_value,
+                    altered=altered,
+                )
+            )
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
         except (OSError, SyntaxError) as error:  # an image that was opened, but is decoded only here
-            raise UserError(f"{where}: cannot be read as an image ({error}): repair or remove it") from error
+            raise Unreadable(f"{where}: cannot be read as an image ({error}): repair or remove it") from error
     if not isinstance(x, Tensor):
         raise UserError(
             f"{where}: the input is a {type(x).__module__}.{type(x).__name__}: return a float tensor in [0, 1],"
@@ -115,6 +170,8 @@ def check_alike(x: Tensor, first: Tensor, *, where: str, first_where: str, fix: 
         UserError: They differ; names both.
     """
     if x.shape != first.shape or x.dtype != first.dtype:
+        if x.shape[1:] == first.shape[1:] and {len(x), len(first)} == {1, 3}:
+            fix = "grey and colour are mixed: set data.channels to 3 or 1 (images), or return one kind (tensors)"
         raise UserError(
             f"{where} has shape {list(x.shape)} ({x.dtype}), but {first_where} has {list(first.shape)}"
             f" ({first.dtype}): {fix}"

@@ -41,6 +41,7 @@ class JoinedSource:
         self.shape = original.shape
         self.paths: list[str] | None = (original.paths or [""] * len(original)) + extra.paths
         self.fingerprint = hashlib.sha256(f"{original.fingerprint} {extra.fingerprint}".encode()).hexdigest()
+        self.examination = original.examination
         self._original = original
         self._extra = InMemorySource(
             extra.load(used),

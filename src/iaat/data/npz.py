@@ -47,6 +47,15 @@ class NpzFile:
     def __init__(self, path: Path, *, where: str, expected: str) -> None:
         self._path, self._where, self._expected = path, where, expected
 
+    def names(self) -> list[str]:
+        """Names of the arrays in the file.
+
+        Raises:
+            UserError: The file is missing or damaged.
+        """
+        with self._opened() as archive:
+            return [member.removesuffix(".npy") for member in archive.namelist()]
+
     def header(self, name: str) -> ArrayHeader:
         """What the file says of the array `name`, which is not read.
 

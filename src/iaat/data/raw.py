@@ -1,8 +1,12 @@
 """One split as its reader hands it to `build_data`, before it is decided how to keep it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
+
+from iaat.data.examination import Examination, Finding, input_digests
+from iaat.notices import Notices
 
 
 class RawSplit(Protocol):
@@ -17,6 +21,8 @@ class RawSplit(Protocol):
         complete: Whether each class must have a sample.
         deterministic: Whether reading draws nothing from a random generator.
         where: Names the split in messages.
+        validation_size: How many samples, the last ones, are for validation only.
+        notices: What was left out before samples are read.
     """
 
     labels: Tensor
@@ -27,6 +33,8 @@ class RawSplit(Protocol):
     complete: bool
     deterministic: bool
     where: str
+    validation_size: int
+    notices: Notices
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -36,8 +44,15 @@ class RawSplit(Protocol):
         """One input, uint8 or float32, and its class id."""
         ...
 
-    def load(self, index: Tensor) -> Tensor:
-        """The inputs of these samples: `[len(index), ...]` uint8 or float32."""
+    def examined(self, position: int, draws: Sequence[float] | None = None, /) -> tuple[Tensor, int, Finding]:
+        """One input, its class id, and what is found out about it; images may be cut by draws."""
+        ...
+
+    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
+        """The inputs of these samples: `[len(index), ...]` uint8 or float32.
+
+        What is found out about them goes to the examination; those that it lets be unreadable are all 0.
+        """
         ...
 
 
@@ -61,6 +76,8 @@ class TensorSplit:
         self.complete = True
         self.deterministic = True
         self.where = where
+        self.validation_size = 0
+        self.notices = Notices()
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -70,6 +87,15 @@ class TensorSplit:
         """One input and its class id."""
         return self._x[position], int(self.labels[position])
 
-    def load(self, index: Tensor) -> Tensor:
+    def examined(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, Finding]:
+        """One input, its class id and its digest."""
+        x, y = self[position]
+        return x, y, Finding(position, digest=input_digests(x[None])[0])
+
+    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
         """The inputs of these samples, without a copy if they are all."""
-        return self._x if len(index) == len(self) else self._x[index]
+        x = self._x if len(index) == len(self) else self._x[index]
+        if examination is not None:
+            found = zip(index.tolist(), input_digests(x), strict=True)
+            examination.add(Finding(position, digest=digest) for position, digest in found)
+        return x

@@ -1,24 +1,31 @@
 """Find the images of a folder data set: `root/<split>/<class>/**/<image>`."""
 
 import os
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from iaat.data.formats import SUFFIXES, UNREAD
 from iaat.errors import UserError, did_you_mean
+from iaat.notices import Notices
 
 T = TypeVar("T")
 
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-)
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 """What the folder of a split may be called; the first there is counts."""
-"""What the folder of a split may be called; the first there is counts."""
 _LAYOUT = "the layout is train/<class>/<image> and test/<class>/<image>"
+_SYSTEM = frozenset(
+    (
+        *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "__pycache__"),
+        *("system volume information", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@__thumb"),
+    )
+)
+"""Names, in lower case, that operating systems and network drives give to what is theirs."""
 
 
 class FolderListing(NamedTuple):
@@ -28,58 +35,224 @@ class FolderListing(NamedTuple):
         paths: Paths relative to the root, POSIX form, sorted by class and then by path; a sample's index is its place.
         labels: `[N]` int64, the place of each sample's class in `classes`.
         classes: Names of the class folders, sorted.
+        notices: What was left out.
     """
 
     paths: list[str]
     labels: Tensor
     classes: tuple[str, ...]
+    notices: Notices
 
 
 def scan_folder(root: str | Path, split: str) -> FolderListing:
     """List the images of one split.
 
-    Hidden files and folders, and files that are no images by their suffix, are left out. Symbolic links are followed.
+    Hidden files and folders, those of systems and thumbnails, and files that are no images by their suffix are left
+    out. Symbolic links are followed, but for those that lead to a folder above them, to another class, or to a folder
+    that the class has already. All that is left out is counted.
 
     Args:
         root: The folder that holds the splits.
-        split: "train" (folder `train`) or "test" (the first there is of `test`, `val`, `valid`, `validation`).
+        split: "train" (folder `train`), "test" (the first there is of `test`, `val`, `valid`, `validation`), or the
+            name of another folder.
 
     Raises:
         UserError: A folder is missing, or a class has no images; names the folder.
     """
     base = Path(root)
     folder = _split_folder(base, split)
-    class_folders = visible(folder, files=False)
+    notices = Notices()
+    content = _content(folder, base, where_of(split, base), notices)
+    for file in content.images:
+        notices.add(content.where, "loose", _relative(file, base))
+    class_folders = [each for each in content.folders if not _is_other_class(each, content, base, notices)]
     if not class_folders:
         raise UserError(f"data.root: {folder} has no class folders: {_LAYOUT}")
     paths: list[str] = []
     labels: list[int] = []
     for label, class_folder in enumerate(class_folders):
-        found = sorted(path.relative_to(base).as_posix() for path in _images(class_folder, frozenset()))
+        walk = _Walk(base, content.where, notices, class_folder)
+        found = sorted(_relative(path, base) for path in walk.images(class_folder))
         if not found:
             raise UserError(
-                f"data.root: class folder {class_folder} has no images ({', '.join(sorted(SUFFIXES))}):"
-                " add images or remove the folder"
+                f"data.root: class folder {class_folder} has no images{walk.left_out()}: add images or remove the"
+                f" folder ({', '.join(sorted(SUFFIXES))} are read)"
             )
         paths += found
         labels += [label] * len(found)
-    return FolderListing(paths, torch.tensor(labels), tuple(path.name for path in class_folders))
+    names = tuple(path.name for path in class_folders)
+    _check_distinct(names, folder)
+    return FolderListing(paths, torch.tensor(labels), names, notices)
 
 
-def check_same_classes(train: FolderListing, test: FolderListing, root: str | Path) -> None:
-    """Check that both splits have the same class folders.
+def aligned(train: FolderListing, other: FolderListing, root: str | Path, split: str = "test") -> FolderListing:
+    """The listing of another split, with the class numbers and names of the training split.
+
+    Names are matched by what they show: systems write `é` in two Unicode forms. The samples are sorted by class again.
 
     Raises:
-        UserError: They differ; names the classes and the side each is missing on.
+        UserError: Classes differ; names them and the side each is missing on.
     """
-    for here, there, side in ((train, test, "test"), (test, train, "train")):
-        missing = sorted(set(here.classes) - set(there.classes))
+    mine, theirs = ({_plain(name): name for name in listing.classes} for listing in (train, other))
+    for here, there, side in ((mine, theirs, split), (theirs, mine, "train")):
+        missing = sorted(here.keys() - there.keys())
         if missing:
-            hint = did_you_mean(missing[0], set(there.classes) - set(here.classes))
+            hint = did_you_mean(missing[0], there.keys() - here.keys())
             raise UserError(
                 f"data.root: {root}: the {side} folder has no class {', '.join(map(repr, missing[:10]))},"
                 f" which the other has: give both the same class folders{hint}"
             )
+    place = {_plain(name): number for number, name in enumerate(train.classes)}
+    renamed = [name for key, name in theirs.items() if name != mine[key]]
+    other.notices.add(where_of(split, root), "unicode", repr(next(iter(renamed), "")), count=len(renamed))
+    labels = torch.tensor([place[_plain(name)] for name in other.classes])[other.labels]
+    order = labels.argsort(stable=True)
+    return FolderListing([other.paths[row] for row in order.tolist()], labels[order], train.classes, other.notices)
+
+
+def joined(train: FolderListing, validation: FolderListing) -> FolderListing:
+    """The samples of `train` and behind them those of an aligned `validation`."""
+    labels = torch.cat([train.labels, validation.labels])
+    return FolderListing(train.paths + validation.paths, labels, train.classes, train.notices | validation.notices)
+
+
+def where_of(split: str, root: str | Path) -> str:
+    """Names a split in messages."""
+    return f"{'training' if split == 'train' else split} images of {root}"
+
+
+def note_unused_splits(notices: Notices, root: Path, used: Sequence[str]) -> None:
+    """Count folders that look like a further split and are none of those `used`."""
+    for name in (*SPLIT_FOLDERS["test"], "dev", "eval"):
+        folder = root / name
+        if name not in used and folder.is_dir() and next(folder.iterdir(), None) is not None:
+            notices.add(f"data.root={root}", "split", name)
+
+
+def _plain(name: str) -> str:
+    """A name in the one of its Unicode forms that is compared."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _check_distinct(names: Sequence[str], folder: Path) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        twin = seen.setdefault(_plain(name), name)
+        if twin != name:
+            raise UserError(
+                f"data.root: {folder} has two class folders {name!r} that differ in their Unicode form only: merge them"
+            )
+
+
+def _relative(path: Path, base: Path) -> str:
+    return path.relative_to(base).as_posix()
+
+
+def _is_other_class(folder: Path, content: "_Content", base: Path, notices: Notices) -> bool:
+    """Whether a class folder is but a link to one beside it; counted then."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    if not any(_touches(target, other.resolve()) for other in content.folders if not other.is_symlink()):
+        return False
+    notices.add(content.where, "link", _relative(folder, base))
+    return True
+
+
+def _touches(target: Path, folder: Path) -> bool:
+    """Whether one of two folders is the other, or lies within it."""
+    return target == folder or folder in target.parents or target in folder.parents
+
+
+@dataclass(slots=True)
+class _Content:
+    """What a folder holds: images by their suffix, and folders, both sorted by code point, whatever the locale."""
+
+    where: str
+    images: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+
+
+def _content(folder: Path, base: Path, where: str, notices: Notices) -> _Content:
+    """Images and folders in a folder; what is left out is counted."""
+    content = _Content(where)
+    for name, is_folder in _readable(folder, lambda: _entries(folder)):
+        path = folder / name
+        suffix = path.suffix.lower()
+        if name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails"):
+            notices.add(where, "system", _relative(path, base))
+        elif name.startswith("."):
+            notices.add(where, "hidden", _relative(path, base))
+        elif is_folder:
+            content.folders.append(path)
+        elif suffix in SUFFIXES:
+            content.images.append(path)
+        else:
+            kind = "unread" if suffix in UNREAD else "other"
+            notices.add(where, kind, _relative(path, base), detail=suffix or "no suffix")
+    return content
+
+
+def _entries(folder: Path) -> list[tuple[str, bool]]:
+    with os.scandir(folder) as entries:
+        return sorted((entry.name, entry.is_dir()) for entry in entries)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Walks through one class.
+
+    Attributes:
+        base: The root.
+        where: Names the split in notices.
+        notices: Takes up what is left out.
+        top: The class folder.
+        seen: Where the folders walked through really are.
+        real: All class folders and where they really are, once they are needed.
+    """
+
+    base: Path
+    where: str
+    notices: Notices
+    top: Path
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    real: dict[Path, Path] | None = None
+
+    def images(self, folder: Path) -> Iterator[Path]:
+        """The images in a folder and those below it."""
+        status = _readable(folder, folder.stat)
+        self.seen.add((status.st_dev, status.st_ino))
+        content = _content(folder, self.base, self.where, self.notices)
+        yield from content.images
+        # Links last: of two ways to a folder the one without a link counts.
+        for child in sorted(content.folders, key=os.path.islink):
+            if child.is_symlink() and not self._follows(child):
+                self.notices.add(self.where, "link", _relative(child, self.base))
+            else:
+                yield from self.images(child)
+
+    def _follows(self, link: Path) -> bool:
+        status = _readable(link, link.stat)
+        target = link.resolve()
+        # A link to a folder above would be descended for ever.
+        above = target in link.parent.resolve().parents or target == link.parent.resolve()
+        other = any(_touches(target, real) for folder, real in self._class_folders() if folder != self.top)
+        return not above and not other and (status.st_dev, status.st_ino) not in self.seen
+
+    def _class_folders(self) -> Iterable[tuple[Path, Path]]:
+        """The class folders of all splits, and where they really are; looked for where there is a link."""
+        if self.real is None:
+            splits = [self.base / name for names in SPLIT_FOLDERS.values() for name in names]
+            found = (folder for split in splits if split.is_dir() for folder in visible(split, files=False))
+            self.real = {folder: folder.resolve() for folder in found}
+        return self.real.items()
+
+    def left_out(self) -> str:
+        """What there is in the class instead of images, for a message."""
+        mine = Notices()
+        content = _content(self.top, self.base, self.where, mine)
+        found = next((notice.example for notice in mine), "") or next((str(each) for each in content.folders), "")
+        return f"; it holds {found}" if found else ""
 
 
 def is_image_folder(root: str | Path) -> bool:
@@ -96,7 +269,7 @@ def _has_folders(folder: Path) -> bool:
 def _split_folder(base: Path, split: str) -> Path:
     if not base.is_dir():
         raise UserError(f"data.root: {base} is no folder (seen from {Path.cwd()}): {_LAYOUT}")
-    names = SPLIT_FOLDERS[split]
+    names = SPLIT_FOLDERS.get(split, (split,))
     for name in names:
         if (base / name).is_dir():
             return base / name
@@ -107,26 +280,14 @@ def _split_folder(base: Path, split: str) -> Path:
     )
 
 
-def _images(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    status = _readable(folder, folder.stat)
-    identity = (status.st_dev, status.st_ino)
-    # A link to a folder above would be descended for ever.
-    if identity in above:
-        return
-    yield from (path for path in visible(folder, files=True) if path.suffix.lower() in SUFFIXES)
-    for child in visible(folder, files=False):
-        yield from _images(child, above | {identity})
-
-
 def visible(folder: Path, *, files: bool) -> list[Path]:
-    """Files or folders in `folder` that are not hidden, sorted by code point, whatever the locale."""
-    names = _readable(folder, lambda: _names(folder, files=files))
-    return [folder / name for name in sorted(names)]
-
-
-def _names(folder: Path, *, files: bool) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir() is not files]
+    """Files or folders in `folder` that are neither hidden nor a system's, sorted by code point."""
+    entries = _readable(folder, lambda: _entries(folder))
+    return [
+        folder / name
+        for name, is_folder in entries
+        if not name.startswith(".") and name.lower() not in _SYSTEM and is_folder is not files
+    ]
 
 
 def _readable(folder: Path, look: Callable[[], T]) -> T:

@@ -1,7 +1,5 @@
 """Stratified draws: each class keeps its share."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -14,39 +12,36 @@ def stratified_split(
     fraction: float,
     seed: int,
     among: Tensor | None = None,
-    *,
-    classes: Sequence[str] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Split samples in two with the same share of each class.
 
-    Of a class of n samples, `round(fraction * n)` go to the second part, but at least one and at most n - 1.
+    Of a class of n samples, `round(fraction * n)` go to the second part, but at least one and at most n - 1: a single
+    one stays in the first.
 
     Args:
         labels: `[N]` int64 class ids.
         fraction: Share of the second part, in (0, 1).
         seed: Decides which samples.
         among: Indices to split, int64; None: all.
-        classes: Class names, for messages.
 
     Returns:
         The two parts, sorted int64 indices into `labels`.
 
     Raises:
-        UserError: A class has one sample only, which cannot be on both sides.
+        UserError: No class has more than one sample.
     """
     among = torch.arange(len(labels)) if among is None else among.sort().values
     kept, held = [], []
     for label, members in _by_class(labels, among):
-        if len(members) < 2:
-            name = repr(classes[label]) if classes else label
-            raise UserError(
-                f"class {name} has a single training sample (index {int(members[0])}), which cannot be both trained on"
-                " and held out (data.holdout): add samples of this class, remove it, or raise data.limit"
-            )
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         shuffled = members[permutation(len(members), derive_seed(seed, "split"), label)]
         held.append(shuffled[:count])
         kept.append(shuffled[count:])
+    if not sum(map(len, held)):
+        raise UserError(
+            "every class has a single training sample, so that none can be held out to select the checkpoint: add"
+            " samples, raise data.limit, or give images of their own by data.validation"
+        )
     return _sorted(kept), _sorted(held)
 
 

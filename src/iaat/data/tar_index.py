@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from iaat.data.image import MOST_FILE_BYTES
 from iaat.data.npz import NpzFile
+from iaat.data.scan import where_of
 from iaat.data.tar_scan import MOST_LABEL, ShardListing, find_shards, scan_shards
 from iaat.errors import UserError
 from iaat.files import replacing
+from iaat.notices import Notices
 
-_VERSION = 1
+_VERSION = 2
 _COLUMNS = ("shard", "offset", "size", "labels")
 # A sample is an image and a class number, each behind a header of 512 bytes.
 _LEAST_SAMPLE_BYTES = 1024
@@ -30,7 +32,7 @@ def list_shards(root: Path, split: str, *, keep: bool = True) -> ShardListing:
 
     Args:
         root: The folder of the data set.
-        split: "train" or "test".
+        split: "train", "test", or another by its name.
         keep: Whether the file may be written.
 
     Raises:
@@ -41,7 +43,7 @@ def list_shards(root: Path, split: str, *, keep: bool = True) -> ShardListing:
     sizes, stamp = _stamp(shards, names)
     listing = _read(path, stamp, names, sizes)
     if listing is None:
-        listing = scan_shards(root, shards)
+        listing = scan_shards(root, shards, where=where_of(split, root))
         if not listing.names:
             raise UserError(f"data.root: the {len(shards)} tar files of the {split} split in {root} hold no samples")
         if keep:
@@ -67,7 +69,8 @@ def _stamp(shards: Sequence[Path], names: Sequence[str]) -> tuple[list[int], byt
 
 
 def _write(path: Path, stamp: bytes, listing: ShardListing) -> None:
-    texts = {"stamp": stamp, "names": json.dumps(listing.names).encode()}
+    texts = {"stamp": stamp}
+    texts |= {name: json.dumps(getattr(listing, name)).encode() for name in ("names", "left_out")}
     arrays: dict[str, Any] = {name: np.frombuffer(text, dtype=np.uint8) for name, text in texts.items()}
     arrays |= {name: getattr(listing, name) for name in _COLUMNS}
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -82,10 +85,12 @@ def _read(path: Path, stamp: bytes, shards: list[str], sizes: Sequence[int]) -> 
     try:
         if _array(file, "stamp", np.uint8, most=len(stamp)).tobytes() != stamp:
             return None
-        names = json.loads(_array(file, "names", np.uint8, most=4 * total).tobytes())
+        names, left_out = (
+            json.loads(_array(file, name, np.uint8, most=4 * total).tobytes()) for name in ("names", "left_out")
+        )
         most = total // _LEAST_SAMPLE_BYTES
         columns = {name: _array(file, name, np.int64, most=most) for name in _COLUMNS}
-        listing = ShardListing(shards, names=names, **columns)
+        listing = ShardListing(shards, names=names, left_out=Notices.of(left_out).records(), **columns)
         return listing if _is_sound(listing, np.array(sizes)) else None
     # Whatever a damaged index makes its reader stumble on: the shards are there.
     except Exception:
@@ -101,7 +106,7 @@ def _array(file: NpzFile, name: str, dtype: type[np.generic], *, most: int) -> N
 
 def _is_sound(listing: ShardListing, sizes: NDArray[np.int64]) -> bool:
     """Whether every sample lies within its shard."""
-    shards, shard, offset, size, labels, names = listing
+    shards, shard, offset, size, labels, names, _ = listing
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return False
     if any(len(column) != len(names) for column in (shard, offset, size, labels)):

@@ -7,14 +7,16 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from iaat.data.formats import SUFFIXES, UNREAD
 from iaat.data.image import MOST_FILE_BYTES
-from iaat.data.scan import SPLIT_FOLDERS, SUFFIXES, visible
+from iaat.data.scan import SPLIT_FOLDERS, visible
 from iaat.errors import UserError, shown
+from iaat.notices import Notices
 
 LAYOUT = "the layout is train/*.tar and test/*.tar, or train-*.tar and test-*.tar"
 _COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4|z)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
@@ -37,6 +39,7 @@ class ShardListing(NamedTuple):
         size: `[N]` int64, the bytes of its encoded image.
         labels: `[N]` int64 class numbers, from 0 to `MOST_LABEL`.
         names: The image's name within the shard. It is never opened as a path.
+        left_out: What was left out, as records of `Notices`.
     """
 
     shards: list[str]
@@ -45,6 +48,7 @@ class ShardListing(NamedTuple):
     size: NDArray[np.int64]
     labels: NDArray[np.int64]
     names: list[str]
+    left_out: list[dict[str, Any]]
 
     @property
     def paths(self) -> list[str]:
@@ -52,15 +56,28 @@ class ShardListing(NamedTuple):
         return [f"{self.shards[shard]}/{name}" for shard, name in zip(self.shard.tolist(), self.names, strict=True)]
 
 
+def joined_listings(first: ShardListing, second: ShardListing) -> ShardListing:
+    """The samples of two listings, one behind the other."""
+    return ShardListing(
+        first.shards + second.shards,
+        shard=np.concatenate([first.shard, second.shard + len(first.shards)]),
+        names=first.names + second.names,
+        left_out=first.left_out + second.left_out,
+        **{
+            name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("offset", "size", "labels")
+        },
+    )
+
+
 def find_shards(root: Path, split: str) -> list[Path]:
-    """The shards of a split, "train" or "test", sorted by name.
+    """The shards of a split, "train", "test" or another by its name, sorted by name.
 
     Raises:
         UserError: There are none, or compressed ones; says what to do.
     """
     if not root.is_dir():
         raise UserError(f"data.root: {root} is no folder (seen from {Path.cwd()}): {LAYOUT}")
-    for name in SPLIT_FOLDERS[split]:
+    for name in SPLIT_FOLDERS.get(split, (split,)):
         folder = root / name
         files = visible(folder, files=True) if folder.is_dir() else []
         files += [file for file in visible(root, files=True) if file.name.startswith(f"{name}-")]
@@ -72,14 +89,18 @@ def find_shards(root: Path, split: str) -> list[Path]:
     raise UserError(f"data.root: {root} has no tar files of the {split} split: {LAYOUT}")
 
 
-def scan_shards(root: Path, shards: Sequence[Path]) -> ShardListing:
+def scan_shards(root: Path, shards: Sequence[Path], *, where: str) -> ShardListing:
     """Read the headers of shards, and the class numbers; images are passed over.
 
-    Hidden members, folders and members that are neither images by their suffix nor class numbers are left out.
+    WebDataset divides a member's name at the first dot of its last part: `KEY.jpg` and `KEY.cls` are a sample. Where
+    keys hold dots themselves, such as `scale_0.5.jpg` and `scale_0.5.cls`, members that agree up to the last dot are
+    one. Hidden members, folders, and members that are neither an image nor a class of a sample are left out and
+    counted.
 
     Args:
-        root: The folder that paths are relative to.
-        shards: The tar files.
+        root: The folder that the listing's paths are relative to.
+        shards: Tar files.
+        where: Names the split in notices.
 
     Raises:
         UserError: A shard cannot be read; a member is no plain file; a sample lacks its image or its class, has two of
@@ -87,51 +108,98 @@ def scan_shards(root: Path, shards: Sequence[Path]) -> ShardListing:
     """
     columns = {name: array("q") for name in ("shard", "offset", "size", "labels")}
     names: list[str] = []
+    notices = Notices()
     for number, shard in enumerate(shards):
-        for image, label in _samples(shard):
+        for image, label in _samples(shard, notices, where):
             for column, value in zip(columns.values(), (number, image.offset_data, image.size, label), strict=True):
                 column.append(value)
             names.append(image.name.removeprefix("./"))  # which tar writes of a folder packed as "."
     relative = [shard.relative_to(root).as_posix() for shard in shards]
-    return ShardListing(relative, names=names, **{name: np.array(column) for name, column in columns.items()})
+    arrays = {name: np.array(column) for name, column in columns.items()}
+    return ShardListing(relative, names=names, left_out=notices.records(), **arrays)
+
+
+class _Name(NamedTuple):
+    """A member's name in parts: `a/b` . `seg` . `png`.
+
+    Attributes:
+        key: Up to the first dot of its last part.
+        middle: Between the first and the last dot.
+        suffix: Behind the last dot, in lower case.
+    """
+
+    key: str
+    middle: str
+    suffix: str
+
+    @property
+    def whole_key(self) -> str:
+        """Up to the last dot."""
+        return f"{self.key}.{self.middle}" if self.middle else self.key
 
 
 @dataclass
-class _Sample:
+class _Found:
+    """What a shard has under one key up to the last dot."""
+
     image: tarfile.TarInfo | None = None
-    label: int | None = None
+    label: tuple[tarfile.TarInfo, int] | None = None
 
 
-def _samples(shard: Path) -> list[tuple[tarfile.TarInfo, int]]:
+def _samples(shard: Path, notices: Notices, where: str) -> list[tuple[tarfile.TarInfo, int]]:
     """Image and class of each sample of one shard, in the order in which their keys first come."""
-    samples: dict[str, _Sample] = {}
-    for member, label in _members(shard):
-        key, _ = _split_name(member.name)
-        place, sample = f"{shard}/{member.name}", samples.setdefault(key, _Sample())
+    groups: dict[str, dict[str, _Found]] = {}
+    for member, label in _members(shard, notices, where):
+        name = _split_name(member.name)
+        place, found = f"{shard}/{member.name}", groups.setdefault(name.key, {}).setdefault(name.whole_key, _Found())
         if label is None:
-            if sample.image is not None:
+            if found.image is not None:
                 raise UserError(
-                    f"{place}: is the second image of the sample {shown(key)}, beside {sample.image.name}: give each"
-                    " sample one, and a name of its own up to the first dot"
+                    f"{place}: is the second image of the sample {shown(name.whole_key)}, beside {found.image.name}:"
+                    " give each sample one, and a name of its own up to the first dot"
                 )
             _check_bytes(member, place)
-            sample.image = member
+            found.image = member
         else:
-            if sample.label is not None:
-                raise UserError(f"{place}: is the second class of the sample {shown(key)}: give each sample one")
-            sample.label = _class_number(label, place)
-    return [_whole(sample, key, shard) for key, sample in samples.items()]
+            if found.label is not None:
+                raise UserError(
+                    f"{place}: is the second class of the sample {shown(name.whole_key)}: give each sample one"
+                )
+            found.label = member, _class_number(label, place)
+    return [sample for key, group in groups.items() for sample in _of_group(key, group, shard, notices, where)]
 
 
-def _whole(sample: _Sample, key: str, shard: Path) -> tuple[tarfile.TarInfo, int]:
-    if sample.image is None:
-        raise UserError(f"{shard}: the sample {shown(key)} has a class, but no image: add one, or remove {key}.cls")
-    if sample.label is None:
-        raise UserError(f"{shard}: the sample {shown(key)} has no class: add {key}.cls, which holds its class number")
-    return sample.image, sample.label
+def _of_group(
+    key: str, group: dict[str, _Found], shard: Path, notices: Notices, where: str
+) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """The samples among the members whose names are the same up to the first dot."""
+    whole = [found for found in group.values() if found.image is not None and found.label is not None]
+    images = [found.image for found in group.values() if found.image is not None]
+    labels = [found.label for found in group.values() if found.label is not None]
+    if not whole and len(images) == len(labels) == 1:  # such as 17.input.png and 17.cls
+        yield images[0], labels[0][1]
+        return
+    own = group.get(key)
+    has_own = own is not None and own.image is not None and own.label is not None
+    for name, found in group.items():
+        if found.image is not None and found.label is not None:
+            yield found.image, found.label[1]
+        elif found.image is not None and has_own:  # such as a mask: 17.seg.png beside 17.png and 17.cls
+            member = found.image
+            notices.add(where, "member", f"{shard.name}/{member.name}", detail=f".{member.name.rpartition('.')[2]}")
+        elif found.image is not None:
+            raise UserError(
+                f"{shard}/{found.image.name}: the sample {shown(name)} has no class: add {name}.cls, which holds its"
+                " class number"
+            )
+        elif found.label is not None:
+            raise UserError(
+                f"{shard}/{found.label[0].name}: the sample {shown(name)} has a class, but no image: add one, or remove"
+                f" {name}.cls"
+            )
 
 
-def _members(shard: Path) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+def _members(shard: Path, notices: Notices, where: str) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
     """The images and the class numbers of one shard, the latter with what they hold."""
     try:
         with _Headers(io.FileIO(_regular(shard))) as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -139,8 +207,8 @@ def _members(shard: Path) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
                 tar.members.clear()  # type: ignore[attr-defined] # it would keep the header of every file
                 if member.size < 0:
                     raise tarfile.ReadError(f"{member.name} has {member.size} bytes")
-                if _is_wanted(member, shard):
-                    yield member, _start(file, member) if _split_name(member.name)[1] == _CLASS else None
+                if _is_wanted(member, shard, notices, where):
+                    yield member, _start(file, member) if _split_name(member.name).suffix == _CLASS else None
             _check_end(file, tar.offset)
     except UserError:
         raise
@@ -184,15 +252,22 @@ def _start(file: io.BufferedReader, member: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _is_wanted(member: tarfile.TarInfo, shard: Path) -> bool:
-    """Whether a member is an image or a class number.
+def _is_wanted(member: tarfile.TarInfo, shard: Path, notices: Notices, where: str) -> bool:
+    """Whether a member is an image or a class number; others are counted.
 
     Raises:
         UserError: It is called so, but is no file with content of its own.
     """
-    _, suffix = _split_name(member.name)
-    hidden = member.name.rpartition("/")[2].startswith(".")
-    if member.isdir() or hidden or (suffix != _CLASS and f".{suffix}" not in SUFFIXES):
+    if member.isdir():
+        return False
+    suffix = f".{_split_name(member.name).suffix}"
+    last = member.name.rpartition("/")[2]
+    if last.startswith(".") or "__MACOSX" in member.name.split("/"):
+        notices.add(where, "system" if last.startswith("._") else "hidden", f"{shard.name}/{member.name}")
+        return False
+    if suffix != f".{_CLASS}" and suffix not in SUFFIXES:
+        kind = "unread" if suffix in UNREAD else "member"
+        notices.add(where, kind, f"{shard.name}/{member.name}", detail=suffix if suffix != "." else "no suffix")
         return False
     if not member.isreg() or member.issparse():
         raise UserError(
@@ -202,11 +277,12 @@ def _is_wanted(member: tarfile.TarInfo, shard: Path) -> bool:
     return True
 
 
-def _split_name(name: str) -> tuple[str, str]:
-    """Key and suffix of a member: WebDataset divides the last part of the path at its first dot."""
+def _split_name(name: str) -> _Name:
+    """A member's name in parts; only the last part of its path is divided."""
     folder, slash, last = name.rpartition("/")
-    stem, _, suffix = last.partition(".")
-    return folder + slash + stem, suffix.lower()
+    first, _, rest = last.partition(".")
+    middle, _, suffix = rest.rpartition(".")
+    return _Name(folder + slash + first, middle, suffix.lower())
 
 
 def _check_bytes(member: tarfile.TarInfo, place: str) -> None:

@@ -10,6 +10,7 @@ from iaat.class_names import check_class_names
 from iaat.errors import UserError
 
 _CHUNK = 4096
+_FROM_ONE = "labels go from 1 to {high}: subtract 1 from each"
 
 
 def check_labels(labels: object, *, where: str) -> Tensor:
@@ -60,14 +61,19 @@ def check_classes(labels: Tensor, classes: Sequence[str], *, where: str, complet
     check_class_names(classes, where)
     if len(classes) < 2:
         raise UserError(f"{where}: has {len(classes)} class ({', '.join(classes)}), training needs at least 2")
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
     outside = ((labels < 0) | (labels >= len(classes))).nonzero()
     if len(outside):
         index = int(outside[0])
+        from_one = (low, high) == (1, len(classes))
+        fix = _FROM_ONE.format(high=high) if from_one else "number the classes from 0, alike in training and test set"
         raise UserError(
             f"{where}: the label at index {index} is {int(labels[index])}, outside 0..{len(classes) - 1}"
-            f" ({len(classes)} classes): number the classes from 0, alike in the training and the test set"
+            f" ({len(classes)} classes): {fix}"
         )
     empty = (torch.bincount(labels, minlength=len(classes)) == 0).nonzero().flatten().tolist()
+    if complete and empty == [0] and list(classes) == list(map(str, range(len(classes)))):
+        raise UserError(f"{where}: no samples of class '0': {_FROM_ONE.format(high=high)}")
     if complete and empty:
         names = ", ".join(repr(classes[label]) for label in empty[:10]) + (", ..." if len(empty) > 10 else "")
         raise UserError(f"{where}: no samples of class {names}: add samples or remove the class")
@@ -145,6 +151,10 @@ def _pixel_fault(row: Tensor, position: int) -> str:
         value = float(row[~finite][0])
         return f"the input at index {position} holds {value}: repair or remove that sample"
     low, high = float(row.min()), float(row.max())
-    # The tolerance tells an image on another scale from one that a resize or a normalisation pushed past the ends.
-    fix = "divide by 255" if high > 1.5 else "rescale or clamp it; normalisation belongs to the model's first layer"
+    fix = "clamp it to [0, 1]"
+    # The tolerance tells an image on another scale from one that a resize has pushed past the ends.
+    if low < -0.1:
+        fix = "it looks normalised: remove Normalize, which the model's first layer does (model.mean, model.std)"
+    elif high > 1.5:
+        fix = "divide by 255" if high <= 255 else "divide by the largest value there can be"
     return f"the input at index {position} reaches from {low:g} to {high:g}, outside [0, 1]: {fix}"

@@ -10,9 +10,12 @@ import torch
 
 from iaat.data.config import DataConfig
 from iaat.data.encoded import ImageSplit
+from iaat.data.folder import check_validation
+from iaat.data.scan import note_unused_splits, where_of
 from iaat.data.tar_index import list_shards
-from iaat.data.tar_scan import ShardListing
+from iaat.data.tar_scan import ShardListing, joined_listings
 from iaat.errors import UserError
+from iaat.notices import Notices
 
 _CLASSES = "classes.txt"
 _MOST_CLASSES_BYTES = 1 << 24
@@ -91,7 +94,7 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
     """Read the tar shards at `config.root`.
 
     Args:
-        config: Uses `root`, and what `ImageSplit` does.
+        config: Uses `root` and `validation`, and what `ImageSplit` does.
 
     Returns:
         The training and the test split. Class names are the lines of `classes.txt` in the root, or "0", "1", ... up to
@@ -103,33 +106,45 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
     """
     if config.root is None:
         raise UserError("data.root is not set: give the folder with train/*.tar and test/*.tar")
-    root = Path(config.root)
+    root, validation_size = Path(config.root), 0
     train, test = (list_shards(root, split, keep=config.download) for split in ("train", "test"))
     classes, why = _class_names(root, train)
+    used = ["train", _split_name(test)]
+    if config.validation is not None:
+        check_validation(config.validation, used)
+        validation = list_shards(root, config.validation, keep=config.download)
+        validation_size, train = len(validation.names), joined_listings(train, validation)
+        used.append(config.validation)
     for listing in (train, test):
         _check_labels(listing, len(classes), root, why)
-    first = _split(root, train, classes, config, where=f"training images of {root}")
-    return first, _split(root, test, classes, config, where=f"test images of {root}", reference=first)
-
-
-def _split(
-    root: Path,
-    listing: ShardListing,
-    classes: tuple[str, ...],
-    config: DataConfig,
-    *,
-    where: str,
-    reference: ImageSplit | None = None,
-) -> ImageSplit:
-    return ImageSplit(
-        ShardFiles(root, listing),
-        torch.from_numpy(listing.labels),
+    notices = Notices.of(train.left_out)
+    note_unused_splits(notices, root, used)
+    first = ImageSplit(
+        ShardFiles(root, train),
+        torch.from_numpy(train.labels),
         classes,
         config,
-        where=where,
-        complete=reference is None,
-        reference=reference,
+        where=where_of("train", root),
+        validation_size=validation_size,
+        notices=notices,
     )
+    second = ImageSplit(
+        ShardFiles(root, test),
+        torch.from_numpy(test.labels),
+        classes,
+        config,
+        where=where_of("test", root),
+        complete=False,
+        reference=first,
+        notices=Notices.of(test.left_out),
+    )
+    return first, second
+
+
+def _split_name(listing: ShardListing) -> str:
+    """What the split is called on the disk: the folder of its shards, or what their names begin with."""
+    folder, slash, _ = listing.shards[0].partition("/")
+    return folder if slash else folder.partition("-")[0]
 
 
 def _class_names(root: Path, train: ShardListing) -> tuple[tuple[str, ...], str]:

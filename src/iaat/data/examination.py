@@ -1,0 +1,158 @@
+"""What is found out about samples when they are first read: alterations, digests, and which cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iaat.errors import UserError
+from iaat.notices import Notices
+
+ALTERATIONS = ("transparent", "depth", "levels", "dark", "grey", "frames")
+"""What may be altered of a sample, as kinds of `iaat.notices`: bits of a byte, in this order."""
+_READ = 1 << 7
+_SHOWN = 5
+
+
+class Unreadable(UserError):  # noqa: N818 - it names what was found
+    """A sample that cannot be read: its file is damaged or gone, or the code that makes it fails."""
+
+
+class Finding(NamedTuple):
+    """What was found out about one sample.
+
+    Attributes:
+        position: Its index.
+        altered: Bits of `ALTERATIONS`.
+        digest: Of its file, or where there is none of its input: equal ones have equal digests.
+        error: Why it cannot be read; empty where it can.
+    """
+
+    position: int
+    altered: int = 0
+    digest: int = 0
+    error: str = ""
+
+
+def digest_of(content: bytes | memoryview) -> int:
+    """64 bits, as a signed number, that differ in practice where contents do."""
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little", signed=True)
+
+
+def input_digests(x: Tensor) -> list[int]:
+    """The digest of each input `[N, ...]`."""
+    rows = x.detach().cpu().contiguous().numpy().reshape(len(x), -1)
+    return [digest_of(row.data) for row in rows]
+
+
+def bits_of(altered: Iterable[str]) -> int:
+    """The bits of these kinds."""
+    return sum(1 << ALTERATIONS.index(kind) for kind in altered)
+
+
+class Examination:
+    """What is known of the samples of one split; each is examined once, when it is first read.
+
+    Args:
+        size: Number of samples N.
+        where: Names the split in messages.
+        paths: Path of each sample, or None.
+        limit: How many samples may be unreadable: `data.skip_damaged`.
+
+    Attributes:
+        digests: `[N]` int64; 0 where a sample was not examined.
+        unreadable: Why samples cannot be read, by index.
+    """
+
+    def __init__(self, size: int, *, where: str, paths: Sequence[str] | None = None, limit: int = 0) -> None:
+        self.where, self.limit = where, limit
+        self.digests = np.zeros(size, dtype=np.int64)
+        self.unreadable: dict[int, str] = {}
+        self._flags = np.zeros(size, dtype=np.uint8)
+        self._paths = paths
+        self._unshared: list[Finding] = []
+
+    def name(self, index: int) -> str:
+        """What a person finds a sample by."""
+        return f"index {index}" if self._paths is None else self._paths[index]
+
+    @property
+    def read(self) -> np.ndarray:
+        """`[N]` bool: which samples were examined."""
+        return (self._flags & _READ) > 0
+
+    @property
+    def readable(self) -> np.ndarray:
+        """Sorted indices of the samples that were examined and can be read."""
+        read = self.read
+        read[list(self.unreadable)] = False
+        return np.flatnonzero(read)
+
+    def is_known(self, index: int) -> bool:
+        """Whether a sample was examined."""
+        return bool(self._flags[index] & _READ)
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Take up what was found out about samples.
+
+        Raises:
+            Unreadable: There are more unreadable samples than may be.
+        """
+        for finding in findings:
+            self._unshared.append(finding)
+            self._enter(finding)
+        self.check_limit()
+
+    def _enter(self, finding: Finding) -> None:
+        position = finding.position
+        self._flags[position] = finding.altered | _READ
+        self.digests[position] = finding.digest
+        if finding.error:
+            self.unreadable.setdefault(position, finding.error)
+
+    def skip(self, unreadable: Mapping[int, str]) -> None:
+        """Take samples for unreadable that were so before, whatever their files are by now."""
+        for position, error in unreadable.items():
+            self._enter(Finding(position, error=error))
+
+    def check_limit(self) -> None:
+        """Refuse to go on where too many samples are unreadable.
+
+        Raises:
+            Unreadable: The message names the first of them.
+        """
+        if len(self.unreadable) <= self.limit:
+            return
+        reasons = "; ".join(list(self.unreadable.values())[:_SHOWN])
+        raise Unreadable(
+            f"{self.where}: {len(self.unreadable)} samples cannot be read, and data.skip_damaged is {self.limit}:"
+            f" {reasons}. `iaat check RECIPE --data` lists all of them"
+        )
+
+    def news(self) -> tuple[Tensor, dict[int, str]]:
+        """What was found out since the last call: rows `[k, 3]` of index, bits and digest; and reasons by index."""
+        found, self._unshared = self._unshared, []
+        rows = torch.tensor([finding[:3] for finding in found], dtype=torch.int64).view(-1, 3)
+        return rows, {finding.position: finding.error for finding in found if finding.error}
+
+    def merge(self, rows: Tensor, errors: Mapping[int, str]) -> None:
+        """Take up the `news` of another process."""
+        for position, altered, digest in rows.tolist():
+            self._enter(Finding(position, altered, digest, errors.get(position, "")))
+
+    def notices(self) -> Notices:
+        """What was altered, and what is skipped."""
+        notices, of = Notices(), int(self.read.sum())
+        for bit, kind in enumerate(ALTERATIONS):
+            hits = np.flatnonzero(self._flags & (1 << bit))
+            if len(hits):
+                notices.add(self.where, kind, self.name(int(hits[0])), count=len(hits), of=of)
+        if self.unreadable:
+            first = min(self.unreadable)
+            notices.add(self.where, "damaged", self.unreadable[first], count=len(self.unreadable), of=of)
+        return notices
