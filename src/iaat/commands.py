@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from iaat.analysis import class_summary
@@ -13,7 +13,7 @@ from iaat.choices import CHECKPOINTS
 from iaat.config import NAMES_OF_CODE, load_recipe
 from iaat.console_table import PlainTable, plain_table
 from iaat.costs import cost_table
-from iaat.data import build_data, data_facts
+from iaat.data import DataConfig, build_data, data_facts, survey
 from iaat.device import keep_freed_memory, pick_device
 from iaat.errors import UserError
 from iaat.evaluate import results_table
@@ -28,6 +28,7 @@ from iaat.run import RunFolder
 from iaat.sweep import cost_of_cells, is_sweep, read_cells
 from iaat.sweep import only as only_cells
 from iaat.tracking import TensorBoard
+from iaat.types import Batch
 from iaat.workflow import compare, run_recipe
 
 WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.device")
@@ -218,8 +219,9 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if options.processes is not None and not options.probe:
         raise UserError(f"--processes {options.processes} is for --probe: add it, or leave this out")
     if is_sweep(options.recipe):
-        if options.probe:
-            raise UserError(f"--probe times one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
+        if options.probe or options.data:
+            word = "--probe times" if options.probe else "--data reads that of"
+            raise UserError(f"{word} one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
         reporter.result(cost_of_cells(read_cells([options.recipe], overrides)))
         reporter.next_step("iaat", "compare", options.recipe, *overrides, *_as_before(options, []))
         return
@@ -227,10 +229,36 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     reporter.result(recipe.to_yaml())
     facts = data_facts(recipe.data)
     reporter.result(cost_table(recipe, facts))
+    if options.data:
+        _check_data(recipe.data, reporter)
+    else:
+        facts.notices.tell(reporter.result)
     if options.probe:
         processes = 1 if options.processes is None else options.processes
         reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
     reporter.next_step("iaat", "train", options.recipe, *overrides, *_as_before(options, []))
+
+
+def _check_data(config: DataConfig, reporter: Reporter) -> None:
+    """Read every sample, and list those that cannot be.
+
+    Raises:
+        UserError: There are such.
+    """
+
+    def track(batches: Iterator[Batch], total: int, what: str) -> Iterator[Batch]:
+        return reporter.track(batches, total=total, what=what, size=lambda batch: len(batch.y))
+
+    found = survey(config, track)
+    found.notices.tell(reporter.result)
+    for reason in found.faulty:
+        reporter.result(reason)
+    if found.faulty:
+        raise UserError(
+            f"{len(found.faulty):,} of {found.size:,} samples cannot be used: repair or remove them, or let"
+            f" data.skip_damaged {len(found.faulty)} go on without those that cannot be read"
+        )
+    reporter.result(f"all {found.size:,} samples can be read")
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {

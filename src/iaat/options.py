@@ -195,6 +195,9 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--probe", action="store_true", help="time a few training steps on random inputs, some 20 s, and what follows"
     )
+    sub.add_argument(
+        "--data", action="store_true", help="read every sample of both splits, list what cannot be read, count the rest"
+    )
     sub.add_argument("--processes", type=int, help="with --probe: how many will share each batch; 1 by default")
     _add_trust(sub)
     return parser

@@ -31,6 +31,7 @@ from iaat.recipe_files import RECIPE_FILE
 
 RUN_FILES = (
     *(RECIPE_FILE, "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
+    "skipped.jsonl",
     *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "tensorboard", "train.lock"),
     *("last.pt.damaged", "best.pt.damaged"),
 )
@@ -66,6 +67,15 @@ class RunFacts(TypedDict):
     versions: NotRequired[dict[str, str]]
 
 
+class SkippedSample(TypedDict):
+    """A sample that cannot be read: of `train` or `test`, its index, its path or the like, and why."""
+
+    split: str
+    index: int
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Names and access for everything in a run folder.
@@ -73,6 +83,7 @@ class RunFolder:
     `recipe.yaml` the resolved recipe; `run.json` versions and machine; `metrics.jsonl` one record an epoch;
     `timings.jsonl` its wall times, kept apart so that all else is equal between equal runs; `last.pt`, `best.pt`
     checkpoints; `checkpoints/` earlier ones and those within an epoch; `faults.jsonl` steps that were not finite;
+    `skipped.jsonl` samples that cannot be read;
     `radii/NNNN.safetensors` all radii after an epoch; `radii.parquet` the table of the last; a folder in
     `evaluations/` for each evaluation; `pictures/`; `tensorboard/` where asked for; `train.lock` while a process
     trains.
@@ -243,6 +254,24 @@ class RunFolder:
             write_text(self.path / "faults.jsonl", _lines(records))
         else:
             (self.path / "faults.jsonl").unlink(missing_ok=True)
+
+    def keep_notices(self, records: list[dict[str, Any]]) -> None:
+        """Write down in `run.json` what was left out of the data or altered."""
+        file = self.path / "run.json"
+        write_json(file, {**(read_json(file, dict[str, Any]) if file.exists() else {}), "notices": records})
+
+    def keep_unreadable(self, records: Sequence[SkippedSample]) -> None:
+        """List the samples that are skipped because they cannot be read; no file where there are none."""
+        if records:
+            write_text(self.path / "skipped.jsonl", _lines(records))
+        else:
+            (self.path / "skipped.jsonl").unlink(missing_ok=True)
+
+    def unreadable(self) -> list[SkippedSample]:
+        """The samples that were skipped so far."""
+        lines = read_json_lines(self.path / "skipped.jsonl", SkippedSample)
+        lines.warn("these samples are skipped again only if they still cannot be read")
+        return lines.records
 
     def go_back_to(self, epoch: int, records: Sequence[dict[str, Any]]) -> None:
         """Leave the logs and snapshots of the epochs up to `epoch`: those after it will be made again.

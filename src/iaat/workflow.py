@@ -25,11 +25,13 @@ from iaat.evaluate.checkpoints import (
     training_predictions,
 )
 from iaat.launch import processes
+from iaat.notices import Notices
 from iaat.progress import Reporter
 from iaat.run import RunFolder
 from iaat.stopping import Stop
 from iaat.sweep import Cell, schedule_differences
 from iaat.tracking import Tracker, Trackers
+from iaat.train.examined import keep_unreadable
 from iaat.train.loop import train
 
 
@@ -70,12 +72,21 @@ def run_recipe(
 def _judged(
     run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter, told: Tracker
 ) -> list[dict[str, Any]]:
-    results = []
+    results, known = [], data.notices()
     for which in CHECKPOINTS:
         results.append(evaluate_checkpoint(run, recipe, which, data, reporter))
         told.evaluated(results[-1])
+    _tell_of_test_set(run, data, known, reporter)
     write_pictures(run, recipe, data, reporter)
     return results
+
+
+def _tell_of_test_set(run: RunFolder, data: DataBundle, known: Notices, reporter: Reporter) -> None:
+    """Say and keep what reading a streamed test set has shown."""
+    notices = data.notices()
+    notices.tell(reporter.say, known=known)
+    run.keep_notices(notices.records())
+    keep_unreadable(run, data)
 
 
 def _check_norms(recipe: Recipe) -> None:

@@ -13,7 +13,7 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """Returns a function that writes an image folder and gives its root.
 
     Each image is of one colour, which says where it comes from: red 10 * class + 1 for training and + 2 for test,
-    green the number of the image within its class.
+    green the number of the image within its class; blue is always 200.
     """
 
     def make(
@@ -30,7 +30,7 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
                 folder.mkdir(parents=True)
                 for number in range(per_class):
                     pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
-                    pixels[..., 0], pixels[..., 1] = 10 * label + mark, number
+                    pixels[..., 0], pixels[..., 1], pixels[..., 2] = 10 * label + mark, number, 200
                     Image.fromarray(pixels).save(folder / f"{number:03}.png")
         return root
 

@@ -81,9 +81,12 @@ def test_limit_too_small_for_the_classes_is_refused() -> None:
     build_data(config(limit=8), seed=0)
 
 
-def test_class_of_one_sample_cannot_be_held_out() -> None:
-    with pytest.raises(UserError, match=r"class '3' has a single training sample \(index 3\).*data\.holdout"):
-        build_data(config(options={"rows": 7}), seed=0)
+def test_class_of_one_sample_is_trained_on_and_counted() -> None:
+    data = build_data(config(options={"rows": 7}), seed=0)
+    assert data.train.labels.bincount().tolist() == [2, 2, 2, 1]
+    assert 3 in data.train_index
+    assert data.train.labels[data.holdout_index].tolist() == [0, 1, 2]
+    assert [(notice.kind, notice.count, notice.example) for notice in data.listed] == [("single", 1, "'3'")]
 
 
 def test_streaming_starts_where_memory_ends() -> None:

@@ -2,66 +2,89 @@
 
 import shutil
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from iaat.data import DataConfig, build_data
-from iaat.data.duplicates import StoredSplit, input_digests, warn_of_duplicates
+from iaat.data import DataBundle, DataConfig, Examination, build_data
+from iaat.data.duplicates import duplicates
+from iaat.data.examination import Finding, input_digests
 
 
-def config(root: Path, **settings: object) -> DataConfig:
-    return DataConfig(name="folder", root=str(root), holdout=0.2, **settings)  # type: ignore[arg-type]
+def built(root: Path, **settings: Any) -> DataBundle:
+    """The data of a folder, every sample of which was read."""
+    data = build_data(DataConfig(name="folder", root=str(root), **{"holdout": 0.2, **settings}), seed=0)
+    for source in (data.train, data.test):
+        list(source.batches([torch.arange(len(source))]))
+    return data
 
 
-def test_test_images_that_are_trained_on_are_counted(make_folder: Callable[..., Path]) -> None:
+def lines(data: DataBundle) -> list[str]:
+    return [notice.line() for notice in data.notices()]
+
+
+@pytest.mark.parametrize("how", [{}, {"stream": True}, {"stream": True, "workers": 2}])
+def test_test_images_that_are_trained_on_are_counted(make_folder: Callable[..., Path], how: dict[str, Any]) -> None:
     root = make_folder()
     for number in (1, 3):
         shutil.copy(root / f"train/dog/00{number}.png", root / f"test/dog/00{number}.png")
-    message = (
-        r"^test images of .*: 2 of 10 samples are in the training set too, such as test/dog/001\.png \(in training:"
-        r" train/dog/001\.png\): accuracy will be overstated; remove them"
-    )
-    with pytest.warns(UserWarning, match=message) as caught:
-        build_data(config(root), seed=0)
-    assert len(caught) == 1
-    assert "\n" not in str(caught[0].message)
+    assert lines(built(root, **how)) == [
+        f"test images of {root}: 2 of 10 test samples are in the training set, too, such as test/dog/001.png"
+        " (in training: train/dog/001.png): accuracy will be overstated; remove them from one of the sets"
+    ]
 
 
-def test_equal_images_of_two_classes_are_counted(make_folder: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_equal_images_of_two_classes_are_counted(make_folder: Callable[..., Path], stream: bool) -> None:
     root = make_folder()
     for number in (1, 3):
         shutil.copy(root / f"train/dog/00{number}.png", root / f"train/cat/00{number}.png")
     shutil.copy(root / "train/dog/000.png", root / "train/dog/004.png")  # a twin of the same class is no contradiction
-    message = (
-        r"^training images of .*: 4 of 10 samples have a twin of another class, such as train/cat/001\.png \(cat\) and"
-        r" train/dog/001\.png \(dog\): no model can be right on both"
-    )
-    with pytest.warns(UserWarning, match=message) as caught:
-        build_data(config(root), seed=0)
-    assert len(caught) == 1
+    assert lines(built(root, stream=stream)) == [
+        f"training images of {root}: 4 of 10 samples have a twin of another class, such as train/cat/001.png (cat) and"
+        " train/dog/001.png (dog): no model is correct on both; remove or relabel them"
+    ]
 
 
-def test_distinct_streamed_and_unused_images_are_passed_over(make_folder: Callable[..., Path]) -> None:
+def test_validation_images_that_are_trained_on_are_counted(make_folder: Callable[..., Path]) -> None:
     root = make_folder()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        build_data(config(root), seed=0)
-        build_data(DataConfig(), seed=0)
-        shutil.copy(root / "train/dog/001.png", root / "test/dog/001.png")
-        build_data(config(root, stream=True), seed=0)
+    shutil.copytree(root / "test", root / "val")
+    shutil.copy(root / "train/dog/001.png", root / "val/dog/001.png")
+    told = lines(built(root, validation="val"))
+    assert len(told) == 1
+    assert "1 of 10 validation samples are in the training set, too, such as val/dog/001.png (in training: " in told[0]
+
+
+def test_distinct_and_unused_images_are_passed_over(make_folder: Callable[..., Path]) -> None:
+    root = make_folder()
+    assert lines(built(root)) == []
+    shutil.copy(root / "train/dog/001.png", root / "test/dog/001.png")
+    one_each = build_data(DataConfig(name="folder", root=str(root), test_limit=1, limit=4, split_seed=3), seed=0)
+    used = {one_each.train.paths[i] for i in [*one_each.train_index.tolist(), *one_each.holdout_index.tolist()]}  # type: ignore[index]
+    tested = {one_each.test.paths[i] for i in one_each.test_index.tolist()}  # type: ignore[index]
+    assert not ("train/dog/001.png" in used and "test/dog/001.png" in tested)
+    assert lines(one_each) == []
 
 
 def test_samples_without_paths_are_named_by_their_index() -> None:
     x = torch.rand(6, 3)
     labels = torch.arange(10) % 2
-    train = StoredSplit(x, torch.tensor([1, 2, 4, 5, 7, 9]), labels, ("a", "b"), None, "mine, train")
-    test = StoredSplit(x[[3]], torch.tensor([8]), labels, ("a", "b"), None, "mine, test")
-    with pytest.warns(UserWarning, match=r"mine, test: 1 of 1 .* such as index 8 \(in training: index 5\)"):
-        warn_of_duplicates(train, test)
+    train, test = (Examination(10, where=f"mine, {split}") for split in ("train", "test"))
+    train.add(Finding(i, digest=d) for i, d in zip((1, 2, 4, 5, 7, 9), input_digests(x), strict=True))
+    test.add([Finding(8, digest=input_digests(x[[3]])[0])])
+    (notice,) = duplicates(train, test, labels, ("a", "b"))
+    assert notice.line().startswith("mine, test: 1 of 1 test samples are")
+    assert "such as index 8 (in training: index 5)" in notice.line()
+
+
+def test_unreadable_samples_are_no_twins_of_each_other() -> None:
+    train, test = (Examination(4, where=split, limit=4) for split in ("train", "test"))
+    train.add(Finding(i, error="damaged") for i in range(3))
+    test.add([Finding(0, error="damaged"), Finding(1, digest=7)])
+    assert len(duplicates(train, test, torch.arange(4) % 2, ("a", "b"))) == 0
 
 
 def test_cifar_10_takes_less_than_a_second() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from iaat.data import StreamingSource, epoch_order
 from iaat.data.function import UserSplit
+from iaat.errors import UserError
 from iaat.types import Batch
 
 N = 24
@@ -93,7 +94,7 @@ def test_an_error_leaves_the_generators_as_they_were() -> None:
 
     faulty = StreamingSource(Faulty(), torch.arange(N) % 2, ("cat", "dog"))
     before = states()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UserError, match="item 3 raised ZeroDivisionError"):
         list(faulty.batches([torch.arange(N)]))
     assert states() == before
 

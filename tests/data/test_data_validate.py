@@ -62,7 +62,9 @@ def test_one_class_is_too_few() -> None:
         (float("inf"), r"set: the input at index 5001 holds inf: repair"),
         (255.0, r"set: the input at index 5001 reaches from 0\.5 to 255, outside \[0, 1\]: divide by 255"),
         (1.25, r"set: the input at index 5001 reaches from 0\.5 to 1\.25.*rescale or clamp"),
-        (-0.5, r"set: the input at index 5001 reaches from -0\.5 to 0\.5.*rescale or clamp"),
+        (-0.5, r"set: the input at index 5001 reaches from -0\.5 to 0\.5.*it looks normalised: remove Normalize"),
+        (-2.1, r"set: the input at index 5001 reaches from -2\.1 to 0\.5.*it looks normalised: remove Normalize"),
+        (-0.01, r"set: the input at index 5001 reaches from -0\.01 to 0\.5.*rescale or clamp"),
     ],
 )
 def test_bad_pixel_is_named(value: float, message: str) -> None:
@@ -108,3 +110,15 @@ def test_a_class_name_of_megabytes_is_refused_in_a_short_line() -> None:
     with pytest.raises(UserError, match=r"set: the name of class 1 has 10,000,000 characters \('xxx") as error:
         check_classes(torch.tensor([0, 1]), ["cat", "x" * 10_000_000], where="set")
     assert len(str(error.value)) < 300
+
+
+def test_labels_from_one_are_told_to_lose_one() -> None:
+    labels = torch.tensor([1, 2, 3, 3])
+    with pytest.raises(UserError, match=r"outside 0\.\.2 \(3 classes\): labels go from 1 to 3: subtract 1 from each"):
+        check_classes(labels, ("a", "b", "c"), where="set")
+    with pytest.raises(UserError, match=r"no samples of class '0': labels go from 1 to 3: subtract 1 from each"):
+        check_classes(labels, ("0", "1", "2", "3"), where="set")
+    with pytest.raises(UserError, match="number the classes from 0"):
+        check_classes(torch.tensor([0, 1, 3]), ("a", "b", "c"), where="set")
+    with pytest.raises(UserError, match="no samples of class 'a': add samples"):
+        check_classes(torch.tensor([1, 2]), ("a", "b", "c"), where="set")

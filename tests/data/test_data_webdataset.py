@@ -236,8 +236,17 @@ def special(kind: bytes, **fields: Any) -> tarfile.TarInfo:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("a.png", png())], r"000\.tar: the sample 'a' has no class: add a\.cls"),
-        ([("a.cls", b"0")], r"000\.tar: the sample 'a' has a class, but no image"),
+        ([("a.png", png())], r"000\.tar/a\.png: the sample 'a' has no class: add a\.cls"),
+        ([("a.b.png", png())], r"000\.tar/a\.b\.png: the sample 'a\.b' has no class: add a\.b\.cls"),
+        (
+            [("a.b.png", png()), ("a.c.png", png()), ("a.cls", b"0")],
+            r"000\.tar/a\.b\.png: the sample 'a\.b' has no class: add a\.b\.cls",
+        ),
+        (
+            [*sample("a.1", 0), ("a.2.cls", b"0")],
+            r"000\.tar/a\.2\.cls: the sample 'a\.2' has a class, but no image",
+        ),
+        ([("a.cls", b"0")], r"000\.tar/a\.cls: the sample 'a' has a class, but no image"),
         ([*sample("a", 0), ("a.jpg", png())], r"000\.tar/a\.jpg: is the second image of the sample 'a', beside a\.png"),
         ([*sample("a", 0), ("a.cls", b"1")], r"000\.tar/a\.cls: is the second class of the sample 'a'"),
         (sample("a", b"cat"), r"000\.tar/a\.cls: holds 'cat', not a class number: write a whole number from 0"),
@@ -274,6 +283,58 @@ def test_members_that_are_neither_image_nor_class_are_left_out(tmp_path: Path) -
     assert len(train) == 3
     assert train[0][0][0, 0, 0] == 9
     assert train[0][1] == 1
+
+
+def test_keys_with_dots_are_read_as_well_as_those_without(tmp_path: Path) -> None:
+    keys = [f"img_{scale}_{number}" for scale in ("0.5", "1", "2.5", "3") for number in range(3)]
+    members = [member for label, key in enumerate(keys) for member in sample(key, label % 2, colour=label + 1)]
+    train, _ = splits(root_with(tmp_path, *members))
+    assert train.paths[:12] == [f"train/000.tar/{key}.png" for key in keys]
+    assert train.labels[:12].tolist() == [number % 2 for number in range(12)]
+    assert [int(train[position][0][0, 0, 0]) for position in range(12)] == list(range(1, 13))
+    assert len(train.notices) == 0
+
+
+def test_an_image_and_a_class_alone_under_a_key_are_a_sample(tmp_path: Path) -> None:
+    train, _ = splits(root_with(tmp_path, ("a.input.png", png(7)), ("a.cls", b"1"), *sample("b", 0)))
+    assert train.paths[0] == "train/000.tar/a.input.png"
+    assert (int(train[0][0][0, 0, 0]), train[0][1]) == (7, 1)
+
+
+def test_members_that_are_left_out_are_counted_also_from_the_index(tmp_path: Path) -> None:
+    members: list[tuple[str, Content]] = [
+        *(("a.seg.png", png()), ("a.json", b"{}"), ("b.json", b"{}"), ("c.heic2", b"?"), ("d.jxl", b"?")),
+        *(("._a.png", b"of a Mac"), ("__MACOSX/a.png", b"of a Mac"), (".hidden.png", png()), *sample("a", 0)),
+    ]
+    root = root_with(tmp_path, *members)
+    for _ in range(2):
+        train, test = splits(root)
+        assert {notice.kind: (notice.count, notice.details) for notice in train.notices} == {
+            "unread": (1, {".jxl": 1}),
+            "system": (2, {}),
+            "hidden": (1, {}),
+            "member": (4, {".json": 2, ".heic2": 1, ".png": 1}),
+        }
+        assert len(test.notices) == 0
+        assert (root / INDEX).exists()
+
+
+def test_a_validation_split_of_shards_is_used_on_a_key_and_else_told(tmp_path: Path) -> None:
+    root = root_with(tmp_path, *sample("a", 0), *sample("b", 1))
+    write_tar(root / "val/000.tar", [*sample("v", 1, colour=9), *sample("w", 0)])
+    train, _ = splits(root)
+    assert [(notice.kind, notice.example) for notice in train.notices] == [("split", "val")]
+    data = build_data(DataConfig(name="webdataset", root=str(root), validation="val"), seed=0)
+    assert data.train_index.tolist() == [0, 1, 2, 3]
+    assert data.holdout_index.tolist() == [4, 5]
+    assert data.train.labels[data.holdout_index].tolist() == [1, 0]
+    assert data.train.paths is not None
+    assert data.train.paths[4] == "val/000.tar/v.png"
+    (batch,) = data.train.batches([torch.tensor([4])])
+    assert round(float(batch.x[0, 0, 0, 0] * 255)) == 9
+    assert all(notice.kind != "split" for notice in data.notices())
+    with pytest.raises(UserError, match=r"data\.validation is 'test', which is the test folder already"):
+        splits(root, validation="test")
 
 
 def test_a_damaged_image_is_named_by_its_shard(tmp_path: Path) -> None:
@@ -402,7 +463,7 @@ def test_the_index_spares_the_shards_until_they_change(tmp_path: Path, monkeypat
     root = root_with(tmp_path, *sample("a", 0))
     scans: list[int] = []
     scan = tar_index.scan_shards
-    monkeypatch.setattr(tar_index, "scan_shards", lambda *words: scans.append(1) or scan(*words))
+    monkeypatch.setattr(tar_index, "scan_shards", lambda *words, **more: scans.append(1) or scan(*words, **more))
 
     def listed() -> ShardListing:
         return list_shards(root, "train")

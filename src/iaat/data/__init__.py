@@ -5,6 +5,7 @@ from iaat.data.build import build_data
 from iaat.data.bundle import DataBundle
 from iaat.data.config import DataConfig
 from iaat.data.encoded import ImageSplit
+from iaat.data.examination import Examination
 from iaat.data.extra import ExtraImages
 from iaat.data.facts import DataFacts, data_facts
 from iaat.data.folder import folder_splits
@@ -15,6 +16,7 @@ from iaat.data.scan import FolderListing, scan_folder
 from iaat.data.source import Source
 from iaat.data.split import stratified_split, stratified_subset
 from iaat.data.streaming import StreamingSource
+from iaat.data.survey import survey
 from iaat.data.user import IndexedDataset, with_index
 from iaat.data.webdataset import webdataset_splits
 
@@ -23,6 +25,7 @@ __all__ = [
     "DataBundle",
     "DataConfig",
     "DataFacts",
+    "Examination",
     "ExtraImages",
     "FolderListing",
     "ImageSplit",
@@ -41,6 +44,7 @@ __all__ = [
     "sequential_order",
     "stratified_split",
     "stratified_subset",
+    "survey",
     "webdataset_splits",
     "with_index",
 ]

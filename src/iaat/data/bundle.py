@@ -55,6 +55,12 @@ class DataBundle:
         """Shape of one input."""
         return self.train.shape
 
+    @property
+    def is_examined(self) -> bool:
+        """Whether all samples to train on and to hold out were read."""
+        used = torch.cat([self.train_index, self.holdout_index])
+        return bool(self.train.examination.read[used.numpy()].all())
+
     def notices(self) -> Notices:
         """What was left out or altered, as far as it is known: of streamed samples, those that were read."""
         train, test, size = self.train.examination, self.test.examination, len(self.train.examination.digests)

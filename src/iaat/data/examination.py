@@ -75,7 +75,7 @@ class Examination:
         self.unreadable: dict[int, str] = {}
         self._flags = np.zeros(size, dtype=np.uint8)
         self._paths = paths
-        self._unshared: list[Finding] = []
+        self._shared = np.zeros(size, dtype=bool)
 
     def name(self, index: int) -> str:
         """What a person finds a sample by."""
@@ -93,6 +93,10 @@ class Examination:
         read[list(self.unreadable)] = False
         return np.flatnonzero(read)
 
+    def readable_rows(self, index: Tensor) -> Tensor:
+        """The rows of `index` `[B]` whose samples are not known to be unreadable."""
+        return torch.tensor([index not in self.unreadable for index in index.tolist()]).nonzero().flatten()
+
     def is_known(self, index: int) -> bool:
         """Whether a sample was examined."""
         return bool(self._flags[index] & _READ)
@@ -104,7 +108,6 @@ class Examination:
             Unreadable: There are more unreadable samples than may be.
         """
         for finding in findings:
-            self._unshared.append(finding)
             self._enter(finding)
         self.check_limit()
 
@@ -119,6 +122,7 @@ class Examination:
         """Take samples for unreadable that were so before, whatever their files are by now."""
         for position, error in unreadable.items():
             self._enter(Finding(position, error=error))
+            self._shared[position] = True
 
     def check_limit(self) -> None:
         """Refuse to go on where too many samples are unreadable.
@@ -136,14 +140,18 @@ class Examination:
 
     def news(self) -> tuple[Tensor, dict[int, str]]:
         """What was found out since the last call: rows `[k, 3]` of index, bits and digest; and reasons by index."""
-        found, self._unshared = self._unshared, []
-        rows = torch.tensor([finding[:3] for finding in found], dtype=torch.int64).view(-1, 3)
-        return rows, {finding.position: finding.error for finding in found if finding.error}
+        fresh = np.flatnonzero(self.read & ~self._shared)
+        self._shared[fresh] = True
+        rows = np.stack([fresh, self._flags[fresh].astype(np.int64), self.digests[fresh]], axis=1)
+        errors = {int(index): self.unreadable[int(index)] for index in fresh if int(index) in self.unreadable}
+        return torch.from_numpy(rows), errors
 
     def merge(self, rows: Tensor, errors: Mapping[int, str]) -> None:
         """Take up the `news` of another process."""
-        for position, altered, digest in rows.tolist():
-            self._enter(Finding(position, altered, digest, errors.get(position, "")))
+        index, flags, digests = rows.numpy().T
+        self._flags[index], self.digests[index], self._shared[index] = flags, digests, True
+        for position, error in errors.items():
+            self.unreadable.setdefault(position, error)
 
     def notices(self) -> Notices:
         """What was altered, and what is skipped."""

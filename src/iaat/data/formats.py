@@ -36,8 +36,8 @@ SUFFIXES = frozenset(suffix for name, found in _SUFFIXES_OF.items() if _is_there
 """Suffixes of files that are read as images, in lower case."""
 UNREAD = frozenset(
     {suffix for found in _SUFFIXES_OF.values() for suffix in found} - SUFFIXES
-    | set(".arw .cr2 .cr3 .dcm .dds .dng .eps .exr .hdr .icns .ico .jxl .nef .nii .orf .pcx .pfm .psd .qoi".split())
-    | set(".raf .raw .rw2 .sgi .svg .svs .xbm .xpm".split())
+    | {".arw", ".cr2", ".cr3", ".dcm", ".dds", ".dng", ".eps", ".exr", ".hdr", ".icns", ".ico", ".jxl", ".nef", ".nii"}
+    | {".orf", ".pcx", ".pfm", ".psd", ".qoi", ".raf", ".raw", ".rw2", ".sgi", ".svg", ".svs", ".xbm", ".xpm"}
 )
 """Suffixes of images that are not read."""
 

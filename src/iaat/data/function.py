@@ -16,6 +16,7 @@ from iaat.data.items import (
     ITEM,
     ImageSettings,
     MapDataset,
+    as_sample,
     check_alike,
     check_same_label,
     get_item,
@@ -55,10 +56,10 @@ class UserSplit:
         self.notices = Notices()
         with kept_globals():
             seed_globals(*_FROZEN, ITEM, 0, gpus=False)
-            self._first = read_item(dataset, 0, where=where, images=images)[0]
-            values = len(get_item(dataset, 0, where=where))
+            item = get_item(dataset, 0, where=where)
+            self._first = as_sample(item, where=f"{where}: item 0", images=images)[0]
             self.labels = _labels(dataset, where)
-        self.notices.add(where, "values", count=values - 2)
+        self.notices.add(where, "values", count=len(item) - 2)
         self.classes = _class_names(dataset)
         self.paths: list[str] | None = None
         self.sample_bytes = self._first.numel() * self._first.element_size()

@@ -274,6 +274,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # which turns those of some formats
     turn = _TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 

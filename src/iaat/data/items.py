@@ -84,11 +84,17 @@ def read_item(
     Raises:
         UserError: The item has another form; names its index.
     """
-    place = f"{where}: item {position}"
     item = get_item(dataset, position, where=where)
+    return as_sample(item, where=f"{where}: item {position}", images=images, altered=altered)
+
+
+def as_sample(
+    item: object, *, where: str, images: ImageSettings = AS_THEY_ARE, altered: set[str] | None = None
+) -> tuple[Tensor, int]:
+    """An item (x, y, ...) as it is stored: see `read_item`, which reads it first; `where` names it."""
     if not isinstance(item, Sequence) or isinstance(item, str) or len(item) < 2:
-        raise UserError(f"{place} is a {type(item).__name__}, not a pair (x, y): return (input, class id)")
-    return stored_input(item[0], where=place, images=images, altered=altered), item_label(item[1], where=place)
+        raise UserError(f"{where} is a {type(item).__name__}, not a pair (x, y): return (input, class id)")
+    return stored_input(item[0], where=where, images=images, altered=altered), item_label(item[1], where=where)
 
 
 def get_item(dataset: MapDataset, position: int, *, where: str) -> Any:  # noqa: ANN401

@@ -125,7 +125,8 @@ def note_unused_splits(notices: Notices, root: Path, used: Sequence[str]) -> Non
     """Count folders that look like a further split and are none of those `used`."""
     for name in (*SPLIT_FOLDERS["test"], "dev", "eval"):
         folder = root / name
-        if name not in used and folder.is_dir() and next(folder.iterdir(), None) is not None:
+        is_there = folder.is_dir() and next(folder.iterdir(), None) is not None
+        if name not in used and (is_there or any(root.glob(f"{name}-*.tar"))):
             notices.add(f"data.root={root}", "split", name)
 
 
@@ -150,10 +151,10 @@ def _relative(path: Path, base: Path) -> str:
 
 def _is_other_class(folder: Path, content: "_Content", base: Path, notices: Notices) -> bool:
     """Whether a class folder is but a link to one beside it; counted then."""
-    if not folder.is_symlink():
+    if folder not in content.links:
         return False
     target = folder.resolve()
-    if not any(_touches(target, other.resolve()) for other in content.folders if not other.is_symlink()):
+    if not any(_touches(target, other.resolve()) for other in content.folders if other not in content.links):
         return False
     notices.add(content.where, "link", _relative(folder, base))
     return True
@@ -166,17 +167,25 @@ def _touches(target: Path, folder: Path) -> bool:
 
 @dataclass(slots=True)
 class _Content:
-    """What a folder holds: images by their suffix, and folders, both sorted by code point, whatever the locale."""
+    """What a folder holds: images by their suffix, and folders, both sorted by code point, whatever the locale.
+
+    Attributes:
+        where: Names the split in notices.
+        images: Files.
+        folders: Folders, and links to folders.
+        links: Those that are links.
+    """
 
     where: str
     images: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    links: set[Path] = field(default_factory=set)
 
 
 def _content(folder: Path, base: Path, where: str, notices: Notices) -> _Content:
     """Images and folders in a folder; what is left out is counted."""
     content = _Content(where)
-    for name, is_folder in _readable(folder, lambda: _entries(folder)):
+    for name, is_folder, is_link in _readable(folder, lambda: _entries(folder)):
         path = folder / name
         suffix = path.suffix.lower()
         if name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails"):
@@ -185,6 +194,8 @@ def _content(folder: Path, base: Path, where: str, notices: Notices) -> _Content
             notices.add(where, "hidden", _relative(path, base))
         elif is_folder:
             content.folders.append(path)
+            if is_link:
+                content.links.add(path)
         elif suffix in SUFFIXES:
             content.images.append(path)
         else:
@@ -193,9 +204,10 @@ def _content(folder: Path, base: Path, where: str, notices: Notices) -> _Content
     return content
 
 
-def _entries(folder: Path) -> list[tuple[str, bool]]:
+def _entries(folder: Path) -> list[tuple[str, bool, bool]]:
+    """Name of each entry, whether it is a folder, or leads to one, and whether it is a link."""
     with os.scandir(folder) as entries:
-        return sorted((entry.name, entry.is_dir()) for entry in entries)
+        return sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries)
 
 
 @dataclass(slots=True)
@@ -221,23 +233,25 @@ class _Walk:
     def images(self, folder: Path) -> Iterator[Path]:
         """The images in a folder and those below it."""
         status = _readable(folder, folder.stat)
+        if (status.st_dev, status.st_ino) in self.seen:
+            self.notices.add(self.where, "link", _relative(folder, self.base))
+            return
         self.seen.add((status.st_dev, status.st_ino))
         content = _content(folder, self.base, self.where, self.notices)
         yield from content.images
         # Links last: of two ways to a folder the one without a link counts.
-        for child in sorted(content.folders, key=os.path.islink):
-            if child.is_symlink() and not self._follows(child):
+        for child in sorted(content.folders, key=content.links.__contains__):
+            if child in content.links and not self._follows(child):
                 self.notices.add(self.where, "link", _relative(child, self.base))
             else:
                 yield from self.images(child)
 
     def _follows(self, link: Path) -> bool:
-        status = _readable(link, link.stat)
         target = link.resolve()
         # A link to a folder above would be descended for ever.
         above = target in link.parent.resolve().parents or target == link.parent.resolve()
         other = any(_touches(target, real) for folder, real in self._class_folders() if folder != self.top)
-        return not above and not other and (status.st_dev, status.st_ino) not in self.seen
+        return not above and not other
 
     def _class_folders(self) -> Iterable[tuple[Path, Path]]:
         """The class folders of all splits, and where they really are; looked for where there is a link."""
@@ -285,7 +299,7 @@ def visible(folder: Path, *, files: bool) -> list[Path]:
     entries = _readable(folder, lambda: _entries(folder))
     return [
         folder / name
-        for name, is_folder in entries
+        for name, is_folder, _ in entries
         if not name.startswith(".") and name.lower() not in _SYSTEM and is_folder is not files
     ]
 

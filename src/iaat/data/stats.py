@@ -5,6 +5,7 @@ from torch import Tensor
 
 from iaat.data.order import sequential_order
 from iaat.data.source import Source
+from iaat.errors import UserError
 from iaat.rng import derive_seed, permutation
 
 _SAMPLES = 5000
@@ -23,17 +24,23 @@ def channel_stats(source: Source, index: Tensor, *, seed: int) -> tuple[Tensor, 
     Returns:
         Mean and standard deviation, each `[C]` float32 on the CPU with C the first dimension of an input, on the
         [0, 1] scale. The deviation is at least 1e-3, so that a constant channel is not blown up.
+
+    Raises:
+        UserError: None of the samples can be read.
     """
     drawn = index[permutation(len(index), derive_seed(seed, "channel stats"), 0)[:_SAMPLES]].sort().values
     count = 0
     total = torch.zeros(source.shape[0], dtype=torch.float64)
     squares = torch.zeros_like(total)
     for batch in source.batches(sequential_order(drawn, _BATCH)):
+        x = batch.x.cpu()[source.examination.readable_rows(batch.index)]
         # float64 on the CPU: not every device has it, and a sum of squares in float32 loses the variance.
-        values = batch.x.cpu().double().flatten(2) if batch.x.ndim > 2 else batch.x.cpu().double()[:, :, None]
+        values = x.double().flatten(2) if x.ndim > 2 else x.double()[:, :, None]
         count += values.shape[0] * values.shape[2]
         total += values.sum((0, 2))
         squares += values.square().sum((0, 2))
+    if not count:
+        raise UserError("none of the training samples can be read: repair them, or give other data")
     mean = total / count
     variance = (squares / count - mean.square()).clamp(min=0)
     return mean.float(), variance.sqrt().clamp(min=_SMALLEST_STD).float()

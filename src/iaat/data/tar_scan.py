@@ -263,7 +263,8 @@ def _is_wanted(member: tarfile.TarInfo, shard: Path, notices: Notices, where: st
     suffix = f".{_split_name(member.name).suffix}"
     last = member.name.rpartition("/")[2]
     if last.startswith(".") or "__MACOSX" in member.name.split("/"):
-        notices.add(where, "system" if last.startswith("._") else "hidden", f"{shard.name}/{member.name}")
+        kind = "hidden" if last.startswith(".") and not last.startswith("._") else "system"
+        notices.add(where, kind, f"{shard.name}/{member.name}")
         return False
     if suffix != f".{_CLASS}" and suffix not in SUFFIXES:
         kind = "unread" if suffix in UNREAD else "member"

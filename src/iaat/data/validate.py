@@ -151,7 +151,7 @@ def _pixel_fault(row: Tensor, position: int) -> str:
         value = float(row[~finite][0])
         return f"the input at index {position} holds {value}: repair or remove that sample"
     low, high = float(row.min()), float(row.max())
-    fix = "clamp it to [0, 1]"
+    fix = "rescale or clamp it"
     # The tolerance tells an image on another scale from one that a resize has pushed past the ends.
     if low < -0.1:
         fix = "it looks normalised: remove Normalize, which the model's first layer does (model.mean, model.std)"

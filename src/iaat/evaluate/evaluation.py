@@ -100,6 +100,7 @@ def _evaluate_in(
         reporter.say(f"note {finding.name}: {finding.evidence}")
     plan, stages, left_out = _possible(subject, test, config, plan, extras, reporter)
     outcome = _attack(subject, test, config, stages, journal, reporter)
+    test = replace(test, index=outcome.index)  # without those that cannot be read
     context = Context(subject, test, config, outcome, journal, reporter, extras)
     if "curve" in plan.sections:
         curve = curve_section(context)

@@ -120,11 +120,13 @@ class _Board:
     adversarial: Tensor
     size: Tensor
     stage: Tensor
+    unreadable: Tensor
     records: list[StageRecord] = field(default_factory=list)
 
     @classmethod
     def empty(cls, n: int) -> _Board:
-        return cls(torch.zeros(n).long(), torch.zeros(n).long(), torch.full((n,), torch.nan), torch.full((n,), -1))
+        classes, known = torch.zeros(n).long(), torch.zeros(n, dtype=torch.bool)
+        return cls(classes, classes.clone(), torch.full((n,), torch.nan), torch.full((n,), -1), known)
 
     def rows(self) -> Tensor:
         """Samples that stand."""
@@ -140,6 +142,8 @@ class _Board:
             self.adversarial[rows] = prediction
             self.stage[rows[broken]] = number
             self.size[rows[broken]] = torch.tensor(value["size"], dtype=torch.float32)[broken]
+            blank = rows[value.get("unreadable", [])]
+            self.unreadable[blank], self.stage[blank] = True, number  # no attack is to meet them
         self.records.append(
             StageRecord(
                 name=stage.name,
@@ -188,8 +192,10 @@ def attack_samples(
         ranks: The processes that share the batches out among them, all of which get the whole outcome.
         stop: Asked after every batch where processes share them, who then stop together.
 
+    Samples that cannot be read, where the data's settings let some be so, are left out.
+
     Raises:
-        UserError: a sample cannot be read, also by another process.
+        UserError: a sample cannot be read, also by another process; or none can.
         Stopped: a stop was asked for, of whichever process.
     """
     index = index.cpu()
@@ -202,13 +208,16 @@ def attack_samples(
             values = _run_stage(judge, source, [index[rows] for rows in parts], stage, journal, reporter, ranks, stop)
             board.enter(stage, parts, values)
     names = [*(record.name for record in board.records), STANDING]
+    kept = (~board.unreadable).nonzero()[:, 0]
+    if not len(kept):
+        raise UserError("none of the samples to evaluate can be read: repair them, or give other data")
     return Outcome(
-        index=index,
-        label=source.labels[index],
-        clean=board.clean,
-        adversarial=board.adversarial,
-        broken_by=[names[number] for number in board.stage.tolist()],
-        size=board.size,
+        index=index[kept],
+        label=source.labels[index[kept]],
+        clean=board.clean[kept],
+        adversarial=board.adversarial[kept],
+        broken_by=[names[number] for number in board.stage[kept].tolist()],
+        size=board.size[kept],
         stages=tuple(board.records),
     )
 
@@ -236,7 +245,10 @@ def _run_stage(
     found, error = {}, None
     try:
         for number in tracked:
-            found[number] = journal.unit(keys[number], lambda: judge(stage, next(batches), number))  # noqa: B023
+            found[number] = journal.unit(
+                keys[number],
+                lambda: judge(stage, next(batches), number) | _unreadable(source, parts[number]),  # noqa: B023
+            )
             if ranks.several and stop is not None and stop.requested:
                 break
     except UserError as failed:
@@ -246,6 +258,13 @@ def _run_stage(
         raise Stopped(stop.requested or ELSEWHERE)
     merged = ranks.merged(found)
     return [merged[number] for number in range(len(parts))]
+
+
+def _unreadable(source: Source, index: Tensor) -> dict[str, list[int]]:
+    """The rows of a batch that just was read whose samples are blank, because they cannot be; nothing if none is."""
+    known = source.examination.unreadable
+    rows = [row for row, position in enumerate(index.tolist()) if position in known] if known else []
+    return {"unreadable": rows} if rows else {}
 
 
 def _untouched(_model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:

@@ -23,10 +23,11 @@ from iaat.ranks import Ranks, current, described
 from iaat.run import RunFolder
 from iaat.stopping import ELSEWHERE, Stop, Stopped
 from iaat.tracking import Tracker, Trackers
+from iaat.train.examined import keep_unreadable, recall_unreadable, share_findings
 from iaat.train.faults import LAG, Faults, NotFinite, fault_record, told
 from iaat.train.keeper import Keeper
 from iaat.train.record import epoch_line, hold_out, radius_record, selection
-from iaat.train.shares import shares
+from iaat.train.shares import readable, shares
 from iaat.train.state import TrainState, build_state
 from iaat.train.step import Parts, take_step
 from iaat.train.tally import Tally
@@ -48,6 +49,7 @@ class _Training:
     ranks: Ranks
     trackers: Trackers
     epoch_begun: float = 0.0
+    told: bool = False
 
     def epoch_seconds(self) -> float:
         """Seconds spent on the epoch so far, by earlier processes too."""
@@ -123,9 +125,11 @@ def _train(
     state = _fresh_state(recipe, data, device, resumed=resume)
     training = _Training(recipe, run, data, state, device, reporter, stop, Keeper(run, recipe.train), ranks, trackers)
     if resume:
+        recall_unreadable(run, data)
         _go_on(training)
     else:
         ranks.on_main(lambda: run.create(recipe, overwrite=overwrite))
+    _tell(training, at_start=True)
     trackers.started(recipe.to_dict(), run.path, state.records)
     # Several stop by agreement alone: one that left in the middle would leave the others waiting.
     with stop.deferred() if ranks.several else nullcontext():
@@ -137,6 +141,22 @@ def _train(
                     raise
                 _roll_back(training)
     return data
+
+
+def _tell(training: _Training, *, at_start: bool = False) -> None:
+    """Say once what was left out of the data or altered, and keep it: of streamed samples once all were read."""
+    data, whole = training.data, training.data.is_examined
+    if training.told or not (at_start or whole):
+        return
+    training.told = whole
+    notices = data.notices() if whole else data.listed
+
+    def write() -> None:
+        notices.tell(training.reporter.say, known=None if at_start else data.listed)
+        if whole or not training.state.epoch:
+            training.run.keep_notices(notices.records())
+
+    training.ranks.on_main(write)
 
 
 def _fresh_state(recipe: Recipe, data: DataBundle, device: torch.device, *, resumed: bool) -> TrainState:
@@ -231,7 +251,10 @@ def _steps(training: _Training) -> dict[str, Any]:
     state.model.train()
     with count_passes(state.model, tally.passes):
         for parts in _batches(training, order, faults):
-            take_step(state, parts, recipe.train, training.device, faults)
+            if parts:
+                take_step(state, parts, recipe.train, training.device, faults)
+            else:  # none of its samples can be read
+                state.schedule.step()
             tally.steps += 1
             watch.after_step()
             ended = tally.steps == len(order)
@@ -279,7 +302,7 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
     steps = [shares(index, training.ranks, recipe.train.accumulate) for index in rest]
     own = [share.index for parts in steps for share in parts]
     batches = training.data.train.batches(own, augment=(recipe.seed, state.epoch))
-    read = ([(share, state.laid_out(next(batches))) for share in parts] for parts in steps)
+    read = ([(share, next(batches)) for share in parts] for parts in steps)
     what = f"epoch {state.epoch + 1}/{recipe.train.epochs}"
     tracked = training.reporter.track(read, total=sum(map(len, rest)), what=what, size=_samples)
     while True:
@@ -293,7 +316,9 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
             raise
         if parts is None:
             return
-        yield parts
+        if recipe.data.skip_damaged:
+            parts = readable(parts, training.data.train.examination.unreadable, training.ranks)
+        yield [(share, state.laid_out(batch)) for share, batch in parts]
 
 
 def _samples(parts: Parts) -> int:
@@ -342,6 +367,8 @@ def _save_epoch(
     training: _Training, record: dict[str, Any], timing: dict[str, Any], trained_on: Tensor, *, improved: bool
 ) -> None:
     recipe, run, state = training.recipe, training.run, training.state
+    _share(training)
+    _tell(training)
     saved = _saved(training)
     last = state.epoch == recipe.train.epochs
     snapshot = state.method.radii is not None and (last or state.epoch % recipe.train.snapshot_every == 0)
@@ -359,9 +386,16 @@ def _save_epoch(
 
 def _save_within(training: _Training) -> None:
     """Keep this moment of the epoch."""
+    _share(training)
     saved = _saved(training)
     saved["tally"] |= {"seconds": training.epoch_seconds()}
     training.ranks.on_main(lambda: training.keeper.save_within(saved))
+
+
+def _share(training: _Training) -> None:
+    """Have all processes know what each has found out about samples, and list those that cannot be read."""
+    share_findings(training.data.train.examination, training.ranks)
+    training.ranks.on_main(lambda: keep_unreadable(training.run, training.data))
 
 
 def _saved(training: _Training) -> dict[str, Any]:

@@ -75,6 +75,9 @@ class Watch:
             index = self._data.holdout_index
             index = index[rng.permutation(len(index), seed=0, epoch=0)][:count]
             (batch,) = self._data.train.batches([index])
+            rows = self._data.train.examination.readable_rows(batch.index).to(batch.x.device)
+            if len(rows) < len(index):
+                batch = Batch(batch.x[rows], batch.y[rows], batch.index[rows])
             self._batch = self._state.laid_out(batch)
         return self._batch
 

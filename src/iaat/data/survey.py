@@ -1,0 +1,83 @@
+"""Read every sample of both splits before a run does: what cannot be read, and what is altered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from iaat.data.build import read_splits
+from iaat.data.config import DataConfig
+from iaat.data.duplicates import duplicates
+from iaat.data.examination import Examination
+from iaat.data.order import sequential_order
+from iaat.data.raw import RawSplit
+from iaat.data.streaming import StreamingSource
+from iaat.data.validate import check_classes
+from iaat.notices import Notices
+from iaat.types import Batch
+
+_BATCH = 64
+
+Track = Callable[[Iterator[Batch], int, str], Iterator[Batch]]
+"""Shows progress: passes batches on, of so many samples, under a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found.
+
+    Attributes:
+        notices: What is left out or altered.
+        faulty: Why each sample that cannot be used is not, of both splits.
+        size: Samples read.
+    """
+
+    notices: Notices
+    faulty: list[str]
+    size: int
+
+
+def survey(config: DataConfig, track: Track) -> Survey:
+    """Read every sample of both splits once, one batch in memory at a time.
+
+    Args:
+        config: The `data` section; limits are not heeded.
+        track: Shows progress.
+
+    Raises:
+        UserError: The data cannot be found, or not a single sample can be used.
+    """
+    splits = read_splits(replace(config, skip_damaged=_ANY))
+    train, test = (_examined(split, config, track) for split in splits)
+    notices = Notices()
+    for split, examination in zip(splits, (train, test), strict=True):
+        notices |= split.notices | examination.notices()
+    labels, classes = splits[0].labels, splits[0].classes
+    notices |= duplicates(train, test, labels, classes, validation_size=splits[0].validation_size)
+    faulty = [reason for each in (train, test) for _, reason in sorted(each.unreadable.items())]
+    return Survey(notices, faulty, sum(map(len, splits)))
+
+
+_ANY = 10**9
+
+
+def _examined(split: RawSplit, config: DataConfig, track: Track) -> Examination:
+    check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
+    examination = Examination(len(split), where=split.where, paths=split.paths, limit=len(split))
+    source = StreamingSource(
+        split,
+        split.labels,
+        split.classes,
+        paths=split.paths,
+        workers=config.workers,
+        examination=examination,
+        tolerant=True,
+        complete=split.complete,
+        where=split.where,
+    )
+    batches = source.batches(sequential_order(torch.arange(len(split)), _BATCH))
+    for _ in track(batches, len(split), split.where):
+        pass
+    return examination
