@@ -80,7 +80,14 @@ def keep_freed_memory() -> bool:
     PGD-AT step of the small CNN. The process keeps its peak size.
 
     Returns:
-        Whether it does: with glibc alone, and settings of the allocator in the environment win.
+        Whether it does: with glibc alone, and settings of the allocator in the environment win. Nothing is raised.
+
+    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD; measured in benchmarks/step.py.
+
+    Example:
+        >>> from iaat import keep_freed_memory
+        >>> keep_freed_memory() in (True, False)
+        True
     """
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if chosen or platform.libc_ver()[0] != "glibc":

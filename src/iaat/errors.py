@@ -14,6 +14,14 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2. Library users catch it as the
     `ValueError` it is.
+
+    Example:
+        >>> from iaat import Radius, UserError
+        >>> try:
+        ...     Radius("8 pixels")
+        ... except UserError as error:
+        ...     print(error)
+        radius '8 pixels' is not a length: write 8px, 8/255 or 0.03
     """
 
 

@@ -8,10 +8,24 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from iaat.errors import UserError
+
 
 @dataclass(slots=True)
 class Passes:
-    """Forwards and backwards through the whole network, in samples or per sample."""
+    """Forwards and backwards through the whole network, in samples or per sample.
+
+    Attributes:
+        forward: Number of forwards, at least 0; the unit of cost with `backward`.
+        backward: Number of backwards, at least 0.
+
+    Source: this project; a step of adversarial training with K attack steps takes K + 1 of each a sample.
+
+    Example:
+        >>> from iaat import Passes
+        >>> str(Passes(forward=11, backward=11))
+        '11F 11B'
+    """
 
     forward: float = 0.0
     backward: float = 0.0
@@ -25,13 +39,39 @@ def count_passes(model: nn.Module, so_far: Passes | None = None) -> Iterator[Pas
     """Count the samples that go forward and backward through `model` while the context is open, on top of `so_far`.
 
     A backward is counted when a gradient reaches the model's output, whichever gradients it goes on to form.
+
+    Args:
+        model: Maps inputs `[B, ...]` to a tensor `[B, ...]`.
+        so_far: What has been counted before; it is added to. None: nothing.
+
+    Returns:
+        A context that gives the count, in samples.
+
+    Raises:
+        UserError: within the context, where the model returns no tensor.
+
+    Source: this project; see `Passes`.
+
+    Example:
+        >>> import torch
+        >>> from iaat import count_passes, pgd
+        >>> model = torch.nn.Linear(6, 3)
+        >>> with count_passes(model) as passes:
+        ...     x_adv = pgd(model, torch.rand(4, 6), torch.tensor([0, 1, 2, 0]), radius=0.1, steps=10)
+        >>> str(passes)
+        '40F 40B'
     """
     passes = Passes() if so_far is None else so_far
 
     def count_backward(gradient: Tensor) -> None:
         passes.backward += len(gradient)
 
-    def count_forward(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def count_forward(_module: nn.Module, _inputs: object, output: object) -> None:
+        if not isinstance(output, Tensor):
+            raise UserError(
+                f"the model returns a {type(output).__name__}, and passes are counted on a tensor [B, ...]: wrap it in "
+                "a module whose forward returns the logits alone"
+            )
         passes.forward += len(output)
         if output.requires_grad:
             output.register_hook(count_backward)  # type: ignore[no-untyped-call]

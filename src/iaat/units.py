@@ -29,8 +29,20 @@ class Radius(float):
     Behaves as the float it is; `str` gives px where that is exact (`"8px"`) and the plain number elsewhere, and
     `Radius(str(r)) == r` always. `unitless` is whether it was given as a plain number, and so perhaps meant in px.
 
+    Args:
+        value: Text, or a number on the [0, 1] scale, not negative and finite.
+
     Raises:
         UserError: the text is none of these forms, or the value is negative or not finite.
+
+    Source: `px` is a level of 8-bit images, 1/255 (`PIXEL`), as papers on CIFAR-10 count.
+
+    Example:
+        >>> from iaat import PIXEL, Radius
+        >>> Radius("8px") == Radius("8/255") == 8 * PIXEL
+        True
+        >>> str(Radius(8 / 255)), Radius("8px").px
+        ('8px', 8.0)
     """
 
     unitless: bool

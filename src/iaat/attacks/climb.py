@@ -23,12 +23,23 @@ def proportional_steps(radius: Tensor, steps: int, *, full_at: float | str) -> T
     small radii as for large ones, and what an attack costs follows the mean radius.
 
     Args:
-        radius: `[B]`, at least 0.
-        steps: Of a sample whose radius is `full_at` or more.
-        full_at: Above 0, in units of `radius`.
+        radius: Radii `[B]` on the [0, 1] scale; negative and NaN ones count as 0.
+        steps: Of a sample whose radius is `full_at` or more; at least 1.
+        full_at: The radius that takes all steps, above 0, in units of `radius`, or text such as "8px".
 
     Returns:
-        Whole numbers `[B]`, to be passed to `pgd`.
+        Whole numbers `[B]` from 0 to `steps`, to be passed to `pgd`.
+
+    Raises:
+        UserError: radii that are no floating-point tensor, steps below 1, or a `full_at` that is not above 0.
+
+    Source: this project; what it costs is measured in docs/experiments.md.
+
+    Example:
+        >>> import torch
+        >>> from iaat import proportional_steps
+        >>> proportional_steps(torch.tensor([0.0, 1.0, 4.0, 9.0]) / 255, 10, full_at="8px")
+        tensor([ 0,  2,  5, 10])
     """
     full_at = Radius(full_at) if isinstance(full_at, str) else full_at
     if not isinstance(radius, Tensor) or not radius.is_floating_point():

@@ -26,8 +26,24 @@ def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
 
     In `train` and `batch` a model that is in training keeps the layers its owner has frozen (set to eval) frozen.
 
+    Args:
+        model: Any module; it is changed while the context is open.
+        mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
+
     Raises:
         UserError: an unknown mode, or a model that is no module.
+
+    Source: this project; docs/design.md has the reasons for the modes.
+
+    Example:
+        >>> import torch
+        >>> from iaat import attack_mode
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout()).train()
+        >>> with attack_mode(model, "eval"):
+        ...     model.training, model[0].weight.requires_grad
+        (False, False)
+        >>> model.training, model[0].weight.requires_grad
+        (True, True)
     """
     check_choice(mode, MODES, "mode")
     if not isinstance(model, nn.Module):

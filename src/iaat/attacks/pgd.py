@@ -84,6 +84,18 @@ def pgd(
 
     Source: Madry et al. 2018 (arXiv 1706.06083); worst case over restarts per sample as in Carlini et al. 2019
     (arXiv 1902.06705).
+
+    Example:
+        >>> import torch
+        >>> from iaat import pgd
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+        >>> x, y = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
+        >>> radius = torch.tensor([0.0, 2.0, 4.0, 8.0]) / 255
+        >>> x_adv = pgd(model, x, y, radius=radius, steps=10)
+        >>> torch.equal(x_adv[0], x[0])
+        True
+        >>> bool(((x_adv - x).flatten(1).abs().amax(dim=1) <= radius + 1e-6).all())
+        True
     """
     ball = geometry(norm)
     radius = Radius(radius) if isinstance(radius, str) else radius

@@ -54,9 +54,19 @@ def nfgsm(
         Adversarial inputs `[B, ...]`, detached, inside `bounds`.
 
     Raises:
-        UserError: a radius, norm, mode or inputs that `pgd` refuses, or a noise or step that is negative or not finite.
+        UserError: a radius, norm, mode, batch or model that `pgd` refuses, or a noise or step that is negative or not
+            finite.
 
     Source: de Jorge et al. 2022 (arXiv 2202.01181), algorithm 1; noise 2 and step 1 are theirs.
+
+    Example:
+        >>> import torch
+        >>> from iaat import nfgsm
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+        >>> x, y = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
+        >>> x_adv = nfgsm(model, x, y, radius="8px")
+        >>> bool(((x_adv - x).abs() <= 3 * 8 / 255 + 1e-6).all())
+        True
     """
     ball = geometry(norm)
     radius = Radius(radius) if isinstance(radius, str) else radius

@@ -74,9 +74,16 @@ def with_index(dataset: MapDataset) -> IndexedDataset:
         UserError: The data set is iterable-style, a `DataLoader`, a mapping, empty, or has no `__len__` or
             `__getitem__`: its samples have no stable index.
 
+    Source: this project; the index is the key of the memory in Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051).
+
     Example:
-        >>> loader = DataLoader(with_index(dataset), batch_size=128, shuffle=True)
-        >>> for x, y, index in loader: ...
+        >>> import torch
+        >>> from iaat import with_index
+        >>> dataset = torch.utils.data.TensorDataset(torch.rand(5, 3, 2, 2), torch.tensor([0, 1, 0, 1, 0]))
+        >>> loader = torch.utils.data.DataLoader(with_index(dataset), batch_size=5)
+        >>> x, y, index = next(iter(loader))
+        >>> index
+        tensor([0, 1, 2, 3, 4])
     """
     return dataset if isinstance(dataset, IndexedDataset) else IndexedDataset(dataset)
 

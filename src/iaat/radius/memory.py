@@ -40,7 +40,19 @@ class RadiusMemory:
         device: Where the radii live; the training device, so that no batch waits for a copy.
 
     Raises:
-        UserError: a size below 1, a bound that is no length, or bounds that are not `floor <= initial <= cap`.
+        UserError: a size below 1, a bound that is no length, or bounds that are not `floor <= initial <= cap`. On
+            access: an index beyond the data set, radii of another shape, or in L-inf above the pixel range.
+
+    Source: the memory of Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), section 3.
+
+    Example:
+        >>> import torch
+        >>> from iaat import RadiusMemory
+        >>> radii = RadiusMemory(50_000, initial="8px", cap="16px")
+        >>> index = torch.tensor([7, 40_000])
+        >>> radii[index] = torch.tensor([4.0, 20.0]) / 255
+        >>> (radii[index] * 255).round()
+        tensor([ 4., 16.])
     """
 
     def __init__(

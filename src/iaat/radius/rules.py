@@ -15,9 +15,21 @@ def warm_up(clean_right: Tensor, radius: float) -> Tensor:
 
     Args:
         clean_right: Bool `[B]`, whether the clean sample is classified right.
-        radius: The uniform radius, on the [0, 1] scale.
+        radius: The uniform radius, on the [0, 1] scale, not negative.
+
+    Returns:
+        New radii `[B]`, float32.
+
+    Raises:
+        UserError: outcomes that are not bool, or a radius that is no length.
 
     Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051) and the authors' code.
+
+    Example:
+        >>> import torch
+        >>> from iaat import warm_up
+        >>> (warm_up(torch.tensor([True, False]), 8 / 255) * 255).round()
+        tensor([8., 0.])
     """
     _check_outcomes(None, clean_right=clean_right)
     _check_length("radius", radius)
@@ -40,8 +52,25 @@ def paper(
         gamma: Probing distance, on the [0, 1] scale; 1.9px in the paper's CIFAR-10 runs.
         beta: Share of the distance moved, in (0, 1]; 0.1 there.
 
+    Returns:
+        New radii `[B]`, at least 0; no bound above.
+
+    Raises:
+        UserError: outcomes that are not bool of the shape of the radii, a gamma that is no length, a beta that is no
+            share.
+
     Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), algorithm 2, and the authors' code for the clean-wrong
     samples.
+
+    Example:
+        >>> import torch
+        >>> from iaat import paper
+        >>> yes, no = torch.tensor([True]), torch.tensor([False])
+        >>> radius = torch.tensor([8 / 255])
+        >>> grown = paper(radius, clean_right=yes, right_at=yes, right_above=yes, gamma=2 / 255, beta=0.5)
+        >>> fallen = paper(radius, clean_right=yes, right_at=no, right_above=no, gamma=2 / 255, beta=0.5)
+        >>> (torch.cat([grown, fallen]) * 255).round()
+        tensor([9., 7.])
     """
     _check_outcomes(radius, clean_right=clean_right, right_at=right_at, right_above=right_above)
     _check_length("gamma", gamma)
@@ -61,10 +90,22 @@ def staircase(radius: Tensor, right: Tensor, *, up: float, down: float | None = 
     Args:
         radius: Present radii `[B]` on the [0, 1] scale.
         right: Bool `[B]`, right under the attack at `radius`.
-        up: Step up, on the [0, 1] scale.
+        up: Step up, on the [0, 1] scale, not negative.
         down: Step down; `up` by default.
 
+    Returns:
+        New radii `[B]`, at least 0; no bound above.
+
+    Raises:
+        UserError: outcomes that are not bool of the shape of the radii, or a step that is no length.
+
     Source: the weighted up-down method (Kaernbach 1991) applied to the margin of each sample.
+
+    Example:
+        >>> import torch
+        >>> from iaat import staircase
+        >>> (staircase(torch.tensor([4.0, 4.0]) / 255, torch.tensor([True, False]), up=1 / 255) * 255).round()
+        tensor([5., 3.])
     """
     _check_outcomes(radius, right=right)
     _check_length("up", up)
