@@ -186,7 +186,7 @@ def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
     printed = capsys.readouterr().out
     for key in ("--data.root", "--method.gamma", "--train.milestones", "--evaluate.restarts", "--model.width"):
         assert key in printed
-    assert "default: 0.63px" in printed  # the recipe's rate, not the class's
+    assert "default: 0px" in printed  # the recipe's start, not the class's
 
 
 @pytest.mark.parametrize(

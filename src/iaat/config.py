@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
 from iaat.data import DataConfig
+from iaat.data.config import NAMES as DATA_NAMES
 from iaat.data.config import WRITTEN_ROOTS
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.evaluate.config import EvaluateConfig
@@ -26,6 +27,7 @@ from iaat.older_keys import newer_name, take_rate, with_rate
 from iaat.plain_yaml import check_text, parse_yaml
 from iaat.printable import cut
 from iaat.recipe_files import check_keys, find_recipe, merged
+from iaat.short_keys import expanded, likely_key
 from iaat.train.config import TrainConfig
 from iaat.units import Radius, check_numbers
 
@@ -152,6 +154,7 @@ def load_recipe(
     place = f"recipe {name} ({path})"
     words, method_name = _take_method([*settings, *overrides], raw, path)
     config = find_method(method_name).Config
+    words = _expanded(words, config, str(raw.get("data", {}).get("name", DataConfig.name)))
     raw["method"], words, rate = take_rate(setting_names(config), raw.get("method", {}), words)
     _check_section_keys(raw, method_name, name)
     parser = _kept_parser(config)
@@ -180,6 +183,17 @@ def _confined(recipe: Recipe, words: Sequence[str], place: str, *, stored: bool)
     if writes and not {"--data.root", "--data.download"} & typed:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(data, download=False))
     return recipe
+
+
+def _expanded(words: Sequence[str], config: type, data_name: str) -> list[str]:
+    """Words without the short options that depend on the recipe."""
+    return expanded(
+        words,
+        method_keys=setting_names(config),
+        radius_is_attack=getattr(config, "radius_is_attack", True),
+        data_name=data_name,
+        names=DATA_NAMES,
+    )
 
 
 def _check_options(model: ModelConfig, place: str) -> None:
@@ -211,9 +225,10 @@ def settings_of_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: an unknown key, or a wrong value.
     """
-    parser = _kept_parser(find_method("natural").Config)
-    _check_words(overrides, parser, target)
-    return _parse(parser, target, {"model": {"normalize": "none"}}, list(overrides), "natural")
+    config = find_method("natural").Config
+    parser, words = _kept_parser(config), _expanded(overrides, config, DataConfig.name)
+    _check_words(words, parser, target)
+    return _parse(parser, target, {"model": {"normalize": "none"}}, words, "natural")
 
 
 def recipe_parser(method_name: str, prog: str = "iaat") -> ArgumentParser:
@@ -373,13 +388,36 @@ def _home(config: type, key: str) -> type:
     return next(base for base in reversed(config.__mro__) if key in vars(base).get("__annotations__", {}))
 
 
+_MOST_NAMED = 4
+
+
+def all_keys() -> list[str]:
+    """Every key of a recipe, with those of all methods that ship."""
+    sections = [*SECTIONS.items(), *(("method", find_method(name).Config) for name in METHODS)]
+    keys = [f"{section}.{key}" for section, config in sections for key in setting_names(config)]
+    return list(dict.fromkeys(["seed", *keys]))
+
+
+def _hint(option: str, known: Sequence[str]) -> str:
+    """Where an unknown option leads: to the methods that have it, or to the key that was meant."""
+    section, _, key = option.removeprefix("--").partition(".")
+    owners = [name for name in METHODS if section == "method" and key in setting_names(find_method(name).Config)]
+    if owners:
+        some = f"method {', '.join(owners)}" if len(owners) <= _MOST_NAMED else "methods that attack"
+        return (
+            f": it is a key of {some}; for one recipe of several write it into a sweep, "
+            f"cells: {{name: {{recipe: ..., set: {{{section}.{key}: ...}}}}}}"
+        )
+    return likely_key(option, known)
+
+
 def _check_words(words: Sequence[str], parser: ArgumentParser, name: str) -> None:
     # Whole sections, --model FILE, are a way of jsonargparse to read further files.
     known = ["--seed", *(key for action in parser._actions for key in action.option_strings if "." in key)]
     for word in words:
         key, _, value = word.partition("=")
         if key.startswith("--") and key not in known:
-            raise UserError(f"recipe {name} has no option {shown(key)}{did_you_mean(key, known)}")
+            raise UserError(f"recipe {name} has no option {shown(key)}{_hint(key, known)}")
         _check_value(
             value if key.startswith("--") else word, f"recipe {name}: {cut(key, 100) if value else 'the command line'}"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from iaat.choices import CHECKPOINTS, WEIGHTS
 from iaat.errors import UserError, check_choice
+from iaat.short_keys import is_flag, is_short, likely_key, spelled_out
 
 COMMANDS = ("train", "compare", "evaluate", "radii", "report", "recipes", "check")
 
@@ -36,17 +37,18 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Recipe keys with their values, wherever they stand, apart from the command's own words."""
     own: list[str] = []
     overrides: list[str] = []
-    rest = list(words)
+    rest, command = list(words), words[0] if words else ""
     while rest:
         word = rest.pop(0)
         key = word.partition("=")[0]
-        if not (key.startswith("--") and ("." in key or key in ("--seed", "--method"))):
+        recipe_key = "." in key or key in ("--seed", "--method") or is_short(key)
+        if not (key.startswith("--") and recipe_key) or is_flag(word, rest[0] if rest else None, command):
             own.append(word)
             continue
         takes_next = "=" not in word and rest and not rest[0].startswith("--")
         # Joined by "=", so that a value such as -1e-3 is not taken for an option.
         overrides.append(f"{word}={rest.pop(0)}" if takes_next else word)
-    return own, overrides
+    return own, spelled_out(overrides, command)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,7 +67,20 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     own, overrides = split_overrides(words)
     if own and not own[0].startswith("-"):
         check_choice(own[0], COMMANDS, "command")
-    return command_parser().parse_args(own), overrides
+    options, unknown = command_parser().parse_known_args(own)
+    if unknown:
+        raise UserError(f"{unknown[0]} is no option of `iaat {own[0]}`{_hint(unknown[0])}")
+    return options, overrides
+
+
+def _hint(word: str) -> str:
+    """Where an unknown option leads: to a recipe key, or to the help."""
+    if not word.startswith("--"):
+        return f"; see `iaat {COMMANDS[0]} --help`" if word.startswith("-") else ""
+    from iaat.config import all_keys  # late: it imports PyTorch
+
+    hint = likely_key(word.partition("=")[0], [f"--{key}" for key in all_keys()])
+    return hint or "; recipe keys are written --section.key value, `iaat train RECIPE --help` lists them"
 
 
 def without_help(words: Sequence[str]) -> tuple[list[str], bool]:
@@ -102,7 +117,10 @@ def command_parser() -> argparse.ArgumentParser:
             name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False
         )
 
-    keys = "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` explains them."
+    keys = (
+        "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` explains them. Short for some: "
+        "--epochs, --lr, --batch-size, --eps (training and evaluation), --norm, --steps, --model, --data DIR, --device."
+    )
     sub = add("train", "train a recipe, evaluate it, write radii and pictures", keys)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
     sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from iaat.units import Norm, Radius, check_radius
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig(MethodConfig):
     """Settings of the attack inside adversarial training."""
+
+    radius_is_attack: ClassVar[bool] = True
+    """Whether `radius` is that of the attacks, or what they grow from, and not merely a bound."""
 
     radius: Radius = Radius("8px")
     """Radius of the attack: 8px, 8/255 or a number on the [0, 1] scale."""

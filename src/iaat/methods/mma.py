@@ -26,6 +26,8 @@ BEYOND = 1.05
 class MMAConfig(AttackConfig):
     """Settings of max-margin adversarial training."""
 
+    radius_is_attack: ClassVar[bool] = False
+
     radius: Radius = Radius("12px")
     """Largest margin, d_max: samples whose boundary lies farther away have nothing more to learn about it."""
     floor: Radius = Radius(0.005)

@@ -1,0 +1,160 @@
+"""Short options that everyone types, such as --epochs, and the recipe keys they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from iaat.errors import UserError, did_you_mean, shown
+
+_SHORT = {
+    "epochs": "train.epochs",
+    "lr": "train.lr",
+    "learning-rate": "train.lr",
+    "batch-size": "train.batch_size",
+    "weight-decay": "train.weight_decay",
+    "momentum": "train.momentum",
+    "schedule": "train.schedule",
+    "device": "train.device",
+    "precision": "train.precision",
+    "model": "model.name",
+    "arch": "model.name",
+    "dataset": "data.name",
+    "workers": "data.workers",
+    "num-workers": "data.workers",
+}
+"""Short names that stand for one key in every command."""
+
+_RADIUS = ("eps", "epsilon", "radius")
+_ATTACK = dict.fromkeys(_RADIUS, "radius") | {"steps": "steps", "norm": "norm"}
+"""Short names of an attack: that of `evaluate` in this command, elsewhere that of training; radius and norm: both."""
+
+_BOTH = {"radius", "norm"}
+_DATA = "data"
+_KNOWN = (*_SHORT, *_ATTACK, _DATA)
+
+_SYNONYMS = {
+    **dict.fromkeys(("eps", "epsilon", "perturbation"), "radius"),
+    **dict.fromkeys(("learning_rate", "base_lr"), "lr"),
+    **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "epochs"),
+    **dict.fromkeys(("iterations", "iters", "num_steps", "n_iter", "nb_iter"), "steps"),
+    **dict.fromkeys(("dir", "path", "folder"), "root"),
+    **dict.fromkeys(("arch", "architecture", "network"), "name"),
+    "wd": "weight_decay",
+    "num_workers": "workers",
+    "p": "norm",
+}
+"""Names of others for the last part of a key."""
+
+
+def is_short(word: str) -> bool:
+    """Whether a word of the command line is one of the short options, with or without its value."""
+    return _plain(word) in _KNOWN
+
+
+def is_flag(word: str, following: str | None, command: str) -> bool:
+    """Whether `--data` is the option of `iaat check` that takes no value, and not the folder or name of a data set."""
+    if command != "check" or _plain(word) != _DATA or "=" in word:
+        return False
+    return following is None or not (Path(following).is_dir() or ":" in following)
+
+
+def _plain(word: str) -> str:
+    return word.partition("=")[0].removeprefix("--").replace("_", "-")
+
+
+def spelled_out(words: Sequence[str], command: str) -> list[str]:
+    """Words with the keys that short options stand for.
+
+    Those that need the recipe stay, for `expanded`: the radius and the norm, and a folder of data.
+
+    Args:
+        words: `--key=value` words.
+        command: What is run: in `evaluate` an attack is that of the evaluation.
+    """
+    return [_spelled_out(word, command) if is_short(word) else word for word in words]
+
+
+def _spelled_out(word: str, command: str) -> str:
+    name, (_, equals, value) = _plain(word), word.partition("=")
+    if not equals:
+        raise UserError(f"{word} needs a value, such as {word} {_EXAMPLES.get(name, 'VALUE')}")
+    if name in _SHORT:
+        return f"--{_SHORT[name]}={value}"
+    if name == _DATA:
+        return f"--data.root={value}" if command in ("radii", "report") else f"--data={value}"
+    key = _ATTACK[name]
+    if command == "evaluate":
+        return f"--evaluate.{key}={value}"
+    return f"--{key}={value}" if key in _BOTH else f"--method.{key}={value}"
+
+
+_EXAMPLES = {"epochs": "30", "lr": "0.1", "batch-size": "128", "model": "resnet18", "data": "DIR", "eps": "8px"}
+
+
+def expanded(
+    words: Sequence[str],
+    *,
+    method_keys: Collection[str],
+    radius_is_attack: bool,
+    data_name: str,
+    names: Collection[str],
+) -> list[str]:
+    """Words with the keys that the radius, the norm and the data stand for in a recipe.
+
+    Args:
+        words: As `spelled_out` has left them.
+        method_keys: Keys of the recipe's method.
+        radius_is_attack: Whether its `radius` is that of its attacks.
+        data_name: The recipe's data set, without these words.
+        names: Data sets known by name.
+
+    Raises:
+        UserError: a radius for a method whose own is another thing.
+    """
+    result: list[str] = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in ("--radius", "--norm"):
+            name = key.removeprefix("--")
+            if name == "radius" and name in method_keys and not radius_is_attack:
+                raise UserError(
+                    f"--eps {value}: method.radius is not the radius of the attack here, but its bound: give "
+                    f"--method.radius and --evaluate.radius"
+                )
+            sections = ("method", "evaluate") if name in method_keys else ("evaluate",)
+            result += [f"--{section}.{name}={value}" for section in sections]
+        elif key == "--data":
+            result += _data_words(value, data_name, names)
+        else:
+            result.append(word)
+    return result
+
+
+def _data_words(value: str, data_name: str, names: Collection[str]) -> list[str]:
+    """A data set by its name, or its folder; what is no data set of files becomes a folder of images, or of shards."""
+    if value in names or (":" in value and not Path(value).exists()):
+        return [f"--data.name={value}"]
+    if not Path(value).is_dir():
+        raise UserError(f"--data {shown(value)} is neither a folder nor a data set{did_you_mean(value, names)}")
+    if data_name in names and data_name != "digits":
+        return [f"--data.root={value}"]
+    shards = any(Path(value).glob("train*.tar")) or any(Path(value, "train").glob("*.tar"))
+    return [f"--data.name={'webdataset' if shards else 'folder'}", f"--data.root={value}"]
+
+
+def likely_key(word: str, known: Collection[str]) -> str:
+    """`"; did you mean ...?"` for an option that is none: by the names of others, by the last part, or by likeness.
+
+    Args:
+        word: What was typed, such as `--method.eps` or `--milestones`.
+        known: All options there are, such as `--method.radius`.
+    """
+    section, _, last = word.removeprefix("--").replace("-", "_").rpartition(".")
+    last = _SYNONYMS.get(last, last)
+    if f"--{section}.{last}" in known:
+        return f"; did you mean '--{section}.{last}'?"
+    same = [key for key in known if key.rpartition(".")[2] == last]
+    if same and len(same) <= 2:
+        return f"; did you mean {' or '.join(map(repr, same))}?"
+    return did_you_mean(word, known)
