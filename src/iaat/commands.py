@@ -19,6 +19,7 @@ from iaat.errors import UserError
 from iaat.evaluate import results_table
 from iaat.evaluate.checkpoints import training_predictions
 from iaat.evaluate.findings import UNCHECKED
+from iaat.evaluate.names import shown_rows
 from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.suites import plan_words
 from iaat.evaluate.targets import find_targets, judge_targets, only
@@ -65,7 +66,7 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         trackers=trackers,
     )
     if rows:
-        reporter.result(results_table(rows))
+        reporter.result(results_table(shown_rows(rows)))
         reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
         reporter.next_step("iaat", "evaluate", str(run.path), "--suite", "standard", *_as_before(options, overrides))
 

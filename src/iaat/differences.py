@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from hashlib import sha256
 from typing import Any
 
 from iaat.config import Recipe, plain
@@ -22,10 +24,23 @@ PLACE_KEYS = frozenset(
         *("train.device", "train.accumulate", "train.radii", "train.radii_folder"),
         *("train.save_minutes", "train.save_steps", "train.keep"),
         *("train.nonfinite", "train.rollback_lr", "train.nonfinite_limit"),
-        *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts", "evaluate.n", "evaluate.seed"),
+        *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts"),
+        *("evaluate.n", "evaluate.order", "evaluate.seed"),
     }
 )
 """Keys that say where a run is done and how it is judged in the end, not what it learns: they may change on resume."""
+
+
+def digest_but_seed(recipe: Recipe, *data: str) -> str:
+    """SHA-256 of what a run learns from, its seed apart: equal for runs that are seeds of each other.
+
+    Args:
+        recipe: The run's.
+        data: Fingerprints of its data.
+    """
+    settings = {key: value for key, value in _flat(recipe).items() if key != "seed" and not key.startswith("evaluate.")}
+    deciding = {key: value for key, value in settings.items() if key not in PLACE_KEYS}
+    return sha256(json.dumps([deciding, data], sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:

@@ -174,7 +174,12 @@ def command_parser() -> argparse.ArgumentParser:
         help="add adversarial examples made on these models to the suite",
     )
     sub.add_argument("--corrupted", metavar="DIR", type=Path, help="folder of CIFAR-C or ImageNet-C; adds corruptions")
-    sub.add_argument("--baseline", metavar="RUN", type=Path, help="run that mCE is relative to, evaluated before")
+    sub.add_argument(
+        "--baseline",
+        metavar="RUN",
+        type=Path,
+        help="run that mCE is relative to, evaluated before or in the same command",
+    )
     sub.add_argument(
         "--out", type=Path, default=Path("evaluations"), help="folder for the results of models that are no runs"
     )

@@ -27,7 +27,8 @@ class Radius(float):
     """A perturbation size on the [0, 1] scale, read from `8/255`, `8px`, `0.03` or a plain number.
 
     Behaves as the float it is; `str` gives px where that is exact (`"8px"`) and the plain number elsewhere, and
-    `Radius(str(r)) == r` always. `unitless` is whether it was given as a plain number, and so perhaps meant in px.
+    `Radius(str(r)) == r` always. `unitless` is whether it was given as a plain number, and so perhaps meant in px;
+    `given` the text it was read from.
 
     Args:
         value: Text, or a number on the [0, 1] scale, not negative and finite.
@@ -46,6 +47,7 @@ class Radius(float):
     """
 
     unitless: bool
+    given: str
 
     def __new__(cls, value: str | float) -> Radius:
         """Parse `value`; see the class."""
@@ -54,6 +56,7 @@ class Radius(float):
             raise UserError(f"radius {shown(value)}: must be finite and not negative; write 8px, 8/255 or 0.03")
         self = super().__new__(cls, number + 0.0)  # -0.0 becomes 0.0, which prints without a sign
         self.unitless = _is_unitless(value)
+        self.given = value.strip() if isinstance(value, str) else getattr(value, "given", str(self))
         return self
 
     @property

@@ -10,7 +10,6 @@ from typing import Any
 
 from iaat.analysis.of_run import draw_run, write_radii
 from iaat.checkpoint import DamagedCheckpoint, load_checkpoint
-from iaat.choices import CHECKPOINTS
 from iaat.comparison import Comparison
 from iaat.config import Recipe
 from iaat.costs import untrained_model
@@ -20,6 +19,7 @@ from iaat.differences import differences
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import (
     evaluate_checkpoint,
+    evaluate_checkpoints,
     kinds_of_weights,
     stored_results,
     training_predictions,
@@ -73,9 +73,9 @@ def _judged(
     run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter, told: Tracker
 ) -> list[dict[str, Any]]:
     results, known = [], data.notices()
-    for which in CHECKPOINTS:
-        results.append(evaluate_checkpoint(run, recipe, which, data, reporter))
-        told.evaluated(results[-1])
+    for row in evaluate_checkpoints(run, recipe, data, reporter):
+        told.evaluated(row)
+        results.append(row)
     _tell_of_test_set(run, data, known, reporter)
     write_pictures(run, recipe, data, reporter)
     return results

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from iaat.checkpoint import check_same_data, check_same_test_data, has_average, load_checkpoint, restore_model
+from iaat.choices import CHECKPOINTS
 from iaat.config import Recipe
 from iaat.data import DataBundle, sequential_order
 from iaat.device import pick_device
+from iaat.differences import digest_but_seed
 from iaat.evaluate.config import EvaluateConfig
-from iaat.evaluate.evaluation import evaluate_subject, folder_name
-from iaat.evaluate.report import plain_config
+from iaat.evaluate.evaluation import evaluate_subject, evaluate_subjects, folder_name
+from iaat.evaluate.report import same_config
 from iaat.evaluate.results import read_results
 from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
@@ -59,6 +61,21 @@ def evaluate_checkpoint(
     return evaluate_subject(subject, data, recipe.evaluate, reporter, extras)
 
 
+def evaluate_checkpoints(
+    run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter
+) -> Iterator[dict[str, Any]]:
+    """Results of the best and of the last checkpoint of a run, each as by `evaluate_checkpoint`.
+
+    Where both have the same weights, these are attacked once.
+
+    Raises:
+        UserError: as `evaluate_checkpoint`.
+    """
+    subjects = [subject_of_run(run, recipe, which, data) for which in CHECKPOINTS]
+    for results in evaluate_subjects(subjects, data, recipe.evaluate, reporter):
+        yield {**results, "folder": str(run.path)}
+
+
 def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle, *, trained: bool = False) -> Subject:
     """The network of a checkpoint, with what is known of it.
 
@@ -76,6 +93,7 @@ def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle,
         model = model.to(memory_format=torch.channels_last)
     facts = {
         "run": run.name(),
+        "recipe": digest_but_seed(recipe, state["data"]["train_fingerprint"], state["data"]["test_fingerprint"]),
         "checkpoint": which,
         **({"weights": "trained" if trained else "averaged"} if has_average(state) else {}),
         "epoch": state["epoch"],
@@ -123,7 +141,7 @@ def stored_results(
     except DamagedFileError as error:
         warnings.warn(f"{error}; evaluated again", stacklevel=2)
         return None
-    if results.get("evaluate") != json.loads(json.dumps(plain_config(config))):
+    if not same_config(results["evaluate"], config):
         return None
     # Evaluated before the run went on: the checkpoint is another one since.
     return results if results.get("epoch") == load_checkpoint(run.checkpoint(which))["epoch"] else None

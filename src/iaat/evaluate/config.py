@@ -37,6 +37,9 @@ class EvaluateConfig:
     """Samples attacked at once, the unit an interrupted evaluation goes on by; more is faster on a GPU."""
     n: int | None = None
     """Test samples used: the first n of a fixed random order; by default 1,000 in suite quick, all in others."""
+    order: Literal["random", "published"] = "random"
+    """Which n: the first of a fixed random order, or the first of the test set as it was published, which RobustBench
+    takes; refused for data that is sorted by class, as image folders are."""
     seed: int = 0
     """Seed of the attacks."""
 
@@ -45,6 +48,7 @@ class EvaluateConfig:
         check_numbers(vars(self), "evaluate")
         check_choice(self.norm, GEOMETRIES, "evaluate.norm")
         check_choice(self.target, ("none", "random"), "evaluate.target")
+        check_choice(self.order, ("random", "published"), "evaluate.order")
         for key in ("radius", "step_size"):
             if (value := getattr(self, key)) is not None:
                 check_radius(value, self.norm, name=f"evaluate.{key}")

@@ -174,7 +174,10 @@ def _against_baseline(
         return {}
     _check_baseline(images, baseline)
     errors, base = (_errors(each) for each in (accuracy, baseline["corruptions"]["accuracy"]))
-    return {"mce": mean_corruption_error(errors, base), "baseline": baseline["run"]}
+    return {
+        "mce": mean_corruption_error(errors, base),
+        "baseline": Path(baseline.get("folder", baseline["run"])).resolve().name,
+    }
 
 
 def _errors(accuracy: dict[str, list[float]]) -> dict[str, list[float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import iaat
 from iaat import rng
 from iaat.attacks import attack_mode, cross_entropy
 from iaat.data import DataBundle, sequential_order
@@ -29,6 +28,7 @@ from iaat.evaluate.journal import Journal
 from iaat.evaluate.masking import masking_report
 from iaat.evaluate.masking.gradients import input_gradient
 from iaat.evaluate.noticed import findings_of, findings_of_plan, gap
+from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
 from iaat.evaluate.report import evaluation_name, plain_config, summary, write_evaluation
 from iaat.evaluate.robust import Outcome, Stage, attack_samples, predict
 from iaat.evaluate.sections import Context, Extras, Measure, Section
@@ -47,7 +47,13 @@ MASKING_N = 200
 
 
 def evaluate_subject(
-    subject: Subject, data: DataBundle, config: EvaluateConfig, reporter: Reporter, extras: Extras | None = None
+    subject: Subject,
+    data: DataBundle,
+    config: EvaluateConfig,
+    reporter: Reporter,
+    extras: Extras | None = None,
+    *,
+    known: Path | None = None,
 ) -> dict[str, Any]:
     """Judge a model on the test set by the suite of `config`, and write `results.json` and `records.parquet`.
 
@@ -61,6 +67,7 @@ def evaluate_subject(
         config: Suite, radius, norm, samples.
         reporter: Shows progress.
         extras: Other models for transfer, published corrupted images, a baseline.
+        known: Folder of an evaluation of the same weights, from which is taken what it has found.
 
     Returns:
         The results, as in `results.json`.
@@ -69,25 +76,67 @@ def evaluate_subject(
         UserError: the test set has no samples, or a section lacks what it needs.
     """
     with attack_mode(subject.model, "eval"):
-        return _evaluate(subject, TestSet(data, test_sample(data, config)), config, reporter, extras or Extras())
+        test = TestSet(data, test_sample(data, config))
+        return _evaluate(subject, test, config, reporter, extras or Extras(), known)
+
+
+def evaluate_subjects(
+    subjects: Sequence[Subject],
+    data: DataBundle,
+    config: EvaluateConfig,
+    reporter: Reporter,
+    extras_of: Callable[[Subject], Extras] = lambda _: Extras(),
+) -> Iterator[dict[str, Any]]:
+    """Results of each model in turn; what has the same weights as one before it is not attacked again.
+
+    Args:
+        subjects: Models of one run, such as its best and its last checkpoint.
+        data: The data set they are judged on.
+        config: Suite, radius, norm, samples.
+        reporter: Shows progress.
+        extras_of: What the sections of an evaluation of each need from elsewhere.
+
+    Raises:
+        UserError: as `evaluate_subject`.
+    """
+    for number, subject in enumerate(subjects):
+        extras = extras_of(subject)
+        same = next((each for each in subjects[:number] if _same_weights(each, subject)), None)
+        known = None if same is None else evaluation_folder(same, config, extras_of(same))
+        yield evaluate_subject(subject, data, config, reporter, extras, known=known)
+
+
+def _same_weights(one: Subject, other: Subject) -> bool:
+    if one.digest != other.digest or (one.radii is None) != (other.radii is None):
+        return False
+    pairs = () if one.radii is None or other.radii is None else zip(one.radii, other.radii, strict=True)
+    return all(torch.equal(left, right) for left, right in pairs)
+
+
+def evaluation_folder(subject: Subject, config: EvaluateConfig, extras: Extras) -> Path:
+    """Where the evaluation of a model is kept."""
+    return subject.folder / folder_name(config, subject.facts.get("checkpoint"), extras)
 
 
 def _evaluate(
-    subject: Subject, test: TestSet, config: EvaluateConfig, reporter: Reporter, extras: Extras
+    subject: Subject, test: TestSet, config: EvaluateConfig, reporter: Reporter, extras: Extras, known: Path | None
 ) -> dict[str, Any]:
     plan = plan_of(config.suite)
     if "corruptions" in plan.sections:
         check_corruptions(test, config, extras)
     if "masking" in plan.sections and not config.radius:
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
-    folder = subject.folder / folder_name(config, subject.facts.get("checkpoint"), extras)
+    folder = evaluation_folder(subject, config, extras)
     with FolderLock(folder / "evaluate.lock", "evaluates"):
         remove_leftovers(folder)
-        return _evaluate_in(folder, subject, test, config, plan, reporter, extras)
+        deciding = identity(subject, test, config, extras)
+        journal = Journal(folder / "journal.jsonl", deciding, None if known is None else known / "journal.jsonl")
+        return _evaluate_in(folder, journal, subject, test, config, plan, reporter, extras)
 
 
 def _evaluate_in(
     folder: Path,
+    journal: Journal,
     subject: Subject,
     test: TestSet,
     config: EvaluateConfig,
@@ -95,7 +144,6 @@ def _evaluate_in(
     reporter: Reporter,
     extras: Extras,
 ) -> dict[str, Any]:
-    journal = Journal(folder / "journal.jsonl", identity(subject, test, config, extras))
     for finding in findings_of_plan(plan, test, config, extras):
         reporter.say(f"note {finding.name}: {finding.evidence}")
     plan, stages, left_out = _possible(subject, test, config, plan, extras, reporter)
@@ -111,6 +159,8 @@ def _evaluate_in(
     findings = findings_of(context, plan, sections, left_out)
     facts = {"verdict": verdict(findings, checked="masking" in plan.sections), **subject.facts, "suite": config.suite}
     results = summary(context.outcome, config, test.classes, facts)
+    results["clean_all"] = clean_of_all(subject, test, outcome, journal, config.batch_size, reporter)
+    results |= provenance(subject, test, journal, config.batch_size)
     results["findings"] = [finding.to_dict() for finding in findings]
     for section in sections:
         results |= section.results
@@ -126,14 +176,29 @@ def test_sample(data: DataBundle, config: EvaluateConfig) -> Tensor:
     """
     if not len(data.test_index):
         raise UserError("the test set has no samples: there is nothing to evaluate; give other data")
+    if config.order == "published":
+        return _first_published(data, config)
     order = rng.permutation(len(data.test_index), seed=0, epoch=0)
     return data.test_index[order[: config.samples]].sort().values
+
+
+def _first_published(data: DataBundle, config: EvaluateConfig) -> Tensor:
+    """The first test samples in the order of the data set."""
+    labels = data.test.labels
+    if bool((labels[1:] >= labels[:-1]).all()):
+        raise UserError(
+            "evaluate.order published: the test samples are sorted by class, as image folders are, so the first ones "
+            "are all of one class: give the data set as it was published, or leave evaluate.order out"
+        )
+    if len(data.test_index) < len(data.test):
+        raise UserError("evaluate.order published: data.test_limit leaves test samples out: leave one of the two out")
+    return data.test_index[: config.samples]
 
 
 def folder_name(config: EvaluateConfig, checkpoint: str | None, extras: Extras | None = None) -> str:
     """Name of the folder an evaluation is kept in."""
     words = [*([checkpoint] if checkpoint else []), *evaluation_name(config).lower().split()]
-    words += [f"n{config.samples}"] if config.samples else []
+    words += [f"{'n' if config.order == 'random' else 'first'}{config.samples}"] if config.samples else []
     if extras is not None and (extras.others or extras.corrupted):
         words.append(f"with-{sha256(json.dumps(_of_extras(extras)).encode()).hexdigest()[:8]}")
     return "-".join(words)
@@ -149,8 +214,7 @@ def identity(subject: Subject, test: TestSet, config: EvaluateConfig, extras: Ex
         "evaluate": plain_config(config),
         **_of_extras(extras),
         "predictions": _predictions(subject, test),
-        "iaat": iaat.__version__,
-        "torch": torch.__version__,
+        **deciding_versions(),
         "device": device_of(subject.model).type,
     }
 

@@ -34,18 +34,20 @@ class Journal:
     Args:
         path: The file; None keeps the values in memory only.
         identity: Plain values that decide every unit's value: model, data, attack, seed.
+        known: File of another journal, whose values are taken over where it is of the same identity.
     """
 
-    def __init__(self, path: Path | None, identity: dict[str, Any]) -> None:
+    def __init__(self, path: Path | None, identity: dict[str, Any], known: Path | None = None) -> None:
         self._path = path
         self._prefix = ""
         self._values: dict[str, Any] = {}
         if path is None:
             return
-        records = _records(path)
-        # Compared as JSON has it, where a tuple is a list.
-        if records and records[0] == json.loads(json.dumps(_line(_IDENTITY, identity))):
-            self._values = {record["unit"]: record["value"] for record in records[1:]}
+        for file in (known, path):
+            records = [] if file is None else _records(file)
+            # Compared as JSON has it, where a tuple is a list.
+            if records and records[0] == json.loads(json.dumps(_line(_IDENTITY, identity))):
+                self._values |= {record["unit"]: record["value"] for record in records[1:]}
         lines = [_line(_IDENTITY, identity), *(_line(unit, value) for unit, value in self._values.items())]
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 

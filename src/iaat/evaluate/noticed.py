@@ -9,7 +9,7 @@ from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, no_black_box
 from iaat.evaluate.masking.gradients import blocked
 from iaat.evaluate.reference import STANDARD_CLASSES, ensemble, why_no_square
-from iaat.evaluate.robust import CLEAN, Outcome
+from iaat.evaluate.robust import Outcome
 from iaat.evaluate.sections import Context, Extras, Section
 from iaat.evaluate.subject import TestSet
 from iaat.evaluate.suites import Plan
@@ -61,16 +61,12 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
     ]
     outside = [f"{record.name} {record.outside} of {record.met}" for record in outcome.stages if record.outside]
     if outside:
-        # Clean inputs can be outside only if the model has changed them.
-        changed = any(record.outside for record in outcome.stages if record.name == CLEAN)
         findings.append(
             Finding(
-                name="changed-inputs" if changed else "outside-ball",
-                evidence=f"points outside the radius or the image range after the model saw them: {', '.join(outside)}",
-                advice="Let its forward begin with x = x.clone(): no attack can be judged while it changes its inputs."
-                if changed
-                else "They count as not broken; report the attack.",
-                serious=changed,
+                name="outside-ball",
+                evidence=f"points outside the radius or the image range: {', '.join(outside)}",
+                advice="They count as not broken; report the attack.",
+                serious=False,
             )
         )
     return findings

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iaat.console_table import PlainTable, plain_table
+from iaat.console_table import Cell, PlainTable, plain_table
+from iaat.errors import UserError
 from iaat.evaluate.attackers import pgd_name
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.reference import STANDARD_CLASSES
@@ -48,8 +50,28 @@ def shown_name(attack: str) -> str:
 
 
 def plain_config(config: EvaluateConfig) -> dict[str, Any]:
-    """The settings as plain values."""
+    """The settings as plain values, equal for settings that mean the same."""
     return {key: str(value) if isinstance(value, Radius) else value for key, value in asdict(config).items()}
+
+
+def shown_config(config: EvaluateConfig) -> dict[str, Any]:
+    """The settings as plain values for people: lengths as they were given, those of L2 never in px."""
+    lengths = {key: value for key, value in vars(config).items() if isinstance(value, Radius)}
+    return {**plain_config(config), **{key: _as_given(value, config.norm) for key, value in lengths.items()}}
+
+
+def _as_given(length: Radius, norm: str) -> str:
+    return repr(float(length)) if norm == "l2" and length.given.endswith("px") else length.given
+
+
+def same_config(stored: Mapping[str, Any], config: EvaluateConfig) -> bool:
+    """Whether settings as in `results.json` mean the same as `config`."""
+    given = {key: stored.get(key) for key, value in vars(config).items() if isinstance(value, Radius)}
+    try:
+        lengths = {key: str(Radius(value)) for key, value in given.items() if isinstance(value, str)}
+    except UserError:
+        return False
+    return bool(json.loads(json.dumps(plain_config(config))) == {**stored, **lengths})
 
 
 def summary(outcome: Outcome, config: EvaluateConfig, classes: Sequence[str], facts: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +87,7 @@ def summary(outcome: Outcome, config: EvaluateConfig, classes: Sequence[str], fa
         **facts,
         "n": n,
         "attack": evaluation_name(config),
-        "evaluate": plain_config(config),
+        "evaluate": shown_config(config),
         "classes": len(classes),
         "attacks": list(outcome.groups),
         "accuracy": accuracies,
@@ -143,18 +165,35 @@ def results_table(rows: Sequence[dict[str, Any]]) -> PlainTable:
     table = plain_table(f"accuracy in % [95 % interval]; {attack}; n = {counts} test samples", caption(rows))
     for name in ("run", "seed", "checkpoint"):
         table.add_column(name, no_wrap=True)
+    all_clean = any(more_are_clean(row) for row in rows)
     for key in columns(rows):
         table.add_column(shown_name(key), justify="right", drop=3 if key in between(columns(rows)) else 0)
+        if key == CLEAN and all_clean:
+            table.add_column("clean, all", justify="right")
     table.add_column("worst class", justify="right", drop=2)
     table.add_column("passes/sample", justify="right", drop=1)
     for row in rows:
-        accuracies = [_percent(row, key) if key in row["accuracy"] else "-" for key in columns(rows)]
+        accuracies: list[Cell] = [_percent(row, key) if key in row["accuracy"] else "-" for key in columns(rows)]
+        if all_clean:
+            accuracies.insert(1, _clean_of_all(row))
         passes = row["passes_per_sample"]
         cost = (f"{passes['forward']:.1f}F", f"{passes['backward']:.1f}B")
         worst = (f"{row['worst_class']['class']}:", f"{100 * row['worst_class']['worst']:.1f}")
         seed = "-" if row.get("seed") is None else str(row["seed"])
         table.add_row(name_of(row), seed, _checkpoint(row), *accuracies, worst, cost)
     return table
+
+
+def more_are_clean(row: dict[str, Any]) -> bool:
+    """Whether clean accuracy is known of more test samples than were attacked."""
+    return bool(row.get("clean_all", {"n": 0})["n"] > row["n"])
+
+
+def _clean_of_all(row: dict[str, Any]) -> Cell:
+    if "clean_all" not in row:
+        return "-"
+    low, high = row["clean_all"]["interval95"]
+    return f"{100 * row['clean_all']['accuracy']:.2f}", f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _checkpoint(row: dict[str, Any]) -> str:
@@ -165,6 +204,8 @@ def caption(rows: Sequence[dict[str, Any]]) -> str:
     """What a reader must know of the figures of a table."""
     attacks = {name for row in rows for name in row["attacks"]}
     notes = [CAPTION]
+    if several := sorted({row["clean_all"]["n"] for row in rows if more_are_clean(row)}):
+        notes.append(f"clean, all: on all {', '.join(f'{n:,}' for n in several)} test samples, unattacked.")
     if "screening" in attacks:
         notes.append("screening: APGD-CE and APGD-T of this package, for sweeps; it is not AutoAttack.")
     if "autoattack" in attacks and any(row["classes"] < STANDARD_CLASSES for row in rows):

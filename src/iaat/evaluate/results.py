@@ -32,6 +32,12 @@ class _Stage(TypedDict):
 _WorstClass = TypedDict("_WorstClass", {"class": str, "worst": float})
 
 
+class _CleanAll(TypedDict):
+    accuracy: float
+    n: int
+    interval95: list[float]
+
+
 class _Curve(TypedDict):
     attack: str
     norm: str
@@ -79,6 +85,11 @@ class _Results(TypedDict):
     findings: list[_Finding]
     stages: list[_Stage]
     worst_class: _WorstClass
+    recipe: NotRequired[str]
+    date: NotRequired[str]
+    versions: NotRequired[dict[str, str]]
+    digests: NotRequired[dict[str, str]]
+    clean_all: NotRequired[_CleanAll]
     checkpoint: NotRequired[str]
     weights: NotRequired[str]
     epoch: NotRequired[int]

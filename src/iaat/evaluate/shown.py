@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from iaat.console_table import PlainTable, plain_table
 from iaat.evaluate.comparison import comparison_table
 from iaat.evaluate.corruption import corruptions_table
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
-from iaat.evaluate.report import name_of, results_table, stages_table, title_of
+from iaat.evaluate.names import over_seeds, shown_rows
+from iaat.evaluate.report import results_table, stages_table, title_of
 
 _MANY_STAGES = 4
 
@@ -21,10 +21,11 @@ def evaluation_report(rows: Sequence[dict[str, Any]]) -> Iterator[PlainTable | T
     """Tables and lines for people, in their order.
 
     Args:
-        rows: Results as `evaluate_subject` returns them.
+        rows: Results as `iaat.evaluate.targets.judge_targets` returns them.
     """
+    rows = shown_rows(rows)
     yield results_table(rows)
-    for group in _by_recipe(rows):
+    for group in over_seeds(rows):
         yield comparison_table(group)
     for row in rows:
         yield from _details(row)
@@ -37,26 +38,6 @@ def _style(verdict: str) -> str:
     if verdict.startswith(DISTRUSTED):
         return "bold red"
     return "bold green" if verdict == TRUSTED else "bold yellow"
-
-
-def _by_recipe(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """For each checkpoint and attack the runs of recipes that were judged with several seeds."""
-    groups = []
-    seeded = [row for row in rows if row.get("seed") is not None]
-    for question in dict.fromkeys(map(_question, seeded)):
-        some = [row for row in seeded if _question(row) == question]
-        names = Counter(map(name_of, some))
-        # Runs of one recipe and seed differ in something else: their mean would mean nothing.
-        seeds = Counter((name_of(row), row["seed"]) for row in some)
-        twice = {name for (name, _), number in seeds.items() if number > 1}
-        if several := [row for row in some if names[name_of(row)] > 1 and name_of(row) not in twice]:
-            groups.append(several)
-    return groups
-
-
-def _question(row: dict[str, Any]) -> tuple[object, ...]:
-    """What rows must share to be averaged."""
-    return row.get("checkpoint"), row["attack"], row["n"]
 
 
 def _findings(row: dict[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from iaat.device import pick_device
 from iaat.errors import UserError, did_you_mean
 from iaat.evaluate.checkpoints import kinds_of_weights, subject_of_run
 from iaat.evaluate.config import EvaluateConfig
-from iaat.evaluate.evaluation import evaluate_subject, folder_name
+from iaat.evaluate.evaluation import evaluate_subject, evaluate_subjects, folder_name
 from iaat.evaluate.foreign import subject_of_model
 from iaat.evaluate.results import read_results
 from iaat.evaluate.sections import Extras
@@ -196,20 +197,37 @@ def judge_targets(
         key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
         data = read[key] if key in read else read.setdefault(key, target.data())
         loaded.append((target, data, target.subjects(checkpoints, data, weights)))
-    rows = []
-    for target, data, subjects in loaded:
-        config, extras = target.recipe.evaluate, Extras(corrupted=corrupted)
-        if baseline is not None:
-            extras = replace(extras, baseline=_baseline(baseline, checkpoints[0], config, extras))
+    base = None
+    if baseline is not None and not any(_is_run(target, baseline) for target in targets):
+        base = {each.name: _baseline(baseline, checkpoints[0], each.recipe.evaluate, corrupted) for each in targets}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    # The baseline first: the others are held against it.
+    for target, data, subjects in sorted(loaded, key=lambda each: not _is_run(each[0], baseline)):
+        config = target.recipe.evaluate
         makers: list[Subject] = []
         if plan_of(config.suite).transfer_steps is not None:
             rest = (other for other in (*targets, *others) if other is not target)
             makers = [maker for other in rest for maker in other.subjects(checkpoints[:1], data)]
-        rows += [
-            evaluate_subject(subject, data, config, reporter, replace(extras, others=_others(makers, subject)))
-            for subject in subjects
-        ]
-    return rows
+        if baseline is not None and base is None:
+            extras = Extras(_others(makers, subjects[0]), corrupted)
+            results = evaluate_subject(subjects[0], data, config, reporter, extras)
+            base = {each.name: {**results, "folder": str(baseline)} for each in targets}
+        against = None if base is None else base[target.name]
+        extras_of = partial(_extras, makers, corrupted, against)
+        folders = [subject.folder if target.run is None else target.run.path for subject in subjects]
+        results_of = evaluate_subjects(subjects, data, config, reporter, extras_of)
+        rows[target.name] = [{**row, "folder": str(folder)} for folder, row in zip(folders, results_of, strict=True)]
+    return [row for target in targets for row in rows[target.name]]
+
+
+def _extras(
+    makers: Sequence[Subject], corrupted: Path | None, baseline: dict[str, Any] | None, subject: Subject
+) -> Extras:
+    return Extras(_others(makers, subject), corrupted, baseline)
+
+
+def _is_run(target: Target, folder: Path | None) -> bool:
+    return folder is not None and target.run is not None and target.run.path.resolve() == folder.resolve()
 
 
 def _others(makers: Sequence[Subject], subject: Subject) -> tuple[Subject, ...]:
@@ -222,12 +240,16 @@ def _others(makers: Sequence[Subject], subject: Subject) -> tuple[Subject, ...]:
     )
 
 
-def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, extras: Extras) -> dict[str, Any]:
+def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, corrupted: Path | None) -> dict[str, Any]:
+    """The results of an evaluation that was done before."""
+    place, extras = folder, Extras(corrupted=corrupted)
     if RunFolder(folder).exists():
-        folder = folder / "evaluations" / folder_name(config, checkpoint, extras)
-    if not (folder / "results.json").exists():
-        raise UserError(f"the baseline has no results in {folder}: evaluate it by the same settings first")
-    return read_results(folder / "results.json")
+        place = folder / "evaluations" / folder_name(config, checkpoint, extras)
+    if not (place / "results.json").exists():
+        raise UserError(
+            f"the baseline has no results in {place}: evaluate it by the same settings, before or in the same command"
+        )
+    return {**read_results(place / "results.json"), "folder": str(folder)}
 
 
 def only(overrides: Sequence[str], allowed: Sequence[str], why: str) -> None:
