@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,8 +35,12 @@ class Passes:
 
 
 @contextmanager
-def count_passes(model: nn.Module, so_far: Passes | None = None) -> Iterator[Passes]:
+def count_passes(
+    model: nn.Module, so_far: Passes | None = None, each: Callable[[], None] | None = None
+) -> Iterator[Passes]:
     """Count the samples that go forward and backward through `model` while the context is open, on top of `so_far`.
+
+    `each` is called after every forward, such as to show progress.
 
     A backward is counted when a gradient reaches the model's output, whichever gradients it goes on to form.
 
@@ -75,6 +79,8 @@ def count_passes(model: nn.Module, so_far: Passes | None = None) -> Iterator[Pas
         passes.forward += len(output)
         if output.requires_grad:
             output.register_hook(count_backward)  # type: ignore[no-untyped-call]
+        if each is not None:
+            each()
 
     handle = model.register_forward_hook(count_forward)
     try:

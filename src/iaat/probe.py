@@ -24,15 +24,13 @@ from iaat.train.shares import AT_LEAST, Share, shares
 from iaat.train.state import TrainState, build_state
 from iaat.train.step import Parts, take_step
 from iaat.types import Batch
-from iaat.units import Radius
+from iaat.units import Radius, span
 
 SECONDS = 20.0
 """About how long a probe takes, if a step is not longer."""
 
 _STEPS_AN_EPOCH = 10_000
 """More than are ever timed: a schedule is made for so many."""
-
-_UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +269,3 @@ def _projected(recipe: Recipe, facts: DataFacts, found: Probe) -> list[tuple[str
         ("an epoch", span(epoch)),
         (f"all {epochs} epochs", f"{span(whole)}; {whole * found.processes / 86_400:,.3g} {unit}"),
     ]
-
-
-def span(seconds: float) -> str:
-    """A time in the largest unit of which there are two: `3.2 days`, `35 h`."""
-    unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= 2 * length), _UNITS[-1])
-    return f"{seconds / length:.3g} {unit}"

@@ -144,3 +144,12 @@ def check_numbers(values: Mapping[str, object], section: str, most: Mapping[str,
 def format_px(value: float) -> str:
     """`0.0314` -> `"8.00px"`, for people."""
     return f"{value * 255:.2f}px"
+
+
+_UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
+
+
+def span(seconds: float) -> str:
+    """A time in the largest unit of which there are two: `3.2 days`, `35 h`."""
+    unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= 2 * length), _UNITS[-1])
+    return f"{seconds / length:.3g} {unit}"

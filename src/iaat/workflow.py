@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from iaat.analysis.of_run import draw_run, write_radii
 from iaat.checkpoint import DamagedCheckpoint, load_checkpoint
 from iaat.comparison import Comparison
 from iaat.config import Recipe
-from iaat.costs import untrained_model
+from iaat.costs import total_passes, untrained_model
 from iaat.data import DataBundle, DataFacts, build_data, data_facts
 from iaat.device import pick_device, uses_bfloat16
 from iaat.differences import differences
@@ -167,10 +168,11 @@ def compare(
     rows: list[dict[str, Any]] = []
     missing: list[str] = []
     judge = _Judge(checkpoint, weights, reporter, stop, trackers)
-    for number, (recipe, run) in enumerate(runs, start=1):
+    for number, ((recipe, run), share) in enumerate(zip(runs, _shares(runs), strict=True), start=1):
         if training or is_finished(recipe, run):
             reporter.say(f"run {number}/{len(runs)}: {run.path}")
-            rows += judge.results(recipe, run)
+            with reporter.part("run", number, len(runs), share):
+                rows += judge.results(recipe, run)
         else:
             missing.append(_progress(recipe, run))
     if not rows:
@@ -178,6 +180,18 @@ def compare(
     comparison = Comparison(cells, rows, missing)
     comparison.write(out)
     return comparison
+
+
+def _shares(runs: Sequence[tuple[Recipe, RunFolder]]) -> list[tuple[float, float]]:
+    """Where each run begins and ends as fractions of the passes that are left to train."""
+    passes = [(0.0 if is_finished(recipe, run) else _passes(recipe)) for recipe, run in runs]
+    ends = [done / (sum(passes) or 1.0) for done in accumulate(passes, initial=0.0)]
+    return list(pairwise(ends))
+
+
+def _passes(recipe: Recipe) -> float:
+    cost = total_passes(recipe)
+    return (cost.forward + cost.backward) * recipe.train.epochs
 
 
 def _all(cells: Sequence[Cell]) -> list[Recipe]:

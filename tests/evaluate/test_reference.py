@@ -7,12 +7,21 @@ import numpy as np
 import pyautoattack
 import pytest
 import torch
+from torch import nn
 
 from helpers.planted import cnn, digits, trained
 from iaat.data import InMemorySource
 from iaat.evaluate import EvaluateConfig, attack_samples
 from iaat.evaluate.attackers import stages_of
-from iaat.evaluate.reference import LOGGER, ensemble, logged, reference_attack, reference_warnings, why_no_square
+from iaat.evaluate.reference import (
+    LOGGER,
+    ensemble,
+    forwards,
+    logged,
+    reference_attack,
+    reference_warnings,
+    why_no_square,
+)
 from iaat.units import Radius
 
 QUERIES = 100
@@ -171,3 +180,20 @@ def test_square_is_left_out_exactly_where_the_real_one_cannot_start(norm):
     assert square == (set() if norm == "linf" else {3, 4, 12, 14, 18, 19, 24})
     for side in sides:
         assert ("square" in ensemble(10, (1, *side), norm)) is (side not in refused)
+
+
+@pytest.mark.parametrize("attack", ensemble(10))
+def test_an_attack_takes_about_as_many_forwards_as_stated(attack):
+    network, calls = nn.Sequential(nn.Flatten(), nn.Linear(48, 10)), 0
+    with torch.no_grad():
+        network[1].weight.mul_(0.01)
+        network[1].bias[0] = 10  # which nothing within the radius can outdo
+
+    def count(*_):
+        nonlocal calls
+        calls += 1
+
+    network.register_forward_hook(count)
+    x, y = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(2).long()
+    reference_attack(attack, network, x, y, radius=8 / 255, norm="linf", classes=10, seed=0)
+    assert 0.95 * forwards(attack, 10) <= calls <= forwards(attack, 10)

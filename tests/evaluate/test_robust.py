@@ -1,15 +1,20 @@
 """Attacked accuracy on a linear model, whose distance to the decision boundary is known in closed form."""
 
+import io
 from copy import deepcopy
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from iaat.attacks import pgd
 from iaat.data import InMemorySource
-from iaat.evaluate import Stage, attack_samples
+from iaat.evaluate import EvaluateConfig, Stage, attack_samples
+from iaat.evaluate.attackers import stages_of
 from iaat.passes import count_passes
+from iaat.progress import Reporter
+from iaat.types import Batch
 
 # Distances to the boundary, on either side of it, and radii between them.
 DISTANCES = torch.tensor([sign * step / 100 for step in (1, 3, 5, 7, 9, 11, 13, 15) for sign in (1, -1)]).repeat(3)
@@ -229,8 +234,38 @@ def test_progress_counts_samples():
                 yield item
             self.seen.append((what, sizes, total))
 
+        def counter(self, _unit, _most):
+            return lambda: None
+
     reporter = Recording()
     index = torch.arange(len(DISTANCES))
     attacked(0.1, losses=("ce",), index=index, batch_size=20, reporter=reporter)
     standing = int((~MISLABELLED).sum())
     assert reporter.seen == [("clean", [20, 20, 8], 48), ("ce", [20, 20, standing - 40], standing)]
+
+
+def test_progress_within_a_batch_costs_no_pass_and_changes_nothing():
+    reporter = Reporter(console=Console(file=io.StringIO(), width=100), interval=0.0)
+    outcomes = [attacked(0.1, batch_size=20, **more) for more in ({}, {"reporter": reporter})]
+    plain, shown = ([(record.name, record.passes) for record in outcome.stages] for outcome in outcomes)
+    assert plain == shown
+    assert outcomes[0].broken_by == outcomes[1].broken_by
+
+
+def test_stages_state_about_how_many_forwards_they_take():
+    """PGD to the step, counted on a model that it does not fool."""
+    (pgd_20,) = stages_of(("pgd-20x3",), EvaluateConfig(), 10)
+    calls = 0
+
+    def count(*_):
+        nonlocal calls
+        calls += 1
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 10))
+    with torch.no_grad():
+        network[1].weight.zero_()
+        network[1].bias[0] = 1
+    network.register_forward_hook(count)
+    batch = Batch(torch.full((4, 3, 2, 2), 0.5), torch.zeros(4).long(), torch.arange(4))
+    pgd_20.run(network, batch, torch.Generator())
+    assert calls == pgd_20.most

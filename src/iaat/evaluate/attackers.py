@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import apgd_ce, apgd_t, cw_l2, cw_pgd, deepfool, mi_fgsm, pgd
+from iaat.attacks.screening import CE_STEPS, T_STEPS, T_TARGETS
 from iaat.evaluate.config import EvaluateConfig
-from iaat.evaluate.reference import ensemble, reference_attack
+from iaat.evaluate.reference import ensemble, forwards, reference_attack
 from iaat.evaluate.robust import Stage
 from iaat.evaluate.suites import pgd_word
 from iaat.types import Batch
@@ -43,7 +44,7 @@ def _stages(word: str, config: EvaluateConfig, classes: int, shape: tuple[int, .
 
 def pgd_stage(config: EvaluateConfig) -> Stage:
     """PGD on cross-entropy with the steps, step size, restarts and target of the recipe."""
-    settings = {"steps": config.steps, "step_size": config.step_size, "early_stop": True}
+    settings: dict[str, Any] = {"steps": config.steps, "step_size": config.step_size, "early_stop": True}
     if config.target == "none":
         return _stage(pgd_name(config), pgd, config, **settings, restarts=config.restarts)
     return _stage(pgd_name(config), targeted_pgd, config, **settings)
@@ -74,11 +75,12 @@ def targeted_pgd(
     return pgd(model, x, (y + ahead) % classes, targeted=True, generator=generator, **settings)
 
 
-def _stage(name: str, attack: Attack, config: EvaluateConfig, **settings: Any) -> Stage:  # noqa: ANN401
+def _stage(name: str, attack: Attack, config: EvaluateConfig, most: int | None = None, **settings: Any) -> Stage:  # noqa: ANN401
     def run(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         return attack(model, batch.x, batch.y, radius=config.radius, norm=config.norm, generator=generator, **settings)
 
-    return Stage(name, run)
+    most = (settings["steps"] + 1) * settings.get("restarts", 1) if "steps" in settings else most
+    return Stage(name, run, most)
 
 
 def _autoattack(config: EvaluateConfig, classes: int, shape: tuple[int, ...]) -> list[Stage]:
@@ -96,13 +98,15 @@ def _autoattack(config: EvaluateConfig, classes: int, shape: tuple[int, ...]) ->
                 seed=config.seed,
             )
 
-        return Stage(f"autoattack/{attack}", run)
+        unit = "query" if attack == "square" else "forward"
+        return Stage(f"autoattack/{attack}", run, forwards(attack, classes), unit)
 
     return [stage(attack) for attack in ensemble(classes, shape, config.norm)]
 
 
 def _screening(config: EvaluateConfig) -> list[Stage]:
-    return [_stage("screening/apgd-ce", apgd_ce, config), _stage("screening/apgd-t", apgd_t, config)]
+    ce, targeted = CE_STEPS + 1, T_TARGETS * (T_STEPS + 1) + 1
+    return [_stage("screening/apgd-ce", apgd_ce, config, ce), _stage("screening/apgd-t", apgd_t, config, targeted)]
 
 
 def _single(word: str, attack: Attack) -> Callable[[EvaluateConfig], list[Stage]]:

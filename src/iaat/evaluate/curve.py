@@ -85,7 +85,7 @@ def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, f
 def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -> dict[str, Any]:
     model, config = context.subject.model, context.config
     begun = time.perf_counter()
-    with count_passes(model) as passes:
+    with count_passes(model, each=context.reporter.counter("forward")) as passes:
         found = smallest_radius(
             screen,
             model,

@@ -18,6 +18,9 @@ from iaat.models.check import seeded
 STANDARD_CLASSES = 4
 """Classes from which on the standard ensemble is defined."""
 
+QUERIES = 5000
+"""Of the Square attack, in the standard version."""
+
 _TARGETS = 9
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
@@ -64,7 +67,7 @@ def reference_attack(
     norm: str,
     classes: int,
     seed: int,
-    queries: int = 5000,
+    queries: int = QUERIES,
 ) -> Tensor:
     """Run one attack of the reference implementation on one batch, with the constants of its standard version.
 
@@ -93,6 +96,14 @@ def reference_attack(
         suite.square.n_queries = queries
         adversarial: Tensor = runner.perturb(x.clone(), y.clone())
     return adversarial.detach()
+
+
+def forwards(attack: str, classes: int) -> int:
+    """Forwards of a batch that an attack of the reference takes at most, as counted on a model that it cannot fool."""
+    if attack == "square":
+        return QUERIES + 3
+    targets = min(_TARGETS, classes - 1) if attack.endswith("-t") else 1
+    return targets * (203 if attack == "fab-t" else 102) + 1
 
 
 def _runner(suite: Any, attack: str, classes: int) -> Any:  # noqa: ANN401

@@ -40,10 +40,14 @@ class Stage:
     Attributes:
         name: What it is called in records, such as `pgd-20` or `autoattack/square`.
         run: The attack.
+        most: About how many forwards it takes for a batch at most, for the progress shown; None: not known.
+        unit: What a forward of it is called there.
     """
 
     name: str
     run: Run
+    most: int | None = None
+    unit: str = "forward"
 
     @property
     def group(self) -> str:
@@ -200,7 +204,7 @@ def attack_samples(
     """
     index = index.cpu()
     journal = Journal(None, {}) if journal is None else journal
-    judge = _Judge(model, radius, norm, seed)
+    judge = _Judge(model, radius, norm, seed, reporter)
     board = _Board.empty(len(index))
     with attack_mode(model, "eval"):
         for stage in (Stage(CLEAN, _untouched), *stages):
@@ -279,11 +283,13 @@ class _Judge:
     radius: float
     norm: str
     seed: int
+    reporter: Reporter | None
 
     def __call__(self, stage: Stage, batch: Batch, number: int) -> dict[str, Any]:
         generator = rng.generator(self.seed, "evaluate", stage.name, number, device=device_of(self.model))
         begun = time.perf_counter()
-        with count_passes(self.model) as passes, logged() as warnings:
+        each = None if self.reporter is None else self.reporter.counter(stage.unit, stage.most)
+        with count_passes(self.model, each=each) as passes, logged() as warnings:
             x_adv = stage.run(self.model, batch, generator)
             prediction = predict(self.model, x_adv)
         size = geometry(self.norm).size(x_adv - batch.x)

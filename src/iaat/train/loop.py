@@ -303,8 +303,7 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
     own = [share.index for parts in steps for share in parts]
     batches = training.data.train.batches(own, augment=(recipe.seed, state.epoch))
     read = ([(share, next(batches)) for share in parts] for parts in steps)
-    what = f"epoch {state.epoch + 1}/{recipe.train.epochs}"
-    tracked = training.reporter.track(read, total=sum(map(len, rest)), what=what, size=_samples)
+    tracked = _shown(training, read, rest, begun=state.tally.steps / len(order))
     while True:
         parts, error = _next(tracked)
         try:
@@ -319,6 +318,14 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
         if recipe.data.skip_damaged:
             parts = readable(parts, training.data.train.examination.unreadable, training.ranks)
         yield [(share, state.laid_out(batch)) for share, batch in parts]
+
+
+def _shown(training: _Training, read: Iterator[Parts], rest: Sequence[Tensor], begun: float) -> Iterator[Parts]:
+    """The steps that are left of an epoch, of which a fraction was done before, while the progress is shown."""
+    epoch, epochs = training.state.epoch, training.recipe.train.epochs
+    share = (epoch + begun) / epochs, (epoch + 1) / epochs
+    with training.reporter.part("epoch", epoch + 1, epochs, share):
+        yield from training.reporter.track(read, total=sum(map(len, rest)), size=_samples, whole=True)
 
 
 def _samples(parts: Parts) -> int:
