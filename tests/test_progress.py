@@ -13,8 +13,8 @@ from iaat.progress import Reporter
 MARKUP = "[bold]x[/nope] :smile: [1/2]"
 
 
-def reporter(*, terminal=False, quiet=False, interval=0.0):
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, highlight=False, color_system=None)
+def reporter(*, terminal=False, quiet=False, interval=0.0, width=100):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, highlight=False, color_system=None)
     return Reporter(quiet=quiet, console=console, interval=interval)
 
 
@@ -124,6 +124,15 @@ def test_lines_become_rarer(clock):
     assert pauses[0] == 3
     assert pauses == sorted(pauses)
     assert pauses[-1] == 60
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+def test_a_bar_is_never_cut(width):
+    terminal = reporter(terminal=True, width=width)
+    with terminal.part("run", 3, 6), terminal.part("epoch", 5, 12):
+        list(terminal.track(range(4000), total=4000, whole=True))
+    assert "4000/4000" in printed(terminal)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed(terminal)
 
 
 def test_a_bar_within_a_bar_is_the_same_bar():

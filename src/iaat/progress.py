@@ -177,8 +177,9 @@ class Reporter:
             return
         from iaat.progress_bar import Bar  # takes long to import, and most commands need none
 
-        with Bar(self.console) as bar:
-            bar.show(shown, None)
+        bar = Bar(self.console)
+        bar.show(shown, None)
+        with bar:
             self._bar = bar
             try:
                 yield

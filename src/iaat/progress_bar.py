@@ -7,18 +7,30 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from iaat.pacing import Shown, time_left
 from iaat.printable import one_line
+
+_WIDE = 80
+"""Columns of a terminal from which on the bar itself and the rate are shown beside the figures."""
+
+
+def _text(name: str, style: str = "none") -> TextColumn:
+    # Broken into lines where there is no room for it, and never cut.
+    column = Column(no_wrap=False, overflow="fold")
+    return TextColumn(f"{{task.fields[{name}]}}", style=style, markup=False, table_column=column)
 
 
 class Bar:
     """A bar with name, counts, rate and time left, gone when its context is left."""
 
     def __init__(self, console: Console) -> None:
-        columns = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("what", "counts", "rate", "left")]
-        columns[2].style, columns[3].style = "progress.data.speed", "progress.remaining"
-        self._progress = Progress(columns[0], BarColumn(), *columns[1:], console=console, transient=True)
+        what, counts = _text("what"), _text("counts")
+        rate, left = _text("rate", "progress.data.speed"), _text("left", "progress.remaining")
+        wide = console.width >= _WIDE
+        columns = (what, BarColumn(), counts, rate, left) if wide else (what, counts, left)
+        self._progress = Progress(*columns, console=console, transient=True)
         self._task = self._progress.add_task("", total=1.0, what="", counts="", rate="", left="")
 
     def __enter__(self) -> Self:
