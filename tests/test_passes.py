@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from iaat.attacks import pgd
+from iaat.errors import UserError
 from iaat.passes import Passes, count_passes
 
 
@@ -94,3 +95,14 @@ def test_two_counters_count_independently(model):
 def test_text_is_short():
     assert str(Passes(34, 31)) == "34F 31B"
     assert str(Passes(1.5, 1)) == "1.5F 1B"
+
+
+@pytest.mark.parametrize("output", [{"out": torch.zeros(2, 3)}, (torch.zeros(2, 3),)])
+def test_what_is_no_tensor_cannot_be_counted(output):
+    class Returning(nn.Module):
+        def forward(self, x):
+            return output
+
+    model = Returning()
+    with count_passes(model), pytest.raises(UserError, match=r"returns a (dict|tuple).*passes are counted on a tensor"):
+        model(torch.rand(2, 4))

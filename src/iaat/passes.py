@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from iaat.errors import UserError
+from iaat.returned import described
 
 
 @dataclass(slots=True)
@@ -73,8 +74,8 @@ def count_passes(
     def count_forward(_module: nn.Module, _inputs: object, output: object) -> None:
         if not isinstance(output, Tensor):
             raise UserError(
-                f"the model returns a {type(output).__name__}, and passes are counted on a tensor [B, ...]: wrap it in "
-                "a module whose forward returns the logits alone"
+                f"the model returns {described(output)}, and passes are counted on a tensor [B, ...]: let the forward "
+                "of a module of yours around it return the logits alone"
             )
         passes.forward += len(output)
         if output.requires_grad:

@@ -204,11 +204,15 @@ class Returning(nn.Module):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda z: {"aux": z.sum(), "out": z}, r"returns a dict, not logits.*output\['out'\]"),
-        (lambda z: (z, z), r"returns a tuple, not logits.*output\[0\]"),
-        (lambda z: [z], r"returns a list, not logits.*output\[0\]"),
-        (Output, r"returns a Output, not logits.*output.logits"),
-        (lambda z: SimpleNamespace(scores=z), r"returns a SimpleNamespace, not logits.*the logits alone"),
+        (
+            lambda z: {"aux": z.sum(), "out": z},
+            r"returns a dict with the keys aux, out, not logits.*self.network\(x\)\['out'\]",
+        ),
+        (lambda z: (z, z), r"returns a tuple of 2, not logits.*self.network\(x\)\[0\]"),
+        (lambda z: [z], r"returns a list of 1, not logits.*self.network\(x\)\[0\]"),
+        (Output, r"returns a Output, not logits.*self.network\(x\).logits"),
+        (lambda z: SimpleNamespace(scores=z), r"returns a SimpleNamespace, not logits.*self.network\(x\).scores"),
+        (lambda z: {"mean": z.mean()}, r"returns a dict with the keys mean, not logits.*the logits alone"),
         (lambda z: z.argmax(1), r"returns torch.int64 \[8\].*not logits"),
         (lambda z: z.long(), r"returns torch.int64 \[8, 10\].*not logits"),
         (lambda z: z[:, 0], r"returns torch.float32 \[8\].*not logits"),

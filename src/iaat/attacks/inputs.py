@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from iaat.attacks.geometry import geometry
 from iaat.attacks.losses import AttackLoss, check_loss, full_precision
 from iaat.deferred import judge
 from iaat.errors import UserError, shown
+from iaat.returned import described, path_to_logits
 from iaat.units import check_radius
 
 ROUNDING = 1e-5
@@ -69,21 +69,22 @@ class Classifier:
         Raises:
             UserError: the model returns something else, or has no class for a label.
         """
-        logits = full_precision(as_logits(self.model(x), len(x)))
+        logits = full_precision(checked_logits(self.model(x), len(x)))
         self.labels.meet(logits.shape[1])
         return logits
 
 
-def as_logits(output: object, batch: int) -> Tensor:
+def checked_logits(output: object, batch: int) -> Tensor:
     """The output of a model itself, where it is logits `[batch, classes]`.
 
     Raises:
         UserError: it is something else, such as a dict or a tuple that holds them.
     """
     if not isinstance(output, Tensor):
+        path = path_to_logits(output, batch)
         raise UserError(
-            f"the model returns a {type(output).__name__}, not logits [B, classes]: wrap it in a module whose forward "
-            f"returns {_unwrapped(output)}"
+            f"the model returns {described(output)}, not logits [B, classes]: let the forward of a module of yours "
+            f"around it return {'the logits alone' if path is None else f'self.network(x){path}'}"
         )
     if output.ndim != 2 or len(output) != batch or not output.is_floating_point():
         raise UserError(
@@ -259,17 +260,6 @@ def _outside(low: float, high: float, bounds: tuple[float, float] | None) -> str
     else:
         fix = "scale the inputs, or give their smallest and largest value as bounds"
     return f"x holds values from {low:g} to {high:g}, outside of bounds [{first:g}, {last:g}]: {fix}"
-
-
-def _unwrapped(output: object) -> str:
-    """What to return instead of an output that is no tensor."""
-    if isinstance(getattr(output, "logits", None), Tensor):
-        return "output.logits"
-    items = list(output.items()) if isinstance(output, Mapping) else []
-    if isinstance(output, tuple | list):
-        items = list(enumerate(output))
-    keys = [key for key, value in items if isinstance(value, Tensor) and value.ndim == 2]
-    return f"output[{keys[0]!r}]" if keys else "the logits alone"
 
 
 def _tensor(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from iaat.errors import UserError
 from iaat.models.check import evaluating
+from iaat.returned import described, path_to_logits
 
 _HALF = (torch.float16, torch.bfloat16)
 _LAYOUTS = {
@@ -119,7 +120,7 @@ def as_logits(output: object, *, batch: int, classes: int, name: str = "the mode
     """
     if not isinstance(output, Tensor):
         line = _line(output, batch, classes, training=name.startswith("in train mode"))
-        raise UserError(f"{name} returns {_described(output)} and no tensor: {line}")
+        raise UserError(f"{name} returns {described(output)} and no tensor: {line}")
     if output.shape == (batch, classes) and output.is_floating_point():
         return output
     raise UserError(
@@ -173,30 +174,13 @@ def _advice(output: Tensor, batch: int, classes: int) -> str:
 
 def _line(output: object, batch: int, classes: int, *, training: bool) -> str:
     """The line that gets at the logits in what a model returned in their place."""
-    items: list[tuple[str, object]] = []
-    if isinstance(getattr(output, "logits", None), Tensor):
-        items.append((".logits", output.logits))  # type: ignore[attr-defined]
-    if isinstance(output, Mapping):
-        items += [(f"[{key!r}]", value) for key, value in output.items()]
-    elif isinstance(output, tuple | list):
-        items += [(f"[{number}]", value) for number, value in enumerate(output)]
-    elif hasattr(output, "__dict__"):
-        items += [(f".{key}", value) for key, value in vars(output).items()]
-    tensors = [(key, value) for key, value in items if isinstance(value, Tensor) and len(value.shape) == 2]
-    fitting = [key for key, value in tensors if value.shape == (batch, classes)]
-    near = fitting or [key for key, value in tensors if len(value) == batch]
-    if not near:
+    path = path_to_logits(output, batch, classes)
+    if path is None:
         return "return the logits alone, from the forward of a module of yours around it"
     around = "let the forward of a module of yours around it be"
     if training:
-        return f"{around}: out = self.network(x); return out{near[0]} if self.training else out"
-    return f"{around}: return self.network(x){near[0]}"
-
-
-def _described(output: object) -> str:
-    if isinstance(output, Mapping):
-        return f"a {type(output).__name__} with the keys {', '.join(map(str, output))}"
-    return f"a {type(output).__name__}" + (f" of {len(output)}" if isinstance(output, tuple | list) else "")
+        return f"{around}: out = self.network(x); return out{path} if self.training else out"
+    return f"{around}: return self.network(x){path}"
 
 
 def _shape(output: Tensor) -> str:
