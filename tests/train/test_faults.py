@@ -127,7 +127,7 @@ def test_a_step_undone_leaves_the_state_bit_for_bit(kind):
     state = build_state(config, data, 3, torch.device("cpu"))
     order, faults = data.order(64, seed=0, epoch=0), Faults(1)
     monkey = poisonous(kind, {2})
-    state.method = monkey(config.method, size=len(data.train), device="cpu")
+    state.method = monkey(config.method.over(3), size=len(data.train), device="cpu")
     state.model.train()
     for number, batch in enumerate(data.train.batches(order[:2], augment=(0, 0))):
         before = snapshot(state)
