@@ -86,11 +86,11 @@ def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
             key: tuple[object, ...] = (*question, row.get("recipe"), _name(row), row.get("weights"))
             groups.setdefault(key, []).append(row)
     several = {key: some for key, some in groups.items() if 1 < len(some) == len({row["seed"] for row in some})}
-    names = [(key[:3], key[4]) for key in several]
+    names = [(key[:3], key[4:]) for key in several]
     tables: dict[tuple[object, ...], list[Row]] = {}
     for key, some in several.items():
         # Two recipes of one name: their runs are named.
-        twice = names.count((key[:3], key[4])) > 1 or any("recipe_name" in row for row in some)
+        twice = names.count((key[:3], key[4:])) > 1 or any("recipe_name" in row for row in some)
         name = f"{key[4]} ({', '.join(row['run'] for row in some)})" if twice else str(key[4])
         tables.setdefault(key[:3], []).extend({**row, "run": name} for row in some)
     return list(tables.values())
