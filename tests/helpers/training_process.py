@@ -16,6 +16,7 @@ from tempfile import gettempdir
 import pytest
 import torch
 
+from helpers.damaged import damaged_digits
 from helpers.training import QUIET, tiny
 from iaat.errors import UserError
 from iaat.launch import processes
@@ -44,6 +45,7 @@ RUNS = {
     "targets": ("vpb", *PLAIN, "--method.target", "random", "--train.epochs", "1"),
     "cat": ("cat", *PLAIN, "--method.c", "3"),
     "batchnorm": ("iaat", *PLAIN, "--model.norm", "batch", "--train.batch_size", "60"),
+    "skipping": ("iaat", *PLAIN, *damaged_digits(), "--train.batch_size", "23"),
     "faulty": ("iaat", *PLAIN, "--train.nonfinite", "skip"),
     "falling-back": ("iaat", *PLAIN, "--train.nonfinite", "rollback"),
     "unreadable": ("iaat", *PLAIN),

@@ -10,7 +10,7 @@ from helpers.training_process import RUNS, SPOILT, train_watched
 from iaat.checkpoint import load_checkpoint
 
 EQUAL = [name for name in RUNS if name not in ("batchnorm", "unreadable")]
-BY_FOUR = ["pgd_at", "in-parts", "sharded"]
+BY_FOUR = ["pgd_at", "in-parts", "sharded", "skipping"]
 CHANGING = ["iaat", "cat"]
 CLOSE = 1e-12
 """Of float64: a sum over processes has another order than the sum over a batch."""
@@ -98,6 +98,13 @@ def test_four_processes_with_shares_of_different_sizes_learn_the_same(alone, tog
 @pytest.mark.parametrize("name", CHANGING)
 def test_the_number_of_processes_may_change_within_an_epoch(alone, together, name):
     assert_equal_runs(alone, together / "four", name)
+
+
+def test_samples_that_only_some_processes_have_found_unreadable_are_listed_once(alone, together):
+    files = [folder / "skipping" / "skipped.jsonl" for folder in (alone, together / "two", together / "four")]
+    lists = [file.read_text().splitlines() for file in files]
+    assert lists[0] == lists[1] == lists[2]
+    assert len(lists[0]) == len(set(lists[0])) > 5
 
 
 def test_a_step_that_is_not_finite_in_one_process_is_not_taken_in_any(together):

@@ -302,7 +302,7 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
     steps = [shares(index, training.ranks, recipe.train.accumulate) for index in rest]
     own = [share.index for parts in steps for share in parts]
     batches = training.data.train.batches(own, augment=(recipe.seed, state.epoch))
-    read = ([(share, next(batches)) for share in parts] for parts in steps)
+    read = ([(share, state.laid_out(next(batches))) for share in parts] for parts in steps)
     tracked = _shown(training, read, rest, begun=state.tally.steps / len(order))
     while True:
         parts, error = _next(tracked)
@@ -316,8 +316,9 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
         if parts is None:
             return
         if recipe.data.skip_damaged:
-            parts = readable(parts, training.data.train.examination.unreadable, training.ranks)
-        yield [(share, state.laid_out(batch)) for share, batch in parts]
+            left = readable(parts, training.data.train.examination.unreadable, training.ranks)
+            parts = parts if left is parts else [(share, state.laid_out(batch)) for share, batch in left]
+        yield parts
 
 
 def _shown(training: _Training, read: Iterator[Parts], rest: Sequence[Tensor], begun: float) -> Iterator[Parts]:
