@@ -78,8 +78,8 @@ def test_what_is_skipped_resumes_bit_for_bit_and_is_listed(tmp_path):
         assert all(record["split"] == "train" for record in records)
         assert "raised OSError: digit" in records[0]["reason"]
     radii = load_checkpoint(whole.checkpoint("last"))["method"]["radii"]["values"]
-    assert not radii[torch.tensor(expected)].any()
-    assert radii[data.train_index].any()
+    assert len(radii[torch.tensor(expected)].unique()) == 1
+    assert len(radii[data.train_index].unique()) > 5
 
 
 def write_images(root, damaged=()):
@@ -182,7 +182,7 @@ def test_one_more_than_may_be_ends_training_and_names_them(tmp_path, more):
 
 def test_a_batch_of_which_nothing_can_be_read_is_no_step(tmp_path):
     root = write_images(tmp_path / "images", [f"train/cat/{number:02}.png" for number in range(40)])
-    recipe = folder_recipe(root, "--data.skip_damaged", "40", "--train.batch_size", "1", "--train.epochs", "1")
+    recipe = folder_recipe(root, "--data.skip_damaged", "40", "--train.batch_size", "2", "--train.epochs", "1")
     run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
     saved = load_checkpoint(run.checkpoint("last"))

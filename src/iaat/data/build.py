@@ -118,7 +118,7 @@ def read_extra(config: DataConfig, *, shape: tuple[int, ...], classes: int) -> E
 
 def _drawn_extra(config: DataConfig, train: RawSplit, seed: int) -> tuple[ExtraImages, Tensor] | None:
     """The extra images and the positions of those used."""
-    extra = read_extra(config, shape=tuple(train.load(torch.tensor([0])).shape[1:]), classes=len(train.classes))
+    extra = read_extra(config, shape=train.shape, classes=len(train.classes))
     if extra is None:
         return None
     limit = len(extra) if config.extra_limit is None else config.extra_limit

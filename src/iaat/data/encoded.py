@@ -108,6 +108,7 @@ class ImageSplit:
             self._reference = self._first_readable()
         else:
             self._reference = reference._reference
+        self.shape = tuple(self._reference.image.shape)
         self.sample_bytes = self._reference.image.numel()
 
     def __len__(self) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-import torch
-
 from iaat.data.build import check_crops, read_extra, read_splits, reads_folder
 from iaat.data.config import TORCHVISION_NAMES, DataConfig
 from iaat.data.order import batch_sizes, check_enough
@@ -83,7 +81,7 @@ def data_facts(config: DataConfig) -> DataFacts:
     else:
         train, test = read_splits(config)
         facts = DataFacts(
-            tuple(train.load(torch.tensor([0])).shape[1:]),
+            train.shape,
             len(train.classes),
             len(train),
             len(test),

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -44,24 +45,34 @@ class UserSplit:
         dataset: Gives (x, y) with x a PIL image, a uint8 tensor or a float tensor in [0, 1].
         complete: Whether each class must have a sample.
         where: Names the data set in messages.
+        images: How PIL images are converted.
+        skip: How many items may be unreadable.
 
     Raises:
         UserError: Not a map-style data set, or items of another form.
     """
 
-    def __init__(self, dataset: MapDataset, *, complete: bool, where: str, images: ImageSettings = AS_THEY_ARE) -> None:
+    def __init__(
+        self,
+        dataset: MapDataset,
+        *,
+        complete: bool,
+        where: str,
+        images: ImageSettings = AS_THEY_ARE,
+        skip: int = 0,
+    ) -> None:
         check_map_style(dataset, where=where)
         self._dataset, self._images = dataset, images
         self.where = where
         self.notices = Notices()
         with kept_globals():
-            seed_globals(*_FROZEN, ITEM, 0, gpus=False)
-            item = get_item(dataset, 0, where=where)
-            self._first = as_sample(item, where=f"{where}: item 0", images=images)[0]
+            self._first_position, item = self._first_item(skip)
+            self._first = as_sample(item, where=f"{where}: item {self._first_position}", images=images)[0]
             self.labels = _labels(dataset, where)
         self.notices.add(where, "values", count=len(item) - 2)
         self.classes = _class_names(dataset)
         self.paths: list[str] | None = None
+        self.shape = tuple(self._first.shape)
         self.sample_bytes = self._first.numel() * self._first.element_size()
         self.resident = False
         self.complete = complete
@@ -106,6 +117,16 @@ class UserSplit:
                     examination.add([finding])
         return out
 
+    def _first_item(self, skip: int) -> tuple[int, Any]:
+        """Position and content of the first item that can be read, of as many as may be unreadable and one."""
+        last = min(skip, len(self._dataset) - 1)
+        for position in range(last):
+            seed_globals(*_FROZEN, ITEM, position, gpus=False)
+            with suppress(Unreadable):
+                return position, get_item(self._dataset, position, where=self.where)
+        seed_globals(*_FROZEN, ITEM, last, gpus=False)
+        return last, get_item(self._dataset, last, where=self.where)
+
     def warn_if_random(self, *, streamed: bool) -> None:
         """Warn where the first item changes from read to read in a way that the run cannot make up for.
 
@@ -131,8 +152,8 @@ class UserSplit:
         """Whether the first item is the same again when the global generators are seeded by these keys."""
         with kept_globals():
             for key in keys:
-                seed_globals(*key, ITEM, 0, gpus=False)
-                if not torch.equal(self._read(0, None)[0], self._first):
+                seed_globals(*key, ITEM, self._first_position, gpus=False)
+                if not torch.equal(self._read(self._first_position, None)[0], self._first):
                     return False
         return True
 
@@ -156,7 +177,9 @@ def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
     for split in ("train", "test"):
         dataset = _call(factory, config, split)
         where = f"data.name={config.name}, split={split}"
-        splits.append(UserSplit(dataset, complete=split == "train", where=where, images=images))
+        splits.append(
+            UserSplit(dataset, complete=split == "train", where=where, images=images, skip=config.skip_damaged)
+        )
         splits[-1].warn_if_random(streamed=config.stream is True)
     train, test = splits
     if not train.classes:

@@ -16,6 +16,7 @@ class RawSplit(Protocol):
         labels: `[N]` int64, on the CPU.
         classes: Class names.
         paths: Relative path of each sample, or None.
+        shape: Shape of one input.
         sample_bytes: Memory one stored input takes.
         resident: Whether the inputs are in memory already.
         complete: Whether each class must have a sample.
@@ -28,6 +29,7 @@ class RawSplit(Protocol):
     labels: Tensor
     classes: tuple[str, ...]
     paths: list[str] | None
+    shape: tuple[int, ...]
     sample_bytes: int
     resident: bool
     complete: bool
@@ -71,6 +73,7 @@ class TensorSplit:
         self.labels = labels
         self.classes = classes
         self.paths: list[str] | None = None
+        self.shape = tuple(x.shape[1:])
         self.sample_bytes = x[0].numel() * x.element_size()
         self.resident = True
         self.complete = True
