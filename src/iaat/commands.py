@@ -228,11 +228,11 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         return
     recipe = load_recipe(options.recipe, overrides)
     reporter.result(recipe.to_yaml())
+    if options.data:  # before anything that ends at the first sample that cannot be read
+        _check_data(recipe.data, reporter)
     facts = data_facts(recipe.data)
     reporter.result(cost_table(recipe, facts))
-    if options.data:
-        _check_data(recipe.data, reporter)
-    else:
+    if not options.data:
         facts.notices.tell(reporter.result)
     if options.probe:
         processes = 1 if options.processes is None else options.processes

@@ -55,7 +55,9 @@ KINDS = {
     "frames": Kind("images of several frames or pages, of which the first is read", "save the others as files", False),
     "single": Kind("classes with one training sample, of which none is held out", "add samples", False),
     "unicode": Kind("class names matched although written in another Unicode form", "nothing to do", False),
-    "damaged": Kind("unreadable samples skipped, as data.skip_damaged allows", "repair them, or remove them"),
+    "damaged": Kind(
+        "samples cannot be read, and are skipped as far as data.skip_damaged allows", "repair or remove them"
+    ),
     "trained": Kind(
         "test samples are in the training set, too", "accuracy will be overstated; remove them from one of the sets"
     ),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.damaged import EVERY, FIRST, damaged_digits
-from helpers.training import QUIET, assert_resumes_bitwise, same, tiny
+from helpers.training import QUIET, Interrupting, assert_resumes_bitwise, same, tiny
 from iaat.checkpoint import load_checkpoint
 from iaat.data import build_data
 from iaat.errors import UserError
@@ -137,8 +137,8 @@ def test_however_samples_are_read_the_run_is_the_same(skipping, name):
 @pytest.mark.parametrize("name", ["memory", "streamed"])
 def test_it_is_told_once_with_the_count_and_kept_in_the_run_folder(skipping, name):
     _, run, _, told = skipping[name]
-    (line,) = [text for text in told if "unreadable" in text and text.startswith("training images")]
-    assert "3 of 80 unreadable samples skipped, as data.skip_damaged allows, such as" in line
+    (line,) = [text for text in told if "cannot be read" in text and text.startswith("training images")]
+    assert "3 of 80 samples cannot be read, and are skipped as far as data.skip_damaged allows, such as" in line
     notices = json.loads((run.path / "run.json").read_text())["notices"]
     assert [(each["kind"], each["count"]) for each in notices if each["where"].startswith("training")] == [
         ("damaged", 3)
@@ -158,8 +158,6 @@ def test_a_repaired_sample_stays_skipped_in_a_run_that_goes_on(tmp_path):
     recipe = folder_recipe(root, "--data.stream", "true")
     train(recipe, whole, QUIET)
     short = folder_recipe(root, "--data.stream", "true", "--train.save_steps", "1")
-    from helpers.training import Interrupting
-
     with pytest.raises(KeyboardInterrupt):
         train(short, begun, Interrupting(3))
     assert len(begun.unreadable()) == 3

@@ -251,6 +251,8 @@ def _warn_ignored(config: DataConfig) -> None:
     if not config.is_user_function:
         ignored.append("options")
     reasons = dict.fromkeys(ignored, f"with data.name={config.name}")
+    if config.validation is not None:
+        reasons["holdout"] = "with data.validation"
     if config.extra is None:
         reasons |= dict.fromkeys(("extra_ratio", "extra_limit"), "without data.extra")
     defaults = {field.name: field.default for field in fields(config)} | {"options": {}}

@@ -162,5 +162,5 @@ class Examination:
                 notices.add(self.where, kind, self.name(int(hits[0])), count=len(hits), of=of)
         if self.unreadable:
             first = min(self.unreadable)
-            notices.add(self.where, "damaged", self.unreadable[first], count=len(self.unreadable), of=of)
+            notices.add(self.where, "damaged", self.name(first), count=len(self.unreadable), of=of)
         return notices
