@@ -11,8 +11,8 @@ from typing import Any
 from iaat.analysis import TradeoffPoint, tradeoff
 from iaat.analysis.frontier import Distance, Point, distance
 from iaat.console_table import PlainTable
-from iaat.evaluate.comparison import WORST, by_cell, cell_summary, comparison_markdown, comparison_table
-from iaat.evaluate.robust import CLEAN
+from iaat.evaluate.comparison import by_cell, cell_summary, comparison_markdown, comparison_table
+from iaat.evaluate.robust import CLEAN, WORST
 from iaat.files import write_json, write_text
 from iaat.printable import markdown
 from iaat.sweep import Cell

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.planted import Around, cnn, digits, trained
+from helpers.planted import Around, Remembering, cnn, digits, trained
 from iaat.data import DataBundle, DataConfig, InMemorySource, build_data
 from iaat.errors import UserError
 from iaat.evaluate import EvaluateConfig
 from iaat.evaluate.corruption import fingerprint_of_folder
 from iaat.evaluate.evaluation import evaluate_subject, folder_name
+from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.sections import Extras
+from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.subject import Subject
 from iaat.models.digest import weights_digest
 from iaat.progress import Reporter
@@ -69,7 +71,7 @@ def dying(network, after):
 def test_an_evaluation_killed_anywhere_goes_on_and_ends_with_the_same_numbers(
     suite, networks, data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("iaat.evaluate.evaluation.MASKING_N", 30)
+    monkeypatch.setattr("iaat.evaluate.masking_section.MASKING_N", 30)
     config = replace(CONFIG, suite=suite, n=32)
     if "autoattack" in suite:
         few_queries(monkeypatch)
@@ -213,7 +215,7 @@ def test_training_samples_by_radius(networks, data, tmp_path):
 
 
 def test_a_masking_model_gets_the_verdict_at_the_top(networks, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("iaat.evaluate.evaluation.MASKING_N", 100)
+    monkeypatch.setattr("iaat.evaluate.masking_section.MASKING_N", 100)
     rounded = Around(networks[1], before=lambda x: (x * 4).round() / 4)
     config = replace(CONFIG, suite="pgd+masking", n=100, radius=Radius("20px"))
     results = evaluate_subject(subject(rounded, tmp_path), data, config, QUIET)
@@ -235,7 +237,7 @@ def test_a_model_without_a_gradient_path_meets_the_attacks_that_need_none(networ
     stepped = Around(networks[1], before=lambda x: (x > 0.5).float())
     config = replace(CONFIG, suite="pgd+autoattack+curve", radius=Radius("150px"))
     results = evaluate_subject(subject(stepped, tmp_path), data, config, QUIET)
-    assert results["verdict"] == "do not trust PGD here: blocked-gradients"
+    assert results["verdict"] == "do not trust PGD here: blocked-gradients; not robust"
     assert [stage["name"] for stage in results["stages"]] == ["clean", "autoattack/square"]
     assert results["accuracy"]["worst"] < results["accuracy"]["clean"]
     assert (
@@ -369,3 +371,55 @@ def test_images_on_which_square_cannot_start_in_l2_are_evaluated_without_it(tmp_
     assert "autoattack/square" not in [stage["name"] for stage in results["stages"]]
     assert {"autoattack-shape", "no-black-box"} <= {finding["name"] for finding in results["findings"]}
     assert "note autoattack-shape: Square in l2 cannot start on images of 12 x 12 pixels" in capsys.readouterr().out
+
+
+def test_what_the_masking_checks_break_counts_in_the_worst_case_everywhere(networks, data, tmp_path):
+    """A memory hides the network from every attack of the suite; the copy that has seen nothing gives it away."""
+    radius = 20 / 255
+    config = replace(CONFIG, suite="pgd+screening+masking", n=100, radius=Radius("20px"))
+    model = Remembering(networks[1], 1.01 * radius)
+    judged = subject(model, tmp_path, fresh=fresh_copy(model))
+    results = evaluate_subject(judged, data, config, QUIET)
+    accuracy = results["accuracy"]
+    assert "remembered-inputs" in results["verdict"]
+    assert accuracy["screening"] > accuracy["masking"] + 0.2
+    assert accuracy["worst"] == accuracy["masking"] == results["masking"]["worst"]
+    assert results["interval95"]["worst"] == results["interval95"]["masking"]
+    assert np.mean([row["worst"] * row["n"] for row in results["per_class"]]) == pytest.approx(
+        100 * accuracy["worst"] / len(results["per_class"])
+    )
+    records = pd.read_parquet(next(tmp_path.rglob("records.parquet")))
+    broken = records[records["broken_by"] == "masking"]
+    assert len(broken) == round(100 * (accuracy["screening"] - accuracy["worst"]))
+    assert ((broken["size"] > 0) & (broken["size"] <= radius + 1e-6)).all()
+    assert (broken["adversarial_prediction"] != broken["label"]).all()
+    shown = next(each for each in evaluation_report([results]) if not isinstance(each, str))
+    assert [column.header for column in shown.columns][4:7] == ["PGD-3", "screening", "worst case"]
+    again = evaluate_subject(judged, data, config, QUIET)
+    assert numbers(again) == numbers(results)
+
+
+def test_a_natural_network_has_no_sign_of_masking_and_is_not_robust(networks, data, tmp_path):
+    config = replace(CONFIG, suite="pgd+masking", n=100, radius=Radius("80px"))
+    results = evaluate_subject(subject(networks[1], tmp_path), data, config, QUIET)
+    assert results["verdict"] == "no sign of masking; not robust"
+    found = next(finding for finding in results["findings"] if finding["name"] == "not-robust")
+    labels = pd.read_parquet(next(tmp_path.rglob("records.parquet")))["label"]
+    commonest = 100 * labels.value_counts(normalize=True).max()
+    assert f"{commonest:.1f} %" in found["evidence"]
+
+
+def test_more_samples_are_looked_at_where_few_are_correct(networks, data, tmp_path, monkeypatch):
+    """The network is given every other sample turned upside down, so that it is correct on some two thirds."""
+    monkeypatch.setattr("iaat.evaluate.masking_section.MASKING_N", 40)
+    turned = Around(networks[1], before=lambda x: torch.where(x.mean((1, 2, 3), keepdim=True) > 0.3, x.flip(2), x))
+    config = replace(CONFIG, suite="pgd+masking", n=200)
+    results = evaluate_subject(subject(turned, tmp_path / "a"), data, config, QUIET)
+    masking = results["masking"]
+    assert 0.3 < masking["clean"] < 34 / 40
+    assert 40 < masking["samples"] < 200
+    assert masking["clean"] * masking["samples"] >= masking["samples_needed"] == 34
+    assert "few-samples" not in {finding["name"] for finding in results["findings"]}
+    few = evaluate_subject(subject(turned, tmp_path / "b"), data, replace(config, n=30), QUIET)
+    assert "too few samples to look for masking: " in few["verdict"]
+    assert "34 are needed" in few["verdict"]

@@ -29,7 +29,7 @@ def mlp(classes=10):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Dropout(0.5), nn.ReLU(), nn.Linear(64, classes))
 
 
-def trained(network, x, y, *, radius=0.0, adaptive=False, seed=0, epochs=5, lr=0.1):
+def trained(network, x, y, *, radius=0.0, adaptive=False, seed=0, epochs=5, lr=0.1, norm="linf"):
     """Train a network with SGD: naturally, adversarially at `radius`, or with a radius per sample that starts there."""
     generator = torch.Generator().manual_seed(seed)
     radii = RadiusMemory(len(x), initial=radius)
@@ -42,7 +42,8 @@ def trained(network, x, y, *, radius=0.0, adaptive=False, seed=0, epochs=5, lr=0
             inputs = x[rows]
             if radius:
                 ball = radii[rows]
-                inputs = pgd(network, inputs, y[rows], radius=ball, steps=3, mode="batch", generator=generator)
+                settings = {"radius": ball, "steps": 3, "norm": norm, "mode": "batch", "generator": generator}
+                inputs = pgd(network, inputs, y[rows], **settings)
             logits = network(inputs)
             if adaptive:
                 radii[rows] = staircase(radii[rows], right=logits.argmax(1) == y[rows], up=4 / 255)
@@ -149,3 +150,81 @@ def gated(logits):
 def overflowing(logits):
     """Logits that are NaN for some of the samples: those that look like a 0."""
     return torch.where(logits[:, :1] > 0, torch.nan, logits)
+
+
+class Remembering(nn.Module):
+    """Answers an input that lies near one seen before with the old logits, and otherwise as the network.
+
+    Args:
+        network: Trained without any defence.
+        near: L-inf distance up to which inputs are taken for the same.
+        kept: Fraction of the change from the old logits to the network's that is hidden. Gradients are the network's.
+    """
+
+    def __init__(self, network, near, kept=0.9):
+        super().__init__()
+        self.network, self.near, self.kept = network, near, kept
+        self.seen, self.answers = torch.empty(0), torch.empty(0)
+        self.eval()
+
+    def forward(self, x):
+        logits = self.network(x)
+        old = torch.full(logits.shape[:1], -1)
+        if len(self.seen):
+            distance, nearest = torch.cdist(x.detach().flatten(1), self.seen, p=torch.inf).min(dim=1)
+            old = torch.where(distance <= self.near, nearest, -1)
+        new = old < 0
+        self.seen = torch.cat([self.seen, x.detach()[new].flatten(1)])
+        self.answers = torch.cat([self.answers, logits.detach()[new]])
+        return logits + self.kept * torch.where(new[:, None], 0, self.answers[old] - logits.detach())
+
+
+DEFENCES = {
+    "rounded input": (
+        lambda net: Around(net, before=rounded),
+        {"zero-gradients", "loss-not-rising", "unbroken-at-any-radius", "black-box-stronger"},
+    ),
+    "jpeg": (lambda net: Around(net, before=jpeg), {"zero-gradients", "black-box-stronger"}),
+    "detached": (lambda net: Around(net, before=detached), {"blocked-gradients", "black-box-stronger"}),
+    "binary": (lambda net: Around(net, before=binary), {"blocked-gradients", "black-box-stronger"}),
+    "steep input": (lambda net: Around(net, before=steep), {"loss-not-rising"}),
+    "saturated gate": (lambda net: Around(net, after=gated), {"vanishing-gradients", "loss-not-rising"}),
+    "nan gradients": (lambda net: Around(net, before=undefined), {"nan-gradients", "loss-not-rising"}),
+    "noise": (lambda net: Around(net, before=noisy), {"random-outputs", "reference-warning"}),
+    "noise, logits + 1e5": (
+        lambda net: Around(net, before=noisy, after=lambda logits: logits + 1e5),
+        {"random-outputs"},
+    ),
+    "noise, one logit - 1e4": (
+        lambda net: Around(net, before=noisy, after=lambda logits: logits - 1e4 * (torch.arange(10) == 3)),
+        {"random-outputs"},
+    ),
+    "dropout": (lambda net: Around(nn.Sequential(AlwaysDropout(), net)), {"random-outputs"}),
+    "logits x1000": (
+        lambda net: Around(net, after=lambda logits: 1000 * logits),
+        {"zero-gradients", "loss-not-rising", "logit-scale"},
+    ),
+    "softmax": (lambda net: Around(net, after=lambda z: z.softmax(1)), {"softmax-outputs", "reference-warning"}),
+    "saturated softmax": (
+        lambda net: Around(net, after=lambda z: (1000 * z).softmax(1)),
+        {"softmax-outputs", "zero-gradients", "unbroken-at-any-radius"},
+    ),
+    "lying gradient": (
+        lambda net: Around(net, before=LyingBackward.apply),
+        {"one-step-stronger", "loss-not-rising", "unbroken-at-any-radius"},
+    ),
+    "batch statistics": (lambda net: BatchStatistics(net).eval(), {"batch-dependence", "train-mode"}),
+    "batch statistics, logits + 100": (
+        lambda net: Around(BatchStatistics(net), after=lambda logits: logits + 100),
+        {"batch-dependence"},
+    ),
+    "nan logits": (lambda net: Around(net, after=overflowing), {"nonfinite-outputs"}),
+    "memory": (lambda net: Remembering(net, 33 / 255), {"remembered-inputs"}),
+    "memory of everything": (lambda net: Remembering(net, 33 / 255, kept=1.0), {"remembered-inputs"}),
+}
+"""Defences by name: what puts one around a network trained without it, and the findings that must name it."""
+
+
+def defended(name, mlp_network, cnn_network):
+    """A defence around the network it is meant for: batch statistics need BatchNorm."""
+    return DEFENCES[name][0](cnn_network if name.startswith("batch statistics") else mlp_network)

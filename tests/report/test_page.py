@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -9,6 +10,7 @@ import pytest
 
 from helpers.report_content import SCRIPT, TAG, minimal, rich
 from iaat.errors import UserError
+from iaat.evaluate.findings import TRUSTED
 from iaat.report.content import Content, to_json
 from iaat.report.page import render, script, write_page
 
@@ -133,6 +135,30 @@ def test_serious_findings_are_marked_by_sign_and_word(page):
     row = re.search(r'<td class="verdict serious">.*?</td>', page).group()
     assert "⚠" in row
     assert "do not trust" in row
+
+
+def test_only_a_robust_model_without_a_sign_of_masking_gets_a_tick(content):
+    verdict = content.verdicts[0]
+    gap = {"name": "pgd-gap", "evidence": "-", "advice": "-", "serious": False, "weak_attack": True}
+    for text, findings, kind, sign in [
+        (TRUSTED, [], "good", "✓"),
+        (f"{TRUSTED}; not robust", [], "unknown", "?"),
+        ("too few samples to look for masking: 3 of 4", [], "unknown", "?"),
+        ("quote the worst case, not PGD: pgd-gap", [gap], "unknown", "!"),
+    ]:
+        row = replace(verdict, verdict=text, findings=findings)
+        page = render(Content("title", "today", content.classes, content.runs, [row]))
+        assert f'<td class="verdict {kind}"><span aria-hidden="true">{sign}</span> {text}</td>' in page
+
+
+def test_two_verdicts_on_one_network_say_what_each_looked_at(content):
+    verdict = replace(content.verdicts[0], attacks={"PGD-20": 0.4}, n=50)
+    other = replace(verdict, verdict="not checked", attacks={"PGD-20": 0.4, "screening": 0.3}, n=1000)
+    page = render(Content("title", "today", content.classes, content.runs, [verdict, other]))
+    assert "<small>of PGD-20 on 50 samples; another evaluation says otherwise</small>" in page
+    assert "<small>of PGD-20, screening on 1000 samples; another evaluation says otherwise</small>" in page
+    for rows in ([verdict, verdict], [verdict, replace(other, checkpoint="last")]):
+        assert "says otherwise" not in render(Content("title", "today", content.classes, content.runs, rows))
 
 
 def test_missing_attacks_and_intervals(content):

@@ -18,6 +18,7 @@ from iaat.device import pick_device
 from iaat.differences import digest_but_seed
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import evaluate_subject, evaluate_subjects, folder_name
+from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.report import same_config
 from iaat.evaluate.results import read_results
 from iaat.evaluate.sections import Extras
@@ -108,6 +109,7 @@ def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle,
         folder=_folder(run, trained),
         facts=facts,
         radii=_radii(run, state["epoch"], len(data.train)),
+        fresh=fresh_copy(model),
     )
 
 

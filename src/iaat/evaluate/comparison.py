@@ -9,10 +9,8 @@ from typing import Any, Literal
 
 from iaat.console_table import Cell, PlainTable, plain_table
 from iaat.evaluate.report import between, caption, columns, interval, name_of, shown_name
+from iaat.evaluate.robust import WORST
 from iaat.seeds import spread
-
-WORST = "worst"
-"""Key of the accuracy under all attacks together, by which tables are sorted."""
 
 _INTERVALS = (
     "[95 % interval]: of one seed Wilson's, over the test samples; of several the t-interval of their mean, over seeds "

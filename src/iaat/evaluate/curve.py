@@ -15,7 +15,7 @@ from iaat import rng
 from iaat.attacks import screen, smallest_radius
 from iaat.data import sequential_order
 from iaat.device import device_of
-from iaat.evaluate.robust import Outcome, StageRecord
+from iaat.evaluate.robust import Outcome, with_breaks
 from iaat.evaluate.sections import Context, Section
 from iaat.passes import Passes, count_passes
 from iaat.types import Batch
@@ -48,24 +48,18 @@ def curve_section(context: Context) -> Section:
     return Section({"curve": results}, size=size, seconds=seconds, passes=passes)
 
 
-def with_breaks(outcome: Outcome, curve: Section) -> Outcome:
-    """The outcome with what the curve found: smaller breaks, and breaks of samples that stood.
+def with_curve(outcome: Outcome, curve: Section) -> Outcome:
+    """The outcome with what the curve found: smaller breaks, and breaks of samples that stood, as a stage `curve`.
 
-    The latter are a stage of their own, `curve`, so that the worst case is never above the curve. Their adversarial
-    prediction is not known, -1.
+    Their adversarial prediction is not known, -1.
     """
     assert curve.size is not None
-    size = torch.fmin(outcome.size, curve.size)
-    standing = outcome.standing(outcome.stages[-1].name)
-    broken = standing & (size <= curve.results["curve"]["radius"][LEVELS // 2] * (1 + 1e-5) + 1e-6)
-    record = StageRecord("curve", int(standing.sum()), int(broken.sum()), 0, curve.passes, curve.seconds)
-    return replace(
-        outcome,
-        size=size,
-        adversarial=torch.where(broken, -1, outcome.adversarial),
-        broken_by=["curve" if new else old for new, old in zip(broken.tolist(), outcome.broken_by, strict=True)],
-        stages=(*outcome.stages, record),
-    )
+    within = curve.size <= curve.results["curve"]["radius"][LEVELS // 2] * (1 + 1e-5) + 1e-6
+    unknown, met = torch.full_like(outcome.label, -1), len(outcome.label)
+    size = torch.where(within, curve.size, torch.nan)
+    merged = with_breaks(outcome, "curve", size, unknown, met=met, passes=curve.passes, seconds=curve.seconds)
+    # Of samples that stand, the breaks beyond the radius are worth knowing, too.
+    return replace(merged, size=torch.fmin(outcome.size, curve.size))
 
 
 def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, float]:

@@ -15,23 +15,23 @@ from torch import Tensor
 
 from iaat import rng
 from iaat.attacks import attack_mode, cross_entropy
-from iaat.data import DataBundle, sequential_order
+from iaat.data import DataBundle
 from iaat.device import device_of
 from iaat.errors import UserError
 from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.by_radius import radii_section
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.corruption import check_corruptions, corruption_section, fingerprint_of_folder
-from iaat.evaluate.curve import curve_section, with_breaks
-from iaat.evaluate.findings import Finding, verdict
+from iaat.evaluate.curve import curve_section, with_curve
+from iaat.evaluate.findings import verdict
 from iaat.evaluate.journal import Journal
-from iaat.evaluate.masking import masking_report
 from iaat.evaluate.masking.gradients import input_gradient
-from iaat.evaluate.noticed import findings_of, findings_of_plan, gap
+from iaat.evaluate.masking_section import MASKING, masking_section
+from iaat.evaluate.noticed import findings_of, findings_of_plan
 from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
 from iaat.evaluate.report import evaluation_name, plain_config, summary, write_evaluation
 from iaat.evaluate.robust import Outcome, Stage, attack_samples, predict
-from iaat.evaluate.sections import Context, Extras, Measure, Section
+from iaat.evaluate.sections import Context, Extras, Measure
 from iaat.evaluate.subject import Subject, TestSet
 from iaat.evaluate.suites import Plan, plan_of
 from iaat.evaluate.transfer import transfer_section, transfer_stages
@@ -41,9 +41,6 @@ from iaat.progress import Reporter
 
 PROBED = 100
 """Clean samples whose predictions identify the model beside its weights."""
-
-MASKING_N = 200
-"""Samples the masking checks look at: fewer leave chance too much room, more cost time and change no verdict."""
 
 
 def evaluate_subject(
@@ -124,7 +121,7 @@ def _evaluate(
     plan = plan_of(config.suite)
     if "corruptions" in plan.sections:
         check_corruptions(test, config, extras)
-    if "masking" in plan.sections and not config.radius:
+    if MASKING in plan.sections and not config.radius:
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
     folder = evaluation_folder(subject, config, extras)
     with FolderLock(folder / "evaluate.lock", "evaluates"):
@@ -150,14 +147,18 @@ def _evaluate_in(
     outcome = _attack(subject, test, config, stages, journal, reporter)
     test = replace(test, index=outcome.index)  # without those that cannot be read
     context = Context(subject, test, config, outcome, journal, reporter, extras)
+    sections = []
     if "curve" in plan.sections:
-        curve = curve_section(context)
-        context = replace(context, outcome=with_breaks(outcome, curve))
-    else:
-        curve = Section()
-    sections = [curve, *(measure(context) for measure in _measures(plan, extras))]
+        sections.append(curve_section(context))
+        context = replace(context, outcome=with_curve(outcome, sections[-1]))
+    sections += [measure(context) for measure in _measures(plan, extras)]
+    # Last, because it looks at what the others found.
+    if MASKING in plan.sections:
+        masking, outcome = masking_section(context)
+        sections.append(masking)
+        context = replace(context, outcome=outcome)
     findings = findings_of(context, plan, sections, left_out)
-    facts = {"verdict": verdict(findings, checked="masking" in plan.sections), **subject.facts, "suite": config.suite}
+    facts = {"verdict": verdict(findings, checked=MASKING in plan.sections), **subject.facts, "suite": config.suite}
     results = summary(context.outcome, config, test.classes, facts)
     results["clean_all"] = clean_of_all(subject, test, outcome, journal, config.batch_size, reporter)
     results |= provenance(subject, test, journal, config.batch_size)
@@ -277,34 +278,8 @@ _MEASURES: dict[str, Measure] = {
 
 
 def _measures(plan: Plan, extras: Extras) -> list[Measure]:
-    """The sections of a plan; masking last, which looks at what the others found."""
+    """The sections of a plan that break no sample."""
     measures = [_MEASURES[word] for word in plan.sections if word in _MEASURES]
     if plan.transfer_steps is not None and extras.others:
         measures.append(partial(transfer_section, steps=plan.transfer_steps))
-    return [*measures, *([masking_section] if "masking" in plan.sections else [])]
-
-
-def masking_section(context: Context) -> Section:
-    """The checks for gradient masking, on the first of the samples in a fixed random order."""
-    value = context.journal.unit("masking", partial(_masking, context))
-    findings = [Finding(**finding) for finding in value["findings"]]
-    return Section({"masking": value["measures"]}, findings)
-
-
-def _masking(context: Context) -> dict[str, Any]:
-    index = context.test.index
-    chosen = index[rng.permutation(len(index), seed=0, epoch=1)[:MASKING_N]].sort().values
-    (batch,) = context.test.data.test.batches(sequential_order(chosen, len(chosen)))
-    report = masking_report(
-        context.subject.model,
-        batch.x,
-        batch.y,
-        radius=float(context.config.radius),
-        norm=context.config.norm,
-        classes=len(context.test.classes),
-        seed=context.config.seed,
-        gap=gap(context.outcome),
-        was_training=context.subject.was_training,
-        reporter=context.reporter,
-    )
-    return report.to_dict()
+    return measures

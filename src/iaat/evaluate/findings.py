@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 TRUSTED = "no sign of masking"
 DISTRUSTED = "do not trust PGD here"
+WORST_CASE = "quote the worst case, not PGD"
+TOO_FEW = "too few samples to look for masking"
 UNCHECKED = "not checked for masking: add --suspicious"
+NOT_ROBUST = "not robust"
+
+FEW_SAMPLES = "few-samples"
+"""Finding of too few samples for the checks to say anything."""
+
+BELOW_CONSTANT = "not-robust"
+"""Finding of a model that fewer samples withstand than one class for all inputs would get right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +29,15 @@ class Finding:
         evidence: One sentence with the figures measured.
         advice: One sentence that says what to do.
         serious: Whether it forbids trusting gradient attacks; False for what only needs to be known.
+        weak_attack: Whether it says only that PGD alone is too weak here: other attacks of the same evaluation broke
+            what it left, and their worst case stands.
     """
 
     name: str
     evidence: str
     advice: str
     serious: bool = True
+    weak_attack: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as plain values."""
@@ -40,9 +52,24 @@ def verdict(findings: Sequence[Finding], *, checked: bool = True) -> str:
         checked: Whether the checks for gradient masking were run.
 
     Returns:
-        Not to trust PGD and for what reasons; or no sign of masking; or that nobody has looked.
+        Not to trust PGD and for what reasons; or to quote the worst case; or that too few samples could be attacked to
+        say anything; or no sign of masking; or that nobody has looked. Behind it, that the model is not robust.
     """
-    reasons = list(dict.fromkeys(finding.name for finding in findings if finding.serious))
-    if reasons:
-        return f"{DISTRUSTED}: {', '.join(reasons)}"
-    return TRUSTED if checked else UNCHECKED
+    parts = [_headline(findings, checked=checked)]
+    if BELOW_CONSTANT in {finding.name for finding in findings}:
+        parts.append(NOT_ROBUST)
+    return "; ".join(parts)
+
+
+def _headline(findings: Sequence[Finding], *, checked: bool) -> str:
+    if reasons := _names(finding for finding in findings if finding.serious):
+        return f"{DISTRUSTED}: {reasons}"
+    few = next((finding.evidence for finding in findings if finding.name == FEW_SAMPLES), None)
+    looked = UNCHECKED if not checked else TRUSTED if few is None else f"{TOO_FEW}: {few}"
+    if reasons := _names(finding for finding in findings if finding.weak_attack):
+        return f"{WORST_CASE}: {reasons}" + ("" if looked == TRUSTED else f"; {looked}")
+    return looked
+
+
+def _names(findings: Iterable[Finding]) -> str:
+    return ", ".join(dict.fromkeys(finding.name for finding in findings))

@@ -9,6 +9,7 @@ from torch import nn
 from iaat.data import DataBundle
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import test_sample
+from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.sanity import check_model
 from iaat.evaluate.subject import Subject
 
@@ -40,6 +41,7 @@ def subject_of_model(
     Raises:
         UserError: an evaluation of it would mean nothing; see `iaat.evaluate.sanity.check_model`.
     """
+    fresh = fresh_copy(model)
     (batch,) = data.test.batches([test_sample(data, EvaluateConfig(n=CLEAN_N))])
     classes = len(data.classes)
     findings = check_model(
@@ -60,4 +62,5 @@ def subject_of_model(
         facts={"run": name, "seed": None},
         was_training=was_training,
         findings=tuple(findings),
+        fresh=fresh,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iaat.evaluate.config import EvaluateConfig
-from iaat.evaluate.findings import Finding
+from iaat.evaluate.findings import BELOW_CONSTANT, Finding
 from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, no_black_box
+from iaat.evaluate.masking.case import percent
 from iaat.evaluate.masking.gradients import blocked
 from iaat.evaluate.reference import STANDARD_CLASSES, ensemble, why_no_square
 from iaat.evaluate.robust import Outcome
@@ -33,6 +34,7 @@ def findings_of(context: Context, plan: Plan, sections: Sequence[Section], left_
     """
     found = [*context.subject.findings, *(finding for section in sections for finding in section.findings)]
     found += [*_of_accuracies(context.outcome, sections), *_of_attacks(context.outcome)]
+    found += _below_constant(context.outcome, len(context.test.classes))
     found += [*findings_of_plan(plan, context.test, context.config, context.extras), *_of_left_out(left_out)]
     return list({finding.name: finding for finding in found}.values())
 
@@ -45,6 +47,23 @@ def _of_accuracies(outcome: Outcome, sections: Sequence[Section]) -> list[Findin
     transferred = [row["accuracy"] for section in sections for row in section.results.get("transfer", ())]
     findings = [finding_of_gap(*measured), *(finding_of_transfer(accuracy, pgd, n) for accuracy in transferred)]
     return [finding for finding in findings if finding is not None]
+
+
+def _below_constant(outcome: Outcome, classes: int) -> list[Finding]:
+    """Whether a model that gives all inputs the commonest class, which no attack can change, would be more robust."""
+    worst = outcome.accuracy(outcome.stages[-1].name)
+    constant = int(outcome.label.bincount(minlength=classes).max()) / len(outcome.label)
+    if not outcome.groups or worst >= constant:
+        return []
+    return [
+        Finding(
+            name=BELOW_CONSTANT,
+            evidence=f"{percent(worst)} of the samples are robust in the worst case; giving all of them the commonest "
+            f"class would be correct, and robust, for {percent(constant)}",
+            advice="Expected of natural training; of a robust model it says that the attacks have broken it.",
+            serious=False,
+        )
+    ]
 
 
 def _of_attacks(outcome: Outcome) -> list[Finding]:

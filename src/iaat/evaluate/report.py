@@ -17,8 +17,8 @@ from iaat.errors import UserError
 from iaat.evaluate.attackers import pgd_name
 from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.reference import STANDARD_CLASSES
-from iaat.evaluate.robust import CLEAN, Outcome
-from iaat.evaluate.suites import plan_of
+from iaat.evaluate.robust import CLEAN, WORST, Outcome
+from iaat.evaluate.suites import SECTIONS, plan_of
 from iaat.files import encodable, replacing, write_json
 from iaat.units import Radius
 
@@ -41,7 +41,7 @@ def evaluation_name(config: EvaluateConfig) -> str:
     return f"{config.suite}{pgd} {size} {config.norm}{step}{seed}"
 
 
-_SHOWN = {"autoattack": "AutoAttack", "mi-fgsm": "MI-FGSM", "deepfool": "DeepFool", "cw": "C&W"}
+_SHOWN = {"autoattack": "AutoAttack", "mi-fgsm": "MI-FGSM", "deepfool": "DeepFool", "cw": "C&W", WORST: "worst case"}
 
 
 def shown_name(attack: str) -> str:
@@ -81,7 +81,7 @@ def summary(outcome: Outcome, config: EvaluateConfig, classes: Sequence[str], fa
     """
     n = len(outcome.broken_by)
     accuracies = {name: outcome.accuracy(name) for name in (CLEAN, *outcome.groups)}
-    accuracies["worst"] = outcome.accuracy(outcome.stages[-1].name)
+    accuracies[WORST] = outcome.accuracy(outcome.stages[-1].name)
     classwise = per_class(outcome, classes)
     return {
         **facts,
@@ -146,11 +146,17 @@ _WIDEST = 4
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys of the accuracies a table shows: of every attack if they are few, else of the first and of all together."""
-    attacks = list(dict.fromkeys(name for row in rows for name in row["attacks"]))
-    if not attacks:
+    """Keys of the accuracies a table shows: of every attack if they are few, else of the first and of all together.
+
+    What parts of an evaluation that are no attacks by themselves have broken shows in the worst case alone.
+    """
+    stages = dict.fromkeys(name for row in rows for name in row["attacks"])
+    attacks = [name for name in stages if name not in SECTIONS]
+    if not stages:
         return [CLEAN]
-    return [CLEAN, *(attacks if len(attacks) <= _WIDEST else [attacks[0], "worst"])]
+    if len(attacks) > _WIDEST:
+        return [CLEAN, attacks[0], WORST]
+    return [CLEAN, *attacks, *([WORST] if len(attacks) < len(stages) else [])]
 
 
 def between(shown: Sequence[str]) -> Sequence[str]:

@@ -19,6 +19,7 @@ class _Finding(TypedDict):
     evidence: str
     advice: str
     serious: bool
+    weak_attack: NotRequired[bool]
 
 
 class _Stage(TypedDict):

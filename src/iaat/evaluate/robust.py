@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,9 @@ STANDING = "none"
 
 CLEAN = "clean"
 """`broken_by` of a sample that is misclassified untouched."""
+
+WORST = "worst"
+"""Key of the accuracy under all attacks together, and of what else broke samples."""
 
 Run = Callable[[nn.Module, Batch, torch.Generator], Tensor]
 """`(model, batch, generator) -> x_adv [B, ...]`: one attack on one batch, the model in eval mode."""
@@ -114,6 +117,32 @@ class Outcome:
     def accuracy(self, after: str) -> float:
         """Share of samples still right after `clean`, or after the attack or stage named and all before it."""
         return float(self.standing(after).double().mean())
+
+
+def with_breaks(
+    outcome: Outcome, name: str, size: Tensor, prediction: Tensor, *, met: int, passes: Passes, seconds: float
+) -> Outcome:
+    """The outcome with what a section found beside the attacks, as one more stage: the worst case is never above it.
+
+    Args:
+        outcome: After the attacks.
+        name: Of the stage.
+        size: `[n]` norm of the smallest break within the radius that the section found; NaN where none.
+        prediction: `[n]` class predicted there; -1 if not known.
+        met: How many samples it looked at.
+        passes: What it took.
+        seconds: Likewise.
+    """
+    standing = outcome.standing(outcome.stages[-1].name)
+    broken = standing & ~size.isnan()
+    record = StageRecord(name, met, int(broken.sum()), 0, passes, seconds)
+    return replace(
+        outcome,
+        size=torch.fmin(outcome.size, size),
+        adversarial=torch.where(broken, prediction, outcome.adversarial),
+        broken_by=[name if new else old for new, old in zip(broken.tolist(), outcome.broken_by, strict=True)],
+        stages=(*outcome.stages, record),
+    )
 
 
 @dataclass(slots=True)

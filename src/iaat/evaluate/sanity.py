@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from iaat.attacks import attack_mode
 from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
+from iaat.evaluate.masking.probabilities import finding_of_probabilities
 from iaat.evaluate.samples import check_samples
 from iaat.models.normalize import Normalize
 from iaat.models.outputs import logits_of
@@ -32,9 +33,6 @@ RIGHT = 0.5
 
 CHANCE = 0.01
 """Largest probability that guessing the commonest class does as well as a model that is above chance."""
-
-PROBABILITY = 1e-4
-"""How near outputs must be to probabilities, as in the masking checks."""
 
 _BATCH = 128
 _SHOWN = 20
@@ -94,7 +92,7 @@ def check_model(
             # Of inputs that are read wrongly the predictions mean nothing, whatever their order.
             None if scale or channels else _of_classes(logits.argmax(dim=1), y, classes),
             _of_chance(right, y),
-            _of_outputs(logits),
+            finding_of_probabilities(logits),
             _of_mode(was_training),
         ]
     return [finding for finding in found if finding is not None]
@@ -239,38 +237,6 @@ def _of_chance(right: Tensor, y: Tensor) -> Finding | None:
         advice="Check that these are the trained weights and that the data is what they were trained on.",
         serious=False,
     )
-
-
-def _of_outputs(logits: Tensor) -> Finding | None:
-    """Probabilities and log-probabilities, under the names of the masking checks.
-
-    Serious for probabilities: a second softmax flattens the cross-entropy and its gradient, so that attacks are blunt.
-    Not for their logarithms: they are logits less one number a sample, which no loss of an attack here depends on.
-    """
-    if logits.shape[1] < 2:
-        return None
-    inside = bool((logits >= -PROBABILITY).all() and (logits <= 1 + PROBABILITY).all())
-    if inside and bool(((logits.sum(dim=1) - 1).abs() < PROBABILITY).all()):
-        return Finding(
-            name="softmax-outputs",
-            evidence="all outputs lie in [0, 1] and add up to 1 for every sample: they are probabilities",
-            advice="Return the logits, without the softmax.",
-        )
-    if bool((logits.logsumexp(dim=1).abs() < PROBABILITY).all()):
-        return Finding(
-            name="log-softmax-outputs",
-            evidence="the exponentials of the outputs add up to 1 for every sample: they are log-probabilities",
-            advice="Return the logits; the losses used here give the same figures for both.",
-            serious=False,
-        )
-    if inside:
-        return Finding(
-            name="sigmoid-outputs",
-            evidence=f"all outputs of {len(logits)} samples lie in [0, 1] without adding up to 1: they seem to be "
-            "sigmoids",
-            advice="Return the logits, without the sigmoid, which saturates and hides the gradient.",
-        )
-    return None
 
 
 def _of_mode(was_training: bool) -> Finding | None:

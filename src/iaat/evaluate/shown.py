@@ -42,7 +42,7 @@ def _style(verdict: str) -> str:
 
 def _findings(row: dict[str, Any]) -> Iterator[str]:
     for finding in row["findings"]:
-        kind = "FINDING" if finding["serious"] else "note"
+        kind = "FINDING" if finding["serious"] or finding.get("weak_attack") else "note"
         yield f"{kind} {finding['name']} ({title_of(row)}): {finding['evidence']}. {finding['advice']}"
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from iaat.data import DataBundle
 from iaat.evaluate.findings import Finding
+from iaat.evaluate.masking import Fresh
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Subject:
         was_training: Whether it was handed over in train mode.
         findings: What was noticed when it was loaded.
         radii: Indices `[n]` of the samples it was trained on and their radii `[n]`, if it has any.
+        fresh: A copy from before it was asked anything, for the checks for masking; None: made when they begin.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Subject:
     was_training: bool = False
     findings: tuple[Finding, ...] = ()
     radii: tuple[Tensor, Tensor] | None = None
+    fresh: Fresh | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,9 @@ def render(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, interval=_interval, duration=_duration, mark=_mark, lighter=_lighter)
+    environment.filters.update(
+        percent=_percent, interval=_interval, duration=_duration, mark=_mark, reason=_reason, lighter=_lighter
+    )
     page = environment.get_template("page.html.j2").render(
         content=content,
         sections=_sections(content),
@@ -122,7 +124,19 @@ def _mark(verdict: Verdict) -> tuple[str, str]:
     """How a verdict is marked: a class of the style sheet and a sign that tells without colour."""
     if verdict.verdict.startswith(DISTRUSTED) or any(finding.get("serious") for finding in verdict.findings):
         return "serious", "⚠"
+    if any(finding.get("weak_attack") for finding in verdict.findings):
+        return "unknown", "!"
+    # Nothing behind it: a model that is not robust has no sign of masking either, and is not good for that.
     return ("good", "✓") if verdict.verdict == TRUSTED else ("unknown", "?")
+
+
+def _reason(verdict: Verdict, verdicts: Sequence[Verdict]) -> str:
+    """What an evaluation looked at, where the table has another verdict of the same network; else nothing."""
+    network = (verdict.run, verdict.checkpoint, verdict.weights)
+    others = [row for row in verdicts if (row.run, row.checkpoint, row.weights) == network]
+    if all(row.verdict == verdict.verdict for row in others):
+        return ""
+    return f"of {', '.join(verdict.attacks) or 'no attack'} on {verdict.n} samples; another evaluation says otherwise"
 
 
 def _lighter(color: str) -> str:

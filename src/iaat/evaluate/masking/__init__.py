@@ -1,6 +1,7 @@
 """Checks for gradient masking: whether the figures of a gradient attack on a model can be believed.
 
-Every check has a name, which its `Finding` carries. Serious ones forbid trusting gradient attacks.
+Every check has a name, which its `Finding` carries. Serious ones forbid trusting gradient attacks; others say that PGD
+is too weak for the model, whose worst case stands, or are notes.
 
 | name                      | what was seen                                                                            |
 |---------------------------|------------------------------------------------------------------------------------------|
@@ -9,25 +10,37 @@ Every check has a name, which its `Finding` carries. Serious ones forbid trustin
 | `train-mode`              | handed over in train mode (a note if attacks fare alike), or `eval()` has no effect      |
 | `nonfinite-outputs`       | NaN or infinite logits                                                                   |
 | `softmax-outputs`         | probabilities in place of logits                                                         |
+| `sigmoid-outputs`         | sigmoids in place of logits                                                              |
 | `log-softmax-outputs`     | log-probabilities (a note: no attack here sees a difference)                             |
 | `few-classes`             | fewer than 4 classes (a note: targeted DLR is not defined)                               |
 | `few-samples`             | too few samples to see anything (a note)                                                 |
 | `reference-warning`       | what the checks of the reference AutoAttack say                                          |
+| `remembered-inputs`       | a fresh copy of the model, not asked before, answers otherwise                           |
+| `no-fresh-copy`           | the model cannot be copied, so its memory was not checked (a note)                       |
 | `blocked-gradients`       | no gradient path leads from the logits to the input                                      |
 | `nan-gradients`           | input gradients that are NaN or infinite                                                 |
 | `zero-gradients`          | the attack fails, and the gradient it follows is exactly 0                               |
 | `vanishing-gradients`     | the attack fails, and the margin hardly has a slope                                      |
 | `loss-not-rising`         | the attack fails, and its steps have not raised the loss                                 |
 | `one-step-stronger`       | one step breaks more than many                                                           |
-| `logit-scale`             | rescaled logits are broken where the logits themselves are not                           |
-| `unbroken-at-any-radius`  | accuracy does not fall to 0 as the radius grows                                          |
+| `logit-scale`             | smaller logits are broken where the logits are not (larger ones: quote the worst case)   |
+| `unbroken-at-any-radius`  | accuracy does not fall to 0 as the radius grows, though other inputs get other classes   |
 | `black-box-stronger`      | the Square attack breaks what every gradient attack left standing                        |
 | `no-black-box`            | the Square attack cannot run on such inputs (a note)                                     |
 | `transfer-stronger`       | adversarial examples of another model break more than PGD                                |
-| `pgd-gap`                 | PGD claims more than the worst case over all attacks leaves                              |
+| `pgd-gap`                 | PGD claims more than the worst case over all attacks leaves (quote the worst case)       |
 """
 
 from iaat.evaluate.masking.attacks import finding_of_gap, finding_of_transfer, no_black_box
 from iaat.evaluate.masking.report import MaskingReport, masking_report
+from iaat.evaluate.masking.state import Fresh, fresh_copy
 
-__all__ = ["MaskingReport", "masking_report", "finding_of_gap", "finding_of_transfer", "no_black_box"]
+__all__ = [
+    "MaskingReport",
+    "masking_report",
+    "Fresh",
+    "fresh_copy",
+    "finding_of_gap",
+    "finding_of_transfer",
+    "no_black_box",
+]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
@@ -45,6 +46,7 @@ class WhiteBox:
             at once; of sure ones float32 holds cross-entropy at 0 while the margin moves.
         restarted: Of `many`, after as many more runs of it as there are scales.
         scaled: Of `many`, after PGD on cross-entropy of rescaled logits, one run for each scale.
+        shrunk: True where a scale below 1 was the first to break the sample.
         worst: After all of these and PGD on the margin.
     """
 
@@ -53,6 +55,7 @@ class WhiteBox:
     rise: Tensor
     restarted: Tensor
     scaled: Tensor
+    shrunk: Tensor
     worst: Tensor
 
 
@@ -72,19 +75,24 @@ def white_box(case: Case) -> WhiteBox:
     """Run the gradient attacks; those after the first two meet only what PGD on cross-entropy left standing."""
     trace = _Trace()
     x_adv = _pgd(case, case.x, case.y, "many", loss=trace)
-    many = case.right(x_adv)
+    many = case.survived(x_adv)
     start, end = cast("Tensor", trace.start), case.logits(x_adv)
     rise = _rise(margin(start, case.y), margin(end, case.y))
     climb = _rise(cross_entropy(start, case.y), cross_entropy(end, case.y))
     step = _pgd(case, case.x, case.y, "one", steps=1, step_size=case.radius, random_start=False)
-    one = case.right(step)
+    one = case.survived(step)
     scales = (*SCALES, _unit_scale(case))
-    restarted, scaled, worst = many, many, many & one
+    restarted, scaled, worst, shrunk = many, many, many & one, torch.zeros_like(many)
     for number, scale in enumerate(scales):
         restarted = _survivors(case, restarted, f"restart {number}")
-        scaled = _survivors(case, scaled, f"scale {number}", loss=_scaled(scale))
+        left = _survivors(case, scaled, f"scale {number}", loss=_scaled(scale))
+        if scale < 1:
+            shrunk |= scaled & ~left
+        scaled = left
     worst = _survivors(case, worst & restarted & scaled, "margin", loss="margin")
-    return WhiteBox(many=many, one=one, rise=rise.maximum(climb), restarted=restarted, scaled=scaled, worst=worst)
+    return WhiteBox(
+        many=many, one=one, rise=rise.maximum(climb), restarted=restarted, scaled=scaled, shrunk=shrunk, worst=worst
+    )
 
 
 def _rise(start: Tensor, end: Tensor) -> Tensor:
@@ -117,7 +125,7 @@ def _survivors(case: Case, standing: Tensor, purpose: str, **settings: Any) -> T
     result = standing.clone()
     if len(rows):
         x_adv = _pgd(case, case.x[rows], case.y[rows], purpose, early_stop=True, **settings)
-        result[rows] = case.right(x_adv, rows)
+        result[rows] = case.survived(x_adv, rows)
     return result
 
 
@@ -162,17 +170,22 @@ def _step_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
 def _scale_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
     """Whether the scale of the logits decides what stands.
 
-    Blown-up logits hide gradients by underflow. Logits of a hardly trained model do so too: cross-entropy then climbs
-    all other classes at once, and the one that is nearest needs a larger scale. PGD is wrong in both cases.
+    Blown-up logits hide their gradients by underflow, and smaller ones give them back: that is masking. Small logits,
+    those of a hardly trained model say, hide nothing, but cross-entropy climbs all other classes at once, and the one
+    that is nearest needs a larger scale: PGD is weak there, and stronger attacks find what it leaves.
     """
     gained, lost = _discordant(white.scaled, white.restarted)
-    if stronger(gained, lost, case.n):
-        yield Finding(
-            name="logit-scale",
-            evidence=f"rescaled logits leave {percent(case.share(white.scaled))} standing, as many runs on the "
-            f"logits themselves {percent(case.share(white.restarted))}",
-            advice="Attack with the margin or DLR loss, which do not depend on the scale of the logits.",
-        )
+    if not stronger(gained, lost, case.n):
+        return
+    serious = 2 * int((white.shrunk & white.restarted).sum()) > gained
+    yield Finding(
+        name="logit-scale",
+        evidence=f"{'smaller' if serious else 'larger'} logits leave {percent(case.share(white.scaled))} standing, as "
+        f"many runs on the logits themselves {percent(case.share(white.restarted))}",
+        advice="Attack with the margin or DLR loss, which do not depend on the scale of the logits.",
+        serious=serious,
+        weak_attack=not serious,
+    )
 
 
 def _discordant(first: Tensor, second: Tensor) -> tuple[int, int]:
@@ -180,11 +193,17 @@ def _discordant(first: Tensor, second: Tensor) -> tuple[int, int]:
     return int((~first & second).sum()), int((first & ~second).sum())
 
 
-def check_growth(case: Case, standing: Tensor) -> Result:
+def check_growth(case: Case, standing: Tensor, predicted: Tensor) -> Result:
     """Attack the margin at ever larger radii, up to the whole range of the inputs.
 
-    At the last radius any image can become any other, so an attack that does not break a sample there is broken
-    itself. The margin is attacked because saturated cross-entropy is the business of another check.
+    At the last radius any image can become any other. A sample of which one of the others is classified otherwise can
+    be broken there, so an attack that does not break it is broken itself; a model that gives all inputs one class is
+    not suspected. The margin is attacked because saturated cross-entropy is the business of another check.
+
+    Args:
+        case: The model and its samples.
+        standing: `[B]`, the samples that no attack has broken.
+        predicted: Classes `[n]` that the model gives the clean inputs, the misclassified ones included.
     """
     whole = geometry(case.norm).diameter(case.x[0].numel(), 1.0)
     radius, measures = case.radius, {}
@@ -192,6 +211,7 @@ def check_growth(case: Case, standing: Tensor) -> Result:
         radius = min(GROWTH * radius, whole)
         standing = _survivors(case, standing, f"radius {radius}", radius=radius, loss="margin")
         measures[f"accuracy_at_{radius:.4g}"] = case.share(standing)
+    standing = standing & (predicted[None] != case.y[:, None]).any(dim=1)
     if not counts(int(standing.sum()), case.n):
         return Result(measures)
     return Result(
@@ -200,8 +220,8 @@ def check_growth(case: Case, standing: Tensor) -> Result:
             Finding(
                 name="unbroken-at-any-radius",
                 evidence=f"{percent(case.share(standing))} of the samples withstand PGD with a radius that "
-                "spans all inputs",
-                advice="Distrust the gradients: at such a radius every model can be fooled.",
+                "spans all inputs, though other inputs there are given other classes",
+                advice="Distrust the gradients: at such a radius these samples can be broken.",
             ),
         ),
     )
@@ -227,7 +247,7 @@ def check_black_box(case: Case, standing: Tensor, queries: int) -> tuple[Result,
             seed=case.seed,
             queries=queries,
         )
-        after[rows] = case.right(x_adv, rows)
+        after[rows] = case.survived(x_adv, rows)
     broken = standing & ~after
     measures = {"black_box": case.share(after), "black_box_only": case.share(broken)}
     if not counts(int(broken.sum()), case.n):
@@ -256,19 +276,21 @@ def finding_of_gap(pgd: float, worst: float, n: int) -> Finding | None:
         n: Number of samples.
 
     Returns:
-        None up to `POINTS`; above it a finding, which is serious where chance does not explain the excess.
+        None up to `POINTS`; above it a finding, which says to quote the worst case where chance does not explain the
+        excess. It is no masking by itself: an honest model whose cross-entropy misleads PGD has such a gap.
     """
     gap = pgd - worst
     if gap <= POINTS or round(gap * n) < SAMPLES:
         return None
     chance = binomtest(round(gap * n), n, POINTS, alternative="greater").pvalue
-    serious = bool(chance < GAP_LEVEL)
+    sure = bool(chance < GAP_LEVEL)
     return Finding(
         name="pgd-gap",
         evidence=f"PGD leaves {percent(pgd)}, all attacks together {percent(worst)} of {n} samples: a gap of "
-        f"{100 * gap:.1f} points" + ("" if serious else f", not surely above {100 * POINTS:g} with so few samples"),
-        advice="Quote the worst case, never PGD alone." if serious else "Judge the gap on more samples.",
-        serious=serious,
+        f"{100 * gap:.1f} points" + ("" if sure else f", not surely above {100 * POINTS:g} with so few samples"),
+        advice="Quote the worst case, never PGD alone." if sure else "Judge the gap on more samples.",
+        serious=False,
+        weak_attack=sure,
     )
 
 

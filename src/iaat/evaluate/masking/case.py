@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 from torch import Tensor, nn
 
 from iaat import rng
-from iaat.attacks import full_precision
+from iaat.attacks import full_precision, geometry
 from iaat.evaluate.findings import Finding
+from iaat.evaluate.robust import is_inside
 
 POINTS = 0.05
 """Share of all samples from which a difference counts. Trained honest networks on digits and CIFAR-10 lost at most
@@ -23,6 +25,12 @@ SAMPLES = 5
 LEVEL = 0.01
 """Largest probability that chance alone explains a difference; some ten comparisons are made in one report."""
 
+
+HIDDEN = 0.25
+"""Share of the attacked samples that masking hides from PGD and that a report must be able to see."""
+
+POWER = 0.95
+"""Probability with which it must see it."""
 
 LARGE = 1e6
 """What is infinite or larger is reported as this: a report is a JSON file, which knows no infinity."""
@@ -50,6 +58,8 @@ class Case:
         norm: `linf` or `l2`.
         classes: Number of classes.
         seed: Of the attacks' random draws.
+        breaks: Norm of the smallest perturbation within the radius that was found to break a sample, by its row in
+            `x`, and the class predicted there; filled by the attacks.
     """
 
     model: nn.Module
@@ -60,6 +70,7 @@ class Case:
     norm: str
     classes: int
     seed: int
+    breaks: dict[int, tuple[float, int]] = field(default_factory=dict)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, classes]` in at least float32, without a graph."""
@@ -70,6 +81,25 @@ class Case:
         """Which of the inputs, which belong to the samples `rows` (all by default), are classified right."""
         y = self.y if rows is None else self.y[rows]
         return self.logits(x).argmax(dim=1) == y if len(x) else torch.zeros_like(y, dtype=torch.bool)
+
+    def survived(self, x_adv: Tensor, rows: Tensor | None = None, logits: Tensor | None = None) -> Tensor:
+        """As `right` for what an attack returned; a break within the radius is kept, so that the worst case has it.
+
+        Args:
+            x_adv: Inputs `[R, ...]` that an attack returned.
+            rows: Their samples `[R]`; all by default.
+            logits: What the model answered to them, if it has been asked.
+        """
+        rows = torch.arange(len(self.y), device=self.y.device) if rows is None else rows
+        if not len(x_adv):
+            return torch.zeros_like(rows, dtype=torch.bool)
+        prediction = (self.logits(x_adv) if logits is None else logits).argmax(dim=1)
+        survived = prediction == self.y[rows]
+        size = geometry(self.norm).size(x_adv - self.x[rows])
+        found = ~survived & is_inside(x_adv, size, self.radius)
+        for row, norm, label in zip(*(each[found].tolist() for each in (rows, size, prediction)), strict=True):
+            self.breaks[row] = min(self.breaks.get(row, (norm, label)), (norm, label))
+        return survived
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers of one attack."""
@@ -82,7 +112,24 @@ class Case:
 
 def counts(number: int, n: int) -> bool:
     """Whether `number` of `n` samples are too many for an honest model."""
-    return number >= SAMPLES and number > POINTS * n
+    return number >= _least(n)
+
+
+def _least(n: int) -> int:
+    """Smallest number of samples that counts."""
+    return max(SAMPLES, math.floor(POINTS * n) + 1)
+
+
+def samples_needed(n: int) -> int:
+    """Correctly classified samples, of `n` in all, from which no finding means something.
+
+    Masking that hides `HIDDEN` of the samples from an attack shows on a binomial number of them. Needed are so many
+    that this number counts (`counts`) with probability `POWER`: 34 of up to 99, 65 of 200, 247 of 1,000 samples.
+    """
+    needed = _least(n)
+    while binom.sf(_least(n) - 1, needed, HIDDEN) < POWER:
+        needed += 1
+    return needed
 
 
 def stronger(gained: int, lost: int, n: int) -> bool:

@@ -7,24 +7,24 @@ from torch import Tensor, nn
 
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.case import LARGE, Case, Result, percent
+from iaat.evaluate.masking.probabilities import finding_of_probabilities
 from iaat.evaluate.reference import reference_warnings
 
 REPEATS = 5
 """Forwards of the same batch; a model that draws its noise once in two calls shows it with 97 %."""
 
 RANDOM = 1e-4
-"""Largest difference of L2-normalised logits between two forwards of a deterministic model, as in the reference
-AutoAttack."""
+"""Largest difference (`differences`) between two forwards of a deterministic model."""
 
 DEPENDENT = 0.02
-"""Mean relative difference of a sample's logits in two batches of different make-up.
+"""Mean difference (`differences`) of a sample's logits in two batches of different make-up.
 
 Honest networks differed by nothing in float32 on a CPU; room is left for kernels that are chosen by batch size and for
 short floats. BatchNorm on batch statistics differed by 0.09 and more on digits.
 """
 
-PROBABILITY = 1e-4
-"""How near rows must be to a sum, or a log-sum-exp, of 1 or 0."""
+FLIPPED = 0.01
+"""Share of predictions from which on changes count, whatever the logits differ by; two at least: one may be a tie."""
 
 
 def check_outputs(case: Case, x: Tensor, y: Tensor) -> Result:
@@ -73,26 +73,44 @@ def _classes(classes: int) -> Result:
     )
 
 
-def _relative(first: Tensor, second: Tensor) -> Tensor:
-    """Difference `[..., B]` of two sets of logits `[..., B, classes]` by the length of the second."""
-    difference: Tensor = (first - second).norm(dim=-1) / second.norm(dim=-1).clamp_min(1e-10)
-    return difference.nan_to_num(LARGE).clamp_max(LARGE)
+def differences(first: Tensor, second: Tensor) -> Tensor:
+    """Differences `[..., B]` of two sets of logits `[..., B, classes]`, by how much those of the model vary.
+
+    Neither a constant added to all logits, nor one to each class, nor a factor changes them: logits are centred over
+    the classes, and the unit is how far the second set's typical sample lies from the mean over the samples. What the
+    rounding of float32 explains counts as 0.
+    """
+    first, second = first.double(), second.double()
+    centred = second - second.mean(dim=-1, keepdim=True)
+    spread = (centred - centred.mean(dim=-2, keepdim=True)).norm(dim=-1).median(dim=-1, keepdim=True).values
+    # Of a single sample, or of samples that are mostly alike, nothing but the logits themselves gives a unit.
+    unit = torch.where(spread > 0, spread, centred.norm(dim=-1).median(dim=-1, keepdim=True).values).clamp_min(1e-30)
+    change = first - second
+    rounding = 4 * torch.finfo(torch.float32).eps * second.norm(dim=-1)
+    distance = (change - change.mean(dim=-1, keepdim=True)).norm(dim=-1)
+    difference: Tensor = ((distance - rounding).clamp_min(0) / unit).nan_to_num(LARGE).clamp_max(LARGE)
+    return difference
+
+
+def _changed(flips: float, n: int) -> bool:
+    """Whether so large a share of the predictions of `n` samples is more than a tie that fell otherwise."""
+    return round(flips * n) > 1 and flips > FLIPPED
 
 
 def _random(runs: Tensor) -> Result:
-    spread = _relative(runs[1:], runs[0]).max().item()
+    spread = differences(runs[1:], runs[0]).max().item()
     predictions = runs.argmax(dim=-1)
     flips = (predictions != predictions[0]).any(dim=0).float().mean().item()
     measures = {"output_spread": spread, "output_flips": flips}
-    if spread <= RANDOM:
+    if spread <= RANDOM and not _changed(flips, runs.shape[1]):
         return Result(measures)
     return Result(
         measures,
         (
             Finding(
                 name="random-outputs",
-                evidence=f"{REPEATS} forwards of the same inputs differ by up to {spread:.2g} of the logits' length "
-                f"and predict {percent(flips)} of the samples differently",
+                evidence=f"{REPEATS} forwards of the same inputs differ by up to {spread:.2g} of what they differ "
+                f"between samples, and predict {percent(flips)} of the samples differently",
                 advice="Switch off what is random (dropout, noise), or attack the average over many draws.",
             ),
         ),
@@ -100,36 +118,8 @@ def _random(runs: Tensor) -> Result:
 
 
 def _probabilities(logits: Tensor) -> Result:
-    """Softmax and log-softmax outputs.
-
-    A softmax of probabilities hardly depends on them, and a saturated softmax has no gradient, so every attack on
-    probabilities is blunt. Log-probabilities are logits less a number per sample: cross-entropy, margin and DLR do not
-    change with it, and neither does any attack here, so they are only worth knowing.
-    """
-    sums, log_sums = logits.sum(dim=1), logits.logsumexp(dim=1)
-    inside = bool((logits >= -PROBABILITY).all() and (logits <= 1 + PROBABILITY).all())
-    if inside and bool(((sums - 1).abs() < PROBABILITY).all()):
-        return Result(
-            findings=(
-                Finding(
-                    name="softmax-outputs",
-                    evidence="all outputs lie in [0, 1] and add up to 1 for every sample: they are probabilities",
-                    advice="Return the logits, without the softmax.",
-                ),
-            )
-        )
-    if bool((log_sums.abs() < PROBABILITY).all()):
-        return Result(
-            findings=(
-                Finding(
-                    name="log-softmax-outputs",
-                    evidence="the exponentials of the outputs add up to 1 for every sample: they are log-probabilities",
-                    advice="Return the logits; the losses used here give the same figures for both.",
-                    serious=False,
-                ),
-            )
-        )
-    return Result()
+    found = finding_of_probabilities(logits)
+    return Result(findings=() if found is None else (found,))
 
 
 def _batch(case: Case, x: Tensor, runs: Tensor, finite: Tensor) -> Result:
@@ -143,19 +133,23 @@ def _batch(case: Case, x: Tensor, runs: Tensor, finite: Tensor) -> Result:
     apart = torch.empty_like(runs[0])
     for half in order.chunk(2):
         apart[half] = case.logits(x[half])
-    difference = _relative(apart[finite], runs[0, finite]).mean().item()
-    noise = _relative(runs[1, finite], runs[0, finite]).mean().item()
-    flips = (apart[finite].argmax(dim=1) != runs[0, finite].argmax(dim=1)).float().mean().item()
+    whole, again = runs[0, finite], runs[1, finite]
+    difference = differences(apart[finite], whole).mean().item()
+    noise = differences(again, whole).mean().item()
+    flips, flips_again = (
+        (each.argmax(dim=1) != whole.argmax(dim=1)).float().mean().item() for each in (apart[finite], again)
+    )
     measures = {"batch_difference": difference, "batch_flips": flips}
-    if difference <= DEPENDENT + 3 * noise:
+    flipped = _changed(flips, len(whole)) and flips > 3 * flips_again
+    if difference <= DEPENDENT + 3 * noise and not flipped:
         return Result(measures)
     return Result(
         measures,
         (
             Finding(
                 name="batch-dependence",
-                evidence=f"in another batch the logits of a sample differ by {percent(difference)}, and "
-                f"{percent(flips)} of the predictions change",
+                evidence=f"in another batch the logits of a sample differ by {percent(difference)} of what they differ "
+                f"between samples, and {percent(flips)} of the predictions change",
                 advice="Normalise by running statistics: an accuracy that depends on the batch belongs to no sample.",
             ),
         ),

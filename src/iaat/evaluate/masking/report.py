@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from iaat import rng
 from iaat.attacks import attack_mode, full_precision, geometry
 from iaat.errors import UserError
-from iaat.evaluate.findings import Finding, verdict
+from iaat.evaluate.findings import FEW_SAMPLES, Finding, verdict
 from iaat.evaluate.masking.attacks import (
     WhiteBox,
     check_black_box,
@@ -22,18 +22,16 @@ from iaat.evaluate.masking.attacks import (
     finding_of_transfer,
     white_box,
 )
-from iaat.evaluate.masking.case import Case, Result
+from iaat.evaluate.masking.case import HIDDEN, POWER, Case, Result, samples_needed
 from iaat.evaluate.masking.gradients import blocked, check_gradients, probe
 from iaat.evaluate.masking.modes import check_eval_has_effect, check_train_mode, in_training, kept_buffers
 from iaat.evaluate.masking.outputs import check_outputs
+from iaat.evaluate.masking.state import Fresh, check_state, fresh_copy
 from iaat.models.check import seeded
 from iaat.progress import Reporter
 from iaat.units import check_radius
 
-ENOUGH = 50
-"""Samples below which a report says that it has too few: 5 samples, the least that counts, are 10 points there."""
-
-STAGES = 6
+STAGES = 8
 """Results that the report waits for, for the progress shown."""
 
 
@@ -46,16 +44,20 @@ class MaskingReport:
         findings: Everything noticed, notes included.
         measures: Every figure measured, also where nothing was found. Accuracies and other shares are shares of all
             samples handed over, misclassified ones counting as not standing.
+        broken: Row in the samples handed over, norm of the smallest perturbation within the radius, and class
+            predicted there, of every correctly classified sample that a check has broken.
     """
 
     verdict: str
     findings: tuple[Finding, ...]
     measures: dict[str, float]
+    broken: tuple[tuple[int, float, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values."""
         findings = [finding.to_dict() for finding in self.findings]
-        return {"verdict": self.verdict, "findings": findings, "measures": dict(self.measures)}
+        measures, broken = dict(self.measures), [list(row) for row in self.broken]
+        return {"verdict": self.verdict, "findings": findings, "measures": measures, "broken": broken}
 
 
 def masking_report(
@@ -71,14 +73,15 @@ def masking_report(
     transfer: float | None = None,
     was_training: bool = False,
     queries: int = 1000,
+    fresh: Fresh | None = None,
     reporter: Reporter | None = None,
 ) -> MaskingReport:
     """Run every check for gradient masking; `iaat.evaluate.masking` lists them by name.
 
-    Costs at most some 300 forwards and backwards a sample, and `queries` forwards for each sample that no gradient
+    Costs at most some 330 forwards and backwards a sample, and `queries` forwards for each sample that no gradient
     attack breaks. The model is in eval mode meanwhile; its flags, its buffers and torch's global random numbers are
     given back. A difference between attacks counts from 5 points and 5 samples on, and only where a paired test
-    excludes chance: 100 to 256 samples are what it takes.
+    excludes chance; `iaat.evaluate.masking.case.samples_needed` says how many samples that takes.
 
     Args:
         model: Maps inputs in [0, 1] to logits `[B, classes]`.
@@ -93,6 +96,8 @@ def masking_report(
         transfer: Accuracy under adversarial examples made on another model.
         was_training: Whether the model was handed over in train mode; a model in train mode is noticed anyway.
         queries: Of the Square attack.
+        fresh: A copy of the model from before it was asked anything (`fresh_copy`); by default one made now, which
+            knows what the model was asked before this call.
         reporter: Shows progress, if given.
 
     Raises:
@@ -104,9 +109,11 @@ def masking_report(
     """
     _check(x, y, radius=radius, norm=norm, classes=classes)
     left_in_training = was_training or bool(in_training(model))
+    fresh = fresh_copy(model) if fresh is None else fresh
     with seeded(rng.derive_seed(seed, "masking")), kept_buffers(model), attack_mode(model, "eval"):
-        case = _case(model, x, y, radius=radius, norm=norm, classes=classes, seed=seed)
-        results: Iterator[Result] = _results(case, x, y, left_in_training, queries, gap, transfer)
+        case, predicted = _case(model, x, y, radius=radius, norm=norm, classes=classes, seed=seed)
+        given = _Given(x, y, predicted, fresh, left_in_training, queries, gap, transfer)
+        results: Iterator[Result] = _results(case, given)
         if reporter is not None:
             results = reporter.track(results, total=STAGES, what="masking checks")
         measures: dict[str, float] = {}
@@ -114,7 +121,9 @@ def masking_report(
         for result in results:
             measures.update(result.measures)
             findings += result.findings
-    return MaskingReport(verdict(findings), tuple(findings), measures)
+    rows = (predicted == y).nonzero()[:, 0].tolist()
+    broken = tuple((rows[row], *case.breaks[row]) for row in sorted(case.breaks))
+    return MaskingReport(verdict(findings), tuple(findings), measures, broken)
 
 
 def _check(x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int) -> None:
@@ -130,32 +139,45 @@ def _check(x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int) -> N
         )
 
 
-def _case(model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int, seed: int) -> Case:
-    """The samples that the model classifies right: nothing is to be learnt from attacking the others."""
+def _case(
+    model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int, seed: int
+) -> tuple[Case, Tensor]:
+    """The samples that the model classifies correctly: nothing is to be learnt from attacking the others.
+
+    Beside it the classes predicted for all samples `[B]`, -1 where the logits are not finite.
+    """
     with torch.no_grad():
         logits = full_precision(model(x))
     if logits.shape != (len(x), classes):
         raise UserError(f"the model returned {list(logits.shape)} for {len(x)} inputs: it must return [B, {classes}]")
-    right = (logits.argmax(dim=1) == y) & logits.isfinite().all(dim=1)
-    return Case(
+    predicted = torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1)
+    right = predicted == y
+    case = Case(
         model=model, x=x[right], y=y[right], n=len(x), radius=float(radius), norm=norm, classes=classes, seed=seed
     )
+    return case, predicted
 
 
-def _results(
-    case: Case,
-    x: Tensor,
-    y: Tensor,
-    left_in_training: bool,
-    queries: int,
-    gap: tuple[float, float, int] | None,
-    transfer: float | None,
-) -> Iterator[Result]:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a report was given beside the samples that can be attacked; `x`, `y`, `predicted` are of all samples."""
+
+    x: Tensor
+    y: Tensor
+    predicted: Tensor
+    fresh: Fresh
+    left_in_training: bool
+    queries: int
+    gap: tuple[float, float, int] | None
+    transfer: float | None
+
+
+def _results(case: Case, given: _Given) -> Iterator[Result]:
     """The checks in order; the later ones look at what the earlier attacks left standing."""
     yield _samples(case)
     stuck = check_eval_has_effect(case.model)
     yield stuck
-    yield check_outputs(case, x, y)
+    yield check_outputs(case, given.x, given.y)
     if not len(case.x):
         return
     white = None
@@ -167,26 +189,30 @@ def _results(
         standing = white.worst
         yield check_gradients(case, found, white.many, white.rise)
         yield check_white_box(case, white)
-        yield check_growth(case, standing)
-    if left_in_training and not stuck.findings:
-        yield check_train_mode(case, None if white is None else white.many)
-    result, standing = check_black_box(case, standing, queries)
+    result, standing = check_state(case, given.fresh, standing, gradients=found is not None)
     yield result
-    yield _against_claims(case, white, standing, gap, transfer)
+    if found is not None:
+        yield check_growth(case, standing, given.predicted)
+    if given.left_in_training and not stuck.findings:
+        yield check_train_mode(case, None if white is None else white.many)
+    result, standing = check_black_box(case, standing, given.queries)
+    yield result
+    yield _against_claims(case, white, standing, given.gap, given.transfer)
 
 
 def _samples(case: Case) -> Result:
-    right = len(case.x)
-    measures = {"samples": float(case.n), "clean": right / case.n}
-    if right >= ENOUGH:
+    right, needed = len(case.x), samples_needed(case.n)
+    measures = {"samples": float(case.n), "clean": right / case.n, "samples_needed": float(needed)}
+    if right >= needed:
         return Result(measures)
     return Result(
         measures,
         (
             Finding(
-                name="few-samples",
-                evidence=f"{right} of {case.n} samples are classified right, and only these can be attacked",
-                advice=f"Give samples enough for {ENOUGH} and more; with fewer, masking can go unnoticed.",
+                name=FEW_SAMPLES,
+                evidence=f"{right} of {case.n} are classified correctly and can be attacked, {needed} are needed",
+                advice=f"Evaluate more samples (--n): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
+                f"them shows with {POWER:.0%} probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
                 serious=False,
             ),
         ),
