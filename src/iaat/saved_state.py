@@ -103,7 +103,7 @@ def check_alike(new: object, own: object, name: str = "") -> None:
     elif isinstance(own, Tensor) and isinstance(new, Tensor):
         if new.shape != own.shape:
             raise ValueError(f"{name} has shape {list(new.shape)}, not {list(own.shape)}")
-    elif not (_is_number(own) and _is_number(new)) and own is not None and type(new) is not type(own):
+    elif own is not None and not (_is_number(own) and _is_number(new)) and type(new) is not type(own):
         raise ValueError(f"{name} is {_described(new)}")
 
 

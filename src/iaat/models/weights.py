@@ -238,7 +238,7 @@ def _classifier(candidate: Candidate, expected: Mapping[str, Tensor], classes: i
 
 def _first_of(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(cut(name, 100) for name in names[:_SHOWN]) + more
 
 
 def _refused(path: Path, error: Exception) -> str:

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from iaat import rng
 from iaat.config import Recipe
 from iaat.data import DataBundle
+from iaat.errors import shown
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
 from iaat.ranks import ALONE, Ranks
@@ -139,8 +140,7 @@ class TrainState:
         for key, part in parts.items():
             if part is not None:
                 with using(key, state):
-                    _check_part(key, state[key], part)
-                    part.load_state_dict(state[key])
+                    part.load_state_dict(_checked(key, state[key], part))
         with using("generator", state):
             self.generator.set_state(state["generator"].cpu())
         with using("globals", state):
@@ -159,11 +159,22 @@ class TrainState:
             rng.set_globals_state(states[rank])
 
 
-def _check_part(key: str, new: dict[str, Any], part: Any) -> None:  # noqa: ANN401
-    """Refuse what optimiser and schedule would take as it comes, and stumble on at the next step."""
-    if key in ("schedule", "scaler"):
-        if key == "schedule" and "last_epoch" not in new:
-            raise ValueError("it has no last_epoch")
+_PROGRESS = ("last_epoch", "_step_count", "_last_lr")
+"""What a schedule has come to; the rest of its state is the recipe's."""
+
+
+def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The state of a part; optimiser, schedule and scaler would take anything, and stumble on it at the next step.
+
+    Raises:
+        ValueError: it does not fit the part as it was built.
+    """
+    if key == "schedule":
+        new = {name: new[name] for name in _PROGRESS}
+        check_alike(new, part.state_dict())
+        if not 0 <= new["last_epoch"] <= getattr(part, "total_steps", new["last_epoch"]):
+            raise ValueError(f"last_epoch is {shown(new['last_epoch'])}")
+    elif key == "scaler":
         check_alike(new, part.state_dict())
     elif key == "optimizer":
         check_alike(new["param_groups"], part.state_dict()["param_groups"], "param_groups")
@@ -171,6 +182,7 @@ def _check_part(key: str, new: dict[str, Any], part: Any) -> None:  # noqa: ANN4
         for number, buffers in new["state"].items():
             tensors = {name: value for name, value in buffers.items() if value is not None}
             check_alike(tensors, dict.fromkeys(tensors, weights[number]), f"state.{number}")
+    return new
 
 
 def build_state(
