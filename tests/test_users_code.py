@@ -44,6 +44,15 @@ def items(split):
     return Items()
 
 
+class Slip(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)) * helper(0)
+
+
 class Mine(Natural):
     def __init__(self, *arguments, **more):
         super().__init__(*arguments, **more)
@@ -74,7 +83,6 @@ NETWORK = ["--model.width", "null", "--model.name"]
 CASES = {
     "model": ([*NETWORK, "their_code:network"], "ZeroDivisionError: division by zero", "return 1 / value", "in helper"),
     "data": (["--data.name", "their_code:data"], "RuntimeError: ", "return torch.zeros(3) @ torch.zeros(4)", "in data"),
-    "item": (["--data.name", "their_code:items"], "KeyError: 'no picture 7'", "raise KeyError", "in __getitem__"),
     "method": (["--method", "their_code:Mine"], "KeyError: 'nothing'", 'self.broken = {}["nothing"]', "in __init__"),
     "step": (["--method", "their_code:Late"], "RuntimeError: late", 'raise RuntimeError("late")', "in prepare"),
     "syntax": ([*NETWORK, "their_slip:network"], "SyntaxError: invalid syntax", "def network(:", "line 3"),
@@ -96,22 +104,22 @@ def test_the_users_lines_are_shown_and_no_others(capsys, case):
     assert "Traceback" not in said
 
 
-def test_an_error_in_a_reader_process_shows_the_users_lines(capsys):
-    words = [
-        "--data.name",
-        "their_code:items",
-        "--data.stream",
-        "true",
-        "--data.workers",
-        "1",
-        "--train.batch_size",
-        "8",
-    ]
-    assert main(["train", "quickstart-natural", "--out", "run", *words, *FAST]) == 2
+def test_an_error_in_a_forward_names_the_line(capsys):
+    assert main(["train", "quickstart-natural", "--out", "run", *NETWORK, "their_code:Slip", *FAST]) == 2
     said = capsys.readouterr().err
-    assert "raise KeyError" in said
-    assert "Traceback" not in said
-    assert "/iaat/" not in said
+    assert "cannot take inputs" in said
+    assert "their_code.py, line 10: return 1 / value)" in said
+
+
+def test_an_error_in_an_item_names_item_and_line_in_reader_processes_as_well(capsys):
+    for words in ([], ["--data.stream", "true", "--data.workers", "1", "--train.batch_size", "8"]):
+        command = ["train", "quickstart-natural", "--data.name", "their_code:items", "--out", "run", *words, *FAST]
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert "item 7 raised KeyError: 'no picture 7'" in said
+        assert "their_code.py, line" in said
+        assert "Traceback" not in said
+        assert "/iaat/" not in said
 
 
 def test_a_mistake_of_ours_is_not_put_down_to_the_user(monkeypatch):

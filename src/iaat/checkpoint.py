@@ -13,7 +13,7 @@ from torch import nn
 
 from iaat.config import Recipe
 from iaat.data import DataBundle
-from iaat.errors import UserError, shown
+from iaat.errors import UserError
 from iaat.files import replacing
 from iaat.models import build_model
 from iaat.models.archive import check_sizes
@@ -72,7 +72,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> SavedStat
         raise DamagedCheckpoint(
             f"checkpoint {path} cannot be read, it may be cut short: {_first_line(error)}"
         ) from None
-    if not isinstance(state, dict) or shown(state.get("format")) != str(FORMAT):
+    number = state.get("format") if isinstance(state, dict) else None
+    if not (isinstance(number, int) and number == FORMAT):
         raise UserError(f"checkpoint {path} is not of format {FORMAT} of iaat")
     check_plain(state, f"checkpoint {path}")
     return saved_state(state, path)

@@ -54,6 +54,12 @@ def users_traceback(error: BaseException) -> str | None:
     return "\n".join([f"your code failed: {what}", *lines[-_MOST_FRAMES:], *notes])
 
 
+def users_place(error: BaseException) -> str:
+    """The last line of the user's own code that led to an error, in brackets; empty where there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
+
+
 def _line(file: str, number: int | None, name: str, code: str | None) -> str:
     place = f"  {file}, line {number}" + (f", in {name}" if name else "")
     return f"{place}\n    {code.strip()}" if code else place

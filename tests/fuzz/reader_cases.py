@@ -138,9 +138,9 @@ def tree_changed(draw: random.Random, value: Any) -> Any:
             inside[draw.choice(("other", "", 7, "format", "x" * 5000))] = inside.pop(key)
         case 2 if isinstance(inside, list):
             inside.append(draw.choice(odd_values()))
-        case 3 if isinstance(here, torch.Tensor) and here.is_floating_point():
+        case 3 if isinstance(here, torch.Tensor) and here.dtype == torch.float32 and here.layout == torch.strided:
             inside[key] = draw.choice(
-                (here.half(), here.double(), here[..., :1], here * float("nan"), here.to_sparse())
+                (here.half(), here.double(), here[:0] if here.ndim else here, here * float("nan"), here.to_sparse())
             )
         case _:
             inside[key] = draw.choice(odd_values())
@@ -232,7 +232,8 @@ class Readers:
         load_model(str(file), ModelConfig(name="small-cnn", width=4, normalize="none"), shape=(1, 8, 8), classes=10)
 
     def _checkpoint(self) -> None:
-        """As to evaluate the run, and as to go on with it by a step."""
+        """As a model, as to evaluate the run, and as to go on with it by a step."""
+        load_model(str(self.run.checkpoint("last")), shape=(1, 8, 8), classes=10)
         restore_model(self.recipe, load_checkpoint(self.run.checkpoint("last")))
         self.state.load_state_dict(load_checkpoint(self.run.checkpoint("last")))
         for weight in self.state.model.parameters():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
+from iaat.class_names import MOST_CHARACTERS
 from iaat.evaluate.robust import CLEAN
 from iaat.json_files import DamagedFileError, read_json
 
@@ -116,6 +117,8 @@ def read_results(file: Path) -> dict[str, Any]:
     for name in (CLEAN, *results["attacks"], "worst"):
         if name not in results["accuracy"] or len(results["interval95"].get(name, ())) != 2:
             raise DamagedFileError(f"{file} is damaged: it has no accuracy with its interval for {name}")
+    if (length := len(results["worst_class"]["class"])) > MOST_CHARACTERS:
+        raise DamagedFileError(f"{file} is damaged: the name of its worst class has {length:,} characters")
     curve, corruptions = results.get("curve"), results.get("corruptions")
     if curve and len(curve["radius"]) != len(curve["accuracy"]):
         raise DamagedFileError(f"{file} is damaged: curve has {len(curve['radius'])} radii for other accuracies")

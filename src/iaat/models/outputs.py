@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from iaat.errors import UserError
 from iaat.models.check import evaluating
 from iaat.returned import described, path_to_logits
+from iaat.users_code import users_place
 
 _HALF = (torch.float16, torch.bfloat16)
 _LAYOUTS = {
@@ -105,7 +106,7 @@ def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the mod
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{name} cannot take inputs of shape {list(x.shape)}, {x.dtype} in [0, 1]: {type(error).__name__}: {why}"
-            f"; {_fix_of_inputs(model, before)}"
+            f"{users_place(error)}; {_fix_of_inputs(model, before)}"
         ) from error
     if not torch.equal(x, before):
         raise UserError(f"{name} writes into its input: let its forward begin with x = x.clone()")

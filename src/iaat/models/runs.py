@@ -14,6 +14,7 @@ from iaat.json_files import parse_json
 from iaat.models.config import ModelConfig
 from iaat.models.weights import read_content
 from iaat.recipe_files import RECIPE_FILE, check_keys, read_recipe, run_of_checkpoint
+from iaat.saved_state import saved_state
 
 
 class _Section(TypedDict, total=False):
@@ -27,11 +28,6 @@ class _Section(TypedDict, total=False):
     weights: str | None
     weights_key: str | None
     options: dict[str, Any]
-
-
-class _Data(TypedDict):
-    shape: list[int]
-    classes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def trained_network(target: Path) -> TrainedNetwork | None:
     content = read_content(file)
     if not isinstance(content, Mapping) or not {"model", "data"} <= content.keys():
         raise UserError(f"{file} is no checkpoint of a run: it has no model or no word of the data")
-    data = _checked(content["data"], _Data, f"{file}: data")
+    data = saved_state(content, file)["data"]
     # All of the network is in the checkpoint, its normalisation, too: what it began from does not count.
     config = replace(
         _config(folder / RECIPE_FILE),

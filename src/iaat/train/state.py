@@ -177,7 +177,11 @@ def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noq
     elif key == "scaler":
         check_alike(new, part.state_dict())
     elif key == "optimizer":
-        check_alike(new["param_groups"], part.state_dict()["param_groups"], "param_groups")
+        own = part.state_dict()["param_groups"]
+        check_alike(new["param_groups"], own, "param_groups")
+        # Settings that the file lacks, perhaps of an older PyTorch, are those of the recipe.
+        groups = [{**settings, **group} for settings, group in zip(own, new["param_groups"], strict=True)]
+        new = {**new, "param_groups": groups}
         weights = [weight for group in part.param_groups for weight in group["params"]]
         for number, buffers in new["state"].items():
             tensors = {name: value for name, value in buffers.items() if value is not None}
