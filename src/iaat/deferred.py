@@ -81,5 +81,5 @@ def _sent(numbers: Tensor, complaint: Complaint, error: type[UserError]) -> _Cop
     there = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
     there.copy_(numbers.detach(), non_blocking=True)
     arrival = torch.Event(numbers.device)
-    arrival.record()
+    arrival.record(torch.accelerator.current_stream(numbers.device))
     return _Copy(there, arrival, complaint, error)

@@ -172,6 +172,12 @@ def test_steps_longer_than_any_way(attack, step):
     refused(attack, "step_size", step_size=step)
 
 
+@pytest.mark.parametrize("attack", [pgd, mi_fgsm, apgd, deepfool])
+@pytest.mark.parametrize("steps", [0, -1, 2.5, 10.0])
+def test_steps_are_a_whole_number(attack, steps):
+    refused(attack, rf"steps = {steps}: an attack needs a whole number, at least 1", steps=steps)
+
+
 def test_negative_steps_are_refused_where_they_are_read():
     refused(pgd, r"steps holds -3", steps=torch.tensor([1] * (B - 1) + [-3]))
 

@@ -139,3 +139,26 @@ def test_the_authors_attack_is_ours_from_its_first_projected_point_on():
             torch.testing.assert_close(expected[row].flatten(), torch.tensor(slow, dtype=x.dtype), rtol=0, atol=1e-12)
     assert ((start < 0) | (start > 1)).any()
     assert not torch.equal(ours, theirs)
+
+
+def test_without_a_warm_up_every_radius_begins_at_the_radius_and_moves_at_once():
+    x, y = digits(3)
+    schedule = permutations(3, 2)
+    settings = {"gamma": 12 / 255, "beta": 0.5, "steps": 3}
+    expected = iaat_slow.train(
+        network(3),
+        x,
+        y.tolist(),
+        [[index.tolist() for index in batches] for batches in schedule],
+        torch.Generator().manual_seed(3),
+        lr=LR,
+        warmup_epochs=0,
+        start_radius=40 / 255,
+        **settings,
+    )
+    config = IAATConfig(rule="paper", radius=Radius("40px"), warmup=0, mode="eval", **settings).over(2)
+    assert IAAT(config, size=3, device="cpu").radii.values.tolist() == pytest.approx([40 / 255] * 3)
+    radii = train_with_iaat(network(3), x, y, schedule, torch.Generator().manual_seed(3), config)
+    for mine, theirs in zip(radii, expected, strict=True):
+        torch.testing.assert_close(mine, torch.tensor(theirs, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert (radii[0] - 20 / 255).abs().min() < 1e-6  # of a sample that is wrong when first seen

@@ -133,13 +133,13 @@ def check_inputs(
     """As `check_batch`, also for the settings of an attack.
 
     Raises:
-        UserError: steps or restarts below 1, an unknown loss, a step size or radius that is negative, not finite or
-            above every distance between two inputs, shapes that do not fit, and what `check_batch` refuses. Negative
-            and NaN entries of radii `[B]` count as 0.
+        UserError: steps or restarts that are no whole number from 1 on, an unknown loss, a step size or radius that is
+            negative, not finite or above every distance between two inputs, shapes that do not fit, and what
+            `check_batch` refuses. Negative and NaN entries of radii `[B]` count as 0.
     """
     for name, count in (("steps", steps), ("restarts", restarts)):
-        if not isinstance(count, Tensor) and count < 1:
-            raise UserError(f"{name} = {count}: an attack needs at least 1")
+        if not isinstance(count, Tensor) and (isinstance(count, float) or count < 1):
+            raise UserError(f"{name} = {count}: an attack needs a whole number, at least 1")
     check_loss(loss, targeted)
     _check_tensors(x, y, bounds)
     if x_init is not None and getattr(x_init, "shape", None) != x.shape:
