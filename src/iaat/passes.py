@@ -41,13 +41,12 @@ def count_passes(
 ) -> Iterator[Passes]:
     """Count the samples that go forward and backward through `model` while the context is open, on top of `so_far`.
 
-    `each` is called after every forward, such as to show progress.
-
     A backward is counted when a gradient reaches the model's output, whichever gradients it goes on to form.
 
     Args:
         model: Maps inputs `[B, ...]` to a tensor `[B, ...]`.
         so_far: What has been counted before; it is added to. None: nothing.
+        each: Called after every forward, such as to show progress.
 
     Returns:
         A context that gives the count, in samples.
