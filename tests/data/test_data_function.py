@@ -213,7 +213,7 @@ def test_errors_of_a_users_items_name_the_item(listed: bool) -> None:
     dataset = Unreadable([(torch.zeros(2), i % 2) for i in range(4)])
     if listed:
         dataset.targets = [0, 1, 0, 1]  # type: ignore[attr-defined]
-    message = r"^mine: item 2 raised OSError: truncated file \(.*test_data_function\.py, line \d+\): repair or remove"
+    message = r"(?s)^your code failed: OSError: truncated file\n.*test_data_function\.py, line .*item 2 of mine"
     with pytest.raises(UserError, match=message):
         split_of(dataset).load(torch.arange(4))
 
@@ -224,6 +224,6 @@ def test_errors_of_streamed_items_name_the_item_once(workers: int) -> None:
     dataset.targets = [0, 1, 0, 1]  # type: ignore[attr-defined]
     split = split_of(dataset)
     source = StreamingSource(split, split.labels, split.classes, workers=workers, where="mine")
-    with pytest.raises(UserError, match=r"^mine: item 2 raised OSError: truncated file") as caught:
+    with pytest.raises(UserError, match=r"^your code failed: OSError: truncated file") as caught:
         list(source.batches([torch.arange(4)]))
     assert str(caught.value).count("item 2") == 1

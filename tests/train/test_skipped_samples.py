@@ -76,7 +76,7 @@ def test_what_is_skipped_resumes_bit_for_bit_and_is_listed(tmp_path):
         records = [json.loads(line) for line in (run.path / "skipped.jsonl").read_text().splitlines()]
         assert [record["index"] for record in records] == expected
         assert all(record["split"] == "train" for record in records)
-        assert "raised OSError: digit" in records[0]["reason"]
+        assert f"OSError: digit {expected[0]} is damaged" in records[0]["reason"]
     radii = load_checkpoint(whole.checkpoint("last"))["method"]["radii"]["values"]
     assert len(radii[torch.tensor(expected)].unique()) == 1
     assert len(radii[data.train_index].unique()) > 5

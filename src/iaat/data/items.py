@@ -1,6 +1,5 @@
 """Read one item of a map-style data set as (stored input, class id)."""
 
-import traceback
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -13,6 +12,7 @@ from iaat.data.image import GREY_MODES, WHITE, Colour, to_mode, to_tensor
 from iaat.data.validate import item_label
 from iaat.errors import UserError
 from iaat.printable import cut
+from iaat.users_code import users_traceback
 
 
 class ImageSettings(NamedTuple):
@@ -101,18 +101,20 @@ def get_item(dataset: MapDataset, position: int, *, where: str) -> Any:  # noqa:
     """One item as the data set gives it.
 
     Raises:
-        Unreadable: The user's code failed; names the item, the error and its line.
+        Unreadable: The user's code failed; shows their lines and names the item.
     """
     try:
         return dataset[position]
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        raise Unreadable(
-            f"{where}: item {position} raised {type(error).__name__}: {cut(str(error))} ({line.filename}, line"
-            f" {line.lineno}): repair or remove the sample, or the code that reads it"
-        ) from error
+        error.add_note(f"while reading item {position} of {where}")
+        raise Unreadable(users_traceback(error) or _in_a_library(error, f"{where}: item {position}")) from error
+
+
+def _in_a_library(error: Exception, place: str) -> str:
+    """An error in whose traceback no line is the user's own, in one line."""
+    return f"{place} raised {type(error).__name__}: {cut(str(error))}: repair or remove the sample"
 
 
 def stored_input(
