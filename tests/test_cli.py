@@ -58,8 +58,8 @@ def test_evaluate_prints_what_it_writes(trained, capsys):
         file = trained.path / "evaluations" / f"{which}-quick-pgd-1-64px-linf-n40" / "results.json"
         results = json.loads(file.read_text())
         assert results["n"] == 40
-        assert f"{100 * results['accuracy']['clean']:.2f} [" in printed
-        assert f"{100 * results['accuracy']['screening']:.2f} [" in printed
+        assert f"{100 * results['accuracy']['clean']:.2f}" in printed
+        assert f"{100 * results['accuracy']['screening']:.2f}" in printed
 
 
 def test_what_a_run_has_cost_is_that_of_all_its_epochs_whichever_checkpoint_is_judged(trained):
