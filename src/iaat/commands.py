@@ -25,6 +25,7 @@ from iaat.evaluate.suites import plan_words
 from iaat.evaluate.targets import find_targets, judge_targets, only
 from iaat.probe import probe, probe_table
 from iaat.progress import Reporter
+from iaat.radius_span import warn_of_radii
 from iaat.run import RunFolder
 from iaat.sweep import cost_of_cells, is_sweep, read_cells
 from iaat.sweep import only as only_cells
@@ -232,6 +233,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         _check_data(recipe.data, reporter)
     facts = data_facts(recipe.data)
     reporter.result(cost_table(recipe, facts))
+    warn_of_radii(recipe)
     if not options.data:
         facts.notices.tell(reporter.result)
     if options.probe:

@@ -19,6 +19,7 @@ from iaat.data.config import NAMES as DATA_NAMES
 from iaat.data.config import WRITTEN_ROOTS
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.evaluate.config import EvaluateConfig
+from iaat.given import check_norms, check_units, given_keys, warn_without_effect
 from iaat.imports import check_trusted, trust_typed
 from iaat.methods import METHODS, MethodConfig, find_method
 from iaat.methods.pace import is_setting, setting_names
@@ -27,7 +28,7 @@ from iaat.older_keys import newer_name, take_rate, with_rate
 from iaat.plain_yaml import check_text, parse_yaml
 from iaat.printable import cut
 from iaat.recipe_files import check_keys, find_recipe, merged
-from iaat.short_keys import expanded, likely_key
+from iaat.short_keys import expanded, joined, likely_key
 from iaat.train.config import TrainConfig
 from iaat.units import Radius, check_numbers
 
@@ -167,6 +168,11 @@ def load_recipe(
     check_trusted(recipe.data.name, key="data.name", place=place)
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
+    check_norms(recipe, path, words)
+    if not stored:
+        given = given_keys(recipe, path, words)
+        check_units(recipe, given)
+        warn_without_effect(recipe, given)
     return _confined(recipe, overrides, place, stored=stored)
 
 
@@ -188,7 +194,7 @@ def _confined(recipe: Recipe, words: Sequence[str], place: str, *, stored: bool)
 def _expanded(words: Sequence[str], config: type, data_name: str) -> list[str]:
     """Words without the short options that depend on the recipe."""
     return expanded(
-        words,
+        joined(words),
         method_keys=setting_names(config),
         radius_is_attack=getattr(config, "radius_is_attack", True),
         data_name=data_name,
@@ -228,7 +234,10 @@ def settings_of_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
     config = find_method("natural").Config
     parser, words = _kept_parser(config), _expanded(overrides, config, DataConfig.name)
     _check_words(words, parser, target)
-    return _parse(parser, target, {"model": {"normalize": "none"}}, words, "natural")
+    recipe = _parse(parser, target, {"model": {"normalize": "none"}}, words, "natural")
+    check_norms(recipe, None, words)
+    check_units(recipe, {word.partition("=")[0].removeprefix("--") for word in words})
+    return recipe
 
 
 def recipe_parser(method_name: str, prog: str = "iaat") -> ArgumentParser:

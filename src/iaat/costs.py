@@ -16,6 +16,7 @@ from iaat.errors import UserError
 from iaat.methods import make_method
 from iaat.models import build_model, count_parameters
 from iaat.passes import Passes
+from iaat.radius_span import radius_span
 
 MIB = 2**20
 
@@ -100,7 +101,7 @@ def cost_table(recipe: Recipe, facts: DataFacts | None = None) -> PlainTable:
 
 
 def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
-    passes, epochs = total_passes(recipe), recipe.train.epochs
+    passes, epochs, span = total_passes(recipe), recipe.train.epochs, radius_span(recipe)
     used, visited = facts.trained(recipe.data), visits(recipe, facts)
     extra, steps = visited - used, len(facts.batch_sizes(recipe.data, recipe.train.batch_size)) * epochs
     more = f" + {facts.extra_used(recipe.data):,} extra, {extra:,} visits to them an epoch" if facts.extra_size else ""
@@ -113,6 +114,7 @@ def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
             f"{visited * epochs * passes.forward:.3g}, {visited * epochs * passes.backward:.3g}",
         ),
         ("steps", f"{steps:,} of batch size {recipe.train.batch_size}"),
+        *([] if span is None else [("radii of attacks", span)]),
     ]
 
 

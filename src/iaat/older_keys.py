@@ -32,23 +32,22 @@ def take_rate(
     Args:
         names: Keys of the method; one of the user's own that has a `rate` keeps it.
         section: The recipe's `method`.
-        words: `--section.key=value` words, also with the value in a word of its own; the last counts.
+        words: `--section.key=value` words; the last counts.
 
     Returns:
         The section, the words, and the rate as it was written; None where there is none, or a later word has the reach.
     """
     if _RATE in names or _REACH not in names:
         return dict(section), list(words), None
-    rest, rate, queue = [], section.get(_RATE), list(words)
-    while queue:
-        word = queue.pop(0)
+    rest, rate = [], section.get(_RATE)
+    for word in words:
         key, equals, value = word.partition("=")
         if key == f"--method.{_REACH}":
             rate = None
         if key != f"--method.{_RATE}":
             rest.append(word)
-        elif equals or queue:
-            rate = value if equals else queue.pop(0)
+        elif equals:
+            rate = value
         else:
             raise UserError("--method.rate needs a value; better give --method.reach, a multiple of method.radius")
     return {key: value for key, value in section.items() if key != _RATE}, rest, rate

@@ -110,6 +110,13 @@ def check_is_recipe(path: Path, place: str) -> None:
         raise UserError(f"{place} is no recipe; `iaat check {path}` says why")
 
 
+def layers(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A recipe that `merged` accepts, file by file, from the one that extends nothing to the recipe itself."""
+    raw = read_recipe(path)
+    below = layers(find_recipe(raw["extends"], path.parent)) if "extends" in raw else []
+    return [*below, (path, raw)]
+
+
 def check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, section: str = "") -> None:
     """Refuse a key that is not one of the known, naming the nearest.
 

@@ -52,6 +52,18 @@ def is_short(word: str) -> bool:
     return _plain(word) in _KNOWN
 
 
+def joined(words: Sequence[str]) -> list[str]:
+    """Words with every option and its value in one, `--key=value`."""
+    result: list[str] = []
+    for word in words:
+        value = not word.startswith("--") and result and result[-1].startswith("--") and "=" not in result[-1]
+        if value:
+            result[-1] += f"={word}"
+        else:
+            result.append(word)
+    return result
+
+
 def is_flag(word: str, following: str | None, command: str) -> bool:
     """Whether `--data` is the option of `iaat check` that takes no value, and not the folder or name of a data set."""
     if command != "check" or _plain(word) != _DATA or "=" in word:

@@ -28,6 +28,7 @@ from iaat.evaluate.checkpoints import (
 from iaat.launch import processes
 from iaat.notices import Notices
 from iaat.progress import Reporter
+from iaat.radius_span import radius_span, warn_of_radii
 from iaat.run import RunFolder
 from iaat.stopping import Stop
 from iaat.sweep import Cell, schedule_differences
@@ -63,11 +64,19 @@ def run_recipe(
         if resume and ranks.main and not run.has_results():
             reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
         recipe = _resolved(recipe, run if resume else None)
+        if ranks.main:
+            _tell_radii(recipe, reporter)
         data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[told])
         results = _judged(run, recipe, data, reporter, told) if ranks.main else []
         # A launcher may take processes that end before the main one for a failure.
         ranks.await_main()
     return results
+
+
+def _tell_radii(recipe: Recipe, reporter: Reporter) -> None:
+    if span := radius_span(recipe):
+        reporter.say(f"radii of attacks: {span}")
+    warn_of_radii(recipe)
 
 
 def _judged(
@@ -262,6 +271,7 @@ class _Judge:
         with Trackers(self._trackers) as told:
             if not is_finished(recipe, run):
                 resume = run.has_results()
+                _tell_radii(recipe, self._reporter)
                 data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[told])
                 write_pictures(run, recipe, data, self._reporter)
                 self._keep(recipe, data)

@@ -23,6 +23,11 @@ class AttackConfig(MethodConfig):
     radius_is_attack: ClassVar[bool] = True
     """Whether `radius` is that of the attacks, or what they grow from, and not merely a bound."""
 
+    learns_radii: ClassVar[bool] = False
+    """Whether radii grow in the course of a run."""
+    how_to_reach: ClassVar[str] = "give a shorter method.ramp, or more epochs"
+    """What makes the largest radius larger."""
+
     radius: Radius = Radius("8px")
     """Radius of the attack: 8px, 8/255 or a number on the [0, 1] scale."""
     steps: int = 10

@@ -107,6 +107,10 @@ class MethodConfig:
         """Settings that change nothing beside the others, each with what they belong to."""
         return {}
 
+    def seldom_acts(self) -> dict[str, str]:
+        """Settings that act in special moments of a run only, each with the moment."""
+        return {}
+
     def largest_radius(self, epochs: int) -> float | None:
         """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale; None without attack."""
         return None

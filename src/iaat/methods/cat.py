@@ -27,6 +27,9 @@ from iaat.units import Radius
 class CATConfig(AttackConfig):
     """Settings of customized adversarial training."""
 
+    learns_radii: ClassVar[bool] = True
+    how_to_reach: ClassVar[str] = "raise method.eta, or give null for it"
+
     radius: Radius = Radius("8px")
     """Largest radius a sample ever has, eps_max."""
     eta: Radius | None = None

@@ -59,6 +59,12 @@ class InnerConfig(AttackConfig):
             return super().without_effect() | unguarded
         return super().without_effect()
 
+    def seldom_acts(self) -> dict[str, str]:
+        """Settings that act in special moments of a run only, each with the moment."""
+        if self.inner == "pgd" or not self.guard_every:
+            return super().seldom_acts()
+        return super().seldom_acts() | dict.fromkeys(("steps", "min_step"), "only while the guard trains with pgd")
+
     @property
     def gradients(self) -> int:
         """Gradients that one attack takes, each a forward and a backward."""

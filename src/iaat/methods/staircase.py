@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from iaat.units import Radius
 @dataclass(frozen=True, kw_only=True)
 class StaircaseConfig(AttackConfig):
     """Settings of radii that a staircase moves."""
+
+    learns_radii: ClassVar[bool] = True
+    how_to_reach: ClassVar[str] = "raise method.start or method.reach"
 
     reach: float = REACH
     """How far a radius can move over the whole run, in multiples of `radius`. The epochs share it out in equal steps:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from iaat.errors import UserError, shown
 from iaat.units import check_numbers
 
 Norm = Literal["batch", "group"]
@@ -50,4 +51,10 @@ class ModelConfig:
     """Further keyword arguments for a timm network or a module:function factory."""
 
     def __post_init__(self) -> None:
+        for key in ("mean", "std"):
+            if (values := getattr(self, key)) is not None and any(value > 1 for value in values):
+                divided = ", ".join(f"{value / 255:.4g}" for value in values)
+                raise UserError(
+                    f"model.{key} = {shown(values)}: inputs are in [0, 1], so is this; divide by 255: [{divided}]"
+                )
         check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "model", {"width": 4096})

@@ -124,6 +124,24 @@ class TrainConfig:
             raise UserError(f"train.rollback_lr = {self.rollback_lr:g}: a factor in (0, 1)")
         self._check_milestones()
 
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, each with what they belong to."""
+        idle: dict[str, str] = {}
+        if not self.awp:
+            idle["awp_from"] = "train.awp above 0"
+        elif self.awp_from >= self.epochs:
+            idle |= dict.fromkeys(("awp", "awp_from"), f"train.awp_from below train.epochs, {self.epochs}")
+        if self.schedule != "multistep":
+            idle["lr_drop"] = "train.schedule multistep"
+        elif all(epoch >= self.epochs for epoch in self.milestones):
+            never = f"milestones below train.epochs, {self.epochs}"
+            idle |= dict.fromkeys(("lr_drop", "milestones", "schedule"), never)
+        if self.nonfinite != "rollback":
+            idle["rollback_lr"] = "train.nonfinite rollback"
+        if self.nonfinite == "stop":
+            idle["nonfinite_limit"] = "train.nonfinite skip or rollback"
+        return idle
+
     def awp_in(self, epoch: int) -> float:
         """Size of the weight perturbation in an epoch, counted from 0."""
         return self.awp if epoch >= self.awp_from else 0.0
