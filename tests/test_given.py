@@ -55,9 +55,8 @@ def test_files_of_ones_own_and_models_of_others_are_asked_as_well(own):
 
 
 def test_a_radius_in_the_same_file_or_above_it_is_for_the_norm(own):
-    file = own(
-        "extends: cifar10-small-iaat\nmethod: {norm: l2, radius: 0.5, min_step: 0.02}\nevaluate: {norm: l2, radius: 0.5}\n"
-    )
+    l2 = "{norm: l2, radius: 0.5}"
+    file = own(f"extends: cifar10-small-iaat\nmethod: {l2}\nevaluate: {l2}\n")
     assert load_recipe(file).method.radius == 0.5
     assert load_recipe(file, ["--method.radius=1"]).method.radius == 1
     with pytest.raises(UserError, match=r"method\.norm linf: method\.radius = 127\.5px was written for l2.*8px"):

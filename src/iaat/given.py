@@ -26,6 +26,7 @@ _TIMES = 4
 """Radii beyond which a length without unit is taken for pixel levels."""
 _GREY = 0.5
 """L-inf radius at which every image can become grey: no radius without unit above it is meant."""
+_SECTIONS = ("data", "model", "method", "train", "evaluate")
 _OF_RADII = ("radii", "radii_folder", "snapshot_every")
 
 
@@ -44,7 +45,7 @@ def given_keys(recipe: Recipe, path: Path, words: Sequence[str]) -> set[str]:
         for file, raw in layers(path)
         if file not in shipped
         for section, values in raw.items()
-        if isinstance(values, Mapping)
+        if section in _SECTIONS and isinstance(values, Mapping)
         for key in values
     }
     return typed | {key for key in own if not _is_default(recipe, key)}
