@@ -182,7 +182,7 @@ def test_recipes_lists_every_recipe(capsys):
 
 
 def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
-    assert main(["train", "cifar10-small-iaat", "--help"]) == 0
+    assert main(["train", "cifar10-small-iaat", "--help", "all"]) == 0
     printed = capsys.readouterr().out
     for key in ("--data.root", "--method.gamma", "--train.milestones", "--evaluate.restarts", "--model.width"):
         assert key in printed

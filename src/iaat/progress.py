@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TABLE_WIDTH = 140
+TABLE_WIDTH = 160
 """Columns that tables may take where the output is no terminal and COLUMNS is not set."""
 
 _OFTEN = 0.1
