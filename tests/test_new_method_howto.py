@@ -62,7 +62,7 @@ def test_a_method_with_a_loss_of_its_own(folder, capsys):
 
 
 def test_its_settings_are_recipe_keys_with_help_and_checks(folder, capsys):
-    assert main(["train", "quickstart", "--method", "my_methods:Doubling", "--help"]) == 0
+    assert main(["train", "quickstart", "--method", "my_methods:Doubling", "--help", "all"]) == 0
     assert "Radius every sample begins with." in " ".join(capsys.readouterr().out.split())
     assert main(["check", "quickstart", "--method", "my_methods:Doubling", "--method.frist", "8px"]) == 2
     assert "did you mean '--method.first'" in capsys.readouterr().err
