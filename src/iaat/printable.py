@@ -1,5 +1,7 @@
 """Text from users, such as names of classes, files and recipes, made harmless to look at."""
 
+import unicodedata
+
 # They join or part letters in several scripts, and people in one emoji; alone they show nothing and do nothing.
 _JOINERS = "\u200c\u200d"
 _MARKDOWN = "&<>[]`*\\$"
@@ -33,6 +35,11 @@ def cut(text: str, most: int = 500) -> str:
     """As `one_line`, for a part of a message: runs of space are one, and long text goes without its middle."""
     line = one_line(" ".join(text.split()))
     return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
+
+
+def composed(name: str) -> str:
+    """A name in the Unicode form (NFC) in which names are compared: systems write `é` as one letter or as two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def markdown(text: str) -> str:

@@ -220,6 +220,22 @@ def test_files_that_are_no_images_and_hidden_ones_do_not_count(tmp_path):
     assert find_published(tmp_path).size("fog", 1) == 6
 
 
+def test_what_is_left_out_of_the_folders_is_counted(tmp_path):
+    imagenet(tmp_path, names=("fog",), severities=(1,))
+    (tmp_path / "fog/1/n01/notes.txt").write_text("no image")
+    (tmp_path / "fog/1/n01/.hidden.jpeg").write_bytes(b"?")
+    published = find_published(tmp_path)
+    size = published.size("fog", 1)
+    assert size == len(published.labels("fog", 1))
+    counted = {notice.kind: (notice.count, notice.details) for notice in published.notices}
+    assert counted == {"other": (1, {".txt": 1}), "hidden": (1, {})}
+
+
+def test_class_names_match_in_either_unicode_form(tmp_path):
+    imagenet(tmp_path, names=("fog",), severities=(1,), classes=("e\u0301t\u0301", "f"))
+    assert label_map(find_published(tmp_path), ("f", "\u00e9t\u0301")).tolist() == [1, 0]
+
+
 def test_an_unexpected_severity_is_refused(tmp_path):
     imagenet(tmp_path)
     (tmp_path / "fog" / "6").mkdir()

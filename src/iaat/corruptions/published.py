@@ -12,6 +12,8 @@ from torch import Tensor
 from iaat.corruptions.published_arrays import open_arrays
 from iaat.corruptions.published_folders import open_folders
 from iaat.errors import UserError, did_you_mean
+from iaat.notices import Notices
+from iaat.printable import composed
 
 _LAYOUTS = "CIFAR-C is NAME.npy and labels.npy, ImageNet-C is NAME/SEVERITY/CLASS/*.JPEG"
 
@@ -25,6 +27,7 @@ class PublishedSet(Protocol):
         names: Corruptions there are, the known ones first and in their usual order.
         severities: Severities there are of each of them.
         classes: Names of the classes in the order of its labels; None where nothing tells.
+        notices: What was left out, of what was listed so far.
     """
 
     @property
@@ -37,6 +40,8 @@ class PublishedSet(Protocol):
     def severities(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
     def classes(self) -> tuple[str, ...] | None: ...  # noqa: D102
+    @property
+    def notices(self) -> Notices: ...  # noqa: D102
 
     def size(self, name: str, severity: int) -> int:
         """Number of images of one corruption at one severity."""
@@ -81,7 +86,7 @@ def find_published(folder: Path) -> PublishedSet:
 def label_map(published: PublishedSet, classes: Sequence[str]) -> Tensor:
     """Where each class of a published set is among the classes of the data trained on.
 
-    Classes are matched by name, so that another order of the same classes is no mistake.
+    Classes are matched by name, in whichever Unicode form, so that another order of the same classes is no mistake.
 
     Args:
         published: The set.
@@ -93,14 +98,15 @@ def label_map(published: PublishedSet, classes: Sequence[str]) -> Tensor:
     Raises:
         UserError: the names differ, or a set without names has more classes than the data.
     """
-    place = {name: number for number, name in enumerate(classes)}
+    place = {composed(name): number for number, name in enumerate(classes)}
     if published.classes is None:
         largest = max(int(published.labels(name, published.severities[0]).max()) for name in published.names)
         if largest >= len(classes):
             raise UserError(f"{published.folder} has labels up to {largest}, the data only {len(classes)} classes")
         return torch.arange(len(classes))
-    missing = [name for name in published.classes if name not in place]
-    other = [name for name in classes if name not in published.classes]
+    theirs = {composed(name) for name in published.classes}
+    missing = [name for name in published.classes if composed(name) not in place]
+    other = [name for name in classes if composed(name) not in theirs]
     if missing or other:
         differ = "; ".join(filter(None, (_only("there", missing), _only("in the data", other))))
         hint = did_you_mean((missing or other)[0], other or missing)
@@ -108,7 +114,7 @@ def label_map(published: PublishedSet, classes: Sequence[str]) -> Tensor:
             f"the classes of {published.folder} are not those of the data: {differ}{hint}; use a model trained on the "
             "same classes, or rename the class folders"
         )
-    return torch.tensor([place[name] for name in published.classes])
+    return torch.tensor([place[composed(name)] for name in published.classes])
 
 
 def _only(where: str, names: Sequence[str]) -> str:

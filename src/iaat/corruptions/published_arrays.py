@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from iaat.corruptions.cifar_classes import CIFAR10, CIFAR100
 from iaat.corruptions.constants import SEVERITIES
 from iaat.corruptions.select import check_condition, check_index, usual_order
 from iaat.errors import UserError
+from iaat.notices import Notices
 
 _LABELS = "labels.npy"
 
@@ -27,6 +28,7 @@ class PublishedArrays:
     arrays: dict[str, NDArray[np.uint8]]
     all_labels: Tensor
     classes: tuple[str, ...] | None
+    notices: Notices = field(default_factory=Notices, repr=False)
 
     @property
     def kind(self) -> Literal["cifar", "imagenet"]:

@@ -15,8 +15,10 @@ from torch import Tensor
 from iaat.corruptions.constants import CORRUPTIONS, SEVERITIES
 from iaat.corruptions.select import check_condition, check_index, usual_order
 from iaat.errors import UserError
+from iaat.notices import Notices
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
+_FORMATS = ("JPEG", "PNG")
 Listing = tuple[tuple[str, str], ...]
 """Class and file name of each sample, sorted by class and then by name."""
 
@@ -29,6 +31,7 @@ class PublishedFolders:
     places: dict[str, Path]
     severities: tuple[int, ...]
     classes: tuple[str, ...]
+    notices: Notices = field(default_factory=Notices, repr=False)
     _listed: dict[tuple[str, int], Listing] = field(default_factory=dict, repr=False)
 
     @property
@@ -74,7 +77,7 @@ class PublishedFolders:
     def _listing(self, name: str, severity: int) -> Listing:
         check_condition(self.names, self.severities, name, severity, self.folder)
         if (name, severity) not in self._listed:
-            found = _list_files(self.places[name] / str(severity), self.classes)
+            found = _list_files(self.places[name] / str(severity), self.classes, self.folder, self.notices)
             self._check_same(found, name, severity)
             self._listed[name, severity] = found
         return self._listed[name, severity]
@@ -158,12 +161,20 @@ def _is_shown_folder(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and entry.is_dir()
 
 
-def _list_files(folder: Path, classes: tuple[str, ...]) -> Listing:
+def _list_files(folder: Path, classes: tuple[str, ...], root: Path, notices: Notices) -> Listing:
+    """The images of one corruption at one severity; files that are left out are counted."""
     listing: list[tuple[str, str]] = []
     for label in classes:
         with os.scandir(folder / label) as entries:
-            files = sorted(each.name for each in entries if each.name.lower().endswith(_SUFFIXES))
-        listing += [(label, file) for file in files if not file.startswith(".")]
+            files = sorted(each.name for each in entries)
+        for file in files:
+            if file.startswith("."):
+                notices.add(f"corrupted images of {root}", "hidden", str(folder / label / file))
+            elif file.lower().endswith(_SUFFIXES):
+                listing.append((label, file))
+            else:
+                suffix = Path(file).suffix.lower() or "no suffix"
+                notices.add(f"corrupted images of {root}", "other", str(folder / label / file), detail=suffix)
     if not listing:
         raise UserError(f"{folder} holds no images ({', '.join(_SUFFIXES)})")
     return tuple(listing)
@@ -171,7 +182,7 @@ def _list_files(folder: Path, classes: tuple[str, ...]) -> Listing:
 
 def _read(path: Path) -> Tensor:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             levels = np.array(image.convert("RGB"))
     except MemoryError:
         raise

@@ -1,7 +1,6 @@
 """Find the images of a folder data set: `root/<split>/<class>/**/<image>`."""
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from iaat.data.formats import SUFFIXES, UNREAD
 from iaat.errors import UserError, did_you_mean
 from iaat.notices import Notices
+from iaat.printable import composed
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ def aligned(train: FolderListing, other: FolderListing, root: str | Path, split:
     Raises:
         UserError: Classes differ; names them and the side each is missing on.
     """
-    mine, theirs = ({_plain(name): name for name in listing.classes} for listing in (train, other))
+    mine, theirs = ({composed(name): name for name in listing.classes} for listing in (train, other))
     for here, there, side in ((mine, theirs, split), (theirs, mine, "train")):
         missing = sorted(here.keys() - there.keys())
         if missing:
@@ -102,10 +102,10 @@ def aligned(train: FolderListing, other: FolderListing, root: str | Path, split:
                 f"data.root: {root}: the {side} folder has no class {', '.join(map(repr, missing[:10]))},"
                 f" which the other has: give both the same class folders{hint}"
             )
-    place = {_plain(name): number for number, name in enumerate(train.classes)}
+    place = {composed(name): number for number, name in enumerate(train.classes)}
     renamed = [name for key, name in theirs.items() if name != mine[key]]
     other.notices.add(where_of(split, root), "unicode", repr(next(iter(renamed), "")), count=len(renamed))
-    labels = torch.tensor([place[_plain(name)] for name in other.classes])[other.labels]
+    labels = torch.tensor([place[composed(name)] for name in other.classes])[other.labels]
     order = labels.argsort(stable=True)
     return FolderListing([other.paths[row] for row in order.tolist()], labels[order], train.classes, other.notices)
 
@@ -130,15 +130,10 @@ def note_unused_splits(notices: Notices, root: Path, used: Sequence[str]) -> Non
             notices.add(f"data.root={root}", "split", name)
 
 
-def _plain(name: str) -> str:
-    """A name in the one of its Unicode forms that is compared."""
-    return unicodedata.normalize("NFC", name)
-
-
 def _check_distinct(names: Sequence[str], folder: Path) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        twin = seen.setdefault(_plain(name), name)
+        twin = seen.setdefault(composed(name), name)
         if twin != name:
             raise UserError(
                 f"data.root: {folder} has two class folders {name!r} that differ in their Unicode form only: merge them"

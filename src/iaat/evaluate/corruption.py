@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +33,7 @@ from iaat.evaluate.report import title_of
 from iaat.evaluate.robust import predict
 from iaat.evaluate.sections import Context, Extras, Section
 from iaat.evaluate.subject import TestSet
+from iaat.notices import Notices
 
 _CONSTANTS_OF = {"cifar": "CIFAR-C", "tiny-imagenet": "Tiny-ImageNet-C", "imagenet": "ImageNet-C"}
 
@@ -50,6 +51,7 @@ class Corrupted:
         names: Corruptions.
         severities: Of each corruption.
         batches: Reads them.
+        notices: What was left out, of what was read so far.
     """
 
     source: str
@@ -57,6 +59,7 @@ class Corrupted:
     names: Sequence[str]
     severities: Sequence[int]
     batches: Batches
+    notices: Notices = field(default_factory=Notices)
 
 
 def check_corruptions(test: TestSet, config: EvaluateConfig, extras: Extras) -> None:
@@ -82,6 +85,7 @@ def corruption_section(context: Context) -> Section:
         task: context.journal.unit("corruption#{}/{}".format(*task), partial(_accuracy, context, images, *task))
         for task in shown
     }
+    images.notices.tell(context.reporter.say)
     accuracy = {name: [values[name, severity] for severity in images.severities] for name in images.names}
     results = {
         "source": images.source,
@@ -132,7 +136,7 @@ def _published(test: TestSet, config: EvaluateConfig, folder: Path) -> Corrupted
             yield files.images(name, severity, index), labels[index]
 
     identity = _hash(fingerprint_of_folder(folder), config.samples)
-    return Corrupted(f"published, {files.folder.name}", identity, files.names, files.severities, batches)
+    return Corrupted(f"published, {files.folder.name}", identity, files.names, files.severities, batches, files.notices)
 
 
 def fingerprint_of_folder(folder: Path) -> str:
