@@ -8,10 +8,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from iaat.analysis import TradeoffPoint, tradeoff
 from iaat.analysis.frontier import Distance, Point, distance
 from iaat.console_table import PlainTable
 from iaat.evaluate.comparison import by_cell, cell_summary, comparison_markdown, comparison_table
+from iaat.evaluate.report import worst_case_name
 from iaat.evaluate.robust import CLEAN, WORST
 from iaat.files import write_json, write_text
 from iaat.printable import markdown
@@ -78,7 +81,7 @@ class Comparison:
         found = {"cells": summaries, "curve": curve, "missing": self.missing, "rows": self.rows}
         write_json(out / "comparison.json", found)
         write_text(out / "comparison.md", self._markdown())
-        self._draw(out / "frontier.png")
+        self.draw(out / "frontier.png")
 
     def _markdown(self) -> str:
         """The table as Markdown, in which the names of recipes are no markup."""
@@ -86,7 +89,8 @@ class Comparison:
         above = self._above_texts()
         return comparison_markdown(rows, None if above is None else {markdown(name): above[name] for name in above})
 
-    def _draw(self, file: Path) -> None:
+    def draw(self, file: Path) -> Figure:
+        """Draw `frontier.png`: clean accuracy against the worst case."""
         families = {cell.name: cell.family for cell in self.cells}
         both = {"averaged", "trained"} <= {row.get("weights") for row in self.rows}
         points = [
@@ -99,8 +103,7 @@ class Comparison:
             )
             for row in self.rows
         ]
-        robust_name = f"accuracy under {self.rows[0]['attack']}, worst case"
-        tradeoff(points, file, robust_name=robust_name, joined=_by_clean(self._curve_rows()))
+        return tradeoff(points, file, robust_name=worst_case_name(self.rows[0]), joined=_by_clean(self._curve_rows()))
 
 
 def _by_clean(rows: Iterable[Row]) -> list[str]:

@@ -10,7 +10,15 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from iaat.evaluate import EvaluateConfig, Outcome, interval, results_table
-from iaat.evaluate.report import evaluation_name, per_class, stages_table, summary, write_evaluation
+from iaat.evaluate.report import (
+    columns,
+    evaluation_name,
+    per_class,
+    stages_table,
+    summary,
+    worst_case_name,
+    write_evaluation,
+)
 from iaat.evaluate.robust import StageRecord
 from iaat.passes import Passes
 from iaat.units import Radius
@@ -133,3 +141,22 @@ def test_stages_table_counts_down_to_the_worst_case(outcome):
         ["screening/apgd-ce", "5", "0", "62.50"],
         ["screening/apgd-t", "5", "1", "50.00"],
     ]
+
+
+def test_the_worst_case_is_named_by_all_attacks_and_the_radius():
+    row = {"attacks": ["pgd-20", "screening", "masking"], "evaluate": {"radius": "8px", "norm": "linf"}}
+    assert worst_case_name(row) == "worst case over PGD-20, screening, masking; 8px linf"
+    assert worst_case_name({**row, "evaluate": {"radius": "0.5", "norm": "l2"}}).endswith("; 0.5 l2")
+
+
+@pytest.mark.parametrize(
+    ("stages", "shown"),
+    [
+        (["pgd-20", "screening"], ["clean", "pgd-20", "screening"]),
+        (["pgd-20", "screening", "masking"], ["clean", "pgd-20", "screening", "worst"]),
+        (["pgd-20", "cw", "autoattack", "masking"], ["clean", "pgd-20", "cw", "autoattack", "worst"]),
+        (["pgd-20", "pgd-50x5", "cw", "deepfool", "autoattack"], ["clean", "pgd-20", "worst"]),
+    ],
+)
+def test_what_no_attack_broke_shows_in_the_worst_case_alone(stages, shown):
+    assert columns([{"attacks": stages}]) == shown

@@ -54,6 +54,7 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
     assert verdict.clean == stored["accuracy"]["clean"]
     assert list(verdict.attacks.values()) == [stored["accuracy"][name] for name in stored["attacks"]]
     assert verdict.robust == stored["accuracy"]["worst"]
+    assert verdict.worst_case == "worst case over PGD-2, screening, curve; 64px linf"
     assert len(content.curves) == 6
     assert content.curves[0].radius_px[-1] == pytest.approx(128)
 

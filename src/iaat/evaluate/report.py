@@ -49,6 +49,13 @@ def shown_name(attack: str) -> str:
     return _SHOWN.get(attack, attack.replace("pgd-", "PGD-"))
 
 
+def worst_case_name(row: dict[str, Any]) -> str:
+    """What the worst case is over, for axes and titles: `worst case over PGD-20, screening; 8px linf`."""
+    norm, radius = row["evaluate"]["norm"], row["evaluate"]["radius"]
+    size = radius if norm == "linf" else f"{float(Radius(radius)):.4g}"
+    return f"worst case over {', '.join(map(shown_name, row['attacks'])) or 'no attack'}; {size} {norm}"
+
+
 def plain_config(config: EvaluateConfig) -> dict[str, Any]:
     """The settings as plain values, equal for settings that mean the same."""
     return {key: str(value) if isinstance(value, Radius) else value for key, value in asdict(config).items()}
@@ -150,13 +157,15 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[str]:
 
     What parts of an evaluation that are no attacks by themselves have broken shows in the worst case alone.
     """
-    stages = dict.fromkeys(name for row in rows for name in row["attacks"])
+    stages = list(dict.fromkeys(name for row in rows for name in row["attacks"]))
+    attacks = with_worst(stages)
+    return [CLEAN, *(attacks if len(attacks) <= _WIDEST + (WORST in attacks) else [attacks[0], WORST])]
+
+
+def with_worst(stages: Sequence[str]) -> list[str]:
+    """The attacks among what broke samples, and the worst case where it is not that of the last of them."""
     attacks = [name for name in stages if name not in SECTIONS]
-    if not stages:
-        return [CLEAN]
-    if len(attacks) > _WIDEST:
-        return [CLEAN, attacks[0], WORST]
-    return [CLEAN, *attacks, *([WORST] if len(attacks) < len(stages) else [])]
+    return [*attacks, *([WORST] if len(attacks) < len(stages) else [])]
 
 
 def between(shown: Sequence[str]) -> Sequence[str]:

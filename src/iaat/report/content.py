@@ -33,6 +33,7 @@ class Verdict:
         interval95: Low and high, by `clean` and the same names.
         gap: PGD's accuracy minus the worst case; None where either is missing.
         seconds: Wall time of the evaluation.
+        worst_case: What the worst case is over, for axes and titles: attacks, radius and norm.
     """
 
     run: int
@@ -47,6 +48,7 @@ class Verdict:
     interval95: dict[str, tuple[float, float]]
     gap: float | None
     seconds: float
+    worst_case: str = "worst case"
 
     @property
     def robust(self) -> float:

@@ -144,7 +144,7 @@ def _tradeoff(content: Content) -> Iterator[Figure]:
             for recipe in _recipes(content)
             if any(place in rows for place in recipe.runs)
         ]
-        yield paper.intervals_tradeoff(_curve_named(content, clouds), [f"robust: {suite}", _kinds(rows)])
+        yield paper.intervals_tradeoff(_curve_named(content, clouds), [_worst_cases(rows), f"{suite}; {_kinds(rows)}"])
 
 
 def _preferred(verdicts: Sequence[Verdict]) -> dict[int, Verdict]:
@@ -158,6 +158,10 @@ def _preferred(verdicts: Sequence[Verdict]) -> dict[int, Verdict]:
         if verdict.run not in found or rank(verdict) < rank(found[verdict.run]):
             found[verdict.run] = verdict
     return found
+
+
+def _worst_cases(rows: dict[int, Verdict]) -> str:
+    return "; ".join(sorted({f"robust: {row.worst_case}" for row in rows.values()}))
 
 
 def _place(word: str, order: Sequence[str]) -> int:

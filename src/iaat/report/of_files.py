@@ -17,9 +17,9 @@ from iaat.analysis.checks import PX_PER_UNIT
 from iaat.analysis.pictures.histogram import bin_edges
 from iaat.config import Recipe
 from iaat.errors import UserError
-from iaat.evaluate.report import shown_name
+from iaat.evaluate.report import shown_name, with_worst, worst_case_name
 from iaat.evaluate.results import read_results
-from iaat.evaluate.robust import CLEAN
+from iaat.evaluate.robust import CLEAN, WORST
 from iaat.json_files import DamagedFileError
 from iaat.report.content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
 from iaat.run import RunFolder
@@ -101,9 +101,10 @@ def verdicts(number: int, results: Sequence[dict[str, Any]]) -> list[Verdict]:
 
 
 def _verdict(number: int, row: dict[str, Any]) -> Verdict:
-    names = [CLEAN, *row["attacks"]]
+    attacks = with_worst(row["attacks"])
+    names = [CLEAN, *attacks]
     pgd = next((row["accuracy"][name] for name in row["attacks"] if name.startswith("pgd")), None)
-    last = row["accuracy"][row["attacks"][-1]] if row["attacks"] else None
+    last = row["accuracy"][WORST] if row["attacks"] else None
     return Verdict(
         run=number,
         checkpoint=str(row.get("checkpoint") or "-"),
@@ -113,7 +114,7 @@ def _verdict(number: int, row: dict[str, Any]) -> Verdict:
         findings=list(row["findings"]),
         n=int(row["n"]),
         clean=float(row["accuracy"][CLEAN]),
-        attacks={shown_name(name): float(row["accuracy"][name]) for name in row["attacks"]},
+        attacks={shown_name(name): float(row["accuracy"][name]) for name in attacks},
         interval95={
             CLEAN if name == CLEAN else shown_name(name): (low, high)
             for name in names
@@ -121,6 +122,7 @@ def _verdict(number: int, row: dict[str, Any]) -> Verdict:
         },
         gap=None if pgd is None or last is None else pgd - last,
         seconds=float(row["seconds"]),
+        worst_case=worst_case_name(row),
     )
 
 

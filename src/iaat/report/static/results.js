@@ -17,7 +17,6 @@ function tradeoff(host) {
   function points(suite) {
     const shown = attacked.filter((verdict) => verdict.suite === suite);
     if (!shown.length) return null;
-    const name = Object.keys(shown[0].attacks).at(-1);
     const bars = (verdict, key, value) => {
       const [low, high] = verdict.interval95[key] ?? [value, value];
       return { type: "data", symmetric: false, array: [100 * (high - value)], arrayminus: [100 * (value - low)],
@@ -52,12 +51,12 @@ function tradeoff(host) {
     if (frontier.length > 1) data.unshift(path(frontier, "Pareto frontier", "solid", "muted"));
     const top = frontier.at(-1);
     return {
-      title: `Clean against robust accuracy, ${suite}`,
-      alt: `Of ${plural(shown.length, "evaluation")} the most robust is ${runs[top.run].name} (${top.checkpoint}) with ${percent(robust(top))} after ${name} and ${percent(top.clean)} clean; the most accurate is ${runs[byClean[0].run].name} (${byClean[0].checkpoint}) with ${percent(byClean[0].clean)} clean and ${percent(robust(byClean[0]))}. Bars are 95 % intervals; open symbols are last checkpoints.`,
+      title: `Clean against robust accuracy, ${shown[0].worst_case}`,
+      alt: `Of ${plural(shown.length, "evaluation")} the most robust is ${runs[top.run].name} (${top.checkpoint}) with ${percent(robust(top))} in the ${shown[0].worst_case} and ${percent(top.clean)} clean; the most accurate is ${runs[byClean[0].run].name} (${byClean[0].checkpoint}) with ${percent(byClean[0].clean)} clean and ${percent(robust(byClean[0]))}. Bars are 95 % intervals; open symbols are last checkpoints.`,
       data, height: 380 + 20 * data.filter((trace) => trace.showlegend !== false).length,
       layout: {
         xaxis: { title: "clean accuracy (%)", fixedrange: false },
-        yaxis: { title: "robust accuracy (%)", fixedrange: false },
+        yaxis: { title: "robust accuracy, worst case (%)", fixedrange: false },
         dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false, legend: legend(),
       },
       columns: ["run", "checkpoint", "suite", "n", "clean", "last attack", "robust", "on the frontier"],

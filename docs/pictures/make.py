@@ -1,0 +1,92 @@
+"""Make the pictures of README and docs anew, from finished runs; nothing is trained.
+
+    python docs/pictures/make.py frontier SWEEP.yaml COMPARISON.json OUT.png
+    python docs/pictures/make.py run RUN OUT [data.root=DIR]
+    python docs/pictures/make.py report OUT.png RUN [RUN ...]
+
+`frontier` draws `docs/results/frontier/frontier.png` from the sweep and the `comparison.json` beside it. `run` draws
+all pictures of a run folder and copies them to the folder OUT: `extremes.png` and `radii.png` of a run of
+`cifar10-small-iaat-paper` are `cifar10-small-extremes.png` and `cifar10-small-radii.png` here. `report` takes a picture
+of the page of some runs, as `report.png`; it needs Chromium on the PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from iaat.cli import main as iaat
+from iaat.comparison import Comparison
+from iaat.data import build_data
+from iaat.errors import UserError
+from iaat.progress import Reporter
+from iaat.run import RunFolder
+from iaat.sweep import read_cells
+from iaat.workflow import write_pictures
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def frontier(sweep: str, comparison: Path, out: Path) -> None:
+    """Draw the trade-off of a finished comparison."""
+    found = json.loads(comparison.read_text(encoding="utf-8"))
+    Comparison(read_cells([sweep]), found["rows"], found["missing"]).draw(out)
+
+
+def pictures_of_run(folder: Path, out: Path, overrides: list[str]) -> None:
+    """Draw the pictures of a run folder and copy them."""
+    run = RunFolder(folder)
+    recipe = run.recipe(overrides)
+    out.mkdir(parents=True, exist_ok=True)
+    for picture in write_pictures(run, recipe, build_data(recipe.data, seed=recipe.seed), Reporter()):
+        shutil.copy(picture, out / picture.name)
+
+
+def report(out: Path, runs: list[str]) -> None:
+    """Take a picture of the page of some runs."""
+    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if binary is None:
+        raise UserError(f"no browser: install one of {', '.join(BROWSERS)}")
+    with TemporaryDirectory() as folder:
+        page = Path(folder) / "report.html"
+        if code := iaat(["report", *runs, "-o", str(page)]):
+            sys.exit(code)
+        flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=10000")
+        size, where = "--window-size=1400,1600", f"--user-data-dir={folder}/profile"
+        subprocess.run([binary, *flags, size, where, f"--screenshot={out.resolve()}", page.as_uri()], check=True)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("frontier")
+    one.add_argument("sweep")
+    one.add_argument("comparison", type=Path)
+    one.add_argument("out", type=Path)
+    two = commands.add_parser("run")
+    two.add_argument("run", type=Path)
+    two.add_argument("out", type=Path)
+    two.add_argument("overrides", nargs="*")
+    three = commands.add_parser("report")
+    three.add_argument("out", type=Path)
+    three.add_argument("runs", nargs="+")
+    given = parser.parse_args()
+    try:
+        if given.command == "frontier":
+            frontier(given.sweep, given.comparison, given.out)
+        elif given.command == "run":
+            pictures_of_run(given.run, given.out, given.overrides)
+        else:
+            report(given.out, given.runs)
+    except UserError as error:
+        sys.exit(f"{error}")
+
+
+if __name__ == "__main__":
+    main()
