@@ -6,11 +6,11 @@ Nothing here imports PyTorch before a command needs it, so that help, lists and 
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
 
 from iaat.errors import LostProcessError, UserError
@@ -20,6 +20,7 @@ from iaat.options import HELP, command_parser, parse_words, without_help
 from iaat.printable import printable
 from iaat.recipe_files import find_recipe
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
+from iaat.streams import lasting_streams
 from iaat.users_code import users_traceback
 
 INTERRUPTED = 130
@@ -31,9 +32,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
     0 done, or help was asked for; 1 the machine failed it; 2 a mistake in the input or in the user's code; 75 stopped
-    on request, everything kept; 130 interrupted at once.
+    on request, everything kept; 130 interrupted at once. Standard output or error that is closed, or that nobody reads,
+    changes none of them.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    computes = bool(words) and words[0] in _COMPUTE
+    with lasting_streams(partial(_tell_loss, computes)) as output:
+        code = _answer(words)
+    # Of the other commands what they print is all there is.
+    cut = output.lost is not None and not computes and not isinstance(output.lost, BrokenPipeError)
+    return FAILED if cut and code == 0 else code
+
+
+_COMPUTE = ("train", "compare", "evaluate", "radii", "report")
+"""Commands whose results are in files."""
+
+
+def _tell_loss(computes: bool, error: OSError) -> None:
+    reason = error.strerror or error
+    if computes:
+        _show_warning(f"standard output cannot be written to any more ({reason}): the work goes on without it")
+    elif not isinstance(error, BrokenPipeError):  # `iaat recipes | head` has got what it wants
+        print(f"error: standard output: {reason}", file=sys.stderr)
+
+
+def _answer(words: Sequence[str]) -> int:
+    """The exit code of a command, what ended it said on standard error."""
     try:
         _run(words)
     except UserError as error:
@@ -45,9 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(printable(f"interrupted{_how_to_go_on(words)}"), file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # of `iaat recipes | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)

@@ -15,7 +15,9 @@ import torch.distributed as dist
 
 from iaat.errors import LostProcessError, UserError
 from iaat.launcher import launch_of
-from iaat.ranks import PATIENCE, Ranks, current
+from iaat.ranks import PATIENCE, Ranks, current, prepare
+from iaat.rendezvous import meet
+from iaat.waiting import call_roll
 
 _LOST = re.compile(
     r"(closed|reset) by (remote )?peer|broken pipe|remote process exited|timed out waiting \d+ ?ms"
@@ -49,6 +51,7 @@ def processes(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
         # Not after an error: on GPUs it waits for exchanges that a process that is gone will never finish.
         with suppress(RuntimeError):
             dist.destroy_process_group()
+            call_roll(None)
 
 
 @contextmanager
@@ -75,11 +78,14 @@ def _join(launch: Mapping[str, str]) -> Ranks:
         torch.cuda.set_device(int(launch["LOCAL_RANK"]))
     os.environ["LOCAL_RANK"] = launch["LOCAL_RANK"]
     try:
-        with _environment(launch):
-            dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
+        store = meet(launch)
+        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+        rank, world = int(launch["RANK"]), int(launch["WORLD_SIZE"])
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+        prepare()
         ranks = current()
         counted = int(ranks.sum_(torch.ones(1, dtype=torch.int64)))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         place = f"{launch['MASTER_ADDR']}:{launch['MASTER_PORT']}"
         raise UserError(
             f"process {launch['RANK']} of {launch['WORLD_SIZE']} on {platform.node()} cannot meet the others at "
@@ -90,21 +96,6 @@ def _join(launch: Mapping[str, str]) -> Ranks:
     if gpus:
         _check_own_gpus(ranks.merged({ranks.rank: _gpu()}))
     return ranks
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Have these values in the environment while the context is open: where PyTorch looks for them."""
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
 
 
 def _reason(error: Exception) -> str:

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from iaat.errors import UserError
+from iaat.waiting import wait_for
 
 T = TypeVar("T")
 
@@ -63,7 +64,8 @@ class Ranks:
         """Put the sum over all processes in place of a tensor, on whichever device it is; returns it."""
         if self.several:
             assert values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)  # else gloo errs
-            dist.all_reduce(values)
+            work = dist.all_reduce(values, async_op=True)
+            _finish(work, values.device)
         return values
 
     def mean_(self, values: Tensor) -> Tensor:
@@ -72,25 +74,32 @@ class Ranks:
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag whether it is set in any process; asked and answered on the CPU, no GPU is waited for."""
-        if not self.several:
-            return flags
+        return self._any(flags, patient=False) if self.several else flags
+
+    def _any(self, flags: tuple[bool, ...], *, patient: bool) -> tuple[bool, ...]:
         votes = torch.tensor(flags, dtype=torch.int32)
-        dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=_between_cpus())
+        work = dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=_between_cpus(), async_op=True)
+        _finish(work, votes.device, patient=patient)
         return tuple(bool(vote) for vote in votes)
+
+    def meet(self) -> None:
+        """Wait until all processes come here, before an exchange that no signal can interrupt."""
+        self.any(False)
 
     def gather(self, values: Tensor) -> list[Tensor]:
         """The tensor `[n_r, ...]` of every process r, in their order; only the first dimension may differ."""
         if not self.several:
             return [values]
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world)]
-        dist.all_gather(sizes, torch.tensor([len(values)]), group=_between_cpus())
+        _finish(dist.all_gather(sizes, torch.tensor([len(values)]), group=_between_cpus(), async_op=True), _CPU)
         counts = [int(size) for size in sizes]
         longest = max(counts)
         padded = values.new_zeros((longest, *values.shape[1:]))
         padded[: len(values)] = values
         found = [torch.empty_like(padded) for _ in counts]
         if longest:
-            dist.all_gather(found, padded, group=_between_cpus() if values.device.type == "cpu" else None)
+            group = _between_cpus() if values.device.type == "cpu" else None
+            _finish(dist.all_gather(found, padded, group=group, async_op=True), values.device)
         return [part[:count] for part, count in zip(found, counts, strict=True)]
 
     def gather_states(self, state: dict[str, Any]) -> list[dict[str, Any]]:
@@ -126,16 +135,18 @@ class Ranks:
             else None
         )
 
-    def raise_together(self, error: UserError | None) -> None:
+    def raise_together(self, error: UserError | None, *, patient: bool = False) -> None:
         """Raise in every process what went wrong in any.
 
         Args:
             error: What went wrong in this one; None: nothing.
+            patient: Others may come late because they do something meanwhile that must not be cut in two.
 
         Raises:
             UserError: this one's own, or what the first other process says.
         """
-        if not self.any(error is not None)[0]:
+        failed = error is not None
+        if not (self._any((failed,), patient=patient)[0] if self.several else failed):
             return
         place = f"process {self.rank} of {self.world} on {platform.node()}"
         said = self.merged({} if error is None else {self.rank: f"{place}: {error}"})
@@ -146,7 +157,7 @@ class Ranks:
     def await_main(self) -> None:
         """Wait until the main process comes here, too, however long that takes; a signal is answered meanwhile."""
         if self.several:
-            there = dist.barrier(group=_group_of_cpus(ENDLESS), async_op=True)
+            there = dist.barrier(group=_endless_group(), async_op=True)
             assert there is not None
             while not there.is_completed():
                 time.sleep(0.2)
@@ -159,7 +170,7 @@ class Ranks:
             UserError: it failed there, in every process.
         """
         if self.several:
-            self.raise_together(_failure(act) if self.main else None)
+            self.raise_together(_failure(act) if self.main else None, patient=True)
         else:
             act()
 
@@ -173,11 +184,13 @@ class Ranks:
             return act()
         found: list[T] = []
         for turn in (self.main, not self.main):
-            self.raise_together(_failure(lambda: found.append(act())) if turn else None)
+            self.raise_together(_failure(lambda: found.append(act())) if turn else None, patient=True)
         return found[0]
 
 
 ALONE = Ranks()
+
+_CPU = torch.device("cpu")
 
 _cpu_groups: dict[int, dist.ProcessGroup | None] = {}
 
@@ -189,6 +202,32 @@ def _between_cpus() -> dist.ProcessGroup | None:
         has_cpu = "cpu:" in str(dist.get_backend_config())
         _cpu_groups[id(world)] = None if has_cpu else _group_of_cpus(PATIENCE)
     return _cpu_groups[id(world)]
+
+
+def _finish(work: dist.Work | None, device: torch.device, *, patient: bool = False) -> None:
+    """Wait for an exchange; on a GPU the device waits alone."""
+    assert work is not None
+    if device.type == "cpu":
+        wait_for(work, patient=patient)
+    else:
+        work.wait()
+
+
+_endless: dict[int, dist.ProcessGroup] = {}
+
+
+def _endless_group() -> dist.ProcessGroup:
+    """The group to wait in for the main process; made while all are there, because to make one no signal is heard."""
+    world = dist.group.WORLD
+    if id(world) not in _endless:
+        _endless[id(world)] = _group_of_cpus(ENDLESS)
+    return _endless[id(world)]
+
+
+def prepare() -> None:
+    """Make the groups that are needed later, in all processes together."""
+    _between_cpus()
+    _endless_group()
 
 
 def _group_of_cpus(timeout: timedelta) -> dist.ProcessGroup:

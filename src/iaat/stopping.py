@@ -6,6 +6,7 @@ import _thread
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -30,6 +31,14 @@ def ignore_stops() -> None:
             signal.signal(getattr(signal, name), signal.SIG_DFL if name == "SIGINT" else signal.SIG_IGN)
 
 
+_listening: list[Stop] = []
+
+
+def requested_stop() -> Stop | None:
+    """The stop that somebody has asked this process for; None: nobody has."""
+    return next((stop for stop in _listening if stop.requested is not None), None)
+
+
 class Stopped(KeyboardInterrupt):
     """The work was stopped on request; what it had done is kept.
 
@@ -51,6 +60,7 @@ class Stop:
         self._deferred = 0
         self._swallowed = False
         self.requested: str | None = None
+        self.requested_at = 0.0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -70,9 +80,11 @@ class Stop:
                 hook(raised)
 
         sys.unraisablehook = noticed
+        _listening.append(self)
         try:
             yield
         finally:
+            _listening.remove(self)
             sys.unraisablehook = hook
             for number, handler in taken.items():
                 signal.signal(number, handler)
@@ -89,6 +101,20 @@ class Stop:
         finally:
             self._deferred -= 1
         self.check()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Inside of `deferred`, work that may be cut in two: a stop ends it at once, also where it hangs.
+
+        Raises:
+            Stopped: a stop was asked for.
+        """
+        deferred, self._deferred = self._deferred, 0
+        try:
+            self.check()
+            yield
+        finally:
+            self._deferred = deferred
 
     def check(self) -> None:
         """End the work here if a stop was asked for.
@@ -115,7 +141,7 @@ class Stop:
             return
         if self.requested is not None:
             raise KeyboardInterrupt
-        self.requested = signal.Signals(number).name
+        self.requested, self.requested_at = signal.Signals(number).name, time.monotonic()
         if self._deferred:
             print(f"{self.requested}: stopping after this step; once more stops at once", file=sys.stderr, flush=True)
         self.check()

@@ -2,8 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -14,6 +16,7 @@ from iaat.errors import UserError
 # Sent to a whole group of processes. The main process decides when to stop, saves, and ends its readers itself.
 _NOT_FOR_READERS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
 _DEATH = "DataLoader worker (pid"
+_ENDING = 2.0
 
 
 def ignore_signals(_worker: int) -> None:
@@ -29,11 +32,31 @@ def start_readers(loader: DataLoader[Any]) -> Iterator[Any]:
     """
     with _held_back():
         iterator = iter(loader)
+    end = _End()
     for reader in getattr(iterator, "_workers", ()):
         # PyTorch, and multiprocessing when Python exits, end a reader that hangs by SIGTERM and wait for it.
         reader._popen.terminate = reader._popen.kill
+        reader.join = partial(end.join, reader.join)
     _explain_deaths()
     return iterator
+
+
+class _End:
+    """The end of the readers of one loader, for which all of them have `_ENDING` seconds together.
+
+    PyTorch gives each 5 seconds in turn, and Python the last ones for ever: a stop would wait for every reader whose
+    file system hangs.
+    """
+
+    def __init__(self) -> None:
+        self._deadline: float | None = None
+
+    def join(self, wait: Callable[[float], None], timeout: float | None = None) -> None:
+        """Wait for a reader by `wait`, until the deadline at most, which begins with the first."""
+        now = time.monotonic()
+        self._deadline = now + _ENDING if self._deadline is None else self._deadline
+        left = max(0.0, self._deadline - now)
+        wait(left if timeout is None else min(timeout, left))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from iaat.device import device_of
 from iaat.errors import UserError
 from iaat.methods import Objective
 from iaat.ranks import ALONE, Ranks
@@ -33,13 +34,19 @@ class Exchange:
     def __init__(self, model: nn.Module, ranks: Ranks = ALONE) -> None:
         self.ranks = ranks
         self._model = model
-        # Buffers are exchanged here: the wrapper would copy them in place between two forwards of one graph.
-        self._shared = DistributedDataParallel(_Evaluated(model), forward_sync_buffers=False) if ranks.several else None
+        self._shared: DistributedDataParallel | None = None
+        if ranks.several:
+            ranks.meet()
+            # Buffers are exchanged here: the wrapper would copy them in place between two forwards of one graph.
+            self._shared = DistributedDataParallel(_Evaluated(model), forward_sync_buffers=False)
 
     def evaluate(self, objective: Objective) -> StepOutput:
         """The outcome of the objective, whose backward averages gradients over processes."""
         if self._shared is None:
             return objective(self._model)
+        if self._shared.require_backward_grad_sync and device_of(self._model).type == "cpu":
+            # The wrapper's own exchange lets the main thread hear no signal while others are missing.
+            self.ranks.meet()
         try:
             output: StepOutput = self._shared(objective)
         except RuntimeError as error:

@@ -293,7 +293,7 @@ def _means(training: _Training, watch: Watch) -> dict[str, Any]:
 def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterator[Parts]:
     """This process's parts of the batches of the epoch that are left.
 
-    Where the data fails, in whichever process, what was trained is saved first.
+    Where the data fails or a stop comes, in whichever process, what was trained is saved first.
     """
     recipe, state = training.recipe, training.state
     rest = order[state.tally.steps :]
@@ -305,14 +305,14 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
     read = ([(share, state.laid_out(next(batches))) for share in parts] for parts in steps)
     tracked = _shown(training, read, rest, begun=state.tally.steps / len(order))
     while True:
-        parts, error = _next(tracked)
-        try:
-            training.ranks.raise_together(error)
-        except UserError:
-            if state.tally.steps:
-                _note(training, faults, order)
-                _save_within(training)
-            raise
+        parts, problem = _next(tracked, training.stop)
+        stopping, failing = training.ranks.any(isinstance(problem, Stopped), isinstance(problem, UserError))
+        if (stopping or failing) and state.tally.steps:
+            _note(training, faults, order)
+            _save_within(training)
+        if stopping:
+            raise Stopped(training.stop.requested or ELSEWHERE)
+        training.ranks.raise_together(problem if isinstance(problem, UserError) else None)
         if parts is None:
             return
         if recipe.data.skip_damaged:
@@ -334,11 +334,13 @@ def _samples(parts: Parts) -> int:
     return sum(share.total for share, _ in parts)
 
 
-def _next(batches: Iterator[Parts]) -> tuple[Parts | None, UserError | None]:
+def _next(batches: Iterator[Parts], stop: Stop) -> tuple[Parts | None, UserError | Stopped | None]:
+    """What to train on next; or else what came in between, such as a stop, also of a file system that hangs."""
     try:
-        return next(batches, None), None
-    except UserError as error:
-        return None, error
+        with stop.interruptible():
+            return next(batches, None), None
+    except (UserError, Stopped) as problem:
+        return None, problem
 
 
 def _note(training: _Training, faults: Faults, order: list[Tensor]) -> None:
