@@ -159,7 +159,7 @@ def children(process):
 def test_readers_that_stand_still_do_not_hold_up_a_stop_that_saves(tmp_path, images, started):
     run = RunFolder(tmp_path / "run")
     settings = {
-        "data.root": images, "data.size": 8, "data.stream": "true", "data.workers": 3, "model.width": 4,
+        "data.root": images, "data.size": 8, "data.stream": "true", "data.workers": 3, "model.width": 16,
         "train.epochs": 2000, "train.batch_size": 4, "train.save_steps": 1, "train.device": "cpu",
     }  # fmt: skip
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
