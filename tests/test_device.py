@@ -1,6 +1,7 @@
 """Which device and number format a recipe gets."""
 
 import platform
+import re
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from iaat.cli import main
 from iaat.device import autocast, pick_device, uses_bfloat16
 from iaat.errors import UserError
 
@@ -110,3 +112,16 @@ def test_freed_memory_is_kept_and_a_choice_in_the_environment_wins():
     left, many = freed_memory(MALLOC_MMAP_THRESHOLD_="1048576")
     assert (kept, left) == (True, False)
     assert many > 2 * few  # 50 times the pages of the tensor against a few times
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_check_says_in_one_line_that_a_gpu_is_missing_and_prints_the_rest(capsys):
+    assert main(["check", "quickstart", "--train.device", "cuda"]) == 0
+    shown = capsys.readouterr()
+    assert "device: cuda" in shown.out
+    assert re.fullmatch(r"warning: train\.device 'cuda' cannot be used here \(.+\): use cpu or auto\n", shown.err)
+
+
+def test_check_refuses_a_device_that_no_machine_has(capsys):
+    assert main(["check", "quickstart", "--train.device", "cdua"]) == 2
+    assert "error: train.device 'cdua' cannot be used here" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -136,6 +137,8 @@ def data_record(data: DataBundle) -> dict[str, Any]:
         "train_size": len(data.train),
         "train_fingerprint": data.train.fingerprint,
         "test_fingerprint": data.test.fingerprint,
+        "train_contents": data.train_contents,
+        "test_contents": data.test_contents,
     }
 
 
@@ -143,7 +146,8 @@ def check_same_data(saved: dict[str, Any], data: DataBundle) -> None:
     """Refuse to go on with other data: radii belong to the samples they were learned on.
 
     Raises:
-        UserError: number of samples, classes, labels or files differ from those of the checkpoint.
+        UserError: number of samples, classes, labels, files or what is in some of them differ from those of the
+            checkpoint.
     """
     if saved["train_size"] != len(data.train):
         raise UserError(
@@ -155,6 +159,16 @@ def check_same_data(saved: dict[str, Any], data: DataBundle) -> None:
             "the training set has other labels, classes or files than the one the checkpoint was made with: "
             "give the same data (--data.root), or start a new run"
         )
+    if _differ(saved.get("train_contents"), data.train_contents):
+        raise UserError(
+            "training images were replaced: files of the same names hold other bytes than when the run was started; "
+            "put the old ones back (--data.root), or start a new run"
+        )
+
+
+def _differ(saved: str | None, now: str | None) -> bool:
+    """Whether both are known, and are not the same."""
+    return saved is not None and now is not None and saved != now
 
 
 def check_same_test_data(saved: dict[str, Any], data: DataBundle) -> None:
@@ -172,3 +186,9 @@ def check_same_test_data(saved: dict[str, Any], data: DataBundle) -> None:
         raise UserError(f"the data has inputs of shape {list(data.shape)}, the run was trained on {saved['shape']}")
     if saved["test_fingerprint"] != data.test.fingerprint:
         raise UserError("the test set has other labels or files than the run's own: give the run's data (--data.root)")
+    if _differ(saved.get("test_contents"), data.test_contents):
+        warnings.warn(
+            "test images were replaced: files of the same names hold other bytes than when the run was trained; the "
+            "results are of the new ones",
+            stacklevel=2,
+        )

@@ -14,7 +14,7 @@ from iaat.config import NAMES_OF_CODE, load_recipe
 from iaat.console_table import PlainTable, plain_table
 from iaat.costs import cost_table
 from iaat.data import DataConfig, build_data, data_facts, survey
-from iaat.device import keep_freed_memory, pick_device
+from iaat.device import keep_freed_memory, pick_device, warn_of_missing_device
 from iaat.errors import UserError
 from iaat.evaluate import results_table
 from iaat.evaluate.checkpoints import training_predictions
@@ -224,7 +224,10 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         if options.probe or options.data:
             word = "--probe times" if options.probe else "--data reads that of"
             raise UserError(f"{word} one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
-        reporter.result(cost_of_cells(read_cells([options.recipe], overrides)))
+        cells = read_cells([options.recipe], overrides)
+        reporter.result(cost_of_cells(cells))
+        for device in {cell.recipe.train.device for cell in cells}:
+            warn_of_missing_device(device)
         reporter.next_step("iaat", "compare", options.recipe, *overrides, *_as_before(options, []))
         return
     recipe = load_recipe(options.recipe, overrides)
@@ -234,6 +237,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     facts = data_facts(recipe.data)
     reporter.result(cost_table(recipe, facts))
     warn_of_radii(recipe)
+    warn_of_missing_device(recipe.train.device)
     if not options.data:
         facts.notices.tell(reporter.result)
     if options.probe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import warnings
 from contextlib import AbstractContextManager
 
 import torch
@@ -35,6 +36,22 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"train.device {name!r} cannot be used here ({reason}): use cpu or auto") from None
     return device
+
+
+def warn_of_missing_device(name: str) -> None:
+    """Warn where this machine lacks a device that another may have.
+
+    Raises:
+        UserError: a name PyTorch does not know.
+    """
+    try:
+        pick_device(name)
+    except UserError as error:
+        try:
+            torch.device(name)
+        except RuntimeError:
+            raise error from None
+        warnings.warn(str(error), stacklevel=2)
 
 
 def compute_deterministically() -> None:

@@ -69,8 +69,14 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
         *(train_source, test_source, train_index, holdout_index, test_index, mean, std),
         validation_size=train.validation_size,
         listed=train.notices | listed | test.notices,
+        train_contents=_contents(train),
+        test_contents=_contents(test),
     )
     return data if extra is None else _with_extra(data, extra, config, device)
+
+
+def _contents(split: RawSplit) -> str | None:
+    return split.contents() if isinstance(split, ImageSplit) else None
 
 
 def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:

@@ -31,6 +31,7 @@ class DataBundle:
         extra_ratio: Share of each batch that they make up; 0 without them.
         validation_size: Samples of `train`, before the extra ones, that a folder of their own gave for validation only.
         listed: What was left out before samples were read.
+        train_contents, test_contents: Hash of some of the image files of each split; None where there are none.
     """
 
     train: Source
@@ -44,6 +45,8 @@ class DataBundle:
     extra_ratio: float = 0.0
     validation_size: int = 0
     listed: Notices = field(default_factory=Notices)
+    train_contents: str | None = None
+    test_contents: str | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

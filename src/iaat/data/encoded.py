@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Protocol
@@ -13,12 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iaat import rng
 from iaat.data.config import DataConfig
 from iaat.data.examination import Examination, Finding, Unreadable, bits_of, digest_of
 from iaat.data.image import decode, read_file
 from iaat.data.items import check_alike
 from iaat.data.resized_crop import crop_box
+from iaat.errors import UserError
 from iaat.notices import Notices
+
+SAMPLED = 256
+"""Image files of a split that are compared byte for byte when a run is resumed: a resumed run must not read all."""
 
 _CHUNK = 256
 # Of smaller files most time goes into Python, not into the decoder: a second thread would only fight for the
@@ -118,6 +124,17 @@ class ImageSplit:
     def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
         """One image `[C, H, W]` uint8 and its class id."""
         return self._read(position), int(self.labels[position])
+
+    def contents(self) -> str:
+        """Hash of the encoded bytes of `SAMPLED` images, the same ones every time; of all where there are fewer."""
+        digest = sha256()
+        for position in rng.permutation(len(self), seed=0, epoch=0)[:SAMPLED].sort().values.tolist():
+            content = b""
+            with suppress(UserError, OSError):  # said where it is to be decoded
+                found = self._files.content(position)
+                content = found if isinstance(found, bytes) else read_file(found)
+            digest.update(sha256(content).digest())
+        return digest.hexdigest()
 
     def cropped(self, position: int, draws: Sequence[float]) -> tuple[Tensor, int]:
         """The part of one image that these `resized_crop.DRAWS` draws choose, `[C, size, size]`, and its class id."""

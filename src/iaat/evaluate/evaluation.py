@@ -211,6 +211,7 @@ def identity(subject: Subject, test: TestSet, config: EvaluateConfig, extras: Ex
         "format": 2,
         "model": subject.digest,
         "data": test.data.test.fingerprint,
+        "contents": test.data.test_contents,
         "samples": sha256(test.index.numpy().tobytes()).hexdigest(),
         "evaluate": plain_config(config),
         **_of_extras(extras),
