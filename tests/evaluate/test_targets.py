@@ -2,9 +2,8 @@
 
 import json
 import os
+import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from helpers.planted import cnn, digits, trained
+from helpers.sending import sending
 from iaat import UserError
 from iaat.cli import main
 from iaat.corruptions import STANDARD
@@ -210,15 +210,10 @@ def test_a_process_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(p
     words += ["--suite", "pgd-40x3+screening", "--quiet"]
     assert main([*words, "--out", "whole"]) == 0
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "iaat.cli", *words, "--out", "broken"], env=one_thread)
+    place = "iaat.evaluate.journal:append_json_line"
+    killed = subprocess.run(sending([signal.SIGKILL], place, 20, [*words, "--out", "broken"]), env=one_thread)
+    assert killed.returncode == -signal.SIGKILL
     journal = Path("broken")
-    units = 0
-    while process.poll() is None and units < 20:
-        time.sleep(0.05)
-        units = sum(len(path.read_text().splitlines()) for path in journal.rglob("journal.jsonl"))
-    process.kill()
-    process.wait()
-    assert units >= 20
     assert not list(journal.rglob("results.json"))
     before = next(journal.rglob("journal.jsonl")).read_text().splitlines()
     assert main([*words, "--out", "broken"]) == 0

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from helpers.killing import begun, command, digest, killed, start
+from helpers.killing import command, digest, start
+from helpers.sending import STEP, sending
 from helpers.training import QUIET, same, tiny
 from iaat.checkpoint import load_checkpoint
 from iaat.progress import Reporter
@@ -41,8 +42,10 @@ def test_each_signal_saves_says_how_to_go_on_and_nothing_differs_in_the_end(tmp_
     run, draw = tmp_path / "run", random.Random(0)
     words = command(run, *QUIETLY)
     for how in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
-        code, text, _ = killed(words, run, draw, while_writing=False, window=0.9, how=how)
-        assert code == STOPPED, text
+        # Of 64 steps in all.
+        process = start(sending([how], STEP, draw.randint(1, 15), words[3:]))
+        _, text = process.communicate()
+        assert process.returncode == STOPPED, text
         assert f"stopped by {how.name}: training is kept" in text
         assert f"--out {run} --resume" in text.splitlines()[-1]
         assert "Traceback" not in text
@@ -56,15 +59,10 @@ def test_each_signal_saves_says_how_to_go_on_and_nothing_differs_in_the_end(tmp_
 def test_a_second_ctrl_c_ends_at_once_and_the_run_still_goes_on(tmp_path, whole):
     run = tmp_path / "run"
     words = command(run, *QUIETLY)
-    process = start(words)
-    while not begun(run, process.pid) and process.poll() is None:
-        time.sleep(0.01)
-    while not (run / "best.pt").exists() and process.poll() is None:
-        time.sleep(0.002)
-    for _ in range(2):
-        os.kill(process.pid, signal.SIGINT)
-    _, text = process.communicate(timeout=30)
-    assert process.returncode in (STOPPED, 130), text  # the first may have been answered before the second came
+    process = start(sending([signal.SIGINT, signal.SIGINT], STEP, 20, words[3:]))
+    _, text = process.communicate()
+    assert process.returncode == 130, text
+    assert (run / "best.pt").exists()
     assert "Traceback" not in text
     process = start(words)
     process.communicate()

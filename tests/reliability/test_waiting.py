@@ -105,7 +105,7 @@ def test_a_process_that_finds_no_main_process_says_so_and_stops(tmp_path, starte
 @pytest.mark.parametrize("frozen", [0, 1])
 def test_a_process_that_stands_still_is_named_and_does_not_hold_up_a_stop(tmp_path, started, frozen):
     run, port = RunFolder(tmp_path / "run"), free_port()
-    words = command(run.path, "quickstart", "--train.epochs", "2000")[1:]
+    words = command(run.path, "quickstart", "--train.epochs", "100000")[1:]
     both = ranks(started, words, (0, 1), 2, port)
     wait_for(lambda: len(list(run.path.glob("checkpoints/*-*.pt"))), *both)
     both[frozen].process.send_signal(signal.SIGSTOP)
@@ -126,7 +126,7 @@ def test_a_process_that_stands_still_is_named_and_does_not_hold_up_a_stop(tmp_pa
 
 def test_a_second_signal_ends_the_waiting_at_once(tmp_path, started):
     run, port = RunFolder(tmp_path / "run"), free_port()
-    both = ranks(started, command(run.path, "quickstart", "--train.epochs", "2000")[1:], (0, 1), 2, port)
+    both = ranks(started, command(run.path, "quickstart", "--train.epochs", "100000")[1:], (0, 1), 2, port)
     wait_for(lambda: len(list(run.path.glob("checkpoints/*-*.pt"))), *both)
     both[1].process.send_signal(signal.SIGSTOP)
     both[0].await_line("has waited")
@@ -160,7 +160,7 @@ def test_readers_that_stand_still_do_not_hold_up_a_stop_that_saves(tmp_path, ima
     run = RunFolder(tmp_path / "run")
     settings = {
         "data.root": images, "data.size": 8, "data.stream": "true", "data.workers": 3, "model.width": 16,
-        "train.epochs": 2000, "train.batch_size": 4, "train.save_steps": 1, "train.device": "cpu",
+        "train.epochs": 100_000, "train.batch_size": 4, "train.save_steps": 1, "train.device": "cpu",
     }  # fmt: skip
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     main = started([*command(run.path)[:4], "folder-pgd-at", *words, "--out", str(run.path)])
