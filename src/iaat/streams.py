@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -66,7 +67,10 @@ def lasting_streams(on_loss: Callable[[OSError], object]) -> Iterator[LastingStr
             _point_to_null(number)
     old = sys.stdout, sys.stderr
     # Of a descriptor that was closed Python has None.
-    out, err = (stream or os.fdopen(number, "w", encoding="utf-8") for number, stream in enumerate(old, start=1))
+    out, err = [stream or os.fdopen(number, "w", encoding="utf-8") for number, stream in enumerate(old, start=1)]
+    for stream in (out, err):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding that lacks a letter must not end the work either
+            stream.reconfigure(errors="backslashreplace")
     lasting = LastingStream(out, on_loss), LastingStream(err)
     sys.stdout, sys.stderr = (cast("TextIO", stream) for stream in lasting)
     try:

@@ -84,11 +84,12 @@ def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
         UserError: Another suffix, or the folder cannot be written.
     """
     suffix = suffix_of(path, ("parquet", "csv"))
-    with replacing(Path(path)) as temporary:
+    # A file of Python's: pyarrow takes no name of bytes that are no UTF-8.
+    with replacing(Path(path)) as temporary, temporary.open("wb") as file:
         if suffix == "parquet":
-            pyarrow.parquet.write_table(table, temporary)
+            pyarrow.parquet.write_table(table, file)
         else:
-            pyarrow.csv.write_csv(_without_formulas(table), temporary)
+            pyarrow.csv.write_csv(_without_formulas(table), file)
 
 
 def class_summary(table: pa.Table) -> list[dict[str, Any]]:

@@ -132,8 +132,9 @@ def write_evaluation(folder: Path, outcome: Outcome, results: dict[str, Any], cl
         "broken_by": pa.array(outcome.broken_by),
         "size": pa.array(outcome.size.numpy()),
     }
-    with replacing(folder / "records.parquet") as temporary:
-        pq.write_table(pa.table(columns), temporary)
+    # A file of Python's: pyarrow takes no name of bytes that are no UTF-8.
+    with replacing(folder / "records.parquet") as temporary, temporary.open("wb") as file:
+        pq.write_table(pa.table(columns), file)
 
 
 def name_of(row: dict[str, Any]) -> str:
