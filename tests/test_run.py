@@ -223,6 +223,13 @@ def test_differences_name_what_would_train_differently(words, changed):
     assert differences(load_recipe("quickstart", start), load_recipe("quickstart", [*start, *words])) == changed
 
 
+def test_colour_written_down_and_colour_by_default_are_no_difference():
+    """Run folders from before `data.channels` could be None hold a 3."""
+    recipes = [load_recipe("quickstart", words) for words in ([], ["--data.channels", "3"], ["--data.channels", "1"])]
+    assert differences(recipes[1], recipes[0]) == []
+    assert differences(recipes[2], recipes[0]) == ["data.channels: 1 -> 3"]
+
+
 def test_differences_of_methods_name_every_setting_that_comes_or_goes():
     iaat, natural = load_recipe("quickstart"), load_recipe("quickstart", ["--method", "natural"])
     ours, theirs = iaat.sections()["method"], natural.sections()["method"]

@@ -47,7 +47,9 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in recipe.to_dict().items():
         flat |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
-    return flat | _flat_method(recipe)
+    # What None reads image files as, and what run folders from before it could be None say.
+    channels = recipe.data.channels or 3
+    return flat | {"data.channels": channels} | _flat_method(recipe)
 
 
 def _flat_method(recipe: Recipe) -> dict[str, Any]:
