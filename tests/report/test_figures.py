@@ -63,7 +63,19 @@ def run_part(name, method, seed):
 def verdict(run, clean, robust, checkpoint="best", weights="averaged", suite="quick 8px"):
     interval = {"clean": (clean - 0.02, clean + 0.01), "apgd": (robust - 0.03, robust + 0.02)}
     return Verdict(
-        run, checkpoint, weights, suite, "", [], 100, clean, {"pgd": robust + 0.05, "apgd": robust}, interval, None, 1.0
+        run,
+        checkpoint,
+        weights,
+        suite,
+        "",
+        [],
+        100,
+        clean,
+        {"pgd": robust + 0.05, "apgd": robust},
+        interval,
+        None,
+        1.0,
+        f"worst case over {suite}",
     )
 
 
@@ -190,7 +202,7 @@ def test_the_tradeoff_shows_runs_means_intervals_frontier_and_the_uniform_curve(
     assert any(np.allclose(bar, [[75, 29], [75, 34]]) for bar in bars)
     assert {note.get_text() for note in axis.findobj(Annotation)} == {"iaat", "2 px", "8 px"}
     assert "off the picture: nat (95.0, 0.0)" in axis.get_title("left")
-    assert "robust: quick 8px" in axis.get_title("left")
+    assert "robust: worst case over quick 8px" in axis.get_title("left")
 
 
 def test_each_suite_has_a_tradeoff_of_its_own_and_many_recipes_are_numbered(content):
@@ -200,7 +212,7 @@ def test_each_suite_has_a_tradeoff_of_its_own_and_many_recipes_are_numbered(cont
     assert list(figures) == ["tradeoff", "tradeoff-2"]
     assert {note.get_text() for note in figures["tradeoff"].findobj(Annotation)} == {str(n) for n in range(1, 21)}
     assert "20 recipe19" in {text.get_text() for text in figures["tradeoff"].legends[0].get_texts()}
-    assert "robust: full" in figures["tradeoff-2"].axes[0].get_title("left")
+    assert "robust: worst case over full" in figures["tradeoff-2"].axes[0].get_title("left")
 
 
 @pytest.mark.parametrize("seed", range(5))
