@@ -268,6 +268,11 @@ def test_odd_tensors_and_programs_in_a_checkpoint_are_refused(tmp_path, run):
     state["model"] = {**state["model"], "network.head.bias": torch.zeros(10, device="meta")}
     save_checkpoint(tmp_path / "last.pt", state)
     refused(tmp_path / "last.pt", "model.network.head.bias is on the meta device")
+    state = load_checkpoint(run.checkpoint("last"))
+    momentum = state["optimizer"]["state"][0]
+    momentum["momentum_buffer"] = momentum["momentum_buffer"].to_sparse()
+    save_checkpoint(tmp_path / "last.pt", state)
+    refused(tmp_path / "last.pt", r"optimizer\.state\.0\.momentum_buffer is sparse")
     save_script(nn.Linear(2, 2), tmp_path / "best.pt")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of PyTorch, which would be a second line

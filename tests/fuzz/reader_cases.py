@@ -138,13 +138,17 @@ def tree_changed(draw: random.Random, value: Any) -> Any:
             inside[draw.choice(("other", "", 7, "format", "x" * 5000))] = inside.pop(key)
         case 2 if isinstance(inside, list):
             inside.append(draw.choice(odd_values()))
-        case 3 if isinstance(here, torch.Tensor) and here.dtype == torch.float32 and here.layout == torch.strided:
+        case 3 if isinstance(here, torch.Tensor) and here.dtype == torch.float32 and _is_dense(here):
             inside[key] = draw.choice(
                 (here.half(), here.double(), here[:0] if here.ndim else here, here * float("nan"), here.to_sparse())
             )
         case _:
             inside[key] = draw.choice(odd_values())
     return value
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_meta
 
 
 def state_changed(draw: random.Random, content: bytes) -> bytes:

@@ -6,7 +6,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from iaat.models.candidates import (
     fits,
     missing,
     reshaped,
-    states,
     unexpected,
 )
 from iaat.models.config import ModelConfig
@@ -31,6 +30,7 @@ from iaat.models.recognize import fix, is_classifier
 from iaat.printable import cut
 
 _SHOWN = 5
+_DEEPEST = 10
 _DTYPES = frozenset(
     {
         *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
@@ -106,19 +106,27 @@ def check_plain(content: object, where: str) -> None:
     """Refuse tensors that no network can compute with: sparse, quantised and complex ones, or those without data.
 
     Args:
-        content: Tensors by name, in dicts within dicts.
+        content: Tensors in dicts and lists.
         where: Names the file in messages.
 
     Raises:
         UserError: naming the first one.
     """
-    for keys, state in states(content):
-        for name, tensor in state.items():
-            if odd := _odd(tensor):
-                place = cut(".".join((*keys, name)), 200)
-                raise UserError(
-                    f"{where} cannot be used: {place} is {odd}: save model.state_dict() of a dense float model"
-                )
+    for place, tensor in _tensors(content, ()):
+        if odd := _odd(tensor):
+            raise UserError(
+                f"{where} cannot be used: {cut('.'.join(place), 200)} is {odd}: save model.state_dict() of a dense"
+                " float model"
+            )
+
+
+def _tensors(content: object, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """The tensors in dicts and lists within each other, with the keys that lead to them."""
+    if isinstance(content, Tensor):
+        yield place, content
+    elif isinstance(content, Mapping | list | tuple) and len(place) < _DEEPEST:
+        for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
+            yield from _tensors(value, (*place, str(key)))
 
 
 def _odd(tensor: Tensor) -> str:
