@@ -122,9 +122,9 @@ class NpzFile:
     def _opened(self) -> Iterator[zipfile.ZipFile]:
         if not self._path.is_file():
             raise UserError(f"{self._where}: there is no such file (seen from {Path.cwd()})")
-        if not zipfile.is_zipfile(self._path):
-            raise UserError(f"{self._where}: is no .npz file, or cut off: {self._expected}")
         try:
+            if not zipfile.is_zipfile(self._path):
+                raise UserError(f"{self._where}: is no .npz file, or cut off: {self._expected}")
             with zipfile.ZipFile(self._path) as archive:
                 yield archive
         except UserError:

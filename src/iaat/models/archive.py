@@ -56,7 +56,15 @@ def file_kind(path: Path) -> Kind:
         )
     if path.stat().st_size == 0:
         raise UserError(f"model file {path} is empty: save or download it again")
-    return _zip_kind(path) if zipfile.is_zipfile(path) else "weights"
+    return _zip_kind(path) if is_archive(path) else "weights"
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip archive, perhaps a damaged one."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return True
 
 
 def _zip_kind(path: Path) -> Kind:

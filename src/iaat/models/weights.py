@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean, shown
-from iaat.models.archive import file_kind
+from iaat.models.archive import file_kind, is_archive
 from iaat.models.candidates import (
     Candidate,
     Statistics,
@@ -98,7 +97,7 @@ def read_content(path: Path) -> Any:  # noqa: ANN401
 def _check_form(path: Path) -> None:
     """Refuse what `torch.save` has not written: as a pickle other files mean anything, and errors would show them."""
     with path.open("rb") as file:
-        if file.read(1) != b"\x80" and not zipfile.is_zipfile(path):
+        if file.read(1) != b"\x80" and not is_archive(path):
             raise UserError(f"weights {path} cannot be read: they are no file of torch.save or safetensors")
 
 

@@ -179,8 +179,8 @@ def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noq
     elif key == "optimizer":
         own = part.state_dict()["param_groups"]
         check_alike(new["param_groups"], own, "param_groups")
-        # Settings that the file lacks, perhaps of an older PyTorch, are those of the recipe.
-        groups = [{**settings, **group} for settings, group in zip(own, new["param_groups"], strict=True)]
+        # All settings but the rate, which the schedule moves, are the recipe's.
+        groups = [{**settings, "lr": group["lr"]} for settings, group in zip(own, new["param_groups"], strict=True)]
         new = {**new, "param_groups": groups}
         weights = [weight for group in part.param_groups for weight in group["params"]]
         for number, buffers in new["state"].items():
