@@ -246,6 +246,13 @@ def test_tensors_that_are_no_weights_are_named(small, tmp_path, kind):
         )
 
 
+@pytest.mark.parametrize(("key", "value"), [("features.0.weight", torch.tensor(1.0)), ("head.weight", torch.ones(10))])
+def test_weights_of_another_rank_do_not_fit(small, tmp_path, key, value):
+    torch.save({**small.state_dict(), key: value}, tmp_path / "w.pt")
+    message = refused("small-cnn", width=4, weights=str(tmp_path / "w.pt"))
+    assert f"do not fit model small-cnn: of another shape {key} {list(value.shape)} in the file" in message
+
+
 SECRETS = [b"hunter2\nletmein\n", b"cos\nsystem\n", b"Passw0rd\n", b"(lp0\nVsecret\np1\na.", b"g secret\n"]
 SECRETS += [b"root:x:0:0:secret:/root\n", b"\x00secret", b"\xff\xfesecret", b"\x7fELFsecret", b"secret\n" * 1000]
 

@@ -42,8 +42,9 @@ def fix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: Mod
 
 def recognized(state: Mapping[str, Tensor]) -> dict[str, object]:
     """The settings `name`, `width` and `norm` of iaat's network with these weights; empty where it is none of them."""
+    state = {key: value for key, value in state.items() if value.ndim}
     stem, head = state.get("stem.weight"), state.get("head.weight")
-    if head is None:
+    if head is None or head.ndim != 2:
         return {}
     stages = {key.split(".")[1] for key in state if key.startswith("stages.")}
     norm = "batch" if any(key.endswith("running_mean") for key in state) else "group"
