@@ -17,7 +17,7 @@ FAST = [
     *("--data.limit", "200", "--model.width", "4", "--train.epochs", "2", "--train.batch_size", "64"),
     *("--train.holdout_steps", "1", "--train.holdout_n", "10", "--evaluate.steps", "2", "--evaluate.n", "50"),
 ]
-IAAT = ["--method.steps", "1", "--method.warmup", "1"]
+IAAT = ["--method.steps", "1"]
 
 
 @pytest.fixture(scope="module")
