@@ -256,9 +256,13 @@ class RunFolder:
             (self.path / "faults.jsonl").unlink(missing_ok=True)
 
     def keep_notices(self, records: list[dict[str, Any]]) -> None:
-        """Write down in `run.json` what was left out of the data or altered."""
+        """Write down in `run.json` what was left out of the data or altered; a damaged file stays as it is."""
         file = self.path / "run.json"
-        write_json(file, {**(read_json(file, dict[str, Any]) if file.exists() else {}), "notices": records})
+        try:
+            facts = read_json(file, dict[str, Any]) if file.exists() else {}
+        except DamagedFileError:  # `facts` has warned of it
+            return
+        write_json(file, {**facts, "notices": records})
 
     def keep_unreadable(self, records: Sequence[SkippedSample]) -> None:
         """List the samples that are skipped because they cannot be read; no file where there are none."""

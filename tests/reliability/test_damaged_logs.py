@@ -1,12 +1,15 @@
 """Damaged logs and results: the file and line are named, and all that does not depend on them is as it would be."""
 
 import json
+import math
 import re
 import shutil
 
 import pytest
 
 from iaat.cli import main
+from iaat.evaluate.results import read_results
+from iaat.json_files import DamagedFileError
 
 RECIPE = ("quickstart", "--train.epochs", "3", "--data.limit", "200", "--model.width", "4", "--evaluate.n", "40")
 QUICK = ("--suite", "pgd-2", "--n", "40", "--checkpoint", "best")
@@ -131,6 +134,47 @@ def test_damaged_results_are_made_again_or_left_out(run, capsys, kind):
     assert re.search(r"results\.json is damaged: .*; the evaluation is left out", said)
     said = ran(capsys, "compare", *RECIPE, "--out", run.parent, "--seeds", "1", "--no-train").err
     assert re.search(r"results\.json is damaged: .*; evaluated again", said)
+    assert figures(folder)[0] == whole
+
+
+IMPOSSIBLE = {
+    "no section": lambda results: results.update(evaluate={}),
+    "no radius": lambda results: results["evaluate"].update(radius=None),
+    "no norm": lambda results: results["evaluate"].update(norm=None),
+    "no length": lambda results: results["evaluate"].update(radius="nonsense"),
+    "no number": lambda results: results["evaluate"].update(radius="NaN"),
+    "other norm": lambda results: results["evaluate"].update(norm="l7"),
+    "no step size": lambda results: results["evaluate"].update(step_size="nonsense"),
+    "steps": lambda results: results["evaluate"].update(steps="many"),
+    "accuracy": lambda results: results["accuracy"].update(clean=math.inf),
+    "accuracy in %": lambda results: results["accuracy"].update(worst=83.0),
+    "interval": lambda results: results["interval95"].update(clean=[math.nan, 1.0]),
+    "n": lambda results: results.update(n=-5),
+    "classes": lambda results: results.update(classes=0),
+    "seconds": lambda results: results.update(seconds=-1.0),
+    "passes": lambda results: results["passes_per_sample"].update(forward=math.inf),
+    "worst class": lambda results: results["worst_class"].update(worst=-0.5),
+}
+
+
+@pytest.mark.parametrize("kind", IMPOSSIBLE)
+def test_impossible_results_are_damaged_and_named(run, kind):
+    (file,) = run.glob("evaluations/best-quick-*/results.json")
+    results = read_results(file)
+    IMPOSSIBLE[kind](results)
+    file.write_text(json.dumps(results), encoding="utf-8")
+    with pytest.raises(DamagedFileError, match=re.escape(f"{file} is damaged: ")):
+        read_results(file)
+
+
+def test_an_impossible_evaluation_does_not_end_a_report(run, capsys):
+    (folder,) = run.glob("evaluations/best-quick-*")
+    whole, file = figures(folder)[0], folder / "results.json"
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), "evaluate": {}}), encoding="utf-8")
+    said = ran(capsys, "report", run, "--no-images", "-o", run.parent / "page.html").err
+    assert "results.json is damaged: evaluate.radius is missing; the evaluation is left out" in said
+    said = ran(capsys, "compare", *RECIPE, "--out", run.parent, "--seeds", "1", "--no-train").err
+    assert "results.json is damaged: evaluate.radius is missing; evaluated again" in said
     assert figures(folder)[0] == whole
 
 
