@@ -140,3 +140,40 @@ def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         FolderLock(tmp_path / "file" / "run" / "train.lock", "trains").__enter__()
+
+
+def make_link(file, target):
+    file.symlink_to(target)
+
+
+def make_second_name(file, target):
+    file.hardlink_to(target)
+
+
+def make_pipe(file, _target):
+    os.mkfifo(file)
+
+
+def make_folder(file, _target):
+    file.mkdir()
+
+
+@pytest.mark.parametrize("make", [make_link, make_second_name, make_pipe, make_folder])
+def test_a_lock_that_is_a_link_or_no_file_is_refused_and_nothing_is_written(file, tmp_path, make):
+    target = tmp_path / "other"
+    target.write_text("of somebody else")
+    file.parent.mkdir()
+    make(file, target)
+    before = open_files()
+    with pytest.raises(UserError, match=r"train\.lock is a link or no plain file.*remove it"):
+        FolderLock(file, "trains").__enter__()
+    assert target.read_text() == "of somebody else"
+    assert open_files() == before
+
+
+def test_a_lock_that_is_a_link_to_nothing_makes_no_file(file, tmp_path):
+    file.parent.mkdir()
+    file.symlink_to(tmp_path / "other")
+    with pytest.raises(UserError, match="is a link"):
+        FolderLock(file, "trains").__enter__()
+    assert not (tmp_path / "other").exists()

@@ -155,7 +155,7 @@ def test_radii_and_indices_that_no_training_writes_are_refused_under_a_right_che
         run.radii_after(1)
 
 
-@pytest.mark.parametrize("name", ["evaluations", "metrics.jsonl", "radii/deeper", "checkpoints"])
+@pytest.mark.parametrize("name", ["evaluations", "metrics.jsonl", "radii/deeper", "checkpoints", "train.lock"])
 def test_links_out_of_the_run_folder_are_refused(run, tmp_path, name):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -165,6 +165,10 @@ def test_links_out_of_the_run_folder_are_refused(run, tmp_path, name):
     link.symlink_to(outside)
     with pytest.raises(UserError, match=f"{link.name} leads out of the run folder.*outside"):
         run.recipe()
+    with pytest.raises(UserError, match="leads out of the run folder"):
+        run.check_free(overwrite=True)
+    with pytest.raises(UserError, match="leads out of the run folder"):
+        run.training()
 
 
 def test_links_within_the_run_folder_are_fine(run, recipe):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -58,7 +59,7 @@ class FolderLock:
         what: What the owner does there, for the message, such as `trains`.
 
     Raises:
-        UserError: on entering: another process holds it, or it cannot be written.
+        UserError: on entering: another process holds it, it cannot be written, or is a link or no file.
     """
 
     def __init__(self, file: Path, what: str) -> None:
@@ -97,7 +98,7 @@ class FolderLock:
 
     def _take(self) -> bool:
         """Lock the file; False if its last owner removed it meanwhile, which makes the lock worth nothing."""
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(self._file)
         try:
             held = not _lock(descriptor)
             with suppress(FileNotFoundError):
@@ -141,6 +142,30 @@ class FolderLock:
         while not self._released.wait(BEAT):
             with suppress(OSError):
                 os.utime(self._descriptor)
+
+
+def _open(file: Path) -> int:
+    """A descriptor of the lock file, made if it is not there; what a link leads to is not opened.
+
+    Raises:
+        UserError: it is a link, has a second name, or is no file.
+    """
+    refusal = UserError(f"{file} is a link or no plain file, and nothing is written through it: remove it")
+    if file.is_symlink():
+        raise refusal
+    try:
+        # No link that is made meanwhile is followed; without waiting, a pipe is opened at once.
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | flags, 0o644)
+    except OSError:
+        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
+            raise refusal from None
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise refusal
+    return descriptor
 
 
 def _lock(descriptor: int) -> bool:

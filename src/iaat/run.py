@@ -125,7 +125,12 @@ class RunFolder:
         return self.exists() and any(file.exists() for file in files)
 
     def training(self) -> FolderLock:
-        """The lock that a process holds while it trains here."""
+        """The lock that a process holds while it trains here.
+
+        Raises:
+            UserError: a link in the folder leads out of it.
+        """
+        self._check_stays_inside()
         return FolderLock(self.path / "train.lock", "trains")
 
     def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
@@ -161,7 +166,8 @@ class RunFolder:
         """Refuse a folder in which a new run would destroy something.
 
         Raises:
-            UserError: the folder holds a run with results and `overwrite` is not set, or files that are not of a run.
+            UserError: the folder holds a run with results and `overwrite` is not set, files that are not of a run, or a
+                link that leads out of it.
         """
         if self.has_results() and not overwrite:
             raise UserError(
@@ -172,6 +178,7 @@ class RunFolder:
                 f"{self.path} holds what is not of a run ({', '.join(foreign[:5])}) and is left alone: choose "
                 "another --out"
             )
+        self._check_stays_inside()
 
     def create(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Start the folder of a new run, in place of the run there if `overwrite`.
