@@ -232,9 +232,19 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Records of all epochs so far; lines that are damaged are left out with a warning."""
-        lines = read_json_lines(self.metrics_file, EpochRecord)
+        lines = read_json_lines(self.metrics_file, EpochRecord, _no_epoch)
         lines.warn("left out: it shows in no curve")
         return cast("list[dict[str, Any]]", lines.records)
+
+    def epochs_done(self, most: int) -> int:
+        """The last finished epoch, by all files that count them: a log may lack its line.
+
+        Args:
+            most: Epochs of the recipe; larger numbers are damage.
+        """
+        logs = (read_json_lines(self.metrics_file, EpochRecord), read_json_lines(self.timings_file, EpochTiming))
+        numbers = [*(record["epoch"] for log in logs for record in log.records), *self.radii_epochs()]
+        return max((number for number in numbers if 0 < number <= most), default=0)
 
     def training_cost(self, epoch: int | None = None) -> dict[str, float]:
         """Passes per sample and step and seconds of training, and the last mean radius in px, if any.
@@ -353,6 +363,10 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         total = zlib.crc32(np.ascontiguousarray(arrays[name]).tobytes(), total)
     return f"{total:08x}"
+
+
+def _no_epoch(record: EpochRecord) -> str | None:
+    return None if record["epoch"] > 0 else f"epoch is {record['epoch']}, not 1 or more"
 
 
 def _lines(records: Sequence[Mapping[str, Any]]) -> str:

@@ -247,12 +247,8 @@ def is_finished(recipe: Recipe, run: RunFolder) -> bool:
         return False
 
 
-def _epochs_done(run: RunFolder) -> int:
-    return max((record["epoch"] for record in run.metrics()), default=0)
-
-
 def _progress(recipe: Recipe, run: RunFolder) -> str:
-    done = _epochs_done(run) if run.has_results() else 0
+    done = run.epochs_done(recipe.train.epochs) if run.has_results() else 0
     return f"{run.path.name} ({f'epoch {done} of {recipe.train.epochs}' if done else 'not begun'})"
 
 

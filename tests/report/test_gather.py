@@ -1,6 +1,7 @@
 """A report says what the files of runs say, and looks at the images it claims to."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from helpers.training import QUIET, tiny
 from iaat.checkpoint import load_checkpoint, restore_model
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
+from iaat.files import append_json_line
 from iaat.report.content import to_json
 from iaat.report.gather import Scope, check_scope, choose, gather, in_detail
+from iaat.report.of_files import run_parts
 from iaat.run import RunFolder
 from iaat.workflow import run_recipe
 
@@ -57,6 +60,32 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
     assert verdict.worst_case == "worst case over PGD-2, screening, curve; 64px linf"
     assert len(content.curves) == 6
     assert content.curves[0].radius_px[-1] == pytest.approx(128)
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_lost_line_of_the_log_leaves_a_gap_at_its_epoch(runs, tmp_path, lost, how):
+    run = RunFolder(shutil.copytree(runs[0].path, tmp_path / "run"))
+    lines = run.metrics_file.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines[lost - 1] = "" if how == "missing" else "damaged\n"
+    run.metrics_file.write_text("".join(lines), encoding="utf-8")
+    with pytest.warns(UserWarning, match=rf"metrics\.jsonl has no epoch {lost}: a gap in the curves"):
+        (part,) = run_parts([run], [run.recipe()])
+    whole = runs[0].metrics()
+    kept = [None if record["epoch"] == lost else record for record in whole]
+    assert part.epochs == 3
+    assert part.curves["loss"] == [record and record["loss"] for record in kept]
+    assert part.quantiles["50"] == [record and record["radius_quantiles_px"]["50"] for record in kept]
+
+
+@pytest.mark.parametrize("epoch", [0, -3, 10**9])
+def test_an_epoch_that_cannot_be_is_left_out_of_the_curves_and_told(runs, tmp_path, epoch):
+    run = RunFolder(shutil.copytree(runs[0].path, tmp_path / "run"))
+    append_json_line(run.metrics_file, {**runs[0].metrics()[0], "epoch": epoch})
+    with pytest.warns(UserWarning, match=rf"metrics\.jsonl.* epoch (is )?{epoch}.*; left out"):
+        (part,) = run_parts([run], [run.recipe()])
+    assert part.epochs == 3
+    assert part.curves["loss"] == [record["loss"] for record in runs[0].metrics()]
 
 
 def test_differences_name_the_settings_that_differ(content):

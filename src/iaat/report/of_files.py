@@ -51,7 +51,7 @@ def _names(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[str]:
 
 
 def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
-    cost, records = run.training_cost(), run.metrics()
+    cost, records = run.training_cost(), _by_epoch(run, recipe)
     keys = dict.fromkeys(key for record in records for key in record if key not in _NO_CURVES)
     quantiles = {
         str(level): [_number(record.get("radius_quantiles_px", {}).get(str(level))) for record in records]
@@ -71,6 +71,20 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         curves={key: _series(records, key) for key in keys},
         quantiles=quantiles,
     )
+
+
+def _by_epoch(run: RunFolder, recipe: Recipe) -> list[dict[str, Any]]:
+    """The record of every finished epoch, in their order; an empty one where its line is missing or damaged."""
+    most, records = recipe.train.epochs, run.metrics()
+    if beyond := [record["epoch"] for record in records if record["epoch"] > most]:
+        warnings.warn(
+            f"{run.metrics_file} has epoch {beyond[0]} of {most}; left out: it shows in no curve", stacklevel=4
+        )
+    by_number, numbers = {record["epoch"]: record for record in records}, range(1, run.epochs_done(most) + 1)
+    if lost := [number for number in numbers if number not in by_number]:
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        warnings.warn(f"{run.metrics_file} has no epoch {lost[0]}{more}: a gap in the curves", stacklevel=4)
+    return [by_number.get(number, {}) for number in numbers]
 
 
 def _series(records: Sequence[dict[str, Any]], key: str) -> Series:

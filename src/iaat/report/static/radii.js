@@ -83,7 +83,7 @@ function radii(host) {
     const mean = curves.radius_mean_px;
     return {
       title: "Radii over the training",
-      alt: `The median radius goes from ${px(quantiles["50"][0])} to ${px(quantiles["50"].at(-1))} in ${plural(epochs.length, "epoch")}; at the end 90 % of the images lie between ${px(quantiles["5"].at(-1))} and ${px(quantiles["95"].at(-1))}.`,
+      alt: `The median radius goes from ${px(quantiles["50"].find(known))} to ${px(lastKnown(quantiles["50"]))} in ${plural(epochs.length, "epoch")}; at the end 90 % of the images lie between ${px(lastKnown(quantiles["5"]))} and ${px(lastKnown(quantiles["95"]))}.`,
       data: [
         edge("5"), edge("95", { fill: "tonexty", fillcolor: faded(0, 0.15), name: "5 to 95 %", showlegend: true }),
         edge("25"), edge("75", { fill: "tonexty", fillcolor: faded(0, 0.3), name: "25 to 75 %", showlegend: true }),

@@ -199,7 +199,7 @@ function corruptions(host) {
 
 // What a curve comes to in many runs: the ends of the range.
 function range(key, numbers, shares) {
-  const end = (number) => runs[number].curves[key].at(-1);
+  const end = (number) => lastKnown(runs[number].curves[key]);
   const ending = numbers.filter((number) => known(end(number))).sort((a, b) => end(a) - end(b));
   return [ending[0], ending.at(-1)].filter(known)
     .map((number, k) => `${k ? "highest" : "lowest"} in ${runs[number].name}, ${shares ? percent(end(number)) : show(end(number))}`);
@@ -219,7 +219,7 @@ function training(host) {
     const shares = axis.includes("%");
     const scaled = (value) => (known(value) && shares ? 100 * value : value);
     const ends = having.length > 4 ? range(key, having, shares) : having.map(
-      (number) => `${runs[number].name}: ${shares ? percent(runs[number].curves[key].at(-1)) : show(runs[number].curves[key].at(-1))}`);
+      (number) => `${runs[number].name}: ${(shares ? percent : show)(lastKnown(runs[number].curves[key]))}`);
     chart(figures, () => ({
       title, alt: `At the end: ${ends.join("; ")}.`,
       data: having.map((number) => ({

@@ -9,6 +9,7 @@ const dashes = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 // ---- Text ----
 
 const known = (value) => value !== null && value !== undefined;
+const lastKnown = (series) => series.filter(known).at(-1);
 const fixed = (value, digits = 2) => (known(value) ? value.toFixed(digits) : missing);
 const px = (value) => (known(value) ? `${fixed(value)} px` : missing);
 const percent = (share) => (known(share) ? `${fixed(100 * share, 1)} %` : missing);
