@@ -19,6 +19,7 @@ from iaat.files import replacing
 from iaat.models import build_model
 from iaat.models.archive import check_sizes
 from iaat.models.weights import check_plain
+from iaat.pickles import check_names
 from iaat.printable import cut
 from iaat.saved_state import SavedState, saved_state, using
 
@@ -59,11 +60,13 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> SavedStat
         # Opened once: a run that is going on may put another file in its place between checking and loading.
         with path.open("rb") as file:
             _check_intact(file)
+            check_names(file)
             file.seek(0)
             state = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
             f"checkpoint {path} is refused: it holds objects other than tensors and plain values, which could run code"
+            " or take any memory"
         ) from None
     except OSError as error:
         raise UserError(f"checkpoint {path} cannot be read: {error.strerror or error}") from None

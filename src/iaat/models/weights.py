@@ -26,6 +26,7 @@ from iaat.models.candidates import (
 )
 from iaat.models.config import ModelConfig
 from iaat.models.recognize import fix, is_classifier
+from iaat.pickles import check_names
 from iaat.printable import cut
 
 _SHOWN = 5
@@ -84,8 +85,11 @@ def read_content(path: Path) -> Any:  # noqa: ANN401
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
         _check_form(path)
-        with torch.serialization.safe_globals([(Unused, name) for name in _DATA]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        allowed = torch.serialization.safe_globals([(Unused, name) for name in _DATA])
+        with allowed, path.open("rb") as file:
+            check_names(file)
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except pickle.UnpicklingError as error:
@@ -253,8 +257,8 @@ def _refused(path: Path, error: Exception) -> str:
     if named is None:
         return f"weights {path} cannot be read: they are no file of torch.save, or one that is cut short"
     return (
-        f"weights {path} are refused: loading them would run code ({cut(named[1], 100)}); where the model was made, "
-        "save model.state_dict() alone"
+        f"weights {path} are refused: loading them could run code or take any memory ({cut(named[1], 100)}); where the "
+        "model was made, save model.state_dict() alone"
     )
 
 

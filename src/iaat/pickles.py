@@ -1,0 +1,86 @@
+"""What a pickle of `torch.save` names, found before anything of it is made."""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import pickletools
+import re
+import warnings
+from collections.abc import Iterator
+from typing import IO, cast
+
+import torch
+
+_ARCHIVE = b"PK\x03\x04"
+_LEGACY_PICKLES = 5
+"""That a file of the oldest form begins with: a number, the version, the system, the content, the storages' keys."""
+
+_GROWING = {"hex", "base64", "uu", "quopri", "quotedprintable", "rot13"}
+_GROWING |= {f"{name}codec" for name in _GROWING}
+"""Codecs that make more bytes of bytes, again and again; and the one that could spell their names."""
+
+_NEEDED = re.compile(
+    r"""collections\ (OrderedDict|Counter)
+    | (builtins|__builtin__)\ (set|complex)
+    | _codecs\ encode
+    | torch(\.\w+)*\ (?!\w+Tensor$)\w+  # of which PyTorch has a list; a tensor made by its class has any size
+    """,
+    re.VERBOSE,
+)
+
+
+def check_names(file: IO[bytes]) -> None:
+    """Refuse a file whose pickle names what no tensors and plain values need, such as `bytearray` of any length.
+
+    PyTorch's own list of names keeps code from being run; some on it take as much memory as the file asks for. What
+    was given to `torch.serialization.add_safe_globals` is accepted.
+
+    Args:
+        file: Of `torch.save`, in either form; read from its beginning.
+
+    Raises:
+        pickle.UnpicklingError: naming the first one that is not accepted, as PyTorch does, behind the word GLOBAL.
+        Exception: the file is damaged, or is none of `torch.save`.
+    """
+    added = {
+        each[1] if isinstance(each, tuple) else f"{each.__module__}.{each.__qualname__}"
+        for each in torch.serialization.get_safe_globals()
+    }
+    for name, growing in _named(file):
+        accepted = _NEEDED.fullmatch(name) or name.replace(" ", ".", 1) in added
+        if not accepted or (name == "_codecs encode" and growing):
+            raise pickle.UnpicklingError(f"GLOBAL {name.replace(' ', '.')}")
+
+
+def _named(file: IO[bytes]) -> Iterator[tuple[str, list[str]]]:
+    """Module and name of everything named, with those texts of its pickle that are growing codecs."""
+    for each in _pickles(file):
+        names, growing = [], []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in a damaged name
+            for operation, argument, _ in pickletools.genops(each):
+                if operation.name == "GLOBAL":
+                    names.append(str(argument))
+                elif isinstance(argument, str) and _grows(argument):
+                    growing.append(argument)
+        yield from ((name, growing) for name in dict.fromkeys(names))
+
+
+def _pickles(file: IO[bytes]) -> Iterator[bytes | IO[bytes]]:
+    """Every pickle in a file, as PyTorch finds them."""
+    file.seek(0)
+    start = file.read(len(_ARCHIVE))
+    file.seek(0)
+    if start == _ARCHIVE:
+        # PyTorch's own reader: another one may find another record of that name.
+        yield torch._C.PyTorchFileReader(file).get_record("data.pkl")
+        return
+    # Of a mapped file no more than there is can be read, whatever length is claimed.
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for _ in range(_LEGACY_PICKLES):
+            yield cast("IO[bytes]", content)
+
+
+def _grows(text: str) -> bool:
+    return re.sub("[^a-z0-9]", "", text.lower()) in _GROWING

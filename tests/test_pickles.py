@@ -1,0 +1,94 @@
+"""A small file of `torch.save` takes little memory: what it names is looked at before anything is made."""
+
+import codecs
+import collections
+import tracemalloc
+
+import pytest
+import torch
+
+from iaat.checkpoint import load_checkpoint
+from iaat.errors import UserError
+from iaat.models.weights import read_content
+
+BYTES = 50_000_000
+
+
+class Call:
+    """Its pickle calls a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def doubled():
+    value = Call(codecs.encode, "xx", "latin1")
+    for _ in range(25):
+        value = Call(codecs.encode, value, "hex_codec")
+    return value
+
+
+BOMBS = {
+    "bytes": (Call(bytearray, BYTES), r"__builtin__\.bytearray"),
+    "tensor": (Call(torch.FloatTensor, BYTES), r"torch\.FloatTensor"),
+    "encoded": (doubled(), r"_codecs\.encode"),
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_that_asks_for_memory_is_refused_before_any_is_taken(tmp_path, name, zipped):
+    bomb, named = BOMBS[name]
+    file = tmp_path / "last.pt"
+    torch.save({"format": 2, "bomb": bomb}, file, _use_new_zipfile_serialization=zipped)
+    assert file.stat().st_size < 4000
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=rf"could run code or take any memory \({named}\)") as error:
+            read_content(file)
+        assert "\n" not in str(error.value)
+        if zipped:  # a checkpoint is always
+            with pytest.raises(UserError, match="could run code or take any memory"):
+                load_checkpoint(file)
+        assert tracemalloc.get_traced_memory()[1] < BYTES / 10
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_plain_values_and_tensors_of_all_kinds_are_read(tmp_path, zipped):
+    marked = torch.zeros(2)
+    marked.mark = 1  # which is kept, and makes another kind of pickle
+    value = {
+        "bytes": b"\xff\x00",
+        "set": {1, 2},
+        "complex": 1j,
+        "counter": collections.Counter("aab"),
+        "ordered": collections.OrderedDict(a=1),
+        "size": torch.Size((2, 3)),
+        "dtype": torch.bfloat16,
+        "device": torch.device("cpu"),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "marked": marked,
+    }
+    if zipped:  # the oldest form has no such storages
+        value["unsigned"] = torch.zeros(2, dtype=torch.uint16)
+    torch.save(value, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
+    read = read_content(tmp_path / "w.pt")
+    assert read.keys() == value.keys()
+    tensors = {key for key, each in value.items() if isinstance(each, torch.Tensor)}
+    assert all(torch.equal(read[key], value[key]) for key in tensors)
+    assert {key: read[key] for key in read.keys() - tensors} == {key: value[key] for key in value.keys() - tensors}
+
+
+class Settings:
+    """A class of the user's."""
+
+
+def test_what_the_users_code_declared_safe_is_read(tmp_path):
+    torch.save({"settings": Settings()}, tmp_path / "w.pt")
+    with torch.serialization.safe_globals([Settings]):
+        assert isinstance(read_content(tmp_path / "w.pt")["settings"], Settings)
