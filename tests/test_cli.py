@@ -1,6 +1,7 @@
 """Every command through `main`, on real digits and on image folders; mistakes end in one line and exit code 2."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -102,6 +103,10 @@ def test_an_existing_run_is_kept_unless_told_otherwise(trained, capsys):
     assert "--resume" in message
     assert "--overwrite" in message
     message = refused(capsys, "train", "quickstart", *FAST, "--out", trained.path, "--resume")
+    own = shlex.split(message.split("`")[1])
+    assert own == ["iaat", "train", f"{trained.path}/recipe.yaml", "--out", str(trained.path), "--resume"]
+    assert main([*own[1:], "--quiet"]) == 0
+    capsys.readouterr()
     assert "method.steps: 1 -> 5" in message
     assert trained.checkpoint("last").read_bytes() == before
     assert main(["train", "quickstart", *FAST, *IAAT, "--out", str(trained.path), "--resume", "--quiet"]) == 0

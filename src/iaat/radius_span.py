@@ -6,7 +6,7 @@ import warnings
 
 from iaat.config import Recipe
 from iaat.methods import MethodConfig
-from iaat.units import Norm
+from iaat.units import Norm, format_length
 
 _FAR = 4
 _CLOSE = 1 - 1e-6
@@ -50,4 +50,4 @@ def _largest(recipe: Recipe) -> float | None:
 
 
 def _length(value: float, norm: Norm) -> str:
-    return f"{value * 255:.4g}px" if norm == "linf" else f"{value:.4g} ({norm})"
+    return format_length(value, norm) + ("" if norm == "linf" else f" ({norm})")

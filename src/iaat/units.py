@@ -146,6 +146,11 @@ def format_px(value: float) -> str:
     return f"{value * 255:.2f}px"
 
 
+def format_length(value: float, norm: str, digits: int = 4) -> str:
+    """A length of so many digits, for people: `"8px"` in L-inf, `"0.502"` in L2, of which px would say nothing."""
+    return f"{value * 255:.{digits}g}px" if norm == "linf" else f"{value:.{digits}g}"
+
+
 _UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import warnings
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -127,8 +128,14 @@ def _check_same_recipe(old: Recipe, new: Recipe, run: RunFolder) -> None:
     if changed:
         raise UserError(
             f"{run.path} holds a run of another recipe, which cannot be resumed: {'; '.join(changed)}. "
-            "Use the same settings, --overwrite, or another --out"
+            f"Use the same settings, --overwrite, or another --out; {_own_way_on(run)} goes on with its own"
         )
+
+
+def _own_way_on(run: RunFolder) -> str:
+    """The command that resumes a run by the recipe it was started with."""
+    words = ("iaat", "train", str(run.recipe_file), "--out", str(run.path), "--resume")
+    return f"`{shlex.join(words)}`"
 
 
 def write_pictures(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> list[Path]:

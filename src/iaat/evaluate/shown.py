@@ -13,6 +13,7 @@ from iaat.evaluate.corruption import corruptions_table
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
 from iaat.evaluate.names import over_seeds, shown_rows
 from iaat.evaluate.report import results_table, stages_table, title_of
+from iaat.units import format_length
 
 _MANY_STAGES = 4
 
@@ -62,7 +63,7 @@ def _details(row: dict[str, Any]) -> Iterator[PlainTable]:
 def _length(value: float | None, norm: str) -> str:
     if value is None:
         return "beyond"
-    return f"{value * 255:.3g}px" if norm == "linf" else f"{value:.3g}"
+    return format_length(value, norm, digits=3)
 
 
 def curve_table(row: dict[str, Any]) -> PlainTable:
