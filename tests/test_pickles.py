@@ -9,7 +9,8 @@ import torch
 
 from iaat.checkpoint import load_checkpoint
 from iaat.errors import UserError
-from iaat.models.weights import read_content
+from iaat.models import ModelConfig, load_model
+from iaat.models.weights import check_plain, read_content
 
 BYTES = 50_000_000
 
@@ -92,3 +93,50 @@ def test_what_the_users_code_declared_safe_is_read(tmp_path):
     torch.save({"settings": Settings()}, tmp_path / "w.pt")
     with torch.serialization.safe_globals([Settings]):
         assert isinstance(read_content(tmp_path / "w.pt")["settings"], Settings)
+
+
+# What is in a file twice is in it once
+
+
+def nested(kind, inner, depth=9, width=100):
+    """One value in a list or dict 100 times, that one in another 100 times, and so on; of 10 KB as a file."""
+    for _ in range(depth):
+        inner = [inner] * width if kind is list else dict.fromkeys(map(str, range(width)), inner)
+    return inner
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_containers_that_hold_each_other_many_times_are_looked_into_once(tmp_path, kind):
+    file = tmp_path / "last.pt"
+    torch.save({"format": 2, "beside": nested(kind, [1])}, file)
+    assert load_checkpoint(file)["format"] == 2
+    check_plain(read_content(file), "weights")
+
+
+def test_a_tensor_is_checked_from_the_place_nearest_to_the_top():
+    inner = [torch.zeros(2).to_sparse()]
+    with pytest.raises(UserError, match=r"w\.other\.0 is sparse"):
+        check_plain({"w": {"deep": nested(list, inner, depth=9, width=2), "other": inner}}, "weights")
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+@pytest.mark.parametrize("part", ["records", "faults"])
+def test_records_that_would_be_written_without_end_are_refused(tmp_path, kind, part, monkeypatch):
+    monkeypatch.setattr("iaat.saved_state._LONGEST_JSON", 1_000_000)
+    for depth, inner in ((9, 1), (3, "x" * 1000), (60, 1)):
+        file = tmp_path / "last.pt"
+        width = 1 if depth > 9 else 100
+        torch.save({"format": 2, part: [{"epoch": 1, "more": nested(kind, inner, depth, width)}]}, file)
+        with pytest.raises(UserError, match=f"{part} is a list, not a list of"):
+            load_checkpoint(file)
+    torch.save({"format": 2, part: [{"epoch": 1, "more": nested(kind, 0.5, 2)}]}, file)
+    assert load_checkpoint(file)[part][0]["epoch"] == 1
+
+
+def test_weights_of_endless_names_are_refused(tmp_path):
+    weight = torch.zeros(1)
+    torch.save({"format": 2, "w": weight, "model": {"a." * 150_000 + "w": weight}}, tmp_path / "last.pt")
+    with pytest.raises(UserError, match="is a name of 300,001 characters, and 1,000 are the most"):
+        load_checkpoint(tmp_path / "last.pt")
+    with pytest.raises(UserError, match="is a name of 300,001 characters"):
+        load_model(str(tmp_path / "last.pt"), ModelConfig(name="small-cnn", width=4), shape=(1, 8, 8), classes=10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
@@ -15,6 +14,11 @@ from iaat.class_names import check_class_names
 from iaat.errors import UserError, shown
 from iaat.printable import cut
 
+_VALUE = 10
+_LONGEST_JSON = 50_000_000
+"""Of records, in characters, with 10 for a value: those of 10,000 epochs take 10 million."""
+
+_DEEPEST_JSON = 50
 _MOST_VALUES = 1 << 24
 """Numbers in one input; a shape of more is no image that was trained on."""
 
@@ -135,13 +139,30 @@ def _is_average(value: object) -> bool:
 
 def _is_records(value: object) -> bool:
     """Whether a value is dicts that can be written into a log."""
-    if not isinstance(value, list) or not all(map(_is_mapping, value)):
-        return False
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
+    return isinstance(value, list) and all(map(_is_mapping, value)) and _is_json(value)
+
+
+def _is_json(value: object) -> bool:
+    """Whether a value can be written as JSON of a bounded length: what is in it twice is written twice."""
+    length = 0
+    waiting = [(value, 0)]
+    while waiting:
+        each, depth = waiting.pop()
+        length += _VALUE + (len(each) if isinstance(each, str) else 0)
+        if isinstance(each, Mapping):
+            if not all(isinstance(key, str | int) for key in each):
+                return False
+            inner = [*each.keys(), *each.values()]
+        elif isinstance(each, list | tuple):
+            inner = [*each]
+        elif each is None or isinstance(each, str | int | float):
+            continue
+        else:
+            return False
+        if depth >= _DEEPEST_JSON or length + _VALUE * (len(waiting) + len(inner)) > _LONGEST_JSON:
+            return False
+        waiting += [(part, depth + 1) for part in inner]
+    return length <= _LONGEST_JSON
 
 
 def _is_epochs(value: object) -> bool:

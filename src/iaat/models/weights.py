@@ -31,6 +31,7 @@ from iaat.printable import cut
 
 _SHOWN = 5
 _DEEPEST = 10
+_LONGEST_NAME = 1000
 _DTYPES = frozenset(
     {
         *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
@@ -108,6 +109,8 @@ def _check_form(path: Path) -> None:
 def check_plain(content: object, where: str) -> None:
     """Refuse tensors that no network can compute with: sparse, quantised and complex ones, or those without data.
 
+    So are names of more than 1,000 characters.
+
     Args:
         content: Tensors in dicts and lists.
         where: Names the file in messages.
@@ -115,7 +118,12 @@ def check_plain(content: object, where: str) -> None:
     Raises:
         UserError: naming the first one.
     """
-    for place, tensor in _tensors(content, ()):
+    for place, tensor in _tensors(content):
+        if place and len(place[-1]) > _LONGEST_NAME:
+            raise UserError(
+                f"{where} cannot be used: {cut(place[-1], 100)} is a name of {len(place[-1]):,} characters, and"
+                f" {_LONGEST_NAME:,} are the most"
+            )
         if odd := _odd(tensor):
             raise UserError(
                 f"{where} cannot be used: {cut('.'.join(place), 200)} is {odd}: save model.state_dict() of a dense"
@@ -123,13 +131,24 @@ def check_plain(content: object, where: str) -> None:
             )
 
 
-def _tensors(content: object, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """The tensors in dicts and lists within each other, with the keys that lead to them."""
-    if isinstance(content, Tensor):
-        yield place, content
-    elif isinstance(content, Mapping | list | tuple) and len(place) < _DEEPEST:
-        for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
-            yield from _tensors(value, (*place, str(key)))
+def _tensors(content: object) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+    """The tensors in dicts and lists within each other, with the keys that lead to them, each container once."""
+    seen = {id(content)}
+    waiting: list[tuple[tuple[str, ...], object]] = [((), content)]
+    # The shallowest first: a container that is in several places is looked into from the one nearest to the top.
+    for place, value in waiting:
+        if isinstance(value, Tensor):
+            yield place, value
+        elif isinstance(value, Mapping | list | tuple) and len(place) < _DEEPEST:
+            for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+                if isinstance(inner, Tensor) or (isinstance(inner, Mapping | list | tuple) and id(inner) not in seen):
+                    seen.add(id(inner))
+                    waiting.append(((*place, _named(key)), inner))
+
+
+def _named(key: object) -> str:
+    """A key as a part of a place; what is no plain key is as long as its writer wants."""
+    return str(key) if isinstance(key, str | int) else f"a {type(key).__name__}"
 
 
 def _odd(tensor: Tensor) -> str:
