@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -111,6 +112,41 @@ def test_an_existing_run_is_kept_unless_told_otherwise(trained, capsys):
     assert trained.checkpoint("last").read_bytes() == before
     assert main(["train", "quickstart", *FAST, *IAAT, "--out", str(trained.path), "--resume", "--quiet"]) == 0
     assert trained.checkpoint("last").read_bytes() == before
+
+
+def interrupted(*_args, **_more):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_ctrl_c_says_what_is_kept(tmp_path, trained, capsys, monkeypatch, command):
+    out = ["--out", str(tmp_path)] if command == "compare" else ["--out", str(tmp_path / "quickstart-seed0")]
+    words = [command, "quickstart", *out]
+    with monkeypatch.context() as patched:
+        patched.setattr("iaat.commands.run_command", interrupted)
+        assert main(words) == 130
+    assert (
+        f"interrupted: training had not begun. To go on:\n  {shlex.join(['iaat', *words])}\n" in capsys.readouterr().err
+    )
+    monkeypatch.setattr("iaat.commands.run_recipe", interrupted)
+    monkeypatch.setattr("iaat.commands.compare", interrupted)
+    assert main(words) == 130
+    assert "interrupted: nothing was trained yet, there is no checkpoint. To go on:" in capsys.readouterr().err
+    shutil.copytree(trained.path, tmp_path / "quickstart-seed0")
+    assert main(words) == 130
+    said = capsys.readouterr().err
+    assert "interrupted: training is kept up to the last checkpoint. To go on:" in said
+    assert said.endswith(" --resume\n") == (command == "train")
+
+
+def test_evaluating_an_unfinished_run_says_once_how_far_it_is(trained, tmp_path, capsys):
+    run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+    recipe = run.recipe_file.read_text(encoding="utf-8")
+    run.recipe_file.write_text(recipe.replace("epochs: 2\n", "epochs: 5\n"), encoding="utf-8")
+    assert main(["evaluate", str(run.path), "--quiet"]) == 0
+    assert capsys.readouterr().err.count("is not finished: it has 2 of 5 epochs") == 1
+    assert main(["evaluate", str(trained.path), "--quiet"]) == 0
+    assert "not finished" not in capsys.readouterr().err
 
 
 def test_overwrite_with_a_mistake_leaves_the_old_run(trained, capsys):

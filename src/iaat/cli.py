@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from iaat.errors import LostProcessError, UserError
 from iaat.imports import trust
@@ -22,6 +22,9 @@ from iaat.recipe_files import find_recipe
 from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
 from iaat.streams import lasting_streams
 from iaat.users_code import users_traceback
+
+if TYPE_CHECKING:
+    from iaat.run import RunFolder
 
 INTERRUPTED = 130
 MISTAKE = 2
@@ -58,27 +61,28 @@ def _tell_loss(computes: bool, error: OSError) -> None:
 
 def _answer(words: Sequence[str]) -> int:
     """The exit code of a command, what ended it said on standard error."""
+    runs: list[RunFolder] = []
     try:
-        _run(words)
+        _run(words, runs)
     except UserError as error:
         print(printable(f"error: {error}"), file=sys.stderr)
         return MISTAKE
     except Stopped as stopped:
-        print(printable(f"stopped by {stopped.signal_name}{_how_to_go_on(words)}"), file=sys.stderr)
+        print(printable(f"stopped by {stopped.signal_name}{_how_to_go_on(words, runs)}"), file=sys.stderr)
         return STOPPED
     except KeyboardInterrupt:
-        print(printable(f"interrupted{_how_to_go_on(words)}"), file=sys.stderr)
+        print(printable(f"interrupted{_how_to_go_on(words, runs)}"), file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)
         return FAILED
     except LostProcessError as error:
-        print(printable(f"error: {error}{_how_to_go_on(words)}"), file=sys.stderr)
+        print(printable(f"error: {error}{_how_to_go_on(words, runs)}"), file=sys.stderr)
         return FAILED
     except _out_of_memory() as error:
         reason = (str(error).splitlines() or ["out of memory"])[0]
-        advice = f"lower train.batch_size, or free memory{_how_to_go_on(words)}"
+        advice = f"lower train.batch_size, or free memory{_how_to_go_on(words, runs)}"
         print(printable(f"error: {reason}: {advice}"), file=sys.stderr)
         return FAILED
     except Exception as error:
@@ -90,7 +94,7 @@ def _answer(words: Sequence[str]) -> int:
     return 0
 
 
-def _run(words: Sequence[str]) -> None:
+def _run(words: Sequence[str], runs: list[RunFolder]) -> None:
     if not words:
         command_parser().print_help()
         return
@@ -102,7 +106,7 @@ def _run(words: Sequence[str]) -> None:
     trust(*getattr(options, "trust", ()))
     if launched() and options.command != "train":
         raise UserError(f"`iaat {options.command}` runs in one process: only `iaat train` is for a launcher")
-    options.stop, options.words = Stop(), words
+    options.stop, options.words, options.runs = Stop(), words, runs
     with options.stop.listening():
         if options.command == "recipes":
             _recipes(overrides)
@@ -139,16 +143,30 @@ def _out_of_memory() -> tuple[type[BaseException], ...]:
     return MemoryError, of_torch
 
 
-def _how_to_go_on(words: Sequence[str]) -> str:
-    """What is kept of a command that ends early, and the command that goes on from there."""
+def _how_to_go_on(words: Sequence[str], runs: Sequence[RunFolder]) -> str:
+    """What is kept of a command that ends early, and the command that goes on from there.
+
+    Args:
+        words: The command.
+        runs: Those it trains; none before it has come so far.
+    """
     if not words or words[0] not in ("train", "compare", "evaluate"):
         return ""
-    again = [word for word in words if word != "--overwrite"]
-    if words[0] == "train" and "--resume" not in again:
+    there = any(run.has_results() for run in runs)
+    again = [word for word in words if word != "--overwrite" or not there]
+    if there and words[0] == "train" and "--resume" not in again:
         again.append("--resume")
-    kept = "finished batches are kept" if words[0] == "evaluate" else "training is kept up to the last checkpoint"
     launcher = ", by the same launcher" if launched() else ""
-    return f": {kept}. To go on{launcher}:\n  {shlex.join(['iaat', *again])}"
+    return f": {_kept(words[0], runs, there)}. To go on{launcher}:\n  {shlex.join(['iaat', *again])}"
+
+
+def _kept(command: str, runs: Sequence[RunFolder], there: bool) -> str:
+    """What is kept of a command that ends early; `there` is whether any of its runs has a checkpoint."""
+    if command == "evaluate":
+        return "finished batches are kept"
+    if there:
+        return "training is kept up to the last checkpoint"
+    return "nothing was trained yet, there is no checkpoint" if runs else "training had not begun"
 
 
 def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:

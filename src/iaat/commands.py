@@ -41,8 +41,8 @@ def run_command(options: argparse.Namespace, overrides: list[str]) -> None:
     """Run the command that was parsed.
 
     Args:
-        options: Of `iaat.options.command_parser`, with `stop`, who is asked whether to stop, and `words`, what was
-            typed.
+        options: Of `iaat.options.command_parser`, with `stop`, who is asked whether to stop, `words`, what was typed,
+            and `runs`, which is told what is trained.
         overrides: Recipe keys with their values.
 
     Raises:
@@ -59,6 +59,7 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     trackers = _trackers(options)
     recipe = load_recipe(options.recipe, overrides)
     run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
+    options.runs.append(run)
     rows = run_recipe(
         *(recipe, run, reporter),
         resume=options.resume,
@@ -81,8 +82,10 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         raise UserError("--tensorboard is for what is trained, and --no-train trains nothing: leave one out")
     trackers = _trackers(options)
     cells = read_cells(options.recipes, overrides, options.seeds)
+    cells = only_cells(cells, options.only) if options.only else cells
+    options.runs += [RunFolder(options.out / f"{cell.name}-seed{seed}") for cell in cells for seed in cell.seeds]
     found = compare(
-        only_cells(cells, options.only) if options.only else cells,
+        cells,
         options.out,
         reporter,
         checkpoint=options.checkpoint,

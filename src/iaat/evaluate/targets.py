@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -197,6 +198,7 @@ def judge_targets(
         key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
         data = read[key] if key in read else read.setdefault(key, target.data())
         loaded.append((target, data, target.subjects(checkpoints, data, weights)))
+        _tell_unfinished(target, loaded[-1][2])
     base = None
     if baseline is not None and not any(_is_run(target, baseline) for target in targets):
         base = {each.name: _baseline(baseline, checkpoints[0], each.recipe.evaluate, corrupted) for each in targets}
@@ -218,6 +220,16 @@ def judge_targets(
         results_of = evaluate_subjects(subjects, data, config, reporter, extras_of)
         rows[target.name] = [{**row, "folder": str(folder)} for folder, row in zip(folders, results_of, strict=True)]
     return [row for target in targets for row in rows[target.name]]
+
+
+def _tell_unfinished(target: Target, subjects: Sequence[Subject]) -> None:
+    """Warn where a run has not had all its epochs: its figures are not those of its recipe."""
+    if target.run is None:
+        return
+    epochs = target.recipe.train.epochs
+    done = max([target.run.epochs_done(epochs), *(subject.facts.get("epoch", 0) for subject in subjects)])
+    if done < epochs:
+        warnings.warn(f"{target.run.path} is not finished: it has {done} of {epochs} epochs", stacklevel=3)
 
 
 def _extras(
