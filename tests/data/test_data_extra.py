@@ -194,6 +194,70 @@ def test_rows_that_are_not_as_many_as_said_are_refused(tmp_path: Path, rows: int
         opened(tmp_path / "more.npz")
 
 
+HEADERS = {
+    "keys": "{b'descr': '|u1', 1: False, 'shape': (1, 0)}",
+    "signs": f"{{'descr': '|u1', 'fortran_order': False, 'shape': {'-' * 9000}1}}",
+    "digits": f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({'9' * 4000}, 0)}}",
+    "below zero": "{'descr': '|u1', 'fortran_order': False, 'shape': (-2, -32)}",
+    "dimensions": f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({'0, ' * 1000})}}",
+    "type": "{'descr': [('a', {}), 1], 'fortran_order': False, 'shape': (1, 0)}",
+    "text": "(" * 300,
+    "length": "x" * 20_000,
+}
+
+
+def headed(path: Path, header: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("image.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+    return path
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_that_describes_no_array_is_one_short_line(tmp_path: Path, name: str) -> None:
+    path = headed(tmp_path / "more.npz", HEADERS[name])
+    with pytest.raises(UserError, match=r"more\.npz: cannot be read \(the header ") as error:
+        opened(path)
+    assert len(str(error.value)) < len(str(path)) + 200
+    assert "\n" not in str(error.value)
+
+
+def test_a_long_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "more.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image.npy", b"\x93NUMPY\x02\x00" + (50_000_000).to_bytes(4, "little") + bytes(50_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"the header claims 50,000,000 bytes"):
+            opened(tmp_path / "more.npz")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_member_that_is_named_without_npy_is_no_array(tmp_path: Path) -> None:
+    path = written(tmp_path / "right.npz")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "more.npz", "w") as archive:
+        archive.writestr("image", source.read("image.npy"))
+        archive.writestr("label.npy", source.read("label.npy"))
+    with pytest.raises(UserError, match=r"has no array 'image'; it holds label, image \(not \.npy\): expected"):
+        opened(tmp_path / "more.npz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_one_line_whatever_the_packing(tmp_path: Path, method: int) -> None:
+    path = written(tmp_path / "right.npz")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "more.npz", "w", method) as archive:
+        for name in source.namelist():
+            archive.writestr(name, source.read(name))
+    whole = (tmp_path / "more.npz").read_bytes()
+    start = 30 + len("image.npy")
+    for place in (start, start + 4, start + 9, start + 40):
+        damaged = whole[:place] + b"\xff" * 20 + whole[place + 20 :]
+        (tmp_path / "more.npz").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"more\.npz: cannot be read \(") as error:
+            opened(tmp_path / "more.npz").load(torch.arange(M))
+        assert "\n" not in str(error.value)
+
+
 def lying(path: Path, *, shape: tuple[int, ...], content: bytes, dtype: str = "|u1") -> Path:
     """A file whose header of `image` has this shape, whatever follows it."""
     header = io.BytesIO()

@@ -1,8 +1,8 @@
 """Arrays in a .npz file, read as numbers only and a few MiB at a time."""
 
+import io
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaat.errors import UserError, did_you_mean
+from iaat.printable import cut
 
 _READ_AT_ONCE = 1 << 22
 _MOST_EXPANSION = 1100
 """Bytes that one of zip's method "deflate" unpacks to, at most 1,032."""
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+_LONGEST_HEADER = 10_000
+_MOST_DIMENSIONS = 8
 
 
 class ArrayHeader(NamedTuple):
@@ -63,11 +65,13 @@ class NpzFile:
             UserError: The file is missing or damaged; or the array is, or its numbers cannot be read row by row.
         """
         with self._opened() as archive:
-            there = [member.removesuffix(".npy") for member in archive.namelist()]
-            if name not in there:
+            members = archive.namelist()
+            if f"{name}.npy" not in members:
+                arrays = [member.removesuffix(".npy") for member in members if member.endswith(".npy")]
+                there = arrays + [f"{member} (not .npy)" for member in members if not member.endswith(".npy")]
                 raise UserError(
-                    f"{self._where}: has no array {name!r}; it holds {', '.join(there[:10]) or 'nothing'}"
-                    f"{did_you_mean(name, there)}: {self._expected}"
+                    f"{self._where}: has no array {name!r}; it holds {cut(', '.join(there[:10]), 200) or 'nothing'}"
+                    f"{did_you_mean(name, arrays)}: {self._expected}"
                 )
             member = archive.getinfo(f"{name}.npy")
             self._check_member(member)
@@ -127,17 +131,31 @@ class NpzFile:
                 raise UserError(f"{self._where}: is no .npz file, or cut off: {self._expected}")
             with zipfile.ZipFile(self._path) as archive:
                 yield archive
-        except UserError:
+        except (UserError, MemoryError):
             raise
-        except _DAMAGE as error:
-            raise UserError(f"{self._where}: cannot be read ({error}): copy or download it again") from error
+        except Exception as error:  # every method of packing has errors of its own
+            reason = cut(str(error), 200) or type(error).__name__
+            raise UserError(f"{self._where}: cannot be read ({reason}): copy or download it again") from error
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran order, and type of the array that a .npy file begins with."""
+    """Shape, whether in Fortran order, and type of the array that a .npy file begins with.
+
+    Raises:
+        ValueError: the header is damaged, or longer than one of numbers is.
+    """
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f"version {version} of the .npy format is not known")
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version} of the .npy format is not known")
+    size = file.read(2 if version == (1, 0) else 4)
+    if (length := int.from_bytes(size, "little")) > _LONGEST_HEADER:
+        raise ValueError(f"the header claims {length:,} bytes")
+    header = io.BytesIO(size + file.read(length))
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, in_columns, dtype = read(header)
+    except Exception as error:  # of the parser, too, which gives up as if memory had run out
+        raise ValueError("the header describes no array") from error
+    if len(shape) > _MOST_DIMENSIONS or not all(0 <= length < 2**63 for length in shape):
+        raise ValueError("the header describes an array of a shape that none has")
+    return shape, in_columns, dtype
