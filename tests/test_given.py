@@ -1,5 +1,6 @@
 """Settings that make another method of a recipe are refused or told, and only those that the user gave."""
 
+import re
 import warnings
 
 import pytest
@@ -126,6 +127,14 @@ def test_statistics_of_pixel_levels_are_to_be_divided(key, values):
 def test_a_setting_without_effect_is_told_with_what_it_belongs_to(source, words, message):
     with pytest.warns(UserWarning, match=message):
         load_recipe(source, words)
+
+
+@pytest.mark.parametrize(("epochs", "late"), [("50", [70, 90, 100]), ("95", [100])])
+def test_drops_of_the_learning_rate_that_never_come_are_told(epochs, late):
+    with pytest.warns(
+        UserWarning, match=rf"train\.epochs {epochs} end before train\.milestones {re.escape(str(late))}"
+    ):
+        load_recipe("cifar10-resnet18-iaat", ["--data.root", "DIR", "--train.epochs", epochs])
 
 
 @pytest.fixture

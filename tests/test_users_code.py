@@ -116,7 +116,8 @@ def test_an_error_in_an_item_names_item_and_line_in_reader_processes_as_well(cap
         command = ["train", "quickstart-natural", "--data.name", "their_code:items", "--out", "run", *words, *FAST]
         assert main(command) == 2
         said = capsys.readouterr().err
-        assert "item 7 raised KeyError: 'no picture 7'" in said
+        assert "KeyError: 'no picture 7'" in said
+        assert "item 7 of data.name=their_code:items" in said
         assert "their_code.py, line" in said
         assert "Traceback" not in said
         assert "/iaat/" not in said

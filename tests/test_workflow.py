@@ -115,7 +115,8 @@ def test_a_comparison_leaves_rows_figures_a_table_and_a_picture(first):
     assert (out / "frontier.png").stat().st_size > 5000
 
 
-def test_both_kinds_of_weights_are_judged_where_there_are_two_and_never_pooled(sweep, out, record, capsys):
+def test_both_kinds_of_weights_are_judged_where_there_are_two_and_never_pooled(sweep, out, record, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
     assert main(["compare", sweep, "--out", str(out), "--weights", "both"]) == 0
     assert (record.trained, record.judged) == ([], [(f"averaged-seed{seed}", "best", True) for seed in (0, 1)])
     assert "averaged (trained weights)" in capsys.readouterr().out

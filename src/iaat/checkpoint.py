@@ -145,8 +145,13 @@ def data_record(data: DataBundle) -> dict[str, Any]:
     }
 
 
-def check_same_data(saved: dict[str, Any], data: DataBundle) -> None:
+def check_same_data(saved: dict[str, Any], data: DataBundle, *, may_be_repaired: bool = False) -> None:
     """Refuse to go on with other data: radii belong to the samples they were learned on.
+
+    Args:
+        saved: What the checkpoint says of its data.
+        data: The data at hand.
+        may_be_repaired: Files may hold other bytes, because damaged ones are skipped and may be mended: only warn.
 
     Raises:
         UserError: number of samples, classes, labels, files or what is in some of them differ from those of the
@@ -163,10 +168,10 @@ def check_same_data(saved: dict[str, Any], data: DataBundle) -> None:
             "give the same data (--data.root), or start a new run"
         )
     if _differ(saved.get("train_contents"), data.train_contents):
-        raise UserError(
-            "training images were replaced: files of the same names hold other bytes than when the run was started; "
-            "put the old ones back (--data.root), or start a new run"
-        )
+        found = "training images were replaced: files of the same names hold other bytes than when the run was started"
+        if not may_be_repaired:
+            raise UserError(f"{found}; put the old ones back (--data.root), or start a new run")
+        warnings.warn(f"{found}; with data.skip_damaged the run goes on, as if they had been repaired", stacklevel=2)
 
 
 def _differ(saved: str | None, now: str | None) -> bool:

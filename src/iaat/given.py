@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +122,16 @@ def check_units(recipe: Recipe, given: Collection[str]) -> None:
             )
 
 
-def warn_without_effect(recipe: Recipe, given: Collection[str]) -> None:
-    """Warn of settings that the user gave and that change nothing beside the others."""
+def warn_without_effect(recipe: Recipe, given: Set[str]) -> None:
+    """Warn of settings that the user gave and that change nothing beside the others, and of drops that never come."""
+    train = recipe.train
+    late = [epoch for epoch in train.milestones if epoch >= train.epochs]
+    if late and not given.isdisjoint(("train.epochs", "train.milestones")):
+        warnings.warn(
+            f"recipe {recipe.name}: train.epochs {train.epochs} end before train.milestones {late}: the learning rate "
+            "does not drop there; give train.milestones that fit",
+            stacklevel=3,
+        )
     idle = {key: why for key, why in without_effect(recipe, given).items() if key in given}
     if idle:
         which = "; ".join(f"{key} ({why})" for key, why in idle.items())

@@ -29,7 +29,8 @@ def run(tmp_path):
     folder.create(load_recipe("quickstart"), overwrite=False)
     seen = torch.randperm(SIZE, generator=torch.Generator().manual_seed(1))[:SEEN].sort().values
     for epoch in (1, 2):
-        folder.log_epoch({"epoch": epoch, "loss": 1.0, "holdout_clean": 0.5}, {"epoch": epoch, "seconds": 1.0})
+        record = {"epoch": epoch, "forwards": 1.0, "backwards": 1.0, "loss": 1.0, "holdout_clean": 0.5}
+        folder.log_epoch(record, {"epoch": epoch, "seconds": 1.0})
         folder.save_radii(epoch, radii(epoch), seen)
     return folder
 

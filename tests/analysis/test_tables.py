@@ -122,7 +122,7 @@ def test_a_failed_write_keeps_the_old_table_and_leaves_no_temporary_file(tmp_pat
     path.write_text("old")
 
     def half_written(_, target):
-        Path(target).write_text("half")
+        target.write(b"half")
         raise RuntimeError("disk")
 
     monkeypatch.setattr(pyarrow.csv, "write_csv", half_written)

@@ -104,12 +104,25 @@ def test_labels_that_are_no_class_numbers(attack, y, message):
         (lambda x: x.numpy(), r"x is a ndarray"),
         (lambda x: (x * 255).byte(), r"x is torch.uint8: .*x.float\(\) / 255"),
         (lambda x: x.flatten(), r"x is torch.float32 \[216\]|y is torch.int64 \[8\] for a batch of 216"),
-        (lambda x: torch.where(x > 0.9, torch.nan, x), r"x holds NaN"),
         (lambda x: torch.where(x > 0.9, torch.inf, x), r"x holds inf"),
     ],
 )
 def test_inputs_no_attack_can_work_on(attack, x, message):
     refused(attack, message, x=x)
+
+
+@pytest.mark.parametrize("attack", [pgd, nfgsm])
+def test_a_sample_that_is_nan_is_left_to_the_loss_and_touches_no_other(attack):
+    """A loop notices a loss that is NaN and names the sample; an error here would cost the whole batch."""
+    x, y = batch()
+    x_init = x.clone()
+    options = {"radius": 0.1, "x_init": x_init, **({"steps": 2} if attack is pgd else {})}
+    whole = attack(network(), x, y, **options)
+    x[3] = torch.nan
+    spoilt = attack(network(), x, y, **{**options, "x_init": torch.where(x.isnan(), x, x_init)})
+    others = torch.arange(len(x)) != 3
+    assert spoilt[3].isnan().all()
+    torch.testing.assert_close(spoilt[others], whole[others])
 
 
 @every_ball

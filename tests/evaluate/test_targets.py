@@ -168,7 +168,7 @@ def test_unknown_suites_and_numbers_are_refused(place, capsys):
 
 
 def test_suspicious_adds_the_masking_checks(place, capsys, monkeypatch):
-    monkeypatch.setattr("iaat.evaluate.evaluation.MASKING_N", 20)
+    monkeypatch.setattr("iaat.evaluate.masking_section.MASKING_N", 20)
     assert main(["evaluate", "net.pt", *DATA, *SMALL, "--suspicious"]) == 0
     assert results()["masking"]
     assert results()["suite"] == "pgd+screening+masking"

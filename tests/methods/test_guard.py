@@ -49,7 +49,7 @@ def generator(seed=0):
 
 def build(name="pgd_at", size=128, **options):
     cls = METHODS[name]
-    return cls(cls.Config(**{**SINGLE, **options}), size=size, device="cpu")
+    return cls(cls.Config(**{**SINGLE, **options}).over(10), size=size, device="cpu")
 
 
 def step(method, model, data):

@@ -162,7 +162,8 @@ def test_a_repaired_sample_stays_skipped_in_a_run_that_goes_on(tmp_path):
         train(short, begun, Interrupting(3))
     assert len(begun.unreadable()) == 3
     write_images(root)
-    train(short, begun, QUIET, resume=True)
+    with pytest.warns(UserWarning, match="as if they had been repaired"):
+        train(short, begun, QUIET, resume=True)
     ours, theirs = (load_checkpoint(run.checkpoint("last")) for run in (whole, begun))
     assert same(ours["model"], theirs["model"])
 

@@ -241,7 +241,7 @@ def _too_long(name: str, value: float, most: float) -> str:
 def _outside(low: float, high: float, bounds: tuple[float, float] | None) -> str | None:
     """What is wrong with inputs between `low` and `high`."""
     if math.isnan(low) or math.isnan(high):
-        return "x holds NaN: look for it in the data, before the attack"
+        return None  # so are logits and loss, which training notices, and then names the samples
     if math.isinf(low) or math.isinf(high):
         return f"x holds {low if math.isinf(low) else high}: inputs have to be finite"
     if bounds is None:

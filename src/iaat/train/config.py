@@ -133,9 +133,6 @@ class TrainConfig:
             idle |= dict.fromkeys(("awp", "awp_from"), f"train.awp_from below train.epochs, {self.epochs}")
         if self.schedule != "multistep":
             idle["lr_drop"] = "train.schedule multistep"
-        elif all(epoch >= self.epochs for epoch in self.milestones):
-            never = f"milestones below train.epochs, {self.epochs}"
-            idle |= dict.fromkeys(("lr_drop", "milestones", "schedule"), never)
         if self.nonfinite != "rollback":
             idle["rollback_lr"] = "train.nonfinite rollback"
         if self.nonfinite == "stop":

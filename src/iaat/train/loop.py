@@ -169,7 +169,8 @@ def _go_on(training: _Training) -> None:
     run, state, ranks = training.run, training.state, training.ranks
     saved = ranks.main_first(lambda: training.keeper.newest(training.device))
     ranks.check_same(f"epoch {saved['epoch']}, step {saved['tally']['steps']}", f"the checkpoints in {run.path}")
-    check_same_data(saved["data"], training.data)
+    repaired = bool(training.recipe.data.skip_damaged)
+    check_same_data(saved["data"], training.data, may_be_repaired=repaired)
     state.load_state_dict(saved)
 
     def clean_up() -> None:

@@ -174,6 +174,7 @@ def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noq
         check_alike(new, part.state_dict())
         if not 0 <= new["last_epoch"] <= getattr(part, "total_steps", new["last_epoch"]):
             raise ValueError(f"last_epoch is {shown(new['last_epoch'])}")
+        new = {**part.state_dict(), **new}  # LambdaLR asks for its functions, too
     elif key == "scaler":
         check_alike(new, part.state_dict())
     elif key == "optimizer":
