@@ -131,6 +131,14 @@ def lines(table, width):
     return [line.split() for line in printed(table, width).splitlines() if line.strip()]
 
 
+def test_radii_in_l2_are_not_shown_in_px():
+    text = printed(summary_table(CLASSES, 128, "l2"), 200)
+    assert "radii after epoch 128, L2 norm" in text
+    assert f"{18.12 / 255:.3f}" in text
+    assert "px" not in text
+    assert "18.12" in printed(summary_table(CLASSES, 128), 200)
+
+
 def test_a_wide_table_has_a_line_a_row():
     assert ["one-run", "51.53", "[36.2,", "48.5]", "123F", "456B", "12.34"] in lines(narrow_table(), 80)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from iaat.analysis import class_summary
 from iaat.analysis.of_run import write_radii
 from iaat.choices import CHECKPOINTS
-from iaat.config import NAMES_OF_CODE, load_recipe
+from iaat.config import NAMES_OF_CODE, Recipe, load_recipe
 from iaat.console_table import PlainTable, plain_table
 from iaat.costs import cost_table
 from iaat.data import DataConfig, build_data, data_facts, survey
@@ -31,6 +31,7 @@ from iaat.sweep import cost_of_cells, is_sweep, read_cells
 from iaat.sweep import only as only_cells
 from iaat.tracking import TensorBoard
 from iaat.types import Batch
+from iaat.units import Norm, format_radius
 from iaat.workflow import compare, run_recipe
 
 WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.device")
@@ -168,7 +169,7 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     last = options.epoch in (None, *run.radii_epochs()[-1:])
     prediction = training_predictions(run, recipe, data, reporter) if last else None
     table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
-    reporter.result(summary_table(class_summary(table), table["epoch"][0].as_py()))
+    reporter.result(summary_table(class_summary(table), table["epoch"][0].as_py(), _norm_of_radii(recipe)))
     reporter.say(f"{table.num_rows} rows: {file}")
     reporter.next_step("iaat", "report", str(run.path), *_as_before(options, overrides))
 
@@ -177,9 +178,13 @@ _DROPPED = {"p25_px": 1, "p75_px": 1, "p5_px": 2, "p95_px": 2, "share_at_zero": 
 """Columns of the summary of radii that a narrow terminal goes without, the first first."""
 
 
-def summary_table(rows: Sequence[dict[str, object]], epoch: int) -> PlainTable:
+def _norm_of_radii(recipe: Recipe) -> Norm:
+    return getattr(recipe.method, "norm", recipe.evaluate.norm)
+
+
+def summary_table(rows: Sequence[dict[str, object]], epoch: int, norm: Norm = "linf") -> PlainTable:
     """One line a class: figures of its radii after an epoch, and how many of its samples are classified correctly."""
-    table = plain_table(f"radii after epoch {epoch}, in px (1/255)")
+    table = plain_table(f"radii after epoch {epoch}, {'in px (1/255)' if norm == 'linf' else 'L2 norm'}")
     columns = {
         "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
         "p75_px": "75 %", "p95_px": "95 %", "share_at_zero": "at 0", "accuracy": "clean right",
@@ -187,13 +192,15 @@ def summary_table(rows: Sequence[dict[str, object]], epoch: int) -> PlainTable:
     for key, heading in columns.items():
         table.add_column(heading, justify="left" if key == "class" else "right", drop=_DROPPED.get(key, 0))
     for row in rows:
-        table.add_row(*(_cell(key, row[key]) for key in columns), style="bold" if row["class_id"] is None else "")
+        table.add_row(*(_cell(key, row[key], norm) for key in columns), style="bold" if row["class_id"] is None else "")
     return table
 
 
-def _cell(key: str, value: object) -> str:
+def _cell(key: str, value: object, norm: Norm) -> str:
     if isinstance(value, float):
-        return f"{value:.1%}" if key in ("share_at_zero", "accuracy") else f"{value:.2f}"
+        if key in ("share_at_zero", "accuracy"):
+            return f"{value:.1%}"
+        return format_radius(value / 255, norm).removesuffix("px")
     return "-" if value is None else str(value)
 
 

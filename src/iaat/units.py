@@ -146,6 +146,11 @@ def format_px(value: float) -> str:
     return f"{value * 255:.2f}px"
 
 
+def format_radius(value: float, norm: str) -> str:
+    """A radius that training has moved, for people: `"8.00px"` in L-inf, `"0.702"` in L2."""
+    return format_px(value) if norm == "linf" else f"{value:.3f}"
+
+
 def format_length(value: float, norm: str, digits: int = 4) -> str:
     """A length of so many digits, for people: `"8px"` in L-inf, `"0.502"` in L2, of which px would say nothing."""
     return f"{value * 255:.{digits}g}px" if norm == "linf" else f"{value:.{digits}g}"

@@ -10,6 +10,7 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from iaat.evaluate import EvaluateConfig, Outcome, interval, results_table
+from iaat.evaluate.evaluation import folder_name
 from iaat.evaluate.report import (
     columns,
     evaluation_name,
@@ -68,11 +69,17 @@ def test_interval_is_wilsons(right, n):
         (EvaluateConfig(), "quick PGD-20 8px linf"),
         (EvaluateConfig(suite="standard", steps=50, restarts=3, radius=Radius("4/255")), "standard PGD-50x3 4px linf"),
         (EvaluateConfig(norm="l2", radius=Radius("0.5")), "quick PGD-20 0.5 l2"),
-        (EvaluateConfig(norm="l2", radius=Radius("128/255")), "quick PGD-20 0.5019607843137255 l2"),
+        (EvaluateConfig(norm="l2", radius=Radius("128/255")), "quick PGD-20 0.502 l2"),
     ],
 )
 def test_evaluation_name(config, name):
     assert evaluation_name(config) == name
+
+
+def test_folders_of_nearly_equal_radii_are_apart():
+    near = [EvaluateConfig(norm="l2", radius=Radius(text)) for text in ("0.50001", "0.50002")]
+    assert len({evaluation_name(config) for config in near}) == 1
+    assert len({folder_name(config, "best") for config in near}) == 2
 
 
 def test_summary(outcome):

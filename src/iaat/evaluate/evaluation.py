@@ -198,7 +198,7 @@ def _first_published(data: DataBundle, config: EvaluateConfig) -> Tensor:
 
 def folder_name(config: EvaluateConfig, checkpoint: str | None, extras: Extras | None = None) -> str:
     """Name of the folder an evaluation is kept in."""
-    words = [*([checkpoint] if checkpoint else []), *evaluation_name(config).lower().split()]
+    words = [*([checkpoint] if checkpoint else []), *evaluation_name(config, exact=True).lower().split()]
     words += [f"{'n' if config.order == 'random' else 'first'}{config.samples}"] if config.samples else []
     if extras is not None and (extras.others or extras.corrupted):
         words.append(f"with-{sha256(json.dumps(_of_extras(extras)).encode()).hexdigest()[:8]}")

@@ -20,7 +20,7 @@ from iaat.evaluate.reference import STANDARD_CLASSES
 from iaat.evaluate.robust import CLEAN, WORST, Outcome
 from iaat.evaluate.suites import SECTIONS, plan_of
 from iaat.files import encodable, replacing, write_json
-from iaat.units import Radius
+from iaat.units import Radius, format_length
 
 
 def interval(accuracy: float, n: int) -> tuple[float, float]:
@@ -32,13 +32,18 @@ def interval(accuracy: float, n: int) -> tuple[float, float]:
     return (centre - half) / scale, (centre + half) / scale
 
 
-def evaluation_name(config: EvaluateConfig) -> str:
-    """Short name of the evaluation, such as `quick PGD-20x2 8px linf`."""
-    size = str(config.radius) if config.norm == "linf" else repr(float(config.radius))
+def evaluation_name(config: EvaluateConfig, *, exact: bool = False) -> str:
+    """Short name of the evaluation, such as `quick PGD-20x2 8px linf`; lengths of few digits unless `exact`."""
+    lengths = {key: value for key, value in vars(config).items() if isinstance(value, Radius)}
+    if exact:
+        size = str(config.radius) if config.norm == "linf" else repr(float(config.radius))
+        texts = {**lengths, "radius": size}
+    else:
+        texts = {key: format_length(value, config.norm) for key, value in lengths.items()}
     pgd = f" {shown_name(pgd_name(config))}" if "pgd" in plan_of(config.suite).attacks else ""
-    step = "" if config.step_size is None else f" step {config.step_size}"
+    step = f" step {texts['step_size']}" if "step_size" in texts else ""
     seed = f" seed {config.seed}" if config.seed else ""
-    return f"{config.suite}{pgd} {size} {config.norm}{step}{seed}"
+    return f"{config.suite}{pgd} {texts['radius']} {config.norm}{step}{seed}"
 
 
 _SHOWN = {"autoattack": "AutoAttack", "mi-fgsm": "MI-FGSM", "deepfool": "DeepFool", "cw": "C&W", WORST: "worst case"}

@@ -19,6 +19,7 @@ from iaat.evaluate.robust import attack_samples
 from iaat.ranks import current
 from iaat.stopping import Stop
 from iaat.train.state import TrainState
+from iaat.units import format_radius
 
 QUANTILES = (5, 25, 50, 75, 95)
 
@@ -66,7 +67,8 @@ def radius_record(state: TrainState, index: Tensor) -> dict[str, Any]:
 
 def epoch_line(recipe: Recipe, record: dict[str, Any], seconds: float, *, improved: bool) -> str:
     """An epoch in one line for people."""
-    radius = f"  radius {record['radius_mean_px']:.2f}px" if "radius_mean_px" in record else ""
+    norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
+    radius = f"  radius {format_radius(record['radius_mean_px'] / 255, norm)}" if "radius_mean_px" in record else ""
     return (
         f"epoch {record['epoch']:3d}/{recipe.train.epochs}  loss {record['loss']:.3f}  "
         f"train {record['train_accuracy']:6.1%}  hold-out clean {record['holdout_clean']:6.1%} "
