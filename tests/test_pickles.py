@@ -2,6 +2,7 @@
 
 import codecs
 import collections
+import random
 import tracemalloc
 
 import pytest
@@ -57,6 +58,29 @@ def test_a_small_file_that_asks_for_memory_is_refused_before_any_is_taken(tmp_pa
         assert tracemalloc.get_traced_memory()[1] < BYTES / 10
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_key_whose_hash_takes_without_end_is_refused(tmp_path, zipped):
+    key = (1, 2)
+    for _ in range(18):  # which is still hashed at once
+        key = (key, key)
+    file = tmp_path / "last.pt"
+    torch.save({"format": 2, key: 1}, file, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match=r"could run code or take any memory \(builtins\.tuple\)"):
+        read_content(file)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_large_tuples_are_read(tmp_path, zipped):
+    value = {
+        "long": tuple(map(float, range(300_000))),
+        "state": random.getstate(),
+        (1, (2, "a")): (),
+        "three": (1, 2, 3),
+    }
+    torch.save(value, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
+    assert read_content(tmp_path / "w.pt") == value
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -20,6 +20,8 @@ _GROWING = {"hex", "base64", "uu", "quopri", "quotedprintable", "rot13"}
 _GROWING |= {f"{name}codec" for name in _GROWING}
 """Codecs that make more bytes of bytes, again and again; and the one that could spell their names."""
 
+_MOST_IN_TUPLE = 100_000
+
 _NEEDED = re.compile(
     r"""collections\ (OrderedDict|Counter)
     | (builtins|__builtin__)\ (set|complex)
@@ -56,10 +58,11 @@ def check_names(file: IO[bytes]) -> None:
 def _named(file: IO[bytes]) -> Iterator[tuple[str, list[str]]]:
     """Module and name of everything named, with those texts of its pickle that are growing codecs."""
     for each in _pickles(file):
-        names, growing = [], []
+        names, growing, tuples = [], [], _Tuples()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd escapes in a damaged name
             for operation, argument, _ in pickletools.genops(each):
+                tuples.follow(operation, argument)
                 if operation.name == "GLOBAL":
                     names.append(str(argument))
                 elif isinstance(argument, str) and _grows(argument):
@@ -84,3 +87,51 @@ def _pickles(file: IO[bytes]) -> Iterator[bytes | IO[bytes]]:
 
 def _grows(text: str) -> bool:
     return re.sub("[^a-z0-9]", "", text.lower()) in _GROWING
+
+
+class _Tuples:
+    """How many values are in each tuple that a pickle makes, those in it twice counted twice.
+
+    A tuple as a key is hashed with all that is in it, each time anew: one of a few bytes would take hours.
+    """
+
+    def __init__(self) -> None:
+        self._stack: list[int] = []
+        self._marks: list[int] = []
+        self._memo: dict[object, int] = {}
+        self._operations = 0
+
+    def follow(self, operation: pickletools.OpcodeInfo, argument: object) -> None:
+        """Take the next operation.
+
+        Raises:
+            pickle.UnpicklingError: a tuple holds far more values than the pickle has.
+            IndexError: no pickle has this operation here.
+        """
+        self._operations += 1
+        match operation.name:
+            case "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self._stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                self._stack.append(self._memo.get(argument, 1))
+            case "MARK":
+                self._marks.append(len(self._stack))
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
+                held = 1 + sum(self._taken(self._marks.pop() if name == "TUPLE" else len(self._stack) - int(name[-1])))
+                if held > max(_MOST_IN_TUPLE, self._operations):
+                    raise pickle.UnpicklingError("GLOBAL builtins.tuple")
+                self._stack.append(held)
+            case _:
+                before = operation.stack_before
+                if pickletools.markobject in before:
+                    self._taken(self._marks.pop())
+                    before = before[: before.index(pickletools.markobject)]
+                self._taken(len(self._stack) - len(before))
+                self._stack += [1] * len(operation.stack_after)
+
+    def _taken(self, start: int) -> list[int]:
+        if start < 0:
+            raise IndexError("a pickle takes more than there is")
+        taken = self._stack[start:]
+        del self._stack[start:]
+        return taken

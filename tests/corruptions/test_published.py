@@ -109,6 +109,10 @@ def save(folder, name, array):
     np.save(folder / name, array)
 
 
+def headed(file, header):
+    file.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+
+
 class Evil:
     def __reduce__(self):
         return (pytest.fail, ("code of a file ran",))
@@ -144,6 +148,8 @@ IMAGES = np.zeros((5 * N, 32, 32, 3), dtype=np.uint8)
             r"fog\.npy is no",
             id="cut short",
         ),
+        pytest.param(lambda f: headed(f / "fog.npy", "{b'descr': 1}"), r"fog\.npy is no plain", id="keys of a header"),
+        pytest.param(lambda f: headed(f / "fog.npy", "-" * 9000 + "1"), r"fog\.npy is no plain", id="signs"),
         pytest.param(lambda f: (f / "fog.npy").write_bytes(b""), r"fog\.npy is no plain", id="empty"),
         pytest.param(lambda f: [p.unlink() for p in f.glob("*[ge].npy")], "no images: put", id="labels alone"),
     ],

@@ -172,6 +172,14 @@ def test_two_sets_of_the_same_weights_are_one():
     assert [each.place for each in found if fits(each, STATE)] == ["a"]
 
 
+def test_a_file_of_endless_sets_of_weights_is_looked_through_in_part():
+    expected = {"head.weight": torch.zeros(1), "head.bias": torch.zeros(1)}
+    content = {f"p{number}.head.weight": torch.full((1,), float(number)) for number in range(2000)}
+    assert len(candidates(content, expected)) == 100
+    content = {str(number): {"head.weight": torch.full((1,), float(number))} for number in range(2000)}
+    assert len(candidates(content, expected)) < 1000
+
+
 # Data beside the weights
 
 

@@ -16,6 +16,7 @@ from iaat.corruptions.constants import SEVERITIES
 from iaat.corruptions.select import check_condition, check_index, usual_order
 from iaat.errors import UserError
 from iaat.notices import Notices
+from iaat.printable import cut
 
 _LABELS = "labels.npy"
 
@@ -89,9 +90,10 @@ def _classes(labels: Tensor) -> tuple[str, ...] | None:
 def _load(path: Path) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # the parser of a damaged header gives up in any way, as if memory had run out, too
+        reason = cut(str(error), 200) or type(error).__name__
         raise UserError(
-            f"{path} is no plain .npy array ({error}): files that hold Python objects are refused, because reading"
+            f"{path} is no plain .npy array ({reason}): files that hold Python objects are refused, because reading"
             " them could run code; download the file again"
         ) from error
     if not isinstance(array, np.ndarray):

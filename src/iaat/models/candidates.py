@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -39,6 +40,8 @@ _STATISTICS = (
 
 _DEEPEST = 4
 _MOST_DICTS = 1000
+_MOST_SETS = 1000
+_MOST_PREFIXES = 100
 _MOST_CHANNELS = 64
 
 
@@ -89,7 +92,8 @@ def candidates(content: object, expected: Mapping[str, Tensor]) -> list[Candidat
         content: Tensors by name, in dicts within dicts.
         expected: State dict of the network.
     """
-    found = [each for path, state in states(content) for each in _of_state(path, state, expected)]
+    every = (each for path, state in states(content) for each in _of_state(path, state, expected))
+    found = list(islice(every, _MOST_SETS))
     found.sort(key=lambda each: _rank(each, expected))
     unique: list[Candidate] = []
     for each in found:
@@ -152,7 +156,7 @@ def _of_state(path: tuple[str, ...], state: State, expected: Mapping[str, Tensor
     most = max(counts.values(), default=0)
     if not most:
         yield Candidate(".".join(path), state, (), None)
-    prefixes = [prefix for prefix, count in counts.items() if 2 * count > most]
+    prefixes = [prefix for prefix, count in counts.most_common(_MOST_PREFIXES) if 2 * count > most]
     for prefix in prefixes:
         inside = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
         nested = tuple(other[len(prefix) :] for other in prefixes if other != prefix and other.startswith(prefix))
