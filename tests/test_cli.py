@@ -243,7 +243,7 @@ def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
             ["method.norm: 'l3' is not one of linf, l2"],
         ),
         (["train", "quickstart", "--method.cap", "x"], ["method.cap", "'x'", "write 8px", "null"]),
-        (["train", "quickstart", "--data.limit", "x"], ["data.limit: Expected a int, got 'x'"]),
+        (["train", "quickstart", "--data.limit", "x"], ["data.limit x: give a whole number (or null for none)"]),
         (["train", "quickstart", "--method.radius", "8"], ["method.radius = 8", "8px", "8/255"]),
         (["train", "quickstart", "--method", "iat"], ["'iat'", "did you mean 'iaat'"]),
         (["train", "quickstart", "--model.name", "resnet81"], ["model.name", "'resnet81'", "resnet18"]),

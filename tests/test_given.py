@@ -82,9 +82,36 @@ def test_a_length_without_unit_that_is_absurd_is_refused(word, px):
         load_recipe("cifar10-small-iaat-paper", [word])
 
 
-@pytest.mark.parametrize("word", ["--method.radius=0.3", "--method.start=0.03", "--method.min_step=40px"])
+@pytest.mark.parametrize(
+    "word", ["--method.radius=0.2", "--evaluate.radius=96.9px", "--method.start=0.03", "--method.min_step=40px"]
+)
 def test_a_length_that_can_be_meant_is_not(word):
     load_recipe("cifar10-small-iaat", [word])
+
+
+@pytest.mark.parametrize("value", ["0.25", "0.38", "0.5"])
+@pytest.mark.parametrize("section", ["method", "evaluate"])
+def test_a_linf_radius_without_unit_that_is_one_of_l2_is_refused_but_for_digits(section, value):
+    message = rf"{value} is .*px for linf: for L2 add --norm l2; for pixel levels write {value}px"
+    with pytest.raises(UserError, match=message):
+        load_recipe("cifar10-small-iaat", [f"--{section}.radius={value}"])
+    load_recipe("cifar10-small-iaat", ["--norm=l2", f"--radius={value}"])
+    load_recipe("quickstart", [f"--{section}.radius=0.3"])
+
+
+def test_the_short_form_that_a_refused_norm_names_is_taken():
+    with pytest.raises(UserError, match=r"; --norm l2 --radius 128/255 sets training and evaluation"):
+        load_recipe("cifar10-small-iaat", ["--method.norm=l2"])
+    recipe = load_recipe("cifar10-small-iaat", ["--norm=l2", "--radius=128/255"])
+    assert (recipe.method.norm, recipe.evaluate.norm) == ("l2", "l2")
+    assert recipe.method.radius == recipe.evaluate.radius == 128 / 255
+
+
+def test_a_pixel_range_is_said_in_the_unit_that_was_typed():
+    with pytest.raises(UserError, match=r"= 300px is above 255px, the range of a pixel$"):
+        load_recipe("cifar10-small-iaat", ["--radius=300px"])
+    with pytest.raises(UserError, match=r"= 300/255 is above 255px"):
+        load_recipe("cifar10-small-iaat", ["--method.radius=300/255"])
 
 
 def test_etas_without_unit_are_judged_by_the_radius():

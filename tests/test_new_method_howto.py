@@ -107,6 +107,6 @@ def test_what_is_no_method_is_refused_with_what_it_lacks(folder, code, message):
 
 
 def test_a_name_that_is_not_known_gets_the_nearest_and_the_way_to_ones_own():
-    with pytest.raises(UserError, match=r"'pgdat' is not known; did you mean 'pgd_at'.*my_package\.my_file:MyMethod"):
+    with pytest.raises(UserError, match=r"'pgdat' is not known \(did you mean 'pgd_at'.*my_package\.my_file:MyMethod"):
         find_method("pgdat")
     assert find_method("pgd_at") is METHODS["pgd_at"]

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     changes none of them.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    computes = bool(words) and words[0] in _COMPUTE
+    computes = bool(words) and words[0] in _COMPUTE and not any(word in HELP for word in words)
     with lasting_streams(partial(_tell_loss, computes)) as output:
         code = _answer(words)
     # Of the other commands what they print is all there is.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from argparse import ArgumentError
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,20 +16,22 @@ from jsonargparse.typing import register_type
 from iaat.data import DataConfig
 from iaat.data.config import NAMES as DATA_NAMES
 from iaat.data.config import WRITTEN_ROOTS
-from iaat.errors import UserError, did_you_mean, shown
+from iaat.errors import UserError, shown
 from iaat.evaluate.config import EvaluateConfig
 from iaat.given import check_norms, check_units, given_keys, warn_without_effect
 from iaat.imports import check_trusted, trust_typed
 from iaat.methods import METHODS, MethodConfig, find_method
 from iaat.methods.pace import is_setting, setting_names
 from iaat.models import ModelConfig
+from iaat.models.choose import check_name
 from iaat.older_keys import newer_name, take_rate, with_rate
 from iaat.plain_yaml import check_text, parse_yaml
 from iaat.printable import cut
-from iaat.recipe_files import check_keys, find_recipe, merged
+from iaat.recipe_files import called, check_keys, find_recipe, merged
 from iaat.short_keys import expanded, joined, likely_key
 from iaat.train.config import TrainConfig
 from iaat.units import Radius, check_numbers
+from iaat.value_errors import reworded
 
 
 def _radius(value: Any) -> Radius:  # noqa: ANN401
@@ -152,7 +153,7 @@ def load_recipe(
     path = find_recipe(str(source))
     name, raw = path.stem, merged(path)
     _trust_typed(overrides)
-    place = f"recipe {name} ({path})"
+    place = f"{called(name)} ({path})"
     words, method_name = _take_method([*settings, *overrides], raw, path)
     config = find_method(method_name).Config
     words = _expanded(words, config, str(raw.get("data", {}).get("name", DataConfig.name)))
@@ -170,6 +171,7 @@ def load_recipe(
     _ = recipe.run_method  # refuses what does not fit the number of epochs
     check_norms(recipe, path, words)
     if not stored:
+        check_name(recipe.model.name)
         given = given_keys(recipe, path, words)
         check_units(recipe, given)
         warn_without_effect(recipe, given)
@@ -280,13 +282,13 @@ def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: lis
         # The dataclasses have the defaults.
         values = parser.parse_args(words, namespace=parser.parse_object(body, defaults=False), defaults=False)
     except (ArgumentError, RecursionError) as error:
-        raise UserError(f"recipe {name}: {_one_line(error)}") from None
+        raise UserError(f"{called(name)}: {reworded(error)}") from None
     # Built here and not by jsonargparse, whose instantiation would call whatever class path a value spells.
     given = {key: vars(values[key]) if key in values else {} for key in _configs(method_name)}
     sections = {key: _build(config, given[key], name, key) for key, config in _configs(method_name).items()}
     seed = values.get("seed", 0)
     if seed is None or not 0 <= seed < 2**63:
-        raise UserError(f"recipe {name}: seed {shown(seed)}: give a whole number from 0 to 2**63 - 1")
+        raise UserError(f"{called(name)}: seed {shown(seed)}: give a whole number from 0 to 2**63 - 1")
     return Recipe(name=name, about=str(raw.get("about", "")), seed=seed, method_name=method_name, **sections)
 
 
@@ -296,10 +298,10 @@ def _check_texts(body: Mapping[str, Any], name: str) -> None:
         for key, value in values.items() if isinstance(values, dict) else ():
             if isinstance(value, list) and len(value) > _LONGEST_LIST:
                 raise UserError(
-                    f"recipe {name}: {section}.{key} has {len(value):,} values, more than {_LONGEST_LIST:,}"
+                    f"{called(name)}: {section}.{key} has {len(value):,} values, more than {_LONGEST_LIST:,}"
                 )
             for text in _texts(value) if key != "options" else ():
-                _check_value(text, f"recipe {name}: {section}.{key}")
+                _check_value(text, f"{called(name)}: {section}.{key}")
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -327,36 +329,15 @@ def _build(config: type, values: Mapping[str, Any], name: str, section: str) -> 
     hints = get_type_hints(config)
     for key, value in values.items():
         if value is None and NoneType not in get_args(hints[key]):
-            raise UserError(f"recipe {name}: {section}.{key} is empty (null): give a value, or leave the key out")
+            raise UserError(f"{called(name)}: {section}.{key} is empty (null): give a value, or leave the key out")
     changed = {key: value for key, value in values.items() if value != getattr(config, key, None)}
     check_numbers(changed, section)
     return config(**values)
 
 
-_LITERAL = re.compile(
-    r'Parser key "(?P<key>.+?)": Expected a typing\.Literal\[(?P<choices>.*)\]\. Got value: (?P<value>.*)'
-)
-_OPTIONAL = re.compile(
-    r'Parser key "(?P<key>.+?)": Does not validate against any of the Union .*? Errors: - (?P<reason>.*?) '
-    r"- Expected a NoneType Given value type: .*? Given value: (?P<value>.*)"
-)
-
-
-def _one_line(error: Exception) -> str:
-    """The message of a library in the words of a recipe."""
-    text = " ".join(str(error).replace("<class '", "").replace("'>", "").split())
-    if match := _LITERAL.fullmatch(text):
-        choices = [choice.strip(" '") for choice in match["choices"].split(",")]
-        hint = did_you_mean(match["value"], choices)
-        return f"{match['key']}: {shown(match['value'])} is not one of {', '.join(choices)}{hint}"
-    if match := _OPTIONAL.fullmatch(text):
-        return f"{match['key']}: {cut(match['reason'])}, got {shown(match['value'])} (or null for none)"
-    return cut(text.replace("Parser key ", ""))
-
-
 def _take_method(words: list[str], raw: dict[str, Any], path: Path) -> tuple[list[str], str]:
     """The method's name, from `--method NAME` or the recipe, and the other words."""
-    section, place = raw.get("method", {}), f"recipe {path.stem}"
+    section, place = raw.get("method", {}), called(path.stem)
     chosen = own = section.get("name")
     rest: list[str] = []
     while words:
@@ -385,7 +366,7 @@ def _check_section_keys(raw: Mapping[str, Any], method_name: str, name: str) -> 
     """Refuse keys that no section has."""
     for key, config in _configs(method_name).items():
         known = [*setting_names(config), *(["name"] if key == "method" else [])]
-        check_keys(raw.get(key, {}), known, f"recipe {name}", key)
+        check_keys(raw.get(key, {}), known, called(name), key)
 
 
 def _derived(config: type) -> set[str]:
@@ -426,7 +407,7 @@ def _check_words(words: Sequence[str], parser: ArgumentParser, name: str) -> Non
     for word in words:
         key, _, value = word.partition("=")
         if key.startswith("--") and key not in known:
-            raise UserError(f"recipe {name} has no option {shown(key)}{_hint(key, known)}")
+            raise UserError(f"{called(name)} has no option {shown(key)}{_hint(key, known)}")
         _check_value(
-            value if key.startswith("--") else word, f"recipe {name}: {cut(key, 100) if value else 'the command line'}"
+            value if key.startswith("--") else word, f"{called(name)}: {cut(key, 100) if value else 'the command line'}"
         )

@@ -54,9 +54,14 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x' or 'y'?"` for up to two known names near `word` in any case, or nothing."""
+    """`" (did you mean 'x' or 'y'?)"` for up to two known names near `word` in any case, or nothing."""
     if len(word) > _LONGEST_WORD:  # looking for what is near takes time that grows with the length
         return ""
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(by_lower[match]) for match in near)}?" if near else ""
+    return asked(by_lower[match] for match in near) if near else ""
+
+
+def asked(names: Iterable[str]) -> str:
+    """`" (did you mean 'x' or 'y'?)"`, to stand in the middle of a message."""
+    return f" (did you mean {' or '.join(map(repr, names))}?)"

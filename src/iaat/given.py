@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from iaat.errors import UserError
 from iaat.methods import MethodConfig, make_method
 from iaat.methods.pace import setting_names
-from iaat.recipe_files import layers, shipped_recipes
+from iaat.recipe_files import called, layers, shipped_recipes
 from iaat.units import Radius
 
 if TYPE_CHECKING:
@@ -24,8 +24,12 @@ _MOVES = ("gamma", "eta", "min_step")
 _PLACES = ("start", "floor", "full_steps_at")
 _TIMES = 4
 """Radii beyond which a length without unit is taken for pixel levels."""
+_UNLIKELY = 0.25
+"""L-inf radius from which on a number without unit is hardly meant: half of what makes every image grey. It is that of
+L2, or pixel levels."""
+_DIGITS = ("digits", "mnist")
 _GREY = 0.5
-"""L-inf radius at which every image can become grey: no radius without unit above it is meant."""
+"""The same for images of digits, which bear more: 0.3 is usual (Madry et al. 2018, arXiv 1706.06083)."""
 _SECTIONS = ("data", "model", "method", "train", "evaluate")
 _OF_RADII = ("radii", "radii_folder", "snapshot_every")
 
@@ -92,9 +96,12 @@ def check_norms(recipe: Recipe, path: Path | None, words: Sequence[str]) -> None
             norm = values.get("norm", norm)
             written_in = norm if "radius" in values else written_in
         if written_in != norm:
+            usual = USUAL_RADIUS.get(norm, "another")
+            short = getattr(recipe.method, "radius_is_attack", True)  # else --radius is refused
             raise UserError(
                 f"{section}.norm {norm}: {section}.radius = {config.radius} was written for {written_in}; give a "
-                f"{section}.radius for {norm} as well, usual is {USUAL_RADIUS.get(norm, 'another')}"
+                f"{section}.radius for {norm} as well, usual is {usual}"
+                + (f"; --norm {norm} --radius {usual} sets training and evaluation" if short else "")
             )
 
 
@@ -106,11 +113,10 @@ def check_units(recipe: Recipe, given: Collection[str]) -> None:
     """
     method, evaluate = recipe.method, recipe.evaluate
     radius = getattr(method, "radius", None)
-    limits: dict[str, tuple[Any, float | None]] = {
-        "method.radius": (radius, _GREY if getattr(method, "norm", "") == "linf" else None),
-        "evaluate.radius": (evaluate.radius, _GREY if evaluate.norm == "linf" else None),
-        "evaluate.step_size": (evaluate.step_size, 2 * evaluate.radius),
-    }
+    for key, config in (("method.radius", method), ("evaluate.radius", evaluate)):
+        if key in given and getattr(config, "norm", "") == "linf":
+            _check_linf(key, config.radius, _GREY if recipe.data.name in _DIGITS else _UNLIKELY)
+    limits: dict[str, tuple[Any, float | None]] = {"evaluate.step_size": (evaluate.step_size, 2 * evaluate.radius)}
     if radius is not None:
         limits |= {f"method.{key}": (getattr(method, key, None), radius) for key in _MOVES}
         limits |= {f"method.{key}": (getattr(method, key, None), _TIMES * radius) for key in _PLACES}
@@ -122,20 +128,28 @@ def check_units(recipe: Recipe, given: Collection[str]) -> None:
             )
 
 
+def _check_linf(key: str, radius: object, limit: float) -> None:
+    if isinstance(radius, Radius) and radius.unitless and radius >= limit:
+        raise UserError(
+            f"{key} = {radius.given} is {radius.px:.4g}px for linf: for L2 add --norm l2; for pixel levels write "
+            f"{float(radius):g}px; if it is meant, {radius.px:.4g}px"
+        )
+
+
 def warn_without_effect(recipe: Recipe, given: Set[str]) -> None:
     """Warn of settings that the user gave and that change nothing beside the others, and of drops that never come."""
     train = recipe.train
     late = [epoch for epoch in train.milestones if epoch >= train.epochs]
     if late and not given.isdisjoint(("train.epochs", "train.milestones")):
         warnings.warn(
-            f"recipe {recipe.name}: train.epochs {train.epochs} end before train.milestones {late}: the learning rate "
+            f"{called(recipe.name)}: train.epochs {train.epochs} end before train.milestones {late}: the learning rate "
             "does not drop there; give train.milestones that fit",
             stacklevel=3,
         )
     idle = {key: why for key, why in without_effect(recipe, given).items() if key in given}
     if idle:
         which = "; ".join(f"{key} ({why})" for key, why in idle.items())
-        warnings.warn(f"recipe {recipe.name}: without effect here: {which}", stacklevel=3)
+        warnings.warn(f"{called(recipe.name)}: without effect here: {which}", stacklevel=3)
 
 
 def without_effect(recipe: Recipe, asked: Collection[str]) -> dict[str, str]:

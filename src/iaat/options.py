@@ -46,9 +46,18 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
             own.append(word)
             continue
         takes_next = "=" not in word and rest and not rest[0].startswith("--")
+        _refuse_space(word, rest)
         # Joined by "=", so that a value such as -1e-3 is not taken for an option.
         overrides.append(f"{word}={rest.pop(0)}" if takes_next else word)
     return own, spelled_out(overrides, command)
+
+
+def _refuse_space(word: str, rest: Sequence[str]) -> None:
+    """Refuse `4 px`, which is two words, where `4px` is meant."""
+    key, equals, value = word.partition("=")
+    values = [value, *rest] if equals else rest
+    if values[1:2] == ["px"]:
+        raise UserError(f"{key} {values[0]} px: write {values[0]}px, without the space")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -22,6 +22,11 @@ _LONGEST_CHAIN = 20
 _CHECKPOINT = re.compile(r"best|last|\d{4,}(-\d{6,})?")
 
 
+def called(name: str) -> str:
+    """What messages call a recipe: a file of the usual name by its name, and no "recipe recipe"."""
+    return RECIPE_FILE if name == Path(RECIPE_FILE).stem else f"recipe {name}"
+
+
 def shipped_recipes() -> dict[str, Path]:
     """Name and file of every recipe in the package."""
     folder = Path(str(resources.files("iaat"))) / "recipes"
@@ -68,23 +73,23 @@ def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     name, raw = path.stem, read_recipe(path)
     if "cells" in raw:
         raise UserError(f"{path} is a sweep of several recipes: `iaat compare {path}` trains it")
-    check_keys(raw, (*_HEAD, *_SECTIONS), f"recipe {name}")
+    check_keys(raw, (*_HEAD, *_SECTIONS), called(name))
     for key in (*_SECTIONS, "method"):
         if not isinstance(raw.get(key, {}), dict):
-            raise UserError(f"recipe {name}: {key} must be a mapping of settings, not {shown(raw[key])}")
+            raise UserError(f"{called(name)}: {key} must be a mapping of settings, not {shown(raw[key])}")
     if "extends" not in raw:
         return raw
     if not isinstance(raw["extends"], str):
         raise UserError(
-            f"recipe {name}: extends must be the name or the file of one recipe, not {shown(raw['extends'])}"
+            f"{called(name)}: extends must be the name or the file of one recipe, not {shown(raw['extends'])}"
         )
     seen = (*seen, path.resolve())
     parent = find_recipe(raw["extends"], path.parent)
     if parent.resolve() in seen:
-        raise UserError(f"recipe {name}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
+        raise UserError(f"{called(name)}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
     if len(seen) > _LONGEST_CHAIN:
-        raise UserError(f"recipe {name}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
-    check_is_recipe(parent, f"recipe {name}: extends {shown(raw['extends'])}")
+        raise UserError(f"{called(name)}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
+    check_is_recipe(parent, f"{called(name)}: extends {shown(raw['extends'])}")
     below = merged(parent, seen)
     same_method = raw.get("method", {}).get("name") in (None, below.get("method", {}).get("name"))
     for key, value in raw.items():

@@ -25,7 +25,7 @@ EVERYDAY = {
     "method.norm": "how that is measured: linf, each pixel, or l2, all together",
     "method.steps": "steps of the attack: more are stronger and slower",
     "method.reach": "how far a radius can move over the whole run, in multiples of method.radius",
-    "method.start": "radius of every image at first",
+    "method.start": "radius of every image at first; null: method.radius",
     "train.epochs": "times that each image is trained on",
     "train.batch_size": "images in a step; lower it where memory ends",
     "train.lr": "learning rate, at its peak",

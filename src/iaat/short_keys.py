@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from iaat.errors import UserError, did_you_mean, shown
+from iaat.errors import UserError, asked, did_you_mean, shown
 
 _SHORT = {
     "epochs": "train.epochs",
@@ -156,7 +156,7 @@ def _data_words(value: str, data_name: str, names: Collection[str]) -> list[str]
 
 
 def likely_key(word: str, known: Collection[str]) -> str:
-    """`"; did you mean ...?"` for an option that is none: by the names of others, by the last part, or by likeness.
+    """`" (did you mean ...?)"` for an option that is none: by the names of others, by the last part, or by likeness.
 
     Args:
         word: What was typed, such as `--method.eps` or `--milestones`.
@@ -165,8 +165,8 @@ def likely_key(word: str, known: Collection[str]) -> str:
     section, _, last = word.removeprefix("--").replace("-", "_").rpartition(".")
     last = _SYNONYMS.get(last, last)
     if f"--{section}.{last}" in known:
-        return f"; did you mean '--{section}.{last}'?"
+        return asked([f"--{section}.{last}"])
     same = [key for key in known if key.rpartition(".")[2] == last]
     if same and len(same) <= 2:
-        return f"; did you mean {' or '.join(map(repr, same))}?"
+        return asked(same)
     return did_you_mean(word, known)

@@ -117,6 +117,8 @@ def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> N
     if not 0 <= value < math.inf:
         raise UserError(f"{name} = {value:g}: must be finite and not negative")
     if norm == "linf" and value > width:
+        if isinstance(value, Radius) and not value.unitless:
+            raise UserError(f"{name} = {value.given} is above {width * 255:g}px, the range of a pixel")
         hint = f"; for {value:g} pixel levels write {value:g}px or {value:g}/255" if value <= 255 else ""
         raise UserError(f"{name} = {value:g} is above the pixel range {width:g}{hint}")
 

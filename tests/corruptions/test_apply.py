@@ -176,7 +176,7 @@ def test_black_and_white_images_are_no_trouble(name, level):
     ("change", "message"),
     [
         pytest.param(
-            {"name": "gausian_noise"}, "'gausian_noise' is not known; did you mean 'gaussian_noise'", id="name"
+            {"name": "gausian_noise"}, "'gausian_noise' is not known \\(did you mean 'gaussian_noise'", id="name"
         ),
         pytest.param({"severity": 0}, "severity 0 .*1, 2, 3, 4 or 5", id="severity 0"),
         pytest.param({"severity": 6}, "severity 6", id="severity 6"),

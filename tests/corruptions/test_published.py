@@ -301,7 +301,7 @@ def test_a_folder_of_neither_format_is_refused(tmp_path):
 def test_requests_for_what_is_not_there_are_refused(tmp_path, make):
     make(tmp_path)
     found = find_published(tmp_path)
-    with pytest.raises(UserError, match="corruption 'fogs' is not known; did you mean 'fog'"):
+    with pytest.raises(UserError, match=r"corruption 'fogs' is not known \(did you mean 'fog'"):
         found.size("fogs", 1)
     with pytest.raises(UserError, match="no severity 6"):
         found.labels("fog", 6)

@@ -30,7 +30,7 @@ from iaat.errors import UserError
         ({"size": 0}, r"data\.size is 0: .* at least 1"),
         ({"workers": -2}, r"data\.workers is -2: .* at least 0"),
         ({"memory_gb": 0.0}, r"data\.memory_gb is 0\.0: give a size in GiB above 0"),
-        ({"padding": "zero"}, r"data\.padding 'zero' is not known; did you mean 'zeros'\?; use reflect, zeros"),
+        ({"padding": "zero"}, r"data\.padding 'zero' is not known \(did you mean 'zeros'\?\); use reflect, zeros"),
         ({"channels": 4}, r"data\.channels is 4: give 3 for colour or 1 for grey"),
         ({"cutout": -1}, r"data\.cutout is -1: .* at least 0"),
         ({"color": 1.1}, r"data\.color is 1\.1: give a strength from 0 to 1"),

@@ -88,7 +88,7 @@ def test_fingerprint_tells_pixels_labels_and_sizes_apart_and_not_names(tmp_path:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "names": (
         {"image": None, "images": arrays()["image"]},
-        r"has no array 'image'; it holds label, images; did you mean 'images'\?: expected are image uint8 \[N, H, W, C",
+        r"has no array 'image'; it holds label, images \(did you mean 'images'\?\): expected are image uint8 \[N, H",
     ),
     "no label": ({"label": None}, r"has no array 'label'; it holds image: expected are"),
     "objects": ({"label": np.array([{}] * M, dtype=object)}, r"label holds Python objects, which are refused"),

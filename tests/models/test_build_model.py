@@ -108,7 +108,7 @@ def test_unusable_statistics_are_refused(statistics, message):
 )
 def test_unknown_name_suggests_the_nearest(name, suggestion):
     with pytest.raises(
-        UserError, match=rf"model\.name.*'{name}'; did you mean .*{suggestion}.*\?; there are small-cnn"
+        UserError, match=rf"model\.name.*'{name}' \(did you mean .*{suggestion}.*\?\); there are small-cnn"
     ):
         build(name=name)
 
@@ -169,7 +169,7 @@ def test_user_factory_keeps_its_frozen_modules(user_code):
     ("name", "message"),
     [
         ("my_absent:tiny", r"model\.name: no module 'my_absent'"),
-        ("my_models:tinny", r"my_models\.py has no function 'tinny'.*; did you mean 'tiny'"),
+        ("my_models:tinny", r"my_models\.py has no function 'tinny'.* \(did you mean 'tiny'"),
         ("my_models:", r"my_models\.py has no function ''"),
         ("my_models:constant", "holds no function but a value under the name 'constant'"),
         ("./my_models.py:tiny", r"'./my_models\.py' is a file; write my_models:tiny, without \.py"),

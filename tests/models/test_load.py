@@ -309,7 +309,7 @@ def test_settings_that_contradict_each_other(small, tmp_path):
     program = save_script(small, tmp_path / "p.pt")
     assert "are a program of its own" in refused("small-cnn", weights=str(program))
     assert "model.width is 4, but it has no effect" in refused(program, width=4, trust=True)
-    assert "there is no network 'smal-cnn'; did you mean 'small-cnn'" in refused("smal-cnn", weights=str(file))
+    assert "there is no network 'smal-cnn' (did you mean 'small-cnn'" in refused("smal-cnn", weights=str(file))
 
 
 # Factories

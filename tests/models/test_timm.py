@@ -44,7 +44,7 @@ def test_options_timm_refuses(timm, options):
 
 @pytest.mark.parametrize("name", ["timm:resnet19", "resnet19"])
 def test_unknown_name_suggests_timm_names(timm, name):
-    with pytest.raises(UserError, match=r"no network '(timm:)?resnet19'; did you mean .*resnet18"):
+    with pytest.raises(UserError, match=r"no network '(timm:)?resnet19' \(did you mean .*resnet18"):
         build(name)
 
 

@@ -161,6 +161,7 @@ RADII = torch.full((4,), 0.1)
         (lambda: warm_up(YES.float(), 0.1), r"clean_right is torch.float32"),
         (lambda: warm_up(YES, math.inf), r"radius = inf"),
         (lambda: proportional_steps(RADII, 10, full_at=0), r"full_at = 0"),
+        (lambda: proportional_steps(RADII, 10, full_at=8), r"full_at = 8 is above the pixel range 1; .*8 / 255"),
         (lambda: proportional_steps(RADII, 0, full_at=0.1), r"steps = 0"),
         (lambda: proportional_steps(YES, 10, full_at=0.1), r"radius is torch.bool"),
     ],

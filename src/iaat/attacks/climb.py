@@ -25,13 +25,15 @@ def proportional_steps(radius: Tensor, steps: int, *, full_at: float | str) -> T
     Args:
         radius: Radii `[B]` on the [0, 1] scale; negative and NaN ones count as 0.
         steps: Of a sample whose radius is `full_at` or more; at least 1.
-        full_at: The radius that takes all steps, above 0, in units of `radius`, or text such as "8px".
+        full_at: The radius that takes all steps, above 0, in units of `radius`, or text such as "8px". A number is
+            at most 1, the range of a pixel: it would be a missing unit; an L2 length above that is a text, "2/1".
 
     Returns:
         Whole numbers `[B]` from 0 to `steps`, to be passed to `pgd`.
 
     Raises:
-        UserError: radii that are no floating-point tensor, steps below 1, or a `full_at` that is not above 0.
+        UserError: radii that are no floating-point tensor, steps below 1, or a `full_at` that is not above 0, or a
+            number above 1, which is the mark of a missing unit.
 
     Source: this project; what it costs is measured in docs/experiments.md.
 
@@ -41,6 +43,11 @@ def proportional_steps(radius: Tensor, steps: int, *, full_at: float | str) -> T
         >>> proportional_steps(torch.tensor([0.0, 1.0, 4.0, 9.0]) / 255, 10, full_at="8px")
         tensor([ 0,  2,  5, 10])
     """
+    if not isinstance(full_at, str) and 1 < full_at < math.inf:
+        raise UserError(
+            f"full_at = {full_at:g} is above the pixel range 1; for {full_at:g} pixel levels write {full_at:g} / 255 "
+            f'or "{full_at:g}px", for an L2 length "{full_at:g}/1"'
+        )
     full_at = Radius(full_at) if isinstance(full_at, str) else full_at
     if not isinstance(radius, Tensor) or not radius.is_floating_point():
         raise UserError(f"radius is {getattr(radius, 'dtype', type(radius).__name__)}: pass a float tensor [B]")

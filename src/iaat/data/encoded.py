@@ -16,7 +16,7 @@ from torch import Tensor
 
 from iaat import rng
 from iaat.data.config import DataConfig
-from iaat.data.examination import Examination, Finding, Unreadable, bits_of, digest_of
+from iaat.data.examination import Examination, Finding, Unreadable, bits_of, digest_of, with_way_out
 from iaat.data.image import decode, read_file
 from iaat.data.items import check_alike
 from iaat.data.resized_crop import crop_box
@@ -169,7 +169,7 @@ class ImageSplit:
                     found.append(Finding(position, bits_of(altered), digest_of(out[row].data)))
                 except Unreadable as error:
                     if examination is None or not examination.limit:
-                        raise
+                        raise with_way_out(error) from error
                     found.append(Finding(position, error=str(error)))
             if examination is not None:
                 with taking:
@@ -190,7 +190,10 @@ class ImageSplit:
         for position in range(min(self._config.skip_damaged, len(self) - 1)):
             with suppress(Unreadable):
                 return self._as_reference(position)
-        return self._as_reference(min(self._config.skip_damaged, len(self) - 1))
+        try:
+            return self._as_reference(min(self._config.skip_damaged, len(self) - 1))
+        except Unreadable as error:
+            raise with_way_out(error) from error
 
     def _as_reference(self, position: int) -> _Reference:
         return _Reference(self._decode(position), self._files.place(position), self._files.count_bytes(position))

@@ -23,6 +23,17 @@ class Unreadable(UserError):  # noqa: N818 - it names what was found
     """A sample that cannot be read: its file is damaged or gone, or the code that makes it fails."""
 
 
+WAY_OUT = "or skip up to N such samples by data.skip_damaged N; `iaat check RECIPE --data` lists all of them"
+"""How to go on, for the end of a message about an unreadable sample."""
+
+
+def with_way_out(error: UserError) -> UserError:
+    """The error with the way out, if it is of a sample that cannot be read and does not have it yet."""
+    if not isinstance(error, Unreadable) or WAY_OUT in str(error):
+        return error
+    return Unreadable(f"{error}; {WAY_OUT}")
+
+
 class Finding(NamedTuple):
     """What was found out about one sample.
 
@@ -135,7 +146,7 @@ class Examination:
         reasons = "; ".join(list(self.unreadable.values())[:_SHOWN])
         raise Unreadable(
             f"{self.where}: {len(self.unreadable)} samples cannot be read, and data.skip_damaged is {self.limit}:"
-            f" {reasons}. `iaat check RECIPE --data` lists all of them"
+            f" {reasons}; {WAY_OUT}"
         )
 
     def news(self) -> tuple[Tensor, dict[int, str]]:

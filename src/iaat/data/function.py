@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from iaat.data.config import DataConfig
-from iaat.data.examination import Examination, Finding, Unreadable, bits_of, input_digests
+from iaat.data.examination import Examination, Finding, Unreadable, bits_of, input_digests, with_way_out
 from iaat.data.items import (
     AS_THEY_ARE,
     ITEM,
@@ -111,7 +111,7 @@ class UserSplit:
                     out[row], _, finding = self.examined(position)
                 except Unreadable as error:
                     if examination is None or not examination.limit:
-                        raise
+                        raise with_way_out(error) from error
                     finding = Finding(position, error=str(error))
                 if examination is not None:
                     examination.add([finding])

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from iaat.data.augment import Augmentation, augmentation_draws
-from iaat.data.examination import Examination, Finding, Unreadable, input_digests
+from iaat.data.examination import Examination, Finding, Unreadable, input_digests, with_way_out
 from iaat.data.items import (
     ITEM,
     CroppingDataset,
@@ -186,7 +186,7 @@ class _CheckedItems:
                     found.append(self._read(position, None if draws is None else draws[row]))
                 except UserError as error:
                     if not (self._examination.limit and isinstance(error, self._unreadable)):
-                        return [*found, error]
+                        return [*found, with_way_out(error)]
                     found.append(self._blank(position, Finding(position, error=str(error))))
         return found
 

@@ -11,7 +11,15 @@ from iaat.models.config import ModelConfig, Norm
 from iaat.models.factory import build_from_factory
 from iaat.models.resnet import preactresnet18, resnet18
 from iaat.models.small import SmallCNN
-from iaat.models.timm_models import INSTALL, build_timm, is_timm_name, load_timm, pretrained_statistics, timm_names
+from iaat.models.timm_models import (
+    INSTALL,
+    build_timm,
+    check_timm_name,
+    is_timm_name,
+    load_timm,
+    pretrained_statistics,
+    timm_names,
+)
 from iaat.models.torchvision_models import NAMES, build_torchvision, torchvision_statistics
 from iaat.models.wrn import EXAMPLES, WideResNet, parse_wrn
 
@@ -63,6 +71,19 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
             options=config.options,
         )
     raise unknown_name(name)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no network's, before one is built; module:function is not looked up.
+
+    Raises:
+        UserError: naming those that are near.
+    """
+    prefix, colon, rest = name.partition(":")
+    if prefix == "timm" and colon:
+        check_timm_name(rest)
+    elif not (colon or name in MODELS or name in NAMES or parse_wrn(name) or is_timm_name(name)):
+        raise unknown_name(name)
 
 
 def has_published_weights(name: str) -> bool:

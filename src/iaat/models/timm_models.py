@@ -34,6 +34,22 @@ def timm_names() -> list[str]:
     return [] if timm is None else list(timm.list_models())
 
 
+def check_timm_name(name: str) -> Any:  # noqa: ANN401
+    """The module timm, which knows a network of this name.
+
+    Raises:
+        UserError: if timm is missing, or has no such network.
+    """
+    timm = load_timm()
+    if timm is None:
+        raise UserError(f"model.name 'timm:{name}' needs timm, which is not installed: {INSTALL}")
+    if not timm.is_model(name):
+        raise UserError(
+            f"model.name: timm {timm.__version__} has no network {name!r}{did_you_mean(name, timm_names())}"
+        )
+    return timm
+
+
 def build_timm(
     name: str, *, channels: int, classes: int, pretrained: bool = False, options: dict[str, Any] | None = None
 ) -> nn.Module:
@@ -49,13 +65,7 @@ def build_timm(
     Raises:
         UserError: if timm is missing, has no such network, or refuses to build it.
     """
-    timm = load_timm()
-    if timm is None:
-        raise UserError(f"model.name 'timm:{name}' needs timm, which is not installed: {INSTALL}")
-    if not timm.is_model(name):
-        raise UserError(
-            f"model.name: timm {timm.__version__} has no network {name!r}{did_you_mean(name, timm_names())}"
-        )
+    timm = check_timm_name(name)
     options = options or {}
     try:
         network: nn.Module = timm.create_model(
