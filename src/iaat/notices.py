@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ class Kind:
     """One kind of thing that a user would not expect of the data.
 
     Attributes:
-        what: Continues "17 ..." in a message.
-        fix: What to do about it, or the key that changes it.
+        what: Continues "17 ..." in a message. Of `{image|images}` and `[is|are]` the first goes with one, the second
+            with more; the noun behind "1 of 17" is in the plural.
+        fix: What to do about it, or the key that changes it; likewise.
         serious: Whether results may suffer: it is a warning then, else a plain message.
     """
 
@@ -24,48 +26,81 @@ class Kind:
     fix: str
     serious: bool = True
 
+    def words(self, count: int, *, of: bool) -> tuple[str, str]:
+        """What and fix for so many; `of` is whether a larger number follows the count."""
+
+        def fitting(text: str) -> str:
+            text = re.sub(r"\{(.*?)\|(.*?)\}", lambda found: found[1 if count == 1 and not of else 2], text)
+            return re.sub(r"\[(.*?)\|(.*?)\]", lambda found: found[1 if count == 1 else 2], text)
+
+        return fitting(self.what), fitting(self.fix)
+
 
 KINDS = {
-    "unread": Kind("images left out, whose type is not read", "convert them to PNG or JPEG"),
-    "other": Kind("other files left out", "nothing to do unless they are images: those need a usual suffix", False),
-    "hidden": Kind("hidden files and folders left out", "rename those that are wanted", False),
+    "unread": Kind("{image|images} left out, whose type is not read", "convert [it|them] to PNG or JPEG"),
+    "other": Kind(
+        "other {file|files} left out",
+        "nothing to do unless [it is an image: that needs|they are images: those need] a usual suffix",
+        False,
+    ),
+    "hidden": Kind("hidden {file or folder|files and folders} left out", "rename those that are wanted", False),
     "system": Kind(
-        "thumbnails and system files or folders left out", "nothing to do unless the name is a class", False
+        "{thumbnail, system file or folder|thumbnails and system files or folders} left out",
+        "nothing to do unless the name is a class",
+        False,
     ),
-    "loose": Kind("images left out, which lie beside the class folders", "move them into the folders of their classes"),
+    "loose": Kind(
+        "{image|images} left out, which [lies|lie] beside the class folders",
+        "move [it into the folder of its class|them into the folders of their classes]",
+    ),
     "link": Kind(
-        "links not followed, which lead to a folder above them, to another class or to a folder that is read already",
-        "put the images themselves in their place if they are wanted",
+        "{link|links} not followed, which [leads to a folder above it|lead to a folder above them], to another class "
+        "or to a folder that is read already",
+        "put the images themselves in [its|their] place if they are wanted",
     ),
-    "split": Kind("folder that nothing uses", "data.validation NAME selects the checkpoint by it, or remove it"),
-    "member": Kind("members of tar files left out, which are neither an image nor a class of a sample", "", False),
-    "array": Kind("other arrays left out", "image and label are what is read", False),
-    "values": Kind("values left out of each item, behind (x, y)", "items are read as (input, class id)", False),
-    "transparent": Kind("images with transparent pixels, composed on data.background", "set it to another colour"),
-    "depth": Kind("images reduced to 8 bits", "models see 256 levels; nothing to do", False),
+    "followed": Kind("{link|links} to folders followed", "remove [it|them] if the images there are not wanted", False),
+    "split": Kind(
+        "{folder|folders} that nothing uses", "data.validation NAME selects the checkpoint by it, or remove it"
+    ),
+    "member": Kind(
+        "{member|members} of tar files left out, which [is|are] neither an image nor a class of a sample", "", False
+    ),
+    "array": Kind("other {array|arrays} left out", "image and label are what is read", False),
+    "values": Kind("{value|values} left out of each item, behind (x, y)", "items are read as (input, class id)", False),
+    "transparent": Kind(
+        "{image|images} with transparent pixels, composed on data.background", "set it to another colour"
+    ),
+    "depth": Kind("{image|images} reduced to 8 bits", "models see 256 levels; nothing to do", False),
     "levels": Kind(
-        "images use less than a quarter of their format's levels",
+        "{image|images} [uses|use] less than a quarter of [its|their] format's levels",
         "set data.max_value to the largest level there can be, such as 4095 for 12 bits in 16",
     ),
     "dark": Kind(
-        "images of 8 bits use less than an eighth of their levels",
-        "set data.max_value to the largest level there can be, unless they are dark",
+        "{image|images} of 8 bits [uses|use] less than an eighth of [its|their] levels",
+        "set data.max_value to the largest level there can be, unless [it is|they are] dark",
     ),
-    "grey": Kind("colour images read as grey", "data.channels 3 keeps colour", False),
-    "frames": Kind("images of several frames or pages, of which the first is read", "save the others as files", False),
-    "single": Kind("classes with one training sample, of which none is held out", "add samples", False),
-    "unicode": Kind("class names matched although written in another Unicode form", "nothing to do", False),
+    "grey": Kind("colour {image|images} read as grey", "data.channels 3 keeps colour", False),
+    "frames": Kind(
+        "{image|images} of several frames or pages, of which the first is read", "save the others as files", False
+    ),
+    "single": Kind("{class|classes} with one training sample, of which none is held out", "add samples", False),
+    "unicode": Kind("class {name|names} matched although written in another Unicode form", "nothing to do", False),
     "damaged": Kind(
-        "samples cannot be read, and are skipped as far as data.skip_damaged allows", "repair or remove them"
+        "{sample|samples} cannot be read, and [is|are] skipped as far as data.skip_damaged allows",
+        "repair or remove [it|them]",
     ),
     "trained": Kind(
-        "test samples are in the training set, too", "accuracy will be overstated; remove them from one of the sets"
+        "test {sample|samples} [is|are] in the training set, too",
+        "accuracy will be overstated; remove [it|them] from one of the sets",
     ),
     "held out": Kind(
-        "validation samples are in the training set, too",
-        "the selection will be biased; remove them from one of the sets",
+        "validation {sample|samples} [is|are] in the training set, too",
+        "the selection will be biased; remove [it|them] from one of the sets",
     ),
-    "twins": Kind("samples have a twin of another class", "no model is correct on both; remove or relabel them"),
+    "twins": Kind(
+        "{sample|samples} [has|have] a twin of another class",
+        "no model is correct on both; remove or relabel [it|them]",
+    ),
 }
 """Every kind there is."""
 
@@ -101,14 +136,14 @@ class Notice:
 
     def line(self) -> str:
         """The notice in one sentence."""
-        kind = KINDS[self.kind]
+        what, advice = KINDS[self.kind].words(self.count, of=self.of is not None)
         among = "" if self.of is None else f" of {self.of:,}"
         most = sorted(self.details.items(), key=lambda item: (-item[1], item[0]))[:_DETAILS]
         more = ", ..." if len(self.details) > _DETAILS else ""
         details = f" ({', '.join(f'{name} {count:,}' for name, count in most)}{more})" if most else ""
         example = f", such as {cut(self.example)}" if self.example else ""
-        fix = f": {kind.fix}" if kind.fix else ""
-        return f"{self.where}: {self.count:,}{among} {kind.what}{details}{example}{fix}"
+        fix = f": {advice}" if advice else ""
+        return f"{self.where}: {self.count:,}{among} {what}{details}{example}{fix}"
 
     def record(self) -> dict[str, Any]:
         """The notice as plain values."""
@@ -195,13 +230,23 @@ class Notices:
             if notice.kind != "dark" or notice.count >= _DARK_FRACTION * (notice.of or 1)
         ]
 
-    def tell(self, say: Callable[[str], object], *, known: Notices | None = None) -> None:
-        """Say each notice that is not among those `known`: serious ones as warnings, the others by `say`."""
+    def tell(self, say: Callable[[str], object], *, known: Notices | None = None, told: set[str] | None = None) -> None:
+        """Say each notice that is not among those `known`: serious ones as warnings, the others by `say`.
+
+        Args:
+            say: Takes a line.
+            known: Notices that were said.
+            told: Lines that were said, of other runs on the same data; those said now join them.
+        """
+        told = set() if told is None else told
         before = {} if known is None else {key: notice.count for key, notice in known._notices.items()}
         for notice in self.worth_telling():
             if before.get((notice.where, notice.kind)) == notice.count:
                 continue
+            if (line := notice.line()) in told:
+                continue
+            told.add(line)
             if notice.serious:
-                warnings.warn(notice.line(), UserWarning, stacklevel=2)
+                warnings.warn(line, UserWarning, stacklevel=2)
             else:
-                say(notice.line())
+                say(line)

@@ -52,10 +52,14 @@ class Reporter:
         quiet: Only print results.
         console: Where to print; standard output by default.
         interval: Seconds between plain progress lines.
+
+    Attributes:
+        told: Notices about data that were said: several runs on the same data say them once.
     """
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None, interval: float = 30.0) -> None:
         self.quiet = quiet
+        self.told: set[str] = set()
         # Off a terminal rich assumes 80 columns, which costs the tables some.
         known = sys.stdout.isatty() or "COLUMNS" in os.environ
         self.console = console or Console(highlight=False, emoji=False, width=None if known else TABLE_WIDTH)

@@ -95,7 +95,7 @@ def _judged(
 def _tell_of_test_set(run: RunFolder, data: DataBundle, known: Notices, reporter: Reporter) -> None:
     """Say and keep what reading a streamed test set has shown."""
     notices = data.notices()
-    notices.tell(reporter.say, known=known)
+    notices.tell(reporter.say, known=known, told=reporter.told)
     run.keep_notices(notices.records())
     keep_unreadable(run, data)
 

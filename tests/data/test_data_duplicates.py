@@ -55,7 +55,7 @@ def test_validation_images_that_are_trained_on_are_counted(make_folder: Callable
     shutil.copy(root / "train/dog/001.png", root / "val/dog/001.png")
     told = lines(built(root, validation="val"))
     assert len(told) == 1
-    assert "1 of 10 validation samples are in the training set, too, such as val/dog/001.png (in training: " in told[0]
+    assert "1 of 10 validation samples is in the training set, too, such as val/dog/001.png (in training: " in told[0]
 
 
 def test_distinct_and_unused_images_are_passed_over(make_folder: Callable[..., Path]) -> None:
@@ -76,7 +76,7 @@ def test_samples_without_paths_are_named_by_their_index() -> None:
     train.add(Finding(i, digest=d) for i, d in zip((1, 2, 4, 5, 7, 9), input_digests(x), strict=True))
     test.add([Finding(8, digest=input_digests(x[[3]])[0])])
     (notice,) = duplicates(train, test, labels, ("a", "b"))
-    assert notice.line().startswith("mine, test: 1 of 1 test samples are")
+    assert notice.line().startswith("mine, test: 1 of 1 test samples is")
     assert "such as index 8 (in training: index 5)" in notice.line()
 
 

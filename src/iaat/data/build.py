@@ -194,7 +194,8 @@ def _augmentation(config: DataConfig) -> Augmentation:
 
 
 def _examination(split: RawSplit, config: DataConfig) -> Examination:
-    return Examination(len(split), where=split.where, paths=split.paths, limit=config.skip_damaged)
+    limit, background = config.skip_damaged, config.background
+    return Examination(len(split), where=split.where, paths=split.paths, limit=limit, background=background)
 
 
 def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.device | str) -> Source:

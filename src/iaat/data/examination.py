@@ -74,14 +74,17 @@ class Examination:
         where: Names the split in messages.
         paths: Path of each sample, or None.
         limit: How many samples may be unreadable: `data.skip_damaged`.
+        background: `data.background`, the colour behind transparent pixels; "" where it is not known.
 
     Attributes:
         digests: `[N]` int64; 0 where a sample was not examined.
         unreadable: Why samples cannot be read, by index.
     """
 
-    def __init__(self, size: int, *, where: str, paths: Sequence[str] | None = None, limit: int = 0) -> None:
-        self.where, self.limit = where, limit
+    def __init__(
+        self, size: int, *, where: str, paths: Sequence[str] | None = None, limit: int = 0, background: str = ""
+    ) -> None:
+        self.where, self.limit, self._background = where, limit, background
         self.digests = np.zeros(size, dtype=np.int64)
         self.unreadable: dict[int, str] = {}
         self._flags = np.zeros(size, dtype=np.uint8)
@@ -170,7 +173,8 @@ class Examination:
         for bit, kind in enumerate(ALTERATIONS):
             hits = np.flatnonzero(self._flags & (1 << bit))
             if len(hits):
-                notices.add(self.where, kind, self.name(int(hits[0])), count=len(hits), of=of)
+                detail = self._background if kind == "transparent" else ""
+                notices.add(self.where, kind, self.name(int(hits[0])), count=len(hits), detail=detail, of=of)
         if self.unreadable:
             first = min(self.unreadable)
             notices.add(self.where, "damaged", self.name(first), count=len(self.unreadable), of=of)

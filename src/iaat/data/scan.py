@@ -225,13 +225,15 @@ class _Walk:
     seen: set[tuple[int, int]] = field(default_factory=set)
     real: dict[Path, Path] | None = None
 
-    def images(self, folder: Path) -> Iterator[Path]:
-        """The images in a folder and those below it."""
+    def images(self, folder: Path, *, by_link: bool = False) -> Iterator[Path]:
+        """The images in a folder and those below it; a link that leads to it is counted."""
         status = _readable(folder, folder.stat)
         if (status.st_dev, status.st_ino) in self.seen:
             self.notices.add(self.where, "link", _relative(folder, self.base))
             return
         self.seen.add((status.st_dev, status.st_ino))
+        if by_link:
+            self.notices.add(self.where, "followed", _relative(folder, self.base))
         content = _content(folder, self.base, self.where, self.notices)
         yield from content.images
         # Links last: of two ways to a folder the one without a link counts.
@@ -239,7 +241,7 @@ class _Walk:
             if child in content.links and not self._follows(child):
                 self.notices.add(self.where, "link", _relative(child, self.base))
             else:
-                yield from self.images(child)
+                yield from self.images(child, by_link=child in content.links)
 
     def _follows(self, link: Path) -> bool:
         target = link.resolve()

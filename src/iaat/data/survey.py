@@ -65,7 +65,9 @@ _ANY = 10**9
 
 def _examined(split: RawSplit, config: DataConfig, track: Track) -> Examination:
     check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
-    examination = Examination(len(split), where=split.where, paths=split.paths, limit=len(split))
+    examination = Examination(
+        len(split), where=split.where, paths=split.paths, limit=len(split), background=config.background
+    )
     source = StreamingSource(
         split,
         split.labels,

@@ -152,7 +152,8 @@ def _tell(training: _Training, *, at_start: bool = False) -> None:
     notices = data.notices() if whole else data.listed
 
     def write() -> None:
-        notices.tell(training.reporter.say, known=None if at_start else data.listed)
+        told = training.reporter.told
+        notices.tell(training.reporter.say, known=None if at_start else data.listed, told=told)
         if whole or not training.state.epoch:
             training.run.keep_notices(notices.records())
 
