@@ -58,7 +58,9 @@ KINDS = {
         "or to a folder that is read already",
         "put the images themselves in [its|their] place if they are wanted",
     ),
-    "followed": Kind("{link|links} to folders followed", "remove [it|them] if the images there are not wanted", False),
+    "followed": Kind(
+        "{link to a folder|links to folders} followed", "remove [it|them] if the images there are not wanted", False
+    ),
     "split": Kind(
         "{folder|folders} that nothing uses", "data.validation NAME selects the checkpoint by it, or remove it"
     ),

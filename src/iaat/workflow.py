@@ -181,6 +181,7 @@ def compare(
         _check_models([recipe for recipe, run in runs if not run.has_results()])
     if differing := schedule_differences(cells):
         warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
+    reporter.told = set()
     rows: list[dict[str, Any]] = []
     missing: list[str] = []
     judge = _Judge(checkpoint, weights, reporter, stop, trackers)
