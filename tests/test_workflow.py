@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from itertools import product
 
 import pytest
+from PIL import Image
 
 import iaat.comparison
 import iaat.train.loop
@@ -230,3 +232,16 @@ def test_mistakes_in_the_last_cell_stop_the_sweep_before_the_first_is_trained(tm
     assert "resnet81" in capsys.readouterr().err
     assert record.trained == []
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_comparison_says_what_its_runs_share_of_the_data_once(tmp_path, record, capsys):
+    for split, label in product(("train", "test"), ("cat", "dog")):
+        folder = tmp_path / "images" / split / label
+        folder.mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (6, 6), (40 * number, len(split), len(label))).save(folder / f"{label}-{number}.png")
+    (tmp_path / "images/train/cat/note.md").write_text("not an image", encoding="utf-8")
+    words = [*("--data.name", "folder", "--data.root", str(tmp_path / "images"), "--data.crop", "0"), *FAST, *PGD]
+    assert main(["compare", "quickstart", *words, "--seeds", "2", "--out", str(tmp_path / "out")]) == 0
+    assert len(record.trained) == 2
+    assert capsys.readouterr().out.count("1 other file left out") == 1
