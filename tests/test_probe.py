@@ -171,6 +171,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
 
 
 def test_only_check_with_probe_takes_a_step(steps, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     words = ["check", "quickstart", "--train.device", "cpu", "--train.batch_size", "32"]
     assert main(words) == 0
     assert steps == []

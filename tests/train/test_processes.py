@@ -104,7 +104,7 @@ def test_samples_that_only_some_processes_have_found_unreadable_are_listed_once(
     files = [folder / "skipping" / "skipped.jsonl" for folder in (alone, together / "two", together / "four")]
     lists = [file.read_text().splitlines() for file in files]
     assert lists[0] == lists[1] == lists[2]
-    assert len(lists[0]) == len(set(lists[0])) > 5
+    assert len(lists[0]) == len(set(lists[0])) > 3
 
 
 def test_a_step_that_is_not_finite_in_one_process_is_not_taken_in_any(together):

@@ -40,7 +40,8 @@ def fresh_copy(model: nn.Module) -> Fresh:
     # A compiled model would be compiled again at every copy.
     original = cast("nn.Module", getattr(model, "_orig_mod", model))
     try:
-        return Fresh(deepcopy(original))
+        with torch.no_grad():  # else the weights of a copied program are no leaves
+            return Fresh(deepcopy(original))
     except Exception as error:  # whatever the model's parts raise
         return Fresh(None, shown(f"{type(error).__name__}: {error}"))
 
@@ -59,7 +60,9 @@ class Forgetful(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits `[B, classes]` of a copy."""
         shared = {id(parameter): parameter for parameter in self.pristine.parameters()}
-        logits: Tensor = deepcopy(self.pristine, shared)(x)
+        with torch.no_grad():
+            copy = deepcopy(self.pristine, shared)
+        logits: Tensor = copy(x)
         return logits
 
 
