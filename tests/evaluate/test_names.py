@@ -41,6 +41,15 @@ def test_seeds_of_one_recipe_are_averaged_under_its_name():
     assert averaged(rows) == [[("at", 0), ("at", 1)]]
 
 
+def test_evaluations_at_nearly_equal_radii_are_not_averaged():
+    rows = [
+        row("at", seed, f"runs/{seed}", evaluate={"radius": radius})
+        for seed, radius in enumerate(("0.50001", "0.50002"))
+    ]
+    assert averaged(rows) == []
+    assert averaged([{**each, "evaluate": {"radius": "0.5"}} for each in rows]) == [[("at", 0), ("at", 1)]]
+
+
 @pytest.mark.parametrize(
     "others",
     [

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from iaat.units import Radius
+
 Row = dict[str, Any]
 
 
@@ -59,7 +61,13 @@ def _weights(row: Row) -> tuple[object, ...] | None:
     digest = row.get("digests", {}).get("model")
     if digest is None or "checkpoint" not in row or not row.get("folder"):
         return None
-    return row["folder"], digest, row.get("weights"), row["attack"], row["n"]
+    return row["folder"], digest, row.get("weights"), _attack(row), row["n"]
+
+
+def _attack(row: Row) -> tuple[str, float | None]:
+    """The attacks and their radius to the last digit: names show a few."""
+    radius = row.get("evaluate", {}).get("radius")
+    return row["attack"], None if radius is None else float(Radius(radius))
 
 
 def _joined(one: Row, other: Row) -> Row:
@@ -82,7 +90,7 @@ def over_seeds(rows: Sequence[Row]) -> list[list[Row]]:
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if row.get("seed") is not None:
-            question = (row.get("checkpoint"), row["attack"], row["n"])
+            question = (row.get("checkpoint"), _attack(row), row["n"])
             key: tuple[object, ...] = (*question, row.get("recipe"), _name(row), row.get("weights"))
             groups.setdefault(key, []).append(row)
     several = {key: some for key, some in groups.items() if 1 < len(some) == len({row["seed"] for row in some})}
