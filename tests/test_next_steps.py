@@ -50,6 +50,8 @@ def test_check_leads_to_training_with_the_same_settings(capsys):
     words = next_words(capsys, "check", "quickstart", "--train.epochs", "3")
     assert words == ["iaat", "train", "quickstart", "--train.epochs=3"]
     find_recipe(words[2])
+    words = next_words(capsys, "check", "quickstart", "--epochs", "3", "--eps", "4px")
+    assert words == ["iaat", "train", "quickstart", "--epochs=3", "--eps=4px"]
 
 
 def test_train_leads_to_a_full_evaluation(folder, compared, capsys):

@@ -10,7 +10,7 @@ from iaat.units import Radius
 
 
 def recipe_of(source, *words):
-    _, overrides = split_overrides(["train", source, *words])
+    _, overrides = parse_words(["train", source, *words])
     return load_recipe(source, overrides)
 
 
@@ -79,7 +79,7 @@ def test_a_folder_that_is_not_there_is_named():
 
 def test_a_short_option_without_its_value_is_told():
     with pytest.raises(UserError, match="--epochs needs a value, such as --epochs 30"):
-        split_overrides(["train", "quickstart", "--epochs"])
+        parse_words(["train", "quickstart", "--epochs"])
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def _recipe_help(words: Sequence[str]) -> None:
     find_recipe(options.recipe)  # as above
     from iaat.recipe_help import print_recipe_help
 
-    print_recipe_help(options.command, options.recipe, overrides, everything=everything)
+    print_recipe_help(options.command, options.recipe, overrides, options.typed, everything=everything)
 
 
 def entry() -> NoReturn:

@@ -238,7 +238,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         reporter.result(cost_of_cells(cells))
         for device in {cell.recipe.train.device for cell in cells}:
             warn_of_missing_device(device)
-        reporter.next_step("iaat", "compare", options.recipe, *overrides, *_as_before(options, []))
+        reporter.next_step("iaat", "compare", options.recipe, *options.typed, *_as_before(options, []))
         return
     recipe = load_recipe(options.recipe, overrides)
     reporter.result(recipe.to_yaml())
@@ -253,7 +253,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if options.probe:
         processes = 1 if options.processes is None else options.processes
         reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
-    reporter.next_step("iaat", "train", options.recipe, *overrides, *_as_before(options, []))
+    reporter.next_step("iaat", "train", options.recipe, *options.typed, *_as_before(options, []))
 
 
 def _check_data(config: DataConfig, reporter: Reporter) -> None:

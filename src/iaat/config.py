@@ -242,6 +242,16 @@ def settings_of_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+def with_sections(overrides: Sequence[str]) -> list[str]:
+    """Words of an evaluation with the keys that short options stand for.
+
+    Raises:
+        UserError: `--data` that is neither a folder nor a data set.
+    """
+    given = [word.partition("=")[2] for word in overrides if word.startswith("--data.name=")]
+    return _expanded(overrides, find_method("natural").Config, given[-1] if given else DataConfig.name)
+
+
 def recipe_parser(method_name: str, prog: str = "iaat") -> ArgumentParser:
     """The parser of all recipe keys with `method_name`'s own; `print_help` documents each."""
     return _new_parser(find_method(method_name).Config, prog)

@@ -34,7 +34,7 @@ with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Recipe keys with their values, wherever they stand, apart from the command's own words."""
+    """Recipe keys with their values, as typed, wherever they stand, apart from the command's own words."""
     own: list[str] = []
     overrides: list[str] = []
     rest, command = list(words), words[0] if words else ""
@@ -49,7 +49,7 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
         _refuse_space(word, rest)
         # Joined by "=", so that a value such as -1e-3 is not taken for an option.
         overrides.append(f"{word}={rest.pop(0)}" if takes_next else word)
-    return own, spelled_out(overrides, command)
+    return own, overrides
 
 
 def _refuse_space(word: str, rest: Sequence[str]) -> None:
@@ -68,17 +68,19 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The command with its own options, and the recipe keys with their values.
+    """The command with its own options, and the recipe keys with their values; `typed` has these as they were typed.
 
     Raises:
         UserError: an unknown command or option, or one that lacks its value.
     """
-    own, overrides = split_overrides(words)
+    own, typed = split_overrides(words)
+    overrides = spelled_out(typed, words[0] if words else "")
     if own and not own[0].startswith("-"):
         check_choice(own[0], COMMANDS, "command")
     options, unknown = command_parser().parse_known_args(own)
     if unknown:
         raise UserError(f"{unknown[0]} is no option of `iaat {own[0]}`{_hint(unknown[0])}")
+    options.typed = typed
     return options, overrides
 
 

@@ -50,13 +50,16 @@ _OPTIONS = {
 }
 
 
-def print_recipe_help(command: str, source: str, overrides: Sequence[str], *, everything: bool) -> None:
+def print_recipe_help(
+    command: str, source: str, overrides: Sequence[str], typed: Sequence[str], *, everything: bool
+) -> None:
     """Print what can be changed in a recipe, with the recipe's values.
 
     Args:
         command: `train` or `check`, for the usage.
         source: Name or file of the recipe.
         overrides: Recipe keys with their values.
+        typed: The same as they were typed, for the next command.
         everything: All keys, as their types document them; else those of every day.
 
     Raises:
@@ -72,7 +75,7 @@ def print_recipe_help(command: str, source: str, overrides: Sequence[str], *, ev
             reporter.result(_options_table())
         reporter.result(f"all keys, and more about these: iaat {command} {source} --help all")
     reporter.result(f"--method NAME takes another method: {', '.join(METHODS)}, or my_file:MyMethod")
-    reporter.next_step("iaat", "check", source, *overrides)
+    reporter.next_step("iaat", "check", source, *typed)
 
 
 def everyday_table(recipe: Recipe) -> PlainTable:

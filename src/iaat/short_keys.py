@@ -91,6 +91,8 @@ def _spelled_out(word: str, command: str) -> str:
     name, (_, equals, value) = _plain(word), word.partition("=")
     if not equals:
         raise UserError(f"{word} needs a value, such as {word} {_EXAMPLES.get(name, 'VALUE')}")
+    if name == "batch-size" and command == "evaluate":
+        return f"--evaluate.batch_size={value}"
     if name in _SHORT:
         return f"--{_SHORT[name]}={value}"
     if name == _DATA:

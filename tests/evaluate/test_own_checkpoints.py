@@ -125,7 +125,18 @@ def test_a_root_with_train_and_test_is_that_folder_for_models_of_others_too(plac
     monkeypatch.chdir(tmp_path)
     state = {key.removeprefix("network."): value for key, value in load_model(place / "run").state_dict().items()}
     torch.save({key: value for key, value in state.items() if not key.startswith("normalize.")}, "weights.pth")
-    words = ["evaluate", "weights.pth", "--model.width", "5", "--model.normalize", "data", "--suite", "pgd-2"]
+    words = [
+        "evaluate",
+        "weights.pth",
+        "--model.name",
+        "small-cnn",
+        "--model.width",
+        "5",
+        "--model.normalize",
+        "data",
+        "--suite",
+        "pgd-2",
+    ]
     assert main([*words, "--data.root", str(place / "images"), "--data.size", "9"]) == 0
     (found,) = results("evaluations").values()
     assert (found["classes"], found["n"], found["per_class"][0]["class"]) == (3, 24, "cat")

@@ -653,7 +653,18 @@ def test_unusable_settings(settings, message):
 def test_defaults_leave_inputs_as_they_are(small, tmp_path):
     torch.save(SmallCNN(1, CLASSES).state_dict(), tmp_path / "w.pt")
     assert AS_IT_IS.normalize == "none"
-    assert isinstance(load_model(str(tmp_path / "w.pt"), shape=SHAPE, classes=CLASSES), SmallCNN)
+    assert isinstance(
+        load_model(
+            str(tmp_path / "w.pt"), ModelConfig(name="small-cnn", normalize="none"), shape=SHAPE, classes=CLASSES
+        ),
+        SmallCNN,
+    )
+
+
+def test_weights_of_no_named_network_are_refused(tmp_path):
+    torch.save(SmallCNN(1, CLASSES).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(UserError, match=r"w\.pt holds weights, and no network was named"):
+        load_model(str(tmp_path / "w.pt"), shape=SHAPE, classes=CLASSES)
 
 
 # Digests

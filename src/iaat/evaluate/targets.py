@@ -11,8 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from iaat.config import Recipe, settings_of_model
-from iaat.data import DataBundle, build_data
+from torch import nn
+
+from iaat.config import Recipe, settings_of_model, with_sections
+from iaat.data import DataBundle, build_data, data_facts
 from iaat.data.scan import is_image_folder
 from iaat.device import pick_device
 from iaat.errors import UserError, did_you_mean
@@ -25,7 +27,9 @@ from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
 from iaat.evaluate.suites import plan_of
 from iaat.models import MODELS, load_model, weights_digest
+from iaat.models.archive import file_kind, is_file_name
 from iaat.models.load import is_own_name
+from iaat.models.programs import check_program_trusted
 from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.progress import Reporter
 from iaat.recipe_files import run_of_checkpoint
@@ -60,8 +64,16 @@ class Target:
         """The data set it is judged on."""
         return build_data(self.recipe.data, seed=self.recipe.seed, device=pick_device(self.recipe.train.device))
 
-    def subjects(self, checkpoints: Sequence[str], data: DataBundle, weights: str = "averaged") -> list[Subject]:
+    def subjects(
+        self, checkpoints: Sequence[str], data: DataBundle, weights: str = "averaged", early: nn.Module | None = None
+    ) -> list[Subject]:
         """The models to be judged: one for each checkpoint of a run, or two where both kinds of its weights are asked.
+
+        Args:
+            checkpoints: Which checkpoints of a run.
+            data: What they are judged on.
+            weights: Which of a run's weights.
+            early: What `early` gave; None: loaded now.
 
         Raises:
             UserError: a model that cannot be loaded, or does not fit the data.
@@ -72,18 +84,27 @@ class Target:
                 for which in (checkpoints if self.checkpoint is None else (self.checkpoint,))
                 for trained in kinds_of_weights(self.recipe, weights)
             ]
-        return [self._foreign(data)]
+        return [self._foreign(data, early)]
 
-    def _foreign(self, data: DataBundle) -> Subject:
-        model = load_model(
-            self.name,
-            self.recipe.model,
-            shape=data.shape,
-            classes=len(data.classes),
-            mean=data.mean,
-            std=data.std,
-            device=pick_device(self.recipe.train.device),
-        )
+    def early(self) -> nn.Module | None:
+        """A model of others, loaded before the samples are read: its mistakes are told at once.
+
+        None for a run, and where only the samples tell what the model needs.
+
+        Raises:
+            UserError: a model that cannot be loaded, or does not fit the data.
+        """
+        data = self.recipe.data
+        if self.run is not None or self.recipe.model.normalize == "data" or data.is_user_function:
+            return None
+        facts = data_facts(data)
+        return self._load(shape=facts.shape, classes=facts.classes)
+
+    def _load(self, **of_data: Any) -> nn.Module:  # noqa: ANN401
+        return load_model(self.name, self.recipe.model, device=pick_device(self.recipe.train.device), **of_data)
+
+    def _foreign(self, data: DataBundle, early: nn.Module | None) -> Subject:
+        model = early or self._load(shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std)
         name = re.sub(r"[^\w.-]+", "-", Path(self.name).name if Path(self.name).exists() else self.name).strip("-.")
         # Settings decide what the same weights compute, too.
         digest = sha256(f"{weights_digest(model)} {self.recipe.sections()['model']}".encode()).hexdigest()
@@ -113,17 +134,26 @@ def find_targets(
     """
     unique = list(dict.fromkeys(str(Path(name)) if Path(name).exists() else name for name in (*names, *makers)))
     runs = [name for name in unique if _run_of(name) is not None]
-    allowed = (*RUN_KEYS, *(MODEL_KEYS if len(runs) < len(unique) else ()))
+    # Each once: data. holds data.root.
+    allowed = RUN_KEYS if len(runs) == len(unique) else MODEL_KEYS
+    overrides = _with_data(overrides, of_runs_alone=len(runs) == len(unique))
     only(overrides, allowed, "a finished run keeps its recipe" if runs else "the model is not trained here")
     judged = {str(Path(name)) if Path(name).exists() else name for name in names}
     targets = []
     for name in unique:
         if name not in runs:
             _check_names_a_model(name)
+            _check_file(name, overrides)
         if name in judged and name not in runs:
             _check_names_data(name, overrides)
         targets.append(_target(name, overrides, out))
     return [each for each in targets if each.name in judged], [each for each in targets if each.name not in judged]
+
+
+def _with_data(overrides: Sequence[str], *, of_runs_alone: bool) -> list[str]:
+    """Words with the keys that `--data` stands for: of runs, which know their data set, the folder alone."""
+    words = [word.replace("--data=", "--data.root=", 1) for word in overrides] if of_runs_alone else overrides
+    return with_sections(words)
 
 
 def _target(name: str, overrides: Sequence[str], out: Path) -> Target:
@@ -164,6 +194,19 @@ def _check_names_a_model(name: str) -> None:
         )
 
 
+def _check_file(name: str, overrides: Sequence[str]) -> None:
+    """Refuse a file that cannot be loaded, before the data is read: weights of no named network, untrusted programs."""
+    if not is_file_name(name):
+        return
+    kind = file_kind(Path(name))
+    if kind != "weights":
+        check_program_trusted(Path(name), kind)
+    elif not any(word.startswith("--model.name=") for word in overrides):
+        raise UserError(
+            f"{name} holds weights, and no network was named: give --model NAME, such as resnet18 or module:function"
+        )
+
+
 def judge_targets(
     targets: Sequence[Target],
     others: Sequence[Target],
@@ -193,11 +236,11 @@ def judge_targets(
     """
     # All are loaded before the first is judged: a mistake in the last must not cost the work on the first.
     read: dict[str, DataBundle] = {}
-    loaded = []
-    for target in targets:
+    loaded, early = [], [target.early() for target in targets]
+    for target, model in zip(targets, early, strict=True):
         key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
         data = read[key] if key in read else read.setdefault(key, target.data())
-        loaded.append((target, data, target.subjects(checkpoints, data, weights)))
+        loaded.append((target, data, target.subjects(checkpoints, data, weights, model)))
         _tell_unfinished(target, loaded[-1][2])
     base = None
     if baseline is not None and not any(_is_run(target, baseline) for target in targets):

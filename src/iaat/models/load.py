@@ -83,6 +83,8 @@ def load_model(
             network: nn.Module = load_program(Path(target), kind, device, trust=trust)
             statistics = None
         else:
+            if config is AS_IT_IS and is_file_name(target):
+                raise UserError(f"{target} holds weights, and no network was named: give config=ModelConfig(name=...)")
             config = _named(target, config)
             network, statistics = _build(config, shape=shape, classes=classes)
         model = _normalized(network, config, statistics, channels=shape[0], data=(mean, std))

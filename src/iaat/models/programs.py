@@ -71,14 +71,24 @@ def load_program(path: Path, kind: Kind, device: torch.device | str = "cpu", *, 
     Raises:
         UserError: it is not trusted or cannot be loaded, takes more than one input, or was exported in training mode.
     """
-    if not (trust or is_trusted_file(path)):
+    if not trust:
+        check_program_trusted(path, kind)
+    return _load_torchscript(path, device) if kind == "torchscript" else _load_exported(path, device)
+
+
+def check_program_trusted(path: Path, kind: Kind) -> None:
+    """Refuse the file of a program that `iaat.imports.trust` was not told of.
+
+    Raises:
+        UserError: with the ways out.
+    """
+    if not is_trusted_file(path):
         made = "TorchScript" if kind == "torchscript" else "torch.export"
         raise UserError(
             f"model file {path} is a program ({made}), and a program is code: it can write files or worse. If you trust"
             f" who made it, add --trust {path} (in Python, load_model(..., trust=True)); else have the weights saved,"
             " torch.save(model.state_dict(), FILE), and give FILE with --model.name NAME or a factory, module:function"
         )
-    return _load_torchscript(path, device) if kind == "torchscript" else _load_exported(path, device)
 
 
 def _load_torchscript(path: Path, device: torch.device | str) -> Program:
