@@ -143,10 +143,11 @@ def find_targets(
     for name in unique:
         if name not in runs:
             _check_names_a_model(name)
-            _check_file(name, overrides)
         if name in judged and name not in runs:
             _check_names_data(name, overrides)
         targets.append(_target(name, overrides, out))
+        if name not in runs:
+            _check_file(name, overrides)
     return [each for each in targets if each.name in judged], [each for each in targets if each.name not in judged]
 
 
