@@ -110,7 +110,7 @@ def test_a_model_that_is_no_run_needs_shape_and_classes():
     [
         ("name: small-cnn", "name: evil:build", "which a file may not run by itself"),
         ("width: 5", "width: [5]", "width is [5], not a whole number"),
-        ("width: 5", "widht: 5", "unknown key 'model.widht' (= 5); did you mean 'width'"),
+        ("width: 5", "widht: 5", "unknown key 'model.widht' (= 5) (did you mean 'width'"),
     ],
 )
 def test_a_recipe_beside_a_checkpoint_has_no_power(place, tmp_path, old, new, part):
