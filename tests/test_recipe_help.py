@@ -1,6 +1,9 @@
 """What `iaat recipes` and `iaat train RECIPE --help` show."""
 
+import os
 import re
+import subprocess
+import sys
 
 from iaat.cli import main
 from iaat.config import load_recipe
@@ -43,3 +46,17 @@ def test_help_all_documents_every_key(capsys):
         assert main(["check", "quickstart", *words]) == 0
         out = capsys.readouterr().out
         assert all(f"--{key}" in out for key in ("method.full_steps_at", "train.nonfinite", "data.split_seed"))
+
+
+def test_help_that_nobody_reads_to_the_end_warns_of_nothing():
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "iaat", "train", "quickstart", "--help"]
+    found = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=300, check=False)
+    os.close(writer)
+    assert found.stderr == ""
+
+
+def test_help_says_what_null_means_where_radii_start(capsys):
+    assert main(["train", "folder-iaat", "--help"]) == 0
+    assert "null: method.radius" in " ".join(capsys.readouterr().out.split())
