@@ -90,7 +90,7 @@ def test_a_hundred_classes_are_those_of_cifar100(tmp_path):
 def test_other_classes_are_refused_by_name(tmp_path):
     cifar(tmp_path)
     names = [*CIFAR10[:-1], "trucks"]
-    with pytest.raises(UserError, match=r"only there 'truck'; only in the data 'trucks'; .*did you mean 'trucks'"):
+    with pytest.raises(UserError, match=r"only there 'truck'; only in the data 'trucks' \(did you mean 'trucks'"):
         label_map(find_published(tmp_path), names)
     with pytest.raises(UserError, match="only there 'bird'"):
         label_map(find_published(tmp_path), [name for name in CIFAR10 if name != "bird"])
