@@ -11,6 +11,7 @@ from fuzz.guard import guarded
 from iaat.config import SECTIONS, load_recipe
 from iaat.errors import UserError
 from iaat.methods import METHODS
+from iaat.models.timm_models import timm_names
 from iaat.recipe_files import shipped_recipes
 from iaat.sweep import read_cells
 
@@ -78,6 +79,7 @@ def run(source: str, words: Sequence[str], scratch: Path, *, sweep: bool = False
         AssertionError: an effect, an import, an unreadable message, or a recipe that is another when it is read again.
     """
     iaat.imports._TRUSTED.clear()
+    timm_names()  # imported here: names of networks are looked up, and the import sets variables of its own
     stopped = UserError("no imports here") if typed else AssertionError("a file led to an import")
     with guarded(scratch), mock.patch("iaat.methods.table.import_function", side_effect=stopped):
         try:

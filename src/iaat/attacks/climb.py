@@ -43,7 +43,7 @@ def proportional_steps(radius: Tensor, steps: int, *, full_at: float | str) -> T
         >>> proportional_steps(torch.tensor([0.0, 1.0, 4.0, 9.0]) / 255, 10, full_at="8px")
         tensor([ 0,  2,  5, 10])
     """
-    if not isinstance(full_at, str) and 1 < full_at < math.inf:
+    if not isinstance(full_at, str | Radius) and 1 < full_at < math.inf:  # a `Radius` was checked in its own norm
         raise UserError(
             f"full_at = {full_at:g} is above the pixel range 1; for {full_at:g} pixel levels write {full_at:g} / 255 "
             f'or "{full_at:g}px", for an L2 length "{full_at:g}/1"'
