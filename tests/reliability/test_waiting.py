@@ -131,9 +131,7 @@ def test_a_process_that_stands_still_is_named_and_does_not_hold_up_a_stop(tmp_pa
         rf"others; the store at 127\.0\.0\.1:{port}, on the machine of process 0, does not answer",  # it has the store
         rf"1 of 2 processes \(they met at 127\.0\.0\.1:{port}\): process 1 on {HOST}",
     )
-    said_beside(
-        both[frozen], waiting, rf"process {1 - frozen} of 2 on {HOST} has waited \d+ s for {missing[frozen]}\n"
-    )
+    said_beside(both[frozen], waiting, rf"process {1 - frozen} of 2 on {HOST} has waited \d+ s for {missing[frozen]}\n")
     waiting.process.send_signal(signal.SIGTERM)
     assert waiting.ended() == 75
     assert re.search(
