@@ -25,9 +25,9 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from iaat.console_table import plain_table
-from iaat.device import keep_freed_memory, pick_device
-from iaat.passes import Passes, count_passes
+from iaat.runtime.console_table import plain_table
+from iaat.runtime.device import keep_freed_memory, pick_device
+from iaat.runtime.passes import Passes, count_passes
 
 RESULTS = Path(__file__).parent / "results"
 NO_GPU = "no GPU: the GPU part (AMP, torch.compile modes, CUDA graphs) is skipped"

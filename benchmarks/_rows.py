@@ -12,7 +12,7 @@ from _measure import NOT_INSTALLED, Spread, Timing, compare, passes_of
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.passes import Passes
+from iaat.runtime.passes import Passes
 
 
 @dataclass(slots=True)

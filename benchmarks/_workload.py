@@ -21,9 +21,10 @@ from pyarrow.parquet import read_table
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from iaat import pgd, rng
-from iaat.device import autocast
+from iaat import pgd
 from iaat.models import ModelConfig, build_model
+from iaat.runtime import rng
+from iaat.runtime.device import autocast
 from iaat.types import Batch
 
 BATCHES = {"small-cnn": 128, "resnet18": 32}

@@ -22,9 +22,10 @@ from _workload import MIN_STEP, RADIUS, Workload, bare_gradients, build_workload
 from torch import Tensor, nn
 
 import peers
-from iaat import pgd, rng
+from iaat import pgd
 from iaat.attacks import attack_mode
-from iaat.device import autocast
+from iaat.runtime import rng
+from iaat.runtime.device import autocast
 
 MODES = ("batch", "eval")
 ONE, EACH, FEWER = "one radius", "radius per sample", "radius and steps per sample"

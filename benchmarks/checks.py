@@ -21,7 +21,7 @@ from _measure import CONSOLE, Report, compare, parser, start, write_results
 from _workload import IMAGES
 
 from iaat.attacks.inputs import check_inputs
-from iaat.config import load_recipe
+from iaat.config.load_recipe import load_recipe
 from iaat.methods import StepContext
 from iaat.radius import RadiusMemory
 from iaat.train.state import TrainState, build_state

@@ -25,9 +25,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from iaat import rng
 from iaat.data import Augmentation, DataConfig, InMemorySource, epoch_order
-from iaat.data.build import read_splits
+from iaat.data.build_data import read_splits
+from iaat.runtime import rng
 
 CROP, CLASSES = 4, 10
 IMAGES, SHAPE = 50_000, (3, 32, 32)

@@ -29,17 +29,14 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from iaat import rng
-from iaat.config import load_recipe
+from iaat.config.differences import differences
+from iaat.config.load_recipe import load_recipe
 from iaat.data import DataBundle, sequential_order
-from iaat.data.build import read_splits
-from iaat.data.config import DataConfig
+from iaat.data.build_data import read_splits
+from iaat.data.data_config import DataConfig
 from iaat.data.split import stratified_subset
-from iaat.differences import differences
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import subject_of_run
-from iaat.imports import trust
-from iaat.progress import Reporter
 from iaat.report.suspects import (
     KINDS,
     combined_score,
@@ -49,7 +46,10 @@ from iaat.report.suspects import (
     self_confidence_score,
     training_probabilities,
 )
-from iaat.run import RunFolder
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime import rng
+from iaat.runtime.progress import Reporter
+from iaat.runtime.user_code import trust
 from iaat.train.loop import train
 
 NOISES = ("symmetric-5", "symmetric-10", "symmetric-20", "pair-10")

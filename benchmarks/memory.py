@@ -32,10 +32,11 @@ from _measure import CONSOLE, Goal, Report, Spread, Timing, compare, hardware_li
 from torch import Tensor
 from torch.optim import SGD
 
-from iaat import RadiusMemory, rng
-from iaat.device import autocast
+from iaat import RadiusMemory
 from iaat.methods import METHODS, StepContext
 from iaat.models import ModelConfig, build_model
+from iaat.runtime import rng
+from iaat.runtime.device import autocast
 from iaat.types import Batch
 
 AT_MOST = 0.1

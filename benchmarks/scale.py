@@ -28,14 +28,15 @@ import torch.distributed as dist
 from _measure import CONSOLE, Report, Spread, parser, start, write_results
 from _workload import IMAGES
 
-from iaat import RadiusMemory, rng
-from iaat.checkpoint import save_checkpoint
-from iaat.config import load_recipe
-from iaat.launch import processes
+from iaat import RadiusMemory
+from iaat.config.load_recipe import load_recipe
 from iaat.models import count_parameters
-from iaat.ranks import ALONE, Ranks
-from iaat.train.faults import Faults
-from iaat.train.shares import shares
+from iaat.runs.checkpoint import save_checkpoint
+from iaat.runtime import rng
+from iaat.runtime.distributed import ALONE, Ranks
+from iaat.runtime.launch import processes
+from iaat.train.batch_split import shares
+from iaat.train.nonfinite import Faults
 from iaat.train.state import TrainState, build_state
 from iaat.train.step import take_step
 from iaat.types import Batch

@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from iaat.console_table import plain_table
 from iaat.evaluate import attack_samples
 from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.evaluation import test_sample
-from iaat.evaluate.targets import find_targets
-from iaat.progress import Reporter
+from iaat.experiments.targets import find_targets
+from iaat.runtime.console_table import plain_table
+from iaat.runtime.progress import Reporter
 
 ENSEMBLES = ("screening", "autoattack")
 

@@ -26,11 +26,11 @@ from _workload import RADIUS, SAMPLES, Workload, bare_gradients, bare_step, buil
 from published import PublishedIAAT
 
 import peers
-from iaat import rng
 from iaat.attacks import attack_mode
-from iaat.device import autocast
 from iaat.errors import UserError
 from iaat.methods import METHODS, IAATConfig, PGDATConfig, StepContext
+from iaat.runtime import rng
+from iaat.runtime.device import autocast
 from iaat.types import Batch
 from iaat.units import Radius
 

@@ -21,10 +21,10 @@ import torch
 from _measure import CONSOLE, Report, Spread, compare, parser, start, write_results
 from _workload import IMAGES
 
-from iaat.checkpoint import load_checkpoint, save_checkpoint
-from iaat.config import load_recipe
+from iaat.config.load_recipe import load_recipe
 from iaat.methods import StepContext
-from iaat.train.faults import Faults
+from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
+from iaat.train.nonfinite import Faults
 from iaat.train.state import TrainState, build_state
 from iaat.train.undo import Undo
 from iaat.types import Batch

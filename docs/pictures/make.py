@@ -20,14 +20,14 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from iaat.cli import main as iaat
-from iaat.comparison import Comparison
+from iaat.cli.main import main as iaat
 from iaat.data import build_data
 from iaat.errors import UserError
-from iaat.progress import Reporter
-from iaat.run import RunFolder
-from iaat.sweep import read_cells
-from iaat.workflow import write_pictures
+from iaat.experiments.comparison import Comparison
+from iaat.experiments.sweep import read_cells
+from iaat.experiments.workflow import write_pictures
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.progress import Reporter
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

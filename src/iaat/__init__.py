@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from iaat.attacks import attack_mode, nfgsm, pgd, proportional_steps
     from iaat.data import with_index
-    from iaat.device import keep_freed_memory
     from iaat.errors import UserError
-    from iaat.passes import Passes, count_passes
     from iaat.radius import RadiusMemory, paper, staircase, warm_up
+    from iaat.runtime.device import keep_freed_memory
+    from iaat.runtime.passes import Passes, count_passes
     from iaat.units import PIXEL, Radius
 
     __version__: str
@@ -34,9 +34,9 @@ __all__ = [
 _MODULES = {
     "attacks": ("attack_mode", "nfgsm", "pgd", "proportional_steps"),
     "data": ("with_index",),
-    "device": ("keep_freed_memory",),
+    "runtime.device": ("keep_freed_memory",),
     "errors": ("UserError",),
-    "passes": ("Passes", "count_passes"),
+    "runtime.passes": ("Passes", "count_passes"),
     "radius": ("RadiusMemory", "paper", "staircase", "warm_up"),
     "units": ("PIXEL", "Radius"),
 }

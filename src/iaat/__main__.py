@@ -1,6 +1,6 @@
 """`python -m iaat`, which is also how launchers such as torchrun start the command line."""
 
-from iaat.cli import entry
+from iaat.cli.main import entry
 
 if __name__ == "__main__":
     entry()

@@ -6,7 +6,7 @@ from torch import nn
 
 from iaat.attacks.apgd import apgd, checkpoints
 from iaat.errors import UserError
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from reference import apgd_slow
 
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -6,7 +6,7 @@ from torch import nn
 
 from iaat.attacks.boundary import to_boundary
 from iaat.attacks.geometry import GEOMETRIES
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 
 LIMIT, SEARCHES = 0.2, 10
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])

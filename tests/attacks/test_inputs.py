@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from iaat import deferred
 from iaat.attacks import (
     apgd,
     apgd_ce,
@@ -26,6 +25,7 @@ from iaat.attacks import (
 )
 from iaat.attacks.losses import LOSSES, soft_margin
 from iaat.errors import UserError
+from iaat.runtime import deferred
 
 B, CLASSES = 8, 10
 DEVICE_FREE = {"pgd", "nfgsm", "mi_fgsm", "cw_pgd"}

@@ -6,7 +6,7 @@ from torch import nn
 
 from iaat.attacks import pgd
 from iaat.errors import UserError
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from reference.fat_slow import early_stopped_pgd
 
 B, STEPS, RADIUS = 70, 6, 0.15

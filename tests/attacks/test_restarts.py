@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from iaat.attacks import pgd
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 
 SIZE, INPUTS, CLASSES = 40, 6, 4
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from iaat.attacks.screening import apgd_ce, apgd_t, screen
 from iaat.errors import UserError
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from iaat.attacks import per_sample, pgd
 from iaat.errors import UserError
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 
 B, SHAPE = 100, (2, 6, 6)
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from helpers.planted import Around, Remembering, cnn, digits, trained
+from iaat.cli.evaluation_output import evaluation_report
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataBundle, DataConfig, InMemorySource, build_data
 from iaat.errors import UserError
-from iaat.evaluate import EvaluateConfig
-from iaat.evaluate.corruption import fingerprint_of_folder
+from iaat.evaluate.corruption_accuracy import fingerprint_of_folder
 from iaat.evaluate.evaluation import evaluate_subject, folder_name
 from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.sections import Extras
-from iaat.evaluate.shown import evaluation_report
 from iaat.evaluate.subject import Subject
 from iaat.models.digest import weights_digest
-from iaat.progress import Reporter
+from iaat.runtime.progress import Reporter
 from iaat.units import Radius
 
 QUIET = Reporter(quiet=True)
@@ -71,7 +71,7 @@ def dying(network, after):
 def test_an_evaluation_killed_anywhere_goes_on_and_ends_with_the_same_numbers(
     suite, networks, data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("iaat.evaluate.masking_section.MASKING_N", 30)
+    monkeypatch.setattr("iaat.evaluate.masking.section.MASKING_N", 30)
     config = replace(CONFIG, suite=suite, n=32)
     if "autoattack" in suite:
         few_queries(monkeypatch)
@@ -96,7 +96,7 @@ def test_an_evaluation_killed_anywhere_goes_on_and_ends_with_the_same_numbers(
 
 
 def few_queries(monkeypatch):
-    from iaat.evaluate.reference import reference_attack
+    from iaat.evaluate.autoattack import reference_attack
 
     monkeypatch.setattr(
         "iaat.evaluate.attackers.reference_attack", lambda *a, **k: reference_attack(*a, **k, queries=20)
@@ -181,10 +181,10 @@ def test_transfer_without_another_model_is_said(networks, data, tmp_path):
 
 
 def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("iaat.evaluate.corruption.CORRUPTIONS", ("gaussian_noise", "contrast"))
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", ("gaussian_noise", "contrast"))
     config = replace(CONFIG, suite="pgd+corruptions")
     baseline = evaluate_subject(subject(networks[1], tmp_path / "b", "b"), data, config, QUIET)
-    monkeypatch.setattr("iaat.evaluate.corruption.mean_corruption_error", lambda errors, base: (errors, base))
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.mean_corruption_error", lambda errors, base: (errors, base))
     results = evaluate_subject(subject(networks[0], tmp_path / "a"), data, config, QUIET, Extras(baseline=baseline))
     section = results["corruptions"]
     assert list(section["accuracy"]) == ["gaussian_noise", "contrast"]
@@ -215,7 +215,7 @@ def test_training_samples_by_radius(networks, data, tmp_path):
 
 
 def test_a_masking_model_gets_the_verdict_at_the_top(networks, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("iaat.evaluate.masking_section.MASKING_N", 100)
+    monkeypatch.setattr("iaat.evaluate.masking.section.MASKING_N", 100)
     rounded = Around(networks[1], before=lambda x: (x * 4).round() / 4)
     config = replace(CONFIG, suite="pgd+masking", n=100, radius=Radius("20px"))
     results = evaluate_subject(subject(rounded, tmp_path), data, config, QUIET)
@@ -316,7 +316,7 @@ def test_an_attack_named_twice_runs_once(networks, data, tmp_path):
 
 
 def test_every_section_sees_the_model_in_eval_mode(networks, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("iaat.evaluate.corruption.CORRUPTIONS", ("contrast",))
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", ("contrast",))
     config = replace(CONFIG, suite="pgd+corruptions")
     expected = evaluate_subject(subject(networks[0], tmp_path / "a"), data, config, QUIET)
     buffers = {name: value.clone() for name, value in networks[0].named_buffers()}
@@ -414,7 +414,7 @@ def test_a_natural_network_has_no_sign_of_masking_and_is_not_robust(networks, da
 
 def test_more_samples_are_looked_at_where_few_are_correct(networks, data, tmp_path, monkeypatch):
     """The network is given every other sample turned upside down, so that it is correct on some two thirds."""
-    monkeypatch.setattr("iaat.evaluate.masking_section.MASKING_N", 40)
+    monkeypatch.setattr("iaat.evaluate.masking.section.MASKING_N", 40)
     turned = Around(networks[1], before=lambda x: torch.where(x.mean((1, 2, 3), keepdim=True) > 0.3, x.flip(2), x))
     config = replace(CONFIG, suite="pgd+masking", n=200)
     results = evaluate_subject(subject(turned, tmp_path / "a"), data, config, QUIET)

@@ -15,10 +15,10 @@ from iaat.errors import UserError
 from iaat.evaluate.findings import TOO_FEW, TRUSTED, WORST_CASE
 from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, masking_report
 from iaat.evaluate.masking.case import HIDDEN, POWER, Case, counts, samples_needed, stronger
-from iaat.evaluate.masking.gradients import probe
-from iaat.evaluate.masking.outputs import differences
-from iaat.passes import count_passes
-from iaat.progress import Reporter
+from iaat.evaluate.masking.gradient_checks import probe
+from iaat.evaluate.masking.output_checks import differences
+from iaat.runtime.passes import count_passes
+from iaat.runtime.progress import Reporter
 
 RADIUS = 32 / 255
 N = 100

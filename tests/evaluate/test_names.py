@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from iaat.cli import main
+from iaat.cli.main import main
 from iaat.evaluate import robust
 from iaat.evaluate.names import over_seeds, shown_rows
 

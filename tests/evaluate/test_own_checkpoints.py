@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from iaat.checkpoint import load_checkpoint, restore_model
-from iaat.cli import main
+from iaat.cli.main import main
 from iaat.errors import UserError
-from iaat.models import load_model
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.load_model import load_model
+from iaat.runs.run_folder import RunFolder
 
 CLASSES = ("cat", "dog", "owl")
 

@@ -12,14 +12,15 @@ import torch
 import iaat
 from helpers.planted import cnn, digits
 from iaat import UserError
-from iaat.cli import main
+from iaat.cli.main import main
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.corruptions import STANDARD
 from iaat.data import DataConfig, build_data
-from iaat.evaluate import EvaluateConfig, interval
-from iaat.evaluate.api import evaluate_model
 from iaat.evaluate.evaluation import folder_name
 from iaat.evaluate.evaluation import test_sample as sample_of
-from iaat.evaluate.report import plain_config, same_config, shown_config
+from iaat.evaluate.python_api import evaluate_model
+from iaat.evaluate.result_files import plain_config, same_config, shown_config
+from iaat.statistics import wilson_interval
 from iaat.units import Radius
 
 
@@ -71,7 +72,7 @@ def test_clean_accuracy_of_all_samples_stands_beside_that_of_the_attacked(networ
     assert found["n"] == 30
     assert found["clean_all"]["n"] == len(y)
     assert found["clean_all"]["accuracy"] == pytest.approx(correct)
-    assert found["clean_all"]["interval95"] == list(interval(correct, len(y)))
+    assert found["clean_all"]["interval95"] == list(wilson_interval(correct, len(y)))
     whole = evaluate_model(network, x, y, classes=10, suite="pgd-1")
     assert whole["clean_all"]["accuracy"] == whole["accuracy"]["clean"] == pytest.approx(correct)
     units = [line["unit"] for line in journal(tmp_path)]
@@ -119,7 +120,7 @@ def test_the_first_samples_in_published_order(network):
 def test_published_order_is_refused_where_there_is_none():
     _, (x, y) = digits()
     order = y.argsort(stable=True)
-    from iaat.evaluate.api import _bundle
+    from iaat.evaluate.python_api import _bundle
 
     by_class = _bundle(x[order], y[order], [str(number) for number in range(10)], torch.device("cpu"))
     with pytest.raises(UserError, match=r"sorted by class, as image folders are"):
@@ -130,7 +131,7 @@ def test_published_order_is_refused_where_there_is_none():
 
 
 def test_a_baseline_may_be_evaluated_in_the_same_command(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("iaat.evaluate.corruption.CORRUPTIONS", STANDARD)
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", STANDARD)
     fast = ["--data.limit", "200", "--model.width", "4", "--train.holdout_n", "10", "--train.holdout_steps", "1"]
     fast += ["--evaluate.n", "20", "--evaluate.suite", "pgd-1", "--quiet"]
     for name, epochs in (("base", "1"), ("other", "2")):

@@ -9,11 +9,12 @@ from rich.console import Console
 from torch import nn
 
 from iaat.attacks import pgd
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import InMemorySource
-from iaat.evaluate import EvaluateConfig, Stage, attack_samples
+from iaat.evaluate import Stage, attack_samples
 from iaat.evaluate.attackers import stages_of
-from iaat.passes import count_passes
-from iaat.progress import Reporter
+from iaat.runtime.passes import count_passes
+from iaat.runtime.progress import Reporter
 from iaat.types import Batch
 
 # Distances to the boundary, on either side of it, and radii between them.

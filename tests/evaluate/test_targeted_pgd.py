@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from helpers.planted import cnn, digits, trained
-from iaat import rng
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import InMemorySource
 from iaat.errors import UserError
-from iaat.evaluate import EvaluateConfig, attack_samples
+from iaat.evaluate import attack_samples
 from iaat.evaluate.attackers import pgd_name, pgd_stage, stages_of
 from iaat.evaluate.noticed import gap
-from iaat.evaluate.report import evaluation_name
+from iaat.evaluate.result_files import evaluation_name
+from iaat.runtime import rng
 from iaat.types import Batch
 from iaat.units import Radius
 

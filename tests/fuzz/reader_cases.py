@@ -22,17 +22,17 @@ from safetensors.torch import save as save_tensors
 
 from fuzz.guard import guarded
 from helpers.foreign import cnn, save_exported, save_script
-from iaat.checkpoint import load_checkpoint, restore_model
-from iaat.config import load_recipe
+from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import evaluate_checkpoint, stored_results
-from iaat.evaluate.journal import Journal
+from iaat.evaluate.resume import Journal
 from iaat.models import ModelConfig, SmallCNN
-from iaat.models.load import load_model
-from iaat.printable import printable
-from iaat.progress import Reporter
-from iaat.run import RunFolder, _checksum
+from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.load_model import load_model
+from iaat.runs.run_folder import RunFolder, _checksum
+from iaat.runtime.progress import Reporter
+from iaat.runtime.text import printable
 from iaat.train.loop import train
 from iaat.train.state import build_state
 

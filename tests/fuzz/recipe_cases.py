@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import iaat.imports
+import iaat.runtime.user_code
 from fuzz.guard import guarded
-from iaat.config import SECTIONS, load_recipe
+from iaat.config.load_recipe import SECTIONS, load_recipe
+from iaat.config.recipe_files import shipped_recipes
 from iaat.errors import UserError
+from iaat.experiments.sweep import read_cells
 from iaat.methods import METHODS
 from iaat.models.timm_models import timm_names
-from iaat.recipe_files import shipped_recipes
-from iaat.sweep import read_cells
 
 RECIPE, SWEEP, CHILD, WORDS = range(4)
 """What a case is: a recipe, a sweep, a recipe that another one extends, words of the command line."""
@@ -78,10 +78,10 @@ def run(source: str, words: Sequence[str], scratch: Path, *, sweep: bool = False
     Raises:
         AssertionError: an effect, an import, an unreadable message, or a recipe that is another when it is read again.
     """
-    iaat.imports._TRUSTED.clear()
+    iaat.runtime.user_code._TRUSTED.clear()
     timm_names()  # imported here: names of networks are looked up, and the import sets variables of its own
     stopped = UserError("no imports here") if typed else AssertionError("a file led to an import")
-    with guarded(scratch), mock.patch("iaat.methods.table.import_function", side_effect=stopped):
+    with guarded(scratch), mock.patch("iaat.methods.registry.import_function", side_effect=stopped):
         try:
             found = read_cells([source], words) if sweep else load_recipe(source, words)
         except UserError as error:

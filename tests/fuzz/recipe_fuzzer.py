@@ -12,11 +12,27 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(
-    include=["iaat.config", "iaat.recipe_files", "iaat.plain_yaml", "iaat.sweep", "iaat.units", "yaml"]
+    include=[
+        "iaat.config.load_recipe",
+        "iaat.config.recipe",
+        "iaat.config.recipe_files",
+        "iaat.config.safe_yaml",
+        "iaat.experiments.sweep",
+        "iaat.units",
+        "yaml",
+    ]
 ):
     import yaml  # noqa: F401 - first, so that it is instrumented
 with atheris.instrument_imports(
-    include=["iaat.config", "iaat.recipe_files", "iaat.plain_yaml", "iaat.sweep", "iaat.units", "jsonargparse"]
+    include=[
+        "iaat.config.load_recipe",
+        "iaat.config.recipe",
+        "iaat.config.recipe_files",
+        "iaat.config.safe_yaml",
+        "iaat.experiments.sweep",
+        "iaat.units",
+        "jsonargparse",
+    ]
 ):
     from fuzz.recipe_cases import dictionary, run_bytes, seeds
 

@@ -20,22 +20,23 @@ from PIL import Image
 from rich.console import Console
 
 from iaat.analysis import class_summary, radii_table, write_table
+from iaat.analysis.figure_text import put_title
 from iaat.analysis.pictures import Thumbnail, extremes, radius_per_class
 from iaat.analysis.style import context
-from iaat.analysis.text import put_title
-from iaat.cli import main
-from iaat.comparison import Comparison
-from iaat.config import load_recipe
-from iaat.console_table import plain_table
-from iaat.evaluate import EvaluateConfig, Outcome
-from iaat.evaluate.report import summary, write_evaluation
+from iaat.cli.evaluation_output import evaluation_report
+from iaat.cli.main import main
+from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.load_recipe import load_recipe
+from iaat.evaluate import Outcome
+from iaat.evaluate.result_files import summary, write_evaluation
 from iaat.evaluate.robust import StageRecord
-from iaat.evaluate.shown import evaluation_report
-from iaat.files import encodable
-from iaat.passes import Passes
-from iaat.printable import one_line, printable
-from iaat.progress import Reporter
-from iaat.sweep import Cell
+from iaat.experiments.comparison import Comparison
+from iaat.experiments.sweep import Cell
+from iaat.runtime.console_table import plain_table
+from iaat.runtime.files import encodable
+from iaat.runtime.passes import Passes
+from iaat.runtime.progress import Reporter
+from iaat.runtime.text import one_line, printable
 
 HOSTILE = [
     *("\x1b[2J", "\x1b]0;title\x07", "a\nb", "a\r\nerror: b", "\x00", "\x7f", "\x9b31m", "\u202eevil\u202c", "\u2066x"),

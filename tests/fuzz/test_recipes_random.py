@@ -7,9 +7,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import iaat.imports
+import iaat.runtime.user_code
 from fuzz import recipe_cases
-from iaat.config import SECTIONS
+from iaat.config.load_recipe import SECTIONS
 from iaat.methods import METHODS
 
 
@@ -23,7 +23,7 @@ def scratch(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _nothing_trusted(monkeypatch):
-    monkeypatch.setattr(iaat.imports, "_TRUSTED", set())
+    monkeypatch.setattr(iaat.runtime.user_code, "_TRUSTED", set())
 
 
 CONFIGS = {**SECTIONS, **{f"method {name}": method.Config for name, method in METHODS.items()}}

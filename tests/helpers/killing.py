@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from iaat.checkpoint import load_checkpoint
+from iaat.runs.checkpoint import load_checkpoint
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 TIMES = {"train_seconds", "seconds", "date"}
@@ -29,7 +29,19 @@ def command(out, recipe="quickstart", *more):
         "train.holdout_steps": 2, "train.holdout_n": 20, "evaluate.steps": 2, "evaluate.n": 60,
     }  # fmt: skip
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-    return [sys.executable, "-m", "iaat.cli", "train", recipe, *words, *more, "--out", str(out), "--resume", "--quiet"]
+    return [
+        sys.executable,
+        "-m",
+        "iaat.cli.main",
+        "train",
+        recipe,
+        *words,
+        *more,
+        "--out",
+        str(out),
+        "--resume",
+        "--quiet",
+    ]
 
 
 def start(words, prepare=None):

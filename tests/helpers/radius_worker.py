@@ -14,9 +14,9 @@ import torch
 
 from helpers.processes import finish, start
 from iaat.errors import UserError
-from iaat.launch import processes
 from iaat.radius import RadiusMemory, memory, stores
-from iaat.ranks import current
+from iaat.runtime.distributed import current
+from iaat.runtime.launch import processes
 
 SIZE = 23
 BOUNDS = {"initial": 0.25, "floor": 0.125, "cap": 0.5, "norm": "l2"}

@@ -17,7 +17,7 @@ STEP = "iaat.train.loop:take_step"
 
 
 def sending(signals, place, call, words):
-    """The words of a process that runs the command's `words`, those behind `-m iaat.cli`, and sends itself signals."""
+    """The words of a process that runs the command's `words`, behind `-m iaat.cli.main`, and sends itself signals."""
     names = ",".join(each.name for each in signals)
     return [sys.executable, str(PROGRAM), names, place, str(call), *map(str, words)]
 
@@ -37,7 +37,7 @@ def _run():
         return inner(*arguments, **settings)
 
     setattr(home, function, counted)
-    from iaat.cli import entry
+    from iaat.cli.main import entry
 
     sys.argv[1:] = words
     entry()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from iaat.checkpoint import load_checkpoint
-from iaat.config import load_recipe
-from iaat.progress import Reporter
-from iaat.run import RunFolder
+from iaat.config.load_recipe import load_recipe
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.progress import Reporter
 from iaat.train.loop import train
 
 TINY = [

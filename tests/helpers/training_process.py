@@ -19,13 +19,13 @@ import torch
 from helpers.damaged import damaged_digits
 from helpers.training import QUIET, tiny
 from iaat.errors import UserError
-from iaat.launch import processes
-from iaat.ranks import current
-from iaat.run import RunFolder
-from iaat.stopping import Stop, Stopped
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.distributed import current
+from iaat.runtime.launch import processes
+from iaat.runtime.signals import Stop, Stopped
 from iaat.train import loop, state
-from iaat.train.faults import Faults
 from iaat.train.loop import train
+from iaat.train.nonfinite import Faults
 
 # Without BatchNorm, whose statistics are each process's own on a CPU; the last batch of 59 has 3 samples.
 PLAIN = ("--model.norm", "group", "--train.precision", "fp32", "--train.epochs", "2", "--train.batch_size", "59")

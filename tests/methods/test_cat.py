@@ -10,7 +10,7 @@ from torch import nn
 from iaat.errors import UserError
 from iaat.methods import CAT, CATConfig, StepContext
 from iaat.methods.cat import soft_labels
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from iaat.errors import UserError
 from iaat.methods import FAT, PGDAT, FATConfig, PGDATConfig, StepContext
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
 from reference.fat_slow import early_stopped_pgd, mean_cross_entropy

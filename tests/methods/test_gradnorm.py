@@ -11,7 +11,7 @@ from torch import nn
 from iaat.errors import UserError
 from iaat.methods import GradNorm, GradNormConfig, StepContext
 from iaat.methods.gradnorm import scales
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from iaat.methods import METHODS, InnerConfig, StepContext
 from iaat.methods.guard import Finding, Guard, _compare
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
 

@@ -11,7 +11,7 @@ from torch import nn
 from helpers.pairs import loss_of, pairs, smooth_network, tensors, trained_on
 from iaat.errors import UserError
 from iaat.methods import IAATTRADES, TRADES, IAATTRADESConfig, StepContext, TRADESConfig
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import PIXEL, Radius
 from methods.settings import SIZE, context, digits, half_learned, network

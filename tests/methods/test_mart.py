@@ -13,7 +13,7 @@ from iaat.attacks import pgd
 from iaat.errors import UserError
 from iaat.methods import MART, MARTConfig
 from iaat.methods.mart import boost, doubt
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.units import Radius
 from methods.settings import SIZE, context, digits, half_learned, network
 from reference import mart_slow, trades_slow

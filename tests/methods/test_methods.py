@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from helpers.training import QUIET, same
-from iaat.config import load_recipe
-from iaat.device import autocast
+from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
 from iaat.methods import METHODS, IAATConfig, PGDATConfig, StepContext
-from iaat.passes import count_passes
-from iaat.run import RunFolder
-from iaat.train.descent import descend
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.device import autocast
+from iaat.runtime.passes import count_passes
+from iaat.train.gradient import descend
 from iaat.train.loop import train
 from iaat.types import Batch
 from iaat.units import Radius

@@ -8,7 +8,7 @@ from torch import nn
 from iaat.attacks import soft_margin
 from iaat.errors import UserError
 from iaat.methods import MMA, MMAConfig, StepContext
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
 

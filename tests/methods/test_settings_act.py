@@ -11,7 +11,7 @@ from iaat.errors import UserError
 from iaat.methods import METHODS, StepContext
 from iaat.methods.guard import Finding
 from iaat.methods.pace import setting_names
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.units import Radius
 from methods.settings import EPOCHS, SETTINGS, SIZE, digits, half_learned
 

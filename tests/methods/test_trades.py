@@ -13,7 +13,7 @@ from helpers.pairs import loss_of, pairs, slopes, smooth_network, tensors, train
 from iaat.errors import UserError
 from iaat.methods import TRADES, TRADESConfig
 from iaat.methods.paired import NOISE
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.units import Radius
 from methods.settings import SIZE, context, digits, half_learned, network
 from reference import trades_slow

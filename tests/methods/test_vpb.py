@@ -10,7 +10,7 @@ from torch import nn
 
 from iaat.errors import UserError
 from iaat.methods import VPB, StepContext, VPBConfig
-from iaat.passes import count_passes
+from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
 

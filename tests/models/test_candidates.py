@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.models import ModelConfig, NormalizedModel, SmallCNN, build_model, load_model
+from iaat.models import ModelConfig, NormalizedModel, SmallCNN, build_model
 from iaat.models.candidates import candidates, fits
+from iaat.runs.load_model import load_model
 
 SHAPE, CLASSES = (3, 8, 8), 3
 

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.evaluate.api import evaluate_model
-from iaat.models import ModelConfig, build_model, load_model
+from iaat.evaluate.python_api import evaluate_model
+from iaat.models import ModelConfig, build_model
+from iaat.runs.load_model import load_model
 
 SHAPE, CLASSES = (1, 4, 4), 3
 Outputs = namedtuple("Outputs", ["logits", "aux_logits"])

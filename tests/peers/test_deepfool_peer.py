@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from iaat.attacks.carlini import cw_l2
+from iaat.attacks.carlini_wagner import cw_l2
 from iaat.attacks.deepfool import deepfool
-from iaat.attacks.momentum import mi_fgsm
+from iaat.attacks.mi_fgsm import mi_fgsm
 
 SIZE = 24
 

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from iaat.cli import main
+from iaat.cli.main import main
 from iaat.evaluate.results import read_results
-from iaat.json_files import DamagedFileError
+from iaat.runtime.json_files import DamagedFileError
 
 RECIPE = ("quickstart", "--train.epochs", "3", "--data.limit", "200", "--model.width", "4", "--evaluate.n", "40")
 QUICK = ("--suite", "pgd-2", "--n", "40", "--checkpoint", "best")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from helpers.killing import ENVIRONMENT, begun, command, digest, start
-from iaat.checkpoint import load_checkpoint
+from iaat.runs.checkpoint import load_checkpoint
 
 
 def outcome(words, prepare=None):
@@ -122,6 +122,6 @@ def test_a_data_folder_that_vanishes_while_training_is_named_and_what_was_traine
 
 
 def test_a_broken_pipe_is_no_traceback():
-    words = f"{sys.executable} -m iaat.cli recipes | head -c 10 > /dev/null; exit ${{PIPESTATUS[0]}}"
+    words = f"{sys.executable} -m iaat.cli.main recipes | head -c 10 > /dev/null; exit ${{PIPESTATUS[0]}}"
     ended = subprocess.run(["bash", "-c", words], capture_output=True, text=True, env=ENVIRONMENT)
     assert ended.stderr == ""

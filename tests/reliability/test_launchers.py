@@ -12,7 +12,7 @@ import pytest
 from helpers.hosts import refusal, two_hosts
 from helpers.killing import command
 from helpers.processes import environment, finish, start
-from iaat.run import RunFolder
+from iaat.runs.run_folder import RunFolder
 
 LOST = "has lost another one, which has ended or cannot be reached"
 

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from iaat.cli import main
+from iaat.cli.main import main
 
 PROGRAM = """
 import sys
-from iaat.cli import main
+from iaat.cli.main import main
 out, figures = sys.argv[1:]
 RECIPE = ("quickstart", "--data.limit", "200", "--model.width", "4", "--train.epochs", "2", "--train.holdout_n", "10")
 QUICK = ("--evaluate.suite", "pgd-2", "--evaluate.n", "20")

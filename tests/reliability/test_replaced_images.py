@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iaat.cli import main
+from iaat.cli.main import main
 from iaat.data.encoded import SAMPLED
-from iaat.data.folder import FolderFiles
+from iaat.data.image_folder import FolderFiles
 
 WORDS = ("--data.size", "8", "--train.epochs", "1", "--train.holdout_n", "4", "--evaluate.suite", "pgd-2")
 

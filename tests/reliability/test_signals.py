@@ -11,10 +11,10 @@ import pytest
 from helpers.killing import command, digest, start
 from helpers.sending import STEP, sending
 from helpers.training import QUIET, same, tiny
-from iaat.checkpoint import load_checkpoint
-from iaat.progress import Reporter
-from iaat.run import RunFolder
-from iaat.stopping import STOPPED, Stop, Stopped, ignore_stops
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import STOPPED, Stop, Stopped, ignore_stops
 from iaat.train.loop import train
 
 # Without checkpoints of its own accord within an epoch: what is there was written because of the signal.

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from helpers.killing import ENVIRONMENT, command
-from iaat.run import RunFolder
-from iaat.streams import LastingStream, lasting_streams
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.streams import LastingStream, lasting_streams
 
 LOST = "warning: standard output cannot be written to any more"
 
@@ -65,7 +65,7 @@ def test_an_output_on_a_full_disk_does_not_end_a_run(tmp_path):
 
 
 def test_a_mistake_has_its_exit_code_without_anybody_to_tell(tmp_path):
-    words = [sys.executable, "-m", "iaat.cli", "train", "nonsense", "--out", str(tmp_path / "run")]
+    words = [sys.executable, "-m", "iaat.cli.main", "train", "nonsense", "--out", str(tmp_path / "run")]
     ended = subprocess.run(words, preexec_fn=lambda: os.closerange(1, 3), env=ENVIRONMENT, timeout=240)
     assert ended.returncode == 2
 
@@ -73,7 +73,7 @@ def test_a_mistake_has_its_exit_code_without_anybody_to_tell(tmp_path):
 def test_a_list_that_is_cut_by_its_reader_is_no_failure():
     read, write = os.pipe()
     os.close(read)
-    ended = run_command([sys.executable, "-m", "iaat.cli", "recipes"], stdout=write)
+    ended = run_command([sys.executable, "-m", "iaat.cli.main", "recipes"], stdout=write)
     os.close(write)
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -81,7 +81,7 @@ def test_a_list_that_is_cut_by_its_reader_is_no_failure():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_a_list_that_a_full_disk_cuts_is_a_failure():
     with open("/dev/full", "wb") as full:  # noqa: PTH123
-        ended = run_command([sys.executable, "-m", "iaat.cli", "recipes"], stdout=full)
+        ended = run_command([sys.executable, "-m", "iaat.cli.main", "recipes"], stdout=full)
     assert (ended.returncode, ended.stderr) == (1, "error: standard output: No space left on device\n")
 
 

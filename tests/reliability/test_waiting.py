@@ -16,7 +16,7 @@ from PIL import Image
 
 from helpers.killing import command
 from helpers.processes import environment, free_port
-from iaat.run import RunFolder
+from iaat.runs.run_folder import RunFolder
 
 LATE = 60
 """Seconds in which an answer must come on a machine that is busy; that it would not come at all is half an hour."""

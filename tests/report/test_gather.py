@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from helpers.training import QUIET, tiny
-from iaat.checkpoint import load_checkpoint, restore_model
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
-from iaat.files import append_json_line
+from iaat.experiments.workflow import run_recipe
 from iaat.report.content import to_json
 from iaat.report.gather import Scope, check_scope, choose, gather, in_detail
 from iaat.report.of_files import run_parts
-from iaat.run import RunFolder
-from iaat.workflow import run_recipe
+from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.files import append_json_line
 
 SMALL = Scope(images=40, details=3)
 JUDGED = ("--evaluate.n", "20", "--evaluate.steps", "2", "--evaluate.suite", "pgd+screening+curve")

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.passes import count_passes
 from iaat.report.surface import loss_surface, loss_surfaces, random_direction
+from iaat.runtime.passes import count_passes
 from iaat.units import PIXEL
 
 INDEX = torch.tensor([3, 0, 8])

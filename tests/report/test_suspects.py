@@ -20,7 +20,7 @@ from iaat.report.suspects import (
     training_probabilities,
     wavering,
 )
-from iaat.run import RunFolder
+from iaat.runs.run_folder import RunFolder
 from iaat.train.loop import train
 
 CLASSES = 4

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from helpers.killing import command, digest, killed, start
-from iaat.cli import main
-from iaat.stopping import STOPPED
+from iaat.cli.main import main
+from iaat.runtime.signals import STOPPED
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 RECIPES = (
@@ -91,7 +91,7 @@ def children():
                 parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
             except (OSError, IndexError):
                 continue
-            if parent == os.getpid() or (b"iaat.cli" in words and SCRATCH.encode() in words):
+            if parent == os.getpid() or (b"iaat.cli.main" in words and SCRATCH.encode() in words):
                 found.append(int(folder.name))
     return found
 

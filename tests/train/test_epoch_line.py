@@ -2,7 +2,7 @@
 
 import pytest
 
-from iaat.config import load_recipe
+from iaat.config.load_recipe import load_recipe
 from iaat.train.record import epoch_line
 
 L2 = ("--method.norm", "l2", "--method.radius", "0.5", "--evaluate.norm", "l2", "--evaluate.radius", "0.5")

@@ -9,13 +9,13 @@ import torch
 
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat import UserError
-from iaat.analysis.of_run import write_radii
-from iaat.checkpoint import load_checkpoint
+from iaat.analysis.run_figures import write_radii
 from iaat.data import build_data
 from iaat.evaluate.checkpoints import subject_of_run, training_predictions
 from iaat.methods import METHODS, Natural
-from iaat.progress import Reporter
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.progress import Reporter
 from iaat.train.loop import train
 
 N, M = 1438, 300

@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import save_file
 
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
-from iaat.checkpoint import load_checkpoint, restore_model
 from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.models import build_model
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.run_folder import RunFolder
 from iaat.train.loop import train
 
 

@@ -6,10 +6,10 @@ from torch import nn
 
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.attacks import pgd
-from iaat.device import autocast
-from iaat.run import RunFolder
-from iaat.train.faults import Faults
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.device import autocast
 from iaat.train.loop import train
+from iaat.train.nonfinite import Faults
 
 FP16 = ("--train.precision", "fp16")
 CPU = torch.device("cpu")

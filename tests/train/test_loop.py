@@ -9,11 +9,11 @@ import torch.nn.functional as F
 
 from helpers.training import QUIET, assert_resumes_bitwise, same, tiny
 from iaat import UserError
-from iaat.checkpoint import load_checkpoint, save_checkpoint
-from iaat.config import load_recipe
+from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data
 from iaat.methods import METHODS, Natural
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
+from iaat.runs.run_folder import RunFolder
 from iaat.train.loop import train
 from iaat.types import StepOutput
 

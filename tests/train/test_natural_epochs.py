@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
-from iaat.checkpoint import load_checkpoint
-from iaat.costs import total_passes
+from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError
-from iaat.run import RunFolder
-from iaat.train.config import TrainConfig
+from iaat.experiments.cost import total_passes
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
 from iaat.train.loop import train
 
 FIRST = ("--train.natural_epochs", "1")

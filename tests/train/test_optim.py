@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from iaat.train.config import TrainConfig
+from iaat.config.train_config import TrainConfig
 from iaat.train.optim import build_optimizer, build_schedule
 
 EPOCHS, STEPS = 10, 7

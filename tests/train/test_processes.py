@@ -7,7 +7,7 @@ import torch
 
 from helpers.processes import WORKER, finish, start
 from helpers.training_process import RUNS, SPOILT, train_watched
-from iaat.checkpoint import load_checkpoint
+from iaat.runs.checkpoint import load_checkpoint
 
 EQUAL = [name for name in RUNS if name not in ("batchnorm", "unreadable")]
 BY_FOUR = ["pgd_at", "in-parts", "sharded", "skipping"]

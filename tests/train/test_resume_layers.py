@@ -9,7 +9,7 @@ import torch
 
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.methods import METHODS, Natural
-from iaat.run import RunFolder
+from iaat.runs.run_folder import RunFolder
 from iaat.train.loop import train
 
 NETWORK = """

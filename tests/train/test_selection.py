@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from helpers.training import QUIET, Interrupting, same, tiny
-from iaat.checkpoint import load_checkpoint
 from iaat.data import build_data
 from iaat.methods import METHODS, Natural
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
 from iaat.train.loop import train
 from iaat.types import StepOutput
 

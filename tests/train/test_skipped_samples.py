@@ -12,14 +12,14 @@ from PIL import Image
 
 from helpers.damaged import EVERY, FIRST, damaged_digits
 from helpers.training import QUIET, Interrupting, assert_resumes_bitwise, same, tiny
-from iaat.checkpoint import load_checkpoint
 from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import evaluate_checkpoint
-from iaat.ranks import Ranks
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.distributed import Ranks
+from iaat.train.batch_split import readable, shares
 from iaat.train.loop import train
-from iaat.train.shares import readable, shares
 from iaat.types import Batch
 
 

@@ -7,11 +7,11 @@ import torch
 from rich.console import Console
 
 from helpers.training import QUIET, assert_resumes_bitwise, same, tiny
-from iaat.checkpoint import load_checkpoint
 from iaat.data import build_data
 from iaat.methods.guard import Finding, Guard
-from iaat.progress import Reporter
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.progress import Reporter
 from iaat.train.loop import train
 
 SINGLE = ["pgd_at", "--method.inner", "nfgsm", "--method.steps", "2"]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import mean
 from typing import NamedTuple
 
-from iaat.seeds import Spread, spread
+from iaat.statistics import Spread, spread
 
 
 class Point(NamedTuple):

@@ -17,7 +17,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from iaat.analysis.checks import suffix_of
-from iaat.files import replacing
+from iaat.runtime.files import replacing
 
 PALETTE = {
     "blue": "#0072B2",

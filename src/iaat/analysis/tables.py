@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels, as_radii, suffix_of
 from iaat.errors import UserError
-from iaat.files import encodable, replacing
-from iaat.printable import printable
+from iaat.runtime.files import encodable, replacing
+from iaat.runtime.text import printable
 
 _FORMULA_START = r"^([=+\-@\t])"
 

@@ -1,7 +1,7 @@
 from iaat.attacks.apgd import apgd
 from iaat.attacks.batching import filled_up
 from iaat.attacks.boundary import Boundary, to_boundary
-from iaat.attacks.carlini import cw_l2, cw_pgd
+from iaat.attacks.carlini_wagner import cw_l2, cw_pgd
 from iaat.attacks.climb import proportional_steps
 from iaat.attacks.context import MODES, Mode, attack_mode, mixes_samples, standing_statistics
 from iaat.attacks.deepfool import deepfool
@@ -18,11 +18,11 @@ from iaat.attacks.losses import (
     margin,
     soft_margin,
 )
+from iaat.attacks.mi_fgsm import mi_fgsm
 from iaat.attacks.minimal import SmallestRadius, smallest_radius
-from iaat.attacks.momentum import mi_fgsm
+from iaat.attacks.nfgsm import nfgsm
 from iaat.attacks.pgd import pgd
 from iaat.attacks.screening import apgd_ce, apgd_t, screen
-from iaat.attacks.single_step import nfgsm
 
 __all__ = [
     "pgd",

@@ -12,8 +12,8 @@ from iaat.attacks.geometry import Geometry, geometry, per_sample
 from iaat.attacks.inputs import Classifier, check_inputs
 from iaat.attacks.losses import LOSSES, AttackLoss, dlr_to, margin_to
 from iaat.attacks.task import attacking, gradient_of, inside, lengths, one_each
-from iaat.device import autocast, uses_bfloat16
 from iaat.errors import UserError, check_choice
+from iaat.runtime.device import autocast, uses_bfloat16
 from iaat.units import Norm, Radius
 
 MOMENTUM = 0.75

@@ -11,8 +11,8 @@ from torch import Tensor
 from iaat.attacks.batching import STEP_BUCKET, filled_up, rounded_up
 from iaat.attacks.geometry import per_sample
 from iaat.attacks.task import Task
-from iaat.deferred import judge_arrived
 from iaat.errors import UserError
+from iaat.runtime.deferred import judge_arrived
 from iaat.units import Radius
 
 

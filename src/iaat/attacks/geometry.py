@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError, check_choice
-from iaat.rng import draw
+from iaat.runtime.rng import draw
 
 
 def per_sample(value: float | Tensor, x: Tensor) -> Tensor:

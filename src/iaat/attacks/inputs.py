@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from iaat.attacks.geometry import geometry
 from iaat.attacks.losses import AttackLoss, check_loss, full_precision
-from iaat.deferred import judge
 from iaat.errors import UserError, shown
-from iaat.returned import described, path_to_logits
+from iaat.runtime.deferred import judge
+from iaat.runtime.model_output import described, path_to_logits
 from iaat.units import check_radius
 
 ROUNDING = 1e-5
@@ -102,7 +102,7 @@ def checked_logits(output: object, batch: int) -> Tensor:
 def check_batch(x: Tensor, y: Tensor, *, bounds: tuple[float, float] | None = (0.0, 1.0)) -> Labels:
     """Refuse a batch that is not inputs `[B, ...]` inside `bounds` with labels `[B]`; never waits for the device.
 
-    Values are judged as `iaat.deferred.judge` does: at once on the CPU.
+    Values are judged as `iaat.runtime.deferred.judge` does: at once on the CPU.
 
     Returns:
         The labels, to be judged once the number of classes is known.

@@ -13,8 +13,8 @@ from iaat.attacks.context import Mode, attack_mode
 from iaat.attacks.geometry import Geometry
 from iaat.attacks.inputs import Classifier
 from iaat.attacks.losses import AttackLoss, objective
-from iaat.deferred import judge_arrived
 from iaat.errors import UserError
+from iaat.runtime.deferred import judge_arrived
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from iaat.rng import derive_seed
+from iaat.runtime.rng import derive_seed
 
 Pixels = NDArray[np.floating]
 """Values in [0, 1], float32."""

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from iaat.corruptions.published_arrays import open_arrays
 from iaat.corruptions.published_folders import open_folders
+from iaat.data.notices import Notices
 from iaat.errors import UserError, did_you_mean
-from iaat.notices import Notices
-from iaat.printable import composed
+from iaat.runtime.text import composed
 
 _LAYOUTS = "CIFAR-C is NAME.npy and labels.npy, ImageNet-C is NAME/SEVERITY/CLASS/*.JPEG"
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from iaat.corruptions.cifar_classes import CIFAR10, CIFAR100
 from iaat.corruptions.constants import SEVERITIES
 from iaat.corruptions.select import check_condition, check_index, usual_order
+from iaat.data.notices import Notices
 from iaat.errors import UserError
-from iaat.notices import Notices
-from iaat.printable import cut
+from iaat.runtime.text import cut
 
 _LABELS = "labels.npy"
 

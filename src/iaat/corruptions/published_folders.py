@@ -14,8 +14,8 @@ from torch import Tensor
 
 from iaat.corruptions.constants import CORRUPTIONS, SEVERITIES
 from iaat.corruptions.select import check_condition, check_index, usual_order
+from iaat.data.notices import Notices
 from iaat.errors import UserError
-from iaat.notices import Notices
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 _FORMATS = ("JPEG", "PNG")

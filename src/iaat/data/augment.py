@@ -6,12 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from iaat.data.color import jitter_color
+from iaat.data.color_jitter import jitter_color
 from iaat.data.crop_flip import crop_flip
 from iaat.data.cutout import cut_out
 from iaat.data.warp import warp
 from iaat.errors import UserError
-from iaat.rng import derive_seed, keyed_uniform
+from iaat.runtime.rng import derive_seed, keyed_uniform
 
 _DRAWN_AT_ONCE = 1 << 16
 # Which draws are for what. A draw depends on its column and not on how many are drawn, so crop and flip are the same

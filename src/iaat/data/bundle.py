@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from iaat.data.duplicates import duplicates
+from iaat.data.notices import Notices
 from iaat.data.order import batch_sizes, epoch_order, extra_visited
 from iaat.data.source import Source
-from iaat.notices import Notices
 
 
 def _nothing() -> Tensor:

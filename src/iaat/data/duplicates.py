@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from iaat.data.examination import Examination
-from iaat.notices import Notices
+from iaat.data.notices import Notices
 
 
 def duplicates(

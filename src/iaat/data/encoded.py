@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iaat import rng
-from iaat.data.config import DataConfig
+from iaat.data.data_config import DataConfig
 from iaat.data.examination import Examination, Finding, Unreadable, bits_of, digest_of, with_way_out
 from iaat.data.image import decode, read_file
 from iaat.data.items import check_alike
+from iaat.data.notices import Notices
 from iaat.data.resized_crop import crop_box
 from iaat.errors import UserError
-from iaat.notices import Notices
+from iaat.runtime import rng
 
 SAMPLED = 256
 """Image files of a split that are compared byte for byte when a run is resumed: a resumed run must not read all."""

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iaat.data.notices import Notices
 from iaat.errors import UserError
-from iaat.notices import Notices
 
 ALTERATIONS = ("transparent", "depth", "levels", "dark", "grey", "frames")
-"""What may be altered of a sample, as kinds of `iaat.notices`: bits of a byte, in this order."""
+"""What may be altered of a sample, as kinds of `iaat.data.notices`: bits of a byte, in this order."""
 _READ = 1 << 7
 _SHOWN = 5
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iaat.data.notices import Notices
 from iaat.data.npz import ArrayHeader, NpzFile
 from iaat.data.source import fingerprint
 from iaat.errors import UserError
-from iaat.notices import Notices
 
 _EXPECTED = "expected are image uint8 [N, H, W, C] and label integers [N], as numpy.savez writes them"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from iaat.data.build import check_crops, read_extra, read_splits, reads_folder
-from iaat.data.config import TORCHVISION_NAMES, DataConfig
+from iaat.data.build_data import check_crops, read_extra, read_splits, reads_folder
+from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
+from iaat.data.notices import Notices
 from iaat.data.order import batch_sizes, check_enough
-from iaat.notices import Notices
 
 
 @dataclass(frozen=True, slots=True)

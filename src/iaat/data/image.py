@@ -87,7 +87,7 @@ def decode(
         background: Colour behind transparent pixels.
         max_value: Largest level there can be, which becomes 255; None: that of the format. See `to_mode`.
         where: Names the image in messages; None: the path does.
-        altered: Is given what was altered of the image, as kinds of `iaat.notices`; None: nobody wants to know.
+        altered: Is given what was altered of the image, as kinds of `iaat.data.notices`; None: nobody wants to know.
 
     Returns:
         `[channels, H, W]` uint8.
@@ -158,7 +158,7 @@ def to_mode(
         background: Colour behind transparent pixels.
         max_value: Largest level there can be, which becomes 255; None: 255 of 8 bits, 65535 of 16 bits, and no other
             image has a range. Images of 8 bits are left as they are by one above 255.
-        altered: Is given what was altered of the image, as kinds of `iaat.notices`.
+        altered: Is given what was altered of the image, as kinds of `iaat.data.notices`.
 
     Raises:
         ValueError: The mode has no defined range.

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from iaat.data.examination import Finding, Unreadable
 from iaat.data.image import GREY_MODES, WHITE, Colour, to_mode, to_tensor
-from iaat.data.validate import item_label
+from iaat.data.sample_checks import item_label
 from iaat.errors import UserError
-from iaat.printable import cut
-from iaat.users_code import users_traceback
+from iaat.runtime.text import cut
+from iaat.runtime.user_traceback import users_traceback
 
 
 class ImageSettings(NamedTuple):
@@ -76,7 +76,7 @@ def read_item(
         position: Which item.
         where: Names the place in messages.
         images: How PIL images are converted.
-        altered: Is given what was altered of a PIL image, as kinds of `iaat.notices`.
+        altered: Is given what was altered of a PIL image, as kinds of `iaat.data.notices`.
 
     Returns:
         The input, uint8 or float32, and the class id.
@@ -126,7 +126,7 @@ def stored_input(
         x: A PIL image, a uint8 tensor, or a floating-point tensor in [0, 1].
         where: Names the place, with the index, in messages.
         images: How PIL images are converted.
-        altered: Is given what was altered of a PIL image, as kinds of `iaat.notices`.
+        altered: Is given what was altered of a PIL image, as kinds of `iaat.data.notices`.
 
     Returns:
         `[C, H, W]` uint8 for a PIL image (C is 1 for grey, else 3); a uint8 tensor as it is; else float32.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iaat.data.augment import Augmentation
 from iaat.data.extra import ExtraImages
-from iaat.data.memory import InMemorySource
+from iaat.data.in_memory import InMemorySource
 from iaat.data.source import Source, check_order
 from iaat.types import Batch
 

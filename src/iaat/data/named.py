@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iaat.data.config import DataConfig
+from iaat.data.data_config import DataConfig
 from iaat.data.raw import RawSplit, TensorSplit
 from iaat.data.split import stratified_split
 from iaat.errors import UserError

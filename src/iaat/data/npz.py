@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaat.errors import UserError, did_you_mean
-from iaat.printable import cut
+from iaat.runtime.text import cut
 
 _READ_AT_ONCE = 1 << 22
 _MOST_EXPANSION = 1100

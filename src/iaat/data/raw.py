@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from iaat.data.examination import Examination, Finding, input_digests
-from iaat.notices import Notices
+from iaat.data.notices import Notices
 
 
 class RawSplit(Protocol):

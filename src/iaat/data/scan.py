@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from iaat.data.formats import SUFFIXES, UNREAD
+from iaat.data.notices import Notices
 from iaat.errors import UserError, did_you_mean
-from iaat.notices import Notices
-from iaat.printable import composed
+from iaat.runtime.text import composed
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError
-from iaat.rng import derive_seed, permutation
+from iaat.runtime.rng import derive_seed, permutation
 
 
 def stratified_split(

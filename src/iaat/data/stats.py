@@ -6,7 +6,7 @@ from torch import Tensor
 from iaat.data.order import sequential_order
 from iaat.data.source import Source
 from iaat.errors import UserError
-from iaat.rng import derive_seed, permutation
+from iaat.runtime.rng import derive_seed, permutation
 
 _SAMPLES = 5000
 _BATCH = 250

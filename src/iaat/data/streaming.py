@@ -20,10 +20,10 @@ from iaat.data.items import (
 )
 from iaat.data.readers import explained, ignore_signals, start_readers
 from iaat.data.resized_crop import DRAWS
+from iaat.data.sample_checks import check_classes, check_labels, check_pixels
 from iaat.data.source import check_order, fingerprint, finish_batch
-from iaat.data.validate import check_classes, check_labels, check_pixels
 from iaat.errors import UserError
-from iaat.rng import derive_seed, generator, kept_globals, keyed_uniform, seed_globals
+from iaat.runtime.rng import derive_seed, generator, kept_globals, keyed_uniform, seed_globals
 from iaat.types import Batch
 
 _UNKEYED = (0, 0)

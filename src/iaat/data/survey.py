@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from iaat.data.build import read_splits
-from iaat.data.config import DataConfig
+from iaat.data.build_data import read_splits
+from iaat.data.data_config import DataConfig
 from iaat.data.duplicates import duplicates
 from iaat.data.examination import Examination
+from iaat.data.notices import Notices
 from iaat.data.order import sequential_order
 from iaat.data.raw import RawSplit
+from iaat.data.sample_checks import check_classes
 from iaat.data.streaming import StreamingSource
-from iaat.data.validate import check_classes
-from iaat.notices import Notices
 from iaat.types import Batch
 
 _BATCH = 64

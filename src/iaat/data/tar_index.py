@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaat.data.image import MOST_FILE_BYTES
+from iaat.data.notices import Notices
 from iaat.data.npz import NpzFile
 from iaat.data.scan import where_of
 from iaat.data.tar_scan import MOST_LABEL, ShardListing, find_shards, scan_shards
 from iaat.errors import UserError
-from iaat.files import replacing
-from iaat.notices import Notices
+from iaat.runtime.files import replacing
 
 _VERSION = 2
 _COLUMNS = ("shard", "offset", "size", "labels")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from iaat.data.formats import SUFFIXES, UNREAD
 from iaat.data.image import MOST_FILE_BYTES
+from iaat.data.notices import Notices
 from iaat.data.scan import SPLIT_FOLDERS, visible
 from iaat.errors import UserError, shown
-from iaat.notices import Notices
 
 LAYOUT = "the layout is train/*.tar and test/*.tar, or train-*.tar and test-*.tar"
 _COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4|z)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from iaat.data.config import DataConfig
+from iaat.data.data_config import DataConfig
 from iaat.data.encoded import ImageSplit
-from iaat.data.folder import check_validation
+from iaat.data.image_folder import check_validation
+from iaat.data.notices import Notices
 from iaat.data.scan import note_unused_splits, where_of
 from iaat.data.tar_index import list_shards
 from iaat.data.tar_scan import ShardListing, joined_listings
 from iaat.errors import UserError
-from iaat.notices import Notices
 
 _CLASSES = "classes.txt"
 _MOST_CLASSES_BYTES = 1 << 24

@@ -1,14 +1,13 @@
-from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.report import interval, results_table
+from iaat.evaluate.python_api import evaluate_model
+from iaat.evaluate.result_files import results_table
 from iaat.evaluate.robust import Outcome, Stage, attack_samples
 
 __all__ = [
-    "EvaluateConfig",
     "Finding",
     "Outcome",
     "Stage",
     "attack_samples",
-    "interval",
+    "evaluate_model",
     "results_table",
 ]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from iaat.attacks import apgd_ce, apgd_t, cw_l2, cw_pgd, deepfool, mi_fgsm, pgd
 from iaat.attacks.screening import CE_STEPS, T_STEPS, T_TARGETS
-from iaat.evaluate.config import EvaluateConfig
-from iaat.evaluate.reference import ensemble, forwards, reference_attack
+from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.suites import pgd_word
+from iaat.evaluate.autoattack import ensemble, forwards, reference_attack
 from iaat.evaluate.robust import Stage
-from iaat.evaluate.suites import pgd_word
 from iaat.types import Batch
 
 Attack = Callable[..., Tensor]
@@ -25,7 +25,7 @@ def stages_of(
     """The stages of the attacks of a plan, in its order, each once.
 
     Args:
-        words: Attacks by their words, as in `iaat.evaluate.suites.Plan`.
+        words: Attacks by their words, as in `iaat.config.suites.Plan`.
         config: Radius and norm of all, and the settings of the first PGD.
         classes: Number of classes, which decides what AutoAttack consists of.
         shape: Shape of one input, likewise.

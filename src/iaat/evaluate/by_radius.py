@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from iaat import rng
+from iaat.config.suites import SUITES
 from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.robust import CLEAN, Outcome, attack_samples
 from iaat.evaluate.sections import Context, Section
-from iaat.evaluate.suites import SUITES
+from iaat.runtime import rng
 
 PARTS = 4
 MOST = 1000

@@ -10,29 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iaat.checkpoint import check_same_data, check_same_test_data, has_average, load_checkpoint, restore_model
-from iaat.choices import CHECKPOINTS
-from iaat.config import Recipe
+from iaat.config.choices import CHECKPOINTS
+from iaat.config.differences import digest_but_seed
+from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.recipe import Recipe
 from iaat.data import DataBundle, sequential_order
-from iaat.device import pick_device
-from iaat.differences import digest_but_seed
-from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import evaluate_subject, evaluate_subjects, folder_name
 from iaat.evaluate.masking import fresh_copy
-from iaat.evaluate.report import same_config
+from iaat.evaluate.result_files import same_config
 from iaat.evaluate.results import read_results
 from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
-from iaat.json_files import DamagedFileError
 from iaat.models import supports_channels_last, weights_digest
-from iaat.progress import Reporter
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import check_same_data, check_same_test_data, has_average, load_checkpoint, restore_model
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.device import pick_device
+from iaat.runtime.json_files import DamagedFileError
+from iaat.runtime.progress import Reporter
 
 
 def kinds_of_weights(recipe: Recipe, weights: str) -> tuple[bool, ...]:
     """Which networks of a checkpoint are meant: True for the trained weights in place of their average.
 
-    `weights` is one of `iaat.choices.WEIGHTS`. A run without an average has one network, whatever is asked for.
+    `weights` is one of `iaat.config.choices.WEIGHTS`. A run without an average has one network, whatever is asked for.
     """
     if not recipe.train.ema:
         return (False,)

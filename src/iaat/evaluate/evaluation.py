@@ -13,31 +13,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from iaat import rng
 from iaat.attacks import attack_mode, cross_entropy
+from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.suites import Plan, plan_of
 from iaat.data import DataBundle
-from iaat.device import device_of
 from iaat.errors import UserError
 from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.by_radius import radii_section
-from iaat.evaluate.config import EvaluateConfig
-from iaat.evaluate.corruption import check_corruptions, corruption_section, fingerprint_of_folder
-from iaat.evaluate.curve import curve_section, with_curve
+from iaat.evaluate.corruption_accuracy import check_corruptions, corruption_section, fingerprint_of_folder
 from iaat.evaluate.findings import verdict
-from iaat.evaluate.journal import Journal
-from iaat.evaluate.masking.gradients import input_gradient
-from iaat.evaluate.masking_section import MASKING, masking_section
+from iaat.evaluate.masking.gradient_checks import input_gradient
+from iaat.evaluate.masking.section import MASKING, masking_section
 from iaat.evaluate.noticed import findings_of, findings_of_plan
 from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
-from iaat.evaluate.report import evaluation_name, plain_config, summary, write_evaluation
+from iaat.evaluate.result_files import evaluation_name, plain_config, summary, write_evaluation
+from iaat.evaluate.resume import Journal
 from iaat.evaluate.robust import Outcome, Stage, attack_samples, predict
+from iaat.evaluate.robustness_curve import curve_section, with_curve
 from iaat.evaluate.sections import Context, Extras, Measure
 from iaat.evaluate.subject import Subject, TestSet
-from iaat.evaluate.suites import Plan, plan_of
 from iaat.evaluate.transfer import transfer_section, transfer_stages
-from iaat.files import remove_leftovers
-from iaat.lock import FolderLock
-from iaat.progress import Reporter
+from iaat.runtime import rng
+from iaat.runtime.device import device_of
+from iaat.runtime.files import remove_leftovers
+from iaat.runtime.lock import FolderLock
+from iaat.runtime.progress import Reporter
 
 PROBED = 100
 """Clean samples whose predictions identify the model beside its weights."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataBundle
-from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.evaluation import test_sample
 from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.sanity import check_model

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iaat.evaluate.config import EvaluateConfig
+from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.suites import Plan
+from iaat.evaluate.autoattack import STANDARD_CLASSES, ensemble, why_no_square
 from iaat.evaluate.findings import BELOW_CONSTANT, Finding
 from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, no_black_box
 from iaat.evaluate.masking.case import percent
-from iaat.evaluate.masking.gradients import blocked
-from iaat.evaluate.reference import STANDARD_CLASSES, ensemble, why_no_square
+from iaat.evaluate.masking.gradient_checks import blocked
 from iaat.evaluate.robust import Outcome
 from iaat.evaluate.sections import Context, Extras, Section
 from iaat.evaluate.subject import TestSet
-from iaat.evaluate.suites import Plan
 
 
 def gap(outcome: Outcome) -> tuple[float, float, int] | None:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 import iaat
 from iaat.data import sequential_order
-from iaat.evaluate.journal import Journal
-from iaat.evaluate.report import interval
+from iaat.evaluate.resume import Journal
 from iaat.evaluate.robust import CLEAN, Outcome, predict
 from iaat.evaluate.subject import Subject, TestSet
-from iaat.progress import Reporter
+from iaat.runtime.progress import Reporter
+from iaat.statistics import wilson_interval
 
 
 def deciding_versions() -> dict[str, str]:
@@ -60,7 +60,7 @@ def clean_of_all(
     compute: Callable[[], int] = lambda: _count_correct(subject, test, rest, batch_size, reporter)  # noqa: E731
     correct = attacked + (journal.unit("clean-of-the-rest", compute) if len(rest) else 0)
     n = len(test.index) + len(rest)
-    return {"accuracy": correct / n, "n": n, "interval95": list(interval(correct / n, n))}
+    return {"accuracy": correct / n, "n": n, "interval95": list(wilson_interval(correct / n, n))}
 
 
 def _without(index: Tensor, left_out: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
 
 from iaat.attacks import GEOMETRIES
-from iaat.class_names import MOST_CHARACTERS
+from iaat.data.class_names import MOST_CHARACTERS
 from iaat.errors import UserError, check_choice, shown
 from iaat.evaluate.robust import CLEAN
-from iaat.json_files import DamagedFileError, read_json
-from iaat.printable import cut
+from iaat.runtime.json_files import DamagedFileError, read_json
+from iaat.runtime.text import cut
 from iaat.units import Radius, check_radius
 
 

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iaat import rng
 from iaat.attacks import attack_mode, geometry
 from iaat.data import Source
-from iaat.device import device_of
 from iaat.errors import UserError
-from iaat.evaluate.journal import Journal
-from iaat.evaluate.reference import logged
-from iaat.passes import Passes, count_passes
-from iaat.progress import Reporter
-from iaat.ranks import ALONE, Ranks
-from iaat.stopping import ELSEWHERE, Stop, Stopped
+from iaat.evaluate.autoattack import logged
+from iaat.evaluate.resume import Journal
+from iaat.runtime import rng
+from iaat.runtime.device import device_of
+from iaat.runtime.distributed import ALONE, Ranks
+from iaat.runtime.passes import Passes, count_passes
+from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import ELSEWHERE, Stop, Stopped
 from iaat.types import Batch
 
 STANDING = "none"

@@ -21,6 +21,7 @@ from iaat.evaluate.masking.probabilities import finding_of_probabilities
 from iaat.evaluate.samples import check_samples
 from iaat.models.normalize import Normalize
 from iaat.models.outputs import logits_of
+from iaat.statistics import mcnemar_p_value
 
 LEVEL = 1e-3
 """Largest probability that chance alone makes a reading better; about ten readings are tried on one model."""
@@ -111,7 +112,7 @@ def _refuse_nonfinite(logits: Tensor) -> None:
 def _chance_of(better: Tensor, right: Tensor) -> float:
     """Probability that a reading no better gains as many samples: exact McNemar test, one-sided."""
     gained, lost = int((better & ~right).sum()), int((right & ~better).sum())
-    return 1.0 if gained <= lost else float(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue)
+    return 1.0 if gained <= lost else mcnemar_p_value(gained, lost)
 
 
 def _is_better(better: Tensor, right: Tensor, y: Tensor) -> bool:

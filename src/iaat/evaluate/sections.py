@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from iaat.evaluate.config import EvaluateConfig
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.journal import Journal
+from iaat.evaluate.resume import Journal
 from iaat.evaluate.robust import Outcome
 from iaat.evaluate.subject import Subject, TestSet
-from iaat.passes import Passes
-from iaat.progress import Reporter
+from iaat.runtime.passes import Passes
+from iaat.runtime.progress import Reporter
 
 
 @dataclass(frozen=True, slots=True)

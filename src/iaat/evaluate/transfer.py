@@ -13,16 +13,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from iaat import rng
 from iaat.attacks import pgd
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import sequential_order
-from iaat.device import device_of
-from iaat.evaluate.config import EvaluateConfig
 from iaat.evaluate.robust import Stage, predict
 from iaat.evaluate.sections import Context, Section
 from iaat.evaluate.subject import Subject, TestSet
-from iaat.files import replacing
-from iaat.progress import Reporter
+from iaat.runtime import rng
+from iaat.runtime.device import device_of
+from iaat.runtime.files import replacing
+from iaat.runtime.progress import Reporter
 from iaat.types import Batch
 
 

@@ -6,13 +6,13 @@ from iaat.methods.fat import FAT, FATConfig
 from iaat.methods.gradnorm import GradNorm, GradNormConfig
 from iaat.methods.iaat import IAAT, IAATConfig
 from iaat.methods.iaat_trades import IAATTRADES, IAATTRADESConfig
+from iaat.methods.inner_attack import InnerConfig
 from iaat.methods.mart import MART, MARTConfig
 from iaat.methods.mma import MMA, MMAConfig
 from iaat.methods.natural import Natural, NaturalConfig
-from iaat.methods.nfgsm import NFGSM, NFGSMConfig
+from iaat.methods.nfgsm_at import NFGSM, NFGSMConfig
 from iaat.methods.pgd_at import PGDAT, PGDATConfig
-from iaat.methods.single_step import InnerConfig
-from iaat.methods.table import METHODS, find_method, make_method
+from iaat.methods.registry import METHODS, find_method, make_method
 from iaat.methods.trades import TRADES, TRADESConfig
 from iaat.methods.vpb import VPB, VPBConfig
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from iaat.attacks import full_precision
 from iaat.methods.base import BaseMethod, MethodConfig, Objective, StepContext
 from iaat.methods.guard import Guard
-from iaat.methods.single_step import InnerConfig
-from iaat.passes import Passes
+from iaat.methods.inner_attack import InnerConfig
+from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 
 

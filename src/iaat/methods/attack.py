@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from iaat.attacks import GEOMETRIES, MODES, AttackLoss, Mode, geometry, pgd
 from iaat.errors import UserError, check_choice
 from iaat.methods.base import MethodConfig, StepContext
-from iaat.rng import draw
+from iaat.runtime.rng import draw
 from iaat.types import Batch
 from iaat.units import Norm, Radius, check_radius
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iaat.errors import UserError
-from iaat.passes import Passes
 from iaat.radius import RadiusMemory
+from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 
 if TYPE_CHECKING:

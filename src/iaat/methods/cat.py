@@ -16,9 +16,9 @@ from iaat.errors import UserError
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
 from iaat.methods.pace import cat_eta, check_moves
-from iaat.passes import Passes
 from iaat.radius import RadiusMemory, staircase
-from iaat.rng import draw, keyed_uniform
+from iaat.runtime.passes import Passes
+from iaat.runtime.rng import draw, keyed_uniform
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 

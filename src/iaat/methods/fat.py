@@ -13,7 +13,7 @@ from iaat.methods.adversarial import cross_entropy_at
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
 from iaat.methods.pace import scaled
-from iaat.passes import Passes
+from iaat.runtime.passes import Passes
 from iaat.types import Batch
 
 _AUTHORS_FROM, _AUTHORS_EPOCHS = (0, 50, 90), 120

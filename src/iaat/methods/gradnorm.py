@@ -13,10 +13,10 @@ from iaat.attacks import cross_entropy, full_precision
 from iaat.attacks.task import attacking, gradient_of
 from iaat.errors import UserError
 from iaat.methods.base import StepContext
+from iaat.methods.inner_attack import InnerConfig
 from iaat.methods.scaled import ScaledRadii
-from iaat.methods.single_step import InnerConfig
-from iaat.passes import Passes
-from iaat.ranks import current
+from iaat.runtime.distributed import current
+from iaat.runtime.passes import Passes
 from iaat.types import Batch
 from iaat.units import Norm
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import nfgsm, pgd
+from iaat.methods.inner_attack import InnerConfig
 from iaat.methods.probing import is_right
-from iaat.methods.single_step import InnerConfig
 from iaat.types import Batch
 
 SAMPLES = 128

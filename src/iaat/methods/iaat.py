@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from iaat.errors import UserError, check_choice
 from iaat.methods.adversarial import AdversarialTraining
 from iaat.methods.base import StepContext
+from iaat.methods.inner_attack import InnerConfig
 from iaat.methods.pace import AuthorsRule, authors_rule, check_moves
 from iaat.methods.probing import is_right, probe
-from iaat.methods.single_step import InnerConfig
 from iaat.methods.staircase import StaircaseConfig, StaircaseRadii
-from iaat.passes import Passes
 from iaat.radius import paper, warm_up
+from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from iaat.attacks import full_precision, kl_divergence
 from iaat.methods.paired import PairedConfig, PairedTraining
-from iaat.passes import Passes
+from iaat.runtime.passes import Passes
 
 
 @dataclass(frozen=True, kw_only=True)

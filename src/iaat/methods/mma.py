@@ -13,8 +13,8 @@ from iaat.errors import UserError
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
 from iaat.methods.probing import is_right
-from iaat.passes import Passes
 from iaat.radius import RadiusMemory
+from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from iaat.methods.adversarial import cross_entropy_at
 from iaat.methods.base import BaseMethod, MethodConfig, Objective, StepContext
-from iaat.passes import Passes
+from iaat.runtime.passes import Passes
 from iaat.types import Batch
 
 

@@ -13,7 +13,7 @@ from iaat.attacks import full_precision
 from iaat.errors import UserError
 from iaat.methods.attack import AttackConfig, random_start
 from iaat.methods.base import BaseMethod, Objective, StepContext
-from iaat.passes import Passes
+from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 

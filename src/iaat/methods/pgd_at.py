@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from iaat.errors import UserError
 from iaat.methods.adversarial import AdversarialTraining
 from iaat.methods.base import StepContext
-from iaat.methods.single_step import InnerConfig
+from iaat.methods.inner_attack import InnerConfig
 from iaat.radius import RadiiTable
 from iaat.types import Batch
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import Mode, attack_mode, filled_up, geometry, mixes_samples, per_sample
 from iaat.methods.base import StepContext
-from iaat.methods.single_step import InnerConfig
+from iaat.methods.inner_attack import InnerConfig
 from iaat.types import Batch
 
 

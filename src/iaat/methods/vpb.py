@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from iaat.attacks import attack_mode, full_precision, margin
 from iaat.errors import UserError
 from iaat.methods.base import StepContext
+from iaat.methods.inner_attack import InnerConfig
 from iaat.methods.scaled import ScaledRadii
-from iaat.methods.single_step import InnerConfig
-from iaat.passes import Passes
+from iaat.runtime.passes import Passes
 from iaat.types import Batch
 
 _MOST = 10.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from iaat.errors import UserError
-from iaat.printable import cut
+from iaat.runtime.text import cut
 
 Kind = Literal["weights", "torchscript", "exported"]
 

@@ -6,8 +6,8 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iaat.models.config import Norm
 from iaat.models.layers import conv, make_norm, norm_relu
+from iaat.models.model_config import Norm
 
 
 class Block(Protocol):

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from iaat.errors import UserError, shown
-from iaat.imports import import_function
 from iaat.models.outputs import check_is_module
+from iaat.runtime.user_code import import_function
 
 
 def build_from_factory(name: str, *, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:

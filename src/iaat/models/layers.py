@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from iaat.errors import UserError
-from iaat.models.config import Norm
+from iaat.models.model_config import Norm
 
 MAX_GROUPS = 8
 

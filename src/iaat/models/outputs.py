@@ -12,8 +12,8 @@ from torch.utils.hooks import RemovableHandle
 
 from iaat.errors import UserError
 from iaat.models.check import evaluating
-from iaat.returned import described, path_to_logits
-from iaat.users_code import users_place
+from iaat.runtime.model_output import described, path_to_logits
+from iaat.runtime.user_traceback import users_place
 
 _HALF = (torch.float16, torch.bfloat16)
 _LAYOUTS = {

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
 from iaat.errors import UserError
-from iaat.imports import is_trusted_file
 from iaat.models.archive import Kind
+from iaat.runtime.user_code import is_trusted_file
 
 
 class Program(nn.Module):
@@ -66,7 +66,7 @@ def load_program(path: Path, kind: Kind, device: torch.device | str = "cpu", *, 
         path: The file.
         kind: What `iaat.models.archive.file_kind` says of it, "torchscript" or "exported".
         device: Where it is to run.
-        trust: Load it whoever made it; else only a file that `iaat.imports.trust` was told of.
+        trust: Load it whoever made it; else only a file that `iaat.runtime.user_code.trust` was told of.
 
     Raises:
         UserError: it is not trusted or cannot be loaded, takes more than one input, or was exported in training mode.
@@ -77,7 +77,7 @@ def load_program(path: Path, kind: Kind, device: torch.device | str = "cpu", *, 
 
 
 def check_program_trusted(path: Path, kind: Kind) -> None:
-    """Refuse the file of a program that `iaat.imports.trust` was not told of.
+    """Refuse the file of a program that `iaat.runtime.user_code.trust` was not told of.
 
     Raises:
         UserError: with the ways out.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from iaat.models.config import ModelConfig
+from iaat.models.model_config import ModelConfig
 
 _OTHERS = (
     "its layers have other names than those of the file: give a factory of yours, module:function, that builds the "

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from iaat.models.blocks import BasicBlock, PreActBlock, make_stages
-from iaat.models.config import Norm
 from iaat.models.layers import conv, global_average, init_weights, norm_relu
+from iaat.models.model_config import Norm
 
 
 class ResNet(nn.Module):

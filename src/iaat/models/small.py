@@ -4,8 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from iaat.models.config import Norm
 from iaat.models.layers import conv, global_average, init_weights, norm_relu
+from iaat.models.model_config import Norm
 
 STRIDES = (1, 1, 2, 1, 2, 1)
 

@@ -24,10 +24,10 @@ from iaat.models.candidates import (
     reshaped,
     unexpected,
 )
-from iaat.models.config import ModelConfig
+from iaat.models.model_config import ModelConfig
+from iaat.models.pickles import check_names
 from iaat.models.recognize import fix, is_classifier
-from iaat.pickles import check_names
-from iaat.printable import cut
+from iaat.runtime.text import cut
 
 _SHOWN = 5
 _DEEPEST = 10

@@ -3,7 +3,7 @@
 import re
 
 from iaat.errors import UserError
-from iaat.models.config import Norm
+from iaat.models.model_config import Norm
 from iaat.models.resnet import PreActResNet
 
 EXAMPLES = ("wrn-16-4", "wrn-28-4", "wrn-28-10", "wrn-32-10", "wrn-34-10", "wrn-34-20", "wrn-70-16")

@@ -1,5 +1,5 @@
 from iaat.radius.memory import RadiusMemory
+from iaat.radius.radii_file import RadiiTable
 from iaat.radius.rules import paper, staircase, warm_up
-from iaat.radius.table import RadiiTable
 
 __all__ = ["RadiusMemory", "paper", "staircase", "warm_up", "RadiiTable"]

@@ -10,11 +10,11 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from iaat.deferred import judge
 from iaat.errors import UserError, UserIndexError, check_choice, shown
 from iaat.radius.parts import MappedPart, TensorPart
 from iaat.radius.stores import PIECE, Replicated, Sharded, Store, part_size
-from iaat.ranks import current
+from iaat.runtime.deferred import judge
+from iaat.runtime.distributed import current
 from iaat.units import Norm, Radius, check_radius
 
 Index = Tensor | Sequence[int] | Sequence[bool] | int | slice

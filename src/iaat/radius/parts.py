@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from iaat.deferred import judge
 from iaat.errors import UserError, UserIndexError
+from iaat.runtime.deferred import judge
 
 PAGE = mmap.PAGESIZE
 """Bytes that the system brings into memory, and gives room on the disk, at once."""

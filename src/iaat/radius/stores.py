@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iaat.radius.parts import Part, check_positions
-from iaat.ranks import Ranks, current
+from iaat.runtime.distributed import Ranks, current
 
 PIECE = 2**24
 """Radii that go through memory at once where all are moved."""

@@ -11,13 +11,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iaat import rng
 from iaat.attacks import geometry, pgd, smallest_radius
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.report.neighbours import nearest, neighbour_pool
 from iaat.report.representation import last_linear, logits_of, moved, represent
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
+from iaat.runtime import rng
 from iaat.types import Batch
 from iaat.units import PIXEL, Norm, check_radius
 

@@ -15,23 +15,24 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from iaat import __version__, rng
+from iaat import __version__
 from iaat.analysis.checks import PX_PER_UNIT, suffix_of
 from iaat.analysis.tables import write_table
 from iaat.attacks import pgd, smallest_radius
-from iaat.checkpoint import check_same_data, load_checkpoint, restore_model
-from iaat.config import Recipe
+from iaat.config.recipe import Recipe
 from iaat.data import DataBundle, Source, build_data, sequential_order
-from iaat.device import pick_device
 from iaat.errors import UserError
-from iaat.progress import Reporter
 from iaat.report import of_files
 from iaat.report.content import Content, Gallery, Radii, RunPart, SurfacePart
 from iaat.report.details import Detail, DetailSettings, details
 from iaat.report.surface import loss_surfaces
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
 from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
-from iaat.run import RunFolder
+from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime import rng
+from iaat.runtime.device import pick_device
+from iaat.runtime.progress import Reporter
 
 BESIDE = 4
 """Networks whose loss surfaces are shown side by side."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iaat import rng
 from iaat.data import Source, sequential_order
 from iaat.report.representation import moved, represent
+from iaat.runtime import rng
 
 
 class Side(NamedTuple):

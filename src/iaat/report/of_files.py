@@ -15,14 +15,14 @@ from scipy.stats import spearmanr
 
 from iaat.analysis.checks import PX_PER_UNIT
 from iaat.analysis.pictures.histogram import bin_edges
-from iaat.config import Recipe
+from iaat.config.recipe import Recipe
 from iaat.errors import UserError
-from iaat.evaluate.report import shown_name, with_worst, worst_case_name
+from iaat.evaluate.result_files import shown_name, with_worst, worst_case_name
 from iaat.evaluate.results import read_results
 from iaat.evaluate.robust import CLEAN, WORST
-from iaat.json_files import DamagedFileError
 from iaat.report.content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
-from iaat.run import RunFolder
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.json_files import DamagedFileError
 from iaat.units import Radius
 
 LEVELS = (5, 25, 50, 75, 95)

@@ -12,8 +12,8 @@ from plotly.offline import get_plotlyjs
 
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
-from iaat.files import encodable, write_text
 from iaat.report.content import Content, Verdict, to_json
+from iaat.runtime.files import encodable, write_text
 
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("text", "charts", "results", "radii", "images", "detail", "page")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, full_precision
-from iaat.device import device_of
+from iaat.runtime.device import device_of
 from iaat.types import Batch
 
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from iaat import rng
 from iaat.attacks import attack_mode, cross_entropy, full_precision, geometry, per_sample
 from iaat.attacks.task import attacking, gradient_of
-from iaat.device import device_of
 from iaat.errors import UserError
+from iaat.runtime import rng
+from iaat.runtime.device import device_of
 from iaat.units import PIXEL, Norm
 
 

@@ -19,13 +19,13 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels
-from iaat.config import Recipe
+from iaat.config.recipe import Recipe
 from iaat.data import DataBundle, Source, sequential_order
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import last_network
-from iaat.files import encodable
-from iaat.progress import Reporter
-from iaat.run import RunFolder
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.files import encodable
+from iaat.runtime.progress import Reporter
 
 RADIUS_WEIGHT = 0.2
 """Share of the radius in the combined score. Chosen on one draw of errors each of digits and CIFAR-10, where 0 to 0.2

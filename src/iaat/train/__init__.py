@@ -1,0 +1,3 @@
+from iaat.train.loop import train
+
+__all__ = ["train"]

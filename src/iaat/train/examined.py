@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from iaat.data import DataBundle, Examination
-from iaat.ranks import Ranks
-from iaat.run import RunFolder, SkippedSample
+from iaat.runs.run_folder import RunFolder, SkippedSample
+from iaat.runtime.distributed import Ranks
 
 
 def share_findings(examination: Examination, ranks: Ranks) -> None:

@@ -12,22 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from iaat.checkpoint import check_same_data, data_record
-from iaat.config import Recipe
+from iaat.config.recipe import Recipe
 from iaat.data import DataBundle, build_data
-from iaat.device import compute_deterministically, pick_device
 from iaat.errors import UserError
-from iaat.passes import count_passes
-from iaat.progress import Reporter
-from iaat.ranks import Ranks, current, described
-from iaat.run import RunFolder
-from iaat.stopping import ELSEWHERE, Stop, Stopped
-from iaat.tracking import Tracker, Trackers
+from iaat.runs.checkpoint import check_same_data, data_record
+from iaat.runs.checkpoint_manager import Keeper
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.trackers import Tracker, Trackers
+from iaat.runtime.device import compute_deterministically, pick_device
+from iaat.runtime.distributed import Ranks, current, described
+from iaat.runtime.passes import count_passes
+from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import ELSEWHERE, Stop, Stopped
+from iaat.train.batch_split import readable, shares
 from iaat.train.examined import keep_unreadable, recall_unreadable, share_findings
-from iaat.train.faults import LAG, Faults, NotFinite, fault_record, told
-from iaat.train.keeper import Keeper
+from iaat.train.nonfinite import LAG, Faults, NotFinite, fault_record, told
 from iaat.train.record import epoch_line, hold_out, radius_record, selection
-from iaat.train.shares import readable, shares
 from iaat.train.state import TrainState, build_state
 from iaat.train.step import Parts, take_step
 from iaat.train.tally import Tally
@@ -68,7 +68,7 @@ def train(
 ) -> DataBundle:
     """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
 
-    Where several processes train together, all of them call this, inside of `iaat.launch.processes` or another set-up
+    Where several processes train together, all call this, inside of `iaat.runtime.launch.processes` or another set-up
     of PyTorch's default group, and one of them writes.
 
     Args:

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iaat import rng
-from iaat.config import Recipe
+from iaat.config.recipe import Recipe
 from iaat.data import DataBundle
-from iaat.device import autocast
 from iaat.evaluate.attackers import pgd_stage
 from iaat.evaluate.robust import attack_samples
-from iaat.ranks import current
-from iaat.stopping import Stop
+from iaat.runtime import rng
+from iaat.runtime.device import autocast
+from iaat.runtime.distributed import current
+from iaat.runtime.signals import Stop
 from iaat.train.state import TrainState
 from iaat.units import format_radius
 

@@ -14,16 +14,16 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from iaat import rng
-from iaat.config import Recipe
+from iaat.config.recipe import Recipe
 from iaat.data import DataBundle
 from iaat.errors import shown
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
-from iaat.ranks import ALONE, Ranks
-from iaat.saved_state import check_alike, using
-from iaat.train.averaging import AveragedWeights
-from iaat.train.exchange import Exchange, synchronized
+from iaat.runs.checkpoint_fields import check_alike, using
+from iaat.runtime import rng
+from iaat.runtime.distributed import ALONE, Ranks
+from iaat.train.ddp import Exchange, synchronized
+from iaat.train.ema import AveragedWeights
 from iaat.train.optim import build_optimizer, build_schedule
 from iaat.train.tally import Tally
 from iaat.types import Batch

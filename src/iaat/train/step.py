@@ -7,12 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from iaat.device import autocast
+from iaat.config.train_config import TrainConfig
 from iaat.methods import StepContext
-from iaat.train.config import TrainConfig
-from iaat.train.descent import descend
-from iaat.train.faults import Faults
-from iaat.train.shares import Share
+from iaat.runtime.device import autocast
+from iaat.train.batch_split import Share
+from iaat.train.gradient import descend
+from iaat.train.nonfinite import Faults
 from iaat.train.state import TrainState
 from iaat.train.undo import Undo
 from iaat.types import Batch, StepOutput

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from iaat.passes import Passes
-from iaat.ranks import Ranks
-from iaat.saved_state import check_alike
-from iaat.train.averages import Averages
+from iaat.runs.checkpoint_fields import check_alike
+from iaat.runtime.distributed import Ranks
+from iaat.runtime.passes import Passes
+from iaat.train.meters import Averages
 
 
 @dataclass(slots=True)

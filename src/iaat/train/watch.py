@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from iaat import rng
-from iaat.config import Recipe
+from iaat.config.recipe import Recipe
 from iaat.data import DataBundle
-from iaat.device import autocast
-from iaat.passes import count_passes
-from iaat.progress import Reporter
-from iaat.ranks import ALONE, Ranks
+from iaat.runtime import rng
+from iaat.runtime.device import autocast
+from iaat.runtime.distributed import ALONE, Ranks
+from iaat.runtime.passes import count_passes
+from iaat.runtime.progress import Reporter
 from iaat.train.state import TrainState
 from iaat.train.tally import Tally
 from iaat.types import Batch

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from iaat.analysis import style
-from iaat.analysis.text import fit
+from iaat.analysis.figure_text import fit
 from iaat.errors import UserError
 from iaat.units import format_px
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis import style
 from iaat.analysis.checks import PX_PER_UNIT, as_radii
-from iaat.analysis.text import put_title
+from iaat.analysis.figure_text import put_title
 from iaat.errors import UserError
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis import style
 from iaat.analysis.checks import PX_PER_UNIT, as_labels, as_radii
-from iaat.analysis.text import fit, put_title
+from iaat.analysis.figure_text import fit, put_title
 from iaat.errors import UserError
 
 Groups = list[tuple[str, NDArray[np.float64]]]

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from iaat.analysis import style
-from iaat.analysis.labels import PointLabel, place_labels
-from iaat.analysis.text import fit, put_title
+from iaat.analysis.figure_text import fit, put_title
+from iaat.analysis.label_placement import PointLabel, place_labels
 from iaat.errors import UserError
 
 _COLORS = list(style.PALETTE.values())[:-1]

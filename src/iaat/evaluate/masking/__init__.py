@@ -31,9 +31,9 @@ is too weak for the model, whose worst case stands, or are notes.
 | `pgd-gap`                 | PGD claims more than the worst case over all attacks leaves (quote the worst case)       |
 """
 
-from iaat.evaluate.masking.attacks import finding_of_gap, finding_of_transfer, no_black_box
-from iaat.evaluate.masking.report import MaskingReport, masking_report
-from iaat.evaluate.masking.state import Fresh, fresh_copy
+from iaat.evaluate.masking.attack_checks import finding_of_gap, finding_of_transfer, no_black_box
+from iaat.evaluate.masking.memory_check import Fresh, fresh_copy
+from iaat.evaluate.masking.verdict import MaskingReport, masking_report
 
 __all__ = [
     "MaskingReport",

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from scipy.stats import binom, binomtest
+from scipy.stats import binom
 from torch import Tensor, nn
 
-from iaat import rng
 from iaat.attacks import full_precision, geometry
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.robust import is_inside
+from iaat.runtime import rng
+from iaat.statistics import mcnemar_p_value
 
 POINTS = 0.05
 """Share of all samples from which a difference counts. Trained honest networks on digits and CIFAR-10 lost at most
@@ -144,7 +145,7 @@ def stronger(gained: int, lost: int, n: int) -> bool:
     """
     if not counts(gained - lost, n):
         return False
-    return bool(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue < LEVEL)
+    return mcnemar_p_value(gained, lost) < LEVEL
 
 
 def percent(share: float) -> str:

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from iaat.analysis import style
+from iaat.analysis.figure_text import fit
 from iaat.analysis.pictures.paper import look as paper
-from iaat.analysis.text import fit
 
 # In inches. At 300 dpi the box is of 192 px, a multiple of 8, 16, 32, 48 and 64: image pixels come out the same size.
 _BOX, _CELL, _LINE, _HEADING, _MARGIN = 0.64, 0.68, 0.105, 0.15, 0.05

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from iaat.analysis import style
 from iaat.analysis.checks import suffix_of
-from iaat.analysis.text import ELLIPSIS, clean, text_width
-from iaat.files import replacing
+from iaat.analysis.figure_text import ELLIPSIS, clean, text_width
+from iaat.runtime.files import replacing
 
 COLUMN, PAGE = 3.3, 6.9
 """Inches: one column of a paper, and two."""

@@ -12,8 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from iaat.analysis.figure_text import fit, text_width
 from iaat.analysis.pictures.paper import look as paper
-from iaat.analysis.text import fit, text_width
 
 _MOST_RUNS = 40
 _LEAST_CELL_WITH_TEXT = 0.2

@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from iaat.analysis import style
-from iaat.analysis.labels import PointLabel, place_labels
+from iaat.analysis.figure_text import clean, fit
+from iaat.analysis.label_placement import PointLabel, place_labels
 from iaat.analysis.pictures.paper import look as paper
-from iaat.analysis.text import clean, fit
 
 Floats = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from iaat.analysis import style
+from iaat.analysis.figure_text import fit
 from iaat.analysis.pictures.paper import look as paper
-from iaat.analysis.text import fit
 
 _MOST_ROWS = 10
 _OVERLAP = 1.5

@@ -1,0 +1,105 @@
+"""The table of radii and the pictures of a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from iaat.analysis.pictures import Thumbnail, extremes, radius_histogram, radius_per_class, training_curves
+from iaat.analysis.tables import radii_table, write_table
+from iaat.data import Source, sequential_order
+from iaat.errors import UserError
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime import rng
+
+GALLERY = 20
+
+
+def write_radii(
+    run: RunFolder, source: Source, prediction: Tensor | None, epoch: int | None = None, out: Path | None = None
+) -> tuple[pa.Table, Path]:
+    """Write the radii after an epoch as a table, one row a trained sample; returns the table and its file.
+
+    Args:
+        run: Folder of a run of a method that has radii.
+        source: Its training samples.
+        prediction: Predicted class of each trained sample, `[n]`; None where the model of that epoch is not kept.
+        epoch: Which snapshot; the last by default.
+        out: A `.parquet` or `.csv` file; `radii.parquet` in the run folder by default, or for an epoch that is asked
+            for `radii/EPOCH.parquet`.
+
+    Raises:
+        UserError: the run has no radii, or none of that epoch.
+    """
+    saved = run.radii_epochs()
+    if not saved:
+        raise UserError(f"{run.path} has no radii: its method trains every sample at one radius, or no epoch is done")
+    default = run.path / ("radii.parquet" if epoch is None else f"radii/{epoch:04d}.parquet")
+    epoch = saved[-1] if epoch is None else epoch
+    if epoch not in saved:
+        raise UserError(f"{run.path} has no radii of epoch {epoch}; it has those of {_ranges(saved)}")
+    index, radius = run.radii_after(epoch)
+    if len(index) and index.max() >= len(source):
+        raise UserError(
+            f"{run.path} has a radius of sample {index.max()}, and the data {len(source)} samples: give the run's own"
+            " data (--data.root), with its extra images (--data.extra)"
+        )
+    predicted = np.full(len(index), -1) if prediction is None else prediction.numpy()
+    paths = None if source.paths is None else [source.paths[number] for number in index]
+    table = radii_table(index, source.labels.numpy()[index], predicted, radius, epoch, source.classes, paths)
+    write_table(table, out or default)
+    return table, out or default
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} ({len(numbers)} in all)"
+
+
+def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px: float | None) -> list[Path]:
+    """Draw all pictures of a run; returns their files.
+
+    Args:
+        run: A finished run.
+        source: Its training samples, for the gallery.
+        table: Its radii as `write_radii` gives them; None for a method without.
+        uniform_px: The uniform radius its radii are compared with, in px.
+    """
+    title = run.name()
+    files = [run.pictures / "training.png"]
+    training_curves(run.metrics(), files[0], title=title)
+    if table is None:
+        return files
+    snapshots = {epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()}
+    files.append(run.pictures / "radii.png")
+    radius_histogram(snapshots, files[-1], reference_px=uniform_px, title=title)
+    radius, label = (table[name].to_numpy() for name in ("radius", "label_id"))
+    files.append(run.pictures / "radii-per-class.png")
+    radius_per_class(radius, label, source.classes, files[-1], title=title)
+    if len(source.shape) == 3 and source.shape[0] in (1, 3):
+        files.append(run.pictures / "extremes.png")
+        _draw_extremes(table, source, files[-1], title)
+    return files
+
+
+def _draw_extremes(table: pa.Table, source: Source, path: Path, title: str) -> None:
+    """The images of the smallest radii and of the largest; of equal radii a fixed random choice.
+
+    Many samples share the radius 0, and in the order of their index the first twenty of a folder are of one class.
+    """
+    shuffled = rng.permutation(table.num_rows, seed=0, epoch=0).numpy()
+    radius = table["radius"].to_numpy()[shuffled]
+    smallest, largest = (shuffled[np.argsort(sign * radius, kind="stable")[:GALLERY]] for sign in (1, -1))
+    extremes(_thumbnails(table, source, smallest), _thumbnails(table, source, largest), path, title=title)
+
+
+def _thumbnails(table: pa.Table, source: Source, rows: np.ndarray) -> list[Thumbnail]:
+    chosen = table.take(rows)
+    order = sequential_order(torch.tensor(chosen["index"].to_pylist()), len(rows))
+    (batch,) = source.batches(order)
+    columns = (chosen[name].to_pylist() for name in ("label", "prediction", "radius"))
+    return [Thumbnail(x, *texts) for x, *texts in zip(batch.x.cpu().numpy(), *columns, strict=True)]

@@ -1,0 +1,289 @@
+"""What each command does. Importing this imports PyTorch, so `iaat.cli.main` does it last."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from iaat.analysis import class_summary
+from iaat.analysis.run_figures import write_radii
+from iaat.cli.evaluation_output import evaluation_report
+from iaat.config.choices import CHECKPOINTS
+from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
+from iaat.config.radius_range import warn_of_radii
+from iaat.config.recipe import Recipe
+from iaat.config.suites import plan_words
+from iaat.data import DataConfig, build_data, data_facts, survey
+from iaat.errors import UserError
+from iaat.evaluate import results_table
+from iaat.evaluate.checkpoints import training_predictions
+from iaat.evaluate.findings import UNCHECKED
+from iaat.evaluate.names import shown_rows
+from iaat.experiments.cost import cost_table
+from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells
+from iaat.experiments.sweep import only as only_cells
+from iaat.experiments.targets import find_targets, judge_targets, only
+from iaat.experiments.timing import probe, probe_table
+from iaat.experiments.workflow import compare, run_recipe
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.trackers import TensorBoard
+from iaat.runtime.console_table import PlainTable, plain_table
+from iaat.runtime.device import keep_freed_memory, pick_device, warn_of_missing_device
+from iaat.runtime.progress import Reporter
+from iaat.types import Batch
+from iaat.units import Norm, format_radius
+
+WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.device")
+"""Keys that say where a finished run's data lies now."""
+
+
+def run_command(options: argparse.Namespace, overrides: list[str]) -> None:
+    """Run the command that was parsed.
+
+    Args:
+        options: Of `iaat.cli.parser.command_parser`, with `stop`, who is asked whether to stop, `words`, as typed,
+            and `runs`, which is told what is trained.
+        overrides: Recipe keys with their values.
+
+    Raises:
+        UserError: a mistake in the input.
+        Stopped: a stop was asked for.
+    """
+    keep_freed_memory()
+    COMMANDS[options.command](options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
+
+
+def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.resume and options.overwrite:
+        raise UserError("--resume and --overwrite exclude each other")
+    trackers = _trackers(options)
+    recipe = load_recipe(options.recipe, overrides)
+    run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
+    options.runs.append(run)
+    rows = run_recipe(
+        *(recipe, run, reporter),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        stop=options.stop,
+        trackers=trackers,
+    )
+    if rows:
+        reporter.result(results_table(shown_rows(rows)))
+        reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
+        reporter.next_step("iaat", "evaluate", str(run.path), "--suite", "standard", *_as_before(options, overrides))
+
+
+def _trackers(options: argparse.Namespace) -> list[TensorBoard]:
+    return [TensorBoard()] if options.tensorboard else []
+
+
+def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.no_train and options.tensorboard:
+        raise UserError("--tensorboard is for what is trained, and --no-train trains nothing: leave one out")
+    trackers = _trackers(options)
+    cells = read_cells(options.recipes, overrides, options.seeds)
+    cells = only_cells(cells, options.only) if options.only else cells
+    options.runs += [RunFolder(options.out / f"{cell.name}-seed{seed}") for cell in cells for seed in cell.seeds]
+    found = compare(
+        cells,
+        options.out,
+        reporter,
+        checkpoint=options.checkpoint,
+        weights=options.weights,
+        training=not options.no_train,
+        stop=options.stop,
+        trackers=trackers,
+    )
+    reporter.result(found.table())
+    if found.missing:
+        reporter.result(f"not finished: {', '.join(found.missing)}")
+    reporter.say(f"tables: {options.out / 'comparison.json'}, comparison.md    picture: {options.out / 'frontier.png'}")
+    if found.missing:
+        reporter.next_step("iaat", *(word for word in options.words if word != "--no-train"))
+    else:
+        folders = [str(options.out / f"{cell.name}-seed{cell.seeds[0]}") for cell in found.cells]
+        page = ("-o", str(options.out / "report.html"))
+        reporter.next_step("iaat", "report", *folders, *page, *_as_before(options, overrides))
+
+
+def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
+    overrides = [*overrides, *_evaluation_words(options, overrides)]
+    targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
+    rows = judge_targets(
+        *(targets, others, which, reporter),
+        weights=options.weights,
+        corrupted=options.corrupted,
+        baseline=options.baseline,
+    )
+    for shown in evaluation_report(rows):
+        reporter.result(shown)
+    if any(UNCHECKED in row["verdict"] for row in rows):
+        reporter.next_step("iaat", *options.words, "--suspicious")
+    elif all("checkpoint" in row for row in rows):
+        reporter.next_step("iaat", "report", *options.targets, *_as_before(options, overrides))
+    elif any("curve" not in row for row in rows):
+        reporter.next_step("iaat", *_with_suite(options.words, f"{rows[0]['suite']}+curve"))
+
+
+def _with_suite(words: Sequence[str], suite: str) -> list[str]:
+    """The same command with another suite."""
+    kept = [word for word in words if not word.startswith(("--suite=", "--evaluate.suite="))]
+    for option in ("--suite", "--evaluate.suite"):
+        if option in kept:
+            del kept[kept.index(option) : kept.index(option) + 2]
+    return [*kept, "--suite", suite]
+
+
+def _as_before(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+    """What a next command needs of this one to find the data and to run the user's code."""
+    where = [word for word in overrides if word.startswith(tuple(f"--{key}=" for key in WHERE))]
+    typed = (word.partition("=") for word in overrides)
+    code = [value.partition(":")[0] for key, _, value in typed if key in NAMES_OF_CODE and ":" in value]
+    trusted = list(dict.fromkeys([*options.trust, *(name for name in code if name != "timm")]))
+    return [*where, *(["--trust", *trusted] if trusted else [])]
+
+
+def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+    """The command's own options as recipe keys."""
+    given = [word.partition("=")[2] for word in overrides if word.startswith("--evaluate.suite=")]
+    suite = options.suite or (given[-1] if given else None)
+    corruptions = options.corrupted or options.baseline
+    more = {"masking": options.suspicious, "transfer": options.transfer, "corruptions": corruptions}
+    for word in (word for word, asked in more.items() if asked):
+        suite = suite or "quick"
+        if not any(known.startswith(word) for known in plan_words(suite)):
+            suite = f"{suite}+{word}"
+    words = {} if suite is None else {"suite": suite}
+    words |= {} if options.n is None else {"n": options.n}
+    return [f"--evaluate.{key}={value}" for key, value in words.items()]
+
+
+def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    only(overrides, WHERE, "a finished run keeps its recipe")
+    run = RunFolder(options.folder)
+    recipe = run.recipe(overrides)
+    data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
+    # Only the last epoch's network is kept: the predictions of earlier ones are not known.
+    last = options.epoch in (None, *run.radii_epochs()[-1:])
+    prediction = training_predictions(run, recipe, data, reporter) if last else None
+    table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
+    reporter.result(summary_table(class_summary(table), table["epoch"][0].as_py(), _norm_of_radii(recipe)))
+    reporter.say(f"{table.num_rows} rows: {file}")
+    reporter.next_step("iaat", "report", str(run.path), *_as_before(options, overrides))
+
+
+_DROPPED = {"p25_px": 1, "p75_px": 1, "p5_px": 2, "p95_px": 2, "share_at_zero": 3}
+"""Columns of the summary of radii that a narrow terminal goes without, the first first."""
+
+
+def _norm_of_radii(recipe: Recipe) -> Norm:
+    return getattr(recipe.method, "norm", recipe.evaluate.norm)
+
+
+def summary_table(rows: Sequence[dict[str, object]], epoch: int, norm: Norm = "linf") -> PlainTable:
+    """One line a class: figures of its radii after an epoch, and how many of its samples are classified correctly."""
+    table = plain_table(f"radii after epoch {epoch}, {'in px (1/255)' if norm == 'linf' else 'L2 norm'}")
+    columns = {
+        "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
+        "p75_px": "75 %", "p95_px": "95 %", "share_at_zero": "at 0", "accuracy": "clean right",
+    }  # fmt: skip
+    for key, heading in columns.items():
+        table.add_column(heading, justify="left" if key == "class" else "right", drop=_DROPPED.get(key, 0))
+    for row in rows:
+        table.add_row(*(_cell(key, row[key], norm) for key in columns), style="bold" if row["class_id"] is None else "")
+    return table
+
+
+def _cell(key: str, value: object, norm: Norm) -> str:
+    if isinstance(value, float):
+        if key in ("share_at_zero", "accuracy"):
+            return f"{value:.1%}"
+        return format_radius(value / 255, norm).removesuffix("px")
+    return "-" if value is None else str(value)
+
+
+def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    # Imported here: no other command needs what draws pages.
+    from iaat.report.gather import Scope, check_scope, gather
+    from iaat.report.page import write_page
+
+    only(overrides, WHERE, "a finished run keeps its recipe")
+    scope = Scope(
+        images=options.images, details=options.details, pictures=not options.no_images, suspects=options.suspects
+    )
+    check_scope(scope, options.out, options.figures)
+    content = gather([RunFolder(folder) for folder in options.folders], overrides, reporter, scope)
+    write_page(content, options.out)
+    reporter.result(f"page: {options.out}")
+    if options.suspects is not None and content.gallery is not None:
+        reporter.say(f"suspects: {options.suspects}")
+    if options.figures is not None:
+        from iaat.report.figures import write_figures
+
+        files = write_figures(content, options.figures)
+        reporter.say(f"figures: {len(files)} files in {options.figures}")
+    reporter.next_step(sys.executable, "-m", "webbrowser", "-t", str(options.out))
+
+
+def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.processes is not None and not options.probe:
+        raise UserError(f"--processes {options.processes} is for --probe: add it, or leave this out")
+    if is_sweep(options.recipe):
+        if options.probe or options.data:
+            word = "--probe times" if options.probe else "--data reads that of"
+            raise UserError(f"{word} one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
+        cells = read_cells([options.recipe], overrides)
+        reporter.result(cost_of_cells(cells))
+        for device in {cell.recipe.train.device for cell in cells}:
+            warn_of_missing_device(device)
+        reporter.next_step("iaat", "compare", options.recipe, *options.typed, *_as_before(options, []))
+        return
+    recipe = load_recipe(options.recipe, overrides)
+    reporter.result(recipe.to_yaml())
+    if options.data:  # before anything that ends at the first sample that cannot be read
+        _check_data(recipe.data, reporter)
+    facts = data_facts(recipe.data)
+    reporter.result(cost_table(recipe, facts))
+    warn_of_radii(recipe)
+    warn_of_missing_device(recipe.train.device)
+    if not options.data:
+        facts.notices.tell(reporter.result)
+    if options.probe:
+        processes = 1 if options.processes is None else options.processes
+        reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
+    reporter.next_step("iaat", "train", options.recipe, *options.typed, *_as_before(options, []))
+
+
+def _check_data(config: DataConfig, reporter: Reporter) -> None:
+    """Read every sample, and list those that cannot be.
+
+    Raises:
+        UserError: There are such.
+    """
+
+    def track(batches: Iterator[Batch], total: int, what: str) -> Iterator[Batch]:
+        return reporter.track(batches, total=total, what=what, size=lambda batch: len(batch.y))
+
+    found = survey(config, track)
+    found.notices.tell(reporter.result)
+    for reason in found.faulty:
+        reporter.result(reason)
+    if found.faulty:
+        raise UserError(
+            f"{len(found.faulty):,} of {found.size:,} samples cannot be used: repair or remove them, or let"
+            f" data.skip_damaged {len(found.faulty)} go on without those that cannot be read"
+        )
+    reporter.result(f"all {found.size:,} samples can be read")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {
+    "train": _train,
+    "compare": _compare,
+    "evaluate": _evaluate,
+    "radii": _radii,
+    "report": _report,
+    "check": _check,
+}

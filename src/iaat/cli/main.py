@@ -1,0 +1,200 @@
+"""The command line: `iaat train | compare | evaluate | radii | report | recipes | check`.
+
+Nothing here imports PyTorch before a command needs it, so that help, lists and slips of the pen answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
+
+from iaat.cli.parser import HELP, command_parser, parse_words, without_help
+from iaat.config.recipe_files import find_recipe
+from iaat.errors import LostProcessError, UserError
+from iaat.runtime.launcher import launched
+from iaat.runtime.signals import STOPPED, Stop, Stopped, ignore_stops
+from iaat.runtime.streams import lasting_streams
+from iaat.runtime.text import printable
+from iaat.runtime.user_code import trust
+from iaat.runtime.user_traceback import users_traceback
+
+if TYPE_CHECKING:
+    from iaat.runs.run_folder import RunFolder
+
+INTERRUPTED = 130
+MISTAKE = 2
+FAILED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    0 done, or help was asked for; 1 the machine failed it; 2 a mistake in the input or in the user's code; 75 stopped
+    on request, everything kept; 130 interrupted at once. Standard output or error that is closed, or that nobody reads,
+    changes none of them.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    computes = bool(words) and words[0] in _COMPUTE and not any(word in HELP for word in words)
+    with lasting_streams(partial(_tell_loss, computes)) as output:
+        code = _answer(words)
+    # Of the other commands what they print is all there is.
+    cut = output.lost is not None and not computes and not isinstance(output.lost, BrokenPipeError)
+    return FAILED if cut and code == 0 else code
+
+
+_COMPUTE = ("train", "compare", "evaluate", "radii", "report")
+"""Commands whose results are in files."""
+
+
+def _tell_loss(computes: bool, error: OSError) -> None:
+    reason = error.strerror or error
+    if computes:
+        _show_warning(f"standard output cannot be written to any more ({reason}): the work goes on without it")
+    elif not isinstance(error, BrokenPipeError):  # `iaat recipes | head` has got what it wants
+        print(f"error: standard output: {reason}", file=sys.stderr)
+
+
+def _answer(words: Sequence[str]) -> int:
+    """The exit code of a command, what ended it said on standard error."""
+    runs: list[RunFolder] = []
+    try:
+        _run(words, runs)
+    except UserError as error:
+        print(printable(f"error: {error}"), file=sys.stderr)
+        return MISTAKE
+    except Stopped as stopped:
+        print(printable(f"stopped by {stopped.signal_name}{_how_to_go_on(words, runs)}"), file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        print(printable(f"interrupted{_how_to_go_on(words, runs)}"), file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)
+        return FAILED
+    except LostProcessError as error:
+        print(printable(f"error: {error}{_how_to_go_on(words, runs)}"), file=sys.stderr)
+        return FAILED
+    except _out_of_memory() as error:
+        reason = (str(error).splitlines() or ["out of memory"])[0]
+        advice = f"lower train.batch_size, or free memory{_how_to_go_on(words, runs)}"
+        print(printable(f"error: {reason}: {advice}"), file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        # A mistake of ours, unless it was made by code of the user's.
+        if (of_user := users_traceback(error)) is None:
+            raise
+        print(printable(f"error: {of_user}"), file=sys.stderr)
+        return MISTAKE
+    return 0
+
+
+def _run(words: Sequence[str], runs: list[RunFolder]) -> None:
+    if not words:
+        command_parser().print_help()
+        return
+    warnings.showwarning = _show_warning
+    if _wants_recipe_help(words):
+        _recipe_help(words)
+        return
+    options, overrides = parse_words(words)
+    trust(*getattr(options, "trust", ()))
+    if launched() and options.command != "train":
+        raise UserError(f"`iaat {options.command}` runs in one process: only `iaat train` is for a launcher")
+    options.stop, options.words, options.runs = Stop(), words, runs
+    with options.stop.listening():
+        if options.command == "recipes":
+            _recipes(overrides)
+            return
+        for source in _named_recipes(options):
+            find_recipe(source)  # a misspelt name need not wait for the import
+        from iaat.cli.commands import run_command
+
+        run_command(options, overrides)
+
+
+def _named_recipes(options: argparse.Namespace) -> list[str]:
+    """Recipes that a command names."""
+    if options.command == "compare":
+        return list(options.recipes)
+    return [options.recipe] if options.command in ("train", "check") else []
+
+
+def _recipes(overrides: Sequence[str]) -> None:
+    if overrides:
+        raise UserError(f"{overrides[0]} has no effect here: `iaat check RECIPE` shows a recipe with changes")
+    from iaat.cli.recipe_list import START, recipe_tables
+    from iaat.runtime.progress import Reporter
+
+    reporter = Reporter()
+    for part in recipe_tables():
+        reporter.result(part)
+    reporter.next_step("iaat", "train", START)
+
+
+def _out_of_memory() -> tuple[type[BaseException], ...]:
+    """What is raised where memory ends; PyTorch's own kind only where it was imported."""
+    of_torch = getattr(sys.modules.get("torch"), "OutOfMemoryError", MemoryError)
+    return MemoryError, of_torch
+
+
+def _how_to_go_on(words: Sequence[str], runs: Sequence[RunFolder]) -> str:
+    """What is kept of a command that ends early, and the command that goes on from there.
+
+    Args:
+        words: The command.
+        runs: Those it trains; none before it has come so far.
+    """
+    if not words or words[0] not in ("train", "compare", "evaluate"):
+        return ""
+    there = any(run.has_results() for run in runs)
+    again = [word for word in words if word != "--overwrite" or not there]
+    if there and words[0] == "train" and "--resume" not in again:
+        again.append("--resume")
+    launcher = ", by the same launcher" if launched() else ""
+    return f": {_kept(words[0], runs, there)}. To go on{launcher}:\n  {shlex.join(['iaat', *again])}"
+
+
+def _kept(command: str, runs: Sequence[RunFolder], there: bool) -> str:
+    """What is kept of a command that ends early; `there` is whether any of its runs has a checkpoint."""
+    if command == "evaluate":
+        return "finished batches are kept"
+    if there:
+        return "training is kept up to the last checkpoint"
+    return "nothing was trained yet, there is no checkpoint" if runs else "training had not begun"
+
+
+def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
+    """A warning as people want it: without the line of code it came from."""
+    print(printable(f"warning: {message}"), file=sys.stderr)
+
+
+def _wants_recipe_help(words: Sequence[str]) -> bool:
+    named = len(words) > 1 and words[0] in ("train", "check") and not words[1].startswith("-")
+    return named and any(word in HELP for word in words)
+
+
+def _recipe_help(words: Sequence[str]) -> None:
+    rest, everything = without_help(words)
+    options, overrides = parse_words(rest)
+    trust(*options.trust)
+    find_recipe(options.recipe)  # as above
+    from iaat.cli.recipe_help import print_recipe_help
+
+    print_recipe_help(options.command, options.recipe, overrides, options.typed, everything=everything)
+
+
+def entry() -> NoReturn:
+    """The program: run the command and exit; a stop asked for when all is done comes too late to change the code."""
+    code = main()
+    ignore_stops()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    entry()

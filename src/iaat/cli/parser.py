@@ -1,0 +1,269 @@
+"""The words of the command line: commands, their options and their help."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from iaat.config.choices import CHECKPOINTS, WEIGHTS
+from iaat.config.short_options import is_flag, is_short, likely_key, spelled_out
+from iaat.errors import UserError, check_choice
+
+COMMANDS = ("train", "compare", "evaluate", "radii", "report", "recipes", "check")
+
+_FIRST = "`iaat COMMAND --help` explains a command. To begin with: iaat recipes"
+
+HELP = ("-h", "--help", "--help=all")
+
+SWEEP_HELP = """\
+A sweep is a YAML file that may stand where a recipe does:
+
+  seeds: 3                     # how many, or a list; --seeds and --seed on the command line win
+  set: {train.epochs: 40}      # for every cell; keys of the command line go on top
+  curve: uniform               # the cell whose grid is the curve that the others are held against
+  cells:
+    natural: {recipe: cifar10-small-natural}
+    uniform: {recipe: cifar10-small-pgd-at, grid: {method.radius: [2px, 4px, 8px]}}
+    iaat:    {recipe: cifar10-small-iaat, set: {method.reach: 3}}
+
+Cells of a grid are called uniform-2px, uniform-4px, uniform-8px; runs are in OUT/CELL-seedN, and one that was trained
+there by `iaat train RECIPE ... --out OUT/CELL-seedN` with the same settings counts. `iaat check SWEEP` lists the cells
+with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Recipe keys with their values, as typed, wherever they stand, apart from the command's own words."""
+    own: list[str] = []
+    overrides: list[str] = []
+    rest, command = list(words), words[0] if words else ""
+    while rest:
+        word = rest.pop(0)
+        key = word.partition("=")[0]
+        recipe_key = "." in key or key in ("--seed", "--method") or is_short(key)
+        if not (key.startswith("--") and recipe_key) or is_flag(word, rest[0] if rest else None, command):
+            own.append(word)
+            continue
+        takes_next = "=" not in word and rest and not rest[0].startswith("--")
+        _refuse_space(word, rest)
+        # Joined by "=", so that a value such as -1e-3 is not taken for an option.
+        overrides.append(f"{word}={rest.pop(0)}" if takes_next else word)
+    return own, overrides
+
+
+def _refuse_space(word: str, rest: Sequence[str]) -> None:
+    """Refuse `4 px`, which is two words, where `4px` is meant."""
+    key, equals, value = word.partition("=")
+    values = [value, *rest] if equals else rest
+    if values[1:2] == ["px"]:
+        raise UserError(f"{key} {values[0]} px: write {values[0]}px, without the space")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one style: what is wrong, then what to do, without the usage lines."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The command with its own options, and the recipe keys with their values; `typed` has these as they were typed.
+
+    Raises:
+        UserError: an unknown command or option, or one that lacks its value.
+    """
+    own, typed = split_overrides(words)
+    overrides = spelled_out(typed, words[0] if words else "")
+    if own and not own[0].startswith("-"):
+        check_choice(own[0], COMMANDS, "command")
+    options, unknown = command_parser().parse_known_args(own)
+    if unknown:
+        raise UserError(f"{unknown[0]} is no option of `iaat {own[0]}`{_hint(unknown[0])}")
+    options.typed = typed
+    return options, overrides
+
+
+def _hint(word: str) -> str:
+    """Where an unknown option leads: to a recipe key, or to the help."""
+    if not word.startswith("--"):
+        return f"; see `iaat {COMMANDS[0]} --help`" if word.startswith("-") else ""
+    from iaat.config.load_recipe import all_keys  # late: it imports PyTorch
+
+    hint = likely_key(word.partition("=")[0], [f"--{key}" for key in all_keys()])
+    return hint or "; recipe keys are written --section.key value, `iaat train RECIPE --help` lists them"
+
+
+def without_help(words: Sequence[str]) -> tuple[list[str], bool]:
+    """The words but those that ask for help, and whether all of it is wanted: `--help all`."""
+    rest, everything = [], False
+    for before, word in zip(["", *words], words, strict=False):
+        if word == "all" and before in HELP:
+            everything = True
+        elif word not in HELP:
+            rest.append(word)
+    return rest, everything or "--help=all" in words
+
+
+class _Version(argparse.Action):
+    """Prints the version; argparse's own action would have it looked up in every command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import iaat
+
+        print(f"iaat {iaat.__version__}")
+        parser.exit()
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The commands with their options; `command` is the name of the one that was given."""
+    parser = _Parser(
+        prog="iaat", description="Instance-adaptive adversarial training.", epilog=_FIRST, allow_abbrev=False
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, tail: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False
+        )
+
+    keys = (
+        "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` explains them. Short for some: "
+        "--epochs, --lr, --batch-size, --eps (training and evaluation), --norm, --steps, --model, --data DIR, --device."
+    )
+    sub = add("train", "train a recipe, evaluate it, write radii and pictures", keys)
+    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
+    sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")
+    sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
+    sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    _add_tensorboard(sub)
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    sub = add("compare", "train recipes and sweeps over seeds and print one table", keys)
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.description, sub.epilog = textwrap.fill(sub.description or "", 100), SWEEP_HELP
+    sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, YAML files, sweeps")
+    sub.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        help="how many seeds, counted from 0, or several by name; --seed 7 trains that one alone",
+    )
+    sub.add_argument(
+        "--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused"
+    )
+    sub.add_argument("--only", metavar="CELL", nargs="+", default=[], help="these cells, or those of these grids")
+    sub.add_argument("--no-train", action="store_true", help="show what is finished, and name what is not")
+    sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
+    _add_tensorboard(sub)
+    _add_weights(sub)
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    keys = (
+        "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours those of data and model, too."
+    )
+    sub = add("evaluate", "judge runs, or any PyTorch model, by a suite of attacks", keys)
+    sub.add_argument(
+        "targets",
+        metavar="RUN_OR_MODEL",
+        nargs="+",
+        help="run folders; or module:function, a timm name, a TorchScript or exported file, a file of weights",
+    )
+    sub.add_argument("--suite", help="quick (default), standard, paper, full, or such as pgd+autoattack")
+    sub.add_argument("--n", type=int, help="test samples used; by default 1,000 in suite quick, all in others")
+    sub.add_argument("--suspicious", action="store_true", help="add the checks for gradient masking to the suite")
+    sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint of runs")
+    _add_weights(sub)
+    sub.add_argument(
+        "--transfer",
+        metavar="RUN_OR_MODEL",
+        nargs="+",
+        default=[],
+        help="add adversarial examples made on these models to the suite",
+    )
+    sub.add_argument("--corrupted", metavar="DIR", type=Path, help="folder of CIFAR-C or ImageNet-C; adds corruptions")
+    sub.add_argument(
+        "--baseline",
+        metavar="RUN",
+        type=Path,
+        help="run that mCE is relative to, evaluated before or in the same command",
+    )
+    sub.add_argument(
+        "--out", type=Path, default=Path("evaluations"), help="folder for the results of models that are no runs"
+    )
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    sub = add("radii", "write the radius of every image trained on as a table, and print a summary per class")
+    sub.add_argument("folder", metavar="RUN", type=Path, help="run folder")
+    sub.add_argument("--out", type=Path, help="a .parquet or .csv file; RUN/radii.parquet by default")
+    sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    keys = "Keys that say where the data lies can follow, such as --data.root DIR."
+    sub = add("report", "show runs on one page: accuracies, radii, images, suspects, loss surfaces", keys)
+    sub.add_argument(
+        "folders", metavar="RUN", nargs="+", type=Path, help="run folders; the first with radii has the images"
+    )
+    sub.add_argument(
+        "-o", "--out", type=Path, default=Path("report.html"), help="the page, one file (default %(default)s)"
+    )
+    sub.add_argument("--figures", metavar="DIR", type=Path, help="write the figures as PNG, PDF and SVG, too")
+    sub.add_argument("--suspects", metavar="FILE", type=Path, help="write all suspects as .csv or .parquet, too")
+    sub.add_argument("--images", metavar="N", type=int, default=2000, help="in the gallery (default %(default)s)")
+    sub.add_argument("--details", metavar="N", type=int, default=40, help="of them with attacks (default %(default)s)")
+    sub.add_argument(
+        "--no-images", action="store_true", help="show what the files of the runs say, and nothing of images"
+    )
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    add("recipes", "list the recipes that ship")
+
+    sub = add("check", "resolve a recipe and print it with its costs; nothing is run", keys)
+    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file, also of a sweep")
+    sub.add_argument(
+        "--probe", action="store_true", help="time a few training steps on random inputs, some 20 s, and what follows"
+    )
+    sub.add_argument(
+        "--data", action="store_true", help="read every sample of both splits, list what cannot be read, count the rest"
+    )
+    sub.add_argument("--processes", type=int, help="with --probe: how many will share each batch; 1 by default")
+    _add_trust(sub)
+    return parser
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default=WEIGHTS[0],
+        help="of runs with train.ema: the moving average of the weights (default), the trained weights, or both",
+    )
+
+
+def _add_tensorboard(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help='write what is trained for TensorBoard, too, into RUN/tensorboard; needs pip install "iaat[tensorboard]"',
+    )
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="let code of others run: a module that recipe files may name, such as my_net for my_net:build, or a file "
+        "that holds a program, such as network.pt2; may be given several times",
+    )
+
+
+def _add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="print results only")

@@ -1,0 +1,113 @@
+"""The help of one recipe: the keys of every day in plain words, or all keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import yaml
+
+from iaat.config.load_recipe import load_recipe, recipe_parser
+from iaat.config.recipe import Recipe
+from iaat.methods import METHODS
+from iaat.runtime.console_table import PlainTable, facts_table, plain_table
+from iaat.runtime.progress import Reporter
+
+EVERYDAY = {
+    "data.root": "folder where your images lie, or where a data set is downloaded to",
+    "data.size": "images are resized to so many pixels a side; null: as they are",
+    "data.limit": "train on so many images only, for a quick try; null: all",
+    "data.crop": "random crops, after a border of so many pixels; 0: none",
+    "data.flip": "mirror images at random",
+    "data.workers": "processes that read images, where they are read from disk while training",
+    "model.name": "the network: small-cnn, resnet18, wrn-34-10, resnet50, a timm name, my_file:function",
+    "model.pretrained": "start from published weights (resnet50, resnet101, resnet152, timm)",
+    "model.weights": "start from the weights in this file, such as RUN/last.pt",
+    "method.radius": "how far the attack may change a pixel; 8px is 8/255",
+    "method.norm": "how that is measured: linf, each pixel, or l2, all together",
+    "method.steps": "steps of the attack: more are stronger and slower",
+    "method.reach": "how far a radius can move over the whole run, in multiples of method.radius",
+    "method.start": "radius of every image at first; null: method.radius",
+    "train.epochs": "times that each image is trained on",
+    "train.batch_size": "images in a step; lower it where memory ends",
+    "train.lr": "learning rate, at its peak",
+    "train.ema": "evaluate a moving average of the weights, such as 0.995; 0: none",
+    "train.awp": "perturb the weights, too, such as 0.005; 0: no",
+    "train.precision": "number format: auto, fp32, bf16, fp16",
+    "train.device": "auto takes a GPU if there is one; cpu, cuda, cuda:1, mps",
+    "evaluate.suite": "attacks at the end: quick, standard (with AutoAttack), paper, full",
+    "evaluate.radius": "radius of these attacks",
+    "evaluate.n": "test images attacked; null: 1,000 in suite quick, all in others",
+    "seed": "another number, another run of the same recipe",
+}
+"""Keys that are changed every day, each in plain words; those that a method does not have are passed over."""
+
+_OPTIONS = {
+    "--out DIR": "the run folder",
+    "--resume": "go on where a run was interrupted",
+    "--overwrite": "replace the run in the folder",
+    "--tensorboard": "write what TensorBoard shows, too",
+    "--trust NAME": "let recipe files name code of this module",
+    "--quiet": "print results only",
+}
+
+
+def print_recipe_help(
+    command: str, source: str, overrides: Sequence[str], typed: Sequence[str], *, everything: bool
+) -> None:
+    """Print what can be changed in a recipe, with the recipe's values.
+
+    Args:
+        command: `train` or `check`, for the usage.
+        source: Name or file of the recipe.
+        overrides: Recipe keys with their values.
+        typed: The same as they were typed, for the next command.
+        everything: All keys, as their types document them; else those of every day.
+
+    Raises:
+        UserError: a mistake in the recipe or the overrides.
+    """
+    recipe, reporter = load_recipe(source, overrides), Reporter()
+    if everything:
+        _print_all(command, source, recipe)
+    else:
+        reporter.result(f"usage: iaat {command} {source} [--key value ...]\n")
+        reporter.result(everyday_table(recipe))
+        if command == "train":
+            reporter.result(_options_table())
+        reporter.result(f"all keys, and more about these: iaat {command} {source} --help all")
+    reporter.result(f"--method NAME takes another method: {', '.join(METHODS)}, or my_file:MyMethod")
+    reporter.next_step("iaat", "check", source, *typed)
+
+
+def everyday_table(recipe: Recipe) -> PlainTable:
+    """Keys of every day that the recipe has, with its values."""
+    values = {f"{section}.{key}": value for section, part in recipe.sections().items() for key, value in part.items()}
+    values["seed"] = recipe.seed
+    table = plain_table(f"{recipe.about}\n")
+    for name in ("key", "here", "what it is"):
+        table.add_column(name, no_wrap=name == "key")
+    for key, words in EVERYDAY.items():
+        if key in values:
+            table.add_row(f"--{key}", _written(values[key]), words)
+    return table
+
+
+def _options_table() -> PlainTable:
+    table = facts_table("options of the run")
+    for option, words in _OPTIONS.items():
+        table.add_row(option, words)
+    return table
+
+
+def _written(value: object) -> str:
+    """A value as it would be typed."""
+    return yaml.safe_dump(value).splitlines()[0] if value is None or isinstance(value, bool) else str(value)
+
+
+def _print_all(command: str, source: str, recipe: Recipe) -> None:
+    parser = recipe_parser(recipe.method_name, prog=f"iaat {command} {source}")
+    parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
+    parser.usage = f"iaat {command} {source} [--section.key value ...]"
+    parser.print_help()
+    if command == "train":
+        print(f"\nrun options: {', '.join(_OPTIONS)}")

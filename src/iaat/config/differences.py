@@ -1,0 +1,89 @@
+"""In what two recipes differ, and what of it changes what a run learns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from hashlib import sha256
+from typing import Any
+
+from iaat.config.recipe import Recipe, plain
+from iaat.methods import MethodConfig
+from iaat.units import Radius, format_length
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """Settings, with both values, in which two recipes would train differently.
+
+    Only what a recipe can say is named, not what follows from it.
+    """
+    acting = _flat(old), _flat(new)
+    changed = _changed(*acting)
+    if not changed:
+        return []
+    written = _flat(old, as_run=False), _flat(new, as_run=False)
+    # A setting that is left out and the same one written down are no difference.
+    named = [key for key in _changed(*written) if key in changed or all(side.get(key) is None for side in acting)]
+    before, after = written if named else acting
+    return [
+        f"{key}: {_shown(key, before.get(key), old)} -> {_shown(key, after.get(key), new)}" for key in named or changed
+    ]
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [key for key in {**before, **after} if key not in PLACE_KEYS and before.get(key) != after.get(key)]
+
+
+def _shown(key: str, value: object, recipe: Recipe) -> str:
+    """A value for people: lengths of a norm in one unit."""
+    section, _, name = key.partition(".")
+    config = getattr(recipe, section)
+    length = getattr(config, name, None) if value is not None else None
+    if isinstance(length, Radius):
+        return repr(format_length(length, getattr(config, "norm", recipe.evaluate.norm), digits=8))
+    return repr(value)
+
+
+PLACE_KEYS = frozenset(
+    {
+        *("about", "data.root", "data.download", "data.extra", "data.workers", "data.memory_gb", "data.stream"),
+        *("train.device", "train.accumulate", "train.radii", "train.radii_folder"),
+        *("train.save_minutes", "train.save_steps", "train.keep"),
+        *("train.nonfinite", "train.rollback_lr", "train.nonfinite_limit"),
+        *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts"),
+        *("evaluate.n", "evaluate.order", "evaluate.seed"),
+    }
+)
+"""Keys that say where a run is done and how it is judged in the end, not what it learns: they may change on resume."""
+
+
+def digest_but_seed(recipe: Recipe, *data: str) -> str:
+    """SHA-256 of what a run learns from, its seed apart: equal for runs that are seeds of each other.
+
+    Args:
+        recipe: The run's.
+        data: Fingerprints of its data.
+    """
+    settings = {key: value for key, value in _flat(recipe).items() if key != "seed" and not key.startswith("evaluate.")}
+    deciding = {key: value for key, value in settings.items() if key not in PLACE_KEYS}
+    return sha256(json.dumps([deciding, data], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _flat(recipe: Recipe, *, as_run: bool = True) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in recipe.to_dict().items():
+        flat |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
+    # What None reads image files as, and what run folders from before it could be None say.
+    channels = recipe.data.channels or 3
+    return flat | {"data.channels": channels} | _flat_method(recipe.run_method if as_run else recipe.method)
+
+
+def _flat_method(method: Any) -> dict[str, Any]:  # noqa: ANN401
+    """The settings of a method, None for idle ones.
+
+    As its run has them, with what follows from the number of epochs filled in, a constant that was written down and the
+    same one worked out are no difference.
+    """
+    idle = method.without_effect() if isinstance(method, MethodConfig) else {}
+    values = {field.name: getattr(method, field.name) for field in fields(method)}
+    return {f"method.{key}": None if key in idle else plain(value) for key, value in values.items()}

@@ -1,0 +1,79 @@
+"""The `evaluate` section of a recipe."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from iaat.attacks import GEOMETRIES
+from iaat.config.suites import QUICK_N, SUITES, plan_of
+from iaat.errors import UserError, check_choice, shown
+from iaat.units import MOST, Norm, Radius, check_numbers, check_radius
+
+_LONGEST_SUITE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """The attacks a trained model is judged by; the same for every method."""
+
+    suite: str = "quick"
+    """quick, standard, paper, full, or attacks and sections joined by "+", such as pgd+autoattack or quick+curve."""
+    radius: Radius = Radius("8px")
+    """Radius of the test attack: 8px, 8/255 or a number on the [0, 1] scale."""
+    norm: Norm = "linf"
+    """Norm of the test attack."""
+    steps: int = 20
+    """Steps of the PGD that every suite begins with."""
+    step_size: Radius | None = None
+    """Its step size; 2.5 * radius / steps by default."""
+    restarts: int = 1
+    """Its random starts; the worst counts, per sample."""
+    target: Literal["none", "random"] = "none"
+    """What it wants: none: any other class; random: one other class, drawn for each sample. That is weaker, and beside
+    it stand figures of ImageNet in papers; the other attacks of a suite stay as they are."""
+    batch_size: int = 128
+    """Samples attacked at once, the unit an interrupted evaluation goes on by; more is faster on a GPU."""
+    n: int | None = None
+    """Test samples used: the first n of a fixed random order; by default 1,000 in suite quick, all in others."""
+    order: Literal["random", "published"] = "random"
+    """Which n: the first of a fixed random order, or the first of the test set as it was published, which RobustBench
+    takes; refused for data that is sorted by class, as image folders are."""
+    seed: int = 0
+    """Seed of the attacks."""
+
+    def __post_init__(self) -> None:
+        _check_suite(self.suite)
+        check_numbers(vars(self), "evaluate")
+        check_choice(self.norm, GEOMETRIES, "evaluate.norm")
+        check_choice(self.target, ("none", "random"), "evaluate.target")
+        check_choice(self.order, ("random", "published"), "evaluate.order")
+        for key in ("radius", "step_size"):
+            if (value := getattr(self, key)) is not None:
+                check_radius(value, self.norm, name=f"evaluate.{key}")
+        for key in ("steps", "restarts", "batch_size", "n"):
+            if (value := getattr(self, key)) is not None and value < 1:
+                raise UserError(f"evaluate.{key} = {value}: must be at least 1")
+        if self.target != "none" and self.restarts > 1:
+            raise UserError(
+                f"evaluate.restarts = {self.restarts}: PGD with evaluate.target {self.target} has one start; for the "
+                f"worst of several add pgd-{self.steps}x{self.restarts} to evaluate.suite"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"evaluate.seed = {self.seed}: give a whole number from 0 to 2**63 - 1")
+
+    @property
+    def samples(self) -> int | None:
+        """How many test samples are used; None for all."""
+        quick = SUITES.keys() & {word.strip() for word in self.suite.split("+")} == {"quick"}
+        return QUICK_N if self.n is None and quick else self.n
+
+
+def _check_suite(suite: str) -> None:
+    """Refuse what is no suite, and numbers of steps in one that would not end."""
+    large = [digits for digits in re.findall(r"[0-9]+", suite) if len(digits) > len(str(MOST)) or int(digits) > MOST]
+    if large or len(suite) > _LONGEST_SUITE:
+        what = f"{shown(large[0])} is above {MOST:,}" if large else f"longer than {_LONGEST_SUITE} characters"
+        raise UserError(f"evaluate.suite {shown(suite)}: {what}")
+    plan_of(suite)

@@ -1,0 +1,168 @@
+"""What a user has said of a recipe, on the command line or in files of theirs, and what of it cannot be meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Collection, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from iaat.config.recipe import Recipe
+from iaat.config.recipe_files import called, layers, shipped_recipes
+from iaat.errors import UserError
+from iaat.methods import MethodConfig, make_method
+from iaat.methods.pace import setting_names
+from iaat.units import Radius
+
+USUAL_RADIUS = {"linf": "8px", "l2": "128/255"}
+"""Radius of CIFAR-10 in either norm, for messages."""
+
+_MOVES = ("gamma", "eta", "min_step")
+_PLACES = ("start", "floor", "full_steps_at")
+_TIMES = 4
+"""Radii beyond which a length without unit is taken for pixel levels."""
+_UNLIKELY = 0.25
+"""L-inf radius from which on a number without unit is hardly meant: half of what makes every image grey. It is that of
+L2, or pixel levels."""
+_DIGITS = ("digits", "mnist")
+_GREY = 0.5
+"""The same for images of digits, which bear more: 0.3 is usual (Madry et al. 2018, arXiv 1706.06083)."""
+_SECTIONS = ("data", "model", "method", "train", "evaluate")
+_OF_RADII = ("radii", "radii_folder", "snapshot_every")
+
+
+def given_keys(recipe: Recipe, path: Path, words: Sequence[str]) -> set[str]:
+    """Keys that a user gave: those of the words, and those of files of theirs that differ from the default.
+
+    Args:
+        recipe: What they came to.
+        path: The recipe's file; files that ship count for nothing.
+        words: `--section.key=value` words.
+    """
+    typed = {word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    shipped = set(shipped_recipes().values())
+    own = {
+        f"{section}.{key}"
+        for file, raw in layers(path)
+        if file not in shipped
+        for section, values in raw.items()
+        if section in _SECTIONS and isinstance(values, Mapping)
+        for key in values
+    }
+    return typed | {key for key in own if not _is_default(recipe, key)}
+
+
+def _is_default(recipe: Recipe, key: str) -> bool:
+    section, _, name = key.partition(".")
+    config = getattr(recipe, section)
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    if name not in fields:
+        return True
+    field = fields[name]
+    factory = field.default_factory
+    default = field.default if factory is dataclasses.MISSING else factory()
+    return bool(getattr(config, name) == default)
+
+
+def check_norms(recipe: Recipe, path: Path | None, words: Sequence[str]) -> None:
+    """Refuse a radius that was written for another norm than the one it is used in.
+
+    A length means another thing in each norm: where the norm changes, the radius has to be given anew.
+
+    Args:
+        recipe: What all came to.
+        path: The recipe's file, where there is one.
+        words: `--section.key=value` words.
+
+    Raises:
+        UserError: naming both keys and the usual radius.
+    """
+    typed: dict[str, dict[str, str]] = {}
+    for word in words:
+        key, _, value = word.removeprefix("--").partition("=")
+        section, _, name = key.partition(".")
+        typed.setdefault(section, {})[name] = value
+    stages: list[Mapping[str, Any]] = [*([] if path is None else (raw for _, raw in layers(path))), typed]
+    for section in ("method", "evaluate"):
+        config = getattr(recipe, section)
+        if not {"norm", "radius"} <= set(setting_names(config)):
+            continue
+        norm = written_in = "linf"
+        for stage in stages:
+            values = stage.get(section, {})
+            norm = values.get("norm", norm)
+            written_in = norm if "radius" in values else written_in
+        if written_in != norm:
+            usual = USUAL_RADIUS.get(norm, "another")
+            short = getattr(recipe.method, "radius_is_attack", True)  # else --radius is refused
+            raise UserError(
+                f"{section}.norm {norm}: {section}.radius = {config.radius} was written for {written_in}; give a "
+                f"{section}.radius for {norm} as well, usual is {usual}"
+                + (f"; --norm {norm} --radius {usual} sets training and evaluation" if short else "")
+            )
+
+
+def check_units(recipe: Recipe, given: Collection[str]) -> None:
+    """Refuse lengths without unit that are absurd beside the radius: 0.38 is 97 pixel levels.
+
+    Raises:
+        UserError: naming the value in px and the spelling that was meant.
+    """
+    method, evaluate = recipe.method, recipe.evaluate
+    radius = getattr(method, "radius", None)
+    for key, config in (("method.radius", method), ("evaluate.radius", evaluate)):
+        if key in given and getattr(config, "norm", "") == "linf":
+            _check_linf(key, config.radius, _GREY if recipe.data.name in _DIGITS else _UNLIKELY)
+    limits: dict[str, tuple[Any, float | None]] = {"evaluate.step_size": (evaluate.step_size, 2 * evaluate.radius)}
+    if radius is not None:
+        limits |= {f"method.{key}": (getattr(method, key, None), radius) for key in _MOVES}
+        limits |= {f"method.{key}": (getattr(method, key, None), _TIMES * radius) for key in _PLACES}
+    for key, (length, limit) in limits.items():
+        if key in given and isinstance(length, Radius) and length.unitless and limit is not None and length > limit:
+            raise UserError(
+                f"{key} = {float(length):g} is {length.px:.4g}px, far more than can be meant beside a radius of "
+                f"{evaluate.radius if radius is None else radius}; for pixel levels write {float(length):g}px"
+            )
+
+
+def _check_linf(key: str, radius: object, limit: float) -> None:
+    if isinstance(radius, Radius) and radius.unitless and radius >= limit:
+        raise UserError(
+            f"{key} = {radius.given} is {radius.px:.4g}px for linf: for L2 add --norm l2; for pixel levels write "
+            f"{float(radius):g}px; if it is meant, {radius.px:.4g}px"
+        )
+
+
+def warn_without_effect(recipe: Recipe, given: Set[str]) -> None:
+    """Warn of settings that the user gave and that change nothing beside the others, and of drops that never come."""
+    train = recipe.train
+    late = [epoch for epoch in train.milestones if epoch >= train.epochs]
+    if late and not given.isdisjoint(("train.epochs", "train.milestones")):
+        warnings.warn(
+            f"{called(recipe.name)}: train.epochs {train.epochs} end before train.milestones {late}: the learning rate "
+            "does not drop there; give train.milestones that fit",
+            stacklevel=3,
+        )
+    idle = {key: why for key, why in without_effect(recipe, given).items() if key in given}
+    if idle:
+        which = "; ".join(f"{key} ({why})" for key, why in idle.items())
+        warnings.warn(f"{called(recipe.name)}: without effect here: {which}", stacklevel=3)
+
+
+def without_effect(recipe: Recipe, asked: Collection[str]) -> dict[str, str]:
+    """Settings that change nothing, or hardly anything, beside the others, each with the reason.
+
+    Args:
+        recipe: The settings.
+        asked: Keys that matter; what takes a method to tell is only looked up for these.
+    """
+    found = {f"train.{key}": why for key, why in recipe.train.without_effect().items()}
+    if isinstance(recipe.method, MethodConfig):
+        reasons = recipe.method.without_effect() | recipe.method.seldom_acts()
+        found |= {f"method.{key}": why for key, why in reasons.items()}
+    if any(f"train.{key}" in asked for key in _OF_RADII):
+        method = make_method(recipe.method_name, recipe.run_method, size=1, device="cpu")
+        if method.radii is None:
+            found |= {f"train.{key}": f"{recipe.method_name} keeps no radii" for key in _OF_RADII}
+    return found

@@ -1,0 +1,53 @@
+"""How large the radii of a run can get, beside the radius it is evaluated at."""
+
+from __future__ import annotations
+
+import warnings
+
+from iaat.config.recipe import Recipe
+from iaat.methods import MethodConfig
+from iaat.units import Norm, format_length
+
+_FAR = 4
+_CLOSE = 1 - 1e-6
+
+
+def radius_span(recipe: Recipe) -> str | None:
+    """The largest radius of training attacks and that of the evaluation, for people; None without attacks."""
+    largest = _largest(recipe)
+    if largest is None:
+        return None
+    trained = _length(largest, getattr(recipe.method, "norm", recipe.evaluate.norm))
+    return f"at most {trained} in training; {_length(recipe.evaluate.radius, recipe.evaluate.norm)} in evaluation"
+
+
+def warn_of_radii(recipe: Recipe) -> None:
+    """Warn where radii cannot reach the radius of the attack or the evaluation, and where these two are far apart."""
+    largest, method, evaluate = _largest(recipe), recipe.method, recipe.evaluate
+    radius = getattr(method, "radius", None)
+    if largest is None or radius is None or getattr(method, "norm", evaluate.norm) != evaluate.norm:
+        return
+    reached = _length(largest, evaluate.norm)
+    key, wanted = ("method.radius", radius) if radius <= evaluate.radius else ("evaluate.radius", evaluate.radius)
+    if method.learns_radii and largest < wanted * _CLOSE:
+        warnings.warn(
+            f"radii can reach {reached} at most in this run, less than {key} = {_length(wanted, evaluate.norm)}: "
+            f"{method.how_to_reach}",
+            stacklevel=2,
+        )
+    low, high = sorted((float(radius), float(evaluate.radius)))
+    if method.radius_is_attack and high > _FAR * low:
+        warnings.warn(
+            f"trained at {_length(radius, evaluate.norm)} (method.radius) and evaluated at "
+            f"{_length(evaluate.radius, evaluate.norm)} (evaluate.radius), more than {_FAR} times apart",
+            stacklevel=2,
+        )
+
+
+def _largest(recipe: Recipe) -> float | None:
+    method = recipe.method
+    return method.largest_radius(recipe.method_epochs) if isinstance(method, MethodConfig) else None
+
+
+def _length(value: float, norm: Norm) -> str:
+    return format_length(value, norm) + ("" if norm == "linf" else f" ({norm})")

@@ -1,0 +1,148 @@
+"""Where recipes lie, and what their files say, with what they extend; not yet what it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from iaat.config.deprecated import without_twins
+from iaat.config.safe_yaml import MOST_BYTES, decode, parse_yaml
+from iaat.errors import UserError, did_you_mean, shown
+
+RECIPE_FILE = "recipe.yaml"
+"""The resolved recipe in a run folder."""
+
+_SECTIONS = ("data", "model", "train", "evaluate")
+_HEAD = ("about", "extends", "seed", "method")
+_LONGEST_CHAIN = 20
+_CHECKPOINT = re.compile(r"best|last|\d{4,}(-\d{6,})?")
+
+
+def called(name: str) -> str:
+    """What messages call a recipe: a file of the usual name by its name, and no "recipe recipe"."""
+    return RECIPE_FILE if name == Path(RECIPE_FILE).stem else f"recipe {name}"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name and file of every recipe in the package."""
+    folder = Path(str(resources.files("iaat"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(source: str, folder: Path = Path()) -> Path:
+    """File of a shipped recipe, or else the file that `source` is, seen from `folder`.
+
+    Raises:
+        UserError: there is neither.
+    """
+    shipped = shipped_recipes()
+    path = shipped.get(source, folder / source)
+    with suppress(OSError, ValueError):  # of a name too long to be a file's, or with a NUL in it
+        if path.is_file():
+            return path
+    raise UserError(
+        f"recipe {shown(source)} is neither a file nor shipped{did_you_mean(source, shipped)}; "
+        "`iaat recipes` lists what ships"
+    )
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file of a recipe or a sweep, its keys unchecked.
+
+    Raises:
+        UserError: the file cannot be read, is not YAML, is more than a recipe can be, or holds no mapping.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = parse_yaml(decode(file.read(MOST_BYTES + 1)))
+    except OSError as error:
+        raise UserError(f"recipe {path}: cannot be read: {error.strerror}") from None
+    except UserError as error:
+        raise UserError(f"recipe {path}: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"recipe {path}: must be a mapping with keys such as data, model, method, train, evaluate")
+    return raw
+
+
+def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Settings of a file on top of the recipe it extends; a section of another method replaces the old one whole."""
+    name, raw = path.stem, read_recipe(path)
+    if "cells" in raw:
+        raise UserError(f"{path} is a sweep of several recipes: `iaat compare {path}` trains it")
+    check_keys(raw, (*_HEAD, *_SECTIONS), called(name))
+    for key in (*_SECTIONS, "method"):
+        if not isinstance(raw.get(key, {}), dict):
+            raise UserError(f"{called(name)}: {key} must be a mapping of settings, not {shown(raw[key])}")
+    if "extends" not in raw:
+        return raw
+    if not isinstance(raw["extends"], str):
+        raise UserError(
+            f"{called(name)}: extends must be the name or the file of one recipe, not {shown(raw['extends'])}"
+        )
+    seen = (*seen, path.resolve())
+    parent = find_recipe(raw["extends"], path.parent)
+    if parent.resolve() in seen:
+        raise UserError(f"{called(name)}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
+    if len(seen) > _LONGEST_CHAIN:
+        raise UserError(f"{called(name)}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
+    check_is_recipe(parent, f"{called(name)}: extends {shown(raw['extends'])}")
+    below = merged(parent, seen)
+    same_method = raw.get("method", {}).get("name") in (None, below.get("method", {}).get("name"))
+    for key, value in raw.items():
+        deep = key in _SECTIONS or (key == "method" and same_method)
+        below[key] = {**without_twins(below.get(key, {}), value), **value} if deep else value
+    return below
+
+
+def check_is_recipe(path: Path, place: str) -> None:
+    """Refuse a file that another file names and that is no recipe, without showing anything of it.
+
+    Raises:
+        UserError: its top level has anything but the keys and sections of a recipe.
+    """
+    try:
+        raw = read_recipe(path)
+    except UserError:
+        raw = {"": None}
+    sections = (raw.get(key, {}) for key in (*_SECTIONS, "method"))
+    if "cells" not in raw and (
+        raw.keys() - {*_HEAD, *_SECTIONS} or not all(isinstance(part, dict) for part in sections)
+    ):
+        raise UserError(f"{place} is no recipe; `iaat check {path}` says why")
+
+
+def layers(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A recipe that `merged` accepts, file by file, from the one that extends nothing to the recipe itself."""
+    raw = read_recipe(path)
+    below = layers(find_recipe(raw["extends"], path.parent)) if "extends" in raw else []
+    return [*below, (path, raw)]
+
+
+def check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, section: str = "") -> None:
+    """Refuse a key that is not one of the known, naming the nearest.
+
+    Raises:
+        UserError: there is one.
+    """
+    known = list(known)
+    for key, value in given.items():
+        if key not in known:
+            dotted = f"{section}.{key}" if section else str(key)
+            hint = did_you_mean(str(key), known) or f"; known here: {', '.join(known)}"
+            raise UserError(f"{place}: unknown key {shown(dotted)} (= {shown(value)}){hint}")
+
+
+def run_of_checkpoint(file: Path) -> tuple[Path, str] | None:
+    """Run folder and name, such as `best` or `checkpoints/0003`, of a checkpoint that lies in it; None for other files.
+
+    Nothing is read: the file is known by its name and by the recipe beside it.
+    """
+    if file.suffix != ".pt" or not _CHECKPOINT.fullmatch(file.stem) or not file.is_file():
+        return None
+    inside = file.parent.name == "checkpoints"
+    run = file.parent.parent if inside else file.parent
+    return (run, f"checkpoints/{file.stem}" if inside else file.stem) if (run / RECIPE_FILE).is_file() else None

@@ -1,0 +1,269 @@
+"""From the `data` section of a recipe to sources and splits."""
+
+import warnings
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from iaat.data.augment import Augmentation
+from iaat.data.bundle import DataBundle
+from iaat.data.data_config import FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
+from iaat.data.encoded import ImageSplit
+from iaat.data.examination import Examination
+from iaat.data.extra import ExtraImages
+from iaat.data.image_folder import folder_splits
+from iaat.data.in_memory import InMemorySource
+from iaat.data.joined import JoinedSource
+from iaat.data.named import DEFAULT_ROOT, digits_splits, torchvision_splits
+from iaat.data.notices import Notices
+from iaat.data.raw import RawSplit
+from iaat.data.sample_checks import check_classes
+from iaat.data.scan import is_image_folder
+from iaat.data.source import Source
+from iaat.data.split import stratified_split, stratified_subset
+from iaat.data.stats import channel_stats
+from iaat.data.streaming import StreamingSource
+from iaat.data.user_function import function_splits
+from iaat.data.webdataset import webdataset_splits
+from iaat.errors import UserError
+
+
+def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> DataBundle:
+    """Read a data set and split it.
+
+    The hold-out split and the limits are drawn from `config.split_seed`, not from the training seed, so that runs
+    with different seeds train on and are selected by the same samples.
+
+    Args:
+        config: The `data` section.
+        seed: The training seed; used only where `config.split_seed` is None.
+        device: Training device: samples in memory are kept there, batches are yielded there.
+
+    Raises:
+        UserError: Something in the recipe or in the data needs the user's hand.
+    """
+    _warn_ignored(config)
+    train, test = read_splits(config)
+    for split in (train, test):  # before anything is drawn by class
+        check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
+    split_seed = seed if config.split_seed is None else config.split_seed
+    test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
+    train_index, holdout_index, listed = _train_and_holdout(train, config, split_seed)
+    extra = _drawn_extra(config, train, split_seed)
+    used = torch.cat([train_index, holdout_index]).sort().values
+    stream = _streams(config, (train, used), (test, test_index), extra=extra)
+    parts = ((train, used), (test, test_index))
+    keep = _streamed if stream else _in_memory
+    train_source, test_source = (keep(split, index, config, device) for split, index in parts)
+    for source in (train_source, test_source):
+        source.examination.check_limit()
+    if train_source.shape != test_source.shape:
+        raise UserError(
+            f"{train.where}: inputs have shape {list(train_source.shape)}, but {test.where}: {list(test_source.shape)}:"
+            " bring both to one shape"
+        )
+    mean, std = channel_stats(train_source, train_index, seed=split_seed)
+    data = DataBundle(
+        *(train_source, test_source, train_index, holdout_index, test_index, mean, std),
+        validation_size=train.validation_size,
+        listed=train.notices | listed | test.notices,
+        train_contents=_contents(train),
+        test_contents=_contents(test),
+    )
+    return data if extra is None else _with_extra(data, extra, config, device)
+
+
+def _contents(split: RawSplit) -> str | None:
+    return split.contents() if isinstance(split, ImageSplit) else None
+
+
+def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
+    """The training and the test split as their reader gives them, before samples are read.
+
+    Raises:
+        UserError: The data cannot be found, or not be read in the way asked for.
+    """
+    check_crops(config)
+    if config.is_user_function:
+        return function_splits(config)
+    if reads_folder(config):
+        return folder_splits(config)
+    if config.name == "webdataset":
+        return webdataset_splits(config)
+    return torchvision_splits(config) if config.name in TORCHVISION_NAMES else digits_splits()
+
+
+def check_crops(config: DataConfig) -> None:
+    """Check that parts of images are cut out only where there are image files.
+
+    Raises:
+        UserError: There are none.
+    """
+    if config.resized_crop and not _reads_files(config):
+        raise UserError(
+            f"data.resized_crop is {config.resized_crop}, but data.name={config.name} is not read from image files: use"
+            " data.crop, or data.name=folder"
+        )
+
+
+def read_extra(config: DataConfig, *, shape: tuple[int, ...], classes: int) -> ExtraImages | None:
+    """The extra images, if there are to be any, before they are decoded.
+
+    Args:
+        config: The `data` section.
+        shape: Shape of one training input.
+        classes: Number of classes.
+
+    Raises:
+        UserError: The file cannot be read, or does not fit.
+    """
+    return None if config.extra is None else ExtraImages(Path(config.extra), shape=shape, classes=classes)
+
+
+def _drawn_extra(config: DataConfig, train: RawSplit, seed: int) -> tuple[ExtraImages, Tensor] | None:
+    """The extra images and the positions of those used."""
+    extra = read_extra(config, shape=train.shape, classes=len(train.classes))
+    if extra is None:
+        return None
+    limit = len(extra) if config.extra_limit is None else config.extra_limit
+    return extra, stratified_subset(extra.labels, limit, seed, at_least=0)
+
+
+def _with_extra(
+    data: DataBundle, extra: tuple[ExtraImages, Tensor], config: DataConfig, device: torch.device | str
+) -> DataBundle:
+    images, used = extra
+    train = JoinedSource(data.train, images, used, augmentation=_augmentation(config), device=device)
+    return replace(
+        data,
+        train=train,
+        extra_index=used + len(data.train),
+        extra_ratio=config.extra_ratio,
+        listed=data.listed | images.notices,
+    )
+
+
+def _train_and_holdout(split: RawSplit, config: DataConfig, seed: int) -> tuple[Tensor, Tensor, Notices]:
+    """Sorted indices to train on and to hold out, and what there is to say of them."""
+    used = _limited(split, config.limit, seed, key="limit", at_least=2)
+    if split.validation_size:
+        return used, torch.arange(len(split) - split.validation_size, len(split)), Notices()
+    train, held = stratified_split(split.labels, config.holdout, seed, used)
+    notices, counts = Notices(), torch.bincount(split.labels[used])
+    single = (counts == 1).nonzero().flatten().tolist()
+    if single:
+        notices.add(split.where, "single", repr(split.classes[single[0]]), count=len(single), of=len(split.classes))
+    return train, held, notices
+
+
+def _limited(split: RawSplit, limit: int | None, seed: int, *, key: str, at_least: int) -> Tensor:
+    """Sorted indices of so many samples, none of them for validation only."""
+    labels = split.labels[: len(split) - split.validation_size]
+    if limit is None:
+        return torch.arange(len(labels))
+    smallest = int(torch.bincount(labels).clamp(max=at_least).sum())
+    if limit < smallest:
+        raise UserError(
+            f"data.{key} is {limit}, too few for {at_least} samples of each of {len(split.classes)} classes (one to"
+            f" train on, one to hold out): give at least {smallest}"
+        )
+    return stratified_subset(labels, limit, seed, at_least=at_least)
+
+
+def _streams(config: DataConfig, *parts: tuple[RawSplit, Tensor], extra: tuple[ExtraImages, Tensor] | None) -> bool:
+    """Whether both splits are read anew in every epoch; extra images, which never are, must fit into the memory."""
+    added = 0 if extra is None else len(extra[1]) * extra[0].sample_bytes
+    needed, most = sum(len(index) * split.sample_bytes for split, index in parts), config.memory_gb * 2**30
+    # Reading from host memory at each epoch would save nothing.
+    resident = all(split.resident for split, _ in parts)
+    wanted = True if config.resized_crop else config.stream
+    stream = not resident and needed + added > most if wanted is None else wanted
+    if extra is not None and added + (0 if stream else needed) > most:
+        rest = "" if stream else f", the data set another {needed / 2**30:.3g}"
+        raise UserError(
+            f"{extra[0].where}: {len(extra[1]):,} images take {added / 2**30:.3g} GiB{rest}, more than"
+            f" data.memory_gb={config.memory_gb:g}: raise it, or take fewer by data.extra_limit"
+        )
+    return stream
+
+
+def _augmentation(config: DataConfig) -> Augmentation:
+    return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
+
+
+def _examination(split: RawSplit, config: DataConfig) -> Examination:
+    limit, background = config.skip_damaged, config.background
+    return Examination(len(split), where=split.where, paths=split.paths, limit=limit, background=background)
+
+
+def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
+    return StreamingSource(
+        split,
+        split.labels,
+        split.classes,
+        augmentation=_augmentation(config),
+        crops=split if config.resized_crop and isinstance(split, ImageSplit) else None,
+        device=device,
+        paths=split.paths,
+        workers=config.workers,
+        examination=_examination(split, config),
+        complete=split.complete,
+        where=split.where,
+    )
+
+
+def _in_memory(split: RawSplit, used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
+    """A split with the samples used of it."""
+    examination = _examination(split, config)
+    return InMemorySource(
+        split.load(used, examination),
+        split.labels,
+        split.classes,
+        augmentation=_augmentation(config),
+        device=device,
+        paths=split.paths,
+        stored=None if len(used) == len(split) else used,
+        examination=examination,
+        complete=split.complete,
+        where=split.where,
+    )
+
+
+def _reads_files(config: DataConfig) -> bool:
+    """Whether samples are image files, which are decoded here."""
+    return config.name in FILE_NAMES or reads_folder(config)
+
+
+def reads_folder(config: DataConfig) -> bool:
+    """Whether the data is an image folder: named so, or the root of a set known by name holds train/ and test/."""
+    if config.name == "digits":  # which have no root of their own
+        return config.root is not None and is_image_folder(config.root)
+    return config.name == "folder" or (
+        config.name in TORCHVISION_NAMES and is_image_folder(config.root or DEFAULT_ROOT)
+    )
+
+
+def _warn_ignored(config: DataConfig) -> None:
+    """Warn of settings that there is no use for."""
+    ignored = []
+    if not _reads_files(config):
+        ignored += ["size", "resize", "validation"]
+        ignored += [] if config.is_user_function else ["channels", "background", "max_value", "skip_damaged"]
+    if config.name not in WRITTEN_ROOTS:
+        ignored.append("download")
+    if not (config.name in TORCHVISION_NAMES or _reads_files(config)):
+        ignored.append("root")
+    if not config.is_user_function:
+        ignored.append("options")
+    reasons = dict.fromkeys(ignored, f"with data.name={config.name}")
+    if config.validation is not None:
+        reasons["holdout"] = "with data.validation"
+    if config.extra is None:
+        reasons |= dict.fromkeys(("extra_ratio", "extra_limit"), "without data.extra")
+    defaults = {field.name: field.default for field in fields(config)} | {"options": {}}
+    for key, reason in reasons.items():
+        if getattr(config, key) != defaults[key]:
+            message = f"data.{key}={getattr(config, key)!r} has no effect {reason}"
+            warnings.warn(message, UserWarning, stacklevel=3)

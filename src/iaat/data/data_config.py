@@ -1,0 +1,240 @@
+"""The `data` section of a recipe."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from iaat.errors import UserError, check_choice, did_you_mean, shown
+from iaat.runtime.user_code import check_module_name
+from iaat.units import check_numbers
+
+TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
+FILE_NAMES = ("folder", "webdataset")
+"""Data sets of the user's own image files."""
+WRITTEN_ROOTS = (*TORCHVISION_NAMES, "webdataset")
+"""Data sets for which something is written into the root: a download, or the list of the samples in tar shards."""
+NAMES = ("digits", *TORCHVISION_NAMES, *FILE_NAMES)
+_ROOTS = {
+    "folder": "the folder that holds train/ and test/",
+    "webdataset": "the folder with train/*.tar and test/*.tar",
+}
+_MOST = {**dict.fromkeys(("crop", "cutout", "size", "resize"), 10_000), "workers": 1024}
+"""Pixels and processes beyond which only a slip of the pen goes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the samples come from and how they are prepared.
+
+    Raises:
+        UserError: A value is out of its range, or `name` is not known; the message names the recipe key.
+    """
+
+    name: str = "digits"
+    """Data set: digits, cifar10, cifar100, svhn, mnist, folder (train/ and test/ with one folder a class), webdataset
+    (train/*.tar and test/*.tar, or train-*.tar and test-*.tar, of KEY.jpg with its class number in KEY.cls), or
+    module:function, a function called with split="train" or "test" that returns a map-style dataset of (x, y). Its
+    items are read once into memory, and a random transform in it drawn once, unless they are streamed: see stream."""
+
+    root: str | None = None
+    """Folder with the data; None: "data" for the downloaded sets. A root with train/ and test/ folders of class
+    folders is read as an image folder, whichever of these sets, or digits, is named."""
+
+    download: bool = True
+    """Download cifar10, cifar100, svhn or mnist into the root on first use, and keep the list of samples of a
+    webdataset there; false: nothing is written there. Where a recipe file names the root it is false, unless one of the
+    two is typed."""
+
+    limit: int | None = None
+    """Use so many training samples, drawn evenly over the classes; indices stay those of the full set."""
+
+    test_limit: int | None = None
+    """Use so many test samples, drawn evenly over the classes."""
+
+    holdout: float = 0.1
+    """Fraction of the training samples, in (0, 0.5), kept out of training to select the checkpoint."""
+
+    validation: str | None = None
+    """Image files: folder beside train, such as val, whose samples select the checkpoint in place of a hold-out; None:
+    hold out a fraction of the training samples."""
+
+    split_seed: int | None = 0
+    """Seed of the hold-out split and of the limits; None: they move with the training seed."""
+
+    resized_crop: float = 0.0
+    """Smallest share of an image's area, such as 0.08, that a random part of random shape has, which is resized to size
+    x size for training (ImageNet's random-resized crop); 0: none. For image files with size set, which are streamed."""
+
+    crop: int = 0
+    """Random crop of the original size after padding each side by so many pixels; 0: none."""
+
+    padding: Literal["reflect", "zeros"] = "reflect"
+    """What the random crop sees beyond the border."""
+
+    flip: bool = False
+    """Mirror left and right with probability 1/2."""
+
+    cutout: int = 0
+    """Make a square of so many pixels a side grey, at a random place of each image; 0: none."""
+
+    color: float = 0.0
+    """Strength in [0, 1] of random brightness, contrast and saturation: each factor is uniform in 1 ± color / 2."""
+
+    rotate: float = 0.0
+    """Rotate by a random angle of up to so many degrees either way."""
+
+    zoom: float = 0.0
+    """Enlarge or shrink at random by up to this share, below 1; what comes into view is the mirrored image."""
+
+    size: int | None = None
+    """Image files: resize the shorter side to so many pixels and crop the centre square; None: as stored."""
+
+    resize: int | None = None
+    """Image files: resize the shorter side to so many pixels, such as 256, before the centre square of size, such as
+    224, is cropped; None: to size itself."""
+
+    channels: Literal[1, 3] | None = None
+    """3 reads images in colour, 1 in grey; None: image files in colour, PIL images of module:function each as it is."""
+
+    background: str = "white"
+    """Colour that transparent pixels of images are composed on, such as white, black or '#808080'."""
+
+    max_value: float | None = None
+    """Largest level there can be in the images, such as 4095 for 12 bits stored in 16, which becomes 255; None: 255 of
+    8 bits and 65535 of 16 bits. Images of 8 bits are left as they are by one above 255."""
+
+    skip_damaged: int = 0
+    """Go on without up to so many unreadable samples, which are listed in the run folder; 0: stop at the first."""
+
+    stream: bool | None = None
+    """Read samples from disk in every epoch instead of once into memory; None: only if they exceed memory_gb."""
+
+    memory_gb: float = 4.0
+    """Largest training plus test set, decoded, to keep in memory (GiB, on the training device). Extra images count, and
+    are always kept there."""
+
+    workers: int = 0
+    """Reader processes when samples are streamed; 0: the main process reads."""
+
+    extra: str | None = None
+    """File with extra training images, such as generated ones: a .npz with image (uint8 [N, H, W, C]) and label (class
+    numbers in the order of the data set's classes); null: none. They fill up the batches and are never held out."""
+
+    extra_ratio: float = 0.7
+    """Share of each batch, in (0, 1), that is taken from the extra images."""
+
+    extra_limit: int | None = None
+    """Use so many extra images, drawn evenly over their classes; indices stay those of the whole file."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments that module:function is called with, next to split."""
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if self.name in _ROOTS and self.root is None:
+            raise UserError(f"data.root is not set: data.name={self.name} needs {_ROOTS[self.name]}")
+        for key, lowest in (
+            ("limit", 1),
+            ("test_limit", 1),
+            ("extra_limit", 1),
+            ("size", 1),
+            ("workers", 0),
+            ("skip_damaged", 0),
+        ):
+            _at_least(key, getattr(self, key), lowest)
+        if not 0 < self.holdout < 0.5:
+            raise UserError(f"data.holdout is {self.holdout}: give a fraction above 0 and below 0.5, e.g. 0.1")
+        if not 0 < self.extra_ratio < 1:
+            raise UserError(f"data.extra_ratio is {self.extra_ratio}: give a share above 0 and below 1, e.g. 0.7")
+        if not self.memory_gb > 0:
+            raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
+        if self.channels not in (None, 1, 3):
+            raise UserError(f"data.channels is {shown(self.channels)}: give 3 for colour or 1 for grey")
+        if self.max_value is not None and not 0 < self.max_value < math.inf:
+            raise UserError(f"data.max_value is {self.max_value:g}: give the largest level, above 0, e.g. 4095")
+        self._check_words()
+        if self.resize is not None and (self.size is None or self.resize < self.size):
+            raise UserError(
+                f"data.resize is {self.resize}, but data.size is {self.size}: give data.size, the square to crop, and a"
+                " data.resize of at least that, e.g. 224 and 256"
+            )
+        self._check_augmentation()
+        self._check_resized_crop()
+        check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "data", _MOST)
+
+    def _check_words(self) -> None:
+        if self.background != "white":
+            _ = self.background_rgb
+        name = self.validation
+        if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
+            raise UserError(f"data.validation is {shown(name)}: give the name of a folder beside train, e.g. val")
+
+    @property
+    def background_rgb(self) -> tuple[int, int, int]:
+        """The background as levels of red, green and blue."""
+        # Imported here: recipes are read by commands that need no images.
+        from PIL import ImageColor
+
+        try:
+            red, green, blue, *_ = ImageColor.getrgb(self.background)
+        except ValueError as error:
+            raise UserError(
+                f"data.background is {shown(self.background)}: give a colour, e.g. white, black or '#808080'"
+            ) from error
+        return red, green, blue
+
+    def _check_augmentation(self) -> None:
+        _at_least("crop", self.crop, 0)
+        _at_least("cutout", self.cutout, 0)
+        check_choice(self.padding, ("reflect", "zeros"), "data.padding")
+        if not 0 <= self.color <= 1:
+            raise UserError(f"data.color is {self.color}: give a strength from 0 to 1")
+        if not 0 <= self.rotate <= 180:
+            raise UserError(f"data.rotate is {self.rotate}: give degrees from 0 to 180")
+        if not 0 <= self.zoom < 1:
+            raise UserError(f"data.zoom is {self.zoom}: give a share from 0 and below 1, e.g. 0.1 for 90 % to 110 %")
+
+    def _check_resized_crop(self) -> None:
+        if not 0 <= self.resized_crop <= 1:
+            raise UserError(
+                f"data.resized_crop is {self.resized_crop}: give a share of the area from 0 to 1, e.g. 0.08"
+            )
+        if not self.resized_crop:
+            return
+        key = f"data.resized_crop is {self.resized_crop}"
+        if self.size is None:
+            raise UserError(f"{key}, but data.size is not set: give the side in pixels that crops are resized to")
+        if self.stream is False:
+            raise UserError(
+                f"{key}, but data.stream is false: crops are cut from the whole image in every epoch, so leave"
+                " data.stream out"
+            )
+        for other in ("crop", "extra"):
+            if getattr(self, other):
+                fix = "use one of the two" if other == "crop" else "extra images are whole, so leave one of the two out"
+                raise UserError(f"{key}, but data.{other} is {shown(getattr(self, other))}, too: {fix}")
+
+    @property
+    def is_user_function(self) -> bool:
+        """Whether `name` is of the form module:function."""
+        return ":" in self.name
+
+
+def _check_name(name: str) -> None:
+    if name in NAMES:
+        return
+    module, colon, function = name.partition(":")
+    if colon and not module.endswith(".py") and all(map(str.isidentifier, (*module.split("."), function))):
+        return
+    if colon:
+        check_module_name(name, key="data.name")
+        raise UserError(f"data.name is {shown(name)}: write module:function, e.g. my_package.my_data:make")
+    raise UserError(
+        f"data.name is {shown(name)}: give one of {', '.join(NAMES)}, or module:function for data of your own"
+        f"{did_you_mean(name, NAMES)}"
+    )
+
+
+def _at_least(key: str, value: int | None, lowest: int) -> None:
+    if value is not None and value < lowest:
+        raise UserError(f"data.{key} is {value}: give a whole number of at least {lowest}")

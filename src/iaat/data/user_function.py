@@ -1,0 +1,237 @@
+"""`data.name = module:function`: data sets that a function of the user's makes."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+
+from iaat.data.data_config import DataConfig
+from iaat.data.examination import Examination, Finding, Unreadable, bits_of, input_digests, with_way_out
+from iaat.data.indexed_dataset import check_map_style
+from iaat.data.items import (
+    AS_THEY_ARE,
+    ITEM,
+    ImageSettings,
+    MapDataset,
+    as_sample,
+    check_alike,
+    check_same_label,
+    get_item,
+    read_item,
+)
+from iaat.data.notices import Notices
+from iaat.data.sample_checks import check_labels, item_label
+from iaat.errors import UserError, did_you_mean
+from iaat.runtime.rng import kept_globals, seed_globals
+from iaat.runtime.user_code import import_function
+
+_FROZEN = (0, 0)
+"""The `(seed, epoch)` of an item's random draws where it is read once for all epochs."""
+
+
+class UserSplit:
+    """A map-style data set of the user's as a `RawSplit`.
+
+    Labels are taken from its attribute `targets` or `labels`, also through `Subset`s; without one, each item is read
+    once to learn its label. Items are checked against them whenever they are read. What items draw from the global
+    generators of Python, NumPy and PyTorch depends on their index alone, and moves no draw of anyone else.
+
+    Args:
+        dataset: Gives (x, y) with x a PIL image, a uint8 tensor or a float tensor in [0, 1].
+        complete: Whether each class must have a sample.
+        where: Names the data set in messages.
+        images: How PIL images are converted.
+        skip: How many items may be unreadable.
+
+    Raises:
+        UserError: Not a map-style data set, or items of another form.
+    """
+
+    def __init__(
+        self,
+        dataset: MapDataset,
+        *,
+        complete: bool,
+        where: str,
+        images: ImageSettings = AS_THEY_ARE,
+        skip: int = 0,
+    ) -> None:
+        check_map_style(dataset, where=where)
+        self._dataset, self._images = dataset, images
+        self.where = where
+        self.notices = Notices()
+        with kept_globals():
+            self._first_position, item = self._first_item(skip)
+            self._first = as_sample(item, where=f"{where}: item {self._first_position}", images=images)[0]
+            self.labels = _labels(dataset, where)
+        self.notices.add(where, "values", count=len(item) - 2)
+        self.classes = _class_names(dataset)
+        self.paths: list[str] | None = None
+        self.shape = tuple(self._first.shape)
+        self.sample_bytes = self._first.numel() * self._first.element_size()
+        self.resident = False
+        self.complete = complete
+        self.deterministic = False
+        self.validation_size = 0
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+    def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
+        """One input, uint8 or float32, and its class id; the caller seeds the global generators."""
+        return self._read(position, None)
+
+    def examined(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, Finding]:
+        """One input, its class id, and what is found out about it; the caller seeds the global generators."""
+        altered = set[str]()
+        x, y = self._read(position, altered)
+        return x, y, Finding(position, bits_of(altered), input_digests(x[None])[0])
+
+    def _read(self, position: int, altered: set[str] | None) -> tuple[Tensor, int]:
+        x, y = read_item(self._dataset, position, where=self.where, images=self._images, altered=altered)
+        place = f"{self.where}: item {position}"
+        check_same_label(y, int(self.labels[position]), where=place)
+        fix = "bring all inputs to one shape and type"
+        check_alike(x, self._first, where=place, first_where="item 0", fix=fix)
+        return x, y
+
+    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
+        """Read these samples: `[len(index), ...]` uint8 or float32; see `RawSplit.load`."""
+        out = torch.zeros((len(index), *self._first.shape), dtype=self._first.dtype)
+        with kept_globals():
+            for row, position in enumerate(index.tolist()):
+                seed_globals(*_FROZEN, ITEM, position, gpus=False)
+                try:
+                    out[row], _, finding = self.examined(position)
+                except Unreadable as error:
+                    if examination is None or not examination.limit:
+                        raise with_way_out(error) from error
+                    finding = Finding(position, error=str(error))
+                if examination is not None:
+                    examination.add([finding])
+        return out
+
+    def _first_item(self, skip: int) -> tuple[int, Any]:
+        """Position and content of the first item that can be read, of as many as may be unreadable and one."""
+        last = min(skip, len(self._dataset) - 1)
+        for position in range(last):
+            seed_globals(*_FROZEN, ITEM, position, gpus=False)
+            with suppress(Unreadable):
+                return position, get_item(self._dataset, position, where=self.where)
+        seed_globals(*_FROZEN, ITEM, last, gpus=False)
+        return last, get_item(self._dataset, last, where=self.where)
+
+    def warn_if_random(self, *, streamed: bool) -> None:
+        """Warn where the first item changes from read to read in a way that the run cannot make up for.
+
+        Args:
+            streamed: Items are read anew in every epoch; else once, if they fit into memory.
+        """
+        if not self._repeats([_FROZEN] * 2):
+            message = (
+                f"{self.where}: items change from read to read, and not by the global generators, which are seeded for"
+                " each item: no run can be repeated; draw from random, numpy.random or torch without a generator of"
+                " your own"
+            )
+        elif not streamed and not self._repeats([(0, epoch) for epoch in (1, 2)]):
+            message = (
+                f"{self.where}: items change from read to read: a random transform is drawn once when the data is kept"
+                " in memory; use data.crop / data.flip, or data.stream=true"
+            )
+        else:
+            return
+        warnings.warn(message, UserWarning, stacklevel=2)
+
+    def _repeats(self, keys: Sequence[tuple[int, int]]) -> bool:
+        """Whether the first item is the same again when the global generators are seeded by these keys."""
+        with kept_globals():
+            for key in keys:
+                seed_globals(*key, ITEM, self._first_position, gpus=False)
+                if not torch.equal(self._read(self._first_position, None)[0], self._first):
+                    return False
+        return True
+
+
+def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
+    """Call the user's function for both splits.
+
+    Args:
+        config: Uses `name`, `options` and `stream`, and of PIL images `channels`, `background` and `max_value`.
+
+    Returns:
+        The training and the test split. Class names are those of the training set's `classes`, or "0", "1", ... up
+        to its largest label; the test set need not have samples of each.
+
+    Raises:
+        UserError: The function cannot be found or called, or does not return map-style data sets.
+    """
+    factory = import_function(config.name, key="data.name")
+    images = ImageSettings(config.channels, config.background_rgb, config.max_value)
+    splits = []
+    for split in ("train", "test"):
+        dataset = _call(factory, config, split)
+        where = f"data.name={config.name}, split={split}"
+        splits.append(
+            UserSplit(dataset, complete=split == "train", where=where, images=images, skip=config.skip_damaged)
+        )
+        splits[-1].warn_if_random(streamed=config.stream is True)
+    train, test = splits
+    if not train.classes:
+        train.classes = tuple(map(str, range(int(train.labels.max()) + 1)))
+    test.classes = train.classes
+    return train, test
+
+
+def _call(factory: Callable[..., Any], config: DataConfig, split: str) -> MapDataset:
+    signature = inspect.signature(factory)
+    try:
+        signature.bind(split=split, **config.options)
+    except TypeError as error:
+        unknown = [key for key in config.options if key not in signature.parameters]
+        hints = "".join(did_you_mean(key, signature.parameters) for key in unknown)
+        raise UserError(
+            f"data.options {config.options} do not fit {config.name}{signature}, which is called with split={split!r}"
+            f" and the options ({error}): give those it takes{hints}"
+        ) from error
+    try:
+        return factory(split=split, **config.options)  # type: ignore[no-any-return]
+    except Exception as error:
+        error.add_note(f"raised by data.name={config.name}, called with split={split!r} and {config.options}")
+        raise
+
+
+def _labels(dataset: MapDataset, where: str) -> Tensor:
+    owner, positions = _owner(dataset, ("targets", "labels"))
+    listed = getattr(owner, "targets", getattr(owner, "labels", None))
+    if not isinstance(listed, Sequence | Tensor) and not hasattr(listed, "__array__"):
+        return torch.tensor([_label(dataset, position, where) for position in range(len(dataset))])
+    ids = check_labels(listed, where=where)
+    if len(ids) != len(owner):
+        raise UserError(f"{where}: {len(owner)} items but {len(ids)} labels in its targets: give one label an item")
+    return ids[positions]
+
+
+def _label(dataset: MapDataset, position: int, where: str) -> int:
+    seed_globals(*_FROZEN, ITEM, position, gpus=False)
+    return item_label(get_item(dataset, position, where=where)[1], where=f"{where}: item {position}")
+
+
+def _class_names(dataset: MapDataset) -> tuple[str, ...]:
+    names = getattr(_owner(dataset, ("classes",))[0], "classes", None)
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+
+
+def _owner(dataset: MapDataset, attributes: tuple[str, ...]) -> tuple[MapDataset, Tensor]:
+    """The data set that has one of the attributes, looked for inside `Subset`s, and the positions in it."""
+    owner: Any = dataset
+    positions = torch.arange(len(dataset))
+    while isinstance(owner, Subset) and not any(hasattr(owner, name) for name in attributes):
+        positions = torch.as_tensor(owner.indices, dtype=torch.int64)[positions]
+        owner = owner.dataset
+    return owner, positions

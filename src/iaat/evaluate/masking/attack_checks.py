@@ -1,0 +1,314 @@
+"""Checks that compare attacks with each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd
+from iaat.evaluate.autoattack import reference_attack, why_no_square
+from iaat.evaluate.findings import Finding
+from iaat.evaluate.masking.case import LARGE, POINTS, SAMPLES, Case, Result, counts, percent, stronger
+from iaat.units import Norm
+
+STEPS = 20
+"""Steps of PGD, those of the accuracy that is usually quoted."""
+
+SCALES = (10.0, 0.1)
+"""Factors on the logits, beside the one that brings the median clean margin to 1."""
+
+FLAT_RISE = 1e-3
+"""Share of its size at the start by which the steps must have raised the loss. Honest networks rise by some per cent
+even for their safest samples; steps along rounded or zero gradients raise nothing."""
+
+GAP_LEVEL = 0.05
+"""Level at which the gap from PGD to the worst case must exceed `POINTS`."""
+
+GROWTH = 4
+"""Factor from one radius of the sweep to the next: few attacks, and each starts from what the one before left."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhiteBox:
+    """What gradient attacks did to the samples `[B]`; masks are True where the sample still stands.
+
+    Attributes:
+        many: After PGD on cross-entropy.
+        one: After one step of the whole radius.
+        rise: How far the steps of `many` raised the cross-entropy, or the margin loss if that is more, as a share of
+            the size at the start. Of unsure models the margin alone can fall, since cross-entropy climbs all classes
+            at once; of sure ones float32 holds cross-entropy at 0 while the margin moves.
+        restarted: Of `many`, after as many more runs of it as there are scales.
+        scaled: Of `many`, after PGD on cross-entropy of rescaled logits, one run for each scale.
+        shrunk: True where a scale below 1 was the first to break the sample.
+        worst: After all of these and PGD on the margin.
+    """
+
+    many: Tensor
+    one: Tensor
+    rise: Tensor
+    restarted: Tensor
+    scaled: Tensor
+    shrunk: Tensor
+    worst: Tensor
+
+
+class _Trace:
+    """Cross-entropy as an attack loss that keeps the logits at the start of the attack."""
+
+    def __init__(self) -> None:
+        self.start: Tensor | None = None
+
+    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+        if self.start is None:
+            self.start = logits.detach()
+        return cross_entropy(logits, y)
+
+
+def white_box(case: Case) -> WhiteBox:
+    """Run the gradient attacks; those after the first two meet only what PGD on cross-entropy left standing."""
+    trace = _Trace()
+    x_adv = _pgd(case, case.x, case.y, "many", loss=trace)
+    many = case.survived(x_adv)
+    start, end = cast("Tensor", trace.start), case.logits(x_adv)
+    rise = _rise(margin(start, case.y), margin(end, case.y))
+    climb = _rise(cross_entropy(start, case.y), cross_entropy(end, case.y))
+    step = _pgd(case, case.x, case.y, "one", steps=1, step_size=case.radius, random_start=False)
+    one = case.survived(step)
+    scales = (*SCALES, _unit_scale(case))
+    restarted, scaled, worst, shrunk = many, many, many & one, torch.zeros_like(many)
+    for number, scale in enumerate(scales):
+        restarted = _survivors(case, restarted, f"restart {number}")
+        left = _survivors(case, scaled, f"scale {number}", loss=_scaled(scale))
+        if scale < 1:
+            shrunk |= scaled & ~left
+        scaled = left
+    worst = _survivors(case, worst & restarted & scaled, "margin", loss="margin")
+    return WhiteBox(
+        many=many, one=one, rise=rise.maximum(climb), restarted=restarted, scaled=scaled, shrunk=shrunk, worst=worst
+    )
+
+
+def _rise(start: Tensor, end: Tensor) -> Tensor:
+    start, end = start.double(), end.double()
+    return ((end - start) / start.abs().clamp_min(1e-30)).nan_to_num(0.0).clamp(-LARGE, LARGE)
+
+
+def _unit_scale(case: Case) -> float:
+    """Factor that brings the median margin of the clean samples to 1, where float32 resolves a softmax well.
+
+    Cross-entropy loses the true class from margins of 17 on and everything from about 100 on (rounding and underflow;
+    see arXiv 2507.22428), so that a factor of 0.1 is not enough for logits that were blown up by 1000.
+    """
+    typical = -margin(case.logits(case.x), case.y).double().median().item()
+    return 1 / typical if math.isfinite(typical) and typical > 1e-30 else 1.0
+
+
+def _scaled(factor: float) -> AttackLoss:
+    return lambda logits, y: cross_entropy(logits * factor, y)
+
+
+def _pgd(case: Case, x: Tensor, y: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
+    options = {"radius": case.radius, "steps": STEPS, "norm": cast("Norm", case.norm), **settings}
+    return pgd(case.model, x, y, generator=case.generator(purpose), **options)
+
+
+def _survivors(case: Case, standing: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
+    """Which of the samples that stand do so after one more attack, judged by the model itself."""
+    rows = standing.nonzero()[:, 0]
+    result = standing.clone()
+    if len(rows):
+        x_adv = _pgd(case, case.x[rows], case.y[rows], purpose, early_stop=True, **settings)
+        result[rows] = case.survived(x_adv, rows)
+    return result
+
+
+def check_white_box(case: Case, white: WhiteBox) -> Result:
+    """Compare the gradient attacks with each other."""
+    stuck = white.many & (white.rise < FLAT_RISE)
+    measures = {
+        "pgd": case.share(white.many),
+        "one_step": case.share(white.one),
+        "pgd_restarted": case.share(white.restarted),
+        "pgd_scaled": case.share(white.scaled),
+        "white_box": case.share(white.worst),
+        "stuck": case.share(stuck),
+    }
+    if bool(white.many.any()):
+        measures["rise_least_standing"] = white.rise[white.many].min().item()
+    findings = [*_loss_findings(case, stuck), *_step_findings(case, white), *_scale_findings(case, white)]
+    return Result(measures, tuple(findings))
+
+
+def _loss_findings(case: Case, stuck: Tensor) -> Iterator[Finding]:
+    if counts(int(stuck.sum()), case.n):
+        yield Finding(
+            name="loss-not-rising",
+            evidence=f"{percent(case.share(stuck))} of the samples withstand {STEPS} steps that raised their loss "
+            f"by less than {percent(FLAT_RISE)}",
+            advice="Look at the gradients first; a step that does not raise the loss is no attack.",
+        )
+
+
+def _step_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
+    gained, lost = _discordant(white.one, white.many)
+    if stronger(gained, lost, case.n):
+        yield Finding(
+            name="one-step-stronger",
+            evidence=f"one step leaves {percent(case.share(white.one))}, {STEPS} steps leave "
+            f"{percent(case.share(white.many))}",
+            advice="Attack with more and smaller steps and with restarts; the loss surface misleads this attack.",
+        )
+
+
+def _scale_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
+    """Whether the scale of the logits decides what stands.
+
+    Blown-up logits hide their gradients by underflow, and smaller ones give them back: that is masking. Small logits,
+    those of a hardly trained model say, hide nothing, but cross-entropy climbs all other classes at once, and the one
+    that is nearest needs a larger scale: PGD is weak there, and stronger attacks find what it leaves.
+    """
+    gained, lost = _discordant(white.scaled, white.restarted)
+    if not stronger(gained, lost, case.n):
+        return
+    serious = 2 * int((white.shrunk & white.restarted).sum()) > gained
+    yield Finding(
+        name="logit-scale",
+        evidence=f"{'smaller' if serious else 'larger'} logits leave {percent(case.share(white.scaled))} standing, as "
+        f"many runs on the logits themselves {percent(case.share(white.restarted))}",
+        advice="Attack with the margin or DLR loss, which do not depend on the scale of the logits.",
+        serious=serious,
+        weak_attack=not serious,
+    )
+
+
+def _discordant(first: Tensor, second: Tensor) -> tuple[int, int]:
+    """Samples that only the first attack breaks, and that only the second does."""
+    return int((~first & second).sum()), int((first & ~second).sum())
+
+
+def check_growth(case: Case, standing: Tensor, predicted: Tensor) -> Result:
+    """Attack the margin at ever larger radii, up to the whole range of the inputs.
+
+    At the last radius any image can become any other. A sample of which one of the others is classified otherwise can
+    be broken there, so an attack that does not break it is broken itself; a model that gives all inputs one class is
+    not suspected. The margin is attacked because saturated cross-entropy is the business of another check.
+
+    Args:
+        case: The model and its samples.
+        standing: `[B]`, the samples that no attack has broken.
+        predicted: Classes `[n]` that the model gives the clean inputs, the misclassified ones included.
+    """
+    whole = geometry(case.norm).diameter(case.x[0].numel(), 1.0)
+    radius, measures = case.radius, {}
+    while radius < whole:
+        radius = min(GROWTH * radius, whole)
+        standing = _survivors(case, standing, f"radius {radius}", radius=radius, loss="margin")
+        measures[f"accuracy_at_{radius:.4g}"] = case.share(standing)
+    standing = standing & (predicted[None] != case.y[:, None]).any(dim=1)
+    if not counts(int(standing.sum()), case.n):
+        return Result(measures)
+    return Result(
+        measures,
+        (
+            Finding(
+                name="unbroken-at-any-radius",
+                evidence=f"{percent(case.share(standing))} of the samples withstand PGD with a radius that "
+                "spans all inputs, though other inputs there are given other classes",
+                advice="Distrust the gradients: at such a radius these samples can be broken.",
+            ),
+        ),
+    )
+
+
+def check_black_box(case: Case, standing: Tensor, queries: int) -> tuple[Result, Tensor]:
+    """Run Square on what every gradient attack left standing; hands back what stands after it, too.
+
+    A black-box attack is weaker than a gradient attack that works: what it adds to all of them is near 0.
+    """
+    if why := why_no_square(tuple(case.x.shape[1:]), case.norm):
+        return Result(findings=(no_black_box(why),)), standing
+    after, rows = standing.clone(), standing.nonzero()[:, 0]
+    if len(rows):
+        x_adv = reference_attack(
+            "square",
+            case.model,
+            case.x[rows],
+            case.y[rows],
+            radius=case.radius,
+            norm=case.norm,
+            classes=case.classes,
+            seed=case.seed,
+            queries=queries,
+        )
+        after[rows] = case.survived(x_adv, rows)
+    broken = standing & ~after
+    measures = {"black_box": case.share(after), "black_box_only": case.share(broken)}
+    if not counts(int(broken.sum()), case.n):
+        return Result(measures), after
+    finding = Finding(
+        name="black-box-stronger",
+        evidence=f"Square with {queries} queries breaks {percent(case.share(broken))} of the samples, which every "
+        f"gradient attack left standing; {percent(case.share(after))} remain",
+        advice="Report the black-box figure, and adapt the gradient attack to the model.",
+    )
+    return Result(measures, (finding,)), after
+
+
+def no_black_box(why: str) -> Finding:
+    """The note that Square is left out, for the reason given."""
+    advice = "Compare with a black-box attack of your own, if you can."
+    return Finding(name="no-black-box", evidence=why, advice=advice, serious=False)
+
+
+def finding_of_gap(pgd: float, worst: float, n: int) -> Finding | None:
+    """What the gap between PGD and the worst case over all attacks says.
+
+    Args:
+        pgd: Accuracy after PGD on cross-entropy, in [0, 1].
+        worst: Accuracy after all attacks, on the same samples.
+        n: Number of samples.
+
+    Returns:
+        None up to `POINTS`; above it a finding, which says to quote the worst case where chance does not explain the
+        excess. It is no masking by itself: an honest model whose cross-entropy misleads PGD has such a gap.
+    """
+    gap = pgd - worst
+    if gap <= POINTS or round(gap * n) < SAMPLES:
+        return None
+    chance = binomtest(round(gap * n), n, POINTS, alternative="greater").pvalue
+    sure = bool(chance < GAP_LEVEL)
+    return Finding(
+        name="pgd-gap",
+        evidence=f"PGD leaves {percent(pgd)}, all attacks together {percent(worst)} of {n} samples: a gap of "
+        f"{100 * gap:.1f} points" + ("" if sure else f", not surely above {100 * POINTS:g} with so few samples"),
+        advice="Quote the worst case, never PGD alone." if sure else "Judge the gap on more samples.",
+        serious=False,
+        weak_attack=sure,
+    )
+
+
+def finding_of_transfer(transfer: float, pgd: float, n: int) -> Finding | None:
+    """What the accuracy under adversarial examples made on another model says.
+
+    Args:
+        transfer: Accuracy under them, in [0, 1].
+        pgd: Accuracy after PGD on the model itself.
+        n: Number of samples of the smaller of the two measurements; they need not be the same samples.
+    """
+    noise = math.sqrt((transfer * (1 - transfer) + pgd * (1 - pgd)) / n)
+    # 2.33 standard errors are the one-sided level of 1 %.
+    if not counts(round((pgd - transfer) * n), n) or pgd - transfer <= 2.33 * noise:
+        return None
+    return Finding(
+        name="transfer-stronger",
+        evidence=f"adversarial examples of another model leave {percent(transfer)}, PGD on the model itself leaves "
+        f"{percent(pgd)} of {n} samples",
+        advice="Report the transfer figure, and look for what hides the gradients of the model itself.",
+    )

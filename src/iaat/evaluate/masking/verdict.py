@@ -1,0 +1,241 @@
+"""The lie detector: all checks for gradient masking on one model, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks import attack_mode, full_precision, geometry
+from iaat.errors import UserError
+from iaat.evaluate.findings import FEW_SAMPLES, Finding, verdict
+from iaat.evaluate.masking.attack_checks import (
+    WhiteBox,
+    check_black_box,
+    check_growth,
+    check_white_box,
+    finding_of_gap,
+    finding_of_transfer,
+    white_box,
+)
+from iaat.evaluate.masking.case import HIDDEN, POWER, Case, Result, samples_needed
+from iaat.evaluate.masking.gradient_checks import blocked, check_gradients, probe
+from iaat.evaluate.masking.memory_check import Fresh, check_state, fresh_copy
+from iaat.evaluate.masking.output_checks import check_outputs
+from iaat.evaluate.masking.train_mode_check import check_eval_has_effect, check_train_mode, in_training, kept_buffers
+from iaat.models.check import seeded
+from iaat.runtime import rng
+from iaat.runtime.progress import Reporter
+from iaat.units import check_radius
+
+STAGES = 8
+"""Results that the report waits for, for the progress shown."""
+
+
+@dataclass(frozen=True)
+class MaskingReport:
+    """What the checks for gradient masking found.
+
+    Attributes:
+        verdict: One line: no sign of masking, or the names of the serious findings.
+        findings: Everything noticed, notes included.
+        measures: Every figure measured, also where nothing was found. Accuracies and other shares are shares of all
+            samples handed over, misclassified ones counting as not standing.
+        broken: Row in the samples handed over, norm of the smallest perturbation within the radius, and class
+            predicted there, of every correctly classified sample that a check has broken.
+    """
+
+    verdict: str
+    findings: tuple[Finding, ...]
+    measures: dict[str, float]
+    broken: tuple[tuple[int, float, int], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values."""
+        findings = [finding.to_dict() for finding in self.findings]
+        measures, broken = dict(self.measures), [list(row) for row in self.broken]
+        return {"verdict": self.verdict, "findings": findings, "measures": measures, "broken": broken}
+
+
+def masking_report(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    radius: float,
+    norm: str,
+    classes: int,
+    seed: int,
+    gap: tuple[float, float, int] | None = None,
+    transfer: float | None = None,
+    was_training: bool = False,
+    queries: int = 1000,
+    fresh: Fresh | None = None,
+    reporter: Reporter | None = None,
+) -> MaskingReport:
+    """Run every check for gradient masking; `iaat.evaluate.masking` lists them by name.
+
+    Costs at most some 330 forwards and backwards a sample, and `queries` forwards for each sample that no gradient
+    attack breaks. The model is in eval mode meanwhile; its flags, its buffers and torch's global random numbers are
+    given back. A difference between attacks counts from 5 points and 5 samples on, and only where a paired test
+    excludes chance; `iaat.evaluate.masking.case.samples_needed` says how many samples that takes.
+
+    Args:
+        model: Maps inputs in [0, 1] to logits `[B, classes]`.
+        x: Clean inputs `[B, C, H, W]` in [0, 1] on the model's device; with `[B, D]` Square is left out.
+        y: Labels `[B]`.
+        radius: Of all attacks, on the [0, 1] scale.
+        norm: `linf` or `l2`.
+        classes: Number of classes, at least 2.
+        seed: Of the random draws.
+        gap: Accuracy after PGD, accuracy in the worst case and number of samples, measured by an evaluation of the
+            model; without it the report compares its own attacks.
+        transfer: Accuracy under adversarial examples made on another model.
+        was_training: Whether the model was handed over in train mode; a model in train mode is noticed anyway.
+        queries: Of the Square attack.
+        fresh: A copy of the model from before it was asked anything (`fresh_copy`); by default one made now, which
+            knows what the model was asked before this call.
+        reporter: Shows progress, if given.
+
+    Raises:
+        UserError: no samples, a radius that is 0 or out of range, fewer than 2 classes, an unknown norm, or outputs
+            that are not `[B, classes]`.
+
+    Source: the checklists of Athalye et al. 2018 (arXiv 1802.00420), section 3.1, and Carlini et al. 2019
+    (arXiv 1902.06705); the flags of Croce & Hein's AutoAttack.
+    """
+    _check(x, y, radius=radius, norm=norm, classes=classes)
+    left_in_training = was_training or bool(in_training(model))
+    fresh = fresh_copy(model) if fresh is None else fresh
+    with seeded(rng.derive_seed(seed, "masking")), kept_buffers(model), attack_mode(model, "eval"):
+        case, predicted = _case(model, x, y, radius=radius, norm=norm, classes=classes, seed=seed)
+        given = _Given(x, y, predicted, fresh, left_in_training, queries, gap, transfer)
+        results: Iterator[Result] = _results(case, given)
+        if reporter is not None:
+            results = reporter.track(results, total=STAGES, what="masking checks")
+        measures: dict[str, float] = {}
+        findings: list[Finding] = []
+        for result in results:
+            measures.update(result.measures)
+            findings += result.findings
+    rows = (predicted == y).nonzero()[:, 0].tolist()
+    broken = tuple((rows[row], *case.breaks[row]) for row in sorted(case.breaks))
+    return MaskingReport(verdict(findings), tuple(findings), measures, broken)
+
+
+def _check(x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int) -> None:
+    geometry(norm)
+    check_radius(radius, norm, name="radius")
+    if radius == 0:
+        raise UserError("radius = 0: there is nothing to attack; give the radius of the evaluation, such as 8/255")
+    if classes < 2:
+        raise UserError(f"classes = {classes}: at least 2 are needed")
+    if not len(x) or len(x) != len(y):
+        raise UserError(
+            f"{len(x)} inputs and {len(y)} labels: the checks need at least one sample, and a label for each"
+        )
+
+
+def _case(
+    model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int, seed: int
+) -> tuple[Case, Tensor]:
+    """The samples that the model classifies correctly: nothing is to be learnt from attacking the others.
+
+    Beside it the classes predicted for all samples `[B]`, -1 where the logits are not finite.
+    """
+    with torch.no_grad():
+        logits = full_precision(model(x))
+    if logits.shape != (len(x), classes):
+        raise UserError(f"the model returned {list(logits.shape)} for {len(x)} inputs: it must return [B, {classes}]")
+    predicted = torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1)
+    right = predicted == y
+    case = Case(
+        model=model, x=x[right], y=y[right], n=len(x), radius=float(radius), norm=norm, classes=classes, seed=seed
+    )
+    return case, predicted
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a report was given beside the samples that can be attacked; `x`, `y`, `predicted` are of all samples."""
+
+    x: Tensor
+    y: Tensor
+    predicted: Tensor
+    fresh: Fresh
+    left_in_training: bool
+    queries: int
+    gap: tuple[float, float, int] | None
+    transfer: float | None
+
+
+def _results(case: Case, given: _Given) -> Iterator[Result]:
+    """The checks in order; the later ones look at what the earlier attacks left standing."""
+    yield _samples(case)
+    stuck = check_eval_has_effect(case.model)
+    yield stuck
+    yield check_outputs(case, given.x, given.y)
+    if not len(case.x):
+        return
+    white = None
+    standing = torch.ones_like(case.y, dtype=torch.bool)
+    if (found := probe(case)) is None:
+        yield Result(findings=(blocked(),))
+    else:
+        white = white_box(case)
+        standing = white.worst
+        yield check_gradients(case, found, white.many, white.rise)
+        yield check_white_box(case, white)
+    result, standing = check_state(case, given.fresh, standing, gradients=found is not None)
+    yield result
+    if found is not None:
+        yield check_growth(case, standing, given.predicted)
+    if given.left_in_training and not stuck.findings:
+        yield check_train_mode(case, None if white is None else white.many)
+    result, standing = check_black_box(case, standing, given.queries)
+    yield result
+    yield _against_claims(case, white, standing, given.gap, given.transfer)
+
+
+def _samples(case: Case) -> Result:
+    right, needed = len(case.x), samples_needed(case.n)
+    measures = {"samples": float(case.n), "clean": right / case.n, "samples_needed": float(needed)}
+    if right >= needed:
+        return Result(measures)
+    return Result(
+        measures,
+        (
+            Finding(
+                name=FEW_SAMPLES,
+                evidence=f"{right} of {case.n} are classified correctly and can be attacked, {needed} are needed",
+                advice=f"Evaluate more samples (--n): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
+                f"them shows with {POWER:.0%} probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
+                serious=False,
+            ),
+        ),
+    )
+
+
+def _against_claims(
+    case: Case,
+    white: WhiteBox | None,
+    standing: Tensor,
+    gap: tuple[float, float, int] | None,
+    transfer: float | None,
+) -> Result:
+    """Compare PGD with the worst case and with transfer: as the evaluation measured them, else as this report did.
+
+    The report's own worst case is one over many runs, so it is held against PGD with restarts: what restarts alone gain
+    is no masking.
+    """
+    pgd = case.share(standing if white is None else white.restarted)
+    claimed, worst, n = gap or (pgd, case.share(standing), case.n)
+    findings = [finding_of_gap(claimed, worst, n)]
+    measures = {"worst": case.share(standing), "gap": claimed - worst}
+    if transfer is not None:
+        measures["transfer"] = transfer
+        findings.append(finding_of_transfer(transfer, claimed, n))
+    return Result(measures, tuple(finding for finding in findings if finding is not None))

@@ -1,0 +1,161 @@
+"""A sweep file: cells with settings and grids become recipes under names of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from iaat.config.load_recipe import load_recipe
+from iaat.config.recipe import Recipe
+from iaat.config.recipe_files import check_is_recipe, find_recipe, read_recipe
+from iaat.errors import UserError, did_you_mean, shown
+from iaat.experiments.sweep.cell import Cell
+from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds, option_value
+from iaat.runtime.text import cut
+
+KEYS = ("about", "seeds", "set", "curve", "cells")
+"""Keys of a sweep."""
+CELL_KEYS = ("recipe", "set", "grid")
+"""Keys of one of its cells."""
+_NAME = re.compile(r"\w[\w.+-]{0,149}")
+_MOST_CELLS = 1000
+
+
+def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | None, own_seed: bool) -> list[Cell]:
+    """The cells of a sweep file.
+
+    Args:
+        path: The file.
+        overrides: `--section.key=value` words, on top of every cell.
+        seeds: Seeds of all cells; None: those of the file, or of the recipe.
+        own_seed: The overrides name one seed, which all cells take.
+
+    Raises:
+        UserError: naming the file, the cell and the fix.
+    """
+    place, raw = f"sweep {path}", read_recipe(path)
+    _check_keys(raw, KEYS, place)
+    common, own = _settings(raw, place), _seeds_of_file(raw, place)
+    curve = None if raw.get("curve") is None else str(raw["curve"])
+    cells = []
+    for name, body in _mapping(raw["cells"], f"{place}: cells").items():
+        for recipe in _recipes_of_cell(path, str(name), body, common, overrides):
+            used = (recipe.seed,) if own_seed else seeds or own or (recipe.seed,)
+            cells.append(Cell(recipe, used, str(name), on_curve=str(name) == curve))
+    if curve is not None and sum(cell.on_curve for cell in cells) < 2:
+        hint = did_you_mean(curve, map(str, raw["cells"]))
+        raise UserError(f"{place}: curve {shown(curve)}: name a cell with a grid of at least 2 values{hint}")
+    return cells
+
+
+def _recipes_of_cell(
+    path: Path, name: str, body: object, common: Mapping[str, str], overrides: Sequence[str]
+) -> Iterator[Recipe]:
+    """The recipes of a cell, one for each point of its grid, under their names."""
+    place = f"sweep {path}: cell {cut(name, 100)}"
+    body = _mapping(body, place)
+    _check_keys(body, CELL_KEYS, place)
+    if not isinstance(body.get("recipe"), str):
+        raise UserError(f"{place}: has no recipe: name one that ships or a file, such as recipe: cifar10-small-iaat")
+    own, grid = _settings(body, place), _grid(body, place)
+    for key in grid:
+        if key in own:
+            raise UserError(f"{place}: {key} is both in set and in grid: keep one")
+        if option_value(overrides, f"--{key}") is not None:
+            raise UserError(
+                f"--{key} cannot be set here: it is what the grid of cell {cut(name, 100)} varies; see {path}"
+            )
+    points = math.prod(map(len, grid.values()))
+    if points > _MOST_CELLS:
+        raise UserError(f"{place}: its grid has {points:,} points, more than {_MOST_CELLS:,}: give fewer values")
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        words = [f"--{key}={value}" for key, value in {**common, **own, **point}.items()]
+        full = _checked_name("-".join([name, *values]), place)
+        try:
+            found = find_recipe(body["recipe"], path.parent)
+            check_is_recipe(found, f"recipe {cut(body['recipe'], 100)}")
+            recipe = load_recipe(found, overrides, settings=words)
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from None
+        yield dataclasses.replace(recipe, name=full)
+
+
+def _checked_name(name: str, place: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{place}: {shown(name)} is no name for a folder: use up to 150 letters, digits, . _ + - and begin with a "
+            "letter or digit; write values such as 8px instead of 8/255"
+        )
+    return name
+
+
+def _mapping(value: object, place: str) -> dict[Any, Any]:
+    if not isinstance(value, dict) or not value:
+        raise UserError(f"{place}: must be a mapping with at least one key, not {shown(value)}")
+    return value
+
+
+def _check_keys(given: Mapping[Any, object], known: Sequence[str], place: str) -> None:
+    for key in given:
+        if key not in known:
+            raise UserError(
+                f"{place}: unknown key {shown(key)}{did_you_mean(str(key), known)}; known: {', '.join(known)}"
+            )
+
+
+def _settings(body: Mapping[str, Any], place: str) -> dict[str, str]:
+    """Section `set` as texts of the command line."""
+    if body.get("set") is None:
+        return {}
+    return {
+        _setting_key(key, f"{place}: set"): _text(value, f"{place}: set {key}")
+        for key, value in _mapping(body["set"], f"{place}: set").items()
+    }
+
+
+def _grid(body: Mapping[str, Any], place: str) -> dict[str, list[str]]:
+    """Section `grid` as texts of the command line."""
+    if body.get("grid") is None:
+        return {}
+    grid = {}
+    for key, values in _mapping(body["grid"], f"{place}: grid").items():
+        key = _setting_key(key, f"{place}: grid")
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{place}: grid {key}: give a list of values such as [2px, 4px], not {shown(values)}")
+        grid[key] = [_text(value, f"{place}: grid {key}") for value in values]
+    return grid
+
+
+_LONGEST_KEY = 200
+
+
+def _setting_key(key: object, place: str) -> str:
+    if key == "seed":
+        raise UserError(f"{place} seed: seeds are of the whole sweep; write seeds: 3, or seeds: [0, 1, 2], at the top")
+    if len(str(key)) > _LONGEST_KEY:
+        raise UserError(f"{place}: unknown key {shown(key)}")
+    return str(key)
+
+
+def _text(value: object, place: str) -> str:
+    """A plain value as the command line has it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float | str):
+        return str(value)
+    raise UserError(f"{place}: {shown(value)} is not a single value; write lists and mappings into a recipe")
+
+
+def _seeds_of_file(raw: Mapping[str, Any], place: str) -> tuple[int, ...] | None:
+    seeds, place = raw.get("seeds"), f"{place}: seeds"
+    if seeds is None:
+        return None
+    if any(type(seed) is not int for seed in (seeds if isinstance(seeds, list) else [seeds])):
+        raise UserError(f"{place} {shown(seeds)}: give their number, such as 3, or a list such as [0, 1, 2]")
+    return check_seeds(seeds, place) if isinstance(seeds, list) else count_seeds(seeds, place)

@@ -1,0 +1,271 @@
+"""What a recipe takes on this machine: a few real steps, timed, and what follows from them for the whole training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from iaat.attacks import attack_mode
+from iaat.config.recipe import Recipe
+from iaat.data import DataBundle, DataFacts, InMemorySource
+from iaat.errors import UserError
+from iaat.experiments.cost import MIB, number_format, step_bytes, total_passes, visits
+from iaat.runtime import rng
+from iaat.runtime.console_table import PlainTable, facts_table
+from iaat.runtime.device import autocast, compute_deterministically, pick_device
+from iaat.runtime.distributed import Ranks
+from iaat.runtime.passes import Passes, count_passes
+from iaat.train.batch_split import AT_LEAST, Share, shares
+from iaat.train.nonfinite import LAG, Faults
+from iaat.train.state import TrainState, build_state
+from iaat.train.step import Parts, take_step
+from iaat.types import Batch
+from iaat.units import Radius, span
+
+SECONDS = 20.0
+"""About how long a probe takes, if a step is not longer."""
+
+_STEPS_AN_EPOCH = 10_000
+"""More than are ever timed: a schedule is made for so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a probe found.
+
+    Attributes:
+        device: Where it computed.
+        processes: How many are to share each batch.
+        batch_size: Samples of a batch, all processes together.
+        share: Samples of it that the process trained on which was timed, the one with most.
+        times: Seconds of each step that counts.
+        warmed: Whether a step went before that does not.
+        passes: Forwards and backwards per sample of a step.
+        radius: Where the method has radii in memory, at which they were; None elsewhere.
+        memory: Bytes of tensors on a GPU at their peak; elsewhere of weights, gradients, momentum and activations.
+    """
+
+    device: torch.device
+    processes: int
+    batch_size: int
+    share: int
+    times: tuple[float, ...]
+    warmed: bool
+    passes: Passes
+    radius: float | None
+    memory: int
+
+    @property
+    def step_seconds(self) -> float:
+        """Mean seconds of a step."""
+        return sum(self.times) / len(self.times)
+
+    @property
+    def rate(self) -> float:
+        """Samples per second of one process."""
+        return self.share / self.step_seconds
+
+    @property
+    def joint_rate(self) -> float:
+        """Samples per second of all processes, if a step takes them no longer than one that is alone."""
+        return self.batch_size / self.step_seconds
+
+
+def probe(
+    recipe: Recipe,
+    facts: DataFacts,
+    *,
+    processes: int = 1,
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Probe:
+    """Time a few training steps of one of the processes that are to share the batches of a recipe.
+
+    The steps are those of training, of the last epoch, in the recipe's number format and memory order, on an untrained
+    network. Inputs are random; their labels are what the network predicts and radii are at the full radius of the
+    settings, so that methods which spare samples spare few. Nothing is read, written or downloaded.
+
+    Args:
+        recipe: What would be trained.
+        facts: Shape and classes of its data.
+        processes: Among how many processes each batch is divided.
+        seconds: About how long to take; one step to warm up and one that counts are taken in any case, but only the
+            first if it alone is longer.
+        clock: Tells the time in seconds.
+
+    Raises:
+        UserError: too many processes for the batch, a device this machine lacks, or not enough memory.
+    """
+    batch = recipe.train.batch_size
+    if processes < 1:
+        raise UserError(f"--processes {processes}: give a number of at least 1")
+    if batch < AT_LEAST * processes:
+        raise UserError(
+            f"--processes {processes}: train.batch_size = {batch} leaves some fewer than {AT_LEAST} samples, which "
+            f"BatchNorm needs: give at most {batch // AT_LEAST} processes, or larger batches"
+        )
+    device = pick_device(recipe.train.device)
+    if recipe.train.deterministic:
+        compute_deterministically()
+    held = shares(torch.arange(batch), Ranks(world=processes), recipe.train.accumulate)
+    try:
+        with rng.kept_globals():
+            state, parts = _prepared(recipe, facts, held, device)
+            return _run(recipe, state, parts, processes, seconds, clock)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        own = sum(share.own for share in held)
+        raise UserError(
+            f"--probe: {device} has too little memory for a step on {own} samples: give more --processes, raise "
+            f"train.accumulate ({recipe.train.accumulate}) to take them in parts, or lower train.batch_size ({batch})"
+        ) from error
+
+
+def _prepared(recipe: Recipe, facts: DataFacts, held: list[Share], device: torch.device) -> tuple[TrainState, Parts]:
+    """A state at the beginning of the last epoch, and what the process with these shares trains on in a step."""
+    generator = rng.generator(recipe.seed, "probe", device=device)
+    counts = [len(share.rows) for share in held]
+    x = torch.rand((sum(counts), *facts.shape), generator=generator, device=device)
+    state = _state(recipe, facts, x, device)
+    state.epoch = recipe.train.epochs - 1
+    parts = []
+    for share, place in zip(held, torch.split(torch.arange(len(x), device=device), counts), strict=True):
+        part = state.laid_out(Batch(x[place], torch.zeros_like(place), place))
+        parts.append((share, replace(part, y=_predicted(recipe, state, part.x))))
+    return state, parts
+
+
+def _state(recipe: Recipe, facts: DataFacts, x: Tensor, device: torch.device) -> TrainState:
+    """A training state for data of which `x` is all that there is; its weights are fresh, its radii on the device."""
+    source = InMemorySource(
+        x, torch.zeros(len(x), dtype=torch.int64), tuple(map(str, range(facts.classes))), device=device, complete=False
+    )
+    rows, channels = torch.arange(len(x)), facts.shape[0]
+    data = DataBundle(source, source, rows, rows, rows, torch.zeros(channels), torch.ones(channels))
+    recipe = replace(
+        recipe,
+        model=replace(recipe.model, weights=None, pretrained=False),
+        train=replace(recipe.train, radii="replicated", radii_folder=None),
+    )
+    return build_state(recipe, data, _STEPS_AN_EPOCH, device)
+
+
+def _predicted(recipe: Recipe, state: TrainState, x: Tensor) -> Tensor:
+    """The class the network predicts for each input, `[B]`."""
+    with attack_mode(state.model, "eval"), autocast(recipe.train.precision, x.device), torch.no_grad():
+        predicted: Tensor = state.model(x).argmax(dim=1)
+    return predicted
+
+
+def _run(
+    recipe: Recipe,
+    state: TrainState,
+    parts: Parts,
+    processes: int,
+    limit: float,
+    clock: Callable[[], float],
+) -> Probe:
+    x, faults = parts[0][1].x, Faults(LAG)
+    on_gpu = x.device.type == "cuda"
+    radius = None if state.method.radii is None else getattr(recipe.method, "radius", None)
+
+    def step() -> float:
+        """Seconds of one step, at full radii."""
+        if state.method.radii is not None and radius is not None:
+            state.method.radii[:] = torch.full((len(state.method.radii),), float(radius), device=x.device)
+        begun = clock()
+        take_step(state, parts, recipe.train, x.device, faults)
+        next(state.model.parameters()).flatten()[0].item()  # waits for the device
+        return clock() - begun
+
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(x.device)
+    with count_passes(state.model) as passes:
+        first = step()
+    times = timed(step, first, limit)
+    share = sum(share.own for share, _ in parts)
+    half = number_format(recipe.train.precision, x.device) != "float32"
+    return Probe(
+        device=x.device,
+        processes=processes,
+        batch_size=recipe.train.batch_size,
+        share=share,
+        times=tuple(times or [first]),
+        warmed=bool(times),
+        passes=Passes(passes.forward / share, passes.backward / share),
+        radius=radius,
+        memory=torch.cuda.max_memory_allocated(x.device)
+        if on_gpu
+        else step_bytes(state.model, tuple(x.shape[1:]), max(len(batch.y) for _, batch in parts), 2 if half else 4),
+    )
+
+
+def timed(step: Callable[[], float], first: float, limit: float) -> list[float]:
+    """Seconds of as many steps as fit into `limit` beside a first one; one in any case, unless the first was longer.
+
+    Args:
+        step: Takes a step and says how long that was.
+        first: Seconds of the first step, which does not count because it had to warm up.
+        limit: Seconds for all.
+    """
+    times: list[float] = []
+    while first <= limit and (not times or first + sum(times) + max(times) <= limit):
+        times.append(step())
+    return times
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory: on the CPU PyTorch says so in words alone."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or "not enough memory" in str(error) or "can't allocate memory" in str(error)
+
+
+_CAPTION = (
+    "At perfect scaling processes that share a batch take no longer for a step than one does alone, as timed here. "
+    "Left out: reading data, exchanging gradients, attacks on hold-out and test samples. Inputs were random, the "
+    "network untrained."
+)
+
+
+def probe_table(recipe: Recipe, facts: DataFacts, found: Probe) -> PlainTable:
+    """What a probe found and what follows from it for the recipe, for people."""
+    radii = (
+        ""
+        if found.radius is None
+        else f" All radii were {Radius(found.radius)}; below that, as at first, steps cost less."
+    )
+    table = facts_table("probe", _CAPTION + radii)
+    for row in (*_measured(recipe, found), *_projected(recipe, facts, found)):
+        table.add_row(*row)
+    return table
+
+
+def _measured(recipe: Recipe, found: Probe) -> list[tuple[str, str]]:
+    on_gpu = found.device.type == "cuda"
+    name = f" ({torch.cuda.get_device_name(found.device)})" if on_gpu else ""
+    warm = "after one to warm up" if found.warmed else "with none to warm up"
+    kind = "tensors on the GPU" if on_gpu else "not measured: weights, gradients, momentum, activations"
+    count = f"{len(found.times)} step{'s' if len(found.times) > 1 else ''}"
+    return [
+        ("timed", f"{count} of {found.share} samples, {warm}, on {found.device}{name}"),
+        ("passes per sample and step", f"{found.passes}, of {total_passes(recipe)} at most"),
+        ("memory of a process", f"{found.memory / MIB:,.0f} MiB ({kind})"),
+    ]
+
+
+def _projected(recipe: Recipe, facts: DataFacts, found: Probe) -> list[tuple[str, str]]:
+    epochs, several = recipe.train.epochs, found.processes > 1
+    epoch = visits(recipe, facts) / found.joint_rate
+    whole = epoch * epochs
+    joint = f", {found.joint_rate:,.3g} in {found.processes} at perfect scaling" if several else ""
+    unit = "GPU-days" if found.device.type == "cuda" else "process-days"
+    return [
+        ("samples a second", f"{found.rate:,.3g} in one process{joint}"),
+        ("an epoch", span(epoch)),
+        (f"all {epochs} epochs", f"{span(whole)}; {whole * found.processes / 86_400:,.3g} {unit}"),
+    ]

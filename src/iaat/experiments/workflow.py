@@ -1,0 +1,308 @@
+"""From a recipe to results: train, judge on the test set once, write radii and pictures; and several of these."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import warnings
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+from iaat.analysis.run_figures import draw_run, write_radii
+from iaat.config.differences import differences
+from iaat.config.radius_range import radius_span, warn_of_radii
+from iaat.config.recipe import Recipe
+from iaat.data import DataBundle, DataFacts, build_data, data_facts
+from iaat.data.notices import Notices
+from iaat.errors import UserError
+from iaat.evaluate.checkpoints import (
+    evaluate_checkpoint,
+    evaluate_checkpoints,
+    kinds_of_weights,
+    stored_results,
+    training_predictions,
+)
+from iaat.experiments.comparison import Comparison
+from iaat.experiments.cost import total_passes, untrained_model
+from iaat.experiments.sweep import Cell, schedule_differences
+from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.trackers import Tracker, Trackers
+from iaat.runtime.device import pick_device, uses_bfloat16
+from iaat.runtime.launch import processes
+from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import Stop
+from iaat.train.examined import keep_unreadable
+from iaat.train.loop import train
+
+
+def run_recipe(
+    recipe: Recipe,
+    run: RunFolder,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    stop: Stop | None = None,
+    trackers: Sequence[Tracker] = (),
+) -> list[dict[str, Any]]:
+    """Train a recipe to the end, evaluate its best and last checkpoint on the test set, write radii and pictures.
+
+    Where a launcher has started several processes, they train together; the main one does the rest alone, and tells the
+    trackers.
+
+    Returns:
+        The results of the two evaluations; nothing in other processes than the main one.
+
+    Raises:
+        UserError: the folder holds another run, or anything is wrong with recipe or data.
+        Stopped: a stop was asked for; everything done is kept.
+    """
+    _check_norms(recipe)
+    with Trackers(trackers) as told, processes() as ranks:
+        if resume and ranks.main and not run.has_results():
+            reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
+        recipe = _resolved(recipe, run if resume else None)
+        if ranks.main:
+            _tell_radii(recipe, reporter)
+        data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[told])
+        results = _judged(run, recipe, data, reporter, told) if ranks.main else []
+        # A launcher may take processes that end before the main one for a failure.
+        ranks.await_main()
+    return results
+
+
+def _tell_radii(recipe: Recipe, reporter: Reporter) -> None:
+    if span := radius_span(recipe):
+        reporter.say(f"radii of attacks: {span}")
+    warn_of_radii(recipe)
+
+
+def _judged(
+    run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter, told: Tracker
+) -> list[dict[str, Any]]:
+    results, known = [], data.notices()
+    for row in evaluate_checkpoints(run, recipe, data, reporter):
+        told.evaluated(row)
+        results.append(row)
+    _tell_of_test_set(run, data, known, reporter)
+    write_pictures(run, recipe, data, reporter)
+    return results
+
+
+def _tell_of_test_set(run: RunFolder, data: DataBundle, known: Notices, reporter: Reporter) -> None:
+    """Say and keep what reading a streamed test set has shown."""
+    notices = data.notices()
+    notices.tell(reporter.say, known=known, told=reporter.told)
+    run.keep_notices(notices.records())
+    keep_unreadable(run, data)
+
+
+def _check_norms(recipe: Recipe) -> None:
+    norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
+    if norm != recipe.evaluate.norm:
+        raise UserError(
+            f"method.norm is {norm} and evaluate.norm {recipe.evaluate.norm}, which also selects the best epoch: set "
+            f"evaluate.norm {norm} and its evaluate.radius; `iaat evaluate RUN` judges in the other norm later"
+        )
+
+
+def _resolved(recipe: Recipe, run: RunFolder | None) -> Recipe:
+    """The recipe with `precision: auto` decided: by the run that is resumed, so that it goes on as it began."""
+    old = run.recipe() if run is not None and run.has_results() else None
+    precision = recipe.train.precision
+    if precision == "auto" and old is not None:
+        precision = old.train.precision
+    if precision == "auto":
+        precision = "bf16" if uses_bfloat16("auto", pick_device(recipe.train.device)) else "fp32"
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
+    if run is not None and old is not None:
+        _check_same_recipe(old, recipe, run)
+    return recipe
+
+
+def _check_same_recipe(old: Recipe, new: Recipe, run: RunFolder) -> None:
+    changed = differences(old, new)
+    if changed:
+        raise UserError(
+            f"{run.path} holds a run of another recipe, which cannot be resumed: {'; '.join(changed)}. "
+            f"Use the same settings, --overwrite, or another --out; {_own_way_on(run)} goes on with its own"
+        )
+
+
+def _own_way_on(run: RunFolder) -> str:
+    """The command that resumes a run by the recipe it was started with."""
+    words = ("iaat", "train", str(run.recipe_file), "--out", str(run.path), "--resume")
+    return f"`{shlex.join(words)}`"
+
+
+def write_pictures(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> list[Path]:
+    """Write the table of radii (where the method has any) and all pictures; returns the pictures' files."""
+    table = None
+    if run.radii_epochs():
+        table, _ = write_radii(run, data.train, training_predictions(run, recipe, data, reporter))
+    uniform = getattr(recipe.method, "radius", None)
+    return draw_run(run, data.train, table, None if uniform is None else uniform * 255)
+
+
+def compare(
+    cells: Sequence[Cell],
+    out: Path,
+    reporter: Reporter,
+    *,
+    checkpoint: str = "best",
+    weights: str = "averaged",
+    training: bool = True,
+    stop: Stop | None = None,
+    trackers: Sequence[Tracker] = (),
+) -> Comparison:
+    """Bring every run to its end and write the comparison.
+
+    Finished runs are read, or evaluated where their evaluation is missing; interrupted ones are resumed.
+
+    Args:
+        cells: What is compared, one line each.
+        out: Folder of the run folders, of `comparison.json`, `comparison.md` and `frontier.png`.
+        reporter: Shows progress.
+        checkpoint: Which of a run's checkpoints stands for it, `best` or `last`.
+        weights: Which of a run's weights stand for it, one of `iaat.config.choices.WEIGHTS`.
+        training: Train what is not finished; else leave it out, and name it in `missing`.
+        stop: Asked after every training step whether to save and stop.
+        trackers: Told of every run that is trained, one after another, and of its evaluation.
+
+    Raises:
+        UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
+    """
+    _check_comparable(cells)
+    runs = [_checked(recipe, RunFolder(out / f"{recipe.name}-seed{recipe.seed}"), training) for recipe in _all(cells)]
+    if training:
+        _check_models([recipe for recipe, run in runs if not run.has_results()])
+    if differing := schedule_differences(cells):
+        warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
+    reporter.told = set()
+    rows: list[dict[str, Any]] = []
+    missing: list[str] = []
+    judge = _Judge(checkpoint, weights, reporter, stop, trackers)
+    for number, ((recipe, run), share) in enumerate(zip(runs, _shares(runs), strict=True), start=1):
+        if training or is_finished(recipe, run):
+            reporter.say(f"run {number}/{len(runs)}: {run.path}")
+            with reporter.part("run", number, len(runs), share):
+                rows += judge.results(recipe, run)
+        else:
+            missing.append(_progress(recipe, run))
+    if not rows:
+        raise UserError(f"none of these runs is finished in {out}: {'; '.join(missing)}. Leave out --no-train to train")
+    comparison = Comparison(cells, rows, missing)
+    comparison.write(out)
+    return comparison
+
+
+def _shares(runs: Sequence[tuple[Recipe, RunFolder]]) -> list[tuple[float, float]]:
+    """Where each run begins and ends as fractions of the passes that are left to train."""
+    passes = [(0.0 if is_finished(recipe, run) else _passes(recipe)) for recipe, run in runs]
+    ends = [done / (sum(passes) or 1.0) for done in accumulate(passes, initial=0.0)]
+    return list(pairwise(ends))
+
+
+def _passes(recipe: Recipe) -> float:
+    cost = total_passes(recipe)
+    return (cost.forward + cost.backward) * recipe.train.epochs
+
+
+def _all(cells: Sequence[Cell]) -> list[Recipe]:
+    """The recipe of every run; one seed of all cells before the next of any, so that what is there is comparable."""
+    seeds = dict.fromkeys(seed for cell in cells for seed in cell.seeds)
+    return [cell.seeded(seed) for seed in seeds for cell in cells if seed in cell.seeds]
+
+
+def _check_comparable(cells: Sequence[Cell]) -> None:
+    first = cells[0].recipe
+    for cell in cells:
+        if cell.recipe.evaluate != first.evaluate:
+            raise UserError(
+                f"recipes {first.name} and {cell.name} are judged by different attacks (section evaluate): give one "
+                "for all, such as --evaluate.radius 8px --evaluate.steps 20"
+            )
+
+
+def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, RunFolder]:
+    """Find what would stop a run before the first of all is trained; the recipe with its number format decided."""
+    _check_norms(recipe)
+    if training and not run.has_results():
+        run.check_free(overwrite=False)
+    return _resolved(recipe, run), run
+
+
+def _check_models(recipes: Sequence[Recipe]) -> None:
+    """Find data that cannot be read and models that cannot be built, each kind once."""
+    facts: dict[str, DataFacts] = {}
+    for recipe in {repr((recipe.data, recipe.model)): recipe for recipe in recipes}.values():
+        key = repr(recipe.data)
+        facts[key] = facts.get(key) or data_facts(recipe.data)
+        untrained_model(recipe, facts[key])
+
+
+def is_finished(recipe: Recipe, run: RunFolder) -> bool:
+    """Whether the last epoch of the recipe was trained and saved in the folder."""
+    if not run.checkpoint("last").exists():
+        return False
+    # The log may be an epoch ahead of the checkpoint, or damaged. A damaged checkpoint is mended by going on.
+    try:
+        return bool(load_checkpoint(run.checkpoint("last"))["epoch"] >= recipe.train.epochs)
+    except DamagedCheckpoint:
+        return False
+
+
+def _progress(recipe: Recipe, run: RunFolder) -> str:
+    done = run.epochs_done(recipe.train.epochs) if run.has_results() else 0
+    return f"{run.path.name} ({f'epoch {done} of {recipe.train.epochs}' if done else 'not begun'})"
+
+
+class _Judge:
+    """Brings runs to their end and reads or makes their results; data that several share is read once."""
+
+    def __init__(
+        self, checkpoint: str, weights: str, reporter: Reporter, stop: Stop | None, trackers: Sequence[Tracker]
+    ) -> None:
+        self._checkpoint, self._weights, self._reporter, self._stop = checkpoint, weights, reporter, stop
+        self._trackers = trackers
+        self._data: tuple[str, DataBundle] | None = None
+
+    def results(self, recipe: Recipe, run: RunFolder) -> list[dict[str, Any]]:
+        """One row for each kind of weights, under the recipe's name."""
+        with Trackers(self._trackers) as told:
+            if not is_finished(recipe, run):
+                resume = run.has_results()
+                _tell_radii(recipe, self._reporter)
+                data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[told])
+                write_pictures(run, recipe, data, self._reporter)
+                self._keep(recipe, data)
+            rows = [self._row(recipe, run, trained) for trained in kinds_of_weights(recipe, self._weights)]
+            for row in rows:
+                told.evaluated(row)
+        return [{**row, "run": recipe.name} for row in rows]
+
+    def _row(self, recipe: Recipe, run: RunFolder, trained: bool) -> dict[str, Any]:
+        stored = stored_results(run, self._checkpoint, recipe.evaluate, trained=trained)
+        if stored is not None:
+            return stored
+        data = self._read(recipe)
+        return evaluate_checkpoint(run, recipe, self._checkpoint, data, self._reporter, trained=trained)
+
+    def _read(self, recipe: Recipe) -> DataBundle:
+        if self._data is None or self._data[0] != _data_key(recipe):
+            self._data = None  # before the next is read: two would not fit where one is large
+            self._keep(recipe, build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device)))
+        assert self._data is not None
+        return self._data[1]
+
+    def _keep(self, recipe: Recipe, data: DataBundle) -> None:
+        self._data = (_data_key(recipe), data)
+
+
+def _data_key(recipe: Recipe) -> str:
+    """What decides a data set: the seed only where it decides the split."""
+    seed = recipe.seed if recipe.data.split_seed is None else None
+    return repr((recipe.data, seed, recipe.train.device))

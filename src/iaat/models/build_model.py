@@ -1,0 +1,143 @@
+"""From the model part of a recipe to a network that takes inputs in [0, 1]."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from iaat.errors import UserError
+from iaat.models.candidates import Statistics
+from iaat.models.check import check_weights, seeded
+from iaat.models.model_config import ModelConfig
+from iaat.models.normalize import with_normalization
+from iaat.models.outputs import check_fits
+from iaat.models.registry import build_network, published_statistics
+from iaat.models.weights import load_weights
+
+
+def build_model(
+    config: ModelConfig,
+    *,
+    shape: tuple[int, ...],
+    classes: int,
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Build the network of a recipe behind its normalisation layer, on the CPU and in training mode.
+
+    Torch's global generators are left as they were, and equal seeds give equal weights, unless `model.weights` is a
+    file of trained ones to start from; a normalisation layer saved with them is kept. A forward of two inputs in eval
+    mode and one in train mode check that the network fits the data. A network of the user's own keeps the device and
+    modes it came with.
+
+    Args:
+        config: The model part of the recipe.
+        shape: Shape of one input without the batch: `[C, H, W]`; any rank for module:function.
+        classes: Number of classes.
+        mean: `[C]` of the training set, on the [0, 1] scale; needed where `model.normalize` is "data".
+        std: The same for the standard deviation.
+        seed: Seed of the weights.
+
+    Returns:
+        A `NormalizedModel`, or the bare network where `model.normalize` is "none" and `model.mean` is not given.
+
+    Raises:
+        UserError: if there is no such network, a setting would have no effect on it, it does not fit the data, or it
+            has no weights to train.
+    """
+    with seeded(seed):
+        network = build_network(replace(config, weights=None), shape=shape, classes=classes)
+        statistics = _start_from(network, config, classes)
+        if statistics is None:
+            model = put_normalization(network, config, channels=shape[0], mean=mean, std=std)
+        else:
+            model = with_normalization(network, statistics.mean, statistics.std)
+        weight = next(model.parameters(), None)
+        device = "cpu" if weight is None else weight.device
+        name = f"model.name {config.name!r}"
+        check_fits(model, shape=shape, classes=classes, device=device, name=name, training=True)
+        check_weights(model, config.name)
+    return model
+
+
+def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> Statistics | None:
+    """Load the weights that training is to start from, if any; the normalisation that belongs to them, if known."""
+    if config.weights is None:
+        refuse_key_alone(config)
+        return None
+    path = Path(config.weights)
+    if not path.is_file():
+        raise UserError(
+            f"model.weights {config.weights} is no file: give a file of weights to start training from, such as "
+            "RUN/last.pt of a run with the same network"
+        )
+    statistics = load_weights(network, path, config, classes=classes, new_classifier=True)
+    clash = "pretrained" if config.pretrained else ""
+    if statistics is not None and not statistics.own and config.mean is not None:
+        statistics = None
+    if statistics is not None and (config.mean is not None or config.normalize == "none"):
+        clash = "normalize" if config.normalize == "none" else "mean"
+    if clash:
+        raise UserError(
+            f"model.weights {path} decide how the network begins, and how inputs are normalised: leave out "
+            f"model.{clash} ({getattr(config, clash)!r})"
+        )
+    return statistics
+
+
+def refuse_key_alone(config: ModelConfig) -> None:
+    """Raise `UserError` if a key of a file of weights is given, and no file."""
+    if config.weights_key is not None:
+        raise UserError(f"model.weights_key is {config.weights_key!r}, but there is no file of weights: give one")
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters of a network, frozen ones included."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def put_normalization(
+    network: nn.Module, config: ModelConfig, *, channels: int, mean: Tensor | None, std: Tensor | None
+) -> nn.Module:
+    """Put the layer that `model.mean` and `model.std`, or else `model.normalize`, ask for in front of the network.
+
+    Raises:
+        UserError: if the statistics are missing or are not of `channels` channels.
+    """
+    explicit = explicit_statistics(config, channels)
+    if explicit is not None:
+        return with_normalization(network, *explicit)
+    if config.normalize == "none":
+        return network
+    published = published_statistics(config.name, network, channels) if config.pretrained else None
+    if published is not None:
+        mean, std = published
+    if mean is None or std is None:
+        raise UserError(
+            "model.normalize is 'data', but build_model got no mean and std; pass both or set model.normalize to 'none'"
+        )
+    if mean.numel() != channels:
+        raise UserError(f"the data's mean has {mean.numel()} values, but inputs have {channels} channels")
+    return with_normalization(network, mean, std)
+
+
+def explicit_statistics(config: ModelConfig, channels: int) -> tuple[Tensor, Tensor] | None:
+    """Return mean and std `[C]` that the recipe spells out, or None where it does not.
+
+    Raises:
+        UserError: if only one of the two is given, or not one value for each channel or one for all.
+    """
+    if config.mean is None and config.std is None:
+        return None
+    if config.mean is None or config.std is None:
+        given, missing = ("mean", "std") if config.std is None else ("std", "mean")
+        raise UserError(f"model.{given} is {getattr(config, given)}, but model.{missing} is not given: give both")
+    for key, values in (("mean", config.mean), ("std", config.std)):
+        if len(values) not in (1, channels):
+            raise UserError(
+                f"model.{key} has {len(values)} values, but inputs have {channels} channels: give one for each, or one "
+                "for all"
+            )
+    return torch.tensor(config.mean).expand(channels), torch.tensor(config.std).expand(channels)

@@ -1,0 +1,162 @@
+"""From a name to the network it names, without normalisation."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from iaat.errors import UserError, did_you_mean, shown
+from iaat.models.factory import build_from_factory
+from iaat.models.model_config import ModelConfig, Norm
+from iaat.models.resnet import preactresnet18, resnet18
+from iaat.models.small import SmallCNN
+from iaat.models.timm_models import (
+    INSTALL,
+    build_timm,
+    check_timm_name,
+    is_timm_name,
+    load_timm,
+    pretrained_statistics,
+    timm_names,
+)
+from iaat.models.torchvision_models import NAMES, build_torchvision, torchvision_statistics
+from iaat.models.wrn import EXAMPLES, WideResNet, parse_wrn
+
+_MOST_DEPTH = 1000
+_MOST_WEIGHTS = 2**31
+
+
+class OwnModel(Protocol):
+    """A network of iaat's own: called with the data's sizes and the settings of the recipe."""
+
+    def __call__(self, in_channels: int, classes: int, *, width: int = ..., norm: Norm = ...) -> nn.Module:
+        """Return the network."""
+        ...
+
+
+MODELS: dict[str, OwnModel] = {"small-cnn": SmallCNN, "resnet18": resnet18, "preactresnet18": preactresnet18}
+
+
+def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Build the network that `model.name` names, without normalisation.
+
+    Raises:
+        UserError: as `build_model`.
+    """
+    name = config.name
+    prefix, colon, rest = name.partition(":")
+    if name in MODELS:
+        return build_own(config, shape=shape, classes=classes)
+    if numbers := parse_wrn(name):
+        refuse_unused(config, "norm")
+        channels, (depth, widen) = image_channels(name, shape), numbers
+        if depth > _MOST_DEPTH:
+            raise UserError(f"model.name {shown(name)}: a network has a depth of at most {_MOST_DEPTH:,}")
+        return _of_size(config, lambda: WideResNet(channels, classes, depth=depth, widen=widen, norm=config.norm))
+    if name in NAMES:
+        refuse_unused(config, "pretrained")
+        channels = image_channels(name, shape)
+        return build_torchvision(name, channels=channels, classes=classes, pretrained=config.pretrained)
+    if colon and prefix != "timm":
+        refuse_unused(config, "options")
+        return build_from_factory(name, shape=shape, classes=classes, options=config.options)
+    if colon or is_timm_name(name):
+        refuse_unused(config, "pretrained", "options")
+        return build_timm(
+            rest if colon else name,
+            channels=image_channels(name, shape),
+            classes=classes,
+            pretrained=config.pretrained,
+            options=config.options,
+        )
+    raise unknown_name(name)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no network's, before one is built; module:function is not looked up.
+
+    Raises:
+        UserError: naming those that are near.
+    """
+    prefix, colon, rest = name.partition(":")
+    if prefix == "timm" and colon:
+        check_timm_name(rest)
+    elif not (colon or name in MODELS or name in NAMES or parse_wrn(name) or is_timm_name(name)):
+        raise unknown_name(name)
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether a network of this name, also as timm:NAME, can start from weights that others have published."""
+    prefix, colon, _ = name.partition(":")
+    return name in NAMES or prefix == "timm" or (not colon and name not in MODELS and is_timm_name(name))
+
+
+def published_statistics(name: str, network: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
+    """Mean and std `[C]` that the published weights of a network expect; None where none are known."""
+    return torchvision_statistics(name) or pretrained_statistics(network, channels)
+
+
+def build_own(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """Build a network of `MODELS`.
+
+    Raises:
+        UserError: if the width is below 1, the inputs are no images, or a setting would have no effect.
+    """
+    refuse_unused(config, "width", "norm")
+    factory, channels = MODELS[config.name], image_channels(config.name, shape)
+    width = config.width
+    if width is None:
+        return factory(channels, classes, norm=config.norm)
+    if width < 1:
+        raise UserError(f"model.width is {width}; it must be at least 1")
+    return _of_size(config, lambda: factory(channels, classes, width=width, norm=config.norm))
+
+
+def _of_size(config: ModelConfig, build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network once it is known, from a build without memory, that it has no absurd number of weights."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        count = sum(weight.numel() for weight in build().parameters())
+    if count > _MOST_WEIGHTS:
+        width = "" if config.width is None else f" with model.width {config.width}"
+        raise UserError(
+            f"model.name {config.name}{width} would have {count:,} weights, more than {_MOST_WEIGHTS:,}: choose a"
+            " smaller one"
+        )
+    return build()
+
+
+def refuse_unused(config: ModelConfig, *used: str) -> None:
+    """Raise `UserError` if a setting that is not among `used` differs from its default."""
+    default = ModelConfig()
+    for setting in ("width", "norm", "pretrained", "options"):
+        value = getattr(config, setting)
+        if setting not in used and value != getattr(default, setting):
+            raise UserError(
+                f"model.{setting} is {value!r}, but it has no effect on {config.name!r}; remove it "
+                f"(this network takes {', '.join(f'model.{name}' for name in used)})"
+            )
+
+
+def image_channels(name: str, shape: tuple[int, ...]) -> int:
+    """Return C of an image shape `[C, H, W]`.
+
+    Raises:
+        UserError: if the inputs are of another rank.
+    """
+    if len(shape) != 3:
+        raise UserError(
+            f"model.name {name!r} takes images [C, H, W], but one input has shape {list(shape)}; reshape the data or "
+            "name a network of yours as module:function"
+        )
+    return shape[0]
+
+
+def unknown_name(name: str) -> UserError:
+    """Return the error for a name nothing is known by."""
+    known = [*MODELS, *NAMES, *EXAMPLES, *timm_names()]
+    hint = f" (timm's networks need {INSTALL})" if load_timm() is None else ""
+    return UserError(
+        f"model.name: there is no network {shown(name)}{did_you_mean(name, known)}; there are {', '.join(MODELS)}, "
+        f"wrn-DEPTH-WIDTH, {', '.join(NAMES)}, timm:NAME{hint} and module:function"
+    )

@@ -1,0 +1,103 @@
+"""Radii of a finished run as a table, to train another run at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from iaat.errors import UserError
+from iaat.runtime.rng import permutation
+
+FILE = "radii.parquet"
+"""The table in a run folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class RadiiTable:
+    """Radii of some samples of a data set.
+
+    Attributes:
+        name: The file, for messages.
+        index: `[n]` int64, positions in the data set, each once.
+        label: `[n]` int64, class numbers.
+        radius: `[n]` float32, on the [0, 1] scale.
+    """
+
+    name: str
+    index: Tensor
+    label: Tensor
+    radius: Tensor
+
+    @classmethod
+    def read(cls, file: str) -> RadiiTable:
+        """The table in a Parquet file as `iaat radii RUN` writes it, or in a run folder that holds one.
+
+        Raises:
+            UserError: there is no such file, or it is no table of radii.
+        """
+        # Imported here: whoever imports the package alone need not wait for it.
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        path = Path(file) / FILE if Path(file).is_dir() else Path(file)
+        try:
+            table = pa.parquet.read_table(path, columns=["index", "label_id", "radius"])
+            index, label, radius = (torch.tensor(table[name].to_numpy()) for name in ("index", "label_id", "radius"))
+        except FileNotFoundError:
+            raise UserError(f"radii {path}: no such file; `iaat radii RUN` writes one for a run with radii") from None
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+            raise UserError(
+                f"radii {path}: no table with the columns index, label_id and radius, as `iaat radii RUN` writes it"
+            ) from None
+        found = cls(str(path), index, label, radius)
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        if not len(self.index):
+            raise UserError(f"radii {self.name}: the table has no rows")
+        if {self.index.dtype, self.label.dtype} != {torch.int64} or not self.radius.is_floating_point():
+            raise UserError(f"radii {self.name}: index and label_id must be whole numbers, radius a number")
+        if int(self.index.min()) < 0 or len(torch.unique(self.index)) < len(self.index):
+            raise UserError(f"radii {self.name}: an index is negative or stands twice")
+        if not bool((self.radius.isfinite() & (self.radius >= 0)).all()):
+            raise UserError(f"radii {self.name}: a radius is negative or not finite")
+
+    def shuffled(self, seed: int = 0) -> RadiiTable:
+        """The same radii, given to the same samples in a random order."""
+        order = permutation(len(self.radius), seed=seed, epoch=0)
+        return RadiiTable(self.name, self.index, self.label, self.radius[order])
+
+    def placed(self, size: int, rest: float) -> Tensor:
+        """Radii `[size]` float32 by index; samples that the table does not list have `rest`.
+
+        Raises:
+            UserError: the table lists a sample beyond the data set.
+        """
+        if int(self.index.max()) >= size:
+            raise UserError(
+                f"radii {self.name}: list sample {int(self.index.max())}, but the data has {size:,} samples: give the "
+                "radii of a run on this data"
+            )
+        values = torch.full((size,), rest)
+        values[self.index] = self.radius.float()
+        return values
+
+    def check_labels(self, index: Tensor, y: Tensor) -> None:
+        """Check the labels `y` `[B]` of the samples `index` `[B]`, as far as they are listed.
+
+        Raises:
+            UserError: a label differs: the radii are those of other data.
+        """
+        index, y = index.cpu(), y.cpu()
+        ordered, order = self.index.sort()
+        place = torch.searchsorted(ordered, index).clamp_max(len(ordered) - 1)
+        listed = self.label[order][place]
+        for row in ((ordered[place] == index) & (listed != y)).nonzero()[:, 0].tolist():
+            raise UserError(
+                f"radii {self.name}: sample {int(index[row])} has class {int(y[row])} in the data and "
+                f"{int(listed[row])} in the table: give the radii of a run on this data"
+            )

@@ -1,0 +1,202 @@
+"""Everything a run is, in one file that can be loaded without running code from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import nn
+
+from iaat.config.recipe import Recipe
+from iaat.data import DataBundle
+from iaat.errors import UserError
+from iaat.models import build_model
+from iaat.models.archive import check_sizes
+from iaat.models.pickles import check_names
+from iaat.models.weights import check_plain
+from iaat.runs.checkpoint_fields import SavedState, saved_state, using
+from iaat.runtime.files import replacing
+from iaat.runtime.text import cut
+
+FORMAT = 2
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a state of tensors and plain values, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        # A file of Python's: PyTorch's own writer does not say why it could not write.
+        try:
+            with temporary.open("wb") as file:
+                torch.save({"format": FORMAT, **state}, file)
+        except RuntimeError as error:
+            reason = error.__context__
+            raise reason if isinstance(reason, OSError) else OSError(_first_line(error)) from error
+
+
+class DamagedCheckpoint(UserError):  # noqa: N818 - it names what was found
+    """A file that was a checkpoint, or looks like one, and cannot be read as one."""
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> SavedState:
+    """Read a checkpoint; nothing but tensors and plain values is accepted from it.
+
+    Raises:
+        DamagedCheckpoint: the file is broken.
+        UserError: no such file, one that may not be read, one that holds objects other than data, one of another
+            format, or one a part of which is of another kind than was written.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint {path}: the run has not finished its first epoch, or the path is wrong")
+    try:
+        # Opened once: a run that is going on may put another file in its place between checking and loading.
+        with path.open("rb") as file:
+            _check_intact(file)
+            check_names(file)
+            file.seek(0)
+            state = torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"checkpoint {path} is refused: it holds objects other than tensors and plain values, which could run code"
+            " or take any memory"
+        ) from None
+    except OSError as error:
+        raise UserError(f"checkpoint {path} cannot be read: {error.strerror or error}") from None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a broken file can fail in any way
+        raise DamagedCheckpoint(
+            f"checkpoint {path} cannot be read, it may be cut short: {_first_line(error)}"
+        ) from None
+    number = state.get("format") if isinstance(state, dict) else None
+    if not (isinstance(number, int) and number == FORMAT):
+        raise UserError(f"checkpoint {path} is not of format {FORMAT} of iaat")
+    check_plain(state, f"checkpoint {path}")
+    return saved_state(state, path)
+
+
+def _check_intact(file: IO[bytes]) -> None:
+    """Compare checksums, which `torch.load` does not: a damaged file would load as other weights."""
+    with zipfile.ZipFile(file) as archive:
+        check_sizes(archive, file)
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise ValueError("it is a TorchScript program")
+        if damaged := archive.testzip():
+            raise ValueError(f"its part {damaged} is damaged")
+
+
+def has_average(state: dict[str, Any]) -> bool:
+    """Whether a checkpoint holds a moving average of the weights beside those that were trained."""
+    return state.get("averaged") is not None
+
+
+def restore_model(
+    recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu", *, trained: bool = False
+) -> nn.Module:
+    """The network of a checkpoint, in eval mode on `device`: the average of its weights where there is one.
+
+    Args:
+        recipe: What was trained.
+        state: The checkpoint.
+        device: Where the network is to be.
+        trained: Take the trained weights even where there is an average.
+
+    Raises:
+        UserError: the weights do not fit the recipe's network.
+    """
+    # The weights are all in the checkpoint: nothing is downloaded, and the statistics are buffers among them.
+    config = dataclasses.replace(recipe.model, pretrained=False, weights=None)
+    channels = state["data"]["shape"][0]
+    model = build_model(
+        config,
+        shape=tuple(state["data"]["shape"]),
+        classes=len(state["data"]["classes"]),
+        mean=torch.zeros(channels),
+        std=torch.ones(channels),
+        seed=recipe.seed,
+    )
+    with using("averaged" if has_average(state) and not trained else "model", state, fit=recipe.model.name):
+        model.load_state_dict(state["averaged"]["model"] if has_average(state) and not trained else state["model"])
+    return model.to(device).eval()
+
+
+def _first_line(error: Exception) -> str:
+    return cut(str(error).partition("\n")[0], 300) or type(error).__name__
+
+
+def data_record(data: DataBundle) -> dict[str, Any]:
+    """What a checkpoint says of the data it was trained on."""
+    return {
+        "shape": list(data.shape),
+        "classes": list(data.classes),
+        "train_size": len(data.train),
+        "train_fingerprint": data.train.fingerprint,
+        "test_fingerprint": data.test.fingerprint,
+        "train_contents": data.train_contents,
+        "test_contents": data.test_contents,
+    }
+
+
+def check_same_data(saved: dict[str, Any], data: DataBundle, *, may_be_repaired: bool = False) -> None:
+    """Refuse to go on with other data: radii belong to the samples they were learned on.
+
+    Args:
+        saved: What the checkpoint says of its data.
+        data: The data at hand.
+        may_be_repaired: Files may hold other bytes, because damaged ones are skipped and may be mended: only warn.
+
+    Raises:
+        UserError: number of samples, classes, labels, files or what is in some of them differ from those of the
+            checkpoint.
+    """
+    if saved["train_size"] != len(data.train):
+        raise UserError(
+            f"the training set has {len(data.train)} samples, the checkpoint was made with {saved['train_size']}: "
+            "radii belong to samples, so give the same data (--data.root), or start a new run"
+        )
+    if saved["train_fingerprint"] != data.train.fingerprint:
+        raise UserError(
+            "the training set has other labels, classes or files than the one the checkpoint was made with: "
+            "give the same data (--data.root), or start a new run"
+        )
+    if _differ(saved.get("train_contents"), data.train_contents):
+        found = "training images were replaced: files of the same names hold other bytes than when the run was started"
+        if not may_be_repaired:
+            raise UserError(f"{found}; put the old ones back (--data.root), or start a new run")
+        warnings.warn(f"{found}; with data.skip_damaged the run goes on, as if they had been repaired", stacklevel=2)
+
+
+def _differ(saved: str | None, now: str | None) -> bool:
+    """Whether both are known, and are not the same."""
+    return saved is not None and now is not None and saved != now
+
+
+def check_same_test_data(saved: dict[str, Any], data: DataBundle) -> None:
+    """Refuse to judge a run by other test data than its own: class numbers and results would not mean the same.
+
+    Raises:
+        UserError: classes, input shape, labels or files of the test set differ from those of the checkpoint.
+    """
+    if saved["classes"] != list(data.classes):
+        raise UserError(
+            f"the data has the classes {', '.join(data.classes)}, the run has {', '.join(saved['classes'])}: "
+            "give the run's own data (--data.root)"
+        )
+    if saved["shape"] != list(data.shape):
+        raise UserError(f"the data has inputs of shape {list(data.shape)}, the run was trained on {saved['shape']}")
+    if saved["test_fingerprint"] != data.test.fingerprint:
+        raise UserError("the test set has other labels or files than the run's own: give the run's data (--data.root)")
+    if _differ(saved.get("test_contents"), data.test_contents):
+        warnings.warn(
+            "test images were replaced: files of the same names hold other bytes than when the run was trained; the "
+            "results are of the new ones",
+            stacklevel=2,
+        )

@@ -1,0 +1,173 @@
+"""Which checkpoints of a run are kept, when they are written, and which one a run goes on from."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iaat.config.train_config import TrainConfig
+from iaat.errors import UserError
+from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.files import remove_leftovers, replacing
+
+_NAME = re.compile(r"(\d{4,})(?:-(\d{6,}))?\.pt")
+
+
+class Keeper:
+    """Writes the checkpoints of a run and finds the newest that is whole.
+
+    `last.pt` is that of the last finished epoch and `best.pt` that of the selected one. The folder `checkpoints` has
+    `0003.pt`, of earlier epochs, and `0003-000120.pt`, of a moment 120 steps into the epoch after the third, until that
+    epoch is finished. Every file is written whole beside its place and renamed, and the old last one is linked to its
+    new place before, so that at no moment there is none.
+
+    Args:
+        run: The run folder.
+        config: How often to save, and how many to keep.
+        clock: Seconds that go on, for the time between two checkpoints.
+    """
+
+    def __init__(self, run: RunFolder, config: TrainConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        self._run, self._config, self._clock = run, config, clock
+        self._saved_at = clock()
+
+    def due(self, step: int) -> bool:
+        """Whether to save after step number `step` of the epoch, counted from 1."""
+        minutes, steps = self._config.save_minutes, self._config.save_steps
+        waited = minutes and self._clock() - self._saved_at >= 60 * minutes
+        return bool(waited or (steps and step % steps == 0))
+
+    def save_within(self, saved: dict[str, Any]) -> None:
+        """Keep a moment within an epoch.
+
+        Raises:
+            UserError: it cannot be written; the ones before are still there.
+        """
+        epoch, step = saved["epoch"], saved["tally"]["steps"]
+        save_checkpoint(self._folder / f"{epoch:04d}-{step:06d}.pt", saved)
+        self._prune(epoch, step)
+        self._saved_at = self._clock()
+
+    def save_epoch(self, saved: dict[str, Any], *, improved: bool) -> None:
+        """Keep the end of an epoch. It has happened when this returns: it is the last file of the epoch to be written.
+
+        Raises:
+            UserError: it cannot be written; the ones before are still there.
+        """
+        last, epoch = self._run.checkpoint("last"), saved["epoch"]
+        if improved:
+            save_checkpoint(self._run.checkpoint("best"), saved)
+        if self._config.keep and last.exists():
+            _link(last, self._folder / f"{epoch - 1:04d}.pt")
+        save_checkpoint(last, saved)
+        self._prune(epoch, None)
+        self._saved_at = self._clock()
+
+    def newest(self, device: torch.device) -> dict[str, Any]:
+        """The checkpoint to go on from: the newest that is whole. Damaged ones are named and set aside.
+
+        Raises:
+            UserError: none is whole.
+        """
+        for folder in (self._run.path, self._folder, self._run.path / "radii", self._run.pictures):
+            remove_leftovers(folder)
+        found = self._whole_last(device)
+        for file in self._files(found["epoch"] if found is not None else None):
+            state = self._whole(file, device)
+            if state is not None:
+                found = state
+                break
+        if found is None:
+            raise UserError(f"{self._run.path} holds no checkpoint that is whole: start again with --overwrite")
+        return found
+
+    def last_epoch(self, device: torch.device) -> dict[str, Any] | None:
+        """The newest whole checkpoint of a finished epoch; None where no epoch is finished."""
+        found = self._whole_last(device)
+        ended = (file for file in self._files(None) if _position(file)[1] == 0)
+        return found or next((state for file in ended if (state := self._whole(file, device)) is not None), None)
+
+    def tidy(self, epoch: int, step: int) -> None:
+        """Remove what the process before, killed after a checkpoint was written, had no more time to remove.
+
+        Args:
+            epoch: Epochs finished, of the checkpoint that is gone on from.
+            step: Steps after them.
+        """
+        self._prune(epoch, step or None)
+
+    def forget_within(self) -> None:
+        """Remove the moments within an epoch: training has gone back to the epoch's beginning."""
+        for file in self._files(None):
+            if _position(file)[1]:
+                file.unlink(missing_ok=True)
+
+    def mend_best(self, device: torch.device) -> None:
+        """Where `best.pt` is lost or damaged, put the last finished epoch in its place, and say so."""
+        best = self._run.checkpoint("best")
+        if best.exists() and self._whole(best, device) is not None:
+            return
+        saved = self.last_epoch(device)
+        if saved is not None:
+            warnings.warn(f"{best} is missing or damaged: epoch {saved['epoch']} takes its place", stacklevel=2)
+            save_checkpoint(best, saved)
+
+    @property
+    def _folder(self) -> Path:
+        return self._run.path / "checkpoints"
+
+    def _whole_last(self, device: torch.device) -> dict[str, Any] | None:
+        last = self._run.checkpoint("last")
+        return self._whole(last, device) if last.exists() else None
+
+    def _whole(self, file: Path, device: torch.device) -> dict[str, Any] | None:
+        """The checkpoint, or None after it was set aside because it is damaged."""
+        try:
+            return load_checkpoint(file, device)
+        except DamagedCheckpoint as error:
+            aside = file.with_name(f"{file.name}.damaged")
+            warnings.warn(f"{error}. It is set aside as {aside.name}", stacklevel=2)
+            file.replace(aside)
+            return None
+
+    def _files(self, within: int | None) -> list[Path]:
+        """Files in the folder, newest first; only moments after the end of epoch `within`, if it is given."""
+        files = [file for file in self._folder.glob("*.pt") if _NAME.fullmatch(file.name)]
+        wanted = [file for file in files if within is None or (_position(file)[0] == within and _position(file)[1])]
+        return sorted(wanted, key=_position, reverse=True)
+
+    def _prune(self, epoch: int, step: int | None) -> None:
+        """Remove what is of no more use after a checkpoint was written at the end of `epoch`, or `step` steps later."""
+        files = self._files(None)
+        moments = [file for file in files if _position(file)[1]]
+        here = [file for file in moments if step is not None and _position(file)[0] == epoch]
+        ended = [file for file in files if not _position(file)[1] and _position(file)[0] < epoch + (step is not None)]
+        kept = {*here[: self._config.keep + 1], *ended[: self._config.keep]}
+        for file in files:
+            if file not in kept:
+                file.unlink(missing_ok=True)
+
+
+def _position(file: Path) -> tuple[int, int]:
+    """Epochs finished and steps after them."""
+    match = _NAME.fullmatch(file.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or 0)
+
+
+def _link(old: Path, new: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no links."""
+    with replacing(new) as temporary:
+        try:
+            os.link(old, temporary)
+        except OSError:
+            shutil.copyfile(old, temporary)

@@ -1,0 +1,412 @@
+"""The run folder: what a training run leaves on disk, and where."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from iaat.config.load_recipe import load_recipe
+from iaat.config.recipe import Recipe
+from iaat.config.recipe_files import RECIPE_FILE
+from iaat.errors import UserError
+from iaat.runtime.distributed import current
+from iaat.runtime.files import append_json_line, replacing, write_json, write_text
+from iaat.runtime.json_files import DamagedFileError, Lines, read_json, read_json_lines
+from iaat.runtime.lock import FolderLock
+from iaat.runtime.text import cut
+
+RUN_FILES = (
+    *(RECIPE_FILE, "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
+    "skipped.jsonl",
+    *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "tensorboard", "train.lock"),
+    *("last.pt.damaged", "best.pt.damaged"),
+)
+"""All that a run folder holds: a folder with anything else in it is never replaced."""
+
+
+class EpochRecord(TypedDict):
+    """What every line of `metrics.jsonl` must hold, and the type of what it may hold."""
+
+    epoch: int
+    forwards: float
+    backwards: float
+    loss: NotRequired[float]
+    train_accuracy: NotRequired[float]
+    holdout_clean: NotRequired[float]
+    holdout_robust: NotRequired[float]
+    lr: NotRequired[float]
+    radius_mean_px: NotRequired[float]
+    radius_quantiles_px: NotRequired[dict[str, float]]
+
+
+class EpochTiming(TypedDict):
+    """The same of `timings.jsonl`."""
+
+    epoch: int
+    seconds: float
+
+
+class RunFacts(TypedDict):
+    """The same of `run.json`."""
+
+    name: NotRequired[str]
+    versions: NotRequired[dict[str, str]]
+
+
+class SkippedSample(TypedDict):
+    """A sample that cannot be read: of `train` or `test`, its index, its path or the like, and why."""
+
+    split: str
+    index: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Names and access for everything in a run folder.
+
+    `recipe.yaml` the resolved recipe; `run.json` versions and machine; `metrics.jsonl` one record an epoch;
+    `timings.jsonl` its wall times, kept apart so that all else is equal between equal runs; `last.pt`, `best.pt`
+    checkpoints; `checkpoints/` earlier ones and those within an epoch; `faults.jsonl` steps that were not finite;
+    `skipped.jsonl` samples that cannot be read;
+    `radii/NNNN.safetensors` all radii after an epoch; `radii.parquet` the table of the last; a folder in
+    `evaluations/` for each evaluation; `pictures/`; `tensorboard/` where asked for; `train.lock` while a process
+    trains.
+    """
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """The resolved recipe."""
+        return self.path / RECIPE_FILE
+
+    @property
+    def metrics_file(self) -> Path:
+        """One record an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timings_file(self) -> Path:
+        """Wall time of each epoch."""
+        return self.path / "timings.jsonl"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of the pictures."""
+        return self.path / "pictures"
+
+    def checkpoint(self, which: str) -> Path:
+        """File of the checkpoint `last` or `best`."""
+        return self.path / f"{which}.pt"
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.recipe_file.exists()
+
+    def has_results(self) -> bool:
+        """Whether there is a checkpoint here: something that would be lost."""
+        files = (*(self.checkpoint(which) for which in ("last", "best")), *(self.path / "checkpoints").glob("*.pt"))
+        return self.exists() and any(file.exists() for file in files)
+
+    def training(self) -> FolderLock:
+        """The lock that a process holds while it trains here.
+
+        Raises:
+            UserError: a link in the folder leads out of it.
+        """
+        self._check_stays_inside()
+        return FolderLock(self.path / "train.lock", "trains")
+
+    def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
+        """The recipe the run was started with, with `--key value` overrides applied.
+
+        Raises:
+            UserError: the folder holds no run, or an override is wrong.
+        """
+        if not self.exists():
+            raise UserError(
+                f"{self.path} is not a run folder: it has no recipe.yaml; give the --out of an `iaat train`"
+            )
+        self._check_stays_inside()
+        return dataclasses.replace(load_recipe(self.recipe_file, overrides, stored=True), name=self.name())
+
+    def _check_stays_inside(self) -> None:
+        """Refuse a folder with links out of it: what is written into it would end up in other places.
+
+        Raises:
+            UserError: naming the link and where it leads.
+        """
+        inside = self.path.resolve()
+        for place, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                link = Path(place, name)
+                if link.is_symlink() and not link.resolve().is_relative_to(inside):
+                    raise UserError(
+                        f"{link} leads out of the run folder, to {link.resolve()}, where nothing is written: put the "
+                        "file or folder itself in its place"
+                    )
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Refuse a folder in which a new run would destroy something.
+
+        Raises:
+            UserError: the folder holds a run with results and `overwrite` is not set, files that are not of a run, or a
+                link that leads out of it.
+        """
+        if self.has_results() and not overwrite:
+            raise UserError(
+                f"{self.path} already holds a run: use --resume to go on, --overwrite to replace it, or --out"
+            )
+        if self.path.exists() and (foreign := self._foreign()):
+            raise UserError(
+                f"{self.path} holds what is not of a run ({', '.join(foreign[:5])}) and is left alone: choose "
+                "another --out"
+            )
+        self._check_stays_inside()
+
+    def create(self, recipe: Recipe, *, overwrite: bool) -> None:
+        """Start the folder of a new run, in place of the run there if `overwrite`.
+
+        Raises:
+            UserError: as `check_free`, or the folder cannot be written.
+        """
+        self.check_free(overwrite=overwrite)
+        if self.path.exists():
+            self._clear()
+        write_json(self.path / "run.json", {"name": recipe.name, "seed": recipe.seed, "versions": _versions()})
+        write_text(self.recipe_file, recipe.to_yaml())
+
+    def _foreign(self) -> list[str]:
+        """Names in the folder that a run has not put there; without run.json no run has put anything there."""
+        if not self.path.is_dir():
+            return [self.path.name]
+        files = sorted(self.path.iterdir())
+        known = RUN_FILES if (self.path / "run.json").exists() else ("train.lock",)
+        return [file.name for file in files if file.name not in known and not file.match(".*.tmp")]
+
+    def _clear(self) -> None:
+        for file in self.path.iterdir():
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            elif file.name != "train.lock":
+                file.unlink()
+
+    def facts(self) -> RunFacts:
+        """Name and versions the run was started with; nothing, with a warning, where their file is damaged."""
+        file = self.path / "run.json"
+        try:
+            return read_json(file, RunFacts) if file.exists() else {}
+        except DamagedFileError as error:
+            warnings.warn(f"{error}; the run goes by the name of its folder, its versions are not known", stacklevel=2)
+            return {}
+
+    def changed_versions(self) -> list[str]:
+        """What computes otherwise now than when the run was started, such as `torch 2.14.1 -> 2.15.0`."""
+        old = self.facts().get("versions", {})
+        return [f"{key} {old[key]} -> {now}" for key, now in _versions().items() if old.get(key, now) != now]
+
+    def name(self) -> str:
+        """Name of the recipe the run was started with."""
+        return self.facts().get("name", self.path.name)
+
+    def log_epoch(self, record: dict[str, Any], timing: dict[str, Any]) -> None:
+        """Append one epoch to the metrics and timings."""
+        append_json_line(self.metrics_file, record)
+        append_json_line(self.timings_file, timing)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Records of all epochs so far; lines that are damaged are left out with a warning."""
+        lines = read_json_lines(self.metrics_file, EpochRecord, _no_epoch)
+        lines.warn("left out: it shows in no curve")
+        return cast("list[dict[str, Any]]", lines.records)
+
+    def epochs_done(self, most: int) -> int:
+        """The last finished epoch, by all files that count them: a log may lack its line.
+
+        Args:
+            most: Epochs of the recipe; larger numbers are damage.
+        """
+        logs = (read_json_lines(self.metrics_file, EpochRecord), read_json_lines(self.timings_file, EpochTiming))
+        numbers = [*(record["epoch"] for log in logs for record in log.records), *self.radii_epochs()]
+        return max((number for number in numbers if 0 < number <= most), default=0)
+
+    def training_cost(self, epoch: int | None = None) -> dict[str, float]:
+        """Passes per sample and step and seconds of training, and the last mean radius in px, if any.
+
+        What hangs on a line that is damaged or missing is left out, with a warning.
+
+        Args:
+            epoch: Up to this epoch, where a run is still going on; to the end by default.
+        """
+        metrics = _up_to(epoch, read_json_lines(self.metrics_file, EpochRecord), self.metrics_file, "passes")
+        timings = _up_to(epoch, read_json_lines(self.timings_file, EpochTiming), self.timings_file, "seconds")
+        cost: dict[str, float] = {}
+        if metrics:
+            cost |= {f"train_{kind}": sum(record[kind] for record in metrics) / len(metrics) for kind in _PASSES}
+        if timings:
+            cost["train_seconds"] = sum(record["seconds"] for record in timings)
+        if metrics and "radius_mean_px" in metrics[-1]:
+            cost["radius_mean_px"] = metrics[-1]["radius_mean_px"]
+        return cost
+
+    def log_faults(self, records: Sequence[dict[str, Any]]) -> None:
+        """Write down the steps that were not finite, all of the run; no file where there are none."""
+        if records:
+            write_text(self.path / "faults.jsonl", _lines(records))
+        else:
+            (self.path / "faults.jsonl").unlink(missing_ok=True)
+
+    def keep_notices(self, records: list[dict[str, Any]]) -> None:
+        """Write down in `run.json` what was left out of the data or altered; a damaged file stays as it is."""
+        file = self.path / "run.json"
+        try:
+            facts = read_json(file, dict[str, Any]) if file.exists() else {}
+        except DamagedFileError:  # `facts` has warned of it
+            return
+        write_json(file, {**facts, "notices": records})
+
+    def keep_unreadable(self, records: Sequence[SkippedSample]) -> None:
+        """List the samples that are skipped because they cannot be read; no file where there are none."""
+        if records:
+            write_text(self.path / "skipped.jsonl", _lines(records))
+        else:
+            (self.path / "skipped.jsonl").unlink(missing_ok=True)
+
+    def unreadable(self) -> list[SkippedSample]:
+        """The samples that were skipped so far."""
+        lines = read_json_lines(self.path / "skipped.jsonl", SkippedSample)
+        lines.warn("these samples are skipped again only if they still cannot be read")
+        return lines.records
+
+    def go_back_to(self, epoch: int, records: Sequence[dict[str, Any]]) -> None:
+        """Leave the logs and snapshots of the epochs up to `epoch`: those after it will be made again.
+
+        Args:
+            epoch: The last epoch that counts.
+            records: What the log has to say of the epochs up to it.
+        """
+        write_text(self.metrics_file, _lines(records))
+        write_text(self.timings_file, _lines(_timings(self.timings_file, epoch)))
+        for number, file in self._snapshots().items():
+            if number > epoch:
+                file.unlink()
+
+    def save_radii(self, epoch: int, radii: torch.Tensor, seen: torch.Tensor) -> None:
+        """Keep all radii `[N]` after `epoch`, with the indices of the samples that are trained on."""
+        with replacing(self.path / "radii" / f"{epoch:04d}.safetensors") as temporary:
+            # Written by Python: safetensors has an exception of its own for a full disk.
+            arrays = {"radius": radii.cpu().numpy(), "index": seen.cpu().numpy()}
+            temporary.write_bytes(save(arrays, metadata={"crc32": _checksum(arrays)}))
+
+    def radii_epochs(self) -> list[int]:
+        """Epochs whose radii were kept, in order."""
+        return sorted(self._snapshots())
+
+    def radii_after(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices `[n]` of the trained samples and their radii `[n]` after an epoch.
+
+        Raises:
+            UserError: the file of that epoch is damaged.
+        """
+        file = self._snapshots()[epoch]
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                arrays = {name: opened.get_tensor(name) for name in ("radius", "index")}
+                checksum = (opened.metadata() or {}).get("crc32")
+        except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+            raise _damaged_radii(file, cut(str(error), 200)) from None
+        if checksum != _checksum(arrays):
+            raise _damaged_radii(file, "its checksum differs")
+        _check_radii(file, **arrays)
+        return arrays["index"], arrays["radius"][arrays["index"]]
+
+    def _snapshots(self) -> dict[int, Path]:
+        files = sorted((self.path / "radii").glob("*.safetensors"))
+        return {int(file.stem): file for file in files if file.stem.isdecimal()}
+
+
+def _check_radii(file: Path, radius: np.ndarray, index: np.ndarray) -> None:
+    """Refuse radii or indices that no training has written; a checksum can be forged or be right by accident."""
+    if radius.ndim != 1 or radius.dtype.kind != "f" or index.ndim != 1 or index.dtype.kind not in "iu":
+        raise _damaged_radii(file, f"radius is {radius.dtype} {radius.shape}, index {index.dtype} {index.shape}")
+    outside = index[(index < 0) | (index >= len(radius))]
+    if len(outside):
+        raise _damaged_radii(file, f"index {outside[0]} is outside its {len(radius)} radii")
+    wrong = radius[~(np.isfinite(radius) & (radius >= 0))]
+    if len(wrong):
+        raise _damaged_radii(file, f"a radius is {wrong[0]}")
+
+
+def _damaged_radii(file: Path, why: str) -> UserError:
+    return UserError(f"{file} is damaged ({why}): delete it, or take another epoch")
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    """CRC-32 of the arrays in the order of their names: safetensors itself notices no flipped bit."""
+    total = 0
+    for name in sorted(arrays):
+        total = zlib.crc32(np.ascontiguousarray(arrays[name]).tobytes(), total)
+    return f"{total:08x}"
+
+
+def _no_epoch(record: EpochRecord) -> str | None:
+    return None if record["epoch"] > 0 else f"epoch is {record['epoch']}, not 1 or more"
+
+
+def _lines(records: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def _timings(file: Path, epoch: int) -> list[EpochTiming]:
+    """Wall times up to an epoch, without those of damaged lines: nothing but their sum depends on them."""
+    lines = read_json_lines(file, EpochTiming)
+    lines.warn("its time is lost")
+    return [record for record in lines.records if record["epoch"] <= epoch]
+
+
+_Epoch = TypeVar("_Epoch", EpochRecord, EpochTiming)
+_PASSES: tuple[Literal["forwards", "backwards"], ...] = ("forwards", "backwards")
+
+
+def _up_to(epoch: int | None, lines: Lines[_Epoch], file: Path, what: str) -> list[_Epoch]:
+    """Records of the epochs from the first to `epoch` or the last; none, with a warning, where one is missing."""
+    found = [record for record in lines.records if epoch is None or record["epoch"] <= epoch]
+    whole = all(record["epoch"] == number for number, record in enumerate(found, start=1))
+    if found and whole and (len(found) == epoch if epoch is not None else not (lines.damage or lines.cut)):
+        return found
+    reason = (*lines.damage, *([lines.cut] if lines.cut else []), f"{file} does not have every epoch once")[0]
+    warnings.warn(f"{reason}; {what} of training not known", stacklevel=3)
+    return []
+
+
+def _versions() -> dict[str, str]:
+    from iaat import __version__
+
+    return {
+        "iaat": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "numpy": np.__version__,
+        "processor": platform.processor() or platform.machine(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "threads": str(torch.get_num_threads()),
+        "processes": str(current().world),
+    }

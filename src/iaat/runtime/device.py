@@ -1,0 +1,113 @@
+"""Where and in which number format a run computes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import warnings
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from iaat.errors import UserError
+from iaat.runtime.distributed import current
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a recipe; `auto` takes a GPU if there is one, and of several processes each has one of its own.
+
+    Raises:
+        UserError: a name PyTorch does not know, or a device this machine does not have.
+    """
+    if name == "auto":
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(found, current().local) if found == "cuda" and current().several else torch.device(found)
+    if name.startswith("cuda") and current().several:
+        own = f"cuda:{current().local}"
+        if name not in ("cuda", own):
+            raise UserError(f"train.device {name!r}: of several processes each takes the GPU of its number: say cuda")
+        name = own
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # refuses "meta" too, which computes nothing
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"train.device {name!r} cannot be used here ({reason}): use cpu or auto") from None
+    return device
+
+
+def warn_of_missing_device(name: str) -> None:
+    """Warn where this machine lacks a device that another may have.
+
+    Raises:
+        UserError: a name PyTorch does not know.
+    """
+    try:
+        pick_device(name)
+    except UserError as error:
+        try:
+            torch.device(name)
+        except RuntimeError:
+            raise error from None
+        warnings.warn(str(error), stacklevel=2)
+
+
+def compute_deterministically() -> None:
+    """Have PyTorch take deterministic algorithms alone, for the rest of the process; on a CPU it does in any case."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether layers compute in bfloat16; `auto` says yes where the processor has instructions for it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # Without the instructions bfloat16 is emulated, and slower than float32.
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which models are called."""
+    half = precision == "fp16"
+    dtype = torch.float16 if half else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=half or uses_bfloat16(precision, device))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model lives; the CPU for one without parameters and buffers."""
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep the memory of freed tensors for the next ones instead of giving it back.
+
+    Otherwise every large tensor of a step on the CPU is new memory that the kernel clears page by page, 17 to 20 % of a
+    PGD-AT step of the small CNN. The process keeps its peak size.
+
+    Returns:
+        Whether it does: with glibc alone, and settings of the allocator in the environment win. Nothing is raised.
+
+    Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD; measured in benchmarks/step.py.
+
+    Example:
+        >>> from iaat import keep_freed_memory
+        >>> keep_freed_memory() in (True, False)
+        True
+    """
+    chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    if chosen or platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    return bool(library.mallopt(_M_MMAP_THRESHOLD, 2**30) and library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))

@@ -1,0 +1,141 @@
+"""`module:function`: import what a recipe names of the user's own code; and what code of others is trusted."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from iaat.errors import UserError, did_you_mean, shown
+from iaat.runtime.user_traceback import register
+
+_TRUSTED: set[str] = set()
+_TRUSTED_FILES: set[Path] = set()
+
+
+def trust(*names: str) -> None:
+    """Let this code of others run from now on, for the life of the process: modules, functions, programs in files.
+
+    Without it a recipe file that names code is refused, and so is a file that holds a program: whoever wrote it could
+    run anything. Code named on the command line, or given to `load_recipe` as an override, is trusted as it was typed.
+
+    Args:
+        names: Modules, such as `my_net`, whose functions recipe files may name; single functions, such as
+            `my_net:build`; or files of programs, such as `network.pt2`.
+
+    Raises:
+        UserError: A name is neither a module's nor a file.
+    """
+    for name in names:
+        is_file = Path(name).is_file() and not name.endswith(".py")
+        if is_file:
+            _TRUSTED_FILES.add(Path(name).resolve())
+        if _is_module_name(name.partition(":")[0]):  # as network.pt2 might be, too
+            _TRUSTED.add(name)
+        elif not is_file:
+            raise UserError(
+                f"--trust {shown(name)}: is neither a module's name nor the file of a program: write such as my_net for"
+                " my_net.py, or network.pt2"
+            )
+
+
+def is_trusted_file(path: Path) -> bool:
+    """Whether `trust` was told of this file."""
+    return path.resolve() in _TRUSTED_FILES
+
+
+def _is_module_name(name: str) -> bool:
+    return not name.endswith(".py") and all(part.isidentifier() for part in name.split("."))
+
+
+def trust_typed(name: str) -> None:
+    """Trust the code that was named by hand, whether or not there is such code, and nothing else of its module."""
+    _TRUSTED.add(name)
+
+
+def check_trusted(name: object, *, key: str, place: str) -> None:
+    """Refuse code that a file names and nobody has trusted; other names pass.
+
+    Args:
+        name: What the file says, such as `my_net:build`.
+        key: Recipe key of the name, for the message.
+        place: The file, for the message.
+
+    Raises:
+        UserError: It names code that is not trusted.
+    """
+    if not isinstance(name, str) or ":" not in name or (key == "model.name" and name.startswith("timm:")):
+        return
+    module = name.partition(":")[0]
+    if not _TRUSTED & {name, module}:
+        raise UserError(
+            f"{place}: {key} names code, {shown(name)}, which a file may not run by itself: if you trust it, add "
+            f"--trust {module[:100]}"
+        )
+
+
+def import_function(name: str, *, key: str) -> Callable[..., Any]:
+    """Import the callable that module:function names; the working directory is importable from then on.
+
+    What the user's own code raises passes through, so that its traceback is seen.
+
+    Args:
+        name: Dotted module and the name of a callable in it, such as `my_models:tiny`.
+        key: Recipe key of the name, for messages.
+
+    Raises:
+        UserError: There is no such module or callable.
+    """
+    module_name, _, function_name = name.partition(":")
+    check_module_name(name, key=key)
+    module = _import(module_name, key)
+    function = getattr(module, function_name, None)
+    if callable(function):
+        return function  # type: ignore[no-any-return]
+    public = [word for word, value in vars(module).items() if callable(value) and not word.startswith("_")]
+    what = "has no function" if function is None else "holds no function but a value under the name"
+    place = getattr(module, "__file__", None) or f"module {module_name}"
+    raise UserError(
+        f"{key}: {place} {what} {function_name!r}: name one that it defines{did_you_mean(function_name, public)}"
+    )
+
+
+def check_module_name(name: str, *, key: str) -> None:
+    """Check the first half of module:function, for which a file's name is often taken.
+
+    Raises:
+        UserError: It is no dotted name of a module.
+    """
+    module_name, _, function_name = name.partition(":")
+    if module_name.endswith(".py"):
+        module = ".".join(part for part in Path(module_name).with_suffix("").parts if part.isidentifier())
+        raise UserError(
+            f"{key} is {shown(name)}: {shown(module_name)} is a file; write {module}:{function_name}, without .py"
+        )
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise UserError(
+            f"{key} is {shown(name)}: {shown(module_name)} is not a module's name: write module:function, e.g."
+            " my_package.my_module:make"
+        )
+
+
+def _import(module_name: str, key: str) -> ModuleType:
+    here = str(Path.cwd())
+    # First, as `python -m` has it. It stays: imports inside the user's functions and worker processes need it again.
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+        register(module)
+        return module
+    except ModuleNotFoundError as error:
+        # A module that the user's module fails to import is another mistake: show it as it is.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        local = [path.stem for path in Path(here).glob("*.py")]
+        raise UserError(
+            f"{key}: no module {error.name!r} in {here} nor among the installed ones: run from the folder that"
+            f" holds {error.name}.py, or install it{did_you_mean(error.name, local)}"
+        ) from error

@@ -1,0 +1,166 @@
+"""The table and the pictures of a run folder show what was trained on, and what became of it."""
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+
+from iaat.analysis import run_figures as of_run
+from iaat.analysis.run_figures import draw_run, write_radii
+from iaat.config.load_recipe import load_recipe
+from iaat.data import InMemorySource
+from iaat.errors import UserError
+from iaat.runs.run_folder import RunFolder
+
+SIZE, SEEN, CLASSES = 80, 60, ("cat", "dog", "eel")
+SCALE = 0.25 / 255
+
+
+def source(shape=(1, 4, 4), paths=None):
+    """Samples that can be told apart: every value of sample i is i / 255."""
+    x = torch.arange(SIZE, dtype=torch.uint8).view(-1, *(1 for _ in shape)).expand(-1, *shape)
+    return InMemorySource(x, torch.arange(SIZE) % 3, CLASSES, paths=paths)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two epochs that trained on 60 of 80 samples, no radius of which equals another."""
+    folder = RunFolder(tmp_path / "run")
+    folder.create(load_recipe("quickstart"), overwrite=False)
+    seen = torch.randperm(SIZE, generator=torch.Generator().manual_seed(1))[:SEEN].sort().values
+    for epoch in (1, 2):
+        record = {"epoch": epoch, "forwards": 1.0, "backwards": 1.0, "loss": 1.0, "holdout_clean": 0.5}
+        folder.log_epoch(record, {"epoch": epoch, "seconds": 1.0})
+        folder.save_radii(epoch, radii(epoch), seen)
+    return folder
+
+
+def radii(epoch):
+    """The radius of every sample after an epoch, `[SIZE]`."""
+    return torch.randperm(SIZE, generator=torch.Generator().manual_seed(10 + epoch)) * SCALE
+
+
+def predictions():
+    return torch.arange(SEEN) % 2
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What the four pictures were given, by the name of their function; nothing is drawn."""
+    calls = {}
+
+    def recorder(name):
+        return lambda *args, **kwargs: calls.update({name: (args, kwargs)})
+
+    for name in ("training_curves", "radius_histogram", "radius_per_class", "extremes"):
+        monkeypatch.setattr(of_run, name, recorder(name))
+    return calls
+
+
+@pytest.mark.parametrize(("asked", "epoch"), [(None, 2), (2, 2), (1, 1)])
+def test_the_table_is_the_snapshot_of_the_epoch(run, asked, epoch):
+    paths = [f"{number}.png" for number in range(SIZE)]
+    table = write_radii(run, source(paths=paths), predictions(), asked)[0].to_pydict()
+    index, radius = run.radii_after(epoch)
+    assert table["index"] == index.tolist()
+    assert table["radius"] == radius.tolist() == radii(epoch)[index].tolist()
+    assert table["label_id"] == [number % 3 for number in index]
+    assert table["label"] == [CLASSES[number % 3] for number in index]
+    assert table["prediction_id"] == predictions().tolist()
+    assert table["path"] == [f"{number}.png" for number in index]
+    assert set(table["epoch"]) == {epoch}
+
+
+def test_the_table_is_written_into_the_run_or_where_asked(run, tmp_path):
+    table, file = write_radii(run, source(), predictions())
+    assert file == run.path / "radii.parquet"
+    assert pyarrow.parquet.read_table(file).equals(table)
+    assert "path" not in table.column_names
+    first, its_file = write_radii(run, source(), predictions(), 1)
+    assert its_file == run.path / "radii" / "0001.parquet"
+    assert pyarrow.parquet.read_table(its_file).equals(first)
+    _, asked = write_radii(run, source(), predictions(), 1, tmp_path / "first.csv")
+    assert asked == tmp_path / "first.csv"
+    assert len(asked.read_text().splitlines()) == 1 + SEEN
+    assert pyarrow.parquet.read_table(file).equals(table)
+    assert run.radii_epochs() == [1, 2]
+
+
+def test_without_a_model_of_the_epoch_the_table_has_no_predictions(run):
+    table = write_radii(run, source(), None, 1)[0].to_pydict()
+    assert set(table["prediction_id"]) == {-1}
+    assert set(table["prediction"]) == {None}
+    assert table["radius"] == run.radii_after(1)[1].tolist()
+
+
+def test_a_run_without_radii_has_no_table(tmp_path):
+    with pytest.raises(UserError, match="has no radii: its method trains every sample at one radius"):
+        write_radii(RunFolder(tmp_path), source(), predictions())
+
+
+def test_an_epoch_without_radii_is_refused_with_those_there_are(run, tmp_path):
+    with pytest.raises(UserError, match=r"no radii of epoch 3; it has those of 1 to 2 \(2 in all\)"):
+        write_radii(run, source(), predictions(), 3, tmp_path / "third.csv")
+    assert not (tmp_path / "third.csv").exists()
+    run.go_back_to(1, run.metrics()[:1])
+    with pytest.raises(UserError, match=r"no radii of epoch 2; it has those of 1$"):
+        write_radii(run, source(), predictions(), 2)
+
+
+def test_the_gallery_shows_the_smallest_radii_ascending_and_the_largest_descending(run, drawn):
+    table, _ = write_radii(run, source(), predictions())
+    draw_run(run, source(), table, 8.0)
+    (smallest, largest, path), _ = drawn["extremes"]
+    assert path == run.pictures / "extremes.png"
+    ascending = sorted(run.radii_after(2)[1].tolist())
+    assert [each.radius for each in smallest] == ascending[:20]
+    assert [each.radius for each in largest] == ascending[:-21:-1]
+
+
+def test_each_picture_of_the_gallery_has_its_own_label_prediction_and_radius(run, drawn):
+    table, _ = write_radii(run, source(), predictions())
+    draw_run(run, source(), table, 8.0)
+    (smallest, largest, _), _ = drawn["extremes"]
+    rows = {row["index"]: row for row in table.to_pylist()}
+    for each in (*smallest, *largest):
+        assert each.image.shape == (1, 4, 4)
+        (number,) = np.unique(np.rint(each.image * 255))
+        row = rows[int(number)]
+        assert (each.label, each.prediction, each.radius) == (row["label"], row["prediction"], row["radius"])
+    assert len({int(np.rint(each.image.max() * 255)) for each in (*smallest, *largest)}) == 40
+
+
+def test_the_other_pictures_show_the_records_and_radii_of_the_run(run, drawn):
+    table, _ = write_radii(run, source(), predictions())
+    files = draw_run(run, source(), table, 8.0)
+    assert [file.name for file in files] == ["training.png", "radii.png", "radii-per-class.png", "extremes.png"]
+    assert all(keywords["title"] == "quickstart" for _, keywords in drawn.values())
+    assert drawn["training_curves"][0] == (run.metrics(), files[0])
+    (snapshots, path), keywords = drawn["radius_histogram"]
+    assert {epoch: values.tolist() for epoch, values in snapshots.items()} == {
+        epoch: run.radii_after(epoch)[1].tolist() for epoch in (1, 2)
+    }
+    assert (path, keywords["reference_px"]) == (files[1], 8.0)
+    (radius, label, classes, path), _ = drawn["radius_per_class"]
+    assert (radius.tolist(), label.tolist()) == (table["radius"].to_pylist(), table["label_id"].to_pylist())
+    assert (classes, path) == (CLASSES, files[2])
+
+
+def test_a_run_without_radii_gets_its_curves_only(run, drawn):
+    assert draw_run(run, source(), None, 8.0) == [run.pictures / "training.png"]
+    assert set(drawn) == {"training_curves"}
+
+
+@pytest.mark.parametrize("shape", [(16,), (2, 4, 4)])
+def test_inputs_that_are_no_pictures_get_no_gallery(run, drawn, shape):
+    table, _ = write_radii(run, source(shape), predictions())
+    files = draw_run(run, source(shape), table, None)
+    assert [file.name for file in files] == ["training.png", "radii.png", "radii-per-class.png"]
+    assert "extremes" not in drawn
+
+
+def test_the_files_named_are_there(run):
+    table, _ = write_radii(run, source(), predictions())
+    files = draw_run(run, source(), table, 8.0)
+    assert len(files) == 4
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)

@@ -1,0 +1,102 @@
+"""The last line of each command is one that can be typed."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from iaat.cli.main import main
+from iaat.cli.parser import parse_words
+from iaat.config.recipe_files import find_recipe
+from iaat.runs.run_folder import RunFolder
+
+FAST = [
+    *("--data.limit=100", "--model.width=4", "--train.epochs=1", "--train.batch_size=64", "--train.holdout_steps=1"),
+    *("--train.holdout_n=10", "--method.steps=1", "--evaluate.steps=1", "--evaluate.n=20"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a blank in its name, for the runs."""
+    return tmp_path_factory.mktemp("next") / "my runs"
+
+
+@pytest.fixture(scope="module")
+def compared(folder):
+    assert main(["compare", "quickstart", *FAST, "--out", str(folder), "--quiet"]) == 0
+    return RunFolder(folder / "quickstart-seed0")
+
+
+def next_words(capsys, *words):
+    """The words of the next command, which the command line knows, after this one."""
+    assert main([str(word) for word in words]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("next: ")
+    found = shlex.split(last.removeprefix("next: "))
+    if found[0] == "iaat":
+        parse_words(found[1:])
+    return found
+
+
+def test_recipes_and_help_lead_on(capsys):
+    assert next_words(capsys, "recipes") == ["iaat", "train", "quickstart"]
+    assert next_words(capsys, "train", "quickstart", "--help") == ["iaat", "check", "quickstart"]
+    assert main([]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("iaat recipes")
+
+
+def test_check_leads_to_training_with_the_same_settings(capsys):
+    words = next_words(capsys, "check", "quickstart", "--train.epochs", "3")
+    assert words == ["iaat", "train", "quickstart", "--train.epochs=3"]
+    find_recipe(words[2])
+    words = next_words(capsys, "check", "quickstart", "--epochs", "3", "--eps", "4px")
+    assert words == ["iaat", "train", "quickstart", "--epochs=3", "--eps=4px"]
+
+
+def test_train_leads_to_a_full_evaluation(folder, compared, capsys):
+    out = folder.parent / "another run"
+    found = next_words(capsys, "train", "quickstart", *FAST, "--out", out)
+    assert found == ["iaat", "evaluate", str(out), "--suite", "standard"]
+
+
+def test_compare_leads_to_a_page_or_to_what_is_missing(folder, compared, capsys):
+    words = ["compare", "quickstart", *FAST, "--out", folder]
+    page = str(folder / "report.html")
+    assert next_words(capsys, *words) == ["iaat", "report", str(compared.path), "-o", page]
+    again = next_words(capsys, *words, "--seeds", "2", "--no-train")
+    assert again == ["iaat", *map(str, words), "--seeds", "2"]
+
+
+def test_evaluate_leads_to_the_checks_that_are_left_and_then_to_a_page(compared, capsys):
+    words = ["evaluate", compared.path, "--evaluate.steps=1", "--n", "20", "--checkpoint", "best"]
+    found = next_words(capsys, *words)
+    assert found == ["iaat", *map(str, words), "--suspicious"]
+    assert next_words(capsys, *found[1:]) == ["iaat", "report", str(compared.path)]
+
+
+def test_radii_lead_to_a_page_and_the_page_to_a_browser(compared, tmp_path, capsys):
+    assert next_words(capsys, "radii", compared.path, "--out", tmp_path / "r.csv") == [
+        "iaat",
+        "report",
+        str(compared.path),
+    ]
+    page = tmp_path / "page.html"
+    found = next_words(capsys, "report", compared.path, "--no-images", "-o", page)
+    assert found[1:] == ["-m", "webbrowser", "-t", str(page)]
+    assert Path(found[0]).is_file()
+
+
+def test_quiet_commands_print_no_next_step(compared, capsys):
+    assert main(["evaluate", str(compared.path), "--evaluate.steps=1", "--n=20", "--quiet"]) == 0
+    assert "next: " not in capsys.readouterr().out
+
+
+def test_code_of_the_users_is_trusted_in_the_next_command(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\n"
+        "def build(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    words = ["train", "quickstart", *FAST, "--model.width=null", "--model.name=my_net:build"]
+    assert next_words(capsys, *words)[-2:] == ["--trust", "my_net"]

@@ -1,0 +1,93 @@
+"""What answers at once: help, lists and misspelt names import no PyTorch, whatever the speed of the machine."""
+
+import subprocess
+import sys
+
+import pytest
+
+import iaat
+from iaat.cli.commands import COMMANDS as RUN
+from iaat.cli.parser import COMMANDS
+
+WITHOUT_TORCH = """
+import sys
+from iaat.cli.main import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as ended:
+    code = ended.code
+assert "torch" not in sys.modules
+sys.exit(code)
+"""
+
+
+def answer(*words):
+    """Exit code, output and errors of a command in a process that has not imported torch afterwards."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True)
+    assert "Error" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_help_names_all_commands(words):
+    code, out, _ = answer(*words)
+    assert code == 0
+    assert all(command in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command(command):
+    code, out, _ = answer(command, "--help")
+    assert code == 0
+    assert f"usage: iaat {command}" in out
+
+
+def test_version():
+    assert answer("--version") == (0, f"iaat {iaat.__version__}\n", "")
+
+
+def test_recipes_are_listed():
+    code, out, _ = answer("recipes")
+    assert code == 0
+    assert "quickstart-pgd-at" in out
+
+
+def test_a_misspelt_command_is_answered_by_the_nearest():
+    code, out, err = answer("trian", "quickstart")
+    assert (code, out) == (2, "")
+    assert "did you mean 'train'" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "quikstart"],
+        ["check", "quikstart"],
+        ["train", "quikstart", "--help"],
+        ["compare", "folder-iaat", "quikstart"],
+    ],
+)
+def test_a_misspelt_recipe_is_answered_by_the_nearest(words):
+    code, out, err = answer(*words)
+    assert (code, out) == (2, "")
+    assert "did you mean 'quickstart'" in err
+
+
+def test_every_command_but_recipes_is_run_by_one_function():
+    assert {*RUN, "recipes"} == set(COMMANDS)
+
+
+def test_import_of_the_package_imports_torch_when_a_name_is_used():
+    code = (
+        "import sys, iaat; assert 'torch' not in sys.modules; iaat.UserError, iaat.PIXEL, iaat.__version__;"
+        "assert 'torch' not in sys.modules; iaat.pgd; assert 'torch' in sys.modules; iaat.data.with_index"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_all_names_of_the_package_are_there():
+    assert all(getattr(iaat, name) is not None for name in iaat.__all__)
+    assert set(iaat.__all__) <= set(dir(iaat))
+    assert iaat.pgd is iaat.attacks.pgd
+    with pytest.raises(AttributeError, match="no attribute 'pdg'"):
+        _ = iaat.pdg

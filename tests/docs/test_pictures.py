@@ -1,0 +1,55 @@
+"""The pictures of README and docs are made anew from files, by docs/pictures/make.py."""
+
+import json
+import shutil
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from helpers.training import QUIET, tiny
+from iaat.experiments.comparison import Comparison
+from iaat.experiments.sweep import read_cells
+from iaat.experiments.workflow import run_recipe
+from iaat.runs.run_folder import RunFolder
+
+DOCS = Path(__file__).parents[2] / "docs"
+FRONTIER = DOCS / "results" / "frontier"
+
+
+@pytest.fixture(scope="module")
+def make():
+    spec = spec_from_file_location("make_pictures", DOCS / "pictures" / "make.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = RunFolder(tmp_path_factory.mktemp("runs") / "iaat")
+    run_recipe(tiny("iaat"), run, QUIET)
+    return run
+
+
+def test_the_frontier_is_drawn_from_what_lies_in_the_tree_and_names_the_worst_case(make, tmp_path):
+    make.frontier(str(FRONTIER / "sweep.yaml"), FRONTIER / "comparison.json", tmp_path / "frontier.png")
+    found = json.loads((FRONTIER / "comparison.json").read_text())
+    figure = Comparison(read_cells([str(FRONTIER / "sweep.yaml")]), found["rows"], []).draw(tmp_path / "again.png")
+    assert figure.axes[0].get_ylabel() == "worst case over PGD-20, screening; 8px linf (%)"
+    drawn, kept = (matplotlib.image.imread(file) for file in (tmp_path / "frontier.png", FRONTIER / "frontier.png"))
+    assert drawn.shape == kept.shape
+
+
+def test_pictures_of_a_run_are_drawn_again(make, run, tmp_path):
+    make.pictures_of_run(run.path, tmp_path / "pictures", [])
+    assert {"extremes.png", "radii.png"} <= {file.name for file in (tmp_path / "pictures").iterdir()}
+
+
+def test_the_page_is_photographed(make, run, tmp_path):
+    if not any(map(shutil.which, make.BROWSERS)):
+        pytest.skip("chromium is needed on the PATH")
+    make.report(tmp_path / "report.png", [str(run.path)])
+    height, width, _ = matplotlib.image.imread(tmp_path / "report.png").shape
+    assert (width, height) == (1400, 1600)

@@ -1,0 +1,172 @@
+"""The table of recipes beside each other, from made-up results."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from iaat.cli.evaluation_output import evaluation_report
+from iaat.experiments.comparison_table import by_cell, cell_summary, comparison_markdown, comparison_table
+from iaat.statistics import wilson_interval
+
+
+def row(run, seed, clean, pgd, worst, **more):
+    accuracy = {"clean": clean, "pgd-20": pgd, "screening": worst, "worst": worst}
+    return {
+        **{"run": run, "seed": seed, "checkpoint": "best", "attack": "quick PGD-20 8px linf", "n": 500, "classes": 10},
+        **{"attacks": ["pgd-20", "screening"], "accuracy": accuracy},
+        "interval95": {name: wilson_interval(value, 500) for name, value in accuracy.items()},
+        **{"train_forwards": 6.0, "train_backwards": 5.0, "train_seconds": 10.0 + seed, **more},
+    }
+
+
+ROWS = [
+    row("weak", 0, 0.80, 0.30, 0.28),
+    row("strong", 1, 0.62, 0.50, 0.44, radius_mean_px=6.0),
+    row("strong", 0, 0.60, 0.48, 0.40, radius_mean_px=5.0),
+    row("strong", 2, 0.64, 0.49, 0.42, radius_mean_px=4.0),
+    row("middle", 0, 0.70, 0.40, 0.35),
+]
+
+
+def shown(table, width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def lines(text):
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.split()[:1] != []}
+
+
+def test_recipes_are_sorted_by_their_mean_worst_case_and_seeds_by_number():
+    cells = by_cell(ROWS)
+    assert list(cells) == ["strong", "middle", "weak"]
+    assert [each["seed"] for each in cells["strong"]] == [0, 1, 2]
+
+
+def test_summary_of_several_seeds_has_means_deviations_and_t_intervals():
+    found = cell_summary(by_cell(ROWS)["strong"])
+    worst = found["accuracy"]["worst"]
+    assert worst["mean"] == pytest.approx(0.42)
+    assert worst["sd"] == pytest.approx(0.02)
+    half = 4.302653 * 0.02 / 3**0.5
+    assert worst["interval95"] == pytest.approx([0.42 - half, 0.42 + half], abs=1e-6)
+    assert found["gap"] == pytest.approx((8 + 6 + 7) / 3)
+    assert (found["seeds"], found["radius_mean_px"], found["train_seconds"]) == ([0, 1, 2], 5.0, 11.0)
+
+
+def test_summary_of_one_seed_has_wilsons_interval_and_no_deviation():
+    found = cell_summary(by_cell(ROWS)["weak"])
+    for name in ("clean", "pgd-20", "worst"):
+        figure = found["accuracy"][name]
+        assert figure["sd"] is None
+        assert figure["interval95"] == pytest.approx(wilson_interval(figure["mean"], 500))
+    assert found["radius_mean_px"] is None
+
+
+def test_intervals_over_seeds_stay_between_0_and_1():
+    rows = [row("natural", seed, 0.999 + seed / 1000, 0.01, seed / 100) for seed in (0, 1)]
+    found = cell_summary(rows)["accuracy"]
+    assert found["worst"]["interval95"][0] == 0
+    assert found["clean"]["interval95"][1] == 1
+
+
+def test_the_table_shows_every_figure():
+    found = lines(shown(comparison_table(ROWS, {"strong": "+1.50 ± 0.40 above", "middle": "curve"}), 160))
+    assert [name for name in found if name in ("weak", "middle", "strong")] == ["strong", "middle", "weak"]
+    assert found["strong"] == [
+        *("0-2", "62.00", "±", "2.00", "49.00", "±", "1.00", "42.00", "±", "2.00", "[37.0,", "47.0]"),
+        *("7.00", "5.00", "6.0F", "5.0B", "11", "+1.50", "±", "0.40", "above"),
+    ]
+    low, high = wilson_interval(0.28, 500)
+    assert f"28.00 [{100 * low:.1f}, {100 * high:.1f}] - 2.00 - 6.0F" in " ".join(found["weak"])
+    assert found["middle"][-1] == "curve"
+    assert found["weak"][-1] == "-"
+
+
+def test_there_is_a_column_for_the_curve_and_one_for_intervals_only_where_they_are_needed():
+    several, single = shown(comparison_table(ROWS), 160), shown(comparison_table([ROWS[0]]), 160)
+    assert "95 % of" in several
+    assert "95 % of" not in single
+    assert "above" not in several
+    text = shown(comparison_table(ROWS, {}), 160)
+    assert "true distance is smaller" in " ".join(text.split())
+
+
+def test_a_table_of_three_seeds_fits_in_150_columns():
+    rows = [row("uniform-10.5px", seed, 0.99 - seed / 10, 0.8, 0.7 - seed / 10, radius_mean_px=10) for seed in range(3)]
+    text = shown(comparison_table(rows, {"uniform-10.5px": "+10.50 ± 10.40 above"}), 300)
+    assert "+10.50 ± 10.40 above" in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 150
+
+
+def test_trained_weights_have_lines_of_their_own():
+    averaged = [row("iaat", seed, 0.7, 0.4, 0.38, weights="averaged") for seed in (0, 1)]
+    trained = [row("iaat", seed, 0.6, 0.3, 0.28, weights="trained") for seed in (0, 1)]
+    cells = by_cell([*averaged, *trained])
+    assert list(cells) == ["iaat", "iaat (trained weights)"]
+    assert [len(rows) for rows in cells.values()] == [2, 2]
+    assert "iaat (trained weights)" in shown(comparison_table([*averaged, *trained]), 100)
+
+
+@pytest.mark.parametrize(("seeds", "text"), [([0], "0"), ([1, 0], "0, 1"), ([2, 0, 1, 5], "0-2, 5"), ([7, 3], "3, 7")])
+def test_seeds_in_a_row_are_shortened(seeds, text):
+    rows = [row("one", seed, 0.6, 0.5, 0.4) for seed in seeds]
+    assert f"| one | {text} |" in comparison_markdown(rows)
+
+
+def test_markdown_has_the_figures_of_the_table_and_keeps_its_columns():
+    text = comparison_markdown([*ROWS, row("a|b", 0, 0.9, 0.1, 0.05)], {"strong": "+1.50 above"})
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + 4
+    assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
+    assert table[2].startswith("| strong | 0-2 | 62.00 ± 2.00 | 49.00 ± 1.00 | 42.00 ± 2.00 | [37.0, 47.0] | 7.00 |")
+    assert "quick PGD-20 8px linf; n = 500 test samples" in text
+    assert "it is not AutoAttack" in text
+
+
+def evaluated(**more):
+    facts = {
+        "verdict": "fine",
+        "findings": [],
+        "stages": [],
+        "epoch": 3,
+        "passes_per_sample": {"forward": 1, "backward": 1},
+    }
+    return {**facts, "worst_class": {"class": "cat", "worst": 0.1}, **more}
+
+
+def means(rows):
+    """Names on the lines of means that `iaat evaluate` adds."""
+    tables = [table for table in evaluation_report(rows) if not isinstance(table, str | Text)]
+    return [" ".join(row[0]) for table in tables[1:] for row in table.rows]
+
+
+def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():
+    rows = [
+        evaluated(**row("iaat", seed, 0.7, 0.4, 0.38, weights=kind))
+        for seed in (0, 1)
+        for kind in ("averaged", "trained")
+    ]
+    assert means(rows) == ["iaat", "iaat (trained weights)"]
+    assert means(rows[:2]) == []  # one seed of each
+    twice = [evaluated(**row("pgd", seed, 0.7, 0.4, 0.38)) for seed in (0, 0, 1)]
+    assert means(twice) == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "color"),
+    [
+        ("no sign of masking", "green"),
+        ("do not trust PGD here: random-outputs", "red"),
+        ("not checked for masking: add --suspicious", "yellow"),
+    ],
+)
+def test_verdicts_stand_after_the_tables_in_their_colour(verdict, color):
+    *tables, last = evaluation_report([evaluated(**row("iaat", 0, 0.7, 0.4, 0.38), verdict=verdict)])
+    assert tables
+    assert not any(isinstance(table, Text) for table in tables)
+    assert last.plain.endswith(verdict)
+    assert color in str(last.style)

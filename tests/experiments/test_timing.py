@@ -1,0 +1,196 @@
+"""A probe takes a few real steps of the share of a process, and works out the rest by plain arithmetic."""
+
+from functools import partial
+from itertools import count
+
+import pytest
+import torch
+from test_costs import lines
+
+from iaat.cli.main import main
+from iaat.config.load_recipe import load_recipe
+from iaat.data import DataFacts
+from iaat.errors import UserError
+from iaat.experiments import timing as probing
+from iaat.experiments.cost import total_passes
+from iaat.experiments.timing import Probe, probe, probe_table, span
+from iaat.methods import METHODS
+from iaat.runtime.passes import Passes
+from iaat.train.step import take_step
+
+FACTS = DataFacts((1, 8, 8), 10, 1438, 359, 64)
+
+
+def recipe(*words):
+    return load_recipe("quickstart", ["--train.device", "cpu", "--train.batch_size", "32", *words])
+
+
+def ticking(seconds):
+    """A clock by which every step takes so many seconds."""
+    ticks = count(0, seconds)
+    return lambda: next(ticks)
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """What each training step is given: sizes of its parts, and radii."""
+    seen = []
+
+    def spy(state, parts, config, device, faults):
+        radii = None if state.method.radii is None else state.method.radii.values
+        seen.append(([len(batch.y) for _, batch in parts], radii))
+        take_step(state, parts, config, device, faults)
+
+    monkeypatch.setattr(probing, "take_step", spy)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("each", "timed", "warmed"),
+    [
+        (4, 4, True),  # 4 to warm up and 4 x 4: the next would end after 24
+        (9, 1, True),
+        (15, 1, True),  # one counts though it does not fit
+        (21, 1, False),  # the first takes all the time there is, and counts
+    ],
+)
+def test_steps_are_taken_while_time_is_left(steps, each, timed, warmed):
+    found = probe(recipe(), FACTS, seconds=20, clock=ticking(each))
+    assert (len(found.times), found.warmed, found.step_seconds) == (timed, warmed, each)
+    assert len(steps) == timed + warmed
+
+
+@pytest.mark.parametrize(
+    ("processes", "accumulate", "parts"),
+    [(1, 1, [32]), (4, 1, [8]), (5, 1, [7]), (4, 2, [4, 4]), (16, 1, [2])],
+)
+def test_a_process_takes_its_share_in_as_many_parts_as_the_recipe_says(steps, processes, accumulate, parts):
+    found = probe(recipe("--train.accumulate", str(accumulate)), FACTS, processes=processes, clock=ticking(30))
+    assert steps[0][0] == parts
+    assert (found.share, found.batch_size, found.processes) == (sum(parts), 32, processes)
+    assert (found.rate, found.joint_rate) == (sum(parts) / 30, 32 / 30)
+    assert found.passes == Passes(6, 6)
+
+
+def test_parts_may_add_up_to_more_than_an_even_share(steps):
+    # Parts of 9, 9, 8, 8, of which the first process has the larger halves.
+    words = ["--train.batch_size", "34", "--train.accumulate", "4"]
+    found = probe(recipe(*words), FACTS, processes=2, clock=ticking(30))
+    assert steps[0][0] == [5, 5, 4, 4]
+    assert (found.share, found.joint_rate) == (18, 34 / 30)
+
+
+def test_radii_are_full_at_every_step(steps):
+    found = probe(recipe(), FACTS, seconds=10, clock=ticking(2))
+    assert len(steps) == 5
+    assert all(bool((radii == 64 / 255).all()) for _, radii in steps)
+    assert found.radius == pytest.approx(64 / 255)
+    assert probe(recipe("--method", "pgd_at"), FACTS, clock=ticking(30)).radius is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_can_be_probed_and_takes_no_more_than_it_states(method):
+    radius = [] if method == "natural" else ["--method.radius", "20px"]
+    chosen = recipe("--method", method, *radius, "--train.epochs", "4")
+    found, most = probe(chosen, FACTS, processes=4, clock=ticking(30)), total_passes(chosen)
+    assert 1 <= found.passes.forward <= most.forward
+    assert 1 <= found.passes.backward <= most.backward
+    assert found.memory > 0
+
+
+def test_the_last_epoch_is_what_is_timed():
+    words = ["--method.rule", "paper", "--method.start", "0px", "--method.warmup", "3", "--train.epochs", "4"]
+    chosen = recipe(*words)
+    found = probe(chosen, FACTS, clock=ticking(30))
+    assert found.passes.forward > 2 * chosen.method.steps + 2  # at least one of the probing attacks, which begin then
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_rng_state()
+    words = ["--train.radii_folder", str(tmp_path / "radii"), "--model.weights", "missing.pt"]
+    probe(recipe(*words), FACTS, clock=ticking(30))
+    assert list(tmp_path.iterdir()) == []
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_projection_is_plain_arithmetic():
+    chosen = recipe("--train.epochs", "96", "--train.batch_size", "256")
+    facts = DataFacts((1, 8, 8), 10, 1_280_000, 10, 64)  # 1,152,000 of them are trained on
+    found = Probe(torch.device("cpu"), 8, 256, 32, (1.0, 3.0), True, Passes(6, 6), 64 / 255, 3 * 2**20)
+    assert (found.step_seconds, found.rate, found.joint_rate) == (2, 16, 128)
+    rows = lines(probe_table(chosen, facts, found))
+    assert rows["timed"] == "2 steps of 32 samples, after one to warm up, on cpu"
+    assert rows["samples a second"] == "16 in one process, 128 in 8 at perfect scaling"
+    assert rows["an epoch"] == "2.5 h"  # 1,152,000 / 128 = 9,000 s
+    assert rows["all 96 epochs"] == "10 days; 80 process-days"
+    assert rows["passes per sample and step"] == "6F 6B, of 6F 6B at most"
+    assert rows["memory of a process"].startswith("3 MiB (not measured")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.5, "0.5 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days"), (8.64e7, "1e+03 days")],
+)
+def test_times_are_told_in_the_largest_unit_of_which_there_are_two(seconds, text):
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("processes", "message"),
+    [
+        (0, r"--processes 0: give a number of at least 1"),
+        (17, r"--processes 17: train\.batch_size = 32 leaves .*at most 16 processes"),
+    ],
+)
+def test_numbers_of_processes_that_cannot_be_are_refused(processes, message):
+    with pytest.raises(UserError, match=message):
+        probe(recipe(), FACTS, processes=processes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
+)
+def test_a_lack_of_memory_is_told_with_what_to_do(monkeypatch, error):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr(probing, "take_step", failing)
+    with pytest.raises(UserError, match=r"cpu has too little memory for a step on 16 samples.*train\.accumulate \(1\)"):
+        probe(recipe(), FACTS, processes=2)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
+    def failing(*_):
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(probing, "take_step", failing)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        probe(recipe(), FACTS)
+
+
+def test_only_check_with_probe_takes_a_step(steps, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["check", "quickstart", "--train.device", "cpu", "--train.batch_size", "32"]
+    assert main(words) == 0
+    assert steps == []
+    assert "samples a second" not in capsys.readouterr().out
+    monkeypatch.setattr("iaat.cli.commands.probe", partial(probe, seconds=0.0))
+    assert main([*words, "--probe", "--processes", "4"]) == 0
+    assert [sizes for sizes, _ in steps] == [[8]]
+    assert "in 4 at perfect scaling" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["check", "quickstart", "--processes", "2"], "--processes 2 is for --probe"),
+        (["check", "{sweep}", "--probe"], "--probe times one recipe"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(tmp_path, capsys, words, message):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("cells: {a: {recipe: quickstart}}")
+    assert main([word.format(sweep=sweep) for word in words]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,247 @@
+"""Sweeps through the command line: trained once, taken from where they are, left out where they are not."""
+
+import json
+import shutil
+from itertools import product
+
+import pytest
+from PIL import Image
+
+import iaat.experiments.comparison
+import iaat.experiments.workflow
+import iaat.train.loop
+from iaat.cli.main import main
+from iaat.runs.run_folder import RunFolder
+
+FAST = [
+    *("--data.limit", "120", "--model.width", "4", "--train.epochs", "2", "--train.batch_size", "64"),
+    *("--train.holdout_steps", "1", "--train.holdout_n", "10"),
+    *("--evaluate.suite", "pgd", "--evaluate.steps", "1", "--evaluate.n", "30"),
+]
+PGD = ["--method.steps", "1"]
+
+SWEEP = """
+seeds: 2
+set: {data.limit: 120, model.width: 4, train.epochs: 2, train.batch_size: 64, train.holdout_steps: 1,
+      train.holdout_n: 10, evaluate.suite: pgd, evaluate.steps: 1, evaluate.n: 30}
+curve: uniform
+cells:
+  uniform: {recipe: quickstart-pgd-at, set: {method.steps: 1}, grid: {method.radius: [32px, 64px]}}
+  averaged: {recipe: quickstart-natural, set: {train.ema: 0.5}}
+"""
+
+
+class Record:
+    """What is trained, drawn and judged while it watches, each in order."""
+
+    def __init__(self, patch, drawing=False):
+        self.trained, self.drawn, self.judged = [], [], []
+        train, judge = iaat.experiments.workflow.train, iaat.experiments.workflow.evaluate_checkpoint
+
+        def counting_train(recipe, run, *more, **options):
+            self.trained.append(run.path.name)
+            return train(recipe, run, *more, **options)
+
+        def counting_judge(run, recipe, which, *more, trained=False):
+            self.judged.append((run.path.name, which, trained))
+            return judge(run, recipe, which, *more, trained=trained)
+
+        patch.setattr(iaat.experiments.workflow, "train", counting_train)
+        patch.setattr(iaat.experiments.workflow, "evaluate_checkpoint", counting_judge)
+        # Pictures take longer than these trainings.
+        patch.setattr(iaat.experiments.workflow, "write_pictures", lambda run, *_: self.drawn.append(run.path.name))
+        if not drawing:
+            patch.setattr(iaat.experiments.comparison, "tradeoff", lambda *_, **__: None)
+
+
+@pytest.fixture
+def record(monkeypatch):
+    return Record(monkeypatch)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The folder of the finished runs of the sweep, and what was done for them."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "sweep.yaml").write_text(SWEEP)
+    with pytest.MonkeyPatch.context() as patch:
+        record = Record(patch, drawing=True)
+        assert main(["compare", str(folder / "sweep.yaml"), "--out", str(folder / "runs"), "--quiet"]) == 0
+    return folder / "runs", record
+
+
+@pytest.fixture
+def out(first, tmp_path):
+    """A copy of the finished runs."""
+    return shutil.copytree(first[0], tmp_path / "runs")
+
+
+def found(out):
+    return json.loads((out / "comparison.json").read_text())
+
+
+NAMES = ["uniform-32px", "uniform-64px", "averaged"]
+
+
+def test_a_sweep_is_trained_once_seed_by_seed_and_judged_by_the_checkpoint_it_shows(first, out, sweep, record, capsys):
+    done = first[1]
+    runs = [f"{name}-seed{seed}" for seed in (0, 1) for name in NAMES]
+    assert done.trained == done.drawn == runs
+    assert done.judged == [(run, "best", False) for run in runs]
+    table, result = (out / "comparison.md").read_text(), found(out)
+    assert main(["compare", sweep, "--out", str(out)]) == 0
+    assert (record.trained, record.judged, record.drawn) == ([], [], [])
+    assert (out / "comparison.md").read_text() == table
+    assert found(out) == result
+    assert "train.ema (0.0 in uniform-32px, 0.5 in averaged)" in capsys.readouterr().err
+
+
+def test_a_comparison_leaves_rows_figures_a_table_and_a_picture(first):
+    out, _ = first
+    result = found(out)
+    assert [(row["run"], row["seed"]) for row in result["rows"]] == [(name, seed) for seed in (0, 1) for name in NAMES]
+    assert result["curve"] == NAMES[:2]
+    robust = [cell["accuracy"]["worst"]["mean"] for cell in result["cells"]]
+    assert robust == sorted(robust, reverse=True)
+    (far,) = [cell["above_curve"] for cell in result["cells"] if "above_curve" in cell]
+    assert set(far["by_seed"]) == {"0", "1"}
+    assert far["verdict"] in ("above", "below", "tie", "one seed", "outside")
+    assert "| averaged | 0, 1 |" in (out / "comparison.md").read_text()
+    assert (out / "frontier.png").stat().st_size > 5000
+
+
+def test_both_kinds_of_weights_are_judged_where_there_are_two_and_never_pooled(sweep, out, record, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    assert main(["compare", sweep, "--out", str(out), "--weights", "both"]) == 0
+    assert (record.trained, record.judged) == ([], [(f"averaged-seed{seed}", "best", True) for seed in (0, 1)])
+    assert "averaged (trained weights)" in capsys.readouterr().out
+    result = found(out)
+    assert sorted(cell["name"] for cell in result["cells"]) == sorted([*NAMES, "averaged (trained weights)"])
+    assert all(cell["seeds"] == [0, 1] for cell in result["cells"])
+    kinds = [row["weights"] for row in result["rows"] if row["run"] == "averaged"]
+    assert kinds == ["averaged", "trained"] * 2
+    assert not any("weights" in row for row in result["rows"] if row["run"] != "averaged")
+    folder = out / "averaged-seed0" / "evaluations"
+    name = "best-pgd-pgd-1-64px-linf-n30/results.json"
+    assert json.loads((folder / name).read_text())["weights"] == "averaged"
+    assert json.loads((folder / "trained-weights" / name).read_text())["weights"] == "trained"
+
+
+def test_evaluate_takes_the_weights_that_are_asked_for(out, capsys):
+    runs = [str(out / "averaged-seed0"), str(out / "uniform-32px-seed0")]
+    assert main(["evaluate", *runs, "--weights", "both", "--checkpoint", "last", "--evaluate.n", "20"]) == 0
+    results = [file.parent.relative_to(out) for file in out.rglob("last-*/results.json")]
+    name = "last-pgd-pgd-1-64px-linf-n20"
+    assert sorted(map(str, results)) == sorted(
+        f"{place}/{name}"
+        for place in (
+            "averaged-seed0/evaluations",
+            "averaged-seed0/evaluations/trained-weights",
+            "uniform-32px-seed0/evaluations",
+        )
+    )
+    printed = capsys.readouterr().out
+    assert "averaged (trained weights) seed 0 last:" in printed
+    assert main(["evaluate", runs[1], "--weights", "trained", "--checkpoint", "last", "--evaluate.n", "20"]) == 0
+    assert "trained weights" not in capsys.readouterr().out
+
+
+def test_runs_that_train_has_filled_count_under_the_cells_name(sweep, tmp_path, record, capsys):
+    out = tmp_path / "runs"
+    for radius in ("32px", "64px"):
+        words = ["quickstart-pgd-at", *FAST, *PGD, "--method.radius", radius]
+        assert main(["train", *words, "--out", str(out / f"uniform-{radius}-seed0"), "--quiet"]) == 0
+    record.trained.clear()
+    record.judged.clear()
+    words = ["compare", sweep, "--only", "uniform", "--seed", "0", "--out", str(out)]
+    assert main(words) == 0
+    assert (record.trained, record.judged) == ([], [])
+    assert {row["run"] for row in found(out)["rows"]} == set(NAMES[:2])
+    capsys.readouterr()
+    assert main([*words, "--train.epochs", "3"]) == 2
+    assert "train.epochs: 2 -> 3" in capsys.readouterr().err
+
+
+def test_a_finished_run_without_evaluation_is_judged_and_an_interrupted_one_resumed(first, out, sweep, record):
+    shutil.rmtree(out / "averaged-seed1" / "evaluations")
+    before = (out / "averaged-seed1" / "last.pt").read_bytes()
+    broken = interrupted(out / "uniform-64px-seed1")
+    record.trained.clear()
+    assert main(["compare", sweep, "--out", str(out), "--quiet"]) == 0
+    assert record.trained == ["uniform-64px-seed1"]
+    assert ("averaged-seed1", "best", False) in record.judged
+    assert (out / "averaged-seed1" / "last.pt").read_bytes() == before
+    assert broken.metrics_file.read_text() == (first[0] / broken.path.name / "metrics.jsonl").read_text()
+    # What was judged half-way does not stand for the run.
+    assert [figures(row) for row in found(out)["rows"]] == [figures(row) for row in found(first[0])["rows"]]
+
+
+def figures(row):
+    return row["run"], row["seed"], row["epoch"], row["accuracy"]
+
+
+def interrupted(folder):
+    """The run after its first epoch, as an interruption would leave it, with an evaluation made at that time."""
+    shutil.rmtree(folder)
+    words = ["quickstart-pgd-at", *FAST, *PGD, "--method.radius", "64px", "--seed", "1"]
+    save = iaat.train.loop._save_epoch
+
+    def save_and_stop(*arguments, **options):
+        save(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iaat.train.loop, "_save_epoch", save_and_stop)
+        assert main(["train", *words, "--out", str(folder), "--quiet"]) == 130
+    run = RunFolder(folder)
+    assert len(run.metrics()) == 1
+    assert main(["evaluate", str(folder), "--checkpoint", "best", "--quiet"]) == 0
+    return run
+
+
+def test_no_train_shows_what_is_finished_and_names_the_rest(sweep, out, tmp_path, record, capsys):
+    shutil.rmtree(out / "averaged-seed1")
+    interrupted(out / "uniform-64px-seed1")
+    record.trained.clear()
+    capsys.readouterr()
+    assert main(["compare", sweep, "--out", str(out), "--no-train", "--quiet"]) == 0
+    assert record.trained == []
+    printed = capsys.readouterr().out
+    assert "not finished: uniform-64px-seed1 (epoch 1 of 2), averaged-seed1 (not begun)" in printed
+    assert printed.index("not finished") > printed.index("uniform-64px")
+    assert not (out / "averaged-seed1").exists()
+    result = found(out)
+    assert len(result["rows"]) == 4
+    assert result["missing"] == ["uniform-64px-seed1 (epoch 1 of 2)", "averaged-seed1 (not begun)"]
+    assert main(["compare", sweep, "--out", str(tmp_path / "none"), "--no-train"]) == 2
+    assert "none of these runs is finished" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_mistakes_in_the_last_cell_stop_the_sweep_before_the_first_is_trained(tmp_path, record, capsys):
+    file = tmp_path / "bad.yaml"
+    file.write_text(SWEEP + "  bad: {recipe: quickstart, set: {model.name: resnet81}}\n")
+    assert main(["compare", str(file), "--out", str(tmp_path / "runs")]) == 2
+    assert "resnet81" in capsys.readouterr().err
+    assert record.trained == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_comparison_says_what_its_runs_share_of_the_data_once(tmp_path, record, capsys):
+    for split, label in product(("train", "test"), ("cat", "dog")):
+        folder = tmp_path / "images" / split / label
+        folder.mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (6, 6), (40 * number, len(split), len(label))).save(folder / f"{label}-{number}.png")
+    (tmp_path / "images/train/cat/note.md").write_text("not an image", encoding="utf-8")
+    words = [*("--data.name", "folder", "--data.root", str(tmp_path / "images"), "--data.crop", "0"), *FAST, *PGD]
+    assert main(["compare", "quickstart", *words, "--seeds", "2", "--out", str(tmp_path / "out")]) == 0
+    assert len(record.trained) == 2
+    assert capsys.readouterr().out.count("1 other file left out") == 1
