@@ -1,12 +1,24 @@
 """JSON is read by one reader, which names the file, the line and what is wrong there."""
 
-from typing import Any, NotRequired, TypedDict
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pytest
 
 from iaat.errors import UserError
 from iaat.runtime.files import append_json_line, write_json
-from iaat.runtime.json_files import DamagedFileError, parse_json, read_json, read_json_lines
+from iaat.runtime.json_files import (
+    Count,
+    DamagedFileError,
+    Fraction,
+    between,
+    from_json,
+    parse_json,
+    read_json,
+    read_json_lines,
+    to_json,
+)
+from iaat.units import Radius
 
 
 class Inner(TypedDict):
@@ -21,6 +33,27 @@ class Record(TypedDict):
     inner: NotRequired[Inner]
     parts: NotRequired[list[Inner]]
     free: NotRequired[Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    accuracy: Fraction
+    pair: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.name == "odd":
+            raise UserError("no part is odd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typed:
+    n: Count
+    parts: tuple[Part, ...] = ()
+    by_name: dict[str, Part | None] = field(default_factory=dict)
+    kind: Literal["a", "b"] | None = None
+    radius: Radius | None = None
+    seconds: Annotated[float, between(0)] = 0.0
 
 
 GOOD = {
@@ -111,3 +144,50 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 
 def test_numbers_as_large_as_a_float_are_numbers():
     assert parse_json(b'{"epoch": 1, "loss": 1' + b"0" * 299 + b"}", Record)["loss"] == 10**299
+
+
+TYPED = {
+    "n": 3,
+    "parts": [{"name": "x", "accuracy": 0.5, "pair": [1, 2]}],
+    "by_name": {"y": {"name": "y", "accuracy": 1}, "z": None},
+    "kind": "b",
+    "radius": "8/255",
+    "unknown": "left out",
+}
+
+
+def test_a_dataclass_comes_back_with_all_that_is_in_it():
+    found = from_json(TYPED, Typed)
+    part = Part("x", 0.5, (1, 2))
+    assert found == Typed(n=3, parts=(part,), by_name={"y": Part("y", 1), "z": None}, kind="b", radius=Radius("8px"))
+    assert from_json(to_json(found) | {"radius": "8px"}, Typed) == found
+    assert "kind" not in to_json(Typed(n=1))
+    assert to_json(found)["by_name"]["z"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"n": -1}, "n is -1, not a finite number of at least 0"),
+        ({"n": None}, "n is None, not a whole number"),
+        ({"parts": [{"name": "x"}]}, "parts.0.accuracy is missing"),
+        ({"parts": [{"name": "x", "accuracy": 83.0}]}, "parts.0.accuracy is 83.0, not a number from 0 to 1"),
+        ({"parts": [{"name": "odd", "accuracy": 0}]}, "parts.0: no part is odd"),
+        ({"parts": [{"name": "x", "accuracy": 0, "pair": [1]}]}, "parts.0.pair has 1 entries, not 2"),
+        ({"parts": {}}, r"parts is {}, not a list"),
+        ({"by_name": {"y": 7}}, "by_name.y is 7, not a record"),
+        ({"kind": "c"}, "kind is 'c', not one of a, b"),
+        ({"radius": "wide"}, "radius: radius 'wide' is not a length"),
+        ({"radius": 7}, "radius is 7, not a length such as 8px"),
+        ({"seconds": float("inf")}, "seconds is inf, not a finite number"),
+        ({"seconds": float("nan")}, "seconds is nan"),
+    ],
+)
+def test_what_a_dataclass_cannot_hold_is_named(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        from_json(TYPED | change, Typed)
+
+
+def test_an_older_form_is_upgraded_before_it_is_read(tmp_path):
+    write_json(tmp_path / "a.json", {"count": 3})
+    assert read_json(tmp_path / "a.json", Typed, lambda old: {"n": old["count"]}) == Typed(n=3)

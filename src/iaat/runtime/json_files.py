@@ -1,28 +1,70 @@
-"""The one reader of JSON and JSON-lines files: each value is checked to be of the type that its readers rely on."""
+"""JSON and JSON-lines files, read as typed values: plain ones, `TypedDict`s or dataclasses."""
 
 from __future__ import annotations
 
 import json
+import math
 import types
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, NotRequired, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NotRequired,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from iaat.errors import UserError, shown
 from iaat.runtime.text import cut
+from iaat.units import Radius
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
 _MOST_DIGITS = 300
 """Of a whole number: longer ones are no floats, and take the longer to read the longer they are."""
 
+_ROUNDING = 1e-9
+
 _NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 
 class DamagedFileError(UserError):
     """A file does not hold what its writer put there; the message names file and line."""
+
+
+Rule = Callable[[Any], str | None]
+"""What is wrong with a value, such as `is 7, not a number from 0 to 1`; used as `Annotated[float, between(0, 1)]`."""
+
+
+def between(low: float, high: float = math.inf) -> Rule:
+    """Rule for finite numbers from `low` to `high`, up to rounding."""
+    name = f"a number from {low:g} to {high:g}" if high < math.inf else f"a finite number of at least {low:g}"
+
+    def find_fault(value: float) -> str | None:
+        known = math.isfinite(value) and low - _ROUNDING <= value <= high + _ROUNDING
+        return None if known else f"is {shown(value)}, not {name}"
+
+    return find_fault
+
+
+Finite = Annotated[float, between(-math.inf)]
+NonNegative = Annotated[float, between(0)]
+Fraction = Annotated[float, between(0, 1)]
+Count = Annotated[int, between(0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +88,26 @@ class Lines(Generic[T]):
             warnings.warn(f"{self.damage[0]}{more}; {consequence}", stacklevel=3)
 
 
-def read_json(path: Path, kind: type[T]) -> T:
+def read_json(path: Path, kind: type[T], upgrade: Callable[[Any], Any] = lambda value: value) -> T:
     """The value of a JSON file.
 
     Args:
         path: The file.
-        kind: The type it must have: a plain type, a container of types or a `TypedDict`, which may have more keys.
+        kind: The type it must have: plain, a container, a dataclass, or a `TypedDict`. Unknown keys are left out of
+            dataclasses and kept in a `TypedDict`.
+        upgrade: Brings a value of an older version to the present form.
 
     Raises:
         DamagedFileError: it holds anything else.
-        UserError: it is missing, or cannot be read.
+        UserError: it is missing, cannot be read, or `upgrade` refuses it.
     """
+    content = _content(path)
     try:
-        return parse_json(_content(path), kind)
+        return from_json(upgrade(_loaded(content)), kind)
     except _UnfitError as error:
         raise DamagedFileError(f"{path} is damaged: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def read_json_lines(path: Path, kind: type[T], find_damage: Callable[[T], str | None] = lambda _: None) -> Lines[T]:
@@ -95,16 +142,32 @@ def parse_json(text: bytes, kind: type[T]) -> T:
     Raises:
         ValueError: it is none.
     """
+    return from_json(_loaded(text), kind)
+
+
+def from_json(value: object, kind: type[T]) -> T:
+    """A plain value, as JSON has it, as a value of the type `kind`; see `read_json`.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    return cast("T", _converted(value, kind, ""))
+
+
+def to_json(value: DataclassInstance) -> dict[str, Any]:
+    """A dataclass as plain values; fields that are None are left out."""
+    return asdict(value, dict_factory=lambda items: {key: item for key, item in items if item is not None})
+
+
+def _loaded(text: bytes) -> Any:  # noqa: ANN401
     try:
-        value = json.loads(text.decode(), parse_int=_whole)
+        return json.loads(text.decode(), parse_int=_whole)
     except UnicodeDecodeError:
         raise _UnfitError("it is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise _UnfitError(f"it is not JSON ({error.msg}, character {error.pos + 1})") from None
     except RecursionError:
         raise _UnfitError("it is nested too deeply") from None
-    _check(value, kind, "")
-    return cast("T", value)
 
 
 class _UnfitError(ValueError):
@@ -126,24 +189,40 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def _check(value: object, kind: Any, place: str) -> None:  # noqa: ANN401
-    """Refuse a value that is not of a type; `place` is where it stands, such as `accuracy.clean`."""
+def _converted(value: Any, kind: Any, place: str) -> Any:  # noqa: ANN401
+    """A value as its type has it; `place` is where it stands, such as `accuracy.clean`."""
     if kind is Any:
-        return
+        return value
     origin, parts = get_origin(kind) or kind, get_args(kind)
+    if origin is Annotated:
+        converted = _converted(value, parts[0], place)
+        if reason := parts[1](value):
+            raise _UnfitError(f"{place or 'it'} {reason}")
+        return converted
     if origin in (Union, types.UnionType):  # a type or None: JSON has no other here
-        if value is not None:
-            _check(value, next(part for part in parts if part is not type(None)), place)
-    elif is_typeddict(kind):
-        _check_record(value, kind, place)
-    elif origin is dict and isinstance(value, dict):
-        for key, inner in value.items():
-            _check(inner, parts[1], _inside(place, key))
-    elif origin is list and isinstance(value, list):
-        for number, inner in enumerate(value):
-            _check(inner, parts[0], _inside(place, number))
-    elif not _is_plain(value, origin):
-        raise _UnfitError(f"{place or 'it'} is {shown(value)}, not {_name(kind)}")
+        inner = next(part for part in parts if part is not type(None))
+        return None if value is None else _converted(value, inner, place)
+    if is_typeddict(kind):
+        return {**_record(value, place), **_items(value, _typed_keys(kind), place)}
+    if is_dataclass(kind):
+        return _instance(_record(value, place), kind, place)
+    if origin is dict and isinstance(value, dict):
+        return {key: _converted(inner, parts[1], _inside(place, key)) for key, inner in value.items()}
+    if origin in (list, tuple) and isinstance(value, list | tuple):
+        return _sequence(value, origin, parts, place)
+    if (origin is Literal and value in parts) or _is_plain(value, origin):
+        return value
+    if origin is Radius and isinstance(value, str):
+        return _made(lambda: Radius(value), place)
+    raise _UnfitError(f"{place or 'it'} is {shown(value)}, not {_name(kind)}")
+
+
+def _sequence(value: Sequence[Any], kind: type, parts: tuple[Any, ...], place: str) -> Any:  # noqa: ANN401
+    inner = parts if kind is tuple and parts[1] is not ... else parts[:1] * len(value)
+    if len(value) != len(inner):
+        raise _UnfitError(f"{place or 'it'} has {len(value)} entries, not {len(inner)}")
+    pairs = enumerate(zip(value, inner, strict=True))
+    return kind(_converted(each, part, _inside(place, number)) for number, (each, part) in pairs)
 
 
 def _is_plain(value: object, kind: type) -> bool:
@@ -154,21 +233,45 @@ def _is_plain(value: object, kind: type) -> bool:
     return kind in _NAMES and isinstance(value, kind)
 
 
-def _check_record(value: object, kind: Any, place: str) -> None:  # noqa: ANN401
+def _record(value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _UnfitError(f"{place or 'it'} is {shown(value)}, not a record")
-    for key, (inner, needed) in _fields(kind):
+    return value
+
+
+def _items(value: dict[str, Any], keys: Iterator[tuple[str, Any, bool]], place: str) -> dict[str, Any]:
+    """The known keys of a record with their values."""
+    found = {}
+    for key, kind, needed in keys:
         if key in value:
-            _check(value[key], inner, _inside(place, key))
+            found[key] = _converted(value[key], kind, _inside(place, key))
         elif needed:
             raise _UnfitError(f"{_inside(place, key)} is missing")
+    return found
 
 
-def _fields(kind: Any) -> Iterator[tuple[str, tuple[Any, bool]]]:  # noqa: ANN401
+def _typed_keys(kind: Any) -> Iterator[tuple[str, Any, bool]]:  # noqa: ANN401
     """The keys of a `TypedDict`, each with its type and whether it must be there."""
     for key, hint in get_type_hints(kind, include_extras=True).items():
         optional = get_origin(hint) is NotRequired
-        yield key, (get_args(hint)[0] if optional else hint, not optional)
+        yield key, get_args(hint)[0] if optional else hint, not optional
+
+
+def _instance(value: dict[str, Any], kind: Any, place: str) -> Any:  # noqa: ANN401
+    hints = get_type_hints(kind, include_extras=True)
+    keys = (
+        (field.name, hints[field.name], field.default is MISSING and field.default_factory is MISSING)
+        for field in fields(kind)
+    )
+    items = _items(value, keys, place)
+    return _made(lambda: kind(**items), place)
+
+
+def _made(make: Callable[[], Any], place: str) -> Any:  # noqa: ANN401
+    try:
+        return make()
+    except UserError as error:
+        raise _UnfitError(f"{place}: {error}" if place else str(error)) from None
 
 
 def _inside(place: str, key: object) -> str:
@@ -177,6 +280,8 @@ def _inside(place: str, key: object) -> str:
 
 
 def _name(kind: Any) -> str:  # noqa: ANN401
-    if kind in _NAMES:
-        return _NAMES[kind]
+    if kind in _NAMES or kind is Radius:
+        return _NAMES.get(kind, "a length such as 8px")
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
     return "a record" if get_origin(kind) is dict or kind is dict else "a list"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from iaat.errors import UserError
+from iaat.runtime.json_files import NonNegative
 from iaat.runtime.model_output import described
 
 
@@ -28,8 +29,8 @@ class Passes:
         '11F 11B'
     """
 
-    forward: float = 0.0
-    backward: float = 0.0
+    forward: NonNegative = 0.0
+    backward: NonNegative = 0.0
 
     def __str__(self) -> str:
         return f"{self.forward:g}F {self.backward:g}B"
