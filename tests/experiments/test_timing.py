@@ -5,8 +5,8 @@ from itertools import count
 
 import pytest
 import torch
-from test_costs import lines
 
+from experiments.test_cost import lines
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataFacts

@@ -22,6 +22,7 @@ from iaat.attacks.mi_fgsm import mi_fgsm
 from iaat.attacks.minimal import SmallestRadius, smallest_radius
 from iaat.attacks.nfgsm import nfgsm
 from iaat.attacks.pgd import pgd
+from iaat.attacks.predict import is_correct, predict
 from iaat.attacks.screening import apgd_ce, apgd_t, screen
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "to_boundary",
     "Boundary",
     "filled_up",
+    "predict",
+    "is_correct",
     "attack_mode",
     "mixes_samples",
     "standing_statistics",

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from iaat.attacks import predict
 from iaat.config.choices import CHECKPOINTS
 from iaat.config.differences import digest_but_seed
 from iaat.config.evaluate_config import EvaluateConfig
@@ -174,5 +175,4 @@ def training_predictions(run: RunFolder, recipe: Recipe, data: DataBundle, repor
     index = torch.from_numpy(run.radii_after(kept[-1])[0]) if kept else data.train_index
     batches = data.train.batches(sequential_order(index, recipe.evaluate.batch_size))
     shown = reporter.track(batches, total=len(index), what="predict", size=lambda batch: len(batch.y))
-    with torch.no_grad():
-        return torch.cat([model(batch.x).argmax(dim=1) for batch in shown]).cpu()
+    return torch.cat([predict(model, batch.x) for batch in shown]).cpu()

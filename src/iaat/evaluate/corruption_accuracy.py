@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from iaat.attacks import predict
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.corruptions import (
     CORRUPTIONS,
@@ -28,7 +29,6 @@ from iaat.data import sequential_order
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 from iaat.evaluate.result_files import title_of
-from iaat.evaluate.robust import predict
 from iaat.evaluate.sections import Context, Extras, Section
 from iaat.evaluate.subject import TestSet
 from iaat.runtime import rng

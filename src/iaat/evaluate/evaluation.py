@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from iaat.attacks import attack_mode, cross_entropy
+from iaat.attacks import attack_mode, cross_entropy, predict
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import Plan, plan_of
 from iaat.data import DataBundle
@@ -28,7 +28,7 @@ from iaat.evaluate.noticed import findings_of, findings_of_plan
 from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
 from iaat.evaluate.result_files import evaluation_name, plain_config, summary, write_evaluation
 from iaat.evaluate.resume import Journal
-from iaat.evaluate.robust import Outcome, Stage, attack_samples, predict
+from iaat.evaluate.robust import Outcome, Stage, attack_samples
 from iaat.evaluate.robustness_curve import curve_section, with_curve
 from iaat.evaluate.sections import Context, Extras, Measure
 from iaat.evaluate.subject import Subject, TestSet

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 import iaat
+from iaat.attacks import predict
 from iaat.data import sequential_order
 from iaat.evaluate.resume import Journal
-from iaat.evaluate.robust import CLEAN, Outcome, predict
+from iaat.evaluate.robust import CLEAN, Outcome
 from iaat.evaluate.subject import Subject, TestSet
 from iaat.runtime.progress import Reporter
 from iaat.statistics import wilson_interval

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import attack_mode, geometry
+from iaat.attacks import attack_mode, geometry, predict
 from iaat.data import Source
 from iaat.errors import UserError
 from iaat.evaluate.autoattack import logged
@@ -340,10 +340,3 @@ def is_inside(x_adv: Tensor, size: Tensor, radius: float) -> Tensor:
     pixels = x_adv.flatten(1)
     in_range = ((pixels >= 0) & (pixels <= 1)).all(dim=1)
     return in_range & (size <= radius * (1 + 1e-5) + 1e-6)
-
-
-def predict(model: nn.Module, x: Tensor) -> Tensor:
-    """Predicted classes `[B]`."""
-    with torch.no_grad():
-        prediction: Tensor = model(x).argmax(dim=1)
-    return prediction

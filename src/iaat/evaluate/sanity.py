@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from iaat.attacks import attack_mode
+from iaat.attacks import attack_mode, predict
 from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.probabilities import finding_of_probabilities
@@ -131,7 +131,7 @@ def _commonest(y: Tensor) -> float:
 
 
 def _predicted_right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return torch.cat([model(part).argmax(dim=1) for part in torch.split(x, _BATCH)]) == y
+    return torch.cat([predict(model, part) for part in torch.split(x, _BATCH)]) == y
 
 
 def _gain(better: Tensor, right: Tensor) -> float:

@@ -13,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from iaat.attacks import pgd
+from iaat.attacks import pgd, predict
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import sequential_order
-from iaat.evaluate.robust import Stage, predict
+from iaat.evaluate.robust import Stage
 from iaat.evaluate.sections import Context, Section
 from iaat.evaluate.subject import Subject, TestSet
 from iaat.runtime import rng

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from iaat.attacks import attack_mode
+from iaat.attacks import predict
 from iaat.config.recipe import Recipe
 from iaat.data import DataBundle, DataFacts, InMemorySource
 from iaat.errors import UserError
@@ -136,7 +136,8 @@ def _prepared(recipe: Recipe, facts: DataFacts, held: list[Share], device: torch
     parts = []
     for share, place in zip(held, torch.split(torch.arange(len(x), device=device), counts), strict=True):
         part = state.laid_out(Batch(x[place], torch.zeros_like(place), place))
-        parts.append((share, replace(part, y=_predicted(recipe, state, part.x))))
+        with autocast(recipe.train.precision, device):
+            parts.append((share, replace(part, y=predict(state.model, part.x))))
     return state, parts
 
 
@@ -153,13 +154,6 @@ def _state(recipe: Recipe, facts: DataFacts, x: Tensor, device: torch.device) ->
         train=replace(recipe.train, radii="replicated", radii_folder=None),
     )
     return build_state(recipe, data, _STEPS_AN_EPOCH, device)
-
-
-def _predicted(recipe: Recipe, state: TrainState, x: Tensor) -> Tensor:
-    """The class the network predicts for each input, `[B]`."""
-    with attack_mode(state.model, "eval"), autocast(recipe.train.precision, x.device), torch.no_grad():
-        predicted: Tensor = state.model(x).argmax(dim=1)
-    return predicted
 
 
 def _run(

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import nfgsm, pgd
+from iaat.attacks import is_correct, nfgsm, pgd
 from iaat.methods.inner_attack import InnerConfig
-from iaat.methods.probing import is_right
 from iaat.types import Batch
 
 SAMPLES = 128
@@ -99,7 +98,7 @@ class Guard:
         noise = self._config.noise
         single = nfgsm(model, batch.x, batch.y, radius=radius, noise=noise, norm=norm, generator=generator)
         strong = pgd(model, batch.x, batch.y, radius=radius, steps=STEPS, norm=norm, generator=generator)
-        finding = _compare(*(is_right(model, x_adv, batch.y, "eval") for x_adv in (single, strong)))
+        finding = _compare(*(is_correct(model, x_adv, batch.y) for x_adv in (single, strong)))
         return replace(finding, news=self._decide(finding))
 
     def _decide(self, finding: Finding) -> str | None:

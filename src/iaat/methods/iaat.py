@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from iaat.attacks import is_correct
 from iaat.errors import UserError, check_choice
 from iaat.methods.adversarial import AdversarialTraining
 from iaat.methods.base import StepContext
 from iaat.methods.inner_attack import InnerConfig
 from iaat.methods.pace import AuthorsRule, authors_rule, check_moves
-from iaat.methods.probing import is_right, probe
+from iaat.methods.probing import probe
 from iaat.methods.staircase import StaircaseConfig, StaircaseRadii
 from iaat.radius import paper, warm_up
 from iaat.runtime.passes import Passes
@@ -143,7 +144,7 @@ class IAAT(StaircaseRadii, AdversarialTraining):
         """Radii `[B]` to train at: those in memory, which the authors' rule moves first."""
         if self._authors is None:
             return super().radii_of(model, batch, context)
-        clean_right = is_right(model, batch.x, batch.y, self.config.mode)
+        clean_right = is_correct(model, batch.x, batch.y, self.config.mode)
         if context.epoch < self._authors.warmup:
             new = warm_up(clean_right, self.config.radius)
         else:

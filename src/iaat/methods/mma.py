@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from iaat.attacks import Boundary, full_precision, geometry, per_sample, soft_margin, to_boundary
+from iaat.attacks import Boundary, full_precision, geometry, is_correct, per_sample, soft_margin, to_boundary
 from iaat.errors import UserError
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
-from iaat.methods.probing import is_right
 from iaat.radius import RadiusMemory
 from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
@@ -82,7 +81,7 @@ class MMA(BaseMethod):
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
         """Find the boundary points of the batch and remember how far away they are."""
         config, share = self.config, self.config.share_in(context.epoch)
-        right = is_right(model, batch.x, batch.y, config.mode)
+        right = is_correct(model, batch.x, batch.y, config.mode)
         boundary = self._boundary(model, batch, context)
         distance = geometry(config.norm).size(boundary.x - batch.x)
         margin = torch.where(boundary.found, distance, BEYOND * config.radius * share) * right

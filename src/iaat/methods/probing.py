@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import Mode, attack_mode, filled_up, geometry, mixes_samples, per_sample
+from iaat.attacks import filled_up, geometry, is_correct, mixes_samples, per_sample
 from iaat.methods.base import StepContext
 from iaat.methods.inner_attack import InnerConfig
 from iaat.types import Batch
@@ -70,12 +70,5 @@ def _withstands(
     chosen = None if picks is None else picks[rows]
     x_adv = attacks.attack(model, some, radius[rows], context, x_init=start[rows], picks=chosen)
     right = torch.zeros_like(asked)
-    right[rows] = is_right(model, x_adv, some.y, attacks.mode)
+    right[rows] = is_correct(model, x_adv, some.y, attacks.mode)
     return right & asked
-
-
-def is_right(model: nn.Module, x: Tensor, y: Tensor, mode: Mode) -> Tensor:
-    """Bool `[B]`: whether `model` in `mode` classifies `x` as `y`."""
-    with attack_mode(model, mode), torch.no_grad():
-        right: Tensor = model(x).argmax(dim=1) == y
-    return right

@@ -1,0 +1,20 @@
+"""Predicted classes of a model, and whether they are correct."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks.context import Mode, attack_mode
+
+
+def predict(model: nn.Module, x: Tensor, mode: Mode = "eval") -> Tensor:
+    """Predicted classes `[B]`, int64, of inputs `x` `[B, ...]`, with the model in `mode` and without gradients."""
+    with attack_mode(model, mode), torch.no_grad():
+        predicted: Tensor = model(x).argmax(dim=1)
+    return predicted
+
+
+def is_correct(model: nn.Module, x: Tensor, y: Tensor, mode: Mode = "eval") -> Tensor:
+    """Bool `[B]`: whether the model in `mode` classifies `x` `[B, ...]` as `y` `[B]`."""
+    return predict(model, x, mode) == y

@@ -1,0 +1,28 @@
+"""Predicted classes: in the mode that is asked for, without gradients, and the model is left as it was."""
+
+import pytest
+import torch
+from torch import nn
+
+from iaat.attacks import is_correct, predict
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).train()
+
+
+@pytest.mark.parametrize("mode", ["eval", "batch"])
+def test_predictions_are_those_of_the_mode_and_the_model_stays_as_it_was(mode):
+    model, x = network(), torch.rand(32, 4, generator=torch.Generator().manual_seed(0)) + 3
+    expected = model(x).argmax(1) if mode == "batch" else model.eval()(x).argmax(1)
+    model.train()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    found = predict(model, x, mode)
+    assert torch.equal(found, expected)
+    assert (found.dtype, found.requires_grad) == (torch.int64, False)
+    assert model.training
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert is_correct(model, x, expected, mode).all()
+    assert not is_correct(model, x, (expected + 1) % 3, mode).any()
