@@ -129,7 +129,7 @@ def test_a_mistake_of_ours_is_not_put_down_to_the_user(monkeypatch):
 
     with pytest.raises(ValueError, match="of nobody") as caught:
         raise ValueError("of nobody")
-    assert "test_users_code" in users_traceback(caught.value)  # seen from here this file is the user's
+    assert "test_user_traceback" in users_traceback(caught.value)  # seen from here this file is the user's
     monkeypatch.setattr("iaat.runtime.user_traceback._is_users", lambda _file: False)
     monkeypatch.setattr("iaat.cli.main.parse_words", broken)
     with pytest.raises(RuntimeError, match="ours"):
