@@ -31,10 +31,10 @@ from torch.utils.data import TensorDataset
 
 from iaat.config.differences import differences
 from iaat.config.load_recipe import load_recipe
-from iaat.data import DataBundle, sequential_order
+from iaat.data import DataSplits, sequential_order
 from iaat.data.build_data import read_splits
 from iaat.data.data_config import DataConfig
-from iaat.data.split import stratified_subset
+from iaat.data.stratified import stratified_subset
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import subject_of_run
 from iaat.report.suspects import (
@@ -146,7 +146,7 @@ class Cell:
     out: Path
     more: tuple[str, ...]
 
-    def trained(self, what: str, reporter: Reporter, fold: int = 0, folds: int = 0) -> tuple[RunFolder, DataBundle]:
+    def trained(self, what: str, reporter: Reporter, fold: int = 0, folds: int = 0) -> tuple[RunFolder, DataSplits]:
         """The run of `what`, "iaat" or "natural", trained unless it is there."""
         setting = SETTINGS[self.source]
         options = {

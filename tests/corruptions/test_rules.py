@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from iaat.corruptions import SEVERITIES, corrupt
 from iaat.corruptions.blur import _copied_from, disk
+from iaat.corruptions.canny import edges
 from iaat.corruptions.constants import constant
 from iaat.corruptions.draws import Draws
-from iaat.corruptions.edges import edges
 from iaat.corruptions.fractal import plasma
-from iaat.corruptions.sampling import streaked, zoomed
+from iaat.corruptions.resampling import streaked, zoomed
 from iaat.corruptions.spatter import equalized
 
 every_severity = pytest.mark.parametrize("severity", SEVERITIES)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from iaat.data import DataConfig, InMemorySource, StreamingSource, build_data
-from iaat.data.stats import channel_stats
+from iaat.data.channel_statistics import channel_stats
 from iaat.errors import UserError
 
 COUNTS = {"train": 40, "test": 12}
@@ -41,9 +41,9 @@ def test_default_is_digits_split_in_three() -> None:
     data = build_data(DataConfig(), seed=0)
     assert data.shape == (1, 8, 8)
     assert data.classes == tuple("0123456789")
-    assert len(data.train) == len(data.train_index) + len(data.holdout_index) == 1438
-    assert not set(data.train_index.tolist()) & set(data.holdout_index.tolist())
-    assert len(data.holdout_index) == pytest.approx(143.8, abs=5)
+    assert len(data.train) == len(data.train_index) + len(data.validation_index) == 1438
+    assert not set(data.train_index.tolist()) & set(data.validation_index.tolist())
+    assert len(data.validation_index) == pytest.approx(143.8, abs=5)
     assert data.test_index.tolist() == list(range(359))
     x = read_all(data.train, data.train_index)
     assert float(data.mean) == pytest.approx(float(x.mean()), abs=1e-6)
@@ -51,10 +51,10 @@ def test_default_is_digits_split_in_three() -> None:
 
 
 def test_training_seed_moves_the_split_only_if_asked() -> None:
-    fixed = [build_data(config(), seed=seed).holdout_index.tolist() for seed in (0, 1)]
+    fixed = [build_data(config(), seed=seed).validation_index.tolist() for seed in (0, 1)]
     assert fixed[0] == fixed[1]
-    other = build_data(config(split_seed=1), seed=0).holdout_index.tolist()
-    moving = [build_data(config(split_seed=None), seed=seed).holdout_index.tolist() for seed in (0, 1)]
+    other = build_data(config(split_seed=1), seed=0).validation_index.tolist()
+    moving = [build_data(config(split_seed=None), seed=seed).validation_index.tolist() for seed in (0, 1)]
     assert moving == [fixed[0], other]
     assert other != fixed[0]
 
@@ -66,12 +66,12 @@ def test_limits_keep_the_indices_of_the_full_set(stream: bool) -> None:
     assert isinstance(data.train, StreamingSource if stream else InMemorySource)
     assert len(data.train) == 40
     assert len(data.train_index) == 12
-    assert len(data.holdout_index) == 4
+    assert len(data.validation_index) == 4
     assert len(data.test_index) == 5
     assert data.train.fingerprint == full.train.fingerprint
     assert torch.equal(read_all(data.train, data.train_index), read_all(full.train, data.train_index))
     assert torch.equal(read_all(data.test, data.test_index), read_all(full.test, data.test_index))
-    used = torch.cat([data.train_index, data.holdout_index])
+    used = torch.cat([data.train_index, data.validation_index])
     assert torch.bincount(data.train.labels[used]).tolist() == [4, 4, 4, 4]
 
 
@@ -85,7 +85,7 @@ def test_class_of_one_sample_is_trained_on_and_counted() -> None:
     data = build_data(config(options={"rows": 7}), seed=0)
     assert data.train.labels.bincount().tolist() == [2, 2, 2, 1]
     assert 3 in data.train_index
-    assert data.train.labels[data.holdout_index].tolist() == [0, 1, 2]
+    assert data.train.labels[data.validation_index].tolist() == [0, 1, 2]
     assert [(notice.kind, notice.count, notice.example) for notice in data.listed] == [("single", 1, "'3'")]
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from iaat.data import DataBundle, DataConfig, Examination, build_data
+from iaat.data import DataConfig, DataSplits, SampleLog, build_data
 from iaat.data.duplicates import duplicates
-from iaat.data.examination import Finding, input_digests
+from iaat.data.sample_log import SampleRecord, input_digests
 
 
-def built(root: Path, **settings: Any) -> DataBundle:
+def built(root: Path, **settings: Any) -> DataSplits:
     """The data of a folder, every sample of which was read."""
     data = build_data(DataConfig(name="folder", root=str(root), **{"holdout": 0.2, **settings}), seed=0)
     for source in (data.train, data.test):
@@ -22,7 +22,7 @@ def built(root: Path, **settings: Any) -> DataBundle:
     return data
 
 
-def lines(data: DataBundle) -> list[str]:
+def lines(data: DataSplits) -> list[str]:
     return [notice.line() for notice in data.notices()]
 
 
@@ -63,7 +63,7 @@ def test_distinct_and_unused_images_are_passed_over(make_folder: Callable[..., P
     assert lines(built(root)) == []
     shutil.copy(root / "train/dog/001.png", root / "test/dog/001.png")
     one_each = build_data(DataConfig(name="folder", root=str(root), test_limit=1, limit=4, split_seed=3), seed=0)
-    used = {one_each.train.paths[i] for i in [*one_each.train_index.tolist(), *one_each.holdout_index.tolist()]}  # type: ignore[index]
+    used = {one_each.train.paths[i] for i in [*one_each.train_index.tolist(), *one_each.validation_index.tolist()]}  # type: ignore[index]
     tested = {one_each.test.paths[i] for i in one_each.test_index.tolist()}  # type: ignore[index]
     assert not ("train/dog/001.png" in used and "test/dog/001.png" in tested)
     assert lines(one_each) == []
@@ -72,18 +72,18 @@ def test_distinct_and_unused_images_are_passed_over(make_folder: Callable[..., P
 def test_samples_without_paths_are_named_by_their_index() -> None:
     x = torch.rand(6, 3)
     labels = torch.arange(10) % 2
-    train, test = (Examination(10, where=f"mine, {split}") for split in ("train", "test"))
-    train.add(Finding(i, digest=d) for i, d in zip((1, 2, 4, 5, 7, 9), input_digests(x), strict=True))
-    test.add([Finding(8, digest=input_digests(x[[3]])[0])])
+    train, test = (SampleLog(10, where=f"mine, {split}") for split in ("train", "test"))
+    train.add(SampleRecord(i, digest=d) for i, d in zip((1, 2, 4, 5, 7, 9), input_digests(x), strict=True))
+    test.add([SampleRecord(8, digest=input_digests(x[[3]])[0])])
     (notice,) = duplicates(train, test, labels, ("a", "b"))
     assert notice.line().startswith("mine, test: 1 of 1 test samples is")
     assert "such as index 8 (in training: index 5)" in notice.line()
 
 
 def test_unreadable_samples_are_no_twins_of_each_other() -> None:
-    train, test = (Examination(4, where=split, limit=4) for split in ("train", "test"))
-    train.add(Finding(i, error="damaged") for i in range(3))
-    test.add([Finding(0, error="damaged"), Finding(1, digest=7)])
+    train, test = (SampleLog(4, where=split, limit=4) for split in ("train", "test"))
+    train.add(SampleRecord(i, error="damaged") for i in range(3))
+    test.add([SampleRecord(0, error="damaged"), SampleRecord(1, digest=7)])
     assert len(duplicates(train, test, torch.arange(4) % 2, ("a", "b"))) == 0
 
 

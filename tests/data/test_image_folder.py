@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from iaat.data import DataConfig, StreamingSource, encoded, folder_splits
-from iaat.data.order import sequential_order
+from iaat.data import DataConfig, StreamingSource, folder_splits, image_split
+from iaat.data.batch_order import sequential_order
 from iaat.errors import UserError
 
 
@@ -22,8 +22,8 @@ def config(root: object, **settings: object) -> DataConfig:
 def test_loading_keeps_pixels_with_their_index(
     make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, threaded_bytes: int
 ) -> None:
-    monkeypatch.setattr(encoded, "_CHUNK", 3)
-    monkeypatch.setattr(encoded, "_THREADED_FILE_BYTES", threaded_bytes)
+    monkeypatch.setattr(image_split, "_CHUNK", 3)
+    monkeypatch.setattr(image_split, "_THREADED_FILE_BYTES", threaded_bytes)
     train, test = folder_splits(config(make_folder(per_class=20)))
     for split, mark in ((train, 1), (test, 2)):
         x = split.load(torch.arange(40))

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from iaat.data.examination import Examination, Finding, bits_of
 from iaat.data.notices import KINDS, Notices
+from iaat.data.sample_log import SampleLog, SampleRecord, alteration_bits
 
 
 def line(kind, count, **more):
@@ -48,17 +48,17 @@ def test_one_of_several_keeps_its_noun_in_the_plural():
 
 
 def test_a_notice_of_transparent_pixels_names_the_colour_behind_them():
-    examination = Examination(3, where="images", background="#808080")
-    examination.add([Finding(0), Finding(1, bits_of(["transparent"])), Finding(2)])
-    (notice,) = examination.notices()
+    sample_log = SampleLog(3, where="images", background="#808080")
+    sample_log.add([SampleRecord(0), SampleRecord(1, alteration_bits(["transparent"])), SampleRecord(2)])
+    (notice,) = sample_log.notices()
     assert "1 of 3 images with transparent pixels, composed on data.background (#808080 1)" in notice.line()
 
 
 def test_runs_on_the_same_data_say_a_notice_once():
     notices, said, told = Notices(), [], set()
     notices.add("images", "other", "a.md")
-    notices.tell(said.append, told=told)
-    notices.tell(said.append, told=told)
+    notices.log(said.append, logged=told)
+    notices.log(said.append, logged=told)
     notices.add("images", "other", "b.md")
-    notices.tell(said.append, told=told)
+    notices.log(said.append, logged=told)
     assert [text.split(" left")[0] for text in said] == ["images: 1 other file", "images: 2 other files"]

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
-from iaat.data import Augmentation, DataConfig, StreamingSource, augment, build_data, data_facts
+from iaat.data import Augmentation, DataConfig, StreamingSource, augment, build_data, read_dataset_info
 from iaat.data.image import decode
 from iaat.data.resized_crop import DRAWS, crop_box
 from iaat.errors import UserError
@@ -166,7 +166,7 @@ def test_what_is_not_trained_on_is_not_cropped(make_folder: Callable[..., Path])
     assert torch.equal(cropped.mean, plain.mean)
     assert torch.equal(cropped.std, plain.std)
     for one, two, index in (
-        (cropped.train, plain.train, cropped.holdout_index),
+        (cropped.train, plain.train, cropped.validation_index),
         (cropped.test, plain.test, cropped.test_index),
     ):
         assert torch.equal(by_index(one.batches([index])), by_index(two.batches([index])))
@@ -215,7 +215,7 @@ def test_crops_need_image_files(name: str, tmp_path: Path) -> None:
     config = DataConfig(name=name, root=str(tmp_path), size=16, resized_crop=0.1)
     message = rf"data\.resized_crop is 0\.1, but data\.name={name} is not read from image files"
     with pytest.raises(UserError, match=message):
-        data_facts(config)
+        read_dataset_info(config)
     with pytest.raises(UserError, match=message), pytest.warns(UserWarning, match="has no effect"):
         build_data(config, seed=0)
 

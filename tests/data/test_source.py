@@ -231,7 +231,7 @@ def test_streaming_source_checks_its_labels() -> None:
 
 def test_error_of_the_users_code_in_a_worker_is_not_swallowed() -> None:
     source = StreamingSource(FailingDataset(), torch.arange(4) % 2, ("cat", "dog"), workers=1)
-    with pytest.raises(UserError, match=r"(?s)^your code failed: ZeroDiv.*test_data_source\.py, line .*item 2"):
+    with pytest.raises(UserError, match=r"(?s)^your code failed: ZeroDiv.*test_source\.py, line .*item 2"):
         list(source.batches([torch.arange(4)]))
 
 

@@ -213,7 +213,7 @@ def test_errors_of_a_users_items_name_the_item(listed: bool) -> None:
     dataset = Unreadable([(torch.zeros(2), i % 2) for i in range(4)])
     if listed:
         dataset.targets = [0, 1, 0, 1]  # type: ignore[attr-defined]
-    message = r"(?s)^your code failed: OSError: truncated file\n.*test_data_function\.py, line .*item 2 of mine"
+    message = r"(?s)^your code failed: OSError: truncated file\n.*test_user_function\.py, line .*item 2 of mine"
     with pytest.raises(UserError, match=message):
         split_of(dataset).load(torch.arange(4))
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from iaat.data import DataConfig, InMemorySource, StreamingSource, build_data, data_facts, tar_index, webdataset
+from iaat.data import DataConfig, InMemorySource, StreamingSource, build_data, read_dataset_info, tar_index, webdataset
 from iaat.data.image import MOST_FILE_BYTES
 from iaat.data.tar_index import list_shards
 from iaat.data.tar_scan import ShardListing
@@ -107,7 +107,7 @@ def test_shards_give_the_batches_of_the_folder(folder: Path, tmp_path: Path) -> 
             assert torch.equal(read_all(ours, augment=(3, 1)), read_all(theirs, augment=(3, 1)))
             assert torch.equal(read_all(ours), read_all(theirs))
         assert torch.equal(data.mean, of_folder.mean)
-        assert torch.equal(data.holdout_index, of_folder.holdout_index)
+        assert torch.equal(data.validation_index, of_folder.validation_index)
     assert data.train.paths is not None
     assert data.train.paths[:6:5] == ["train/000.tar/cat-000.png", "train/001.tar/cat-005.png"]
 
@@ -131,7 +131,7 @@ def test_it_is_streamed_where_memory_ends(folder: Path, tmp_path: Path) -> None:
 
 def test_facts_and_settings(folder: Path, tmp_path: Path) -> None:
     config = DataConfig(name="webdataset", root=str(pack(folder, tmp_path / "shards")), size=5, channels=1)
-    facts = data_facts(config)
+    facts = read_dataset_info(config)
     assert (facts.shape, facts.classes, facts.train_size, facts.test_size) == ((1, 5, 5), 2, 14, 14)
     assert facts.sample_bytes == 25
     with warnings.catch_warnings():
@@ -326,8 +326,8 @@ def test_a_validation_split_of_shards_is_used_on_a_key_and_else_told(tmp_path: P
     assert [(notice.kind, notice.example) for notice in train.notices] == [("split", "val")]
     data = build_data(DataConfig(name="webdataset", root=str(root), validation="val"), seed=0)
     assert data.train_index.tolist() == [0, 1, 2, 3]
-    assert data.holdout_index.tolist() == [4, 5]
-    assert data.train.labels[data.holdout_index].tolist() == [1, 0]
+    assert data.validation_index.tolist() == [4, 5]
+    assert data.train.labels[data.validation_index].tolist() == [1, 0]
     assert data.train.paths is not None
     assert data.train.paths[4] == "val/000.tar/v.png"
     (batch,) = data.train.batches([torch.tensor([4])])

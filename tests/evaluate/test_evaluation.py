@@ -12,7 +12,7 @@ from torch import nn
 from helpers.planted import Around, Remembering, cnn, digits, trained
 from iaat.cli.evaluation_output import evaluation_report
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.data import DataBundle, DataConfig, InMemorySource, build_data
+from iaat.data import DataConfig, DataSplits, InMemorySource, build_data
 from iaat.errors import UserError
 from iaat.evaluate.corruption_accuracy import fingerprint_of_folder
 from iaat.evaluate.evaluation import evaluate_subject, folder_name
@@ -272,7 +272,7 @@ def test_published_corruptions_are_read_with_their_own_labels(tmp_path):
     x = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     source = InMemorySource(x, (x.flatten(1).mean(1) > 0.5).long(), ("dark", "light"), complete=False)
     everything = torch.arange(20)
-    data = DataBundle(source, source, everything, everything, everything, torch.zeros(3), torch.ones(3))
+    data = DataSplits(source, source, everything, everything, everything, torch.zeros(3), torch.ones(3))
     config = replace(CONFIG, suite="pgd+corruptions", n=None)
     results = evaluate_subject(subject(Brighter(), tmp_path / "out"), data, config, QUIET, Extras(corrupted=folder))
     section = results["corruptions"]
@@ -350,7 +350,7 @@ def test_vector_inputs_meet_autoattack_without_square(tmp_path, monkeypatch):
         y = layer(x).argmax(1)
     source = InMemorySource(x, y, "abcde", complete=False)
     everything = torch.arange(24)
-    data = DataBundle(source, source, everything, everything, everything, torch.zeros(6), torch.ones(6))
+    data = DataSplits(source, source, everything, everything, everything, torch.zeros(6), torch.ones(6))
     config = replace(CONFIG, suite="pgd+autoattack", n=None, radius=Radius("10px"))
     results = evaluate_subject(subject(layer.eval(), tmp_path), data, config, QUIET)
     assert "autoattack/square" not in [stage["name"] for stage in results["stages"]]
@@ -365,7 +365,7 @@ def test_images_on_which_square_cannot_start_in_l2_are_evaluated_without_it(tmp_
     y = layer(x).argmax(1)
     source = InMemorySource(x, y, "abcde", complete=False)
     everything = torch.arange(24)
-    data = DataBundle(source, source, everything, everything, everything, torch.zeros(1), torch.ones(1))
+    data = DataSplits(source, source, everything, everything, everything, torch.zeros(1), torch.ones(1))
     config = replace(CONFIG, suite="pgd+autoattack+masking", n=None, norm="l2", radius=Radius("0.5"))
     results = evaluate_subject(subject(layer.eval(), tmp_path), data, config, Reporter())
     assert "autoattack/square" not in [stage["name"] for stage in results["stages"]]

@@ -9,7 +9,7 @@ import torch
 from experiments.test_cost import lines
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
-from iaat.data import DataFacts
+from iaat.data import DatasetInfo
 from iaat.errors import UserError
 from iaat.experiments import timing as probing
 from iaat.experiments.cost import total_passes
@@ -18,7 +18,7 @@ from iaat.methods import METHODS
 from iaat.runtime.passes import Passes
 from iaat.train.step import take_step
 
-FACTS = DataFacts((1, 8, 8), 10, 1438, 359, 64)
+FACTS = DatasetInfo((1, 8, 8), 10, 1438, 359, 64)
 
 
 def recipe(*words):
@@ -116,7 +116,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
 
 def test_the_projection_is_plain_arithmetic():
     chosen = recipe("--train.epochs", "96", "--train.batch_size", "256")
-    facts = DataFacts((1, 8, 8), 10, 1_280_000, 10, 64)  # 1,152,000 of them are trained on
+    facts = DatasetInfo((1, 8, 8), 10, 1_280_000, 10, 64)  # 1,152,000 of them are trained on
     found = Probe(torch.device("cpu"), 8, 256, 32, (1.0, 3.0), True, Passes(6, 6), 64 / 255, 3 * 2**20)
     assert (found.step_seconds, found.rate, found.joint_rate) == (2, 16, 128)
     rows = lines(probe_table(chosen, facts, found))

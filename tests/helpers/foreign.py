@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from iaat.data.named import digits_splits
+from iaat.data.builtin_datasets import digits_splits
 
 SHAPE, CLASSES = (1, 8, 8), 10
 

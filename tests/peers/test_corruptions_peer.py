@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from iaat.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from iaat.corruptions.blur import disk
-from iaat.corruptions.edges import edges
+from iaat.corruptions.canny import edges
 from iaat.corruptions.spatter import equalized
 
 peer = pytest.importorskip("imagecorruptions")

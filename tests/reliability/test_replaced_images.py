@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from iaat.cli.main import main
-from iaat.data.encoded import SAMPLED
 from iaat.data.image_folder import FolderFiles
+from iaat.data.image_split import SAMPLED
 
 WORDS = ("--data.size", "8", "--train.epochs", "1", "--train.holdout_n", "4", "--evaluate.suite", "pgd-2")
 
@@ -70,13 +70,13 @@ def test_replaced_test_images_are_told_and_nothing_remembered_of_the_old_ones_is
 
 
 def test_of_many_images_a_few_are_read(tmp_path, monkeypatch):
-    from iaat.data import encoded
+    from iaat.data import image_split
 
     read = []
     monkeypatch.setattr(FolderFiles, "content", lambda _, position: read.append(position) or b"x")
-    monkeypatch.setattr(encoded.ImageSplit, "__init__", lambda self, files: setattr(self, "_files", files))
-    monkeypatch.setattr(encoded.ImageSplit, "__len__", lambda self: len(self._files.paths))
+    monkeypatch.setattr(image_split.ImageSplit, "__init__", lambda self, files: setattr(self, "_files", files))
+    monkeypatch.setattr(image_split.ImageSplit, "__len__", lambda self: len(self._files.paths))
     for expected in (SAMPLED, 10):
         read.clear()
-        encoded.ImageSplit(FolderFiles(tmp_path, ["x"] * (1000 if expected == SAMPLED else expected))).contents()
+        image_split.ImageSplit(FolderFiles(tmp_path, ["x"] * (1000 if expected == SAMPLED else expected))).contents()
         assert len(set(read)) == len(read) == expected

@@ -100,7 +100,7 @@ def test_a_run_keeps_both_and_selects_by_the_average(tmp_path):
     assert torch.equal(weight, next(iter(state["model"][name] for name, _ in trained.named_parameters())))
     assert not torch.equal(weight, next(averaged.parameters()))
     held_out = run.metrics()[-1]["holdout_clean"]
-    assert held_out == pytest.approx(accuracy(averaged, data.train, data.holdout_index))
+    assert held_out == pytest.approx(accuracy(averaged, data.train, data.validation_index))
 
 
 def test_averaging_changes_nothing_of_the_training(tmp_path):

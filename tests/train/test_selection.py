@@ -146,7 +146,7 @@ def test_the_holdout_samples_select_and_the_others_train(tmp_path, reads):
     # Each epoch: all of them clean, then those to be attacked clean, then of these the ones that are right.
     clean, chosen, attacked = held_out[::3], held_out[1::3], held_out[2::3]
     assert len(clean) == len(chosen) == len(attacked) == 3
-    assert sorted(clean[0]) == data.holdout_index.tolist()
+    assert sorted(clean[0]) == data.validation_index.tolist()
     assert chosen[0] == clean[0][:10]
     assert len(set(map(tuple, clean))) == len(set(map(tuple, chosen))) == 1
     assert all(set(some) <= set(chosen[0]) for some in attacked)

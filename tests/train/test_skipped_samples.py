@@ -70,7 +70,7 @@ def test_what_is_skipped_resumes_bit_for_bit_and_is_listed(tmp_path):
     whole, within = assert_resumes_bitwise(tiny("iaat", *damaged_digits()), tmp_path, 2)
     recipe = tiny("iaat", *damaged_digits())
     data = build_data(recipe.data, seed=0)
-    used = sorted([*data.train_index.tolist(), *data.holdout_index.tolist()])
+    used = sorted([*data.train_index.tolist(), *data.validation_index.tolist()])
     expected = [position for position in used if position % EVERY == FIRST]
     for run in (whole, within):
         records = [json.loads(line) for line in (run.path / "skipped.jsonl").read_text().splitlines()]

@@ -95,7 +95,7 @@ def test_the_guard_sees_the_same_held_out_samples_each_time_and_random_numbers_o
     data = build_data(recipe.data, seed=0)
     index = seen[0][0]
     assert len(index) == 128
-    assert set(index.tolist()) <= set(data.holdout_index.tolist())
+    assert set(index.tolist()) <= set(data.validation_index.tolist())
     (clean,) = data.train.batches([index])
     assert all(torch.equal(i, index) and torch.equal(x, clean.x) for i, x, _, _ in seen)
     draws = [draw for _, _, draw, _ in seen]

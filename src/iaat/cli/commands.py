@@ -15,7 +15,7 @@ from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.radius_range import warn_of_radii
 from iaat.config.recipe import Recipe
 from iaat.config.suites import plan_words
-from iaat.data import DataConfig, build_data, data_facts, survey
+from iaat.data import DataConfig, build_data, check_all_samples, read_dataset_info
 from iaat.errors import UserError
 from iaat.evaluate import results_table
 from iaat.evaluate.checkpoints import training_predictions
@@ -245,12 +245,12 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     reporter.result(recipe.to_yaml())
     if options.data:  # before anything that ends at the first sample that cannot be read
         _check_data(recipe.data, reporter)
-    facts = data_facts(recipe.data)
+    facts = read_dataset_info(recipe.data)
     reporter.result(cost_table(recipe, facts))
     warn_of_radii(recipe)
     warn_of_missing_device(recipe.train.device)
     if not options.data:
-        facts.notices.tell(reporter.result)
+        facts.notices.log(reporter.result)
     if options.probe:
         processes = 1 if options.processes is None else options.processes
         reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
@@ -267,8 +267,8 @@ def _check_data(config: DataConfig, reporter: Reporter) -> None:
     def track(batches: Iterator[Batch], total: int, what: str) -> Iterator[Batch]:
         return reporter.track(batches, total=total, what=what, size=lambda batch: len(batch.y))
 
-    found = survey(config, track)
-    found.notices.tell(reporter.result)
+    found = check_all_samples(config, track)
+    found.notices.log(reporter.result)
     for reason in found.faulty:
         reporter.result(reason)
     if found.faulty:

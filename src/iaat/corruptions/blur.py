@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from iaat.corruptions.draws import Draws, Pixels
-from iaat.corruptions.sampling import streaked, zoomed
+from iaat.corruptions.resampling import streaked, zoomed
 
 
 def smoothed(images: Pixels, sigma: float) -> Pixels:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from iaat.corruptions.cifar_classes import CIFAR10, CIFAR100
 from iaat.corruptions.constants import SEVERITIES
-from iaat.corruptions.select import check_condition, check_index, usual_order
+from iaat.corruptions.published_checks import check_condition, check_index, usual_order
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 from iaat.runtime.text import cut

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from iaat.corruptions.constants import CORRUPTIONS, SEVERITIES
-from iaat.corruptions.select import check_condition, check_index, usual_order
+from iaat.corruptions.published_checks import check_condition, check_index, usual_order
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from iaat.corruptions.blur import smoothed
+from iaat.corruptions.canny import edges
 from iaat.corruptions.color import paint
 from iaat.corruptions.draws import Draws, Pixels
-from iaat.corruptions.edges import edges
 
 _WATER = (175 / 255, 238 / 255, 238 / 255)
 _MUD = (63 / 255, 42 / 255, 20 / 255)

@@ -8,7 +8,7 @@ from iaat.corruptions.blur import smoothed
 from iaat.corruptions.color import add_value, grey
 from iaat.corruptions.draws import Draws, Pixels
 from iaat.corruptions.fractal import plasma
-from iaat.corruptions.sampling import streaked, zoomed
+from iaat.corruptions.resampling import streaked, zoomed
 
 
 def brightness(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pixels:

@@ -8,29 +8,29 @@ import torch
 from torch import Tensor
 
 from iaat.data.augment import Augmentation
-from iaat.data.bundle import DataBundle
+from iaat.data.builtin_datasets import DEFAULT_ROOT, digits_splits, torchvision_splits
+from iaat.data.channel_statistics import channel_stats
+from iaat.data.concat_source import ConcatSource
 from iaat.data.data_config import FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
-from iaat.data.encoded import ImageSplit
-from iaat.data.examination import Examination
+from iaat.data.data_splits import DataSplits
 from iaat.data.extra import ExtraImages
+from iaat.data.folder_scan import is_image_folder
 from iaat.data.image_folder import folder_splits
+from iaat.data.image_split import ImageSplit
 from iaat.data.in_memory import InMemorySource
-from iaat.data.joined import JoinedSource
-from iaat.data.named import DEFAULT_ROOT, digits_splits, torchvision_splits
 from iaat.data.notices import Notices
-from iaat.data.raw import RawSplit
+from iaat.data.raw_split import RawSplit
 from iaat.data.sample_checks import check_classes
-from iaat.data.scan import is_image_folder
+from iaat.data.sample_log import SampleLog
 from iaat.data.source import Source
-from iaat.data.split import stratified_split, stratified_subset
-from iaat.data.stats import channel_stats
+from iaat.data.stratified import stratified_split, stratified_subset
 from iaat.data.streaming import StreamingSource
 from iaat.data.user_function import function_splits
 from iaat.data.webdataset import webdataset_splits
 from iaat.errors import UserError
 
 
-def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> DataBundle:
+def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> DataSplits:
     """Read a data set and split it.
 
     The hold-out split and the limits are drawn from `config.split_seed`, not from the training seed, so that runs
@@ -50,23 +50,23 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
         check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
     split_seed = seed if config.split_seed is None else config.split_seed
     test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
-    train_index, holdout_index, listed = _train_and_holdout(train, config, split_seed)
+    train_index, validation_index, listed = _train_and_holdout(train, config, split_seed)
     extra = _drawn_extra(config, train, split_seed)
-    used = torch.cat([train_index, holdout_index]).sort().values
+    used = torch.cat([train_index, validation_index]).sort().values
     stream = _streams(config, (train, used), (test, test_index), extra=extra)
     parts = ((train, used), (test, test_index))
     keep = _streamed if stream else _in_memory
     train_source, test_source = (keep(split, index, config, device) for split, index in parts)
     for source in (train_source, test_source):
-        source.examination.check_limit()
+        source.sample_log.check_limit()
     if train_source.shape != test_source.shape:
         raise UserError(
             f"{train.where}: inputs have shape {list(train_source.shape)}, but {test.where}: {list(test_source.shape)}:"
             " bring both to one shape"
         )
     mean, std = channel_stats(train_source, train_index, seed=split_seed)
-    data = DataBundle(
-        *(train_source, test_source, train_index, holdout_index, test_index, mean, std),
+    data = DataSplits(
+        *(train_source, test_source, train_index, validation_index, test_index, mean, std),
         validation_size=train.validation_size,
         listed=train.notices | listed | test.notices,
         train_contents=_contents(train),
@@ -132,10 +132,10 @@ def _drawn_extra(config: DataConfig, train: RawSplit, seed: int) -> tuple[ExtraI
 
 
 def _with_extra(
-    data: DataBundle, extra: tuple[ExtraImages, Tensor], config: DataConfig, device: torch.device | str
-) -> DataBundle:
+    data: DataSplits, extra: tuple[ExtraImages, Tensor], config: DataConfig, device: torch.device | str
+) -> DataSplits:
     images, used = extra
-    train = JoinedSource(data.train, images, used, augmentation=_augmentation(config), device=device)
+    train = ConcatSource(data.train, images, used, augmentation=_augmentation(config), device=device)
     return replace(
         data,
         train=train,
@@ -193,9 +193,9 @@ def _augmentation(config: DataConfig) -> Augmentation:
     return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
 
 
-def _examination(split: RawSplit, config: DataConfig) -> Examination:
+def _sample_log(split: RawSplit, config: DataConfig) -> SampleLog:
     limit, background = config.skip_damaged, config.background
-    return Examination(len(split), where=split.where, paths=split.paths, limit=limit, background=background)
+    return SampleLog(len(split), where=split.where, paths=split.paths, limit=limit, background=background)
 
 
 def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
@@ -208,7 +208,7 @@ def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.
         device=device,
         paths=split.paths,
         workers=config.workers,
-        examination=_examination(split, config),
+        sample_log=_sample_log(split, config),
         complete=split.complete,
         where=split.where,
     )
@@ -216,16 +216,16 @@ def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.
 
 def _in_memory(split: RawSplit, used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
     """A split with the samples used of it."""
-    examination = _examination(split, config)
+    sample_log = _sample_log(split, config)
     return InMemorySource(
-        split.load(used, examination),
+        split.load(used, sample_log),
         split.labels,
         split.classes,
         augmentation=_augmentation(config),
         device=device,
         paths=split.paths,
         stored=None if len(used) == len(split) else used,
-        examination=examination,
+        sample_log=sample_log,
         complete=split.complete,
         where=split.where,
     )

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from iaat.data.examination import Examination
 from iaat.data.notices import Notices
+from iaat.data.sample_log import SampleLog
 
 
 def duplicates(
-    train: Examination, test: Examination, labels: Tensor, classes: Sequence[str], *, validation_size: int = 0
+    train: SampleLog, test: SampleLog, labels: Tensor, classes: Sequence[str], *, validation_size: int = 0
 ) -> Notices:
     """Exact duplicates among the samples that were examined so far.
 
@@ -37,9 +37,9 @@ def duplicates(
 def _note_trained(
     notices: Notices,
     kind: str,
-    train: Examination,
+    train: SampleLog,
     trained: NDArray[np.int64],
-    other: Examination,
+    other: SampleLog,
     others: NDArray[np.int64],
 ) -> None:
     """Count those of the others that are among the trained ones, too."""
@@ -52,7 +52,7 @@ def _note_trained(
 
 
 def _note_twins(
-    notices: Notices, train: Examination, trained: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]
+    notices: Notices, train: SampleLog, trained: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]
 ) -> None:
     """Count training samples that are equal to one of another class."""
     order = trained[np.lexsort((trained, train.digests[trained]))]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from iaat.data.examination import Unreadable
 from iaat.data.formats import FORMATS, ONLY_BY_SUFFIX, described, register_plugins
 from iaat.data.png import is_png, without_metadata
 from iaat.data.resized_crop import Box
+from iaat.data.sample_log import SampleReadError
 from iaat.errors import UserError
 
 # Modes of 16-bit grey. "I" (32 bit) is what Pillow makes of 16 bits in some formats.
@@ -93,7 +93,7 @@ def decode(
         `[channels, H, W]` uint8.
 
     Raises:
-        Unreadable: The file cannot be read as an image, or is too large; names the place.
+        SampleReadError: The file cannot be read as an image, or is too large; names the place.
         UserError: A level is above `max_value`; names the place.
     """
     path = where or (file if isinstance(file, Path) else "image")
@@ -128,16 +128,18 @@ def decode(
     except UserError as error:
         raise type(error)(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise Unreadable(f"{path}: {_reason(error)}: resize the image") from error
+        raise SampleReadError(f"{path}: {_reason(error)}: resize the image") from error
     except MemoryError as error:
-        raise Unreadable(f"{path}: needs more memory than there is: resize the image, or remove the file") from error
+        raise SampleReadError(
+            f"{path}: needs more memory than there is: resize the image, or remove the file"
+        ) from error
     except FileNotFoundError as error:
-        raise Unreadable(_MISSING.format(path)) from error
+        raise SampleReadError(_MISSING.format(path)) from error
     except PermissionError as error:
-        raise Unreadable(f"{path}: may not be read ({error.strerror}): change its permissions") from error
+        raise SampleReadError(f"{path}: may not be read ({error.strerror}): change its permissions") from error
     # A damaged file surfaces as whatever its decoder stumbles on: OSError, SyntaxError, struct.error, ValueError, ...
     except Exception as error:
-        raise Unreadable(f"{path}: {_what_is_wrong(file, error)}") from error
+        raise SampleReadError(f"{path}: {_what_is_wrong(file, error)}") from error
 
 
 def to_mode(
@@ -354,17 +356,17 @@ def read_file(path: Path) -> bytes:
     """What an image file holds.
 
     Raises:
-        Unreadable: It is no file, too large, or may not be read; names it.
+        SampleReadError: It is no file, too large, or may not be read; names it.
     """
     try:
         _check_file(path)
         return path.read_bytes()
-    except Unreadable as error:
-        raise Unreadable(f"{path}: {error}") from error
+    except SampleReadError as error:
+        raise SampleReadError(f"{path}: {error}") from error
     except FileNotFoundError as error:
-        raise Unreadable(_MISSING.format(path)) from error
+        raise SampleReadError(_MISSING.format(path)) from error
     except OSError as error:
-        raise Unreadable(f"{path}: may not be read ({error.strerror}): change its permissions") from error
+        raise SampleReadError(f"{path}: may not be read ({error.strerror}): change its permissions") from error
 
 
 def _opened(file: Path | bytes) -> Path | io.BytesIO:
@@ -378,21 +380,21 @@ def _check_file(path: Path) -> None:
     """Refuse what would be read for ever, or into all memory."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise Unreadable("is no regular file: remove it, or give it another suffix")
+        raise SampleReadError("is no regular file: remove it, or give it another suffix")
     if status.st_size > MOST_FILE_BYTES:
-        raise Unreadable(f"has {status.st_size:,} bytes, more than any image that is read here: resize the image")
+        raise SampleReadError(f"has {status.st_size:,} bytes, more than any image that is read here: resize the image")
 
 
 def _check_size(image: Image.Image, size: int | None, resize: int | None) -> None:
     """Refuse an image by the width and height that its file states, before memory is taken for its pixels."""
     width, height = image.size
     if width < 1 or height < 1:
-        raise Unreadable(f"the image has {width} x {height} pixels: remove the file")
+        raise SampleReadError(f"the image has {width} x {height} pixels: remove the file")
     # Pillow's decoders of these keep several pictures of all pixels.
     most = MOST_PIXELS // 2 if image.format in ("WEBP", "AVIF", "HEIF") else MOST_PIXELS
     most = most if Image.MAX_IMAGE_PIXELS is None else min(most, Image.MAX_IMAGE_PIXELS)
     if width * height > most or max(width, height) > _LONGEST_SIDE:
-        raise Unreadable(
+        raise SampleReadError(
             f"the image has {width} x {height} = {width * height} pixels, more than the {most} (and {_LONGEST_SIDE} a"
             " side) that are read: resize the image"
         )
@@ -400,7 +402,7 @@ def _check_size(image: Image.Image, size: int | None, resize: int | None) -> Non
         key, shorter = ("size", size) if resize is None else ("resize", resize)
         wide, high = _resized(image.size, shorter)
         if wide * high > MOST_PIXELS:
-            raise Unreadable(
+            raise SampleReadError(
                 f"the image has {width} x {height} pixels, with its shorter side at data.{key}={shorter} {wide} x"
                 f" {high}, more than {MOST_PIXELS}: crop the image, or set a smaller data.{key}"
             )

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from iaat.data.data_config import DataConfig
-from iaat.data.encoded import ImageSplit
-from iaat.data.scan import aligned, joined, note_unused_splits, scan_folder, where_of
+from iaat.data.folder_scan import aligned, joined, note_unused_splits, scan_folder, where_of
+from iaat.data.image_split import ImageSplit
 from iaat.errors import UserError
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from iaat.data.augment import Augmentation, augmentation_draws
-from iaat.data.examination import Examination
 from iaat.data.sample_checks import check_classes, check_labels, check_lengths, check_pixels
+from iaat.data.sample_log import SampleLog
 from iaat.data.source import check_order, fingerprint, finish_batch
 from iaat.errors import UserError
 from iaat.types import Batch
@@ -24,7 +24,7 @@ class InMemorySource:
         device: Training device; batches are yielded there.
         paths: Relative path of each sample.
         stored: `[M]` int64, the indices of the samples that `x` holds, if it does not hold all.
-        examination: What was found out about the samples when they were read; None: nothing.
+        sample_log: What was found out about the samples when they were read; None: nothing.
         complete: Whether each class needs a sample.
         where: Names the data in messages.
 
@@ -42,7 +42,7 @@ class InMemorySource:
         device: torch.device | str = "cpu",
         paths: list[str] | None = None,
         stored: Tensor | None = None,
-        examination: Examination | None = None,
+        sample_log: SampleLog | None = None,
         complete: bool = True,
         where: str = "data",
     ) -> None:
@@ -50,7 +50,7 @@ class InMemorySource:
         self.classes = tuple(classes)
         self.shape = tuple(x.shape[1:])
         self.paths = paths
-        self.examination = examination or Examination(len(self.labels), where=where, paths=paths)
+        self.sample_log = sample_log or SampleLog(len(self.labels), where=where, paths=paths)
         self._augmentation = augmentation or Augmentation()
         check_lengths(x, self.labels if stored is None else stored, where=where)
         check_classes(self.labels, self.classes, where=where, complete=complete)

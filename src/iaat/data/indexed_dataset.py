@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
-from iaat.data.items import MapDataset
+from iaat.data.read_item import MapDataset
 from iaat.errors import UserError
 
 

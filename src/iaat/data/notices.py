@@ -12,7 +12,7 @@ from iaat.runtime.text import cut
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class NoticeKind:
     """One kind of thing that a user would not expect of the data.
 
     Attributes:
@@ -37,69 +37,73 @@ class Kind:
 
 
 KINDS = {
-    "unread": Kind("{image|images} left out, whose type is not read", "convert [it|them] to PNG or JPEG"),
-    "other": Kind(
+    "unread": NoticeKind("{image|images} left out, whose type is not read", "convert [it|them] to PNG or JPEG"),
+    "other": NoticeKind(
         "other {file|files} left out",
         "nothing to do unless [it is an image: that needs|they are images: those need] a usual suffix",
         False,
     ),
-    "hidden": Kind("hidden {file or folder|files and folders} left out", "rename those that are wanted", False),
-    "system": Kind(
+    "hidden": NoticeKind("hidden {file or folder|files and folders} left out", "rename those that are wanted", False),
+    "system": NoticeKind(
         "{thumbnail, system file or folder|thumbnails and system files or folders} left out",
         "nothing to do unless the name is a class",
         False,
     ),
-    "loose": Kind(
+    "loose": NoticeKind(
         "{image|images} left out, which [lies|lie] beside the class folders",
         "move [it into the folder of its class|them into the folders of their classes]",
     ),
-    "link": Kind(
+    "link": NoticeKind(
         "{link|links} not followed, which [leads to a folder above it|lead to a folder above them], to another class "
         "or to a folder that is read already",
         "put the images themselves in [its|their] place if they are wanted",
     ),
-    "followed": Kind(
+    "followed": NoticeKind(
         "{link to a folder|links to folders} followed", "remove [it|them] if the images there are not wanted", False
     ),
-    "split": Kind(
+    "split": NoticeKind(
         "{folder|folders} that nothing uses", "data.validation NAME selects the checkpoint by it, or remove it"
     ),
-    "member": Kind(
+    "member": NoticeKind(
         "{member|members} of tar files left out, which [is|are] neither an image nor a class of a sample", "", False
     ),
-    "array": Kind("other {array|arrays} left out", "image and label are what is read", False),
-    "values": Kind("{value|values} left out of each item, behind (x, y)", "items are read as (input, class id)", False),
-    "transparent": Kind(
+    "array": NoticeKind("other {array|arrays} left out", "image and label are what is read", False),
+    "values": NoticeKind(
+        "{value|values} left out of each item, behind (x, y)", "items are read as (input, class id)", False
+    ),
+    "transparent": NoticeKind(
         "{image|images} with transparent pixels, composed on data.background", "set it to another colour"
     ),
-    "depth": Kind("{image|images} reduced to 8 bits", "models see 256 levels; nothing to do", False),
-    "levels": Kind(
+    "depth": NoticeKind("{image|images} reduced to 8 bits", "models see 256 levels; nothing to do", False),
+    "levels": NoticeKind(
         "{image|images} [uses|use] less than a quarter of [its|their] format's levels",
         "set data.max_value to the largest level there can be, such as 4095 for 12 bits in 16",
     ),
-    "dark": Kind(
+    "dark": NoticeKind(
         "{image|images} of 8 bits [uses|use] less than an eighth of [its|their] levels",
         "set data.max_value to the largest level there can be, unless [it is|they are] dark",
     ),
-    "grey": Kind("colour {image|images} read as grey", "data.channels 3 keeps colour", False),
-    "frames": Kind(
+    "grey": NoticeKind("colour {image|images} read as grey", "data.channels 3 keeps colour", False),
+    "frames": NoticeKind(
         "{image|images} of several frames or pages, of which the first is read", "save the others as files", False
     ),
-    "single": Kind("{class|classes} with one training sample, of which none is held out", "add samples", False),
-    "unicode": Kind("class {name|names} matched although written in another Unicode form", "nothing to do", False),
-    "damaged": Kind(
+    "single": NoticeKind("{class|classes} with one training sample, of which none is held out", "add samples", False),
+    "unicode": NoticeKind(
+        "class {name|names} matched although written in another Unicode form", "nothing to do", False
+    ),
+    "damaged": NoticeKind(
         "{sample|samples} cannot be read, and [is|are] skipped as far as data.skip_damaged allows",
         "repair or remove [it|them]",
     ),
-    "trained": Kind(
+    "trained": NoticeKind(
         "test {sample|samples} [is|are] in the training set, too",
         "accuracy will be overstated; remove [it|them] from one of the sets",
     ),
-    "held out": Kind(
+    "held out": NoticeKind(
         "validation {sample|samples} [is|are] in the training set, too",
         "the selection will be biased; remove [it|them] from one of the sets",
     ),
-    "twins": Kind(
+    "twins": NoticeKind(
         "{sample|samples} [has|have] a twin of another class",
         "no model is correct on both; remove or relabel [it|them]",
     ),
@@ -147,7 +151,7 @@ class Notice:
         fix = f": {advice}" if advice else ""
         return f"{self.where}: {self.count:,}{among} {what}{details}{example}{fix}"
 
-    def record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, Any]:
         """The notice as plain values."""
         return {
             **{key: getattr(self, key) for key in ("where", "kind", "count", "example")},
@@ -165,7 +169,7 @@ class Notices:
             self._notices[notice.where, notice.kind] = notice
 
     @classmethod
-    def of(cls, records: Any) -> Notices:  # noqa: ANN401
+    def from_records(cls, records: Any) -> Notices:  # noqa: ANN401
         """The notices that `records` has made plain values of.
 
         Raises:
@@ -220,11 +224,11 @@ class Notices:
         """Those of both; of the same place and kind the other's."""
         return Notices([*self._notices.values(), *other._notices.values()])
 
-    def records(self) -> list[dict[str, Any]]:
+    def to_records(self) -> list[dict[str, Any]]:
         """All of them as plain values."""
-        return [notice.record() for notice in self._notices.values()]
+        return [notice.to_record() for notice in self._notices.values()]
 
-    def worth_telling(self) -> list[Notice]:
+    def worth_logging(self) -> list[Notice]:
         """Those that are said: a few dark images are not."""
         return [
             notice
@@ -232,23 +236,24 @@ class Notices:
             if notice.kind != "dark" or notice.count >= _DARK_FRACTION * (notice.of or 1)
         ]
 
-    def tell(self, say: Callable[[str], object], *, known: Notices | None = None, told: set[str] | None = None) -> None:
-        """Say each notice that is not among those `known`: serious ones as warnings, the others by `say`.
+    def log(
+        self, write: Callable[[str], object], *, known: Notices | None = None, logged: set[str] | None = None
+    ) -> None:
+        """Log each notice that is not among the `known` ones: serious ones as warnings, the others by `write`.
 
         Args:
-            say: Takes a line.
-            known: Notices that were said.
-            told: Lines that were said, of other runs on the same data; those said now join them.
+            write: Takes a line.
+            known: Notices that were logged before.
+            logged: Lines that were logged before, of other runs on the same data; new ones are added.
         """
-        told = set() if told is None else told
+        logged = set() if logged is None else logged
         before = {} if known is None else {key: notice.count for key, notice in known._notices.items()}
-        for notice in self.worth_telling():
-            if before.get((notice.where, notice.kind)) == notice.count:
+        for notice in self.worth_logging():
+            line = notice.line()
+            if before.get((notice.where, notice.kind)) == notice.count or line in logged:
                 continue
-            if (line := notice.line()) in told:
-                continue
-            told.add(line)
+            logged.add(line)
             if notice.serious:
                 warnings.warn(line, UserWarning, stacklevel=2)
             else:
-                say(line)
+                write(line)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iaat.data.augment import Augmentation, apply_draws
-from iaat.data.examination import Examination
+from iaat.data.sample_log import SampleLog
 from iaat.errors import UserError
 from iaat.types import Batch
 
@@ -25,7 +25,7 @@ class Source(Protocol):
             data set has changed since a checkpoint was written. Pixels are not part of it.
         paths: Path of each sample relative to the root, in POSIX form; None where samples are no files, and "" for a
             sample that is none among others that are.
-        examination: What is known of the samples that were read; unreadable ones are all 0 in batches.
+        sample_log: What is known of the samples that were read; unreadable ones are all 0 in batches.
     """
 
     labels: Tensor
@@ -33,7 +33,7 @@ class Source(Protocol):
     shape: tuple[int, ...]
     fingerprint: str
     paths: list[str] | None
-    examination: Examination
+    sample_log: SampleLog
 
     def __len__(self) -> int:
         """Number of samples N."""

@@ -8,19 +8,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from iaat.data.augment import Augmentation, augmentation_draws
-from iaat.data.examination import Examination, Finding, Unreadable, input_digests, with_way_out
-from iaat.data.items import (
+from iaat.data.loader_workers import explained, ignore_signals, start_readers
+from iaat.data.read_item import (
     ITEM,
     CroppingDataset,
-    ExaminingDataset,
     MapDataset,
+    RecordingDataset,
     check_alike,
     check_same_label,
     read_item,
 )
-from iaat.data.readers import explained, ignore_signals, start_readers
 from iaat.data.resized_crop import DRAWS
 from iaat.data.sample_checks import check_classes, check_labels, check_pixels
+from iaat.data.sample_log import SampleLog, SampleReadError, SampleRecord, input_digests, with_skip_advice
 from iaat.data.source import check_order, fingerprint, finish_batch
 from iaat.errors import UserError
 from iaat.runtime.rng import derive_seed, generator, kept_globals, keyed_uniform, seed_globals
@@ -29,8 +29,8 @@ from iaat.types import Batch
 _UNKEYED = (0, 0)
 """The `(seed, epoch)` of an item's own random draws where nothing is augmented."""
 
-_Item = tuple[Tensor, int, int, Finding | None]
-_Collated = tuple[Tensor, Tensor, Tensor, list[Finding]]
+_Item = tuple[Tensor, int, int, SampleRecord | None]
+_Collated = tuple[Tensor, Tensor, Tensor, list[SampleRecord]]
 
 
 class StreamingSource:
@@ -50,7 +50,7 @@ class StreamingSource:
         device: Training device; batches are yielded there.
         paths: Relative path of each sample.
         workers: Reader processes; 0: the calling process reads.
-        examination: Takes up what is found out about items when they are first read; those that it lets be unreadable
+        sample_log: Takes up what is found out about items when they are first read; those that it lets be unreadable
             are all 0. None: a new one, which lets none be.
         tolerant: Take whatever is wrong with an item for unreadable.
         complete: Whether each class needs a sample.
@@ -72,7 +72,7 @@ class StreamingSource:
         device: torch.device | str = "cpu",
         paths: list[str] | None = None,
         workers: int = 0,
-        examination: Examination | None = None,
+        sample_log: SampleLog | None = None,
         tolerant: bool = False,
         complete: bool = True,
         where: str = "data",
@@ -86,8 +86,8 @@ class StreamingSource:
         if len(dataset) != len(self.labels) or len(dataset) == 0:
             raise UserError(f"{where}: {len(dataset)} items but {len(self.labels)} labels: give one label an item")
         check_classes(self.labels, self.classes, where=where, complete=complete)
-        self.examination = examination or Examination(len(self.labels), where=where, paths=paths)
-        self._items = _CheckedItems(dataset, self.labels, where, crops, self.examination, tolerant)
+        self.sample_log = sample_log or SampleLog(len(self.labels), where=where, paths=paths)
+        self._items = _CheckedItems(dataset, self.labels, where, crops, self.sample_log, tolerant)
         self.shape = tuple(self._items.first.shape)
         self._augmentation.check(self.shape)
         self.fingerprint = fingerprint(self.labels, self.classes, self.shape, paths)
@@ -115,8 +115,8 @@ class StreamingSource:
         for collated in _explained(start_readers(loader)):
             if isinstance(collated, UserError):
                 raise collated
-            *tensors, findings = collated
-            self.examination.add(findings)
+            *tensors, records = collated
+            self.sample_log.add(records)
             stored, y, index = (part.to(self._device, non_blocking=True) for part in tensors)
             draws = augmentation_draws(self._augmentation, index, key)
             yield finish_batch(stored, y, index, self._augmentation, draws)
@@ -140,15 +140,15 @@ class _CheckedItems:
         labels: Tensor,
         where: str,
         crops: CroppingDataset | None,
-        examination: Examination,
+        sample_log: SampleLog,
         tolerant: bool,
     ) -> None:
         self._dataset = dataset
         self._crops = crops
         self._labels = labels
         self._where = where
-        self._examination = examination
-        self._unreadable = UserError if tolerant else Unreadable
+        self._sample_log = sample_log
+        self._unreadable = UserError if tolerant else SampleReadError
         self._deterministic = bool(getattr(dataset, "deterministic", False))
         with kept_globals():
             self.first = self._first_readable()
@@ -156,7 +156,7 @@ class _CheckedItems:
 
     def _first_readable(self) -> Tensor:
         """The first item that can be read, of as many as may be unreadable and one."""
-        last = min(self._examination.limit, len(self) - 1)
+        last = min(self._sample_log.limit, len(self) - 1)
         for position in range(last + 1):
             seed_globals(0, 0, ITEM, position, gpus=False)
             try:
@@ -185,9 +185,9 @@ class _CheckedItems:
                 try:
                     found.append(self._read(position, None if draws is None else draws[row]))
                 except UserError as error:
-                    if not (self._examination.limit and isinstance(error, self._unreadable)):
-                        return [*found, with_way_out(error)]
-                    found.append(self._blank(position, Finding(position, error=str(error))))
+                    if not (self._sample_log.limit and isinstance(error, self._unreadable)):
+                        return [*found, with_skip_advice(error)]
+                    found.append(self._blank(position, SampleRecord(position, error=str(error))))
         return found
 
     def _draws(self, positions: Sequence[int], key: tuple[int, int] | None) -> list[list[float]] | None:
@@ -197,14 +197,14 @@ class _CheckedItems:
         seed, epoch = key
         return keyed_uniform(derive_seed(seed, "resized crop"), epoch, torch.tensor(positions), DRAWS).tolist()
 
-    def _blank(self, position: int, finding: Finding | None) -> _Item:
+    def _blank(self, position: int, record: SampleRecord | None) -> _Item:
         """What stands for an item that cannot be read."""
-        return torch.zeros_like(self.first), int(self._labels[position]), position, finding
+        return torch.zeros_like(self.first), int(self._labels[position]), position, record
 
     def _read(self, position: int, draws: list[float] | None) -> _Item:
-        if position in self._examination.unreadable:
+        if position in self._sample_log.unreadable:
             return self._blank(position, None)
-        x, y, finding = self._examined(position, draws)
+        x, y, record = self._read_with_record(position, draws)
         check_same_label(y, int(self._labels[position]), where=f"{self._where}: item {position}")
         check_alike(
             x,
@@ -214,19 +214,19 @@ class _CheckedItems:
             fix="bring all inputs to one shape and type",
         )
         check_pixels(x[None], where=self._where, index=torch.tensor([position]))
-        return x, y, position, finding
+        return x, y, position, record
 
-    def _examined(self, position: int, draws: list[float] | None) -> tuple[Tensor, int, Finding | None]:
+    def _read_with_record(self, position: int, draws: list[float] | None) -> tuple[Tensor, int, SampleRecord | None]:
         """An item, and where it is read for the first time what is found out about it."""
         cropped = None if self._crops is None else draws
-        if self._examination.is_known(position):
+        if self._sample_log.is_known(position):
             if self._crops is None or cropped is None:
                 return *read_item(self._dataset, position, where=self._where), None
             return *self._crops.cropped(position, cropped), None
-        if isinstance(self._dataset, ExaminingDataset):
-            return self._dataset.examined(position, cropped)
+        if isinstance(self._dataset, RecordingDataset):
+            return self._dataset.read_with_record(position, cropped)
         x, y = read_item(self._dataset, position, where=self._where)
-        return x, y, Finding(position, digest=input_digests(x[None])[0])
+        return x, y, SampleRecord(position, digest=input_digests(x[None])[0])
 
 
 class _KeyedItems(Dataset[_Item | UserError]):
@@ -252,6 +252,6 @@ def _collate(items: list[_Item | UserError]) -> _Collated | UserError:
         if isinstance(item, UserError):
             return item
         good.append(item)
-    x, y, index, findings = zip(*good, strict=True)
-    found = [finding for finding in findings if finding is not None]
+    x, y, index, records = zip(*good, strict=True)
+    found = [record for record in records if record is not None]
     return torch.stack(x), torch.tensor(y), torch.tensor(index), found

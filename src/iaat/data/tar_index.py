@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from iaat.data.folder_scan import where_of
 from iaat.data.image import MOST_FILE_BYTES
 from iaat.data.notices import Notices
 from iaat.data.npz import NpzFile
-from iaat.data.scan import where_of
 from iaat.data.tar_scan import MOST_LABEL, ShardListing, find_shards, scan_shards
 from iaat.errors import UserError
 from iaat.runtime.files import replacing
@@ -90,7 +90,7 @@ def _read(path: Path, stamp: bytes, shards: list[str], sizes: Sequence[int]) -> 
         )
         most = total // _LEAST_SAMPLE_BYTES
         columns = {name: _array(file, name, np.int64, most=most) for name in _COLUMNS}
-        listing = ShardListing(shards, names=names, left_out=Notices.of(left_out).records(), **columns)
+        listing = ShardListing(shards, names=names, left_out=Notices.from_records(left_out).to_records(), **columns)
         return listing if _is_sound(listing, np.array(sizes)) else None
     # Whatever a damaged index makes its reader stumble on: the shards are there.
     except Exception:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from iaat.data.folder_scan import SPLIT_FOLDERS, visible
 from iaat.data.formats import SUFFIXES, UNREAD
 from iaat.data.image import MOST_FILE_BYTES
 from iaat.data.notices import Notices
-from iaat.data.scan import SPLIT_FOLDERS, visible
 from iaat.errors import UserError, shown
 
 LAYOUT = "the layout is train/*.tar and test/*.tar, or train-*.tar and test-*.tar"
@@ -116,7 +116,7 @@ def scan_shards(root: Path, shards: Sequence[Path], *, where: str) -> ShardListi
             names.append(image.name.removeprefix("./"))  # which tar writes of a folder packed as "."
     relative = [shard.relative_to(root).as_posix() for shard in shards]
     arrays = {name: np.array(column) for name, column in columns.items()}
-    return ShardListing(relative, names=names, left_out=notices.records(), **arrays)
+    return ShardListing(relative, names=names, left_out=notices.to_records(), **arrays)
 
 
 class _Name(NamedTuple):

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from iaat.data.data_config import DataConfig
-from iaat.data.examination import Examination, Finding, Unreadable, bits_of, input_digests, with_way_out
 from iaat.data.indexed_dataset import check_map_style
-from iaat.data.items import (
+from iaat.data.notices import Notices
+from iaat.data.read_item import (
     AS_THEY_ARE,
     ITEM,
     ImageSettings,
@@ -24,8 +24,15 @@ from iaat.data.items import (
     get_item,
     read_item,
 )
-from iaat.data.notices import Notices
 from iaat.data.sample_checks import check_labels, item_label
+from iaat.data.sample_log import (
+    SampleLog,
+    SampleReadError,
+    SampleRecord,
+    alteration_bits,
+    input_digests,
+    with_skip_advice,
+)
 from iaat.errors import UserError, did_you_mean
 from iaat.runtime.rng import kept_globals, seed_globals
 from iaat.runtime.user_code import import_function
@@ -87,11 +94,11 @@ class UserSplit:
         """One input, uint8 or float32, and its class id; the caller seeds the global generators."""
         return self._read(position, None)
 
-    def examined(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, Finding]:
+    def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
         """One input, its class id, and what is found out about it; the caller seeds the global generators."""
         altered = set[str]()
         x, y = self._read(position, altered)
-        return x, y, Finding(position, bits_of(altered), input_digests(x[None])[0])
+        return x, y, SampleRecord(position, alteration_bits(altered), input_digests(x[None])[0])
 
     def _read(self, position: int, altered: set[str] | None) -> tuple[Tensor, int]:
         x, y = read_item(self._dataset, position, where=self.where, images=self._images, altered=altered)
@@ -101,20 +108,20 @@ class UserSplit:
         check_alike(x, self._first, where=place, first_where="item 0", fix=fix)
         return x, y
 
-    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
+    def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
         """Read these samples: `[len(index), ...]` uint8 or float32; see `RawSplit.load`."""
         out = torch.zeros((len(index), *self._first.shape), dtype=self._first.dtype)
         with kept_globals():
             for row, position in enumerate(index.tolist()):
                 seed_globals(*_FROZEN, ITEM, position, gpus=False)
                 try:
-                    out[row], _, finding = self.examined(position)
-                except Unreadable as error:
-                    if examination is None or not examination.limit:
-                        raise with_way_out(error) from error
-                    finding = Finding(position, error=str(error))
-                if examination is not None:
-                    examination.add([finding])
+                    out[row], _, record = self.read_with_record(position)
+                except SampleReadError as error:
+                    if sample_log is None or not sample_log.limit:
+                        raise with_skip_advice(error) from error
+                    record = SampleRecord(position, error=str(error))
+                if sample_log is not None:
+                    sample_log.add([record])
         return out
 
     def _first_item(self, skip: int) -> tuple[int, Any]:
@@ -122,7 +129,7 @@ class UserSplit:
         last = min(skip, len(self._dataset) - 1)
         for position in range(last):
             seed_globals(*_FROZEN, ITEM, position, gpus=False)
-            with suppress(Unreadable):
+            with suppress(SampleReadError):
                 return position, get_item(self._dataset, position, where=self.where)
         seed_globals(*_FROZEN, ITEM, last, gpus=False)
         return last, get_item(self._dataset, last, where=self.where)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from iaat.data.data_config import DataConfig
-from iaat.data.encoded import ImageSplit
+from iaat.data.folder_scan import note_unused_splits, where_of
 from iaat.data.image_folder import check_validation
+from iaat.data.image_split import ImageSplit
 from iaat.data.notices import Notices
-from iaat.data.scan import note_unused_splits, where_of
 from iaat.data.tar_index import list_shards
 from iaat.data.tar_scan import ShardListing, joined_listings
 from iaat.errors import UserError
@@ -117,7 +117,7 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
         used.append(config.validation)
     for listing in (train, test):
         _check_labels(listing, len(classes), root, why)
-    notices = Notices.of(train.left_out)
+    notices = Notices.from_records(train.left_out)
     note_unused_splits(notices, root, used)
     first = ImageSplit(
         ShardFiles(root, train),
@@ -136,7 +136,7 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
         where=where_of("test", root),
         complete=False,
         reference=first,
-        notices=Notices.of(test.left_out),
+        notices=Notices.from_records(test.left_out),
     )
     return first, second
 

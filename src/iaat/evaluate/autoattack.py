@@ -13,7 +13,7 @@ from pyautoattack import checks
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode
-from iaat.models.check import seeded
+from iaat.runtime.rng import seeded
 
 STANDARD_CLASSES = 4
 """Classes from which on the standard ensemble is defined."""

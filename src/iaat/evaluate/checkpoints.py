@@ -15,7 +15,7 @@ from iaat.config.choices import CHECKPOINTS
 from iaat.config.differences import digest_but_seed
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle, sequential_order
+from iaat.data import DataSplits, sequential_order
 from iaat.evaluate.evaluation import evaluate_subject, evaluate_subjects, folder_name
 from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.result_files import same_config
@@ -44,7 +44,7 @@ def evaluate_checkpoint(
     run: RunFolder,
     recipe: Recipe,
     which: str,
-    data: DataBundle,
+    data: DataSplits,
     reporter: Reporter,
     extras: Extras | None = None,
     *,
@@ -64,7 +64,7 @@ def evaluate_checkpoint(
 
 
 def evaluate_checkpoints(
-    run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter
+    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter
 ) -> Iterator[dict[str, Any]]:
     """Results of the best and of the last checkpoint of a run, each as by `evaluate_checkpoint`.
 
@@ -78,7 +78,7 @@ def evaluate_checkpoints(
         yield {**results, "folder": str(run.path)}
 
 
-def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataBundle, *, trained: bool = False) -> Subject:
+def subject_of_run(run: RunFolder, recipe: Recipe, which: str, data: DataSplits, *, trained: bool = False) -> Subject:
     """The network of a checkpoint, with what is known of it.
 
     `which` is `best`, `last`, or an earlier one such as `checkpoints/0003`.
@@ -150,7 +150,7 @@ def stored_results(
     return results if results.get("epoch") == load_checkpoint(run.checkpoint(which))["epoch"] else None
 
 
-def last_network(run: RunFolder, recipe: Recipe, data: DataBundle) -> nn.Module:
+def last_network(run: RunFolder, recipe: Recipe, data: DataSplits) -> nn.Module:
     """The network of the last checkpoint, in eval mode on the recipe's device.
 
     Raises:
@@ -162,7 +162,7 @@ def last_network(run: RunFolder, recipe: Recipe, data: DataBundle) -> nn.Module:
     return restore_model(recipe, state, device)
 
 
-def training_predictions(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> Tensor:
+def training_predictions(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter) -> Tensor:
     """Predicted classes `[n]` of the clean samples of the last table of radii, or else of the training samples.
 
     The network is that of the last checkpoint.

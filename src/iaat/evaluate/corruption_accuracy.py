@@ -85,7 +85,7 @@ def corruption_section(context: Context) -> Section:
         task: context.journal.unit("corruption#{}/{}".format(*task), partial(_accuracy, context, images, *task))
         for task in shown
     }
-    images.notices.tell(context.reporter.say)
+    images.notices.log(context.reporter.say)
     accuracy = {name: [values[name, severity] for severity in images.severities] for name in images.names}
     results = {
         "source": images.source,

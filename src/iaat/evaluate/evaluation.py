@@ -16,7 +16,7 @@ from torch import Tensor
 from iaat.attacks import attack_mode, cross_entropy, predict
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import Plan, plan_of
-from iaat.data import DataBundle
+from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.by_radius import radii_section
@@ -45,7 +45,7 @@ PROBED = 100
 
 def evaluate_subject(
     subject: Subject,
-    data: DataBundle,
+    data: DataSplits,
     config: EvaluateConfig,
     reporter: Reporter,
     extras: Extras | None = None,
@@ -79,7 +79,7 @@ def evaluate_subject(
 
 def evaluate_subjects(
     subjects: Sequence[Subject],
-    data: DataBundle,
+    data: DataSplits,
     config: EvaluateConfig,
     reporter: Reporter,
     extras_of: Callable[[Subject], Extras] = lambda _: Extras(),
@@ -169,7 +169,7 @@ def _evaluate_in(
     return results
 
 
-def test_sample(data: DataBundle, config: EvaluateConfig) -> Tensor:
+def test_sample(data: DataSplits, config: EvaluateConfig) -> Tensor:
     """Indices of the test samples an evaluation uses: the same ones for every model and method.
 
     Raises:
@@ -183,7 +183,7 @@ def test_sample(data: DataBundle, config: EvaluateConfig) -> Tensor:
     return data.test_index[order[: config.samples]].sort().values
 
 
-def _first_published(data: DataBundle, config: EvaluateConfig) -> Tensor:
+def _first_published(data: DataSplits, config: EvaluateConfig) -> Tensor:
     """The first test samples in the order of the data set."""
     labels = data.test.labels
     if bool((labels[1:] >= labels[:-1]).all()):

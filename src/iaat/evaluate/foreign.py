@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.data import DataBundle
+from iaat.data import DataSplits
 from iaat.evaluate.evaluation import test_sample
 from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.sanity import check_model
@@ -20,7 +20,7 @@ CLEAN_N = 500
 def subject_of_model(
     model: nn.Module,
     name: str,
-    data: DataBundle,
+    data: DataSplits,
     folder: Path,
     *,
     digest: str,

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.data import DataBundle, InMemorySource
+from iaat.data import DataSplits, InMemorySource
 from iaat.errors import UserError
 from iaat.evaluate.evaluation import evaluate_subject
 from iaat.evaluate.foreign import subject_of_model
 from iaat.evaluate.samples import check_samples
 from iaat.models import weights_digest
-from iaat.models.outputs import casting, check_is_module
+from iaat.models.check_logits import casting, check_is_module
 from iaat.runtime.device import device_of
 from iaat.runtime.progress import Reporter
 from iaat.units import Norm, Radius
@@ -79,10 +79,10 @@ def evaluate_model(
         return evaluate_subject(subject, data, config, reporter or Reporter(quiet=True))
 
 
-def _bundle(x: Tensor, y: Tensor, classes: Sequence[str], device: torch.device) -> DataBundle:
+def _bundle(x: Tensor, y: Tensor, classes: Sequence[str], device: torch.device) -> DataSplits:
     """The samples as a test set; nothing is trained on."""
     source = InMemorySource(x, y, classes, device=device, complete=False, where="samples")
     values = x.float().transpose(0, 1).flatten(1)
     everything, nothing = torch.arange(len(x)), torch.arange(0)
     mean, std = values.mean(dim=1), values.std(dim=1).clamp_min(1e-3)
-    return DataBundle(source, source, nothing, nothing, everything, mean, std)
+    return DataSplits(source, source, nothing, nothing, everything, mean, std)

@@ -295,7 +295,7 @@ def _run_stage(
 
 def _unreadable(source: Source, index: Tensor) -> dict[str, list[int]]:
     """The rows of a batch that just was read whose samples are blank, because they cannot be; nothing if none is."""
-    known = source.examination.unreadable
+    known = source.sample_log.unreadable
     rows = [row for row, position in enumerate(index.tolist()) if position in known] if known else []
     return {"unreadable": rows} if rows else {}
 

@@ -19,8 +19,8 @@ from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.probabilities import finding_of_probabilities
 from iaat.evaluate.samples import check_samples
+from iaat.models.check_logits import logits_of
 from iaat.models.normalize import Normalize
-from iaat.models.outputs import logits_of
 from iaat.statistics import mcnemar_p_value
 
 LEVEL = 1e-3

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from iaat.data import DataBundle
+from iaat.data import DataSplits
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking import Fresh
 
@@ -49,7 +49,7 @@ class TestSet:
         index: `[n]`, which test samples.
     """
 
-    data: DataBundle
+    data: DataSplits
     index: Tensor
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from iaat.attacks import attack_mode
 from iaat.config.radius_range import radius_span
 from iaat.config.recipe import Recipe
-from iaat.data import DataFacts, data_facts
+from iaat.data import DatasetInfo, read_dataset_info
 from iaat.errors import UserError
 from iaat.methods import make_method
 from iaat.models import build_model, count_parameters
@@ -51,7 +51,7 @@ def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, 
     return numbers * batch_size // inputs * bytes_per_value
 
 
-def untrained_model(recipe: Recipe, facts: DataFacts) -> nn.Module:
+def untrained_model(recipe: Recipe, facts: DatasetInfo) -> nn.Module:
     """The recipe's network for inputs and classes like these, for which nothing is downloaded.
 
     Raises:
@@ -68,7 +68,7 @@ def step_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, bytes_
     return BYTES_PER_WEIGHT * count_parameters(model) + activation_bytes(model, shape, batch_size, bytes_per_value)
 
 
-def visits(recipe: Recipe, facts: DataFacts) -> int:
+def visits(recipe: Recipe, facts: DatasetInfo) -> int:
     """Samples that an epoch trains on, those of extra images each time they are drawn."""
     extra = sum(count for _, count in facts.batch_sizes(recipe.data, recipe.train.batch_size))
     return facts.trained(recipe.data) + extra
@@ -81,7 +81,7 @@ def number_format(precision: str, device: torch.device) -> str:
     return "bfloat16" if uses_bfloat16(precision, device) else "float32"
 
 
-def cost_table(recipe: Recipe, facts: DataFacts | None = None) -> PlainTable:
+def cost_table(recipe: Recipe, facts: DatasetInfo | None = None) -> PlainTable:
     """Passes, samples and memory of a recipe, for people.
 
     Args:
@@ -91,7 +91,7 @@ def cost_table(recipe: Recipe, facts: DataFacts | None = None) -> PlainTable:
     Raises:
         UserError: the data cannot be found, or the model cannot be built.
     """
-    facts = data_facts(recipe.data) if facts is None else facts
+    facts = read_dataset_info(recipe.data) if facts is None else facts
     model = untrained_model(recipe, facts)
     parameters = count_parameters(model)
     table = facts_table("costs")
@@ -100,7 +100,7 @@ def cost_table(recipe: Recipe, facts: DataFacts | None = None) -> PlainTable:
     return table
 
 
-def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
+def _work(recipe: Recipe, facts: DatasetInfo) -> list[tuple[str, str]]:
     passes, epochs, span = total_passes(recipe), recipe.train.epochs, radius_span(recipe)
     used, visited = facts.trained(recipe.data), visits(recipe, facts)
     extra, steps = visited - used, len(facts.batch_sizes(recipe.data, recipe.train.batch_size)) * epochs
@@ -118,7 +118,7 @@ def _work(recipe: Recipe, facts: DataFacts) -> list[tuple[str, str]]:
     ]
 
 
-def _memory(recipe: Recipe, facts: DataFacts, model: nn.Module, parameters: int) -> list[tuple[str, str]]:
+def _memory(recipe: Recipe, facts: DatasetInfo, model: nn.Module, parameters: int) -> list[tuple[str, str]]:
     device = _device(recipe.train.device)
     numbers = number_format(recipe.train.precision, device)
     activations = activation_bytes(model, facts.shape, recipe.train.batch_size, 4 if numbers == "float32" else 2)

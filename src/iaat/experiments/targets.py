@@ -18,8 +18,8 @@ from iaat.config.load_recipe import settings_of_model, with_sections
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import run_of_checkpoint
 from iaat.config.suites import plan_of
-from iaat.data import DataBundle, build_data, data_facts
-from iaat.data.scan import is_image_folder
+from iaat.data import DataSplits, build_data, read_dataset_info
+from iaat.data.folder_scan import is_image_folder
 from iaat.errors import UserError, did_you_mean
 from iaat.evaluate.checkpoints import kinds_of_weights, subject_of_run
 from iaat.evaluate.evaluation import evaluate_subject, evaluate_subjects, folder_name
@@ -28,7 +28,7 @@ from iaat.evaluate.results import read_results
 from iaat.evaluate.sections import Extras
 from iaat.evaluate.subject import Subject
 from iaat.models import MODELS, weights_digest
-from iaat.models.archive import file_kind, is_file_name
+from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
 from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.runs.load_model import is_own_name, load_model
@@ -61,12 +61,12 @@ class Target:
     out: Path
     checkpoint: str | None = None
 
-    def data(self) -> DataBundle:
+    def data(self) -> DataSplits:
         """The data set it is judged on."""
         return build_data(self.recipe.data, seed=self.recipe.seed, device=pick_device(self.recipe.train.device))
 
     def subjects(
-        self, checkpoints: Sequence[str], data: DataBundle, weights: str = "averaged", early: nn.Module | None = None
+        self, checkpoints: Sequence[str], data: DataSplits, weights: str = "averaged", early: nn.Module | None = None
     ) -> list[Subject]:
         """The models to be judged: one for each checkpoint of a run, or two where both kinds of its weights are asked.
 
@@ -98,13 +98,13 @@ class Target:
         data = self.recipe.data
         if self.run is not None or self.recipe.model.normalize == "data" or data.is_user_function:
             return None
-        facts = data_facts(data)
+        facts = read_dataset_info(data)
         return self._load(shape=facts.shape, classes=facts.classes)
 
     def _load(self, **of_data: Any) -> nn.Module:  # noqa: ANN401
         return load_model(self.name, self.recipe.model, device=pick_device(self.recipe.train.device), **of_data)
 
-    def _foreign(self, data: DataBundle, early: nn.Module | None) -> Subject:
+    def _foreign(self, data: DataSplits, early: nn.Module | None) -> Subject:
         model = early or self._load(shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std)
         name = re.sub(r"[^\w.-]+", "-", Path(self.name).name if Path(self.name).exists() else self.name).strip("-.")
         # Settings decide what the same weights compute, too.
@@ -237,7 +237,7 @@ def judge_targets(
         UserError: as `evaluate_subject` and `Target.subjects`.
     """
     # All are loaded before the first is judged: a mistake in the last must not cost the work on the first.
-    read: dict[str, DataBundle] = {}
+    read: dict[str, DataSplits] = {}
     loaded, early = [], [target.early() for target in targets]
     for target, model in zip(targets, early, strict=True):
         key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from iaat.attacks import predict
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle, DataFacts, InMemorySource
+from iaat.data import DatasetInfo, DataSplits, InMemorySource
 from iaat.errors import UserError
 from iaat.experiments.cost import MIB, number_format, step_bytes, total_passes, visits
 from iaat.runtime import rng
@@ -77,7 +77,7 @@ class Probe:
 
 def probe(
     recipe: Recipe,
-    facts: DataFacts,
+    facts: DatasetInfo,
     *,
     processes: int = 1,
     seconds: float = SECONDS,
@@ -126,7 +126,7 @@ def probe(
         ) from error
 
 
-def _prepared(recipe: Recipe, facts: DataFacts, held: list[Share], device: torch.device) -> tuple[TrainState, Parts]:
+def _prepared(recipe: Recipe, facts: DatasetInfo, held: list[Share], device: torch.device) -> tuple[TrainState, Parts]:
     """A state at the beginning of the last epoch, and what the process with these shares trains on in a step."""
     generator = rng.generator(recipe.seed, "probe", device=device)
     counts = [len(share.rows) for share in held]
@@ -141,13 +141,13 @@ def _prepared(recipe: Recipe, facts: DataFacts, held: list[Share], device: torch
     return state, parts
 
 
-def _state(recipe: Recipe, facts: DataFacts, x: Tensor, device: torch.device) -> TrainState:
+def _state(recipe: Recipe, facts: DatasetInfo, x: Tensor, device: torch.device) -> TrainState:
     """A training state for data of which `x` is all that there is; its weights are fresh, its radii on the device."""
     source = InMemorySource(
         x, torch.zeros(len(x), dtype=torch.int64), tuple(map(str, range(facts.classes))), device=device, complete=False
     )
     rows, channels = torch.arange(len(x)), facts.shape[0]
-    data = DataBundle(source, source, rows, rows, rows, torch.zeros(channels), torch.ones(channels))
+    data = DataSplits(source, source, rows, rows, rows, torch.zeros(channels), torch.ones(channels))
     recipe = replace(
         recipe,
         model=replace(recipe.model, weights=None, pretrained=False),
@@ -226,7 +226,7 @@ _CAPTION = (
 )
 
 
-def probe_table(recipe: Recipe, facts: DataFacts, found: Probe) -> PlainTable:
+def probe_table(recipe: Recipe, facts: DatasetInfo, found: Probe) -> PlainTable:
     """What a probe found and what follows from it for the recipe, for people."""
     radii = (
         ""
@@ -252,7 +252,7 @@ def _measured(recipe: Recipe, found: Probe) -> list[tuple[str, str]]:
     ]
 
 
-def _projected(recipe: Recipe, facts: DataFacts, found: Probe) -> list[tuple[str, str]]:
+def _projected(recipe: Recipe, facts: DatasetInfo, found: Probe) -> list[tuple[str, str]]:
     epochs, several = recipe.train.epochs, found.processes > 1
     epoch = visits(recipe, facts) / found.joint_rate
     whole = epoch * epochs

@@ -14,7 +14,7 @@ from iaat.analysis.run_figures import draw_run, write_radii
 from iaat.config.differences import differences
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle, DataFacts, build_data, data_facts
+from iaat.data import DatasetInfo, DataSplits, build_data, read_dataset_info
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import (
@@ -81,7 +81,7 @@ def _tell_radii(recipe: Recipe, reporter: Reporter) -> None:
 
 
 def _judged(
-    run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter, told: Tracker
+    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter, told: Tracker
 ) -> list[dict[str, Any]]:
     results, known = [], data.notices()
     for row in evaluate_checkpoints(run, recipe, data, reporter):
@@ -92,11 +92,11 @@ def _judged(
     return results
 
 
-def _tell_of_test_set(run: RunFolder, data: DataBundle, known: Notices, reporter: Reporter) -> None:
+def _tell_of_test_set(run: RunFolder, data: DataSplits, known: Notices, reporter: Reporter) -> None:
     """Say and keep what reading a streamed test set has shown."""
     notices = data.notices()
-    notices.tell(reporter.say, known=known, told=reporter.told)
-    run.keep_notices(notices.records())
+    notices.log(reporter.say, known=known, logged=reporter.told)
+    run.keep_notices(notices.to_records())
     keep_unreadable(run, data)
 
 
@@ -138,7 +138,7 @@ def _own_way_on(run: RunFolder) -> str:
     return f"`{shlex.join(words)}`"
 
 
-def write_pictures(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> list[Path]:
+def write_pictures(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter) -> list[Path]:
     """Write the table of radii (where the method has any) and all pictures; returns the pictures' files."""
     table = None
     if run.radii_epochs():
@@ -237,10 +237,10 @@ def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, Ru
 
 def _check_models(recipes: Sequence[Recipe]) -> None:
     """Find data that cannot be read and models that cannot be built, each kind once."""
-    facts: dict[str, DataFacts] = {}
+    facts: dict[str, DatasetInfo] = {}
     for recipe in {repr((recipe.data, recipe.model)): recipe for recipe in recipes}.values():
         key = repr(recipe.data)
-        facts[key] = facts.get(key) or data_facts(recipe.data)
+        facts[key] = facts.get(key) or read_dataset_info(recipe.data)
         untrained_model(recipe, facts[key])
 
 
@@ -268,7 +268,7 @@ class _Judge:
     ) -> None:
         self._checkpoint, self._weights, self._reporter, self._stop = checkpoint, weights, reporter, stop
         self._trackers = trackers
-        self._data: tuple[str, DataBundle] | None = None
+        self._data: tuple[str, DataSplits] | None = None
 
     def results(self, recipe: Recipe, run: RunFolder) -> list[dict[str, Any]]:
         """One row for each kind of weights, under the recipe's name."""
@@ -291,14 +291,14 @@ class _Judge:
         data = self._read(recipe)
         return evaluate_checkpoint(run, recipe, self._checkpoint, data, self._reporter, trained=trained)
 
-    def _read(self, recipe: Recipe) -> DataBundle:
+    def _read(self, recipe: Recipe) -> DataSplits:
         if self._data is None or self._data[0] != _data_key(recipe):
             self._data = None  # before the next is read: two would not fit where one is large
             self._keep(recipe, build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device)))
         assert self._data is not None
         return self._data[1]
 
-    def _keep(self, recipe: Recipe, data: DataBundle) -> None:
+    def _keep(self, recipe: Recipe, data: DataSplits) -> None:
         self._data = (_data_key(recipe), data)
 
 

@@ -1,5 +1,5 @@
 from iaat.models.build_model import build_model, count_parameters
-from iaat.models.check import supports_channels_last
+from iaat.models.channels_last import supports_channels_last
 from iaat.models.digest import weights_digest
 from iaat.models.model_config import ModelConfig
 from iaat.models.normalize import Normalize, NormalizedModel, with_normalization

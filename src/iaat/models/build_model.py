@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
-from iaat.models.candidates import Statistics
-from iaat.models.check import check_weights, seeded
+from iaat.models.check_logits import check_fits
 from iaat.models.model_config import ModelConfig
 from iaat.models.normalize import with_normalization
-from iaat.models.outputs import check_fits
 from iaat.models.registry import build_network, published_statistics
+from iaat.models.state_dict_search import InputStatistics
 from iaat.models.weights import load_weights
+from iaat.runtime.rng import seeded
 
 
 def build_model(
@@ -58,11 +58,19 @@ def build_model(
         device = "cpu" if weight is None else weight.device
         name = f"model.name {config.name!r}"
         check_fits(model, shape=shape, classes=classes, device=device, name=name, training=True)
-        check_weights(model, config.name)
+        _check_trainable(model, config.name)
     return model
 
 
-def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> Statistics | None:
+def _check_trainable(model: nn.Module, name: str) -> None:
+    """Raise `UserError` if no weight of the model takes a gradient; call it once lazy layers have seen an input."""
+    weights = list(model.parameters())
+    if not any(weight.requires_grad for weight in weights):
+        why = f"all {len(weights)} are frozen: set requires_grad" if weights else "it holds no torch.nn.Parameter"
+        raise UserError(f"model.name {name!r} has no weights to train ({why}): choose another network")
+
+
+def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> InputStatistics | None:
     """Load the weights that training is to start from, if any; the normalisation that belongs to them, if known."""
     if config.weights is None:
         refuse_key_alone(config)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from iaat.errors import UserError, shown
-from iaat.models.outputs import check_is_module
+from iaat.models.check_logits import check_is_module
 from iaat.runtime.user_code import import_function
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
 from iaat.errors import UserError
-from iaat.models.archive import Kind
+from iaat.models.model_file_kind import FileKind
 from iaat.runtime.user_code import is_trusted_file
 
 
@@ -59,12 +59,12 @@ class Program(nn.Module):
         return logits[: len(x)]
 
 
-def load_program(path: Path, kind: Kind, device: torch.device | str = "cpu", *, trust: bool = False) -> Program:
+def load_program(path: Path, kind: FileKind, device: torch.device | str = "cpu", *, trust: bool = False) -> Program:
     """Load a program from a file, in eval mode on `device`; loading and running it runs whatever code it holds.
 
     Args:
         path: The file.
-        kind: What `iaat.models.archive.file_kind` says of it, "torchscript" or "exported".
+        kind: What `iaat.models.model_file_kind.file_kind` says of it, "torchscript" or "exported".
         device: Where it is to run.
         trust: Load it whoever made it; else only a file that `iaat.runtime.user_code.trust` was told of.
 
@@ -76,7 +76,7 @@ def load_program(path: Path, kind: Kind, device: torch.device | str = "cpu", *, 
     return _load_torchscript(path, device) if kind == "torchscript" else _load_exported(path, device)
 
 
-def check_program_trusted(path: Path, kind: Kind) -> None:
+def check_program_trusted(path: Path, kind: FileKind) -> None:
     """Refuse the file of a program that `iaat.runtime.user_code.trust` was not told of.
 
     Raises:

@@ -14,19 +14,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean, shown
-from iaat.models.archive import file_kind, is_archive
-from iaat.models.candidates import (
-    Candidate,
-    Statistics,
-    candidates,
+from iaat.models.architecture_hint import is_classifier, misfit_advice
+from iaat.models.model_config import ModelConfig
+from iaat.models.model_file_kind import file_kind, is_archive
+from iaat.models.safe_pickle import check_names
+from iaat.models.state_dict_search import (
+    FoundStateDict,
+    InputStatistics,
+    find_state_dicts,
     fits,
     missing,
     reshaped,
     unexpected,
 )
-from iaat.models.model_config import ModelConfig
-from iaat.models.pickles import check_names
-from iaat.models.recognize import fix, is_classifier
 from iaat.runtime.text import cut
 
 _SHOWN = 5
@@ -162,7 +162,7 @@ def _odd(tensor: Tensor) -> str:
 
 def load_weights(
     network: nn.Module, path: Path, config: ModelConfig, *, classes: int, new_classifier: bool = False
-) -> Statistics | None:
+) -> InputStatistics | None:
     """Load the weights in a file that fit a network, which is without its normalisation layer: all of them or none.
 
     Every dict in the file and every prefix of its names is tried. Where several sets of weights fit, a moving average
@@ -184,7 +184,7 @@ def load_weights(
     expected = network.state_dict()
     content = read_content(path)
     check_plain(content, f"weights {path}")
-    found = candidates(content, expected)
+    found = find_state_dicts(content, expected)
     if not found:
         raise UserError(f"weights {path} hold {_describe(content)} and no state dict: save model.state_dict() alone")
     chosen = _chosen(found, expected, path, config)
@@ -192,7 +192,7 @@ def load_weights(
     if problem := misfit(chosen, expected):
         classifier = _classifier(chosen, expected, classes) if new_classifier else []
         if not classifier:
-            advice = fix(chosen.state, expected, config, classes=classes)
+            advice = misfit_advice(chosen.state, expected, config, classes=classes)
             raise UserError(f"weights {path} do not fit model {config.name}: {problem}; {advice}")
         count = len(chosen.state[classifier[0]])
         warnings.warn(
@@ -206,7 +206,9 @@ def load_weights(
     return chosen.statistics
 
 
-def _chosen(found: list[Candidate], expected: Mapping[str, Tensor], path: Path, config: ModelConfig) -> Candidate:
+def _chosen(
+    found: list[FoundStateDict], expected: Mapping[str, Tensor], path: Path, config: ModelConfig
+) -> FoundStateDict:
     """The set of weights to be taken, of those in the file that come near the network."""
     key = config.weights_key
     if key is None:
@@ -221,7 +223,7 @@ def _chosen(found: list[Candidate], expected: Mapping[str, Tensor], path: Path, 
     return named[0]
 
 
-def _say_taken(chosen: Candidate, others: list[Candidate], path: Path, config: ModelConfig) -> None:
+def _say_taken(chosen: FoundStateDict, others: list[FoundStateDict], path: Path, config: ModelConfig) -> None:
     """Say what a user may not expect: another choice of weights, tensors beside the layers, a stored normalisation."""
     if others and config.weights_key is None:
         keys = _first_of([each.shown for each in others])
@@ -243,7 +245,7 @@ def _say_taken(chosen: Candidate, others: list[Candidate], path: Path, config: M
         )
 
 
-def misfit(candidate: Candidate, expected: Mapping[str, Tensor]) -> str:
+def misfit(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> str:
     """What keeps weights from being loaded: the first names missing, unexpected, of another shape; empty if nothing."""
     state = candidate.state
     shapes = [
@@ -257,7 +259,7 @@ def misfit(candidate: Candidate, expected: Mapping[str, Tensor]) -> str:
     return "; ".join(f"{what} {_first_of(names)}" for what, names in parts.items() if names)
 
 
-def _classifier(candidate: Candidate, expected: Mapping[str, Tensor], classes: int) -> list[str]:
+def _classifier(candidate: FoundStateDict, expected: Mapping[str, Tensor], classes: int) -> list[str]:
     """Names of the classifier's weights, if these, of another number of classes, are all that does not fit."""
     if missing(candidate.state, expected) or unexpected(candidate, expected):
         return []

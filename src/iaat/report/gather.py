@@ -20,7 +20,7 @@ from iaat.analysis.checks import PX_PER_UNIT, suffix_of
 from iaat.analysis.tables import write_table
 from iaat.attacks import pgd, smallest_radius
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle, Source, build_data, sequential_order
+from iaat.data import DataSplits, Source, build_data, sequential_order
 from iaat.errors import UserError
 from iaat.report import of_files
 from iaat.report.content import Content, Gallery, Radii, RunPart, SurfacePart
@@ -131,7 +131,7 @@ class _Look:
 
     runs: Sequence[RunFolder]
     recipes: Sequence[Recipe]
-    data: DataBundle
+    data: DataSplits
     device: torch.device
     reporter: Reporter
 

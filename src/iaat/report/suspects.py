@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle, Source, sequential_order
+from iaat.data import DataSplits, Source, sequential_order
 from iaat.errors import UserError
 from iaat.evaluate.checkpoints import last_network
 from iaat.runs.run_folder import RunFolder
@@ -277,7 +277,7 @@ def radius_history(run: RunFolder) -> tuple[NDArray[np.int64], NDArray[np.float3
 
 
 def training_probabilities(
-    run: RunFolder, recipe: Recipe, data: DataBundle, index: NDArray[np.int64], reporter: Reporter
+    run: RunFolder, recipe: Recipe, data: DataSplits, index: NDArray[np.int64], reporter: Reporter
 ) -> NDArray[np.float64]:
     """Class probabilities `[n, C]` of clean training samples, by the network of the last checkpoint.
 
@@ -306,7 +306,7 @@ def class_probabilities(
     return probabilities
 
 
-def suspects_of_run(run: RunFolder, recipe: Recipe, data: DataBundle, reporter: Reporter) -> Suspects:
+def suspects_of_run(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter) -> Suspects:
     """The suspects among the samples that a run has trained on.
 
     Args:

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle
+from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.models import build_model
-from iaat.models.archive import check_sizes
-from iaat.models.pickles import check_names
+from iaat.models.model_file_kind import check_sizes
+from iaat.models.safe_pickle import check_names
 from iaat.models.weights import check_plain
 from iaat.runs.checkpoint_fields import SavedState, saved_state, using
 from iaat.runtime.files import replacing
@@ -132,7 +132,7 @@ def _first_line(error: Exception) -> str:
     return cut(str(error).partition("\n")[0], 300) or type(error).__name__
 
 
-def data_record(data: DataBundle) -> dict[str, Any]:
+def data_record(data: DataSplits) -> dict[str, Any]:
     """What a checkpoint says of the data it was trained on."""
     return {
         "shape": list(data.shape),
@@ -145,7 +145,7 @@ def data_record(data: DataBundle) -> dict[str, Any]:
     }
 
 
-def check_same_data(saved: dict[str, Any], data: DataBundle, *, may_be_repaired: bool = False) -> None:
+def check_same_data(saved: dict[str, Any], data: DataSplits, *, may_be_repaired: bool = False) -> None:
     """Refuse to go on with other data: radii belong to the samples they were learned on.
 
     Args:
@@ -179,7 +179,7 @@ def _differ(saved: str | None, now: str | None) -> bool:
     return saved is not None and now is not None and saved != now
 
 
-def check_same_test_data(saved: dict[str, Any], data: DataBundle) -> None:
+def check_same_test_data(saved: dict[str, Any], data: DataSplits) -> None:
     """Refuse to judge a run by other test data than its own: class numbers and results would not mean the same.
 
     Raises:

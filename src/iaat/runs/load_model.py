@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
-from iaat.models.archive import file_kind, is_file_name
 from iaat.models.build_model import explicit_statistics, put_normalization, refuse_key_alone
-from iaat.models.candidates import Statistics
-from iaat.models.check import seeded
+from iaat.models.check_logits import check_fits, check_is_module
 from iaat.models.factory import check_arguments
 from iaat.models.model_config import ModelConfig
+from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.normalize import with_normalization
-from iaat.models.outputs import check_fits, check_is_module
 from iaat.models.programs import load_program
 from iaat.models.registry import MODELS, build_network, has_published_weights, published_statistics
+from iaat.models.state_dict_search import InputStatistics
 from iaat.models.timm_models import load_timm
 from iaat.models.torchvision_models import NAMES, PUBLISHED_CLASSES
 from iaat.models.weights import load_weights
 from iaat.models.wrn import parse_wrn
 from iaat.runs.model_of_run import TrainedNetwork, trained_network
+from iaat.runtime.rng import seeded
 from iaat.runtime.user_code import import_function
 
 AS_IT_IS = ModelConfig(normalize="none")
@@ -111,7 +111,7 @@ def _named(target: str, config: ModelConfig) -> ModelConfig:
     return replace(config, weights=target)
 
 
-def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tuple[nn.Module, Statistics | None]:
+def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tuple[nn.Module, InputStatistics | None]:
     """The network with its weights, and the normalisation that belongs to them, if any is known."""
     name, file = config.name, config.weights
     if file is None:
@@ -123,7 +123,7 @@ def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tupl
     elif file is None and has_published_weights(name):
         network = _pretrained(plain, shape=shape, classes=classes)
         published = published_statistics(name, network, shape[0])
-        return network, None if published is None else Statistics(*published, own=False)
+        return network, None if published is None else InputStatistics(*published, own=False)
     else:
         network = build_network(plain, shape=shape, classes=classes)
         if file is None:
@@ -178,7 +178,7 @@ def _published_classes(name: str) -> int | None:
 def _normalized(
     network: nn.Module,
     config: ModelConfig,
-    statistics: Statistics | None,
+    statistics: InputStatistics | None,
     *,
     channels: int,
     data: tuple[Tensor | None, Tensor | None],

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle, build_data
+from iaat.data import DataSplits, build_data
 from iaat.errors import UserError
 from iaat.runs.checkpoint import check_same_data, data_record
 from iaat.runs.checkpoint_manager import Keeper
@@ -40,7 +40,7 @@ class _Training:
 
     recipe: Recipe
     run: RunFolder
-    data: DataBundle
+    data: DataSplits
     state: TrainState
     device: torch.device
     reporter: Reporter
@@ -65,7 +65,7 @@ def train(
     overwrite: bool = False,
     stop: Stop | None = None,
     trackers: Sequence[Tracker] = (),
-) -> DataBundle:
+) -> DataSplits:
     """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
 
     Where several processes train together, all call this, inside of `iaat.runtime.launch.processes` or another set-up
@@ -110,7 +110,7 @@ def _train(
     *,
     resume: bool,
     overwrite: bool,
-) -> DataBundle:
+) -> DataSplits:
     ranks, device = current(), pick_device(recipe.train.device)
     if recipe.train.deterministic:
         compute_deterministically()
@@ -145,7 +145,7 @@ def _train(
 
 def _tell(training: _Training, *, at_start: bool = False) -> None:
     """Say once what was left out of the data or altered, and keep it: of streamed samples once all were read."""
-    data, whole = training.data, training.data.is_examined
+    data, whole = training.data, training.data.all_read
     if training.told or not (at_start or whole):
         return
     training.told = whole
@@ -153,14 +153,14 @@ def _tell(training: _Training, *, at_start: bool = False) -> None:
 
     def write() -> None:
         told = training.reporter.told
-        notices.tell(training.reporter.say, known=None if at_start else data.listed, told=told)
+        notices.log(training.reporter.say, known=None if at_start else data.listed, logged=told)
         if whole or not training.state.epoch:
-            training.run.keep_notices(notices.records())
+            training.run.keep_notices(notices.to_records())
 
     training.ranks.on_main(write)
 
 
-def _fresh_state(recipe: Recipe, data: DataBundle, device: torch.device, *, resumed: bool) -> TrainState:
+def _fresh_state(recipe: Recipe, data: DataSplits, device: torch.device, *, resumed: bool) -> TrainState:
     steps = len(data.order(recipe.train.batch_size, seed=recipe.seed, epoch=0))
     return build_state(recipe, data, steps, device, resumed=resumed, ranks=current())
 
@@ -318,7 +318,7 @@ def _batches(training: _Training, order: list[Tensor], faults: Faults) -> Iterat
         if parts is None:
             return
         if recipe.data.skip_damaged:
-            left = readable(parts, training.data.train.examination.unreadable, training.ranks)
+            left = readable(parts, training.data.train.sample_log.unreadable, training.ranks)
             parts = parts if left is parts else [(share, state.laid_out(batch)) for share, batch in left]
         yield parts
 
@@ -406,7 +406,7 @@ def _save_within(training: _Training) -> None:
 
 def _share(training: _Training) -> None:
     """Have all processes know what each has found out about samples, and list those that cannot be read."""
-    share_findings(training.data.train.examination, training.ranks)
+    share_findings(training.data.train.sample_log, training.ranks)
     training.ranks.on_main(lambda: keep_unreadable(training.run, training.data))
 
 

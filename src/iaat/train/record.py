@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle
+from iaat.data import DataSplits
 from iaat.evaluate.attackers import pgd_stage
 from iaat.evaluate.robust import attack_samples
 from iaat.runtime import rng
@@ -24,10 +24,10 @@ from iaat.units import format_radius
 QUANTILES = (5, 25, 50, 75, 95)
 
 
-def hold_out(recipe: Recipe, data: DataBundle, state: TrainState, device: torch.device, stop: Stop) -> dict[str, float]:
+def hold_out(recipe: Recipe, data: DataSplits, state: TrainState, device: torch.device, stop: Stop) -> dict[str, float]:
     """Clean accuracy on all hold-out samples and PGD accuracy on the first `holdout_n` of a fixed random order."""
     config = dataclasses.replace(recipe.evaluate, steps=recipe.train.holdout_steps, step_size=None, restarts=1)
-    index = data.holdout_index[rng.permutation(len(data.holdout_index), seed=0, epoch=0)]
+    index = data.validation_index[rng.permutation(len(data.validation_index), seed=0, epoch=0)]
     attacked = index[: recipe.train.holdout_n]
     judge = partial(
         attack_samples,

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle
+from iaat.data import DataSplits
 from iaat.errors import shown
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
@@ -192,7 +192,7 @@ def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noq
 
 def build_state(
     recipe: Recipe,
-    data: DataBundle,
+    data: DataSplits,
     steps_per_epoch: int,
     device: torch.device,
     *,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from iaat.config.recipe import Recipe
-from iaat.data import DataBundle
+from iaat.data import DataSplits
 from iaat.runtime import rng
 from iaat.runtime.device import autocast
 from iaat.runtime.distributed import ALONE, Ranks
@@ -38,7 +38,7 @@ class Watch:
     def __init__(
         self,
         recipe: Recipe,
-        data: DataBundle,
+        data: DataSplits,
         state: TrainState,
         steps: int,
         device: torch.device,
@@ -72,10 +72,10 @@ class Watch:
 
     def _held_out(self, count: int) -> Batch:
         if self._batch is None:
-            index = self._data.holdout_index
+            index = self._data.validation_index
             index = index[rng.permutation(len(index), seed=0, epoch=0)][:count]
             (batch,) = self._data.train.batches([index])
-            rows = self._data.train.examination.readable_rows(batch.index).to(batch.x.device)
+            rows = self._data.train.sample_log.readable_rows(batch.index).to(batch.x.device)
             if len(rows) < len(index):
                 batch = Batch(batch.x[rows], batch.y[rows], batch.index[rows])
             self._batch = self._state.laid_out(batch)

@@ -26,9 +26,9 @@ from iaat.evaluate.masking.gradient_checks import blocked, check_gradients, prob
 from iaat.evaluate.masking.memory_check import Fresh, check_state, fresh_copy
 from iaat.evaluate.masking.output_checks import check_outputs
 from iaat.evaluate.masking.train_mode_check import check_eval_has_effect, check_train_mode, in_training, kept_buffers
-from iaat.models.check import seeded
 from iaat.runtime import rng
 from iaat.runtime.progress import Reporter
+from iaat.runtime.rng import seeded
 from iaat.units import check_radius
 
 STAGES = 8

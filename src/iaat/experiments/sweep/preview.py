@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iaat.config.differences import PLACE_KEYS
-from iaat.data import data_facts
+from iaat.data import read_dataset_info
 from iaat.experiments.cost import total_passes
 from iaat.experiments.sweep.cell import Cell
 from iaat.runtime.console_table import PlainTable, plain_table
@@ -62,5 +62,5 @@ def _trained_samples(cells: Sequence[Cell]) -> list[int]:
     """How many samples each cell trains on; every data set is looked at once."""
     configs = [cell.recipe.data for cell in cells]
     facts = {repr(config): config for config in configs}
-    sizes = {key: data_facts(config).trained(config) for key, config in facts.items()}
+    sizes = {key: read_dataset_info(config).trained(config) for key, config in facts.items()}
     return [sizes[repr(config)] for config in configs]

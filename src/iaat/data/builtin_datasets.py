@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from iaat.data.data_config import DataConfig
-from iaat.data.raw import RawSplit, TensorSplit
-from iaat.data.split import stratified_split
+from iaat.data.raw_split import RawSplit, TensorSplit
+from iaat.data.stratified import stratified_split
 from iaat.errors import UserError
 
 DEFAULT_ROOT = "data"

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from iaat.data.data_config import DataConfig
-from iaat.data.examination import Examination, Finding, Unreadable, bits_of, digest_of, with_way_out
 from iaat.data.image import decode, read_file
-from iaat.data.items import check_alike
 from iaat.data.notices import Notices
+from iaat.data.read_item import check_alike
 from iaat.data.resized_crop import crop_box
+from iaat.data.sample_log import SampleLog, SampleReadError, SampleRecord, alteration_bits, digest_of, with_skip_advice
 from iaat.errors import UserError
 from iaat.runtime import rng
 
@@ -140,19 +140,19 @@ class ImageSplit:
         """The part of one image that these `resized_crop.DRAWS` draws choose, `[C, size, size]`, and its class id."""
         return self._decode(position, draws), int(self.labels[position])
 
-    def examined(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, Finding]:
+    def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
         """One image, with draws as `cropped` gives it, its class id, and what is found out about its file."""
         content, altered = self._files.content(position), set[str]()
         content = content if isinstance(content, bytes) else read_file(content)
         image = self._decode(position, draws, content=content, altered=altered)
-        return image, int(self.labels[position]), Finding(position, bits_of(altered), digest_of(content))
+        return image, int(self.labels[position]), SampleRecord(position, alteration_bits(altered), digest_of(content))
 
-    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
+    def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
         """Decode these images, by threads if they are large: `[len(index), C, H, W]` uint8.
 
         Args:
             index: Which.
-            examination: Takes up what is found out about them; those that it lets be unreadable are all 0.
+            sample_log: Takes up what is found out about them; those that it lets be unreadable are all 0.
 
         Raises:
             UserError: An image cannot be read or differs in size; names the first such.
@@ -165,15 +165,15 @@ class ImageSplit:
             for row, position in enumerate(positions[start : start + _CHUNK], start):
                 altered = set[str]()
                 try:
-                    out[row] = self._read(position, None if examination is None else altered).numpy()
-                    found.append(Finding(position, bits_of(altered), digest_of(out[row].data)))
-                except Unreadable as error:
-                    if examination is None or not examination.limit:
-                        raise with_way_out(error) from error
-                    found.append(Finding(position, error=str(error)))
-            if examination is not None:
+                    out[row] = self._read(position, None if sample_log is None else altered).numpy()
+                    found.append(SampleRecord(position, alteration_bits(altered), digest_of(out[row].data)))
+                except SampleReadError as error:
+                    if sample_log is None or not sample_log.limit:
+                        raise with_skip_advice(error) from error
+                    found.append(SampleRecord(position, error=str(error)))
+            if sample_log is not None:
                 with taking:
-                    examination.add(found)
+                    sample_log.add(found)
 
         taking = Lock()
 
@@ -188,12 +188,12 @@ class ImageSplit:
     def _first_readable(self) -> _Reference:
         """The first image that can be read, of as many as may be unreadable and one."""
         for position in range(min(self._config.skip_damaged, len(self) - 1)):
-            with suppress(Unreadable):
+            with suppress(SampleReadError):
                 return self._as_reference(position)
         try:
             return self._as_reference(min(self._config.skip_damaged, len(self) - 1))
-        except Unreadable as error:
-            raise with_way_out(error) from error
+        except SampleReadError as error:
+            raise with_skip_advice(error) from error
 
     def _as_reference(self, position: int) -> _Reference:
         return _Reference(self._decode(position), self._files.place(position), self._files.count_bytes(position))

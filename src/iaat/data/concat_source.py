@@ -13,7 +13,7 @@ from iaat.data.source import Source, check_order
 from iaat.types import Batch
 
 
-class JoinedSource:
+class ConcatSource:
     """A `Source` of a training set of N samples and of extra images, which have the indices from N on.
 
     Each part reads and augments its own samples, keyed by the index in the whole, so a batch of both is what either
@@ -41,7 +41,7 @@ class JoinedSource:
         self.shape = original.shape
         self.paths: list[str] | None = (original.paths or [""] * len(original)) + extra.paths
         self.fingerprint = hashlib.sha256(f"{original.fingerprint} {extra.fingerprint}".encode()).hexdigest()
-        self.examination = original.examination
+        self.sample_log = original.sample_log
         self._original = original
         self._extra = InMemorySource(
             extra.load(used),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from iaat.data.order import sequential_order
+from iaat.data.batch_order import sequential_order
 from iaat.data.source import Source
 from iaat.errors import UserError
 from iaat.runtime.rng import derive_seed, permutation
@@ -33,7 +33,7 @@ def channel_stats(source: Source, index: Tensor, *, seed: int) -> tuple[Tensor, 
     total = torch.zeros(source.shape[0], dtype=torch.float64)
     squares = torch.zeros_like(total)
     for batch in source.batches(sequential_order(drawn, _BATCH)):
-        x = batch.x.cpu()[source.examination.readable_rows(batch.index)]
+        x = batch.x.cpu()[source.sample_log.readable_rows(batch.index)]
         # float64 on the CPU: not every device has it, and a sum of squares in float32 loses the variance.
         values = x.double().flatten(2) if x.ndim > 2 else x.double()[:, :, None]
         count += values.shape[0] * values.shape[2]

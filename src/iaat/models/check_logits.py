@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from iaat.errors import UserError
-from iaat.models.check import evaluating
 from iaat.runtime.model_output import described, path_to_logits
 from iaat.runtime.user_traceback import users_place
 
@@ -48,10 +47,10 @@ def check_fits(
     """
     x = torch.linspace(0, 1, 2 * math.prod(shape), device=device).reshape(2, *shape)
     with torch.no_grad():
-        with evaluating(model):
+        with _in_mode(model, training=False):
             logits = logits_of(model, x, classes=classes, name=name)
         if training:
-            with _training(model):
+            with _in_mode(model, training=True):
                 logits_of(model, x, classes=classes, name=f"in train mode {name}")
     if logits.dtype in _HALF:
         cast_logits(model)
@@ -77,11 +76,11 @@ def _in_float32(_model: nn.Module, _inputs: object, output: object) -> object:
 
 
 @contextmanager
-def _training(model: nn.Module) -> Iterator[None]:
-    """Train mode for a while, after which modes and buffers are as they were."""
+def _in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Train or evaluation mode for a while, after which the modes of all modules and the buffers are as before."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    model.train()
+    model.train(training)
     try:
         yield
     finally:

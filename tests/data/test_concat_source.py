@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from iaat.data import Augmentation, DataConfig, JoinedSource, StreamingSource, augment, build_data, data_facts
+from iaat.data import Augmentation, ConcatSource, DataConfig, StreamingSource, augment, build_data, read_dataset_info
 from iaat.errors import UserError
 
 N, M, CLASSES = 40, 90, 4
@@ -53,7 +53,7 @@ STRONG = {"crop": 2, "flip": True, "cutout": 2, "color": 0.5, "rotate": 15.0, "z
 @pytest.mark.parametrize("how", [{}, STRONG], ids=["plain", "augmented"])
 def test_batches_of_both_kinds_keep_their_order(extra: str, settings: dict[str, Any], how: dict[str, Any]) -> None:
     data = build_data(config(extra=extra, **settings, **how), seed=0)
-    assert isinstance(data.train, JoinedSource)
+    assert isinstance(data.train, ConcatSource)
     x, y = torch.cat([images(N, 1), images(M, 2)]), torch.cat([torch.arange(N) % CLASSES, EXTRA_LABELS])
     order = [
         torch.tensor([100, 3, 41, 40, 39, 7, 129]),
@@ -88,7 +88,7 @@ def test_extra_images_lie_behind_the_training_set_and_change_nothing_of_it(extra
     assert data.train.labels.tolist() == [*plain.train.labels.tolist(), *EXTRA_LABELS.tolist()]
     assert data.train.paths == [""] * N + [f"more.npz#{position}" for position in range(M)]
     assert (data.classes, data.shape) == (plain.classes, plain.shape)
-    for name in ("train_index", "holdout_index", "test_index", "mean", "std"):
+    for name in ("train_index", "validation_index", "test_index", "mean", "std"):
         assert torch.equal(getattr(data, name), getattr(plain, name))
     assert data.test.fingerprint == plain.test.fingerprint
     assert (len(plain.extra_index), plain.extra_ratio) == (0, 0.0)
@@ -152,7 +152,7 @@ def test_samples_trained_on_are_those_visited_so_far(extra: str) -> None:
 def test_limits_are_of_their_own_part(extra: str) -> None:
     data = build_data(config(extra=extra, limit=16, extra_limit=24), seed=0)
     full = build_data(config(extra=extra), seed=0)
-    assert len(data.train_index) + len(data.holdout_index) == 16
+    assert len(data.train_index) + len(data.validation_index) == 16
     assert len(data.extra_index) == 24
     assert torch.bincount(data.train.labels[data.extra_index]).tolist() == [6, 6, 6, 6]
     assert len(data.train) == N + M
@@ -196,12 +196,12 @@ def test_settings_of_extra_images_without_any_are_reported(extra: str) -> None:
 
 def test_facts_of_extra_images(extra: str) -> None:
     how = config(extra=extra, extra_limit=50, extra_ratio=0.5)
-    facts = data_facts(how)
+    facts = read_dataset_info(how)
     assert (facts.train_size, facts.extra_size, facts.extra_used(how)) == (N, M, 50)
     assert facts.decoded_bytes(how) == (N + 12 + 50) * 108
     order = build_data(how, seed=0).order(8, seed=0, epoch=0)
     assert [sum(sizes) for sizes in facts.batch_sizes(how, 8)] == [len(batch) for batch in order]
     with pytest.raises(UserError, match=r"gives 50 images, too few for 18 of them in a batch"):
         facts.batch_sizes(how, 36)
-    plain = data_facts(config())
+    plain = read_dataset_info(config())
     assert (plain.extra_size, plain.batch_sizes(config(), 8)) == (0, [(8, 0)] * 4 + [(4, 0)])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from iaat.data import StreamingSource, readers, sequential_order
+from iaat.data import StreamingSource, loader_workers, sequential_order
 from iaat.errors import UserError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
@@ -93,7 +93,7 @@ def test_readers_end_when_reading_is_broken_off() -> None:
 
 PROGRAM = """
 import sys, time
-from data.test_data_readers import order, reader_of, source
+from data.test_loader_workers import order, reader_of, source
 batches = source({settings}).batches(order())
 print(reader_of(next(batches).x), reader_of(next(batches).x), flush=True)
 {then}
@@ -161,7 +161,7 @@ def test_a_signal_while_readers_start_is_answered_when_they_have(monkeypatch):
     seen = []
     before = signal.signal(signal.SIGUSR1, lambda number, _frame: seen.append((number, len(seen))))
     try:
-        with readers._held_back():
+        with loader_workers._held_back():
             os.kill(os.getpid(), signal.SIGUSR1)
             time.sleep(0.05)
             assert seen == []

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from iaat.data.batch_order import batch_sizes, epoch_order, extra_visited
 from iaat.data.duplicates import duplicates
 from iaat.data.notices import Notices
-from iaat.data.order import batch_sizes, epoch_order, extra_visited
 from iaat.data.source import Source
 
 
@@ -16,14 +16,14 @@ def _nothing() -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class DataBundle:
+class DataSplits:
     """A data set ready for training and evaluation.
 
     Attributes:
         train: The full training set, extra images behind it; radii are kept for all of it, by index.
         test: The full test set.
         train_index: Sorted int64 indices of `train` to train on, each once an epoch.
-        holdout_index: Sorted int64 indices of `train` kept out of training, to select the checkpoint.
+        validation_index: Sorted int64 indices of `train` kept out of training, to select the checkpoint.
         test_index: Sorted int64 indices of `test` to evaluate.
         mean: `[C]` mean of the training inputs per channel, on the [0, 1] scale; extra images have no part in it.
         std: `[C]` standard deviation likewise, at least 1e-3.
@@ -37,7 +37,7 @@ class DataBundle:
     train: Source
     test: Source
     train_index: Tensor
-    holdout_index: Tensor
+    validation_index: Tensor
     test_index: Tensor
     mean: Tensor
     std: Tensor
@@ -59,14 +59,14 @@ class DataBundle:
         return self.train.shape
 
     @property
-    def is_examined(self) -> bool:
+    def all_read(self) -> bool:
         """Whether all samples to train on and to hold out were read."""
-        used = torch.cat([self.train_index, self.holdout_index])
-        return bool(self.train.examination.read[used.numpy()].all())
+        used = torch.cat([self.train_index, self.validation_index])
+        return bool(self.train.sample_log.read[used.numpy()].all())
 
     def notices(self) -> Notices:
         """What was left out or altered, as far as it is known: of streamed samples, those that were read."""
-        train, test, size = self.train.examination, self.test.examination, len(self.train.examination.digests)
+        train, test, size = self.train.sample_log, self.test.sample_log, len(self.train.sample_log.digests)
         twins = duplicates(train, test, self.train.labels[:size], self.classes, validation_size=self.validation_size)
         return self.listed | train.notices() | test.notices() | twins
 

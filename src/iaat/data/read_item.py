@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from iaat.data.examination import Finding, Unreadable
 from iaat.data.image import GREY_MODES, WHITE, Colour, to_mode, to_tensor
 from iaat.data.sample_checks import item_label
+from iaat.data.sample_log import SampleReadError, SampleRecord
 from iaat.errors import UserError
 from iaat.runtime.text import cut
 from iaat.runtime.user_traceback import users_traceback
@@ -53,10 +53,12 @@ class CroppingDataset(Protocol):
 
 
 @runtime_checkable
-class ExaminingDataset(Protocol):
-    """A data set that finds out about its items what `iaat.data.examination` keeps."""
+class RecordingDataset(Protocol):
+    """A data set that finds out about its items what `iaat.data.sample_log` keeps."""
 
-    def examined(self, position: int, draws: Sequence[float] | None = None, /) -> tuple[Tensor, int, Finding]:
+    def read_with_record(
+        self, position: int, draws: Sequence[float] | None = None, /
+    ) -> tuple[Tensor, int, SampleRecord]:
         """One item, cut by draws if there are any, its class id, and what is found out about it."""
         ...
 
@@ -101,7 +103,7 @@ def get_item(dataset: MapDataset, position: int, *, where: str) -> Any:  # noqa:
     """One item as the data set gives it.
 
     Raises:
-        Unreadable: The user's code failed; shows their lines and names the item.
+        SampleReadError: The user's code failed; shows their lines and names the item.
     """
     try:
         return dataset[position]
@@ -109,7 +111,7 @@ def get_item(dataset: MapDataset, position: int, *, where: str) -> Any:  # noqa:
         raise
     except Exception as error:
         error.add_note(f"while reading item {position} of {where}")
-        raise Unreadable(users_traceback(error) or _in_a_library(error, f"{where}: item {position}")) from error
+        raise SampleReadError(users_traceback(error) or _in_a_library(error, f"{where}: item {position}")) from error
 
 
 def _in_a_library(error: Exception, place: str) -> str:
@@ -149,7 +151,7 @@ def stored_input(
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
         except (OSError, SyntaxError) as error:  # an image that was opened, but is decoded only here
-            raise Unreadable(f"{where}: cannot be read as an image ({error}): repair or remove it") from error
+            raise SampleReadError(f"{where}: cannot be read as an image ({error}): repair or remove it") from error
     if not isinstance(x, Tensor):
         raise UserError(
             f"{where}: the input is a {type(x).__module__}.{type(x).__name__}: return a float tensor in [0, 1],"

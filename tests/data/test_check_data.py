@@ -9,15 +9,17 @@ import pytest
 from PIL import Image
 
 from iaat.cli.main import main
-from iaat.data import DataConfig, build_data, survey
-from iaat.data.survey import Survey
+from iaat.data import DataConfig, build_data, check_all_samples
+from iaat.data.check_data import DataCheck
 
 
-def surveyed(root: Path, **settings: Any) -> Survey:
-    return survey(DataConfig(name="folder", root=str(root), **settings), lambda batches, _total, _what: batches)
+def surveyed(root: Path, **settings: Any) -> DataCheck:
+    return check_all_samples(
+        DataConfig(name="folder", root=str(root), **settings), lambda batches, _total, _what: batches
+    )
 
 
-def counts(found: Survey) -> dict[str, tuple[str, int, int | None]]:
+def counts(found: DataCheck) -> dict[str, tuple[str, int, int | None]]:
     return {notice.kind: (notice.where.split()[0], notice.count, notice.of) for notice in found.notices}
 
 
@@ -79,9 +81,9 @@ def test_a_validation_folder_is_used_on_its_key(make_folder: Callable[..., Path]
     shutil.copytree(root / "test", root / "val")
     for streamed in (False, True):
         data = build_data(DataConfig(name="folder", root=str(root), validation="val", stream=streamed, limit=4), seed=0)
-        assert data.holdout_index.tolist() == [6, 7, 8, 9, 10, 11]
+        assert data.validation_index.tolist() == [6, 7, 8, 9, 10, 11]
         assert data.train.paths is not None
-        assert all(data.train.paths[i].startswith("val/") for i in data.holdout_index.tolist())
+        assert all(data.train.paths[i].startswith("val/") for i in data.validation_index.tolist())
         assert len(data.train_index) == 4
         assert int(data.train_index.max()) < 6
-        assert data.train.labels[data.holdout_index].tolist() == [0, 0, 0, 1, 1, 1]
+        assert data.train.labels[data.validation_index].tolist() == [0, 0, 0, 1, 1, 1]

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from iaat.data.examination import Examination, Finding, input_digests
 from iaat.data.notices import Notices
+from iaat.data.sample_log import SampleLog, SampleRecord, input_digests
 
 
 class RawSplit(Protocol):
@@ -46,14 +46,16 @@ class RawSplit(Protocol):
         """One input, uint8 or float32, and its class id."""
         ...
 
-    def examined(self, position: int, draws: Sequence[float] | None = None, /) -> tuple[Tensor, int, Finding]:
+    def read_with_record(
+        self, position: int, draws: Sequence[float] | None = None, /
+    ) -> tuple[Tensor, int, SampleRecord]:
         """One input, its class id, and what is found out about it; images may be cut by draws."""
         ...
 
-    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
+    def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
         """The inputs of these samples: `[len(index), ...]` uint8 or float32.
 
-        What is found out about them goes to the examination; those that it lets be unreadable are all 0.
+        What is found out about them goes to the sample_log; those that it lets be unreadable are all 0.
         """
         ...
 
@@ -90,15 +92,15 @@ class TensorSplit:
         """One input and its class id."""
         return self._x[position], int(self.labels[position])
 
-    def examined(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, Finding]:
+    def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
         """One input, its class id and its digest."""
         x, y = self[position]
-        return x, y, Finding(position, digest=input_digests(x[None])[0])
+        return x, y, SampleRecord(position, digest=input_digests(x[None])[0])
 
-    def load(self, index: Tensor, examination: Examination | None = None) -> Tensor:
+    def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
         """The inputs of these samples, without a copy if they are all."""
         x = self._x if len(index) == len(self) else self._x[index]
-        if examination is not None:
+        if sample_log is not None:
             found = zip(index.tolist(), input_digests(x), strict=True)
-            examination.add(Finding(position, digest=digest) for position, digest in found)
+            sample_log.add(SampleRecord(position, digest=digest) for position, digest in found)
         return x

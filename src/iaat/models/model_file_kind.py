@@ -10,7 +10,7 @@ from typing import IO, Literal
 from iaat.errors import UserError
 from iaat.runtime.text import cut
 
-Kind = Literal["weights", "torchscript", "exported"]
+FileKind = Literal["weights", "torchscript", "exported"]
 
 SUFFIXES = (
     ".pt",
@@ -39,7 +39,7 @@ def is_file_name(target: str) -> bool:
     return target.lower().endswith(SUFFIXES) or Path(target).is_file()
 
 
-def file_kind(path: Path) -> Kind:
+def file_kind(path: Path) -> FileKind:
     """Tell weights (`torch.save`, safetensors), a TorchScript program and an exported program apart.
 
     Nothing is unpickled. What is no zip archive is taken for weights: safetensors, or the oldest form of `torch.save`.
@@ -67,7 +67,7 @@ def is_archive(path: Path) -> bool:
         return True
 
 
-def _zip_kind(path: Path) -> Kind:
+def _zip_kind(path: Path) -> FileKind:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             check_sizes(archive, file)

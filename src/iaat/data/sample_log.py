@@ -19,22 +19,22 @@ _READ = 1 << 7
 _SHOWN = 5
 
 
-class Unreadable(UserError):  # noqa: N818 - it names what was found
+class SampleReadError(UserError):
     """A sample that cannot be read: its file is damaged or gone, or the code that makes it fails."""
 
 
-WAY_OUT = "or skip up to N such samples by data.skip_damaged N; `iaat check RECIPE --data` lists all of them"
+SKIP_ADVICE = "or skip up to N such samples by data.skip_damaged N; `iaat check RECIPE --data` lists all of them"
 """How to go on, for the end of a message about an unreadable sample."""
 
 
-def with_way_out(error: UserError) -> UserError:
+def with_skip_advice(error: UserError) -> UserError:
     """The error with the way out, if it is of a sample that cannot be read and does not have it yet."""
-    if not isinstance(error, Unreadable) or WAY_OUT in str(error):
+    if not isinstance(error, SampleReadError) or SKIP_ADVICE in str(error):
         return error
-    return Unreadable(f"{error}; {WAY_OUT}")
+    return SampleReadError(f"{error}; {SKIP_ADVICE}")
 
 
-class Finding(NamedTuple):
+class SampleRecord(NamedTuple):
     """What was found out about one sample.
 
     Attributes:
@@ -61,12 +61,12 @@ def input_digests(x: Tensor) -> list[int]:
     return [digest_of(row.data) for row in rows]
 
 
-def bits_of(altered: Iterable[str]) -> int:
+def alteration_bits(altered: Iterable[str]) -> int:
     """The bits of these kinds."""
     return sum(1 << ALTERATIONS.index(kind) for kind in altered)
 
 
-class Examination:
+class SampleLog:
     """What is known of the samples of one split; each is examined once, when it is first read.
 
     Args:
@@ -115,44 +115,44 @@ class Examination:
         """Whether a sample was examined."""
         return bool(self._flags[index] & _READ)
 
-    def add(self, findings: Iterable[Finding]) -> None:
+    def add(self, records: Iterable[SampleRecord]) -> None:
         """Take up what was found out about samples.
 
         Raises:
-            Unreadable: There are more unreadable samples than may be.
+            SampleReadError: There are more unreadable samples than may be.
         """
-        for finding in findings:
-            self._enter(finding)
+        for record in records:
+            self._enter(record)
         self.check_limit()
 
-    def _enter(self, finding: Finding) -> None:
-        position = finding.position
-        self._flags[position] = finding.altered | _READ
-        self.digests[position] = finding.digest
-        if finding.error:
-            self.unreadable.setdefault(position, finding.error)
+    def _enter(self, record: SampleRecord) -> None:
+        position = record.position
+        self._flags[position] = record.altered | _READ
+        self.digests[position] = record.digest
+        if record.error:
+            self.unreadable.setdefault(position, record.error)
 
     def skip(self, unreadable: Mapping[int, str]) -> None:
         """Take samples for unreadable that were so before, whatever their files are by now."""
         for position, error in unreadable.items():
-            self._enter(Finding(position, error=error))
+            self._enter(SampleRecord(position, error=error))
             self._shared[position] = True
 
     def check_limit(self) -> None:
         """Refuse to go on where too many samples are unreadable.
 
         Raises:
-            Unreadable: The message names the first of them.
+            SampleReadError: The message names the first of them.
         """
         if len(self.unreadable) <= self.limit:
             return
         reasons = "; ".join(list(self.unreadable.values())[:_SHOWN])
-        raise Unreadable(
+        raise SampleReadError(
             f"{self.where}: {len(self.unreadable)} samples cannot be read, and data.skip_damaged is {self.limit}:"
-            f" {reasons}; {WAY_OUT}"
+            f" {reasons}; {SKIP_ADVICE}"
         )
 
-    def news(self) -> tuple[Tensor, dict[int, str]]:
+    def new_records(self) -> tuple[Tensor, dict[int, str]]:
         """What was found out since the last call: rows `[k, 3]` of index, bits and digest; and reasons by index."""
         fresh = np.flatnonzero(self.read & ~self._shared)
         self._shared[fresh] = True

@@ -14,7 +14,7 @@ from torchvision import datasets
 
 from iaat.data import DataConfig
 from iaat.data.build_data import read_splits
-from iaat.data.named import digits_splits, torchvision_splits
+from iaat.data.builtin_datasets import digits_splits, torchvision_splits
 from iaat.errors import UserError
 
 

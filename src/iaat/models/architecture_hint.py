@@ -14,7 +14,9 @@ _OTHERS = (
 )
 
 
-def fix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: ModelConfig, *, classes: int) -> str:
+def misfit_advice(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: ModelConfig, *, classes: int
+) -> str:
     """What the user should do about weights that do not fit.
 
     Args:
@@ -25,7 +27,7 @@ def fix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: Mod
     """
     wanted = {
         key: value
-        for key, value in recognized(state).items()
+        for key, value in recognize_architecture(state).items()
         if value not in (getattr(config, key), _default(config, key))
     }
     if wanted:
@@ -40,7 +42,7 @@ def fix(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: Mod
     return "set the --model options it was trained with, or give a factory of yours, module:function"
 
 
-def recognized(state: Mapping[str, Tensor]) -> dict[str, object]:
+def recognize_architecture(state: Mapping[str, Tensor]) -> dict[str, object]:
     """The settings `name`, `width` and `norm` of iaat's network with these weights; empty where it is none of them."""
     state = {key: value for key, value in state.items() if value.ndim}
     stem, head = state.get("stem.weight"), state.get("head.weight")

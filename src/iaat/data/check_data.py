@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from iaat.data.batch_order import sequential_order
 from iaat.data.build_data import read_splits
 from iaat.data.data_config import DataConfig
 from iaat.data.duplicates import duplicates
-from iaat.data.examination import Examination
 from iaat.data.notices import Notices
-from iaat.data.order import sequential_order
-from iaat.data.raw import RawSplit
+from iaat.data.raw_split import RawSplit
 from iaat.data.sample_checks import check_classes
+from iaat.data.sample_log import SampleLog
 from iaat.data.streaming import StreamingSource
 from iaat.types import Batch
 
@@ -25,7 +25,7 @@ Track = Callable[[Iterator[Batch], int, str], Iterator[Batch]]
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class DataCheck:
     """What was found.
 
     Attributes:
@@ -39,7 +39,7 @@ class Survey:
     size: int
 
 
-def survey(config: DataConfig, track: Track) -> Survey:
+def check_all_samples(config: DataConfig, track: Track) -> DataCheck:
     """Read every sample of both splits once, one batch in memory at a time.
 
     Args:
@@ -50,22 +50,22 @@ def survey(config: DataConfig, track: Track) -> Survey:
         UserError: The data cannot be found, or not a single sample can be used.
     """
     splits = read_splits(replace(config, skip_damaged=_ANY))
-    train, test = (_examined(split, config, track) for split in splits)
+    train, test = (_read_with_record(split, config, track) for split in splits)
     notices = Notices()
-    for split, examination in zip(splits, (train, test), strict=True):
-        notices |= split.notices | examination.notices()
+    for split, sample_log in zip(splits, (train, test), strict=True):
+        notices |= split.notices | sample_log.notices()
     labels, classes = splits[0].labels, splits[0].classes
     notices |= duplicates(train, test, labels, classes, validation_size=splits[0].validation_size)
     faulty = [reason for each in (train, test) for _, reason in sorted(each.unreadable.items())]
-    return Survey(notices, faulty, sum(map(len, splits)))
+    return DataCheck(notices, faulty, sum(map(len, splits)))
 
 
 _ANY = 10**9
 
 
-def _examined(split: RawSplit, config: DataConfig, track: Track) -> Examination:
+def _read_with_record(split: RawSplit, config: DataConfig, track: Track) -> SampleLog:
     check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
-    examination = Examination(
+    sample_log = SampleLog(
         len(split), where=split.where, paths=split.paths, limit=len(split), background=config.background
     )
     source = StreamingSource(
@@ -74,7 +74,7 @@ def _examined(split: RawSplit, config: DataConfig, track: Track) -> Examination:
         split.classes,
         paths=split.paths,
         workers=config.workers,
-        examination=examination,
+        sample_log=sample_log,
         tolerant=True,
         complete=split.complete,
         where=split.where,
@@ -82,4 +82,4 @@ def _examined(split: RawSplit, config: DataConfig, track: Track) -> Examination:
     batches = source.batches(sequential_order(torch.arange(len(split)), _BATCH))
     for _ in track(batches, len(split), split.where):
         pass
-    return examination
+    return sample_log

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iaat.data import batch_sizes, epoch_order, sequential_order
-from iaat.data.order import extra_visited
+from iaat.data.batch_order import extra_visited
 from iaat.errors import UserError
 
 sizes = st.integers(1, 12)

@@ -13,7 +13,7 @@ from torch import nn
 
 from iaat.errors import UserError
 from iaat.models import ModelConfig, NormalizedModel, SmallCNN, build_model
-from iaat.models.candidates import candidates, fits
+from iaat.models.state_dict_search import find_state_dicts, fits
 from iaat.runs.load_model import load_model
 
 SHAPE, CLASSES = (3, 8, 8), 3
@@ -169,16 +169,16 @@ def test_a_deeper_network_is_not_taken_for_a_shallow_one(tmp_path):
 
 
 def test_two_sets_of_the_same_weights_are_one():
-    found = candidates({"a": STATE, "b": {"c": dict(STATE)}}, STATE)
+    found = find_state_dicts({"a": STATE, "b": {"c": dict(STATE)}}, STATE)
     assert [each.place for each in found if fits(each, STATE)] == ["a"]
 
 
 def test_a_file_of_endless_sets_of_weights_is_looked_through_in_part():
     expected = {"head.weight": torch.zeros(1), "head.bias": torch.zeros(1)}
     content = {f"p{number}.head.weight": torch.full((1,), float(number)) for number in range(2000)}
-    assert len(candidates(content, expected)) == 100
+    assert len(find_state_dicts(content, expected)) == 100
     content = {str(number): {"head.weight": torch.full((1,), float(number))} for number in range(2000)}
-    assert len(candidates(content, expected)) < 1000
+    assert len(find_state_dicts(content, expected)) < 1000
 
 
 # Data beside the weights

@@ -45,7 +45,7 @@ _MOST_PREFIXES = 100
 _MOST_CHANNELS = 64
 
 
-class Statistics(NamedTuple):
+class InputStatistics(NamedTuple):
     """Mean and standard deviation `[C]` of the inputs, on the [0, 1] scale.
 
     Attributes:
@@ -60,7 +60,7 @@ class Statistics(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class FoundStateDict:
     """A set of weights in a file, under the names that a network has for them.
 
     Attributes:
@@ -73,7 +73,7 @@ class Candidate:
     place: str
     state: State
     beside: tuple[str, ...]
-    statistics: Statistics | None
+    statistics: InputStatistics | None
 
     @property
     def shown(self) -> str:
@@ -81,7 +81,7 @@ class Candidate:
         return self.place or "the top of the file"
 
 
-def candidates(content: object, expected: Mapping[str, Tensor]) -> list[Candidate]:
+def find_state_dicts(content: object, expected: Mapping[str, Tensor]) -> list[FoundStateDict]:
     """All sets of weights in what a file holds, the preferred one first; none where it holds no tensors under names.
 
     Preferred is what has most of the expected names, in the expected shapes; of several equals an average of the
@@ -95,14 +95,14 @@ def candidates(content: object, expected: Mapping[str, Tensor]) -> list[Candidat
     every = (each for path, state in states(content) for each in _of_state(path, state, expected))
     found = list(islice(every, _MOST_SETS))
     found.sort(key=lambda each: _rank(each, expected))
-    unique: list[Candidate] = []
+    unique: list[FoundStateDict] = []
     for each in found:
         if not any(_same(each.state, other.state, expected) for other in unique):
             unique.append(each)
     return unique
 
 
-def fits(candidate: Candidate, expected: Mapping[str, Tensor]) -> bool:
+def fits(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> bool:
     """Whether a set of weights has all names of a network in its shapes, and no further ones of its layers."""
     return not (missing(candidate.state, expected) or unexpected(candidate, expected) or reshaped(candidate, expected))
 
@@ -112,7 +112,7 @@ def missing(state: State, expected: Mapping[str, Tensor]) -> list[str]:
     return [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
 
 
-def unexpected(candidate: Candidate, expected: Mapping[str, Tensor]) -> list[str]:
+def unexpected(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> list[str]:
     """Further names within layers that the network has: the mark of another, deeper network."""
     layers = {key.partition(".")[0] for key in expected}
     return [
@@ -122,7 +122,7 @@ def unexpected(candidate: Candidate, expected: Mapping[str, Tensor]) -> list[str
     ]
 
 
-def reshaped(candidate: Candidate, expected: Mapping[str, Tensor]) -> list[str]:
+def reshaped(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> list[str]:
     """Names of weights of another shape than expected; lazy ones take any."""
     state = candidate.state
     return [
@@ -145,7 +145,7 @@ def states(content: object) -> Iterator[tuple[tuple[str, ...], State]]:
             waiting += [((*path, key), value) for key, value in named if isinstance(value, Mapping)]
 
 
-def _of_state(path: tuple[str, ...], state: State, expected: Mapping[str, Tensor]) -> Iterator[Candidate]:
+def _of_state(path: tuple[str, ...], state: State, expected: Mapping[str, Tensor]) -> Iterator[FoundStateDict]:
     counts: Counter[str] = Counter()
     for name in state:
         parts = name.split(".")
@@ -155,7 +155,7 @@ def _of_state(path: tuple[str, ...], state: State, expected: Mapping[str, Tensor
     # A short name, such as "weight", is found behind many prefixes: what has few of the names is no copy of them.
     most = max(counts.values(), default=0)
     if not most:
-        yield Candidate(".".join(path), state, (), None)
+        yield FoundStateDict(".".join(path), state, (), None)
     prefixes = [prefix for prefix, count in counts.most_common(_MOST_PREFIXES) if 2 * count > most]
     for prefix in prefixes:
         inside = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
@@ -173,12 +173,12 @@ def _of_state(path: tuple[str, ...], state: State, expected: Mapping[str, Tensor
             for name in kept
             if name not in expected and name.partition(".")[0] not in layers and name != "n_averaged"
         )
-        yield Candidate(".".join([*path, prefix]).strip("."), kept, beside, statistics)
+        yield FoundStateDict(".".join([*path, prefix]).strip("."), kept, beside, statistics)
 
 
 def _statistics(
     state: State, prefix: str, expected: Mapping[str, Tensor]
-) -> tuple[Statistics | None, tuple[str, str] | tuple[()]]:
+) -> tuple[InputStatistics | None, tuple[str, str] | tuple[()]]:
     """Mean and std stored nearest to a network, in the same module or in one beside it or around it; their names."""
     parts = prefix.split(".")[:-1]
     around = [".".join([*parts[:number], ""]) for number in range(len(parts), -1, -1)]
@@ -192,7 +192,7 @@ def _statistics(
                 other = f"{place}{module}{dot}{std}"
                 if last == mean and (found := _channelwise(value, state.get(other))) is not None:
                     own = (mean, module) == ("mean", "normalize") and prefix.endswith("network.")
-                    return Statistics(*found, own=own), (name, other)
+                    return InputStatistics(*found, own=own), (name, other)
     return None, ()
 
 
@@ -209,7 +209,7 @@ def _channelwise(mean: Tensor, std: Tensor | None) -> tuple[Tensor, Tensor] | No
     return (mean / 255, std / 255) if bytes_in else (mean, std)
 
 
-def _rank(candidate: Candidate, expected: Mapping[str, Tensor]) -> tuple[int, ...]:
+def _rank(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> tuple[int, ...]:
     place = candidate.place
     parts = place.split(".") if place else []
     first = WRAPPINGS.index(parts[0]) if parts and parts[0] in WRAPPINGS else len(WRAPPINGS)

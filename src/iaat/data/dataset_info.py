@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from iaat.data.batch_order import batch_sizes, check_enough
 from iaat.data.build_data import check_crops, read_extra, read_splits, reads_folder
 from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
 from iaat.data.notices import Notices
-from iaat.data.order import batch_sizes, check_enough
 
 
 @dataclass(frozen=True, slots=True)
-class DataFacts:
+class DatasetInfo:
     """What a cost estimate needs to know of a data set.
 
     Attributes:
@@ -62,14 +62,14 @@ class DataFacts:
 
 
 _PUBLISHED = {
-    "cifar10": DataFacts((3, 32, 32), 10, 50_000, 10_000, 3072),
-    "cifar100": DataFacts((3, 32, 32), 100, 50_000, 10_000, 3072),
-    "svhn": DataFacts((3, 32, 32), 10, 73_257, 26_032, 3072),
-    "mnist": DataFacts((1, 28, 28), 10, 60_000, 10_000, 784),
+    "cifar10": DatasetInfo((3, 32, 32), 10, 50_000, 10_000, 3072),
+    "cifar100": DatasetInfo((3, 32, 32), 100, 50_000, 10_000, 3072),
+    "svhn": DatasetInfo((3, 32, 32), 10, 73_257, 26_032, 3072),
+    "mnist": DatasetInfo((1, 28, 28), 10, 60_000, 10_000, 784),
 }
 
 
-def data_facts(config: DataConfig) -> DataFacts:
+def read_dataset_info(config: DataConfig) -> DatasetInfo:
     """Size and shape of the data set; a published one is not downloaded for it, and of image files one is read.
 
     Raises:
@@ -80,7 +80,7 @@ def data_facts(config: DataConfig) -> DataFacts:
         facts = _PUBLISHED[config.name]
     else:
         train, test = read_splits(config)
-        facts = DataFacts(
+        facts = DatasetInfo(
             train.shape,
             len(train.classes),
             len(train),
