@@ -103,9 +103,9 @@ print(reader_of(next(batches).x), reader_of(next(batches).x), flush=True)
 def start(then: str, settings: str = "") -> tuple["subprocess.Popen[str]", set[int]]:
     """A process that has two readers, and the readers."""
     program = PROGRAM.format(then=then, settings=settings)
-    tests = str(Path(__file__).parents[1])
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     main = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": tests}
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
     )
     assert main.stdout is not None
     readers = set(map(int, main.stdout.readline().split()))
