@@ -1,5 +1,7 @@
 # make quickstart: install, train natural, PGD-AT and IAAT on handwritten digits, print one table.
-# make test: install, run the whole test suite.
+# make setup: install what developing needs, and the hooks that run before a commit.
+# make check: lint, types and the tests of what changed since main; seconds to minutes.
+# make test: the test suite; make peers: comparisons with other libraries; make test-all: both and what is slow.
 # make bench: install the peers too, measure attack, step, data and memory; see benchmarks/README.md.
 PYTHON ?= python3
 VENV := .venv
@@ -9,30 +11,50 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart test bench lint clean
+.PHONY: quickstart setup lint check test peers test-all bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
 
-# A thread for each worker: with more they would fight for the processors. The kill harness is given them for itself,
-# because where its kills come hangs on how fast a run gets on.
+setup: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# With more than one thread the workers would fight for the processors.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 WORKERS ?= 2
+# Runs that are killed, fuzzed and soaked for minutes or hours.
 KILLS := tests/reliability/test_kill.py
+FUZZ_RUNS ?= 50000
+SOAK_HOURS ?= 2
+
+check: lint
+	$(PYTEST) $$($(BIN)/python tests/changed.py $(SINCE))
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore $(KILLS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --ignore $(KILLS) --ignore tests/peers
+
+peers: $(VENV)/.installed-peers
+	$(BIN)/python -c 'import adv_lib, art, cv2, imagecorruptions, torchattacks'  # else their tests would be skipped
+	$(PYTEST) tests/peers
+
+# The kill harness is given all threads, because where its kills come hangs on how fast a run gets on.
+test-all: test peers
 	$(BIN)/python -m pytest $(KILLS)
+	$(BIN)/python tests/fuzz/recipe_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/recipes
+	$(BIN)/python tests/fuzz/image_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/images
+	$(BIN)/python tests/fuzz/reader_fuzzer.py --cases $(FUZZ_RUNS)
+	$(BIN)/python tests/soak/soak.py --hours $(SOAK_HOURS) --out runs/soak.jsonl
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/attack.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/memory.py
-
-lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "iaat needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -45,6 +67,12 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+# Without their own requirements: one of them asks for versions of requests and urllib3 that selenium does not take.
+$(VENV)/.installed-peers: $(VENV)/.installed-dev
+	$(PIP_INSTALL) --no-deps $$($(BIN)/python -c 'import tomllib; \
+	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["peers"])')
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed $(BUILD_CONSTRAINTS)

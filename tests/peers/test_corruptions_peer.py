@@ -17,6 +17,20 @@ cv2 = pytest.importorskip("cv2")
 # frost: our texture is synthetic; elastic_transform: the peer has another rule than the authors' program.
 COMPARED = [name for name in CORRUPTIONS if name not in ("frost", "elastic_transform")]
 SAME_PIXELS = ("gaussian_blur", "defocus_blur", "brightness", "contrast", "saturate", "jpeg_compression")
+
+
+@pytest.fixture(autouse=True)
+def _older_libraries(monkeypatch):
+    """The peer was written for NumPy 1 and a scikit-image with `multichannel`."""
+    smoothed = peer_rules.gaussian
+
+    def gaussian(image, sigma, multichannel=False, **options):
+        return smoothed(image, sigma, channel_axis=-1 if multichannel else None, **options)
+
+    monkeypatch.setattr(np, "float_", np.float64, raising=False)
+    monkeypatch.setattr(peer_rules, "gaussian", gaussian)
+
+
 every_severity = pytest.mark.parametrize("severity", SEVERITIES)
 
 

@@ -1,0 +1,33 @@
+"""Files that documents name are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "experiments.md"),
+]
+PACKAGES = [path.name for path in (ROOT / "src/iaat").iterdir() if path.is_dir() and path.name != "__pycache__"]
+# Paths of the repository, and of src/iaat by the name of their package.
+FOLDERS = "|".join(["tests", "benchmarks", "docs", "src", *PACKAGES])
+NAMED = re.compile(rf"(?<![\w/.-])((?:{FOLDERS})/[\w/.-]*\.py)\b")
+
+
+def ids(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
+def test_files_named_exist(document):
+    named = set(NAMED.findall(document.read_text(encoding="utf-8")))
+    places = (ROOT, ROOT / "src/iaat")
+    assert [name for name in sorted(named) if not any((place / name).is_file() for place in places)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=ids)
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
