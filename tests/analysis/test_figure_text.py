@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from iaat.analysis import style
-from iaat.analysis.figure_text import ELLIPSIS, clean, fit, put_title, text_width
+from iaat.analysis import SCREEN
+from iaat.analysis.figure_text import ELLIPSIS, clean, fit, fit_name, put_title, text_width
 
 # What DejaVu Sans has: a missing glyph would only repeat one warning.
 TEXTS = st.text(
@@ -15,7 +15,7 @@ TEXTS = st.text(
 
 def test_width_is_what_the_renderer_draws():
     figure = Figure(dpi=600)
-    with style.context():
+    with SCREEN.context():
         text = figure.text(0, 0, "automobile $x_1$ WWW", size=9)
         drawn = text.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width / 600
         assert text_width("automobile $x_1$ WWW", 9) == pytest.approx(drawn, rel=0.03)
@@ -24,7 +24,7 @@ def test_width_is_what_the_renderer_draws():
 @settings(max_examples=60)
 @given(TEXTS, st.floats(0.3, 2.0))
 def test_fit_keeps_as_much_of_the_beginning_as_there_is_room_for(text, width):
-    with style.context():
+    with SCREEN.context():
         fitted = fit(text, width, 9)
         if text_width(clean(text), 9) <= width:
             assert fitted == clean(text)
@@ -37,6 +37,18 @@ def test_fit_keeps_as_much_of_the_beginning_as_there_is_room_for(text, width):
         assert more.isspace() or more[-1] == " " or text_width(more + ELLIPSIS, 9) > width
 
 
+@settings(max_examples=60)
+@given(TEXTS, st.floats(0.3, 2.0))
+def test_a_name_is_cut_in_its_middle(text, width):
+    with SCREEN.context():
+        fitted = fit_name(text, width, 9)
+        assert text_width(fitted, 9) <= width
+        if fitted != clean(text):
+            start, end = fitted.split(ELLIPSIS)
+            assert clean(text).startswith(start)
+            assert clean(text).endswith(end)
+
+
 @pytest.mark.parametrize(
     ("dirty", "tidy"),
     [("a\nb", "a b"), ("\ta\x00b ", "a b"), ("na\u00efve $x_1$", "na\u00efve $x_1$"), ("\udce9", ""), ("", "")],
@@ -46,7 +58,7 @@ def test_clean_leaves_one_printable_line(dirty, tidy):
 
 
 def test_a_title_is_cut_to_the_figure():
-    with style.context():
+    with SCREEN.context():
         figure = Figure(figsize=(3, 1))
         put_title(figure, "W" * 100)
         assert figure.get_suptitle().endswith(ELLIPSIS)

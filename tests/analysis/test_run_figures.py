@@ -1,12 +1,13 @@
-"""The table and the pictures of a run folder show what was trained on, and what became of it."""
+"""The table and the figures of a run folder show what was trained on, and what became of it."""
 
 import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from iaat.analysis import run_figures as of_run
-from iaat.analysis.run_figures import draw_run, write_radii
+from iaat.analysis import SCREEN, quantiles_by_class, radius_history, run_figures
+from iaat.analysis.run_figures import draw_run, training_run, write_radii
 from iaat.config.load_recipe import load_recipe
 from iaat.data import InMemorySource
 from iaat.errors import UserError
@@ -46,14 +47,18 @@ def predictions():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What the four pictures were given, by the name of their function; nothing is drawn."""
+    """What the four charts were given, by the name of their function; empty figures are drawn."""
     calls = {}
 
     def recorder(name):
-        return lambda *args, **kwargs: calls.update({name: (args, kwargs)})
+        def record(*args, **kwargs):
+            calls[name] = (args, kwargs)
+            return Figure(figsize=(1, 1))
 
-    for name in ("training_curves", "radius_histogram", "radius_per_class", "extremes"):
-        monkeypatch.setattr(of_run, name, recorder(name))
+        return record
+
+    for name in ("draw_training", "draw_radius_history", "draw_class_radii", "draw_extremes"):
+        monkeypatch.setattr(run_figures, name, recorder(name))
     return calls
 
 
@@ -110,45 +115,44 @@ def test_an_epoch_without_radii_is_refused_with_those_there_are(run, tmp_path):
 def test_the_gallery_shows_the_smallest_radii_ascending_and_the_largest_descending(run, drawn):
     table, _ = write_radii(run, source(), predictions())
     draw_run(run, source(), table, 8.0)
-    (smallest, largest, path), _ = drawn["extremes"]
-    assert path == run.pictures / "extremes.png"
-    ascending = sorted(run.radii_after(2)[1].tolist())
-    assert [each.radius for each in smallest] == ascending[:20]
-    assert [each.radius for each in largest] == ascending[:-21:-1]
+    (smallest, largest), _ = drawn["draw_extremes"]
+    ascending = [f"{255 * radius:.2f} px" for radius in sorted(run.radii_after(2)[1].tolist())]
+    assert [each.lines[-1][0] for each in smallest] == ascending[:20]
+    assert [each.lines[-1][0] for each in largest] == ascending[:-21:-1]
 
 
 def test_each_picture_of_the_gallery_has_its_own_label_prediction_and_radius(run, drawn):
     table, _ = write_radii(run, source(), predictions())
     draw_run(run, source(), table, 8.0)
-    (smallest, largest, _), _ = drawn["extremes"]
+    (smallest, largest), _ = drawn["draw_extremes"]
     rows = {row["index"]: row for row in table.to_pylist()}
     for each in (*smallest, *largest):
         assert each.image.shape == (1, 4, 4)
         (number,) = np.unique(np.rint(each.image * 255))
         row = rows[int(number)]
-        assert (each.label, each.prediction, each.radius) == (row["label"], row["prediction"], row["radius"])
+        words = [text for text, _ in each.lines]
+        assert words == [row["label"], f"→ {row['prediction']}", f"{255 * row['radius']:.2f} px"]
     assert len({int(np.rint(each.image.max() * 255)) for each in (*smallest, *largest)}) == 40
 
 
-def test_the_other_pictures_show_the_records_and_radii_of_the_run(run, drawn):
+def test_the_other_figures_show_the_records_and_radii_of_the_run(run, drawn):
     table, _ = write_radii(run, source(), predictions())
     files = draw_run(run, source(), table, 8.0)
     assert [file.name for file in files] == ["training.png", "radii.png", "radii-per-class.png", "extremes.png"]
     assert all(keywords["title"] == "quickstart" for _, keywords in drawn.values())
-    assert drawn["training_curves"][0] == (run.metrics(), files[0])
-    (snapshots, path), keywords = drawn["radius_histogram"]
-    assert {epoch: values.tolist() for epoch, values in snapshots.items()} == {
-        epoch: run.radii_after(epoch)[1].tolist() for epoch in (1, 2)
-    }
-    assert (path, keywords["reference_px"]) == (files[1], 8.0)
-    (radius, label, classes, path), _ = drawn["radius_per_class"]
-    assert (radius.tolist(), label.tolist()) == (table["radius"].to_pylist(), table["label_id"].to_pylist())
-    assert (classes, path) == (CLASSES, files[2])
+    assert all(keywords["style"] is SCREEN for _, keywords in drawn.values())
+    assert drawn["draw_training"][0] == ([training_run(run.metrics())],)
+    (history,), keywords = drawn["draw_radius_history"]
+    assert history == [radius_history({epoch: run.radii_after(epoch)[1] for epoch in (1, 2)})]
+    assert keywords["reference_px"] == 8.0
+    ((shown,), classes), _ = drawn["draw_class_radii"]
+    quantiles = quantiles_by_class(table["radius"].to_numpy(), table["label_id"].to_numpy(), CLASSES)
+    assert (shown.quantiles, classes) == (quantiles, CLASSES)
 
 
 def test_a_run_without_radii_gets_its_curves_only(run, drawn):
     assert draw_run(run, source(), None, 8.0) == [run.pictures / "training.png"]
-    assert set(drawn) == {"training_curves"}
+    assert set(drawn) == {"draw_training"}
 
 
 @pytest.mark.parametrize("shape", [(16,), (2, 4, 4)])
@@ -156,7 +160,7 @@ def test_inputs_that_are_no_pictures_get_no_gallery(run, drawn, shape):
     table, _ = write_radii(run, source(shape), predictions())
     files = draw_run(run, source(shape), table, None)
     assert [file.name for file in files] == ["training.png", "radii.png", "radii-per-class.png"]
-    assert "extremes" not in drawn
+    assert "draw_extremes" not in drawn
 
 
 def test_the_files_named_are_there(run):

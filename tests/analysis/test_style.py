@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from iaat.analysis import style
+from iaat.analysis import PRINT, SCREEN, style
 from iaat.errors import UserError
 
 
@@ -24,11 +24,12 @@ def test_label_text_keeps_the_contrast_that_wcag_asks_of_text_on_white(name):
     assert luminance(style.darker(style.PALETTE[name])) <= luminance(to_rgb(style.PALETTE[name]))
 
 
-def test_the_style_replaces_the_users_own_and_gives_it_back():
+@pytest.mark.parametrize("sizes", [SCREEN, PRINT])
+def test_the_style_replaces_the_users_own_and_gives_it_back(sizes):
     with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 31.0, "text.parse_math": True}):
-        with style.context():
+        with sizes.context():
             assert matplotlib.rcParams["axes.facecolor"] == "white"
-            assert matplotlib.rcParams["font.size"] == 10
+            assert matplotlib.rcParams["font.size"] == sizes.font
             assert matplotlib.rcParams["text.parse_math"] is False
         assert matplotlib.rcParams["axes.facecolor"] == "black"
         assert matplotlib.rcParams["font.size"] == 31
@@ -40,15 +41,22 @@ def test_the_style_replaces_the_users_own_and_gives_it_back():
 )
 def test_save_writes_the_format_of_the_suffix_and_nothing_else(tmp_path, suffix, magic):
     path = tmp_path / "new" / f"picture.{suffix}"
-    style.save(Figure(figsize=(2, 1)), path)
+    SCREEN.save(Figure(figsize=(2, 1)), path)
     assert path.read_bytes().startswith(magic)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_save_is_at_150_dpi_whatever_the_figures_own(tmp_path):
-    style.save(Figure(figsize=(2, 1), dpi=37), tmp_path / "picture.png")
+@pytest.mark.parametrize("sizes", [SCREEN, PRINT])
+def test_save_is_at_the_dpi_of_the_style_whatever_the_figures_own(tmp_path, sizes):
+    sizes.save(Figure(figsize=(2, 1), dpi=37), tmp_path / "picture.png")
     with Image.open(tmp_path / "picture.png") as image:
-        assert image.size == (300, 150)
+        assert image.size == (2 * sizes.dpi, sizes.dpi)
+
+
+@pytest.mark.parametrize("sizes", [SCREEN, PRINT])
+@pytest.mark.parametrize("pixels", [8, 16, 32, 64])
+def test_pixels_of_small_images_fill_a_thumbnail_evenly(sizes, pixels):
+    assert sizes.thumbnail % pixels == 0
 
 
 def test_a_failed_save_keeps_the_old_picture_and_leaves_no_temporary_file(tmp_path, monkeypatch):
@@ -61,7 +69,7 @@ def test_a_failed_save_keeps_the_old_picture_and_leaves_no_temporary_file(tmp_pa
 
     monkeypatch.setattr(Figure, "savefig", half_written)
     with pytest.raises(RuntimeError, match="disk"):
-        style.save(Figure(), path)
+        SCREEN.save(Figure(), path)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["picture.png"]
 
@@ -69,14 +77,15 @@ def test_a_failed_save_keeps_the_old_picture_and_leaves_no_temporary_file(tmp_pa
 @pytest.mark.parametrize("name", ["picture.gif", "picture", "picture.png.bak"])
 def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path, name):
     with pytest.raises(UserError, match=r"\.png or \.svg or \.pdf"):
-        style.save(Figure(), tmp_path / name)
+        SCREEN.save(Figure(), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 def test_drawing_never_loads_pyplot(tmp_path):
     code = (
-        "import sys; from iaat.analysis.pictures import training_curves;"
-        "training_curves([{'loss': 1.0}], sys.argv[1]); print('matplotlib.pyplot' in sys.modules)"
+        "import sys; from iaat.analysis import SCREEN; from iaat.analysis.charts import TrainingRun, draw_training;"
+        "SCREEN.save(draw_training([TrainingRun('a', 0, [1], {'loss': [1.0]})], style=SCREEN), sys.argv[1]);"
+        "print('matplotlib.pyplot' in sys.modules)"
     )
     source = str(Path(style.__file__).parents[2])
     done = subprocess.run(

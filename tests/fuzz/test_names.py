@@ -19,10 +19,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
-from iaat.analysis import class_summary, radii_table, write_table
+from iaat.analysis import SCREEN, class_summary, quantiles_by_class, radii_table, write_table
+from iaat.analysis.charts import ClassRadii, draw_class_radii, draw_extremes, labelled_thumbnail
 from iaat.analysis.figure_text import put_title
-from iaat.analysis.pictures import Thumbnail, extremes, radius_per_class
-from iaat.analysis.style import context
 from iaat.cli.evaluation_output import evaluation_report
 from iaat.cli.main import main
 from iaat.config.evaluate_config import EvaluateConfig
@@ -191,12 +190,11 @@ def test_pictures_take_any_name(names: list[str]) -> None:
     image = np.zeros((3, 4, 4))
     with tempfile.TemporaryDirectory() as folder:
         for suffix in ("png", "svg"):
-            radius_per_class(
-                np.linspace(0, 0.1, 6), np.arange(6) % 3, names, Path(folder, f"a.{suffix}"), title=names[0]
-            )
-            some = [Thumbnail(image, names[0], names[1], 0.01), Thumbnail(image, names[2], None, 0.02)]
-            extremes(some, some, Path(folder, f"b.{suffix}"), title=names[2])
-    with context():
+            radii = ClassRadii(names[1], quantiles_by_class(np.linspace(0, 0.1, 6), np.arange(6) % 3, names))
+            SCREEN.save(draw_class_radii([radii], names, style=SCREEN, title=names[0]), Path(folder, f"a.{suffix}"))
+            some = [labelled_thumbnail(image, names[0], names[1], 1), labelled_thumbnail(image, names[2], None, 2)]
+            SCREEN.save(draw_extremes(some, some, style=SCREEN, title=names[2]), Path(folder, f"b.{suffix}"))
+    with SCREEN.context():
         figure = Figure()
         put_title(figure, names[0])
         assert_harmless(figure.get_suptitle(), allowed="")

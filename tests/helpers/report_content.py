@@ -3,12 +3,12 @@
 import numpy as np
 
 from iaat.evaluate.findings import TRUSTED
-from iaat.report.content import (
+from iaat.report.report_content import (
     Accuracies,
-    Content,
     Corruptions,
     Gallery,
     Radii,
+    ReportContent,
     RunPart,
     Stability,
     SurfacePart,
@@ -36,7 +36,7 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
     methods = ["iaat", "pgd_at", "pgd_at", "trades", "trades", *["pgd_at"] * runs][:runs]
     parts = [_run(draw, number, method) for number, method in enumerate(methods)]
     with_radii = [number for number, method in enumerate(methods) if number != 1 or method == "iaat"]
-    return Content(
+    return ReportContent(
         title=f"CIFAR-10, small networks {TAG}",
         made="2026-11-25, iaat 0.1.0",
         classes=CLASSES,
@@ -58,7 +58,7 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
 def minimal():
     """One run that nothing else is known of."""
     run = RunPart("digits-natural seed 0", "digits-natural", "natural", 0, 0, {}, 1.0, 1.0, 5.0, {})
-    return Content("One run", "2026-11-25, iaat 0.1.0", ["0", "1"], [run], [])
+    return ReportContent("One run", "2026-11-25, iaat 0.1.0", ["0", "1"], [run], [])
 
 
 def _run(draw, number, method):

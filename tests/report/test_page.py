@@ -11,8 +11,8 @@ import pytest
 from helpers.report_content import SCRIPT, TAG, minimal, rich
 from iaat.errors import UserError
 from iaat.evaluate.findings import TRUSTED
-from iaat.report.content import Content, to_json
 from iaat.report.page import render, script, write_page
+from iaat.report.report_content import ReportContent, to_json
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 SECTIONS = ["overview", "tradeoff", "radii", "gallery", "suspects", "surfaces", "corruptions", "training"]
@@ -128,7 +128,7 @@ def test_sections_without_content_are_left_out():
 
 
 def test_no_runs_at_all():
-    assert Reader(render(Content("nothing", "today", [], [], []))).open == []
+    assert Reader(render(ReportContent("nothing", "today", [], [], []))).open == []
 
 
 def test_serious_findings_are_marked_by_sign_and_word(page):
@@ -147,24 +147,24 @@ def test_only_a_robust_model_without_a_sign_of_masking_gets_a_tick(content):
         ("quote the worst case, not PGD: pgd-gap", [gap], "unknown", "!"),
     ]:
         row = replace(verdict, verdict=text, findings=findings)
-        page = render(Content("title", "today", content.classes, content.runs, [row]))
+        page = render(ReportContent("title", "today", content.classes, content.runs, [row]))
         assert f'<td class="verdict {kind}"><span aria-hidden="true">{sign}</span> {text}</td>' in page
 
 
 def test_two_verdicts_on_one_network_say_what_each_looked_at(content):
     verdict = replace(content.verdicts[0], attacks={"PGD-20": 0.4}, n=50)
     other = replace(verdict, verdict="not checked", attacks={"PGD-20": 0.4, "screening": 0.3}, n=1000)
-    page = render(Content("title", "today", content.classes, content.runs, [verdict, other]))
+    page = render(ReportContent("title", "today", content.classes, content.runs, [verdict, other]))
     assert "<small>of PGD-20 on 50 samples; another evaluation says otherwise</small>" in page
     assert "<small>of PGD-20, screening on 1000 samples; another evaluation says otherwise</small>" in page
     for rows in ([verdict, verdict], [verdict, replace(other, checkpoint="last")]):
-        assert "says otherwise" not in render(Content("title", "today", content.classes, content.runs, rows))
+        assert "says otherwise" not in render(ReportContent("title", "today", content.classes, content.runs, rows))
 
 
 def test_missing_attacks_and_intervals(content):
     verdict = content.verdicts[0]
     other = type(verdict)(0, "best", "trained", "quick 8px linf", "unheard of", [], 5, 0.5, {}, {}, None, 1.0)
-    page = render(Content("title", "today", content.classes, content.runs, [verdict, other]))
+    page = render(ReportContent("title", "today", content.classes, content.runs, [verdict, other]))
     assert page.count("<small>83.0 to 89.0</small>") == 1
     assert 'class="verdict unknown"' in page
     assert 'id="tradeoff-suite"' in page
@@ -172,7 +172,7 @@ def test_missing_attacks_and_intervals(content):
 
 def test_names_that_utf8_cannot_hold(tmp_path):
     file = tmp_path / "page.html"
-    write_page(Content("bad \udce9", "today", ["\udce9"], minimal().runs, []), file)
+    write_page(ReportContent("bad \udce9", "today", ["\udce9"], minimal().runs, []), file)
     assert "bad ?" in file.read_text(encoding="utf-8")
 
 

@@ -1,25 +1,17 @@
-"""Pictures and tables of a run, made from plain arrays and records; nothing here trains or attacks."""
+"""Figures and tables of runs, made from plain arrays and records; nothing here trains or attacks."""
 
-from iaat.analysis.pictures import (
-    Thumbnail,
-    TradeoffPoint,
-    extremes,
-    radius_histogram,
-    radius_per_class,
-    tradeoff,
-    training_curves,
-)
+from iaat.analysis.radius_summary import RadiusHistory, quantiles_by_class, radius_history
+from iaat.analysis.style import PRINT, SCREEN, Style
 from iaat.analysis.tables import class_summary, radii_table, write_table
 
 __all__ = [
-    "Thumbnail",
-    "TradeoffPoint",
+    "PRINT",
+    "SCREEN",
+    "RadiusHistory",
+    "Style",
     "class_summary",
-    "extremes",
+    "quantiles_by_class",
     "radii_table",
-    "radius_histogram",
-    "radius_per_class",
-    "tradeoff",
-    "training_curves",
+    "radius_history",
     "write_table",
 ]

@@ -1,4 +1,8 @@
-"""Text that comes from users: class names, run names. Cleaned and cut to the room there is."""
+"""Text in figures that users wrote: class names, run names. Cleaned, and cut to the room there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
 
 from matplotlib import rcParams
 from matplotlib.figure import Figure
@@ -20,7 +24,7 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
 
 
 def fit(text: str, width: float, size: float, weight: str = "normal") -> str:
-    """Return `text`, cleaned, and cut with an ellipsis where it is wider than `width` inches.
+    """Return `text`, cleaned, and cut at its end where it is wider than `width` inches.
 
     Args:
         text: Anything.
@@ -28,17 +32,28 @@ def fit(text: str, width: float, size: float, weight: str = "normal") -> str:
         size: The font size in points.
         weight: The font weight.
     """
-    text = clean(text)
+    return _cut(clean(text), width, size, weight, lambda whole, kept: f"{whole[:kept].rstrip()}{ELLIPSIS}")
+
+
+def fit_name(name: str, width: float, size: float) -> str:
+    """Return the name of a run or recipe, cut in its middle to `width` inches: such names differ at their ends."""
+    return _cut(clean(name), width, size, "normal", _without_middle)
+
+
+def _without_middle(name: str, kept: int) -> str:
+    tail = kept * 3 // 5
+    return f"{name[: kept - tail].rstrip()}{ELLIPSIS}{name[len(name) - tail :].lstrip()}"
+
+
+def _cut(text: str, width: float, size: float, weight: str, shorten: Callable[[str, int], str]) -> str:
+    """Return `text`, or else `shorten` of it to the most characters that fit."""
     if text_width(text, size, weight) <= width:
         return text
-    shortest, longest = 0, len(text)
-    while shortest < longest:
-        middle = (shortest + longest + 1) // 2
-        if text_width(text[:middle].rstrip() + ELLIPSIS, size, weight) <= width:
-            shortest = middle
-        else:
-            longest = middle - 1
-    return text[:shortest].rstrip() + ELLIPSIS
+    least, most = 0, len(text)
+    while least < most:
+        kept = (least + most + 1) // 2
+        least, most = (kept, most) if text_width(shorten(text, kept), size, weight) <= width else (least, kept - 1)
+    return shorten(text, least)
 
 
 def put_title(figure: Figure, title: str | None) -> None:

@@ -1,23 +1,37 @@
-"""The table of radii and the pictures of a run folder."""
+"""Table of radii and figures of a run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from iaat.analysis.pictures import Thumbnail, extremes, radius_histogram, radius_per_class, training_curves
+from iaat.analysis.array_checks import PX_PER_UNIT
+from iaat.analysis.charts import (
+    ClassRadii,
+    Thumbnail,
+    TrainingRun,
+    draw_class_radii,
+    draw_extremes,
+    draw_radius_history,
+    draw_training,
+    labelled_thumbnail,
+)
+from iaat.analysis.radius_summary import quantiles_by_class, radius_history
+from iaat.analysis.style import SCREEN
 from iaat.analysis.tables import radii_table, write_table
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 
-GALLERY = 20
+EXTREMES = 20
+"""Images of the smallest radii that are drawn, and of the largest."""
 
 
 def write_radii(
@@ -61,45 +75,59 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px: float | None) -> list[Path]:
-    """Draw all pictures of a run; returns their files.
+    """Draw all figures of a run; returns their files.
 
     Args:
         run: A finished run.
-        source: Its training samples, for the gallery.
+        source: Its training samples, for the images.
         table: Its radii as `write_radii` gives them; None for a method without.
         uniform_px: The uniform radius its radii are compared with, in px.
     """
     title = run.name()
-    files = [run.pictures / "training.png"]
-    training_curves(run.metrics(), files[0], title=title)
-    if table is None:
-        return files
-    snapshots = {epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()}
-    files.append(run.pictures / "radii.png")
-    radius_histogram(snapshots, files[-1], reference_px=uniform_px, title=title)
-    radius, label = (table[name].to_numpy() for name in ("radius", "label_id"))
-    files.append(run.pictures / "radii-per-class.png")
-    radius_per_class(radius, label, source.classes, files[-1], title=title)
-    if len(source.shape) == 3 and source.shape[0] in (1, 3):
-        files.append(run.pictures / "extremes.png")
-        _draw_extremes(table, source, files[-1], title)
-    return files
+    figures = {"training": draw_training([training_run(run.metrics())], style=SCREEN, title=title)}
+    if table is not None:
+        history = radius_history({epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()})
+        figures["radii"] = draw_radius_history([history], style=SCREEN, reference_px=uniform_px, title=title)
+        radius, label = (table[name].to_numpy() for name in ("radius", "label_id"))
+        classes = ClassRadii("radii by class", quantiles_by_class(radius, label, source.classes))
+        figures["radii-per-class"] = draw_class_radii([classes], source.classes, style=SCREEN, title=title)
+        if len(source.shape) == 3 and source.shape[0] in (1, 3):
+            figures["extremes"] = draw_extremes(*_extremes(table, source), style=SCREEN, title=title)
+    files = {run.pictures / f"{name}.png": figure for name, figure in figures.items()}
+    for file, figure in files.items():
+        SCREEN.save(figure, file)
+    return list(files)
 
 
-def _draw_extremes(table: pa.Table, source: Source, path: Path, title: str) -> None:
-    """The images of the smallest radii and of the largest; of equal radii a fixed random choice.
+def training_run(metrics: Sequence[Mapping[str, Any]], name: str = "", number: int = 0) -> TrainingRun:
+    """Return the logged quantities of a run, one record an epoch, in the order of their epochs."""
+    records = sorted(metrics, key=lambda record: record["epoch"])
+    keys = {key for record in records for key, value in record.items() if isinstance(value, int | float)}
+    quantiles = [record.get("radius_quantiles_px") or {} for record in records]
+    return TrainingRun(
+        name,
+        number,
+        epochs=[record["epoch"] for record in records],
+        curves={key: [record.get(key) for record in records] for key in keys},
+        band=([each.get("5") for each in quantiles], [each.get("95") for each in quantiles]),
+    )
+
+
+def _extremes(table: pa.Table, source: Source) -> tuple[list[Thumbnail], list[Thumbnail]]:
+    """Images of the smallest radii and of the largest; of equal radii a fixed random choice.
 
     Many samples share the radius 0, and in the order of their index the first twenty of a folder are of one class.
     """
     shuffled = rng.permutation(table.num_rows, seed=0, epoch=0).numpy()
     radius = table["radius"].to_numpy()[shuffled]
-    smallest, largest = (shuffled[np.argsort(sign * radius, kind="stable")[:GALLERY]] for sign in (1, -1))
-    extremes(_thumbnails(table, source, smallest), _thumbnails(table, source, largest), path, title=title)
+    smallest, largest = (shuffled[np.argsort(sign * radius, kind="stable")[:EXTREMES]] for sign in (1, -1))
+    return _thumbnails(table, source, smallest), _thumbnails(table, source, largest)
 
 
 def _thumbnails(table: pa.Table, source: Source, rows: np.ndarray) -> list[Thumbnail]:
     chosen = table.take(rows)
     order = sequential_order(torch.tensor(chosen["index"].to_pylist()), len(rows))
     (batch,) = source.batches(order)
-    columns = (chosen[name].to_pylist() for name in ("label", "prediction", "radius"))
-    return [Thumbnail(x, *texts) for x, *texts in zip(batch.x.cpu().numpy(), *columns, strict=True)]
+    label, prediction, radius = (chosen[name].to_pylist() for name in ("label", "prediction", "radius"))
+    columns = zip(batch.x.cpu().numpy(), label, prediction, (PX_PER_UNIT * each for each in radius), strict=True)
+    return [labelled_thumbnail(*column) for column in columns]

@@ -207,7 +207,7 @@ def _cell(key: str, value: object, norm: Norm) -> str:
 
 def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     # Imported here: no other command needs what draws pages.
-    from iaat.report.gather import Scope, check_scope, gather
+    from iaat.report.collect import Scope, check_scope, gather
     from iaat.report.page import write_page
 
     only(overrides, WHERE, "a finished run keeps its recipe")
@@ -221,7 +221,7 @@ def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporte
     if options.suspects is not None and content.gallery is not None:
         reporter.say(f"suspects: {options.suspects}")
     if options.figures is not None:
-        from iaat.report.figures import write_figures
+        from iaat.report.paper_figures import write_figures
 
         files = write_figures(content, options.figures)
         reporter.say(f"figures: {len(files)} files in {options.figures}")

@@ -10,8 +10,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from iaat.analysis import TradeoffPoint, tradeoff
+from iaat.analysis.charts import TradeoffPoint, draw_tradeoff
 from iaat.analysis.frontier import Distance, Point, distance
+from iaat.analysis.style import SCREEN
 from iaat.evaluate.result_files import worst_case_name
 from iaat.evaluate.robust import CLEAN, WORST
 from iaat.experiments.comparison_table import by_cell, cell_summary, comparison_markdown, comparison_table
@@ -103,7 +104,10 @@ class Comparison:
             )
             for row in self.rows
         ]
-        return tradeoff(points, file, robust_name=worst_case_name(self.rows[0]), joined=_by_clean(self._curve_rows()))
+        joined = _by_clean(self._curve_rows())
+        figure = draw_tradeoff(points, style=SCREEN, robust_name=worst_case_name(self.rows[0]), joined=joined)
+        SCREEN.save(figure, file)
+        return figure
 
 
 def _by_clean(rows: Iterable[Row]) -> list[str]:

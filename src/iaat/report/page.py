@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
-from iaat.report.content import Content, Verdict, to_json
+from iaat.report.report_content import ReportContent, Verdict, to_json
 from iaat.runtime.files import encodable, write_text
 
 _STATIC = Path(__file__).parent / "static"
@@ -21,7 +21,7 @@ _MISSING = "\N{EN DASH}"
 _SUSPECTED = ("label", "ambiguous")
 
 
-def write_page(content: Content, path: Path) -> None:
+def write_page(content: ReportContent, path: Path) -> None:
     """Write the report; the file appears whole or not at all.
 
     Raises:
@@ -30,7 +30,7 @@ def write_page(content: Content, path: Path) -> None:
     write_text(path, render(content))
 
 
-def render(content: Content) -> str:
+def render(content: ReportContent) -> str:
     """The report as the text of an HTML file.
 
     What users wrote reaches the page in three ways only: escaped by the template, as JSON in which no tag can begin,
@@ -75,7 +75,7 @@ class _Section:
     title: str
 
 
-def _sections(content: Content) -> list[_Section]:
+def _sections(content: ReportContent) -> list[_Section]:
     """The sections that have something to show, in their order."""
     gallery = content.gallery if content.gallery is not None and content.gallery.index else None
     shown = {
@@ -94,7 +94,7 @@ def _sections(content: Content) -> list[_Section]:
     return [_Section(key, title) for key, (title, present) in shown.items() if present]
 
 
-def _has_radii(content: Content, number: int) -> bool:
+def _has_radii(content: ReportContent, number: int) -> bool:
     return bool(content.runs[number].quantiles) or any(radii.run == number for radii in content.radii)
 
 

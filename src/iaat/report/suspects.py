@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from iaat.analysis.checks import PX_PER_UNIT, as_integers, as_labels
+from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, Source, sequential_order
 from iaat.errors import UserError

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.report.surface import loss_surface, loss_surfaces, random_direction
+from iaat.report.loss_surface import loss_surface, loss_surfaces, random_direction
 from iaat.runtime.passes import count_passes
 from iaat.units import PIXEL
 

@@ -21,7 +21,7 @@ class Verdict:
     """One evaluation of one checkpoint: a row of the table of verdicts.
 
     Attributes:
-        run: Place of its run in `Content.runs`.
+        run: Place of its run in `ReportContent.runs`.
         checkpoint: `best` or `last`.
         weights: `averaged` or `trained`.
         suite: Attacks and radius, such as `standard 8px linf`.
@@ -169,7 +169,7 @@ class Gallery:
         kind: `label`, `ambiguous`, or "" for neither.
         suggested: The class it may be instead.
         details: By the place of an image in these lists, as text: what its view shows more, see `Detail` in
-            `iaat.report.details`; pictures are data URIs.
+            `iaat.report.sample_details`; pictures are data URIs.
         no_pictures: Why there are no thumbnails.
     """
 
@@ -219,7 +219,7 @@ class SurfacePart:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class ReportContent:
     """All that a report shows; a section without content is left out.
 
     Attributes:
@@ -253,7 +253,7 @@ class Content:
     notes: list[str] = field(default_factory=list)
 
 
-def to_json(content: Content) -> str:
+def to_json(content: ReportContent) -> str:
     """The content as JSON that may stand inside a page: not finite numbers are null, and no tag can begin in it."""
     text = json.dumps(_plain(asdict(content)), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

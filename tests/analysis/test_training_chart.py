@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iaat.analysis import training_curves
+from iaat.analysis import SCREEN
+from iaat.analysis.charts import draw_training
+from iaat.analysis.run_figures import training_run
 from iaat.errors import UserError
+
+
+def training_curves(*runs, **options):
+    shown = [training_run(metrics, f"run {number}", number) for number, metrics in enumerate(runs)]
+    return draw_training(shown, style=SCREEN, **options)
 
 
 def full(epochs):
@@ -35,54 +42,59 @@ def lines(axis):
 
 def test_every_line_is_its_key_and_accuracies_are_in_percent(tmp_path):
     metrics = full(6)
-    figure = training_curves(metrics, tmp_path / "curves.png", title="a $run$")
+    figure = training_curves(metrics, title="a $run$")
     keys = {
-        ("loss", "loss"): ("loss", 1),
+        ("training loss", ""): ("loss", 1),
         ("accuracy (%)", "training inputs"): ("train_accuracy", 100),
-        ("accuracy (%)", "hold-out, clean"): ("holdout_clean", 100),
-        ("accuracy (%)", "hold-out, robust"): ("holdout_robust", 100),
-        ("radius (px)", "mean"): ("radius_mean_px", 1),
-        ("learning rate", "learning rate"): ("lr", 1),
+        ("accuracy (%)", "validation, clean"): ("holdout_clean", 100),
+        ("accuracy (%)", "validation, robust"): ("holdout_robust", 100),
+        ("radius (px); shaded: 5\N{EN DASH}95 % of the samples", "mean radius"): ("radius_mean_px", 1),
+        ("learning rate", ""): ("lr", 1),
     }
     for (title, name), (key, scale) in keys.items():
-        line = lines(panel(figure, title))[name]
+        axis = panel(figure, title)
+        line = lines(axis)[name] if name else axis.lines[0]
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4, 5, 6])
         np.testing.assert_allclose(line.get_ydata(), [record[key] * scale for record in metrics])
     assert figure.get_suptitle() == "a $run$"
+    SCREEN.save(figure, tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as image:
         image.verify()
-        assert image.size == (1200, 825)
+        assert image.width == 1200
 
 
-def test_the_band_runs_from_the_5th_to_the_95th_percentile(tmp_path):
+def test_the_band_runs_from_the_5th_to_the_95th_percentile():
     metrics = full(4)
     del metrics[1]["radius_quantiles_px"]
-    (band,) = panel(training_curves(metrics, tmp_path / "curves.png"), "radius (px)").collections
+    (band,) = [each for axis in training_curves(metrics).axes for each in axis.collections]
     corners = {tuple(corner) for path in band.get_paths() for corner in path.vertices.tolist()}
     assert corners == {(epoch, epoch + q) for epoch in (1, 3, 4) for q in (0.5, 9.5)}
 
 
-def test_panels_without_data_are_left_out(tmp_path):
+def test_panels_without_data_are_left_out():
     metrics = [{"epoch": 1, "loss": 2.0, "lr": None, "holdout_clean": math.nan}, {"epoch": 2, "radius_mean_px": 3.0}]
-    figure = training_curves(metrics, tmp_path / "curves.png")
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["loss", "radius (px)"]
+    figure = training_curves(metrics)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["training loss", "radius (px)"]
 
 
-def test_missing_values_are_skipped_and_not_finite_ones_leave_a_gap(tmp_path):
+def test_missing_values_and_not_finite_ones_leave_a_gap():
     metrics = [{"epoch": 3, "loss": math.inf}, {"epoch": 1, "loss": 2.0}, {"epoch": 2}, {"epoch": 4, "loss": 1.0}]
-    line = lines(panel(training_curves(metrics, tmp_path / "curves.png"), "loss"))["loss"]
-    np.testing.assert_array_equal(line.get_xdata(), [1, 3, 4])
-    np.testing.assert_array_equal(line.get_ydata(), [2.0, math.nan, 1.0])
+    (line,) = training_curves(metrics).axes[0].lines
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
+    np.testing.assert_array_equal(line.get_ydata(), [2.0, math.nan, math.nan, 1.0])
 
 
-def test_records_without_an_epoch_count_from_zero(tmp_path):
-    line = lines(panel(training_curves([{"loss": 2.0}, {"loss": 1.0}], tmp_path / "curves.png"), "loss"))["loss"]
-    np.testing.assert_array_equal(line.get_xdata(), [0, 1])
+def test_several_runs_have_a_panel_for_each_quantity_and_a_line_a_run():
+    figure = training_curves(full(3), [{"epoch": 1, "loss": 1.0}])
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles[:3] == ["training loss", "accuracy on training inputs (%)", "validation, clean (%)"]
+    assert [len(axis.lines) for axis in figure.axes] == [2, 1, 1, 1, 1, 1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["run 0", "run 1"]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 200])
-def test_epochs_are_whole_numbers_on_the_axis(tmp_path, epochs):
-    figure = training_curves(full(epochs), tmp_path / "curves.png")
+def test_epochs_are_whole_numbers_on_the_axis(epochs):
+    figure = training_curves(full(epochs))
     low, high = figure.axes[0].get_xlim()
     ticks = [tick for tick in figure.axes[0].get_xticks() if low <= tick <= high]
     assert ticks
@@ -90,7 +102,6 @@ def test_epochs_are_whole_numbers_on_the_axis(tmp_path, epochs):
 
 
 @pytest.mark.parametrize("metrics", [[], [{"epoch": 1}], [{"epoch": 1, "loss": math.nan}]])
-def test_nothing_to_draw_is_the_users_to_know(tmp_path, metrics):
+def test_nothing_to_draw_is_refused_with_the_keys_there_may_be(metrics):
     with pytest.raises(UserError, match="holdout_robust"):
-        training_curves(metrics, tmp_path / "curves.png")
-    assert not list(tmp_path.iterdir())
+        training_curves(metrics)

@@ -9,9 +9,9 @@ from torch import nn
 
 from iaat.data import InMemorySource
 from iaat.errors import UserError
-from iaat.report.details import DetailSettings, details
 from iaat.report.neighbours import neighbour_pool
 from iaat.report.representation import last_linear, represent
+from iaat.report.sample_details import DetailSettings, details
 from iaat.runtime.passes import count_passes
 from iaat.units import PIXEL
 

@@ -9,16 +9,14 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection, QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.patches import StepPatch
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from helpers.report_content import CLASSES, LONG, TAG, minimal, rich
-from iaat.analysis.pictures.paper import look as paper
-from iaat.analysis.pictures.paper.points import pareto
+from iaat.analysis.style import PRINT
 from iaat.errors import UserError
-from iaat.report.content import RunPart, Verdict
-from iaat.report.figures import draw_figures, write_figures
+from iaat.report.paper_figures import draw_figures, write_figures
+from iaat.report.report_content import RunPart, Verdict
 
 NAMES = (
     *("tradeoff", "accuracy-by-radius", "radii-by-epoch", "radii-by-class", "radii-quantiles", "radius-against-norm"),
@@ -82,7 +80,7 @@ def verdict(run, clean, robust, checkpoint="best", weights="averaged", suite="qu
 def test_rich_content_has_every_chart_and_each_is_of_one_or_two_columns(figures):
     assert tuple(figures) == NAMES
     for name, figure in figures.items():
-        assert figure.get_figwidth() <= paper.PAGE + 1e-9, name
+        assert figure.get_figwidth() <= PRINT.page + 1e-9, name
         assert figure.get_figheight() < 9, name
 
 
@@ -113,7 +111,7 @@ def test_each_format_is_written_with_text_as_text_and_equal_content_gives_equal_
     for written in (png, pdf, svg):
         assert not re.search(rb"CreationDate|<dc:date>|Creation Time", written)
     with Image.open(first[0]) as image:
-        assert image.width == round(paper.COLUMN * paper.DPI)
+        assert image.width == round(PRINT.column * PRINT.dpi)
 
 
 def test_solving_the_layout_anew_gives_equal_bytes(tmp_path, content):
@@ -137,7 +135,7 @@ def test_an_unknown_format_is_refused_before_anything_is_made(tmp_path, content,
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path, content, monkeypatch):
-    monkeypatch.setattr("iaat.report.figures.draw_figures", lambda _: pytest.fail("drawn"))
+    monkeypatch.setattr("iaat.report.paper_figures.draw_figures", lambda _: pytest.fail("drawn"))
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
         with pytest.raises(UserError, match="cannot write figures to"):
@@ -162,7 +160,7 @@ def test_names_of_users_are_plain_text_that_stays_inside(tmp_path, content, figu
     names = [replace(run, name=f"{name} seed {run.seed}") for run, name in zip(shown.runs, hostile, strict=False)]
     drawn = draw_figures(replace(shown, classes=hostile, runs=names))
     for figure in (*drawn.values(), *figures.values()):
-        with paper.context():
+        with PRINT.context():
             box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())  # in inches
         assert min(box.x0, box.y0) > -0.01
         assert box.x1 < figure.get_figwidth() + 0.01
@@ -170,7 +168,7 @@ def test_names_of_users_are_plain_text_that_stays_inside(tmp_path, content, figu
         for text in texts(figure):
             assert not text.get_parse_math()
             assert not text.get_usetex()
-            assert text.get_fontsize() >= paper.SMALL
+            assert text.get_fontsize() >= PRINT.small
     ticks = {text.get_text() for text in drawn["radii-by-class"].axes[0].get_yticklabels()}
     assert {"$x_1$ \\frac{1}{2}", "a b c  [31m", "$\\alpha", "100%_^{"} <= ticks
     assert any(tick.endswith("…") and LONG.startswith(tick[:-1]) for tick in ticks)
@@ -194,14 +192,14 @@ def test_the_tradeoff_shows_runs_means_intervals_frontier_and_the_uniform_curve(
     figure = draw_figures(shown)["tradeoff"]
     (axis,) = figure.axes
     np.testing.assert_allclose(labelled(axis, "iaat")[0].get_xydata(), [[71, 41]])
-    np.testing.assert_allclose(labelled(axis, "_runs")[0].get_xydata(), [[70, 42], [72, 40]])
-    np.testing.assert_allclose(labelled(axis, "_uniform")[0].get_xydata(), [[75, 32], [60, 43]])
-    np.testing.assert_allclose(labelled(axis, "Pareto frontier")[0].get_xydata(), [[60, 43], [71, 41], [75, 32]])
+    np.testing.assert_allclose(labelled(axis, "_run")[0].get_xydata(), [[70, 42], [72, 40]])
+    np.testing.assert_allclose(labelled(axis, "_joined")[0].get_xydata(), [[75, 32], [60, 43]])
+    np.testing.assert_allclose(labelled(axis, "_frontier")[0].get_xydata(), [[60, 43], [71, 41], [75, 32]])
     bars = np.array([s for each in axis.collections if isinstance(each, LineCollection) for s in each.get_segments()])
     assert any(np.allclose(bar, [[68, 42], [71, 42]]) for bar in bars)
     assert any(np.allclose(bar, [[75, 29], [75, 34]]) for bar in bars)
     assert {note.get_text() for note in axis.findobj(Annotation)} == {"iaat", "2 px", "8 px"}
-    assert "off the picture: nat (95.0, 0.0)" in axis.get_title("left")
+    assert "off the picture: nat at 95.0, 0.0" in axis.get_title("left")
     assert "robust: worst case over quick 8px" in axis.get_title("left")
 
 
@@ -215,14 +213,6 @@ def test_each_suite_has_a_tradeoff_of_its_own_and_many_recipes_are_numbered(cont
     assert "robust: worst case over full" in figures["tradeoff-2"].axes[0].get_title("left")
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_frontier_is_of_what_nothing_surpasses(seed):
-    points = np.random.default_rng(seed).integers(0, 8, (12, 2)).astype(float)
-    surpassed = [any((q >= p).all() and (q > p).any() for q in points) for p in points]
-    expected = np.unique(points[~np.array(surpassed)], axis=0)
-    np.testing.assert_array_equal(pareto(list(points)), expected)
-
-
 def test_lines_have_the_values_of_the_content_and_looks_beside_colours(content, figures):
     (axis,) = figures["accuracy-by-radius"].axes
     for line, part in zip(axis.lines, content.curves, strict=True):
@@ -232,7 +222,7 @@ def test_lines_have_the_values_of_the_content_and_looks_beside_colours(content, 
     assert len({line.get_color() for line in axis.lines}) == 3
     titles = {axis.get_title("left"): axis for axis in figures["training"].axes}
     assert next(iter(titles)) == "training loss"
-    robust = titles["hold-out, robust (%)"].lines[2].get_ydata()
+    robust = titles["validation, robust (%)"].lines[2].get_ydata()
     expected = content.runs[2].curves["holdout_robust"]
     assert expected[-1] is None
     assert np.isnan(robust[-1])
@@ -242,14 +232,11 @@ def test_lines_have_the_values_of_the_content_and_looks_beside_colours(content, 
 
 def test_histograms_bands_and_classes_show_the_radii_of_the_content(content, figures):
     part, run = content.radii[0], content.runs[content.radii[0].run]
-    steps = [patch for patch in figures["radii-by-epoch"].axes[0].patches if isinstance(patch, StepPatch)]
-    assert len(steps) == 10
-    last = steps[-1].get_data()
-    np.testing.assert_allclose(last.edges, part.edges_px)
-    counts = np.array(part.counts[-1])
-    np.testing.assert_allclose(last.values, 1.5 * counts / counts.max())
-    rows = [label.get_text() for label in figures["radii-by-epoch"].axes[0].get_yticklabels()]
-    assert (rows[0], rows[-1]) == ("1", "20")
+    axis = figures["radii-by-epoch"].axes[0]
+    counts = np.array(part.counts)
+    shades = 100 * counts.T / counts.sum(axis=1)
+    np.testing.assert_allclose(np.nan_to_num(mesh(axis)), shades)
+    np.testing.assert_allclose(labelled(axis, "median")[0].get_ydata(), run.quantiles["50"])
     axis = figures["radii-quantiles"].axes[0]
     np.testing.assert_allclose(labelled(axis, "median")[0].get_ydata(), run.quantiles["50"])
     outer = next(each for each in axis.collections if isinstance(each, FillBetweenPolyCollection))
@@ -260,14 +247,14 @@ def test_histograms_bands_and_classes_show_the_radii_of_the_content(content, fig
     np.testing.assert_allclose(labelled(axis, "median")[0].get_xdata(), medians[0, order])
 
 
-def test_norms_are_points_and_samples_that_nothing_fooled_are_marked_at_the_end_of_the_search(content, figures):
+def test_norms_are_points_and_robust_samples_are_marked_at_the_end_of_the_search(content, figures):
     norms = content.radii[0].norms
     axis = figures["radius-against-norm"].axes[0]
     pairs = [(r, n) for r, n in zip(norms["radius_px"], norms["norm_px"], strict=True) if n is not None]
-    held = [(r, 32.0) for r, n in zip(norms["radius_px"], norms["norm_px"], strict=True) if n is None]
-    assert held
-    np.testing.assert_allclose(labelled(axis, "_fooled")[0].get_xydata(), pairs)
-    np.testing.assert_allclose(labelled(axis, "_held")[0].get_xydata(), held)
+    robust = [(r, 32.0) for r, n in zip(norms["radius_px"], norms["norm_px"], strict=True) if n is None]
+    assert robust
+    np.testing.assert_allclose(labelled(axis, "_adversarial")[0].get_xydata(), pairs)
+    np.testing.assert_allclose(labelled(axis, "_robust")[0].get_xydata(), robust)
     assert "rank correlation 0.83, n = 200" in axis.get_title("left")
 
 
@@ -298,7 +285,9 @@ def test_images_are_cut_from_the_sheets_with_their_own_label_prediction_and_radi
     column, row = place % gallery.columns, place // gallery.columns
     with Image.open(io.BytesIO(base64.b64decode(gallery.sheets[0].partition(",")[2]))) as sheet:
         box = (column * gallery.width, row * gallery.height, (column + 1) * gallery.width, (row + 1) * gallery.height)
-        np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), np.asarray(sheet.convert("RGB").crop(box)))
+        np.testing.assert_array_equal(
+            figure.axes[0].images[0].get_array(), np.asarray(sheet.convert("RGB").crop(box)) / 255
+        )
     scores = [float(t.get_text()[6:]) for t in texts(figures["suspects"]) if t.get_text().startswith("score ")]
     known = sorted((s for s, kind in zip(gallery.suspicion, gallery.kind, strict=True) if kind), reverse=True)
     assert scores == pytest.approx(known[:20], abs=0.005)
@@ -317,7 +306,7 @@ def test_loss_surfaces_share_one_scale_and_have_a_row_an_image(content, figures)
 def test_what_a_page_has_no_room_for_goes_on_on_the_next(content):
     radii = [replace(content.radii[0], run=run % 3, by_class=[], norms=None) for run in range(7)]
     figures = draw_figures(only(content, radii=radii))
-    assert {name: len(figure.axes) for name, figure in figures.items()} == {"radii-by-epoch": 6, "radii-by-epoch-2": 1}
+    assert {name: len(figure.axes) for name, figure in figures.items()} == {"radii-by-epoch": 7, "radii-by-epoch-2": 3}
 
 
 def test_values_that_are_not_known_are_gaps_everywhere(content):
@@ -325,7 +314,10 @@ def test_values_that_are_not_known_are_gaps_everywhere(content):
     curves = {"loss": [None, nan, float("inf"), 1.0], "lr": [None], "holdout_clean": []}
     shown = only(
         content,
-        runs=[replace(run, curves=curves, quantiles={"50": [None, 1.0], "5": [None, None]}), *content.runs[1:]],
+        runs=[
+            replace(run, epochs=4, curves=curves, quantiles={"50": [None, 1.0], "5": [None, None]}),
+            *content.runs[1:],
+        ],
         corruptions=[replace(content.corruptions[0], accuracy={"fog": [nan, 0.5], "snow": []})],
         radii=[replace(content.radii[0], norms={"radius_px": [1.0], "norm_px": [None]}, counts=[[0] * 40] * 20)],
     )

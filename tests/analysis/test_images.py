@@ -3,15 +3,22 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from iaat.analysis import Thumbnail, extremes
-from iaat.analysis.pictures.gallery import as_picture
+from iaat.analysis import PRINT, SCREEN
+from iaat.analysis.charts import draw_extremes, labelled_thumbnail
+from iaat.analysis.charts.images import as_picture
 from iaat.errors import UserError
 
 
 def thumbnails(count, shape=(8, 8), seed=0, **fields):
     rng = np.random.default_rng(seed)
-    given = {"label": "cat", "prediction": "dog", "radius": 3 / 255, **fields}
-    return [Thumbnail(image=rng.integers(0, 256, shape) / 255, **given) for _ in range(count)]
+    given = {"label": "cat", "prediction": "dog", "radius_px": 3.0, **fields}
+    return [labelled_thumbnail(rng.integers(0, 256, shape) / 255, **given) for _ in range(count)]
+
+
+def drawn(smallest, largest, path, style=SCREEN, **options):
+    figure = draw_extremes(smallest, largest, style=style, **options)
+    style.save(figure, path)
+    return figure
 
 
 def texts(figure):
@@ -28,42 +35,45 @@ def pixels_under(path, axis):
     return picture[top:bottom, round(box.x0 * width) : round(box.x1 * width)]
 
 
-@pytest.mark.parametrize(
-    ("shape", "factor"),
-    [((8, 8), 16), ((28, 28), 4), ((32, 32, 3), 4), ((3, 32, 32), 4), ((1, 20, 60), 2), ((128, 100), 1)],
-)
-def test_small_images_come_out_pixel_for_pixel_enlarged_a_whole_number_of_times(tmp_path, shape, factor):
+@pytest.mark.parametrize("style", [SCREEN, PRINT])
+@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (32, 32, 3), (3, 32, 32), (1, 20, 60), (128, 100)])
+def test_small_images_come_out_pixel_for_pixel_enlarged_a_whole_number_of_times(tmp_path, shape, style):
     shown = thumbnails(3, shape)
-    figure = extremes(shown, shown[:1], tmp_path / "extremes.png", title="t")
+    figure = drawn(shown, shown[:1], tmp_path / "extremes.png", style, title="t")
     for thumbnail, axis in zip([*shown, shown[0]], figure.axes, strict=True):
         picture = as_picture(thumbnail.image)
         if picture.ndim == 2:
             picture = np.repeat(picture[:, :, None], 3, axis=2)
+        factor = style.thumbnail // max(picture.shape[:2])
         expected = np.rint(picture * 255).repeat(factor, axis=0).repeat(factor, axis=1)
         np.testing.assert_allclose(pixels_under(tmp_path / "extremes.png", axis), expected, atol=1)
 
 
 def test_a_large_image_is_scaled_down_into_its_cell_with_its_proportions(tmp_path):
     shown = thumbnails(1, (300, 200, 3))
-    (axis,) = extremes(shown, [], tmp_path / "extremes.png").axes
+    (axis,) = drawn(shown, [], tmp_path / "extremes.png").axes
     assert pixels_under(tmp_path / "extremes.png", axis).shape == (128, 85, 3)
 
 
-def test_under_each_image_stand_label_prediction_and_radius(tmp_path):
-    figure = extremes(
-        [Thumbnail(np.zeros((8, 8)), "cat", "dog", 0.5 / 255)], [Thumbnail(np.ones((8, 8)), "ship", "ship", 16 / 255)],
-        tmp_path / "extremes.png",
-    )  # fmt: skip
+def test_label_prediction_and_radius_are_under_each_image():
+    zeros, ones = np.zeros((8, 8)), np.ones((8, 8))
+    smallest, largest = labelled_thumbnail(zeros, "cat", "dog", 0.5), labelled_thumbnail(ones, "ship", "ship", 16)
+    figure = draw_extremes([smallest], [largest], style=SCREEN)
     words = texts(figure)
-    assert words[:4] == ["Smallest radii", "cat", "\u2192 dog", "0.50px"]
-    assert words[4:8] == ["Largest radii", "ship", "\u2192 ship", "16.00px"]
+    assert words[:4] == ["Smallest radii", "cat", "\u2192 dog", "0.50 px"]
+    assert words[4:8] == ["Largest radii", "ship", "\u2192 ship", "16.00 px"]
     assert figure.texts[2].get_color() != figure.texts[6].get_color()
 
 
-def test_names_stay_text_and_stay_in_their_column(tmp_path):
+def test_an_image_without_prediction_has_its_label_and_radius():
+    figure = draw_extremes([labelled_thumbnail(np.zeros((8, 8)), "cat", None, 2)], [], style=SCREEN)
+    assert texts(figure)[:3] == ["Smallest radii", "cat", "2.00 px"]
+
+
+def test_names_stay_text_and_stay_in_their_column():
     names = ["$x_1$", r"$\frac{1}{2$", "under_score", "na\u00efve \u03b5", "W" * 300, "two\nlines"]
-    shown = [Thumbnail(np.zeros((8, 8)), name, name, 0.01) for name in names]
-    figure = extremes(shown, [], tmp_path / "extremes.png")
+    shown = [labelled_thumbnail(np.zeros((8, 8)), name, name, 2) for name in names]
+    figure = draw_extremes(shown, [], style=SCREEN)
     labels = texts(figure)[1:-1:3]
     assert labels[:4] == names[:4]
     assert labels[4].endswith("\u2026")
@@ -75,20 +85,20 @@ def test_names_stay_text_and_stay_in_their_column(tmp_path):
         assert extent.x1 < axis.get_window_extent(renderer).x0 + 148 * figure.dpi / 150
 
 
-def test_a_block_holds_at_most_twenty_in_rows_of_ten(tmp_path):
-    figure = extremes(thumbnails(25), thumbnails(2), tmp_path / "extremes.png")
+def test_a_block_has_rows_of_ten():
+    figure = draw_extremes(thumbnails(20), thumbnails(2), style=SCREEN)
     assert len(figure.axes) == 22
     lefts = [round(axis.get_position().x0, 6) for axis in figure.axes[:20]]
     assert lefts[:10] == lefts[10:]
     assert len(set(lefts)) == 10
 
 
-def test_an_empty_list_leaves_its_block_out(tmp_path):
-    words = texts(extremes([], thumbnails(1), tmp_path / "extremes.png"))
+def test_an_empty_list_leaves_its_block_out():
+    words = texts(draw_extremes([], thumbnails(1), style=SCREEN))
     assert "Largest radii" in words
     assert "Smallest radii" not in words
     with pytest.raises(UserError, match="no images"):
-        extremes([], [], tmp_path / "none.png")
+        draw_extremes([], [], style=SCREEN)
 
 
 def test_every_layout_is_the_same_picture():

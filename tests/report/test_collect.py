@@ -11,9 +11,9 @@ from helpers.training import QUIET, tiny
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.experiments.workflow import run_recipe
-from iaat.report.content import to_json
-from iaat.report.gather import Scope, check_scope, choose, gather, in_detail
-from iaat.report.of_files import run_parts
+from iaat.report.collect import Scope, check_scope, choose, gather, in_detail
+from iaat.report.report_content import to_json
+from iaat.report.run_summary import run_parts
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import append_json_line
@@ -148,7 +148,7 @@ def test_two_reports_of_the_same_runs_say_the_same(runs, content):
 
 
 def test_without_images_only_files_are_read(runs, monkeypatch):
-    monkeypatch.setattr("iaat.report.gather.build_data", lambda *_, **__: pytest.fail("data was read"))
+    monkeypatch.setattr("iaat.report.collect.build_data", lambda *_, **__: pytest.fail("data was read"))
     content = gather(runs[1:2], [], QUIET, Scope(pictures=False))
     assert content.gallery is None
     assert content.radii == []

@@ -1,4 +1,4 @@
-"""The charts of a report as files for a paper: PNG of 300 dpi, and PDF and SVG whose text is text."""
+"""Charts of a report as files for a paper: PNG of 300 dpi, and PDF and SVG in which text stays text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from iaat.analysis import style
-from iaat.analysis.pictures import paper
+from iaat.analysis import charts
+from iaat.analysis.charts import TradeoffPoint
+from iaat.analysis.radius_summary import RadiusHistory
+from iaat.analysis.style import FORMATS, INK, MUTED, PALETTE, PRINT
 from iaat.errors import UserError, check_choice
-from iaat.report.content import Content, Gallery, RunPart, SurfacePart, Verdict
+from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart, Verdict
 from iaat.units import Radius
 
 EXTREMES = 10
@@ -38,18 +40,9 @@ _WEIGHTS = ("averaged", "trained")
 _PER_PAGE = 6
 _MAPS_PER_PAGE = 4
 _FEW_CLASSES = 20
-_PANELS = (
-    # key, title, factor, whether the axis begins at 0
-    ("loss", "training loss", 1.0, False),
-    ("train_accuracy", "accuracy on training inputs (%)", 100.0, False),
-    ("holdout_clean", "hold-out, clean (%)", 100.0, False),
-    ("holdout_robust", "hold-out, robust (%)", 100.0, False),
-    ("radius_mean_px", "mean radius (px)", 1.0, True),
-    ("lr", "learning rate", 1.0, True),
-)
 
 
-def write_figures(content: Content, folder: Path, formats: Sequence[str] = ("png", "pdf", "svg")) -> list[Path]:
+def write_figures(content: ReportContent, folder: Path, formats: Sequence[str] = ("png", "pdf", "svg")) -> list[Path]:
     """Write each chart that there is something to draw of; files of the same names are replaced, others stay.
 
     Every file appears whole or not at all, and equal content gives equal bytes where versions of matplotlib and fonts
@@ -67,14 +60,14 @@ def write_figures(content: Content, folder: Path, formats: Sequence[str] = ("png
         UserError: an unknown format, or the folder cannot be written.
     """
     for name in formats:
-        check_choice(name, paper.FORMATS, "figure format")
+        check_choice(name, FORMATS, "figure format")
     _make(folder)
     figures = draw_figures(content)
     files = []
     for name, figure in figures.items():
         for kind in dict.fromkeys(formats):
             files.append(folder / f"{name}.{kind}")
-            paper.save(figure, files[-1])
+            PRINT.save(figure, files[-1])
     return files
 
 
@@ -88,7 +81,7 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def draw_figures(content: Content) -> dict[str, Figure]:
+def draw_figures(content: ReportContent) -> dict[str, Figure]:
     """The charts by their names, such as `tradeoff`, without those that there is nothing to draw of."""
     return {
         name if page == 0 else f"{name}-{page + 1}": figure
@@ -106,7 +99,7 @@ class _Recipe:
     runs: tuple[int, ...]
 
 
-def _recipes(content: Content) -> list[_Recipe]:
+def _recipes(content: ReportContent) -> list[_Recipe]:
     """The recipes of the runs, in their order."""
     settings = [
         tuple(values[place] for key, values in content.differences if key != "seed")
@@ -127,11 +120,11 @@ def _recipe_name(run: RunPart) -> str:
     return name or run.name
 
 
-def _of_run(content: Content) -> dict[int, _Recipe]:
+def _of_run(content: ReportContent) -> dict[int, _Recipe]:
     return {place: recipe for recipe in _recipes(content) for place in recipe.runs}
 
 
-def _tradeoff(content: Content) -> Iterator[Figure]:
+def _tradeoff(content: ReportContent) -> Iterator[Figure]:
     """A chart for each suite of attacks, that of most runs first."""
     suites: dict[str, list[Verdict]] = {}
     for verdict in content.verdicts:
@@ -139,12 +132,16 @@ def _tradeoff(content: Content) -> Iterator[Figure]:
             suites.setdefault(verdict.suite, []).append(verdict)
     chosen = {suite: _preferred(rows) for suite, rows in suites.items()}
     for suite, rows in sorted(chosen.items(), key=lambda pair: -len(pair[1])):
-        clouds = [
-            _cloud(content, recipe, [rows[place] for place in recipe.runs if place in rows])
-            for recipe in _recipes(content)
-            if any(place in rows for place in recipe.runs)
+        recipes = [recipe for recipe in _recipes(content) if any(place in rows for place in recipe.runs)]
+        curve = _curve(content, recipes, rows)
+        points = [
+            _tradeoff_point(recipe, curve.get(recipe.number, recipe.name), rows[place])
+            for recipe in recipes
+            for place in recipe.runs
+            if place in rows
         ]
-        yield paper.intervals_tradeoff(_curve_named(content, clouds), [_worst_cases(rows), f"{suite}; {_kinds(rows)}"])
+        notes = [_worst_cases(rows), f"{suite}; {_kinds(rows)}"]
+        yield charts.draw_tradeoff(points, style=PRINT, joined=list(curve.values()), pareto=True, notes=notes)
 
 
 def _preferred(verdicts: Sequence[Verdict]) -> dict[int, Verdict]:
@@ -173,32 +170,35 @@ def _kinds(rows: dict[int, Verdict]) -> str:
     return "; ".join(kinds)
 
 
-def _cloud(content: Content, recipe: _Recipe, verdicts: Sequence[Verdict]) -> paper.Cloud:
-    ends = [[_interval(row, "clean", row.clean), _interval(row, list(row.attacks)[-1], row.robust)] for row in verdicts]
-    low, high = np.moveaxis(np.array(ends), 2, 0)
-    runs = np.array([(row.clean, row.robust) for row in verdicts])
-    uniform = content.runs[recipe.runs[0]].method == _UNIFORM
-    return paper.Cloud(recipe.name, recipe.number, runs, low, high, uniform)
+def _tradeoff_point(recipe: _Recipe, label: str, row: Verdict) -> TradeoffPoint:
+    return TradeoffPoint(
+        label,
+        row.clean,
+        row.robust,
+        number=recipe.number,
+        clean_interval=row.interval95.get("clean"),
+        robust_interval=row.interval95.get(list(row.attacks)[-1]),
+    )
 
 
-def _interval(verdict: Verdict, name: str, value: float) -> tuple[float, float]:
-    low, high = verdict.interval95.get(name, (value, value))
-    return low, high
+def _curve(content: ReportContent, recipes: Sequence[_Recipe], rows: dict[int, Verdict]) -> dict[int, str]:
+    """Labels of the recipes of uniform radii by their numbers, in the order of the curve.
+
+    They are called by their radii where these differ, and by their recipes where not.
+    """
+    uniform = [recipe for recipe in recipes if content.runs[recipe.runs[0]].method == _UNIFORM]
+    radii = {recipe.number: _radius_px(content, recipe.runs[0]) for recipe in uniform}
+    known = {number: radius for number, radius in radii.items() if radius is not None}
+    if len(uniform) < 2 or len(set(known.values())) < len(uniform):
+        return {recipe.number: recipe.name for recipe in sorted(uniform, key=lambda recipe: _mean_clean(recipe, rows))}
+    return {number: f"{radius:g} px" for number, radius in sorted(known.items(), key=lambda pair: pair[1])}
 
 
-def _curve_named(content: Content, clouds: Sequence[paper.Cloud]) -> list[paper.Cloud]:
-    """The recipes of uniform radii first, in the order of these, and called by them where they tell them apart."""
-    recipes = {recipe.number: recipe for recipe in _recipes(content)}
-    uniform, others = ([cloud for cloud in clouds if cloud.uniform is each] for each in (True, False))
-    radii = [_radius_px(content, recipes[cloud.number].runs[0]) for cloud in uniform]
-    known = [radius for radius in radii if radius is not None]
-    if len(uniform) < 2 or len(set(known)) < len(uniform):
-        return [*sorted(uniform, key=lambda cloud: float(cloud.mean[0])), *others]
-    order = sorted(zip(known, uniform, strict=True), key=lambda pair: pair[0])
-    return [*(replace(cloud, name=f"{radius:g} px") for radius, cloud in order), *others]
+def _mean_clean(recipe: _Recipe, rows: dict[int, Verdict]) -> float:
+    return float(np.mean([rows[place].clean for place in recipe.runs if place in rows]))
 
 
-def _radius_px(content: Content, place: int) -> float | None:
+def _radius_px(content: ReportContent, place: int) -> float | None:
     """Setting of a run's uniform radius where the runs differ in it."""
     found = [values[place] for key, values in content.differences if key == _RADIUS]
     try:
@@ -207,7 +207,7 @@ def _radius_px(content: Content, place: int) -> float | None:
         return None
 
 
-def _accuracy(content: Content) -> Iterator[Figure]:
+def _accuracy(content: ReportContent) -> Iterator[Figure]:
     recipes, both = _of_run(content), len({part.checkpoint for part in content.curves}) > 1
     expected: dict[tuple[int, str], list[float]] = {}
     for part in content.curves:
@@ -218,43 +218,46 @@ def _accuracy(content: Content) -> Iterator[Figure]:
         mean = float(np.mean(expected[recipe.number, part.checkpoint]))
         name = f"{recipe.name}{f', {part.checkpoint}' if both else ''} ({mean:.1f} %)"
         hollow = both and part.checkpoint != _CHECKPOINTS[0]
-        lines.append(paper.Line(name, recipe.number, part.radius_px, part.accuracy, hollow))
+        lines.append(charts.Line(name, recipe.number, part.radius_px, part.accuracy, hollow))
     if lines:
-        yield paper.accuracy_curves(lines, "in parentheses: mean over the radii")
+        yield charts.draw_accuracy_by_radius(lines, "in parentheses: mean over the radii", style=PRINT)
 
 
-def _ridge(content: Content) -> Iterator[Figure]:
+def _radii_by_epoch(content: ReportContent) -> Iterator[Figure]:
+    parts = [_history(content.runs[part.run], part) for part in content.radii if part.epochs]
+    yield from map(partial(charts.draw_radius_history, style=PRINT), _pages(parts, _PER_PAGE))
+
+
+def _history(run: RunPart, part: Radii) -> RadiusHistory:
+    medians = dict(enumerate(run.quantiles.get("50", ()), start=1))
+    return RadiusHistory(
+        run.name, part.epochs, part.edges_px, part.counts, [medians.get(epoch) for epoch in part.epochs]
+    )
+
+
+def _radii_by_class(content: ReportContent) -> Iterator[Figure]:
     parts = [
-        paper.Ridge(content.runs[part.run].name, part.epochs, part.edges_px, part.counts)
-        for part in content.radii
-        if part.epochs
-    ]
-    yield from map(paper.ridges, _pages(parts, _PER_PAGE))
-
-
-def _classes(content: Content) -> Iterator[Figure]:
-    parts = [
-        paper.ByClass(content.runs[part.run].name, part.by_class)
+        charts.ClassRadii(content.runs[part.run].name, part.by_class)
         for part in content.radii
         if any(quantiles is not None for quantiles in part.by_class)
     ]
     per_page = _PER_PAGE if len(content.classes) <= _FEW_CLASSES else _PER_PAGE // 2
-    yield from map(partial(paper.class_quantiles, classes=content.classes), _pages(parts, per_page))
+    yield from map(partial(charts.draw_class_radii, classes=content.classes, style=PRINT), _pages(parts, per_page))
 
 
-def _bands(content: Content) -> Iterator[Figure]:
+def _bands(content: ReportContent) -> Iterator[Figure]:
     parts = [
-        paper.Band(run.name, range(1, 1 + max(map(len, run.quantiles.values()))), run.quantiles)
+        charts.RadiusBands(run.name, range(1, 1 + max(map(len, run.quantiles.values()))), run.quantiles)
         for run in content.runs
         if any(_known(series) for series in run.quantiles.values())
     ]
-    yield from map(paper.quantile_bands, _pages(parts, _PER_PAGE))
+    yield from map(partial(charts.draw_radius_bands, style=PRINT), _pages(parts, _PER_PAGE))
 
 
-def _norms(content: Content) -> Iterator[Figure]:
+def _norms(content: ReportContent) -> Iterator[Figure]:
     recipes = _of_run(content)
     parts = [
-        paper.Pairs(
+        charts.MeasuredNorms(
             content.runs[part.run].name,
             recipes[part.run].number,
             part.norms["radius_px"],
@@ -265,18 +268,19 @@ def _norms(content: Content) -> Iterator[Figure]:
         for part in content.radii
         if part.norms and part.norms["radius_px"]
     ]
-    yield from map(paper.radius_against_norm, _pages(parts, _PER_PAGE))
+    yield from map(partial(charts.draw_radius_against_norm, style=PRINT), _pages(parts, _PER_PAGE))
 
 
-def _stability(content: Content) -> Iterator[Figure]:
+def _stability(content: ReportContent) -> Iterator[Figure]:
     places = sorted({place for pair in content.stability for place in (pair.first, pair.second)})
     position = {place: number for number, place in enumerate(places)}
     values = {(position[pair.first], position[pair.second]): pair.correlation for pair in content.stability}
     if places:
-        yield paper.pair_matrix([content.runs[place].name for place in places], values, "rank correlation of radii")
+        names = [content.runs[place].name for place in places]
+        yield charts.draw_pair_matrix(names, values, "rank correlation of radii", style=PRINT)
 
 
-def _extremes(content: Content) -> Iterator[Figure]:
+def _extremes(content: ReportContent) -> Iterator[Figure]:
     gallery = content.gallery
     if gallery is None or not gallery.sheets or not gallery.index:
         return
@@ -285,28 +289,25 @@ def _extremes(content: Content) -> Iterator[Figure]:
     order = shuffled[np.argsort(np.array(gallery.radius_px)[shuffled], kind="stable")].tolist()
     each = min(EXTREMES, -(-len(order) // 2))
     sheets = _Sheets(gallery)
-    blocks = [
-        paper.Block(heading, [_captioned(content, gallery, sheets, place) for place in places])
-        for heading, places in (("Smallest radii", order[:each]), ("Largest radii", order[each:][::-1][:each]))
-        if places
-    ]
-    of = f"Of {gallery.total:,} images of {content.runs[gallery.run].name}"
-    yield paper.image_blocks(
-        blocks, f"Under each: label, \N{RIGHTWARDS ARROW} prediction (orange if wrong), radius. {of}"
+    smallest, largest = (
+        [_thumbnail(content, gallery, sheets, place) for place in places]
+        for places in (order[:each], order[each:][::-1][:each])
+    )
+    note = f"Of {gallery.total:,} images of {content.runs[gallery.run].name}"
+    yield charts.draw_extremes(smallest, largest, style=PRINT, note=note)
+
+
+def _thumbnail(content: ReportContent, gallery: Gallery, sheets: _Sheets, place: int) -> charts.Thumbnail:
+    prediction = gallery.prediction[place]
+    return charts.labelled_thumbnail(
+        sheets[place],
+        _class(content, gallery.label[place]),
+        None if prediction < 0 else _class(content, prediction),
+        gallery.radius_px[place],
     )
 
 
-def _captioned(content: Content, gallery: Gallery, sheets: _Sheets, place: int) -> paper.Picture:
-    label, prediction = gallery.label[place], gallery.prediction[place]
-    lines = [(_class(content, label), style.INK)]
-    if prediction >= 0:
-        color = style.PALETTE["blue" if label == prediction else "vermillion"]
-        lines.append((f"\N{RIGHTWARDS ARROW} {_class(content, prediction)}", color))
-    lines.append((f"{gallery.radius_px[place]:.2f} px", style.INK))
-    return paper.Picture(sheets[place], lines)
-
-
-def _suspects(content: Content) -> Iterator[Figure]:
+def _suspects(content: ReportContent) -> Iterator[Figure]:
     gallery = content.gallery
     if gallery is None or not gallery.sheets:
         return
@@ -319,64 +320,66 @@ def _suspects(content: Content) -> Iterator[Figure]:
     if not top:
         return
     sheets = _Sheets(gallery)
-    pictures = []
+    thumbnails = []
     for place in top:
         suggested = gallery.suggested[place]
         instead = f"\N{RIGHTWARDS ARROW} {_class(content, suggested)}" if suggested >= 0 else "label unsure"
         lines = [
-            (_class(content, gallery.label[place]), style.INK),
-            (instead, style.PALETTE["vermillion"] if suggested >= 0 else style.MUTED),
-            (f"#{gallery.index[place]}", style.MUTED),
-            (f"score {scores[place]:.2f}", style.INK),
+            (_class(content, gallery.label[place]), INK),
+            (instead, PALETTE["vermillion"] if suggested >= 0 else MUTED),
+            (f"#{gallery.index[place]}", MUTED),
+            (f"score {scores[place]:.2f}", INK),
         ]
-        pictures.append(paper.Picture(sheets[place], lines))
+        thumbnails.append(charts.Thumbnail(sheets[place], lines))
     caption = (
         "Under each: label, \N{RIGHTWARDS ARROW} class it may be instead, index in the training data, suspicion. "
         f"By {content.runs[gallery.run].name}"
     )
-    yield paper.image_blocks([paper.Block("Most suspect images", pictures)], caption)
+    yield charts.draw_image_blocks([charts.Block("Most suspect images", thumbnails)], caption, style=PRINT)
 
 
-def _surfaces(content: Content) -> Iterator[Figure]:
+def _surfaces(content: ReportContent) -> Iterator[Figure]:
     places = sorted({int(place) for part in content.surfaces for place in part.losses})
     for some in _pages(content.surfaces, _MAPS_PER_PAGE):
         for runs in _pages(places, _MAPS_PER_PAGE):
             planes = [_plane(content, part, runs) for part in some]
-            yield paper.loss_planes(planes, [content.runs[place].name for place in runs])
+            yield charts.draw_loss_planes(planes, [content.runs[place].name for place in runs], style=PRINT)
 
 
-def _plane(content: Content, part: SurfacePart, runs: Sequence[int]) -> paper.Plane:
+def _plane(content: ReportContent, part: SurfacePart, runs: Sequence[int]) -> charts.LossPlane:
     there = [(column, str(place)) for column, place in enumerate(runs) if str(place) in part.losses]
-    return paper.Plane(
-        pixels=None if part.image is None else _pixels(part.image),
+    return charts.LossPlane(
+        image=None if part.image is None else _pixels(part.image),
         lines=[_class(content, part.label), f"#{part.index}"],
         offsets_px=part.offsets_px,
         losses={column: np.array(part.losses[key], dtype=np.float64) for column, key in there},
-        wrong={column: np.array(part.predictions[key]) != part.label for column, key in there},
+        misclassified={column: np.array(part.predictions[key]) != part.label for column, key in there},
         radius_px=part.radius_px,
     )
 
 
-def _training(content: Content) -> Iterator[Figure]:
+def _training(content: ReportContent) -> Iterator[Figure]:
     recipes = _of_run(content)
-    panels = []
-    for key, title, scale, from_zero in _PANELS:
-        lines = [
-            paper.Line(recipes[place].name, recipes[place].number, range(1, 1 + len(run.curves[key])), run.curves[key])
-            for place, run in enumerate(content.runs)
-            if _known(run.curves.get(key, []))
-        ]
-        if lines:
-            panels.append(paper.Panel(title, lines, scale, from_zero))
-    if panels:
-        yield paper.line_panels(panels)
+    runs = [
+        charts.TrainingRun(
+            recipes[place].name,
+            recipes[place].number,
+            range(1, 1 + run.epochs),
+            run.curves,
+            (run.quantiles.get("5", ()), run.quantiles.get("95", ())),
+        )
+        for place, run in enumerate(content.runs)
+        if any(map(_known, run.curves.values()))
+    ]
+    if runs:
+        yield charts.draw_training(runs, style=PRINT)
 
 
 def _known(series: Sequence[float | None]) -> bool:
     return any(value is not None and math.isfinite(value) for value in series)
 
 
-def _corruptions(content: Content) -> Iterator[Figure]:
+def _corruptions(content: ReportContent) -> Iterator[Figure]:
     """A panel a recipe, the mean over its seeds."""
     recipes, both = _of_run(content), len({part.checkpoint for part in content.corruptions}) > 1
     groups: dict[tuple[str, str], list[dict[str, list[float]]]] = {}
@@ -384,14 +387,14 @@ def _corruptions(content: Content) -> Iterator[Figure]:
         if any(_known(values) for values in part.accuracy.values()):
             groups.setdefault((recipes[part.run].name, part.checkpoint), []).append(part.accuracy)
     parts = [
-        paper.Grid(
+        charts.CorruptionGrid(
             f"{name}{f', {checkpoint}' if both else ''}",
             {kind: _mean([each[kind] for each in found if kind in each]) for kind in dict.fromkeys(chain(*found))},
             len(found),
         )
         for (name, checkpoint), found in groups.items()
     ]
-    yield from map(paper.severity_maps, _pages(parts, _MAPS_PER_PAGE))
+    yield from map(partial(charts.draw_corruptions, style=PRINT), _pages(parts, _MAPS_PER_PAGE))
 
 
 def _mean(series: Sequence[Sequence[float | None]]) -> list[float | None]:
@@ -406,7 +409,7 @@ def _pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _class(content: Content, number: int) -> str:
+def _class(content: ReportContent, number: int) -> str:
     return content.classes[number] if 0 <= number < len(content.classes) else str(number)
 
 
@@ -415,9 +418,9 @@ class _Sheets:
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
-        self._decoded: dict[int, NDArray[np.uint8]] = {}
+        self._decoded: dict[int, NDArray[np.float64]] = {}
 
-    def __getitem__(self, place: int) -> NDArray[np.uint8]:
+    def __getitem__(self, place: int) -> NDArray[np.float64]:
         gallery = self._gallery
         sheet, position = divmod(place, gallery.columns * gallery.rows)
         if sheet not in self._decoded:
@@ -427,17 +430,17 @@ class _Sheets:
         return self._decoded[sheet][top : top + gallery.height, left : left + gallery.width]
 
 
-def _pixels(uri: str) -> NDArray[np.uint8]:
-    """The picture of a data URI as bytes `[H, W]` or `[H, W, 3]`."""
+def _pixels(uri: str) -> NDArray[np.float64]:
+    """Return the picture of a data URI as `[H, W]` or `[H, W, 3]` in [0, 1]."""
     with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
-        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB")) / 255
 
 
-_CHARTS: dict[str, Callable[[Content], Iterator[Figure]]] = {
+_CHARTS: dict[str, Callable[[ReportContent], Iterator[Figure]]] = {
     "tradeoff": _tradeoff,
     "accuracy-by-radius": _accuracy,
-    "radii-by-epoch": _ridge,
-    "radii-by-class": _classes,
+    "radii-by-epoch": _radii_by_epoch,
+    "radii-by-class": _radii_by_class,
     "radii-quantiles": _bands,
     "radius-against-norm": _norms,
     "stability": _stability,

@@ -13,20 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from iaat.analysis.checks import PX_PER_UNIT
-from iaat.analysis.pictures.histogram import bin_edges
+from iaat.analysis.array_checks import PX_PER_UNIT
+from iaat.analysis.radius_summary import LEVELS, quantiles_by_class, radius_history
 from iaat.config.recipe import Recipe
 from iaat.errors import UserError
 from iaat.evaluate.result_files import shown_name, with_worst, worst_case_name
 from iaat.evaluate.results import read_results
 from iaat.evaluate.robust import CLEAN, WORST
-from iaat.report.content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
+from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.json_files import DamagedFileError
 from iaat.units import Radius
-
-LEVELS = (5, 25, 50, 75, 95)
-"""Quantiles that are shown, in per cent."""
 
 _NO_CURVES = ("epoch", "radius_quantiles_px")
 
@@ -204,14 +201,14 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def radii_parts(number: int, run: RunFolder, labels: NDArray[np.int64] | None, classes: int) -> Radii | None:
-    """The radii of run number `number`; None for a method without.
+def radii_part(number: int, run: RunFolder, labels: NDArray[np.int64] | None, classes: Sequence[str]) -> Radii | None:
+    """Return the radii of run number `number`; None for a method without.
 
     Args:
-        number: Place of the run.
+        number: Position of the run.
         run: Its folder.
-        labels: Labels `[N]` of the training data; None: not known, and nothing is said of classes.
-        classes: Their number.
+        labels: Labels `[N]` of the training data; None where they are not known: nothing is said of classes.
+        classes: Names of the classes.
 
     Raises:
         UserError: a file of radii is damaged.
@@ -219,20 +216,10 @@ def radii_parts(number: int, run: RunFolder, labels: NDArray[np.int64] | None, c
     epochs = run.radii_epochs()
     if not epochs:
         return None
-    snapshots = {epoch: run.radii_after(epoch) for epoch in epochs}
-    top = max(float(radius.max(initial=0)) for _, radius in snapshots.values()) * PX_PER_UNIT
-    edges = bin_edges(top)
-    counts = [np.histogram(radius * PX_PER_UNIT, bins=edges)[0].tolist() for _, radius in snapshots.values()]
-    index, radius = snapshots[epochs[-1]]
-    by_class = [] if labels is None else _by_class(labels[index], radius * PX_PER_UNIT, classes)
-    return Radii(number, epochs, edges.tolist(), counts, by_class)
-
-
-def _by_class(label: NDArray[np.int64], px: NDArray[np.float64], classes: int) -> list[dict[str, float] | None]:
-    groups = (px[label == number] for number in range(classes))
-    return [
-        {str(level): float(np.percentile(group, level)) for level in LEVELS} if len(group) else None for group in groups
-    ]
+    history = radius_history({epoch: run.radii_after(epoch)[1] for epoch in epochs})
+    index, radius = run.radii_after(epochs[-1])
+    by_class = [] if labels is None else quantiles_by_class(radius, labels[index], classes)
+    return Radii(number, epochs, list(history.edges_px), [list(counts) for counts in history.counts], by_class)
 
 
 def stabilities(runs: Sequence[RunFolder], fingerprints: Sequence[str]) -> list[Stability]:

@@ -16,16 +16,16 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from iaat import __version__
-from iaat.analysis.checks import PX_PER_UNIT, suffix_of
+from iaat.analysis.array_checks import PX_PER_UNIT, suffix_of
 from iaat.analysis.tables import write_table
 from iaat.attacks import pgd, smallest_radius
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, Source, build_data, sequential_order
 from iaat.errors import UserError
-from iaat.report import of_files
-from iaat.report.content import Content, Gallery, Radii, RunPart, SurfacePart
-from iaat.report.details import Detail, DetailSettings, details
-from iaat.report.surface import loss_surfaces
+from iaat.report import run_summary
+from iaat.report.loss_surface import loss_surfaces
+from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart
+from iaat.report.sample_details import Detail, DetailSettings, details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
 from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
@@ -68,7 +68,7 @@ class Scope:
 
 def gather(
     runs: Sequence[RunFolder], overrides: Sequence[str], reporter: Reporter, scope: Scope | None = None
-) -> Content:
+) -> ReportContent:
     """All that the report of some runs shows.
 
     Gallery, details and suspects are those of the first run with radii, by its last network, to which the radii
@@ -84,32 +84,32 @@ def gather(
         UserError: a folder without a run, or a damaged file; data that cannot be read or is not what was trained on.
     """
     scope = scope or Scope()
-    of_files.check_runs(runs)
+    run_summary.check_runs(runs)
     recipes = [run.recipe(overrides) for run in runs]
-    parts = of_files.run_parts(runs, recipes)
+    parts = run_summary.run_parts(runs, recipes)
     facts = [_state(run)["data"] for run in runs]
     prints = [fact["train_fingerprint"] for fact in facts]
     classes = [str(name) for name in facts[0]["classes"]]
-    results = [of_files.results_of(run) for run in runs]
+    results = [run_summary.results_of(run) for run in runs]
     notes = _other_data(parts, prints)
     look = _look(runs, recipes, facts[0], reporter) if scope.pictures else None
     labels = None if look is None else look.data.train.labels.numpy()
     radii = [
         found
         for number, run in enumerate(runs)
-        if (found := of_files.radii_parts(number, run, labels if prints[number] == prints[0] else None, len(classes)))
+        if (found := run_summary.radii_part(number, run, labels if prints[number] == prints[0] else None, classes))
     ]
-    content = Content(
+    content = ReportContent(
         title=parts[0].name if len(runs) == 1 else f"{len(runs)} runs",
         made=f"{date.today().isoformat()}, iaat {__version__}",
         classes=classes,
         runs=parts,
-        verdicts=[row for number, rows in enumerate(results) for row in of_files.verdicts(number, rows)],
-        differences=of_files.recipe_differences(recipes),
-        curves=[row for number, rows in enumerate(results) for row in of_files.accuracies(number, rows)],
-        corruptions=[row for number, rows in enumerate(results) for row in of_files.corruptions(number, rows)],
+        verdicts=[row for number, rows in enumerate(results) for row in run_summary.verdicts(number, rows)],
+        differences=run_summary.recipe_differences(recipes),
+        curves=[row for number, rows in enumerate(results) for row in run_summary.accuracies(number, rows)],
+        corruptions=[row for number, rows in enumerate(results) for row in run_summary.corruptions(number, rows)],
         radii=radii,
-        stability=of_files.stabilities(runs, prints),
+        stability=run_summary.stabilities(runs, prints),
         notes=notes,
     )
     if look is None:
@@ -153,7 +153,7 @@ def _look(runs: Sequence[RunFolder], recipes: Sequence[Recipe], facts: dict[str,
     return _Look(runs, recipes, data, device, reporter)
 
 
-def _with_images(content: Content, look: _Look, prints: Sequence[str], scope: Scope) -> Content:
+def _with_images(content: ReportContent, look: _Look, prints: Sequence[str], scope: Scope) -> ReportContent:
     """The content with gallery, details, measured norms and loss surfaces."""
     own = [part.run for part in content.radii if prints[part.run] == prints[0]]
     if not own:

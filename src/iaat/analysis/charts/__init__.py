@@ -1,0 +1,47 @@
+"""Charts, for screen and print: each function draws one by a style and returns its figure; `Style.save` writes it."""
+
+from iaat.analysis.charts.images import Block, Thumbnail, draw_extremes, draw_image_blocks, labelled_thumbnail
+from iaat.analysis.charts.lines import (
+    Line,
+    RadiusBands,
+    TrainingRun,
+    draw_accuracy_by_radius,
+    draw_radius_bands,
+    draw_training,
+)
+from iaat.analysis.charts.loss_planes import LossPlane, draw_loss_planes
+from iaat.analysis.charts.matrices import CorruptionGrid, draw_corruptions, draw_pair_matrix
+from iaat.analysis.charts.radii import (
+    ClassRadii,
+    MeasuredNorms,
+    draw_class_radii,
+    draw_radius_against_norm,
+    draw_radius_history,
+)
+from iaat.analysis.charts.tradeoff import TradeoffPoint, draw_tradeoff
+
+__all__ = [
+    "Block",
+    "ClassRadii",
+    "CorruptionGrid",
+    "Line",
+    "LossPlane",
+    "MeasuredNorms",
+    "RadiusBands",
+    "Thumbnail",
+    "TradeoffPoint",
+    "TrainingRun",
+    "draw_accuracy_by_radius",
+    "draw_class_radii",
+    "draw_corruptions",
+    "draw_extremes",
+    "draw_image_blocks",
+    "draw_loss_planes",
+    "draw_pair_matrix",
+    "draw_radius_against_norm",
+    "draw_radius_bands",
+    "draw_radius_history",
+    "draw_tradeoff",
+    "draw_training",
+    "labelled_thumbnail",
+]
