@@ -138,7 +138,7 @@ def _replayed(work: Workload, precision: str) -> Callable[[], None]:
                 radius=RADIUS,
                 steps=work.steps,
                 step_size=work.step_size,
-                random_start=False,
+                x_init=work.batch.x,
             )
 
     side = torch.cuda.Stream()

@@ -125,7 +125,7 @@ def _unchecked(run: Callable[[], object]) -> None:
 def _without_checks() -> Iterator[None]:
     nothing = {"return_value": None}
     with (
-        patch("iaat.attacks.inputs._judge_values", **nothing),
+        patch("iaat.attacks.inputs._check_values", **nothing),
         patch("iaat.radius.parts.judge", **nothing),
         patch("iaat.radius.memory.judge", **nothing),
     ):

@@ -2,15 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from iaat import pgd
-from iaat.attacks import filled_up
+from iaat.attacks import padded_rows, pgd_early_stop
 
 
 @pytest.mark.parametrize(("true", "expected"), [(0, 0), (1, 32), (32, 32), (33, 64), (64, 64), (65, 70), (70, 70)])
-def test_all_true_positions_are_kept_and_filled_up_to_a_multiple(true, expected):
+def test_all_true_positions_are_kept_and_padded_to_a_multiple(true, expected):
     mask = torch.zeros(70, dtype=torch.bool)
     mask[torch.randperm(70, generator=torch.Generator().manual_seed(true))[:true]] = True
-    rows = filled_up(mask)
+    rows = padded_rows(mask)
     assert len(rows) == expected == len(set(rows.tolist()))
     assert set(mask.nonzero()[:, 0].tolist()) <= set(rows.tolist())
     assert rows.tolist() == sorted(rows.tolist())
@@ -27,7 +26,7 @@ def test_a_batch_that_shrinks_takes_few_sizes_and_ends_as_one_that_shrinks_at_on
 
     def attacked():
         radius = torch.linspace(0, 0.3, 150, dtype=torch.float64)
-        return pgd(model, x, y, radius=radius, steps=8, restarts=restarts, random_start=False, early_stop=True)
+        return pgd_early_stop(model, x, y, radius=radius, steps=8, restarts=restarts, x_init=x)
 
     x_adv, taken = attacked(), set(sizes)
     monkeypatch.setattr("iaat.attacks.batching.BUCKET", 1)
@@ -35,8 +34,8 @@ def test_a_batch_that_shrinks_takes_few_sizes_and_ends_as_one_that_shrinks_at_on
     exact = attacked()
     assert len(set(sizes)) > len(taken) > 1
     assert all(size == 150 or size % 32 == 0 for size in taken)
-    fooled = model(x_adv).argmax(dim=1) != y
-    assert torch.equal(fooled, model(exact).argmax(dim=1) != y)
-    assert 0 < fooled.sum() < 150
+    adversarial = model(x_adv).argmax(dim=1) != y
+    assert torch.equal(adversarial, model(exact).argmax(dim=1) != y)
+    assert 0 < adversarial.sum() < 150
     if restarts == 1:
         torch.testing.assert_close(x_adv, exact, rtol=0, atol=1e-12)

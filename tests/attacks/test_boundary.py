@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from iaat.attacks.boundary import to_boundary
+from iaat.attacks.boundary import find_boundary
 from iaat.attacks.geometry import GEOMETRIES
 from iaat.runtime.passes import count_passes
 
@@ -30,7 +30,7 @@ def search(model, x, reach, norm="linf", **options):
     x_adv[:, 0] += reach
     y = torch.zeros(len(x), dtype=torch.int64)
     settings = {"limit": LIMIT, "ball": GEOMETRIES[norm], "searches": SEARCHES, **options}
-    return to_boundary(model, x, y, x_adv, **settings)
+    return find_boundary(model, x, y, x_adv, **settings)
 
 
 @every_norm

@@ -153,7 +153,7 @@ def test_random_start_depends_on_the_generator_alone(norm):
 @every_norm
 def test_size_is_the_norm_of_each_row(norm):
     delta = torch.randn(4, 3, 2, dtype=torch.float64)
-    assert geometry(norm).size(delta).tolist() == pytest.approx(norms(delta, norm))
+    assert geometry(norm).norm(delta).tolist() == pytest.approx(norms(delta, norm))
 
 
 @every_norm

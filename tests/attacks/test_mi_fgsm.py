@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from iaat.attacks.losses import Targeted
 from iaat.attacks.mi_fgsm import mi_fgsm
 from iaat.attacks.pgd import pgd
 from iaat.errors import UserError
@@ -73,7 +74,8 @@ def test_equals_the_algorithm_written_out_for_one_sample(norm, targeted, decay, 
     model, x, y = bumpy(), draws(5, 6), torch.tensor([0, 1, 2, 3, 0])
     x[0] = x[0].round()  # saturated
     radius = torch.tensor([0.3, 0.05, 0.1, 0.2, 0.4], dtype=torch.float64)
-    x_adv = mi_fgsm(model, x, y, radius=radius, steps=7, step_size=step, decay=decay, norm=norm, targeted=targeted)
+    loss = Targeted() if targeted else "ce"
+    x_adv = mi_fgsm(model, x, y, radius=radius, steps=7, step_size=step, decay=decay, norm=norm, loss=loss)
     for row in range(5):
         expected = by_hand(
             model,
@@ -92,7 +94,7 @@ def test_equals_the_algorithm_written_out_for_one_sample(norm, targeted, decay, 
 def test_momentum_makes_a_difference_and_no_momentum_is_plain_gradient_ascent():
     model, x, y = bumpy(), draws(8, 6), torch.zeros(8, dtype=torch.long)
     settings = {"radius": 0.3, "steps": 6, "step_size": 0.1}
-    plain = pgd(model, x, y, random_start=False, **settings)
+    plain = pgd(model, x, y, x_init=x, **settings)
     torch.testing.assert_close(mi_fgsm(model, x, y, decay=0.0, **settings), plain)
     assert not torch.allclose(mi_fgsm(model, x, y, decay=1.0, **settings), plain)
 

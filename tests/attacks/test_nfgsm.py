@@ -43,7 +43,7 @@ def test_without_noise_it_is_one_step_of_a_radius_up_the_gradient(norm, bounds):
     radius = torch.tensor([0.05, 0.1, 0.2, 0.0], dtype=torch.float64)
     x_adv = nfgsm(model, x, y, radius=radius, noise=0.0, norm=norm, bounds=bounds)
     torch.testing.assert_close(x_adv, x + radius[:, None] * direction)
-    as_pgd = pgd(model, x, y, radius=radius, steps=1, step_size=radius, norm=norm, random_start=False, bounds=bounds)
+    as_pgd = pgd(model, x, y, radius=radius, steps=1, step_size=radius, norm=norm, x_init=x, bounds=bounds)
     torch.testing.assert_close(x_adv, as_pgd)
 
 

@@ -1,12 +1,14 @@
 """PGD against what is known in closed form: linear models, saturated images, and the ball itself."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from iaat.attacks import pgd
+from iaat.attacks import Targeted, kl_from, pgd, pgd_early_stop
 from iaat.errors import UserError
 
 B, D = 8, 12
@@ -62,7 +64,7 @@ def test_optimum_of_a_linear_model_with_a_radius_per_sample(norm, loss, random_s
         step_size=radius,
         norm=norm,
         loss=loss,
-        random_start=random_start,
+        x_init=None if random_start else x,
         bounds=bounds,
         generator=torch.Generator().manual_seed(0),
     )
@@ -94,7 +96,7 @@ def test_radius_follows_its_sample_where_batch_equals_width():
     model = Linear(torch.tensor([[1.0], [-1.0]]).expand(2, 32 * 32) / 1024, torch.zeros(2))
     x, y = torch.full((32, 1, 32, 32), 0.5), torch.zeros(32, dtype=torch.int64)
     radius = torch.arange(32) / 100
-    x_adv = pgd(model, x, y, radius=radius, steps=3, step_size=radius, random_start=False)
+    x_adv = pgd(model, x, y, radius=radius, steps=3, step_size=radius, x_init=x)
     for row, r in zip(x_adv, radius, strict=True):
         torch.testing.assert_close(row, torch.full_like(row, 0.5 - r.item()))
 
@@ -103,7 +105,7 @@ def test_radius_follows_its_sample_where_batch_equals_width():
 def test_step_size_is_per_sample_too(norm):
     model, x, y, _, direction = two_classes(norm)
     step = torch.linspace(0.001, 0.02, B, dtype=torch.float64)
-    x_adv = pgd(model, x, y, radius=0.3, steps=1, step_size=step, norm=norm, random_start=False)
+    x_adv = pgd(model, x, y, radius=0.3, steps=1, step_size=step, norm=norm, x_init=x)
     torch.testing.assert_close(x_adv, x + step[:, None] * direction)
 
 
@@ -112,7 +114,7 @@ def test_default_step_size_is_two_and_a_half_radii_over_the_steps():
     points = []
     model.register_forward_pre_hook(lambda _module, inputs: points.append(inputs[0].detach().clone()))
     radius = torch.linspace(0.0, 0.2, B, dtype=torch.float64)
-    pgd(model, x, y, radius=radius, steps=10, random_start=False)
+    pgd(model, x, y, radius=radius, steps=10, x_init=x)
     for step, point in enumerate(points):
         torch.testing.assert_close(point, x + min(0.25 * step, 1.0) * radius[:, None] * direction)
     assert len(points) == 10
@@ -129,7 +131,9 @@ def test_every_saturated_pixel_that_can_move_inwards_does(random_start):
     x = torch.randint(0, 2, (B, D), generator=generator).float()
     y = torch.randint(0, 2, (B,), generator=generator)
     away = weight[y] - weight[1 - y]
-    x_adv = pgd(Linear(weight, torch.zeros(2)), x, y, radius=0.1, random_start=random_start, generator=generator)
+    x_adv = pgd(
+        Linear(weight, torch.zeros(2)), x, y, radius=0.1, x_init=None if random_start else x, generator=generator
+    )
     expected = (x - 0.1 * away.sign()).clamp(0, 1)
     movable = (x == 1) == (away > 0)
     assert 0.2 < movable.float().mean() < 0.8
@@ -165,7 +169,7 @@ def test_pixels_that_reach_a_bound_can_come_back():
             return torch.cat([torch.zeros_like(score), score], dim=1)
 
     x, y = torch.tensor([[0.0]]), torch.tensor([0])
-    x_adv = pgd(Peak(), x, y, radius=0.04, steps=4, step_size=0.04, random_start=False)
+    x_adv = pgd(Peak(), x, y, radius=0.04, steps=4, step_size=0.04, x_init=x)
     torch.testing.assert_close(x_adv, torch.tensor([[0.04]]))
 
 
@@ -181,8 +185,7 @@ def attacks(draw):
         "step_size": draw(st.sampled_from([None, 0.0, 2 / 255, 1.0])),
         "norm": draw(st.sampled_from(["linf", "l2"])),
         "random_start": draw(st.booleans()),
-        "restarts": draw(st.integers(1, 2)),
-        "early_stop": draw(st.booleans()),
+        "restarts": draw(st.sampled_from([None, 1, 2])),
         "loss": draw(st.sampled_from(["ce", "margin", "dlr", "kl"])),
         "poison": draw(st.sampled_from(["none", "nan", "inf", "nan logits"])),
         "seed": draw(st.integers(0, 1000)),
@@ -218,7 +221,11 @@ def test_result_is_always_inside_the_ball_and_the_bounds(case):
     y = torch.randint(0, 4, (shape[0],), generator=generator)
     model = Poisoned(x[0].numel(), poison, generator)
 
-    x_adv = pgd(model, x, y, generator=generator, **case)
+    case["x_init"] = None if case.pop("random_start") else x
+    restarts = case.pop("restarts")
+    attack = pgd if restarts is None else partial(pgd_early_stop, restarts=restarts)
+
+    x_adv = attack(model, x, y, generator=generator, **case)
 
     assert x_adv.shape == x.shape
     assert x_adv.dtype == x.dtype
@@ -231,13 +238,14 @@ def test_result_is_always_inside_the_ball_and_the_bounds(case):
 
 
 @every_norm
-@pytest.mark.parametrize("restarts", [1, 3])
+@pytest.mark.parametrize("restarts", [None, 1, 3])
 def test_radius_zero_gives_the_clean_input_bit_for_bit_also_in_a_mixed_batch(norm, restarts):
     model, x, y, _, _ = two_classes(norm, low=0.0, high=1.0)
     x = x.float()
     model = model.float()
     radius = torch.tensor([0.0, 0.1] * (B // 2))
-    x_adv = pgd(model, x, y, radius=radius, step_size=0.5, norm=norm, restarts=restarts)
+    attack = pgd if restarts is None else partial(pgd_early_stop, restarts=restarts)
+    x_adv = attack(model, x, y, radius=radius, step_size=0.5, norm=norm)
     assert torch.equal(x_adv[::2], x[::2])
     assert bool((x_adv[1::2] != x[1::2]).any(dim=1).all())
     assert torch.equal(pgd(model, x, y, radius=0.0, step_size=0.5, norm=norm), x)
@@ -256,9 +264,7 @@ def test_target_is_reached_exactly_when_it_lies_in_the_ball(loss, share):
     target = x.topk(2, dim=1).indices[:, 1]
     lead = (x.amax(1) - x.gather(1, target[:, None])[:, 0]) / 2
     model = Linear(torch.eye(classes, dtype=torch.float64), torch.zeros(classes, dtype=torch.float64))
-    x_adv = pgd(
-        model, x, target, radius=lead * share, steps=100, loss=loss, targeted=True, bounds=None, generator=generator
-    )
+    x_adv = pgd(model, x, target, radius=lead * share, steps=100, loss=Targeted(loss), bounds=None, generator=generator)
     reached = model(x_adv).argmax(1) == target
     assert bool((reached == (share > 1)).all())
 
@@ -279,8 +285,7 @@ def test_every_class_can_be_the_target(loss):
         radius=radius,
         steps=200,
         step_size=0.05 * radius,
-        loss=loss,
-        targeted=True,
+        loss=Targeted(loss),
         bounds=None,
         generator=generator,
     )
@@ -290,7 +295,7 @@ def test_every_class_can_be_the_target(loss):
 def test_cross_entropy_towards_a_target_ends_in_the_corner_of_the_ball():
     model = Linear(torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
     x = torch.tensor([[0.5, 0.4, 0.45]], dtype=torch.float64)
-    x_adv = pgd(model, x, torch.tensor([1]), radius=0.2, targeted=True)
+    x_adv = pgd(model, x, torch.tensor([1]), radius=0.2, loss=Targeted())
     torch.testing.assert_close(x_adv, torch.tensor([[0.3, 0.6, 0.25]], dtype=torch.float64))
 
 
@@ -314,8 +319,7 @@ def test_kl_attack_equals_one_written_out_by_hand(given_logits):
         torch.zeros(3, dtype=torch.int64),
         radius=radius,
         steps=steps,
-        loss="kl",
-        clean_logits=clean_logits if given_logits else None,
+        loss=kl_from(clean_logits) if given_logits else "kl",
         generator=torch.Generator().manual_seed(1),
     )
     uniform = torch.rand(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
@@ -331,7 +335,7 @@ def test_kl_attack_equals_one_written_out_by_hand(given_logits):
         torch.testing.assert_close(x_adv[row], point)
 
 
-def test_a_callable_loss_is_climbed():
+def test_a_callable_loss_is_maximised():
     model, x = small_net(), torch.full((2, 6), 0.5, dtype=torch.float64)
     third_logit = pgd(model, x, torch.tensor([0, 1]), radius=0.1, loss=lambda logits, _y: logits[:, 2])
     assert bool((model(third_logit)[:, 2] > model(x)[:, 2]).all())
@@ -357,7 +361,6 @@ def test_a_generator_leaves_the_global_random_numbers_alone():
         torch.rand(2, 6, dtype=torch.float64, generator=torch.Generator()),
         torch.tensor([0, 1]),
         radius=0.1,
-        restarts=2,
         generator=torch.Generator(),
     )
     assert torch.equal(torch.get_rng_state(), before)
@@ -411,7 +414,7 @@ def test_inputs_of_any_rank_without_bounds(norm, model, shape):
 def test_bounds_other_than_zero_and_one_are_kept():
     model = Linear(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), torch.zeros(2))
     x = torch.tensor([[-0.9, 2.9], [1.0, 1.0]])
-    x_adv = pgd(model, x, torch.tensor([0, 0]), radius=0.5, bounds=(-1.0, 3.0), random_start=False)
+    x_adv = pgd(model, x, torch.tensor([0, 0]), radius=0.5, bounds=(-1.0, 3.0), x_init=x)
     torch.testing.assert_close(x_adv, torch.tensor([[-1.0, 3.0], [0.5, 1.5]]))
 
 
@@ -428,16 +431,13 @@ def test_bounds_other_than_zero_and_one_are_kept():
         pytest.param({"radius": float("nan")}, r"radius = nan", id="radius nan"),
         pytest.param({"radius": float("inf")}, r"radius = inf", id="radius inf"),
         pytest.param({"steps": 0}, r"steps = 0", id="no step"),
-        pytest.param({"restarts": 0}, r"restarts = 0", id="no restart"),
         pytest.param({"norm": "l1"}, r"'l1'.*linf, l2", id="norm"),
         pytest.param({"loss": "hinge"}, r"'hinge'.*ce, margin, dlr, kl", id="loss"),
         pytest.param({"mode": "test"}, r"'test'.*eval, train, batch", id="mode"),
-        pytest.param({"loss": "kl", "targeted": True}, r"kl.*target", id="kl with a target"),
+        pytest.param({"loss": Targeted("kl")}, r"kl.*target", id="kl with a target"),
         pytest.param({"radius": torch.full((3,), 0.1)}, r"\[3\].*batch of 2", id="radius of another length"),
         pytest.param({"radius": torch.full((2, 1), 0.1)}, r"\[2, 1\].*batch of 2", id="radius of another shape"),
         pytest.param({"step_size": torch.full((3,), 0.1)}, r"\[3\].*batch of 2", id="step size of another length"),
-        pytest.param({"early_stop": True, "mode": "train"}, r"early_stop.*'train'", id="early stop in train mode"),
-        pytest.param({"early_stop": True, "mode": "batch"}, r"early_stop.*'batch'", id="early stop in batch mode"),
     ],
 )
 def test_mistakes_are_refused_by_name(settings, message):
@@ -487,7 +487,7 @@ def test_radius_in_a_scalar_tensor_is_checked_like_a_number():
 @every_norm
 def test_lengths_may_be_written_with_a_unit(norm):
     model, x, y, _, _ = two_classes(norm)
-    settings = {"norm": norm, "random_start": False}
+    settings = {"norm": norm, "x_init": x}
     text = pgd(model, x, y, radius="8px", step_size="2/255", **settings)
     assert torch.equal(text, pgd(model, x, y, radius=8 / 255, step_size=2 / 255, **settings))
     with pytest.raises(UserError, match="'8 pixels' is not a length"):
@@ -498,16 +498,16 @@ def test_lengths_may_be_written_with_a_unit(norm):
 
 @every_norm
 @pytest.mark.parametrize("bad", [-0.1, float("nan"), float("-inf")])
-@pytest.mark.parametrize("early_stop", [True, False])
-def test_a_radius_in_the_batch_that_is_no_length_counts_as_zero(norm, bad, early_stop):
+@pytest.mark.parametrize("attack", [pgd, pgd_early_stop])
+def test_a_radius_in_the_batch_that_is_no_length_counts_as_zero(norm, bad, attack):
     model, x, y, _, _ = two_classes(norm)
     radius = torch.full((B,), 0.05, dtype=torch.float64)
-    expected = pgd(model, x, y, radius=radius * (torch.arange(B) != 2), norm=norm, random_start=False)
+    expected = pgd(model, x, y, radius=radius * (torch.arange(B) != 2), norm=norm, x_init=x)
     radius[2] = bad
-    x_adv = pgd(model, x, y, radius=radius, norm=norm, early_stop=early_stop)
+    x_adv = attack(model, x, y, radius=radius, norm=norm)
     assert torch.equal(x_adv[2], x[2])
     assert (x_adv != x).flatten(1).any(1).sum() == B - 1
-    assert torch.equal(pgd(model, x, y, radius=radius, norm=norm, random_start=False), expected)
+    assert torch.equal(pgd(model, x, y, radius=radius, norm=norm, x_init=x), expected)
 
 
 @every_norm
@@ -516,7 +516,7 @@ def test_a_step_size_in_the_batch_that_is_no_length_counts_as_zero(norm, bad):
     model, x, y, _, _ = two_classes(norm)
     step = torch.full((B,), 0.01, dtype=torch.float64)
     step[2] = bad
-    x_adv = pgd(model, x, y, radius=0.05, step_size=step, norm=norm, random_start=False)
+    x_adv = pgd(model, x, y, radius=0.05, step_size=step, norm=norm, x_init=x)
     assert torch.equal(x_adv[2], x[2])
     assert (x_adv != x).flatten(1).any(1).sum() == B - 1
 
@@ -535,7 +535,7 @@ def test_a_step_size_in_the_batch_that_is_no_length_counts_as_zero(norm, bad):
 def test_a_loss_that_is_not_one_value_a_sample_is_refused(loss, shape, targeted):
     model, x, y, _, _ = two_classes("linf")
     with pytest.raises(UserError, match=rf"loss returned .*shape {shape} for a batch of 8.*pass reduction='none'"):
-        pgd(model, x, y, radius=0.1, loss=loss, targeted=targeted)
+        pgd(model, x, y, radius=0.1, loss=Targeted(loss) if targeted else loss)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
@@ -546,12 +546,13 @@ def test_integer_inputs_are_refused(dtype):
 
 
 @every_norm
-@pytest.mark.parametrize("settings", [{}, {"restarts": 2}, {"early_stop": True}, {"loss": "kl"}], ids=str)
+@pytest.mark.parametrize(
+    "attack", [pgd, partial(pgd, loss="kl"), pgd_early_stop, partial(pgd_early_stop, restarts=2)], ids=str
+)
 @pytest.mark.parametrize("radius", [0.1, torch.empty(0)], ids=["number", "[B]"])
-def test_an_empty_batch_comes_back_empty(norm, settings, radius):
+def test_an_empty_batch_comes_back_empty(norm, attack, radius):
     x = torch.empty(0, 1, 4, 4)
-    x_adv = pgd(
-        nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), x, torch.empty(0).long(), radius=radius, norm=norm, **settings
-    )
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    x_adv = attack(model, x, torch.empty(0).long(), radius=radius, norm=norm)
     assert x_adv.shape == x.shape
     assert x_adv.dtype == x.dtype

@@ -1,11 +1,11 @@
-"""Worst case over restarts, and leaving the batch once fooled: each compared with plain runs of the attack."""
+"""Early stopping and worst case over restarts, each compared with plain runs of the attack."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from iaat.attacks import pgd
+from iaat.attacks import Targeted, kl_from, pgd, pgd_early_stop
 from iaat.runtime.passes import count_passes
 
 SIZE, INPUTS, CLASSES = 40, 6, 4
@@ -34,8 +34,12 @@ def goal(logits, y, targeted):
 
 
 def unrelated(logits, _y):
-    """A loss that does not know about being fooled."""
+    """A loss that does not depend on the label."""
     return logits[:, 0]
+
+
+def objective(loss, targeted):
+    return Targeted(loss) if targeted else loss
 
 
 LOSSES = {"ce": lambda z, y: F.cross_entropy(z, y, reduction="none"), "unrelated": unrelated}
@@ -43,7 +47,8 @@ LOSSES = {"ce": lambda z, y: F.cross_entropy(z, y, reduction="none"), "unrelated
 
 @pytest.mark.parametrize("loss", ["ce", "unrelated"])
 @pytest.mark.parametrize("targeted", [False, True])
-def test_restarts_keep_the_worst_run_of_each_sample(loss, targeted):
+def test_restarts_keep_the_worst_run_of_each_sample(loss, targeted, monkeypatch):
+    monkeypatch.setattr("iaat.attacks.batching.BUCKET", 64)  # nobody leaves, so that all runs draw for all samples
     model, restarts = network(), 4
     x, y = samples(model)
     if targeted:
@@ -51,11 +56,10 @@ def test_restarts_keep_the_worst_run_of_each_sample(loss, targeted):
     options = {
         "radius": torch.linspace(0.02, 0.2, SIZE, dtype=torch.float64),
         "steps": 2,
-        "targeted": targeted,
-        "loss": unrelated if loss == "unrelated" else "ce",
+        "loss": objective(unrelated if loss == "unrelated" else "ce", targeted),
     }
     generator = torch.Generator().manual_seed(2)
-    runs = [pgd(model, x, y, generator=generator, **options) for _ in range(restarts)]
+    runs = [pgd_early_stop(model, x, y, generator=generator, **options) for _ in range(restarts)]
 
     sign = -1 if targeted else 1
     best = []
@@ -63,17 +67,18 @@ def test_restarts_keep_the_worst_run_of_each_sample(loss, targeted):
         scores = []
         for run in runs:
             logits = model(run[row : row + 1])
-            height = sign * LOSSES[loss](logits, y[row : row + 1]).item()
-            scores.append((goal(logits, y[row : row + 1], targeted).item(), height))
+            value = sign * LOSSES[loss](logits, y[row : row + 1]).item()
+            adversarial = goal(logits, y[row : row + 1], targeted).item()
+            scores.append((adversarial, 0.0 if adversarial else value))  # the first success counts
         best.append(max(range(restarts), key=lambda r, scores=scores: scores[r]))
     expected = torch.stack([runs[r][row] for row, r in enumerate(best)])
     assert set(best) == set(range(restarts))  # neither the last run nor one run for the whole batch would do
 
-    x_adv = pgd(model, x, y, restarts=restarts, generator=torch.Generator().manual_seed(2), **options)
+    x_adv = pgd_early_stop(model, x, y, restarts=restarts, generator=torch.Generator().manual_seed(2), **options)
     assert torch.equal(x_adv, expected)
 
 
-def test_being_fooled_counts_before_the_loss():
+def test_success_counts_before_the_loss():
     """Makes sure that the comparison above contains samples on which both orders differ."""
     model = network()
     x, y = samples(model)
@@ -82,23 +87,23 @@ def test_being_fooled_counts_before_the_loss():
     logits = torch.stack(
         [model(pgd(model, x, y, radius=radius, steps=2, loss=unrelated, generator=generator)) for _ in range(4)]
     )
-    fooled = logits.argmax(2) != y
-    at_largest_loss = fooled.gather(0, logits[:, :, 0].argmax(0)[None])[0]
-    assert (fooled.any(0) & ~at_largest_loss).sum() >= 2
+    adversarial = logits.argmax(2) != y
+    at_largest_loss = adversarial.gather(0, logits[:, :, 0].argmax(0)[None])[0]
+    assert (adversarial.any(0) & ~at_largest_loss).sum() >= 2
 
 
 def test_restarts_cost_one_forward_more_each():
     model = network()
     x, y = samples(model)
     with count_passes(model) as passes:
-        pgd(model, x, y, radius=0.05, steps=3, restarts=2)
+        pgd_early_stop(model, x, y, radius=0.0, steps=3, restarts=2)
     assert (passes.forward / SIZE, passes.backward / SIZE) == (2 * (3 + 1), 2 * 3)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("random_start", [False, True])
-def test_a_fooled_sample_comes_back_as_it_first_was(norm, targeted, random_start, monkeypatch):
+def test_a_sample_comes_back_at_its_first_adversarial_point(norm, targeted, random_start, monkeypatch):
     monkeypatch.setattr("iaat.attacks.batching.BUCKET", 1)  # each leaves at once: the count of passes is exact
     model, steps = network(), 6
     x, y = samples(model)
@@ -108,8 +113,8 @@ def test_a_fooled_sample_comes_back_as_it_first_was(norm, targeted, random_start
         "radius": torch.linspace(0.0, 0.12, SIZE, dtype=torch.float64),
         "steps": steps,
         "norm": norm,
-        "targeted": targeted,
-        "random_start": random_start,
+        "loss": objective("ce", targeted),
+        "x_init": None if random_start else x,
     }
     points = []
     handle = model.register_forward_pre_hook(lambda _module, inputs: points.append(inputs[0].detach().clone()))
@@ -124,15 +129,15 @@ def test_a_fooled_sample_comes_back_as_it_first_was(norm, targeted, random_start
     assert len(set(visits)) >= 3  # some leave at once, some on the way, some never
 
     with count_passes(model) as passes:
-        x_adv = pgd(model, x, y, early_stop=True, generator=torch.Generator().manual_seed(3), **options)
+        x_adv = pgd_early_stop(model, x, y, generator=torch.Generator().manual_seed(3), **options)
     torch.testing.assert_close(x_adv, expected, rtol=0, atol=1e-12)
     assert passes.forward == sum(visits) < SIZE * steps
 
 
-def test_a_clean_wrong_sample_is_not_attacked_at_all():
+def test_a_misclassified_sample_is_not_attacked_at_all():
     model = network()
     x, y = samples(model)
-    x_adv = pgd(model, x, y, radius=0.05, random_start=False, early_stop=True)
+    x_adv = pgd_early_stop(model, x, y, radius=0.05, x_init=x)
     assert torch.equal(x_adv[:2], x[:2])
     assert bool((x_adv[2:] != x[2:]).any(1).all())
 
@@ -141,10 +146,10 @@ def test_a_clean_wrong_sample_is_not_attacked_at_all():
 def test_a_batch_without_survivors_ends_early(restarts):
     model = network()
     x, y = samples(model)
-    wrong = (y + 2) % CLASSES
-    wrong[:2] = (model(x[:2]).argmax(1) + 1) % CLASSES
+    others = (y + 2) % CLASSES
+    others[:2] = (model(x[:2]).argmax(1) + 1) % CLASSES
     with count_passes(model) as passes:
-        x_adv = pgd(model, x, wrong, radius=0.1, steps=9, restarts=restarts, random_start=False, early_stop=True)
+        x_adv = pgd_early_stop(model, x, others, radius=0.1, steps=9, restarts=restarts, x_init=x)
     assert torch.equal(x_adv, x)
     assert passes.forward == SIZE * (1 if restarts == 1 else 2)
 
@@ -152,28 +157,41 @@ def test_a_batch_without_survivors_ends_early(restarts):
 def test_early_stop_with_restarts_attacks_only_the_survivors_again():
     model, restarts = network(), 5
     x, y = samples(model)
-    options = {"radius": torch.linspace(0.0, 0.28, SIZE, dtype=torch.float64), "steps": 1, "early_stop": True}
-    first = pgd(model, x, y, generator=torch.Generator().manual_seed(4), **options)
-    fooled_at_first = model(first).argmax(1) != y
+    options = {"radius": torch.linspace(0.0, 0.28, SIZE, dtype=torch.float64), "steps": 1}
+    first = pgd_early_stop(model, x, y, generator=torch.Generator().manual_seed(4), **options)
+    adversarial_at_first = model(first).argmax(1) != y
     with count_passes(model) as passes:
-        x_adv = pgd(model, x, y, restarts=restarts, generator=torch.Generator().manual_seed(4), **options)
-    fooled = model(x_adv).argmax(1) != y
+        x_adv = pgd_early_stop(model, x, y, restarts=restarts, generator=torch.Generator().manual_seed(4), **options)
+    adversarial = model(x_adv).argmax(1) != y
 
-    assert torch.equal(x_adv[fooled_at_first], first[fooled_at_first])
-    assert fooled_at_first.sum() < fooled.sum() < SIZE
+    assert torch.equal(x_adv[adversarial_at_first], first[adversarial_at_first])
+    assert adversarial_at_first.sum() < adversarial.sum() < SIZE
     assert passes.forward < restarts * 2 * SIZE
     assert bool(((x_adv - x).abs().amax(1) <= options["radius"] + 1e-12).all())
 
 
-@pytest.mark.parametrize("restarts", [1, 2])
-def test_kl_keeps_each_sample_with_its_own_clean_logits_when_the_batch_shrinks(restarts):
+def test_kl_keeps_each_sample_with_its_own_clean_logits_when_the_batch_shrinks():
     """With early stop the batch shrinks; rows of the clean logits must leave along with their samples."""
     model = network()
     x, y = samples(model)
-    options = {"radius": 0.04, "steps": 5, "loss": "kl", "early_stop": True, "restarts": restarts}
+    options = {"radius": 0.04, "steps": 5}
     clean = model(x).detach() / 2  # other than the model's own, so that the gradient at x is not 0
-    together = pgd(model, x, y, random_start=False, clean_logits=clean, **options)
+    together = pgd_early_stop(model, x, y, x_init=x, loss=kl_from(clean), **options)
     rows = torch.arange(SIZE).split(1)
-    alone = [pgd(model, x[i], y[i], random_start=False, clean_logits=clean[i], **options) for i in rows]
+    alone = [pgd_early_stop(model, x[i], y[i], x_init=x[i], loss=kl_from(clean[i]), **options) for i in rows]
     assert (model(together).argmax(1) != y).float().mean() == pytest.approx(0.5, abs=0.4)
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
+
+
+def test_the_given_start_is_for_the_first_run_only():
+    model = network()
+    x, y = (each[2:] for each in samples(model))
+    seen = []
+    model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach().clone()))
+    generator = torch.Generator().manual_seed(5)
+    pgd_early_stop(model, x, y, radius=1e-9, steps=1, restarts=3, x_init=x, generator=generator)
+    starts = seen[::2]
+    assert len(starts) == 3
+    assert torch.equal(starts[0], x)
+    assert not torch.equal(starts[1], x)
+    assert not torch.equal(starts[1], starts[2])

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from iaat.attacks import pgd
+from iaat.attacks import pgd_early_stop
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import InMemorySource
 from iaat.evaluate import Stage, attack_samples
@@ -51,8 +51,8 @@ def stage(loss, radius, norm="linf", **settings):
     """PGD on a loss, called by the loss's name."""
 
     def run(model, batch, generator):
-        attack = {"steps": 20, "early_stop": True, **settings}
-        return pgd(model, batch.x, batch.y, radius=radius, norm=norm, loss=loss, generator=generator, **attack)
+        attack = {"steps": 20, "norm": norm, "loss": loss, "generator": generator, **settings}
+        return pgd_early_stop(model, batch.x, batch.y, radius=radius, **attack)
 
     return Stage(loss, run)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from iaat.attacks import pgd
+from iaat.attacks import kl_from, pgd, pgd_early_stop
 from iaat.errors import UserError
 from iaat.runtime.passes import Passes, count_passes
 
@@ -60,16 +60,16 @@ def test_samples_that_leave_early_are_not_counted_on(model, monkeypatch):
     y = model(x).argmax(1)
     y[:2] = (y[:2] + 1) % 3  # wrong from the start: one visit each
     with count_passes(model) as passes:
-        pgd(model, x, y, radius=0.0, steps=4, early_stop=True)
+        pgd_early_stop(model, x, y, radius=0.0, steps=4)
     assert passes == Passes(forward=6 + 3 * 4, backward=6 + 3 * 4)
 
 
 @pytest.mark.parametrize("given_logits", [True, False])
 def test_kl_computes_the_clean_logits_once_or_takes_them(model, given_logits):
     x, y = torch.rand(5, 4), torch.zeros(5, dtype=torch.int64)
-    clean_logits = model(x).detach() if given_logits else None
+    loss = kl_from(model(x)) if given_logits else "kl"
     with count_passes(model) as passes:
-        pgd(model, x, y, radius=0.1, steps=3, loss="kl", clean_logits=clean_logits)
+        pgd(model, x, y, radius=0.1, steps=3, loss=loss)
     assert passes == Passes(forward=15 if given_logits else 20, backward=15)
 
 

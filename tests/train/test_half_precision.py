@@ -77,7 +77,7 @@ class Steep(nn.Module):
 
 def test_attacks_move_samples_whose_gradient_would_vanish_in_fp16():
     x, y = torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.tensor([0])
-    settings = {"radius": 0.1, "steps": 1, "step_size": 0.1, "random_start": False, "bounds": None}
+    settings = {"radius": 0.1, "steps": 1, "step_size": 0.1, "x_init": x, "bounds": None}
     expected = pgd(Steep(), x, y, **settings)
     assert torch.equal(expected, x + 0.1 * torch.tensor([[-1.0, 1.0, -1.0, 1.0]]))
     with autocast("fp16", CPU):

@@ -1,14 +1,16 @@
 from iaat.attacks.apgd import apgd
-from iaat.attacks.batching import filled_up
-from iaat.attacks.boundary import Boundary, to_boundary
+from iaat.attacks.attack_mode import MODES, Mode, attack_mode, frozen_running_stats, mixes_samples
+from iaat.attacks.batching import padded_rows
+from iaat.attacks.boundary import Boundary, find_boundary
 from iaat.attacks.carlini_wagner import cw_l2, cw_pgd
-from iaat.attacks.climb import proportional_steps
-from iaat.attacks.context import MODES, Mode, attack_mode, mixes_samples, standing_statistics
 from iaat.attacks.deepfool import deepfool
+from iaat.attacks.early_stop import pgd_early_stop
 from iaat.attacks.geometry import GEOMETRIES, geometry, per_sample
 from iaat.attacks.losses import (
     LOSSES,
     AttackLoss,
+    PerSampleLoss,
+    Targeted,
     cross_entropy,
     dlr,
     dlr_towards,
@@ -19,14 +21,16 @@ from iaat.attacks.losses import (
     soft_margin,
 )
 from iaat.attacks.mi_fgsm import mi_fgsm
-from iaat.attacks.minimal import SmallestRadius, smallest_radius
 from iaat.attacks.nfgsm import nfgsm
+from iaat.attacks.per_sample_steps import proportional_steps
 from iaat.attacks.pgd import pgd
 from iaat.attacks.predict import is_correct, predict
 from iaat.attacks.screening import apgd_ce, apgd_t, screen
+from iaat.attacks.smallest_radius import SmallestRadius, smallest_radius
 
 __all__ = [
     "pgd",
+    "pgd_early_stop",
     "proportional_steps",
     "nfgsm",
     "apgd",
@@ -39,14 +43,14 @@ __all__ = [
     "cw_l2",
     "smallest_radius",
     "SmallestRadius",
-    "to_boundary",
+    "find_boundary",
     "Boundary",
-    "filled_up",
+    "padded_rows",
     "predict",
     "is_correct",
     "attack_mode",
     "mixes_samples",
-    "standing_statistics",
+    "frozen_running_stats",
     "Mode",
     "MODES",
     "geometry",
@@ -61,5 +65,7 @@ __all__ = [
     "kl_from",
     "full_precision",
     "AttackLoss",
+    "PerSampleLoss",
+    "Targeted",
     "LOSSES",
 ]

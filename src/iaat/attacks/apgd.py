@@ -1,4 +1,4 @@
-"""Auto-PGD: gradient ascent that finds its own step size, for every sample by itself."""
+"""Auto-PGD (APGD): gradient ascent that adapts its step size per sample."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks.batching import filled_up
-from iaat.attacks.geometry import Geometry, geometry, per_sample
-from iaat.attacks.inputs import Classifier, check_inputs
-from iaat.attacks.losses import LOSSES, AttackLoss, dlr_to, margin_to
-from iaat.attacks.task import attacking, gradient_of, inside, lengths, one_each
+from iaat.attacks.attack_state import AttackState, attack_state
+from iaat.attacks.batching import padded_rows
+from iaat.attacks.geometry import per_sample
+from iaat.attacks.losses import LOSSES, AttackLoss, PerSampleLoss, resolve_loss, targeted_dlr, targeted_margin
+from iaat.attacks.restarts import Outcome, worst_case
 from iaat.errors import UserError, check_choice
-from iaat.runtime.device import autocast, uses_bfloat16
-from iaat.units import Norm, Radius
+from iaat.units import Norm
 
 MOMENTUM = 0.75
 """Weight of the new step against the last one (`alpha`)."""
 RHO = 0.75
-"""Share of the steps since the last checkpoint that must raise the loss, or the step is halved."""
+"""Fraction of the steps since the last checkpoint that must raise the loss, or the step is halved."""
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -40,78 +39,79 @@ def apgd(
     x_init: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Adversarial examples within `radius` of `x` by Auto-PGD; the model is in eval mode.
+    """Adversarial examples within `radius` of `x` by Auto-PGD; the model in eval mode.
 
-    The step starts at `2 * radius`. At checkpoints that come ever closer, a sample whose loss no longer rises goes back
-    to its best point and halves its step. Step, best point and checkpoint decisions are those of each sample alone.
-    The model's weights get no gradient, their `.grad` is not touched, and every module's training flag is given back.
+    The step size starts at `2 * radius`. At checkpoints that come ever closer, a sample whose loss no longer rises goes
+    back to its best point and halves its step size. All decisions are made for each sample alone. The model is left as
+    by `pgd`.
 
     Args:
         model: Maps inputs `[B, ...]` to logits `[B, classes]`.
         x: Clean inputs `[B, ...]` of any rank and floating-point, inside `bounds`; an empty batch comes back empty.
         y: True classes `[B]`.
-        radius: Size of the ball, one number or `[B]`, in units of `x`, or text such as "8px" or "8/255" for images in
-            [0, 1]. Where it is 0 the clean input comes back exactly; entries of `[B]` that are negative or NaN count
-            as 0.
+        radius: Largest norm of a perturbation, in the forms of `pgd`.
         steps: Gradient steps, at least 1; each run costs one forward more, without its backward.
         norm: `linf` or `l2`.
-        loss: `ce`, `margin`, `dlr`, or a callable `(logits, y) -> [B]` that grows as the model gets more wrong.
-        targets: `[B]` classes to move towards. A sample counts as fooled once it leaves its true class, whatever class
-            it is taken for. A callable loss is then called with the targets and descended.
-        restarts: Independent runs; for each sample the worst is kept, one that fools before one that does not, then the
+        loss: `ce`, `margin`, `dlr`, or a callable `(logits, y) -> [B]` to maximise.
+        targets: `[B]` classes to move towards. A sample is adversarial once it is misclassified, as any class. A
+            callable loss is then called with the targets and minimised.
+        restarts: Independent runs. For each sample the worst is kept: an adversarial point before others, then the
             larger loss.
-        early_stop: A sample that is fooled stays at that point, and leaves the batch as soon as the rest fits a smaller
+        early_stop: A sample stays where it is adversarial, and leaves the batch as soon as the rest fits a smaller
             multiple of 32.
         precision: `fp32`, `bf16`, or `auto` for bfloat16 where the processor has instructions for it. Losses are
-            float32 always, and only what fools the model in the precision of `x` counts as fooled.
+            always float32, and only points that are adversarial in the precision of `x` count.
         bounds: Smallest and largest value of an input; None for unbounded inputs.
-        x_init: Start of the first run `[B, ...]`, put inside the ball first; a uniform draw in the ball if None.
+        x_init: First point of the first run `[B, ...]`, projected into the ball; a uniform draw from the ball if None.
         generator: Source of the random starts; PyTorch's global one if None.
 
     Returns:
-        Adversarial inputs `[B, ...]`, detached, inside the ball and inside `bounds`: where a sample was fooled a point
-        that fools it, elsewhere the point of the largest loss.
+        Adversarial inputs `[B, ...]`, detached, inside the ball and inside `bounds`; the point of the largest loss
+        where no point was adversarial.
 
     Raises:
         UserError: a radius above the range of the inputs or negative, steps or restarts below 1, an unknown norm, loss
             or precision, too few classes for `dlr`, integer inputs, or a loss that does not return `[B]`.
 
     Source: Croce & Hein 2020 (arXiv 2003.01690), Algorithm 1, its conditions 1 and 2 and section 3.2. A checkpoint is
-    judged as soon as its point is reached, one step before their listing does.
+    reviewed as soon as its point is reached, one step before their listing does.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import apgd
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
+        >>> x_adv = apgd(model, x, y, radius=0.2, steps=10)
+        >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
+        tensor([1, 0])
     """
-    ball = geometry(norm)
-    radius = Radius(radius) if isinstance(radius, str) else radius
     check_choice(precision, PRECISIONS, "precision")
     if not callable(loss):
         check_choice(loss, LOSSES, "loss")
-    labels = check_inputs(
+    _check_targets(targets, x)
+    with attack_state(
+        model,
         x,
         y,
-        radius,
-        steps=steps,
-        restarts=restarts,
+        radius=radius,
         norm=norm,
         bounds=bounds,
-        loss=loss,
-        targeted=targets is not None,
+        loss=loss if targets is None else _targeted(loss, targets),
+        steps=steps,
         x_init=x_init,
-    )
-    _check_targets(targets, x)
-    with attacking(model, x, y) as (x, y):
+        precision=precision,
+    ) as state:
         if not len(x):
-            return x.clone()
-        task = _Task(
-            model=Classifier(model, labels),
-            ball=ball,
-            loss=loss,
-            bounds=bounds,
-            low_precision=uses_bfloat16(precision, x.device),
-            x=x,
-            y=y,
-            targets=targets,
-            radius=per_sample(lengths(radius, x), x),
-        )
-        return _worst_case(task, steps, restarts, early_stop, x_init, generator)
+            return state.x.clone()
+        whole = state
+
+        def run(state: AttackState, number: int, rows: Tensor) -> Outcome:
+            # Drawn for all, so that a start does not depend on which samples are left.
+            start = whole.start(None if number else x_init, generator)
+            return _run(state, start[rows], steps, early_stop)
+
+        return worst_case(state, restarts, run, early_stop=early_stop)
 
 
 def _check_targets(targets: Tensor | None, x: Tensor) -> None:
@@ -122,8 +122,16 @@ def _check_targets(targets: Tensor | None, x: Tensor) -> None:
         )
 
 
+def _targeted(loss: str | AttackLoss, targets: Tensor) -> PerSampleLoss:
+    """Loss of the way from the class `y` to the targets `[B]`."""
+    if loss in ("dlr", "margin"):
+        return PerSampleLoss(targeted_dlr if loss == "dlr" else targeted_margin, targets)
+    away = resolve_loss(loss)
+    return PerSampleLoss(lambda logits, _y, target: -away(logits, target), targets)
+
+
 def checkpoints(steps: int) -> list[int]:
-    """After how many steps a sample is judged: periods shrink from 22 % of the steps by 3 % each, down to 6 %."""
+    """Numbers of steps after which step sizes are reviewed: periods of 22 % of all, each 3 % shorter, at least 6 %."""
     percent, period, found = 22, 22, []
     while percent < 100:
         found.append(-(-percent * steps // 100))  # integers: a float would round 57.00000001 up to 58
@@ -132,66 +140,15 @@ def checkpoints(steps: int) -> list[int]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One batch under attack, every field of it per sample but the first five."""
-
-    model: Classifier
-    ball: Geometry
-    loss: str | AttackLoss
-    bounds: tuple[float, float] | None
-    low_precision: bool
-    x: Tensor
-    y: Tensor
-    targets: Tensor | None
-    radius: Tensor
-
-    def only(self, rows: Tensor) -> _Task:
-        targets = None if self.targets is None else self.targets[rows]
-        return replace(self, x=self.x[rows], y=self.y[rows], radius=self.radius[rows], targets=targets)
-
-    def random_start(self, generator: torch.Generator | None) -> Tensor:
-        return self.x + self.ball.random(self.x, self.radius, generator)
-
-    def inside(self, x_adv: Tensor) -> Tensor:
-        return inside(x_adv, self.x, self.radius, self.ball, self.bounds)
-
-    def logits(self, x_adv: Tensor, *, low_precision: bool) -> Tensor:
-        with autocast("bf16" if low_precision else "fp32", x_adv.device):
-            return self.model(x_adv)
-
-    def height(self, logits: Tensor) -> Tensor:
-        return one_each(_height(self.loss, logits, self.y, self.targets), len(logits))
-
-    def fooled(self, x_adv: Tensor, logits: Tensor, asked: Tensor) -> Tensor:
-        """Which of the rows `asked` `[B]` are taken for a wrong class, also in full precision."""
-        fooled = (logits.argmax(dim=1) != self.y) & asked
-        rows = filled_up(fooled) if self.low_precision else ()
-        if len(rows):
-            with torch.no_grad():
-                again = self.logits(x_adv[rows], low_precision=False).argmax(dim=1) != self.y[rows]
-            fooled[rows] &= again
-        return fooled
-
-
-def _height(loss: str | AttackLoss, logits: Tensor, y: Tensor, targets: Tensor | None) -> Tensor:
-    away = loss if callable(loss) else LOSSES[loss]
-    if targets is None:
-        return away(logits, y)
-    if loss == "dlr":
-        return dlr_to(logits, y, targets)
-    return margin_to(logits, y, targets) if loss == "margin" else -away(logits, targets)
-
-
 @dataclass(slots=True)
-class _Walk:
-    """What is known of each sample on its way: points and gradients `[B, ...]`, the rest `[B]`.
+class _Progress:
+    """What APGD knows of each sample: points and gradients `[B, ...]`, the rest `[B]`.
 
-    `best` is the point of the largest loss, to which the algorithm returns; `found` is the one to be handed back.
+    `best` is the point of the largest loss, to which the algorithm returns; `found` is the one to be returned.
     """
 
-    x: Tensor
-    before: Tensor
+    x_adv: Tensor
+    previous: Tensor
     gradient: Tensor
     loss: Tensor
     best: Tensor
@@ -199,118 +156,102 @@ class _Walk:
     best_loss: Tensor
     found: Tensor
     found_loss: Tensor
-    fooled: Tensor
+    adversarial: Tensor
     step: Tensor
     rises: Tensor
-    judged_loss: Tensor
+    checkpoint_loss: Tensor
     halved: Tensor
 
     @classmethod
-    def begin(cls, task: _Task, x: Tensor) -> _Walk:
-        none = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        lowest = torch.full_like(x.flatten(1)[:, 0], -torch.inf)
+    def begin(cls, state: AttackState, x_adv: Tensor) -> _Progress:
+        none = torch.zeros(len(x_adv), dtype=torch.bool, device=x_adv.device)
+        lowest = torch.full_like(x_adv.flatten(1)[:, 0], -torch.inf)
         return cls(
-            x=x,
-            before=x,
-            gradient=torch.zeros_like(x),
-            loss=lowest.new_full(lowest.shape, torch.inf),  # the first look is not a rise
-            best=x.clone(),
-            best_gradient=torch.zeros_like(x),
+            x_adv=x_adv,
+            previous=x_adv,
+            gradient=torch.zeros_like(x_adv),
+            loss=lowest.new_full(lowest.shape, torch.inf),  # the first evaluation is not a rise
+            best=x_adv.clone(),
+            best_gradient=torch.zeros_like(x_adv),
             best_loss=lowest.clone(),
-            found=x.clone(),
+            found=x_adv.clone(),
             found_loss=lowest.clone(),
-            fooled=none,
-            step=2 * task.radius.flatten(),
+            adversarial=none,
+            step=2 * state.radius.flatten(),
             rises=torch.zeros_like(lowest),
-            judged_loss=lowest.clone(),
+            checkpoint_loss=lowest.clone(),
             halved=none,
         )
 
-    def only(self, rows: Tensor) -> _Walk:
-        return _Walk(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+    def only(self, rows: Tensor) -> _Progress:
+        return _Progress(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def look(self, task: _Task, *, gradient: bool, early_stop: bool) -> None:
-        """Evaluate the model at `x` and remember what is better than before."""
-        leaf = self.x.detach().requires_grad_(gradient)
-        logits = task.logits(leaf, low_precision=task.low_precision)
-        height = task.height(logits)
+    def evaluate(self, state: AttackState, *, gradient: bool, early_stop: bool) -> None:
+        """Evaluate the model at `x_adv` and keep what is better than before."""
         if gradient:
-            self.gradient = gradient_of(height, leaf)
-        loss = height.detach().to(self.loss).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+            logits, loss, self.gradient = state.evaluate(self.x_adv)
+        else:
+            logits, loss = state.evaluate_loss(self.x_adv)
+        loss = loss.to(self.loss).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
         self.rises += loss > self.loss
         self.loss = loss
 
-        asked = ~self.fooled if early_stop else torch.ones_like(self.fooled)
-        fooled = task.fooled(leaf.detach(), logits.detach(), asked)
-        better = torch.where(fooled == self.fooled, loss > self.found_loss, fooled) & asked
-        self.found[better], self.found_loss[better] = self.x[better], loss[better]
-        self.fooled = self.fooled | fooled
+        active = ~self.adversarial if early_stop else torch.ones_like(self.adversarial)
+        adversarial = _confirmed(state, self.x_adv, state.is_adversarial(logits) & active)
+        better = torch.where(adversarial == self.adversarial, loss > self.found_loss, adversarial) & active
+        self.found[better], self.found_loss[better] = self.x_adv[better], loss[better]
+        self.adversarial = self.adversarial | adversarial
 
         higher = loss > self.best_loss
-        self.best[higher], self.best_loss[higher] = self.x[higher], loss[higher]
+        self.best[higher], self.best_loss[higher] = self.x_adv[higher], loss[higher]
         self.best_gradient[higher] = self.gradient[higher]
 
-    def judge(self, period: int) -> None:
-        """Conditions 1 and 2 at a checkpoint `period` steps after the last one."""
-        stuck = ~self.halved & (self.best_loss == self.judged_loss)
+    def review_step(self, period: int) -> None:
+        """Conditions 1 and 2 at a checkpoint `period` steps after the last one: halve the step, return to `best`."""
+        stuck = ~self.halved & (self.best_loss == self.checkpoint_loss)
         self.halved = (self.rises < RHO * period) | stuck
         self.step = torch.where(self.halved, self.step / 2, self.step)
         self.loss = torch.where(self.halved, self.best_loss, self.loss)
-        back = per_sample(self.halved, self.x) > 0
-        self.x = torch.where(back, self.best, self.x)
+        back = per_sample(self.halved, self.x_adv) > 0
+        self.x_adv = torch.where(back, self.best, self.x_adv)
         self.gradient = torch.where(back, self.best_gradient, self.gradient)
-        self.judged_loss, self.rises = self.best_loss.clone(), torch.zeros_like(self.rises)
+        self.checkpoint_loss, self.rises = self.best_loss.clone(), torch.zeros_like(self.rises)
 
-    def advance(self, task: _Task, momentum: float) -> None:
-        """Step, then add a share of the last movement."""
-        ahead = task.inside(self.x + per_sample(self.step, self.x) * task.ball.steepest(self.gradient))
-        moved = self.x + momentum * (ahead - self.x) + (1 - momentum) * (self.x - self.before)
-        self.x, self.before = task.inside(moved), self.x
+    def advance(self, state: AttackState, momentum: float) -> None:
+        """Take a step, weighted `momentum`, plus a fraction of the last movement."""
+        x, step = self.x_adv, per_sample(self.step, self.x_adv)
+        ahead = state.project_delta(x + step * state.ball.steepest(self.gradient))
+        moved = x + momentum * (ahead - x) + (1 - momentum) * (x - self.previous)
+        self.x_adv, self.previous = state.project_delta(moved), x
 
 
-def _climb(task: _Task, x_start: Tensor, steps: int, early_stop: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Points, their losses and whether they fool, after one run from `x_start`."""
-    walk, rows = _Walk.begin(task, task.inside(x_start)), torch.arange(len(x_start), device=x_start.device)
-    found, height, fooled = walk.found.clone(), walk.found_loss.clone(), walk.fooled.clone()
+def _confirmed(state: AttackState, x_adv: Tensor, adversarial: Tensor) -> Tensor:
+    """Those of the samples `adversarial` `[B]` bool that are so in full precision, too."""
+    if state.model.precision == "bf16" and len(rows := padded_rows(adversarial)):
+        exact = replace(state.only(rows), model=replace(state.model, precision="fp32"))
+        with torch.no_grad():
+            adversarial[rows] &= exact.is_adversarial(exact.model(x_adv[rows]))
+    return adversarial
+
+
+def _run(state: AttackState, start: Tensor, steps: int, early_stop: bool) -> Outcome:
+    """One run of APGD from `start`."""
+    progress, rows = _Progress.begin(state, start), torch.arange(len(start), device=start.device)
+    outcome = Outcome(progress.found.clone(), progress.found_loss.clone(), progress.adversarial.clone())
     checks, last = checkpoints(steps), 0
     for done in range(steps + 1):
-        walk.look(task, gradient=done < steps, early_stop=early_stop)
+        progress.evaluate(state, gradient=done < steps, early_stop=early_stop)
         if done == 0:
-            walk.judged_loss = walk.best_loss.clone()
-        kept = filled_up(~walk.fooled) if early_stop else rows
+            progress.checkpoint_loss = progress.best_loss.clone()
+        kept = padded_rows(~progress.adversarial) if early_stop else rows
         if done == steps or len(kept) < len(rows):
-            found[rows], height[rows], fooled[rows] = walk.found, walk.found_loss, walk.fooled
+            for whole, part in zip(outcome, (progress.found, progress.found_loss, progress.adversarial), strict=True):
+                whole[rows] = part
             if done == steps or not len(kept):
                 break
-            task, walk, rows = task.only(kept), walk.only(kept), rows[kept]
+            state, progress, rows = state.only(kept), progress.only(kept), rows[kept]
         if done in checks:
-            walk.judge(done - last)
+            progress.review_step(done - last)
             last = done
-        walk.advance(task, MOMENTUM if done else 1.0)
-    return found, height, fooled
-
-
-def _worst_case(
-    task: _Task,
-    steps: int,
-    restarts: int,
-    early_stop: bool,
-    x_init: Tensor | None,
-    generator: torch.Generator | None,
-) -> Tensor:
-    worst, rows = task.x.clone(), torch.arange(len(task.x), device=task.x.device)
-    fooled = torch.zeros_like(rows, dtype=torch.bool)
-    height = torch.full_like(worst.flatten(1)[:, 0], -torch.inf)
-    for run in range(restarts):
-        # Drawn for all, so that a start does not depend on who else is still standing.
-        start = x_init if x_init is not None and run == 0 else task.random_start(generator)
-        kept = filled_up(~fooled) if early_stop else rows
-        if not len(kept):
-            break
-        found, now_height, now_fooled = _climb(task.only(kept), start[kept], steps, early_stop)
-        worse = torch.where(now_fooled == fooled[kept], now_height > height[kept], now_fooled)
-        if early_stop:
-            worse &= ~fooled[kept]  # such samples only fill the batch up
-        worst[kept[worse]] = found[worse]
-        fooled[kept[worse]], height[kept[worse]] = now_fooled[worse], now_height[worse]
-    return worst
+        progress.advance(state, MOMENTUM if done else 1.0)
+    return outcome

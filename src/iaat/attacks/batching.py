@@ -1,4 +1,4 @@
-"""Which samples of a shrinking batch stay in it."""
+"""Sizes of a batch that shrinks during an attack: multiples of a bucket."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import torch
 from torch import Tensor
 
 BUCKET = 32
-"""Batches that shrink keep to multiples of so many samples."""
-
+"""Samples in a bucket."""
 
 STEP_BUCKET = 8
-"""The same for a training batch whose samples take steps of their own: it has few sizes anyway."""
+"""Samples in a bucket where samples take steps of their own: such a training batch has few sizes anyway."""
 
 
 def rounded_up(count: int, limit: int, bucket: int) -> int:
-    """Size of a batch that needs `count` of its `limit` samples, in multiples of `bucket`."""
+    """`count` rounded up to a multiple of `bucket`, at most `limit`."""
     return min(-(-count // bucket) * bucket, limit)
 
 
-def filled_up(mask: Tensor) -> Tensor:
-    """Positions of all True entries of `mask` `[B]`, and of as many others as make a multiple of `BUCKET`.
+def padded_rows(mask: Tensor) -> Tensor:
+    """Positions of all True entries of `mask` `[B]`, padded with others to a multiple of `BUCKET`.
 
-    A batch that takes every size in turn makes the CPU allocator hold on to memory for each (gigabytes over a training
-    run), and a compiled model compile for each; this leaves it a few sizes to take. Waits for the device.
-    None where no entry is True.
+    A batch that takes every size in turn makes the CPU allocator keep memory for each (gigabytes over a training run),
+    and a compiled model compile for each. Empty where no entry is True. Waits for the device.
     """
     size = rounded_up(int(mask.sum()), len(mask), BUCKET)
     return mask.to(torch.uint8).argsort(descending=True, stable=True)[:size].sort().values

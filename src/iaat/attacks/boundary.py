@@ -1,4 +1,4 @@
-"""The decision boundary along a known direction, by bisection: forwards only."""
+"""Decision boundary along a given direction, by bisection with forwards only."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks.context import Mode, attack_mode
+from iaat.attacks.attack_mode import Mode, attack_mode
 from iaat.attacks.geometry import Geometry, per_sample
 from iaat.attacks.inputs import Classifier, check_batch
 from iaat.errors import UserError
 
 
 class Boundary(NamedTuple):
-    """Where the prediction of each of B samples flips.
+    """Points where the predictions of B samples flip.
 
     Attributes:
         x: `[B, ...]`, the point just beyond the boundary; the end of the search where none was found.
-        found: Bool `[B]`, whether the model was seen to be wrong at `x`.
+        found: Bool `[B]`, whether `x` is misclassified.
     """
 
     x: Tensor
     found: Tensor
 
 
-def to_boundary(
+def find_boundary(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
@@ -36,19 +36,19 @@ def to_boundary(
     searches: int = 10,
     mode: Mode = "eval",
 ) -> Boundary:
-    """The nearest point towards `x_adv`, or beyond it, where the model is wrong, by bisection of the distance.
+    """Nearest misclassified point in the direction of `x_adv`, by bisection of the distance.
 
-    Where the model is wrong at `x_adv` the search lies between `x` and there, elsewhere between there and `limit`.
-    Every point is clamped to [0, 1], so it lies no farther from `x` than the distance tried. The farther end is
-    returned: a point where the model was seen to be wrong, at most `limit / 2**searches` beyond one where it was seen
-    to be right. Takes `searches + 1` forwards and never waits for the device.
+    Where `x_adv` is misclassified the search lies between `x` and there, elsewhere between there and `limit`. Every
+    point is clamped to [0, 1], so it lies no farther from `x` than the distance tried. The farther end is returned: a
+    misclassified point, at most `limit / 2**searches` beyond a correct one. Takes `searches + 1` forwards and never
+    waits for the device.
 
     Args:
         model: Maps inputs `[B, ...]` to logits `[B, classes]`.
-        x: Inputs `[B, ...]` in [0, 1] that the model classifies right.
+        x: Correctly classified inputs `[B, ...]` in [0, 1].
         y: Labels `[B]`.
-        x_adv: Inputs `[B, ...]` that say where to search; a sample equal to its `x` stays there.
-        limit: Largest distance searched, at least that of `x_adv`.
+        x_adv: Inputs `[B, ...]` that give the direction; a sample equal to its `x` stays there.
+        limit: Largest distance searched, at least the norm of `x_adv - x`.
         ball: Norm of distances.
         searches: Number of bisections.
         mode: Mode of the model.
@@ -62,20 +62,20 @@ def to_boundary(
     if x_adv.shape != x.shape:
         raise UserError(f"x_adv of shape {list(x_adv.shape)} for inputs of shape {list(x.shape)}: they must agree")
     classifier = Classifier(model, labels)
-    size = ball.size(x_adv - x)
-    direction = (x_adv - x) / per_sample(size.clamp_min(torch.finfo(x.dtype).tiny), x)
+    norm = ball.norm(x_adv - x)
+    direction = (x_adv - x) / per_sample(norm.clamp_min(torch.finfo(x.dtype).tiny), x)
 
     def at(distance: Tensor) -> Tensor:
         return (x + per_sample(distance, x) * direction).clamp(0, 1)
 
-    def is_wrong(distance: Tensor) -> Tensor:
+    def is_misclassified(distance: Tensor) -> Tensor:
         return classifier(at(distance)).argmax(dim=1) != y
 
     with attack_mode(model, mode), torch.no_grad():
-        found = is_wrong(size)
-        low, high = torch.where(found, 0, size), torch.where(found, size, limit)
+        found = is_misclassified(norm)
+        low, high = torch.where(found, 0, norm), torch.where(found, norm, limit)
         for _ in range(searches):
             middle = (low + high) / 2
-            wrong = is_wrong(middle)
-            low, high, found = torch.where(wrong, low, middle), torch.where(wrong, middle, high), found | wrong
+            crossed = is_misclassified(middle)
+            low, high, found = torch.where(crossed, low, middle), torch.where(crossed, middle, high), found | crossed
     return Boundary(at(high), found)

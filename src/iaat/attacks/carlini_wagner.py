@@ -1,27 +1,25 @@
-"""The attacks of Carlini and Wagner: their L2 attack as published, and PGD on their margin that goes by `CW-inf`."""
+"""Carlini-Wagner attacks: L2 as published, and PGD on their margin loss, known as `CW-inf`."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks.batching import filled_up
-from iaat.attacks.geometry import geometry, per_sample
-from iaat.attacks.inputs import Classifier, check_inputs
-from iaat.attacks.losses import AttackLoss, margin
-from iaat.attacks.minimal import judged
+from iaat.attacks.attack_state import AttackState, attack_state
+from iaat.attacks.batching import padded_rows
+from iaat.attacks.geometry import per_sample
+from iaat.attacks.losses import AttackLoss, Targeted, margin
 from iaat.attacks.pgd import pgd
-from iaat.attacks.task import attacking, lengths
 from iaat.errors import UserError, check_choice
-from iaat.units import Norm, Radius
+from iaat.units import Norm
 
 EDGE = 1e-6
-"""By which share of the range the search starts away from the bounds, whose variables would be infinite."""
+"""Fraction of the range by which the search starts away from the bounds, where the variables are infinite."""
 LARGEST = 1e10
-"""No constant beyond: the authors' code gives up there too."""
+"""Largest constant tried, as in the authors' code."""
 
 
 def cw_pgd(
@@ -39,18 +37,18 @@ def cw_pgd(
     bounds: tuple[float, float] | None = (0.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """`CW-inf` as the literature on adversarial training reports it: PGD on the margin loss, up to `confidence`.
+    """Adversarial examples by PGD on the margin loss up to `confidence`: `CW-inf` as adversarial training reports it.
 
-    Carlini and Wagner's own L-inf attack is another one, which shrinks the radius as it goes; hardly anybody runs it.
+    Carlini and Wagner's own L-inf attack is another one, which shrinks the radius on its way and is hardly ever run.
 
     Args:
         model: Maps inputs `[B, ...]` to logits `[B, classes]`; in eval mode.
         x: Clean inputs `[B, ...]` inside `bounds`.
-        y: Labels `[B]`; with `targeted`, the classes to be reached.
-        radius: Size of the ball, one number, text such as "8px", or `[B]`; as for `pgd`.
+        y: Labels `[B]`; with `targeted`, the classes to reach.
+        radius: Largest norm of a perturbation, in the forms of `pgd`.
         steps: Gradient steps, at least 1.
-        step_size: Length of a step, in the forms of `radius`; `2.5 * radius / steps` by default.
-        confidence: Lead of the wrong class, in logits, beyond which a sample is left as it is; at least 0 (`kappa`).
+        step_size: Norm of a step, in the forms of `radius`; `2.5 * radius / steps` by default.
+        confidence: Lead of another class over `y`, in logits, at which a sample gets no gradient; at least 0 (`kappa`).
         norm: `linf` or `l2`.
         targeted: Move towards the classes `y` instead of away from them.
         random_start: Start from a uniform draw in the ball instead of from `x`.
@@ -63,8 +61,18 @@ def cw_pgd(
     Raises:
         UserError: a confidence that is negative or NaN, and what `pgd` refuses.
 
-    Source: the loss f6 of Carlini & Wagner 2017 (arXiv 1608.04644, section V.A, with the kappa of VI.A) climbed by PGD
-    as in Madry et al. 2018 (arXiv 1706.06083, section 5: confidence 50); 30 steps as in MART (Wang et al. 2020).
+    Source: the loss f6 of Carlini & Wagner 2017 (arXiv 1608.04644, section V.A, with the kappa of VI.A) by PGD as
+    in Madry et al. 2018 (arXiv 1706.06083, section 5: confidence 50); 30 steps as in MART (Wang et al. 2020).
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import cw_pgd
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
+        >>> x_adv = cw_pgd(model, x, y, radius=0.2)
+        >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
+        tensor([1, 0])
     """
     if not confidence >= 0:
         raise UserError(f"confidence = {confidence:g}: must be at least 0")
@@ -77,17 +85,16 @@ def cw_pgd(
         step_size=step_size,
         norm=norm,
         loss=_capped_margin(confidence, targeted),
-        targeted=targeted,
-        random_start=random_start,
+        x_init=None if random_start else x,
         bounds=bounds,
         generator=generator,
     )
 
 
 def _capped_margin(confidence: float, targeted: bool) -> AttackLoss:
-    """The margin, flat where the lead of the wrong class, or of the target, exceeds `confidence`."""
+    """Margin loss, constant where the lead of another class, or of the target, exceeds `confidence`."""
     if targeted:
-        return lambda logits, y: margin(logits, y).clamp_min(-confidence)
+        return Targeted(lambda logits, y: margin(logits, y).clamp_min(-confidence))
     return lambda logits, y: margin(logits, y).clamp_max(confidence)
 
 
@@ -107,28 +114,27 @@ def cw_l2(
     bounds: tuple[float, float] = (0.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Adversarial examples as near to `x` in L2 as found, by the attack of Carlini and Wagner; the model in eval mode.
+    """Adversarial examples as close to `x` in L2 as found, by the attack of Carlini and Wagner; the model in eval mode.
 
-    With x' = tanh(w), scaled to `bounds`, Adam minimises `||x' - x||^2 + c * max(confidence - lead, 0)` over w, where
-    the lead is that of the wrong class over `y`. The constant c of each sample is searched: halved towards the largest
-    that failed after a success, times 10 until the first. It takes `steps * searches` forwards and backwards.
+    With x' = tanh(w), scaled to `bounds`, Adam minimises `||x' - x||^2 + c * max(confidence - lead, 0)` over w. The
+    lead is that of the largest other logit over that of `y`. The constant c of each sample is searched: times 10 until
+    the first success, then by bisection. It takes `steps * searches` forwards and backwards.
 
     Args:
         model: Maps inputs `[B, ...]` to logits `[B, classes]`.
         x: Clean inputs `[B, ...]` of any rank, float32 or wider, inside `bounds`; an empty batch comes back empty.
-        y: Labels `[B]`; with `targeted`, the classes to be reached.
-        radius: None for whatever is found. A radius in the forms of `pgd` makes it an attack to be judged by: a sample
-            counts only if its perturbation lies within its radius.
+        y: Labels `[B]`; with `targeted`, the classes to reach.
+        radius: None keeps whatever is found. With a radius, in the forms of `pgd`, only perturbations within it count.
         steps: Steps of Adam for each constant, at least 1. Numbers that sit on a bound leave it slowly: at the
             default rate few have after 100 steps, all after 300.
         searches: Constants tried for each sample, at least 1.
         learning_rate: Of Adam, above 0.
-        confidence: Lead of the wrong class that counts as success, in logits; at least 0 (`kappa`).
+        confidence: Lead that counts as success, in logits; at least 0 (`kappa`).
         initial: First constant, above 0.
-        norm: `l2`; taken so that this stands wherever an attack does.
+        norm: `l2`. All attacks take one.
         targeted: Move towards the classes `y` instead of away from them.
         bounds: Smallest and largest value of an input, both finite.
-        generator: Not used: nothing is drawn. Taken for the same reason as `norm`.
+        generator: Not used: nothing is drawn. All attacks take one.
 
     Returns:
         Inputs `[B, ...]`, detached, inside `bounds`: an adversarial one where found (within the radius, if given), the
@@ -139,70 +145,46 @@ def cw_l2(
 
     Source: Carlini & Wagner 2017 (arXiv 1608.04644), section VI.A; loss f6, Adam at 0.01, first constant 1e-3 and 9
     searches as in the authors' code, which takes 10,000 steps, and stops a search that no longer falls.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import cw_l2
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
+        >>> x_adv = cw_l2(model, x, y, steps=100)  # the boundary is 0.1 * 2**0.5 = 0.141 away
+        >>> f"{(x_adv - x).norm():.2f}", model(x_adv).argmax(dim=1)
+        ('0.14', tensor([1]))
     """
     check_choice(norm, ("l2",), "norm")
-    ball = geometry(norm)
-    radius = Radius(radius) if isinstance(radius, str) else radius
-    labels = check_inputs(
+    _check_search(searches, learning_rate, confidence, initial, bounds)
+    with attack_state(
+        model,
         x,
         y,
-        0.0 if radius is None else radius,
-        steps=steps,
+        radius=0.0 if radius is None else radius,
         norm=norm,
         bounds=bounds,
-        loss="margin",
-        targeted=targeted,
-    )
-    _check_search(searches, learning_rate, confidence, initial, bounds)
-    with attacking(model, x, y) as (x, y):
-        x_adv = x.clone()
+        loss=Targeted("margin") if targeted else "margin",
+        steps=steps,
+    ) as state:
+        x_adv = state.x.clone()
         if not len(x):
             return x_adv
-        task = _Task(Classifier(model, labels), x, y, bounds, targeted, confidence, steps, learning_rate)
-        with torch.no_grad():
-            standing = task.lead(task.model(x)) <= confidence
-        if len(rows := filled_up(standing)):
-            found = _search(task.only(rows), searches, initial)
-            x_adv[rows] = torch.where(per_sample(standing[rows], found) > 0, found, x[rows])
-        return x_adv if radius is None else judged(x, x_adv, lengths(radius, x), ball)
+        active = state.evaluate_loss(state.x)[1] <= confidence
+        if len(rows := padded_rows(active)):
+            found = _search(state.only(rows), _Adam(steps, learning_rate, confidence, bounds), searches, initial)
+            x_adv[rows] = torch.where(per_sample(active[rows], found) > 0, found, state.x[rows])
+        return x_adv if radius is None else state.revert_outside(x_adv)
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One batch under attack; all but `x` `[B, ...]` and `y` `[B]` are the same for every sample."""
-
-    model: Classifier
-    x: Tensor
-    y: Tensor
-    bounds: tuple[float, float]
-    targeted: bool
-    confidence: float
-    steps: int
-    learning_rate: float
-
-    def only(self, rows: Tensor) -> _Task:
-        return replace(self, x=self.x[rows], y=self.y[rows])
-
-    def lead(self, logits: Tensor) -> Tensor:
-        lead = margin(logits, self.y)
-        return -lead if self.targeted else lead
-
-    def variables(self) -> Tensor:
-        low, high = self.bounds
-        return (((self.x - low) / (high - low) * 2 - 1) * (1 - EDGE)).atanh()
-
-    def inputs(self, variables: Tensor) -> Tensor:
-        low, high = self.bounds
-        return low + (variables.tanh() + 1) / 2 * (high - low)
-
-
-def _search(task: _Task, searches: int, initial: float) -> Tensor:
-    """Inputs `[B, ...]`: the nearest break of each sample over all constants tried, `x` where there was none."""
-    best, best_square = task.x.clone(), torch.full_like(task.x.flatten(1)[:, 0], torch.inf)
+def _search(state: AttackState, adam: _Adam, searches: int, initial: float) -> Tensor:
+    """Nearest adversarial inputs `[B, ...]` over all constants tried; `x` where there was none."""
+    best, best_square = state.x.clone(), torch.full_like(state.x.flatten(1)[:, 0], torch.inf)
     low, high = torch.zeros_like(best_square), torch.full_like(best_square, torch.inf)
     constant = torch.full_like(best_square, initial)
     for _ in range(searches):
-        point, square = _descend(task, constant)
+        point, square = adam.minimise(state, constant)
         nearer = square < best_square
         best = torch.where(per_sample(nearer, best) > 0, point, best)
         best_square = torch.where(nearer, square, best_square)
@@ -213,22 +195,39 @@ def _search(task: _Task, searches: int, initial: float) -> Tensor:
     return best
 
 
-def _descend(task: _Task, constant: Tensor) -> tuple[Tensor, Tensor]:
-    """Nearest break `[B, ...]` that a descent with `constant` `[B]` came by, and its squared distance or infinity."""
-    best, best_square = task.x, torch.full_like(constant, torch.inf)
-    variables = task.variables().requires_grad_()
-    optimizer = torch.optim.Adam([variables], lr=task.learning_rate)
-    for _ in range(task.steps):
-        point = task.inputs(variables)
-        lead = task.lead(task.model(point))
-        square = (point - task.x).square().flatten(1).sum(dim=1)
-        nearer = (lead > task.confidence) & (square < best_square)
-        best = torch.where(per_sample(nearer, point) > 0, point.detach().clamp(*task.bounds), best)
-        best_square = torch.where(nearer, square.detach(), best_square)
-        loss = square + constant * (task.confidence - lead).clamp_min(0)
-        (variables.grad,) = torch.autograd.grad(loss.sum(), variables)
-        optimizer.step()
-    return best, best_square
+@dataclass(frozen=True, slots=True)
+class _Adam:
+    """Minimisation for one constant: settings, and the change of variables that keeps inputs within `bounds`."""
+
+    steps: int
+    learning_rate: float
+    confidence: float
+    bounds: tuple[float, float]
+
+    def minimise(self, state: AttackState, constant: Tensor) -> tuple[Tensor, Tensor]:
+        """Nearest adversarial input `[B, ...]` on the way and its squared distance `[B]`, infinite where none."""
+        best, best_square = state.x, torch.full_like(constant, torch.inf)
+        variables = self._variables(state.x).requires_grad_()
+        optimizer = torch.optim.Adam([variables], lr=self.learning_rate)
+        for _ in range(self.steps):
+            point = self._inputs(variables)
+            lead = state.objective(state.model(point))
+            square = (point - state.x).square().flatten(1).sum(dim=1)
+            nearer = (lead > self.confidence) & (square < best_square)
+            best = torch.where(per_sample(nearer, point) > 0, point.detach().clamp(*self.bounds), best)
+            best_square = torch.where(nearer, square.detach(), best_square)
+            loss = square + constant * (self.confidence - lead).clamp_min(0)
+            (variables.grad,) = torch.autograd.grad(loss.sum(), variables)
+            optimizer.step()
+        return best, best_square
+
+    def _variables(self, x: Tensor) -> Tensor:
+        low, high = self.bounds
+        return (((x - low) / (high - low) * 2 - 1) * (1 - EDGE)).atanh()
+
+    def _inputs(self, variables: Tensor) -> Tensor:
+        low, high = self.bounds
+        return low + (variables.tanh() + 1) / 2 * (high - low)
 
 
 def _check_search(

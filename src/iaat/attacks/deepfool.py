@@ -1,4 +1,4 @@
-"""DeepFool: the nearest class boundary of the model made linear, again and again until it is crossed."""
+"""DeepFool: steps to the nearest class boundary of the linearised model until the sample is misclassified."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import math
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks.batching import filled_up
-from iaat.attacks.geometry import Geometry, geometry, per_sample
-from iaat.attacks.inputs import Classifier, check_inputs
-from iaat.attacks.losses import within
-from iaat.attacks.minimal import judged, rounding
-from iaat.attacks.task import attacking, gradient_of, lengths
+from iaat.attacks.attack_state import AttackState, attack_state, gradient_of
+from iaat.attacks.batching import padded_rows
+from iaat.attacks.geometry import per_sample, rounding_error
+from iaat.attacks.losses import clamp_labels
 from iaat.errors import UserError
-from iaat.units import Norm, Radius
+from iaat.units import Norm
 
 PLAIN_STEPS = 3
-"""Steps first taken as if no bound were in the way, as the plain algorithm does when its points are clipped.
+"""First steps that ignore the bounds, as the plain algorithm does when its points are clipped.
 
-At saturated inputs they fall short, and the model is made linear more often on its way: on 8x8 digits with 60 % of
-their numbers on a bound the breaks found were 7 % (L-inf) and 4 % (L2) smaller than without them.
+At saturated inputs they fall short, and the model is linearised more often on the way: on 8x8 digits with 60 % of
+their numbers on a bound the perturbations were 7 % (L-inf) and 4 % (L2) smaller than without these steps.
 """
 
 
@@ -37,25 +35,25 @@ def deepfool(
     bounds: tuple[float, float] | None = (0.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Adversarial examples near `x`, not at a given radius but as close as found; the model in eval mode.
+    """Adversarial examples as close to `x` as found, not at a given radius; the model in eval mode.
 
-    A sample leaves the batch once it is fooled, as soon as the rest fits a smaller multiple of 32. From the
-    fourth step on, the length of a step makes up for numbers that sit on the bound it would push them through; without
-    that, saturated inputs may never be crossed.
+    A sample leaves the batch once it is misclassified, as soon as the rest fits a smaller multiple of 32. From the
+    fourth step on a step is longer where numbers sit on a bound that it would push them through. Without that,
+    saturated inputs may never cross the boundary.
 
     Args:
         model: Maps inputs `[B, ...]` to logits `[B, classes]`.
         x: Clean inputs `[B, ...]` of any rank and floating-point, inside `bounds`; an empty batch comes back empty.
         y: Labels `[B]`.
-        radius: None for whatever is found. A radius in the forms of `pgd` makes it an attack to be judged by: a sample
-            counts only if its perturbation lies within its radius; there is no clipping to the ball.
-        steps: At most so many linearisations, at least 1.
-        overshoot: Share by which every step goes beyond the boundary of the linear model, above 0.
+        radius: None keeps whatever is found. With a radius, in the forms of `pgd`, only perturbations within it count;
+            there is no projection.
+        steps: Largest number of linearisations, at least 1.
+        overshoot: Fraction by which every step goes beyond the boundary of the linear model, above 0.
         classes: The boundaries are those between `y` and the `classes - 1` other classes with the largest logits at
             `x`, as the authors' code has it; at least 2.
         norm: `linf` or `l2`.
         bounds: Smallest and largest value of an input; None for unbounded inputs.
-        generator: Not used: nothing is drawn. Taken so that this stands wherever an attack does.
+        generator: Not used: nothing is drawn. All attacks take one.
 
     Returns:
         Inputs `[B, ...]`, detached, inside `bounds`: an adversarial one where found (within the radius, if given), the
@@ -67,94 +65,87 @@ def deepfool(
 
     Source: Moosavi-Dezfooli et al. 2016 (arXiv 1511.04599), algorithm 2, and eqs. 11 and 12 for other norms; overshoot
     0.02, 50 steps and 10 classes as in the authors' code.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import deepfool
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
+        >>> x_adv = deepfool(model, x, y)  # the boundary is 0.1 away; 2 % beyond it
+        >>> [round(number, 3) for number in x_adv[0].tolist()]
+        [0.498, 0.502]
     """
-    ball = geometry(norm)
-    radius = Radius(radius) if isinstance(radius, str) else radius
-    labels = check_inputs(
-        x,
-        y,
-        0.0 if radius is None else radius,
-        steps=steps,
-        norm=norm,
-        bounds=bounds,
-    )
     if not 0 < overshoot < math.inf:
         raise UserError(f"overshoot = {overshoot:g}: must be finite and above 0; 0.02 is usual")
     if classes < 2:
         raise UserError(f"classes = {classes}: there is a boundary only between 2 or more")
-    with attacking(model, x, y) as (x, y):
+    with attack_state(
+        model, x, y, radius=0.0 if radius is None else radius, norm=norm, bounds=bounds, steps=steps
+    ) as state:
         if not len(x):
-            return x.clone()
-        classifier = Classifier(model, labels)
-        x_adv = _descend(classifier, ball, x, y, steps=steps, beyond=1 + overshoot, classes=classes, bounds=bounds)
-        return x_adv if radius is None else judged(x, x_adv, lengths(radius, x), ball)
+            return state.x.clone()
+        x_adv = _run(state, steps, 1 + overshoot, classes)
+        return x_adv if radius is None else state.revert_outside(x_adv)
 
 
-def _descend(
-    model: Classifier,
-    ball: Geometry,
-    x: Tensor,
-    y: Tensor,
-    *,
-    steps: int,
-    beyond: float,
-    classes: int,
-    bounds: tuple[float, float] | None,
-) -> Tensor:
+def _run(state: AttackState, steps: int, beyond: float, classes: int) -> Tensor:
+    """Steps to the nearest linearised boundary, `beyond` times as far, until each sample is misclassified."""
+    x, y, bounds = state.x, state.y, state.bounds
     with torch.no_grad():
-        logits = model(x)
+        logits = state.model(x)
     others = _likely(logits, y, classes)
-    standing, rows = logits.argmax(dim=1) == y, torch.arange(len(x), device=x.device)
+    active, rows = logits.argmax(dim=1) == y, torch.arange(len(x), device=x.device)
     # Near a boundary that bends away, ever smaller steps would be lost in rounding before they cross it.
-    result, x_adv, shortest = x.clone(), x, 4 * rounding(ball, x)
+    result, x_adv, shortest = x.clone(), x, 4 * rounding_error(state.ball, x)
     for step in range(steps):
-        kept = filled_up(standing)
+        kept = padded_rows(active)
         if not len(kept):
             break
-        x_adv, rows, standing = x_adv[kept], rows[kept], standing[kept]
+        x_adv, rows, active = x_adv[kept], rows[kept], active[kept]
         walls = None if step < PLAIN_STEPS else bounds
-        distance, direction = _nearest(model, ball, x_adv, y[rows], others[rows], walls)
+        distance, direction = _nearest(state, x_adv, y[rows], others[rows], walls)
         length = torch.where(distance.isfinite(), distance.maximum(shortest[rows]), 0)
         x_adv = x_adv + per_sample(beyond * length, x_adv) * direction
         x_adv = x_adv if bounds is None else x_adv.clamp(*bounds)
         with torch.no_grad():
-            fooled = standing & (model(x_adv).argmax(dim=1) != y[rows])
-        result[rows[fooled]] = x_adv[fooled]
-        standing = standing & ~fooled
+            adversarial = active & (state.model(x_adv).argmax(dim=1) != y[rows])
+        result[rows[adversarial]] = x_adv[adversarial]
+        active = active & ~adversarial
     return result
 
 
 def _likely(logits: Tensor, y: Tensor, classes: int) -> Tensor:
-    """`[B, K]`: the classes other than `y` with the largest logits, K = `classes` - 1 or all there are."""
-    others = logits.scatter(1, within(y, logits)[:, None], -torch.inf)
+    """Classes `[B, K]` other than `y` with the largest logits; K = `classes` - 1, or all there are."""
+    others = logits.scatter(1, clamp_labels(y, logits)[:, None], -torch.inf)
     return others.topk(min(classes, logits.shape[1]) - 1, dim=1).indices
 
 
 def _nearest(
-    model: Classifier, ball: Geometry, x: Tensor, y: Tensor, others: Tensor, bounds: tuple[float, float] | None
+    state: AttackState, x: Tensor, y: Tensor, others: Tensor, bounds: tuple[float, float] | None
 ) -> tuple[Tensor, Tensor]:
-    """Distance `[B]` to the nearest boundary of the model made linear at `x`, infinite where flat, and the way there.
+    """Distance `[B]` to the nearest boundary of the model linearised at `x`, and the direction `[B, ...]` to it.
 
-    The way `[B, ...]` has norm 1. The distance is the lead of `y` over the dual norm of the lead's gradient, which is
-    how fast the lead falls along it.
+    The direction has norm 1; the distance is infinite where the model is flat. It is the lead of `y` over the dual norm
+    of the lead's gradient, the slope along that direction.
     """
     leaf = x.detach().requires_grad_()
-    logits = model(leaf)
-    leads = logits.gather(1, within(y, logits)[:, None]) - logits.gather(1, others)
-    nearest, way = torch.full_like(x.flatten(1)[:, 0], torch.inf), torch.zeros_like(x)
+    logits = state.model(leaf)
+    leads = logits.gather(1, clamp_labels(y, logits)[:, None]) - logits.gather(1, others)
+    nearest, nearest_direction = torch.full_like(x.flatten(1)[:, 0], torch.inf), torch.zeros_like(x)
     for column, lead in enumerate(leads.unbind(dim=1), start=1):
         gradient = gradient_of(lead, leaf, keep_graph=column < leads.shape[1])
         downhill = _free(x, -gradient.nan_to_num(nan=0.0), bounds)
-        direction = ball.steepest(downhill)
+        direction = state.ball.steepest(downhill)
         distance = lead.detach().to(x) / (direction * downhill).flatten(1).sum(dim=1)
         nearer = distance < nearest
         nearest = torch.where(nearer, distance, nearest)
-        way = torch.where(per_sample(nearer, x) > 0, direction, way)
-    return nearest, way
+        nearest_direction = torch.where(per_sample(nearer, x) > 0, direction, nearest_direction)
+    return nearest, nearest_direction
 
 
 def _free(x: Tensor, direction: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-    """`direction` without what points out of the bounds that `x` has reached."""
+    """`direction` without the components that point out of bounds which `x` has reached."""
     if bounds is None:
         return direction
     return direction.masked_fill(((x <= bounds[0]) & (direction < 0)) | ((x >= bounds[1]) & (direction > 0)), 0.0)

@@ -1,8 +1,9 @@
-"""What a caller hands to an attack, refused where it is not what the attack takes it for."""
+"""Checks of the arguments of attacks and of the output of models."""
 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,38 +13,39 @@ from iaat.attacks.geometry import geometry
 from iaat.attacks.losses import AttackLoss, check_loss, full_precision
 from iaat.errors import UserError, shown
 from iaat.runtime.deferred import judge
+from iaat.runtime.device import autocast
 from iaat.runtime.model_output import described, path_to_logits
 from iaat.units import check_radius
 
 ROUNDING = 1e-5
-"""How far outside of the bounds an input may lie, as a share of their size: rounding of what was scaled into them."""
+"""How far outside of the bounds an input may lie, as a fraction of their size: rounding of scaled inputs."""
 _NEAR = 0.2
-"""Overshoot of a resize, which is mended by clamping; farther out inputs are on another scale."""
+"""Overshoot of a resize, which clamping removes, as a fraction; farther out inputs are on another scale."""
 
 
 @dataclass(slots=True)
 class Labels:
-    """The labels of one batch, judged as soon as their range and the number of classes are both known.
+    """Range of the labels of a batch, checked once the number of classes is known, too.
 
-    The range is known at once on the CPU and later elsewhere; the number of classes is that of the first logits.
+    The range is known at once on the CPU and later on a GPU; the number of classes is that of the first logits.
     """
 
     range: tuple[float, float] | None = None
     classes: int | None = None
 
-    def meet(self, classes: int) -> None:
-        """Take note of the number of classes.
+    def set_classes(self, classes: int) -> None:
+        """Set the number of classes.
 
         Raises:
             UserError: a label is not among them.
         """
         if self.classes is None:
             self.classes = classes
-            if found := self.complaint():
+            if found := self.error():
                 raise UserError(found)
 
-    def complaint(self) -> str | None:
-        """What is wrong with the labels, as far as it is known."""
+    def error(self) -> str | None:
+        """Message about a label out of range; None where there is none, or not enough is known yet."""
         if self.range is None:
             return None
         low, high = self.range
@@ -58,10 +60,17 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A model under attack, whose output is checked to be the logits of the labels at hand."""
+    """A model under attack; its output is checked to be logits that have a class for every label.
+
+    Attributes:
+        model: Maps inputs `[B, ...]` to logits.
+        labels: Labels of the batch.
+        precision: `fp32` or `bf16`; None for that of the caller's autocast.
+    """
 
     model: nn.Module
     labels: Labels
+    precision: str | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits `[B, classes]` in at least float32.
@@ -69,16 +78,17 @@ class Classifier:
         Raises:
             UserError: the model returns something else, or has no class for a label.
         """
-        logits = full_precision(checked_logits(self.model(x), len(x)))
-        self.labels.meet(logits.shape[1])
+        with nullcontext() if self.precision is None else autocast(self.precision, x.device):
+            logits = full_precision(checked_logits(self.model(x), len(x)))
+        self.labels.set_classes(logits.shape[1])
         return logits
 
 
 def checked_logits(output: object, batch: int) -> Tensor:
-    """The output of a model itself, where it is logits `[batch, classes]`.
+    """Output of a model, if it is logits `[batch, classes]`.
 
     Raises:
-        UserError: it is something else, such as a dict or a tuple that holds them.
+        UserError: it is something else, such as a dict or a tuple that holds logits.
     """
     if not isinstance(output, Tensor):
         path = path_to_logits(output, batch)
@@ -102,17 +112,17 @@ def checked_logits(output: object, batch: int) -> Tensor:
 def check_batch(x: Tensor, y: Tensor, *, bounds: tuple[float, float] | None = (0.0, 1.0)) -> Labels:
     """Refuse a batch that is not inputs `[B, ...]` inside `bounds` with labels `[B]`; never waits for the device.
 
-    Values are judged as `iaat.runtime.deferred.judge` does: at once on the CPU.
+    Values are checked as `iaat.runtime.deferred.judge` does: at once on the CPU.
 
     Returns:
-        The labels, to be judged once the number of classes is known.
+        The labels, to be checked once the number of classes is known.
 
     Raises:
         UserError: naming the value, the argument and the fix.
     """
     _check_tensors(x, y, bounds)
     labels = Labels()
-    _judge_values(x, y, None, None, norm="linf", bounds=bounds, labels=labels)
+    _check_values(x, y, None, None, norm="linf", bounds=bounds, labels=labels)
     return labels
 
 
@@ -125,36 +135,33 @@ def check_inputs(
     norm: str,
     bounds: tuple[float, float] | None,
     step_size: float | Tensor | None = None,
-    restarts: int = 1,
     loss: str | AttackLoss = "ce",
-    targeted: bool = False,
     x_init: Tensor | None = None,
 ) -> Labels:
-    """As `check_batch`, also for the settings of an attack.
+    """Check a batch as `check_batch`, and the settings of an attack on it.
 
     Raises:
-        UserError: steps or restarts that are no whole number from 1 on, an unknown loss, a step size or radius that is
-            negative, not finite or above every distance between two inputs, shapes that do not fit, and what
-            `check_batch` refuses. Negative and NaN entries of radii `[B]` count as 0.
+        UserError: steps that are no whole number from 1 on, an unknown loss, a step size or radius that is negative,
+            not finite or above every distance between two inputs, shapes that do not fit, and what `check_batch`
+            refuses. Negative and NaN entries of radii `[B]` count as 0.
     """
-    for name, count in (("steps", steps), ("restarts", restarts)):
-        if not isinstance(count, Tensor) and (isinstance(count, float) or count < 1):
-            raise UserError(f"{name} = {count}: an attack needs a whole number, at least 1")
-    check_loss(loss, targeted)
+    if not isinstance(steps, Tensor) and (isinstance(steps, float) or steps < 1):
+        raise UserError(f"steps = {steps}: an attack needs a whole number, at least 1")
     _check_tensors(x, y, bounds)
+    check_loss(loss, len(x))
     if x_init is not None and getattr(x_init, "shape", None) != x.shape:
         shape = list(getattr(x_init, "shape", ()))
         raise UserError(f"x_init of shape {shape} does not fit inputs of shape {list(x.shape)}: they must agree")
     width = math.inf if bounds is None else bounds[1] - bounds[0]
     largest = geometry(norm).diameter(x.shape[1:].numel(), width)
-    _check_length(step_size, "step_size", x, norm="l2", width=width, most=2 * largest)
-    _check_length(radius, "radius", x, norm=norm, width=width, most=largest)
+    _check_radius(step_size, "step_size", x, norm="l2", width=width, most=2 * largest)
+    _check_radius(radius, "radius", x, norm=norm, width=width, most=largest)
     labels = Labels()
-    _judge_values(x, y, radius, step_size, norm=norm, bounds=bounds, labels=labels)
+    _check_values(x, y, radius, step_size, norm=norm, bounds=bounds, labels=labels)
     return labels
 
 
-def _check_length(value: object, name: str, x: Tensor, *, norm: str, width: float, most: float) -> None:
+def _check_radius(value: object, name: str, x: Tensor, *, norm: str, width: float, most: float) -> None:
     if value is None:
         return
     if isinstance(value, Tensor) and value.ndim:
@@ -164,18 +171,18 @@ def _check_length(value: object, name: str, x: Tensor, *, norm: str, width: floa
             )
         return
     if isinstance(value, Tensor) and value.device.type != "cpu":
-        return  # judged with the others: to look at it would wait
+        return  # checked with the other values: reading it would wait for the device
     try:
-        length = float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise UserError(f"{name} is a {type(value).__name__}: pass one number, or a tensor [B]") from None
-    check_radius(length, norm, name=name, width=width)
-    if length > most:
-        raise UserError(f"{name} = {length:g} exceeds every distance between two inputs; for pixel levels write px")
+    check_radius(number, norm, name=name, width=width)
+    if number > most:
+        raise UserError(f"{name} = {number:g} exceeds every distance between two inputs; for pixel levels write px")
 
 
 def _check_tensors(x: object, y: object, bounds: tuple[float, float] | None) -> None:
-    """Refuse what shapes and types tell."""
+    """Refuse tensors of a shape or type that does not fit."""
     if not isinstance(x, Tensor):
         raise UserError(f"x is a {type(x).__name__}: pass a tensor [B, ...], such as torch.as_tensor(x)")
     if not x.is_floating_point():
@@ -196,7 +203,7 @@ def _check_tensors(x: object, y: object, bounds: tuple[float, float] | None) -> 
         raise UserError(f"bounds = {shown(bounds)}: give the smallest and the largest value of an input, or None")
 
 
-def _judge_values(
+def _check_values(
     x: Tensor,
     y: Tensor,
     radius: float | Tensor | None,
@@ -206,42 +213,40 @@ def _judge_values(
     bounds: tuple[float, float] | None,
     labels: Labels,
 ) -> None:
-    """Refuse what only the values tell, all in one vector so that a GPU sends one."""
+    """Refuse values out of range; all extremes in one vector, so that a GPU sends one."""
     if not x.numel():
         return
     width = math.inf if bounds is None else bounds[1] - bounds[0]
     most = geometry(norm).diameter(x.shape[1:].numel(), width)
     # Twice the largest radius leads from any point of the ball to any other.
     limits = {"radius": most, "step_size": 2 * most}
-    lengths = {name: value for name, value in (("radius", radius), ("step_size", step)) if isinstance(value, Tensor)}
+    sizes = {name: value for name, value in (("radius", radius), ("step_size", step)) if isinstance(value, Tensor)}
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    highest = [
-        value.detach().nan_to_num(0.0).amax().to(x.device, dtype, non_blocking=True) for value in lengths.values()
-    ]
+    highest = [value.detach().nan_to_num(0.0).amax().to(x.device, dtype, non_blocking=True) for value in sizes.values()]
     numbers = torch.stack([each.to(dtype) for each in (*x.detach().aminmax(), *y.aminmax())] + highest)
 
     def complaint(values: list[float]) -> str | None:
         low, high, *labelled = values[:4]
         labels.range = (labelled[0], labelled[1])
-        if found := _outside(low, high, bounds) or labels.complaint():
+        if found := _outside(low, high, bounds) or labels.error():
             return found
-        for name, value in zip(lengths, values[4:], strict=True):
+        for name, value in zip(sizes, values[4:], strict=True):
             if value > limits[name] * (1 + ROUNDING):
-                return _too_long(name, value, limits[name])
+                return _too_large(name, value, limits[name])
         return None
 
     judge(numbers, complaint)
 
 
-def _too_long(name: str, value: float, most: float) -> str:
+def _too_large(name: str, value: float, most: float) -> str:
     hint = f"; for {value:g} pixel levels pass {value:g} / 255" if value <= 255 else ""
     return f"{name} holds {value:g}, beyond {most:g}, the largest that can matter for these inputs{hint}"
 
 
 def _outside(low: float, high: float, bounds: tuple[float, float] | None) -> str | None:
-    """What is wrong with inputs between `low` and `high`."""
+    """Message about inputs between `low` and `high`; None where they are fine."""
     if math.isnan(low) or math.isnan(high):
-        return None  # so are logits and loss, which training notices, and then names the samples
+        return None  # the loss is NaN, too: training names the samples
     if math.isinf(low) or math.isinf(high):
         return f"x holds {low if math.isinf(low) else high}: inputs have to be finite"
     if bounds is None:

@@ -1,8 +1,9 @@
-"""What an attack climbs: per-sample losses `[B]` of logits, larger where the network is more wrong."""
+"""Losses that attacks maximise: `[B]` of logits and labels, larger where the model is closer to an error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,68 @@ from torch import Tensor
 
 from iaat.errors import UserError, check_choice
 
-AttackLoss = Callable[..., Tensor]
-"""`(logits [B, classes], y [B]) -> [B]`, and a third argument `[B, ...]` where an attack is given data for its loss."""
+AttackLoss = Callable[[Tensor, Tensor], Tensor]
+"""`(logits [B, classes], y [B]) -> [B]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerSampleLoss:
+    """Loss with data of its own for each sample, which leave the batch with their samples.
+
+    Attributes:
+        function: `(logits, y, data) -> [B]`, to maximise.
+        data: `[B, ...]`, such as soft labels.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import PerSampleLoss, pgd
+        >>> model = torch.nn.Linear(4, 3)
+        >>> x, y, weights = torch.rand(2, 4), torch.tensor([0, 1]), torch.tensor([1.0, 0.0])
+        >>> loss = PerSampleLoss(lambda logits, y, weights: -weights * logits[:, 0], weights)
+        >>> x_adv = pgd(model, x, y, radius=0.1, loss=loss, x_init=x)
+        >>> torch.equal(x_adv[1], x[1])  # no gradient
+        True
+    """
+
+    function: Callable[[Tensor, Tensor, Tensor], Tensor]
+    data: Tensor
+
+    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Loss `[B]`."""
+        return self.function(logits, y, self.data)
+
+    def only(self, rows: Tensor | slice) -> PerSampleLoss:
+        """Loss of the samples at positions `rows`."""
+        return replace(self, data=self.data[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Targeted:
+    """Objective of a targeted attack: minimises a loss at the classes `y`, which are to be reached.
+
+    Attributes:
+        loss: `ce`, `margin`, `dlr` or a callable.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import Targeted, pgd
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, target = torch.tensor([[0.6, 0.4]]), torch.tensor([1])
+        >>> x_adv = pgd(model, x, target, radius=0.2, loss=Targeted("margin"))
+        >>> model(x_adv).argmax(dim=1)
+        tensor([1])
+    """
+
+    loss: str | AttackLoss = "ce"
+
+    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Objective `[B]`, larger where the model is closer to `y`."""
+        return dlr_towards(logits, y) if self.loss == "dlr" else -resolve_loss(self.loss)(logits, y)
+
+    def only(self, rows: Tensor | slice) -> Targeted:
+        """Objective of the samples at positions `rows`."""
+        return Targeted(self.loss.only(rows)) if isinstance(self.loss, PerSampleLoss) else self
 
 
 def full_precision(logits: Tensor) -> Tensor:
@@ -19,35 +80,35 @@ def full_precision(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
-def within(y: Tensor, logits: Tensor) -> Tensor:
+def clamp_labels(y: Tensor, logits: Tensor) -> Tensor:
     """Labels that logits `[B, classes]` can be indexed by.
 
-    Off the CPU one that is out of range would end the process before anybody could name it; on the CPU PyTorch says so.
+    On a GPU a label out of range would end the process before an error could name it; on the CPU PyTorch raises.
     """
     return y if y.device.type == "cpu" else y.clamp(0, logits.shape[1] - 1)
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy of each sample `[B]`."""
-    return F.cross_entropy(logits, within(y, logits), reduction="none")
+    return F.cross_entropy(logits, clamp_labels(y, logits), reduction="none")
 
 
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """Largest other logit minus the logit of `y`, `[B]`; positive where misclassified (Carlini & Wagner 2017)."""
-    y = within(y, logits)
+    y = clamp_labels(y, logits)
     label = logits.gather(1, y[:, None])
     others = logits.scatter(1, y[:, None], -torch.inf)
     return others.amax(dim=1) - label[:, 0]
 
 
 def soft_margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Soft maximum of the other logits minus the logit of `y`, `[B]`: what the attack climbs.
+    """Soft maximum of the other logits minus the logit of `y`, `[B]`.
 
-    Its gradient is that of cross-entropy without the factor that vanishes where the network is sure of itself.
+    Its gradient is that of cross-entropy without the factor that vanishes where the model is confident.
 
     Source: Ding et al. 2020 (arXiv 1812.02637), soft logit margin loss.
     """
-    y = within(y, logits)
+    y = clamp_labels(y, logits)
     others = logits.scatter(1, y[:, None], -torch.inf)
     return others.logsumexp(dim=1) - logits.gather(1, y[:, None])[:, 0]
 
@@ -79,14 +140,14 @@ def dlr_towards(logits: Tensor, target: Tensor) -> Tensor:
     return -margin(logits, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
-def margin_to(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-    """Logit of `target` minus the logit of `y`, `[B]`: the way from the true class to one wrong class."""
+def targeted_margin(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Logit of `target` minus the logit of `y`, `[B]`."""
     rows = torch.arange(len(logits), device=logits.device)
-    return logits[rows, within(target, logits)] - logits[rows, within(y, logits)]
+    return logits[rows, clamp_labels(target, logits)] - logits[rows, clamp_labels(y, logits)]
 
 
-def dlr_to(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-    """Targeted DLR of Croce & Hein 2020, eq. 7, `[B]`: `margin_to` over the gap of the first to third and fourth logit.
+def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Targeted DLR of Croce & Hein 2020, eq. 7, `[B]`: `targeted_margin`, scaled.
 
     Raises:
         UserError: fewer than 4 classes, for which its scale is not defined.
@@ -94,7 +155,7 @@ def dlr_to(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     if logits.shape[1] < 4:
         raise UserError(f"targeted 'dlr' needs at least 4 classes, the model has {logits.shape[1]}: use 'margin'")
     top = logits.topk(4, dim=1).values
-    return margin_to(logits, y, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+    return targeted_margin(logits, y, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
 def kl_divergence(clean_logits: Tensor, logits: Tensor) -> Tensor:
@@ -113,45 +174,32 @@ def kl_divergence(clean_logits: Tensor, logits: Tensor) -> Tensor:
     return F.kl_div(other, clean, reduction="none", log_target=True).sum(dim=1)
 
 
-def kl_from(clean_logits: Tensor) -> AttackLoss:
-    """What the attack of TRADES climbs: `kl_divergence` `[B]` from a clean prediction that stands still."""
-    clean_logits = clean_logits.detach()
-    return lambda logits, _y: kl_divergence(clean_logits, logits)
+def kl_from(clean_logits: Tensor) -> PerSampleLoss:
+    """Loss of the attack of TRADES: `kl_divergence` from the constant prediction `clean_logits` `[B, classes]`."""
+    return PerSampleLoss(lambda logits, _y, clean: kl_divergence(clean, logits), clean_logits.detach())
 
 
 LOSSES: dict[str, AttackLoss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
 
 
-def check_loss(loss: str | AttackLoss, targeted: bool) -> None:
-    """Refuse a loss that `objective` could not turn into something to climb.
+def check_loss(loss: str | AttackLoss, batch: int) -> None:
+    """Refuse a loss that an attack on a batch of this size cannot maximise.
 
     Raises:
-        UserError: an unknown name, or a targeted `kl`.
+        UserError: an unknown name, a targeted `kl`, or data that are not one entry a sample.
     """
-    if not callable(loss):
-        check_choice(loss, (*LOSSES, "kl"), "loss")
-    if loss == "kl" and targeted:
-        raise UserError("loss 'kl' has no target: use 'ce', 'margin' or 'dlr' with targeted=True")
+    inner = loss.loss if isinstance(loss, Targeted) else loss
+    if not callable(inner):
+        check_choice(inner, (*LOSSES, "kl"), "loss")
+    if inner == "kl" and isinstance(loss, Targeted):
+        raise UserError("loss 'kl' has no target: use 'ce', 'margin' or 'dlr' in Targeted")
+    if isinstance(inner, PerSampleLoss):
+        data = inner.data
+        if not isinstance(data, Tensor) or not data.ndim or len(data) != batch:
+            shape = list(data.shape) if isinstance(data, Tensor) else type(data).__name__
+            raise UserError(f"the loss has data {shape} for a batch of {batch}: pass a tensor [B, ...]")
 
 
-def objective(
-    loss: str | AttackLoss, targeted: bool, clean_logits: Tensor | None, data: Tensor | None = None
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """What an attack climbs: the loss away from `y`, or where targeted the way towards it.
-
-    Args:
-        loss: A name, checked by `check_loss`, or a callable.
-        targeted: Whether `y` are the classes to be reached.
-        clean_logits: `[B, classes]` for `kl`, unused otherwise.
-        data: `[B, ...]`, the third argument of a callable loss that takes one.
-    """
-    if loss == "kl" and clean_logits is not None:
-        return kl_from(clean_logits)
-    if loss == "dlr" and targeted:
-        return dlr_towards
-    away = _with(loss, data) if callable(loss) else LOSSES[loss]
-    return (lambda logits, y: -away(logits, y)) if targeted else away
-
-
-def _with(loss: AttackLoss, data: Tensor | None) -> AttackLoss:
-    return loss if data is None else lambda logits, y: loss(logits, y, data)
+def resolve_loss(loss: str | AttackLoss) -> AttackLoss:
+    """Loss by its name in `LOSSES`, or the callable itself."""
+    return loss if callable(loss) else LOSSES[loss]

@@ -1,17 +1,14 @@
-"""N-FGSM: one gradient step from noise, the attack of single-step training, with a radius per sample."""
+"""N-FGSM: one gradient step from a noisy input, the attack of single-step training."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks.context import Mode
-from iaat.attacks.geometry import geometry, per_sample
-from iaat.attacks.inputs import Classifier, check_inputs
-from iaat.attacks.losses import cross_entropy
-from iaat.attacks.task import attacking, gradient_of, lengths
+from iaat.attacks.attack_mode import Mode
+from iaat.attacks.attack_state import attack_state
 from iaat.errors import UserError
-from iaat.units import Norm, Radius
+from iaat.units import Norm
 
 
 def nfgsm(
@@ -28,26 +25,24 @@ def nfgsm(
     bounds: tuple[float, float] | None = (0.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Adversarial examples by one step up the cross-entropy from a noisy input, not projected back to the ball.
+    """Adversarial examples by one gradient step on the cross-entropy from a noisy input, without projection.
 
-    The gradient is taken where the noise has led, and the step starts there: the result lies up to
-    `(noise + step) * radius` away from `x`. It is an attack to train with; to judge a model use one that keeps to the
-    radius. With `noise` 0 it is FGSM, which does.
-
-    The model's weights get no gradient, their `.grad` is not touched, and every module's training flag is given back.
+    Gradient and step start at the noisy input: the result lies up to `(noise + step) * radius` away from `x`. It is an
+    attack to train with; to evaluate a model use one that keeps to the radius. With `noise` 0 it is FGSM, which does.
+    The model is left as by `pgd`.
 
     Args:
         model: Maps inputs `[B, ...]` to logits `[B, classes]`.
         x: Clean inputs `[B, ...]` of any rank and floating-point, inside `bounds`; an empty batch comes back empty.
         y: Labels `[B]`.
-        radius: The unit of noise and step, one number or `[B]`, or text such as "8px"; as for `pgd`. Where it is 0 the
-            clean input comes back exactly.
-        noise: Size of the ball the start is drawn from uniformly, in radii.
-        step: Length of the step, in radii.
+        radius: Unit of noise and step, one number or `[B]`, or text such as "8px", as for `pgd`. At radius 0 the clean
+            input comes back exactly.
+        noise: Radius of the ball that the start is drawn from uniformly, in radii.
+        step: Norm of the step, in radii.
         norm: `linf`: the step follows the gradient's sign; `l2`: its direction.
-        mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
-        x_init: Where to start `[B, ...]`, instead of a random draw.
-        bounds: Smallest and largest value of an input, which start and result are clamped to; None for unbounded ones.
+        mode: `eval`, `train` or `batch`; see `iaat.attacks.attack_mode.Mode`.
+        x_init: First point `[B, ...]`, instead of a random draw; not projected.
+        bounds: Smallest and largest value of an input, for start and result; None for unbounded inputs.
         generator: Source of the noise; PyTorch's global one if None.
 
     Returns:
@@ -68,21 +63,18 @@ def nfgsm(
         >>> bool(((x_adv - x).abs() <= 3 * 8 / 255 + 1e-6).all())
         True
     """
-    ball = geometry(norm)
-    radius = Radius(radius) if isinstance(radius, str) else radius
-    for name, share in (("noise", noise), ("step", step)):
-        if not 0 <= share < float("inf"):
-            raise UserError(f"{name} = {share:g}: a number of radii, finite and not negative")
-    labels = check_inputs(x, y, radius, steps=1, norm=norm, bounds=bounds, x_init=x_init)
-    with attacking(model, x, y, mode) as (x, y):
+    for name, factor in (("noise", noise), ("step", step)):
+        if not 0 <= factor < float("inf"):
+            raise UserError(f"{name} = {factor:g}: a number of radii, finite and not negative")
+    with attack_state(
+        model, x, y, radius=radius, norm=norm, bounds=bounds, path=step, mode=mode, x_init=x_init
+    ) as state:
         if not len(x):
-            return x.clone()
-        size = per_sample(lengths(radius, x), x)
-        start = x + ball.random(x, noise * size, generator) if x_init is None else x_init.detach().clone()
-        leaf = _clamped(start, bounds).requires_grad_()
-        gradient = gradient_of(cross_entropy(Classifier(model, labels)(leaf), y), leaf)
-        return _clamped(leaf.detach() + step * size * ball.steepest(gradient), bounds)
+            return state.x.clone()
+        noisy = state.x + state.ball.random(state.x, noise * state.radius, generator) if x_init is None else x_init
+        start = _clamped(noisy.detach(), bounds)
+        return _clamped(start + state.step * state.steepest(start), bounds)
 
 
 def _clamped(x: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-    return x if bounds is None else x.clamp_(*bounds)
+    return x if bounds is None else x.clamp(*bounds)

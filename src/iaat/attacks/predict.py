@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks.context import Mode, attack_mode
+from iaat.attacks.attack_mode import Mode, attack_mode
 
 
 def predict(model: nn.Module, x: Tensor, mode: Mode = "eval") -> Tensor:

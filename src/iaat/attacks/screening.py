@@ -1,7 +1,7 @@
-"""Two quick and strong attacks to screen a model with: Auto-PGD on cross-entropy, then towards likely wrong classes.
+"""Screening: APGD on cross-entropy, then targeted APGD towards the most likely other classes.
 
-They are the gradient attacks of AutoAttack with fewer steps and targets. What they find is an upper bound of the robust
-accuracy; they are not AutoAttack, which adds FAB and the gradient-free Square attack, and must not be reported as it.
+They are the gradient attacks of AutoAttack with fewer steps and targets. They give an upper bound of the robust
+accuracy. They are not AutoAttack, which adds FAB and the gradient-free Square attack, and must not be reported as it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.apgd import apgd
-from iaat.attacks.batching import filled_up
-from iaat.attacks.context import attack_mode
+from iaat.attacks.attack_mode import attack_mode
+from iaat.attacks.batching import padded_rows
 from iaat.attacks.geometry import geometry, per_sample
 from iaat.attacks.inputs import Classifier, Labels, check_inputs
-from iaat.attacks.losses import within
+from iaat.attacks.losses import clamp_labels
 from iaat.errors import UserError
 from iaat.units import Norm
 
@@ -37,7 +37,7 @@ def apgd_ce(
     steps: int = CE_STEPS,
     precision: str = "auto",
 ) -> Tensor:
-    """Auto-PGD on cross-entropy with early stop: the first stage.
+    """Adversarial examples by APGD on cross-entropy with early stopping: the first stage of screening.
 
     Args:
         model: Maps inputs in [0, 1] to logits `[B, classes]`.
@@ -47,7 +47,7 @@ def apgd_ce(
         radius: On the [0, 1] scale, one number or `[B]`.
         norm: `linf` or `l2`.
         steps: At least 1.
-        precision: `auto`, `fp32` or `bf16`; only what fools in float32 counts.
+        precision: `auto`, `fp32` or `bf16`; only points that are adversarial in float32 count.
 
     Returns:
         `[B, ...]`, see `apgd`.
@@ -56,6 +56,16 @@ def apgd_ce(
         UserError: see `apgd`.
 
     Source: Croce & Hein 2020 (arXiv 2003.01690), section 3.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import apgd_ce
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
+        >>> x_adv = apgd_ce(model, x, y, radius=0.2)
+        >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
+        tensor([1, 0])
     """
     return apgd(model, x, y, radius=radius, norm=norm, steps=steps, loss="ce", precision=precision, generator=generator)
 
@@ -73,28 +83,40 @@ def apgd_t(
     loss: str | None = None,
     precision: str = "auto",
 ) -> Tensor:
-    """Auto-PGD towards the most likely wrong classes in turn, each for the samples still standing: the second stage.
+    """Adversarial examples by APGD towards the most likely other classes in turn: the second stage of screening.
+
+    Each target is for the samples that are not adversarial yet.
 
     Args:
         model: Maps inputs in [0, 1] to logits `[B, classes]`, at least 2 classes.
         x: Clean inputs `[B, ...]` in [0, 1].
-        y: True classes `[B]`; samples of another prediction come back untouched.
+        y: True classes `[B]`; misclassified samples come back unchanged.
         generator: Source of the random starts.
         radius: On the [0, 1] scale, one number or `[B]`.
         norm: `linf` or `l2`.
-        steps: Of each target, at least 1.
-        targets: How many wrong classes, at least 1; all of them where there are fewer.
+        steps: Steps for each target, at least 1.
+        targets: Number of other classes, at least 1; all of them where there are fewer.
         loss: `dlr`, `margin` or `ce`; by default the targeted DLR, and the margin under 4 classes, where DLR is not
             defined.
-        precision: `auto`, `fp32` or `bf16`; only what fools in float32 counts.
+        precision: `auto`, `fp32` or `bf16`; only points that are adversarial in float32 count.
 
     Returns:
-        `[B, ...]`: where a sample was fooled a point that fools it, elsewhere the best point of its last target.
+        `[B, ...]`: an adversarial point where one was found, elsewhere the best point of the last target.
 
     Raises:
         UserError: fewer than 1 target or 2 classes; see also `apgd`.
 
     Source: Croce & Hein 2020 (arXiv 2003.01690), section 4.2 and eq. 7.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import apgd_t
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
+        >>> x_adv = apgd_t(model, x, y, radius=0.2)
+        >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
+        tensor([1, 0])
     """
     if targets < 1:
         raise UserError(f"targets = {targets}: an attack needs at least 1")
@@ -104,13 +126,13 @@ def apgd_t(
     logits = _logits(model, x, labels)
     classes = logits.shape[1]
     loss = loss or ("dlr" if classes >= 4 else "margin")
-    others = logits.scatter(1, within(y, logits).long()[:, None], -torch.inf)
+    others = logits.scatter(1, clamp_labels(y, logits).long()[:, None], -torch.inf)
     likely = others.argsort(dim=1, descending=True, stable=True)
-    standing, x_adv = logits.argmax(dim=1) == y, x.clone()
+    robust, x_adv = logits.argmax(dim=1) == y, x.clone()
     for rank in range(min(targets, classes - 1)):
-        # Drawn for all, so that a start does not depend on who else is still standing.
+        # Drawn for all, so that a start does not depend on which samples are left.
         start = x + geometry(norm).random(x, per_sample(radius, x), generator)
-        rows = filled_up(standing)
+        rows = padded_rows(robust)
         if not len(rows):
             break
         found = apgd(
@@ -125,9 +147,9 @@ def apgd_t(
             precision=precision,
             x_init=start[rows],
         )
-        asked = standing[rows]  # the others only fill the batch up
-        x_adv[rows[asked]] = found[asked]
-        standing[rows] &= _logits(model, found).argmax(dim=1) == y[rows]
+        attacked = robust[rows]  # the others only pad the batch
+        x_adv[rows[attacked]] = found[attacked]
+        robust[rows] &= _logits(model, found).argmax(dim=1) == y[rows]
     return x_adv
 
 
@@ -141,21 +163,31 @@ def screen(
     precision: str = "auto",
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """`apgd_ce`, then `apgd_t` on what it has not fooled: the worst case per sample `[B, ...]`; not AutoAttack.
+    """Adversarial examples `[B, ...]` by `apgd_ce`, then by `apgd_t` for the remaining samples; not AutoAttack.
 
-    Args and errors as in the two stages.
+    Arguments and errors are those of the two stages.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import screen
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
+        >>> x_adv = screen(model, x, y, radius=0.2)
+        >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
+        tensor([1, 0])
     """
     x_adv = apgd_ce(model, x, y, generator, radius=radius, norm=norm, precision=precision)
     if not len(x):
         return x_adv
-    standing = _logits(model, x_adv).argmax(dim=1) == y
-    rows = filled_up(standing)
+    robust = _logits(model, x_adv).argmax(dim=1) == y
+    rows = padded_rows(robust)
     if not len(rows):
         return x_adv
     only = radius[rows] if isinstance(radius, Tensor) and radius.ndim else radius
     again = apgd_t(model, x[rows], y[rows], generator, radius=only, norm=norm, precision=precision)
-    asked = standing[rows]  # the others only fill the batch up
-    x_adv[rows[asked]] = again[asked]
+    attacked = robust[rows]  # the others only pad the batch
+    x_adv[rows[attacked]] = again[attacked]
     return x_adv
 
 

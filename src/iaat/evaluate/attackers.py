@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import apgd_ce, apgd_t, cw_l2, cw_pgd, deepfool, mi_fgsm, pgd
+from iaat.attacks import Targeted, apgd_ce, apgd_t, cw_l2, cw_pgd, deepfool, mi_fgsm, pgd_early_stop
 from iaat.attacks.screening import CE_STEPS, T_STEPS, T_TARGETS
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import pgd_word
@@ -38,15 +38,15 @@ def _stages(word: str, config: EvaluateConfig, classes: int, shape: tuple[int, .
     if word == "pgd":
         return [pgd_stage(config)]
     if counts := pgd_word(word):
-        return [_stage(word, pgd, config, steps=counts[0], restarts=counts[1], early_stop=True)]
+        return [_stage(word, pgd_early_stop, config, steps=counts[0], restarts=counts[1])]
     return _autoattack(config, classes, shape) if word == "autoattack" else _BUILDERS[word](config)
 
 
 def pgd_stage(config: EvaluateConfig) -> Stage:
     """PGD on cross-entropy with the steps, step size, restarts and target of the recipe."""
-    settings: dict[str, Any] = {"steps": config.steps, "step_size": config.step_size, "early_stop": True}
+    settings: dict[str, Any] = {"steps": config.steps, "step_size": config.step_size}
     if config.target == "none":
-        return _stage(pgd_name(config), pgd, config, **settings, restarts=config.restarts)
+        return _stage(pgd_name(config), pgd_early_stop, config, **settings, restarts=config.restarts)
     return _stage(pgd_name(config), targeted_pgd, config, **settings)
 
 
@@ -65,14 +65,14 @@ def targeted_pgd(
     generator: torch.Generator,
     **settings: Any,  # noqa: ANN401
 ) -> Tensor:
-    """PGD that leads each sample to one class other than its label `y` `[B]`, drawn uniformly; settings as of `pgd`.
+    """PGD towards one class other than the label `y` `[B]`, drawn uniformly; settings as of `pgd_early_stop`.
 
     Source: Kannan et al. 2018 (arXiv 1803.06373); Xie et al. 2019 (arXiv 1812.03411).
     """
     with torch.no_grad():
         classes = model(x[:1]).shape[1]
     ahead = torch.randint(1, classes, y.shape, generator=generator, device=generator.device).to(y.device)
-    return pgd(model, x, (y + ahead) % classes, targeted=True, generator=generator, **settings)
+    return pgd_early_stop(model, x, (y + ahead) % classes, loss=Targeted(), generator=generator, **settings)
 
 
 def _stage(name: str, attack: Attack, config: EvaluateConfig, most: int | None = None, **settings: Any) -> Stage:  # noqa: ANN401

@@ -321,7 +321,7 @@ class _Judge:
         with count_passes(self.model, each=each) as passes, logged() as warnings:
             x_adv = stage.run(self.model, batch, generator)
             prediction = predict(self.model, x_adv)
-        size = geometry(self.norm).size(x_adv - batch.x)
+        size = geometry(self.norm).norm(x_adv - batch.x)
         inside = is_inside(x_adv, size, self.radius)
         return {
             "prediction": prediction.tolist(),

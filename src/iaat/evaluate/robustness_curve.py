@@ -91,7 +91,7 @@ def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -
         )
     return {
         "level": found.level.tolist(),
-        "size": found.size.tolist(),
+        "size": found.norm.tolist(),
         "forward": passes.forward,
         "backward": passes.backward,
         "seconds": time.perf_counter() - begun,

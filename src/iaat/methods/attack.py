@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import GEOMETRIES, MODES, AttackLoss, Mode, geometry, pgd
+from iaat.attacks import GEOMETRIES, MODES, AttackLoss, Mode, geometry, pgd, pgd_early_stop
 from iaat.errors import UserError, check_choice
 from iaat.methods.base import MethodConfig, StepContext
 from iaat.runtime.rng import draw
@@ -93,7 +93,6 @@ class AttackConfig(MethodConfig):
         steps: Tensor | None = None,
         x_init: Tensor | None = None,
         loss: str | AttackLoss = "ce",
-        loss_data: Tensor | None = None,
         patience: int | None = None,
     ) -> Tensor:
         """Adversarial inputs `[B, ...]` of the batch at `radius`, a number or `[B]`.
@@ -106,7 +105,6 @@ class AttackConfig(MethodConfig):
             steps: Steps `[B]` for each sample instead of the configured number for all.
             x_init: Where to start `[B, ...]`, instead of a random draw.
             loss: What is climbed, as in `pgd`.
-            loss_data: What a callable loss is given beside logits and labels, `[B, ...]`.
             patience: Steps a fooled sample still takes before it leaves the batch; None: all take all their steps.
 
         Raises:
@@ -116,22 +114,18 @@ class AttackConfig(MethodConfig):
         radius = torch.as_tensor(radius, dtype=batch.x.dtype, device=batch.x.device).expand(len(batch.x))
         radius = radius.clamp_max(self.reach_of(batch.x))  # a probe or a multiple may lead beyond, where nothing is
         taken = self.steps if steps is None else steps.clamp_min(1)
-        return pgd(
-            model,
-            batch.x,
-            batch.y,
-            radius=radius,
-            steps=self.steps if steps is None else steps,
-            step_size=(2 * radius / taken).clamp_min(self.min_step),
-            norm=self.norm,
-            mode=self.mode,
-            x_init=x_init,
-            loss=loss,
-            loss_data=loss_data,
-            generator=context.generator,
-            early_stop=patience is not None,
-            patience=patience or 0,
-        )
+        settings: dict[str, Any] = {
+            "radius": radius,
+            "step_size": (2 * radius / taken).clamp_min(self.min_step),
+            "norm": self.norm,
+            "x_init": x_init,
+            "loss": loss,
+            "generator": context.generator,
+        }
+        if patience is not None:
+            return pgd_early_stop(model, batch.x, batch.y, steps=self.steps, patience=patience, **settings)
+        counts = self.steps if steps is None else steps
+        return pgd(model, batch.x, batch.y, steps=counts, mode=self.mode, **settings)
 
     def reach_of(self, x: Tensor) -> float:
         """The largest distance between two inputs of the shape of `x` `[B, ...]`, in the norm of the attack."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import cross_entropy, full_precision
-from iaat.attacks.task import attacking, gradient_of
+from iaat.attacks.attack_state import frozen_model, gradient_of
 from iaat.errors import UserError
 from iaat.methods.base import StepContext
 from iaat.methods.inner_attack import InnerConfig
@@ -67,7 +67,7 @@ class GradNorm(ScaledRadii):
 
     def scales_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Multiples `[B]` of mean 1, the network being in the mode of the attack."""
-        with attacking(model, batch.x, batch.y, self.config.mode) as (x, y):
+        with frozen_model(model, batch.x, batch.y, self.config.mode) as (x, y):
             leaf = x.requires_grad_()
             gradient = gradient_of(cross_entropy(full_precision(model(leaf)), y), leaf)
         steepness = torch.linalg.vector_norm(gradient.flatten(1), ord=DUAL[self.config.norm], dim=1)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import AttackLoss, nfgsm
+from iaat.attacks import AttackLoss, PerSampleLoss, nfgsm
 from iaat.errors import UserError, check_choice
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import StepContext
@@ -93,19 +93,18 @@ class InnerConfig(AttackConfig):
         steps: Tensor | None = None,
         x_init: Tensor | None = None,
         loss: str | AttackLoss = "ce",
-        loss_data: Tensor | None = None,
         patience: int | None = None,
         picks: Tensor | None = None,
     ) -> Tensor:
         """As `AttackConfig.attack`, with targets where the settings say so.
 
-        `picks` are as from `picks_of`, instead of a draw of its own. With inner nfgsm `steps`, `loss`,
-        `loss_data` and `patience` mean nothing; with random targets the latter three.
+        `picks` are as from `picks_of`, instead of a draw of its own. With inner nfgsm `steps`, `loss` and
+        `patience` mean nothing; with random targets the latter two.
         """
         if self.inner == "pgd":
             picks = self.picks_of(batch, context) if picks is None else picks
             if picks is not None:
-                loss, loss_data, patience = towards_target, picks, None
+                loss, patience = PerSampleLoss(towards_target, picks), None
             return super().attack(
                 model,
                 batch,
@@ -114,7 +113,6 @@ class InnerConfig(AttackConfig):
                 steps=steps,
                 x_init=x_init,
                 loss=loss,
-                loss_data=loss_data,
                 patience=patience,
             )
         self.check_reach(self.radius if isinstance(radius, Tensor) else radius, batch.x)

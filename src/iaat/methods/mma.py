@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from iaat.attacks import Boundary, full_precision, geometry, is_correct, per_sample, soft_margin, to_boundary
+from iaat.attacks import Boundary, find_boundary, full_precision, geometry, is_correct, per_sample, soft_margin
 from iaat.errors import UserError
 from iaat.methods.attack import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
@@ -83,7 +83,7 @@ class MMA(BaseMethod):
         config, share = self.config, self.config.share_in(context.epoch)
         right = is_correct(model, batch.x, batch.y, config.mode)
         boundary = self._boundary(model, batch, context)
-        distance = geometry(config.norm).size(boundary.x - batch.x)
+        distance = geometry(config.norm).norm(boundary.x - batch.x)
         margin = torch.where(boundary.found, distance, BEYOND * config.radius * share) * right
         self._memory[batch.index] = margin.clamp_max(self._memory.most)
         learns = ~right | (boundary.found & (distance < config.radius * share))
@@ -102,7 +102,7 @@ class MMA(BaseMethod):
     def _boundary(self, model: nn.Module, batch: Batch, context: StepContext) -> Boundary:
         config, share = self.config, self.config.share_in(context.epoch)
         length = self._memory[batch.index].clamp_min(config.floor) * share
-        return to_boundary(
+        return find_boundary(
             model,
             batch.x,
             batch.y,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import filled_up, geometry, is_correct, mixes_samples, per_sample
+from iaat.attacks import geometry, is_correct, mixes_samples, padded_rows, per_sample
 from iaat.methods.base import StepContext
 from iaat.methods.inner_attack import InnerConfig
 from iaat.types import Batch
@@ -63,7 +63,7 @@ def _withstands(
     context: StepContext,
 ) -> Tensor:
     """Bool `[B]`: asked for, and right under the attack at `radius` from `start` with targets by `picks`."""
-    rows = filled_up(asked)
+    rows = padded_rows(asked)
     if not len(rows):
         return torch.zeros_like(asked)  # not every network takes an empty batch
     some = Batch(batch.x[rows], batch.y[rows], batch.index[rows])

@@ -301,7 +301,7 @@ def _with_norms(part: Radii, model: nn.Module, look: _Look, recipe: Recipe) -> R
         found = smallest_radius(
             attack, model, batch.x, batch.y, levels=levels, norm=recipe.evaluate.norm, generator=generator
         )
-        sizes.append(found.size.cpu())
+        sizes.append(found.norm.cpu())
     size = torch.cat(sizes).numpy()
     known = np.isfinite(size)
     pairs = {

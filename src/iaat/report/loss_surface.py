@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, cross_entropy, full_precision, geometry, per_sample
-from iaat.attacks.task import attacking, gradient_of
+from iaat.attacks.attack_state import frozen_model, gradient_of
 from iaat.errors import UserError
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
@@ -180,7 +180,7 @@ def _checked(radius: float | Tensor, reach: float, points: int, batch_size: int,
 
 
 def _gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with attacking(model, x, y) as (x, y), torch.autocast(x.device.type, enabled=False):
+    with frozen_model(model, x, y) as (x, y), torch.autocast(x.device.type, enabled=False):
         leaf = x.requires_grad_()
         return gradient_of(cross_entropy(full_precision(model(leaf)), y), leaf)
 

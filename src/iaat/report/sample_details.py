@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import geometry, pgd, smallest_radius
+from iaat.attacks import Targeted, geometry, pgd, pgd_early_stop, smallest_radius
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.report.neighbours import nearest, neighbour_pool
@@ -332,10 +331,10 @@ class _Look:
                 radius=radius,
                 steps=settings.steps,
                 norm=settings.norm,
-                targeted=targeted,
+                loss=Targeted() if targeted else "ce",
                 generator=generator,
             )
-        size = geometry(settings.norm).size(x_adv - self.x)
+        size = geometry(settings.norm).norm(x_adv - self.x)
         pictures = self.pictures(x_adv)
         columns = zip(self.y.tolist(), self.confused.tolist(), radius.tolist(), size.tolist(), strict=True)
         made = []
@@ -364,12 +363,15 @@ class _Look:
     def smallest(self, levels: Tensor, purpose: tuple[str | int, ...]) -> Tensor:
         """Norm of the smallest break found `[B]`: 0 where misclassified, NaN where none was."""
         generator = rng.generator(self.settings.seed, "details", *purpose, device=self.x.device)
+
         # Stopping where a sample is fooled first finds breaks well inside the ball, and costs less.
-        attack = partial(pgd, steps=self.settings.steps, early_stop=True, random_start=False)
+        def attack(model: nn.Module, x: Tensor, y: Tensor, /, **settings: Any) -> Tensor:  # noqa: ANN401
+            return pgd_early_stop(model, x, y, steps=self.settings.steps, x_init=x, **settings)
+
         with torch.autocast(self.x.device.type, enabled=False):
             return smallest_radius(
                 attack, self.model, self.x, self.y, levels=levels, norm=self.settings.norm, generator=generator
-            ).size
+            ).norm
 
 
 def _attacked(

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import standing_statistics
+from iaat.attacks import frozen_running_stats
 from iaat.methods import Objective
 from iaat.train.ddp import Exchange
 from iaat.types import StepOutput
@@ -56,7 +56,7 @@ def descend(
     weights = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim > 1]
     gradients = torch.autograd.grad(output.loss * factor, weights, allow_unused=True)
     exchange.average_(gradients)
-    with perturbed(weights, gradients, awp), standing_statistics(model):
+    with perturbed(weights, gradients, awp), frozen_running_stats(model):
         with computing():
             worse = exchange.evaluate(objective)
         (worse.loss * factor).backward()  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd
+from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd, pgd_early_stop
 from iaat.evaluate.autoattack import reference_attack, why_no_square
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.case import LARGE, POINTS, SAMPLES, Case, Result, counts, percent, stronger
@@ -79,7 +79,7 @@ def white_box(case: Case) -> WhiteBox:
     start, end = cast("Tensor", trace.start), case.logits(x_adv)
     rise = _rise(margin(start, case.y), margin(end, case.y))
     climb = _rise(cross_entropy(start, case.y), cross_entropy(end, case.y))
-    step = _pgd(case, case.x, case.y, "one", steps=1, step_size=case.radius, random_start=False)
+    step = _pgd(case, case.x, case.y, "one", steps=1, step_size=case.radius, x_init=case.x)
     one = case.survived(step)
     scales = (*SCALES, _unit_scale(case))
     restarted, scaled, worst, shrunk = many, many, many & one, torch.zeros_like(many)
@@ -115,8 +115,12 @@ def _scaled(factor: float) -> AttackLoss:
 
 
 def _pgd(case: Case, x: Tensor, y: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
+    return pgd(case.model, x, y, **_options(case, purpose, **settings))
+
+
+def _options(case: Case, purpose: str, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
     options = {"radius": case.radius, "steps": STEPS, "norm": cast("Norm", case.norm), **settings}
-    return pgd(case.model, x, y, generator=case.generator(purpose), **options)
+    return options | {"generator": case.generator(purpose)}
 
 
 def _survivors(case: Case, standing: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
@@ -124,7 +128,7 @@ def _survivors(case: Case, standing: Tensor, purpose: str, **settings: Any) -> T
     rows = standing.nonzero()[:, 0]
     result = standing.clone()
     if len(rows):
-        x_adv = _pgd(case, case.x[rows], case.y[rows], purpose, early_stop=True, **settings)
+        x_adv = pgd_early_stop(case.model, case.x[rows], case.y[rows], **_options(case, purpose, **settings))
         result[rows] = case.survived(x_adv, rows)
     return result
 

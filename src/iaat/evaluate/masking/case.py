@@ -96,7 +96,7 @@ class Case:
             return torch.zeros_like(rows, dtype=torch.bool)
         prediction = (self.logits(x_adv) if logits is None else logits).argmax(dim=1)
         survived = prediction == self.y[rows]
-        size = geometry(self.norm).size(x_adv - self.x[rows])
+        size = geometry(self.norm).norm(x_adv - self.x[rows])
         found = ~survived & is_inside(x_adv, size, self.radius)
         for row, norm, label in zip(*(each[found].tolist() for each in (rows, size, prediction)), strict=True):
             self.breaks[row] = min(self.breaks.get(row, (norm, label)), (norm, label))

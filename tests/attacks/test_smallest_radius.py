@@ -9,14 +9,21 @@ from hypothesis import strategies as st
 from torch import nn
 
 from iaat.attacks.deepfool import deepfool
-from iaat.attacks.minimal import smallest_radius
 from iaat.attacks.pgd import pgd
+from iaat.attacks.smallest_radius import smallest_radius
 from iaat.errors import UserError
 from iaat.units import PIXEL
 
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
 GRID = torch.arange(1, 17, dtype=torch.float64) * PIXEL
-walk = partial(pgd, random_start=False, steps=3)
+
+
+def from_clean(model, x, y, **settings):
+    """PGD without a random start."""
+    return pgd(model, x, y, x_init=x, **settings)
+
+
+walk = partial(from_clean, steps=3)
 
 
 def at_distances(distance, norm, *, inputs=8):
@@ -41,8 +48,8 @@ def test_level_is_the_closed_form_on_a_linear_model(norm, count):
     expected = (levels[:, None] < distance.abs()).sum(0)
     assert found.level.tolist() == expected.tolist()
     broken = expected < count
-    assert bool(found.size[~broken].isnan().all())
-    torch.testing.assert_close(found.size[broken], levels[expected[broken]])
+    assert bool(found.norm[~broken].isnan().all())
+    torch.testing.assert_close(found.norm[broken], levels[expected[broken]])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 16, 100])
@@ -121,7 +128,7 @@ def test_equals_a_scan_of_all_levels(norm, shape):
     y = model(x).argmax(1)
     y[::5] = (y[::5] + 1) % 4
     levels = torch.arange(1, 10) * (0.02 if norm == "linf" else 0.05)
-    attack = partial(pgd, random_start=False, steps=12, loss="margin")
+    attack = partial(from_clean, steps=12, loss="margin")
     level, size = smallest_radius(attack, model, x, y, levels=levels, norm=norm)
     assert level.tolist() == scanned(attack, model, x, y, levels, norm)
     if shape[0] == 33:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from iaat.attacks import apgd, apgd_ce, apgd_t, deepfool, mi_fgsm, pgd
-from iaat.attacks.task import gradient_of
+from iaat.attacks.attack_state import gradient_of
 from iaat.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""The state of a model during an attack: its mode chosen, its weights frozen, everything given back."""
+"""Mode of a model during an attack, with frozen weights; restored afterwards."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from iaat.errors import UserError, check_choice
 
 Mode = Literal["eval", "train", "batch"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-"""How layers behave during an attack.
+"""Modes of the layers during an attack.
 
-`eval`: running statistics, no dropout. `train`: as in the training step, so running statistics move at every forward.
-`batch`: normalisation by the statistics of the batch, as in training, with the running ones left alone and no dropout.
+`eval`: running statistics, no dropout. `train`: as in the training step, so every forward updates running statistics.
+`batch`: normalisation by the statistics of the batch, without dropout and without updates of the running ones.
 """
 
 
 @contextmanager
 def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
-    """Put `model` in `mode` with weights that need no gradient; on exit every module and weight has its own flags back.
+    """Context with `model` in `mode` and frozen weights; on exit all flags of modules and weights are restored.
 
     In `train` and `batch` a model that is in training keeps the layers its owner has frozen (set to eval) frozen.
 
     Args:
         model: Any module; it is changed while the context is open.
-        mode: `eval`, `train` or `batch`; see `iaat.attacks.context.Mode`.
+        mode: `eval`, `train` or `batch`; see `iaat.attacks.attack_mode.Mode`.
 
     Raises:
         UserError: an unknown mode, or a model that is no module.
@@ -56,7 +56,7 @@ def attack_mode(model: nn.Module, mode: Mode) -> Iterator[None]:
         _enter(model, mode)
         for parameter in frozen:
             parameter.requires_grad_(False)
-        with standing_statistics(model) if mode == "batch" else nullcontext():
+        with frozen_running_stats(model) if mode == "batch" else nullcontext():
             yield
     finally:
         for module, flag in training:
@@ -79,8 +79,8 @@ def _enter(model: nn.Module, mode: Mode) -> None:
 
 
 @contextmanager
-def standing_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm as it is, except that forwards leave its running statistics alone."""
+def frozen_running_stats(model: nn.Module) -> Iterator[None]:
+    """Context in which forwards do not update the running statistics of BatchNorm."""
     tracking = [(module, module.track_running_stats) for module in model.modules() if isinstance(module, _BatchNorm)]
     for norm, _ in tracking:
         # In training, BatchNorm without tracking normalises by the batch and leaves its buffers alone.
@@ -93,10 +93,10 @@ def standing_statistics(model: nn.Module) -> Iterator[None]:
 
 
 def mixes_samples(model: nn.Module, mode: Mode) -> bool:
-    """Whether in `mode` what the model makes of a sample depends on the batch it is in, or on chance.
+    """Whether the logits of a sample in `mode` depend on the other samples of its batch, or on chance.
 
-    Then taking samples out of a batch changes the attack on the others: BatchNorm normalises by the batch unless it is
-    frozen or in `eval`, and dropout is at work in `train`.
+    Then an attack changes when samples leave the batch: BatchNorm normalises by the batch unless it is frozen or in
+    `eval`, and dropout is active in `train`.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     return mode == "train" or (mode == "batch" and any(norm.training or not model.training for norm in norms))

@@ -1,13 +1,14 @@
 """What an attack does to the model while it runs, and that nothing of it stays."""
 
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from iaat.attacks import attack_mode, mixes_samples, pgd
+from iaat.attacks import attack_mode, mixes_samples, nfgsm, pgd, pgd_early_stop
 from iaat.errors import UserError
 
 every_mode = pytest.mark.parametrize("mode", ["eval", "train", "batch"])
@@ -163,7 +164,7 @@ def test_weights_and_their_gradients_are_left_alone(mode):
     asked_for = []
     model.register_forward_pre_hook(lambda *_: asked_for.extend(p.requires_grad for p in model.parameters()))
 
-    attack(model, mode, restarts=2, loss="kl")
+    attack(model, mode, loss="kl")
 
     assert not any(asked_for)
     for p, value, grad, grad_value in weights:
@@ -185,10 +186,10 @@ def test_the_input_gets_no_gradient_and_the_result_no_graph():
     assert x_adv.data_ptr() != x.data_ptr()
 
 
-@pytest.mark.parametrize("options", [{}, {"restarts": 2}, {"early_stop": True}])
-def test_without_random_start_and_movement_the_result_is_still_a_copy(options):
+@pytest.mark.parametrize("attack", [pgd, pgd_early_stop, partial(pgd_early_stop, restarts=2), nfgsm])
+def test_without_random_start_and_movement_the_result_is_still_a_copy(attack):
     model, (x, y) = network(), batch()
-    x_adv = pgd(model, x, y, radius=0.0, random_start=False, **options)
+    x_adv = attack(model, x, y, radius=0.0, x_init=x)
     assert torch.equal(x_adv, x)
     assert x_adv.data_ptr() != x.data_ptr()
 

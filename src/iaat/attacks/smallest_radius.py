@@ -1,0 +1,132 @@
+"""Smallest radius at which an attack succeeds on each sample, by bisection over a grid of radii."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks.attack_mode import attack_mode
+from iaat.attacks.batching import padded_rows
+from iaat.attacks.geometry import Geometry, geometry, rounding_error
+from iaat.attacks.inputs import Classifier, Labels, check_batch
+from iaat.errors import UserError
+from iaat.units import Norm
+
+
+class Attack(Protocol):
+    """Attack with a radius per sample, such as `pgd` or a `functools.partial` of it."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        /,
+        *,
+        radius: Tensor,
+        norm: Norm,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Adversarial inputs `[B, ...]` within `radius` `[B]` of `x`."""
+
+
+class SmallestRadius(NamedTuple):
+    """Smallest successful attack on each of B samples.
+
+    Attributes:
+        level: `[B]` int64, position of the smallest level at which the attack succeeded: -1 where the clean input is
+            misclassified already, L where no level was enough.
+        norm: `[B]`, norm of the smallest adversarial perturbation found; 0 where the clean input is misclassified, NaN
+            where none was found.
+    """
+
+    level: Tensor
+    norm: Tensor
+
+
+def smallest_radius(
+    attack: Attack,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    levels: Tensor,
+    norm: Norm = "linf",
+    generator: torch.Generator | None = None,
+) -> SmallestRadius:
+    """Smallest of `levels` at which `attack` succeeds on each sample.
+
+    Every round attacks all unresolved samples at once, each at the middle of the levels still open for it: about
+    log2(L) rounds instead of L. A perturbation far smaller than its radius closes the levels above its norm, too. The
+    results of the attack are evaluated again and count only inside the ball, up to rounding. A sample that is robust at
+    one level is taken to be robust at those below.
+
+    Args:
+        attack: `(model, x, y, *, radius, norm, generator) -> x_adv`; bind other settings with `functools.partial`.
+        model: Maps inputs `[B, ...]` to logits `[B, classes]`; evaluated in eval mode.
+        x: Clean inputs `[B, ...]`.
+        y: Labels `[B]`.
+        levels: Radii `[L]` in units of `x`, ascending.
+        norm: `linf` or `l2`, given to the attack and used to measure its perturbations.
+        generator: Given to the attack.
+
+    Returns:
+        Level and norm of the smallest success on each sample; see `SmallestRadius`.
+
+    Raises:
+        UserError: levels that are not an ascending `[L]` of at least one radius, an attack that returns another
+            shape, or what the attack refuses.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import pgd, smallest_radius
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
+        >>> smallest_radius(pgd, model, x, y, levels=torch.tensor([0.05, 0.15, 0.25])).level
+        tensor([1, 3])
+    """
+    ball = geometry(norm)
+    labels = check_batch(x, y, bounds=None)
+    levels = _checked(levels).to(x)
+    radius = torch.cat([levels.new_zeros(1), levels])  # radius 0 first, for samples that pad a batch
+    correct = _predictions(model, x, labels) == y
+    low = torch.full_like(y, -1, dtype=torch.int64)
+    high = torch.where(correct, len(levels), -1)
+    norms = torch.where(correct, torch.nan, 0.0).to(x)
+    while len(rows := padded_rows(high - low > 1)):
+        searched = (high - low > 1)[rows]
+        middle = torch.where(searched, (low + high)[rows] // 2, -1)
+        x_adv = attack(model, x[rows], y[rows], radius=radius[middle + 1], norm=norm, generator=generator)
+        found = _norms(ball, x[rows], x_adv)
+        slack = rounding_error(ball, x[rows])
+        adversarial = searched & (found <= radius[middle + 1] + slack) & (_predictions(model, x_adv, labels) != y[rows])
+        smaller = torch.minimum(torch.searchsorted(levels, (found - slack).clamp_min(0)), middle)
+        low[rows] = torch.where(searched & ~adversarial, middle, low[rows])
+        high[rows] = torch.where(adversarial, smaller, high[rows])
+        norms[rows] = torch.where(adversarial, torch.fmin(found, norms[rows]), norms[rows])
+    return SmallestRadius(high, norms)
+
+
+def _norms(ball: Geometry, x: Tensor, x_adv: Tensor) -> Tensor:
+    shape = getattr(x_adv, "shape", None)
+    if shape != x.shape:
+        raise UserError(
+            f"the attack returned shape {list(shape or ())} for inputs of shape {list(x.shape)}: they must agree"
+        )
+    return ball.norm(x_adv.detach() - x)
+
+
+def _predictions(model: nn.Module, x: Tensor, labels: Labels) -> Tensor:
+    with attack_mode(model, "eval"), torch.no_grad():
+        return Classifier(model, labels)(x).argmax(dim=1)
+
+
+def _checked(levels: Tensor) -> Tensor:
+    if levels.ndim != 1 or not len(levels):
+        raise UserError(f"levels of shape {list(levels.shape)}: pass radii [L], at least one")
+    if not bool((levels.isfinite() & (levels >= 0)).all()) or not bool((levels.diff() > 0).all()):
+        raise UserError(f"levels {levels.tolist()}: must be finite, not negative, and each above the one before it")
+    return levels
