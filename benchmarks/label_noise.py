@@ -36,7 +36,7 @@ from iaat.data.build_data import read_splits
 from iaat.data.data_config import DataConfig
 from iaat.data.stratified import stratified_subset
 from iaat.errors import UserError
-from iaat.evaluate.checkpoints import subject_of_run
+from iaat.evaluate.evaluate_run import load_evaluated
 from iaat.report.suspects import (
     KINDS,
     combined_score,
@@ -251,7 +251,7 @@ def _unseen(cell: Cell, folds: int, reporter: Reporter) -> NDArray[np.float64]:
     part = part_of(SETTINGS[cell.source].limit, folds)
     for fold in range(folds):
         run, data = cell.trained("natural", reporter, fold, folds)
-        model = subject_of_run(run, run.recipe(), "last", data).model
+        model = load_evaluated(run, run.recipe(), "last", data).model
         batches = data.test.batches(sequential_order(torch.arange(len(data.test)), 500))
         with torch.no_grad():
             parts = [model(batch.x).double().softmax(dim=1).cpu() for batch in batches]

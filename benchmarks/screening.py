@@ -2,7 +2,8 @@
 
     python benchmarks/screening.py RUN [RUN ...] --n 200 [--checkpoint best] [--data.root DIR]
 
-Both judge the same samples of each run, each from the clean images on. The result is printed as a table and written as
+Both evaluate the same samples of each run, each from the clean images on. The result is printed as a table and written
+as
 JSON with the hardware, the versions and the command (`--out`).
 """
 
@@ -19,8 +20,8 @@ from typing import Any
 import torch
 
 from iaat.evaluate import attack_samples
-from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.evaluation import test_sample
+from iaat.evaluate.stages import stages_of
 from iaat.experiments.targets import find_targets
 from iaat.runtime.console_table import plain_table
 from iaat.runtime.progress import Reporter
@@ -57,11 +58,11 @@ def _compare(name: str, options: argparse.Namespace, overrides: list[str], repor
     ((target,), _) = find_targets([name], [], overrides, Path("evaluations"))
     data = target.data()
     config = replace(target.recipe.evaluate, n=options.n)
-    (subject,) = target.subjects([options.checkpoint], data)
-    index, row, standing = test_sample(data, config), {"run": Path(name).name}, {}
+    (evaluated,) = target.models([options.checkpoint], data)
+    index, row, robust = test_sample(data, config), {"run": Path(name).name}, {}
     for ensemble in ENSEMBLES:
         outcome = attack_samples(
-            subject.model,
+            evaluated.model,
             data.test,
             index,
             stages_of((ensemble,), config, len(data.classes)),
@@ -71,7 +72,7 @@ def _compare(name: str, options: argparse.Namespace, overrides: list[str], repor
             seed=config.seed,
             reporter=reporter,
         )
-        standing[ensemble] = outcome.standing(ensemble)
+        robust[ensemble] = outcome.correct_after(ensemble)
         row["clean"] = outcome.accuracy("clean")
         row[ensemble] = {
             "accuracy": outcome.accuracy(ensemble),
@@ -79,7 +80,7 @@ def _compare(name: str, options: argparse.Namespace, overrides: list[str], repor
             "forward": outcome.passes.forward,
             "backward": outcome.passes.backward,
         }
-    row["disagree"] = int((standing["screening"] != standing["autoattack"]).sum())
+    row["disagree"] = int((robust["screening"] != robust["autoattack"]).sum())
     return row
 
 

@@ -13,7 +13,6 @@ of the page of some runs, as `report.png`; it needs Chromium on the PATH.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from iaat.cli.main import main as iaat
 from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.experiments.comparison import Comparison
+from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.sweep import read_cells
 from iaat.experiments.workflow import write_pictures
 from iaat.runs.run_folder import RunFolder
@@ -34,8 +34,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 def frontier(sweep: str, comparison: Path, out: Path) -> None:
     """Draw the trade-off of a finished comparison."""
-    found = json.loads(comparison.read_text(encoding="utf-8"))
-    Comparison(read_cells([sweep]), found["rows"], found["missing"]).draw(out)
+    found = read_comparison(comparison)
+    Comparison(read_cells([sweep]), found.rows, found.missing).draw(out)
 
 
 def pictures_of_run(folder: Path, out: Path, overrides: list[str]) -> None:

@@ -5,8 +5,8 @@ import pytest
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import SUITES, plan_of
 from iaat.errors import UserError
-from iaat.evaluate.attackers import pgd_name, stages_of
-from iaat.evaluate.result_files import evaluation_name
+from iaat.evaluate.naming import evaluation_name, pgd_name
+from iaat.evaluate.stages import stages_of
 from iaat.units import Radius
 
 

@@ -9,7 +9,7 @@ import pytest
 from iaat.analysis.run_figures import write_radii
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataConfig
-from iaat.evaluate.checkpoints import training_predictions
+from iaat.evaluate.evaluate_run import training_predictions
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.train.loop import train

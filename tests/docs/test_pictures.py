@@ -1,6 +1,5 @@
 """The pictures of README and docs are made anew from files, by docs/pictures/make.py."""
 
-import json
 import shutil
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from helpers.training import QUIET, tiny
 from iaat.experiments.comparison import Comparison
+from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.sweep import read_cells
 from iaat.experiments.workflow import run_recipe
 from iaat.runs.run_folder import RunFolder
@@ -35,8 +35,8 @@ def run(tmp_path_factory):
 
 def test_the_frontier_is_drawn_from_what_lies_in_the_tree_and_names_the_worst_case(make, tmp_path):
     make.frontier(str(FRONTIER / "sweep.yaml"), FRONTIER / "comparison.json", tmp_path / "frontier.png")
-    found = json.loads((FRONTIER / "comparison.json").read_text())
-    figure = Comparison(read_cells([str(FRONTIER / "sweep.yaml")]), found["rows"], []).draw(tmp_path / "again.png")
+    found = read_comparison(FRONTIER / "comparison.json")
+    figure = Comparison(read_cells([str(FRONTIER / "sweep.yaml")]), found.rows, ()).draw(tmp_path / "again.png")
     assert figure.axes[0].get_ylabel() == "worst case over PGD-20, screening; 8px linf (%)"
     drawn, kept = (matplotlib.image.imread(file) for file in (tmp_path / "frontier.png", FRONTIER / "frontier.png"))
     assert drawn.shape == kept.shape

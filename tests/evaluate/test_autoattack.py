@@ -13,7 +13,6 @@ from helpers.planted import cnn, digits, trained
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import InMemorySource
 from iaat.evaluate import attack_samples
-from iaat.evaluate.attackers import stages_of
 from iaat.evaluate.autoattack import (
     LOGGER,
     ensemble,
@@ -23,6 +22,7 @@ from iaat.evaluate.autoattack import (
     reference_warnings,
     why_no_square,
 )
+from iaat.evaluate.stages import stages_of
 from iaat.units import Radius
 
 QUERIES = 100
@@ -53,7 +53,7 @@ def _few_queries(monkeypatch):
 
     monkeypatch.setattr(pyautoattack.autoattack.SquareAttack, "__init__", fewer)
     monkeypatch.setattr(
-        "iaat.evaluate.attackers.reference_attack", lambda *a, **k: reference_attack(*a, **k, queries=QUERIES)
+        "iaat.evaluate.stages.reference_attack", lambda *a, **k: reference_attack(*a, **k, queries=QUERIES)
     )
 
 
@@ -84,12 +84,12 @@ def test_our_stages_are_the_reference_evaluation_bit_for_bit(model, samples, nor
         x_adv, _ = suite.run_standard_evaluation(x, y, batch_size=batch_size)
     with torch.no_grad():
         robust = model(x_adv).argmax(1) == y
-    assert 0 < int(robust.sum()) < int(outcome.standing("clean").sum())
-    assert torch.equal(outcome.standing("autoattack"), robust)
+    assert 0 < int(robust.sum()) < int(outcome.correct_after("clean").sum())
+    assert torch.equal(outcome.correct_after("autoattack"), robust)
     delta = (x_adv - x).flatten(1)
     size = delta.abs().amax(1) if norm == "linf" else delta.norm(dim=1)
-    broken = outcome.standing("clean") & ~robust
-    assert torch.equal(outcome.size[broken], size[broken])
+    broken = outcome.correct_after("clean") & ~robust
+    assert torch.equal(outcome.perturbation_norm[broken], size[broken])
     assert torch.equal(outcome.adversarial[broken], model(x_adv).argmax(1)[broken])
 
 

@@ -1,6 +1,7 @@
 """The lie detector: planted bad defences are caught by name, honest models raise no alarm."""
 
 import json
+from dataclasses import asdict
 from functools import cache
 from math import comb
 
@@ -13,9 +14,9 @@ from helpers import planted
 from helpers.planted import Around, BatchStatistics
 from iaat.errors import UserError
 from iaat.evaluate.findings import TOO_FEW, TRUSTED, WORST_CASE
-from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, masking_report
-from iaat.evaluate.masking.case import HIDDEN, POWER, Case, counts, samples_needed, stronger
-from iaat.evaluate.masking.gradient_checks import probe
+from iaat.evaluate.masking import gap_finding, masking_report, transfer_finding
+from iaat.evaluate.masking.case import HIDDEN, POWER, Case, is_relevant, is_stronger, samples_needed
+from iaat.evaluate.masking.gradient_checks import measure_gradients
 from iaat.evaluate.masking.output_checks import differences
 from iaat.runtime.passes import count_passes
 from iaat.runtime.progress import Reporter
@@ -85,7 +86,7 @@ def test_a_planted_defence_is_caught_by_name(plant):
     assert expected <= names(found, serious=True)
     assert all(name in found.verdict for name in expected)
     assert all(finding.evidence and finding.advice for finding in found.findings)
-    json.dumps(found.to_dict(), allow_nan=False)
+    json.dumps(asdict(found), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +139,8 @@ def test_a_model_of_one_class_for_everything_is_not_suspected_and_one_of_two_is(
     only = (y == 3) | (y == 4)
     settings = {"radius": RADIUS, "norm": "linf", "classes": 10, "seed": 0, "queries": 30}
     constant, other = (masking_report(Table(share), x[only][:N], y[only][:N], **settings) for share in (0.0, 1.0))
-    assert "unbroken-at-any-radius" not in names(constant)
-    assert "unbroken-at-any-radius" in names(other, serious=True)
+    assert "robust-at-any-radius" not in names(constant)
+    assert "robust-at-any-radius" in names(other, serious=True)
 
 
 @pytest.mark.parametrize("constant", [0.0, 100.0, 1e4])
@@ -160,10 +161,10 @@ def test_differences_of_logits_depend_neither_on_a_constant_nor_on_a_factor(cons
 def test_what_the_checks_break_is_inside_the_ball_and_misclassified_by_a_fresh_copy():
     model = planted.Remembering(honest("natural mlp"), RADIUS * 1.01)
     found = report(model)
-    assert len(found.broken) == round((found.measures["clean"] - found.measures["worst"]) * N) > 30
-    assert all(0 < size <= RADIUS + 1e-6 for _, size, _ in found.broken)
+    assert len(found.adversarial) == round((found.measures["clean"] - found.measures["worst"]) * N) > 30
+    assert all(0 < size <= RADIUS + 1e-6 for _, size, _ in found.adversarial)
     _, y = digits()[1]
-    assert all(label != y[row] for row, _, label in found.broken)
+    assert all(label != y[row] for row, _, label in found.adversarial)
 
 
 def test_a_model_that_cannot_be_copied_is_noted():
@@ -268,13 +269,13 @@ def test_dropout_that_eval_does_not_switch_off_is_named_by_its_layer():
 
 
 def test_a_gap_above_five_points_is_a_reason_to_quote_the_worst_case_where_chance_does_not_explain_it():
-    assert finding_of_gap(0.50, 0.46, 10_000) is None
-    assert finding_of_gap(0.57, 0.34, 1000).weak_attack
-    assert finding_of_gap(0.5, 0.445, 200).weak_attack is False  # 11 of 200, where 10 are allowed
-    assert finding_of_gap(0.5, 0.445, 20_000).weak_attack
-    assert not finding_of_gap(0.9, 0.1, 20_000).serious  # no masking by itself
-    assert finding_of_gap(0.8, 0.6, 20) is None  # 4 samples
-    assert "23.0 points" in finding_of_gap(0.57, 0.34, 1000).evidence
+    assert gap_finding(0.50, 0.46, 10_000) is None
+    assert gap_finding(0.57, 0.34, 1000).weak_attack
+    assert gap_finding(0.5, 0.445, 200).weak_attack is False  # 11 of 200, where 10 are allowed
+    assert gap_finding(0.5, 0.445, 20_000).weak_attack
+    assert not gap_finding(0.9, 0.1, 20_000).serious  # no masking by itself
+    assert gap_finding(0.8, 0.6, 20) is None  # 4 samples
+    assert "23.0 points" in gap_finding(0.57, 0.34, 1000).evidence
 
 
 def test_the_gap_of_the_evaluation_is_used_where_given():
@@ -286,22 +287,22 @@ def test_the_gap_of_the_evaluation_is_used_where_given():
 
 
 def test_transfer_stronger_than_white_box():
-    assert finding_of_transfer(0.7, 0.5, 1000) is None
-    assert finding_of_transfer(0.46, 0.5, 1000) is None
-    assert finding_of_transfer(0.40, 0.5, 100) is None  # 7 points of standard error
-    assert finding_of_transfer(0.40, 0.5, 1000).name == "transfer-stronger"
+    assert transfer_finding(0.7, 0.5, 1000) is None
+    assert transfer_finding(0.46, 0.5, 1000) is None
+    assert transfer_finding(0.40, 0.5, 100) is None  # 7 points of standard error
+    assert transfer_finding(0.40, 0.5, 1000).name == "transfer-stronger"
     assert names(report(honest("natural mlp"), transfer=0.1)) == {"transfer-stronger"}
     assert names(report(honest("natural mlp"), transfer=0.9)) == set()
 
 
-# When a difference counts
+# When a difference is relevant
 
 
 @pytest.mark.parametrize(
     ("number", "n", "expected"), [(4, 20, False), (5, 20, True), (10, 200, False), (11, 200, True)]
 )
 def test_what_counts_exceeds_five_points_and_five_samples(number, n, expected):
-    assert counts(number, n) is expected
+    assert is_relevant(number, n) is expected
 
 
 @pytest.mark.parametrize(("n", "expected"), [(10, 34), (99, 34), (200, 65), (1000, 247)])
@@ -309,7 +310,7 @@ def test_samples_needed_are_the_fewest_that_show_masking_of_a_quarter_of_them(n,
     def seen(attacked):
         """Probability that enough of them are hidden, by the sum of the binomial probabilities."""
         chances = [comb(attacked, k) * HIDDEN**k * (1 - HIDDEN) ** (attacked - k) for k in range(attacked + 1)]
-        return sum(chance for k, chance in enumerate(chances) if counts(k, n))
+        return sum(chance for k, chance in enumerate(chances) if is_relevant(k, n))
 
     needed = samples_needed(n)
     assert needed == expected
@@ -322,7 +323,7 @@ def test_a_paired_difference_counts_where_mcnemars_exact_test_says_so():
             pairs = gained + lost
             chance = sum(comb(pairs, k) for k in range(gained, pairs + 1)) / 2**pairs
             expected = gained - lost >= 6 and chance < 0.01
-            assert stronger(gained, lost, 100) is expected
+            assert is_stronger(gained, lost, 100) is expected
 
 
 # Measures
@@ -338,7 +339,7 @@ class Linear(nn.Module):
         return x.flatten(1) @ self.weight.T
 
 
-def subject_of(model, x, *, norm="linf", radius=0.01):
+def case_of(model, x, *, norm="linf", radius=0.01):
     y = model(x).argmax(1)
     return Case(model=model, x=x, y=y, n=len(x), radius=radius, norm=norm, classes=y.max() + 1, seed=0)
 
@@ -346,7 +347,7 @@ def subject_of(model, x, *, norm="linf", radius=0.01):
 def probe_of(model):
     x, y = digits()[1]
     right = model(x).argmax(1) == y
-    return probe(subject_of(model, x[right], radius=RADIUS))
+    return measure_gradients(case_of(model, x[right], radius=RADIUS))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -354,7 +355,7 @@ def probe_of(model):
 def test_reach_of_a_linear_model_is_radius_over_distance_at_any_scale_of_the_logits(norm, factor):
     model, x = Linear(factor), torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
     # So small a radius that the random point is as good as the clean one.
-    found = probe(subject_of(model, x, norm=norm, radius=1e-6))
+    found = measure_gradients(case_of(model, x, norm=norm, radius=1e-6))
     logits = model(x).detach()
     (first, second), (best, other) = logits.topk(2, dim=1).values.T, logits.topk(2, dim=1).indices.T
     direction = (model.weight[best] - model.weight[other]).detach()

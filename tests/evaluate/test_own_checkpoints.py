@@ -139,7 +139,7 @@ def test_a_root_with_train_and_test_is_that_folder_for_models_of_others_too(plac
     ]
     assert main([*words, "--data.root", str(place / "images"), "--data.size", "9"]) == 0
     (found,) = results("evaluations").values()
-    assert (found["classes"], found["n"], found["per_class"][0]["class"]) == (3, 24, "cat")
+    assert (found["classes"], found["n"], found["per_class"][0]["name"]) == (3, 24, "cat")
     capsys.readouterr()
     assert main([*words, "--data.root", str(tmp_path)]) == 2
     assert f"{tmp_path} holds no train/CLASS and test/CLASS, so say what" in capsys.readouterr().err

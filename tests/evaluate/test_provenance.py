@@ -16,10 +16,11 @@ from iaat.cli.main import main
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.corruptions import STANDARD
 from iaat.data import DataConfig, build_data
+from iaat.evaluate.evaluate_tensors import evaluate_model
 from iaat.evaluate.evaluation import folder_name
 from iaat.evaluate.evaluation import test_sample as sample_of
-from iaat.evaluate.python_api import evaluate_model
-from iaat.evaluate.result_files import plain_config, same_config, shown_config
+from iaat.evaluate.results import plain_config, shown_config
+from iaat.runtime.json_files import from_json
 from iaat.statistics import wilson_interval
 from iaat.units import Radius
 
@@ -42,26 +43,26 @@ def journal(folder):
 
 def test_versions_and_date_are_written_and_the_reference_attacks_version_decides(network, tmp_path):
     found = evaluated(network, tmp_path)
-    assert found["versions"].items() >= {
+    assert found.versions.items() >= {
         "iaat": iaat.__version__, "torch": torch.__version__, "pyautoattack": version("pyautoattack")
     }.items()  # fmt: skip
-    assert timedelta() <= datetime.now(UTC) - datetime.fromisoformat(found["date"]) < timedelta(hours=1)
-    assert evaluated(network, tmp_path)["date"] == found["date"]
+    assert timedelta() <= datetime.now(UTC) - datetime.fromisoformat(found.date) < timedelta(hours=1)
+    assert evaluated(network, tmp_path).date == found.date
     assert journal(tmp_path)[0]["value"]["pyautoattack"] == version("pyautoattack")
 
 
 def test_digests_tell_weights_and_pixels_apart(network, tmp_path):
-    first = evaluated(network, tmp_path / "a")["digests"]
+    first = evaluated(network, tmp_path / "a").digests
     _, (x, y) = digits()
     other = x.clone()
     other[:, 0, 0, 0] = 1 - other[:, 0, 0, 0]
-    changed = evaluate_model(network, other, y, classes=10, suite="pgd-1", n=30)["digests"]
-    assert (changed["model"], changed["test_set"]) == (first["model"], first["test_set"])
-    assert changed["inputs"] != first["inputs"]
-    everything = evaluate_model(network, x, y, classes=10, suite="pgd-1")["digests"]
-    assert everything["inputs"] == sha256(x.numpy().tobytes()).hexdigest()
+    changed = evaluate_model(network, other, y, classes=10, suite="pgd-1", n=30).digests
+    assert (changed.model, changed.test_set) == (first.model, first.test_set)
+    assert changed.inputs != first.inputs
+    everything = evaluate_model(network, x, y, classes=10, suite="pgd-1").digests
+    assert everything.inputs == sha256(x.numpy().tobytes()).hexdigest()
     torch.manual_seed(4)
-    assert evaluate_model(cnn().eval(), x, y, classes=10, suite="pgd-1", n=30)["digests"]["model"] != first["model"]
+    assert evaluate_model(cnn().eval(), x, y, classes=10, suite="pgd-1", n=30).digests.model != first.model
 
 
 def test_clean_accuracy_of_all_samples_stands_beside_that_of_the_attacked(network, tmp_path):
@@ -69,12 +70,12 @@ def test_clean_accuracy_of_all_samples_stands_beside_that_of_the_attacked(networ
     with torch.no_grad():
         correct = float((network(x).argmax(1) == y).double().mean())
     found = evaluated(network, tmp_path)
-    assert found["n"] == 30
-    assert found["clean_all"]["n"] == len(y)
-    assert found["clean_all"]["accuracy"] == pytest.approx(correct)
-    assert found["clean_all"]["interval95"] == list(wilson_interval(correct, len(y)))
+    assert found.n == 30
+    assert found.clean_all.n == len(y)
+    assert found.clean_all.accuracy == pytest.approx(correct)
+    assert found.clean_all.interval95 == (wilson_interval(correct, len(y)))
     whole = evaluate_model(network, x, y, classes=10, suite="pgd-1")
-    assert whole["clean_all"]["accuracy"] == whole["accuracy"]["clean"] == pytest.approx(correct)
+    assert whole.clean_all.accuracy == whole.accuracy["clean"] == pytest.approx(correct)
     units = [line["unit"] for line in journal(tmp_path)]
     assert "clean-of-the-rest" in units
 
@@ -100,9 +101,9 @@ def test_all_that_is_clean_is_a_column_where_fewer_were_attacked(tmp_path, monke
 def test_the_radius_is_written_as_it_was_given(norm, given, written):
     config = EvaluateConfig(norm=norm, radius=Radius(given))
     assert shown_config(config)["radius"] == written
-    assert same_config(json.loads(json.dumps(shown_config(config))), config)
+    assert from_json(json.loads(json.dumps(shown_config(config))), EvaluateConfig) == config
     assert plain_config(config)["radius"] == str(Radius(given))
-    assert not same_config(shown_config(EvaluateConfig(norm=norm, radius=Radius("0.4"))), config)
+    assert EvaluateConfig(norm=norm, radius=Radius("0.4")) != config
 
 
 # The first n in published order
@@ -120,7 +121,7 @@ def test_the_first_samples_in_published_order(network):
 def test_published_order_is_refused_where_there_is_none():
     _, (x, y) = digits()
     order = y.argsort(stable=True)
-    from iaat.evaluate.python_api import _bundle
+    from iaat.evaluate.evaluate_tensors import _bundle
 
     by_class = _bundle(x[order], y[order], [str(number) for number in range(10)], torch.device("cpu"))
     with pytest.raises(UserError, match=r"sorted by class, as image folders are"):

@@ -9,9 +9,9 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import InMemorySource
 from iaat.errors import UserError
 from iaat.evaluate import attack_samples
-from iaat.evaluate.attackers import pgd_name, pgd_stage, stages_of
-from iaat.evaluate.noticed import gap
-from iaat.evaluate.result_files import evaluation_name
+from iaat.evaluate.evaluation_findings import gap
+from iaat.evaluate.naming import evaluation_name, pgd_name
+from iaat.evaluate.stages import pgd_stage, stages_of
 from iaat.runtime import rng
 from iaat.types import Batch
 from iaat.units import Radius
@@ -24,7 +24,7 @@ def config(**settings):
 
 
 @pytest.fixture(scope="module")
-def subject():
+def evaluated():
     (x, y), (x_test, y_test) = digits()
     torch.manual_seed(0)
     return trained(cnn(), x, y, radius=0.0, epochs=3, seed=0).eval(), x_test[:60], y_test[:60]
@@ -104,10 +104,10 @@ def test_of_two_classes_the_target_is_the_other_one(px):
     assert outcome.accuracy("targeted-pgd-20") == (distance.abs() > px / 255).float().mean()
 
 
-def test_it_is_weaker_than_pgd_and_no_finding_is_made_of_that(subject):
-    targeted = judged(*subject, ("pgd", "pgd-7"))
+def test_it_is_weaker_than_pgd_and_no_finding_is_made_of_that(evaluated):
+    targeted = judged(*evaluated, ("pgd", "pgd-7"))
     clean, random, both = (targeted.accuracy(name) for name in ("clean", "targeted-pgd-7", "pgd-7"))
     assert clean > random > both
     assert gap(targeted) is None
-    assert gap(judged(*subject, ("pgd", "deepfool"), target="none")) is not None
+    assert gap(judged(*evaluated, ("pgd", "deepfool"), target="none")) is not None
     assert sum(record.outside for record in targeted.stages) == 0

@@ -6,19 +6,17 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from helpers.results import made_up
 from iaat.cli.evaluation_output import evaluation_report
-from iaat.experiments.comparison_table import by_cell, cell_summary, comparison_markdown, comparison_table
+from iaat.experiments.comparison_results import by_cell, comparison_row
+from iaat.experiments.comparison_table import comparison_markdown, comparison_table
 from iaat.statistics import wilson_interval
 
 
 def row(run, seed, clean, pgd, worst, **more):
     accuracy = {"clean": clean, "pgd-20": pgd, "screening": worst, "worst": worst}
-    return {
-        **{"run": run, "seed": seed, "checkpoint": "best", "attack": "quick PGD-20 8px linf", "n": 500, "classes": 10},
-        **{"attacks": ["pgd-20", "screening"], "accuracy": accuracy},
-        "interval95": {name: wilson_interval(value, 500) for name, value in accuracy.items()},
-        **{"train_forwards": 6.0, "train_backwards": 5.0, "train_seconds": 10.0 + seed, **more},
-    }
+    costs = {"train_forwards": 6.0, "train_backwards": 5.0, "train_seconds": 10.0 + seed}
+    return made_up(accuracy, run=run, seed=seed, **costs, **more)
 
 
 ROWS = [
@@ -43,34 +41,34 @@ def lines(text):
 def test_recipes_are_sorted_by_their_mean_worst_case_and_seeds_by_number():
     cells = by_cell(ROWS)
     assert list(cells) == ["strong", "middle", "weak"]
-    assert [each["seed"] for each in cells["strong"]] == [0, 1, 2]
+    assert [each.seed for each in cells["strong"]] == [0, 1, 2]
 
 
 def test_summary_of_several_seeds_has_means_deviations_and_t_intervals():
-    found = cell_summary(by_cell(ROWS)["strong"])
-    worst = found["accuracy"]["worst"]
-    assert worst["mean"] == pytest.approx(0.42)
-    assert worst["sd"] == pytest.approx(0.02)
+    found = comparison_row(by_cell(ROWS)["strong"])
+    worst = found.accuracy["worst"]
+    assert worst.mean == pytest.approx(0.42)
+    assert worst.sd == pytest.approx(0.02)
     half = 4.302653 * 0.02 / 3**0.5
-    assert worst["interval95"] == pytest.approx([0.42 - half, 0.42 + half], abs=1e-6)
-    assert found["gap"] == pytest.approx((8 + 6 + 7) / 3)
-    assert (found["seeds"], found["radius_mean_px"], found["train_seconds"]) == ([0, 1, 2], 5.0, 11.0)
+    assert worst.interval95 == pytest.approx((0.42 - half, 0.42 + half), abs=1e-6)
+    assert found.gap == pytest.approx((8 + 6 + 7) / 3)
+    assert (found.seeds, found.radius_mean_px, found.train_seconds) == ((0, 1, 2), 5.0, 11.0)
 
 
 def test_summary_of_one_seed_has_wilsons_interval_and_no_deviation():
-    found = cell_summary(by_cell(ROWS)["weak"])
+    found = comparison_row(by_cell(ROWS)["weak"])
     for name in ("clean", "pgd-20", "worst"):
-        figure = found["accuracy"][name]
-        assert figure["sd"] is None
-        assert figure["interval95"] == pytest.approx(wilson_interval(figure["mean"], 500))
-    assert found["radius_mean_px"] is None
+        figure = found.accuracy[name]
+        assert figure.sd is None
+        assert figure.interval95 == pytest.approx(wilson_interval(figure.mean, 500))
+    assert found.radius_mean_px is None
 
 
 def test_intervals_over_seeds_stay_between_0_and_1():
     rows = [row("natural", seed, 0.999 + seed / 1000, 0.01, seed / 100) for seed in (0, 1)]
-    found = cell_summary(rows)["accuracy"]
-    assert found["worst"]["interval95"][0] == 0
-    assert found["clean"]["interval95"][1] == 1
+    found = comparison_row(rows).accuracy
+    assert found["worst"].interval95[0] == 0
+    assert found["clean"].interval95[1] == 1
 
 
 def test_the_table_shows_every_figure():
@@ -127,17 +125,6 @@ def test_markdown_has_the_figures_of_the_table_and_keeps_its_columns():
     assert "it is not AutoAttack" in text
 
 
-def evaluated(**more):
-    facts = {
-        "verdict": "fine",
-        "findings": [],
-        "stages": [],
-        "epoch": 3,
-        "passes_per_sample": {"forward": 1, "backward": 1},
-    }
-    return {**facts, "worst_class": {"class": "cat", "worst": 0.1}, **more}
-
-
 def means(rows):
     """Names on the lines of means that `iaat evaluate` adds."""
     tables = [table for table in evaluation_report(rows) if not isinstance(table, str | Text)]
@@ -145,14 +132,10 @@ def means(rows):
 
 
 def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():
-    rows = [
-        evaluated(**row("iaat", seed, 0.7, 0.4, 0.38, weights=kind))
-        for seed in (0, 1)
-        for kind in ("averaged", "trained")
-    ]
+    rows = [row("iaat", seed, 0.7, 0.4, 0.38, weights=kind) for seed in (0, 1) for kind in ("averaged", "trained")]
     assert means(rows) == ["iaat", "iaat (trained weights)"]
     assert means(rows[:2]) == []  # one seed of each
-    twice = [evaluated(**row("pgd", seed, 0.7, 0.4, 0.38)) for seed in (0, 0, 1)]
+    twice = [row("pgd", seed, 0.7, 0.4, 0.38) for seed in (0, 0, 1)]
     assert means(twice) == []
 
 
@@ -165,7 +148,7 @@ def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():
     ],
 )
 def test_verdicts_stand_after_the_tables_in_their_colour(verdict, color):
-    *tables, last = evaluation_report([evaluated(**row("iaat", 0, 0.7, 0.4, 0.38), verdict=verdict)])
+    *tables, last = evaluation_report([row("iaat", 0, 0.7, 0.4, 0.38, verdict=verdict)])
     assert tables
     assert not any(isinstance(table, Text) for table in tables)
     assert last.plain.endswith(verdict)

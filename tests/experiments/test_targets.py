@@ -16,7 +16,7 @@ from helpers.sending import sending
 from iaat import UserError
 from iaat.cli.main import main
 from iaat.corruptions import STANDARD
-from iaat.evaluate.python_api import evaluate_model
+from iaat.evaluate.evaluate_tensors import evaluate_model
 
 SMALL = ["--n", "30", "--evaluate.steps", "2", "--evaluate.radius", "30px", "--suite", "pgd+screening"]
 DATA = ["--data.name", "digits", "--trust", "net.pt"]
@@ -168,7 +168,7 @@ def test_unknown_suites_and_numbers_are_refused(place, capsys):
 
 
 def test_suspicious_adds_the_masking_checks(place, capsys, monkeypatch):
-    monkeypatch.setattr("iaat.evaluate.masking.section.MASKING_N", 20)
+    monkeypatch.setattr("iaat.evaluate.masking.masking_section.MASKING_N", 20)
     assert main(["evaluate", "net.pt", *DATA, *SMALL, "--suspicious"]) == 0
     assert results()["masking"]
     assert results()["suite"] == "pgd+screening+masking"

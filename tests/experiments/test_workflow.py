@@ -32,26 +32,26 @@ cells:
 
 
 class Record:
-    """What is trained, drawn and judged while it watches, each in order."""
+    """What is trained, drawn and evaluated while it watches, each in order."""
 
     def __init__(self, patch, drawing=False):
-        self.trained, self.drawn, self.judged = [], [], []
-        train, judge = iaat.experiments.workflow.train, iaat.experiments.workflow.evaluate_checkpoint
+        self.trained, self.drawn, self.evaluated = [], [], []
+        train, evaluate = iaat.experiments.workflow.train, iaat.experiments.workflow.evaluate_checkpoint
 
         def counting_train(recipe, run, *more, **options):
             self.trained.append(run.path.name)
             return train(recipe, run, *more, **options)
 
-        def counting_judge(run, recipe, which, *more, trained=False):
-            self.judged.append((run.path.name, which, trained))
-            return judge(run, recipe, which, *more, trained=trained)
+        def counting_evaluation(run, recipe, which, *more, weights="averaged"):
+            self.evaluated.append((run.path.name, which, weights))
+            return evaluate(run, recipe, which, *more, weights=weights)
 
         patch.setattr(iaat.experiments.workflow, "train", counting_train)
-        patch.setattr(iaat.experiments.workflow, "evaluate_checkpoint", counting_judge)
+        patch.setattr(iaat.experiments.workflow, "evaluate_checkpoint", counting_evaluation)
         # Pictures take longer than these trainings.
         patch.setattr(iaat.experiments.workflow, "write_pictures", lambda run, *_: self.drawn.append(run.path.name))
         if not drawing:
-            patch.setattr(iaat.experiments.comparison, "tradeoff", lambda *_, **__: None)
+            patch.setattr(iaat.experiments.comparison.Comparison, "draw", lambda *_: None)
 
 
 @pytest.fixture
@@ -90,14 +90,16 @@ def found(out):
 NAMES = ["uniform-32px", "uniform-64px", "averaged"]
 
 
-def test_a_sweep_is_trained_once_seed_by_seed_and_judged_by_the_checkpoint_it_shows(first, out, sweep, record, capsys):
+def test_a_sweep_is_trained_once_seed_by_seed_and_evaluated_by_the_checkpoint_it_shows(
+    first, out, sweep, record, capsys
+):
     done = first[1]
     runs = [f"{name}-seed{seed}" for seed in (0, 1) for name in NAMES]
     assert done.trained == done.drawn == runs
-    assert done.judged == [(run, "best", False) for run in runs]
+    assert done.evaluated == [(run, "best", "averaged") for run in runs]
     table, result = (out / "comparison.md").read_text(), found(out)
     assert main(["compare", sweep, "--out", str(out)]) == 0
-    assert (record.trained, record.judged, record.drawn) == ([], [], [])
+    assert (record.trained, record.evaluated, record.drawn) == ([], [], [])
     assert (out / "comparison.md").read_text() == table
     assert found(out) == result
     assert "train.ema (0.0 in uniform-32px, 0.5 in averaged)" in capsys.readouterr().err
@@ -117,10 +119,12 @@ def test_a_comparison_leaves_rows_figures_a_table_and_a_picture(first):
     assert (out / "frontier.png").stat().st_size > 5000
 
 
-def test_both_kinds_of_weights_are_judged_where_there_are_two_and_never_pooled(sweep, out, record, capsys, monkeypatch):
+def test_both_kinds_of_weights_are_evaluated_where_there_are_two_and_never_pooled(
+    sweep, out, record, capsys, monkeypatch
+):
     monkeypatch.setenv("COLUMNS", "400")
     assert main(["compare", sweep, "--out", str(out), "--weights", "both"]) == 0
-    assert (record.trained, record.judged) == ([], [(f"averaged-seed{seed}", "best", True) for seed in (0, 1)])
+    assert (record.trained, record.evaluated) == ([], [(f"averaged-seed{seed}", "best", "trained") for seed in (0, 1)])
     assert "averaged (trained weights)" in capsys.readouterr().out
     result = found(out)
     assert sorted(cell["name"] for cell in result["cells"]) == sorted([*NAMES, "averaged (trained weights)"])
@@ -159,27 +163,27 @@ def test_runs_that_train_has_filled_count_under_the_cells_name(sweep, tmp_path, 
         words = ["quickstart-pgd-at", *FAST, *PGD, "--method.radius", radius]
         assert main(["train", *words, "--out", str(out / f"uniform-{radius}-seed0"), "--quiet"]) == 0
     record.trained.clear()
-    record.judged.clear()
+    record.evaluated.clear()
     words = ["compare", sweep, "--only", "uniform", "--seed", "0", "--out", str(out)]
     assert main(words) == 0
-    assert (record.trained, record.judged) == ([], [])
+    assert (record.trained, record.evaluated) == ([], [])
     assert {row["run"] for row in found(out)["rows"]} == set(NAMES[:2])
     capsys.readouterr()
     assert main([*words, "--train.epochs", "3"]) == 2
     assert "train.epochs: 2 -> 3" in capsys.readouterr().err
 
 
-def test_a_finished_run_without_evaluation_is_judged_and_an_interrupted_one_resumed(first, out, sweep, record):
+def test_a_finished_run_without_evaluation_is_evaluated_and_an_interrupted_one_resumed(first, out, sweep, record):
     shutil.rmtree(out / "averaged-seed1" / "evaluations")
     before = (out / "averaged-seed1" / "last.pt").read_bytes()
     broken = interrupted(out / "uniform-64px-seed1")
     record.trained.clear()
     assert main(["compare", sweep, "--out", str(out), "--quiet"]) == 0
     assert record.trained == ["uniform-64px-seed1"]
-    assert ("averaged-seed1", "best", False) in record.judged
+    assert ("averaged-seed1", "best", "averaged") in record.evaluated
     assert (out / "averaged-seed1" / "last.pt").read_bytes() == before
     assert broken.metrics_file.read_text() == (first[0] / broken.path.name / "metrics.jsonl").read_text()
-    # What was judged half-way does not stand for the run.
+    # What was evaluated half-way does not stand for the run.
     assert [figures(row) for row in found(out)["rows"]] == [figures(row) for row in found(first[0])["rows"]]
 
 

@@ -21,11 +21,11 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 
 from fuzz.guard import guarded
-from helpers.foreign import cnn, save_exported, save_script
+from helpers.external_models import cnn, save_exported, save_script
 from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data
 from iaat.errors import UserError
-from iaat.evaluate.checkpoints import evaluate_checkpoint, stored_results
+from iaat.evaluate.evaluate_run import evaluate_checkpoint, stored_results
 from iaat.evaluate.resume import Journal
 from iaat.models import ModelConfig, SmallCNN
 from iaat.runs.checkpoint import load_checkpoint, restore_model

@@ -1,7 +1,6 @@
 """Names of classes, files and recipes that are hostile show as harmless text wherever they show."""
 
 import io
-import json
 import os
 import sys
 import tempfile
@@ -27,9 +26,10 @@ from iaat.cli.main import main
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.load_recipe import load_recipe
 from iaat.evaluate import Outcome
-from iaat.evaluate.result_files import summary, write_evaluation
-from iaat.evaluate.robust import StageRecord
+from iaat.evaluate.results import EvaluationResult, ModelFacts, StageResult, read_results
+from iaat.evaluate.summary import summary, write_evaluation
 from iaat.experiments.comparison import Comparison
+from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.sweep import Cell
 from iaat.runtime.console_table import plain_table
 from iaat.runtime.files import encodable
@@ -101,16 +101,16 @@ def test_what_is_shown(text: str, shown: str) -> None:
 
 
 def outcome(classes: int) -> Outcome:
-    stages = [StageRecord("clean", 8, 1, 0, Passes(8, 0), 0.5), StageRecord("pgd-20", 7, 2, 0, Passes(84, 82), 1.0)]
+    stages = [StageResult("clean", 8, 1, Passes(8, 0), 0.5), StageResult("pgd-20", 7, 2, Passes(84, 82), 1.0)]
     numbers = torch.arange(8) % classes
     broken = ["clean", "pgd-20", *["none"] * 6]
     return Outcome(torch.arange(8), numbers, numbers, numbers, broken, torch.full((8,), 0.01), tuple(stages))
 
 
-def row(name: str, classes: list[str]) -> dict:
-    facts = {"run": name, "seed": 0, "checkpoint": "best", "epoch": 1, "verdict": "fine", "findings": []}
+def row(name: str, classes: list[str]) -> EvaluationResult:
     costs = {"train_forwards": 1.0, "train_backwards": 1.0, "train_seconds": 1.0}
-    return summary(outcome(len(classes)), EvaluateConfig(), classes, {**facts, **costs})
+    facts = ModelFacts(run=name, seed=0, checkpoint="best", epoch=1, **costs)
+    return summary(outcome(len(classes)), EvaluateConfig(), classes, facts, verdict="fine", findings=())
 
 
 def printed(encoding: str, *shown: object) -> str:
@@ -131,7 +131,7 @@ def printed(encoding: str, *shown: object) -> str:
 @seed(1)
 @example("a|b", ["[red]", "\x1b[2J"], "utf-8")
 def test_what_is_printed_is_harmless(name: str, classes: list[str], encoding: str) -> None:
-    rows = [row(name, classes), {**row(name, classes), "seed": 1}]
+    rows = [row(name, classes), replace(row(name, classes), seed=1)]
     table = plain_table(name, name)
     table.add_column("class")
     for each in class_summary(radii(classes)):
@@ -160,7 +160,7 @@ def test_tables_in_files_can_be_read_back(classes: list[str], name: str) -> None
         rows = pyarrow.csv.read_csv(Path(folder, "r.csv"))
         assert rows.num_rows == 8
         assert not str(rows["path"][0]).startswith(("=", "+", "-", "@"))
-        json.loads(Path(folder, "results.json").read_text(encoding="utf-8"))
+        read_results(Path(folder, "results.json"))
 
 
 @pytest.mark.filterwarnings("ignore:Glyph", "ignore:Matplotlib currently does not support")
@@ -173,7 +173,7 @@ def test_the_markdown_table_has_its_cells_and_no_markup(name: str, classes: list
     with tempfile.TemporaryDirectory() as folder:
         Comparison([cell], [row(name, classes)], ["not finished"]).write(Path(folder))
         text = Path(folder, "comparison.md").read_text(encoding="utf-8")
-        json.loads(Path(folder, "comparison.json").read_text(encoding="utf-8"))
+        read_comparison(Path(folder, "comparison.json"))
     assert_harmless(text)
     lines = [line for line in text.split("\n") if line.startswith("|")]
     assert len(lines) == 3

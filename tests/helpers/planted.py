@@ -182,7 +182,7 @@ class Remembering(nn.Module):
 DEFENCES = {
     "rounded input": (
         lambda net: Around(net, before=rounded),
-        {"zero-gradients", "loss-not-rising", "unbroken-at-any-radius", "black-box-stronger"},
+        {"zero-gradients", "loss-not-rising", "robust-at-any-radius", "black-box-stronger"},
     ),
     "jpeg": (lambda net: Around(net, before=jpeg), {"zero-gradients", "black-box-stronger"}),
     "detached": (lambda net: Around(net, before=detached), {"blocked-gradients", "black-box-stronger"}),
@@ -207,11 +207,11 @@ DEFENCES = {
     "softmax": (lambda net: Around(net, after=lambda z: z.softmax(1)), {"softmax-outputs", "reference-warning"}),
     "saturated softmax": (
         lambda net: Around(net, after=lambda z: (1000 * z).softmax(1)),
-        {"softmax-outputs", "zero-gradients", "unbroken-at-any-radius"},
+        {"softmax-outputs", "zero-gradients", "robust-at-any-radius"},
     ),
     "lying gradient": (
         lambda net: Around(net, before=LyingBackward.apply),
-        {"one-step-stronger", "loss-not-rising", "unbroken-at-any-radius"},
+        {"one-step-stronger", "loss-not-rising", "robust-at-any-radius"},
     ),
     "batch statistics": (lambda net: BatchStatistics(net).eval(), {"batch-dependence", "train-mode"}),
     "batch statistics, logits + 100": (

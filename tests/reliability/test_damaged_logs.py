@@ -160,7 +160,8 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("kind", IMPOSSIBLE)
 def test_impossible_results_are_damaged_and_named(run, kind):
     (file,) = run.glob("evaluations/best-quick-*/results.json")
-    results = read_results(file)
+    results = json.loads(file.read_text(encoding="utf-8"))
+    read_results(file)
     IMPOSSIBLE[kind](results)
     file.write_text(json.dumps(results), encoding="utf-8")
     with pytest.raises(DamagedFileError, match=re.escape(f"{file} is damaged: ")):
@@ -172,9 +173,9 @@ def test_an_impossible_evaluation_does_not_end_a_report(run, capsys):
     whole, file = figures(folder)[0], folder / "results.json"
     file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), "evaluate": {}}), encoding="utf-8")
     said = ran(capsys, "report", run, "--no-images", "-o", run.parent / "page.html").err
-    assert "results.json is damaged: evaluate.radius is missing; the evaluation is left out" in said
+    assert "results.json is damaged: evaluate has no radius; the evaluation is left out" in said
     said = ran(capsys, "compare", *RECIPE, "--out", run.parent, "--seeds", "1", "--no-train").err
-    assert "results.json is damaged: evaluate.radius is missing; evaluated again" in said
+    assert "results.json is damaged: evaluate has no radius; evaluated again" in said
     assert figures(folder)[0] == whole
 
 

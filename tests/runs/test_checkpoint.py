@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.foreign import save_script
+from helpers.external_models import save_script
 from iaat.config.load_recipe import load_recipe
 from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError

@@ -13,7 +13,7 @@ from torch import nn
 from torch.export import Dim
 
 import iaat.runtime.user_code
-from helpers.foreign import CLASSES, SHAPE, cnn, mlp, save_exported, save_script
+from helpers.external_models import CLASSES, SHAPE, cnn, mlp, save_exported, save_script
 from iaat import count_passes, pgd
 from iaat.attacks import attack_mode
 from iaat.cli.main import main
@@ -320,7 +320,7 @@ def user_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "their_models.py").write_text(
-        "import torch\nfrom torch import nn\nfrom helpers.foreign import mlp\n"
+        "import torch\nfrom torch import nn\nfrom helpers.external_models import mlp\n"
         "def bare(): return mlp()\n"
         "def sized(shape, classes): return mlp(shape[0] * shape[1] * shape[2], classes)\n"
         "def some(*, classes, **others):\n    assert not others, others\n    return mlp(classes=classes)\n"

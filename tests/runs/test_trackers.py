@@ -199,7 +199,7 @@ def test_an_epoch_that_is_made_again_after_faults_takes_the_place_of_the_old_one
 
 
 def test_compare_writes_the_runs_it_trains(tmp_path, plain, events, monkeypatch):
-    monkeypatch.setattr("iaat.experiments.comparison.tradeoff", lambda *_, **__: None)
+    monkeypatch.setattr("iaat.experiments.comparison.Comparison.draw", lambda *_: None)
     words = ["compare", "quickstart-natural", *FAST, "--seeds", "2", "--out", str(tmp_path), "--quiet"]
     assert main([*words, "--tensorboard"]) == 0
     for seed in (0, 1):
@@ -227,7 +227,7 @@ def test_a_run_and_its_evaluations_are_told_to_the_end(tmp_path, plain):
     evaluated = [("evaluated", "best"), ("evaluated", "last")]
     assert tracker.told[1:] == [("epoch", 1), ("epoch", 2), *evaluated, "finished"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("iaat.experiments.comparison.tradeoff", lambda *_, **__: None)
+        patch.setattr("iaat.experiments.comparison.Comparison.draw", lambda *_: None)
         cells = read_cells(["quickstart"], FAST, [0, 1])
         tracker.told.clear()
         compare(cells, tmp_path, QUIET, trackers=[tracker])
@@ -434,7 +434,7 @@ def test_the_records_open_in_polars(tables, monkeypatch):
     for file, label, share in robust.iter_rows():
         records = pd.read_parquet(file)
         own = records[records["label"] == label]
-        assert share == pytest.approx((own["broken_by"] == "none").mean())
+        assert share == pytest.approx((own["misclassified_by"] == "none").mean())
 
 
 def test_the_images_open_in_fiftyone_as_it_documents(tables, monkeypatch):

@@ -3,52 +3,67 @@
 import io
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from helpers.results import made_up
 from iaat.cli.commands import summary_table
-from iaat.cli.evaluation_output import curve_table, radii_quarters_table, transfer_table
 from iaat.cli.recipe_list import recipe_tables
 from iaat.config.load_recipe import load_recipe
-from iaat.evaluate.corruption_accuracy import corruptions_table
-from iaat.evaluate.result_files import results_table, stages_table
+from iaat.evaluate.results import (
+    ClassResult,
+    CorruptionResult,
+    CurveResult,
+    RadiusQuarter,
+    StageResult,
+    TransferResult,
+)
+from iaat.evaluate.results_table import results_table, stages_table
+from iaat.evaluate.section_tables import corruptions_table, curve_table, quarters_table, transfer_table
 from iaat.experiments.comparison_table import comparison_table
 from iaat.experiments.cost import cost_table
 from iaat.experiments.sweep import cost_of_cells, read_cells
 from iaat.runtime.console_table import facts_table, plain_table
+from iaat.runtime.passes import Passes
 
 WIDTHS = [40, 60, 80, 100, 120, 200]
 FIGURE = re.compile(r"[0-9][0-9.,e+]*[0-9]|[0-9]")
-ATTACKS = ["pgd-20", "pgd-50x5", "autoattack"]
 
 
 def evaluated(run, seed, clean, first, worst):
     accuracy = {"clean": clean, "pgd-20": first, "pgd-50x5": first - 0.0123, "autoattack": worst, "worst": worst}
-    passes = {"forward": 12345.0, "backward": 12001.0}
-    return {
-        "run": run, "seed": seed, "checkpoint": "best", "epoch": 127, "attack": "standard PGD-20 8px linf", "n": 10000,
-        "attacks": ATTACKS, "accuracy": accuracy, "classes": 10,
-        "interval95": {name: [value - 0.0311, value + 0.0297] for name, value in accuracy.items()},
-        "worst_class": {"class": "automobile", "worst": 0.1234},
-        "passes_per_sample": {"forward": 1234.5, "backward": 987.6},
-        "train_forwards": 10.5, "train_backwards": 9.5, "train_seconds": 123456.7, "radius_mean_px": 7.654,
-        "stages": [
-            {"name": name, "met": 10000, "broken": broken, "passes": passes, "seconds": 1234.5}
-            for name, broken in (("clean", 1549), ("pgd-20", 2939), ("autoattack/apgd-ce", 489))
-        ],
-        "curve": {
-            "norm": "linf", "minimal_norm_quantiles": {"5": 0.01, "50": 0.03, "95": None}, "attack": "PGD-50",
-            "expected_robustness": 0.1234, "radius": [pixels / 255 for pixels in range(0, 34, 2)],
-            "accuracy": [0.9876 - 0.0513 * place for place in range(17)],
-        },
-        "transfer": [{"from": "runs/another-run", "attack": "pgd-20", "accuracy": 0.7, "accuracy_of_source": 0.1}],
-        "radii": [{"radius_px": [0.0, 12.345], "n": 12500, "clean": 0.9012, "screened": 0.5034}] * 4,
-        "corruptions": {
-            "source": "made of the test images", "mean_accuracy": 0.7, "severities": [1, 2, 3, 4, 5],
-            "accuracy": {"gaussian_noise": [0.8123, 0.7, 0.6, 0.5, 0.4], "elastic_transform": [0.7771] * 5},
-        },
-    }  # fmt: skip
+    names = {"run": run, "seed": seed, "epoch": 127, "attack": "standard PGD-20 8px linf", "n": 10000}
+    costs = {"train_forwards": 10.5, "train_backwards": 9.5, "train_seconds": 123456.7, "radius_mean_px": 7.654}
+    found = made_up(accuracy, **names, **costs)
+    return replace(
+        found,
+        interval95={name: (value - 0.0311, value + 0.0297) for name, value in accuracy.items()},
+        worst_class=ClassResult("automobile", 1000, 0.9, 0.1234),
+        passes_per_sample=Passes(1234.5, 987.6),
+        stages=tuple(
+            StageResult(name, 10000, adversarial, Passes(12345.0, 12001.0), 1234.5)
+            for name, adversarial in (("clean", 1549), ("pgd-20", 2939), ("autoattack/apgd-ce", 489))
+        ),
+        curve=CurveResult(
+            norm="linf",
+            minimal_norm_quantiles={"5": 0.01, "50": 0.03, "95": None},
+            attack="PGD-50",
+            expected_robustness=0.1234,
+            radius=tuple(pixels / 255 for pixels in range(0, 34, 2)),
+            accuracy=tuple(0.9876 - 0.0513 * place for place in range(17)),
+        ),
+        transfer=(TransferResult("runs/another-run", "pgd-20", 0.7, 0.1),),
+        radii=(RadiusQuarter((0.0, 12.345), 12500, 0.9012, 0.5034),) * 4,
+        corruptions=CorruptionResult(
+            source="made of the test images",
+            identity="",
+            severities=(1, 2, 3, 4, 5),
+            accuracy={"gaussian_noise": (0.8123, 0.7, 0.6, 0.5, 0.4), "elastic_transform": (0.7771,) * 5},
+            mean_accuracy=0.7,
+        ),
+    )
 
 
 ROWS = [evaluated("cifar10-resnet18-iaat-paper", seed, 0.8451 + seed / 100, 0.5512, 0.5023) for seed in range(3)]
@@ -65,10 +80,10 @@ CLASSES = [
 TABLES = {
     "evaluate and train": lambda: results_table(ROWS),
     "attacks": lambda: stages_table(ROWS[0]),
-    "curve": lambda: curve_table(ROWS[0]),
-    "transfer": lambda: transfer_table(ROWS[0]),
-    "radii of quarters": lambda: radii_quarters_table(ROWS[0]),
-    "corruptions": lambda: corruptions_table(ROWS[0]),
+    "curve": lambda: curve_table("a run", ROWS[0].curve),
+    "transfer": lambda: transfer_table("a run", ROWS[0].transfer),
+    "radii of quarters": lambda: quarters_table("a run", ROWS[0].radii),
+    "corruptions": lambda: corruptions_table("a run", ROWS[0].corruptions),
     "compare": lambda: comparison_table(ROWS, ABOVE),
     "radii": lambda: summary_table(CLASSES, 128),
     "check": lambda: cost_table(load_recipe("quickstart")),

@@ -11,7 +11,7 @@ from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat import UserError
 from iaat.analysis.run_figures import write_radii
 from iaat.data import build_data
-from iaat.evaluate.checkpoints import subject_of_run, training_predictions
+from iaat.evaluate.evaluate_run import load_evaluated, training_predictions
 from iaat.methods import METHODS, Natural
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
@@ -103,10 +103,10 @@ def test_samples_of_an_epoch_are_counted_with_the_extra_ones(tmp_path, file, mon
 def test_a_run_is_judged_by_the_radii_of_the_images_at_hand(tmp_path, file):
     recipe, run = with_extra(file, "iaat", "--method.steps", "1", "--train.epochs", "1"), RunFolder(tmp_path / "run")
     data = train(recipe, run, QUIET)
-    index, radius = subject_of_run(run, recipe, "last", data).radii
+    index, radius = load_evaluated(run, recipe, "last", data).radii
     assert index.tolist() == run.radii_after(1)[0].tolist()
     plain = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, extra=None, extra_ratio=0.7))
-    index, radius = subject_of_run(run, plain, "last", build_data(plain.data, seed=0)).radii
+    index, radius = load_evaluated(run, plain, "last", build_data(plain.data, seed=0)).radii
     assert index.tolist() == data.train_index.tolist()
     assert radius.tolist() == run.radii_after(1)[1][:180].tolist()
 

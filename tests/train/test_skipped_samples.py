@@ -14,7 +14,7 @@ from helpers.damaged import EVERY, FIRST, damaged_digits
 from helpers.training import QUIET, Interrupting, assert_resumes_bitwise, same, tiny
 from iaat.data import build_data
 from iaat.errors import UserError
-from iaat.evaluate.checkpoints import evaluate_checkpoint
+from iaat.evaluate.evaluate_run import evaluate_checkpoint
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import Ranks

@@ -18,13 +18,13 @@ from iaat.config.suites import plan_words
 from iaat.data import DataConfig, build_data, check_all_samples, read_dataset_info
 from iaat.errors import UserError
 from iaat.evaluate import results_table
-from iaat.evaluate.checkpoints import training_predictions
+from iaat.evaluate.evaluate_run import training_predictions
 from iaat.evaluate.findings import UNCHECKED
-from iaat.evaluate.names import shown_rows
+from iaat.evaluate.table_rows import table_rows
 from iaat.experiments.cost import cost_table
 from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells
 from iaat.experiments.sweep import only as only_cells
-from iaat.experiments.targets import find_targets, judge_targets, only
+from iaat.experiments.targets import check_allowed, evaluate_targets, find_targets
 from iaat.experiments.timing import probe, probe_table
 from iaat.experiments.workflow import compare, run_recipe
 from iaat.runs.run_folder import RunFolder
@@ -70,7 +70,7 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         trackers=trackers,
     )
     if rows:
-        reporter.result(results_table(shown_rows(rows)))
+        reporter.result(results_table(table_rows(rows)))
         reporter.say(f"run folder: {run.path}    pictures: {run.pictures}")
         reporter.next_step("iaat", "evaluate", str(run.path), "--suite", "standard", *_as_before(options, overrides))
 
@@ -112,7 +112,7 @@ def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Repor
     which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
     overrides = [*overrides, *_evaluation_words(options, overrides)]
     targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
-    rows = judge_targets(
+    rows = evaluate_targets(
         *(targets, others, which, reporter),
         weights=options.weights,
         corrupted=options.corrupted,
@@ -120,12 +120,12 @@ def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Repor
     )
     for shown in evaluation_report(rows):
         reporter.result(shown)
-    if any(UNCHECKED in row["verdict"] for row in rows):
+    if any(UNCHECKED in row.verdict for row in rows):
         reporter.next_step("iaat", *options.words, "--suspicious")
-    elif all("checkpoint" in row for row in rows):
+    elif all(row.checkpoint is not None for row in rows):
         reporter.next_step("iaat", "report", *options.targets, *_as_before(options, overrides))
-    elif any("curve" not in row for row in rows):
-        reporter.next_step("iaat", *_with_suite(options.words, f"{rows[0]['suite']}+curve"))
+    elif any(row.curve is None for row in rows):
+        reporter.next_step("iaat", *_with_suite(options.words, f"{rows[0].suite}+curve"))
 
 
 def _with_suite(words: Sequence[str], suite: str) -> list[str]:
@@ -162,7 +162,7 @@ def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> 
 
 
 def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
-    only(overrides, WHERE, "a finished run keeps its recipe")
+    check_allowed(overrides, WHERE, "a finished run keeps its recipe")
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides)
     data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
@@ -210,7 +210,7 @@ def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporte
     from iaat.report.collect import Scope, check_scope, gather
     from iaat.report.page import write_page
 
-    only(overrides, WHERE, "a finished run keeps its recipe")
+    check_allowed(overrides, WHERE, "a finished run keeps its recipe")
     scope = Scope(
         images=options.images, details=options.details, pictures=not options.no_images, suspects=options.suspects
     )

@@ -1,13 +1,17 @@
+from iaat.evaluate.evaluate_tensors import evaluate_model
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.python_api import evaluate_model
-from iaat.evaluate.result_files import results_table
-from iaat.evaluate.robust import Outcome, Stage, attack_samples
+from iaat.evaluate.results import EvaluationResult, StageResult, read_results
+from iaat.evaluate.results_table import results_table
+from iaat.evaluate.robust_accuracy import Outcome, Stage, attack_samples
 
 __all__ = [
+    "EvaluationResult",
     "Finding",
     "Outcome",
     "Stage",
+    "StageResult",
     "attack_samples",
     "evaluate_model",
+    "read_results",
     "results_table",
 ]

@@ -9,7 +9,6 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,11 +27,10 @@ from iaat.corruptions import (
 from iaat.data import sequential_order
 from iaat.data.notices import Notices
 from iaat.errors import UserError
-from iaat.evaluate.result_files import title_of
+from iaat.evaluate.evaluated_model import TestSet
+from iaat.evaluate.results import CorruptionResult, EvaluationResult
 from iaat.evaluate.sections import Context, Extras, Section
-from iaat.evaluate.subject import TestSet
 from iaat.runtime import rng
-from iaat.runtime.console_table import PlainTable, plain_table
 from iaat.runtime.device import device_of
 
 _CONSTANTS_OF = {"cifar": "CIFAR-C", "tiny-imagenet": "Tiny-ImageNet-C", "imagenet": "ImageNet-C"}
@@ -43,7 +41,7 @@ Batches = Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True, slots=True)
 class Corrupted:
-    """Corrupted images to be judged on.
+    """Corrupted images to evaluate on.
 
     Attributes:
         source: Where they come from, for people.
@@ -63,7 +61,7 @@ class Corrupted:
 
 
 def check_corruptions(test: TestSet, config: EvaluateConfig, extras: Extras) -> None:
-    """Find what would stop the section, before hours of attacks.
+    """Check everything the section needs, before hours of attacks.
 
     Raises:
         UserError: inputs that are not images, published files that do not fit the data, or a baseline that was not
@@ -86,16 +84,18 @@ def corruption_section(context: Context) -> Section:
         for task in shown
     }
     images.notices.log(context.reporter.say)
-    accuracy = {name: [values[name, severity] for severity in images.severities] for name in images.names}
-    results = {
-        "source": images.source,
-        "identity": images.identity,
-        "severities": list(images.severities),
-        "accuracy": accuracy,
-        "mean_accuracy": mean(mean(row) for row in accuracy.values()),
-        **_against_baseline(images, accuracy, context.extras.baseline),
-    }
-    return Section({"corruptions": results})
+    accuracy = {name: tuple(values[name, severity] for severity in images.severities) for name in images.names}
+    mce, baseline = _against_baseline(images, accuracy, context.extras.baseline)
+    results = CorruptionResult(
+        source=images.source,
+        identity=images.identity,
+        severities=tuple(images.severities),
+        accuracy=accuracy,
+        mean_accuracy=mean(mean(row) for row in accuracy.values()),
+        mce=mce,
+        baseline=baseline,
+    )
+    return Section(corruptions=results)
 
 
 def corrupted_images(test: TestSet, config: EvaluateConfig, extras: Extras) -> Corrupted:
@@ -124,7 +124,7 @@ def _generated(test: TestSet, config: EvaluateConfig) -> Corrupted:
 
 
 def _published(test: TestSet, config: EvaluateConfig, folder: Path) -> Corrupted:
-    """The published images; of each file those whose place is among the first n of a fixed random order."""
+    """The published images; of each file the first n of a fixed random order."""
     files = find_published(folder)
     own_class = label_map(files, test.classes)
 
@@ -151,52 +151,37 @@ def _hash(*values: object) -> str:
 
 
 def _accuracy(context: Context, images: Corrupted, name: str, severity: int) -> float:
-    model = context.subject.model
+    model = context.evaluated.model
     device = device_of(model)
-    right, n = 0, 0
+    correct, n = 0, 0
     for x, y in images.batches(name, severity):
-        right += int((predict(model, x.to(device)) == y.to(device)).sum())
+        correct += int((predict(model, x.to(device)) == y.to(device)).sum())
         n += len(y)
-    return right / n
+    return correct / n
 
 
-def _check_baseline(images: Corrupted, baseline: dict[str, Any] | None) -> None:
+def _check_baseline(images: Corrupted, baseline: EvaluationResult | None) -> None:
     if baseline is None:
         return
-    theirs = baseline.get("corruptions", {})
-    if theirs.get("identity") != images.identity or theirs.get("severities") != list(images.severities):
+    theirs = baseline.corruptions
+    if theirs is None or (theirs.identity, theirs.severities) != (images.identity, tuple(images.severities)):
         raise UserError(
-            f"the baseline {baseline['run']} was not evaluated on the same corrupted images: evaluate it first with "
+            f"the baseline {baseline.run} was not evaluated on the same corrupted images: evaluate it first with "
             "the same --suite, --n and --corrupted"
         )
 
 
 def _against_baseline(
-    images: Corrupted, accuracy: dict[str, list[float]], baseline: dict[str, Any] | None
-) -> dict[str, float | str]:
+    images: Corrupted, accuracy: dict[str, tuple[float, ...]], baseline: EvaluationResult | None
+) -> tuple[float | None, str | None]:
+    """The mean corruption error relative to the baseline and the baseline's name; None without one."""
     if baseline is None:
-        return {}
+        return None, None
     _check_baseline(images, baseline)
-    errors, base = (_errors(each) for each in (accuracy, baseline["corruptions"]["accuracy"]))
-    return {
-        "mce": mean_corruption_error(errors, base),
-        "baseline": Path(baseline.get("folder", baseline["run"])).resolve().name,
-    }
+    assert baseline.corruptions is not None
+    errors, base = _errors(accuracy), _errors(baseline.corruptions.accuracy)
+    return mean_corruption_error(errors, base), Path(baseline.folder or baseline.run).resolve().name
 
 
-def _errors(accuracy: dict[str, list[float]]) -> dict[str, list[float]]:
+def _errors(accuracy: dict[str, tuple[float, ...]]) -> dict[str, list[float]]:
     return {name: [1 - value for value in row] for name, row in accuracy.items()}
-
-
-def corruptions_table(row: dict[str, Any]) -> PlainTable:
-    """Accuracy in percent of each corruption at each severity."""
-    section = row["corruptions"]
-    mce = f"; mCE {100 * section['mce']:.1f} % of {section['baseline']}" if "mce" in section else ""
-    title = f"{title_of(row)}: accuracy in % on corrupted images ({section['source']}); mean "
-    table = plain_table(f"{title}{100 * section['mean_accuracy']:.2f}{mce}")
-    table.add_column("corruption", no_wrap=True)
-    for name in (*(f"severity {severity}" for severity in section["severities"]), "mean"):
-        table.add_column(name, justify="right")
-    for name, accuracies in section["accuracy"].items():
-        table.add_row(name, *(f"{100 * value:.2f}" for value in (*accuracies, mean(accuracies))))
-    return table

@@ -1,4 +1,4 @@
-"""One evaluation from plan to files: attacks, sections, findings, verdict."""
+"""One evaluation, from the plan to the files: attacks, sections, findings, verdict."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import Plan, plan_of
 from iaat.data import DataSplits
 from iaat.errors import UserError
-from iaat.evaluate.attackers import stages_of
-from iaat.evaluate.by_radius import radii_section
 from iaat.evaluate.corruption_accuracy import check_corruptions, corruption_section, fingerprint_of_folder
+from iaat.evaluate.evaluated_model import EvaluatedModel, TestSet
+from iaat.evaluate.evaluation_findings import all_findings, plan_findings
 from iaat.evaluate.findings import verdict
 from iaat.evaluate.masking.gradient_checks import input_gradient
-from iaat.evaluate.masking.section import MASKING, masking_section
-from iaat.evaluate.noticed import findings_of, findings_of_plan
+from iaat.evaluate.masking.masking_section import MASKING, masking_section
+from iaat.evaluate.naming import evaluation_name
 from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
-from iaat.evaluate.result_files import evaluation_name, plain_config, summary, write_evaluation
+from iaat.evaluate.radius_quarters import radii_section
+from iaat.evaluate.results import EvaluationResult, plain_config
 from iaat.evaluate.resume import Journal
-from iaat.evaluate.robust import Outcome, Stage, attack_samples
+from iaat.evaluate.robust_accuracy import Outcome, Stage, attack_samples
 from iaat.evaluate.robustness_curve import curve_section, with_curve
 from iaat.evaluate.sections import Context, Extras, Measure
-from iaat.evaluate.subject import Subject, TestSet
+from iaat.evaluate.stages import stages_of
+from iaat.evaluate.summary import summary, write_evaluation
 from iaat.evaluate.transfer import transfer_section, transfer_stages
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
@@ -39,114 +41,116 @@ from iaat.runtime.files import remove_leftovers
 from iaat.runtime.lock import FolderLock
 from iaat.runtime.progress import Reporter
 
-PROBED = 100
-"""Clean samples whose predictions identify the model beside its weights."""
+IDENTIFYING = 100
+"""Number of clean samples: their predictions identify the model beside its weights."""
 
 
-def evaluate_subject(
-    subject: Subject,
+def run_evaluation(
+    evaluated: EvaluatedModel,
     data: DataSplits,
     config: EvaluateConfig,
     reporter: Reporter,
     extras: Extras | None = None,
     *,
     known: Path | None = None,
-) -> dict[str, Any]:
-    """Judge a model on the test set by the suite of `config`, and write `results.json` and `records.parquet`.
+) -> EvaluationResult:
+    """Evaluate a model on the test set by the suite of `config`; write `results.json` and `records.parquet`.
 
     The model is in eval mode throughout and gets its own flags back. Finished batches and sections are kept in a
     journal beside the results: an interrupted evaluation goes on where it stopped and ends with the same numbers, and
     a finished one is read.
 
     Args:
-        subject: The model.
-        data: The data set it is judged on.
+        evaluated: The model.
+        data: The data set it is evaluated on.
         config: Suite, radius, norm, samples.
         reporter: Shows progress.
         extras: Other models for transfer, published corrupted images, a baseline.
-        known: Folder of an evaluation of the same weights, from which is taken what it has found.
-
-    Returns:
-        The results, as in `results.json`.
+        known: Folder of an evaluation of the same weights, to take finished batches from.
 
     Raises:
         UserError: the test set has no samples, or a section lacks what it needs.
     """
-    with attack_mode(subject.model, "eval"):
+    with attack_mode(evaluated.model, "eval"):
         test = TestSet(data, test_sample(data, config))
-        return _evaluate(subject, test, config, reporter, extras or Extras(), known)
+        return _evaluate(evaluated, test, config, reporter, extras or Extras(), known)
 
 
-def evaluate_subjects(
-    subjects: Sequence[Subject],
+def run_evaluations(
+    models: Sequence[EvaluatedModel],
     data: DataSplits,
     config: EvaluateConfig,
     reporter: Reporter,
-    extras_of: Callable[[Subject], Extras] = lambda _: Extras(),
-) -> Iterator[dict[str, Any]]:
-    """Results of each model in turn; what has the same weights as one before it is not attacked again.
+    extras_of: Callable[[EvaluatedModel], Extras] = lambda _: Extras(),
+) -> Iterator[EvaluationResult]:
+    """Results of each model in turn; one with the same weights as one before it is not attacked again.
 
     Args:
-        subjects: Models of one run, such as its best and its last checkpoint.
-        data: The data set they are judged on.
+        models: Models of one run, such as its best and its last checkpoint.
+        data: The data set they are evaluated on.
         config: Suite, radius, norm, samples.
         reporter: Shows progress.
-        extras_of: What the sections of an evaluation of each need from elsewhere.
+        extras_of: What the sections of the evaluation of each need from elsewhere.
 
     Raises:
-        UserError: as `evaluate_subject`.
+        UserError: as `run_evaluation`.
     """
-    for number, subject in enumerate(subjects):
-        extras = extras_of(subject)
-        same = next((each for each in subjects[:number] if _same_weights(each, subject)), None)
+    for number, evaluated in enumerate(models):
+        extras = extras_of(evaluated)
+        same = next((each for each in models[:number] if _same_weights(each, evaluated)), None)
         known = None if same is None else evaluation_folder(same, config, extras_of(same))
-        yield evaluate_subject(subject, data, config, reporter, extras, known=known)
+        yield run_evaluation(evaluated, data, config, reporter, extras, known=known)
 
 
-def _same_weights(one: Subject, other: Subject) -> bool:
+def _same_weights(one: EvaluatedModel, other: EvaluatedModel) -> bool:
     if one.digest != other.digest or (one.radii is None) != (other.radii is None):
         return False
     pairs = () if one.radii is None or other.radii is None else zip(one.radii, other.radii, strict=True)
     return all(torch.equal(left, right) for left, right in pairs)
 
 
-def evaluation_folder(subject: Subject, config: EvaluateConfig, extras: Extras) -> Path:
-    """Where the evaluation of a model is kept."""
-    return subject.folder / folder_name(config, subject.facts.get("checkpoint"), extras)
+def evaluation_folder(evaluated: EvaluatedModel, config: EvaluateConfig, extras: Extras) -> Path:
+    """Folder of the evaluation of a model."""
+    return evaluated.folder / folder_name(config, evaluated.facts.checkpoint, extras)
 
 
 def _evaluate(
-    subject: Subject, test: TestSet, config: EvaluateConfig, reporter: Reporter, extras: Extras, known: Path | None
-) -> dict[str, Any]:
+    evaluated: EvaluatedModel,
+    test: TestSet,
+    config: EvaluateConfig,
+    reporter: Reporter,
+    extras: Extras,
+    known: Path | None,
+) -> EvaluationResult:
     plan = plan_of(config.suite)
     if "corruptions" in plan.sections:
         check_corruptions(test, config, extras)
     if MASKING in plan.sections and not config.radius:
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
-    folder = evaluation_folder(subject, config, extras)
+    folder = evaluation_folder(evaluated, config, extras)
     with FolderLock(folder / "evaluate.lock", "evaluates"):
         remove_leftovers(folder)
-        deciding = identity(subject, test, config, extras)
+        deciding = identity(evaluated, test, config, extras)
         journal = Journal(folder / "journal.jsonl", deciding, None if known is None else known / "journal.jsonl")
-        return _evaluate_in(folder, journal, subject, test, config, plan, reporter, extras)
+        return _evaluate_in(folder, journal, evaluated, test, config, plan, reporter, extras)
 
 
 def _evaluate_in(
     folder: Path,
     journal: Journal,
-    subject: Subject,
+    evaluated: EvaluatedModel,
     test: TestSet,
     config: EvaluateConfig,
     plan: Plan,
     reporter: Reporter,
     extras: Extras,
-) -> dict[str, Any]:
-    for finding in findings_of_plan(plan, test, config, extras):
+) -> EvaluationResult:
+    for finding in plan_findings(plan, test, config, extras):
         reporter.say(f"note {finding.name}: {finding.evidence}")
-    plan, stages, left_out = _possible(subject, test, config, plan, extras, reporter)
-    outcome = _attack(subject, test, config, stages, journal, reporter)
+    plan, stages, left_out = _possible(evaluated, test, config, plan, extras, reporter)
+    outcome = _attack(evaluated, test, config, stages, journal, reporter)
     test = replace(test, index=outcome.index)  # without those that cannot be read
-    context = Context(subject, test, config, outcome, journal, reporter, extras)
+    context = Context(evaluated, test, config, outcome, journal, reporter, extras)
     sections = []
     if "curve" in plan.sections:
         sections.append(curve_section(context))
@@ -157,14 +161,18 @@ def _evaluate_in(
         masking, outcome = masking_section(context)
         sections.append(masking)
         context = replace(context, outcome=outcome)
-    findings = findings_of(context, plan, sections, left_out)
-    facts = {"verdict": verdict(findings, checked=MASKING in plan.sections), **subject.facts, "suite": config.suite}
-    results = summary(context.outcome, config, test.classes, facts)
-    results["clean_all"] = clean_of_all(subject, test, outcome, journal, config.batch_size, reporter)
-    results |= provenance(subject, test, journal, config.batch_size)
-    results["findings"] = [finding.to_dict() for finding in findings]
-    for section in sections:
-        results |= section.results
+    findings = all_findings(context, plan, sections, left_out)
+    results = summary(
+        context.outcome,
+        config,
+        test.classes,
+        evaluated.facts,
+        verdict=verdict(findings, checked=MASKING in plan.sections),
+        findings=tuple(findings),
+        clean_all=clean_of_all(evaluated, test, outcome, journal, config.batch_size, reporter),
+        **provenance(evaluated, test, journal, config.batch_size),
+        **{name: value for section in sections for name, value in section.measured().items()},
+    )
     write_evaluation(folder, context.outcome, results, test.classes)
     return results
 
@@ -197,27 +205,27 @@ def _first_published(data: DataSplits, config: EvaluateConfig) -> Tensor:
 
 
 def folder_name(config: EvaluateConfig, checkpoint: str | None, extras: Extras | None = None) -> str:
-    """Name of the folder an evaluation is kept in."""
-    words = [*([checkpoint] if checkpoint else []), *evaluation_name(config, exact=True).lower().split()]
-    words += [f"{'n' if config.order == 'random' else 'first'}{config.samples}"] if config.samples else []
+    """Name of the folder of an evaluation."""
+    parts = [*([checkpoint] if checkpoint else []), *evaluation_name(config, exact=True).lower().split()]
+    parts += [f"{'n' if config.order == 'random' else 'first'}{config.samples}"] if config.samples else []
     if extras is not None and (extras.others or extras.corrupted):
-        words.append(f"with-{sha256(json.dumps(_of_extras(extras)).encode()).hexdigest()[:8]}")
-    return "-".join(words)
+        parts.append(f"with-{sha256(json.dumps(_of_extras(extras)).encode()).hexdigest()[:8]}")
+    return "-".join(parts)
 
 
-def identity(subject: Subject, test: TestSet, config: EvaluateConfig, extras: Extras) -> dict[str, Any]:
-    """What decides every number of an evaluation."""
+def identity(evaluated: EvaluatedModel, test: TestSet, config: EvaluateConfig, extras: Extras) -> dict[str, Any]:
+    """Everything that decides a number of an evaluation."""
     return {
         "format": 2,
-        "model": subject.digest,
+        "model": evaluated.digest,
         "data": test.data.test.fingerprint,
         "contents": test.data.test_contents,
         "samples": sha256(test.index.numpy().tobytes()).hexdigest(),
         "evaluate": plain_config(config),
         **_of_extras(extras),
-        "predictions": _predictions(subject, test),
+        "predictions": _predictions(evaluated, test),
         **deciding_versions(),
-        "device": device_of(subject.model).type,
+        "device": device_of(evaluated.model).type,
     }
 
 
@@ -228,14 +236,14 @@ def _of_extras(extras: Extras) -> dict[str, Any]:
     }
 
 
-def _predictions(subject: Subject, test: TestSet) -> str:
-    """Classes the model predicts for some clean samples: a model may behave otherwise with the same weights."""
-    (batch,) = test.data.test.batches([test.index[:PROBED]])
-    return " ".join(map(str, predict(subject.model, batch.x.clone()).tolist()))
+def _predictions(evaluated: EvaluatedModel, test: TestSet) -> str:
+    """Classes predicted for some clean samples: models of the same weights may differ in their code."""
+    (batch,) = test.data.test.batches([test.index[:IDENTIFYING]])
+    return " ".join(map(str, predict(evaluated.model, batch.x.clone()).tolist()))
 
 
 def _attack(
-    subject: Subject,
+    evaluated: EvaluatedModel,
     test: TestSet,
     config: EvaluateConfig,
     stages: Sequence[Stage],
@@ -243,7 +251,7 @@ def _attack(
     reporter: Reporter,
 ) -> Outcome:
     return attack_samples(
-        subject.model,
+        evaluated.model,
         test.data.test,
         test.index,
         stages,
@@ -257,14 +265,14 @@ def _attack(
 
 
 def _possible(
-    subject: Subject, test: TestSet, config: EvaluateConfig, plan: Plan, extras: Extras, reporter: Reporter
+    evaluated: EvaluatedModel, test: TestSet, config: EvaluateConfig, plan: Plan, extras: Extras, reporter: Reporter
 ) -> tuple[Plan, list[Stage], list[str]]:
-    """The plan and its stages; without a gradient path those that need none, and the names of the rest."""
+    """The plan and its stages; without a gradient path only those that need none, and the names of the rest."""
     stages = stages_of(plan.attacks, config, len(test.classes), test.data.test.shape)
     if plan.transfer_steps is not None:
         stages += transfer_stages(extras.others, test, config, plan.transfer_steps, reporter)
     (batch,) = test.data.test.batches([test.index[:2]])
-    if input_gradient(subject.model, batch.x, batch.y, cross_entropy) is not None:
+    if input_gradient(evaluated.model, batch.x, batch.y, cross_entropy) is not None:
         return plan, stages, []
     kept = [stage for stage in stages if stage.name.endswith("/square") or stage.group == "transfer"]
     without = [word for word in plan.sections if word in ("curve", "radii")]
@@ -279,7 +287,7 @@ _MEASURES: dict[str, Measure] = {
 
 
 def _measures(plan: Plan, extras: Extras) -> list[Measure]:
-    """The sections of a plan that break no sample."""
+    """The sections of a plan that attack no test sample."""
     measures = [_MEASURES[word] for word in plan.sections if word in _MEASURES]
     if plan.transfer_steps is not None and extras.others:
         measures.append(partial(transfer_section, steps=plan.transfer_steps))

@@ -1,10 +1,9 @@
-"""What an evaluation noticed that bears on whether its numbers can be trusted."""
+"""Findings of an evaluation, which bear on whether its numbers can be trusted, and its verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 TRUSTED = "no sign of masking"
 DISTRUSTED = "do not trust PGD here"
@@ -17,20 +16,20 @@ FEW_SAMPLES = "few-samples"
 """Finding of too few samples for the checks to say anything."""
 
 BELOW_CONSTANT = "not-robust"
-"""Finding of a model that fewer samples withstand than one class for all inputs would get right."""
+"""Finding of a model that is less robust than one that predicts one class for all inputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing noticed.
+    """One observation with its evidence and advice.
 
     Attributes:
         name: Short name of the check in kebab case, such as `random-outputs`.
         evidence: One sentence with the figures measured.
         advice: One sentence that says what to do.
         serious: Whether it forbids trusting gradient attacks; False for what only needs to be known.
-        weak_attack: Whether it says only that PGD alone is too weak here: other attacks of the same evaluation broke
-            what it left, and their worst case stands.
+        weak_attack: Whether it says only that PGD alone is too weak here: other attacks of the same evaluation
+            succeeded where PGD did not, and their worst case is the figure to quote.
     """
 
     name: str
@@ -39,21 +38,17 @@ class Finding:
     serious: bool = True
     weak_attack: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as plain values."""
-        return asdict(self)
-
 
 def verdict(findings: Sequence[Finding], *, checked: bool = True) -> str:
-    """The one line at the top of a report.
+    """Verdict on an evaluation, in one line.
 
     Args:
-        findings: Everything noticed.
+        findings: All findings.
         checked: Whether the checks for gradient masking were run.
 
     Returns:
         Not to trust PGD and for what reasons; or to quote the worst case; or that too few samples could be attacked to
-        say anything; or no sign of masking; or that nobody has looked. Behind it, that the model is not robust.
+        say anything; or no sign of masking; or that it was not checked. Behind it, that the model is not robust.
     """
     parts = [_headline(findings, checked=checked)]
     if BELOW_CONSTANT in {finding.name for finding in findings}:

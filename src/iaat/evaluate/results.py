@@ -1,214 +1,339 @@
-"""`results.json`, the results of an evaluation, read back."""
+"""`results.json`, the results of an evaluation, as types; docs/schema.md says what each key means."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Annotated, Any, Literal
 
-from iaat.attacks import GEOMETRIES
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data.class_names import MOST_CHARACTERS
-from iaat.errors import UserError, check_choice, shown
-from iaat.evaluate.robust import CLEAN
-from iaat.runtime.json_files import DamagedFileError, read_json
-from iaat.runtime.text import cut
-from iaat.units import Radius, check_radius
+from iaat.errors import UserError
+from iaat.evaluate.findings import Finding
+from iaat.runtime.json_files import Count, Finite, Fraction, NonNegative, between, read_json, to_json
+from iaat.runtime.passes import Passes
+from iaat.units import Radius
+
+VERSION = 2
+"""Of `results.json`. Files of version 1 have no such key, and other names for some of the others."""
+
+CLEAN = "clean"
+"""Name of the clean accuracy, and of what misclassified a sample that needs no attack."""
+
+WORST = "worst"
+"""Key of the accuracy under all attacks together."""
+
+ROBUST = "none"
+"""`misclassified_by` of a sample that no attack has turned."""
+
+Weights = Literal["averaged", "trained"]
+"""Weights of a checkpoint: the moving average of a run, or those that were trained."""
+
+Interval = tuple[Fraction, Fraction]
+Positive = Annotated[int, between(1)]
 
 
-class _Evaluate(TypedDict):
-    radius: str
-    norm: str
-    suite: NotRequired[str]
-    steps: NotRequired[int]
-    step_size: NotRequired[str | None]
-    restarts: NotRequired[int]
-    target: NotRequired[str]
-    batch_size: NotRequired[int]
-    n: NotRequired[int | None]
-    order: NotRequired[str]
-    seed: NotRequired[int]
+def _short(name: str) -> str | None:
+    return f"has {len(name):,} characters" if len(name) > MOST_CHARACTERS else None
 
 
-class _Passes(TypedDict):
-    forward: float
-    backward: float
+ClassName = Annotated[str, _short]
 
 
-class _Finding(TypedDict):
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What one attack did.
+
+    Attributes:
+        name: As in `iaat.evaluate.robust_accuracy.Stage`; `clean` is no attack.
+        samples: How many it was given.
+        adversarial: How many of these it got misclassified.
+        passes: Samples that went forward and backward through the model, in all.
+        seconds: Wall time.
+        outside: For how many it returned a point outside their ball or the image range.
+        warnings: Of the reference implementation.
+    """
+
     name: str
-    evidence: str
-    advice: str
-    serious: bool
-    weak_attack: NotRequired[bool]
+    samples: Count
+    adversarial: Count
+    passes: Passes
+    seconds: NonNegative
+    outside: Count = 0
+    warnings: tuple[str, ...] = ()
 
 
-class _Stage(TypedDict):
-    name: str
-    met: int
-    broken: int
-    passes: _Passes
-    seconds: float
+@dataclass(frozen=True, slots=True)
+class ClassResult:
+    """Clean and worst-case accuracy of the `n` samples of a class."""
+
+    name: ClassName
+    n: Positive
+    clean: Fraction
+    worst: Fraction
 
 
-_WorstClass = TypedDict("_WorstClass", {"class": str, "worst": float})
+@dataclass(frozen=True, slots=True)
+class CleanAccuracy:
+    """Clean accuracy on all `n` test samples, those that are not attacked included."""
+
+    accuracy: Fraction
+    n: Positive
+    interval95: Interval
 
 
-class _CleanAll(TypedDict):
-    accuracy: float
-    n: int
-    interval95: list[float]
+@dataclass(frozen=True, slots=True)
+class CurveResult:
+    """Accuracy against the radius.
 
+    Attributes:
+        attack: Attack of the search.
+        norm: Norm of the radii.
+        radius: Radii on the [0, 1] scale.
+        accuracy: Accuracy at each.
+        expected_robustness: Mean of the accuracies.
+        minimal_norm_quantiles: Norm of the smallest adversarial perturbation by per cent of the samples; None beyond
+            the last radius.
+    """
 
-class _Curve(TypedDict):
     attack: str
     norm: str
-    radius: list[float]
-    accuracy: list[float]
-    expected_robustness: float
-    minimal_norm_quantiles: dict[str, float | None]
+    radius: tuple[NonNegative, ...]
+    accuracy: tuple[Fraction, ...]
+    expected_robustness: Fraction
+    minimal_norm_quantiles: dict[str, NonNegative | None]
+
+    def __post_init__(self) -> None:
+        if len(self.radius) != len(self.accuracy):
+            raise UserError(f"{len(self.radius)} radii for {len(self.accuracy)} accuracies")
 
 
-class _Corruptions(TypedDict):
+@dataclass(frozen=True, slots=True)
+class CorruptionResult:
+    """Accuracy on corrupted images.
+
+    Attributes:
+        source: Where the images come from, for people.
+        identity: Digest of what decides every pixel and which images are used.
+        severities: Severities of each corruption.
+        accuracy: Accuracy at each severity, by corruption.
+        mean_accuracy: Mean over all.
+        mce: Mean corruption error relative to the baseline.
+        baseline: Name of the baseline.
+    """
+
     source: str
     identity: str
-    severities: list[int]
-    accuracy: dict[str, list[float]]
-    mean_accuracy: float
-    mce: NotRequired[float]
-    baseline: NotRequired[str]
+    severities: tuple[int, ...]
+    accuracy: dict[str, tuple[Fraction, ...]]
+    mean_accuracy: Fraction
+    mce: Finite | None = None
+    baseline: str | None = None
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.severities) for row in self.accuracy.values()):
+            raise UserError("not one accuracy for each severity")
 
 
-_Transfer = TypedDict("_Transfer", {"from": str, "attack": str, "accuracy": float, "accuracy_of_source": float})
+@dataclass(frozen=True, slots=True)
+class TransferResult:
+    """Accuracy on adversarial examples that were made on the model `source`, and that model's own."""
+
+    source: str
+    attack: str
+    accuracy: Fraction
+    accuracy_of_source: Fraction
 
 
-class _Quarter(TypedDict):
-    radius_px: list[float]
-    n: int
-    clean: float
-    screened: float
+@dataclass(frozen=True, slots=True)
+class RadiusQuarter:
+    """Clean accuracy and accuracy after screening of training samples, a quarter of them by their radius."""
+
+    radius_px: tuple[NonNegative, NonNegative]
+    n: Positive
+    clean: Fraction
+    screened: Fraction
 
 
-class _Results(TypedDict):
-    """What tables, pages and pictures take from the results of an evaluation."""
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """SHA-256 of the weights and layers, of the test set, and of the pixels that were attacked."""
+
+    model: str
+    test_set: str
+    inputs: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What is known of an evaluated model beside its weights.
+
+    Attributes:
+        run: Name of the run or model.
+        recipe: Digest of what decides its training, the seed apart.
+        checkpoint: `best`, `last`, or an earlier one.
+        weights: Which weights of a run that averages them.
+        epoch: Epoch of the checkpoint.
+        seed: Seed of the training.
+        train_forwards: Forwards per sample and step of the training.
+        train_backwards: Backwards per sample and step.
+        train_seconds: Wall time of the training.
+        radius_mean_px: Mean radius after the last epoch.
+    """
 
     run: str
+    recipe: str | None = None
+    checkpoint: str | None = None
+    weights: Weights | None = None
+    epoch: Count | None = None
+    seed: Count | None = None
+    train_forwards: NonNegative | None = None
+    train_backwards: NonNegative | None = None
+    train_seconds: NonNegative | None = None
+    radius_mean_px: NonNegative | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SectionResults:
+    """What is measured beside the attacks; None where it was not asked for."""
+
+    curve: CurveResult | None = None
+    corruptions: CorruptionResult | None = None
+    transfer: tuple[TransferResult, ...] | None = None
+    radii: tuple[RadiusQuarter, ...] | None = None
+    masking: dict[str, Finite] | None = None
+
+    def measured(self) -> dict[str, Any]:
+        """The fields that are not None."""
+        values = {each.name: getattr(self, each.name) for each in fields(SectionResults)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult(ModelFacts, SectionResults):
+    """Results of one evaluation.
+
+    Attributes:
+        verdict: Whether the accuracies can be trusted, in a line.
+        suite: Suite as it was given.
+        attack: Name of the evaluation, for people.
+        n: How many samples were attacked.
+        classes: How many classes there are.
+        seconds: Wall time of all stages.
+        evaluate: Settings of the evaluation.
+        attacks: Attacks in their order.
+        accuracy: Of `clean`, of each attack with all before it, and of `worst`.
+        interval95: Wilson interval of each accuracy.
+        passes_per_sample: Passes of the evaluation per sample.
+        findings: What bears on trust.
+        stages: What each attack did.
+        worst_class: The class with the lowest worst-case accuracy.
+        per_class: Every class that has samples.
+        clean_all: Clean accuracy on all test samples.
+        date: When the evaluation began, UTC.
+        versions: Versions of the libraries that decide numbers.
+        digests: Digests of model and data.
+        folder: Folder of the run or model, not in `results.json`.
+        twins: Further checkpoints of the run that have the same weights, with their epochs; not in `results.json`.
+        recipe_name: Name of the recipe where `run` is the name of the folder; not in `results.json`.
+        version: Version of the file.
+    """
+
     verdict: str
     suite: str
     attack: str
-    n: int
-    classes: int
-    seconds: float
-    evaluate: _Evaluate
-    attacks: list[str]
-    accuracy: dict[str, float]
-    interval95: dict[str, list[float]]
-    passes_per_sample: _Passes
-    findings: list[_Finding]
-    stages: list[_Stage]
-    worst_class: _WorstClass
-    recipe: NotRequired[str]
-    date: NotRequired[str]
-    versions: NotRequired[dict[str, str]]
-    digests: NotRequired[dict[str, str]]
-    clean_all: NotRequired[_CleanAll]
-    checkpoint: NotRequired[str]
-    weights: NotRequired[str]
-    epoch: NotRequired[int]
-    seed: NotRequired[int | None]
-    train_forwards: NotRequired[float]
-    train_backwards: NotRequired[float]
-    train_seconds: NotRequired[float]
-    radius_mean_px: NotRequired[float]
-    curve: NotRequired[_Curve]
-    corruptions: NotRequired[_Corruptions]
-    transfer: NotRequired[list[_Transfer]]
-    radii: NotRequired[list[_Quarter]]
+    n: Positive
+    classes: Positive
+    seconds: NonNegative
+    evaluate: Annotated[EvaluateConfig, lambda given: None if {"radius", "norm"} <= given.keys() else "has no radius"]
+    attacks: tuple[str, ...]
+    accuracy: dict[str, Fraction]
+    interval95: dict[str, Interval]
+    passes_per_sample: Passes
+    findings: tuple[Finding, ...]
+    stages: tuple[StageResult, ...]
+    worst_class: ClassResult
+    per_class: tuple[ClassResult, ...] = ()
+    clean_all: CleanAccuracy | None = None
+    date: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    digests: Digests | None = None
+    folder: str | None = None
+    twins: dict[str, int] = field(default_factory=dict)
+    recipe_name: str | None = None
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        for name in (CLEAN, *self.attacks, WORST):
+            if name not in self.accuracy or name not in self.interval95:
+                raise UserError(f"no accuracy with its interval for {name}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The results as `results.json` has them."""
+        own = {"folder", "twins", "recipe_name"}
+        plain = {key: value for key, value in to_json(self).items() if key not in own}
+        return {"version": plain.pop("version"), **plain, "evaluate": shown_config(self.evaluate)}
 
 
-def read_results(file: Path) -> dict[str, Any]:
-    """The results of an evaluation.
+def read_results(file: Path) -> EvaluationResult:
+    """The results of an evaluation, by this version or an older one.
 
     Raises:
         DamagedFileError: they are not what an evaluation writes.
-        UserError: the file is missing, or cannot be read.
+        UserError: the file is missing, cannot be read, or is of a newer version.
     """
-    results = cast("dict[str, Any]", read_json(file, _Results))
-    if reason := _impossible(results):
-        raise DamagedFileError(f"{file} is damaged: {reason}")
-    for name in (CLEAN, *results["attacks"], "worst"):
-        if name not in results["accuracy"] or len(results["interval95"].get(name, ())) != 2:
-            raise DamagedFileError(f"{file} is damaged: it has no accuracy with its interval for {name}")
-    if (length := len(results["worst_class"]["class"])) > MOST_CHARACTERS:
-        raise DamagedFileError(f"{file} is damaged: the name of its worst class has {length:,} characters")
-    curve, corruptions = results.get("curve"), results.get("corruptions")
-    if curve and len(curve["radius"]) != len(curve["accuracy"]):
-        raise DamagedFileError(f"{file} is damaged: curve has {len(curve['radius'])} radii for other accuracies")
-    if corruptions and any(len(row) != len(corruptions["severities"]) for row in corruptions["accuracy"].values()):
-        raise DamagedFileError(f"{file} is damaged: corruptions do not have one accuracy a severity")
-    return results
+    return read_json(file, EvaluationResult, upgraded)
 
 
-_SHARES = frozenset(
-    {"accuracy", "interval95", "worst", "clean", "screened", "accuracy_of_source", "mean_accuracy"}
-    | {"expected_robustness"}
-)
-"""Keys of shares, and of records or lists of them."""
-
-_LOWEST = {
-    **dict.fromkeys(("n", "classes", "steps", "restarts", "batch_size"), 1.0),
-    **dict.fromkeys(("seconds", "forward", "backward", "met", "broken", "epoch", "seed"), 0.0),
-    **dict.fromkeys(("radius", "radius_px", "radius_mean_px", "minimal_norm_quantiles"), 0.0),
-    **dict.fromkeys(("train_forwards", "train_backwards", "train_seconds"), 0.0),
+_OLD_KEYS = {
+    "stages": {"met": "samples", "broken": "adversarial"},
+    "per_class": {"class": "name"},
+    "worst_class": {"class": "name"},
+    "transfer": {"from": "source"},
 }
-"""The smallest number under other keys, where there is one."""
-
-_ROUNDING = 1e-9
 
 
-def _impossible(results: dict[str, Any]) -> str | None:
-    """What no evaluation can have as a result, and where it stands; None where all may be."""
-    for place, value in _numbers(results, ()):
-        low, high = _bounds(place)
-        if not (math.isfinite(value) and low - _ROUNDING <= value <= high + _ROUNDING):
-            return f"{cut('.'.join(place), 100)} is {shown(value)}, not {_range(low, high)}"
-    try:
-        _check_attack(results["evaluate"])
-    except UserError as error:
-        return str(error)
-    return None
+def upgraded(results: Any) -> Any:  # noqa: ANN401
+    """Results of version 1 under the keys of version 2; others, and what is none, as they are.
+
+    Raises:
+        UserError: they are of a newer version.
+    """
+    if not isinstance(results, dict):
+        return results
+    check_version(results, VERSION)
+    if "version" in results:
+        return results
+    return {key: _renamed(value, _OLD_KEYS.get(key, {})) for key, value in results.items()}
 
 
-def _range(low: float, high: float) -> str:
-    if high < math.inf:
-        return f"a number from {low:g} to {high:g}"
-    return "a finite number" if low == -math.inf else f"a finite number of at least {low:g}"
+def check_version(record: dict[str, Any], newest: int) -> None:
+    """Refuse a record of a version above `newest`.
+
+    Raises:
+        UserError: it has one.
+    """
+    if isinstance(version := record.get("version"), int) and version > newest:
+        raise UserError(f"version {version} of results was written by a newer iaat: update this one")
 
 
-def _numbers(value: object, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], float]]:
-    """All numbers within a value of JSON, each with its keys from the outermost on."""
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, inner in items:
-            yield from _numbers(inner, (*place, str(key)))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield place, value
+def _renamed(value: Any, names: dict[str, str]) -> Any:  # noqa: ANN401
+    if isinstance(value, list):
+        return [_renamed(each, names) for each in value]
+    return {names.get(key, key): each for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _bounds(place: tuple[str, ...]) -> tuple[float, float]:
-    """The lowest and the highest number that may stand there; any where its readers take nothing from."""
-    if place[0] in _Results.__annotations__:
-        for key in reversed(place):
-            if key in _SHARES:
-                return 0.0, 1.0
-            if key in _LOWEST:
-                return _LOWEST[key], math.inf
-    return -math.inf, math.inf
+def plain_config(config: EvaluateConfig) -> dict[str, Any]:
+    """The settings as plain values, equal for settings that mean the same."""
+    return {key: str(value) if isinstance(value, Radius) else value for key, value in asdict(config).items()}
 
 
-def _check_attack(evaluate: dict[str, Any]) -> None:
-    """Refuse a norm or a length that no evaluation is made with."""
-    check_choice(evaluate["norm"], GEOMETRIES, "evaluate.norm")
-    for key in ("radius", "step_size"):
-        if evaluate.get(key) is not None:
-            check_radius(Radius(evaluate[key]), evaluate["norm"], name=f"evaluate.{key}")
+def shown_config(config: EvaluateConfig) -> Mapping[str, Any]:
+    """The settings as plain values for people: lengths as they were given, those of L2 never in px."""
+    lengths = {key: value for key, value in vars(config).items() if isinstance(value, Radius)}
+    return {**plain_config(config), **{key: _as_given(value, config.norm) for key, value in lengths.items()}}
+
+
+def _as_given(length: Radius, norm: str) -> str:
+    return repr(float(length)) if norm == "l2" and length.given.endswith("px") else length.given

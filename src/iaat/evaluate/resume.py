@@ -1,4 +1,4 @@
-"""Finished units of work of one evaluation, on disk, so that an interrupted one goes on where it stopped."""
+"""Journal of an evaluation: finished batches and sections, by which an interrupted evaluation resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iaat.runtime.json_files import read_json_lines
 T = TypeVar("T")
 
 _IDENTITY = "identity"
-"""Name of the first line, which says what is evaluated."""
+"""Name of the first line, which identifies the evaluation."""
 
 
 class _Line(TypedDict):
@@ -25,16 +25,16 @@ class _Line(TypedDict):
 
 
 class Journal:
-    """Remembers the value of every unit of work, a plain value under a name, in a JSON-lines file.
+    """JSON-lines file with the value of every finished unit of work, a plain value under a name.
 
-    The first line says what is evaluated and how. A journal of anything else is started anew, so that values never
-    mix. Every line has a checksum: the unit of one that is damaged is done again, with a warning, and that of a last
-    line which a crash cut short without one.
+    The first line identifies the evaluation. A journal of another one is started anew, so that values never mix. Every
+    line has a checksum. The unit of a damaged line is computed again, with a warning; that of a last line which a crash
+    cut short, without one.
 
     Args:
         path: The file; None keeps the values in memory only.
         identity: Plain values that decide every unit's value: model, data, attack, seed.
-        known: File of another journal, whose values are taken over where it is of the same identity.
+        known: File of another journal, to take values from where it has the same identity.
     """
 
     def __init__(self, path: Path | None, identity: dict[str, Any], known: Path | None = None) -> None:
@@ -59,7 +59,7 @@ class Journal:
         return len(self._values)
 
     def unit(self, key: str, compute: Callable[[], T]) -> T:
-        """The value of a unit: remembered, or computed now and written before it is given out."""
+        """The value of a unit: from the file, or computed now and written before it is returned."""
         key = self._prefix + key
         if key not in self._values:
             computed = compute()

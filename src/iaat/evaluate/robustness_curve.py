@@ -1,4 +1,4 @@
-"""Accuracy against the radius: the curve, its mean, and the norms of the smallest breaks."""
+"""Accuracy against the radius: the curve, its mean, and the norms of the smallest adversarial perturbations."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from iaat.attacks import screen, smallest_radius
 from iaat.data import sequential_order
-from iaat.evaluate.robust import Outcome, with_breaks
+from iaat.evaluate.results import CurveResult
+from iaat.evaluate.robust_accuracy import Outcome, with_stage
 from iaat.evaluate.sections import Context, Section
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
@@ -30,40 +31,51 @@ def curve_section(context: Context) -> Section:
     """Accuracy at radii from 0 to twice the evaluation's, by bisection per sample with the screening attack.
 
     `expected_robustness` is the mean of the curve over its radii. Quantiles of the minimal adversarial norm are over
-    all samples; a sample misclassified untouched counts as 0, one that was never broken as beyond the last radius,
-    written as None.
+    all samples: 0 for one that is misclassified without an attack, None for one that is robust at the last radius.
     """
     config = context.config
     levels = torch.linspace(0, 2 * float(config.radius), LEVELS + 1, dtype=torch.float64)[1:].float()
-    level, size, passes, seconds = _search(context, levels)
+    level, norm, passes, seconds = _search(context, levels)
     accuracy = [float((level > number).double().mean()) for number in range(-1, LEVELS)]
-    results = {
-        "attack": "screening",
-        "norm": config.norm,
-        "radius": [0.0, *levels.tolist()],
-        "accuracy": accuracy,
-        "expected_robustness": sum(accuracy) / len(accuracy),
-        "minimal_norm_quantiles": {str(q): _quantile(size, q) for q in QUANTILES},
-    }
-    return Section({"curve": results}, size=size, seconds=seconds, passes=passes)
+    curve = CurveResult(
+        attack="screening",
+        norm=config.norm,
+        radius=(0.0, *levels.tolist()),
+        accuracy=tuple(accuracy),
+        expected_robustness=sum(accuracy) / len(accuracy),
+        minimal_norm_quantiles={str(q): _quantile(norm, q) for q in QUANTILES},
+    )
+    return Section(curve=curve, perturbation_norm=norm, seconds=seconds, passes=passes)
 
 
-def with_curve(outcome: Outcome, curve: Section) -> Outcome:
-    """The outcome with what the curve found: smaller breaks, and breaks of samples that stood, as a stage `curve`.
+def with_curve(outcome: Outcome, section: Section) -> Outcome:
+    """The outcome with the adversarial perturbations of the curve, those within the radius as a stage `curve`.
 
-    Their adversarial prediction is not known, -1.
+    Their predicted class is not known, -1.
     """
-    assert curve.size is not None
-    within = curve.size <= curve.results["curve"]["radius"][LEVELS // 2] * (1 + 1e-5) + 1e-6
-    unknown, met = torch.full_like(outcome.label, -1), len(outcome.label)
-    size = torch.where(within, curve.size, torch.nan)
-    merged = with_breaks(outcome, "curve", size, unknown, met=met, passes=curve.passes, seconds=curve.seconds)
-    # Of samples that stand, the breaks beyond the radius are worth knowing, too.
-    return replace(merged, size=torch.fmin(outcome.size, curve.size))
+    assert section.curve is not None
+    assert section.perturbation_norm is not None
+    norm = section.perturbation_norm
+    within = norm <= section.curve.radius[LEVELS // 2] * (1 + 1e-5) + 1e-6
+    unknown, samples = torch.full_like(outcome.label, -1), len(outcome.label)
+    inside, passes = torch.where(within, norm, torch.nan), section.passes
+    merged = with_stage(outcome, "curve", inside, unknown, samples=samples, passes=passes, seconds=section.seconds)
+    # Of robust samples the norms beyond the radius are worth knowing, too.
+    return replace(merged, perturbation_norm=torch.fmin(outcome.perturbation_norm, norm))
+
+
+class _Batch(TypedDict):
+    """What the search found for a batch, as the journal keeps it."""
+
+    level: list[int]
+    size: list[float]
+    forward: float
+    backward: float
+    seconds: float
 
 
 def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, float]:
-    """Level `[n]` and norm `[n]` of the smallest break of each sample, passes and seconds."""
+    """Level `[n]` and norm `[n]` of the smallest adversarial perturbation of each sample, passes and seconds."""
     order = sequential_order(context.test.index, context.config.batch_size)
     batches = enumerate(context.test.data.test.batches(order))
     tracked = context.reporter.track(batches, total=len(context.test.index), what="curve", size=lambda b: len(b[1].y))
@@ -71,13 +83,14 @@ def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, f
         context.journal.unit(f"curve#{number}", partial(_search_batch, context, batch, levels, number))
         for number, batch in tracked
     ]
-    level, size = (torch.tensor([entry for value in values for entry in value[key]]) for key in ("level", "size"))
-    passes = Passes(*(sum(value[key] for value in values) for key in ("forward", "backward")))
-    return level, size, passes, sum(value["seconds"] for value in values)
+    level = torch.tensor([entry for value in values for entry in value["level"]])
+    norm = torch.tensor([entry for value in values for entry in value["size"]])
+    passes = Passes(sum(value["forward"] for value in values), sum(value["backward"] for value in values))
+    return level, norm, passes, sum(value["seconds"] for value in values)
 
 
-def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -> dict[str, Any]:
-    model, config = context.subject.model, context.config
+def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -> _Batch:
+    model, config = context.evaluated.model, context.config
     begun = time.perf_counter()
     with count_passes(model, each=context.reporter.counter("forward")) as passes:
         found = smallest_radius(
@@ -98,8 +111,8 @@ def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -
     }
 
 
-def _quantile(size: Tensor, percent: int) -> float | None:
+def _quantile(norms: Tensor, percent: int) -> float | None:
     """Smallest norm that `percent` of the norms `[n]` do not exceed; None where it lies among those never found."""
-    ordered = size.nan_to_num(torch.inf).sort().values
+    ordered = norms.nan_to_num(torch.inf).sort().values
     value = float(ordered[math.ceil(percent / 100 * len(ordered)) - 1])
     return None if value == torch.inf else value

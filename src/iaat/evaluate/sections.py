@@ -1,19 +1,19 @@
-"""What an evaluation measures beside its attacks: masking, curve, corruptions, transfer, radii."""
+"""Sections of an evaluation, measured beside its attacks: masking, curve, corruptions, transfer, radii."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from iaat.config.evaluate_config import EvaluateConfig
+from iaat.evaluate.evaluated_model import EvaluatedModel, TestSet
 from iaat.evaluate.findings import Finding
+from iaat.evaluate.results import EvaluationResult, SectionResults
 from iaat.evaluate.resume import Journal
-from iaat.evaluate.robust import Outcome
-from iaat.evaluate.subject import Subject, TestSet
+from iaat.evaluate.robust_accuracy import Outcome
 from iaat.runtime.passes import Passes
 from iaat.runtime.progress import Reporter
 
@@ -23,21 +23,21 @@ class Extras:
     """What some sections need from elsewhere.
 
     Attributes:
-        others: Models whose adversarial examples the subject is judged on.
+        others: Models to make adversarial examples on, for transfer.
         corrupted: Folder of published corrupted images; None: they are made of the test images.
         baseline: Results of an evaluation with corruptions, which mCE is relative to.
     """
 
-    others: tuple[Subject, ...] = ()
+    others: tuple[EvaluatedModel, ...] = ()
     corrupted: Path | None = None
-    baseline: dict[str, Any] | None = None
+    baseline: EvaluationResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """All that a section may look at."""
 
-    subject: Subject
+    evaluated: EvaluatedModel
     test: TestSet
     config: EvaluateConfig
     outcome: Outcome
@@ -46,21 +46,20 @@ class Context:
     extras: Extras
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """What a section found.
+@dataclass(frozen=True, kw_only=True)
+class Section(SectionResults):
+    """Results of one section.
 
     Attributes:
-        results: Plain values for `results.json`.
         findings: What bears on trust.
-        size: `[n]` norm of the smallest break it found of each sample of the test set; NaN where none.
-        passes: What it took, where it was counted.
-        seconds: Likewise.
+        perturbation_norm: `[n]` norm of the smallest adversarial perturbation it found of each test sample; NaN where
+            none.
+        passes: Passes it took, where they were counted.
+        seconds: Wall time it took.
     """
 
-    results: dict[str, Any] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
-    size: Tensor | None = None
+    perturbation_norm: Tensor | None = None
     passes: Passes = field(default_factory=Passes)
     seconds: float = 0.0
 

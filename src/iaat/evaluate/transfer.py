@@ -1,4 +1,4 @@
-"""Black-box attacks by transfer: adversarial examples made on one model, judged on another, cached on disk."""
+"""Transfer attacks: adversarial examples made on one model, tried on another, cached on disk."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from iaat.attacks import pgd, predict
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import sequential_order
-from iaat.evaluate.robust import Stage
+from iaat.evaluate.evaluated_model import EvaluatedModel, TestSet
+from iaat.evaluate.results import TransferResult
+from iaat.evaluate.robust_accuracy import Stage
 from iaat.evaluate.sections import Context, Section
-from iaat.evaluate.subject import Subject, TestSet
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
 from iaat.runtime.files import replacing
@@ -27,9 +28,9 @@ from iaat.types import Batch
 
 
 def transfer_stages(
-    others: Sequence[Subject], test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter
+    others: Sequence[EvaluatedModel], test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter
 ) -> list[Stage]:
-    """One stage for each other model: its adversarial examples, tried on the samples that stand.
+    """One stage for each other model: its adversarial examples, tried on the samples that are still correct.
 
     Args:
         others: Models to make examples on.
@@ -41,7 +42,7 @@ def transfer_stages(
     return [_stage(other, test, config, steps, reporter) for other in others]
 
 
-def _stage(other: Subject, test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter) -> Stage:
+def _stage(other: EvaluatedModel, test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter) -> Stage:
     made: dict[str, Tensor] = {}
     row = {number: position for position, number in enumerate(test.index.tolist())}
 
@@ -54,11 +55,11 @@ def _stage(other: Subject, test: TestSet, config: EvaluateConfig, steps: int, re
     return Stage(f"transfer/{other.name}", run)
 
 
-def examples(other: Subject, test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter) -> Tensor:
+def examples(other: EvaluatedModel, test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter) -> Tensor:
     """Adversarial examples `[n, ...]` made on `other`, in the order of `test.index`, on the CPU.
 
-    PGD on cross-entropy that goes on after a sample is fooled: a larger loss transfers better. Kept batch by batch in
-    `transfer/` of the model's folder under a name made of all that decides them, and read from there the next time.
+    PGD on cross-entropy that goes on after a sample is adversarial: a larger loss transfers better. Kept batch by
+    batch in `transfer/` of the model's folder under a name made of all that decides them, and read from there.
     """
     folder = other.folder / "transfer" / _digest(other, test, config, steps)
     order = sequential_order(test.index, config.batch_size)
@@ -68,7 +69,7 @@ def examples(other: Subject, test: TestSet, config: EvaluateConfig, steps: int, 
     return torch.cat([_kept(folder / f"{n:04d}.safetensors", other, test, order[n], config, steps, n) for n in numbers])
 
 
-def _digest(other: Subject, test: TestSet, config: EvaluateConfig, steps: int) -> str:
+def _digest(other: EvaluatedModel, test: TestSet, config: EvaluateConfig, steps: int) -> str:
     what = {
         "model": other.digest,
         "data": test.data.test.fingerprint,
@@ -79,7 +80,7 @@ def _digest(other: Subject, test: TestSet, config: EvaluateConfig, steps: int) -
 
 
 def _kept(
-    file: Path, other: Subject, test: TestSet, index: Tensor, config: EvaluateConfig, steps: int, number: int
+    file: Path, other: EvaluatedModel, test: TestSet, index: Tensor, config: EvaluateConfig, steps: int, number: int
 ) -> Tensor:
     try:
         kept = load_file(file)["x_adv"]
@@ -97,33 +98,30 @@ def _kept(
 
 
 def transfer_section(context: Context, steps: int) -> Section:
-    """Accuracy of the subject on each other model's examples of all samples, beside that model's own accuracy."""
-    rows = [
-        context.journal.unit(f"transfer#{other.digest}", lambda: _judged(context, other, steps))  # noqa: B023
-        for other in context.extras.others
-    ]
-    return Section({"transfer": rows})
+    """Accuracy on each other model's examples of all samples, beside that model's own accuracy."""
+    rows = []
+    for other in context.extras.others:
+        found = context.journal.unit(f"transfer#{other.digest}", lambda: _accuracies(context, other, steps))  # noqa: B023
+        accuracies = {key: found[key] for key in ("accuracy", "accuracy_of_source")}
+        rows.append(TransferResult(other.name, f"PGD-{steps}", **accuracies))
+    return Section(transfer=tuple(rows))
 
 
-def _judged(context: Context, other: Subject, steps: int) -> dict[str, Any]:
+def _accuracies(context: Context, other: EvaluatedModel, steps: int) -> dict[str, float]:
     x_adv = examples(other, context.test, context.config, steps, context.reporter)
-    return {
-        "from": other.name,
-        "attack": f"PGD-{steps}",
-        "accuracy": _accuracy(context.subject, x_adv, context),
-        "accuracy_of_source": _accuracy(other, x_adv, context),
-    }
+    models = {"accuracy": context.evaluated, "accuracy_of_source": other}
+    return {key: _accuracy(model, x_adv, context) for key, model in models.items()}
 
 
-def _accuracy(subject: Subject, x_adv: Tensor, context: Context) -> float:
+def _accuracy(evaluated: EvaluatedModel, x_adv: Tensor, context: Context) -> float:
     labels = context.test.data.test.labels[context.test.index]
-    right = [predict(subject.model, x).cpu() == y for x, y in _batches(subject, x_adv, labels, context.config)]
-    return float(torch.cat(right).double().mean())
+    correct = [predict(evaluated.model, x).cpu() == y for x, y in _batches(evaluated, x_adv, labels, context.config)]
+    return float(torch.cat(correct).double().mean())
 
 
 def _batches(
-    subject: Subject, x_adv: Tensor, labels: Tensor, config: EvaluateConfig
+    evaluated: EvaluatedModel, x_adv: Tensor, labels: Tensor, config: EvaluateConfig
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    device = device_of(subject.model)
+    device = device_of(evaluated.model)
     for x, y in zip(*(torch.split(part, config.batch_size) for part in (x_adv, labels)), strict=True):
         yield x.to(device), y

@@ -1,66 +1,64 @@
-"""What a comparison of finished runs leaves: distances from the curve of uniform radii, files, the picture."""
+"""A comparison of finished runs: distances from the curve of uniform radii, files, the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from iaat.analysis.charts import TradeoffPoint, draw_tradeoff
 from iaat.analysis.frontier import Distance, Point, distance
 from iaat.analysis.style import SCREEN
-from iaat.evaluate.result_files import worst_case_name
-from iaat.evaluate.robust import CLEAN, WORST
-from iaat.experiments.comparison_table import by_cell, cell_summary, comparison_markdown, comparison_table
+from iaat.evaluate.naming import worst_case_name
+from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
+from iaat.experiments.comparison_results import ComparisonResults, by_cell, comparison_row
+from iaat.experiments.comparison_table import comparison_markdown, comparison_table
 from iaat.experiments.sweep import Cell
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.files import write_json, write_text
 from iaat.runtime.text import markdown
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs beside each other.
+    """Finished runs of several recipes.
 
     Attributes:
-        cells: What is compared.
+        cells: The recipes that are compared.
         rows: Results of every finished run, each under the name of its cell; at least one.
         missing: Runs that are not finished, for people.
     """
 
     cells: Sequence[Cell]
-    rows: list[Row]
-    missing: list[str]
+    rows: Sequence[EvaluationResult]
+    missing: Sequence[str]
 
     def above(self) -> dict[str, Distance] | None:
-        """How far each recipe lies above the curve, by the name it has in tables; None where there is no curve.
+        """Distance of each recipe above the curve, by its name in tables; None where there is no curve.
 
-        Trained weights are held against the curve of trained weights, averages against that of averages; a run without
-        an average against either.
+        Trained weights are compared with the curve of trained weights, averages with that of averages, and a run
+        without an average with either.
         """
         points = self._curve_rows()
-        if len({row["run"] for row in points}) < 2:
+        if len({row.run for row in points}) < 2:
             return None
-        default = "averaged" if any(row.get("weights") == "averaged" for row in points) else "trained"
+        default = "averaged" if any(row.weights == "averaged" for row in points) else "trained"
         found = {}
         for name, rows in by_cell(self.rows).items():
-            if rows[0]["run"] not in self._curve_names():
-                kind = rows[0].get("weights", default)
-                own = [row for row in points if row.get("weights", kind) == kind]
+            if rows[0].run not in self._curve_names():
+                kind = rows[0].weights or default
+                own = [row for row in points if row.weights in (None, kind)]
                 found[name] = distance(_runs(rows), [_runs(some) for some in by_cell(own).values()])
         return found
 
     def _curve_names(self) -> set[str]:
         return {cell.name for cell in self.cells if cell.on_curve}
 
-    def _curve_rows(self) -> list[Row]:
-        return [row for row in self.rows if row["run"] in self._curve_names()]
+    def _curve_rows(self) -> list[EvaluationResult]:
+        return [row for row in self.rows if row.run in self._curve_names()]
 
     def table(self) -> PlainTable:
         """One line a recipe, the most robust first."""
@@ -74,33 +72,34 @@ class Comparison:
 
     def write(self, out: Path) -> None:
         """Write `comparison.json`, `comparison.md` and `frontier.png`."""
-        above, summaries = self.above(), []
-        for name, rows in by_cell(self.rows).items():
-            far = {} if above is None or name not in above else {"above_curve": asdict(above[name])}
-            summaries.append({**cell_summary(rows), **far})
-        curve = [cell.name for cell in self.cells if cell.on_curve]
-        found = {"cells": summaries, "curve": curve, "missing": self.missing, "rows": self.rows}
-        write_json(out / "comparison.json", found)
+        above = self.above() or {}
+        found = ComparisonResults(
+            cells=tuple(comparison_row(rows, above.get(name)) for name, rows in by_cell(self.rows).items()),
+            curve=tuple(cell.name for cell in self.cells if cell.on_curve),
+            missing=tuple(self.missing),
+            rows=tuple(self.rows),
+        )
+        write_json(out / "comparison.json", found.to_json())
         write_text(out / "comparison.md", self._markdown())
         self.draw(out / "frontier.png")
 
     def _markdown(self) -> str:
         """The table as Markdown, in which the names of recipes are no markup."""
-        rows = [{**row, "run": markdown(row["run"])} for row in self.rows]
+        rows = [replace(row, run=markdown(row.run)) for row in self.rows]
         above = self._above_texts()
         return comparison_markdown(rows, None if above is None else {markdown(name): above[name] for name in above})
 
     def draw(self, file: Path) -> Figure:
         """Draw `frontier.png`: clean accuracy against the worst case."""
         families = {cell.name: cell.family for cell in self.cells}
-        both = {"averaged", "trained"} <= {row.get("weights") for row in self.rows}
+        both = {"averaged", "trained"} <= {row.weights for row in self.rows}
         points = [
             TradeoffPoint(
-                row["run"],
-                row["accuracy"][CLEAN],
-                row["accuracy"][WORST],
-                family=families[row["run"]],
-                hollow=both and row.get("weights") == "trained",
+                row.run,
+                row.accuracy[CLEAN],
+                row.accuracy[WORST],
+                family=families[row.run],
+                hollow=both and row.weights == "trained",
             )
             for row in self.rows
         ]
@@ -110,17 +109,17 @@ class Comparison:
         return figure
 
 
-def _by_clean(rows: Iterable[Row]) -> list[str]:
+def _by_clean(rows: Iterable[EvaluationResult]) -> list[str]:
     """Names of runs in the order of their clean accuracy, in which the curve joins them."""
     clean: dict[str, list[float]] = {}
     for row in rows:
-        clean.setdefault(row["run"], []).append(row["accuracy"][CLEAN])
+        clean.setdefault(row.run, []).append(row.accuracy[CLEAN])
     return sorted(clean, key=lambda name: mean(clean[name]))
 
 
-def _runs(rows: Sequence[Row]) -> dict[int, Point]:
+def _runs(rows: Sequence[EvaluationResult]) -> dict[int, Point]:
     """Accuracies in percent, by seed."""
-    return {row["seed"]: Point(100 * row["accuracy"][CLEAN], 100 * row["accuracy"][WORST]) for row in rows}
+    return {row.seed or 0: Point(100 * row.accuracy[CLEAN], 100 * row.accuracy[WORST]) for row in rows}
 
 
 def _text(found: Distance) -> str:

@@ -1,4 +1,4 @@
-"""From what the user names, a run folder or any model, to subjects that can be judged."""
+"""Targets of `iaat evaluate`: run folders and models of others, by the names a user gives."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from iaat.config.suites import plan_of
 from iaat.data import DataSplits, build_data, read_dataset_info
 from iaat.data.folder_scan import is_image_folder
 from iaat.errors import UserError, did_you_mean
-from iaat.evaluate.checkpoints import kinds_of_weights, subject_of_run
-from iaat.evaluate.evaluation import evaluate_subject, evaluate_subjects, folder_name
-from iaat.evaluate.foreign import subject_of_model
-from iaat.evaluate.results import read_results
+from iaat.evaluate.evaluate_run import load_evaluated, weights_to_evaluate
+from iaat.evaluate.evaluated_model import EvaluatedModel
+from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluations
+from iaat.evaluate.external_model import external_model
+from iaat.evaluate.results import EvaluationResult, read_results
 from iaat.evaluate.sections import Extras
-from iaat.evaluate.subject import Subject
 from iaat.models import MODELS, weights_digest
 from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
@@ -36,23 +36,23 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
 
-RUN_KEYS = ("evaluate.", "data.root", "data.extra", "data.download", "data.workers", "train.device")
-"""Keys that may be set for a run of ours: the rest is its recipe's."""
+RUN_SETTINGS = ("evaluate.", "data.root", "data.extra", "data.download", "data.workers", "train.device")
+"""Settings that may be given for a run of ours: the rest is its recipe's."""
 
-MODEL_KEYS = ("evaluate.", "data.", "model.", "train.device")
-"""Keys that may be set for a model of others."""
+MODEL_SETTINGS = ("evaluate.", "data.", "model.", "train.device")
+"""Settings that may be given for a model of others."""
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A run folder or a model of others, with the settings it is judged by.
+    """A run folder or a model of others, with the settings of its evaluation.
 
     Attributes:
         name: As the user wrote it.
         recipe: The run's own with the user's changes, or settings for a model of others.
         run: The run folder; None for a model of others.
         out: Folder of the evaluations of models of others.
-        checkpoint: The one checkpoint of the run that was named by its file; None: those that are asked for.
+        checkpoint: The checkpoint of the run that was named by its file, if one was.
     """
 
     name: str
@@ -62,35 +62,39 @@ class Target:
     checkpoint: str | None = None
 
     def data(self) -> DataSplits:
-        """The data set it is judged on."""
+        """The data set it is evaluated on."""
         return build_data(self.recipe.data, seed=self.recipe.seed, device=pick_device(self.recipe.train.device))
 
-    def subjects(
-        self, checkpoints: Sequence[str], data: DataSplits, weights: str = "averaged", early: nn.Module | None = None
-    ) -> list[Subject]:
-        """The models to be judged: one for each checkpoint of a run, or two where both kinds of its weights are asked.
+    def models(
+        self,
+        checkpoints: Sequence[str],
+        data: DataSplits,
+        weights: str = "averaged",
+        preloaded: nn.Module | None = None,
+    ) -> list[EvaluatedModel]:
+        """The models to evaluate: one for each checkpoint of a run, or two for both kinds of its weights.
 
         Args:
             checkpoints: Which checkpoints of a run.
-            data: What they are judged on.
+            data: The data set they are evaluated on.
             weights: Which of a run's weights.
-            early: What `early` gave; None: loaded now.
+            preloaded: What `preload` returned; None: loaded now.
 
         Raises:
             UserError: a model that cannot be loaded, or does not fit the data.
         """
         if self.run is not None:
             return [
-                subject_of_run(self.run, self.recipe, which, data, trained=trained)
+                load_evaluated(self.run, self.recipe, which, data, weights=kind)
                 for which in (checkpoints if self.checkpoint is None else (self.checkpoint,))
-                for trained in kinds_of_weights(self.recipe, weights)
+                for kind in weights_to_evaluate(self.recipe, weights)
             ]
-        return [self._foreign(data, early)]
+        return [self._external(data, preloaded)]
 
-    def early(self) -> nn.Module | None:
-        """A model of others, loaded before the samples are read: its mistakes are told at once.
+    def preload(self) -> nn.Module | None:
+        """A model of others, loaded before the samples are read: mistakes are reported at once.
 
-        None for a run, and where only the samples tell what the model needs.
+        None for a run, and where loading the model needs the samples.
 
         Raises:
             UserError: a model that cannot be loaded, or does not fit the data.
@@ -104,58 +108,61 @@ class Target:
     def _load(self, **of_data: Any) -> nn.Module:  # noqa: ANN401
         return load_model(self.name, self.recipe.model, device=pick_device(self.recipe.train.device), **of_data)
 
-    def _foreign(self, data: DataSplits, early: nn.Module | None) -> Subject:
-        model = early or self._load(shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std)
+    def _external(self, data: DataSplits, preloaded: nn.Module | None) -> EvaluatedModel:
+        model = preloaded or self._load(shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std)
         name = re.sub(r"[^\w.-]+", "-", Path(self.name).name if Path(self.name).exists() else self.name).strip("-.")
         # Settings decide what the same weights compute, too.
         digest = sha256(f"{weights_digest(model)} {self.recipe.sections()['model']}".encode()).hexdigest()
         scale_is_given = self.recipe.model.mean is not None
         folder = self.out / f"{name}-{digest[:8]}"
-        return subject_of_model(model, name, data, folder, digest=digest, scale_is_given=scale_is_given)
+        return external_model(model, name, data, folder, digest=digest, scale_is_given=scale_is_given)
 
 
 def find_targets(
     names: Sequence[str], makers: Sequence[str], overrides: Sequence[str], out: Path
 ) -> tuple[list[Target], list[Target]]:
-    """Tell run folders from models of others, and read the settings of each.
+    """Find run folders and models of others by their names, and read the settings of each.
 
-    A key goes to every target of a kind that takes it: those of `data` and `model` to models of others only.
+    A setting goes to every target of a kind that takes it: those of `data` and `model` to models of others only.
 
     Args:
-        names: What is to be judged: run folders, `module:function`, timm names, files of a model or of weights.
+        names: What to evaluate: run folders, `module:function`, timm names, files of a model or of weights.
         makers: Further models of these kinds, to make adversarial examples on.
-        overrides: `--section.key=value` words.
+        overrides: `--section.key=value` arguments.
         out: Folder of the evaluations of models of others.
 
     Returns:
         The targets of `names` and those of `makers`, each model once.
 
     Raises:
-        UserError: a key that none of them takes, a wrong value, or a name that is none of these.
+        UserError: a setting that none of them takes, a wrong value, or a name that is none of these.
     """
     unique = list(dict.fromkeys(str(Path(name)) if Path(name).exists() else name for name in (*names, *makers)))
     runs = [name for name in unique if _run_of(name) is not None]
     # Each once: data. holds data.root.
-    allowed = RUN_KEYS if len(runs) == len(unique) else MODEL_KEYS
+    allowed = RUN_SETTINGS if len(runs) == len(unique) else MODEL_SETTINGS
     overrides = _with_data(overrides, of_runs_alone=len(runs) == len(unique))
-    only(overrides, allowed, "a finished run keeps its recipe" if runs else "the model is not trained here")
-    judged = {str(Path(name)) if Path(name).exists() else name for name in names}
+    check_allowed(overrides, allowed, "a finished run keeps its recipe" if runs else "the model is not trained here")
+    to_evaluate = {str(Path(name)) if Path(name).exists() else name for name in names}
     targets = []
     for name in unique:
         if name not in runs:
             _check_names_a_model(name)
-        if name in judged and name not in runs:
+        if name in to_evaluate and name not in runs:
             _check_names_data(name, overrides)
         targets.append(_target(name, overrides, out))
         if name not in runs:
             _check_file(name, overrides)
-    return [each for each in targets if each.name in judged], [each for each in targets if each.name not in judged]
+    return (
+        [each for each in targets if each.name in to_evaluate],
+        [each for each in targets if each.name not in to_evaluate],
+    )
 
 
 def _with_data(overrides: Sequence[str], *, of_runs_alone: bool) -> list[str]:
-    """Words with the keys that `--data` stands for: of runs, which know their data set, the folder alone."""
-    words = [word.replace("--data=", "--data.root=", 1) for word in overrides] if of_runs_alone else overrides
-    return with_sections(words)
+    """Overrides with the settings of `--data`: for runs, which know their data set, the folder alone."""
+    replaced = [each.replace("--data=", "--data.root=", 1) for each in overrides] if of_runs_alone else overrides
+    return with_sections(replaced)
 
 
 def _target(name: str, overrides: Sequence[str], out: Path) -> Target:
@@ -163,12 +170,12 @@ def _target(name: str, overrides: Sequence[str], out: Path) -> Target:
     if found is None:
         return Target(name, settings_of_model(name, overrides), None, out)
     run, checkpoint = found
-    recipe = run.recipe([word for word in overrides if word[2:].startswith(RUN_KEYS)])
+    recipe = run.recipe([each for each in overrides if each[2:].startswith(RUN_SETTINGS)])
     return Target(name, recipe, run, out, checkpoint)
 
 
 def _run_of(name: str) -> tuple[RunFolder, str | None] | None:
-    """The run that a folder, or a checkpoint in one, is of; with the checkpoint. None for a model of others."""
+    """The run of a folder, or of a checkpoint in one, with the checkpoint; None for a model of others."""
     if Path(name).is_dir():
         return RunFolder(Path(name)), None
     found = run_of_checkpoint(Path(name))
@@ -176,8 +183,8 @@ def _run_of(name: str) -> tuple[RunFolder, str | None] | None:
 
 
 def _check_names_data(name: str, overrides: Sequence[str]) -> None:
-    """Refuse to evaluate a model of others on data that nobody has named: the default is no choice of the user's."""
-    given = {key: value for key, _, value in (word.partition("=") for word in overrides)}
+    """Refuse to evaluate a model of others on data that the user has not named: the default is no choice."""
+    given = {key: value for key, _, value in (each.partition("=") for each in overrides)}
     root = given.get("--data.root")
     if "--data.name" in given or (root is not None and is_image_folder(root)):
         return
@@ -197,19 +204,19 @@ def _check_names_a_model(name: str) -> None:
 
 
 def _check_file(name: str, overrides: Sequence[str]) -> None:
-    """Refuse a file that cannot be loaded, before the data is read: weights of no named network, untrusted programs."""
+    """Refuse a file that cannot be loaded, before the data is read: weights of no named model, untrusted programs."""
     if not is_file_name(name):
         return
     kind = file_kind(Path(name))
     if kind != "weights":
         check_program_trusted(Path(name), kind)
-    elif not any(word.startswith("--model.name=") for word in overrides):
+    elif not any(each.startswith("--model.name=") for each in overrides):
         raise UserError(
             f"{name} holds weights, and no network was named: give --model NAME, such as resnet18 or module:function"
         )
 
 
-def judge_targets(
+def evaluate_targets(
     targets: Sequence[Target],
     others: Sequence[Target],
     checkpoints: Sequence[str],
@@ -218,78 +225,81 @@ def judge_targets(
     weights: str = "averaged",
     corrupted: Path | None = None,
     baseline: Path | None = None,
-) -> list[dict[str, Any]]:
-    """Judge every target in turn; where a suite has transfer, on examples of all the others, too.
+) -> list[EvaluationResult]:
+    """Evaluate every target in turn; where a suite has transfer, on examples of all the others, too.
 
     Args:
-        targets: What is judged.
-        others: Further models, on which examples are made only.
+        targets: What to evaluate.
+        others: Further models to make examples on.
         checkpoints: Which checkpoints of a run: `best`, `last`.
         reporter: Shows progress.
         weights: Which of a run's weights, one of `iaat.config.choices.WEIGHTS`.
         corrupted: Folder of published corrupted images.
-        baseline: Run folder whose evaluation by the same settings mCE is relative to.
+        baseline: Run folder: mCE is relative to its evaluation by the same settings.
 
     Returns:
         The results of each evaluation, in order.
 
     Raises:
-        UserError: as `evaluate_subject` and `Target.subjects`.
+        UserError: as `run_evaluation` and `Target.models`.
     """
-    # All are loaded before the first is judged: a mistake in the last must not cost the work on the first.
+    # All are loaded before the first is evaluated: a mistake in the last must not cost the work on the first.
     read: dict[str, DataSplits] = {}
-    loaded, early = [], [target.early() for target in targets]
-    for target, model in zip(targets, early, strict=True):
+    loaded, preloaded = [], [target.preload() for target in targets]
+    for target, model in zip(targets, preloaded, strict=True):
         key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
         data = read[key] if key in read else read.setdefault(key, target.data())
-        loaded.append((target, data, target.subjects(checkpoints, data, weights, model)))
-        _tell_unfinished(target, loaded[-1][2])
+        loaded.append((target, data, target.models(checkpoints, data, weights, model)))
+        _warn_of_unfinished(target, loaded[-1][2])
     base = None
     if baseline is not None and not any(_is_run(target, baseline) for target in targets):
         base = {each.name: _baseline(baseline, checkpoints[0], each.recipe.evaluate, corrupted) for each in targets}
-    rows: dict[str, list[dict[str, Any]]] = {}
-    # The baseline first: the others are held against it.
-    for target, data, subjects in sorted(loaded, key=lambda each: not _is_run(each[0], baseline)):
+    rows: dict[str, list[EvaluationResult]] = {}
+    # The baseline first: the others are relative to it.
+    for target, data, models in sorted(loaded, key=lambda each: not _is_run(each[0], baseline)):
         config = target.recipe.evaluate
-        makers: list[Subject] = []
+        makers: list[EvaluatedModel] = []
         if plan_of(config.suite).transfer_steps is not None:
             rest = (other for other in (*targets, *others) if other is not target)
-            makers = [maker for other in rest for maker in other.subjects(checkpoints[:1], data)]
+            makers = [maker for other in rest for maker in other.models(checkpoints[:1], data)]
         if baseline is not None and base is None:
-            extras = Extras(_others(makers, subjects[0]), corrupted)
-            results = evaluate_subject(subjects[0], data, config, reporter, extras)
-            base = {each.name: {**results, "folder": str(baseline)} for each in targets}
+            extras = Extras(_others(makers, models[0]), corrupted)
+            results = run_evaluation(models[0], data, config, reporter, extras)
+            base = dict.fromkeys((each.name for each in targets), replace(results, folder=str(baseline)))
         against = None if base is None else base[target.name]
         extras_of = partial(_extras, makers, corrupted, against)
-        folders = [subject.folder if target.run is None else target.run.path for subject in subjects]
-        results_of = evaluate_subjects(subjects, data, config, reporter, extras_of)
-        rows[target.name] = [{**row, "folder": str(folder)} for folder, row in zip(folders, results_of, strict=True)]
+        folders = [evaluated.folder if target.run is None else target.run.path for evaluated in models]
+        results_of = run_evaluations(models, data, config, reporter, extras_of)
+        rows[target.name] = [replace(row, folder=str(folder)) for folder, row in zip(folders, results_of, strict=True)]
     return [row for target in targets for row in rows[target.name]]
 
 
-def _tell_unfinished(target: Target, subjects: Sequence[Subject]) -> None:
-    """Warn where a run has not had all its epochs: its figures are not those of its recipe."""
+def _warn_of_unfinished(target: Target, models: Sequence[EvaluatedModel]) -> None:
+    """Warn of a run without all its epochs: its figures are not those of its recipe."""
     if target.run is None:
         return
     epochs = target.recipe.train.epochs
-    done = max([target.run.epochs_done(epochs), *(subject.facts.get("epoch", 0) for subject in subjects)])
+    done = max([target.run.epochs_done(epochs), *(evaluated.facts.epoch or 0 for evaluated in models)])
     if done < epochs:
         warnings.warn(f"{target.run.path} is not finished: it has {done} of {epochs} epochs", stacklevel=3)
 
 
 def _extras(
-    makers: Sequence[Subject], corrupted: Path | None, baseline: dict[str, Any] | None, subject: Subject
+    makers: Sequence[EvaluatedModel],
+    corrupted: Path | None,
+    baseline: EvaluationResult | None,
+    evaluated: EvaluatedModel,
 ) -> Extras:
-    return Extras(_others(makers, subject), corrupted, baseline)
+    return Extras(_others(makers, evaluated), corrupted, baseline)
 
 
 def _is_run(target: Target, folder: Path | None) -> bool:
     return folder is not None and target.run is not None and target.run.path.resolve() == folder.resolve()
 
 
-def _others(makers: Sequence[Subject], subject: Subject) -> tuple[Subject, ...]:
-    """Models other than the subject, each once, under names of their own."""
-    unique = list({maker.digest: maker for maker in makers if maker.digest != subject.digest}.values())
+def _others(makers: Sequence[EvaluatedModel], evaluated: EvaluatedModel) -> tuple[EvaluatedModel, ...]:
+    """Models other than the evaluated one, each once, under names of their own."""
+    unique = list({maker.digest: maker for maker in makers if maker.digest != evaluated.digest}.values())
     names = [maker.name for maker in unique]
     return tuple(
         replace(maker, name=f"{maker.name}-{maker.digest[:6]}") if names.count(maker.name) > 1 else maker
@@ -297,8 +307,8 @@ def _others(makers: Sequence[Subject], subject: Subject) -> tuple[Subject, ...]:
     )
 
 
-def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, corrupted: Path | None) -> dict[str, Any]:
-    """The results of an evaluation that was done before."""
+def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, corrupted: Path | None) -> EvaluationResult:
+    """The results of an earlier evaluation."""
     place, extras = folder, Extras(corrupted=corrupted)
     if RunFolder(folder).exists():
         place = folder / "evaluations" / folder_name(config, checkpoint, extras)
@@ -306,18 +316,18 @@ def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, corrupted: 
         raise UserError(
             f"the baseline has no results in {place}: evaluate it by the same settings, before or in the same command"
         )
-    return {**read_results(place / "results.json"), "folder": str(folder)}
+    return replace(read_results(place / "results.json"), folder=str(folder))
 
 
-def only(overrides: Sequence[str], allowed: Sequence[str], why: str) -> None:
-    """Refuse every `--key` that does not begin with one of those allowed.
+def check_allowed(overrides: Sequence[str], allowed: Sequence[str], why: str) -> None:
+    """Refuse every `--setting` that does not begin with one of those allowed.
 
     Raises:
-        UserError: naming the key and those allowed.
+        UserError: naming the setting and those allowed.
     """
-    for word in overrides:
-        if word.startswith("--") and not word[2:].startswith(tuple(allowed)):
+    for each in overrides:
+        if each.startswith("--") and not each[2:].startswith(tuple(allowed)):
             raise UserError(
-                f"{word.partition('=')[0]} cannot be set here: {why}; allowed are "
+                f"{each.partition('=')[0]} cannot be set here: {why}; allowed are "
                 f"{', '.join('--' + key + ('KEY' if key.endswith('.') else '') for key in allowed)}"
             )

@@ -1,4 +1,4 @@
-"""From a recipe to results: train, judge on the test set once, write radii and pictures; and several of these."""
+"""From a recipe to its results: train, evaluate, write radii and pictures; and a comparison of several recipes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
 
 from iaat.analysis.run_figures import draw_run, write_radii
 from iaat.config.differences import differences
@@ -17,13 +16,14 @@ from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, build_data, read_dataset_info
 from iaat.data.notices import Notices
 from iaat.errors import UserError
-from iaat.evaluate.checkpoints import (
+from iaat.evaluate.evaluate_run import (
     evaluate_checkpoint,
     evaluate_checkpoints,
-    kinds_of_weights,
     stored_results,
     training_predictions,
+    weights_to_evaluate,
 )
+from iaat.evaluate.results import EvaluationResult, Weights
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.cost import total_passes, untrained_model
 from iaat.experiments.sweep import Cell, schedule_differences
@@ -47,11 +47,11 @@ def run_recipe(
     overwrite: bool = False,
     stop: Stop | None = None,
     trackers: Sequence[Tracker] = (),
-) -> list[dict[str, Any]]:
+) -> list[EvaluationResult]:
     """Train a recipe to the end, evaluate its best and last checkpoint on the test set, write radii and pictures.
 
-    Where a launcher has started several processes, they train together; the main one does the rest alone, and tells the
-    trackers.
+    Where a launcher has started several processes, they train together; the main one does the rest alone, trackers
+    included.
 
     Returns:
         The results of the two evaluations; nothing in other processes than the main one.
@@ -61,39 +61,39 @@ def run_recipe(
         Stopped: a stop was asked for; everything done is kept.
     """
     _check_norms(recipe)
-    with Trackers(trackers) as told, processes() as ranks:
+    with Trackers(trackers) as tracker, processes() as ranks:
         if resume and ranks.main and not run.has_results():
             reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
         recipe = _resolved(recipe, run if resume else None)
         if ranks.main:
-            _tell_radii(recipe, reporter)
-        data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[told])
-        results = _judged(run, recipe, data, reporter, told) if ranks.main else []
+            _report_radii(recipe, reporter)
+        data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[tracker])
+        results = _evaluate(run, recipe, data, reporter, tracker) if ranks.main else []
         # A launcher may take processes that end before the main one for a failure.
         ranks.await_main()
     return results
 
 
-def _tell_radii(recipe: Recipe, reporter: Reporter) -> None:
+def _report_radii(recipe: Recipe, reporter: Reporter) -> None:
     if span := radius_span(recipe):
         reporter.say(f"radii of attacks: {span}")
     warn_of_radii(recipe)
 
 
-def _judged(
-    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter, told: Tracker
-) -> list[dict[str, Any]]:
+def _evaluate(
+    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter, tracker: Tracker
+) -> list[EvaluationResult]:
     results, known = [], data.notices()
-    for row in evaluate_checkpoints(run, recipe, data, reporter):
-        told.evaluated(row)
-        results.append(row)
-    _tell_of_test_set(run, data, known, reporter)
+    for result in evaluate_checkpoints(run, recipe, data, reporter):
+        tracker.evaluated(result.to_json())
+        results.append(result)
+    _report_test_set(run, data, known, reporter)
     write_pictures(run, recipe, data, reporter)
     return results
 
 
-def _tell_of_test_set(run: RunFolder, data: DataSplits, known: Notices, reporter: Reporter) -> None:
-    """Say and keep what reading a streamed test set has shown."""
+def _report_test_set(run: RunFolder, data: DataSplits, known: Notices, reporter: Reporter) -> None:
+    """Report and keep the notices of reading a streamed test set."""
     notices = data.notices()
     notices.log(reporter.say, known=known, logged=reporter.told)
     run.keep_notices(notices.to_records())
@@ -105,12 +105,12 @@ def _check_norms(recipe: Recipe) -> None:
     if norm != recipe.evaluate.norm:
         raise UserError(
             f"method.norm is {norm} and evaluate.norm {recipe.evaluate.norm}, which also selects the best epoch: set "
-            f"evaluate.norm {norm} and its evaluate.radius; `iaat evaluate RUN` judges in the other norm later"
+            f"evaluate.norm {norm} and its evaluate.radius; `iaat evaluate RUN` evaluates in the other norm later"
         )
 
 
 def _resolved(recipe: Recipe, run: RunFolder | None) -> Recipe:
-    """The recipe with `precision: auto` decided: by the run that is resumed, so that it goes on as it began."""
+    """The recipe with `precision: auto` decided: for a resumed run as it began."""
     old = run.recipe() if run is not None and run.has_results() else None
     precision = recipe.train.precision
     if precision == "auto" and old is not None:
@@ -134,8 +134,8 @@ def _check_same_recipe(old: Recipe, new: Recipe, run: RunFolder) -> None:
 
 def _own_way_on(run: RunFolder) -> str:
     """The command that resumes a run by the recipe it was started with."""
-    words = ("iaat", "train", str(run.recipe_file), "--out", str(run.path), "--resume")
-    return f"`{shlex.join(words)}`"
+    command = ("iaat", "train", str(run.recipe_file), "--out", str(run.path), "--resume")
+    return f"`{shlex.join(command)}`"
 
 
 def write_pictures(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter) -> list[Path]:
@@ -158,19 +158,19 @@ def compare(
     stop: Stop | None = None,
     trackers: Sequence[Tracker] = (),
 ) -> Comparison:
-    """Bring every run to its end and write the comparison.
+    """Train and evaluate every run that is not finished, and write the comparison.
 
     Finished runs are read, or evaluated where their evaluation is missing; interrupted ones are resumed.
 
     Args:
-        cells: What is compared, one line each.
+        cells: The recipes to compare, one row each.
         out: Folder of the run folders, of `comparison.json`, `comparison.md` and `frontier.png`.
         reporter: Shows progress.
-        checkpoint: Which of a run's checkpoints stands for it, `best` or `last`.
-        weights: Which of a run's weights stand for it, one of `iaat.config.choices.WEIGHTS`.
-        training: Train what is not finished; else leave it out, and name it in `missing`.
+        checkpoint: Which of a run's checkpoints to compare, `best` or `last`.
+        weights: Which of a run's weights to compare, one of `iaat.config.choices.WEIGHTS`.
+        training: Train runs that are not finished; else leave them out, and name them in `missing`.
         stop: Asked after every training step whether to save and stop.
-        trackers: Told of every run that is trained, one after another, and of its evaluation.
+        trackers: Trackers of every run that is trained and evaluated, one after another.
 
     Raises:
         UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
@@ -182,14 +182,14 @@ def compare(
     if differing := schedule_differences(cells):
         warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
     reporter.told = set()
-    rows: list[dict[str, Any]] = []
+    rows: list[EvaluationResult] = []
     missing: list[str] = []
-    judge = _Judge(checkpoint, weights, reporter, stop, trackers)
-    for number, ((recipe, run), share) in enumerate(zip(runs, _shares(runs), strict=True), start=1):
+    evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
+    for number, ((recipe, run), span) in enumerate(zip(runs, _spans(runs), strict=True), start=1):
         if training or is_finished(recipe, run):
             reporter.say(f"run {number}/{len(runs)}: {run.path}")
-            with reporter.part("run", number, len(runs), share):
-                rows += judge.results(recipe, run)
+            with reporter.part("run", number, len(runs), span):
+                rows += evaluator.results(recipe, run)
         else:
             missing.append(_progress(recipe, run))
     if not rows:
@@ -199,8 +199,8 @@ def compare(
     return comparison
 
 
-def _shares(runs: Sequence[tuple[Recipe, RunFolder]]) -> list[tuple[float, float]]:
-    """Where each run begins and ends as fractions of the passes that are left to train."""
+def _spans(runs: Sequence[tuple[Recipe, RunFolder]]) -> list[tuple[float, float]]:
+    """Begin and end of each run as fractions of the passes that are left to train."""
     passes = [(0.0 if is_finished(recipe, run) else _passes(recipe)) for recipe, run in runs]
     ends = [done / (sum(passes) or 1.0) for done in accumulate(passes, initial=0.0)]
     return list(pairwise(ends))
@@ -212,7 +212,7 @@ def _passes(recipe: Recipe) -> float:
 
 
 def _all(cells: Sequence[Cell]) -> list[Recipe]:
-    """The recipe of every run; one seed of all cells before the next of any, so that what is there is comparable."""
+    """The recipe of every run; one seed of all cells before the next of any, so that finished runs are comparable."""
     seeds = dict.fromkeys(seed for cell in cells for seed in cell.seeds)
     return [cell.seeded(seed) for seed in seeds for cell in cells if seed in cell.seeds]
 
@@ -222,13 +222,13 @@ def _check_comparable(cells: Sequence[Cell]) -> None:
     for cell in cells:
         if cell.recipe.evaluate != first.evaluate:
             raise UserError(
-                f"recipes {first.name} and {cell.name} are judged by different attacks (section evaluate): give one "
+                f"recipes {first.name} and {cell.name} are evaluated by different attacks (section evaluate): give one "
                 "for all, such as --evaluate.radius 8px --evaluate.steps 20"
             )
 
 
 def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, RunFolder]:
-    """Find what would stop a run before the first of all is trained; the recipe with its number format decided."""
+    """Check a run before the first of all is trained; returns its recipe with the number format decided."""
     _check_norms(recipe)
     if training and not run.has_results():
         run.check_free(overwrite=False)
@@ -236,7 +236,7 @@ def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, Ru
 
 
 def _check_models(recipes: Sequence[Recipe]) -> None:
-    """Find data that cannot be read and models that cannot be built, each kind once."""
+    """Check that data can be read and models can be built, each kind once."""
     facts: dict[str, DatasetInfo] = {}
     for recipe in {repr((recipe.data, recipe.model)): recipe for recipe in recipes}.values():
         key = repr(recipe.data)
@@ -248,7 +248,7 @@ def is_finished(recipe: Recipe, run: RunFolder) -> bool:
     """Whether the last epoch of the recipe was trained and saved in the folder."""
     if not run.checkpoint("last").exists():
         return False
-    # The log may be an epoch ahead of the checkpoint, or damaged. A damaged checkpoint is mended by going on.
+    # The log may be an epoch ahead of the checkpoint, or damaged. A damaged checkpoint is repaired by going on.
     try:
         return bool(load_checkpoint(run.checkpoint("last"))["epoch"] >= recipe.train.epochs)
     except DamagedCheckpoint:
@@ -260,8 +260,8 @@ def _progress(recipe: Recipe, run: RunFolder) -> str:
     return f"{run.path.name} ({f'epoch {done} of {recipe.train.epochs}' if done else 'not begun'})"
 
 
-class _Judge:
-    """Brings runs to their end and reads or makes their results; data that several share is read once."""
+class _RunEvaluator:
+    """Trains runs to their end and reads or makes their results; data of several runs is read once."""
 
     def __init__(
         self, checkpoint: str, weights: str, reporter: Reporter, stop: Stop | None, trackers: Sequence[Tracker]
@@ -270,26 +270,26 @@ class _Judge:
         self._trackers = trackers
         self._data: tuple[str, DataSplits] | None = None
 
-    def results(self, recipe: Recipe, run: RunFolder) -> list[dict[str, Any]]:
+    def results(self, recipe: Recipe, run: RunFolder) -> list[EvaluationResult]:
         """One row for each kind of weights, under the recipe's name."""
-        with Trackers(self._trackers) as told:
+        with Trackers(self._trackers) as tracker:
             if not is_finished(recipe, run):
                 resume = run.has_results()
-                _tell_radii(recipe, self._reporter)
-                data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[told])
+                _report_radii(recipe, self._reporter)
+                data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[tracker])
                 write_pictures(run, recipe, data, self._reporter)
                 self._keep(recipe, data)
-            rows = [self._row(recipe, run, trained) for trained in kinds_of_weights(recipe, self._weights)]
+            rows = [self._row(recipe, run, weights) for weights in weights_to_evaluate(recipe, self._weights)]
             for row in rows:
-                told.evaluated(row)
-        return [{**row, "run": recipe.name} for row in rows]
+                tracker.evaluated(row.to_json())
+        return [dataclasses.replace(row, run=recipe.name) for row in rows]
 
-    def _row(self, recipe: Recipe, run: RunFolder, trained: bool) -> dict[str, Any]:
-        stored = stored_results(run, self._checkpoint, recipe.evaluate, trained=trained)
+    def _row(self, recipe: Recipe, run: RunFolder, weights: Weights) -> EvaluationResult:
+        stored = stored_results(run, self._checkpoint, recipe.evaluate, weights=weights)
         if stored is not None:
             return stored
         data = self._read(recipe)
-        return evaluate_checkpoint(run, recipe, self._checkpoint, data, self._reporter, trained=trained)
+        return evaluate_checkpoint(run, recipe, self._checkpoint, data, self._reporter, weights=weights)
 
     def _read(self, recipe: Recipe) -> DataSplits:
         if self._data is None or self._data[0] != _data_key(recipe):
@@ -303,6 +303,6 @@ class _Judge:
 
 
 def _data_key(recipe: Recipe) -> str:
-    """What decides a data set: the seed only where it decides the split."""
+    """Everything that decides a data set: the seed only where it decides the split."""
     seed = recipe.seed if recipe.data.split_seed is None else None
     return repr((recipe.data, seed, recipe.train.device))

@@ -17,9 +17,9 @@ from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.radius_summary import LEVELS, quantiles_by_class, radius_history
 from iaat.config.recipe import Recipe
 from iaat.errors import UserError
-from iaat.evaluate.result_files import shown_name, with_worst, worst_case_name
-from iaat.evaluate.results import read_results
-from iaat.evaluate.robust import CLEAN, WORST
+from iaat.evaluate.naming import attack_title, worst_case_name
+from iaat.evaluate.results import CLEAN, WORST, EvaluationResult, read_results
+from iaat.evaluate.results_table import with_worst
 from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.json_files import DamagedFileError
@@ -92,7 +92,7 @@ def _number(value: Any) -> float | None:  # noqa: ANN401
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def results_of(run: RunFolder) -> list[dict[str, Any]]:
+def results_of(run: RunFolder) -> list[EvaluationResult]:
     """The results of all finished evaluations of a run, in the order of their folders' names.
 
     Those whose file is damaged are left out with a warning.
@@ -106,58 +106,54 @@ def results_of(run: RunFolder) -> list[dict[str, Any]]:
     return found
 
 
-def verdicts(number: int, results: Sequence[dict[str, Any]]) -> list[Verdict]:
+def verdicts(number: int, results: Sequence[EvaluationResult]) -> list[Verdict]:
     """The evaluations of run number `number`."""
     return [_verdict(number, row) for row in results]
 
 
-def _verdict(number: int, row: dict[str, Any]) -> Verdict:
-    attacks = with_worst(row["attacks"])
-    names = [CLEAN, *attacks]
-    pgd = next((row["accuracy"][name] for name in row["attacks"] if name.startswith("pgd")), None)
-    last = row["accuracy"][WORST] if row["attacks"] else None
+def _verdict(number: int, row: EvaluationResult) -> Verdict:
+    attacks = with_worst(row.attacks)
+    pgd = next((row.accuracy[name] for name in row.attacks if name.startswith("pgd")), None)
     return Verdict(
         run=number,
-        checkpoint=str(row.get("checkpoint") or "-"),
-        weights=str(row.get("weights", "trained")),
-        suite=str(row["attack"]),
-        verdict=str(row["verdict"]),
-        findings=list(row["findings"]),
-        n=int(row["n"]),
-        clean=float(row["accuracy"][CLEAN]),
-        attacks={shown_name(name): float(row["accuracy"][name]) for name in attacks},
-        interval95={
-            CLEAN if name == CLEAN else shown_name(name): (low, high)
-            for name in names
-            for low, high in [row["interval95"][name]]
-        },
-        gap=None if pgd is None or last is None else pgd - last,
-        seconds=float(row["seconds"]),
+        checkpoint=row.checkpoint or "-",
+        weights=row.weights or "trained",
+        suite=row.attack,
+        verdict=row.verdict,
+        findings=[dataclasses.asdict(finding) for finding in row.findings],
+        n=row.n,
+        clean=row.accuracy[CLEAN],
+        attacks={attack_title(name): row.accuracy[name] for name in attacks},
+        interval95={CLEAN: row.interval95[CLEAN]} | {attack_title(name): row.interval95[name] for name in attacks},
+        gap=None if pgd is None else pgd - row.accuracy[WORST],
+        seconds=row.seconds,
         worst_case=worst_case_name(row),
     )
 
 
-def accuracies(number: int, results: Sequence[dict[str, Any]]) -> list[Accuracies]:
+def accuracies(number: int, results: Sequence[EvaluationResult]) -> list[Accuracies]:
     """Accuracy against the radius, of evaluations that measured it."""
     return [
         Accuracies(
             run=number,
-            checkpoint=str(row.get("checkpoint") or "-"),
-            radius_px=[PX_PER_UNIT * radius for radius in row["curve"]["radius"]],
-            accuracy=list(row["curve"]["accuracy"]),
-            expected=float(row["curve"]["expected_robustness"]),
+            checkpoint=row.checkpoint or "-",
+            radius_px=[PX_PER_UNIT * radius for radius in row.curve.radius],
+            accuracy=list(row.curve.accuracy),
+            expected=row.curve.expected_robustness,
         )
         for row in results
-        if "curve" in row
+        if row.curve is not None
     ]
 
 
-def corruptions(number: int, results: Sequence[dict[str, Any]]) -> list[Corruptions]:
+def corruptions(number: int, results: Sequence[EvaluationResult]) -> list[Corruptions]:
     """Accuracy on corruptions, of evaluations that measured it."""
     return [
-        Corruptions(number, str(row.get("checkpoint") or "-"), dict(row["corruptions"]["accuracy"]))
+        Corruptions(
+            number, row.checkpoint or "-", {name: list(each) for name, each in row.corruptions.accuracy.items()}
+        )
         for row in results
-        if "corruptions" in row
+        if row.corruptions is not None
     ]
 
 

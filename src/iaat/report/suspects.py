@@ -22,7 +22,7 @@ from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, Source, sequential_order
 from iaat.errors import UserError
-from iaat.evaluate.checkpoints import last_network
+from iaat.evaluate.evaluate_run import last_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import encodable
 from iaat.runtime.progress import Reporter
@@ -291,7 +291,7 @@ def training_probabilities(
     Raises:
         UserError: no such checkpoint, a broken one, or one trained on other data than is given.
     """
-    return class_probabilities(last_network(run, recipe, data), data.train, index, recipe.evaluate.batch_size, reporter)
+    return class_probabilities(last_model(run, recipe, data), data.train, index, recipe.evaluate.batch_size, reporter)
 
 
 def class_probabilities(

@@ -207,7 +207,7 @@ def _converted(value: Any, kind: Any, place: str) -> Any:  # noqa: ANN401
     if is_dataclass(kind):
         return _instance(_record(value, place), kind, place)
     if origin is dict and isinstance(value, dict):
-        return {key: _converted(inner, parts[1], _inside(place, key)) for key, inner in value.items()}
+        return {_key(key, parts[0], place): _converted(value[key], parts[1], _inside(place, key)) for key in value}
     if origin in (list, tuple) and isinstance(value, list | tuple):
         return _sequence(value, origin, parts, place)
     if (origin is Literal and value in parts) or _is_plain(value, origin):
@@ -215,6 +215,12 @@ def _converted(value: Any, kind: Any, place: str) -> Any:  # noqa: ANN401
     if origin is Radius and isinstance(value, str):
         return _made(lambda: Radius(value), place)
     raise _UnfitError(f"{place or 'it'} is {shown(value)}, not {_name(kind)}")
+
+
+def _key(text: str, kind: type, place: str) -> str | int:
+    if kind is str or text.isdecimal():
+        return text if kind is str else int(text)
+    raise _UnfitError(f"{_inside(place, text)}: {shown(text)} is not a whole number")
 
 
 def _sequence(value: Sequence[Any], kind: type, parts: tuple[Any, ...], place: str) -> Any:  # noqa: ANN401
@@ -258,12 +264,12 @@ def _typed_keys(kind: Any) -> Iterator[tuple[str, Any, bool]]:  # noqa: ANN401
 
 
 def _instance(value: dict[str, Any], kind: Any, place: str) -> Any:  # noqa: ANN401
+    """A dataclass; what may be None is None where it is missing."""
     hints = get_type_hints(kind, include_extras=True)
-    keys = (
-        (field.name, hints[field.name], field.default is MISSING and field.default_factory is MISSING)
-        for field in fields(kind)
-    )
-    items = _items(value, keys, place)
+    needed = {each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING}
+    missing = {name: None for name in needed - value.keys() if type(None) in get_args(hints[name])}
+    keys = ((each.name, hints[each.name], each.name in needed - missing.keys()) for each in fields(kind))
+    items = missing | _items(value, keys, place)
     return _made(lambda: kind(**items), place)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
-from iaat.evaluate.attackers import pgd_stage
-from iaat.evaluate.robust import attack_samples
+from iaat.evaluate.robust_accuracy import attack_samples
+from iaat.evaluate.stages import pgd_stage
 from iaat.runtime import rng
 from iaat.runtime.device import autocast
 from iaat.runtime.distributed import current

@@ -1,4 +1,4 @@
-"""Checks that compare attacks with each other."""
+"""Masking checks that compare attacks with each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd, pgd_early_stop
 from iaat.evaluate.autoattack import reference_attack, why_no_square
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.masking.case import LARGE, POINTS, SAMPLES, Case, Result, counts, percent, stronger
+from iaat.evaluate.masking.case import LARGE, POINTS, SAMPLES, Case, Result, is_relevant, is_stronger, percent
 from iaat.units import Norm
 
 STEPS = 20
@@ -24,34 +24,34 @@ SCALES = (10.0, 0.1)
 """Factors on the logits, beside the one that brings the median clean margin to 1."""
 
 FLAT_RISE = 1e-3
-"""Share of its size at the start by which the steps must have raised the loss. Honest networks rise by some per cent
-even for their safest samples; steps along rounded or zero gradients raise nothing."""
+"""Fraction of its absolute value at the start by which the steps must have raised the loss. It rises by some per cent
+even for the most robust samples of honest networks; steps along rounded or zero gradients raise nothing."""
 
 GAP_LEVEL = 0.05
 """Level at which the gap from PGD to the worst case must exceed `POINTS`."""
 
 GROWTH = 4
-"""Factor from one radius of the sweep to the next: few attacks, and each starts from what the one before left."""
+"""Factor from one radius of the sweep to the next: few attacks, each on the samples that the one before left robust."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhiteBox:
-    """What gradient attacks did to the samples `[B]`; masks are True where the sample still stands.
+    """Outcome of the gradient attacks for the samples `[B]`; masks are True where the sample is robust.
 
     Attributes:
-        many: After PGD on cross-entropy.
-        one: After one step of the whole radius.
-        rise: How far the steps of `many` raised the cross-entropy, or the margin loss if that is more, as a share of
-            the size at the start. Of unsure models the margin alone can fall, since cross-entropy climbs all classes
-            at once; of sure ones float32 holds cross-entropy at 0 while the margin moves.
-        restarted: Of `many`, after as many more runs of it as there are scales.
-        scaled: Of `many`, after PGD on cross-entropy of rescaled logits, one run for each scale.
-        shrunk: True where a scale below 1 was the first to break the sample.
+        pgd: After PGD on cross-entropy.
+        one_step: After one step of the whole radius.
+        rise: How far the steps of `pgd` raised the cross-entropy, or the margin loss if that is more, as a fraction of
+            its absolute value at the start. Of unsure models the margin alone can fall, since cross-entropy raises all
+            other classes at once; of sure ones float32 holds cross-entropy at 0 while the margin moves.
+        restarted: After `pgd` and as many more runs of it as there are scales.
+        scaled: After `pgd` and PGD on cross-entropy of rescaled logits, one run for each scale.
+        shrunk: True where a scale below 1 was the first to succeed.
         worst: After all of these and PGD on the margin.
     """
 
-    many: Tensor
-    one: Tensor
+    pgd: Tensor
+    one_step: Tensor
     rise: Tensor
     restarted: Tensor
     scaled: Tensor
@@ -72,17 +72,17 @@ class _Trace:
 
 
 def white_box(case: Case) -> WhiteBox:
-    """Run the gradient attacks; those after the first two meet only what PGD on cross-entropy left standing."""
+    """Run the gradient attacks; those after the first two only on the samples that PGD on cross-entropy left robust."""
     trace = _Trace()
     x_adv = _pgd(case, case.x, case.y, "many", loss=trace)
-    many = case.survived(x_adv)
+    after_pgd = case.is_robust(x_adv)
     start, end = cast("Tensor", trace.start), case.logits(x_adv)
     rise = _rise(margin(start, case.y), margin(end, case.y))
-    climb = _rise(cross_entropy(start, case.y), cross_entropy(end, case.y))
+    entropy_rise = _rise(cross_entropy(start, case.y), cross_entropy(end, case.y))
     step = _pgd(case, case.x, case.y, "one", steps=1, step_size=case.radius, x_init=case.x)
-    one = case.survived(step)
+    one_step = case.is_robust(step)
     scales = (*SCALES, _unit_scale(case))
-    restarted, scaled, worst, shrunk = many, many, many & one, torch.zeros_like(many)
+    restarted, scaled, worst, shrunk = after_pgd, after_pgd, after_pgd & one_step, torch.zeros_like(after_pgd)
     for number, scale in enumerate(scales):
         restarted = _survivors(case, restarted, f"restart {number}")
         left = _survivors(case, scaled, f"scale {number}", loss=_scaled(scale))
@@ -91,7 +91,13 @@ def white_box(case: Case) -> WhiteBox:
         scaled = left
     worst = _survivors(case, worst & restarted & scaled, "margin", loss="margin")
     return WhiteBox(
-        many=many, one=one, rise=rise.maximum(climb), restarted=restarted, scaled=scaled, shrunk=shrunk, worst=worst
+        pgd=after_pgd,
+        one_step=one_step,
+        rise=rise.maximum(entropy_rise),
+        restarted=restarted,
+        scaled=scaled,
+        shrunk=shrunk,
+        worst=worst,
     )
 
 
@@ -123,69 +129,69 @@ def _options(case: Case, purpose: str, **settings: Any) -> dict[str, Any]:  # no
     return options | {"generator": case.generator(purpose)}
 
 
-def _survivors(case: Case, standing: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
-    """Which of the samples that stand do so after one more attack, judged by the model itself."""
-    rows = standing.nonzero()[:, 0]
-    result = standing.clone()
+def _survivors(case: Case, robust: Tensor, purpose: str, **settings: Any) -> Tensor:  # noqa: ANN401
+    """Mask of the samples that are still robust after one more attack."""
+    rows = robust.nonzero()[:, 0]
+    result = robust.clone()
     if len(rows):
         x_adv = pgd_early_stop(case.model, case.x[rows], case.y[rows], **_options(case, purpose, **settings))
-        result[rows] = case.survived(x_adv, rows)
+        result[rows] = case.is_robust(x_adv, rows)
     return result
 
 
 def check_white_box(case: Case, white: WhiteBox) -> Result:
     """Compare the gradient attacks with each other."""
-    stuck = white.many & (white.rise < FLAT_RISE)
+    stuck = white.pgd & (white.rise < FLAT_RISE)
     measures = {
-        "pgd": case.share(white.many),
-        "one_step": case.share(white.one),
-        "pgd_restarted": case.share(white.restarted),
-        "pgd_scaled": case.share(white.scaled),
-        "white_box": case.share(white.worst),
-        "stuck": case.share(stuck),
+        "pgd": case.fraction(white.pgd),
+        "one_step": case.fraction(white.one_step),
+        "pgd_restarted": case.fraction(white.restarted),
+        "pgd_scaled": case.fraction(white.scaled),
+        "white_box": case.fraction(white.worst),
+        "stuck": case.fraction(stuck),
     }
-    if bool(white.many.any()):
-        measures["rise_least_standing"] = white.rise[white.many].min().item()
+    if bool(white.pgd.any()):
+        measures["rise_least_standing"] = white.rise[white.pgd].min().item()
     findings = [*_loss_findings(case, stuck), *_step_findings(case, white), *_scale_findings(case, white)]
     return Result(measures, tuple(findings))
 
 
 def _loss_findings(case: Case, stuck: Tensor) -> Iterator[Finding]:
-    if counts(int(stuck.sum()), case.n):
+    if is_relevant(int(stuck.sum()), case.n):
         yield Finding(
             name="loss-not-rising",
-            evidence=f"{percent(case.share(stuck))} of the samples withstand {STEPS} steps that raised their loss "
-            f"by less than {percent(FLAT_RISE)}",
+            evidence=f"{percent(case.fraction(stuck))} of the samples are robust to {STEPS} steps that raised their "
+            f"loss by less than {percent(FLAT_RISE)}",
             advice="Look at the gradients first; a step that does not raise the loss is no attack.",
         )
 
 
 def _step_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
-    gained, lost = _discordant(white.one, white.many)
-    if stronger(gained, lost, case.n):
+    gained, lost = _discordant(white.one_step, white.pgd)
+    if is_stronger(gained, lost, case.n):
         yield Finding(
             name="one-step-stronger",
-            evidence=f"one step leaves {percent(case.share(white.one))}, {STEPS} steps leave "
-            f"{percent(case.share(white.many))}",
+            evidence=f"one step leaves {percent(case.fraction(white.one_step))}, {STEPS} steps leave "
+            f"{percent(case.fraction(white.pgd))}",
             advice="Attack with more and smaller steps and with restarts; the loss surface misleads this attack.",
         )
 
 
 def _scale_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
-    """Whether the scale of the logits decides what stands.
+    """Whether the scale of the logits decides which samples are robust.
 
-    Blown-up logits hide their gradients by underflow, and smaller ones give them back: that is masking. Small logits,
-    those of a hardly trained model say, hide nothing, but cross-entropy climbs all other classes at once, and the one
-    that is nearest needs a larger scale: PGD is weak there, and stronger attacks find what it leaves.
+    Large logits hide their gradients by underflow, and smaller ones give them back: that is masking. Small logits,
+    such as those of a hardly trained model, hide nothing, but cross-entropy raises all other classes at once, and the
+    nearest one needs a larger scale: PGD is weak there, and stronger attacks succeed.
     """
     gained, lost = _discordant(white.scaled, white.restarted)
-    if not stronger(gained, lost, case.n):
+    if not is_stronger(gained, lost, case.n):
         return
     serious = 2 * int((white.shrunk & white.restarted).sum()) > gained
     yield Finding(
         name="logit-scale",
-        evidence=f"{'smaller' if serious else 'larger'} logits leave {percent(case.share(white.scaled))} standing, as "
-        f"many runs on the logits themselves {percent(case.share(white.restarted))}",
+        evidence=f"{'smaller' if serious else 'larger'} logits leave {percent(case.fraction(white.scaled))} robust, as "
+        f"many runs on the logits themselves {percent(case.fraction(white.restarted))}",
         advice="Attack with the margin or DLR loss, which do not depend on the scale of the logits.",
         serious=serious,
         weak_attack=not serious,
@@ -193,52 +199,52 @@ def _scale_findings(case: Case, white: WhiteBox) -> Iterator[Finding]:
 
 
 def _discordant(first: Tensor, second: Tensor) -> tuple[int, int]:
-    """Samples that only the first attack breaks, and that only the second does."""
+    """Numbers of samples on which only the first attack succeeds, and only the second."""
     return int((~first & second).sum()), int((first & ~second).sum())
 
 
-def check_growth(case: Case, standing: Tensor, predicted: Tensor) -> Result:
+def check_growth(case: Case, robust: Tensor, predicted: Tensor) -> Result:
     """Attack the margin at ever larger radii, up to the whole range of the inputs.
 
-    At the last radius any image can become any other. A sample of which one of the others is classified otherwise can
-    be broken there, so an attack that does not break it is broken itself; a model that gives all inputs one class is
-    not suspected. The margin is attacked because saturated cross-entropy is the business of another check.
+    At the last radius any image can become any other. If one of the others gets another class, an attack that works
+    must succeed there; a model that gives all inputs one class is not suspected. The margin is attacked because another
+    check is for saturated cross-entropy.
 
     Args:
         case: The model and its samples.
-        standing: `[B]`, the samples that no attack has broken.
+        robust: `[B]`, the samples on which every attack so far has failed.
         predicted: Classes `[n]` that the model gives the clean inputs, the misclassified ones included.
     """
     whole = geometry(case.norm).diameter(case.x[0].numel(), 1.0)
     radius, measures = case.radius, {}
     while radius < whole:
         radius = min(GROWTH * radius, whole)
-        standing = _survivors(case, standing, f"radius {radius}", radius=radius, loss="margin")
-        measures[f"accuracy_at_{radius:.4g}"] = case.share(standing)
-    standing = standing & (predicted[None] != case.y[:, None]).any(dim=1)
-    if not counts(int(standing.sum()), case.n):
+        robust = _survivors(case, robust, f"radius {radius}", radius=radius, loss="margin")
+        measures[f"accuracy_at_{radius:.4g}"] = case.fraction(robust)
+    robust = robust & (predicted[None] != case.y[:, None]).any(dim=1)
+    if not is_relevant(int(robust.sum()), case.n):
         return Result(measures)
     return Result(
         measures,
         (
             Finding(
-                name="unbroken-at-any-radius",
-                evidence=f"{percent(case.share(standing))} of the samples withstand PGD with a radius that "
+                name="robust-at-any-radius",
+                evidence=f"{percent(case.fraction(robust))} of the samples are robust to PGD with a radius that "
                 "spans all inputs, though other inputs there are given other classes",
-                advice="Distrust the gradients: at such a radius these samples can be broken.",
+                advice="Distrust the gradients: at such a radius these samples have adversarial examples.",
             ),
         ),
     )
 
 
-def check_black_box(case: Case, standing: Tensor, queries: int) -> tuple[Result, Tensor]:
-    """Run Square on what every gradient attack left standing; hands back what stands after it, too.
+def check_black_box(case: Case, robust: Tensor, queries: int) -> tuple[Result, Tensor]:
+    """Run Square on the samples that every gradient attack left robust; returns what is robust after it, too.
 
     A black-box attack is weaker than a gradient attack that works: what it adds to all of them is near 0.
     """
     if why := why_no_square(tuple(case.x.shape[1:]), case.norm):
-        return Result(findings=(no_black_box(why),)), standing
-    after, rows = standing.clone(), standing.nonzero()[:, 0]
+        return Result(findings=(no_black_box(why),)), robust
+    after, rows = robust.clone(), robust.nonzero()[:, 0]
     if len(rows):
         x_adv = reference_attack(
             "square",
@@ -251,28 +257,28 @@ def check_black_box(case: Case, standing: Tensor, queries: int) -> tuple[Result,
             seed=case.seed,
             queries=queries,
         )
-        after[rows] = case.survived(x_adv, rows)
-    broken = standing & ~after
-    measures = {"black_box": case.share(after), "black_box_only": case.share(broken)}
-    if not counts(int(broken.sum()), case.n):
+        after[rows] = case.is_robust(x_adv, rows)
+    turned = robust & ~after
+    measures = {"black_box": case.fraction(after), "black_box_only": case.fraction(turned)}
+    if not is_relevant(int(turned.sum()), case.n):
         return Result(measures), after
     finding = Finding(
         name="black-box-stronger",
-        evidence=f"Square with {queries} queries breaks {percent(case.share(broken))} of the samples, which every "
-        f"gradient attack left standing; {percent(case.share(after))} remain",
+        evidence=f"Square with {queries} queries succeeds on {percent(case.fraction(turned))} of the samples, on which "
+        f"every gradient attack fails; {percent(case.fraction(after))} remain",
         advice="Report the black-box figure, and adapt the gradient attack to the model.",
     )
     return Result(measures, (finding,)), after
 
 
 def no_black_box(why: str) -> Finding:
-    """The note that Square is left out, for the reason given."""
+    """Note that Square is left out, for the reason given."""
     advice = "Compare with a black-box attack of your own, if you can."
     return Finding(name="no-black-box", evidence=why, advice=advice, serious=False)
 
 
-def finding_of_gap(pgd: float, worst: float, n: int) -> Finding | None:
-    """What the gap between PGD and the worst case over all attacks says.
+def gap_finding(pgd: float, worst: float, n: int) -> Finding | None:
+    """Finding on the gap between PGD and the worst case over all attacks.
 
     Args:
         pgd: Accuracy after PGD on cross-entropy, in [0, 1].
@@ -281,7 +287,7 @@ def finding_of_gap(pgd: float, worst: float, n: int) -> Finding | None:
 
     Returns:
         None up to `POINTS`; above it a finding, which says to quote the worst case where chance does not explain the
-        excess. It is no masking by itself: an honest model whose cross-entropy misleads PGD has such a gap.
+        excess. It is no masking by itself: where cross-entropy misleads PGD, an honest model has such a gap.
     """
     gap = pgd - worst
     if gap <= POINTS or round(gap * n) < SAMPLES:
@@ -292,14 +298,14 @@ def finding_of_gap(pgd: float, worst: float, n: int) -> Finding | None:
         name="pgd-gap",
         evidence=f"PGD leaves {percent(pgd)}, all attacks together {percent(worst)} of {n} samples: a gap of "
         f"{100 * gap:.1f} points" + ("" if sure else f", not surely above {100 * POINTS:g} with so few samples"),
-        advice="Quote the worst case, never PGD alone." if sure else "Judge the gap on more samples.",
+        advice="Quote the worst case, never PGD alone." if sure else "Evaluate more samples.",
         serious=False,
         weak_attack=sure,
     )
 
 
-def finding_of_transfer(transfer: float, pgd: float, n: int) -> Finding | None:
-    """What the accuracy under adversarial examples made on another model says.
+def transfer_finding(transfer: float, pgd: float, n: int) -> Finding | None:
+    """Finding on the accuracy under adversarial examples made on another model.
 
     Args:
         transfer: Accuracy under them, in [0, 1].
@@ -308,7 +314,7 @@ def finding_of_transfer(transfer: float, pgd: float, n: int) -> Finding | None:
     """
     noise = math.sqrt((transfer * (1 - transfer) + pgd * (1 - pgd)) / n)
     # 2.33 standard errors are the one-sided level of 1 %.
-    if not counts(round((pgd - transfer) * n), n) or pgd - transfer <= 2.33 * noise:
+    if not is_relevant(round((pgd - transfer) * n), n) or pgd - transfer <= 2.33 * noise:
         return None
     return Finding(
         name="transfer-stronger",

@@ -1,14 +1,14 @@
-"""Checks of the input gradients.
+"""Masking checks of the input gradients.
 
 A tiny gradient alone is innocent. The cross-entropy gradient of a natural, confident network is 1e-8 and smaller, and
-PGD breaks it all the same, because only the sign of the gradient counts. Two things are not innocent, and both need
-that *the attack has failed* on the sample: a gradient that is exactly 0, which leaves the attack standing where its
+PGD succeeds all the same, because only the sign of the gradient counts. Two things are not innocent, and both need
+that *the attack has failed* on the sample: a gradient that is exactly 0, which leaves the attack robust where its
 random start put it; and a margin without slope. The slope is measured free of any scale of the logits: the *reach*, how
 much of the margin the whole ball could take away if the margin were linear, `radius * dual norm of its gradient /
 margin`. It is 1 at the edge of linear robustness; the safest samples of honest networks on digits, natural and
 robust, had 0.08 and more. Outputs that saturate (a sigmoid's, say) have a small reach while PGD makes its way all the
-same, so the attack must also have raised the loss by next to nothing. Samples that the attack has broken count for
-neither, so a model broken to 0 % shows no masking however small its gradients are.
+same, so the attack must also have raised the loss by next to nothing. Samples on which the attack has succeeded count
+for neither, so a model with 0 % robust accuracy shows no masking however small its gradients are.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from torch import Tensor, nn
 
 from iaat.attacks import AttackLoss, attack_mode, cross_entropy, full_precision, geometry, margin, per_sample
 from iaat.evaluate.findings import Finding
-from iaat.evaluate.masking.case import LARGE, Case, Result, counts, percent
+from iaat.evaluate.masking.case import LARGE, Case, Result, is_relevant, percent
 
 FLAT = 1e-3
 """Reach below which the margin has no slope to speak of; see the module."""
 
 
 HELD = 0.05
-"""Share by which the attack must have failed to raise the loss; see the module."""
+"""Fraction by which the attack must have failed to raise the loss; see the module."""
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class InputGradients:
     """Gradients of the samples `[B]`, each at the clean input and at a random point of its ball.
 
     Attributes:
@@ -61,7 +61,7 @@ def input_gradient(model: nn.Module, x: Tensor, y: Tensor, loss: AttackLoss) -> 
     return None if gradient is None else (gradient, losses.detach())
 
 
-def probe(case: Case) -> Probe | None:
+def measure_gradients(case: Case) -> InputGradients | None:
     """Measure the input gradients; None where there are none."""
     ball = geometry(case.norm)
     noise = ball.random(case.x, per_sample(case.radius, case.x), case.generator("probe"))
@@ -69,7 +69,7 @@ def probe(case: Case) -> Probe | None:
     if points[0] is None or points[1] is None:
         return None
     first, second = points[0], points[1]
-    return Probe(
+    return InputGradients(
         finite=first.finite & second.finite,
         zero=first.zero & second.zero,
         reach=first.reach.maximum(second.reach),
@@ -77,13 +77,13 @@ def probe(case: Case) -> Probe | None:
     )
 
 
-def _probe_at(case: Case, x: Tensor) -> Probe | None:
+def _probe_at(case: Case, x: Tensor) -> InputGradients | None:
     entropy = input_gradient(case.model, x, case.y, cross_entropy)
     slope = input_gradient(case.model, x, case.y, margin)
     if entropy is None or slope is None:
         return None
     size = entropy[0].flatten(1).abs().amax(dim=1)
-    return Probe(
+    return InputGradients(
         finite=(entropy[0].isfinite() & slope[0].isfinite()).flatten(1).all(dim=1),
         zero=size == 0,
         reach=_reach(case, *slope),
@@ -97,32 +97,32 @@ def _reach(case: Case, gradient: Tensor, margins: Tensor) -> Tensor:
     return torch.where(margins < 0, case.radius * dual / -margins.double(), torch.inf)
 
 
-def check_gradients(case: Case, found: Probe, standing: Tensor, rise: Tensor) -> Result:
-    """Judge the gradients.
+def check_gradients(case: Case, found: InputGradients, robust: Tensor, rise: Tensor) -> Result:
+    """Findings on the gradients.
 
     Args:
         case: The model and its samples.
         found: Their gradients.
-        standing: `[B]`, the samples that PGD on cross-entropy has not broken.
-        rise: `[B]`, the share by which its steps raised the loss.
+        robust: `[B]`, the samples on which PGD on cross-entropy has failed.
+        rise: `[B]`, the fraction by which its steps raised the loss.
     """
-    zero = found.zero & standing
+    zero = found.zero & robust
     # A zero gradient has its own name.
-    flat = (found.reach < FLAT) & (rise < HELD) & standing & ~found.zero
+    flat = (found.reach < FLAT) & (rise < HELD) & robust & ~found.zero
     measures = {
-        "nonfinite_gradients": case.share(~found.finite),
-        "zero_gradients": case.share(found.zero),
-        "zero_gradients_standing": case.share(zero),
-        "flat_standing": case.share(flat),
+        "nonfinite_gradients": case.fraction(~found.finite),
+        "zero_gradients": case.fraction(found.zero),
+        "zero_gradients_standing": case.fraction(zero),
+        "flat_standing": case.fraction(flat),
         "gradient_size_median": found.size.nan_to_num(0.0).median().item(),
     }
-    if bool(standing.any()):
-        measures["reach_least_standing"] = found.reach[standing].nan_to_num(0.0).min().clamp_max(LARGE).item()
+    if bool(robust.any()):
+        measures["reach_least_standing"] = found.reach[robust].nan_to_num(0.0).min().clamp_max(LARGE).item()
     return Result(measures, tuple(_findings(case, found, zero, flat)))
 
 
 def blocked() -> Finding:
-    """What is said of a model without a gradient path."""
+    """Finding of a model without a gradient path."""
     return Finding(
         name="blocked-gradients",
         evidence="no gradient path leads from the logits back to the input: a gradient attack has nothing to follow",
@@ -131,32 +131,32 @@ def blocked() -> Finding:
     )
 
 
-def _findings(case: Case, found: Probe, zero: Tensor, flat: Tensor) -> list[Finding]:
+def _findings(case: Case, found: InputGradients, zero: Tensor, flat: Tensor) -> list[Finding]:
     findings = []
     if not bool(found.finite.all()):
-        share = case.share(~found.finite)
+        fraction = case.fraction(~found.finite)
         findings.append(
             Finding(
                 name="nan-gradients",
-                evidence=f"the input gradients of {percent(share)} of the samples are NaN or infinite",
+                evidence=f"the input gradients of {percent(fraction)} of the samples are NaN or infinite",
                 advice="Find the operation without a derivative there (a root, norm or logarithm at 0).",
             )
         )
-    if counts(int(zero.sum()), case.n):
+    if is_relevant(int(zero.sum()), case.n):
         findings.append(
             Finding(
                 name="zero-gradients",
-                evidence=f"{percent(case.share(zero))} of the samples withstand PGD with a cross-entropy gradient "
-                "of exactly 0",
+                evidence=f"{percent(case.fraction(zero))} of the samples are robust to PGD with a cross-entropy "
+                "gradient of exactly 0",
                 advice="Attack with the margin loss; if it fails too, look for rounding, clamping or saturated layers.",
             )
         )
-    if counts(int(flat.sum()), case.n):
+    if is_relevant(int(flat.sum()), case.n):
         findings.append(
             Finding(
                 name="vanishing-gradients",
-                evidence=f"{percent(case.share(flat))} of the samples withstand PGD while the slope of their margin "
-                f"reaches less than {FLAT:g} of it within the radius",
+                evidence=f"{percent(case.fraction(flat))} of the samples are robust to PGD while the slope of their "
+                f"margin reaches less than {FLAT:g} of it within the radius",
                 advice="Look for saturated layers behind the logits or the input, and attack around them.",
             )
         )

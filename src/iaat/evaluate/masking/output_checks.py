@@ -1,4 +1,4 @@
-"""Checks of what comes out of a model, before any attack."""
+"""Masking checks of the logits, before any attack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from iaat.evaluate.autoattack import reference_warnings
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.case import LARGE, Case, Result, percent
-from iaat.evaluate.masking.probabilities import finding_of_probabilities
+from iaat.evaluate.masking.probabilities import probability_finding
 
 REPEATS = 5
 """Forwards of the same batch; a model that draws its noise once in two calls shows it with 97 %."""
@@ -24,7 +24,7 @@ short floats. BatchNorm on batch statistics differed by 0.09 and more on digits.
 """
 
 FLIPPED = 0.01
-"""Share of predictions from which on changes count, whatever the logits differ by; two at least: one may be a tie."""
+"""Fraction of the predictions from which changes count, however little the logits differ; two at least, for ties."""
 
 
 def check_outputs(case: Case, x: Tensor, y: Tensor) -> Result:
@@ -42,16 +42,16 @@ def check_outputs(case: Case, x: Tensor, y: Tensor) -> Result:
 
 
 def _nonfinite(finite: Tensor) -> Result:
-    share = 1 - finite.float().mean().item()
-    measures = {"nonfinite_outputs": share}
-    if share == 0:
+    fraction = 1 - finite.float().mean().item()
+    measures = {"nonfinite_outputs": fraction}
+    if fraction == 0:
         return Result(measures)
     return Result(
         measures,
         (
             Finding(
                 name="nonfinite-outputs",
-                evidence=f"the logits of {percent(share)} of the clean samples are NaN or infinite",
+                evidence=f"the logits of {percent(fraction)} of the clean samples are NaN or infinite",
                 advice="Find the layer that overflows; no attack can follow such a loss.",
             ),
         ),
@@ -93,7 +93,7 @@ def differences(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _changed(flips: float, n: int) -> bool:
-    """Whether so large a share of the predictions of `n` samples is more than a tie that fell otherwise."""
+    """Whether so many changed predictions of `n` samples are more than a tie that fell otherwise."""
     return round(flips * n) > 1 and flips > FLIPPED
 
 
@@ -118,7 +118,7 @@ def _random(runs: Tensor) -> Result:
 
 
 def _probabilities(logits: Tensor) -> Result:
-    found = finding_of_probabilities(logits)
+    found = probability_finding(logits)
     return Result(findings=() if found is None else (found,))
 
 
@@ -160,7 +160,7 @@ def _reference(model: nn.Module, x: Tensor, y: Tensor) -> Result:
     findings = [
         Finding(
             name="reference-warning",
-            evidence=f"the reference AutoAttack says: {message}",
+            evidence=f"warning of the reference AutoAttack: {message}",
             advice="Follow the reference's advice before its figures are quoted.",
         )
         for message in reference_warnings(model, x, y)

@@ -10,7 +10,7 @@ TOLERANCE = 1e-4
 """How near rows must be to a sum, or a log-sum-exp, of 1 or 0."""
 
 
-def finding_of_probabilities(outputs: Tensor) -> Finding | None:
+def probability_finding(outputs: Tensor) -> Finding | None:
     """What outputs `[B, classes]` in place of logits are, if they are probabilities.
 
     Serious for softmax and sigmoid: a second softmax hardly depends on them, so that the cross-entropy and its gradient

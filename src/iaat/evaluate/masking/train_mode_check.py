@@ -1,4 +1,4 @@
-"""The check for a model left, or attacked, in train mode."""
+"""Masking check for a model left, or attacked, in train mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from iaat.attacks import attack_mode, pgd
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.attack_checks import STEPS
-from iaat.evaluate.masking.case import Case, Result, percent, stronger
+from iaat.evaluate.masking.case import Case, Result, is_stronger, percent
 from iaat.units import Norm
 
 ADVICE = "Call model.eval() before anything is measured; all other figures of this report were measured in eval mode."
@@ -47,32 +47,32 @@ def check_eval_has_effect(model: nn.Module) -> Result:
     )
 
 
-def check_train_mode(case: Case, standing: Tensor | None) -> Result:
-    """What figures of a model left in train mode are worth; asked of a model that was handed over in it.
+def check_train_mode(case: Case, robust: Tensor | None) -> Result:
+    """Compare a model that was handed over in train mode with itself in eval mode.
 
-    A note if attacks fare alike in both modes. Serious if PGD in train mode, judged in train mode, leaves another
-    accuracy than in eval mode: then every figure taken of the model as it came is wrong.
+    A note if attacks succeed alike in both modes. Serious if the accuracy after PGD in train mode is another than in
+    eval mode: then every figure of the model in train mode is misleading.
 
     Args:
         case: The model; its running statistics move, and `kept_buffers` puts them back.
-        standing: `[B]`, what PGD has left standing in eval mode; None where the model has no gradients.
+        robust: `[B]`, the samples that PGD in eval mode has left robust; None where the model has no gradients.
     """
     with attack_mode(case.model, "train"):
-        flips = case.share(~case.right(case.x))
+        flips = case.fraction(~case.is_correct(case.x))
     measures = {"train_mode_flips": flips}
-    figures = f"in train mode {percent(flips)} of the samples change from right to wrong"
+    figures = f"in train mode {percent(flips)} of the samples change from correct to misclassified"
     serious = False
-    if standing is not None:
-        trained = _standing_in_train_mode(case)
-        measures["pgd_train_mode"] = case.share(trained)
-        gained, lost = int((~trained & standing).sum()), int((trained & ~standing).sum())
-        serious = stronger(gained, lost, case.n) or stronger(lost, gained, case.n)
-        figures += f"; PGD leaves {percent(case.share(trained))}, in eval mode {percent(case.share(standing))}"
+    if robust is not None:
+        trained = _robust_in_train_mode(case)
+        measures["pgd_train_mode"] = case.fraction(trained)
+        gained, lost = int((~trained & robust).sum()), int((trained & ~robust).sum())
+        serious = is_stronger(gained, lost, case.n) or is_stronger(lost, gained, case.n)
+        figures += f"; PGD leaves {percent(case.fraction(trained))}, in eval mode {percent(case.fraction(robust))}"
     evidence = f"the model was handed over in train mode: {figures}"
     return Result(measures, (Finding(name="train-mode", evidence=evidence, advice=ADVICE, serious=serious),))
 
 
-def _standing_in_train_mode(case: Case) -> Tensor:
+def _robust_in_train_mode(case: Case) -> Tensor:
     x_adv = pgd(
         case.model,
         case.x,
@@ -84,7 +84,7 @@ def _standing_in_train_mode(case: Case) -> Tensor:
         generator=case.generator("train mode"),
     )
     with attack_mode(case.model, "train"):
-        return case.right(case.x) & case.right(x_adv)
+        return case.is_correct(case.x) & case.is_correct(x_adv)
 
 
 @contextmanager

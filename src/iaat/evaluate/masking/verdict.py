@@ -1,10 +1,9 @@
-"""The lie detector: all checks for gradient masking on one model, and the verdict."""
+"""All checks for gradient masking on one model, and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +16,14 @@ from iaat.evaluate.masking.attack_checks import (
     check_black_box,
     check_growth,
     check_white_box,
-    finding_of_gap,
-    finding_of_transfer,
+    gap_finding,
+    transfer_finding,
     white_box,
 )
 from iaat.evaluate.masking.case import HIDDEN, POWER, Case, Result, samples_needed
-from iaat.evaluate.masking.gradient_checks import blocked, check_gradients, probe
-from iaat.evaluate.masking.memory_check import Fresh, check_state, fresh_copy
+from iaat.evaluate.masking.gradient_checks import blocked, check_gradients, measure_gradients
 from iaat.evaluate.masking.output_checks import check_outputs
+from iaat.evaluate.masking.state_check import Fresh, check_state, fresh_copy
 from iaat.evaluate.masking.train_mode_check import check_eval_has_effect, check_train_mode, in_training, kept_buffers
 from iaat.runtime import rng
 from iaat.runtime.progress import Reporter
@@ -37,13 +36,13 @@ STAGES = 8
 
 @dataclass(frozen=True)
 class MaskingReport:
-    """What the checks for gradient masking found.
+    """Results of the checks for gradient masking.
 
     Attributes:
         verdict: One line: no sign of masking, or the names of the serious findings.
         findings: Everything noticed, notes included.
         measures: Every figure measured, also where nothing was found. Accuracies and other shares are shares of all
-            samples handed over, misclassified ones counting as not standing.
+            samples handed over, misclassified ones counting as not robust.
         broken: Row in the samples handed over, norm of the smallest perturbation within the radius, and class
             predicted there, of every correctly classified sample that a check has broken.
     """
@@ -51,13 +50,7 @@ class MaskingReport:
     verdict: str
     findings: tuple[Finding, ...]
     measures: dict[str, float]
-    broken: tuple[tuple[int, float, int], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain values."""
-        findings = [finding.to_dict() for finding in self.findings]
-        measures, broken = dict(self.measures), [list(row) for row in self.broken]
-        return {"verdict": self.verdict, "findings": findings, "measures": measures, "broken": broken}
+    adversarial: tuple[tuple[int, float, int], ...] = ()
 
 
 def masking_report(
@@ -78,26 +71,26 @@ def masking_report(
 ) -> MaskingReport:
     """Run every check for gradient masking; `iaat.evaluate.masking` lists them by name.
 
-    Costs at most some 330 forwards and backwards a sample, and `queries` forwards for each sample that no gradient
-    attack breaks. The model is in eval mode meanwhile; its flags, its buffers and torch's global random numbers are
-    given back. A difference between attacks counts from 5 points and 5 samples on, and only where a paired test
-    excludes chance; `iaat.evaluate.masking.case.samples_needed` says how many samples that takes.
+    Costs at most some 330 forwards and backwards a sample, and `queries` forwards for each sample on which no
+    gradient attack succeeds. The model is in eval mode meanwhile; its flags, its buffers and torch's global random
+    numbers are given back. A difference between attacks is relevant from 5 points and 5 samples on, and only where a
+    paired test excludes chance; `iaat.evaluate.masking.case.samples_needed` gives the number of samples it takes.
 
     Args:
         model: Maps inputs in [0, 1] to logits `[B, classes]`.
         x: Clean inputs `[B, C, H, W]` in [0, 1] on the model's device; with `[B, D]` Square is left out.
         y: Labels `[B]`.
-        radius: Of all attacks, on the [0, 1] scale.
+        radius: Radius of all attacks, on the [0, 1] scale.
         norm: `linf` or `l2`.
         classes: Number of classes, at least 2.
-        seed: Of the random draws.
+        seed: Seed of the random draws.
         gap: Accuracy after PGD, accuracy in the worst case and number of samples, measured by an evaluation of the
             model; without it the report compares its own attacks.
         transfer: Accuracy under adversarial examples made on another model.
-        was_training: Whether the model was handed over in train mode; a model in train mode is noticed anyway.
-        queries: Of the Square attack.
-        fresh: A copy of the model from before it was asked anything (`fresh_copy`); by default one made now, which
-            knows what the model was asked before this call.
+        was_training: Whether the model was handed over in train mode; a model in train mode is found anyway.
+        queries: Queries of the Square attack.
+        fresh: A copy of the model from before its first forward (`fresh_copy`); by default one made now, with the
+            state that the model has at this call.
         reporter: Shows progress, if given.
 
     Raises:
@@ -122,8 +115,8 @@ def masking_report(
             measures.update(result.measures)
             findings += result.findings
     rows = (predicted == y).nonzero()[:, 0].tolist()
-    broken = tuple((rows[row], *case.breaks[row]) for row in sorted(case.breaks))
-    return MaskingReport(verdict(findings), tuple(findings), measures, broken)
+    adversarial = tuple((rows[row], *case.adversarial[row]) for row in sorted(case.adversarial))
+    return MaskingReport(verdict(findings), tuple(findings), measures, adversarial)
 
 
 def _check(x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int) -> None:
@@ -142,7 +135,7 @@ def _check(x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int) -> N
 def _case(
     model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int, seed: int
 ) -> tuple[Case, Tensor]:
-    """The samples that the model classifies correctly: nothing is to be learnt from attacking the others.
+    """The samples that the model classifies correctly: attacks on the others say nothing.
 
     Beside it the classes predicted for all samples `[B]`, -1 where the logits are not finite.
     """
@@ -151,9 +144,9 @@ def _case(
     if logits.shape != (len(x), classes):
         raise UserError(f"the model returned {list(logits.shape)} for {len(x)} inputs: it must return [B, {classes}]")
     predicted = torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), -1)
-    right = predicted == y
+    correct = predicted == y
     case = Case(
-        model=model, x=x[right], y=y[right], n=len(x), radius=float(radius), norm=norm, classes=classes, seed=seed
+        model=model, x=x[correct], y=y[correct], n=len(x), radius=float(radius), norm=norm, classes=classes, seed=seed
     )
     return case, predicted
 
@@ -173,7 +166,7 @@ class _Given:
 
 
 def _results(case: Case, given: _Given) -> Iterator[Result]:
-    """The checks in order; the later ones look at what the earlier attacks left standing."""
+    """Run the checks in order; later ones see the samples that earlier attacks left robust."""
     yield _samples(case)
     stuck = check_eval_has_effect(case.model)
     yield stuck
@@ -181,36 +174,36 @@ def _results(case: Case, given: _Given) -> Iterator[Result]:
     if not len(case.x):
         return
     white = None
-    standing = torch.ones_like(case.y, dtype=torch.bool)
-    if (found := probe(case)) is None:
+    robust = torch.ones_like(case.y, dtype=torch.bool)
+    if (found := measure_gradients(case)) is None:
         yield Result(findings=(blocked(),))
     else:
         white = white_box(case)
-        standing = white.worst
-        yield check_gradients(case, found, white.many, white.rise)
+        robust = white.worst
+        yield check_gradients(case, found, white.pgd, white.rise)
         yield check_white_box(case, white)
-    result, standing = check_state(case, given.fresh, standing, gradients=found is not None)
+    result, robust = check_state(case, given.fresh, robust, gradients=found is not None)
     yield result
     if found is not None:
-        yield check_growth(case, standing, given.predicted)
+        yield check_growth(case, robust, given.predicted)
     if given.left_in_training and not stuck.findings:
-        yield check_train_mode(case, None if white is None else white.many)
-    result, standing = check_black_box(case, standing, given.queries)
+        yield check_train_mode(case, None if white is None else white.pgd)
+    result, robust = check_black_box(case, robust, given.queries)
     yield result
-    yield _against_claims(case, white, standing, given.gap, given.transfer)
+    yield _compare_accuracies(case, white, robust, given.gap, given.transfer)
 
 
 def _samples(case: Case) -> Result:
-    right, needed = len(case.x), samples_needed(case.n)
-    measures = {"samples": float(case.n), "clean": right / case.n, "samples_needed": float(needed)}
-    if right >= needed:
+    correct, needed = len(case.x), samples_needed(case.n)
+    measures = {"samples": float(case.n), "clean": correct / case.n, "samples_needed": float(needed)}
+    if correct >= needed:
         return Result(measures)
     return Result(
         measures,
         (
             Finding(
                 name=FEW_SAMPLES,
-                evidence=f"{right} of {case.n} are classified correctly and can be attacked, {needed} are needed",
+                evidence=f"{correct} of {case.n} are classified correctly and can be attacked, {needed} are needed",
                 advice=f"Evaluate more samples (--n): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
                 f"them shows with {POWER:.0%} probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
                 serious=False,
@@ -219,23 +212,23 @@ def _samples(case: Case) -> Result:
     )
 
 
-def _against_claims(
+def _compare_accuracies(
     case: Case,
     white: WhiteBox | None,
-    standing: Tensor,
+    robust: Tensor,
     gap: tuple[float, float, int] | None,
     transfer: float | None,
 ) -> Result:
     """Compare PGD with the worst case and with transfer: as the evaluation measured them, else as this report did.
 
-    The report's own worst case is one over many runs, so it is held against PGD with restarts: what restarts alone gain
-    is no masking.
+    The report's own worst case is one over many runs, so it is compared with PGD with restarts: what restarts alone
+    gain is no masking.
     """
-    pgd = case.share(standing if white is None else white.restarted)
-    claimed, worst, n = gap or (pgd, case.share(standing), case.n)
-    findings = [finding_of_gap(claimed, worst, n)]
-    measures = {"worst": case.share(standing), "gap": claimed - worst}
+    pgd = case.fraction(robust if white is None else white.restarted)
+    claimed, worst, n = gap or (pgd, case.fraction(robust), case.n)
+    findings = [gap_finding(claimed, worst, n)]
+    measures = {"worst": case.fraction(robust), "gap": claimed - worst}
     if transfer is not None:
         measures["transfer"] = transfer
-        findings.append(finding_of_transfer(transfer, claimed, n))
+        findings.append(transfer_finding(transfer, claimed, n))
     return Result(measures, tuple(finding for finding in findings if finding is not None))

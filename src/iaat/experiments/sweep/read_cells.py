@@ -14,7 +14,7 @@ from iaat.experiments.sweep.seeds_and_names import first_repeated, option_value,
 from iaat.experiments.sweep.sweep_file import read_sweep
 
 UNIFORM = "pgd_at"
-"""The method of one radius for all samples, whose recipes make the curve to beat."""
+"""The method of one radius for all samples: its recipes make the curve to beat."""
 
 
 def read_cells(sources: Sequence[str], overrides: Sequence[str] = (), seeds: Sequence[int] | None = None) -> list[Cell]:

@@ -1,39 +1,39 @@
-"""What is judged: a model, where it comes from, and what is known of it."""
+"""A model to evaluate with what is known of it, and the test samples it is evaluated on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from iaat.data import DataSplits
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking import Fresh
+from iaat.evaluate.results import ModelFacts
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """One model to be judged.
+class EvaluatedModel:
+    """One model to evaluate.
 
     Attributes:
-        name: What tables call it.
+        name: Its name in tables and in names of files.
         model: In eval mode; maps inputs in [0, 1] to logits.
         digest: Identifies its weights.
-        folder: Where its evaluations are kept.
-        facts: What results say of it, plain values: run, seed, checkpoint, epoch, cost of training.
+        folder: Folder of its evaluations.
+        facts: What results say of it.
         was_training: Whether it was handed over in train mode.
-        findings: What was noticed when it was loaded.
+        findings: Findings of the checks when it was loaded.
         radii: Indices `[n]` of the samples it was trained on and their radii `[n]`, if it has any.
-        fresh: A copy from before it was asked anything, for the checks for masking; None: made when they begin.
+        fresh: A copy made before its first forward, for the masking checks; None: made when they begin.
     """
 
     name: str
     model: nn.Module
     digest: str
     folder: Path
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: ModelFacts
     was_training: bool = False
     findings: tuple[Finding, ...] = ()
     radii: tuple[Tensor, Tensor] | None = None
@@ -42,7 +42,7 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class TestSet:
-    """The samples of a data set that a subject is judged on.
+    """The samples of a data set that a model is evaluated on.
 
     Attributes:
         data: The data set.

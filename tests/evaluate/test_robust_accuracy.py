@@ -12,7 +12,7 @@ from iaat.attacks import pgd_early_stop
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import InMemorySource
 from iaat.evaluate import Stage, attack_samples
-from iaat.evaluate.attackers import stages_of
+from iaat.evaluate.stages import stages_of
 from iaat.runtime.passes import count_passes
 from iaat.runtime.progress import Reporter
 from iaat.types import Batch
@@ -69,14 +69,14 @@ def attacked(radius, norm="linf", *, model=None, losses=("ce", "margin"), index=
 @both_norms
 @pytest.mark.parametrize("radius", RADII)
 @pytest.mark.parametrize("settings", [{}, {"steps": 4, "restarts": 3, "batch_size": 10}])
-def test_exactly_the_samples_within_reach_are_broken(radius, norm, settings):
+def test_exactly_the_samples_within_reach_are_adversarial(radius, norm, settings):
     outcome = attacked(radius, norm, **settings)
     reach = DISTANCES.abs() < radius
-    broken = torch.tensor([name != "none" for name in outcome.broken_by])
-    assert torch.equal(broken, reach | MISLABELLED)
-    assert torch.equal(torch.tensor([name == "clean" for name in outcome.broken_by]), MISLABELLED)
+    adversarial = torch.tensor([name != "none" for name in outcome.misclassified_by])
+    assert torch.equal(adversarial, reach | MISLABELLED)
+    assert torch.equal(torch.tensor([name == "clean" for name in outcome.misclassified_by]), MISLABELLED)
     assert outcome.accuracy("clean") == pytest.approx(float((~MISLABELLED).double().mean()))
-    assert outcome.accuracy("ce") == pytest.approx(float((~broken).double().mean()))
+    assert outcome.accuracy("ce") == pytest.approx(float((~adversarial).double().mean()))
     assert outcome.accuracy("margin") == outcome.accuracy("ce")
 
 
@@ -84,31 +84,31 @@ def test_exactly_the_samples_within_reach_are_broken(radius, norm, settings):
 @pytest.mark.parametrize("radius", RADII)
 def test_the_size_of_a_break_lies_between_the_distance_and_the_radius(radius, norm):
     outcome = attacked(radius, norm)
-    by_attack = torch.tensor([name in ("ce", "margin") for name in outcome.broken_by])
-    assert bool((outcome.size[by_attack] <= radius + 1e-6).all())
-    assert bool((outcome.size[by_attack] >= DISTANCES.abs()[by_attack] - 1e-6).all())
-    assert bool((outcome.size[MISLABELLED] == 0).all())
-    assert torch.equal(outcome.size.isnan(), ~by_attack & ~MISLABELLED)
+    by_attack = torch.tensor([name in ("ce", "margin") for name in outcome.misclassified_by])
+    assert bool((outcome.perturbation_norm[by_attack] <= radius + 1e-6).all())
+    assert bool((outcome.perturbation_norm[by_attack] >= DISTANCES.abs()[by_attack] - 1e-6).all())
+    assert bool((outcome.perturbation_norm[MISLABELLED] == 0).all())
+    assert torch.equal(outcome.perturbation_norm.isnan(), ~by_attack & ~MISLABELLED)
 
 
 def test_predictions_and_labels_are_those_of_the_samples():
     outcome = attacked(0.08)
     above = (DISTANCES > 0).long()
-    broken = torch.tensor([name == "ce" for name in outcome.broken_by])
+    adversarial = torch.tensor([name == "ce" for name in outcome.misclassified_by])
     assert torch.equal(outcome.label, above ^ MISLABELLED)
     assert torch.equal(outcome.clean, above)
-    assert torch.equal(outcome.adversarial, above ^ broken)
+    assert torch.equal(outcome.adversarial, above ^ adversarial)
 
 
 def test_radius_zero_gives_the_clean_accuracy():
     outcome = attacked(0.0)
-    assert set(outcome.broken_by) == {"clean", "none"}
+    assert set(outcome.misclassified_by) == {"clean", "none"}
     assert outcome.accuracy("clean") == outcome.accuracy("margin") == float((~MISLABELLED).double().mean())
 
 
 def test_no_losses_give_the_clean_accuracy_at_one_forward_a_sample():
     outcome = attacked(0.1, losses=())
-    assert set(outcome.broken_by) == {"clean", "none"}
+    assert set(outcome.misclassified_by) == {"clean", "none"}
     assert (outcome.passes.forward, outcome.passes.backward) == (1, 0)
 
 
@@ -121,10 +121,10 @@ def test_a_later_attack_breaks_what_an_earlier_one_cannot():
     reach = DISTANCES.abs() < 0.1
     assert ce.accuracy("ce") > worst.accuracy("margin")
     assert worst.accuracy("margin") == margin.accuracy("margin")
-    assert torch.equal(torch.tensor([name != "none" for name in worst.broken_by]), reach | MISLABELLED)
+    assert torch.equal(torch.tensor([name != "none" for name in worst.misclassified_by]), reach | MISLABELLED)
     assert worst.accuracy("clean") > worst.accuracy("ce") > worst.accuracy("margin")
-    assert worst.broken_by.count("ce") == ce.broken_by.count("ce")
-    assert "margin" in worst.broken_by
+    assert worst.misclassified_by.count("ce") == ce.misclassified_by.count("ce")
+    assert "margin" in worst.misclassified_by
 
 
 def test_the_worst_case_is_never_above_one_attack_alone():
@@ -142,27 +142,27 @@ def test_results_keep_the_order_of_the_index_for_any_batch_size(batch_size):
     index = torch.randperm(len(DISTANCES), generator=torch.Generator().manual_seed(2))[:20]
     outcome, whole = attacked(0.08, index=index, batch_size=batch_size), attacked(0.08)
     assert torch.equal(outcome.index, index)
-    assert outcome.broken_by == [whole.broken_by[number] for number in index]
+    assert outcome.misclassified_by == [whole.misclassified_by[number] for number in index]
     for name in ("label", "clean", "adversarial"):
         assert torch.equal(getattr(outcome, name), getattr(whole, name)[index])
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.08])
 def test_an_attack_meets_only_what_still_stands(radius, monkeypatch):
-    """A sample that nothing breaks takes every step and one forward that judges it; a broken one takes no more."""
+    """A robust sample takes every step and one forward more; an adversarial one takes no more after it is found."""
     monkeypatch.setattr("iaat.attacks.batching.BUCKET", 1)
     n, steps = len(DISTANCES), 6
     model = Linear()
     with count_passes(model) as counted:
         one = attacked(radius, model=model, losses=("ce",), steps=steps)
     two = attacked(radius, steps=steps)
-    standing = two.broken_by.count("none")
+    robust = two.misclassified_by.count("none")
     assert counted.forward == pytest.approx(one.passes.forward * n)
     assert counted.backward == pytest.approx(one.passes.backward * n)
-    assert (two.passes.forward - one.passes.forward) * n == pytest.approx(standing * (steps + 1))
-    assert (two.passes.backward - one.passes.backward) * n == pytest.approx(standing * steps)
+    assert (two.passes.forward - one.passes.forward) * n == pytest.approx(robust * (steps + 1))
+    assert (two.passes.backward - one.passes.backward) * n == pytest.approx(robust * steps)
     # Samples that break leave the attack at that step.
-    right = n - two.broken_by.count("clean")
+    right = n - two.misclassified_by.count("clean")
     assert (counted.forward == n + right * (steps + 1)) == (radius == 0)
     assert counted.forward <= n + right * (steps + 1)
 
@@ -171,16 +171,21 @@ def test_step_size_and_restarts_are_those_of_the_recipe():
     """Steps too small to move: only random starts break anything, and more starts break more."""
     still = {"steps": 1, "step_size": 1e-6}
     once, often = attacked(0.2, **still), attacked(0.2, restarts=9, **still)
-    assert 0 < once.broken_by.count("ce") < often.broken_by.count("ce") < attacked(0.2).broken_by.count("ce")
+    assert (
+        0
+        < once.misclassified_by.count("ce")
+        < often.misclassified_by.count("ce")
+        < attacked(0.2).misclassified_by.count("ce")
+    )
 
 
 def test_equal_seeds_give_equal_attacks_and_other_seeds_others():
-    sizes = [attacked(0.08, seed=seed).size.nan_to_num(-1) for seed in (0, 0, 1)]
+    sizes = [attacked(0.08, seed=seed).perturbation_norm.nan_to_num(-1) for seed in (0, 0, 1)]
     assert torch.equal(sizes[0], sizes[1])
     assert not torch.equal(sizes[0], sizes[2])
 
 
-def judged(run, radius=0.1):
+def evaluated(run, radius=0.1):
     index = torch.arange(len(DISTANCES))
     stages = [Stage("mine", run)]
     return attack_samples(Linear(), samples(), index, stages, radius=radius, norm="linf", batch_size=500, seed=0)
@@ -196,15 +201,15 @@ def judged(run, radius=0.1):
     ids=["too far", "NaN", "outside the range"],
 )
 def test_what_lies_outside_the_ball_breaks_nothing_and_is_counted(run):
-    outcome = judged(run)
-    assert set(outcome.broken_by) == {"clean", "none"}
-    assert outcome.stages[1].outside == outcome.stages[1].met == outcome.broken_by.count("none")
+    outcome = evaluated(run)
+    assert set(outcome.misclassified_by) == {"clean", "none"}
+    assert outcome.stages[1].outside == outcome.stages[1].samples == outcome.misclassified_by.count("none")
 
 
-def test_what_the_attack_returns_is_judged_again():
+def test_what_the_attack_returns_is_checked_again():
     """An attack that claims a success it has not had changes nothing."""
-    assert set(judged(lambda _model, batch, _generator: batch.x).broken_by) == {"clean", "none"}
-    assert "ce" in attacked(0.1).broken_by
+    assert set(evaluated(lambda _model, batch, _generator: batch.x).misclassified_by) == {"clean", "none"}
+    assert "ce" in attacked(0.1).misclassified_by
 
 
 def test_the_model_is_in_eval_mode_inside_and_as_it_was_outside():
@@ -215,8 +220,8 @@ def test_the_model_is_in_eval_mode_inside_and_as_it_was_outside():
     model[1].weight.requires_grad_(False)
     twin = deepcopy(model).eval()
     outcome, expected = attacked(0.05, model=model), attacked(0.05, model=twin)
-    assert outcome.broken_by == expected.broken_by
-    assert torch.equal(outcome.size.nan_to_num(-1), expected.size.nan_to_num(-1))
+    assert outcome.misclassified_by == expected.misclassified_by
+    assert torch.equal(outcome.perturbation_norm.nan_to_num(-1), expected.perturbation_norm.nan_to_num(-1))
     assert [module.training for module in model] == [True, True, False, True]
     assert [parameter.requires_grad for parameter in model.parameters()] == [False, True, True]
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -241,8 +246,8 @@ def test_progress_counts_samples():
     reporter = Recording()
     index = torch.arange(len(DISTANCES))
     attacked(0.1, losses=("ce",), index=index, batch_size=20, reporter=reporter)
-    standing = int((~MISLABELLED).sum())
-    assert reporter.seen == [("clean", [20, 20, 8], 48), ("ce", [20, 20, standing - 40], standing)]
+    robust = int((~MISLABELLED).sum())
+    assert reporter.seen == [("clean", [20, 20, 8], 48), ("ce", [20, 20, robust - 40], robust)]
 
 
 def test_progress_within_a_batch_costs_no_pass_and_changes_nothing():
@@ -250,7 +255,7 @@ def test_progress_within_a_batch_costs_no_pass_and_changes_nothing():
     outcomes = [attacked(0.1, batch_size=20, **more) for more in ({}, {"reporter": reporter})]
     plain, shown = ([(record.name, record.passes) for record in outcome.stages] for outcome in outcomes)
     assert plain == shown
-    assert outcomes[0].broken_by == outcomes[1].broken_by
+    assert outcomes[0].misclassified_by == outcomes[1].misclassified_by
 
 
 def test_stages_state_about_how_many_forwards_they_take():

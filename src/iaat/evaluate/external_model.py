@@ -1,4 +1,4 @@
-"""A model that was not trained here, tried on clean samples before it is attacked."""
+"""A model that was not trained here, checked on clean samples before it is attacked."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from torch import nn
 
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataSplits
+from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation import test_sample
 from iaat.evaluate.masking import fresh_copy
-from iaat.evaluate.sanity import check_model
-from iaat.evaluate.subject import Subject
+from iaat.evaluate.model_checks import check_model
+from iaat.evaluate.results import ModelFacts
 
 CLEAN_N = 500
-"""Clean samples it is tried on."""
+"""Clean samples it is checked on."""
 
 
-def subject_of_model(
+def external_model(
     model: nn.Module,
     name: str,
     data: DataSplits,
@@ -26,20 +27,20 @@ def subject_of_model(
     digest: str,
     was_training: bool = False,
     scale_is_given: bool = False,
-) -> Subject:
-    """The model as a subject, with what a look at its clean predictions told.
+) -> EvaluatedModel:
+    """A model of others with the findings on its clean predictions, ready to evaluate.
 
     Args:
         model: Maps inputs in [0, 1] to logits.
-        name: What tables call it.
-        data: The data set it is to be judged on.
-        folder: Where its evaluations are kept.
+        name: Its name in tables.
+        data: The data set it is to be evaluated on.
+        folder: Folder of its evaluations.
         digest: Identifies what it computes.
         was_training: Whether it was handed over in train mode.
-        scale_is_given: Whether the user has said how its inputs are scaled.
+        scale_is_given: Whether the user has given the scale of its inputs.
 
     Raises:
-        UserError: an evaluation of it would mean nothing; see `iaat.evaluate.sanity.check_model`.
+        UserError: an evaluation of it would mean nothing; see `iaat.evaluate.model_checks.check_model`.
     """
     fresh = fresh_copy(model)
     (batch,) = data.test.batches([test_sample(data, EvaluateConfig(n=CLEAN_N))])
@@ -54,12 +55,12 @@ def subject_of_model(
         was_training=was_training,
         scale_is_given=scale_is_given,
     )
-    return Subject(
+    return EvaluatedModel(
         name=name,
         model=model,
         digest=digest,
         folder=folder,
-        facts={"run": name, "seed": None},
+        facts=ModelFacts(run=name),
         was_training=was_training,
         findings=tuple(findings),
         fresh=fresh,

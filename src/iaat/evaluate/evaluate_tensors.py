@@ -1,11 +1,10 @@
-"""Judge a model and samples that are at hand in Python."""
+"""Evaluation of a model on tensors, from Python."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +12,10 @@ from torch import Tensor, nn
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataSplits, InMemorySource
 from iaat.errors import UserError
-from iaat.evaluate.evaluation import evaluate_subject
-from iaat.evaluate.foreign import subject_of_model
-from iaat.evaluate.samples import check_samples
+from iaat.evaluate.evaluation import run_evaluation
+from iaat.evaluate.external_model import external_model
+from iaat.evaluate.results import EvaluationResult
+from iaat.evaluate.tensor_checks import check_samples
 from iaat.models import weights_digest
 from iaat.models.check_logits import casting, check_is_module
 from iaat.runtime.device import device_of
@@ -37,8 +37,8 @@ def evaluate_model(
     batch_size: int = 128,
     folder: str | Path | None = None,
     reporter: Reporter | None = None,
-) -> dict[str, Any]:
-    """Judge a model on samples by a suite of attacks, as `iaat evaluate` does.
+) -> EvaluationResult:
+    """Evaluate a model on samples by a suite of attacks, as `iaat evaluate` does.
 
     The model computes in eval mode, on its device and in float32; its flags are given back.
 
@@ -47,18 +47,18 @@ def evaluate_model(
         x: Clean inputs `[N, ...]`, floats in [0, 1].
         y: Class numbers `[N]`.
         classes: How many classes, or their names.
-        suite: quick, standard, paper, full, or words joined by "+"; see `iaat.config.suites`.
-        radius: Of the attacks: "8px", "8/255" or a number on the [0, 1] scale.
+        suite: quick, standard, paper, full, or attacks and sections joined by "+"; see `iaat.config.suites`.
+        radius: Radius of the attacks: "8px", "8/255" or a number on the [0, 1] scale.
         norm: `linf` or `l2`.
-        n: Samples used, the first of a fixed random order; 1,000 in suite quick, all in others by default.
-        seed: Of the attacks.
+        n: Number of samples, the first of a fixed random order; 1,000 in suite quick, all in others by default.
+        seed: Seed of the attacks.
         batch_size: Samples attacked at once.
-        folder: Where `results.json`, the table of samples and the journal are kept, so that an interrupted call goes
-            on; None keeps nothing.
+        folder: Folder for `results.json`, the table of samples and the journal, by which an interrupted call goes on;
+            None keeps nothing.
         reporter: Shows progress; quiet by default.
 
     Returns:
-        The results: `verdict`, `findings`, `accuracy`, `interval95`, `n`, `passes_per_sample`, `per_class`, ...
+        The results: `verdict`, `findings`, `accuracy`, `interval95`, `n`, `passes_per_sample`, `per_class`, and more.
 
     Raises:
         UserError: samples or a model an evaluation of which would mean nothing, with the fix; or a wrong setting.
@@ -75,8 +75,8 @@ def evaluate_model(
         place = Path(temporary if folder is None else folder)
         name = type(model).__name__
         digest = weights_digest(model)
-        subject = subject_of_model(model, name, data, place, digest=digest, was_training=model.training)
-        return evaluate_subject(subject, data, config, reporter or Reporter(quiet=True))
+        evaluated = external_model(model, name, data, place, digest=digest, was_training=model.training)
+        return run_evaluation(evaluated, data, config, reporter or Reporter(quiet=True))
 
 
 def _bundle(x: Tensor, y: Tensor, classes: Sequence[str], device: torch.device) -> DataSplits:

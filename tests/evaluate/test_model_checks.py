@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.foreign import cnn, coloured, digits, mlp, statistics, trained
+from helpers.external_models import cnn, coloured, digits, mlp, statistics, trained
 from iaat.errors import UserError
-from iaat.evaluate.sanity import check_model, check_samples
+from iaat.evaluate.model_checks import check_model, check_samples
 from iaat.models import Normalize
 
 N = 300
@@ -93,7 +93,7 @@ def test_a_model_of_standardised_inputs_is_refused_with_the_statistics_of_the_da
     mean, std = (f"{value.item():.4g}" for value in data.statistics)
     assert "standardised by the data's mean and deviation" in message
     assert f"--model.mean '[{mean}]' --model.std '[{std}]'" in message
-    assert f"of {N} clean samples are right (chance of that: " in message
+    assert f"of {N} clean samples are correct (chance of that: " in message
 
 
 def test_the_fix_in_the_message_is_the_fix(data):

@@ -1,4 +1,4 @@
-"""The check for a model that remembers: its answers depend on what it was asked before."""
+"""Masking check for a stateful model: its logits depend on earlier inputs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ REMEMBERED = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Fresh:
-    """A copy of a model from before it was asked anything.
+    """A copy of a model from before its first forward.
 
     Attributes:
         model: The copy; None if the model cannot be copied.
-        why: Why not.
+        why: Reason why it cannot.
     """
 
     model: nn.Module | None
@@ -36,7 +36,7 @@ class Fresh:
 
 
 def fresh_copy(model: nn.Module) -> Fresh:
-    """Copy a model with all that it holds; its own functions and what those keep outside of it stay shared."""
+    """Copy a model with all that it holds; what its functions keep outside of it stays shared."""
     # A compiled model would be compiled again at every copy.
     original = cast("nn.Module", getattr(model, "_orig_mod", model))
     try:
@@ -46,11 +46,11 @@ def fresh_copy(model: nn.Module) -> Fresh:
         return Fresh(None, shown(f"{type(error).__name__}: {error}"))
 
 
-class Forgetful(nn.Module):
-    """Answers every batch by another copy of a model, so that no answer depends on an earlier one.
+class Stateless(nn.Module):
+    """Model that computes every batch by another copy of a model, so that no logits depend on earlier inputs.
 
     Args:
-        pristine: A model that has been asked nothing; the copies share its weights.
+        pristine: A model from before its first forward; the copies share its weights.
     """
 
     def __init__(self, pristine: nn.Module) -> None:
@@ -66,41 +66,41 @@ class Forgetful(nn.Module):
         return logits
 
 
-def check_state(case: Case, fresh: Fresh, standing: Tensor, *, gradients: bool) -> tuple[Result, Tensor]:
-    """Compare the model, which has been attacked by now, with fresh copies of it; hands back what stands after it, too.
+def check_state(case: Case, fresh: Fresh, robust: Tensor, *, gradients: bool) -> tuple[Result, Tensor]:
+    """Compare the model, which has been attacked by now, with fresh copies of it; returns what is robust after it, too.
 
-    Both are asked, in a shuffled order, for random points near the samples, of which the model has seen neighbours, and
-    for adversarial examples made on fresh copies. Where they disagree a sample that a fresh copy misclassifies within
-    the radius counts as broken: no attacker must show a model the clean image first.
+    Both get, in a shuffled order, random points near the samples, of which the model has seen neighbours, and
+    adversarial examples made on fresh copies. Where they disagree, what a fresh copy misclassifies within the radius
+    counts as adversarial: no attacker must show a model the clean image first.
 
     Args:
         case: The model and its samples.
         fresh: The copy from before the attacks.
-        standing: `[B]`, the samples that no attack has broken.
+        robust: `[B]`, the samples on which every attack so far has failed.
         gradients: Whether the model has any.
     """
     if fresh.model is None:
-        return Result(findings=(_no_copy(fresh.why),)), standing
-    forgetful = Forgetful(fresh.model)
-    with attack_mode(forgetful, "eval"):
-        points = [_near(case), *([_adversarial(case, forgetful)] if gradients else [])]
-        compared = [_compare(case, forgetful, x) for x in points]
+        return Result(findings=(_no_copy(fresh.why),)), robust
+    stateless = Stateless(fresh.model)
+    with attack_mode(stateless, "eval"):
+        points = [_near(case), *([_adversarial(case, stateless)] if gradients else [])]
+        compared = [_compare(case, stateless, x) for x in points]
     difference, noise = (max(getattr(each, name) for each in compared) for name in ("difference", "noise"))
     measures = {"fresh_difference": difference}
-    survived = case.survived(points[-1])
-    standing = standing & survived
+    correct = case.is_robust(points[-1])
+    robust = robust & correct
     if difference <= REMEMBERED + 3 * noise:
-        return Result(measures), standing
-    broken = survived & ~case.survived(points[-1], logits=compared[-1].answers)
-    measures["fresh_broken"] = case.share(broken)
+        return Result(measures), robust
+    turned = correct & ~case.is_robust(points[-1], logits=compared[-1].logits)
+    measures["fresh_broken"] = case.fraction(turned)
     finding = Finding(
         name="remembered-inputs",
-        evidence=f"answers differ from those of a fresh copy of the model by up to {difference:.2g} of what they "
-        f"differ between samples; the copy misclassifies {percent(case.share(broken))} of the samples where the model, "
-        "asked before, does not",
+        evidence=f"logits differ from those of a fresh copy of the model by up to {difference:.2g} of what they "
+        f"differ between samples; the copy misclassifies {percent(case.fraction(turned))} of the samples where the "
+        "model, which has seen others, does not",
         advice="Evaluate a model that keeps nothing between calls: no attacker must show it the clean image first.",
     )
-    return Result(measures, (finding,)), standing & ~broken
+    return Result(measures, (finding,)), robust & ~turned
 
 
 def _no_copy(why: str) -> Finding:
@@ -118,10 +118,10 @@ def _near(case: Case) -> Tensor:
     return (case.x + noise).clamp(0, 1)
 
 
-def _adversarial(case: Case, forgetful: Forgetful) -> Tensor:
+def _adversarial(case: Case, stateless: Stateless) -> Tensor:
     """Adversarial examples `[B, ...]` made on fresh copies."""
     return pgd(
-        forgetful,
+        stateless,
         case.x,
         case.y,
         radius=case.radius,
@@ -134,18 +134,18 @@ def _adversarial(case: Case, forgetful: Forgetful) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    """Largest difference of the model's answers from a fresh copy's, and of two copies'; the answers of a copy."""
+    """Largest difference of the model's logits from a fresh copy's, and of two copies'; the logits of a copy."""
 
     difference: float
     noise: float
-    answers: Tensor
+    logits: Tensor
 
 
-def _compare(case: Case, forgetful: Forgetful, x: Tensor) -> _Compared:
+def _compare(case: Case, stateless: Stateless, x: Tensor) -> _Compared:
     order = rng.permutation(len(x), seed=case.seed, epoch=0).to(x.device)
     with torch.no_grad():
-        first, second = (full_precision(forgetful(x[order])) for _ in range(2))
-    answers = torch.empty_like(first)
-    answers[order] = first
+        first, second = (full_precision(stateless(x[order])) for _ in range(2))
+    logits = torch.empty_like(first)
+    logits[order] = first
     difference, noise = (differences(each, first).max().item() for each in (case.logits(x[order]), second))
-    return _Compared(difference, noise, answers)
+    return _Compared(difference, noise, logits)

@@ -7,7 +7,7 @@ from PIL import Image
 from iaat import UserError
 from iaat.cli.main import main
 from iaat.cli.parser import parse_words
-from iaat.experiments.targets import find_targets, judge_targets
+from iaat.experiments.targets import evaluate_targets, find_targets
 from iaat.models.small import SmallCNN
 from iaat.runtime.progress import Reporter
 
@@ -54,7 +54,7 @@ def test_weights_of_no_named_network_are_refused(place):
 
 def test_a_model_that_does_not_fit_is_told_before_damaged_samples(place):
     with pytest.raises(UserError, match=r"w\.pt"):
-        judge_targets(targets("--model", "resnet18", "--data", "images"), [], ["best"], Reporter(quiet=True))
+        evaluate_targets(targets("--model", "resnet18", "--data", "images"), [], ["best"], Reporter(quiet=True))
 
 
 def test_a_damaged_training_image_names_the_way_out(place, capsys):

@@ -1,4 +1,4 @@
-"""The stages of an evaluation: every attack by its word, ready to run on a batch."""
+"""The stages of an evaluation: every attack by its name in a suite, ready to run on a batch."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from iaat.attacks.screening import CE_STEPS, T_STEPS, T_TARGETS
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import pgd_word
 from iaat.evaluate.autoattack import ensemble, forwards, reference_attack
-from iaat.evaluate.robust import Stage
+from iaat.evaluate.naming import pgd_name
+from iaat.evaluate.robust_accuracy import Stage
 from iaat.types import Batch
 
 Attack = Callable[..., Tensor]
 
 
 def stages_of(
-    words: tuple[str, ...], config: EvaluateConfig, classes: int, shape: tuple[int, ...] = (3, 32, 32)
+    attacks: tuple[str, ...], config: EvaluateConfig, classes: int, shape: tuple[int, ...] = (3, 32, 32)
 ) -> list[Stage]:
     """The stages of the attacks of a plan, in its order, each once.
 
     Args:
-        words: Attacks by their words, as in `iaat.config.suites.Plan`.
+        attacks: Attacks by name, as in `iaat.config.suites.Plan`.
         config: Radius and norm of all, and the settings of the first PGD.
         classes: Number of classes, which decides what AutoAttack consists of.
-        shape: Shape of one input, likewise.
+        shape: Shape of one input, which decides it, too.
     """
-    stages = [stage for word in words for stage in _stages(word, config, classes, shape)]
+    stages = [stage for name in attacks for stage in _stages(name, config, classes, shape)]
     return list({stage.name: stage for stage in stages}.values())
 
 
-def _stages(word: str, config: EvaluateConfig, classes: int, shape: tuple[int, ...]) -> list[Stage]:
-    if word == "pgd":
+def _stages(name: str, config: EvaluateConfig, classes: int, shape: tuple[int, ...]) -> list[Stage]:
+    if name == "pgd":
         return [pgd_stage(config)]
-    if counts := pgd_word(word):
-        return [_stage(word, pgd_early_stop, config, steps=counts[0], restarts=counts[1])]
-    return _autoattack(config, classes, shape) if word == "autoattack" else _BUILDERS[word](config)
+    if counts := pgd_word(name):
+        return [_stage(name, pgd_early_stop, config, steps=counts[0], restarts=counts[1])]
+    return _autoattack(config, classes, shape) if name == "autoattack" else _BUILDERS[name](config)
 
 
 def pgd_stage(config: EvaluateConfig) -> Stage:
@@ -48,13 +49,6 @@ def pgd_stage(config: EvaluateConfig) -> Stage:
     if config.target == "none":
         return _stage(pgd_name(config), pgd_early_stop, config, **settings, restarts=config.restarts)
     return _stage(pgd_name(config), targeted_pgd, config, **settings)
-
-
-def pgd_name(config: EvaluateConfig) -> str:
-    """`pgd-20`, `pgd-20x5` with restarts, or `targeted-pgd-20`."""
-    # The prefix also keeps the weaker attack out of the findings, which compare accuracies after `pgd` with others.
-    prefix = "" if config.target == "none" else "targeted-"
-    return f"{prefix}pgd-{config.steps}" + (f"x{config.restarts}" if config.restarts > 1 else "")
 
 
 def targeted_pgd(
@@ -109,8 +103,8 @@ def _screening(config: EvaluateConfig) -> list[Stage]:
     return [_stage("screening/apgd-ce", apgd_ce, config, ce), _stage("screening/apgd-t", apgd_t, config, targeted)]
 
 
-def _single(word: str, attack: Attack) -> Callable[[EvaluateConfig], list[Stage]]:
-    return lambda config: [_stage(word, attack, config)]
+def _single(name: str, attack: Attack) -> Callable[[EvaluateConfig], list[Stage]]:
+    return lambda config: [_stage(name, attack, config)]
 
 
 def _carlini_wagner(config: EvaluateConfig) -> list[Stage]:

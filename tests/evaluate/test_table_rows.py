@@ -1,15 +1,22 @@
 """What is averaged over seeds, what runs are called, and that equal checkpoints are evaluated once."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from helpers.results import made_up
 from iaat.cli.main import main
-from iaat.evaluate import robust
-from iaat.evaluate.names import over_seeds, shown_rows
+from iaat.config.evaluate_config import EvaluateConfig
+from iaat.evaluate import robust_accuracy
+from iaat.evaluate.naming import model_title
+from iaat.evaluate.results import Digests
+from iaat.evaluate.results_table import checkpoint_cell
+from iaat.evaluate.table_rows import groups_of_seeds, table_rows
+from iaat.units import Radius
 
 FAST = ["--train.epochs", "1", "--model.width", "4", "--train.holdout_n", "10", "--train.holdout_steps", "1"]
 FAST += ["--data.limit", "200", "--evaluate.n", "20", "--evaluate.suite", "pgd-2", "--quiet"]
@@ -23,16 +30,16 @@ def colours(split):
 
 
 def row(run, seed, folder, recipe="a", **more):
-    facts = {"checkpoint": "best", "epoch": 3, "attack": "quick", "n": 10, "digests": {"model": folder}}
-    return {"run": run, "seed": seed, "folder": folder, "recipe": recipe, **facts, **more}
+    fields = {"run": run, "seed": seed, "folder": folder, "recipe": recipe, "digests": Digests(folder, "", "")}
+    return made_up(n=10, **{**fields, **more})
 
 
 def averaged(rows):
-    return [[(each["run"], each["seed"]) for each in table] for table in over_seeds(shown_rows(rows))]
+    return [[(each.run, each.seed) for each in table] for table in groups_of_seeds(table_rows(rows))]
 
 
 def names(rows):
-    return [each["run"] for each in shown_rows(rows)]
+    return [each.run for each in table_rows(rows)]
 
 
 def test_seeds_of_one_recipe_are_averaged_under_its_name():
@@ -43,11 +50,11 @@ def test_seeds_of_one_recipe_are_averaged_under_its_name():
 
 def test_evaluations_at_nearly_equal_radii_are_not_averaged():
     rows = [
-        row("at", seed, f"runs/{seed}", evaluate={"radius": radius})
+        row("at", seed, f"runs/{seed}", evaluate=EvaluateConfig(radius=Radius(radius)))
         for seed, radius in enumerate(("0.50001", "0.50002"))
     ]
     assert averaged(rows) == []
-    assert averaged([{**each, "evaluate": {"radius": "0.5"}} for each in rows]) == [[("at", 0), ("at", 1)]]
+    assert averaged([replace(each, evaluate=EvaluateConfig()) for each in rows]) == [[("at", 0), ("at", 1)]]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +81,7 @@ def test_two_recipes_of_one_name_are_averaged_apart():
 
 def test_checkpoints_attacks_and_weights_are_averaged_apart():
     rows = [row("at", seed, f"r{seed}", checkpoint=which) for which in ("best", "last") for seed in (0, 1)]
-    for number, each in enumerate(rows):
-        each["digests"] = {"model": number}
+    rows = [replace(each, digests=Digests(str(number), "", "")) for number, each in enumerate(rows)]
     assert averaged(rows) == [[("at", 0), ("at", 1)]] * 2
     assert averaged([row("at", 0, "x"), row("at", 1, "y", attack="standard")]) == []
     assert averaged([row("at", 0, "x", weights="trained"), row("at", 1, "y", weights="averaged")]) == []
@@ -83,12 +89,12 @@ def test_checkpoints_attacks_and_weights_are_averaged_apart():
 
 def test_equal_checkpoints_are_one_row():
     best, last = row("at", 0, "x"), row("at", 0, "x", checkpoint="last", epoch=5)
-    (found,) = shown_rows([best, last])
-    assert (found["checkpoint"], found["epoch"]) == ("best = last", "3 = 5")
-    assert len(shown_rows([best, {**last, "digests": {"model": "other"}}])) == 2
-    assert len(shown_rows([best, {**last, "weights": "trained"}])) == 2
-    (found,) = shown_rows([best, {**last, "epoch": 3}, best])
-    assert (found["checkpoint"], found["epoch"]) == ("best = last", "3")
+    (found,) = table_rows([best, last])
+    assert (model_title(found), checkpoint_cell(found)) == ("at seed 0 best = last", "best = last (3 = 5)")
+    assert len(table_rows([best, replace(last, digests=Digests("other", "", ""))])) == 2
+    assert len(table_rows([best, replace(last, weights="trained")])) == 2
+    (found,) = table_rows([best, replace(last, epoch=3), best])
+    assert checkpoint_cell(found) == "best = last (3)"
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +130,9 @@ def test_only_seeds_of_one_recipe_on_one_data_set_get_a_mean(runs, capsys):
 
 def test_equal_checkpoints_are_attacked_once_and_keep_a_folder_each(runs, capsys, monkeypatch):
     attacked = []
-    judge = robust._Judge.__call__
-    monkeypatch.setattr(
-        robust._Judge, "__call__", lambda self, *args: attacked.append(args[0].name) or judge(self, *args)
-    )
+    evaluator = robust_accuracy._BatchEvaluator
+    run = evaluator.__call__
+    monkeypatch.setattr(evaluator, "__call__", lambda self, *args: attacked.append(args[0].name) or run(self, *args))
     text = printed(capsys, "evaluate", runs / "zero", "--suite", "pgd-3")
     assert attacked == ["clean", "pgd-3"]
     assert text.count("best = last (1)") == 1

@@ -7,35 +7,35 @@ from collections.abc import Sequence
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import Plan
 from iaat.evaluate.autoattack import STANDARD_CLASSES, ensemble, why_no_square
+from iaat.evaluate.evaluated_model import TestSet
 from iaat.evaluate.findings import BELOW_CONSTANT, Finding
-from iaat.evaluate.masking import finding_of_gap, finding_of_transfer, no_black_box
+from iaat.evaluate.masking import gap_finding, no_black_box, transfer_finding
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.masking.gradient_checks import blocked
-from iaat.evaluate.robust import Outcome
+from iaat.evaluate.robust_accuracy import Outcome
 from iaat.evaluate.sections import Context, Extras, Section
-from iaat.evaluate.subject import TestSet
 
 
 def gap(outcome: Outcome) -> tuple[float, float, int] | None:
     """Accuracy after the first PGD, in the worst case, and number of samples; None where no PGD came first."""
-    if not outcome.groups or not outcome.groups[0].startswith("pgd"):
+    if not outcome.attacks or not outcome.attacks[0].startswith("pgd"):
         return None
-    return outcome.accuracy(outcome.groups[0]), outcome.accuracy(outcome.stages[-1].name), len(outcome.broken_by)
+    return outcome.accuracy(outcome.attacks[0]), outcome.worst(), len(outcome.misclassified_by)
 
 
-def findings_of(context: Context, plan: Plan, sections: Sequence[Section], left_out: Sequence[str]) -> list[Finding]:
-    """Everything noticed, each name once.
+def all_findings(context: Context, plan: Plan, sections: Sequence[Section], left_out: Sequence[str]) -> list[Finding]:
+    """All findings of an evaluation, each name once.
 
     Args:
         context: The evaluation, attacks done.
-        plan: What was asked for.
-        sections: What was measured beside the attacks.
-        left_out: Attacks that were asked for and could not be run.
+        plan: The plan of the evaluation.
+        sections: Sections that were measured.
+        left_out: Attacks of the plan that could not be run.
     """
-    found = [*context.subject.findings, *(finding for section in sections for finding in section.findings)]
+    found = [*context.evaluated.findings, *(finding for section in sections for finding in section.findings)]
     found += [*_of_accuracies(context.outcome, sections), *_of_attacks(context.outcome)]
     found += _below_constant(context.outcome, len(context.test.classes))
-    found += [*findings_of_plan(plan, context.test, context.config, context.extras), *_of_left_out(left_out)]
+    found += [*plan_findings(plan, context.test, context.config, context.extras), *_of_left_out(left_out)]
     return list({finding.name: finding for finding in found}.values())
 
 
@@ -44,23 +44,23 @@ def _of_accuracies(outcome: Outcome, sections: Sequence[Section]) -> list[Findin
     if measured is None:
         return []
     pgd, _, n = measured
-    transferred = [row["accuracy"] for section in sections for row in section.results.get("transfer", ())]
-    findings = [finding_of_gap(*measured), *(finding_of_transfer(accuracy, pgd, n) for accuracy in transferred)]
+    transferred = [row.accuracy for section in sections for row in section.transfer or ()]
+    findings = [gap_finding(*measured), *(transfer_finding(accuracy, pgd, n) for accuracy in transferred)]
     return [finding for finding in findings if finding is not None]
 
 
 def _below_constant(outcome: Outcome, classes: int) -> list[Finding]:
-    """Whether a model that gives all inputs the commonest class, which no attack can change, would be more robust."""
-    worst = outcome.accuracy(outcome.stages[-1].name)
+    """Whether one class for all inputs, the commonest, would be more robust than the model."""
+    worst = outcome.worst()
     constant = int(outcome.label.bincount(minlength=classes).max()) / len(outcome.label)
-    if not outcome.groups or worst >= constant:
+    if not outcome.attacks or worst >= constant:
         return []
     return [
         Finding(
             name=BELOW_CONSTANT,
             evidence=f"{percent(worst)} of the samples are robust in the worst case; giving all of them the commonest "
             f"class would be correct, and robust, for {percent(constant)}",
-            advice="Expected of natural training; of a robust model it says that the attacks have broken it.",
+            advice="Expected of natural training; of adversarial training it says that the attacks succeeded.",
             serious=False,
         )
     ]
@@ -68,7 +68,7 @@ def _below_constant(outcome: Outcome, classes: int) -> list[Finding]:
 
 def _of_attacks(outcome: Outcome) -> list[Finding]:
     """Warnings of the reference implementation, and points outside their ball."""
-    texts = dict.fromkeys(text for record in outcome.stages for text in record.warnings)
+    texts = dict.fromkeys(text for stage in outcome.stages for text in stage.warnings)
     findings = [
         Finding(
             name="autoattack-warning" + (f"-{number}" if number > 1 else ""),
@@ -78,21 +78,21 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
         )
         for number, text in enumerate(texts, start=1)
     ]
-    outside = [f"{record.name} {record.outside} of {record.met}" for record in outcome.stages if record.outside]
+    outside = [f"{stage.name} {stage.outside} of {stage.samples}" for stage in outcome.stages if stage.outside]
     if outside:
         findings.append(
             Finding(
                 name="outside-ball",
                 evidence=f"points outside the radius or the image range: {', '.join(outside)}",
-                advice="They count as not broken; report the attack.",
+                advice="They do not count as adversarial; report the attack.",
                 serious=False,
             )
         )
     return findings
 
 
-def findings_of_plan(plan: Plan, test: TestSet, config: EvaluateConfig, extras: Extras) -> list[Finding]:
-    """What the plan asks for and does not get, or not in its standard form: known before anything runs."""
+def plan_findings(plan: Plan, test: TestSet, config: EvaluateConfig, extras: Extras) -> list[Finding]:
+    """Parts of a plan that are left out, or not in their standard form: known before anything runs."""
     classes, shape = len(test.classes), test.data.test.shape
     no_square = why_no_square(shape, config.norm)
     findings = []

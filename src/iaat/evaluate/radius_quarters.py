@@ -1,0 +1,61 @@
+"""Accuracy of training samples by the radius they were trained with: does a large radius mean robust?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from iaat.config.suites import SUITES
+from iaat.evaluate.results import CLEAN, RadiusQuarter
+from iaat.evaluate.robust_accuracy import Outcome, attack_samples
+from iaat.evaluate.sections import Context, Section
+from iaat.evaluate.stages import stages_of
+from iaat.runtime import rng
+
+PARTS = 4
+MOST = 1000
+"""Training samples evaluated at most: enough for quarters of 250."""
+
+
+def radii_section(context: Context) -> Section:
+    """Clean accuracy and accuracy under PGD and screening of the training samples, in quarters by their radius.
+
+    Nothing where the model has no radii. The samples are the first of a fixed random order.
+    """
+    if context.evaluated.radii is None:
+        return Section()
+    index, radius = context.evaluated.radii
+    chosen = rng.permutation(len(index), seed=0, epoch=0)[: min(MOST, len(context.test.index))].sort().values
+    return Section(radii=quarters(_attacked(context, index[chosen]), radius[chosen]))
+
+
+def _attacked(context: Context, index: Tensor) -> Outcome:
+    config = context.config
+    return attack_samples(
+        context.evaluated.model,
+        context.test.data.train,
+        index,
+        stages_of(SUITES["quick"], config, len(context.test.classes)),
+        radius=config.radius,
+        norm=config.norm,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        journal=context.journal.part("train"),
+        reporter=context.reporter,
+    )
+
+
+def quarters(outcome: Outcome, radius: Tensor) -> tuple[RadiusQuarter, ...]:
+    """Equally many samples from the smallest to the largest radius; equal radii in the order of the samples."""
+    clean, robust = (outcome.correct_after(name).double() for name in (CLEAN, outcome.stages[-1].name))
+    parts = torch.tensor_split(radius.argsort(stable=True), PARTS)
+    return tuple(
+        RadiusQuarter(
+            (float(radius[part].min()) * 255, float(radius[part].max()) * 255),
+            n=len(part),
+            clean=float(clean[part].mean()),
+            screened=float(robust[part].mean()),
+        )
+        for part in parts
+        if len(part)
+    )

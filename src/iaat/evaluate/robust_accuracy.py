@@ -1,0 +1,335 @@
+"""Robust accuracy: samples evaluated clean and under one attack after another, worst case per sample."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NotRequired, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from iaat.attacks import attack_mode, geometry, predict
+from iaat.data import Source
+from iaat.errors import UserError
+from iaat.evaluate.autoattack import logged
+from iaat.evaluate.results import CLEAN, ROBUST, StageResult
+from iaat.evaluate.resume import Journal
+from iaat.runtime import rng
+from iaat.runtime.device import device_of
+from iaat.runtime.distributed import ALONE, Ranks
+from iaat.runtime.passes import Passes, count_passes
+from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import ELSEWHERE, Stop, Stopped
+from iaat.types import Batch
+
+Run = Callable[[nn.Module, Batch, torch.Generator], Tensor]
+"""`(model, batch, generator) -> x_adv [B, ...]`: one attack on one batch, the model in eval mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One attack of an evaluation.
+
+    Attributes:
+        name: Its name in records, such as `pgd-20` or `autoattack/square`.
+        run: The attack.
+        most: About how many forwards it takes for a batch at most, to show progress; None: not known.
+        unit: Name of a forward in the progress shown.
+    """
+
+    name: str
+    run: Run
+    most: int | None = None
+    unit: str = "forward"
+
+    @property
+    def group(self) -> str:
+        """The attack it is a part of: `autoattack` for `autoattack/square`."""
+        return self.name.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Outcome of an evaluation for each of n samples; tensors `[n]` on the CPU, in the order of `index`.
+
+    Attributes:
+        index: Position of the sample in its data set.
+        label: Its class.
+        clean: Predicted class of the clean sample.
+        adversarial: Predicted class of its adversarial example, else under the last attack on it; -1 if not known.
+        misclassified_by: `clean`, the name of the first stage that got it misclassified, or `none`.
+        perturbation_norm: Norm of its smallest adversarial perturbation, 0 where `clean`; NaN where none was found.
+        stages: What each stage did, the clean one first.
+    """
+
+    index: Tensor
+    label: Tensor
+    clean: Tensor
+    adversarial: Tensor
+    misclassified_by: list[str]
+    perturbation_norm: Tensor
+    stages: tuple[StageResult, ...]
+
+    @property
+    def attacks(self) -> tuple[str, ...]:
+        """The attacks in their order, the stages of one counted as one."""
+        return tuple(dict.fromkeys(stage.name.partition("/")[0] for stage in self.stages[1:]))
+
+    @property
+    def passes(self) -> Passes:
+        """Forwards and backwards per sample that the evaluation took."""
+        n = len(self.misclassified_by)
+        return Passes(
+            sum(stage.passes.forward for stage in self.stages) / n,
+            sum(stage.passes.backward for stage in self.stages) / n,
+        )
+
+    def correct_after(self, name: str) -> Tensor:
+        """`[n]` bool: correct after `clean`, or after the attack or stage of that name and all before it."""
+        names = [stage.name for stage in self.stages]
+        last = max(number for number, each in enumerate(names) if name in (each, each.partition("/")[0]))
+        done = set(names[: last + 1])
+        return torch.tensor([each not in done for each in self.misclassified_by])
+
+    def accuracy(self, name: str) -> float:
+        """Fraction of the samples that are correct after an attack or stage and all before it."""
+        return float(self.correct_after(name).double().mean())
+
+    def worst(self) -> float:
+        """Accuracy in the worst case over all stages."""
+        return self.accuracy(self.stages[-1].name)
+
+
+def with_stage(
+    outcome: Outcome, name: str, norm: Tensor, prediction: Tensor, *, samples: int, passes: Passes, seconds: float
+) -> Outcome:
+    """The outcome with one more stage: what a section of the evaluation found beside the attacks.
+
+    Args:
+        outcome: After the attacks.
+        name: Name of the stage.
+        norm: `[n]` norm of the smallest adversarial perturbation within the radius that it found; NaN where none.
+        prediction: `[n]` class predicted there; -1 if not known.
+        samples: How many samples it looked at.
+        passes: Passes it took.
+        seconds: Wall time it took.
+    """
+    new = outcome.correct_after(outcome.stages[-1].name) & ~norm.isnan()
+    stage = StageResult(name, samples, int(new.sum()), passes, seconds)
+    return replace(
+        outcome,
+        perturbation_norm=torch.fmin(outcome.perturbation_norm, norm),
+        adversarial=torch.where(new, prediction, outcome.adversarial),
+        misclassified_by=[name if n else old for n, old in zip(new.tolist(), outcome.misclassified_by, strict=True)],
+        stages=(*outcome.stages, stage),
+    )
+
+
+class _Batch(TypedDict):
+    """What a stage did to a batch, as the journal keeps it."""
+
+    prediction: list[int]
+    broken: list[bool]
+    size: list[float]
+    outside: int
+    forward: float
+    backward: float
+    seconds: float
+    warnings: list[str]
+    unreadable: NotRequired[list[int]]
+
+
+@dataclass(slots=True)
+class _SampleState:
+    """State of the samples while the stages run; `stage` is -1 where none has got them misclassified."""
+
+    clean: Tensor
+    adversarial: Tensor
+    norm: Tensor
+    stage: Tensor
+    unreadable: Tensor
+    results: list[StageResult] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, n: int) -> _SampleState:
+        classes, unreadable = torch.zeros(n).long(), torch.zeros(n, dtype=torch.bool)
+        return cls(classes, classes.clone(), torch.full((n,), torch.nan), torch.full((n,), -1), unreadable)
+
+    def correct_rows(self) -> Tensor:
+        """Rows of the samples that are still classified correctly."""
+        return (self.stage < 0).nonzero()[:, 0]
+
+    def add(self, stage: Stage, parts: Sequence[Tensor], batches: Sequence[_Batch]) -> None:
+        """Add what a stage did to the samples of its batches."""
+        number = len(self.results)
+        for rows, batch in zip(parts, batches, strict=True):
+            prediction, adversarial = torch.tensor(batch["prediction"]), torch.tensor(batch["broken"])
+            if number == 0:
+                self.clean[rows] = prediction
+            self.adversarial[rows] = prediction
+            self.stage[rows[adversarial]] = number
+            self.norm[rows[adversarial]] = torch.tensor(batch["size"], dtype=torch.float32)[adversarial]
+            blank = rows[batch.get("unreadable", [])]
+            self.unreadable[blank], self.stage[blank] = True, number  # no attack is to be run on them
+        self.results.append(
+            StageResult(
+                name=stage.name,
+                samples=sum(len(rows) for rows in parts),
+                adversarial=sum(sum(batch["broken"]) for batch in batches),
+                passes=Passes(sum(batch["forward"] for batch in batches), sum(batch["backward"] for batch in batches)),
+                seconds=sum(batch["seconds"] for batch in batches),
+                outside=sum(batch["outside"] for batch in batches),
+                warnings=tuple(dict.fromkeys(text for batch in batches for text in batch["warnings"])),
+            )
+        )
+
+
+def attack_samples(
+    model: nn.Module,
+    source: Source,
+    index: Tensor,
+    stages: Sequence[Stage],
+    *,
+    radius: float,
+    norm: str,
+    batch_size: int,
+    seed: int,
+    journal: Journal | None = None,
+    reporter: Reporter | None = None,
+    ranks: Ranks = ALONE,
+    stop: Stop | None = None,
+) -> Outcome:
+    """Evaluate the samples `index` `[n]` of `source` clean and under each attack, on the samples still correct.
+
+    The model is in eval mode throughout and gets its own flags back. What an attack returns is checked here: it counts
+    as adversarial if it is inside the ball and the image range and the model misclassifies it in the number format it
+    is evaluated in. Samples that cannot be read, where the data's settings allow some, are left out.
+
+    Args:
+        model: Maps inputs in [0, 1] to logits.
+        source: Where the samples come from, unaugmented.
+        index: Which of them, at least one.
+        stages: The attacks, in order; none for clean accuracy only.
+        radius: Radius of the ball on the [0, 1] scale.
+        norm: `linf` or `l2`.
+        batch_size: Samples attacked at once.
+        seed: Seed of the random draws; each batch of each stage has its own.
+        journal: Remembers finished batches; none by default.
+        reporter: Shows progress, if given.
+        ranks: The processes that divide the batches among them, all of which get the whole outcome.
+        stop: Asked after every batch where processes divide them; they then stop together.
+
+    Raises:
+        UserError: a sample cannot be read, also by another process; or none can.
+        Stopped: a stop was asked for, in whichever process.
+    """
+    index = index.cpu()
+    journal = Journal(None, {}) if journal is None else journal
+    evaluator = _BatchEvaluator(model, radius, norm, seed, reporter)
+    state = _SampleState.empty(len(index))
+    with attack_mode(model, "eval"):
+        for stage in (Stage(CLEAN, _unattacked), *stages):
+            rows = state.correct_rows()
+            parts = torch.split(rows, batch_size) if len(rows) else ()
+            batches = _run_stage(evaluator, source, [index[part] for part in parts], stage, journal, ranks, stop)
+            state.add(stage, parts, batches)
+    names = [*(result.name for result in state.results), ROBUST]
+    kept = (~state.unreadable).nonzero()[:, 0]
+    if not len(kept):
+        raise UserError("none of the samples to evaluate can be read: repair them, or give other data")
+    return Outcome(
+        index=index[kept],
+        label=source.labels[index[kept]],
+        clean=state.clean[kept],
+        adversarial=state.adversarial[kept],
+        misclassified_by=[names[number] for number in state.stage[kept].tolist()],
+        perturbation_norm=state.norm[kept],
+        stages=tuple(state.results),
+    )
+
+
+def _run_stage(
+    evaluator: _BatchEvaluator,
+    source: Source,
+    parts: Sequence[Tensor],
+    stage: Stage,
+    journal: Journal,
+    ranks: Ranks,
+    stop: Stop | None,
+) -> list[_Batch]:
+    """Run a stage on each batch of samples; batches in the journal are not read again."""
+    keys = [f"{stage.name}#{number}" for number in range(len(parts))]
+    numbers = range(ranks.rank, len(parts), ranks.world)
+    todo = [parts[number] for number in numbers if keys[number] not in journal]
+    batches = source.batches(todo) if todo else iter(())
+    tracked: Iterable[int] = numbers
+    if evaluator.reporter is not None:
+        total = sum(len(parts[number]) for number in numbers)
+        tracked = evaluator.reporter.track(numbers, total=total, what=stage.name, size=lambda each: len(parts[each]))
+    found, error = {}, None
+    try:
+        for number in tracked:
+            found[number] = journal.unit(
+                keys[number],
+                lambda: evaluator(stage, next(batches), number, _unreadable(source, parts[number])),  # noqa: B023
+            )
+            if ranks.several and stop is not None and stop.requested:
+                break
+    except UserError as failed:
+        error = failed
+    ranks.raise_together(error)
+    if stop is not None and ranks.several and ranks.any(stop.requested is not None)[0]:
+        raise Stopped(stop.requested or ELSEWHERE)
+    merged = ranks.merged(found)
+    return [merged[number] for number in range(len(parts))]
+
+
+def _unreadable(source: Source, index: Tensor) -> list[int]:
+    """Rows of the blank samples in a batch that was read just now: those that cannot be read."""
+    known = source.sample_log.unreadable
+    return [row for row, position in enumerate(index.tolist()) if position in known] if known else []
+
+
+def _unattacked(_model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
+    return batch.x
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchEvaluator:
+    """Runs one stage on one batch and evaluates what it returns."""
+
+    model: nn.Module
+    radius: float
+    norm: str
+    seed: int
+    reporter: Reporter | None
+
+    def __call__(self, stage: Stage, batch: Batch, number: int, unreadable: list[int]) -> _Batch:
+        generator = rng.generator(self.seed, "evaluate", stage.name, number, device=device_of(self.model))
+        begun = time.perf_counter()
+        each = None if self.reporter is None else self.reporter.counter(stage.unit, stage.most)
+        with count_passes(self.model, each=each) as passes, logged() as warnings:
+            x_adv = stage.run(self.model, batch, generator)
+            prediction = predict(self.model, x_adv)
+        norms = geometry(self.norm).norm(x_adv - batch.x)
+        inside = is_inside(x_adv, norms, self.radius)
+        return {
+            "prediction": prediction.tolist(),
+            "broken": (inside & (prediction != batch.y)).tolist(),
+            "size": norms.tolist(),
+            "outside": int((~inside).sum()),
+            "forward": passes.forward,
+            "backward": passes.backward,
+            "seconds": time.perf_counter() - begun,
+            "warnings": warnings,
+            "unreadable": unreadable,
+        }
+
+
+def is_inside(x_adv: Tensor, norms: Tensor, radius: float) -> Tensor:
+    """`[B]` bool: within the radius, up to the rounding of float32 pixels, and in [0, 1]; False where NaN."""
+    pixels = x_adv.flatten(1)
+    in_range = ((pixels >= 0) & (pixels <= 1)).all(dim=1)
+    return in_range & (norms <= radius * (1 + 1e-5) + 1e-6)

@@ -1,0 +1,152 @@
+"""`comparison.json`, the results of a comparison, as types; docs/schema.md says what each key means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from iaat.analysis.frontier import Distance
+from iaat.evaluate.naming import run_title
+from iaat.evaluate.results import WORST, EvaluationResult, Interval, check_version, upgraded
+from iaat.evaluate.results_table import columns, more_are_clean
+from iaat.runtime.json_files import Finite, Fraction, NonNegative, read_json, to_json
+from iaat.statistics import spread, wilson_interval
+
+VERSION = 2
+"""Of `comparison.json`; files of version 1 have no such key."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanAccuracy:
+    """An accuracy over seeds.
+
+    Attributes:
+        mean: Mean over the seeds.
+        interval95: t-interval of the mean; of one seed Wilson's interval.
+        sd: Standard deviation over the seeds; None for one seed.
+    """
+
+    mean: Fraction
+    interval95: Interval
+    sd: NonNegative | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRow:
+    """A recipe over its seeds; None where a figure is not known of every seed.
+
+    Attributes:
+        name: Name of the recipe, and of its weights where they are not those that the run is for.
+        seeds: Seeds of its runs.
+        accuracy: As in the results of its runs.
+        clean_all: Clean accuracy on all test samples, where fewer are attacked.
+        gap: Points from the first PGD to the worst case.
+        radius_mean_px: Mean radius after the last epoch.
+        train_forwards: Forwards per sample and step of the training.
+        train_backwards: Backwards per sample and step.
+        train_seconds: Wall time of a training.
+        above_curve: Points above the curve of uniform radii; None for the curve itself.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    accuracy: dict[str, MeanAccuracy]
+    clean_all: MeanAccuracy | None = None
+    gap: Finite | None = None
+    radius_mean_px: NonNegative | None = None
+    train_forwards: NonNegative | None = None
+    train_backwards: NonNegative | None = None
+    train_seconds: NonNegative | None = None
+    above_curve: Distance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonResults:
+    """Content of `comparison.json`.
+
+    Attributes:
+        cells: One row a recipe, the most robust first.
+        curve: Names of the recipes that make the curve of uniform radii.
+        missing: Runs that are not finished, for people.
+        rows: Results of every finished run, under the name of its recipe.
+        version: Version of the file.
+    """
+
+    cells: tuple[ComparisonRow, ...]
+    curve: tuple[str, ...]
+    missing: tuple[str, ...]
+    rows: tuple[EvaluationResult, ...]
+    version: int = VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """The results as `comparison.json` has them."""
+        plain = to_json(replace(self, rows=()))
+        return {"version": plain.pop("version"), **plain, "rows": [row.to_json() for row in self.rows]}
+
+
+def read_comparison(file: Path) -> ComparisonResults:
+    """The results of a comparison, by this version or an older one.
+
+    Raises:
+        DamagedFileError: they are not what a comparison writes.
+        UserError: the file is missing, cannot be read, or is of a newer version.
+    """
+    return read_json(file, ComparisonResults, _upgraded)
+
+
+def _upgraded(found: Any) -> Any:  # noqa: ANN401
+    if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
+        return found
+    check_version(found, VERSION)
+    return {**found, "rows": [upgraded(row) for row in found["rows"]]}
+
+
+def by_cell(rows: Sequence[EvaluationResult]) -> dict[str, list[EvaluationResult]]:
+    """Results of each recipe, those of trained weights apart, the most robust first."""
+    cells: dict[str, list[EvaluationResult]] = {}
+    for row in rows:
+        cells.setdefault(run_title(row), []).append(row)
+    ranked = sorted(cells, key=lambda name: mean(row.accuracy[WORST] for row in cells[name]), reverse=True)
+    return {name: sorted(cells[name], key=lambda row: row.seed or 0) for name in ranked}
+
+
+def comparison_row(rows: Sequence[EvaluationResult], above: Distance | None = None) -> ComparisonRow:
+    """Figures of one recipe over its seeds: accuracies are fractions, the gap is in points."""
+    first = next(iter(rows[0].attacks), "")
+    gap = [100 * (row.accuracy[first] - row.accuracy[WORST]) for row in rows] if first.startswith("pgd") else []
+    radii = [row.radius_mean_px for row in rows if row.radius_mean_px is not None]
+    all_clean = [row.clean_all for row in rows if row.clean_all is not None and more_are_clean(row)]
+    return ComparisonRow(
+        name=run_title(rows[0]),
+        seeds=tuple(row.seed or 0 for row in rows),
+        accuracy={
+            key: _mean_accuracy([row.accuracy[key] for row in rows], rows[0].n)
+            for key in dict.fromkeys([*columns(rows), WORST])
+        },
+        clean_all=_mean_accuracy([each.accuracy for each in all_clean], all_clean[0].n)
+        if len(all_clean) == len(rows)
+        else None,
+        gap=mean(gap) if gap else None,
+        radius_mean_px=mean(radii) if radii else None,
+        train_forwards=_known_mean([row.train_forwards for row in rows]),
+        train_backwards=_known_mean([row.train_backwards for row in rows]),
+        train_seconds=_known_mean([row.train_seconds for row in rows]),
+        above_curve=above,
+    )
+
+
+def _known_mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where a value is not known, as of a run with a damaged log."""
+    known = [value for value in values if value is not None]
+    return mean(known) if len(known) == len(values) else None
+
+
+def _mean_accuracy(values: Sequence[float], n: int) -> MeanAccuracy:
+    over = spread(values)
+    if over.interval is None:
+        return MeanAccuracy(over.mean, wilson_interval(over.mean, n))
+    low, high = over.interval
+    return MeanAccuracy(over.mean, (max(low, 0.0), min(high, 1.0)), over.sd)
