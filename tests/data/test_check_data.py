@@ -72,7 +72,7 @@ def test_the_command_says_what_is_left_out_without_reading(
     shutil.copytree(root / "test", root / "val")
     assert main(["check", "quickstart", "--data.name", "folder", "--data.root", str(root)]) == 0
     shown = capsys.readouterr().err
-    assert "1 image left out, whose type is not read (.jxl 1), such as train/cat/a.jxl" in shown
+    assert "1 image left out, of a type that is not read (.jxl 1), such as train/cat/a.jxl" in shown
     assert "1 folder that nothing uses, such as val: data.validation NAME" in shown
 
 

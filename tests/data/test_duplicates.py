@@ -53,9 +53,9 @@ def test_validation_images_that_are_trained_on_are_counted(make_folder: Callable
     root = make_folder()
     shutil.copytree(root / "test", root / "val")
     shutil.copy(root / "train/dog/001.png", root / "val/dog/001.png")
-    told = lines(built(root, validation="val"))
-    assert len(told) == 1
-    assert "1 of 10 validation samples is in the training set, too, such as val/dog/001.png (in training: " in told[0]
+    logged = lines(built(root, validation="val"))
+    assert len(logged) == 1
+    assert "1 of 10 validation samples is in the training set, too, such as val/dog/001.png (in training: " in logged[0]
 
 
 def test_distinct_and_unused_images_are_passed_over(make_folder: Callable[..., Path]) -> None:

@@ -74,9 +74,9 @@ def test_what_is_left_out_is_counted_by_kind(make_folder: Callable[..., Path]) -
         "other": (2, {".md": 1, "no suffix": 1}),
         "loose": (1, {}),
     }
-    told = {notice.kind: notice.line() for notice in listing.notices}
-    assert told["unread"] == (
-        f"training images of {root}: 3 images left out, whose type is not read (.raw 2, .svg 1), such as"
+    logged = {notice.kind: notice.line() for notice in listing.notices}
+    assert logged["unread"] == (
+        f"training images of {root}: 3 images left out, of a type that is not read (.raw 2, .svg 1), such as"
         " train/dog/a.raw: convert them to PNG or JPEG"
     )
 

@@ -82,7 +82,7 @@ class NoLength:
 @pytest.mark.parametrize(
     ("thing", "message"),
     [
-        (Stream(), r"Stream is an IterableDataset, whose samples have no stable index: make it map-style"),
+        (Stream(), r"Stream is an IterableDataset, and its samples have no stable index: make it map-style"),
         (DataLoader(dataset()), r"a DataLoader has no stable index for its samples: pass loader\.dataset"),
         (NoLength(), r"NoLength has no __len__, so its samples have no stable index"),
         ((i for i in range(3)), r"generator has no __len__ and no __getitem__"),

@@ -23,7 +23,7 @@ def line(kind, count, **more):
             "1 other file left out: nothing to do unless it is",
             "2 other files left out: nothing to do unless they",
         ),
-        ("unread", "1 image left out, whose", "2 images left out, whose"),
+        ("unread", "1 image left out, of a", "2 images left out, of a"),
         ("loose", "1 image left out, which lies beside", "2 images left out, which lie beside"),
         ("link", "1 link not followed, which leads to a folder above it", "2 links not followed, which lead to"),
         ("single", "1 class with one training sample", "2 classes with one"),
@@ -55,10 +55,10 @@ def test_a_notice_of_transparent_pixels_names_the_colour_behind_them():
 
 
 def test_runs_on_the_same_data_say_a_notice_once():
-    notices, said, told = Notices(), [], set()
+    notices, said, logged = Notices(), [], set()
     notices.add("images", "other", "a.md")
-    notices.log(said.append, logged=told)
-    notices.log(said.append, logged=told)
+    notices.log(said.append, logged=logged)
+    notices.log(said.append, logged=logged)
     notices.add("images", "other", "b.md")
-    notices.log(said.append, logged=told)
+    notices.log(said.append, logged=logged)
     assert [text.split(" left")[0] for text in said] == ["images: 1 other file", "images: 2 other files"]

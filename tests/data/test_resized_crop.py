@@ -193,7 +193,7 @@ def test_a_damaged_image_is_named(make_folder: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"resized_crop": -0.1}, r"data\.resized_crop is -0\.1: give a share of the area from 0 to 1"),
+        ({"resized_crop": -0.1}, r"data\.resized_crop is -0\.1: give a fraction of the area from 0 to 1"),
         ({"resized_crop": 8.0}, r"data\.resized_crop is 8\.0"),
         ({"resized_crop": float("nan")}, r"data\.resized_crop is nan"),
         ({"resized_crop": 0.1, "size": None}, r"data\.resized_crop is 0\.1, but data\.size is not set: give"),

@@ -203,7 +203,7 @@ def test_in_memory_source_checks_its_data() -> None:
             (torch.zeros(2, dtype=torch.uint8), 1),
             r"data: item 3 has shape \[2\] \(torch\.uint8\), but item 0 .*float32",
         ),
-        ((torch.zeros(2), 0), r"data: item 3 has label 0, but the list of labels says 1: make .*targets agree"),
+        ((torch.zeros(2), 0), r"data: item 3 has label 0, but 1 in the list of labels: make .*targets agree"),
         ((torch.zeros(2), 1.0), r"data: item 3: the label is 1\.0 \(float\)"),
         ((torch.zeros(2, dtype=torch.int64), 1), r"data: item 3: the input is torch\.int64: convert it to uint8"),
         ((torch.tensor(0.5), 1), r"data: item 3: the input is a single number"),

@@ -142,7 +142,7 @@ def test_list_of_a_subset_itself_is_not_mapped_again() -> None:
 def test_listed_labels_that_are_wrong_are_refused() -> None:
     dataset = Named([(torch.zeros(2), i % 2) for i in range(6)])
     dataset.targets = [0, 0, 0, 1, 0, 1]  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match=r"mine: item 1 has label 1, but the list of labels says 0: make .*targets"):
+    with pytest.raises(UserError, match=r"mine: item 1 has label 1, but 0 in the list of labels: make .*targets"):
         split_of(dataset).load(torch.arange(6))
     dataset.targets = [0, 1]  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="mine: 6 items but 2 labels in its targets"):

@@ -22,7 +22,7 @@ _COLUMNS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to training images, in this order: rotate and zoom, crop and flip, color, cutout.
+    """Augmentation of training images, in this order: rotate and zoom, crop and flip, color, cutout.
 
     Attributes:
         crop: Pixels padded on each side before a random crop of the original size; 0: no crop.
@@ -31,7 +31,7 @@ class Augmentation:
         cutout: Side in pixels of a square that is made grey; 0: none.
         color: Strength in [0, 1] of random brightness, contrast and, of colour images, saturation.
         rotate: Largest rotation in degrees, either way.
-        zoom: Largest change of size as a share, either way, below 1.
+        zoom: Largest relative change of size, either way, below 1.
     """
 
     crop: int = 0
@@ -44,14 +44,14 @@ class Augmentation:
 
     @property
     def active(self) -> bool:
-        """Whether it changes anything."""
+        """Whether any augmentation is on."""
         return bool(self._active_keys())
 
     def _active_keys(self) -> list[str]:
         return [key for key in ("crop", "flip", "cutout", "color", "rotate", "zoom") if getattr(self, key)]
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Check that it can be applied to inputs of this shape.
+        """Check that inputs of this shape can be augmented.
 
         Args:
             shape: Shape of one input, `[C, H, W]` for images.
@@ -83,7 +83,7 @@ class Augmentation:
 
 
 def augment(x: Tensor, augmentation: Augmentation, *, index: Tensor, seed: int, epoch: int) -> Tensor:
-    """Augment each image by its own draw.
+    """Augment a batch, each image by its own random draws.
 
     Args:
         x: Images `[B, C, H, W]`, uint8, or floats in [0, 1].
@@ -99,7 +99,9 @@ def augment(x: Tensor, augmentation: Augmentation, *, index: Tensor, seed: int, 
 
 
 def augmentation_draws(augmentation: Augmentation, index: Tensor, key: tuple[int, int] | None) -> Tensor | None:
-    """What decides how each sample is augmented; drawn for a whole epoch at once it costs a batch nothing.
+    """Random draws that decide how each sample is augmented.
+
+    They are drawn for a whole epoch at once, because drawing for each batch costs more.
 
     Args:
         augmentation: What will be done.
@@ -120,7 +122,7 @@ def augmentation_draws(augmentation: Augmentation, index: Tensor, key: tuple[int
 
 
 def apply_draws(x: Tensor, augmentation: Augmentation, draws: Tensor | None) -> Tensor:
-    """Augment images as drawn.
+    """Augment a batch by draws made before.
 
     Images stored as bytes stay bytes: crop, flip and cutout only move or overwrite them; colours and warps are
     computed in float32 and rounded to the nearest level before they are handed on.

@@ -1,4 +1,4 @@
-"""Which samples make up each batch."""
+"""Order of the samples of an epoch, cut into batches."""
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def epoch_order(
         seed: The run's seed.
         epoch: The epoch; the order depends on the arguments only.
         extra: `[M]` int64, the extra samples; None: no extra samples.
-        ratio: Share of each batch that they make up, in (0, 1); 0 without them.
+        ratio: Their fraction of each batch, in (0, 1); 0 without them.
 
     Returns:
         One int64 tensor a batch, the extra samples last. Together they hold each of `index` exactly once; no batch
@@ -43,12 +43,12 @@ def epoch_order(
 
 
 def batch_sizes(originals: int, batch_size: int, ratio: float = 0.0) -> list[tuple[int, int]]:
-    """How many original and how many extra samples each batch of an epoch holds.
+    """Number of original and of extra samples in each batch of an epoch.
 
     Args:
         originals: Samples that the epoch visits once.
         batch_size: Samples a batch.
-        ratio: Share of the extra ones; 0 without them.
+        ratio: Fraction of the extra ones; 0 without them.
 
     Returns:
         A pair a batch. The last holds what is left of the originals, and extra samples in proportion.
@@ -72,15 +72,15 @@ def batch_sizes(originals: int, batch_size: int, ratio: float = 0.0) -> list[tup
 
 
 def extra_stream(extra: Tensor, count: int, start: int, *, apart: int, seed: int) -> Tensor:
-    """A stretch of the endless stream of extra samples, which takes all of them in a random order, round after round.
+    """Part of the endless stream of extra samples: all of them in random order, round after round.
 
     It is a function of the arguments alone, so a resumed run needs no memory of where it was.
 
     Args:
         extra: `[M]` int64, the extra samples.
-        count: Length of the stretch.
+        count: Length of the part.
         start: Samples of the stream before it.
-        apart: No stretch of so many holds a sample twice.
+        apart: No `apart` samples in a row hold one twice.
         seed: The run's seed.
 
     Returns:
@@ -111,14 +111,14 @@ def check_enough(count: int, apart: int) -> None:
 
 
 def extra_visited(extra: Tensor, count: int, *, apart: int, seed: int) -> Tensor:
-    """The extra samples that occur among the first `count` of the stream, in the order of `extra`."""
+    """Extra samples among the first `count` of the stream, in the order of `extra`."""
     if count >= len(extra):
         return extra
     return extra[_round(len(extra), 0, apart, seed)[:count].sort().values]
 
 
 def _round(n: int, number: int, apart: int, seed: int) -> Tensor:
-    """The order `[n]` of one round, in which none of its first `apart` was among the last `apart` of the round before.
+    """Order `[n]` of one round: none of its first `apart` is among the last `apart` of the round before.
 
     Only the first `2 * apart` places are rearranged and only the last `apart` looked at: with `3 * apart` places one
     round does not depend on how the one before was rearranged.

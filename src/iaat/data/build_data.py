@@ -1,4 +1,4 @@
-"""From the `data` section of a recipe to sources and splits."""
+"""Build sources and splits from the `data` section of a recipe."""
 
 import warnings
 from dataclasses import fields, replace
@@ -33,7 +33,7 @@ from iaat.errors import UserError
 def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> DataSplits:
     """Read a data set and split it.
 
-    The hold-out split and the limits are drawn from `config.split_seed`, not from the training seed, so that runs
+    The validation split and the limits are drawn from `config.split_seed`, not from the training seed, so that runs
     with different seeds train on and are selected by the same samples.
 
     Args:
@@ -42,7 +42,7 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
         device: Training device: samples in memory are kept there, batches are yielded there.
 
     Raises:
-        UserError: Something in the recipe or in the data needs the user's hand.
+        UserError: The recipe or the data cannot be used; the message says what to change.
     """
     _warn_ignored(config)
     train, test = read_splits(config)
@@ -50,7 +50,7 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
         check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
     split_seed = seed if config.split_seed is None else config.split_seed
     test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
-    train_index, validation_index, listed = _train_and_holdout(train, config, split_seed)
+    train_index, validation_index, listed = _train_and_validation(train, config, split_seed)
     extra = _drawn_extra(config, train, split_seed)
     used = torch.cat([train_index, validation_index]).sort().values
     stream = _streams(config, (train, used), (test, test_index), extra=extra)
@@ -80,7 +80,7 @@ def _contents(split: RawSplit) -> str | None:
 
 
 def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
-    """The training and the test split as their reader gives them, before samples are read.
+    """Training and test split of a recipe, before samples are read.
 
     Raises:
         UserError: The data cannot be found, or not be read in the way asked for.
@@ -96,7 +96,7 @@ def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
 
 
 def check_crops(config: DataConfig) -> None:
-    """Check that parts of images are cut out only where there are image files.
+    """Check that `data.resized_crop` is set for image files only.
 
     Raises:
         UserError: There are none.
@@ -109,7 +109,7 @@ def check_crops(config: DataConfig) -> None:
 
 
 def read_extra(config: DataConfig, *, shape: tuple[int, ...], classes: int) -> ExtraImages | None:
-    """The extra images, if there are to be any, before they are decoded.
+    """Extra images of a recipe, before they are decoded; None where it has none.
 
     Args:
         config: The `data` section.
@@ -123,7 +123,7 @@ def read_extra(config: DataConfig, *, shape: tuple[int, ...], classes: int) -> E
 
 
 def _drawn_extra(config: DataConfig, train: RawSplit, seed: int) -> tuple[ExtraImages, Tensor] | None:
-    """The extra images and the positions of those used."""
+    """Extra images and the positions of those to use; None where there are none."""
     extra = read_extra(config, shape=train.shape, classes=len(train.classes))
     if extra is None:
         return None
@@ -145,8 +145,8 @@ def _with_extra(
     )
 
 
-def _train_and_holdout(split: RawSplit, config: DataConfig, seed: int) -> tuple[Tensor, Tensor, Notices]:
-    """Sorted indices to train on and to hold out, and what there is to say of them."""
+def _train_and_validation(split: RawSplit, config: DataConfig, seed: int) -> tuple[Tensor, Tensor, Notices]:
+    """Sorted indices for training and for validation, and notices about them."""
     used = _limited(split, config.limit, seed, key="limit", at_least=2)
     if split.validation_size:
         return used, torch.arange(len(split) - split.validation_size, len(split)), Notices()
@@ -159,21 +159,21 @@ def _train_and_holdout(split: RawSplit, config: DataConfig, seed: int) -> tuple[
 
 
 def _limited(split: RawSplit, limit: int | None, seed: int, *, key: str, at_least: int) -> Tensor:
-    """Sorted indices of so many samples, none of them for validation only."""
+    """Sorted indices of `limit` samples, none of them for validation only."""
     labels = split.labels[: len(split) - split.validation_size]
     if limit is None:
         return torch.arange(len(labels))
     smallest = int(torch.bincount(labels).clamp(max=at_least).sum())
     if limit < smallest:
         raise UserError(
-            f"data.{key} is {limit}, too few for {at_least} samples of each of {len(split.classes)} classes (one to"
-            f" train on, one to hold out): give at least {smallest}"
+            f"data.{key} is {limit}, too few for {at_least} samples of each of {len(split.classes)} classes (one for"
+            f" training, one for validation): give at least {smallest}"
         )
     return stratified_subset(labels, limit, seed, at_least=at_least)
 
 
 def _streams(config: DataConfig, *parts: tuple[RawSplit, Tensor], extra: tuple[ExtraImages, Tensor] | None) -> bool:
-    """Whether both splits are read anew in every epoch; extra images, which never are, must fit into the memory."""
+    """Whether both splits are streamed from disk in every epoch; extra images never are and must fit in memory."""
     added = 0 if extra is None else len(extra[1]) * extra[0].sample_bytes
     needed, most = sum(len(index) * split.sample_bytes for split, index in parts), config.memory_gb * 2**30
     # Reading from host memory at each epoch would save nothing.
@@ -215,7 +215,7 @@ def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.
 
 
 def _in_memory(split: RawSplit, used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
-    """A split with the samples used of it."""
+    """Source of a split that keeps the used samples in memory."""
     sample_log = _sample_log(split, config)
     return InMemorySource(
         split.load(used, sample_log),
@@ -232,12 +232,12 @@ def _in_memory(split: RawSplit, used: Tensor, config: DataConfig, device: torch.
 
 
 def _reads_files(config: DataConfig) -> bool:
-    """Whether samples are image files, which are decoded here."""
+    """Whether samples are image files."""
     return config.name in FILE_NAMES or reads_folder(config)
 
 
 def reads_folder(config: DataConfig) -> bool:
-    """Whether the data is an image folder: named so, or the root of a set known by name holds train/ and test/."""
+    """Whether the data is an image folder: by its name, or because its root holds train/ and test/."""
     if config.name == "digits":  # which have no root of their own
         return config.root is not None and is_image_folder(config.root)
     return config.name == "folder" or (
@@ -246,7 +246,7 @@ def reads_folder(config: DataConfig) -> bool:
 
 
 def _warn_ignored(config: DataConfig) -> None:
-    """Warn of settings that there is no use for."""
+    """Warn of settings that have no effect."""
     ignored = []
     if not _reads_files(config):
         ignored += ["size", "resize", "validation"]

@@ -1,4 +1,4 @@
-"""The data sets known by name: scikit-learn's digits, and four of torchvision's."""
+"""Built-in data sets: digits of scikit-learn, and CIFAR-10, CIFAR-100, SVHN and MNIST of torchvision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _DIGITS_TEST = 0.2
 
 @dataclass(frozen=True)
 class _Torchvision:
-    """How one torchvision data set is called and read.
+    """How to construct and read one torchvision data set.
 
     Attributes:
         attribute: Its class in `torchvision.datasets`.
@@ -77,7 +77,7 @@ def torchvision_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
         The training and the test split.
 
     Raises:
-        UserError: The files are not there and cannot be downloaded; says which to put where.
+        UserError: The files are missing and cannot be downloaded; names the files and their place.
     """
     root = Path(config.root or DEFAULT_ROOT)
     entry = _TORCHVISION[config.name]

@@ -1,4 +1,4 @@
-"""Read every sample of both splits before a run does: what cannot be read, and what is altered."""
+"""Check of all samples before a run: which cannot be read, and which are altered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Track = Callable[[Iterator[Batch], int, str], Iterator[Batch]]
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """What was found.
+    """Result of a check of all samples.
 
     Attributes:
         notices: What is left out or altered.
@@ -43,14 +43,14 @@ def check_all_samples(config: DataConfig, track: Track) -> DataCheck:
     """Read every sample of both splits once, one batch in memory at a time.
 
     Args:
-        config: The `data` section; limits are not heeded.
+        config: The `data` section; limits are ignored.
         track: Shows progress.
 
     Raises:
         UserError: The data cannot be found, or not a single sample can be used.
     """
     splits = read_splits(replace(config, skip_damaged=_ANY))
-    train, test = (_read_with_record(split, config, track) for split in splits)
+    train, test = (_read_all(split, config, track) for split in splits)
     notices = Notices()
     for split, sample_log in zip(splits, (train, test), strict=True):
         notices |= split.notices | sample_log.notices()
@@ -63,7 +63,7 @@ def check_all_samples(config: DataConfig, track: Track) -> DataCheck:
 _ANY = 10**9
 
 
-def _read_with_record(split: RawSplit, config: DataConfig, track: Track) -> SampleLog:
+def _read_all(split: RawSplit, config: DataConfig, track: Track) -> SampleLog:
     check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
     sample_log = SampleLog(
         len(split), where=split.where, paths=split.paths, limit=len(split), background=config.background

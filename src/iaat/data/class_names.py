@@ -1,4 +1,4 @@
-"""Names of classes, which come from folders, tar shards, checkpoints and data sets of others."""
+"""Checks of class names, which come from folders, tar shards, checkpoints and data sets of others."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ MOST_CHARACTERS = 1000
 
 
 def check_class_names(names: Iterable[str], where: str) -> None:
-    """Refuse names that are too long to be shown in any table.
+    """Refuse class names that are too long for a table.
 
     Args:
         names: The names.

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-# Share of red, green and blue in grey (ITU-R BT.601), as torchvision and Pillow have it.
+# Weights of red, green and blue in grey (ITU-R BT.601), as torchvision and Pillow have it.
 _LUMA = (0.2989, 0.587, 0.114)
 _FINE = 2**16
 
 
 def jitter_color(x: Tensor, draws: Tensor, *, strength: float) -> Tensor:
-    """Change brightness, contrast and saturation of each image, in this order, by factors of its own.
+    """Change brightness, contrast and saturation of each image, in this order, by random factors.
 
     A factor f blends the image with black (brightness), with its mean grey (contrast) or with itself in grey
     (saturation): f * image + (1 - f) * other, cut to the range of images.
@@ -41,7 +41,7 @@ def _grey(image: Tensor) -> Tensor:
     """`[B, 1, H, W]` of `[B, 1 or 3, H, W]`."""
     if image.shape[1] == 1:
         return image
-    red, green, blue = (share * image[:, channel, None] for channel, share in enumerate(_LUMA))
+    red, green, blue = (weight * image[:, channel, None] for channel, weight in enumerate(_LUMA))
     return red + green + blue
 
 

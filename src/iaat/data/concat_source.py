@@ -1,4 +1,4 @@
-"""Two sources read as one."""
+"""Training set and extra images, concatenated as one source."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ from iaat.types import Batch
 
 
 class ConcatSource:
-    """A `Source` of a training set of N samples and of extra images, which have the indices from N on.
+    """Source of a training set of N samples and of extra images, which have the indices from N on.
 
-    Each part reads and augments its own samples, keyed by the index in the whole, so a batch of both is what either
-    alone would give.
+    Each part reads and augments its own samples, keyed by the index in the whole. So a sample is the same alone and in
+    a batch of both.
 
     Args:
-        original: The training set, kept in whatever way.
+        original: The training set.
         extra: The extra images; those used are held in the memory of the device.
         used: Sorted int64 positions of the extra images to hold.
-        augmentation: What `batches(augment=...)` does to the extra images: the same as to the training set.
+        augmentation: What `batches(augment=...)` does to the extra images: the same as for the training set.
         device: Training device.
     """
 
@@ -78,7 +78,7 @@ class ConcatSource:
 
 
 def _merged(original: Batch, extra: Batch, of_extra: Tensor) -> Batch:
-    """One batch of two, each sample where the mask `[B]` has its kind."""
+    """Merge two batches: extra samples go where the mask `[B]` is true."""
     x, y, index = (torch.cat([getattr(original, name), getattr(extra, name)]) for name in ("x", "y", "index"))
     place = of_extra.long().argsort(stable=True).argsort()
     # A training batch has its extra samples last.

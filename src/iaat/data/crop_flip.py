@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def crop_flip(x: Tensor, draws: Tensor, *, crop: int, padding: Literal["reflect", "zeros"], flip: bool) -> Tensor:
-    """Crop each image to its own size after padding it, and flip it.
+    """Pad each image, crop it to its size at a random place, and flip it at random.
 
     Args:
         x: Images `[B, C, H, W]` of any type.
@@ -29,7 +29,7 @@ def crop_flip(x: Tensor, draws: Tensor, *, crop: int, padding: Literal["reflect"
 
 
 def _cut_mirrored(x: Tensor, down: Tensor, right: Tensor, flip: Tensor) -> Tensor:
-    """Windows of the images continued by mirroring, shifted by `down`, `right` `[B]`, then flipped where `flip` `[B]`.
+    """Crops of mirror-padded images, shifted by `down`, `right` `[B]`, then flipped where `flip` `[B]`.
 
     Mirrored at both borders, a row repeats itself after `2 * width - 2` pixels and reads the same from either end. So a
     window of "forwards, backwards, forwards" is any shifted row, flipped or not: which, is a matter of where it starts.
@@ -43,7 +43,7 @@ def _cut_mirrored(x: Tensor, down: Tensor, right: Tensor, flip: Tensor) -> Tenso
 
 
 def _cut_zero_padded(x: Tensor, down: Tensor, right: Tensor, flip: Tensor, crop: int) -> Tensor:
-    """As `_cut_mirrored`, of images with `crop` zeros on each side: "forwards, backwards" of each padded row."""
+    """Crops of zero-padded images: as `_cut_mirrored`, from "forwards, backwards" of each padded row."""
     height, width = x.shape[2:]
     padded = F.pad(x, (crop, crop, crop, crop))
     lines = torch.cat([padded, padded.flip(3)], 3)
@@ -53,7 +53,7 @@ def _cut_zero_padded(x: Tensor, down: Tensor, right: Tensor, flip: Tensor, crop:
 
 
 def _windows(lines: Tensor, row: Tensor, column: Tensor, width: int) -> Tensor:
-    """`[B, C, H, width]` of `lines` `[B, C, R, L]`: the lines `row` `[B, H]` of each image from `column` `[B]` on.
+    """Runs of pixels `[B, C, H, width]` of `lines` `[B, C, R, L]`: rows `row` `[B, H]` from `column` `[B]` on.
 
     One `index_select` of whole runs of pixels from a view of all places where a run can start: a memory copy a row. A
     gather of single pixels would read an int64 for each, several times the bytes of the image.

@@ -10,7 +10,7 @@ _GREY, _GREY_LEVEL = 0.5, 128
 
 
 def cut_out(x: Tensor, draws: Tensor, *, side: int) -> Tensor:
-    """Make a square of each image grey; the part of it beyond the border is lost.
+    """Make a random square of each image grey; at the border the square is cut off.
 
     Args:
         x: Images `[B, C, H, W]`, uint8, or floats in [0, 1].

@@ -10,21 +10,21 @@ from iaat.units import check_numbers
 
 TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
 FILE_NAMES = ("folder", "webdataset")
-"""Data sets of the user's own image files."""
+"""Data sets of the user's image files."""
 WRITTEN_ROOTS = (*TORCHVISION_NAMES, "webdataset")
-"""Data sets for which something is written into the root: a download, or the list of the samples in tar shards."""
+"""Data sets that write into the root: a download, or the index of tar shards."""
 NAMES = ("digits", *TORCHVISION_NAMES, *FILE_NAMES)
 _ROOTS = {
     "folder": "the folder that holds train/ and test/",
     "webdataset": "the folder with train/*.tar and test/*.tar",
 }
 _MOST = {**dict.fromkeys(("crop", "cutout", "size", "resize"), 10_000), "workers": 1024}
-"""Pixels and processes beyond which only a slip of the pen goes."""
+"""Upper bounds of pixels and processes; above is a typing error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the samples come from and how they are prepared.
+    """Data set, splits and preparation of the samples.
 
     Raises:
         UserError: A value is out of its range, or `name` is not known; the message names the recipe key.
@@ -46,10 +46,10 @@ class DataConfig:
     two is typed."""
 
     limit: int | None = None
-    """Use so many training samples, drawn evenly over the classes; indices stay those of the full set."""
+    """Number of training samples to use, drawn evenly over the classes; indices stay those of the full set."""
 
     test_limit: int | None = None
-    """Use so many test samples, drawn evenly over the classes."""
+    """Number of test samples to use, drawn evenly over the classes."""
 
     holdout: float = 0.1
     """Fraction of the training samples, in (0, 0.5), kept out of training to select the checkpoint."""
@@ -62,11 +62,11 @@ class DataConfig:
     """Seed of the hold-out split and of the limits; None: they move with the training seed."""
 
     resized_crop: float = 0.0
-    """Smallest share of an image's area, such as 0.08, that a random part of random shape has, which is resized to size
-    x size for training (ImageNet's random-resized crop); 0: none. For image files with size set, which are streamed."""
+    """Random-resized crop of ImageNet training: smallest fraction of the area, such as 0.08, of a random part of random
+    shape, which is resized to size x size; 0: none. For image files with size set, which are streamed."""
 
     crop: int = 0
-    """Random crop of the original size after padding each side by so many pixels; 0: none."""
+    """Random crop of the original size after padding each side by this many pixels; 0: none."""
 
     padding: Literal["reflect", "zeros"] = "reflect"
     """What the random crop sees beyond the border."""
@@ -75,22 +75,22 @@ class DataConfig:
     """Mirror left and right with probability 1/2."""
 
     cutout: int = 0
-    """Make a square of so many pixels a side grey, at a random place of each image; 0: none."""
+    """Side in pixels of a square made grey at a random place of each image; 0: none."""
 
     color: float = 0.0
     """Strength in [0, 1] of random brightness, contrast and saturation: each factor is uniform in 1 ± color / 2."""
 
     rotate: float = 0.0
-    """Rotate by a random angle of up to so many degrees either way."""
+    """Largest random rotation in degrees, either way."""
 
     zoom: float = 0.0
-    """Enlarge or shrink at random by up to this share, below 1; what comes into view is the mirrored image."""
+    """Largest random change of size as a fraction, either way, below 1; beyond its border the image is mirrored."""
 
     size: int | None = None
-    """Image files: resize the shorter side to so many pixels and crop the centre square; None: as stored."""
+    """Image files: resize the shorter side to this many pixels and crop the centre square; None: as stored."""
 
     resize: int | None = None
-    """Image files: resize the shorter side to so many pixels, such as 256, before the centre square of size, such as
+    """Image files: resize the shorter side to this many pixels, such as 256, before the centre square of size, such as
     224, is cropped; None: to size itself."""
 
     channels: Literal[1, 3] | None = None
@@ -104,7 +104,7 @@ class DataConfig:
     8 bits and 65535 of 16 bits. Images of 8 bits are left as they are by one above 255."""
 
     skip_damaged: int = 0
-    """Go on without up to so many unreadable samples, which are listed in the run folder; 0: stop at the first."""
+    """Number of unreadable samples to skip, which are listed in the run folder; 0: stop at the first."""
 
     stream: bool | None = None
     """Read samples from disk in every epoch instead of once into memory; None: only if they exceed memory_gb."""
@@ -121,10 +121,10 @@ class DataConfig:
     numbers in the order of the data set's classes); null: none. They fill up the batches and are never held out."""
 
     extra_ratio: float = 0.7
-    """Share of each batch, in (0, 1), that is taken from the extra images."""
+    """Fraction of each batch, in (0, 1), that is taken from the extra images."""
 
     extra_limit: int | None = None
-    """Use so many extra images, drawn evenly over their classes; indices stay those of the whole file."""
+    """Number of extra images to use, drawn evenly over their classes; indices stay those of the whole file."""
 
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments that module:function is called with, next to split."""
@@ -145,14 +145,14 @@ class DataConfig:
         if not 0 < self.holdout < 0.5:
             raise UserError(f"data.holdout is {self.holdout}: give a fraction above 0 and below 0.5, e.g. 0.1")
         if not 0 < self.extra_ratio < 1:
-            raise UserError(f"data.extra_ratio is {self.extra_ratio}: give a share above 0 and below 1, e.g. 0.7")
+            raise UserError(f"data.extra_ratio is {self.extra_ratio}: give a fraction above 0 and below 1, e.g. 0.7")
         if not self.memory_gb > 0:
             raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
         if self.channels not in (None, 1, 3):
             raise UserError(f"data.channels is {shown(self.channels)}: give 3 for colour or 1 for grey")
         if self.max_value is not None and not 0 < self.max_value < math.inf:
             raise UserError(f"data.max_value is {self.max_value:g}: give the largest level, above 0, e.g. 4095")
-        self._check_words()
+        self._check_names()
         if self.resize is not None and (self.size is None or self.resize < self.size):
             raise UserError(
                 f"data.resize is {self.resize}, but data.size is {self.size}: give data.size, the square to crop, and a"
@@ -162,7 +162,7 @@ class DataConfig:
         self._check_resized_crop()
         check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "data", _MOST)
 
-    def _check_words(self) -> None:
+    def _check_names(self) -> None:
         if self.background != "white":
             _ = self.background_rgb
         name = self.validation
@@ -171,7 +171,7 @@ class DataConfig:
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:
-        """The background as levels of red, green and blue."""
+        """Background as levels of red, green and blue."""
         # Imported here: recipes are read by commands that need no images.
         from PIL import ImageColor
 
@@ -192,12 +192,12 @@ class DataConfig:
         if not 0 <= self.rotate <= 180:
             raise UserError(f"data.rotate is {self.rotate}: give degrees from 0 to 180")
         if not 0 <= self.zoom < 1:
-            raise UserError(f"data.zoom is {self.zoom}: give a share from 0 and below 1, e.g. 0.1 for 90 % to 110 %")
+            raise UserError(f"data.zoom is {self.zoom}: give a fraction from 0 to below 1, e.g. 0.1 for 90 % to 110 %")
 
     def _check_resized_crop(self) -> None:
         if not 0 <= self.resized_crop <= 1:
             raise UserError(
-                f"data.resized_crop is {self.resized_crop}: give a share of the area from 0 to 1, e.g. 0.08"
+                f"data.resized_crop is {self.resized_crop}: give a fraction of the area from 0 to 1, e.g. 0.08"
             )
         if not self.resized_crop:
             return

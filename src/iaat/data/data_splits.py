@@ -1,4 +1,4 @@
-"""What `build_data` gives: the splits of a data set, and the order of its training samples."""
+"""Training, validation and test split of a data set, and the order of its training samples."""
 
 from dataclasses import dataclass, field
 
@@ -23,14 +23,14 @@ class DataSplits:
         train: The full training set, extra images behind it; radii are kept for all of it, by index.
         test: The full test set.
         train_index: Sorted int64 indices of `train` to train on, each once an epoch.
-        validation_index: Sorted int64 indices of `train` kept out of training, to select the checkpoint.
+        validation_index: Sorted int64 indices of `train` for validation: not trained on, used to select the checkpoint.
         test_index: Sorted int64 indices of `test` to evaluate.
-        mean: `[C]` mean of the training inputs per channel, on the [0, 1] scale; extra images have no part in it.
+        mean: `[C]` mean of the training inputs per channel, on the [0, 1] scale; without extra images.
         std: `[C]` standard deviation likewise, at least 1e-3.
         extra_index: Sorted int64 indices of `train` that are extra images, which fill up the batches.
-        extra_ratio: Share of each batch that they make up; 0 without them.
-        validation_size: Samples of `train`, before the extra ones, that a folder of their own gave for validation only.
-        listed: What was left out before samples were read.
+        extra_ratio: Their fraction of each batch; 0 without them.
+        validation_size: Samples of `train`, the last ones before the extra ones, that come from a validation folder.
+        listed: Notices from before samples were read.
         train_contents, test_contents: Hash of some of the image files of each split; None where there are none.
     """
 
@@ -60,12 +60,12 @@ class DataSplits:
 
     @property
     def all_read(self) -> bool:
-        """Whether all samples to train on and to hold out were read."""
+        """Whether all samples for training and validation were read."""
         used = torch.cat([self.train_index, self.validation_index])
         return bool(self.train.sample_log.read[used.numpy()].all())
 
     def notices(self) -> Notices:
-        """What was left out or altered, as far as it is known: of streamed samples, those that were read."""
+        """Notices of what was left out or altered so far; streamed samples count once they are read."""
         train, test, size = self.train.sample_log, self.test.sample_log, len(self.train.sample_log.digests)
         twins = duplicates(train, test, self.train.labels[:size], self.classes, validation_size=self.validation_size)
         return self.listed | train.notices() | test.notices() | twins
@@ -76,11 +76,11 @@ class DataSplits:
         return epoch_order(self.train_index, batch_size, seed=seed, epoch=epoch, extra=extra, ratio=self.extra_ratio)
 
     def samples(self, batch_size: int) -> int:
-        """How many samples an epoch trains on, extra ones included."""
+        """Number of samples an epoch trains on, extra ones included."""
         return sum(map(sum, batch_sizes(len(self.train_index), batch_size, self.extra_ratio)))
 
     def trained_index(self, batch_size: int, *, seed: int, epochs: int) -> Tensor:
-        """Sorted int64 indices of `train` that have been trained on after so many epochs of `order`, at least one."""
+        """Sorted int64 indices of the samples of `train` that `epochs` epochs, at least one, have trained on."""
         if not len(self.extra_index):
             return self.train_index
         counts = [count for _, count in batch_sizes(len(self.train_index), batch_size, self.extra_ratio)]

@@ -13,17 +13,17 @@ from iaat.data.notices import Notices
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What a cost estimate needs to know of a data set.
+    """Size and shape of a data set, as a cost estimate needs them.
 
     Attributes:
         shape: Shape of one input.
         classes: Number of classes.
-        train_size: Training samples, hold-out included.
+        train_size: Training samples, validation samples included.
         test_size: Test samples.
         sample_bytes: Memory of one decoded sample.
         extra_size: Extra images in their file.
         validation_size: Training samples that are for validation only.
-        notices: What was left out before samples are read.
+        notices: Notices from before samples are read.
     """
 
     shape: tuple[int, ...]
@@ -36,22 +36,22 @@ class DatasetInfo:
     notices: Notices = field(default_factory=Notices, compare=False)
 
     def trained(self, config: DataConfig) -> int:
-        """Samples trained on, after limit and hold-out; to within the rounding of each class."""
+        """Number of samples trained on, after limit and validation split; to within the rounding of each class."""
         size = self.train_size - self.validation_size
         return round(min(config.limit or size, size) * (1 if self.validation_size else 1 - config.holdout))
 
     def decoded_bytes(self, config: DataConfig) -> int:
-        """Memory of the samples used of both splits and of extra images, decoded."""
+        """Memory of all used samples, decoded: both splits and extra images."""
         used = min(config.limit or self.train_size, self.train_size)
         used += min(config.test_limit or self.test_size, self.test_size)
         return used * self.sample_bytes + self.extra_used(config) * math.prod(self.shape)
 
     def extra_used(self, config: DataConfig) -> int:
-        """Extra images that are drawn from."""
+        """Number of extra images in use."""
         return min(config.extra_limit or self.extra_size, self.extra_size)
 
     def batch_sizes(self, config: DataConfig, batch_size: int) -> list[tuple[int, int]]:
-        """How many original and how many extra samples each batch of an epoch holds; see `trained`.
+        """Number of original and of extra samples in each batch of an epoch; see `trained`.
 
         Raises:
             UserError: the batches are too small for samples of both kinds, or the extra ones too few.
@@ -70,17 +70,17 @@ _PUBLISHED = {
 
 
 def read_dataset_info(config: DataConfig) -> DatasetInfo:
-    """Size and shape of the data set; a published one is not downloaded for it, and of image files one is read.
+    """Read size and shape of a data set; nothing is downloaded, and of image files one is read.
 
     Raises:
         UserError: the data cannot be found or read.
     """
     if config.name in TORCHVISION_NAMES and not reads_folder(config):
         check_crops(config)
-        facts = _PUBLISHED[config.name]
+        info = _PUBLISHED[config.name]
     else:
         train, test = read_splits(config)
-        facts = DatasetInfo(
+        info = DatasetInfo(
             train.shape,
             len(train.classes),
             len(train),
@@ -89,5 +89,5 @@ def read_dataset_info(config: DataConfig) -> DatasetInfo:
             validation_size=train.validation_size,
             notices=train.notices | test.notices,
         )
-    extra = read_extra(config, shape=facts.shape, classes=facts.classes)
-    return facts if extra is None else replace(facts, extra_size=len(extra), notices=facts.notices | extra.notices)
+    extra = read_extra(config, shape=info.shape, classes=info.classes)
+    return info if extra is None else replace(info, extra_size=len(extra), notices=info.notices | extra.notices)

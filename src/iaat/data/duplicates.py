@@ -1,4 +1,4 @@
-"""Samples that are there twice: test samples that were trained on, and training samples of two classes."""
+"""Exact duplicates: test samples in the training set, and training samples of two classes."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from iaat.data.sample_log import SampleLog
 def duplicates(
     train: SampleLog, test: SampleLog, labels: Tensor, classes: Sequence[str], *, validation_size: int = 0
 ) -> Notices:
-    """Exact duplicates among the samples that were examined so far.
+    """Find exact duplicates among the samples that were read so far.
 
     Samples in memory are compared by their values, streamed files by their bytes.
 
@@ -42,7 +42,7 @@ def _note_trained(
     other: SampleLog,
     others: NDArray[np.int64],
 ) -> None:
-    """Count those of the others that are among the trained ones, too."""
+    """Count samples of `others` that are in the training set, too."""
     twins = others[np.isin(other.digests[others], train.digests[trained])]
     if len(twins):
         mine = int(twins[0])
@@ -54,7 +54,7 @@ def _note_trained(
 def _note_twins(
     notices: Notices, train: SampleLog, trained: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str]
 ) -> None:
-    """Count training samples that are equal to one of another class."""
+    """Count training samples that equal one of another class."""
     order = trained[np.lexsort((trained, train.digests[trained]))]
     digests, own = train.digests[order], labels[order]
     starts = np.flatnonzero(np.r_[True, digests[1:] != digests[:-1]]) if len(order) else np.zeros(0, dtype=np.int64)

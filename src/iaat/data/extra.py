@@ -1,4 +1,4 @@
-"""Extra training images from a .npz file, the form in which generated sets are published."""
+"""Extra training images, such as generated ones, from a .npz file."""
 
 import math
 from pathlib import Path
@@ -16,7 +16,7 @@ _EXPECTED = "expected are image uint8 [N, H, W, C] and label integers [N], as nu
 
 
 class ExtraImages:
-    """The images of a .npz file with the arrays `image`, uint8 `[M, H, W, C]`, and `label`, class numbers `[M]`.
+    """Images of a .npz file with the arrays `image`, uint8 `[M, H, W, C]`, and `label`, class numbers `[M]`.
 
     Generated sets are published so (Gowal et al. 2021, arXiv 2110.09468; Wang et al. 2023, arXiv 2302.04638). Of grey
     images `[M, H, W]` is taken, too.
@@ -34,7 +34,7 @@ class ExtraImages:
         notices: What the file holds beside them.
 
     Raises:
-        UserError: The file is missing, damaged, of another form, or does not fit the data set; says what is wrong.
+        UserError: The file is missing, damaged, of another form, or does not fit the data set.
     """
 
     def __init__(self, path: Path, *, shape: tuple[int, ...], classes: int) -> None:
@@ -61,11 +61,11 @@ class ExtraImages:
 
     @property
     def paths(self) -> list[str]:
-        """What stands for the path of each image, such as `generated.npz#17`."""
+        """Name of each image in place of a path, such as `generated.npz#17`."""
         return [f"{self._path.name}#{position}" for position in range(len(self))]
 
     def load(self, index: Tensor) -> Tensor:
-        """The images at these positions, sorted int64 `[n]`: `[n, C, H, W]` uint8.
+        """Load the images at these positions, sorted int64 `[n]`, as `[n, C, H, W]` uint8.
 
         Raises:
             UserError: The file is damaged.

@@ -1,4 +1,4 @@
-"""Find the images of a folder data set: `root/<split>/<class>/**/<image>`."""
+"""List the images of a folder data set: `root/<split>/<class>/**/<image>`."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,11 +25,11 @@ _SYSTEM = frozenset(
         *("system volume information", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@__thumb"),
     )
 )
-"""Names, in lower case, that operating systems and network drives give to what is theirs."""
+"""Names, in lower case, that operating systems and network drives give to their own files."""
 
 
 class FolderListing(NamedTuple):
-    """The images of one split.
+    """List of the images of one split.
 
     Attributes:
         paths: Paths relative to the root, POSIX form, sorted by class and then by path; a sample's index is its place.
@@ -47,7 +47,7 @@ class FolderListing(NamedTuple):
 def scan_folder(root: str | Path, split: str) -> FolderListing:
     """List the images of one split.
 
-    Hidden files and folders, those of systems and thumbnails, and files that are no images by their suffix are left
+    Hidden files and folders, system files, thumbnails, and files without the suffix of an image are left
     out. Symbolic links are followed, but for those that lead to a folder above them, to another class, or to a folder
     that the class has already. All that is left out is counted.
 
@@ -86,7 +86,7 @@ def scan_folder(root: str | Path, split: str) -> FolderListing:
 
 
 def aligned(train: FolderListing, other: FolderListing, root: str | Path, split: str = "test") -> FolderListing:
-    """The listing of another split, with the class numbers and names of the training split.
+    """Listing of another split with the class numbers and names of the training split.
 
     Names are matched by what they show: systems write `é` in two Unicode forms. The samples are sorted by class again.
 
@@ -111,18 +111,18 @@ def aligned(train: FolderListing, other: FolderListing, root: str | Path, split:
 
 
 def joined(train: FolderListing, validation: FolderListing) -> FolderListing:
-    """The samples of `train` and behind them those of an aligned `validation`."""
+    """Listing of the samples of `train`, followed by those of an aligned `validation`."""
     labels = torch.cat([train.labels, validation.labels])
     return FolderListing(train.paths + validation.paths, labels, train.classes, train.notices | validation.notices)
 
 
 def where_of(split: str, root: str | Path) -> str:
-    """Names a split in messages."""
+    """Name of a split for messages."""
     return f"{'training' if split == 'train' else split} images of {root}"
 
 
 def note_unused_splits(notices: Notices, root: Path, used: Sequence[str]) -> None:
-    """Count folders that look like a further split and are none of those `used`."""
+    """Count folders that look like a split but are not in use."""
     for name in (*SPLIT_FOLDERS["test"], "dev", "eval"):
         folder = root / name
         is_there = folder.is_dir() and next(folder.iterdir(), None) is not None
@@ -145,7 +145,7 @@ def _relative(path: Path, base: Path) -> str:
 
 
 def _is_other_class(folder: Path, content: "_Content", base: Path, notices: Notices) -> bool:
-    """Whether a class folder is but a link to one beside it; counted then."""
+    """Whether a class folder is a link to one beside it; counts it if so."""
     if folder not in content.links:
         return False
     target = folder.resolve()
@@ -156,13 +156,13 @@ def _is_other_class(folder: Path, content: "_Content", base: Path, notices: Noti
 
 
 def _touches(target: Path, folder: Path) -> bool:
-    """Whether one of two folders is the other, or lies within it."""
+    """Whether two folders are the same, or one is inside the other."""
     return target == folder or folder in target.parents or target in folder.parents
 
 
 @dataclass(slots=True)
 class _Content:
-    """What a folder holds: images by their suffix, and folders, both sorted by code point, whatever the locale.
+    """Content of a folder: images by their suffix, and folders, both sorted by code point.
 
     Attributes:
         where: Names the split in notices.
@@ -178,7 +178,7 @@ class _Content:
 
 
 def _content(folder: Path, base: Path, where: str, notices: Notices) -> _Content:
-    """Images and folders in a folder; what is left out is counted."""
+    """Content of a folder; counts what is left out."""
     content = _Content(where)
     for name, is_folder, is_link in _readable(folder, lambda: _entries(folder)):
         path = folder / name
@@ -200,14 +200,14 @@ def _content(folder: Path, base: Path, where: str, notices: Notices) -> _Content
 
 
 def _entries(folder: Path) -> list[tuple[str, bool, bool]]:
-    """Name of each entry, whether it is a folder, or leads to one, and whether it is a link."""
+    """Entries of a folder: name, whether it is or leads to a folder, and whether it is a link."""
     with os.scandir(folder) as entries:
         return sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries)
 
 
 @dataclass(slots=True)
 class _Walk:
-    """Walks through one class.
+    """Walk through the folders of one class.
 
     Attributes:
         base: The root.
@@ -226,7 +226,7 @@ class _Walk:
     real: dict[Path, Path] | None = None
 
     def images(self, folder: Path, *, by_link: bool = False) -> Iterator[Path]:
-        """The images in a folder and those below it; a link that leads to it is counted."""
+        """Yield the images in a folder and below it; a link that leads to it is counted."""
         status = _readable(folder, folder.stat)
         if (status.st_dev, status.st_ino) in self.seen:
             self.notices.add(self.where, "link", _relative(folder, self.base))
@@ -251,7 +251,7 @@ class _Walk:
         return not above and not other
 
     def _class_folders(self) -> Iterable[tuple[Path, Path]]:
-        """The class folders of all splits, and where they really are; looked for where there is a link."""
+        """Class folders of all splits and their real places; looked up only where there is a link."""
         if self.real is None:
             splits = [self.base / name for names in SPLIT_FOLDERS.values() for name in names]
             found = (folder for split in splits if split.is_dir() for folder in visible(split, files=False))
@@ -259,7 +259,7 @@ class _Walk:
         return self.real.items()
 
     def left_out(self) -> str:
-        """What there is in the class instead of images, for a message."""
+        """Content of a class folder that has no images, for a message."""
         mine = Notices()
         content = _content(self.top, self.base, self.where, mine)
         found = next((notice.example for notice in mine), "") or next((str(each) for each in content.folders), "")
@@ -267,7 +267,7 @@ class _Walk:
 
 
 def is_image_folder(root: str | Path) -> bool:
-    """Whether `root` holds a train and a test folder, each with at least one folder in it."""
+    """Whether `root` has a train and a test folder, each with at least one folder in it."""
     base = Path(root)
     tests = [base / name for name in SPLIT_FOLDERS["test"]]
     return _has_folders(base / "train") and any(map(_has_folders, tests))
@@ -302,7 +302,7 @@ def visible(folder: Path, *, files: bool) -> list[Path]:
 
 
 def _readable(folder: Path, look: Callable[[], T]) -> T:
-    """What is seen of a folder.
+    """Result of `look`, which reads a folder.
 
     Raises:
         UserError: It may not be read, or vanished meanwhile.

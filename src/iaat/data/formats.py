@@ -1,4 +1,4 @@
-"""Which image files are read, by suffix and by content, and what others are."""
+"""Image formats that are read, by suffix and by content, and names for others."""
 
 import importlib
 from importlib.util import find_spec
@@ -65,20 +65,20 @@ _MARKS: tuple[tuple[int, bytes, str], ...] = (
     (128, b"DICM", "a DICOM file"),
     (0, b"PK\x03\x04", "a zip archive"),
     (0, b"\x1f\x8b", "a gzip archive"),
-    (0, b"version https://git-lfs", "a pointer of Git LFS, whose file was not fetched (git lfs pull)"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS to a file that was not fetched (git lfs pull)"),
 )
 _TEXTS = ((b"<svg", "an SVG drawing"), (b"<!doctype html", "a web page"), (b"<html", "a web page"))
 _LOOKED_AT = 512
 
 
 def register_plugins() -> None:
-    """Have Pillow know the formats that packages of their own read."""
+    """Register image formats that separate packages read, such as HEIF."""
     if "HEIF" in FORMATS:
         importlib.import_module("pillow_heif").register_heif_opener()
 
 
 def described(content: bytes) -> str | None:
-    """What a file is by how it begins, such as "an AVIF image"; None where that is not known."""
+    """Kind of a file by its first bytes, such as "an AVIF image"; None if unknown."""
     for place, mark, name in _MARKS:
         if content[place : place + len(mark)] == mark:
             return name

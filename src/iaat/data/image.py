@@ -50,9 +50,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes an image upright, by the orientation that the camera recorded."""
+"""Transpositions that make an image upright, by the orientation that the camera recorded."""
 _SIDEWAYS = (5, 6, 7, 8)
-"""Orientations in which a camera was held upright, so that stored rows are columns."""
+"""Orientations where the stored rows are columns of the upright image."""
 
 _MISSING = "{}: there is no such file: put it back, or remove the link that leads nowhere"
 
@@ -87,7 +87,7 @@ def decode(
         background: Colour behind transparent pixels.
         max_value: Largest level there can be, which becomes 255; None: that of the format. See `to_mode`.
         where: Names the image in messages; None: the path does.
-        altered: Is given what was altered of the image, as kinds of `iaat.data.notices`; None: nobody wants to know.
+        altered: Receives what was altered of the image, as kinds of `iaat.data.notices`.
 
     Returns:
         `[channels, H, W]` uint8.
@@ -160,7 +160,7 @@ def to_mode(
         background: Colour behind transparent pixels.
         max_value: Largest level there can be, which becomes 255; None: 255 of 8 bits, 65535 of 16 bits, and no other
             image has a range. Images of 8 bits are left as they are by one above 255.
-        altered: Is given what was altered of the image, as kinds of `iaat.data.notices`.
+        altered: Receives what was altered of the image, as kinds of `iaat.data.notices`.
 
     Raises:
         ValueError: The mode has no defined range.
@@ -191,7 +191,7 @@ def to_mode(
 
 
 def _of_words(image: Image.Image, background: Colour, max_value: float | None, altered: set[str]) -> Image.Image:
-    """An image of 16-bit levels as one of 8 bits."""
+    """Reduce an image of 16-bit levels to 8 bits."""
     words = np.asarray(image)
     altered.add("depth")
     if max_value is None and words.max(initial=0) < (_MOST_WORD + 1) // 4:
@@ -205,7 +205,9 @@ def _of_words(image: Image.Image, background: Colour, max_value: float | None, a
 
 
 def _scaled(levels: NDArray[Any], top: float) -> NDArray[np.uint8]:
-    """Scale `[H, W]` levels from 0 to `top` to 8 bits, to the nearest, row by row: wide numbers of all would take GBs.
+    """Scale `[H, W]` levels from 0 to `top` to 8 bits.
+
+    Row by row, because 64-bit numbers of all pixels could take GBs.
 
     Raises:
         UserError: A level is outside of 0 to `top`.
@@ -224,7 +226,7 @@ def _scaled(levels: NDArray[Any], top: float) -> NDArray[np.uint8]:
 
 
 def _stretched(image: Image.Image, top: float) -> Image.Image:
-    """An image of 8 bits whose levels from 0 to `top` are spread over all of them."""
+    """Stretch the levels 0 to `top` of an 8-bit image to 0 to 255."""
     if (largest := _largest(image)) > top:
         raise UserError(f"has the level {largest}, above {top:g}: set data.max_value to the largest level there is")
     return image.point([min(255, round(level * 255 / top)) for level in range(256)] * len(image.getbands()))
@@ -237,7 +239,7 @@ def _largest(image: Image.Image) -> int:
 
 
 def _composed(image: Image.Image, mode: str, background: Colour, altered: set[str]) -> Image.Image:
-    """An image whose transparency is gone: what lay behind it shows through."""
+    """Compose an image with transparent pixels on a background."""
     if image.mode not in ("RGBA", "LA"):
         image = image.convert("RGBA")  # Pillow warns about palettes unless their transparency is made explicit
     alpha = image.getchannel("A")
@@ -251,12 +253,12 @@ def _composed(image: Image.Image, mode: str, background: Colour, altered: set[st
 
 
 def _grey_of(colour: Colour) -> int:
-    """The grey level that Pillow makes of a colour."""
+    """Grey level of a colour, as Pillow converts it."""
     return int(Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0)))  # type: ignore[arg-type]
 
 
 def _has_frames(image: Image.Image) -> bool:
-    """Whether a file holds more than the frame that was read; looked for last, because it moves the file's position."""
+    """Whether a file has more frames than the first; called last, because it moves the position in the file."""
     try:
         return bool(getattr(image, "is_animated", False))
     except MemoryError:
@@ -266,7 +268,7 @@ def _has_frames(image: Image.Image) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation that a camera recorded, 1 to 8; 1 where that cannot be read."""
+    """Orientation that a camera recorded, 1 to 8; 1 where it cannot be read."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except MemoryError:
@@ -288,7 +290,7 @@ def _formats(path: Path | str) -> tuple[str, ...]:
 
 
 def _what_is_wrong(file: Path | bytes, error: Exception) -> str:
-    """Why a file is not read, and what to do."""
+    """Reason why a file cannot be read, and the fix."""
     if isinstance(error, UnidentifiedImageError):
         try:
             name = described(file if isinstance(file, bytes) else _start_of(file))
@@ -327,7 +329,7 @@ def _resized(sides: tuple[int, int], shorter: int) -> tuple[int, int]:
 
 
 def _resized_part(image: Image.Image, crop: Crop, sides: tuple[int, int], size: int) -> Image.Image:
-    """The part that is chosen by the image's full width and height, which it need not have any more."""
+    """Cut out and resize the part that `crop` chooses; the image may be decoded at a reduced size."""
     across, down = (now / full for now, full in zip(image.size, sides, strict=True))
     left, top, right, bottom = crop(*sides)
     box = (round(left * across), round(top * down), round(right * across), round(bottom * down))
@@ -336,7 +338,7 @@ def _resized_part(image: Image.Image, crop: Crop, sides: tuple[int, int], size: 
 
 
 def _skip_detail(image: Image.Image, crop: Crop, size: int) -> tuple[int, int] | None:
-    """Have a large JPEG decoded at a half, a quarter or an eighth of its size if the part to keep needs no more.
+    """Decode a large JPEG at a half, a quarter or an eighth of its size if the crop needs no more.
 
     Returns:
         The full width and height, upright; None for other formats.
@@ -353,7 +355,7 @@ def _skip_detail(image: Image.Image, crop: Crop, size: int) -> tuple[int, int] |
 
 
 def read_file(path: Path) -> bytes:
-    """What an image file holds.
+    """Read the bytes of an image file.
 
     Raises:
         SampleReadError: It is no file, too large, or may not be read; names it.
@@ -377,7 +379,7 @@ def _opened(file: Path | bytes) -> Path | io.BytesIO:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what would be read for ever, or into all memory."""
+    """Refuse a file that is not regular, or too large."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise SampleReadError("is no regular file: remove it, or give it another suffix")
@@ -386,7 +388,7 @@ def _check_file(path: Path) -> None:
 
 
 def _check_size(image: Image.Image, size: int | None, resize: int | None) -> None:
-    """Refuse an image by the width and height that its file states, before memory is taken for its pixels."""
+    """Refuse an image by the width and height in its header, before its pixels take memory."""
     width, height = image.size
     if width < 1 or height < 1:
         raise SampleReadError(f"the image has {width} x {height} pixels: remove the file")
@@ -409,7 +411,7 @@ def _check_size(image: Image.Image, size: int | None, resize: int | None) -> Non
 
 
 def _reason(error: Exception) -> str:
-    """What a decoder said, on one line, without the path that is said anyway."""
+    """Message of a decoder on one line, without the path."""
     if isinstance(error, UnidentifiedImageError):
         return f"it is not {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

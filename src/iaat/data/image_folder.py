@@ -9,7 +9,7 @@ from iaat.errors import UserError
 
 
 class FolderFiles:
-    """The image files of a folder, as `ImageFiles`.
+    """Image files of a folder, as `ImageFiles`.
 
     Args:
         root: The folder that the paths are relative to.
@@ -21,11 +21,11 @@ class FolderFiles:
         self._root = root
 
     def place(self, position: int) -> str:
-        """The path, which names the image in messages."""
+        """Path of an image, for messages."""
         return str(self.content(position))
 
     def content(self, position: int) -> Path:
-        """The file of one image."""
+        """Path of one image file."""
         return self._root / self.paths[position]
 
     def count_bytes(self, position: int) -> int:
@@ -80,7 +80,7 @@ def folder_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
 
 
 def check_validation(name: str, used: list[str]) -> None:
-    """Refuse a folder of validation images that has another use.
+    """Refuse a validation folder that is the training or test folder.
 
     Raises:
         UserError: It is the training or the test folder.

@@ -1,4 +1,4 @@
-"""Image files as a `RawSplit`, wherever their bytes are kept."""
+"""Split of image files, in a folder or in tar shards, as a `RawSplit`."""
 
 import os
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ SAMPLED = 256
 """Image files of a split that are compared byte for byte when a run is resumed: a resumed run must not read all."""
 
 _CHUNK = 256
-# Of smaller files most time goes into Python, not into the decoder: a second thread would only fight for the
+# Small files take most of their time in Python, not in the decoder: a second thread would only wait for the
 # interpreter lock (CIFAR-10's JPEGs took 1.7 times as long with two threads as with one).
 _THREADED_FILE_BYTES = 4096
 _SIZE_FIX = "set data.size to bring all images to one size"
 
 
 class ImageFiles(Protocol):
-    """Encoded images by their position, each in a file of its own or within another file.
+    """Encoded images by position, each in its own file or inside a tar shard.
 
     Attributes:
         paths: Path of each image relative to the root, in POSIX form.
@@ -43,11 +43,11 @@ class ImageFiles(Protocol):
     paths: list[str]
 
     def place(self, position: int) -> str:
-        """Names one image in messages."""
+        """Name of one image, for messages."""
         ...
 
     def content(self, position: int) -> Path | bytes:
-        """The file of one image, or what it would hold.
+        """Path of one image file, or its bytes.
 
         Raises:
             UserError: It cannot be read.
@@ -55,12 +55,12 @@ class ImageFiles(Protocol):
         ...
 
     def count_bytes(self, position: int) -> int:
-        """Bytes of one encoded image."""
+        """Size of one encoded image in bytes."""
         ...
 
 
 class _Reference(NamedTuple):
-    """The image that all others must agree with in size."""
+    """First image, which sets the size of all others."""
 
     image: Tensor
     place: str
@@ -68,7 +68,7 @@ class _Reference(NamedTuple):
 
 
 class ImageSplit:
-    """The images of one split, decoded on access.
+    """Images of one split, decoded on access.
 
     Args:
         files: The images, at least one.
@@ -77,9 +77,9 @@ class ImageSplit:
         config: Gives `size`, `resize`, `channels` and `resized_crop`.
         where: Names the split in messages.
         complete: Whether each class must have a sample.
-        validation_size: How many samples, the last ones, are for validation only.
-        notices: What was left out when the files were listed.
-        reference: The split whose first image all images must agree with in size; None: this one.
+        validation_size: Number of samples, the last ones, that are for validation only.
+        notices: Notices from listing the files.
+        reference: The split that sets the size of all images by its first one; None: this split.
 
     Raises:
         UserError: The first image cannot be read. On access: an image cannot be, or differs in size from the
@@ -126,33 +126,33 @@ class ImageSplit:
         return self._read(position), int(self.labels[position])
 
     def contents(self) -> str:
-        """Hash of the encoded bytes of `SAMPLED` images, the same ones every time; of all where there are fewer."""
+        """Hash of the encoded bytes of `SAMPLED` images, always the same ones; of all where there are fewer."""
         digest = sha256()
         for position in rng.permutation(len(self), seed=0, epoch=0)[:SAMPLED].sort().values.tolist():
             content = b""
-            with suppress(UserError, OSError):  # said where it is to be decoded
+            with suppress(UserError, OSError):  # reported when the image is decoded
                 found = self._files.content(position)
                 content = found if isinstance(found, bytes) else read_file(found)
             digest.update(sha256(content).digest())
         return digest.hexdigest()
 
     def cropped(self, position: int, draws: Sequence[float]) -> tuple[Tensor, int]:
-        """The part of one image that these `resized_crop.DRAWS` draws choose, `[C, size, size]`, and its class id."""
+        """Random crop `[C, size, size]` of one image by `resized_crop.DRAWS` draws, and its class id."""
         return self._decode(position, draws), int(self.labels[position])
 
     def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
-        """One image, with draws as `cropped` gives it, its class id, and what is found out about its file."""
+        """One image, its class id and its record; with draws it is cropped as by `cropped`."""
         content, altered = self._files.content(position), set[str]()
         content = content if isinstance(content, bytes) else read_file(content)
         image = self._decode(position, draws, content=content, altered=altered)
         return image, int(self.labels[position]), SampleRecord(position, alteration_bits(altered), digest_of(content))
 
     def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
-        """Decode these images, by threads if they are large: `[len(index), C, H, W]` uint8.
+        """Decode images to `[len(index), C, H, W]` uint8, in threads if they are large.
 
         Args:
             index: Which.
-            sample_log: Takes up what is found out about them; those that it lets be unreadable are all 0.
+            sample_log: Receives the records of the samples; unreadable ones that it allows become all 0.
 
         Raises:
             UserError: An image cannot be read or differs in size; names the first such.
@@ -186,7 +186,7 @@ class ImageSplit:
         return torch.from_numpy(out)
 
     def _first_readable(self) -> _Reference:
-        """The first image that can be read, of as many as may be unreadable and one."""
+        """First readable image; up to `skip_damaged` unreadable ones before it are skipped."""
         for position in range(min(self._config.skip_damaged, len(self) - 1)):
             with suppress(SampleReadError):
                 return self._as_reference(position)

@@ -14,7 +14,7 @@ from iaat.types import Batch
 
 
 class InMemorySource:
-    """A `Source` that gathers, converts and augments whole batches on the device.
+    """Source that gathers, converts and augments whole batches on the device.
 
     Args:
         x: Inputs `[N, ...]`, uint8 in 0..255 or float32 in [0, 1]; with `stored`, `[M, ...]`.
@@ -24,12 +24,12 @@ class InMemorySource:
         device: Training device; batches are yielded there.
         paths: Relative path of each sample.
         stored: `[M]` int64, the indices of the samples that `x` holds, if it does not hold all.
-        sample_log: What was found out about the samples when they were read; None: nothing.
+        sample_log: Records of the samples from when they were read; None: none.
         complete: Whether each class needs a sample.
         where: Names the data in messages.
 
     Raises:
-        UserError: Labels or pixels are not as said above; names the index and the value.
+        UserError: Labels or pixels are not as described; names the index and the value.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class InMemorySource:
 
 
 def _row_of_index(stored: Tensor, n: int) -> Tensor:
-    """`[n]` position of each index in `stored`, -1 where it is absent."""
+    """Position `[n]` of each index in `stored`, -1 where it is absent."""
     row = torch.full((n,), -1, dtype=torch.int64)
     row[stored] = torch.arange(len(stored))
     return row

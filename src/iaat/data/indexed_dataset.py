@@ -1,4 +1,4 @@
-"""The user's own data sets: stable indices for any map-style `Dataset`."""
+"""Stable indices for any map-style `Dataset`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from iaat.errors import UserError
 
 
 class IndexedDataset(Dataset[tuple[Any, Any, int]]):
-    """A map-style data set that gives (x, y, index).
+    """Map-style data set that gives (x, y, index).
 
     The index is the position in the data set handed in, `0 .. len-1`: it matches a radius memory of `len(dataset)`.
     Of a `Subset` it is therefore the position in the subset; `root_index` leads back to the underlying data set.
@@ -105,14 +105,14 @@ def check_map_style(dataset: object, *, where: str) -> None:
         where: Names the place in messages.
 
     Raises:
-        UserError: They have none; says why and what to do.
+        UserError: They have none; names the reason and the fix.
     """
     name = type(dataset).__name__
     if isinstance(dataset, DataLoader):
         raise UserError(f"{where}: a DataLoader has no stable index for its samples: pass loader.dataset")
     if isinstance(dataset, IterableDataset):
         raise UserError(
-            f"{where}: {name} is an IterableDataset, whose samples have no stable index: make it map-style"
+            f"{where}: {name} is an IterableDataset, and its samples have no stable index: make it map-style"
             " (__len__ and __getitem__), e.g. a list of its items"
         )
     missing = [method for method in ("__len__", "__getitem__") if not hasattr(dataset, method)]

@@ -1,4 +1,4 @@
-"""The reader processes of a `DataLoader`: who ends them, and what is said when they end by themselves."""
+"""Worker processes of a `DataLoader`: signals, shutdown, and the message when one dies."""
 
 import signal
 import threading
@@ -13,57 +13,57 @@ from torch.utils.data import DataLoader
 
 from iaat.errors import UserError
 
-# Sent to a whole group of processes. The main process decides when to stop, saves, and ends its readers itself.
-_NOT_FOR_READERS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
+# Sent to a whole group of processes. The main process decides when to stop, saves, and ends its workers itself.
+_NOT_FOR_WORKERS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
 _DEATH = "DataLoader worker (pid"
 _ENDING = 2.0
 
 
 def ignore_signals(_worker: int) -> None:
-    """For `worker_init_fn`: leave it to the main process to stop."""
+    """Ignore signals in a worker (for `worker_init_fn`): the main process decides when to stop."""
     for number in _numbers():
         signal.signal(number, signal.SIG_IGN)
 
 
-def start_readers(loader: DataLoader[Any]) -> Iterator[Any]:
-    """An iterator over a loader whose reader processes can be ended, whatever they ignore.
+def start_workers(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start the workers of a loader so that they can be ended although they ignore signals.
 
-    Readers end with the iterator, or within seconds of the main process where that is killed.
+    Workers end with the iterator, or within seconds of the main process where that is killed.
     """
     with _held_back():
         iterator = iter(loader)
     end = _End()
-    for reader in getattr(iterator, "_workers", ()):
-        # PyTorch, and multiprocessing when Python exits, end a reader that hangs by SIGTERM and wait for it.
-        reader._popen.terminate = reader._popen.kill
-        reader.join = partial(end.join, reader.join)
+    for worker in getattr(iterator, "_workers", ()):
+        # PyTorch, and multiprocessing when Python exits, end a worker that hangs by SIGTERM and wait for it.
+        worker._popen.terminate = worker._popen.kill
+        worker.join = partial(end.join, worker.join)
     _explain_deaths()
     return iterator
 
 
 class _End:
-    """The end of the readers of one loader, for which all of them have `_ENDING` seconds together.
+    """Shutdown of the workers of one loader, which have `_ENDING` seconds together.
 
-    PyTorch gives each 5 seconds in turn, and Python the last ones for ever: a stop would wait for every reader whose
-    file system hangs.
+    PyTorch gives each 5 seconds in turn, and Python the last ones for ever: a stop would wait for every worker with a
+    file system that hangs.
     """
 
     def __init__(self) -> None:
         self._deadline: float | None = None
 
     def join(self, wait: Callable[[float], None], timeout: float | None = None) -> None:
-        """Wait for a reader by `wait`, until the deadline at most, which begins with the first."""
+        """Wait for a worker by `wait`, until the deadline at most, which begins with the first call."""
         now = time.monotonic()
         self._deadline = now + _ENDING if self._deadline is None else self._deadline
         left = max(0.0, self._deadline - now)
-        # The handler of dead readers raises in whatever runs: here they are meant to die.
+        # The handler of dead workers raises in whatever runs: here they are meant to die.
         with suppress(UserError):
             wait(left if timeout is None else min(timeout, left))
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Say what a reader that died means.
+    """Explain the death of a worker.
 
     Raises:
         UserError: PyTorch found that one did.
@@ -81,14 +81,14 @@ def explained() -> Iterator[None]:
 
 
 def _numbers() -> list[int]:
-    return [int(getattr(signal, name)) for name in _NOT_FOR_READERS if hasattr(signal, name)]
+    return [int(getattr(signal, name)) for name in _NOT_FOR_WORKERS if hasattr(signal, name)]
 
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Answer signals once the readers have started: a handler that raises would leave a loader that is half made.
+    """Hold signals back until the workers have started: a handler that raises would leave a loader half made.
 
-    Until `ignore_signals` readers have the handlers of the main process, so they are harmless, too. Blocking would not
+    Until `ignore_signals` workers have the handlers of the main process, so they are harmless, too. Blocking would not
     do: the kernel gives a signal of the process to another of its threads.
     """
     if threading.current_thread() is not threading.main_thread():  # which alone runs handlers
@@ -109,7 +109,7 @@ def _held_back() -> Iterator[None]:
 
 
 class _Explained:
-    """PyTorch's handler of SIGCHLD, which raises wherever the main process is when a reader dies."""
+    """PyTorch's handler of SIGCHLD, with our message: it raises in the main process when a worker dies."""
 
     def __init__(self, handler: Any) -> None:  # noqa: ANN401
         self._handler = handler

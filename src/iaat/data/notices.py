@@ -1,4 +1,4 @@
-"""What readers left out of the data or altered: counted by kind, with an example, and said once."""
+"""Notices of what readers left out of the data or altered: counted by kind, with an example, logged once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from iaat.runtime.text import cut
 
 @dataclass(frozen=True, slots=True)
 class NoticeKind:
-    """One kind of thing that a user would not expect of the data.
+    """Kind of notice: something a user would not expect of the data.
 
     Attributes:
         what: Continues "17 ..." in a message. Of `{image|images}` and `[is|are]` the first goes with one, the second
@@ -26,8 +26,8 @@ class NoticeKind:
     fix: str
     serious: bool = True
 
-    def words(self, count: int, *, of: bool) -> tuple[str, str]:
-        """What and fix for so many; `of` is whether a larger number follows the count."""
+    def text(self, count: int, *, of: bool) -> tuple[str, str]:
+        """Message and fix for a count; `of`: whether the total follows the count."""
 
         def fitting(text: str) -> str:
             text = re.sub(r"\{(.*?)\|(.*?)\}", lambda found: found[1 if count == 1 and not of else 2], text)
@@ -37,7 +37,7 @@ class NoticeKind:
 
 
 KINDS = {
-    "unread": NoticeKind("{image|images} left out, whose type is not read", "convert [it|them] to PNG or JPEG"),
+    "unread": NoticeKind("{image|images} left out, of a type that is not read", "convert [it|them] to PNG or JPEG"),
     "other": NoticeKind(
         "other {file|files} left out",
         "nothing to do unless [it is an image: that needs|they are images: those need] a usual suffix",
@@ -87,7 +87,9 @@ KINDS = {
     "frames": NoticeKind(
         "{image|images} of several frames or pages, of which the first is read", "save the others as files", False
     ),
-    "single": NoticeKind("{class|classes} with one training sample, of which none is held out", "add samples", False),
+    "single": NoticeKind(
+        "{class|classes} with one training sample, and so without a validation sample", "add samples", False
+    ),
     "unicode": NoticeKind(
         "class {name|names} matched although written in another Unicode form", "nothing to do", False
     ),
@@ -108,24 +110,24 @@ KINDS = {
         "no model is correct on both; remove or relabel [it|them]",
     ),
 }
-"""Every kind there is."""
+"""All kinds of notices."""
 
 _DETAILS = 6
 _DARK_FRACTION = 0.1
-"""A few dark photographs are nothing to tell of."""
+"""Below this fraction dark images are not logged: a few dark photographs are normal."""
 
 
 @dataclass(slots=True)
 class Notice:
-    """How often something of one kind was met in one place.
+    """Count of one kind in one place.
 
     Attributes:
         where: Names the place, such as "training images of DIR".
         kind: One of `KINDS`.
         count: How often.
         example: The first one.
-        details: The same by suffix, where that tells more.
-        of: How many samples were looked at, where not all files were.
+        details: Count by suffix, where that says more.
+        of: Number of samples that were read, where not all files were.
     """
 
     where: str
@@ -141,8 +143,8 @@ class Notice:
         return KINDS[self.kind].serious
 
     def line(self) -> str:
-        """The notice in one sentence."""
-        what, advice = KINDS[self.kind].words(self.count, of=self.of is not None)
+        """Notice as one sentence."""
+        what, advice = KINDS[self.kind].text(self.count, of=self.of is not None)
         among = "" if self.of is None else f" of {self.of:,}"
         most = sorted(self.details.items(), key=lambda item: (-item[1], item[0]))[:_DETAILS]
         more = ", ..." if len(self.details) > _DETAILS else ""
@@ -152,7 +154,7 @@ class Notice:
         return f"{self.where}: {self.count:,}{among} {what}{details}{example}{fix}"
 
     def to_record(self) -> dict[str, Any]:
-        """The notice as plain values."""
+        """Notice as plain values."""
         return {
             **{key: getattr(self, key) for key in ("where", "kind", "count", "example")},
             **({"details": self.details} if self.details else {}),
@@ -161,7 +163,7 @@ class Notice:
 
 
 class Notices:
-    """All that was left out or altered, of one data set or of a part of it."""
+    """Notices of one data set, or of a part of it."""
 
     def __init__(self, notices: Iterable[Notice] = ()) -> None:
         self._notices: dict[tuple[str, str], Notice] = {}
@@ -170,7 +172,7 @@ class Notices:
 
     @classmethod
     def from_records(cls, records: Any) -> Notices:  # noqa: ANN401
-        """The notices that `records` has made plain values of.
+        """Notices from the plain values of `to_records`.
 
         Raises:
             ValueError: They are something else.
@@ -199,9 +201,9 @@ class Notices:
             where: Names the place.
             kind: One of `KINDS`.
             example: Names the thing; the first is kept.
-            count: How often it was met.
+            count: How often.
             detail: Suffix or the like to count it under, too.
-            of: How many samples were looked at.
+            of: Number of samples that were read.
         """
         assert kind in KINDS
         if not count:
@@ -213,7 +215,7 @@ class Notices:
             notice.details[detail] = notice.details.get(detail, 0) + count
 
     def __iter__(self) -> Iterator[Notice]:
-        """The notices, in the order in which their kinds came."""
+        """Iterate over the notices, in the order in which their kinds came."""
         return iter(self._notices.values())
 
     def __len__(self) -> int:
@@ -221,15 +223,15 @@ class Notices:
         return len(self._notices)
 
     def __or__(self, other: Notices) -> Notices:
-        """Those of both; of the same place and kind the other's."""
+        """Union; of the same place and kind the notice of `other` counts."""
         return Notices([*self._notices.values(), *other._notices.values()])
 
     def to_records(self) -> list[dict[str, Any]]:
-        """All of them as plain values."""
+        """Notices as plain values."""
         return [notice.to_record() for notice in self._notices.values()]
 
     def worth_logging(self) -> list[Notice]:
-        """Those that are said: a few dark images are not."""
+        """Notices to log: all but a few dark images."""
         return [
             notice
             for notice in self._notices.values()

@@ -1,4 +1,4 @@
-"""Arrays in a .npz file, read as numbers only and a few MiB at a time."""
+"""Reader of .npz files: numbers only, a few MiB at a time."""
 
 import io
 import math
@@ -22,7 +22,7 @@ _MOST_DIMENSIONS = 8
 
 
 class ArrayHeader(NamedTuple):
-    """What a file says of one of its arrays.
+    """Header of an array in a file.
 
     Attributes:
         shape: Its shape.
@@ -43,7 +43,7 @@ class NpzFile:
     Args:
         path: The file.
         where: Names it in messages.
-        expected: Says in messages what the file should hold.
+        expected: What the file should hold, for messages.
     """
 
     def __init__(self, path: Path, *, where: str, expected: str) -> None:
@@ -59,7 +59,7 @@ class NpzFile:
             return [member.removesuffix(".npy") for member in archive.namelist()]
 
     def header(self, name: str) -> ArrayHeader:
-        """What the file says of the array `name`, which is not read.
+        """Header of the array `name`; its data is not read.
 
         Raises:
             UserError: The file is missing or damaged; or the array is, or its numbers cannot be read row by row.
@@ -94,7 +94,7 @@ class NpzFile:
         return ArrayHeader(shape, dtype, checksum)
 
     def _check_member(self, member: zipfile.ZipInfo) -> None:
-        """Refuse a part that says it unpacks to more than can be in it, before memory is taken for it."""
+        """Refuse a part that claims to unpack to more than possible, before it takes memory."""
         packed = min(member.compress_size, self._path.stat().st_size)
         if member.file_size > _MOST_EXPANSION * packed:
             raise UserError(
@@ -103,7 +103,7 @@ class NpzFile:
             )
 
     def chunks(self, name: str) -> Iterator[NDArray[Any]]:
-        """All rows of the array `name`, which `header` has accepted, in parts `[n, ...]` of a few MiB.
+        """Yield all rows of the array `name`, which `header` has accepted, in parts `[n, ...]` of a few MiB.
 
         Raises:
             UserError: The file is damaged.
@@ -139,7 +139,7 @@ class NpzFile:
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran order, and type of the array that a .npy file begins with.
+    """Header of a .npy file: shape, whether in Fortran order, and type.
 
     Raises:
         ValueError: the header is damaged, or longer than one of numbers is.

@@ -1,4 +1,4 @@
-"""PNG files without what is not the picture: a text that is damaged or large must not cost the image."""
+"""PNG files without their metadata: a damaged or large text must not cost the image."""
 
 import struct
 from pathlib import Path
@@ -9,7 +9,7 @@ _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 
 
 def is_png(file: Path | bytes) -> bool:
-    """Whether a file, or what it holds, begins as a PNG does."""
+    """Whether a file, or its bytes, begins as a PNG."""
     if isinstance(file, bytes):
         return file.startswith(_SIGNATURE)
     with file.open("rb") as opened:
@@ -17,7 +17,7 @@ def is_png(file: Path | bytes) -> bool:
 
 
 def without_metadata(content: bytes) -> bytes:
-    """A PNG with only the chunks that decide its pixels; what is damaged beyond that is left to the decoder."""
+    """PNG with only the chunks that decide its pixels; other damage is left to the decoder."""
     parts, place = [_SIGNATURE], len(_SIGNATURE)
     while place + 8 <= len(content):
         (length,) = struct.unpack_from(">I", content, place)

@@ -1,4 +1,4 @@
-"""One split as its reader hands it to `build_data`, before it is decided how to keep it."""
+"""One split as it is read, before `build_data` decides whether to keep it in memory or to stream it."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from iaat.data.sample_log import SampleLog, SampleRecord, input_digests
 
 
 class RawSplit(Protocol):
-    """A map-style data set of (stored input, class id) that can also be read into one tensor.
+    """Map-style data set of (stored input, class id) that can also be read into one tensor.
 
     Attributes:
         labels: `[N]` int64, on the CPU.
@@ -22,8 +22,8 @@ class RawSplit(Protocol):
         complete: Whether each class must have a sample.
         deterministic: Whether reading draws nothing from a random generator.
         where: Names the split in messages.
-        validation_size: How many samples, the last ones, are for validation only.
-        notices: What was left out before samples are read.
+        validation_size: Number of samples, the last ones, that are for validation only.
+        notices: Notices from before samples are read.
     """
 
     labels: Tensor
@@ -49,19 +49,19 @@ class RawSplit(Protocol):
     def read_with_record(
         self, position: int, draws: Sequence[float] | None = None, /
     ) -> tuple[Tensor, int, SampleRecord]:
-        """One input, its class id, and what is found out about it; images may be cut by draws."""
+        """One input, its class id and its record; with draws images are cropped."""
         ...
 
     def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
-        """The inputs of these samples: `[len(index), ...]` uint8 or float32.
+        """Inputs of these samples: `[len(index), ...]` uint8 or float32.
 
-        What is found out about them goes to the sample_log; those that it lets be unreadable are all 0.
+        Their records are added to the sample log; unreadable ones that it allows become all 0.
         """
         ...
 
 
 class TensorSplit:
-    """A `RawSplit` of inputs that are in memory already.
+    """Split of inputs that are in memory already, as a `RawSplit`.
 
     Args:
         x: `[N, ...]` uint8 or float32 in [0, 1].
@@ -93,12 +93,12 @@ class TensorSplit:
         return self._x[position], int(self.labels[position])
 
     def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
-        """One input, its class id and its digest."""
+        """One input, its class id and its record."""
         x, y = self[position]
         return x, y, SampleRecord(position, digest=input_digests(x[None])[0])
 
     def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
-        """The inputs of these samples, without a copy if they are all."""
+        """Inputs of these samples; of all without a copy."""
         x = self._x if len(index) == len(self) else self._x[index]
         if sample_log is not None:
             found = zip(index.tolist(), input_digests(x), strict=True)

@@ -16,7 +16,7 @@ from iaat.runtime.user_traceback import users_traceback
 
 
 class ImageSettings(NamedTuple):
-    """How PIL images become inputs: the keys of the `data` section of these names.
+    """Settings of the `data` section that convert PIL images to inputs.
 
     Attributes:
         channels: 3 for colour, 1 for grey; None: as each image is.
@@ -32,12 +32,13 @@ class ImageSettings(NamedTuple):
 AS_THEY_ARE = ImageSettings()
 
 ITEM = "item"
-"""Purpose of the draws, after (seed, epoch) and before the index, that one item of a user's data set makes: so they do
-not depend on who reads it, nor on what was read before."""
+"""Purpose of the random draws of one item, after (seed, epoch) and before the index.
+
+So the draws depend neither on the process that reads the item, nor on what was read before."""
 
 
 class MapDataset(Protocol):
-    """Anything with a length that gives an item (x, y, ...) for each position, e.g. a `torch.utils.data.Dataset`."""
+    """Map-style data set: a length, and an item (x, y, ...) for each position."""
 
     def __len__(self) -> int: ...
 
@@ -45,21 +46,21 @@ class MapDataset(Protocol):
 
 
 class CroppingDataset(Protocol):
-    """A data set that can also cut a random part out of each input as it reads it."""
+    """Data set that can also read a random crop of an input."""
 
     def cropped(self, position: int, draws: Sequence[float]) -> tuple[Tensor, int]:
-        """The part that these `resized_crop.DRAWS` draws in [0, 1) choose, and the class id."""
+        """Random crop of one input by `resized_crop.DRAWS` draws in [0, 1), and the class id."""
         ...
 
 
 @runtime_checkable
 class RecordingDataset(Protocol):
-    """A data set that finds out about its items what `iaat.data.sample_log` keeps."""
+    """Data set that gives a record of each item for `iaat.data.sample_log`."""
 
     def read_with_record(
         self, position: int, draws: Sequence[float] | None = None, /
     ) -> tuple[Tensor, int, SampleRecord]:
-        """One item, cut by draws if there are any, its class id, and what is found out about it."""
+        """One item, cropped by draws if there are any, its class id and its record."""
         ...
 
 
@@ -71,14 +72,14 @@ def read_item(
     images: ImageSettings = AS_THEY_ARE,
     altered: set[str] | None = None,
 ) -> tuple[Tensor, int]:
-    """Read one item and bring it to the form in which samples are stored.
+    """Read one item and convert it to a stored sample.
 
     Args:
         dataset: Gives (x, y, ...); what follows y is ignored.
         position: Which item.
         where: Names the place in messages.
         images: How PIL images are converted.
-        altered: Is given what was altered of a PIL image, as kinds of `iaat.data.notices`.
+        altered: Receives what was altered of a PIL image, as kinds of `iaat.data.notices`.
 
     Returns:
         The input, uint8 or float32, and the class id.
@@ -93,7 +94,7 @@ def read_item(
 def as_sample(
     item: object, *, where: str, images: ImageSettings = AS_THEY_ARE, altered: set[str] | None = None
 ) -> tuple[Tensor, int]:
-    """An item (x, y, ...) as it is stored: see `read_item`, which reads it first; `where` names it."""
+    """Convert an item (x, y, ...) to a stored sample: see `read_item`; `where` names the item."""
     if not isinstance(item, Sequence) or isinstance(item, str) or len(item) < 2:
         raise UserError(f"{where} is a {type(item).__name__}, not a pair (x, y): return (input, class id)")
     return stored_input(item[0], where=where, images=images, altered=altered), item_label(item[1], where=where)
@@ -115,20 +116,20 @@ def get_item(dataset: MapDataset, position: int, *, where: str) -> Any:  # noqa:
 
 
 def _in_a_library(error: Exception, place: str) -> str:
-    """An error in whose traceback no line is the user's own, in one line."""
+    """Message of an error without a line of the user's code in its traceback."""
     return f"{place} raised {type(error).__name__}: {cut(str(error))}: repair or remove the sample"
 
 
 def stored_input(
     x: object, *, where: str, images: ImageSettings = AS_THEY_ARE, altered: set[str] | None = None
 ) -> Tensor:
-    """Bring one input to uint8 or float32.
+    """Convert one input to uint8 or float32.
 
     Args:
         x: A PIL image, a uint8 tensor, or a floating-point tensor in [0, 1].
         where: Names the place, with the index, in messages.
         images: How PIL images are converted.
-        altered: Is given what was altered of a PIL image, as kinds of `iaat.data.notices`.
+        altered: Receives what was altered of a PIL image, as kinds of `iaat.data.notices`.
 
     Returns:
         `[C, H, W]` uint8 for a PIL image (C is 1 for grey, else 3); a uint8 tensor as it is; else float32.
@@ -167,7 +168,7 @@ def stored_input(
 
 
 def check_alike(x: Tensor, first: Tensor, *, where: str, first_where: str, fix: str) -> None:
-    """Check that an input has the shape and type of the first one.
+    """Check that an input has the shape and type of the first input.
 
     Args:
         x: One input.
@@ -201,6 +202,6 @@ def check_same_label(y: int, listed: int, *, where: str) -> None:
     """
     if y != listed:
         raise UserError(
-            f"{where} has label {y}, but the list of labels says {listed}: make the data set's targets agree with"
+            f"{where} has label {y}, but {listed} in the list of labels: make the data set's targets agree with"
             " its items (or remove them), and its items the same at each reading"
         )

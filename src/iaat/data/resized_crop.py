@@ -1,4 +1,4 @@
-"""The random crop of ImageNet training: a part of the image of random area and shape, resized to one size."""
+"""Random-resized crop of ImageNet training: a part of random area and shape, resized to one size."""
 
 import math
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ DRAWS = 2 * _ATTEMPTS + 2
 
 
 def crop_box(width: int, height: int, draws: Sequence[float], *, smallest: float) -> Box:
-    """Choose the part of an image that is kept.
+    """Box of a random crop.
 
-    Its share of the area is uniform in [`smallest`, 1], the logarithm of width over height uniform between those of 3/4
-    and 4/3. The first of ten attempts that fits is placed at random; if none does, it is the centre, as much of it as
-    these ratios allow. This is torchvision's `RandomResizedCrop`, after Szegedy et al. 2015 (arXiv 1409.4842), section
-    6.
+    Its fraction of the area is uniform in [`smallest`, 1], the logarithm of its width over height between those of 3/4
+    and 4/3. The first of ten attempts that fits is placed at random. If none does, it is the largest box of these
+    ratios in the centre. This is torchvision's `RandomResizedCrop`, after Szegedy et al. 2015 (arXiv 1409.4842),
+    section 6.
 
     Args:
         width: Width of the image in pixels.
         height: Its height.
         draws: `DRAWS` numbers in [0, 1).
-        smallest: Smallest share of the area, in (0, 1].
+        smallest: Smallest fraction of the area, in (0, 1].
 
     Returns:
         The box, at least one pixel wide and high and within the image.

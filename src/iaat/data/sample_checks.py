@@ -14,7 +14,7 @@ _FROM_ONE = "labels go from 1 to {high}: subtract 1 from each"
 
 
 def check_labels(labels: object, *, where: str) -> Tensor:
-    """Make class ids an int64 tensor, refusing what is not integral.
+    """Convert class ids to an int64 tensor; other than integers are refused.
 
     Args:
         labels: `[N]` tensor, array or sequence of integers.
@@ -108,7 +108,7 @@ def check_pixels(x: Tensor, *, where: str, index: Tensor | None = None) -> None:
 
 
 def check_lengths(x: Tensor, labels: Tensor, *, where: str) -> None:
-    """Check that there is one label an input.
+    """Check that each input has one label.
 
     Raises:
         UserError: The lengths differ, or there are no samples.
@@ -120,7 +120,7 @@ def check_lengths(x: Tensor, labels: Tensor, *, where: str) -> None:
 
 
 def item_label(y: object, *, where: str) -> int:
-    """The class id of one item of a data set.
+    """Class id of one item of a data set.
 
     Args:
         y: An int, or an integral tensor or array of one element.

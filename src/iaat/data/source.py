@@ -1,4 +1,4 @@
-"""What the training loop reads samples from, whichever way they are stored."""
+"""Source of batches for training and evaluation, in memory or streamed."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from iaat.types import Batch
 
 
 class Source(Protocol):
-    """A data set whose samples have stable indices `0 .. N-1`.
+    """Data set of samples with stable indices `0 .. N-1`.
 
     Attributes:
         labels: `[N]` int64 class ids, on the CPU.
@@ -25,7 +25,7 @@ class Source(Protocol):
             data set has changed since a checkpoint was written. Pixels are not part of it.
         paths: Path of each sample relative to the root, in POSIX form; None where samples are no files, and "" for a
             sample that is none among others that are.
-        sample_log: What is known of the samples that were read; unreadable ones are all 0 in batches.
+        sample_log: Records of the samples that were read; unreadable ones are all 0 in batches.
     """
 
     labels: Tensor
@@ -80,7 +80,7 @@ def finish_batch(
     augmentation: Augmentation,
     draws: Tensor | None,
 ) -> Batch:
-    """Make a batch of stored inputs: the one way for all sources, so that they agree to the last bit.
+    """Make a batch of stored inputs; all sources use it, so that they agree to the last bit.
 
     Args:
         stored: `[B, ...]` uint8, or float32 in [0, 1].

@@ -1,4 +1,4 @@
-"""Stratified draws: each class keeps its share."""
+"""Stratified splits and subsets: each class keeps its fraction."""
 
 import torch
 from torch import Tensor
@@ -13,14 +13,14 @@ def stratified_split(
     seed: int,
     among: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Split samples in two with the same share of each class.
+    """Split samples in two with the same fraction of each class.
 
     Of a class of n samples, `round(fraction * n)` go to the second part, but at least one and at most n - 1: a single
     one stays in the first.
 
     Args:
         labels: `[N]` int64 class ids.
-        fraction: Share of the second part, in (0, 1).
+        fraction: Size of the second part relative to all, in (0, 1).
         seed: Decides which samples.
         among: Indices to split, int64; None: all.
 
@@ -39,14 +39,14 @@ def stratified_split(
         kept.append(shuffled[count:])
     if not sum(map(len, held)):
         raise UserError(
-            "every class has a single training sample, so that none can be held out to select the checkpoint: add"
+            "every class has a single training sample, so none is left for validation: add"
             " samples, raise data.limit, or give images of their own by data.validation"
         )
     return _sorted(kept), _sorted(held)
 
 
 def stratified_subset(labels: Tensor, n: int, seed: int, *, at_least: int = 1) -> Tensor:
-    """Draw samples with the same share of each class.
+    """Draw samples with the same fraction of each class.
 
     Args:
         labels: `[N]` int64 class ids.
@@ -73,7 +73,7 @@ def stratified_subset(labels: Tensor, n: int, seed: int, *, at_least: int = 1) -
 
 
 def _allocate(sizes: Tensor, n: int, at_least: int) -> Tensor:
-    """Share `n` among classes in proportion to `sizes` (largest remainder), none below its minimum."""
+    """Distribute `n` among classes in proportion to `sizes` (largest remainder), none below its minimum."""
     minimum = sizes.clamp(max=at_least)
     if int(minimum.sum()) > n:
         raise UserError(
@@ -91,7 +91,7 @@ def _allocate(sizes: Tensor, n: int, at_least: int) -> Tensor:
 
 
 def _by_class(labels: Tensor, among: Tensor) -> list[tuple[int, Tensor]]:
-    """The classes present and the indices of their samples, both ascending."""
+    """Classes present and the indices of their samples, both ascending."""
     present = labels[among]
     groups = torch.split(among[present.argsort(stable=True)], torch.bincount(present).tolist())
     return [(label, members) for label, members in enumerate(groups) if len(members)]

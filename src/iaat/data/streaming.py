@@ -1,4 +1,4 @@
-"""Samples read anew in every epoch, by worker processes if asked."""
+"""Samples streamed from disk in every epoch, optionally by worker processes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from iaat.data.augment import Augmentation, augmentation_draws
-from iaat.data.loader_workers import explained, ignore_signals, start_readers
+from iaat.data.loader_workers import explained, ignore_signals, start_workers
 from iaat.data.read_item import (
     ITEM,
     CroppingDataset,
@@ -34,7 +34,7 @@ _Collated = tuple[Tensor, Tensor, Tensor, list[SampleRecord]]
 
 
 class StreamingSource:
-    """A `Source` over a map-style data set, through a `DataLoader`.
+    """Source over a map-style data set, read through a `DataLoader`.
 
     Workers start anew with each call of `batches` and end with it. Batches depend neither on their number nor on what
     was read before: a random transform of the data set draws from the global generators of Python, NumPy and PyTorch,
@@ -50,15 +50,15 @@ class StreamingSource:
         device: Training device; batches are yielded there.
         paths: Relative path of each sample.
         workers: Reader processes; 0: the calling process reads.
-        sample_log: Takes up what is found out about items when they are first read; those that it lets be unreadable
-            are all 0. None: a new one, which lets none be.
-        tolerant: Take whatever is wrong with an item for unreadable.
+        sample_log: Receives the records of items when they are first read; unreadable ones that it allows are all
+            0. None: a new one, which allows none.
+        tolerant: Treat any error of an item as unreadable.
         complete: Whether each class needs a sample.
         where: Names the data in messages.
 
     Raises:
-        UserError: Labels or the first item are not as said above. While iterating: an item is not, and is named by its
-            index; or a worker died.
+        UserError: Labels or the first item are not as described. While iterating: an item is not (the message has its
+            index), or a worker died.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class StreamingSource:
             generator=generator(*(key or _UNKEYED), "data loader"),
             worker_init_fn=ignore_signals,
         )
-        for collated in _explained(start_readers(loader)):
+        for collated in _explained(start_workers(loader)):
             if isinstance(collated, UserError):
                 raise collated
             *tensors, records = collated
@@ -132,7 +132,7 @@ def _explained(collated: Iterator[_Collated | UserError]) -> Iterator[_Collated 
 
 
 class _CheckedItems:
-    """The data set's items with their index, checked."""
+    """Items of the data set with their index, checked."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class _CheckedItems:
         check_pixels(self.first[None], where=where)
 
     def _first_readable(self) -> Tensor:
-        """The first item that can be read, of as many as may be unreadable and one."""
+        """First readable item; up to the allowed number of unreadable ones before it are skipped."""
         last = min(self._sample_log.limit, len(self) - 1)
         for position in range(last + 1):
             seed_globals(0, 0, ITEM, position, gpus=False)
@@ -170,11 +170,11 @@ class _CheckedItems:
         return len(self._dataset)
 
     def read(self, positions: Sequence[int], key: tuple[int, int] | None) -> list[_Item | UserError]:
-        """Items at these positions, their random draws keyed by `(seed, epoch)`; the last is what was wrong, if any.
+        """Read items, their random draws keyed by `(seed, epoch)`; the last one is an error, if any.
 
         Without a key they are not cropped.
 
-        A mistake is returned, not raised: raised in a worker, its message would reach the user wrapped in a traceback.
+        An error is returned, not raised: raised in a worker, its message would reach the user wrapped in a traceback.
         """
         found: list[_Item | UserError] = []
         draws = self._draws(positions, key)
@@ -191,14 +191,14 @@ class _CheckedItems:
         return found
 
     def _draws(self, positions: Sequence[int], key: tuple[int, int] | None) -> list[list[float]] | None:
-        """What decides how each item is cropped; None where none is."""
+        """Draws that decide how each item is cropped; None without crops."""
         if self._crops is None or key is None:
             return None
         seed, epoch = key
         return keyed_uniform(derive_seed(seed, "resized crop"), epoch, torch.tensor(positions), DRAWS).tolist()
 
     def _blank(self, position: int, record: SampleRecord | None) -> _Item:
-        """What stands for an item that cannot be read."""
+        """Blank item in place of one that cannot be read."""
         return torch.zeros_like(self.first), int(self._labels[position]), position, record
 
     def _read(self, position: int, draws: list[float] | None) -> _Item:
@@ -217,9 +217,9 @@ class _CheckedItems:
         return x, y, position, record
 
     def _read_with_record(self, position: int, draws: list[float] | None) -> tuple[Tensor, int, SampleRecord | None]:
-        """An item, and where it is read for the first time what is found out about it."""
+        """One item, and its record where it is read for the first time."""
         cropped = None if self._crops is None else draws
-        if self._sample_log.is_known(position):
+        if self._sample_log.was_read(position):
             if self._crops is None or cropped is None:
                 return *read_item(self._dataset, position, where=self._where), None
             return *self._crops.cropped(position, cropped), None
@@ -230,7 +230,7 @@ class _CheckedItems:
 
 
 class _KeyedItems(Dataset[_Item | UserError]):
-    """The items of one call of `batches`, read a batch at a time, as a `DataLoader` asks for them."""
+    """Items of one call of `batches`, read a batch at a time for a `DataLoader`."""
 
     def __init__(self, items: _CheckedItems, key: tuple[int, int] | None) -> None:
         self._items = items

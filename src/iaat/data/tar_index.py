@@ -1,4 +1,4 @@
-"""Keep the listing of tar shards in a file beside them: to read a million headers takes minutes."""
+"""Index file of tar shards, kept beside them: reading a million headers takes minutes."""
 
 import json
 import warnings
@@ -25,7 +25,7 @@ _LEAST_SAMPLE_BYTES = 1024
 
 
 def list_shards(root: Path, split: str, *, keep: bool = True) -> ShardListing:
-    """The samples of the shards of a split, from `root/.iaat-index-<split>.npz` if that is up to date.
+    """List the samples in the shards of a split, from `root/.iaat-index-<split>.npz` if that is up to date.
 
     Else they are read from the shards, and the file is written if it is to be kept and the folder can be. It is up to
     date if names, sizes and times of change of all shards are as they were; it holds numbers and text only.
@@ -59,7 +59,7 @@ def list_shards(root: Path, split: str, *, keep: bool = True) -> ShardListing:
 
 
 def _stamp(shards: Sequence[Path], names: Sequence[str]) -> tuple[list[int], bytes]:
-    """Sizes of the shards, and what tells whether they have changed."""
+    """Sizes of the shards, and a stamp that differs if they have changed."""
     try:
         states = [shard.stat() for shard in shards]
     except OSError as error:
@@ -78,7 +78,7 @@ def _write(path: Path, stamp: bytes, listing: ShardListing) -> None:
 
 
 def _read(path: Path, stamp: bytes, shards: list[str], sizes: Sequence[int]) -> ShardListing | None:
-    """The listing in the file, None where there is none that can be relied on."""
+    """Listing in the index file; None where it is missing, outdated or damaged."""
     if not path.is_file():
         return None
     file, total = NpzFile(path, where=str(path), expected="an index"), sum(sizes)
@@ -92,7 +92,7 @@ def _read(path: Path, stamp: bytes, shards: list[str], sizes: Sequence[int]) -> 
         columns = {name: _array(file, name, np.int64, most=most) for name in _COLUMNS}
         listing = ShardListing(shards, names=names, left_out=Notices.from_records(left_out).to_records(), **columns)
         return listing if _is_sound(listing, np.array(sizes)) else None
-    # Whatever a damaged index makes its reader stumble on: the shards are there.
+    # A damaged index can fail in any way: the shards are there.
     except Exception:
         return None
 

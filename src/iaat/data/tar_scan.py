@@ -1,4 +1,4 @@
-"""Find the samples of tar shards, as WebDataset writes them: `root/<split>/*.tar` or `root/<split>-*.tar`."""
+"""List the samples of tar shards of WebDataset: `root/<split>/*.tar` or `root/<split>-*.tar`."""
 
 import io
 import re
@@ -30,7 +30,7 @@ MOST_LABEL = 10**9 - 1
 
 
 class ShardListing(NamedTuple):
-    """The samples of one split: shards by name, samples as they follow each other in the shard.
+    """Samples of one split: shards by name, samples in the order of the shard.
 
     Attributes:
         shards: Paths of the shards relative to the root, POSIX form, sorted; not empty.
@@ -39,7 +39,7 @@ class ShardListing(NamedTuple):
         size: `[N]` int64, the bytes of its encoded image.
         labels: `[N]` int64 class numbers, from 0 to `MOST_LABEL`.
         names: The image's name within the shard. It is never opened as a path.
-        left_out: What was left out, as records of `Notices`.
+        left_out: Records of `Notices`.
     """
 
     shards: list[str]
@@ -57,7 +57,7 @@ class ShardListing(NamedTuple):
 
 
 def joined_listings(first: ShardListing, second: ShardListing) -> ShardListing:
-    """The samples of two listings, one behind the other."""
+    """Concatenate two listings."""
     return ShardListing(
         first.shards + second.shards,
         shard=np.concatenate([first.shard, second.shard + len(first.shards)]),
@@ -70,10 +70,10 @@ def joined_listings(first: ShardListing, second: ShardListing) -> ShardListing:
 
 
 def find_shards(root: Path, split: str) -> list[Path]:
-    """The shards of a split, "train", "test" or another by its name, sorted by name.
+    """Find the shards of a split, "train", "test" or another by its name, sorted by name.
 
     Raises:
-        UserError: There are none, or compressed ones; says what to do.
+        UserError: There are none, or compressed ones.
     """
     if not root.is_dir():
         raise UserError(f"data.root: {root} is no folder (seen from {Path.cwd()}): {LAYOUT}")
@@ -90,7 +90,7 @@ def find_shards(root: Path, split: str) -> list[Path]:
 
 
 def scan_shards(root: Path, shards: Sequence[Path], *, where: str) -> ShardListing:
-    """Read the headers of shards, and the class numbers; images are passed over.
+    """Read headers and class numbers of shards; images are skipped.
 
     WebDataset divides a member's name at the first dot of its last part: `KEY.jpg` and `KEY.cls` are a sample. Where
     keys hold dots themselves, such as `scale_0.5.jpg` and `scale_0.5.cls`, members that agree up to the last dot are
@@ -120,7 +120,7 @@ def scan_shards(root: Path, shards: Sequence[Path], *, where: str) -> ShardListi
 
 
 class _Name(NamedTuple):
-    """A member's name in parts: `a/b` . `seg` . `png`.
+    """Parts of a member's name: `a/b` . `seg` . `png`.
 
     Attributes:
         key: Up to the first dot of its last part.
@@ -134,20 +134,20 @@ class _Name(NamedTuple):
 
     @property
     def whole_key(self) -> str:
-        """Up to the last dot."""
+        """Name up to the last dot."""
         return f"{self.key}.{self.middle}" if self.middle else self.key
 
 
 @dataclass
 class _Found:
-    """What a shard has under one key up to the last dot."""
+    """Image and class of one name up to the last dot."""
 
     image: tarfile.TarInfo | None = None
     label: tuple[tarfile.TarInfo, int] | None = None
 
 
 def _samples(shard: Path, notices: Notices, where: str) -> list[tuple[tarfile.TarInfo, int]]:
-    """Image and class of each sample of one shard, in the order in which their keys first come."""
+    """Image and class of each sample of one shard, in the order in which their names first appear."""
     groups: dict[str, dict[str, _Found]] = {}
     for member, label in _members(shard, notices, where):
         name = _split_name(member.name)
@@ -172,7 +172,7 @@ def _samples(shard: Path, notices: Notices, where: str) -> list[tuple[tarfile.Ta
 def _of_group(
     key: str, group: dict[str, _Found], shard: Path, notices: Notices, where: str
 ) -> Iterator[tuple[tarfile.TarInfo, int]]:
-    """The samples among the members whose names are the same up to the first dot."""
+    """Samples among the members with the same name up to the first dot."""
     whole = [found for found in group.values() if found.image is not None and found.label is not None]
     images = [found.image for found in group.values() if found.image is not None]
     labels = [found.label for found in group.values() if found.label is not None]
@@ -200,7 +200,7 @@ def _of_group(
 
 
 def _members(shard: Path, notices: Notices, where: str) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
-    """The images and the class numbers of one shard, the latter with what they hold."""
+    """Yield images and class numbers of one shard, the latter with their bytes."""
     try:
         with _Headers(io.FileIO(_regular(shard))) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
@@ -221,7 +221,7 @@ def _members(shard: Path, notices: Notices, where: str) -> Iterator[tuple[tarfil
 
 
 class _Headers(io.BufferedReader):
-    """A tar file of which only headers are read: one that states a header of gigabytes does not get the memory."""
+    """Tar file for reading headers only: a header that claims gigabytes is refused."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _LONGEST_HEADER:
@@ -237,14 +237,14 @@ def _regular(shard: Path) -> Path:
 
 
 def _check_end(file: io.BufferedReader, end: int) -> None:
-    """Refuse what `tarfile` takes for the end, and is the place where a file was cut off or overwritten."""
+    """Refuse a file that was cut off or overwritten, which `tarfile` takes for its end."""
     file.seek(end)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError(f"it is cut off or damaged at byte {end}")
 
 
 def _start(file: io.BufferedReader, member: tarfile.TarInfo) -> bytes:
-    """What a member holds, or enough of it to tell that it is too long for a class number."""
+    """First bytes of a member: all of a class number, or enough to see that it is too long."""
     file.seek(member.offset_data)
     content = file.read(min(member.size, _LONGEST_NUMBER + 1))
     if len(content) < min(member.size, _LONGEST_NUMBER + 1):
@@ -253,7 +253,7 @@ def _start(file: io.BufferedReader, member: tarfile.TarInfo) -> bytes:
 
 
 def _is_wanted(member: tarfile.TarInfo, shard: Path, notices: Notices, where: str) -> bool:
-    """Whether a member is an image or a class number; others are counted.
+    """Whether a member is an image or a class number; counts the others.
 
     Raises:
         UserError: It is called so, but is no file with content of its own.
@@ -279,7 +279,7 @@ def _is_wanted(member: tarfile.TarInfo, shard: Path, notices: Notices, where: st
 
 
 def _split_name(name: str) -> _Name:
-    """A member's name in parts; only the last part of its path is divided."""
+    """Split the last part of a member's path at its first and last dot."""
     folder, slash, last = name.rpartition("/")
     first, _, rest = last.partition(".")
     middle, _, suffix = rest.rpartition(".")

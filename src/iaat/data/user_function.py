@@ -1,4 +1,4 @@
-"""`data.name = module:function`: data sets that a function of the user's makes."""
+"""Data sets made by a function of the user: `data.name = module:function`."""
 
 import inspect
 import warnings
@@ -42,10 +42,10 @@ _FROZEN = (0, 0)
 
 
 class UserSplit:
-    """A map-style data set of the user's as a `RawSplit`.
+    """Map-style data set of the user, as a `RawSplit`.
 
     Labels are taken from its attribute `targets` or `labels`, also through `Subset`s; without one, each item is read
-    once to learn its label. Items are checked against them whenever they are read. What items draw from the global
+    once to get its label. Items are checked against them whenever they are read. What items draw from the global
     generators of Python, NumPy and PyTorch depends on their index alone, and moves no draw of anyone else.
 
     Args:
@@ -53,7 +53,7 @@ class UserSplit:
         complete: Whether each class must have a sample.
         where: Names the data set in messages.
         images: How PIL images are converted.
-        skip: How many items may be unreadable.
+        skip: Number of items that may be unreadable.
 
     Raises:
         UserError: Not a map-style data set, or items of another form.
@@ -95,7 +95,7 @@ class UserSplit:
         return self._read(position, None)
 
     def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
-        """One input, its class id, and what is found out about it; the caller seeds the global generators."""
+        """One input, its class id and its record; the caller seeds the global generators."""
         altered = set[str]()
         x, y = self._read(position, altered)
         return x, y, SampleRecord(position, alteration_bits(altered), input_digests(x[None])[0])
@@ -125,7 +125,7 @@ class UserSplit:
         return out
 
     def _first_item(self, skip: int) -> tuple[int, Any]:
-        """Position and content of the first item that can be read, of as many as may be unreadable and one."""
+        """Position and content of the first readable item; up to `skip` unreadable ones are skipped."""
         last = min(skip, len(self._dataset) - 1)
         for position in range(last):
             seed_globals(*_FROZEN, ITEM, position, gpus=False)
@@ -135,7 +135,7 @@ class UserSplit:
         return last, get_item(self._dataset, last, where=self.where)
 
     def warn_if_random(self, *, streamed: bool) -> None:
-        """Warn where the first item changes from read to read in a way that the run cannot make up for.
+        """Warn if the first item changes from read to read in a way that the run cannot reproduce.
 
         Args:
             streamed: Items are read anew in every epoch; else once, if they fit into memory.
@@ -156,7 +156,7 @@ class UserSplit:
         warnings.warn(message, UserWarning, stacklevel=2)
 
     def _repeats(self, keys: Sequence[tuple[int, int]]) -> bool:
-        """Whether the first item is the same again when the global generators are seeded by these keys."""
+        """Whether the first item stays the same when the global generators are seeded by these keys."""
         with kept_globals():
             for key in keys:
                 seed_globals(*key, ITEM, self._first_position, gpus=False)
@@ -235,7 +235,7 @@ def _class_names(dataset: MapDataset) -> tuple[str, ...]:
 
 
 def _owner(dataset: MapDataset, attributes: tuple[str, ...]) -> tuple[MapDataset, Tensor]:
-    """The data set that has one of the attributes, looked for inside `Subset`s, and the positions in it."""
+    """Data set with one of the attributes, searched inside `Subset`s, and the positions in it."""
     owner: Any = dataset
     positions = torch.arange(len(dataset))
     while isinstance(owner, Subset) and not any(hasattr(owner, name) for name in attributes):

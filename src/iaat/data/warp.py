@@ -28,7 +28,7 @@ def warp(x: Tensor, draws: Tensor, *, degrees: float, zoom: float) -> Tensor:
 
 
 def _source_places(angle: Tensor, size: Tensor, height: int, width: int) -> Tensor:
-    """`[B, H, W, 2]`: where each pixel of the warped image is taken from, in the units of `grid_sample`.
+    """Source of each pixel of the warped image, `[B, H, W, 2]`, in the units of `grid_sample`.
 
     The places are computed in pixels, where a rotation is one for images that are not square, too, and element by
     element: the matrix product in `affine_grid` may round differently from batch to batch.

@@ -1,4 +1,4 @@
-"""Tar shards of images, as WebDataset writes them, as a `RawSplit`: samples in a fixed order, read at their place."""
+"""Tar shards of WebDataset as a `RawSplit`: samples in a fixed order, read by offset."""
 
 import os
 from functools import lru_cache
@@ -24,9 +24,9 @@ _MOST_OPEN = 256
 
 
 class ShardFiles:
-    """The images in tar shards, as `ImageFiles`; each is one read at its offset, nothing is unpacked.
+    """Images in tar shards, as `ImageFiles`: each is read at its offset, nothing is unpacked.
 
-    Readers in other processes open the shards for themselves, or share descriptors, whose position is not used.
+    Worker processes open the shards themselves, or share descriptors; their position is not used.
 
     Args:
         root: The folder that the shards' paths are relative to.
@@ -41,11 +41,11 @@ class ShardFiles:
         self._opened = lru_cache(maxsize=_MOST_OPEN)(_Shard)
 
     def place(self, position: int) -> str:
-        """Shard and name, which name the image in messages."""
+        """Shard and name of an image, for messages."""
         return str(self._root / self.paths[position])
 
     def content(self, position: int) -> bytes:
-        """What one image file holds.
+        """Bytes of one image file.
 
         Raises:
             UserError: The shard is gone, or shorter than it was.
@@ -62,7 +62,7 @@ class ShardFiles:
         return content
 
     def count_bytes(self, position: int) -> int:
-        """Bytes of one image file."""
+        """Size of one image file in bytes."""
         return int(self._size[position])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class ShardFiles:
 
 
 class _Shard:
-    """An open shard; closed when nobody reads from it any more."""
+    """Open shard, closed when it is no longer in use."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
@@ -142,13 +142,13 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
 
 
 def _split_name(listing: ShardListing) -> str:
-    """What the split is called on the disk: the folder of its shards, or what their names begin with."""
+    """Name of the split on disk: the folder of its shards, or the start of their names."""
     folder, slash, _ = listing.shards[0].partition("/")
     return folder if slash else folder.partition("-")[0]
 
 
 def _class_names(root: Path, train: ShardListing) -> tuple[tuple[str, ...], str]:
-    """The class names, and what says how many there are."""
+    """Class names, and their origin for messages."""
     path = root / _CLASSES
     if path.exists():
         return _read_names(path), str(path)
