@@ -156,7 +156,7 @@ def test_nothing_is_shown_of_a_file_that_a_file_names_and_that_is_no_recipe(fold
     [
         ({"name": "wrn-100000-1000"}, "a depth of at most 1,000"),
         ({"name": "wrn-28-100000"}, "weights, more than"),
-        ({"name": "wrn-" + "9" * 4000 + "-1"}, "there is no network"),
+        ({"name": "wrn-" + "9" * 4000 + "-1"}, "there is no model"),
         ({"name": "resnet18", "width": 4096}, r"resnet18 with model\.width 4096 would have 45,7.* weights"),
     ],
 )

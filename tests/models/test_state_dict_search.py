@@ -158,7 +158,7 @@ def test_mean_and_std_that_were_typed_win_over_those_in_a_file_of_others(factory
 
 def test_tensors_that_belong_to_no_layer_are_named(factory):
     _, said = load({**STATE, "projection.weight": torch.ones(4, 32)}, factory)
-    assert said == ["weights w.pt: projection.weight belong to no layer of the network and are left out"]
+    assert said == ["weights w.pt: projection.weight belong to no layer of the model and are left out"]
 
 
 def test_a_deeper_network_is_not_taken_for_a_shallow_one(tmp_path):

@@ -44,7 +44,7 @@ def test_options_timm_refuses(timm, options):
 
 @pytest.mark.parametrize("name", ["timm:resnet19", "resnet19"])
 def test_unknown_name_suggests_timm_names(timm, name):
-    with pytest.raises(UserError, match=r"no network '(timm:)?resnet19' \(did you mean .*resnet18"):
+    with pytest.raises(UserError, match=r"no model '(timm:)?resnet19' \(did you mean .*resnet18"):
         build(name)
 
 
@@ -86,7 +86,7 @@ def test_missing_timm_is_named_with_its_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UserError, match=r'needs timm, which is not installed: pip install "iaat\[timm\]"'):
         build("timm:test_resnet")
-    with pytest.raises(UserError, match=r'no network \'test_resnet\'.*pip install "iaat\[timm\]"'):
+    with pytest.raises(UserError, match=r'no model \'test_resnet\'.*pip install "iaat\[timm\]"'):
         build("test_resnet")
 
 

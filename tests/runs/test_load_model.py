@@ -153,7 +153,7 @@ def test_bfloat16_weights_are_computed_with_in_float32(small, tmp_path):
     [
         pytest.param(
             lambda: SmallCNN(1, CLASSES, width=8), {}, r"of another shape features\.0\.weight \[8, 1, 3, 3\] in the "
-            r"file, \[16, 1, 3, 3\] in the network.* and \d+ more; the file looks like --model\.width 8$", id="width"),
+            r"file, \[16, 1, 3, 3\] in the model.* and \d+ more; the file looks like --model\.width 8$", id="width"),
         pytest.param(
             lambda: SmallCNN(1, CLASSES, norm="group"), {}, r"missing features\.1\.0\.running_mean.* and 7 more; the "
             r"file looks like --model\.norm group", id="norm"),
@@ -309,7 +309,7 @@ def test_settings_that_contradict_each_other(small, tmp_path):
     program = save_script(small, tmp_path / "p.pt")
     assert "are a program of its own" in refused("small-cnn", weights=str(program))
     assert "model.width is 4, but it has no effect" in refused(program, width=4, trust=True)
-    assert "there is no network 'smal-cnn' (did you mean 'small-cnn'" in refused("smal-cnn", weights=str(file))
+    assert "there is no model 'smal-cnn' (did you mean 'small-cnn'" in refused("smal-cnn", weights=str(file))
 
 
 # Factories
@@ -502,7 +502,7 @@ def test_exported_with_two_inputs_is_refused(tmp_path):
 
     program = torch.export.export(Two(), (torch.rand(2, 10), torch.rand(2, 10)))
     torch.export.save(program, tmp_path / "p.pt2")
-    assert "takes 2 inputs: export a network of one" in refused(tmp_path / "p.pt2", trust=True)
+    assert "takes 2 inputs: export a model of one" in refused(tmp_path / "p.pt2", trust=True)
 
 
 def test_passes_through_a_program_are_counted(network, tmp_path):

@@ -118,7 +118,7 @@ def test_settings_of_a_sweep_are_trusted_no_more_than_its_recipes(folder, key, p
 @pytest.mark.parametrize("word", ["--model", "--data", "--train", "--evaluate"])
 def test_a_section_is_not_read_from_another_file(folder, word):
     other = write(folder / "other.yaml", {"name": "evil:make"})
-    with pytest.raises(UserError, match=r"has no option|is neither a folder nor a data set|there is no network"):
+    with pytest.raises(UserError, match=r"has no option|is neither a folder nor a data set|there is no model"):
         load_recipe("quickstart", [word, other])
 
 

@@ -1,4 +1,4 @@
-"""Which of iaat's own networks a state dict is of, for the advice in messages."""
+"""Recognition of the architecture of a state dict, for the advice in messages."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from iaat.models.model_config import ModelConfig
 
 _OTHERS = (
     "its layers have other names than those of the file: give a factory of yours, module:function, that builds the "
-    "network the weights were saved from, with --model.weights"
+    "model the weights were saved from, with --model.weights"
 )
 
 
 def misfit_advice(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor], config: ModelConfig, *, classes: int
 ) -> str:
-    """What the user should do about weights that do not fit.
+    """Advice for weights that do not fit a model.
 
     Args:
         state: The weights, without prefixes and normalisation.
-        expected: Those of the network that was built.
+        expected: Those of the model that was built.
         config: What it was built from.
         classes: Number of classes of the data.
     """
@@ -35,7 +35,7 @@ def misfit_advice(
     found = [len(state[key]) for key in expected if is_classifier(state.get(key), expected[key], classes)]
     if found:
         return (
-            f"the file is of a network with {found[0]} classes, the data has {classes}: give the data it was trained on"
+            f"the file is of a model with {found[0]} classes, the data has {classes}: give the data it was trained on"
         )
     if not state.keys() & expected.keys():
         return _OTHERS
@@ -43,7 +43,7 @@ def misfit_advice(
 
 
 def recognize_architecture(state: Mapping[str, Tensor]) -> dict[str, object]:
-    """The settings `name`, `width` and `norm` of iaat's network with these weights; empty where it is none of them."""
+    """Settings `name`, `width` and `norm` of the built-in model with these weights; empty where it is none."""
     state = {key: value for key, value in state.items() if value.ndim}
     stem, head = state.get("stem.weight"), state.get("head.weight")
     if head is None or head.ndim != 2:
@@ -63,12 +63,12 @@ def recognize_architecture(state: Mapping[str, Tensor]) -> dict[str, object]:
 
 
 def _default(config: ModelConfig, key: str) -> object:
-    """The width a network has where none is set."""
+    """Default width of a model, where none is set."""
     return {"small-cnn": 16}.get(config.name, 64) if key == "width" and config.width is None else None
 
 
 def is_classifier(found: Tensor | None, expected: Tensor, classes: int) -> bool:
-    """Whether a weight is that of a classifier of another number of classes than the network's."""
+    """Whether a weight is that of a classifier for another number of classes."""
     if found is None or found.ndim != expected.ndim or not expected.ndim:
         return False
     return len(expected) == classes != len(found) and found.shape[1:] == expected.shape[1:]

@@ -11,7 +11,7 @@ from iaat.models.model_config import Norm
 
 
 class Block(Protocol):
-    """A residual block's constructor: `[B, in_channels, H, W]` -> `[B, out_channels, H / stride, W / stride]`."""
+    """Constructor of a residual block: `[B, in_channels, H, W]` -> `[B, out_channels, H / stride, W / stride]`."""
 
     def __call__(self, in_channels: int, out_channels: int, *, stride: int, norm: Norm) -> nn.Module:
         """Return the block."""
@@ -70,12 +70,12 @@ class PreActBlock(nn.Module):
 
 
 def changes_shape(in_channels: int, out_channels: int, stride: int) -> bool:
-    """Return whether a block's input cannot be added to its output as it is."""
+    """Whether a block changes the shape of its input, so that the shortcut needs a convolution."""
     return stride != 1 or in_channels != out_channels
 
 
 def make_stages(block: Block, *, stem: int, widths: Sequence[int], blocks: int, norm: Norm) -> nn.Sequential:
-    """Return one stage for each of `widths`, of `blocks` blocks each; every stage but the first halves the image.
+    """Build one stage for each of `widths`, of `blocks` blocks each; every stage but the first halves the image.
 
     Args:
         block: The kind of block.

@@ -1,4 +1,4 @@
-"""From the model part of a recipe to a network that takes inputs in [0, 1]."""
+"""Build the model of a recipe, which takes inputs in [0, 1]."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +25,11 @@ def build_model(
     std: Tensor | None = None,
     seed: int = 0,
 ) -> nn.Module:
-    """Build the network of a recipe behind its normalisation layer, on the CPU and in training mode.
+    """Build the model of a recipe with its normalisation layer, on the CPU and in training mode.
 
-    Torch's global generators are left as they were, and equal seeds give equal weights, unless `model.weights` is a
-    file of trained ones to start from; a normalisation layer saved with them is kept. A forward of two inputs in eval
-    mode and one in train mode check that the network fits the data. A network of the user's own keeps the device and
-    modes it came with.
+    PyTorch's global generators stay as they were. Equal seeds give equal weights, unless `model.weights` is a file of
+    trained ones to start from; a normalisation layer saved with them is kept. A forward of two inputs in eval mode and
+    one in train mode check that the model fits the data. A model of the user keeps its device and modes.
 
     Args:
         config: The model part of the recipe.
@@ -41,11 +40,11 @@ def build_model(
         seed: Seed of the weights.
 
     Returns:
-        A `NormalizedModel`, or the bare network where `model.normalize` is "none" and `model.mean` is not given.
+        A `NormalizedModel`, or the bare model where `model.normalize` is "none" and `model.mean` is not given.
 
     Raises:
-        UserError: if there is no such network, a setting would have no effect on it, it does not fit the data, or it
-            has no weights to train.
+        UserError: There is no such model, a setting would have no effect on it, it does not fit the data, or it has no
+            weights to train.
     """
     with seeded(seed):
         network = build_network(replace(config, weights=None), shape=shape, classes=classes)
@@ -63,15 +62,15 @@ def build_model(
 
 
 def _check_trainable(model: nn.Module, name: str) -> None:
-    """Raise `UserError` if no weight of the model takes a gradient; call it once lazy layers have seen an input."""
+    """Check that a weight of the model takes a gradient; to be called once lazy layers have seen an input."""
     weights = list(model.parameters())
     if not any(weight.requires_grad for weight in weights):
         why = f"all {len(weights)} are frozen: set requires_grad" if weights else "it holds no torch.nn.Parameter"
-        raise UserError(f"model.name {name!r} has no weights to train ({why}): choose another network")
+        raise UserError(f"model.name {name!r} has no weights to train ({why}): choose another model")
 
 
 def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> InputStatistics | None:
-    """Load the weights that training is to start from, if any; the normalisation that belongs to them, if known."""
+    """Load the weights that training starts from, if any; returns their input statistics, if known."""
     if config.weights is None:
         refuse_key_alone(config)
         return None
@@ -79,7 +78,7 @@ def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> InputS
     if not path.is_file():
         raise UserError(
             f"model.weights {config.weights} is no file: give a file of weights to start training from, such as "
-            "RUN/last.pt of a run with the same network"
+            "RUN/last.pt of a run with the same model"
         )
     statistics = load_weights(network, path, config, classes=classes, new_classifier=True)
     clash = "pretrained" if config.pretrained else ""
@@ -89,27 +88,27 @@ def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> InputS
         clash = "normalize" if config.normalize == "none" else "mean"
     if clash:
         raise UserError(
-            f"model.weights {path} decide how the network begins, and how inputs are normalised: leave out "
+            f"model.weights {path} decide how the model begins, and how inputs are normalised: leave out "
             f"model.{clash} ({getattr(config, clash)!r})"
         )
     return statistics
 
 
 def refuse_key_alone(config: ModelConfig) -> None:
-    """Raise `UserError` if a key of a file of weights is given, and no file."""
+    """Refuse `model.weights_key` without a file of weights."""
     if config.weights_key is not None:
         raise UserError(f"model.weights_key is {config.weights_key!r}, but there is no file of weights: give one")
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return the number of parameters of a network, frozen ones included."""
+    """Number of parameters of a model, frozen ones included."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def put_normalization(
     network: nn.Module, config: ModelConfig, *, channels: int, mean: Tensor | None, std: Tensor | None
 ) -> nn.Module:
-    """Put the layer that `model.mean` and `model.std`, or else `model.normalize`, ask for in front of the network.
+    """Add the normalisation layer that `model.mean` and `model.std`, or else `model.normalize`, ask for.
 
     Raises:
         UserError: if the statistics are missing or are not of `channels` channels.
@@ -132,7 +131,7 @@ def put_normalization(
 
 
 def explicit_statistics(config: ModelConfig, channels: int) -> tuple[Tensor, Tensor] | None:
-    """Return mean and std `[C]` that the recipe spells out, or None where it does not.
+    """Mean and std `[C]` given in the recipe, None where it gives none.
 
     Raises:
         UserError: if only one of the two is given, or not one value for each channel or one for all.

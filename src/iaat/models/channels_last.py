@@ -9,13 +9,13 @@ from iaat.runtime.rng import seeded
 
 
 def supports_channels_last(model: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Whether a network can be run on images laid out channels last: one that calls `.view` on them cannot.
+    """Whether a model runs on images in channels-last format; one that calls `.view` on them does not.
 
     A copy of the model is run forward and backward on two inputs, on the model's device and in evaluation mode; the
     model itself and torch's global generators are left as they were.
 
     Args:
-        model: A network that has passed `iaat.models.check_logits.check_fits`.
+        model: A model that has passed `iaat.models.check_logits.check_fits`.
         shape: Shape of one input without the batch; False unless it is `[C, H, W]`.
     """
     if len(shape) != 3:
@@ -27,6 +27,6 @@ def supports_channels_last(model: nn.Module, shape: tuple[int, ...]) -> bool:
             inputs = torch.full((2, *shape), 0.5, device=None if weight is None else weight.device)
             inputs = inputs.contiguous(memory_format=torch.channels_last).requires_grad_()
             copy(inputs).sum().backward()
-    except (RuntimeError, TypeError):  # a TypeError is a network that cannot be copied
+    except (RuntimeError, TypeError):  # a TypeError: the model cannot be copied
         return False
     return True

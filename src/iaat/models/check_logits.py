@@ -1,4 +1,4 @@
-"""What a network gives back: logits `[B, classes]`, or else which mistake it is and what to do about it."""
+"""Check that a model returns logits `[B, classes]`; messages name the mistake and the fix."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def check_fits(
     name: str = "the model",
     training: bool = False,
 ) -> None:
-    """Run two inputs through a model and check what comes back; logits of half precision are cast from then on.
+    """Check a model on two inputs; logits in half precision are cast to float32 from then on.
 
-    Modes and buffers, such as running statistics, are given back.
+    Modes and buffers, such as running statistics, stay as they were.
 
     Args:
         model: Maps inputs `[B, *shape]` in [0, 1] to logits.
         shape: Shape of one input.
         classes: Number of classes of the data.
         device: Where the model is.
-        name: What messages call it.
-        training: Whether to try train mode, too, in which auxiliary classifiers answer.
+        name: Its name in messages.
+        training: Whether to check train mode, too, in which auxiliary classifiers are active.
 
     Raises:
         UserError: it cannot take such inputs, changes them, or does not return logits `[2, classes]`.
@@ -57,13 +57,13 @@ def check_fits(
 
 
 def cast_logits(model: nn.Module) -> RemovableHandle:
-    """Have a model return its logits in float32: losses and differences of logits are too coarse in half precision."""
+    """Cast a model's logits to float32: losses and differences of logits are too coarse in half precision."""
     return model.register_forward_hook(_in_float32)
 
 
 @contextmanager
 def casting(model: nn.Module) -> Iterator[None]:
-    """Logits in float32 for a while; see `cast_logits`."""
+    """Context in which logits are float32; see `cast_logits`."""
     handle = cast_logits(model)
     try:
         yield
@@ -77,7 +77,7 @@ def _in_float32(_model: nn.Module, _inputs: object, output: object) -> object:
 
 @contextmanager
 def _in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Train or evaluation mode for a while, after which the modes of all modules and the buffers are as before."""
+    """Context in train or eval mode; afterwards the modes of all modules and the buffers are as before."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     model.train(training)
@@ -91,7 +91,7 @@ def _in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the model") -> Tensor:
-    """The model's logits `[B, classes]` of inputs `x` `[B, ...]`.
+    """Logits `[B, classes]` of inputs `x` `[B, ...]`, checked.
 
     Raises:
         UserError: the model cannot take the inputs, changes them, or returns anything else.
@@ -101,7 +101,7 @@ def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the mod
         output = model(x)
     except UserError:
         raise
-    except Exception as error:  # whatever a network of others raises, the user has to learn which input it was given
+    except Exception as error:  # the user must learn which input the model was given, whatever it raises
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{name} cannot take inputs of shape {list(x.shape)}, {x.dtype} in [0, 1]: {type(error).__name__}: {why}"
@@ -113,7 +113,7 @@ def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the mod
 
 
 def as_logits(output: object, *, batch: int, classes: int, name: str = "the model") -> Tensor:
-    """The output itself where it is logits `[batch, classes]`.
+    """Check that an output is logits `[batch, classes]`, and return it.
 
     Raises:
         UserError: it is something else.
@@ -129,11 +129,11 @@ def as_logits(output: object, *, batch: int, classes: int, name: str = "the mode
 
 
 def check_is_module(value: object, what: str) -> nn.Module:
-    """The value itself where it is a `torch.nn.Module`.
+    """Check that a value is a `torch.nn.Module`, and return it.
 
     Args:
         value: Should be one.
-        what: What messages begin with, such as `the model is` or `model.name my_net:build returned`.
+        what: Start of messages, such as `the model is` or `model.name my_net:build returned`.
 
     Raises:
         UserError: it is something else, with the line that makes a module of it.
@@ -173,7 +173,7 @@ def _advice(output: Tensor, batch: int, classes: int) -> str:
 
 
 def _line(output: object, batch: int, classes: int, *, training: bool) -> str:
-    """The line that gets at the logits in what a model returned in their place."""
+    """Line of code that gets the logits out of what a model returned instead."""
     path = path_to_logits(output, batch, classes)
     if path is None:
         return "return the logits alone, from the forward of a module of yours around it"
@@ -188,7 +188,7 @@ def _shape(output: Tensor) -> str:
 
 
 def _fix_of_inputs(model: nn.Module, x: Tensor) -> str:
-    """What to do about inputs a model refuses: name the number format or the layout that it takes, if there is one."""
+    """Fix for inputs that a model refuses: the number format or layout that it takes, if there is one."""
     weight = next((each for each in model.parameters() if each.is_floating_point()), None)
     if weight is not None and weight.dtype != x.dtype:
         return f"its weights are {weight.dtype}: call model.float()"
@@ -202,6 +202,6 @@ def _fix_of_inputs(model: nn.Module, x: Tensor) -> str:
             continue
         return f"it takes them {name}: {advice}"
     return (
-        "bring the data to the size it takes (--data.size for image folders), or the network to the data's "
+        "bring the data to the size it takes (--data.size for image folders), or the model to the data's "
         "(model.options)"
     )

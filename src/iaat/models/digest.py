@@ -1,4 +1,4 @@
-"""What identifies a model: one hash of its weights and its layers."""
+"""Hash of the weights and layers of a model, which identifies it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MANGLED = re.compile(r"___torch_mangle_\d+\.?")
 
 
 def weights_digest(model: nn.Module) -> str:
-    """SHA-256 over the weights of a model and what it is made of, as 64 hexadecimal digits.
+    """SHA-256 over the weights and modules of a model, as 64 hexadecimal digits.
 
     Counted are name, dtype, shape and bytes of every entry of the state dict and of every other buffer, the class of
     every module, the code and constants of TorchScript, and the file of a program. Not counted are the device, the

@@ -1,4 +1,4 @@
-"""Networks from the user's own Python code, named module:function."""
+"""Models from a function of the user: `model.name = module:function`."""
 
 import inspect
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from iaat.runtime.user_code import import_function
 
 
 def build_from_factory(name: str, *, shape: tuple[int, ...], classes: int, options: dict[str, Any]) -> nn.Module:
-    """Import the factory that `name` (module:function) names and call it; the working directory is importable.
+    """Build a model by the user's factory `name` (module:function); the working directory is importable.
 
-    What the user's own code raises passes through, so that its traceback is seen.
+    Errors of the user's code pass through, so that their traceback is seen.
 
     Args:
         name: Dotted module and the name of a callable in it, such as `my_models:tiny`.
@@ -34,15 +34,15 @@ def build_from_factory(name: str, *, shape: tuple[int, ...], classes: int, optio
 def check_arguments(
     name: str, factory: Callable[..., object], given: dict[str, object], options: dict[str, Any]
 ) -> None:
-    """Raise `UserError` if the factory's signature does not take the arguments."""
+    """Check that the factory's signature takes the arguments."""
     try:
         signature = inspect.signature(factory)
-    except ValueError:  # some callables written in C tell nothing: calling them is the only check
+    except ValueError:  # some callables written in C have no signature: calling them is the only check
         return
     try:
         signature.bind(**given, **options)
     except TypeError as error:
         raise UserError(
             f"model.name {name!r} cannot be called with shape=, classes= and model.options {shown(options)}: {error}; "
-            f"its signature is {signature}; it must build and return the network"
+            f"its signature is {signature}; it must build and return the model"
         ) from error

@@ -1,4 +1,4 @@
-"""The layers iaat's own networks are made of, and how their weights start."""
+"""Layers of the built-in models, and their initialisation."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ MAX_GROUPS = 8
 
 
 def make_norm(kind: Norm, channels: int) -> nn.Module:
-    """Return the normalisation layer for `channels` feature maps.
+    """Normalisation layer for `channels` feature maps.
 
     Raises:
         UserError: if `kind` is neither "batch" nor "group".
@@ -22,7 +22,7 @@ def make_norm(kind: Norm, channels: int) -> nn.Module:
 
 
 def group_count(channels: int) -> int:
-    """Return the largest number of groups, at most 8, that divides `channels` into groups of two or more.
+    """Largest number of groups, at most 8, that divides `channels` into groups of two or more.
 
     A group of one channel would be constant after a 1x1 feature map is normalised, so it is left to one channel alone.
     """
@@ -31,12 +31,12 @@ def group_count(channels: int) -> int:
 
 
 def norm_relu(kind: Norm, channels: int) -> nn.Sequential:
-    """Return normalisation followed by a ReLU."""
+    """Normalisation followed by a ReLU."""
     return nn.Sequential(make_norm(kind, channels), nn.ReLU(inplace=True))
 
 
 def conv(in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution without bias that keeps the image size at stride 1."""
+    """Convolution without bias that keeps the image size at stride 1."""
     return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
 
 

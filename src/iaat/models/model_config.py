@@ -1,4 +1,4 @@
-"""What a recipe says about the network."""
+"""The `model` section of a recipe."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,7 +11,7 @@ Norm = Literal["batch", "group"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Network to train; a setting the chosen network would ignore is refused by `build_model`."""
+    """Model to train; `build_model` refuses a setting that the chosen model would ignore."""
 
     name: str = "small-cnn"
     """small-cnn | resnet18 | preactresnet18 | wrn-DEPTH-WIDTH (such as wrn-32-10) for small images; resnet50 |
@@ -22,33 +22,33 @@ class ModelConfig:
     """Channels of the first layer of small-cnn (its default: 16), resnet18 and preactresnet18 (64)."""
 
     norm: Literal["batch", "group"] = "batch"
-    """Normalisation layers of iaat's own networks: BatchNorm, or GroupNorm which has no running statistics."""
+    """Normalisation layers of the built-in models: BatchNorm, or GroupNorm which has no running statistics."""
 
     normalize: Literal["data", "none"] = "data"
-    """First layer of the network: standardise inputs by mean and standard deviation of the training set (by those of
-    the weights where the network is pretrained), or feed them in [0, 1] as they are."""
+    """First layer of the model: standardise inputs by mean and standard deviation of the training set (by those of the
+    weights where the model is pretrained), or feed them in [0, 1] as they are."""
 
     pretrained: bool = False
-    """Start a network of torchvision or timm from its published weights; the classifier is new where the number of
+    """Start a model of torchvision or timm from its published weights; the classifier is new where the number of
     classes differs."""
 
     mean: list[float] | None = None
     """Mean of each channel that inputs in [0, 1] are standardised by, such as [0.485, 0.456, 0.406], or [one] for all;
-    goes with std, and before normalize. Files of weights that others trained do not say theirs: write it here."""
+    goes with std, and before normalize. Files of weights from others do not contain it: write it here."""
 
     std: list[float] | None = None
     """Standard deviation of each channel, or [one] for all; goes with mean."""
 
     weights: str | None = None
-    """File of trained weights (.pt, .pth, .safetensors; RUN/last.pt of a run): what training starts from, or what `iaat
-    evaluate` judges where the network is given by name or factory."""
+    """File of trained weights (.pt, .pth, .safetensors; RUN/last.pt of a run): training starts from it, or `iaat
+    evaluate` evaluates it where the model is given by name or factory."""
 
     weights_key: str | None = None
-    """Which weights of a file that has several, such as model or state_dict_ema: a key in it, also of several parts
-    joined by dots; by default their moving average where there is one."""
+    """Which weights of a file that has several, such as model or state_dict_ema: a key in it, or several joined by
+    dots; by default the moving average where there is one."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    """Further keyword arguments for a timm network or a module:function factory."""
+    """Further keyword arguments for a timm model or a module:function factory."""
 
     def __post_init__(self) -> None:
         for key in ("mean", "std"):

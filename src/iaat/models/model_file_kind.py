@@ -1,4 +1,4 @@
-"""What kind of model a file holds, told from its content and never from its name alone."""
+"""Kind of a model file, by its content and never by its name alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUFFIXES = (
     ".h5",
     ".keras",
 )
-"""Endings by which a word is taken for a file, also where there is none of that name."""
+"""Suffixes of model files: a name with one is a file, also where there is none."""
 
 _MOST_EXPANSION = 20
 
@@ -35,14 +35,15 @@ _FOREIGN = {".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras"}
 
 
 def is_file_name(target: str) -> bool:
-    """Whether a word of the user's names a file and not a network."""
+    """Whether a target names a file and not a model."""
     return target.lower().endswith(SUFFIXES) or Path(target).is_file()
 
 
 def file_kind(path: Path) -> FileKind:
-    """Tell weights (`torch.save`, safetensors), a TorchScript program and an exported program apart.
+    """Kind of a model file: weights (`torch.save`, safetensors), TorchScript, or an exported program.
 
-    Nothing is unpickled. What is no zip archive is taken for weights: safetensors, or the oldest form of `torch.save`.
+    Nothing is unpickled. A file that is no zip archive counts as weights: safetensors, or the oldest form of
+    `torch.save`.
 
     Raises:
         UserError: no such file, an empty or damaged one, or one of a format that PyTorch does not read.
@@ -98,7 +99,7 @@ def _zip_kind(path: Path) -> FileKind:
 
 
 def check_sizes(archive: zipfile.ZipFile, file: IO[bytes]) -> None:
-    """Refuse an archive that says it holds far more than its file: PyTorch, which compresses nothing, takes the memory.
+    """Refuse an archive that claims far more bytes than its file has: PyTorch would allocate them.
 
     Raises:
         ValueError: with the sizes.
@@ -110,7 +111,7 @@ def check_sizes(archive: zipfile.ZipFile, file: IO[bytes]) -> None:
 
 
 def _damaged(archive: zipfile.ZipFile) -> str | None:
-    """The first part whose checksum is wrong: PyTorch compares none, and would load other weights in silence."""
+    """First part with a wrong checksum; PyTorch compares none and would silently load other weights."""
     try:
         return archive.testzip()
     except Exception as error:  # zlib and its like have errors of their own

@@ -27,21 +27,21 @@ class Normalize(nn.Module):
         self.register_buffer("std", std.detach().to(torch.float32).flatten().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the standardised inputs, of the shape of `x`."""
+        """Standardise inputs; the shape stays that of `x`."""
         per_channel = (-1, *(1 for _ in x.shape[2:]))
         return (x - self.mean.view(per_channel)) / self.std.view(per_channel)
 
     def extra_repr(self) -> str:
-        """Return what `print(model)` shows of this layer."""
+        """Text of this layer in `print(model)`."""
         return f"mean={self.mean.tolist()}, std={self.std.tolist()}"
 
 
 class NormalizedModel(nn.Module):
-    """A network behind its normalisation: takes inputs in [0, 1] and returns the logits of the network.
+    """Model with its normalisation layer in front: takes inputs in [0, 1] and returns logits.
 
     Attributes:
         normalize: The `Normalize` layer.
-        network: The network, which sees standardised inputs.
+        network: The model behind it, which gets standardised inputs.
     """
 
     def __init__(self, normalize: Normalize, network: nn.Module) -> None:
@@ -50,7 +50,7 @@ class NormalizedModel(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits `[B, classes]` of inputs `[B, C, ...]` in [0, 1]."""
+        """Logits `[B, classes]` of inputs `[B, C, ...]` in [0, 1]."""
         logits: Tensor = self.network(self.normalize(x))
         return logits
 
@@ -67,7 +67,7 @@ def with_normalization(model: nn.Module, mean: Tensor, std: Tensor) -> Normalize
 
 
 def check_statistics(mean: Tensor, std: Tensor) -> None:
-    """Raise `UserError` unless mean and std are as many finite numbers, the latter above 0."""
+    """Check that mean and std are equally many finite numbers, the latter above 0."""
     if mean.numel() != std.numel():
         raise UserError(f"the normalisation has {mean.numel()} means but {std.numel()} standard deviations")
     usable = torch.isfinite(mean) & torch.isfinite(std) & (std > 0)

@@ -1,4 +1,4 @@
-"""Networks that come as a program in a file: TorchScript and `torch.export`. A program is code, and needs trust."""
+"""Models in program files: TorchScript and `torch.export`. A program is code, and needs trust."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from iaat.runtime.user_code import is_trusted_file
 
 
 class Program(nn.Module):
-    """A program behind the face of an ordinary module: modes and batch sizes that it does not know are no error.
+    """Wrapper that makes a program an ordinary module: any mode, any batch size.
 
     Args:
         program: What computes the logits; registered as a child where it has a mode to be set.
@@ -41,12 +41,12 @@ class Program(nn.Module):
             self.register_parameter("nothing", nn.Parameter(torch.empty(0), requires_grad=False))
 
     def train(self, mode: bool = True) -> Program:
-        """Set the training flag; an exported program has but the mode it was exported in."""
+        """Set the training flag; the program itself keeps the mode it was exported in."""
         self.training = mode
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the program makes of inputs `[B, ...]`."""
+        """Output of the program for inputs `[B, ...]`."""
         if self.smallest <= len(x) <= self.largest:
             return self.program(x)  # type: ignore[no-any-return]
         parts = torch.split(x, int(min(self.largest, max(len(x), 1))))
@@ -60,13 +60,13 @@ class Program(nn.Module):
 
 
 def load_program(path: Path, kind: FileKind, device: torch.device | str = "cpu", *, trust: bool = False) -> Program:
-    """Load a program from a file, in eval mode on `device`; loading and running it runs whatever code it holds.
+    """Load a program from a file, in eval mode on `device`; this runs whatever code it holds.
 
     Args:
         path: The file.
-        kind: What `iaat.models.model_file_kind.file_kind` says of it, "torchscript" or "exported".
+        kind: "torchscript" or "exported", see `iaat.models.model_file_kind.file_kind`.
         device: Where it is to run.
-        trust: Load it whoever made it; else only a file that `iaat.runtime.user_code.trust` was told of.
+        trust: Load any file; else only one that `iaat.runtime.user_code.trust` has named.
 
     Raises:
         UserError: it is not trusted or cannot be loaded, takes more than one input, or was exported in training mode.
@@ -77,7 +77,7 @@ def load_program(path: Path, kind: FileKind, device: torch.device | str = "cpu",
 
 
 def check_program_trusted(path: Path, kind: FileKind) -> None:
-    """Refuse the file of a program that `iaat.runtime.user_code.trust` was not told of.
+    """Refuse a program file that `iaat.runtime.user_code.trust` has not named.
 
     Raises:
         UserError: with the ways out.
@@ -102,12 +102,12 @@ def _load_torchscript(path: Path, device: torch.device | str) -> Program:
 
 
 def _load_exported(path: Path, device: torch.device | str) -> Program:
-    """An exported program, whatever batch size it was exported for."""
+    """Load an exported program, for whatever batch size it was exported."""
     try:
         program = torch.export.load(path)
         inputs = program.graph_signature.user_inputs
         if len(inputs) != 1:
-            raise UserError(f"model file {path} takes {len(inputs)} inputs: export a network of one, the images")
+            raise UserError(f"model file {path} takes {len(inputs)} inputs: export a model of one, the images")
         _check_mode(path, program)
         if torch.device(device).type != "cpu":
             program = move_to_device_pass(program, str(device))
@@ -118,7 +118,7 @@ def _load_exported(path: Path, device: torch.device | str) -> Program:
     except Exception as error:  # a program that another version wrote can fail in any way
         raise UserError(
             f"model file {path} cannot be loaded by PyTorch {torch.__version__}: {_first_line(error)}; export and save "
-            "the network again with this version"
+            "the model again with this version"
         ) from None
     return Program(module, digest=file_digest(path), smallest=smallest, largest=largest)
 
@@ -133,7 +133,7 @@ def file_digest(path: Path) -> str:
 
 
 def _batch_sizes(program: torch.export.ExportedProgram, name: str) -> tuple[int, float]:
-    """Fewest and most samples that the program's input takes."""
+    """Smallest and largest batch that the program takes."""
     node = next(node for node in program.graph.nodes if node.name == name)
     size = node.meta["val"].shape[0]
     if isinstance(size, int):
@@ -147,7 +147,7 @@ def _batch_sizes(program: torch.export.ExportedProgram, name: str) -> tuple[int,
 
 
 def _check_mode(path: Path, program: torch.export.ExportedProgram) -> None:
-    """Refuse a program whose BatchNorm or dropout is in training mode for good."""
+    """Refuse a program with BatchNorm or dropout that was exported in training mode."""
     for node in _nodes(program.graph_module):
         schema = getattr(node.target, "_schema", None)
         if schema is None:

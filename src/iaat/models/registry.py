@@ -1,4 +1,4 @@
-"""From a name to the network it names, without normalisation."""
+"""Models by name, without normalisation layer."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -28,10 +28,10 @@ _MOST_WEIGHTS = 2**31
 
 
 class OwnModel(Protocol):
-    """A network of iaat's own: called with the data's sizes and the settings of the recipe."""
+    """Constructor of a built-in model, called with the data's sizes and the settings of the recipe."""
 
     def __call__(self, in_channels: int, classes: int, *, width: int = ..., norm: Norm = ...) -> nn.Module:
-        """Return the network."""
+        """Return the model."""
         ...
 
 
@@ -39,7 +39,7 @@ MODELS: dict[str, OwnModel] = {"small-cnn": SmallCNN, "resnet18": resnet18, "pre
 
 
 def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Build the network that `model.name` names, without normalisation.
+    """Build the model that `model.name` names, without normalisation layer.
 
     Raises:
         UserError: as `build_model`.
@@ -52,7 +52,7 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
         refuse_unused(config, "norm")
         channels, (depth, widen) = image_channels(name, shape), numbers
         if depth > _MOST_DEPTH:
-            raise UserError(f"model.name {shown(name)}: a network has a depth of at most {_MOST_DEPTH:,}")
+            raise UserError(f"model.name {shown(name)}: a model has a depth of at most {_MOST_DEPTH:,}")
         return _of_size(config, lambda: WideResNet(channels, classes, depth=depth, widen=widen, norm=config.norm))
     if name in NAMES:
         refuse_unused(config, "pretrained")
@@ -74,7 +74,7 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no network's, before one is built; module:function is not looked up.
+    """Refuse an unknown model name, before a model is built; module:function is not looked up.
 
     Raises:
         UserError: naming those that are near.
@@ -87,18 +87,18 @@ def check_name(name: str) -> None:
 
 
 def has_published_weights(name: str) -> bool:
-    """Whether a network of this name, also as timm:NAME, can start from weights that others have published."""
+    """Whether published weights exist for a model name, also as timm:NAME."""
     prefix, colon, _ = name.partition(":")
     return name in NAMES or prefix == "timm" or (not colon and name not in MODELS and is_timm_name(name))
 
 
 def published_statistics(name: str, network: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
-    """Mean and std `[C]` that the published weights of a network expect; None where none are known."""
+    """Mean and std `[C]` of the inputs of a model's published weights; None where unknown."""
     return torchvision_statistics(name) or pretrained_statistics(network, channels)
 
 
 def build_own(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Build a network of `MODELS`.
+    """Build a model of `MODELS`.
 
     Raises:
         UserError: if the width is below 1, the inputs are no images, or a setting would have no effect.
@@ -114,7 +114,7 @@ def build_own(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> n
 
 
 def _of_size(config: ModelConfig, build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network once it is known, from a build without memory, that it has no absurd number of weights."""
+    """Build a model after its number of weights was checked on the meta device."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         count = sum(weight.numel() for weight in build().parameters())
     if count > _MOST_WEIGHTS:
@@ -127,19 +127,19 @@ def _of_size(config: ModelConfig, build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def refuse_unused(config: ModelConfig, *used: str) -> None:
-    """Raise `UserError` if a setting that is not among `used` differs from its default."""
+    """Refuse a setting that is not among `used` and differs from its default."""
     default = ModelConfig()
     for setting in ("width", "norm", "pretrained", "options"):
         value = getattr(config, setting)
         if setting not in used and value != getattr(default, setting):
             raise UserError(
                 f"model.{setting} is {value!r}, but it has no effect on {config.name!r}; remove it "
-                f"(this network takes {', '.join(f'model.{name}' for name in used)})"
+                f"(this model takes {', '.join(f'model.{name}' for name in used)})"
             )
 
 
 def image_channels(name: str, shape: tuple[int, ...]) -> int:
-    """Return C of an image shape `[C, H, W]`.
+    """C of an image shape `[C, H, W]`.
 
     Raises:
         UserError: if the inputs are of another rank.
@@ -147,16 +147,16 @@ def image_channels(name: str, shape: tuple[int, ...]) -> int:
     if len(shape) != 3:
         raise UserError(
             f"model.name {name!r} takes images [C, H, W], but one input has shape {list(shape)}; reshape the data or "
-            "name a network of yours as module:function"
+            "name a model of yours as module:function"
         )
     return shape[0]
 
 
 def unknown_name(name: str) -> UserError:
-    """Return the error for a name nothing is known by."""
+    """Error for an unknown model name."""
     known = [*MODELS, *NAMES, *EXAMPLES, *timm_names()]
-    hint = f" (timm's networks need {INSTALL})" if load_timm() is None else ""
+    hint = f" (timm's models need {INSTALL})" if load_timm() is None else ""
     return UserError(
-        f"model.name: there is no network {shown(name)}{did_you_mean(name, known)}; there are {', '.join(MODELS)}, "
+        f"model.name: there is no model {shown(name)}{did_you_mean(name, known)}; there are {', '.join(MODELS)}, "
         f"wrn-DEPTH-WIDTH, {', '.join(NAMES)}, timm:NAME{hint} and module:function"
     )

@@ -1,4 +1,4 @@
-"""Residual networks in their form for small images: a 3x3 stem at stride 1 and no max pooling."""
+"""ResNets for small images: a 3x3 stem at stride 1 and no max pooling."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ class ResNet(nn.Module):
         init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits `[B, classes]` of images `[B, C, H, W]`."""
+        """Logits `[B, classes]` of images `[B, C, H, W]`."""
         logits: Tensor = self.head(global_average(self.stages(self.stem(x))))
         return logits
 
@@ -58,14 +58,14 @@ class PreActResNet(nn.Module):
         init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits `[B, classes]` of images `[B, C, H, W]`."""
+        """Logits `[B, classes]` of images `[B, C, H, W]`."""
         features = self.activate(self.stages(self.stem(x)))
         logits: Tensor = self.head(global_average(features))
         return logits
 
 
 def resnet18(in_channels: int, classes: int, *, width: int = 64, norm: Norm = "batch") -> ResNet:
-    """Return the ResNet-18 for small images: stages of width, 2, 4 and 8 times that, two blocks each.
+    """ResNet-18 for small images: stages of width, 2, 4 and 8 times that, two blocks each.
 
     At width 64, 3 input channels and 10 classes it has 11,173,962 parameters.
     """
@@ -73,7 +73,7 @@ def resnet18(in_channels: int, classes: int, *, width: int = 64, norm: Norm = "b
 
 
 def preactresnet18(in_channels: int, classes: int, *, width: int = 64, norm: Norm = "batch") -> PreActResNet:
-    """Return the pre-activation ResNet-18 for small images, of the widths of `resnet18`.
+    """Pre-activation ResNet-18 for small images, of the widths of `resnet18`.
 
     At width 64, 3 input channels and 10 classes it has 11,172,170 parameters. Public code that leaves out the final
     normalisation of the paper has 1,024 fewer: 11,171,146.
@@ -82,5 +82,5 @@ def preactresnet18(in_channels: int, classes: int, *, width: int = 64, norm: Nor
 
 
 def stage_widths(width: int) -> tuple[int, int, int, int]:
-    """Return the channels of the four stages."""
+    """Channels of the four stages."""
     return width, 2 * width, 4 * width, 8 * width

@@ -1,4 +1,4 @@
-"""What a pickle of `torch.save` names, found before anything of it is made."""
+"""Safety check of pickles of `torch.save`: the names in them, before anything is unpickled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 _ARCHIVE = b"PK\x03\x04"
 _LEGACY_PICKLES = 5
-"""That a file of the oldest form begins with: a number, the version, the system, the content, the storages' keys."""
+"""Pickles in a file of the oldest form: a number, the version, the system, the content, the storages' keys."""
 
 _GROWING = {"hex", "base64", "uu", "quopri", "quotedprintable", "rot13"}
 _GROWING |= {f"{name}codec" for name in _GROWING}
@@ -33,10 +33,10 @@ _NEEDED = re.compile(
 
 
 def check_names(file: IO[bytes]) -> None:
-    """Refuse a file whose pickle names what no tensors and plain values need, such as `bytearray` of any length.
+    """Refuse a pickle that names more than tensors and plain values need, such as `bytearray` of any length.
 
-    PyTorch's own list of names keeps code from being run; some on it take as much memory as the file asks for. What
-    was given to `torch.serialization.add_safe_globals` is accepted.
+    PyTorch's own list of names keeps code from being run, but some of them allocate as much memory as the file asks
+    for. What was given to `torch.serialization.add_safe_globals` is accepted.
 
     Args:
         file: Of `torch.save`, in either form; read from its beginning.
@@ -56,7 +56,7 @@ def check_names(file: IO[bytes]) -> None:
 
 
 def _named(file: IO[bytes]) -> Iterator[tuple[str, list[str]]]:
-    """Module and name of everything named, with those texts of its pickle that are growing codecs."""
+    """Yield every name in the pickles, with the growing codecs among the texts of its pickle."""
     for each in _pickles(file):
         names, growing, tuples = [], [], _Tuples()
         with warnings.catch_warnings():
@@ -71,7 +71,7 @@ def _named(file: IO[bytes]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _pickles(file: IO[bytes]) -> Iterator[bytes | IO[bytes]]:
-    """Every pickle in a file, as PyTorch finds them."""
+    """Yield the pickles in a file, as PyTorch finds them."""
     file.seek(0)
     start = file.read(len(_ARCHIVE))
     file.seek(0)
@@ -90,9 +90,9 @@ def _grows(text: str) -> bool:
 
 
 class _Tuples:
-    """How many values are in each tuple that a pickle makes, those in it twice counted twice.
+    """Size of each tuple that a pickle makes, with nested values counted each time they occur.
 
-    A tuple as a key is hashed with all that is in it, each time anew: one of a few bytes would take hours.
+    A tuple as a key is hashed with all its content each time: one of a few bytes could take hours.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A small convolutional network for first runs, tests and machines without a GPU."""
+"""Small CNN for first runs, tests and machines without a GPU."""
 
 from itertools import pairwise
 
@@ -34,6 +34,6 @@ class SmallCNN(nn.Module):
         init_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits `[B, classes]` of images `[B, C, H, W]`."""
+        """Logits `[B, classes]` of images `[B, C, H, W]`."""
         logits: Tensor = self.head(global_average(self.features(x)))
         return logits

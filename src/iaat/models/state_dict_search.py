@@ -1,4 +1,4 @@
-"""The sets of weights in a file that fit a network: in which dict of it, and behind which prefix of its names."""
+"""Search for state dicts in a file that fit a model: in any nested dict, behind any prefix of names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WRAPPINGS = (
     "weights",
     "params",
 )
-"""Keys under which training code keeps the weights, those preferred first; an average of the weights comes before."""
+"""Keys under which training code keeps weights, in order of preference; averaged weights come before all."""
 
 _AVERAGE = re.compile(r"(^|[._])(ema|averaged?|avg|swa|polyak|shadow)($|[._])", re.IGNORECASE)
 _INSERTED = re.compile(r"(?:^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -61,13 +61,13 @@ class InputStatistics(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FoundStateDict:
-    """A set of weights in a file, under the names that a network has for them.
+    """State dict found in a file, under the names of the model.
 
     Attributes:
-        place: Where it is: the keys of the dicts and the prefix of the names, joined by dots; "" is the whole file.
+        place: Its place: keys of the dicts and prefix of the names, joined by dots; "" is the whole file.
         state: The tensors behind the prefix.
-        beside: Names among them that belong to no layer of the network, and to no other set of weights.
-        statistics: The normalisation stored with them.
+        beside: Names that belong to no layer of the model, and to no other state dict.
+        statistics: Input statistics stored with it.
     """
 
     place: str
@@ -77,20 +77,19 @@ class FoundStateDict:
 
     @property
     def shown(self) -> str:
-        """The place, for people."""
+        """Place, for messages."""
         return self.place or "the top of the file"
 
 
 def find_state_dicts(content: object, expected: Mapping[str, Tensor]) -> list[FoundStateDict]:
-    """All sets of weights in what a file holds, the preferred one first; none where it holds no tensors under names.
+    """All state dicts in the content of a file, the preferred one first.
 
-    Preferred is what has most of the expected names, in the expected shapes; of several equals an average of the
-    weights, then the one under the fewest keys, then by the order of `WRAPPINGS` and of the file. Copies of one set
-    count once.
+    Preferred is the one with most of the expected names, in the expected shapes. Of equals averaged weights come first,
+    then the one under the fewest keys, then the order of `WRAPPINGS` and of the file. Copies count once.
 
     Args:
         content: Tensors by name, in dicts within dicts.
-        expected: State dict of the network.
+        expected: State dict of the model.
     """
     every = (each for path, state in states(content) for each in _of_state(path, state, expected))
     found = list(islice(every, _MOST_SETS))
@@ -103,17 +102,17 @@ def find_state_dicts(content: object, expected: Mapping[str, Tensor]) -> list[Fo
 
 
 def fits(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> bool:
-    """Whether a set of weights has all names of a network in its shapes, and no further ones of its layers."""
+    """Whether a state dict has all names and shapes of a model, and no further names in its layers."""
     return not (missing(candidate.state, expected) or unexpected(candidate, expected) or reshaped(candidate, expected))
 
 
 def missing(state: State, expected: Mapping[str, Tensor]) -> list[str]:
-    """Expected names that are not there; the counters of BatchNorm may be."""
+    """Expected names that are missing; counters of BatchNorm may be."""
     return [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
 
 
 def unexpected(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> list[str]:
-    """Further names within layers that the network has: the mark of another, deeper network."""
+    """Further names within layers of the model: the sign of a different, deeper model."""
     layers = {key.partition(".")[0] for key in expected}
     return [
         key
@@ -123,7 +122,7 @@ def unexpected(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> lis
 
 
 def reshaped(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> list[str]:
-    """Names of weights of another shape than expected; lazy ones take any."""
+    """Names of weights with another shape than expected; lazy ones take any."""
     state = candidate.state
     return [
         key
@@ -133,7 +132,7 @@ def reshaped(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> list[
 
 
 def states(content: object) -> Iterator[tuple[tuple[str, ...], State]]:
-    """Every dict that has tensors under names, with the keys that lead to it."""
+    """Yield every dict with tensors under names, and the keys that lead to it."""
     waiting: list[tuple[tuple[str, ...], object]] = [((), content)]
     for number, (path, each) in enumerate(waiting):
         if not isinstance(each, Mapping) or number >= _MOST_DICTS:
@@ -179,7 +178,7 @@ def _of_state(path: tuple[str, ...], state: State, expected: Mapping[str, Tensor
 def _statistics(
     state: State, prefix: str, expected: Mapping[str, Tensor]
 ) -> tuple[InputStatistics | None, tuple[str, str] | tuple[()]]:
-    """Mean and std stored nearest to a network, in the same module or in one beside it or around it; their names."""
+    """Mean and std stored nearest to a model, in the same module, beside or around it; and their names."""
     parts = prefix.split(".")[:-1]
     around = [".".join([*parts[:number], ""]) for number in range(len(parts), -1, -1)]
     for place in around:
@@ -197,7 +196,7 @@ def _statistics(
 
 
 def _channelwise(mean: Tensor, std: Tensor | None) -> tuple[Tensor, Tensor] | None:
-    """Both as `[C]` on the [0, 1] scale where they are one number a channel."""
+    """Mean and std as `[C]` on the [0, 1] scale; None where they are not one number a channel."""
     if std is None or not 0 < mean.numel() == std.numel() <= _MOST_CHANNELS or mean.numel() != max(mean.shape or (1,)):
         return None
     if not (mean.is_floating_point() and std.is_floating_point()):
@@ -224,7 +223,7 @@ def _rank(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> tuple[in
 
 
 def _same(one: State, other: State, expected: Mapping[str, Tensor]) -> bool:
-    """Whether two sets hold the same weights for the network."""
+    """Whether two state dicts hold the same weights for the model."""
     return all(
         (key in one) == (key in other) and (key not in one or torch.equal(one[key], other[key])) for key in expected
     )

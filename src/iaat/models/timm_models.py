@@ -1,4 +1,4 @@
-"""Networks of timm (pytorch-image-models), an optional extra."""
+"""Models of timm (pytorch-image-models), an optional extra."""
 
 import importlib
 from types import ModuleType
@@ -23,37 +23,35 @@ def load_timm() -> ModuleType | None:
 
 
 def is_timm_name(name: str) -> bool:
-    """Return whether timm is installed and has a network of this name (with or without a tag of its weights)."""
+    """Whether timm is installed and has a model of this name (with or without a tag of its weights)."""
     timm = load_timm()
     return timm is not None and bool(timm.is_model(name))
 
 
 def timm_names() -> list[str]:
-    """Return the names of timm's networks; none where timm is not installed."""
+    """Names of timm's models; none where timm is not installed."""
     timm = load_timm()
     return [] if timm is None else list(timm.list_models())
 
 
 def check_timm_name(name: str) -> Any:  # noqa: ANN401
-    """The module timm, which knows a network of this name.
+    """Check that timm has a model of this name, and return timm.
 
     Raises:
-        UserError: if timm is missing, or has no such network.
+        UserError: timm is missing, or has no such model.
     """
     timm = load_timm()
     if timm is None:
         raise UserError(f"model.name 'timm:{name}' needs timm, which is not installed: {INSTALL}")
     if not timm.is_model(name):
-        raise UserError(
-            f"model.name: timm {timm.__version__} has no network {name!r}{did_you_mean(name, timm_names())}"
-        )
+        raise UserError(f"model.name: timm {timm.__version__} has no model {name!r}{did_you_mean(name, timm_names())}")
     return timm
 
 
 def build_timm(
     name: str, *, channels: int, classes: int, pretrained: bool = False, options: dict[str, Any] | None = None
 ) -> nn.Module:
-    """Build timm's network `name`.
+    """Build the model `name` of timm.
 
     Args:
         name: As in `timm.list_models()`, without prefix; a tag of its weights may follow a dot.
@@ -63,7 +61,7 @@ def build_timm(
         options: Further keyword arguments of `timm.create_model`.
 
     Raises:
-        UserError: if timm is missing, has no such network, or refuses to build it.
+        UserError: timm is missing, has no such model, or refuses to build it.
     """
     timm = check_timm_name(name)
     options = options or {}
@@ -80,7 +78,7 @@ def build_timm(
 
 
 def pretrained_statistics(network: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
-    """Return mean and std `[C]` that a pretrained timm network expects its inputs to be standardised by.
+    """Mean and std `[C]` of the inputs of a pretrained timm model.
 
     None where it names none, or not for this number of channels: the statistics of the data then serve.
     """

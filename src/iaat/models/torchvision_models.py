@@ -1,4 +1,4 @@
-"""ResNets for large images, those of torchvision."""
+"""ResNets of torchvision, for large images."""
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,14 @@ _CHANNELS = 3
 
 
 def build_torchvision(name: str, *, channels: int, classes: int, pretrained: bool = False) -> nn.Module:
-    """Build torchvision's network `name`, one of `NAMES`, for images of some 100 pixels a side and more.
+    """Build the model `name` of torchvision, one of `NAMES`, for images of some 100 pixels a side and more.
 
     The published weights are the first ones (IMAGENET1K_V1), of the plain recipe that the literature compares with, and
-    not those of later recipes. At 3 channels and 1,000 classes the networks have 25,557,032, 44,549,160 and 60,192,808
+    not those of later recipes. At 3 channels and 1,000 classes the models have 25,557,032, 44,549,160 and 60,192,808
     parameters.
 
     Args:
-        name: The network.
+        name: The model.
         channels: Channels of the images.
         classes: Number of classes; other than 1,000 get a new classifier beside published weights.
         pretrained: Whether to load published weights (downloaded and cached by PyTorch).
@@ -28,7 +28,7 @@ def build_torchvision(name: str, *, channels: int, classes: int, pretrained: boo
 
     Source: He et al. 2015 (arXiv 1512.03385), with the stride of a stage in its 3x3 convolution.
     """
-    from torchvision import models  # takes a second to import, and few networks need it
+    from torchvision import models  # takes a second to import, and few models need it
 
     if channels != _CHANNELS:
         raise UserError(
@@ -42,13 +42,13 @@ def build_torchvision(name: str, *, channels: int, classes: int, pretrained: boo
 
 
 def _published(name: str, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Published weights, with the classifier of `fresh` where the number of classes is another."""
+    """Published weights, with the classifier of `fresh` where the number of classes differs."""
     from torchvision import models
 
     weights = models.get_model_weights(name)["IMAGENET1K_V1"]
     try:
         state = weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network, no space, or another file under that address
+    except (OSError, RuntimeError) as error:  # no connection, no space, or another file under that address
         raise UserError(
             f"model.pretrained: the weights of {name} cannot be had from {weights.url} ({error}): download them "
             "elsewhere and give the file by model.weights"
@@ -58,7 +58,7 @@ def _published(name: str, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def torchvision_statistics(name: str) -> tuple[Tensor, Tensor] | None:
-    """Mean and std `[3]` that published weights of `name` expect inputs to be standardised by; None for other names."""
+    """Mean and std `[3]` of the inputs of the published weights of `name`; None for other names."""
     if name not in NAMES:
         return None
     return torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

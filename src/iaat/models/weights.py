@@ -1,4 +1,4 @@
-"""State dicts of other people's files: read without running code, unwrapped, loaded with errors that name layers."""
+"""Load weights from any file: read without running code, unwrapped, with errors that name layers."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _DTYPES = frozenset(
 
 
 class Unused:
-    """Takes the place of an object that lies beside weights and is not needed: it is never made."""
+    """Stand-in for an object beside the weights that is not needed, and is never constructed."""
 
     def __new__(cls, *_args: object, **_more: object) -> Unused:
-        """Take any arguments, and keep none."""
+        """Accept any arguments, and keep none."""
         return super().__new__(cls)
 
     def __setstate__(self, _state: object) -> None:
-        """Take any state, and keep none of it."""
+        """Accept any state, and keep none of it."""
 
 
 _DATA = (
@@ -67,11 +67,11 @@ _DATA = (
     ),
     *("numpy.ndarray", "numpy.dtype", "numpy.bool_", "numpy.float64", "numpy.float32", "numpy.int64"),
 )
-"""Objects that training code keeps beside weights, data all of them."""
+"""Objects that training code keeps beside weights; all of them are data."""
 
 
 def read_content(path: Path) -> Any:  # noqa: ANN401
-    """What a file of `torch.save` or safetensors holds; nothing in it can run code.
+    """Read the content of a file of `torch.save` or safetensors; nothing in it can run code.
 
     Settings (`Namespace`), paths and NumPy's values beside the weights are left out: each is an `Unused`.
 
@@ -100,16 +100,14 @@ def read_content(path: Path) -> Any:  # noqa: ANN401
 
 
 def _check_form(path: Path) -> None:
-    """Refuse what `torch.save` has not written: as a pickle other files mean anything, and errors would show them."""
+    """Refuse a file that `torch.save` has not written: read as a pickle it means anything, and errors would show it."""
     with path.open("rb") as file:
         if file.read(1) != b"\x80" and not is_archive(path):
             raise UserError(f"weights {path} cannot be read: they are no file of torch.save or safetensors")
 
 
 def check_plain(content: object, where: str) -> None:
-    """Refuse tensors that no network can compute with: sparse, quantised and complex ones, or those without data.
-
-    So are names of more than 1,000 characters.
+    """Refuse tensors that no model can use (sparse, quantised, complex, no data), and names above 1,000 characters.
 
     Args:
         content: Tensors in dicts and lists.
@@ -132,7 +130,7 @@ def check_plain(content: object, where: str) -> None:
 
 
 def _tensors(content: object) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """The tensors in dicts and lists within each other, with the keys that lead to them, each container once."""
+    """Yield the tensors in nested dicts and lists with the keys that lead to them; each container once."""
     seen = {id(content)}
     waiting: list[tuple[tuple[str, ...], object]] = [((), content)]
     # The shallowest first: a container that is in several places is looked into from the one nearest to the top.
@@ -147,12 +145,12 @@ def _tensors(content: object) -> Iterator[tuple[tuple[str, ...], Tensor]]:
 
 
 def _named(key: object) -> str:
-    """A key as a part of a place; what is no plain key is as long as its writer wants."""
+    """Key as text; of other than str and int the type, because its text may have any length."""
     return str(key) if isinstance(key, str | int) else f"a {type(key).__name__}"
 
 
 def _odd(tensor: Tensor) -> str:
-    """What keeps a tensor from being a weight; empty if nothing."""
+    """Reason why a tensor cannot be a weight; empty if it can."""
     if tensor.is_meta:
         return "on the meta device, without data"
     if tensor.layout != torch.strided:
@@ -163,23 +161,23 @@ def _odd(tensor: Tensor) -> str:
 def load_weights(
     network: nn.Module, path: Path, config: ModelConfig, *, classes: int, new_classifier: bool = False
 ) -> InputStatistics | None:
-    """Load the weights in a file that fit a network, which is without its normalisation layer: all of them or none.
+    """Load the weights in a file that fit a model without normalisation layer: all of them or none.
 
-    Every dict in the file and every prefix of its names is tried. Where several sets of weights fit, a moving average
-    comes first, unless `config.weights_key` names another; which was taken is said in a warning.
+    Every dict in the file and every prefix of its names is tried. Where several state dicts fit, a moving average comes
+    first, unless `config.weights_key` names another; a warning names the choice.
 
     Args:
         network: Of the architecture the weights were saved from.
         path: The file.
-        config: What the network was built from, and `weights_key`.
+        config: What the model was built from, and `weights_key`.
         classes: Number of classes of the data.
-        new_classifier: Whether a classifier of another number of classes may be left as it is in the network.
+        new_classifier: Whether a classifier for another number of classes may stay as it is in the model.
 
     Returns:
-        The normalisation that the file has beside the weights, if any.
+        The input statistics that the file has beside the weights, if any.
 
     Raises:
-        UserError: as `read_content`; no set of weights in the file has the names and shapes of the network.
+        UserError: As `read_content`; no state dict in the file has the names and shapes of the model.
     """
     expected = network.state_dict()
     content = read_content(path)
@@ -201,7 +199,7 @@ def load_weights(
             stacklevel=2,
         )
         state |= {key: expected[key] for key in classifier}
-    _say_taken(chosen, [each for each in found if each is not chosen and fits(each, expected)], path, config)
+    _warn_of_choice(chosen, [each for each in found if each is not chosen and fits(each, expected)], path, config)
     network.load_state_dict(state, strict=False)
     return chosen.statistics
 
@@ -209,7 +207,7 @@ def load_weights(
 def _chosen(
     found: list[FoundStateDict], expected: Mapping[str, Tensor], path: Path, config: ModelConfig
 ) -> FoundStateDict:
-    """The set of weights to be taken, of those in the file that come near the network."""
+    """State dict to load, of those found in the file."""
     key = config.weights_key
     if key is None:
         return found[0]
@@ -223,8 +221,8 @@ def _chosen(
     return named[0]
 
 
-def _say_taken(chosen: FoundStateDict, others: list[FoundStateDict], path: Path, config: ModelConfig) -> None:
-    """Say what a user may not expect: another choice of weights, tensors beside the layers, a stored normalisation."""
+def _warn_of_choice(chosen: FoundStateDict, others: list[FoundStateDict], path: Path, config: ModelConfig) -> None:
+    """Warn of what a user may not expect: a choice of weights, tensors beside the layers, stored input statistics."""
     if others and config.weights_key is None:
         keys = _first_of([each.shown for each in others])
         warnings.warn(
@@ -234,7 +232,7 @@ def _say_taken(chosen: FoundStateDict, others: list[FoundStateDict], path: Path,
         )
     if chosen.beside:
         names = _first_of(list(chosen.beside))
-        warnings.warn(f"weights {path}: {names} belong to no layer of the network and are left out", stacklevel=3)
+        warnings.warn(f"weights {path}: {names} belong to no layer of the model and are left out", stacklevel=3)
     statistics = chosen.statistics
     if statistics is not None and not statistics.own and config.mean is None:
         mean, std = ([round(value, 4) for value in values.tolist()] for values in statistics[:2])
@@ -246,10 +244,10 @@ def _say_taken(chosen: FoundStateDict, others: list[FoundStateDict], path: Path,
 
 
 def misfit(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> str:
-    """What keeps weights from being loaded: the first names missing, unexpected, of another shape; empty if nothing."""
+    """Reason why weights do not fit: the first names missing, unexpected, of another shape; empty if they fit."""
     state = candidate.state
     shapes = [
-        f"{key} {list(state[key].shape)} in the file, {list(expected[key].shape)} in the network"
+        f"{key} {list(state[key].shape)} in the file, {list(expected[key].shape)} in the model"
         for key in reshaped(candidate, expected)
     ]
     absent = missing(state, expected)
@@ -260,7 +258,7 @@ def misfit(candidate: FoundStateDict, expected: Mapping[str, Tensor]) -> str:
 
 
 def _classifier(candidate: FoundStateDict, expected: Mapping[str, Tensor], classes: int) -> list[str]:
-    """Names of the classifier's weights, if these, of another number of classes, are all that does not fit."""
+    """Names of the classifier's weights, if only its number of classes does not fit."""
     if missing(candidate.state, expected) or unexpected(candidate, expected):
         return []
     state, changed = candidate.state, reshaped(candidate, expected)

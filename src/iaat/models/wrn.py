@@ -15,10 +15,10 @@ class WideResNet(PreActResNet):
     The stem has 16 channels, the stages 16, 32 and 64 times `widen`; there is no dropout. Two ways to count the depth
     of n blocks a stage are in use, and both are understood: `6n + 4` of the paper counts every convolution with the
     three 1x1 shortcuts and not the linear layer; `6n + 2` of Madry et al. (1706.06083) and of IAAT (1910.08051) counts
-    the stem, the 3x3 convolutions and the linear layer. So wrn-32-10 and wrn-34-10 are one and the same network of
+    the stem, the 3x3 convolutions and the linear layer. So wrn-32-10 and wrn-34-10 are the same model of
     n = 5, with 46,160,474 parameters for 3 input channels and 10 classes; wrn-28-10 has 36,479,194.
 
-    The networks Madry et al. and the authors of IAAT trained have as many blocks, but average pooling with zero
+    The models of Madry et al. and of the authors of IAAT have as many blocks, but average pooling with zero
     channels in place of the 1x1 shortcuts; the latter also a stem of 160 channels, normalisation without scale and
     shift, and a normalised 1x1 convolution as classifier. Their weights do not load here.
 
@@ -41,7 +41,7 @@ class WideResNet(PreActResNet):
 
 
 def blocks_per_stage(depth: int) -> int:
-    """Return n of a depth of 6n + 4 or 6n + 2.
+    """Blocks a stage, n of a depth of 6n + 4 or 6n + 2.
 
     Raises:
         UserError: for another depth, naming the nearest that exist.
@@ -57,11 +57,11 @@ def blocks_per_stage(depth: int) -> int:
 
 
 def is_depth(depth: int) -> bool:
-    """Return whether `depth` is 6n + 4 or 6n + 2 of a whole n of at least 1."""
+    """Whether `depth` is 6n + 4 or 6n + 2 of a whole n of at least 1."""
     return depth >= 8 and depth % 6 in (2, 4)
 
 
 def parse_wrn(name: str) -> tuple[int, int] | None:
-    """Return depth and widening factor of a name like wrn-28-10, or None where it is not of that form."""
+    """Depth and widening factor of a name like wrn-28-10; None for other names."""
     match = re.fullmatch(r"wrn-(\d{1,9})-(\d{1,9})", name)
     return (int(match[1]), int(match[2])) if match else None
