@@ -1,6 +1,7 @@
 """The table of recipes beside each other, from made-up results."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.text import Text
 
 from helpers.results import made_up
 from iaat.cli.evaluation_output import evaluation_report
+from iaat.evaluate.results import CleanAccuracy
 from iaat.experiments.comparison_results import by_cell, comparison_row
 from iaat.experiments.comparison_table import comparison_markdown, comparison_table
 from iaat.statistics import wilson_interval
@@ -91,6 +93,22 @@ def test_there_is_a_column_for_the_curve_and_one_for_intervals_only_where_they_a
     assert "above" not in several
     text = shown(comparison_table(ROWS, {}), 160)
     assert "true distance is smaller" in " ".join(text.split())
+
+
+def test_clean_accuracy_on_all_test_samples_has_a_column_where_fewer_are_attacked():
+    def with_all(each, accuracy, n=10_000):
+        return replace(each, clean_all=CleanAccuracy(accuracy, n, wilson_interval(accuracy, n)))
+
+    rows = [*(with_all(each, 0.61 + each.seed / 100) for each in ROWS[1:4]), with_all(ROWS[0], 0.82)]
+    cell = comparison_row(by_cell(rows)["strong"]).clean_all
+    assert (cell.mean, cell.sd) == (pytest.approx(0.62), pytest.approx(0.01))
+    assert comparison_row([rows[-1]]).clean_all.interval95 == wilson_interval(0.82, 10_000)
+    text = shown(comparison_table(rows), 160)
+    assert lines(text)["strong"][1:7] == ["62.00", "±", "2.00", "62.00", "±", "1.00"]
+    assert "clean, all: on all 10,000 test samples, unattacked." in " ".join(text.split())
+    assert "| clean | clean, all |" in comparison_markdown(rows)
+    assert "clean, all" not in shown(comparison_table([with_all(ROWS[0], 0.8, n=500)]), 160)
+    assert lines(shown(comparison_table([rows[0], ROWS[4]]), 160))["middle"][4] == "-"
 
 
 def test_a_table_of_three_seeds_fits_in_150_columns():

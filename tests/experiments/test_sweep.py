@@ -9,7 +9,7 @@ import pytest
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
-from iaat.experiments.sweep import is_sweep, only, read_cells, schedule_differences
+from iaat.experiments.sweep import is_sweep, read_cells, schedule_differences, select_cells
 
 SWEEP = """
 about: frontier on digits
@@ -199,10 +199,10 @@ def test_a_sweep_is_told_from_a_recipe_and_cannot_be_trained_as_one(tmp_path, ca
 
 def test_only_takes_cells_and_whole_grids(tmp_path):
     cells = read_cells([sweep(tmp_path, SHORT)])
-    assert [cell.name for cell in only(cells, ["iaat", "uniform-64px"])] == ["uniform-64px", "iaat"]
-    assert [cell.name for cell in only(cells, ["uniform"])] == ["uniform-32px", "uniform-64px"]
+    assert [cell.name for cell in select_cells(cells, ["iaat", "uniform-64px"])] == ["uniform-64px", "iaat"]
+    assert [cell.name for cell in select_cells(cells, ["uniform"])] == ["uniform-32px", "uniform-64px"]
     with pytest.raises(UserError, match="did you mean 'iaat'"):
-        only(cells, ["iat"])
+        select_cells(cells, ["iat"])
 
 
 def recipe_file(folder, name, text):

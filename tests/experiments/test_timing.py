@@ -1,4 +1,4 @@
-"""A probe takes a few real steps of the share of a process, and works out the rest by plain arithmetic."""
+"""A timing takes a few real steps of the samples of a process, and computes the rest by plain arithmetic."""
 
 from functools import partial
 from itertools import count
@@ -13,7 +13,7 @@ from iaat.data import DatasetInfo
 from iaat.errors import UserError
 from iaat.experiments import timing as probing
 from iaat.experiments.cost import total_passes
-from iaat.experiments.timing import Probe, probe, probe_table, span
+from iaat.experiments.timing import StepTiming, span, time_steps, timing_table
 from iaat.methods import METHODS
 from iaat.runtime.passes import Passes
 from iaat.train.step import take_step
@@ -55,7 +55,7 @@ def steps(monkeypatch):
     ],
 )
 def test_steps_are_taken_while_time_is_left(steps, each, timed, warmed):
-    found = probe(recipe(), FACTS, seconds=20, clock=ticking(each))
+    found = time_steps(recipe(), FACTS, seconds=20, clock=ticking(each))
     assert (len(found.times), found.warmed, found.step_seconds) == (timed, warmed, each)
     assert len(steps) == timed + warmed
 
@@ -65,9 +65,9 @@ def test_steps_are_taken_while_time_is_left(steps, each, timed, warmed):
     [(1, 1, [32]), (4, 1, [8]), (5, 1, [7]), (4, 2, [4, 4]), (16, 1, [2])],
 )
 def test_a_process_takes_its_share_in_as_many_parts_as_the_recipe_says(steps, processes, accumulate, parts):
-    found = probe(recipe("--train.accumulate", str(accumulate)), FACTS, processes=processes, clock=ticking(30))
+    found = time_steps(recipe("--train.accumulate", str(accumulate)), FACTS, processes=processes, clock=ticking(30))
     assert steps[0][0] == parts
-    assert (found.share, found.batch_size, found.processes) == (sum(parts), 32, processes)
+    assert (found.samples, found.batch_size, found.processes) == (sum(parts), 32, processes)
     assert (found.rate, found.joint_rate) == (sum(parts) / 30, 32 / 30)
     assert found.passes == Passes(6, 6)
 
@@ -75,24 +75,24 @@ def test_a_process_takes_its_share_in_as_many_parts_as_the_recipe_says(steps, pr
 def test_parts_may_add_up_to_more_than_an_even_share(steps):
     # Parts of 9, 9, 8, 8, of which the first process has the larger halves.
     words = ["--train.batch_size", "34", "--train.accumulate", "4"]
-    found = probe(recipe(*words), FACTS, processes=2, clock=ticking(30))
+    found = time_steps(recipe(*words), FACTS, processes=2, clock=ticking(30))
     assert steps[0][0] == [5, 5, 4, 4]
-    assert (found.share, found.joint_rate) == (18, 34 / 30)
+    assert (found.samples, found.joint_rate) == (18, 34 / 30)
 
 
 def test_radii_are_full_at_every_step(steps):
-    found = probe(recipe(), FACTS, seconds=10, clock=ticking(2))
+    found = time_steps(recipe(), FACTS, seconds=10, clock=ticking(2))
     assert len(steps) == 5
     assert all(bool((radii == 64 / 255).all()) for _, radii in steps)
     assert found.radius == pytest.approx(64 / 255)
-    assert probe(recipe("--method", "pgd_at"), FACTS, clock=ticking(30)).radius is None
+    assert time_steps(recipe("--method", "pgd_at"), FACTS, clock=ticking(30)).radius is None
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_probed_and_takes_no_more_than_it_states(method):
     radius = [] if method == "natural" else ["--method.radius", "20px"]
     chosen = recipe("--method", method, *radius, "--train.epochs", "4")
-    found, most = probe(chosen, FACTS, processes=4, clock=ticking(30)), total_passes(chosen)
+    found, most = time_steps(chosen, FACTS, processes=4, clock=ticking(30)), total_passes(chosen)
     assert 1 <= found.passes.forward <= most.forward
     assert 1 <= found.passes.backward <= most.backward
     assert found.memory > 0
@@ -101,7 +101,7 @@ def test_every_method_can_be_probed_and_takes_no_more_than_it_states(method):
 def test_the_last_epoch_is_what_is_timed():
     words = ["--method.rule", "paper", "--method.start", "0px", "--method.warmup", "3", "--train.epochs", "4"]
     chosen = recipe(*words)
-    found = probe(chosen, FACTS, clock=ticking(30))
+    found = time_steps(chosen, FACTS, clock=ticking(30))
     assert found.passes.forward > 2 * chosen.method.steps + 2  # at least one of the probing attacks, which begin then
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = torch.get_rng_state()
     words = ["--train.radii_folder", str(tmp_path / "radii"), "--model.weights", "missing.pt"]
-    probe(recipe(*words), FACTS, clock=ticking(30))
+    time_steps(recipe(*words), FACTS, clock=ticking(30))
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -117,9 +117,9 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
 def test_the_projection_is_plain_arithmetic():
     chosen = recipe("--train.epochs", "96", "--train.batch_size", "256")
     facts = DatasetInfo((1, 8, 8), 10, 1_280_000, 10, 64)  # 1,152,000 of them are trained on
-    found = Probe(torch.device("cpu"), 8, 256, 32, (1.0, 3.0), True, Passes(6, 6), 64 / 255, 3 * 2**20)
+    found = StepTiming(torch.device("cpu"), 8, 256, 32, (1.0, 3.0), True, Passes(6, 6), 64 / 255, 3 * 2**20)
     assert (found.step_seconds, found.rate, found.joint_rate) == (2, 16, 128)
-    rows = lines(probe_table(chosen, facts, found))
+    rows = lines(timing_table(chosen, facts, found))
     assert rows["timed"] == "2 steps of 32 samples, after one to warm up, on cpu"
     assert rows["samples a second"] == "16 in one process, 128 in 8 at perfect scaling"
     assert rows["an epoch"] == "2.5 h"  # 1,152,000 / 128 = 9,000 s
@@ -145,7 +145,7 @@ def test_times_are_told_in_the_largest_unit_of_which_there_are_two(seconds, text
 )
 def test_numbers_of_processes_that_cannot_be_are_refused(processes, message):
     with pytest.raises(UserError, match=message):
-        probe(recipe(), FACTS, processes=processes)
+        time_steps(recipe(), FACTS, processes=processes)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_lack_of_memory_is_told_with_what_to_do(monkeypatch, error):
 
     monkeypatch.setattr(probing, "take_step", failing)
     with pytest.raises(UserError, match=r"cpu has too little memory for a step on 16 samples.*train\.accumulate \(1\)"):
-        probe(recipe(), FACTS, processes=2)
+        time_steps(recipe(), FACTS, processes=2)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
@@ -167,7 +167,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch):
 
     monkeypatch.setattr(probing, "take_step", failing)
     with pytest.raises(RuntimeError, match="a mistake"):
-        probe(recipe(), FACTS)
+        time_steps(recipe(), FACTS)
 
 
 def test_only_check_with_probe_takes_a_step(steps, capsys, monkeypatch):
@@ -176,7 +176,7 @@ def test_only_check_with_probe_takes_a_step(steps, capsys, monkeypatch):
     assert main(words) == 0
     assert steps == []
     assert "samples a second" not in capsys.readouterr().out
-    monkeypatch.setattr("iaat.cli.commands.probe", partial(probe, seconds=0.0))
+    monkeypatch.setattr("iaat.cli.commands.time_steps", partial(time_steps, seconds=0.0))
     assert main([*words, "--probe", "--processes", "4"]) == 0
     assert [sizes for sizes, _ in steps] == [[8]]
     assert "in 4 at perfect scaling" in capsys.readouterr().out

@@ -22,10 +22,9 @@ from iaat.evaluate.evaluate_run import training_predictions
 from iaat.evaluate.findings import UNCHECKED
 from iaat.evaluate.table_rows import table_rows
 from iaat.experiments.cost import cost_table
-from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells
-from iaat.experiments.sweep import only as only_cells
+from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, select_cells
 from iaat.experiments.targets import check_allowed, evaluate_targets, find_targets
-from iaat.experiments.timing import probe, probe_table
+from iaat.experiments.timing import time_steps, timing_table
 from iaat.experiments.workflow import compare, run_recipe
 from iaat.runs.run_folder import RunFolder
 from iaat.runs.trackers import TensorBoard
@@ -84,7 +83,7 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         raise UserError("--tensorboard is for what is trained, and --no-train trains nothing: leave one out")
     trackers = _trackers(options)
     cells = read_cells(options.recipes, overrides, options.seeds)
-    cells = only_cells(cells, options.only) if options.only else cells
+    cells = select_cells(cells, options.only) if options.only else cells
     options.runs += [RunFolder(options.out / f"{cell.name}-seed{seed}") for cell in cells for seed in cell.seeds]
     found = compare(
         cells,
@@ -253,7 +252,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         facts.notices.log(reporter.result)
     if options.probe:
         processes = 1 if options.processes is None else options.processes
-        reporter.result(probe_table(recipe, facts, probe(recipe, facts, processes=processes)))
+        reporter.result(timing_table(recipe, facts, time_steps(recipe, facts, processes=processes)))
     reporter.next_step("iaat", "train", options.recipe, *options.typed, *_as_before(options, []))
 
 

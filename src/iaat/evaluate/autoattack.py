@@ -19,17 +19,17 @@ STANDARD_CLASSES = 4
 """Classes from which on the standard ensemble is defined."""
 
 QUERIES = 5000
-"""Of the Square attack, in the standard version."""
+"""Queries of the Square attack in the standard version."""
 
 _TARGETS = 9
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
 def ensemble(classes: int, shape: tuple[int, ...] = (3, 32, 32), norm: str = "linf") -> tuple[str, ...]:
-    """Attacks of AutoAttack for so many classes and inputs of such a shape, in their order.
+    """Attacks of AutoAttack for a number of classes and a shape of the inputs, in their order.
 
     The targeted DLR loss of APGD-T is not defined under 4 classes, DLR itself not under 3. With 3 classes the
-    untargeted APGD-DLR takes its place; with 2 there is only one wrong class, so that APGD-CE is a targeted attack
+    untargeted APGD-DLR takes its place; with 2 there is only one other class, so that APGD-CE is a targeted attack
     already, and nothing takes its place. Square is left out where `why_no_square` has a reason. Such an ensemble is not
     the standard one.
     """
@@ -38,7 +38,7 @@ def ensemble(classes: int, shape: tuple[int, ...] = (3, 32, 32), norm: str = "li
 
 
 def why_no_square(shape: tuple[int, ...], norm: str) -> str:
-    """Why the reference implementation's Square attack cannot run on inputs of such a shape; empty where it can.
+    """Reason why the Square attack of the reference implementation cannot run on such inputs; empty where it can.
 
     Its start in L2 tiles the image with squares of side `s = H // 5`, from `(H - 5 s) // 2` on, as many as fit without
     that offset. Where offset and tiles together are longer than a side, it fails: for square images of 12, 14, 18, 19
@@ -76,13 +76,13 @@ def reference_attack(
     Args:
         attack: One of `ensemble(classes)`.
         model: Maps inputs in [0, 1] to logits.
-        x: Clean inputs `[B, C, H, W]` in [0, 1], all of them classified right.
+        x: Clean inputs `[B, C, H, W]` in [0, 1], all of them classified correctly.
         y: Labels `[B]`.
-        radius: On the [0, 1] scale, one for all.
+        radius: Radius on the [0, 1] scale, one for all.
         norm: `linf` or `l2`.
         classes: Number of classes, at least 2.
-        seed: Of the attack's random draws.
-        queries: Of the Square attack, 5000 in the standard version.
+        seed: Seed of the attack.
+        queries: Queries of the Square attack, 5000 in the standard version.
 
     Returns:
         `[B, C, H, W]`: adversarial inputs where the attack found one, the clean input elsewhere.
@@ -99,7 +99,7 @@ def reference_attack(
 
 
 def forwards(attack: str, classes: int) -> int:
-    """Forwards of a batch that an attack of the reference takes at most, as counted on a model that it cannot fool."""
+    """Forwards of a batch that an attack of the reference takes at most, as counted on a model on which it fails."""
     if attack == "square":
         return QUERIES + 3
     targets = min(_TARGETS, classes - 1) if attack.endswith("-t") else 1
@@ -122,7 +122,7 @@ def _runner(suite: Any, attack: str, classes: int) -> Any:  # noqa: ANN401
 
 
 def reference_warnings(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
-    """What the reference implementation's own checks say of a model, on one batch of inputs in [0, 1]."""
+    """Warnings of the reference implementation's own checks of a model, on one batch of inputs in [0, 1]."""
     tracer = sys.gettrace()  # the check for dynamic models sets one of its own, and takes it away
     try:
         with seeded(0), attack_mode(model, "eval"), logged() as messages:
@@ -140,7 +140,7 @@ LOGGER = "auto-attack"
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """Collect the warnings the reference implementation logs, each once, instead of printing them."""
+    """Collect the warnings that the reference implementation logs, each once, instead of printing them."""
     messages: list[str] = []
 
     class Collect(logging.Handler):

@@ -275,9 +275,9 @@ def _possible(
     if input_gradient(evaluated.model, batch.x, batch.y, cross_entropy) is not None:
         return plan, stages, []
     kept = [stage for stage in stages if stage.name.endswith("/square") or stage.group == "transfer"]
-    without = [word for word in plan.sections if word in ("curve", "radii")]
+    without = [name for name in plan.sections if name in ("curve", "radii")]
     left_out = [*(stage.name for stage in stages if stage not in kept), *without]
-    return replace(plan, sections=tuple(word for word in plan.sections if word not in without)), kept, left_out
+    return replace(plan, sections=tuple(name for name in plan.sections if name not in without)), kept, left_out
 
 
 _MEASURES: dict[str, Measure] = {
@@ -288,7 +288,7 @@ _MEASURES: dict[str, Measure] = {
 
 def _measures(plan: Plan, extras: Extras) -> list[Measure]:
     """The sections of a plan that attack no test sample."""
-    measures = [_MEASURES[word] for word in plan.sections if word in _MEASURES]
+    measures = [_MEASURES[name] for name in plan.sections if name in _MEASURES]
     if plan.transfer_steps is not None and extras.others:
         measures.append(partial(transfer_section, steps=plan.transfer_steps))
     return measures

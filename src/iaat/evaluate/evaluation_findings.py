@@ -72,7 +72,7 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
     findings = [
         Finding(
             name="autoattack-warning" + (f"-{number}" if number > 1 else ""),
-            evidence=f"AutoAttack's own checks say: {text}",
+            evidence=f"warning of AutoAttack's own checks: {text}",
             advice="Read the masking checks (--suspicious) beside it.",
             serious=False,
         )

@@ -1,4 +1,4 @@
-"""Samples that are handed over as tensors: can an evaluation be made on them?"""
+"""Checks of samples that are given as tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from iaat.errors import UserError
 
 
 def check_samples(x: Tensor, y: Tensor, classes: int) -> None:
-    """Refuse samples that no evaluation can be made on.
+    """Refuse samples on which an evaluation would mean nothing.
 
     Args:
         x: Inputs `[n, ...]`.
@@ -30,7 +30,7 @@ def _check_inputs(x: Tensor) -> None:
     if not x.is_floating_point():
         raise UserError(f"x is {x.dtype}: give floats in [0, 1]; for images in 0..255 pass x.float() / 255")
     if not bool(x.isfinite().all()):
-        raise UserError("x holds NaN or infinite values: find the samples that are broken")
+        raise UserError("x holds NaN or infinite values: find the samples that have them")
     low, high = x.min().item(), x.max().item()
     if low < -1e-6:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Recipes beside each other: figures over their seeds, one table sorted by robust accuracy."""
+"""Table of a comparison: a row for each recipe, sorted by robust accuracy."""
 
 from __future__ import annotations
 

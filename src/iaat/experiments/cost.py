@@ -1,4 +1,4 @@
-"""What a recipe will cost, worked out without training: passes, steps, memory."""
+"""Cost of a recipe, computed without training: passes, steps, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe takes on this machine: a few real steps, timed, and what follows from them for the whole training."""
+"""Timing of training steps on this machine, and the time and memory of a whole training that follow from it."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from iaat.types import Batch
 from iaat.units import Radius, span
 
 SECONDS = 20.0
-"""About how long a probe takes, if a step is not longer."""
+"""About how long the timing takes, if a step is not longer."""
 
 _STEPS_AN_EPOCH = 10_000
 """More than are ever timed: a schedule is made for so many."""
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """What a probe found.
+class StepTiming:
+    """Timed steps of one process.
 
     Attributes:
-        device: Where it computed.
-        processes: How many are to share each batch.
+        device: Device of the steps.
+        processes: Number of processes that divide each batch.
         batch_size: Samples of a batch, all processes together.
-        share: Samples of it that the process trained on which was timed, the one with most.
+        samples: Samples of a batch that the timed process trains on; no process has more.
         times: Seconds of each step that counts.
-        warmed: Whether a step went before that does not.
+        warmed: Whether a warm-up step came first.
         passes: Forwards and backwards per sample of a step.
-        radius: Where the method has radii in memory, at which they were; None elsewhere.
+        radius: All radii during the steps, of a method with a radius memory; None elsewhere.
         memory: Bytes of tensors on a GPU at their peak; elsewhere of weights, gradients, momentum and activations.
     """
 
     device: torch.device
     processes: int
     batch_size: int
-    share: int
+    samples: int
     times: tuple[float, ...]
     warmed: bool
     passes: Passes
@@ -67,35 +67,35 @@ class Probe:
     @property
     def rate(self) -> float:
         """Samples per second of one process."""
-        return self.share / self.step_seconds
+        return self.samples / self.step_seconds
 
     @property
     def joint_rate(self) -> float:
-        """Samples per second of all processes, if a step takes them no longer than one that is alone."""
+        """Samples per second of all processes, at perfect scaling."""
         return self.batch_size / self.step_seconds
 
 
-def probe(
+def time_steps(
     recipe: Recipe,
     facts: DatasetInfo,
     *,
     processes: int = 1,
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.perf_counter,
-) -> Probe:
-    """Time a few training steps of one of the processes that are to share the batches of a recipe.
+) -> StepTiming:
+    """Time a few training steps of one of the processes that divide the batches of a recipe.
 
     The steps are those of training, of the last epoch, in the recipe's number format and memory order, on an untrained
-    network. Inputs are random; their labels are what the network predicts and radii are at the full radius of the
+    model. Inputs are random; their labels are what the model predicts and radii are at the full radius of the
     settings, so that methods which spare samples spare few. Nothing is read, written or downloaded.
 
     Args:
-        recipe: What would be trained.
+        recipe: The recipe to be trained.
         facts: Shape and classes of its data.
-        processes: Among how many processes each batch is divided.
+        processes: Number of processes that divide each batch.
         seconds: About how long to take; one step to warm up and one that counts are taken in any case, but only the
             first if it alone is longer.
-        clock: Tells the time in seconds.
+        clock: Time in seconds.
 
     Raises:
         UserError: too many processes for the batch, a device this machine lacks, or not enough memory.
@@ -127,7 +127,7 @@ def probe(
 
 
 def _prepared(recipe: Recipe, facts: DatasetInfo, held: list[Share], device: torch.device) -> tuple[TrainState, Parts]:
-    """A state at the beginning of the last epoch, and what the process with these shares trains on in a step."""
+    """A state at the beginning of the last epoch, and the micro-batches of the process in a step."""
     generator = rng.generator(recipe.seed, "probe", device=device)
     counts = [len(share.rows) for share in held]
     x = torch.rand((sum(counts), *facts.shape), generator=generator, device=device)
@@ -142,7 +142,7 @@ def _prepared(recipe: Recipe, facts: DatasetInfo, held: list[Share], device: tor
 
 
 def _state(recipe: Recipe, facts: DatasetInfo, x: Tensor, device: torch.device) -> TrainState:
-    """A training state for data of which `x` is all that there is; its weights are fresh, its radii on the device."""
+    """A training state for a data set of the inputs `x`; its weights are fresh, its radii on the device."""
     source = InMemorySource(
         x, torch.zeros(len(x), dtype=torch.int64), tuple(map(str, range(facts.classes))), device=device, complete=False
     )
@@ -163,7 +163,7 @@ def _run(
     processes: int,
     limit: float,
     clock: Callable[[], float],
-) -> Probe:
+) -> StepTiming:
     x, faults = parts[0][1].x, Faults(LAG)
     on_gpu = x.device.type == "cuda"
     radius = None if state.method.radii is None else getattr(recipe.method, "radius", None)
@@ -182,16 +182,16 @@ def _run(
     with count_passes(state.model) as passes:
         first = step()
     times = timed(step, first, limit)
-    share = sum(share.own for share, _ in parts)
+    samples = sum(share.own for share, _ in parts)
     half = number_format(recipe.train.precision, x.device) != "float32"
-    return Probe(
+    return StepTiming(
         device=x.device,
         processes=processes,
         batch_size=recipe.train.batch_size,
-        share=share,
+        samples=samples,
         times=tuple(times or [first]),
         warmed=bool(times),
-        passes=Passes(passes.forward / share, passes.backward / share),
+        passes=Passes(passes.forward / samples, passes.backward / samples),
         radius=radius,
         memory=torch.cuda.max_memory_allocated(x.device)
         if on_gpu
@@ -203,7 +203,7 @@ def timed(step: Callable[[], float], first: float, limit: float) -> list[float]:
     """Seconds of as many steps as fit into `limit` beside a first one; one in any case, unless the first was longer.
 
     Args:
-        step: Takes a step and says how long that was.
+        step: Takes a step and returns its seconds.
         first: Seconds of the first step, which does not count because it had to warm up.
         limit: Seconds for all.
     """
@@ -214,20 +214,20 @@ def timed(step: Callable[[], float], first: float, limit: float) -> list[float]:
 
 
 def _is_lack_of_memory(error: BaseException) -> bool:
-    """Whether there was too little memory: on the CPU PyTorch says so in words alone."""
+    """Whether there was too little memory: on the CPU only the message of PyTorch says so."""
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return known or "not enough memory" in str(error) or "can't allocate memory" in str(error)
 
 
 _CAPTION = (
-    "At perfect scaling processes that share a batch take no longer for a step than one does alone, as timed here. "
-    "Left out: reading data, exchanging gradients, attacks on hold-out and test samples. Inputs were random, the "
-    "network untrained."
+    "At perfect scaling, processes that divide a batch take no longer for a step than one does alone, as timed here. "
+    "Left out: reading data, exchanging gradients, attacks on validation and test samples. Inputs were random, "
+    "the model untrained."
 )
 
 
-def probe_table(recipe: Recipe, facts: DatasetInfo, found: Probe) -> PlainTable:
-    """What a probe found and what follows from it for the recipe, for people."""
+def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> PlainTable:
+    """Timed steps and what follows from them for the recipe, for people."""
     radii = (
         ""
         if found.radius is None
@@ -239,20 +239,20 @@ def probe_table(recipe: Recipe, facts: DatasetInfo, found: Probe) -> PlainTable:
     return table
 
 
-def _measured(recipe: Recipe, found: Probe) -> list[tuple[str, str]]:
+def _measured(recipe: Recipe, found: StepTiming) -> list[tuple[str, str]]:
     on_gpu = found.device.type == "cuda"
     name = f" ({torch.cuda.get_device_name(found.device)})" if on_gpu else ""
     warm = "after one to warm up" if found.warmed else "with none to warm up"
     kind = "tensors on the GPU" if on_gpu else "not measured: weights, gradients, momentum, activations"
     count = f"{len(found.times)} step{'s' if len(found.times) > 1 else ''}"
     return [
-        ("timed", f"{count} of {found.share} samples, {warm}, on {found.device}{name}"),
+        ("timed", f"{count} of {found.samples} samples, {warm}, on {found.device}{name}"),
         ("passes per sample and step", f"{found.passes}, of {total_passes(recipe)} at most"),
         ("memory of a process", f"{found.memory / MIB:,.0f} MiB ({kind})"),
     ]
 
 
-def _projected(recipe: Recipe, facts: DatasetInfo, found: Probe) -> list[tuple[str, str]]:
+def _projected(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> list[tuple[str, str]]:
     epochs, several = recipe.train.epochs, found.processes > 1
     epoch = visits(recipe, facts) / found.joint_rate
     whole = epoch * epochs

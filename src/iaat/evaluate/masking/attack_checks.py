@@ -151,7 +151,7 @@ def check_white_box(case: Case, white: WhiteBox) -> Result:
         "stuck": case.fraction(stuck),
     }
     if bool(white.pgd.any()):
-        measures["rise_least_standing"] = white.rise[white.pgd].min().item()
+        measures["rise_least_robust"] = white.rise[white.pgd].min().item()
     findings = [*_loss_findings(case, stuck), *_step_findings(case, white), *_scale_findings(case, white)]
     return Result(measures, tuple(findings))
 

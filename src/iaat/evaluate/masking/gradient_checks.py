@@ -65,7 +65,7 @@ def measure_gradients(case: Case) -> InputGradients | None:
     """Measure the input gradients; None where there are none."""
     ball = geometry(case.norm)
     noise = ball.random(case.x, per_sample(case.radius, case.x), case.generator("probe"))
-    points = [_probe_at(case, point) for point in (case.x, (case.x + noise).clamp(0, 1))]
+    points = [_gradients_at(case, point) for point in (case.x, (case.x + noise).clamp(0, 1))]
     if points[0] is None or points[1] is None:
         return None
     first, second = points[0], points[1]
@@ -77,7 +77,7 @@ def measure_gradients(case: Case) -> InputGradients | None:
     )
 
 
-def _probe_at(case: Case, x: Tensor) -> InputGradients | None:
+def _gradients_at(case: Case, x: Tensor) -> InputGradients | None:
     entropy = input_gradient(case.model, x, case.y, cross_entropy)
     slope = input_gradient(case.model, x, case.y, margin)
     if entropy is None or slope is None:
@@ -112,12 +112,12 @@ def check_gradients(case: Case, found: InputGradients, robust: Tensor, rise: Ten
     measures = {
         "nonfinite_gradients": case.fraction(~found.finite),
         "zero_gradients": case.fraction(found.zero),
-        "zero_gradients_standing": case.fraction(zero),
-        "flat_standing": case.fraction(flat),
+        "zero_gradients_robust": case.fraction(zero),
+        "flat_robust": case.fraction(flat),
         "gradient_size_median": found.size.nan_to_num(0.0).median().item(),
     }
     if bool(robust.any()):
-        measures["reach_least_standing"] = found.reach[robust].nan_to_num(0.0).min().clamp_max(LARGE).item()
+        measures["reach_least_robust"] = found.reach[robust].nan_to_num(0.0).min().clamp_max(LARGE).item()
     return Result(measures, tuple(_findings(case, found, zero, flat)))
 
 

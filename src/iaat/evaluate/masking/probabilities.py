@@ -11,7 +11,7 @@ TOLERANCE = 1e-4
 
 
 def probability_finding(outputs: Tensor) -> Finding | None:
-    """What outputs `[B, classes]` in place of logits are, if they are probabilities.
+    """Finding on outputs `[B, classes]` that are probabilities in place of logits.
 
     Serious for softmax and sigmoid: a second softmax hardly depends on them, so that the cross-entropy and its gradient
     are flat, and where they saturate there is no gradient. Not for log-probabilities: they are logits less one number a

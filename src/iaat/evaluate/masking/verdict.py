@@ -40,11 +40,11 @@ class MaskingReport:
 
     Attributes:
         verdict: One line: no sign of masking, or the names of the serious findings.
-        findings: Everything noticed, notes included.
-        measures: Every figure measured, also where nothing was found. Accuracies and other shares are shares of all
+        findings: All findings, notes included.
+        measures: Every figure measured, also where nothing was found. Accuracies and other fractions are of all
             samples handed over, misclassified ones counting as not robust.
-        broken: Row in the samples handed over, norm of the smallest perturbation within the radius, and class
-            predicted there, of every correctly classified sample that a check has broken.
+        adversarial: Row in the samples handed over, norm of the smallest adversarial perturbation within the radius,
+            and class predicted there, of every correctly classified sample on which a check has succeeded.
     """
 
     verdict: str

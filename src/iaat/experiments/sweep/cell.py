@@ -1,4 +1,4 @@
-"""One line of a comparison."""
+"""One row of a comparison."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from iaat.config.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One line of a comparison: a recipe that is trained with several seeds.
+    """One row of a comparison: a recipe that is trained with several seeds.
 
     Attributes:
-        recipe: What is trained, under the cell's name.
-        seeds: With which seeds.
-        family: Name it shares with the cells of the same grid.
-        on_curve: Whether it is a point of the curve that the others are held against.
+        recipe: The recipe, under the cell's name.
+        seeds: Seeds of its runs.
+        family: Common name of the cells of a grid.
+        on_curve: Whether it is a point of the curve that the others are compared with.
     """
 
     recipe: Recipe
@@ -26,7 +26,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What tables and run folders call it."""
+        """Its name in tables and of its run folders."""
         return self.recipe.name
 
     def seeded(self, seed: int) -> Recipe:

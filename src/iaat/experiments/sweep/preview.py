@@ -1,4 +1,4 @@
-"""What is to be known of cells before they are trained: where their schedules differ, what they cost."""
+"""Preview of cells before they are trained: differences of their schedules, and costs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from iaat.experiments.sweep.cell import Cell
 from iaat.runtime.console_table import PlainTable, plain_table
 from iaat.runtime.passes import Passes
 
-# They change what a run leaves on disk, or where it is done, and nothing it learns.
+# They change what a run leaves on disk, or where it is done, and nothing of the training.
 _SAME_SCHEDULE = (PLACE_KEYS - {"data.root"}) | {"train.snapshot_every"}
 
 
 def schedule_differences(cells: Sequence[Cell]) -> list[str]:
-    """Keys of data, model and train in which cells differ, each with the values and a cell that has it.
+    """Settings of data, model and train in which cells differ, each with the values and a cell that has it.
 
     Methods are compared on the same schedule: what differs beside the method is part of the comparison.
     """

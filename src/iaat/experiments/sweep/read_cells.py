@@ -22,8 +22,8 @@ def read_cells(sources: Sequence[str], overrides: Sequence[str] = (), seeds: Seq
 
     Args:
         sources: Names of shipped recipes, files of recipes, files of sweeps.
-        overrides: `--section.key=value` words, on top of every cell; `--seed=7` trains that one seed.
-        seeds: As `--seeds` has them: their number, or several by name; by default those of the sweep, or the recipe's.
+        overrides: `--section.key=value` arguments, on top of every cell; `--seed=7` trains that one seed.
+        seeds: Values of `--seeds`: a number of seeds, or the seeds themselves; by default those of the sweep or recipe.
 
     Raises:
         UserError: naming the file, the cell and the fix.
@@ -40,7 +40,7 @@ def read_cells(sources: Sequence[str], overrides: Sequence[str] = (), seeds: Seq
     return _with_curve(cells)
 
 
-def only(cells: Sequence[Cell], names: Sequence[str]) -> list[Cell]:
+def select_cells(cells: Sequence[Cell], names: Sequence[str]) -> list[Cell]:
     """The cells of these names, or of these grids.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What sweeps and their command line are written with: seeds, options, names that must differ."""
+"""Seeds, options and unique names of sweeps, in files and on the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_SEEDS = 1000
 
 
 def seeds_of_option(values: Sequence[int]) -> tuple[int, ...]:
-    """The seeds that `--seeds` means: one number is how many, counted from 0; several are the seeds themselves.
+    """Seeds of `--seeds`: one number is how many, counted from 0; several are the seeds themselves.
 
     Raises:
         UserError: none, a negative one, or one that is named twice.
@@ -51,13 +51,13 @@ def check_seeds(values: Sequence[int], place: str) -> tuple[int, ...]:
     return tuple(values)
 
 
-def option_value(words: Sequence[str], option: str) -> str | None:
-    """Value of the last of the words that sets an option, or None."""
+def option_value(arguments: Sequence[str], option: str) -> str | None:
+    """Value of the last of the arguments that sets an option, or None."""
     found = None
-    for number, word in enumerate(words):
-        key, equals, value = word.partition("=")
+    for number, argument in enumerate(arguments):
+        key, equals, value = argument.partition("=")
         if key == option:
-            found = value if equals else " ".join(words[number + 1 : number + 2])
+            found = value if equals else " ".join(arguments[number + 1 : number + 2])
     return found
 
 

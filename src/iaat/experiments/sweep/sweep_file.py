@@ -31,7 +31,7 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
 
     Args:
         path: The file.
-        overrides: `--section.key=value` words, on top of every cell.
+        overrides: `--section.key=value` arguments, on top of every cell.
         seeds: Seeds of all cells; None: those of the file, or of the recipe.
         own_seed: The overrides name one seed, which all cells take.
 
@@ -75,12 +75,12 @@ def _recipes_of_cell(
         raise UserError(f"{place}: its grid has {points:,} points, more than {_MOST_CELLS:,}: give fewer values")
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
-        words = [f"--{key}={value}" for key, value in {**common, **own, **point}.items()]
+        settings = [f"--{key}={value}" for key, value in {**common, **own, **point}.items()]
         full = _checked_name("-".join([name, *values]), place)
         try:
             found = find_recipe(body["recipe"], path.parent)
             check_is_recipe(found, f"recipe {cut(body['recipe'], 100)}")
-            recipe = load_recipe(found, overrides, settings=words)
+            recipe = load_recipe(found, overrides, settings=settings)
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
         yield dataclasses.replace(recipe, name=full)
