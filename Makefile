@@ -19,10 +19,14 @@ quickstart: $(VENV)/.installed
 setup: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install
 
-lint: $(VENV)/.installed-dev
+# The report page's scripts are checked where Node.js is installed.
+SCRIPT_TOOLS := $(if $(shell command -v npm),node_modules/.installed)
+
+lint: $(VENV)/.installed-dev $(SCRIPT_TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(if $(SCRIPT_TOOLS),npm run --silent lint,@echo "no npm: the report page's scripts are not checked")
 
 # With more than one thread the workers would fight for the processors.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -56,6 +60,10 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/memory.py
 
+node_modules/.installed: package.json package-lock.json
+	npm ci --silent --no-audit --no-fund
+	@touch $@
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "iaat needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -80,4 +88,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed $(BUILD_CONSTRAINTS)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache

@@ -161,7 +161,7 @@ def test_the_summary_agrees_with_numpy_class_by_class(seed, count, classes):
         for key, value in {
             "mean_px": px.mean(), "min_px": px.min(), "max_px": px.max(), "p5_px": np.quantile(px, 0.05),
             "p25_px": np.quantile(px, 0.25), "p50_px": np.median(px), "p75_px": np.quantile(px, 0.75),
-            "p95_px": np.quantile(px, 0.95), "share_at_zero": (px == 0).mean(),
+            "p95_px": np.quantile(px, 0.95), "fraction_at_zero": (px == 0).mean(),
         }.items():  # fmt: skip
             assert row[key] == pytest.approx(value, rel=1e-5, abs=1e-6)
         known = mine & (prediction >= 0)

@@ -234,7 +234,7 @@ def _detail(draw, images, k, label, confused):
         return {
             "target": target,
             "radius_px": radius,
-            "size_px": radius,
+            "norm_px": radius,
             "succeeded": fooled,
             "reading": reading(fooled),
             "image": picture_uri(np.clip(images[k] + delta, 0, 1)),

@@ -160,7 +160,7 @@ def test_filters(page, content):
     assert len(thumbs(page)) == 120
     choose(page, "label", 3)
     assert count(page) == sum(label == 3 for label in gallery.label)
-    choose(page, "outcome", "wrong")
+    choose(page, "outcome", "misclassified")
     both = [k for k in range(300) if gallery.label[k] == 3 != gallery.prediction[k]]
     assert count(page) == len(both)
     assert {thumb.get_attribute("aria-label").split(":")[0] for thumb in thumbs(page)} == {
@@ -256,9 +256,9 @@ def test_detail_by_keyboard(page, content):
     assert focused(page).startswith(f"Image {content.gallery.index[1]}:")
 
 
-def test_an_image_that_was_not_looked_at(page):
+def test_an_image_without_details(page):
     page.execute_script("arguments[0].click()", thumbs(page)[20])
-    assert "not looked at more closely" in dialog(page).text
+    assert "has no details" in dialog(page).text
 
 
 def test_suspects_open_their_images(page, content):

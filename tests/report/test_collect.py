@@ -11,7 +11,7 @@ from helpers.training import QUIET, tiny
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.experiments.workflow import run_recipe
-from iaat.report.collect import Scope, check_scope, choose, gather, in_detail
+from iaat.report.collect import Scope, check_scope, choose, collect_content, in_detail
 from iaat.report.report_content import to_json
 from iaat.report.run_summary import run_parts
 from iaat.runs.checkpoint import load_checkpoint, restore_model
@@ -19,7 +19,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import append_json_line
 
 SMALL = Scope(images=40, details=3)
-JUDGED = ("--evaluate.n", "20", "--evaluate.steps", "2", "--evaluate.suite", "pgd+screening+curve")
+EVALUATED = ("--evaluate.n", "20", "--evaluate.steps", "2", "--evaluate.suite", "pgd+screening+curve")
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ def runs(tmp_path_factory):
     found = []
     for method, seed in (("iaat", "0"), ("natural", "0"), ("iaat", "1")):
         run = RunFolder(folder / f"{method}-{seed}")
-        run_recipe(tiny(method, "--seed", seed, *JUDGED), run, QUIET)
+        run_recipe(tiny(method, "--seed", seed, *EVALUATED), run, QUIET)
         found.append(run)
     return found
 
 
 @pytest.fixture(scope="module")
 def content(runs):
-    return gather(runs, [], QUIET, SMALL)
+    return collect_content(runs, [], QUIET, SMALL)
 
 
 def test_runs_and_verdicts_are_those_of_the_files(runs, content):
@@ -79,7 +79,7 @@ def test_a_lost_line_of_the_log_leaves_a_gap_at_its_epoch(runs, tmp_path, lost, 
 
 
 @pytest.mark.parametrize("epoch", [0, -3, 10**9])
-def test_an_epoch_that_cannot_be_is_left_out_of_the_curves_and_told(runs, tmp_path, epoch):
+def test_an_epoch_that_cannot_be_is_left_out_of_the_curves_with_a_warning(runs, tmp_path, epoch):
     run = RunFolder(shutil.copytree(runs[0].path, tmp_path / "run"))
     append_json_line(run.metrics_file, {**runs[0].metrics()[0], "epoch": epoch})
     with pytest.warns(UserWarning, match=rf"metrics\.jsonl.* epoch (is )?{epoch}.*; left out"):
@@ -144,26 +144,26 @@ def test_details_surfaces_and_norms_are_there_and_all_of_it_is_json(content):
 
 
 def test_two_reports_of_the_same_runs_say_the_same(runs, content):
-    assert to_json(gather(runs, [], QUIET, SMALL)) == to_json(content)
+    assert to_json(collect_content(runs, [], QUIET, SMALL)) == to_json(content)
 
 
 def test_without_images_only_files_are_read(runs, monkeypatch):
     monkeypatch.setattr("iaat.report.collect.build_data", lambda *_, **__: pytest.fail("data was read"))
-    content = gather(runs[1:2], [], QUIET, Scope(pictures=False))
+    content = collect_content(runs[1:2], [], QUIET, Scope(pictures=False))
     assert content.gallery is None
     assert content.radii == []
-    assert content.notes == ["images, suspects and loss surfaces were not asked for"]
+    assert content.notes == ["no images, suspects and loss surfaces: --no-images leaves them out"]
 
 
 def test_runs_without_radii_have_no_gallery_and_say_so(runs):
-    content = gather(runs[1:2], [], QUIET, SMALL)
+    content = collect_content(runs[1:2], [], QUIET, SMALL)
     assert content.gallery is None
     assert "no run has a radius for each image" in content.notes[0]
 
 
 def test_all_suspects_are_written_as_a_table(runs, tmp_path):
     file = tmp_path / "suspects.csv"
-    gather(runs[:1], [], QUIET, Scope(images=5, details=0, suspects=file))
+    collect_content(runs[:1], [], QUIET, Scope(images=5, details=0, suspects=file))
     lines = file.read_text().splitlines()
     assert lines[0].startswith('"rank","index","kind","label"')
     assert len(lines) == 181
@@ -171,7 +171,7 @@ def test_all_suspects_are_written_as_a_table(runs, tmp_path):
 
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(UserError, match="holds no run with a finished epoch"):
-        gather([RunFolder(tmp_path)], [], QUIET)
+        collect_content([RunFolder(tmp_path)], [], QUIET)
 
 
 def test_a_gallery_has_both_ends_of_the_radii_and_the_most_suspect():

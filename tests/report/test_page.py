@@ -2,17 +2,21 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from helpers.report_content import SCRIPT, TAG, minimal, rich
 from iaat.errors import UserError
 from iaat.evaluate.findings import TRUSTED
+from iaat.report import page as page_module
+from iaat.report import report_content
 from iaat.report.page import render, script, write_page
 from iaat.report.report_content import ReportContent, to_json
+from iaat.report.sample_details import Attempt, Neighbour, Reading, SampleDetail
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 SECTIONS = ["overview", "tradeoff", "radii", "gallery", "suspects", "surfaces", "corruptions", "training"]
@@ -151,14 +155,14 @@ def test_only_a_robust_model_without_a_sign_of_masking_gets_a_tick(content):
         assert f'<td class="verdict {kind}"><span aria-hidden="true">{sign}</span> {text}</td>' in page
 
 
-def test_two_verdicts_on_one_network_say_what_each_looked_at(content):
+def test_two_verdicts_on_one_model_name_the_attacks_of_each(content):
     verdict = replace(content.verdicts[0], attacks={"PGD-20": 0.4}, n=50)
     other = replace(verdict, verdict="not checked", attacks={"PGD-20": 0.4, "screening": 0.3}, n=1000)
     page = render(ReportContent("title", "today", content.classes, content.runs, [verdict, other]))
-    assert "<small>of PGD-20 on 50 samples; another evaluation says otherwise</small>" in page
-    assert "<small>of PGD-20, screening on 1000 samples; another evaluation says otherwise</small>" in page
+    assert "<small>of PGD-20 on 50 samples; another evaluation has another verdict</small>" in page
+    assert "<small>of PGD-20, screening on 1000 samples; another evaluation has another verdict</small>" in page
     for rows in ([verdict, verdict], [verdict, replace(other, checkpoint="last")]):
-        assert "says otherwise" not in render(ReportContent("title", "today", content.classes, content.runs, rows))
+        assert "has another verdict" not in render(ReportContent("title", "today", content.classes, content.runs, rows))
 
 
 def test_missing_attacks_and_intervals(content):
@@ -194,6 +198,14 @@ def test_a_folder_in_its_place(tmp_path):
 
 def test_two_thousand_thumbnails_stay_below_fifteen_megabytes():
     assert len(render(rich(count=2000, runs=6))) < 15e6
+
+
+def test_types_of_the_scripts_have_the_fields_of_the_content():
+    text = (Path(page_module.__file__).parent / "static" / "types.d.ts").read_text(encoding="utf-8")
+    records = [each for each in vars(report_content).values() if is_dataclass(each)]
+    for record in [*records, SampleDetail, Attempt, Reading, Neighbour]:
+        (block,) = re.findall(rf"interface {record.__name__} {{(.*?)}}\n", text, re.DOTALL)
+        assert re.findall(r"(\w+)\??:", block) == [field.name for field in fields(record)], record
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -11,7 +11,7 @@ from iaat.data import InMemorySource
 from iaat.errors import UserError
 from iaat.report.neighbours import neighbour_pool
 from iaat.report.representation import last_linear, represent
-from iaat.report.sample_details import DetailSettings, details
+from iaat.report.sample_details import DetailSettings, sample_details
 from iaat.runtime.passes import count_passes
 from iaat.units import PIXEL
 
@@ -67,7 +67,7 @@ def test_probabilities_are_the_softmax_of_a_linear_model():
     x, y = inputs(data, index)
     logits = x.flatten(1).double() @ weight.T + bias
     chance = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
-    for row, found in enumerate(details(model, data, index, data, settings=FEW)):
+    for row, found in enumerate(sample_details(model, data, index, data, settings=FEW)):
         others = [c for c in range(3) if c != int(y[row])]
         assert (found.index, found.label) == (int(index[row]), int(y[row]))
         assert found.confused == max(others, key=lambda c: float(chance[row, c]))
@@ -85,7 +85,7 @@ def test_attacks_end_at_the_corner_of_a_linear_model():
     index, own = torch.arange(4), torch.tensor([0.0, 3.0, 8.0, torch.nan]) * PIXEL
     gap = (model[1].weight[1] - model[1].weight[0]).detach()
     x, y = inputs(data, index)
-    for row, found in enumerate(details(model, data, index, data, own=own, settings=FEW)):
+    for row, found in enumerate(sample_details(model, data, index, data, own=own, settings=FEW)):
         away = gap.sign().reshape(SHAPE) * (1 - 2 * float(y[row]))
         attempts = [found.uniform, *found.strip, *([found.own] if found.own else [])]
         radii = [8.0, 8.0, 16.0, 32.0, *([float(own[row]) * 255] if found.own else [])]
@@ -93,7 +93,7 @@ def test_attacks_end_at_the_corner_of_a_linear_model():
             worst = x[row] + away * radius * PIXEL
             expected = model(worst[None]).detach().softmax(dim=1)[0]
             assert attempt.radius_px == pytest.approx(radius, abs=1e-4)
-            assert attempt.size_px == pytest.approx(radius, abs=1e-4)
+            assert attempt.norm_px == pytest.approx(radius, abs=1e-4)
             assert attempt.reading.confused == pytest.approx(float(expected[found.confused]), abs=1e-5)
             assert attempt.succeeded == (int(expected.argmax()) != found.label)
             assert np.array_equal(attempt.image, (worst * 255).round().byte().numpy())
@@ -116,7 +116,7 @@ def test_the_smallest_radius_is_the_distance_to_a_linear_boundary(norm):
     margin = logits.gather(1, y[:, None])[:, 0] - logits.gather(1, 1 - y[:, None])[:, 0]
     distance = margin / (gap.norm(1) if norm == "linf" else gap.norm(2)) / PIXEL
     settings = DetailSettings(norm=norm, steps=20, levels=127, batch_size=8)
-    found = [each.smallest_px for each in details(model, data, index, data, settings=settings)]
+    found = [each.smallest_px for each in sample_details(model, data, index, data, settings=settings)]
     assert 3 < sum(float(each) > 0 for each in distance) < 17
     for each, exact in zip(found, distance.tolist(), strict=True):
         if exact <= 0:
@@ -132,7 +132,7 @@ def test_a_sample_that_nothing_breaks_has_no_smallest_radius():
     with torch.no_grad():
         model[1].weight.mul_(1e-4)
         model[1].bias.copy_(torch.tensor([5.0, 0.0, 0.0]))
-    right, wrong = details(model, data, torch.tensor([0, 1]), data, settings=FEW)
+    right, wrong = sample_details(model, data, torch.tensor([0, 1]), data, settings=FEW)
     assert (right.smallest_px, right.searched_px) == (None, pytest.approx(32))
     assert not right.uniform.succeeded
     assert not any(attempt.succeeded for attempt in right.strip)
@@ -143,11 +143,11 @@ def test_an_attack_that_succeeds_is_never_below_the_smallest_radius():
     model, data = halved(), source(classes=("a", "b"))
     own = torch.full((20,), 5.3 * PIXEL)
     coarse = dataclasses.replace(FEW, levels=1)  # so that the search alone finds breaks of 26.7 px and more
-    found = list(details(model, data, torch.arange(20), data, own=own, settings=coarse))
+    found = list(sample_details(model, data, torch.arange(20), data, own=own, settings=coarse))
     for each in found:
         for attempt in (each.own, each.uniform, *each.strip):
             if attempt.reading.prediction != each.label:
-                assert each.smallest_px <= attempt.size_px
+                assert each.smallest_px <= attempt.norm_px
     assert any(0 < each.smallest_px < 26 for each in found if each.smallest_px is not None)
 
 
@@ -161,7 +161,7 @@ def test_neighbours_are_those_of_brute_force(itself):
         (far_x, far_y), (x, _) = inputs(train, torch.arange(90)), inputs(data, index)
         far_features, features = model[:7](far_x).double(), model[:7](x).double()
         model.train()
-    for row, found in enumerate(details(model, data, index, train, settings=FEW)):
+    for row, found in enumerate(sample_details(model, data, index, train, settings=FEW)):
         assert found.space == "penultimate"
         for label, near in ((found.label, found.near_own), (found.confused, found.near_confused)):
             distance = (far_features - features[row]).norm(dim=1)
@@ -179,7 +179,7 @@ def test_networks_without_a_last_linear_layer_are_compared_by_their_inputs():
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     train, data = source(90), source(30, seed=1)
     (far_x, far_y), (x, _) = inputs(train, torch.arange(90)), inputs(data, [7])
-    (found,) = details(model, data, torch.tensor([7]), train, settings=FEW)
+    (found,) = sample_details(model, data, torch.tensor([7]), train, settings=FEW)
     distance = (far_x - x).flatten(1).double().norm(dim=1).masked_fill(far_y != found.label, torch.inf)
     assert found.space == "input"
     assert [each.index for each in found.near_own] == distance.argsort()[:4].tolist()
@@ -189,11 +189,11 @@ def test_networks_without_a_last_linear_layer_are_compared_by_their_inputs():
 def test_only_samples_among_those_given_are_neighbours():
     model, train = network(), source(90)
     among = torch.arange(0, 90, 5)
-    for found in details(model, train, torch.arange(10), train, among=among, settings=FEW):
+    for found in sample_details(model, train, torch.arange(10), train, among=among, settings=FEW):
         near = [each.index for each in (*found.near_own, *found.near_confused)]
         assert set(near) <= set(among.tolist())
         assert found.index not in near
-    none = details(model, train, torch.arange(3), train, among=torch.tensor([0]), settings=FEW)
+    none = sample_details(model, train, torch.arange(3), train, among=torch.tensor([0]), settings=FEW)
     assert [[each.index for each in found.near_own] for found in none] == [[], [], []]
 
 
@@ -240,7 +240,10 @@ def test_a_linear_layer_whose_outputs_are_not_the_logits_is_no_head():
 def test_a_seed_gives_the_same_details_and_another_seed_others():
     model, data = network(), source()
     runs = [
-        [flat(each) for each in details(model, data, torch.arange(10), data, settings=dataclasses.replace(FEW, seed=s))]
+        [
+            flat(each)
+            for each in sample_details(model, data, torch.arange(10), data, settings=dataclasses.replace(FEW, seed=s))
+        ]
         for s in (0, 0, 1)
     ]
     torch.rand(1)  # what others draw does not matter
@@ -253,7 +256,7 @@ def test_the_model_comes_back_as_it_was():
     model[4].eval()
     model[0].weight.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    for _ in details(model, data, torch.arange(10), data, settings=FEW):
+    for _ in sample_details(model, data, torch.arange(10), data, settings=FEW):
         # Also between two samples: what the caller does there is its own affair.
         assert [module.training for module in model] == [True, True, True, True, False, True, True, True]
         assert [p.requires_grad for p in model.parameters()] == [False] + 7 * [True]
@@ -271,7 +274,7 @@ def test_it_costs_at_most_what_is_said():
     index, own = torch.arange(0, 30, 3), torch.full((10,), PIXEL)
     pool = len(neighbour_pool(data.labels, torch.arange(40), torch.tensor([0, 1]), 5000, 5, 0))
     with count_passes(model) as passes:
-        list(details(model, data, index, data, own=own))
+        list(sample_details(model, data, index, data, own=own))
     assert passes.forward == 10 * 255 + pool + 1  # one to find the last linear layer
     assert passes.backward == 10 * 240
 
@@ -279,33 +282,33 @@ def test_it_costs_at_most_what_is_said():
 def test_inputs_that_are_no_images_have_everything_but_pictures():
     torch.manual_seed(0)
     model, data = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), source(shape=(6,))
-    (found,) = details(model, data, torch.tensor([3]), data, own=torch.tensor([PIXEL]), settings=FEW)
+    (found,) = sample_details(model, data, torch.tensor([3]), data, own=torch.tensor([PIXEL]), settings=FEW)
     attempts = (found.own, found.uniform, *found.strip)
     assert [each.image for each in (found, *attempts, *found.near_own, *found.near_confused)] == [None] * 14
     assert all(each.perturbation is None for each in attempts)
-    assert found.uniform.size_px == pytest.approx(8, abs=1e-3)
+    assert found.uniform.norm_px == pytest.approx(8, abs=1e-3)
 
 
 def test_radii_beyond_the_pixel_range_are_cut_to_it():
     settings = dataclasses.replace(FEW, radius=0.5)
-    (found,) = details(linear(), source(), torch.tensor([3]), source(), settings=settings)
+    (found,) = sample_details(linear(), source(), torch.tensor([3]), source(), settings=settings)
     assert [each.radius_px for each in found.strip] == pytest.approx([127.5, 255, 255])
     assert found.searched_px == pytest.approx(255)
     assert found.image.shape == SHAPE
 
 
 def test_no_samples_have_no_details():
-    assert list(details(linear(), source(), torch.tensor([], dtype=torch.int64), source(), settings=FEW)) == []
+    assert list(sample_details(linear(), source(), torch.tensor([], dtype=torch.int64), source(), settings=FEW)) == []
 
 
 def test_what_makes_no_sense_is_refused():
     model, data = linear(), source()
     with pytest.raises(UserError, match="radii of shape"):
-        details(model, data, torch.arange(3), data, own=torch.zeros(2))
+        sample_details(model, data, torch.arange(3), data, own=torch.zeros(2))
     with pytest.raises(UserError, match="1 class"):
-        list(details(linear(classes=1), data, torch.arange(3), data, settings=FEW))
+        list(sample_details(linear(classes=1), data, torch.arange(3), data, settings=FEW))
     with pytest.raises(UserError, match="index 60"):
-        list(details(model, data, torch.tensor([60]), data, settings=FEW))
+        list(sample_details(model, data, torch.tensor([60]), data, settings=FEW))
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ ABOVE = {"cifar10-resnet18-iaat-paper": "+10.50 ± 10.40 above (2 of 3 seeds)"}
 CLASSES = [
     {
         "class": name, "class_id": number, "count": 50000, "mean_px": 17.654, "p5_px": 0.0, "p25_px": 14.56,
-        "p50_px": 18.12, "p75_px": 20.5, "p95_px": 29.0, "share_at_zero": 0.1234, "accuracy": 1.0,
+        "p50_px": 18.12, "p75_px": 20.5, "p95_px": 29.0, "fraction_at_zero": 0.1234, "accuracy": 1.0,
     }
     for number, name in enumerate(["airplane", "great white shark, white shark, man-eater"])
 ]  # fmt: skip

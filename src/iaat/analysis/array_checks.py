@@ -1,4 +1,4 @@
-"""What the pictures and tables ask of the arrays they are given."""
+"""Checks of the arrays that charts and tables are given."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Placing names beside points so that they cover neither each other nor the points."""
+"""Placement of names beside points, so that they cover neither each other nor the points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def place_labels(axis: Axes, labels: Sequence[PointLabel], obstacles: ArrayLike,
     """
     figure = axis.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # lays the axes out: the transforms below are wrong before
+    figure.draw_without_rendering()  # the transforms below hold only after the layout
     to_points = 72 / figure.dpi
     taken = [
         _Box(x - _POINT_RADIUS, y - _POINT_RADIUS, x + _POINT_RADIUS, y + _POINT_RADIUS)

@@ -1,4 +1,4 @@
-"""The per-sample table of radii: building it, writing it, summing it up by class."""
+"""Per-sample table of radii: building it, writing it, summaries by class."""
 
 import os
 from collections.abc import Sequence
@@ -13,13 +13,12 @@ import pyarrow.parquet
 from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels, as_radii, suffix_of
+from iaat.analysis.radius_summary import LEVELS
 from iaat.errors import UserError
 from iaat.runtime.files import encodable, replacing
 from iaat.runtime.text import printable
 
 _FORMULA_START = r"^([=+\-@\t])"
-
-_QUANTILES = (5, 25, 50, 75, 95)
 
 
 def radii_table(
@@ -93,7 +92,7 @@ def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
 
 
 def class_summary(table: pa.Table) -> list[dict[str, Any]]:
-    """Sum a table of radii up by class, lowest median radius first, and last over all samples.
+    """Summarise a table of radii by class, lowest median radius first, and last over all samples.
 
     Args:
         table: With the columns `label`, `label_id`, `prediction_id` and `radius_px` of `radii_table`.
@@ -101,15 +100,15 @@ def class_summary(table: pa.Table) -> list[dict[str, Any]]:
     Returns:
         A dict per class that has samples, and one for all: `class` its name, "all" in the last; `class_id`, None in
         the last; `count`; `mean_px`, `min_px`, `p5_px`, `p25_px`, `p50_px`, `p75_px`, `p95_px`, `max_px`; `accuracy`,
-        the fraction of the samples with a prediction that have it right, None where none has one; `share_at_zero`,
-        the fraction of the samples whose radius is 0.
+        the fraction of correct predictions, None where no sample has a prediction; `fraction_at_zero`, the
+        fraction of the samples with a radius of 0.
 
     Raises:
         UserError: A column is missing, or the table has no rows.
     """
     missing = [name for name in ("label", "label_id", "prediction_id", "radius_px") if name not in table.column_names]
     if missing or not table.num_rows:
-        raise UserError(f"no radii to sum up: {f'the table has no column {missing[0]!r}' if missing else 'no rows'}")
+        raise UserError(f"no radii to summarise: {f'the table has no column {missing[0]!r}' if missing else 'no rows'}")
     label_id = table["label_id"].to_numpy()
     prediction_id = table["prediction_id"].to_numpy()
     radius_px = table["radius_px"].to_numpy().astype(np.float64)
@@ -130,18 +129,18 @@ def _summary(
     prediction_id: NDArray[np.int64],
 ) -> dict[str, Any]:
     predicted = prediction_id >= 0
-    right = (prediction_id == label_id)[predicted]
-    quantiles = np.percentile(radius_px, _QUANTILES)
+    correct = (prediction_id == label_id)[predicted]
+    quantiles = np.percentile(radius_px, LEVELS)
     return {
         "class": name,
         "class_id": number,
         "count": len(radius_px),
         "mean_px": float(radius_px.mean()),
         "min_px": float(radius_px.min()),
-        **{f"p{percent}_px": float(value) for percent, value in zip(_QUANTILES, quantiles, strict=True)},
+        **{f"p{percent}_px": float(value) for percent, value in zip(LEVELS, quantiles, strict=True)},
         "max_px": float(radius_px.max()),
-        "accuracy": float(right.mean()) if len(right) else None,
-        "share_at_zero": float((radius_px == 0).mean()),
+        "accuracy": float(correct.mean()) if len(correct) else None,
+        "fraction_at_zero": float((radius_px == 0).mean()),
     }
 
 

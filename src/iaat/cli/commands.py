@@ -174,7 +174,7 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     reporter.next_step("iaat", "report", str(run.path), *_as_before(options, overrides))
 
 
-_DROPPED = {"p25_px": 1, "p75_px": 1, "p5_px": 2, "p95_px": 2, "share_at_zero": 3}
+_DROPPED = {"p25_px": 1, "p75_px": 1, "p5_px": 2, "p95_px": 2, "fraction_at_zero": 3}
 """Columns of the summary of radii that a narrow terminal goes without, the first first."""
 
 
@@ -187,7 +187,7 @@ def summary_table(rows: Sequence[dict[str, object]], epoch: int, norm: Norm = "l
     table = plain_table(f"radii after epoch {epoch}, {'in px (1/255)' if norm == 'linf' else 'L2 norm'}")
     columns = {
         "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
-        "p75_px": "75 %", "p95_px": "95 %", "share_at_zero": "at 0", "accuracy": "clean right",
+        "p75_px": "75 %", "p95_px": "95 %", "fraction_at_zero": "at 0", "accuracy": "clean right",
     }  # fmt: skip
     for key, heading in columns.items():
         table.add_column(heading, justify="left" if key == "class" else "right", drop=_DROPPED.get(key, 0))
@@ -198,7 +198,7 @@ def summary_table(rows: Sequence[dict[str, object]], epoch: int, norm: Norm = "l
 
 def _cell(key: str, value: object, norm: Norm) -> str:
     if isinstance(value, float):
-        if key in ("share_at_zero", "accuracy"):
+        if key in ("fraction_at_zero", "accuracy"):
             return f"{value:.1%}"
         return format_radius(value / 255, norm).removesuffix("px")
     return "-" if value is None else str(value)
@@ -206,7 +206,7 @@ def _cell(key: str, value: object, norm: Norm) -> str:
 
 def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     # Imported here: no other command needs what draws pages.
-    from iaat.report.collect import Scope, check_scope, gather
+    from iaat.report.collect import Scope, check_scope, collect_content
     from iaat.report.page import write_page
 
     check_allowed(overrides, WHERE, "a finished run keeps its recipe")
@@ -214,7 +214,7 @@ def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporte
         images=options.images, details=options.details, pictures=not options.no_images, suspects=options.suspects
     )
     check_scope(scope, options.out, options.figures)
-    content = gather([RunFolder(folder) for folder in options.folders], overrides, reporter, scope)
+    content = collect_content([RunFolder(folder) for folder in options.folders], overrides, reporter, scope)
     write_page(content, options.out)
     reporter.result(f"page: {options.out}")
     if options.suspects is not None and content.gallery is not None:

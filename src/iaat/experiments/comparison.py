@@ -10,8 +10,8 @@ from statistics import mean
 from matplotlib.figure import Figure
 
 from iaat.analysis.charts import TradeoffPoint, draw_tradeoff
-from iaat.analysis.frontier import Distance, Point, distance
 from iaat.analysis.style import SCREEN
+from iaat.analysis.uniform_curve import Distance, Point, distance
 from iaat.evaluate.naming import worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.experiments.comparison_results import ComparisonResults, by_cell, comparison_row

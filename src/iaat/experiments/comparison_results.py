@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from iaat.analysis.frontier import Distance
+from iaat.analysis.uniform_curve import Distance
 from iaat.evaluate.naming import run_title
 from iaat.evaluate.results import WORST, EvaluationResult, Interval, check_version, upgraded
 from iaat.evaluate.results_table import columns, more_are_clean

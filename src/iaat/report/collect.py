@@ -1,4 +1,4 @@
-"""From run folders to all that a report shows: what files say, and what a look at images costs passes for."""
+"""Content of a report from run folders: summaries of their files, and images examined with their models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from iaat.errors import UserError
 from iaat.report import run_summary
 from iaat.report.loss_surface import loss_surfaces
 from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart
-from iaat.report.sample_details import Detail, DetailSettings, details
+from iaat.report.sample_details import DetailSettings, SampleDetail, sample_details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
 from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
@@ -35,7 +35,7 @@ from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
 
 BESIDE = 4
-"""Networks whose loss surfaces are shown side by side."""
+"""Models whose loss surfaces are shown side by side."""
 
 SURFACES = 4
 """Images whose loss surfaces are shown."""
@@ -44,19 +44,19 @@ NORMS = 300
 """Samples whose smallest adversarial norm is measured."""
 
 LARGEST = 128
-"""Longest side of a picture of a detail, in its pixels."""
+"""Longest side of a picture in the details, in pixels."""
 
 _PICTURES = ("image", "perturbation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """How much a report shows.
+    """Extent of a report.
 
     Attributes:
         images: Thumbnails in the gallery.
-        details: Images of them that are looked at in detail, at up to 255 forwards and 240 backwards each.
-        pictures: Whether anything is read of the data and computed of the networks at all.
+        details: Images of them that have details, at up to 255 forwards and 240 backwards each.
+        pictures: Whether to read the data and run the models at all.
         suspects: A `.csv` or `.parquet` file for the table of all suspects; None: not written.
     """
 
@@ -66,12 +66,12 @@ class Scope:
     suspects: Path | None = None
 
 
-def gather(
+def collect_content(
     runs: Sequence[RunFolder], overrides: Sequence[str], reporter: Reporter, scope: Scope | None = None
 ) -> ReportContent:
-    """All that the report of some runs shows.
+    """Collect the content of the report of some runs.
 
-    Gallery, details and suspects are those of the first run with radii, by its last network, to which the radii
+    Gallery, details and suspects are those of the first run with radii, by its last model, to which the radii
     belong.
 
     Args:
@@ -92,8 +92,8 @@ def gather(
     classes = [str(name) for name in facts[0]["classes"]]
     results = [run_summary.results_of(run) for run in runs]
     notes = _other_data(parts, prints)
-    look = _look(runs, recipes, facts[0], reporter) if scope.pictures else None
-    labels = None if look is None else look.data.train.labels.numpy()
+    models = _read_data(runs, recipes, facts[0], reporter) if scope.pictures else None
+    labels = None if models is None else models.data.train.labels.numpy()
     radii = [
         found
         for number, run in enumerate(runs)
@@ -112,10 +112,10 @@ def gather(
         stability=run_summary.stabilities(runs, prints),
         notes=notes,
     )
-    if look is None:
-        notes.append("images, suspects and loss surfaces were not asked for")
+    if models is None:
+        notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
         return content
-    return _with_images(content, look, prints, scope)
+    return _with_images(content, models, prints, scope)
 
 
 def _other_data(parts: Sequence[RunPart], prints: Sequence[str]) -> list[str]:
@@ -126,8 +126,8 @@ def _other_data(parts: Sequence[RunPart], prints: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What it takes to look at images: the data of the first run, and the runs with their recipes."""
+class _Models:
+    """The runs with their recipes and models, and the data of the first run."""
 
     runs: Sequence[RunFolder]
     recipes: Sequence[Recipe]
@@ -135,48 +135,50 @@ class _Look:
     device: torch.device
     reporter: Reporter
 
-    def network(self, number: int) -> nn.Module:
-        """The network of a run, which its last radii belong to."""
+    def of_run(self, number: int) -> nn.Module:
+        """Return the model of a run that its last radii belong to."""
         return restore_model(self.recipes[number], _state(self.runs[number]), self.device)
 
 
 def _state(run: RunFolder) -> dict[str, Any]:
-    """The last checkpoint of a run; read anew each time, because those of many runs would fill the memory."""
+    """Read the last checkpoint of a run; it is not kept, because those of many runs would fill the RAM."""
     return load_checkpoint(run.checkpoint("last" if run.checkpoint("last").exists() else "best"))
 
 
-def _look(runs: Sequence[RunFolder], recipes: Sequence[Recipe], facts: dict[str, Any], reporter: Reporter) -> _Look:
+def _read_data(
+    runs: Sequence[RunFolder], recipes: Sequence[Recipe], facts: dict[str, Any], reporter: Reporter
+) -> _Models:
     device = pick_device(recipes[0].train.device)
     reporter.say(f"reading data: {recipes[0].data.name}")
     data = build_data(recipes[0].data, seed=recipes[0].seed, device=device)
     check_same_data(facts, data)
-    return _Look(runs, recipes, data, device, reporter)
+    return _Models(runs, recipes, data, device, reporter)
 
 
-def _with_images(content: ReportContent, look: _Look, prints: Sequence[str], scope: Scope) -> ReportContent:
-    """The content with gallery, details, measured norms and loss surfaces."""
+def _with_images(content: ReportContent, models: _Models, prints: Sequence[str], scope: Scope) -> ReportContent:
+    """Add gallery, details, measured norms and loss surfaces to the content."""
     own = [part.run for part in content.radii if prints[part.run] == prints[0]]
     if not own:
         content.notes.append("no run has a radius for each image, so no gallery is shown")
         return content
     number = own[0]
-    run, recipe, train = look.runs[number], look.recipes[number], look.data.train
+    run, recipe, train = models.runs[number], models.recipes[number], models.data.train
     index, history = radius_history(run)
-    model = look.network(number)
-    probabilities = class_probabilities(model, train, index, recipe.evaluate.batch_size, look.reporter)
+    model = models.of_run(number)
+    probabilities = class_probabilities(model, train, index, recipe.evaluate.batch_size, models.reporter)
     suspects = find_suspects(history, train.labels.numpy()[index], probabilities, index=index)
     if scope.suspects is not None:
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
     gallery = _gallery(number, run, train, index, history, suspects, scope)
-    gallery.details.update(_details(gallery, model, look, recipe, scope))
-    same = [other for other in range(len(look.runs)) if prints[other] == prints[0]]
-    radii = [_with_norms(part, model, look, recipe) if part.run == number else part for part in content.radii]
-    surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], look, recipe)
+    gallery.details.update(_details(gallery, model, models, recipe, scope))
+    same = [other for other in range(len(models.runs)) if prints[other] == prints[0]]
+    radii = [_with_norms(part, model, models, recipe) if part.run == number else part for part in content.radii]
+    surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], models, recipe)
     return replace(content, gallery=gallery, radii=radii, surfaces=surfaces)
 
 
 def choose(radius: NDArray[np.float32], suspicion: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Places of the images that a gallery shows, in the order of their radii.
+    """Choose the images of a gallery; return their positions, in the order of their radii.
 
     A quarter each of the smallest radii, the largest, the most suspect, and of all at random; of equal radii by
     chance, too.
@@ -245,7 +247,7 @@ def _px(values: NDArray[np.float32]) -> list[float]:
 
 
 def in_detail(gallery: Gallery, count: int) -> list[int]:
-    """Places of the images that are looked at in detail: half the most suspect, then from both ends of the radii."""
+    """Return the positions of images that get details: half the most suspect, then from both ends of the radii."""
     by_suspicion = sorted(range(len(gallery.index)), key=lambda place: -(gallery.suspicion[place] or 0.0))
     places = range(len(gallery.index))
     ends = [place for pair in zip(places, reversed(places), strict=True) for place in pair]
@@ -253,24 +255,24 @@ def in_detail(gallery: Gallery, count: int) -> list[int]:
 
 
 def _details(
-    gallery: Gallery, model: nn.Module, look: _Look, recipe: Recipe, scope: Scope
+    gallery: Gallery, model: nn.Module, models: _Models, recipe: Recipe, scope: Scope
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the views of some images show more, by their places."""
+    """Compute the details of some images; yield them by the positions of the images."""
     places = in_detail(gallery, scope.details)
     if not places:
         return
     samples = torch.tensor([gallery.index[place] for place in places])
     own = torch.tensor([gallery.radius_px[place] for place in places]) / PX_PER_UNIT
     settings = DetailSettings(radius=float(recipe.evaluate.radius), norm=recipe.evaluate.norm)
-    train = look.data.train
-    found = details(model, train, samples, train, own=own, among=look.data.train_index, settings=settings)
-    shown = look.reporter.track(found, total=len(places), what="details")
+    train = models.data.train
+    found = sample_details(model, train, samples, train, own=own, among=models.data.train_index, settings=settings)
+    shown = models.reporter.track(found, total=len(places), what="details")
     for place, detail in zip(places, shown, strict=True):
         yield str(place), plain_detail(detail)
 
 
-def plain_detail(detail: Detail) -> dict[str, Any]:
-    """A detail as plain values, its pictures as data URIs."""
+def plain_detail(detail: SampleDetail) -> dict[str, Any]:
+    """Return a detail as plain values, its pictures as data URIs."""
     plain: dict[str, Any] = _drawn(asdict(detail))
     return plain
 
@@ -286,52 +288,50 @@ def _drawn(value: Any) -> Any:  # noqa: ANN401
     return [_drawn(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _with_norms(part: Radii, model: nn.Module, look: _Look, recipe: Recipe) -> Radii:
-    """The radii with the smallest norms that fool the network on some of the samples."""
-    index, radius = look.runs[part.run].radii_after(part.epochs[-1])
+def _with_norms(part: Radii, model: nn.Module, models: _Models, recipe: Recipe) -> Radii:
+    """Add the smallest adversarial norms of some of the samples to the radii."""
+    index, radius = models.runs[part.run].radii_after(part.epochs[-1])
     some = rng.permutation(len(index), seed=0, epoch=1)[:NORMS].sort().values.numpy()
     top = 4 * float(recipe.evaluate.radius)
     levels = torch.linspace(0, top, 33)[1:]
     attack = partial(pgd, steps=20)
-    sizes: list[Tensor] = []
-    batches = look.data.train.batches(sequential_order(torch.from_numpy(index[some]), recipe.evaluate.batch_size))
-    shown = look.reporter.track(batches, total=len(some), what="smallest norms", size=lambda batch: len(batch.y))
+    norms: list[Tensor] = []
+    batches = models.data.train.batches(sequential_order(torch.from_numpy(index[some]), recipe.evaluate.batch_size))
+    shown = models.reporter.track(batches, total=len(some), what="smallest norms", size=lambda batch: len(batch.y))
     for number, batch in enumerate(shown):
-        generator = rng.generator(0, "report norms", number, device=look.device)
+        generator = rng.generator(0, "report norms", number, device=models.device)
         found = smallest_radius(
             attack, model, batch.x, batch.y, levels=levels, norm=recipe.evaluate.norm, generator=generator
         )
-        sizes.append(found.norm.cpu())
-    size = torch.cat(sizes).numpy()
-    known = np.isfinite(size)
+        norms.append(found.norm.cpu())
+    norm = torch.cat(norms).numpy()
+    known = np.isfinite(norm)
     pairs = {
         "index": index[some].tolist(),
         "radius_px": _px(radius[some]),
         "norm_px": [
-            round(float(value) * PX_PER_UNIT, 2) if finite else None for value, finite in zip(size, known, strict=True)
+            round(float(value) * PX_PER_UNIT, 2) if finite else None for value, finite in zip(norm, known, strict=True)
         ],
         "searched_px": round(top * PX_PER_UNIT, 2),
-        # A sample that nothing broke has a norm above all that did.
-        "correlation": float(spearmanr(radius[some], np.where(known, size, np.inf)).statistic),
+        # The norm of a robust sample is above all that were tried.
+        "correlation": float(spearmanr(radius[some], np.where(known, norm, np.inf)).statistic),
         "n": len(some),
     }
     return replace(part, norms=pairs)
 
 
-def _surfaces(gallery: Gallery, numbers: Sequence[int], look: _Look, recipe: Recipe) -> list[SurfacePart]:
-    """Loss surfaces of the networks of some runs around the most suspect images and those of extreme radii."""
+def _surfaces(gallery: Gallery, numbers: Sequence[int], models: _Models, recipe: Recipe) -> list[SurfacePart]:
+    """Compute loss surfaces of the models of some runs around the most suspect images and those of extreme radii."""
     places = in_detail(gallery, 2 * SURFACES)[::2][:SURFACES]
     if not places:
         return []
     samples = torch.tensor([gallery.index[place] for place in places])
-    (batch,) = look.data.train.batches([samples])
-    models = {str(number): look.network(number) for number in numbers}
+    (batch,) = models.data.train.batches([samples])
+    each = {str(number): models.of_run(number) for number in numbers}
     radius = float(recipe.evaluate.radius)
-    look.reporter.say("loss surfaces")
-    found = loss_surfaces(
-        models, batch.x, batch.y, samples.to(batch.x.device), radius=radius, norm=recipe.evaluate.norm
-    )
-    drawn = why_no_picture(look.data.shape) is None
+    models.reporter.say("loss surfaces")
+    found = loss_surfaces(each, batch.x, batch.y, samples.to(batch.x.device), radius=radius, norm=recipe.evaluate.norm)
+    drawn = why_no_picture(models.data.shape) is None
     return [
         SurfacePart(
             index=int(samples[row]),
@@ -351,7 +351,7 @@ def _rounded(values: NDArray[np.float32]) -> list[list[float]]:
 
 
 def check_scope(scope: Scope, page: Path, figures: Path | None) -> None:
-    """Find what would stop a report at its end, before it is begun.
+    """Check the options of a report before it is begun.
 
     Raises:
         UserError: naming the option.
@@ -366,4 +366,4 @@ def check_scope(scope: Scope, page: Path, figures: Path | None) -> None:
     if scope.suspects is not None:
         suffix_of(scope.suspects, ("csv", "parquet"))
         if not scope.pictures:
-            raise UserError("--suspects needs the networks' predictions, which --no-images leaves out")
+            raise UserError("--suspects needs the models' predictions, which --no-images leaves out")

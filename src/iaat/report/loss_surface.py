@@ -1,4 +1,4 @@
-"""The loss around a sample, on the plane of its adversarial direction and a random one."""
+"""Loss around a sample, on the plane of its adversarial direction and a random one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def loss_surfaces(
     seed: int = 0,
     batch_size: int = 256,
 ) -> dict[str, list[Surface]]:
-    """The surfaces of several models around the same samples, to be shown side by side.
+    """Compute the loss surfaces of several models around the same samples.
 
     Each model has its own adversarial direction; the random one is the same for all, so what differs is the model. It
     is not made orthogonal to any of them: that would give each its own.

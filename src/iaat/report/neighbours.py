@@ -1,4 +1,4 @@
-"""Which training samples are near a sample, class by class."""
+"""Nearest training samples of a sample, class by class."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from iaat.runtime import rng
 
 
 class Side(NamedTuple):
-    """Nearest samples of one class for each of N: distance `[N, k]` ascending, inf for none, and index `[N, k]`."""
+    """Nearest samples of one class for each of N: distances `[N, k]` ascending, inf for none, and indices `[N, k]`."""
 
     distance: Tensor
-    place: Tensor
+    places: Tensor
 
     def row(self, number: int) -> list[tuple[int, float]]:
-        """Index and distance of the neighbours of one sample."""
-        pairs = zip(self.place[number].tolist(), self.distance[number].tolist(), strict=True)
+        """Return index and distance of the neighbours of one sample."""
+        pairs = zip(self.places[number].tolist(), self.distance[number].tolist(), strict=True)
         return [(place, distance) for place, distance in pairs if math.isfinite(distance)]
 
 
@@ -37,15 +37,15 @@ def nearest(
     count: int,
     batch_size: int,
 ) -> tuple[Side, Side]:
-    """Nearest training samples of two classes for each of N samples.
+    """Find the nearest training samples of two classes for each of N samples.
 
     Args:
-        model: The network.
+        model: The model.
         head: The layer whose inputs are the representation; None: inputs are compared.
         features: Representations `[N, D]` of the samples.
         wanted: Two classes for each sample, `[N]` each.
         train: Training data.
-        pool: `[P]` int64, which of it to look among.
+        pool: `[P]` int64, the training samples to search.
         alike: `[N]` int64, a training sample that is left out of each sample's own; -1 for none.
         count: Neighbours of each class.
         batch_size: Samples of the pool at once.
@@ -69,14 +69,14 @@ def nearest(
 
 
 def _closer(side: Side, distance: Tensor, place: Tensor) -> Side:
-    """The nearest of those held and of `[N, b]` more; of equally near ones those held, then the first."""
-    distance, place = torch.cat([side.distance, distance], dim=1), torch.cat([side.place, place], dim=1)
+    """Return the nearest of those held and of `[N, b]` more; of equally near ones those held, then the first."""
+    distance, place = torch.cat([side.distance, distance], dim=1), torch.cat([side.places, place], dim=1)
     kept = distance.argsort(dim=1, stable=True)[:, : side.distance.shape[1]]
     return Side(distance.gather(1, kept), place.gather(1, kept))
 
 
 def neighbour_pool(labels: Tensor, among: Tensor, classes: Tensor, most: int, least: int, seed: int) -> Tensor:
-    """Training samples to look for neighbours among: of each class as many, drawn at random, in ascending order.
+    """Draw the training samples that may be neighbours: of each class as many, at random, in ascending order.
 
     Args:
         labels: `[N]`, of all training samples.

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no network, no server, no second file."""
+"""Report as one HTML file that needs nothing else: no network, no server, no second file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_page(content: ReportContent, path: Path) -> None:
 
 
 def render(content: ReportContent) -> str:
-    """The report as the text of an HTML file.
+    """Return the report as the text of an HTML file.
 
     What users wrote reaches the page in three ways only: escaped by the template, as JSON in which no tag can begin,
     and from that JSON as text nodes. A policy in the page forbids it any request, whatever else it may hold.
@@ -64,7 +64,7 @@ def render(content: ReportContent) -> str:
 
 
 def script() -> str:
-    """The scripts of the page as one: parts of one strict function, so that none of their names is global."""
+    """Return the scripts of the page as one strict function, so that none of their names is global."""
     parts = [(_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
     return "\n".join(['"use strict";', "", "(() => {", *parts, "})();", ""])
 
@@ -76,7 +76,7 @@ class _Section:
 
 
 def _sections(content: ReportContent) -> list[_Section]:
-    """The sections that have something to show, in their order."""
+    """Return the sections that have something to show, in their order."""
     gallery = content.gallery if content.gallery is not None and content.gallery.index else None
     shown = {
         "overview": ("Overview", True),
@@ -99,12 +99,12 @@ def _has_radii(content: ReportContent, number: int) -> bool:
 
 
 def _union(groups: Iterable[Iterable[str]]) -> list[str]:
-    """All names, each where it comes first."""
+    """Return all names, each where it comes first."""
     return list(dict.fromkeys(name for group in groups for name in group))
 
 
-def _percent(share: float | None) -> str:
-    return _MISSING if share is None else f"{100 * share:.1f}"
+def _percent(fraction: float | None) -> str:
+    return _MISSING if fraction is None else f"{100 * fraction:.1f}"
 
 
 def _interval(verdict: Verdict, name: str) -> str:
@@ -121,29 +121,31 @@ def _duration(seconds: float | None) -> str:
 
 
 def _mark(verdict: Verdict) -> tuple[str, str]:
-    """How a verdict is marked: a class of the style sheet and a sign that tells without colour."""
+    """Return the mark of a verdict: a class of the style sheet, and a sign for those who see no colours."""
     if verdict.verdict.startswith(DISTRUSTED) or any(finding.get("serious") for finding in verdict.findings):
         return "serious", "⚠"
     if any(finding.get("weak_attack") for finding in verdict.findings):
         return "unknown", "!"
-    # Nothing behind it: a model that is not robust has no sign of masking either, and is not good for that.
+    # A model that is not robust has no sign of masking either, and gets no tick for that.
     return ("good", "✓") if verdict.verdict == TRUSTED else ("unknown", "?")
 
 
 def _reason(verdict: Verdict, verdicts: Sequence[Verdict]) -> str:
-    """What an evaluation looked at, where the table has another verdict of the same network; else nothing."""
-    network = (verdict.run, verdict.checkpoint, verdict.weights)
-    others = [row for row in verdicts if (row.run, row.checkpoint, row.weights) == network]
+    """Return attacks and samples of an evaluation where another of the same model has another verdict; else nothing."""
+    model = (verdict.run, verdict.checkpoint, verdict.weights)
+    others = [row for row in verdicts if (row.run, row.checkpoint, row.weights) == model]
     if all(row.verdict == verdict.verdict for row in others):
         return ""
-    return f"of {', '.join(verdict.attacks) or 'no attack'} on {verdict.n} samples; another evaluation says otherwise"
+    return (
+        f"of {', '.join(verdict.attacks) or 'no attack'} on {verdict.n} samples; another evaluation has another verdict"
+    )
 
 
 def _lighter(color: str) -> str:
-    """A colour `#rrggbb` with a quarter of white in it, for dark ground."""
+    """Return a colour `#rrggbb` with a quarter of white in it, for a dark background."""
     return "#" + "".join(f"{round(0.75 * int(color[start : start + 2], 16) + 0.25 * 255):02x}" for start in (1, 3, 5))
 
 
 def _inline(code: str) -> Markup:
-    """Code that may stand inside an element: nothing in it ends the element or begins a comment."""
+    """Return code that is safe inside an element: nothing in it ends the element or begins a comment."""
     return Markup(code.replace("</script", r"<\/script").replace("</style", r"<\/style").replace("<!--", r"<\!--"))

@@ -25,11 +25,11 @@ from iaat.errors import UserError, check_choice
 from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart, Verdict
 from iaat.units import Radius
 
-EXTREMES = 10
-"""Images of the smallest radii that are drawn, and of the largest."""
+_EXTREMES = 10
+"""Images of the smallest radii in the figure, and of the largest."""
 
-SUSPECTS = 20
-"""Suspects that are drawn, the most suspect first."""
+_SUSPECTS = 20
+"""Suspects in the figure, the most suspect first."""
 
 Item = TypeVar("Item")
 
@@ -43,7 +43,7 @@ _FEW_CLASSES = 20
 
 
 def write_figures(content: ReportContent, folder: Path, formats: Sequence[str] = ("png", "pdf", "svg")) -> list[Path]:
-    """Write each chart that there is something to draw of; files of the same names are replaced, others stay.
+    """Write each chart that has data; files of the same names are replaced, others stay.
 
     Every file appears whole or not at all, and equal content gives equal bytes where versions of matplotlib and fonts
     are equal. A chart of more panels than a page holds goes on in `NAME-2`, `NAME-3` and so on.
@@ -72,7 +72,7 @@ def write_figures(content: ReportContent, folder: Path, formats: Sequence[str] =
 
 
 def _make(folder: Path) -> None:
-    """Make the folder before anything is drawn: that takes seconds."""
+    """Make the folder before anything is drawn, because drawing takes seconds."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,7 +82,7 @@ def _make(folder: Path) -> None:
 
 
 def draw_figures(content: ReportContent) -> dict[str, Figure]:
-    """The charts by their names, such as `tradeoff`, without those that there is nothing to draw of."""
+    """Draw the charts that have data; return them by their names, such as `tradeoff`."""
     return {
         name if page == 0 else f"{name}-{page + 1}": figure
         for name, draw in _CHARTS.items()
@@ -92,7 +92,7 @@ def draw_figures(content: ReportContent) -> dict[str, Figure]:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """Runs that differ in their seeds alone: what they are called and the number of their look."""
+    """Runs that differ in their seeds alone: their name and the number of their series style."""
 
     name: str
     number: int
@@ -100,7 +100,7 @@ class _Recipe:
 
 
 def _recipes(content: ReportContent) -> list[_Recipe]:
-    """The recipes of the runs, in their order."""
+    """Return the recipes of the runs, in their order."""
     settings = [
         tuple(values[place] for key, values in content.differences if key != "seed")
         for place in range(len(content.runs))
@@ -125,7 +125,7 @@ def _of_run(content: ReportContent) -> dict[int, _Recipe]:
 
 
 def _tradeoff(content: ReportContent) -> Iterator[Figure]:
-    """A chart for each suite of attacks, that of most runs first."""
+    """Draw a chart for each suite of attacks, that of most runs first."""
     suites: dict[str, list[Verdict]] = {}
     for verdict in content.verdicts:
         if verdict.attacks:
@@ -145,10 +145,10 @@ def _tradeoff(content: ReportContent) -> Iterator[Figure]:
 
 
 def _preferred(verdicts: Sequence[Verdict]) -> dict[int, Verdict]:
-    """Of each run the evaluation of its best checkpoint's averaged weights, or what is nearest to that."""
+    """Return for each run the evaluation of its best checkpoint's averaged weights, or what is nearest to that."""
 
     def rank(verdict: Verdict) -> tuple[int, int]:
-        return _place(verdict.checkpoint, _CHECKPOINTS), _place(verdict.weights, _WEIGHTS)
+        return _position(verdict.checkpoint, _CHECKPOINTS), _position(verdict.weights, _WEIGHTS)
 
     found: dict[int, Verdict] = {}
     for verdict in verdicts:
@@ -161,8 +161,8 @@ def _worst_cases(rows: dict[int, Verdict]) -> str:
     return "; ".join(sorted({f"robust: {row.worst_case}" for row in rows.values()}))
 
 
-def _place(word: str, order: Sequence[str]) -> int:
-    return order.index(word) if word in order else len(order)
+def _position(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 def _kinds(rows: dict[int, Verdict]) -> str:
@@ -182,9 +182,9 @@ def _tradeoff_point(recipe: _Recipe, label: str, row: Verdict) -> TradeoffPoint:
 
 
 def _curve(content: ReportContent, recipes: Sequence[_Recipe], rows: dict[int, Verdict]) -> dict[int, str]:
-    """Labels of the recipes of uniform radii by their numbers, in the order of the curve.
+    """Return the labels of the recipes of uniform radii by their numbers, in the order of the curve.
 
-    They are called by their radii where these differ, and by their recipes where not.
+    Labels are radii where these differ, and names of recipes where not.
     """
     uniform = [recipe for recipe in recipes if content.runs[recipe.runs[0]].method == _UNIFORM]
     radii = {recipe.number: _radius_px(content, recipe.runs[0]) for recipe in uniform}
@@ -199,7 +199,7 @@ def _mean_clean(recipe: _Recipe, rows: dict[int, Verdict]) -> float:
 
 
 def _radius_px(content: ReportContent, place: int) -> float | None:
-    """Setting of a run's uniform radius where the runs differ in it."""
+    """Return a run's uniform radius where the runs differ in it."""
     found = [values[place] for key, values in content.differences if key == _RADIUS]
     try:
         return Radius(found[0]).px if found else None
@@ -284,10 +284,10 @@ def _extremes(content: ReportContent) -> Iterator[Figure]:
     gallery = content.gallery
     if gallery is None or not gallery.sheets or not gallery.index:
         return
-    # Of equal radii by chance: in the order of the data the first ones of a folder are all of one class.
+    # Equal radii are in random order: in the order of the data the first ones of a folder are all of one class.
     shuffled = np.random.default_rng(0).permutation(len(gallery.index))
     order = shuffled[np.argsort(np.array(gallery.radius_px)[shuffled], kind="stable")].tolist()
-    each = min(EXTREMES, -(-len(order) // 2))
+    each = min(_EXTREMES, -(-len(order) // 2))
     sheets = _Sheets(gallery)
     smallest, largest = (
         [_thumbnail(content, gallery, sheets, place) for place in places]
@@ -316,7 +316,7 @@ def _suspects(content: ReportContent) -> Iterator[Figure]:
         for place, (score, kind) in enumerate(zip(gallery.suspicion, gallery.kind, strict=True))
         if score is not None and kind
     }
-    top = sorted(scores, key=lambda place: -scores[place])[:SUSPECTS]
+    top = sorted(scores, key=lambda place: -scores[place])[:_SUSPECTS]
     if not top:
         return
     sheets = _Sheets(gallery)
@@ -380,7 +380,7 @@ def _known(series: Sequence[float | None]) -> bool:
 
 
 def _corruptions(content: ReportContent) -> Iterator[Figure]:
-    """A panel a recipe, the mean over its seeds."""
+    """Draw a panel a recipe, the mean over its seeds."""
     recipes, both = _of_run(content), len({part.checkpoint for part in content.corruptions}) > 1
     groups: dict[tuple[str, str], list[dict[str, list[float]]]] = {}
     for part in content.corruptions:
@@ -398,7 +398,7 @@ def _corruptions(content: ReportContent) -> Iterator[Figure]:
 
 
 def _mean(series: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """The mean at each place over those that are known there."""
+    """Return the mean at each position over the known values."""
     places = [
         [value for value in values if value is not None and math.isfinite(value)] for values in zip_longest(*series)
     ]
@@ -450,4 +450,4 @@ _CHARTS: dict[str, Callable[[ReportContent], Iterator[Figure]]] = {
     "training": _training,
     "corruptions": _corruptions,
 }
-"""How each chart is drawn, by the name of its files."""
+"""Functions that draw the charts, by the name of their files."""

@@ -1,7 +1,7 @@
-"""What a report shows, as plain records: what gathering makes, and what page and figures are made from.
+"""Records of a report's content: `collect` makes them, `page` and `paper_figures` show them.
 
-Everything here is numbers, text and data URIs of pictures, so `to_json` is all of it. Text is as users wrote it: who
-shows it escapes it. Radii and norms are in px (1/255), accuracies are shares in [0, 1], classes are numbers.
+All values are numbers, text and data URIs of pictures, so `to_json` holds everything. Text is as users wrote it, and is
+escaped where it is shown. Radii and norms are in px (1/255), accuracies are fractions in [0, 1], classes are numbers.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class RunPart:
         seed: Its seed.
         epochs: Finished epochs.
         hardware: What it was trained on and with, by name.
-        forwards, backwards: Passes a sample and step, mean over epochs; None where the log does not say.
+        forwards, backwards: Passes a sample and step, mean over epochs; None where the log has no such value.
         seconds: Wall time of training; None likewise.
         curves: Series over all finished epochs by the names of `metrics.jsonl`, such as `loss`, `holdout_clean`,
             `radius_mean_px`; None for an epoch whose line is missing.
@@ -126,8 +126,8 @@ class Radii:
         counts: For each of these epochs how many samples are in each bin.
         by_class: For each class the quantiles 5, 25, 50, 75 and 95 % of its last radii, in px; None for a class without
             samples.
-        norms: Of test or training samples: pairs of radius and smallest measured norm that fools the network, in px,
-            and their rank correlation; None where nothing was measured.
+        norms: Of test or training samples: pairs of radius and smallest measured adversarial norm, in px, and
+            their rank correlation; None where nothing was measured.
     """
 
     run: int
@@ -140,7 +140,7 @@ class Radii:
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """How alike two runs rank the images: Spearman's rank correlation of their last radii over n samples of both."""
+    """Spearman's rank correlation of the last radii of two runs over the n samples of both."""
 
     first: int
     second: int
@@ -168,7 +168,7 @@ class Gallery:
         suspicion: Score in [0, 1] of the suspect it is; None where there are none.
         kind: `label`, `ambiguous`, or "" for neither.
         suggested: The class it may be instead.
-        details: By the place of an image in these lists, as text: what its view shows more, see `Detail` in
+        details: By the place of an image in these lists, as text: what its view shows more, see `SampleDetail` in
             `iaat.report.sample_details`; pictures are data URIs.
         no_pictures: Why there are no thumbnails.
     """
@@ -220,7 +220,7 @@ class SurfacePart:
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
-    """All that a report shows; a section without content is left out.
+    """Content of a report; a section without content is left out.
 
     Attributes:
         title: Of the page.
@@ -254,7 +254,7 @@ class ReportContent:
 
 
 def to_json(content: ReportContent) -> str:
-    """The content as JSON that may stand inside a page: not finite numbers are null, and no tag can begin in it."""
+    """Return the content as JSON for use inside a page: numbers that are not finite are null, and no tag can begin."""
     text = json.dumps(_plain(asdict(content)), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,4 +1,4 @@
-"""What a network makes of inputs before its last layer: where samples are near that are alike to it."""
+"""Inputs of a model's last linear layer: the space in which nearest neighbours are taken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from iaat.types import Batch
 
 
 def last_linear(model: nn.Module, x: Tensor) -> nn.Linear | None:
-    """The linear layer whose outputs are the logits of inputs `[B, ...]`, the last that runs; None if there is none.
+    """Find the linear layer that computes the logits of inputs `[B, ...]`, the last that runs; None if there is none.
 
     Found by running the model, because the order of its modules need not be that of its computation.
     """
@@ -31,7 +31,7 @@ def last_linear(model: nn.Module, x: Tensor) -> nn.Linear | None:
 
 
 def represent(model: nn.Module, x: Tensor, head: nn.Module | None) -> tuple[Tensor, Tensor]:
-    """Logits `[B, classes]`, and the inputs `[B, D]` of a layer of the model when it last ran, or `x` itself if None.
+    """Return logits `[B, classes]`, and the inputs `[B, D]` of a layer when it last ran, or `x` itself if None.
 
     Both float32.
     """
@@ -46,12 +46,12 @@ def represent(model: nn.Module, x: Tensor, head: nn.Module | None) -> tuple[Tens
 
 
 def moved(batch: Batch, model: nn.Module) -> tuple[Tensor, Tensor]:
-    """Inputs in float32 and labels of a batch, on the device of a model."""
+    """Return inputs in float32 and labels of a batch, on the device of a model."""
     device = device_of(model)
     return batch.x.to(device, torch.float32), batch.y.to(device)
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
-    """Logits `[B, classes]` in float32, without gradients, the model in eval mode."""
+    """Return logits `[B, classes]` in float32, without gradients, the model in eval mode."""
     with attack_mode(model, "eval"), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         return full_precision(model(x))

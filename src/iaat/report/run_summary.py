@@ -1,4 +1,4 @@
-"""What a report takes from the files of runs alone: logs, results, recipes, snapshots of radii."""
+"""Summaries of runs from their files alone: logs, results, recipes, radii of epochs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_CURVES = ("epoch", "radius_quantiles_px")
 
 
 def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunPart]:
-    """The runs by what their logs say, each under a name of its own.
+    """Return summaries of the runs, each under a name of its own.
 
     Raises:
         UserError: a log that cannot be read.
@@ -39,7 +39,7 @@ def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunP
 
 
 def _names(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[str]:
-    """Recipe and seed, with the folder where that does not tell two runs apart."""
+    """Return recipe and seed of each run, with the folder where two runs have the same."""
     plain = [f"{recipe.name} seed {recipe.seed}" for recipe in recipes]
     often = Counter(plain)
     named = [name if often[name] == 1 else f"{name} ({run.path.name})" for run, name in zip(runs, plain, strict=True)]
@@ -71,7 +71,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
 
 
 def _by_epoch(run: RunFolder, recipe: Recipe) -> list[dict[str, Any]]:
-    """The record of every finished epoch, in their order; an empty one where its line is missing or damaged."""
+    """Return the record of every finished epoch; an empty one where its line is missing or damaged."""
     most, records = recipe.train.epochs, run.metrics()
     if beyond := [record["epoch"] for record in records if record["epoch"] > most]:
         warnings.warn(
@@ -93,7 +93,7 @@ def _number(value: Any) -> float | None:  # noqa: ANN401
 
 
 def results_of(run: RunFolder) -> list[EvaluationResult]:
-    """The results of all finished evaluations of a run, in the order of their folders' names.
+    """Read the results of all finished evaluations of a run, in the order of their folders' names.
 
     Those whose file is damaged are left out with a warning.
     """
@@ -107,7 +107,7 @@ def results_of(run: RunFolder) -> list[EvaluationResult]:
 
 
 def verdicts(number: int, results: Sequence[EvaluationResult]) -> list[Verdict]:
-    """The evaluations of run number `number`."""
+    """Return the evaluations of run number `number`."""
     return [_verdict(number, row) for row in results]
 
 
@@ -132,7 +132,7 @@ def _verdict(number: int, row: EvaluationResult) -> Verdict:
 
 
 def accuracies(number: int, results: Sequence[EvaluationResult]) -> list[Accuracies]:
-    """Accuracy against the radius, of evaluations that measured it."""
+    """Return accuracy against the radius, of evaluations that measured it."""
     return [
         Accuracies(
             run=number,
@@ -147,7 +147,7 @@ def accuracies(number: int, results: Sequence[EvaluationResult]) -> list[Accurac
 
 
 def corruptions(number: int, results: Sequence[EvaluationResult]) -> list[Corruptions]:
-    """Accuracy on corruptions, of evaluations that measured it."""
+    """Return accuracy on corruptions, of evaluations that measured it."""
     return [
         Corruptions(
             number, row.checkpoint or "-", {name: list(each) for name, each in row.corruptions.accuracy.items()}
@@ -158,7 +158,7 @@ def corruptions(number: int, results: Sequence[EvaluationResult]) -> list[Corrup
 
 
 def recipe_differences(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]:
-    """Settings in which runs differ, by dotted key, with the value in each; "" where one has no such setting.
+    """Return the settings in which runs differ, by dotted key, with the value in each; "" where one has none.
 
     Settings that only some of the methods have are shown where a run has changed them.
     """
@@ -166,15 +166,15 @@ def recipe_differences(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     rows = [(key, [settings.get(key, "") for settings in flat]) for key in keys if key != "about"]
 
-    def telling(key: str) -> bool:
+    def is_shown(key: str) -> bool:
         shared = all(key in settings for settings in flat)
         return shared or any(key in own and own[key] != known.get(key) for own, known in zip(flat, usual, strict=True))
 
-    return [(key, values) for key, values in rows if len(set(values)) > 1 and telling(key)]
+    return [(key, values) for key, values in rows if len(set(values)) > 1 and is_shown(key)]
 
 
 def _usual(recipe: Recipe) -> dict[str, str]:
-    """The defaults of the method's settings, by dotted key."""
+    """Return the defaults of the method's settings, by dotted key."""
     fields = dataclasses.fields(recipe.method)
     return {f"method.{field.name}": _text(_plain(field.default)) for field in fields}
 
@@ -219,7 +219,7 @@ def radii_part(number: int, run: RunFolder, labels: NDArray[np.int64] | None, cl
 
 
 def stabilities(runs: Sequence[RunFolder], fingerprints: Sequence[str]) -> list[Stability]:
-    """How alike the runs with radii rank the samples that pairs of them share, where they have the same data.
+    """Return the rank correlation of radii for pairs of runs on the same data.
 
     Args:
         runs: The runs.
@@ -244,7 +244,7 @@ def _shared(
 
 
 def check_runs(runs: Sequence[RunFolder]) -> None:
-    """Refuse folders in which there is nothing to show.
+    """Check that every folder has something to show.
 
     Raises:
         UserError: naming the folder.

@@ -1,4 +1,4 @@
-"""All there is to see of single samples: how a model reads them, what fools it, and which training samples are near."""
+"""Details of single samples: predictions, attacks, smallest adversarial norm, nearest training samples."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from iaat.types import Batch
 from iaat.units import PIXEL, Norm, check_radius
 
 Space = Literal["penultimate", "input"]
-"""Where distances between samples are taken: in what the last linear layer is given, or between the inputs."""
+"""Where distances between samples are taken: between inputs of the last linear layer, or of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetailSettings:
-    """How `details` looks at samples.
+    """Settings of `sample_details`.
 
     Attributes:
         radius: Of the evaluation, on the [0, 1] scale.
         norm: `linf` or `l2`.
         steps: Of every PGD.
-        growth: Radii of the targeted strip, in radii of the evaluation.
-        reach: Up to where the smallest radius is looked for, in radii of the evaluation.
-        levels: Radii it is looked for among, evenly spaced.
+        growth: Radii of the targeted attacks, in radii of the evaluation.
+        reach: Largest radius of the search for the smallest adversarial norm, in radii of the evaluation.
+        levels: Evenly spaced radii of that search.
         top: Most likely classes that are named.
         neighbours: Near training samples of each of the two classes.
-        pool: Training samples they are looked for among, at most; but at least `neighbours` of each class needed.
+        pool: Training samples that may be neighbours, at most; but at least `neighbours` of each class needed.
         batch_size: Samples that are worked on at once.
         seed: Of the random starts and of the pool.
     """
@@ -56,10 +56,10 @@ class DetailSettings:
 
     def __post_init__(self) -> None:
         check_radius(self.radius, self.norm, name="radius")
-        lengths = [("radius", self.radius), ("reach", self.reach), *(("growth", each) for each in self.growth)]
-        for name, length in lengths:
-            if not 0 < length < math.inf:
-                raise UserError(f"{name} = {length:g}: must be above 0 and finite")
+        radii = [("radius", self.radius), ("reach", self.reach), *(("growth", each) for each in self.growth)]
+        for name, value in radii:
+            if not 0 < value < math.inf:
+                raise UserError(f"{name} = {value:g}: must be above 0 and finite")
         for name in ("steps", "levels", "top", "neighbours", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} = {getattr(self, name)}: must be at least 1")
@@ -67,7 +67,7 @@ class DetailSettings:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a model makes of one input.
+    """Predicted classes of one input with their probabilities.
 
     Attributes:
         prediction: The likeliest class.
@@ -89,9 +89,9 @@ class Attempt:
     """One attack on one sample.
 
     Attributes:
-        target: The class it moved towards; None: away from the label.
-        radius_px: What it was allowed.
-        size_px: Norm of its perturbation.
+        target: The class of a targeted attack; None: away from the label.
+        radius_px: Radius of the attack.
+        norm_px: Norm of its perturbation.
         succeeded: Whether the prediction is the target, or is not the label.
         reading: Of the attacked input in float32, which its picture is rounded from.
         image: The attacked input, bytes `[C, H, W]`; None where inputs are no images.
@@ -101,7 +101,7 @@ class Attempt:
 
     target: int | None
     radius_px: float
-    size_px: float
+    norm_px: float
     succeeded: bool
     reading: Reading
     image: Picture | None
@@ -127,7 +127,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
+class SampleDetail:
     """One sample in detail.
 
     Attributes:
@@ -138,9 +138,9 @@ class Detail:
         image: The clean input, bytes `[C, H, W]`; None where inputs are no images.
         own: PGD at the sample's own radius; None where it has none.
         uniform: PGD at the radius of the evaluation.
-        smallest_px: Norm of the smallest perturbation found that fools the model, an upper bound of the smallest there
-            is; 0 where the clean input is misclassified, None where none was found.
-        searched_px: Up to where it was looked for.
+        smallest_px: Smallest adversarial norm found, an upper bound of the true one; 0 where the clean
+            input is misclassified, None where none was found.
+        searched_px: Largest radius of the search.
         strip: PGD towards the class it is confused with, at growing radii.
         space: Where distances to neighbours are taken.
         near_own: Nearest training samples of the label, the nearest first.
@@ -162,7 +162,7 @@ class Detail:
     near_confused: tuple[Neighbour, ...]
 
 
-def details(
+def sample_details(
     model: nn.Module,
     source: Source,
     index: Tensor,
@@ -171,18 +171,18 @@ def details(
     own: Tensor | None = None,
     among: Tensor | None = None,
     settings: DetailSettings | None = None,
-) -> Iterator[Detail]:
-    """Look at samples in detail, in the order of `index`; images are made a batch at a time, as they are asked for.
+) -> Iterator[SampleDetail]:
+    """Compute the details of samples, in the order of `index`, a batch at a time as they are asked for.
 
     With the default settings a sample costs at most 255 forwards and 240 backwards: 2 forwards of the clean input, 21
     forwards and 20 backwards for PGD at each of 5 radii, and for the smallest radius 1 forward and 7 rounds of
-    bisection of 21 forwards and 20 backwards, fewer where it breaks early. To that come once one forward and, for each
-    sample of the pool, another. Held at once are a batch of attacked inputs, the representations of all N samples and
-    those of a batch of the pool.
+    bisection of 21 forwards and 20 backwards, fewer where an attack succeeds early. To that come one
+    forward for each sample of the pool, and one more. RAM holds a batch of attacked inputs, the representations of all
+    N samples and those of a batch of the pool.
 
     The pool is of the classes that are needed, in equal parts, drawn by the seed; where `source` is `train` itself a
-    sample is no neighbour of its own. The representation is what the last linear layer of the network is given, if its
-    outputs are the logits; networks without one are compared by their inputs.
+    sample is no neighbour of its own. The representation is what the last linear layer of the model is given, if its
+    outputs are the logits; models without one are compared by their inputs.
 
     Args:
         model: Maps inputs `[B, ...]` in [0, 1] to logits `[B, classes]`, at least 2; its flags come back as they were.
@@ -216,7 +216,7 @@ def _details(
     radii: Tensor,
     among: Tensor,
     settings: DetailSettings,
-) -> Iterator[Detail]:
+) -> Iterator[SampleDetail]:
     if not len(index):
         return
     survey = _survey(model, source, index, settings.batch_size)
@@ -250,7 +250,7 @@ def _details(
 
 
 class _Survey(NamedTuple):
-    """Of N samples on the device of the model: representation `[N, D]`, label and confused class `[N]`."""
+    """Representation `[N, D]`, label and confused class `[N]` of N samples, on the device of the model."""
 
     features: Tensor
     label: Tensor
@@ -278,7 +278,7 @@ def _survey(model: nn.Module, source: Source, index: Tensor, batch_size: int) ->
 
 
 def _pictures_of(source: Source, wanted: set[int], settings: DetailSettings) -> dict[int, Picture]:
-    """Images of samples, by index; none where inputs are no images."""
+    """Return images of samples by index; none where inputs are no images."""
     if why_no_picture(source.shape) is not None or not wanted:
         return {}
     batches = source.batches(sequential_order(torch.tensor(sorted(wanted)), settings.batch_size))
@@ -295,8 +295,8 @@ def _neighbours(
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """A batch on the device of its model, in which samples are attacked and read."""
+class _Attacks:
+    """Attacks on one batch, on the device of its model, and readings of their results."""
 
     model: nn.Module
     x: Tensor
@@ -306,7 +306,7 @@ class _Look:
     drawable: bool
 
     def read(self, x: Tensor) -> list[Reading]:
-        """What the model makes of inputs `[B, ...]` in place of the clean ones."""
+        """Return the predictions of inputs `[B, ...]` in place of the clean ones."""
         probability = logits_of(self.model, x).softmax(dim=1)
         ordered = probability.sort(dim=1, descending=True, stable=True)
         columns = (
@@ -318,7 +318,7 @@ class _Look:
         return [Reading(top[0], tuple(top), tuple(values), *both) for top, values, *both in rows]
 
     def attempts(self, radius: Tensor, *, targeted: bool, purpose: tuple[str | int, ...]) -> list[Attempt]:
-        """PGD within radii `[B]`, and what comes of it."""
+        """Run PGD within radii `[B]`; return its results."""
         settings = self.settings
         generator = rng.generator(settings.seed, "details", *purpose, device=self.x.device)
         # Ahead of the attack, whose own check is for one number: no ball is larger than the range of pixels.
@@ -346,7 +346,7 @@ class _Look:
                 Attempt(
                     target=confused if targeted else None,
                     radius_px=allowed / PIXEL,
-                    size_px=norm / PIXEL,
+                    norm_px=norm / PIXEL,
                     succeeded=reading.prediction == confused if targeted else reading.prediction != label,
                     reading=reading,
                     image=pictures[number],
@@ -357,14 +357,14 @@ class _Look:
         return made
 
     def pictures(self, x: Tensor) -> list[Picture | None]:
-        """Inputs `[B, ...]` as images, where they are."""
+        """Return inputs `[B, ...]` as images, where they are."""
         return list(as_bytes(x)) if self.drawable else [None] * len(x)
 
     def smallest(self, levels: Tensor, purpose: tuple[str | int, ...]) -> Tensor:
-        """Norm of the smallest break found `[B]`: 0 where misclassified, NaN where none was."""
+        """Return the smallest adversarial norm found `[B]`: 0 where misclassified, NaN where none was found."""
         generator = rng.generator(self.settings.seed, "details", *purpose, device=self.x.device)
 
-        # Stopping where a sample is fooled first finds breaks well inside the ball, and costs less.
+        # Early stopping finds adversarial inputs well inside the ball, and costs less.
         def attack(model: nn.Module, x: Tensor, y: Tensor, /, **settings: Any) -> Tensor:  # noqa: ANN401
             return pgd_early_stop(model, x, y, steps=self.settings.steps, x_init=x, **settings)
 
@@ -376,16 +376,16 @@ class _Look:
 
 def _attacked(
     model: nn.Module, batch: Batch, confused: Tensor, own: Tensor, settings: DetailSettings, number: int
-) -> list[Detail]:
-    """Details of a batch without their neighbours."""
+) -> list[SampleDetail]:
+    """Return the details of a batch without their neighbours."""
     x, y = moved(batch, model)
-    look = _Look(model, x, y, confused, settings, why_no_picture(x.shape[1:]) is None)
-    clean, pictures = look.read(x), look.pictures(x)
+    attacks = _Attacks(model, x, y, confused, settings, why_no_picture(x.shape[1:]) is None)
+    clean, pictures = attacks.read(x), attacks.pictures(x)
     has_own = own.isfinite().tolist()
-    ownly = look.attempts(own.to(x), targeted=False, purpose=("own", number)) if any(has_own) else [None] * len(x)
-    uniform = look.attempts(torch.full_like(own, settings.radius).to(x), targeted=False, purpose=("uniform", number))
+    at_own = attacks.attempts(own.to(x), targeted=False, purpose=("own", number)) if any(has_own) else [None] * len(x)
+    uniform = attacks.attempts(torch.full_like(own, settings.radius).to(x), targeted=False, purpose=("uniform", number))
     strip = [
-        look.attempts(
+        attacks.attempts(
             torch.full_like(own, factor * settings.radius).to(x), targeted=True, purpose=("strip", place, number)
         )
         for place, factor in enumerate(settings.growth)
@@ -393,15 +393,15 @@ def _attacked(
     reach = settings.reach * settings.radius
     reach = min(reach, 1.0) if settings.norm == "linf" else reach
     levels = torch.arange(1, settings.levels + 1, dtype=torch.float64) / settings.levels * reach
-    size = look.smallest(levels.to(x), ("smallest", number))
+    size = attacks.smallest(levels.to(x), ("smallest", number))
     made = []
     for row, reading in enumerate(clean):
-        attempt = ownly[row] if has_own[row] else None
+        attempt = at_own[row] if has_own[row] else None
         targeted = tuple(each[row] for each in strip)
         attempts = [uniform[row], *targeted, *([attempt] if attempt else [])]
         label = int(y[row])
         made.append(
-            Detail(
+            SampleDetail(
                 index=int(batch.index[row]),
                 label=label,
                 confused=int(confused[row]),
@@ -421,11 +421,11 @@ def _attacked(
 
 
 def _smallest_px(size: float, attempts: Sequence[Attempt], label: int) -> float | None:
-    """The smallest break in px, that of the search or of any attack: one that succeeded must not be below it."""
-    sizes = [attempt.size_px for attempt in attempts if attempt.reading.prediction != label]
+    """Return the smallest adversarial norm in px, of the search and of all attacks that succeeded."""
+    sizes = [attempt.norm_px for attempt in attempts if attempt.reading.prediction != label]
     return min([*sizes, *([] if math.isnan(size) else [size / PIXEL])], default=None)
 
 
 def _confused(logits: Tensor, y: Tensor) -> Tensor:
-    """The likeliest class other than the label, `[B]`."""
+    """Return the likeliest class other than the label, `[B]`."""
     return logits.scatter(1, y[:, None], -torch.inf).argmax(dim=1)

@@ -1,8 +1,8 @@
 """Suspects among the training samples: likely label errors and ambiguous images, by radii and probabilities.
 
-A radius grows while the network is right under attack and shrinks when it is fooled, so a sample whose label is wrong
-has a small one for as long as the network has not learned the error by heart. What the trained network thinks of the
-label is the second witness.
+A radius grows while the prediction under attack is correct and shrinks while it is not. A sample with a wrong label
+therefore has a small radius until the model has memorised the error. The probabilities of the trained model are the
+second evidence.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from iaat.runtime.files import encodable
 from iaat.runtime.progress import Reporter
 
 RADIUS_WEIGHT = 0.2
-"""Share of the radius in the combined score. Chosen on one draw of errors each of digits and CIFAR-10, where 0 to 0.2
+"""Weight of the radius in the combined score. Chosen on one draw of errors each of digits and CIFAR-10, where 0 to 0.2
 were within 0.001 of AUROC of one another, and 0.5 was 0.01 below (docs/experiments.md)."""
 SMALL = 0.7
-"""Radius score from which on a radius is small: that of 70 % of the class was larger over the training."""
+"""Radius score from which on a radius counts as small: 70 % of the class had a larger one over the training."""
 SURE = 0.5
-"""Probability from which on the network is sure of a class; less if the samples of the class have less on average."""
+"""Probability from which on the model is sure of a class; less if the samples of the class have less on average."""
 TIMES = 10.0
-"""How many times as probable as the label another class must be, for the label to be called wrong."""
+"""How many times as probable as the label another class must be, for the label to count as an error."""
 WAVERING = 0.25
-"""Share of epochs from which on a radius goes up and down: that often it began to grow or stopped growing."""
+"""Fraction of epochs from which on a radius counts as wavering: that often it began to grow or stopped growing."""
 
 KINDS = ("label", "ambiguous", "clear")
-"""What a sample is suspected of; clear: of nothing."""
+"""Kinds of suspects: likely label errors, ambiguous images, and samples without suspicion."""
 
 _SUM_TOLERANCE = 1e-3
 _ROUNDING = 1e-9
@@ -48,12 +48,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suspects:
-    """Every sample with its scores, in the order they were given in. Scores are in [0, 1], higher is more suspect.
+    """Suspicion scores of samples, in the order given. Scores are in [0, 1], higher is more suspect.
 
     Attributes:
         index: `[n]` int64, positions in the training set.
         label: `[n]` int64, the labels as given.
-        suggested: `[n]` int64, the class that the network takes it for; -1 where that is the label, or not known.
+        suggested: `[n]` int64, the predicted class; -1 where that is the label, or not known.
         radius: `[n]`, the last radii, on the [0, 1] image scale.
         radius_score: `[n]`, see `radius_score`.
         self_confidence_score: `[n]`, see `self_confidence_score`; None without probabilities.
@@ -75,7 +75,7 @@ class Suspects:
     rank: NDArray[np.int64]
 
     def table(self, classes: Sequence[str], paths: Sequence[str] | None = None) -> pa.Table:
-        """The suspects as a table, the most suspect first; `iaat.analysis.tables.write_table` writes it.
+        """Return the suspects as a table, the most suspect first; `iaat.analysis.tables.write_table` writes it.
 
         Columns: `rank` int64, `index` int64, `kind` string, `label` string, `suggested` string, null where it is the
         label or not known, `radius_px` float32, `score`, `radius_score`, `self_confidence_score`,
@@ -115,14 +115,14 @@ class Suspects:
 def find_suspects(
     history: ArrayLike, labels: ArrayLike, probabilities: ArrayLike | None = None, *, index: ArrayLike | None = None
 ) -> Suspects:
-    """Score every sample by its radii over the training and by what the trained network thinks of its label.
+    """Score samples by their radii over the training and by the probabilities of the trained model.
 
     The kind of a sample is
 
-    - `label` if its radius score is at least `SMALL` and the network takes it for another class, which it is sure of (a
+    - `label` if its radius score is at least `SMALL` and the model predicts another class, which it is sure of (a
       probability of at least `SURE`, or of what the samples labelled so have on average) and holds to be at least
       `TIMES` as probable as the label;
-    - `ambiguous` if its radius score is at least `SMALL` and it is no `label`, but the network is not sure of its label
+    - `ambiguous` if its radius score is at least `SMALL` and it is no `label`, but the model is not sure of its label
       either (a probability below the average of its class), or its radius goes up and down (`wavering` of at least
       `WAVERING`);
     - `clear` else.
@@ -134,14 +134,14 @@ def find_suspects(
         history: Radii `[E, n]` after each epoch, in their order, on the [0, 1] image scale (only the column `radius_px`
             minds which); a single epoch will do.
         labels: Class numbers `[n]`.
-        probabilities: Class probabilities `[n, C]` of the trained network on the clean training images.
+        probabilities: Class probabilities `[n, C]` of the trained model on the clean training images.
         index: `[n]`, distinct positions in the training set; 0 to n - 1 by default.
 
     Raises:
         UserError: shapes that do not fit, radii that are negative or not finite, labels that are no class, or
             probabilities that are none.
 
-    Source: the averages that decide what the network is sure of are the thresholds of confident learning (Northcutt,
+    Source: the averages that decide what the model is sure of are the thresholds of confident learning (Northcutt,
     Jiang, Chuang 2021, arXiv 1911.00068, equation 2); kinds and radius score are this project's.
     """
     radii = _checked_history(history)
@@ -153,7 +153,7 @@ def find_suspects(
     by_radius = radius_score(radii, label)
     small, wavers = by_radius >= SMALL, wavering(radii) >= WAVERING
     suggested, self_confidence, margin = np.full(count, -1), None, None
-    score, wrong, unsure = by_radius, small & ~wavers, wavers
+    score, error, unsure = by_radius, small & ~wavers, wavers
     if probabilities is not None:
         given = _checked_probabilities(probabilities)
         _checked_labels(label, len(given), given.shape[1])
@@ -161,8 +161,8 @@ def find_suspects(
         margin = normalized_margin_score(given, label)
         score = combined_score(by_radius, self_confidence)
         suggested, refused, unsure_of_label = _opinion(given, label)
-        wrong, unsure = small & refused, wavers | unsure_of_label
-    kind = np.where(wrong, "label", np.where(small & unsure, "ambiguous", "clear"))
+        error, unsure = small & refused, wavers | unsure_of_label
+    kind = np.where(error, "label", np.where(small & unsure, "ambiguous", "clear"))
     rank = np.empty(count, dtype=np.int64)
     rank[np.lexsort((number, -score))] = np.arange(1, count + 1)
     last = radii[-1].astype(np.float64)
@@ -170,10 +170,10 @@ def find_suspects(
 
 
 def radius_score(history: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """Share of the class whose radius was larger over the training, `[n]` in [0, 1].
+    """Return the fraction of the class that had a larger radius over the training, `[n]` in [0, 1].
 
     A sample's radii are averaged over the epochs and the averages ranked within each class, so that a class is not
-    suspect for being hard as a whole, and the scale does not matter. Equal averages share the mean of their ranks; a
+    suspect for being hard as a whole, and the scale does not matter. Equal averages have the mean of their ranks; a
     sample that is alone in its class has 0.5.
 
     Args:
@@ -189,15 +189,15 @@ def radius_score(history: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     score = np.empty(len(mean))
     order = np.argsort(label, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
-        score[members] = 1 - _shares(mean[members])
+        score[members] = 1 - _ranks(mean[members])
     return score
 
 
 def wavering(history: ArrayLike) -> NDArray[np.float64]:
-    """Share of the epochs in which a radius began to grow or stopped growing, `[n]` in [0, 1]; 0 below 3 epochs.
+    """Return the fraction of epochs in which a radius began or stopped to grow, `[n]` in [0, 1]; 0 below 3 epochs.
 
-    Where a staircase moves the radii these are the epochs in which the network began or ceased to be right under
-    attack: the forgetting events of Toneva et al. 2019 (arXiv 1812.05159), counted both ways and under attack.
+    Where a staircase moves the radii these are the epochs in which the prediction under attack became correct or
+    misclassified: the forgetting events of Toneva et al. 2019 (arXiv 1812.05159), counted both ways and under attack.
 
     Args:
         history: Radii `[E, n]` after each epoch, on any one scale.
@@ -209,12 +209,11 @@ def wavering(history: ArrayLike) -> NDArray[np.float64]:
     grew = radii[1:] > radii[:-1]
     if len(grew) < 2:
         return np.zeros(radii.shape[1])
-    share: NDArray[np.float64] = (grew[1:] != grew[:-1]).mean(axis=0)
-    return share
+    return np.asarray((grew[1:] != grew[:-1]).mean(axis=0))
 
 
 def self_confidence_score(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """1 less the probability of the label, `[n]` in [0, 1].
+    """Return 1 less the probability of the label, `[n]` in [0, 1].
 
     Args:
         probabilities: Class probabilities `[n, C]`.
@@ -232,7 +231,7 @@ def self_confidence_score(probabilities: ArrayLike, labels: ArrayLike) -> NDArra
 
 
 def normalized_margin_score(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """Lead of the most probable other class over the label, moved to [0, 1], `[n]`: 0.5 where they are as probable.
+    """Return the margin of the most probable other class over the label, `[n]` in [0, 1]: 0.5 where they are equal.
 
     Args:
         probabilities: Class probabilities `[n, C]`.
@@ -253,18 +252,18 @@ def normalized_margin_score(probabilities: ArrayLike, labels: ArrayLike) -> NDAr
 def combined_score(
     by_radius: NDArray[np.float64], self_confidence: NDArray[np.float64], weight: float = RADIUS_WEIGHT
 ) -> NDArray[np.float64]:
-    """Weighted mean of the radius score and of the self-confidence score's rank among all samples, `[n]` in [0, 1].
+    """Return the weighted mean of the radius score and of the self-confidence score's rank, `[n]` in [0, 1].
 
     Args:
         by_radius: `[n]`, see `radius_score`.
         self_confidence: `[n]`, see `self_confidence_score`.
-        weight: Share of the radius score.
+        weight: Weight of the radius score.
     """
-    return weight * by_radius + (1 - weight) * _shares(self_confidence)
+    return weight * by_radius + (1 - weight) * _ranks(self_confidence)
 
 
 def radius_history(run: RunFolder) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Indices `[n]` of the samples trained on from the first kept epoch on, and their radii `[E, n]` after each.
+    """Return indices `[n]` of the samples that all kept epochs have, and their radii `[E, n]` after each.
 
     Raises:
         UserError: the run has no radii, or a file of them is damaged.
@@ -279,7 +278,7 @@ def radius_history(run: RunFolder) -> tuple[NDArray[np.int64], NDArray[np.float3
 def training_probabilities(
     run: RunFolder, recipe: Recipe, data: DataSplits, index: NDArray[np.int64], reporter: Reporter
 ) -> NDArray[np.float64]:
-    """Class probabilities `[n, C]` of clean training samples, by the network of the last checkpoint.
+    """Return class probabilities `[n, C]` of clean training samples by the model of the last checkpoint.
 
     Args:
         run: Folder of the run.
@@ -289,7 +288,7 @@ def training_probabilities(
         reporter: Shows progress.
 
     Raises:
-        UserError: no such checkpoint, a broken one, or one trained on other data than is given.
+        UserError: no such checkpoint, a damaged one, or one trained on other data than is given.
     """
     return class_probabilities(last_model(run, recipe, data), data.train, index, recipe.evaluate.batch_size, reporter)
 
@@ -297,7 +296,7 @@ def training_probabilities(
 def class_probabilities(
     model: nn.Module, source: Source, index: NDArray[np.int64], batch_size: int, reporter: Reporter
 ) -> NDArray[np.float64]:
-    """Class probabilities `[n, C]` that a network gives clean samples `index` `[n]` of `source`."""
+    """Return class probabilities `[n, C]` of clean samples `index` `[n]` of `source`."""
     batches = source.batches(sequential_order(torch.from_numpy(index), batch_size))
     shown = reporter.track(batches, total=len(index), what="predict", size=lambda batch: len(batch.y))
     with torch.no_grad():
@@ -307,7 +306,7 @@ def class_probabilities(
 
 
 def suspects_of_run(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter) -> Suspects:
-    """The suspects among the samples that a run has trained on.
+    """Find the suspects among the samples that a run has trained on.
 
     Args:
         run: Folder of a run of a method that has radii.
@@ -330,7 +329,7 @@ def _in_both(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.in
 def _opinion(
     probabilities: NDArray[np.float64], label: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """The class each sample is taken for, -1 where that is its label; whether for sure; whether its label is unsure."""
+    """Return the predicted class, -1 where that is the label; whether it is sure; whether the label is unsure."""
     mine, other = _mine_and_others(probabilities, label)
     usual = np.ones(probabilities.shape[1])
     for present in np.unique(label):
@@ -344,16 +343,15 @@ def _opinion(
 def _mine_and_others(
     probabilities: NDArray[np.float64], label: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Probability of the label, `[n]`, and all with that of the label below any, `[n, C]`."""
+    """Return the probability of the label, `[n]`, and all with that of the label below any other, `[n, C]`."""
     rows, other = np.arange(len(label)), probabilities.copy()
     other[rows, label] = -1
     return probabilities[rows, label], other
 
 
-def _shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the values that are lower, each counted half against itself and its equals: in (0, 1), with mean 0.5."""
-    shares: NDArray[np.float64] = (rankdata(values) - 0.5) / max(len(values), 1)
-    return shares
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the fraction of values that are lower, equal ones counted half: in (0, 1), with mean 0.5."""
+    return np.asarray((rankdata(values) - 0.5) / max(len(values), 1))
 
 
 def _checked_history(history: ArrayLike) -> NDArray[np.floating]:

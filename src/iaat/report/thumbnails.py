@@ -1,4 +1,4 @@
-"""Images as text that a page can hold: sprite sheets of thumbnails, single pictures, perturbations made visible."""
+"""Images as text for a page: sprite sheets of thumbnails, single pictures, amplified perturbations."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Sprites:
     lossless: bool
 
     def position(self, number: int) -> tuple[int, int, int]:
-        """Number of the sheet, x and y in px of the upper left corner of a thumbnail."""
+        """Return the number of the sheet, x and y in px of the upper left corner of a thumbnail."""
         sheet, place = divmod(number, self.columns * self.rows)
         row, column = divmod(place, self.columns)
         return sheet, column * self.width, row * self.height
@@ -93,7 +93,7 @@ class Sprites:
 
 
 def why_no_picture(shape: Sequence[int]) -> str | None:
-    """Why inputs of a shape cannot be drawn, in words for the page; None where they can: `(1 or 3, H, W)`."""
+    """Return why inputs of a shape cannot be drawn, as text; None where they can: `(1 or 3, H, W)`."""
     if len(shape) == 3 and shape[0] in (1, 3) and min(shape) > 0:
         return None
     return f"inputs of shape {list(shape)} are not drawn: pictures are [1 or 3, height, width]"
@@ -102,7 +102,7 @@ def why_no_picture(shape: Sequence[int]) -> str | None:
 def source_sprites(
     source: Source, index: Tensor, *, side: int = SIDE, budget: int = BUDGET, batch_size: int = _AT_ONCE
 ) -> Sprites | None:
-    """Thumbnails of samples, in the order of `index` `[N]`; None where they are no images (`why_no_picture`).
+    """Return thumbnails of samples, in the order of `index` `[N]`; None where they are no images (`why_no_picture`).
 
     Images are read in batches and kept as thumbnails.
 
@@ -150,7 +150,7 @@ def sprites(images: Images, *, side: int = SIDE, budget: int = BUDGET) -> Sprite
 
 
 def shrink(images: Images, *, side: int = SIDE) -> NDArray[np.uint8]:
-    """Images `[N, C, H, W]` as bytes `[N, C, h, w]`, scaled down to at most `side` px where they are larger.
+    """Return images `[N, C, H, W]` as bytes `[N, C, h, w]`, scaled down to at most `side` px where they are larger.
 
     Images that fit keep their bytes. Larger ones are averaged, by a triangle filter as wide as the reduction.
 
@@ -161,7 +161,7 @@ def shrink(images: Images, *, side: int = SIDE) -> NDArray[np.uint8]:
         raise UserError(f"side = {side}: thumbnails are of 1 to {_SHEET_SIDE} px")
     count, channels, *size = images.shape
     scale = min(1.0, side / max(size))
-    height, width = (max(1, round(length * scale)) for length in size)
+    height, width = (max(1, round(side * scale)) for side in size)
     small = np.empty((count, channels, height, width), dtype=np.uint8)
     for start in range(0, count, _AT_ONCE):
         part = images[start : start + _AT_ONCE]
@@ -172,7 +172,7 @@ def shrink(images: Images, *, side: int = SIDE) -> NDArray[np.uint8]:
 
 
 def as_bytes(images: Images) -> NDArray[np.uint8]:
-    """Inputs of any shape as bytes on the CPU: floats in [0, 1] are rounded to the nearest of 256 levels.
+    """Return inputs of any shape as bytes on the CPU: floats in [0, 1] are rounded to the nearest of 256 levels.
 
     Values outside are clipped, and NaN becomes 0.
 
@@ -187,7 +187,7 @@ def as_bytes(images: Images) -> NDArray[np.uint8]:
 
 
 def picture_uri(image: Images) -> str:
-    """One image `[C, H, W]` of C 1 or 3, as bytes or floats, as a PNG in a `data:` URI.
+    """Return one image `[C, H, W]` of C 1 or 3, as bytes or floats, as a PNG in a `data:` URI.
 
     Raises:
         UserError: it is no image, or holds neither bytes nor floats.
@@ -200,7 +200,7 @@ def picture_uri(image: Images) -> str:
 
 
 def perturbation_picture(delta: Images) -> tuple[Picture, float]:
-    """A perturbation at full contrast around mid-grey, and the factor it is shown at.
+    """Return a picture of a perturbation at full contrast around mid-grey, and the factor of its contrast.
 
     The picture is `1/2 + factor * delta`: bytes 128 where nothing changed, 0 and 255 where most did.
 

@@ -1,4 +1,4 @@
-"""Panels, legends and titles that charts share."""
+"""Panels, legends and titles of charts."""
 
 from __future__ import annotations
 

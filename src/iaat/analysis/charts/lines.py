@@ -42,7 +42,7 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        name: What the legend calls it; lines of one name and look are there once, and "" is not there.
+        name: What the legend calls it; lines of one name and style are there once, and "" is not there.
         number: Number of its series style.
         x: Positions.
         y: Values, one for each position.

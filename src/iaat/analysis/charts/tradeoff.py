@@ -65,7 +65,7 @@ class TradeoffPoint:
 class _Group:
     """The runs of one label, in percent: `runs` `[n, 2]` are clean and robust accuracy, `low` and `high` their ends.
 
-    `number` is that of its series style; -1 on the curve, where groups look like the curve.
+    `number` is that of its series style; -1 on the curve, where groups have the colour of the curve.
     """
 
     label: str
@@ -190,8 +190,8 @@ def _group(label: str, family: str, hollow: bool, points: Sequence[TradeoffPoint
         [(point.clean_interval or (point.clean,) * 2, point.robust_interval or (point.robust,) * 2) for point in points]
     )
     own = points[0].number
-    look = number if number < 0 or own is None else own
-    return _Group(label, family, look, hollow, 100 * runs, 100 * ends[:, :, 0], 100 * ends[:, :, 1])
+    series = number if number < 0 or own is None else own
+    return _Group(label, family, series, hollow, 100 * runs, 100 * ends[:, :, 0], 100 * ends[:, :, 1])
 
 
 def _in_order(groups: Sequence[_Group], labels: Sequence[str], hollow: bool) -> list[_Group]:

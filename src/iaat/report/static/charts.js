@@ -1,11 +1,11 @@
-// Charts that follow the theme, each with a sentence that says the same and a table of its data.
+// Charts in the colours of the theme, each with a sentence that says the same and a table of its data.
 
-// ---- Colours: the style sheet's, as they are in the theme of the moment ----
+// ---- Colours: those of the style sheet in the current theme ----
 
-const probe = document.body.appendChild(element("span", { hidden: true }));
+const swatch = document.body.appendChild(element("span", { hidden: true }));
 function color(name) {
-  probe.style.color = `var(--${name})`;
-  return getComputedStyle(probe).color;
+  swatch.style.color = `var(--${name})`;
+  return getComputedStyle(swatch).color;
 }
 const series = (number) => (number % 7 === 6 ? color("ink") : color(`series-${number % 7}`));
 const marker = (number) => ({ color: series(number), symbol: symbols[number % symbols.length], size: 9 });
@@ -16,6 +16,8 @@ const ramp = () => [[0, color("low")], [1, color("high")]];
 // ---- Charts ----
 
 const charts = new Set();
+// Set by page.js.
+// biome-ignore lint/style/useConst: page.js assigns it.
 let printing = false;
 
 function themed(layout, height) {
@@ -40,27 +42,29 @@ function themed(layout, height) {
   };
 }
 
-/**
- * Add a chart to a host. `make` gives what it shows now, or null for nothing: title, alt (one sentence that says the
- * same), data and layout for Plotly, columns and rows of its table.
- */
+/** Add a chart to a host.
+ * @param {HTMLElement} host
+ * @param {() => Chart | null} make Gives what the chart shows now; null for nothing.
+ * @param {{ wide?: boolean, controls?: HTMLElement | null }} options */
 function chart(host, make, { wide = false, controls = null } = {}) {
   const title = element("h3");
-  const plot = element("div", { className: "plot", role: "img" });
+  const plot = /** @type {PlotElement} */ (element("div", { className: "plot", role: "img" }));
   const alt = element("p", { className: "alt" });
   const rows = element("div");
   const details = element("details", { ontoggle: fill }, element("summary", {}, "Data"), rows);
   const box = element("figure", { className: wide ? "chart wide" : "chart" },
     element("figcaption", {}, title), plot, controls, alt, details);
+  /** @type {Chart | null} */
   let made = null;
   host.append(box);
 
   function fill() {
     if (!details.open || made === null) return;
+    const { title: name, columns, rows: cells } = made;
     rows.replaceChildren(
-      button("Download CSV", () => download(made.title, made.columns, made.rows)), " ",
-      button("Save picture (SVG)", () => Plotly.downloadImage(plot, { format: "svg", filename: fileName(made.title) })),
-      table(`${made.title}.`, made.columns, made.rows));
+      button("Download CSV", () => download(name, columns, cells)), " ",
+      button("Save picture (SVG)", () => Plotly.downloadImage(plot, { format: "svg", filename: fileName(name) })),
+      table(`${name}.`, columns, cells));
   }
 
   function draw() {
@@ -74,11 +78,11 @@ function chart(host, make, { wide = false, controls = null } = {}) {
     fill();
   }
 
-  const watch = new ResizeObserver(() => plot.layout?.autosize && plot.offsetWidth && Plotly.Plots.resize(plot));
-  const entry = { plot, draw, watch };
+  const observer = new ResizeObserver(() => plot.layout?.autosize && plot.offsetWidth && Plotly.Plots.resize(plot));
+  const entry = { plot, draw, observer };
   charts.add(entry);
   draw();
-  watch.observe(plot);
+  observer.observe(plot);
   return entry;
 }
 
@@ -90,7 +94,7 @@ function redrawAll() {
 }
 
 function forget(entry) {
-  entry.watch.disconnect();
+  entry.observer.disconnect();
   Plotly.purge(entry.plot);
   charts.delete(entry);
 }
@@ -98,9 +102,11 @@ function forget(entry) {
 const figuresIn = (host) => host.appendChild(element("div", { className: "figures" }));
 const hover = "%{text}<extra></extra>";
 
-function heat({ z, x, y, text: words, scale, range, bar, barLength = 1, ...more }) {
+/** A heat map for Plotly; `text` is what its cells say under the pointer.
+ * @param {Record<string, any>} options */
+function heat({ z, x, y, text, scale = ramp(), range, bar, barLength = 1, ...more }) {
   return {
-    type: "heatmap", z, x, y, text: words, hovertemplate: hover, colorscale: scale ?? ramp(), xgap: 1, ygap: 1,
+    type: "heatmap", z, x, y, text, hovertemplate: hover, colorscale: scale, xgap: 1, ygap: 1,
     zmin: range?.[0], zmax: range?.[1], hoverongaps: false, textfont: { color: color("ink") },
     colorbar: { thickness: 10, len: barLength, outlinewidth: 0, tickfont: { color: color("muted"), size: 11 },
       title: { text: bar, side: "right", font: { color: color("muted"), size: 12 } } },

@@ -3,7 +3,7 @@
 const dialog = find("detail");
 
 function openDetail(list, at) {
-  const opener = document.activeElement;
+  const opener = /** @type {HTMLElement | null} */ (document.activeElement);
   const title = element("h2", { id: "detail-title", tabIndex: -1, ariaLive: "polite" });
   const body = element("div", { className: "dialog-body" });
   const previous = button("← Previous", () => move(-1));
@@ -43,35 +43,35 @@ function picture(uri, alt, ...caption) {
 
 function fillDetail(body, k) {
   const detail = gallery.details[String(k)];
-  const words = sentence(k);
-  const big = detail?.image ? element("img", { src: detail.image, alt: words }) : pictured ? sprite(k, 256) : null;
-  const facts = [
+  const name = sentence(k);
+  const big = detail?.image ? element("img", { src: detail.image, alt: name }) : pictured ? sprite(k, 256) : null;
+  const facts = /** @type {([string, string] | null)[]} */ ([
     ["Label", className(gallery.label[k])], ["Prediction", className(gallery.prediction[k])],
     gallery.suggested[k] >= 0 ? ["May be", className(gallery.suggested[k])] : null,
     ["Radius", px(gallery.radius_px[k])],
-    detail ? ["Smallest that fools", detail.smallest_px === null ? `none up to ${px(detail.searched_px)}`
+    detail ? ["Smallest adversarial norm", detail.smallest_px === null ? `none up to ${px(detail.searched_px)}`
       : px(detail.smallest_px)] : null,
     gallery.kind[k] ? ["Suspected of", suspected[gallery.kind[k]]] : null,
     known(gallery.suspicion[k]) ? ["Suspicion", fixed(gallery.suspicion[k], 3)] : null,
     gallery.path[k] ? ["File", gallery.path[k]] : null,
-  ].filter(known);
-  const list = element("dl", {}, ...facts.flatMap(([name, value]) =>
-    [element("dt", {}, name), element("dd", {}, text(value))]));
+  ]).filter(known);
+  const list = element("dl", {}, ...facts.flatMap(([fact, value]) =>
+    [element("dt", {}, fact), element("dd", {}, text(value))]));
   body.append(element("div", { className: "summary" }, big ? element("div", { className: "big" }, big) : null, list));
   const figures = figuresIn(body);
   chart(figures, () => historyOf(k));
   if (!detail) {
-    body.append(element("p", { className: "muted" }, "This image was not looked at more closely."));
+    body.append(element("p", { className: "muted" }, "This image has no details."));
     return;
   }
   chart(figures, () => readings(detail));
-  const attempts = [[detail.own, "own radius"], [detail.uniform, "the evaluation's radius"]].filter(
-    ([attempt]) => attempt);
-  const parts = attempts.flatMap(([attempt, name]) => {
-    const outcome = attempt.succeeded ? ["fooled: ", named(attempt.reading.prediction)] : ["not fooled"];
-    const shown = picture(attempt.image, `Attacked at ${name}`, `Attacked at ${name}, ${px(attempt.radius_px)}: `,
+  const attempts = [{ attempt: detail.own, at: "own radius" }, { attempt: detail.uniform, at: "the evaluation's radius" }];
+  const parts = attempts.flatMap(({ attempt, at }) => {
+    if (attempt === null) return [];
+    const outcome = attempt.succeeded ? ["misclassified as ", named(attempt.reading.prediction)] : ["robust"];
+    const shown = picture(attempt.image, `Attacked at ${at}`, `Attacked at ${at}, ${px(attempt.radius_px)}: `,
       ...outcome, ` (${percent(attempt.reading.probabilities[0])})`);
-    return attempt.perturbation ? [shown, picture(attempt.perturbation, `Perturbation at ${name}`,
+    return attempt.perturbation ? [shown, picture(attempt.perturbation, `Perturbation at ${at}`,
       `Its perturbation, ×${show(Math.round(attempt.factor))}`)] : [shown];
   });
   const strip = detail.strip.map((attempt) => picture(attempt.image,

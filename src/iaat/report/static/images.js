@@ -3,7 +3,7 @@
 // ---- Images ----
 
 const pictured = Boolean(gallery?.sheets.length);
-const wrong = (k) => gallery.prediction[k] >= 0 && gallery.prediction[k] !== gallery.label[k];
+const misclassified = (k) => gallery.prediction[k] >= 0 && gallery.prediction[k] !== gallery.label[k];
 const signs = { label: "⚠", ambiguous: "≈", "": "" };
 const suspected = { label: "a label error", ambiguous: "being ambiguous", "": "" };
 const withFiles = Boolean(gallery?.path.some((path) => path));
@@ -60,7 +60,7 @@ function showImages(host) {
     return all.filter((k) =>
       (want.label === "" || gallery.label[k] === Number(want.label)) &&
       (want.prediction === "" || gallery.prediction[k] === Number(want.prediction)) &&
-      (want.outcome === "" || (gallery.prediction[k] >= 0 && wrong(k) === (want.outcome === "wrong"))) &&
+      (want.outcome === "" || (gallery.prediction[k] >= 0 && misclassified(k) === (want.outcome === "misclassified"))) &&
       (want.kind === "" || gallery.kind[k] === (want.kind === "none" ? "" : want.kind)) &&
       gallery.radius_px[k] >= low && gallery.radius_px[k] <= high,
     ).sort(orders[want.sort]);
@@ -69,10 +69,15 @@ function showImages(host) {
   const most = Math.max(...gallery.radius_px, 1e-6);
   const bins = 40;
   const bin = (k) => Math.min(bins - 1, Math.floor((gallery.radius_px[k] / most) * bins));
-  const tally = (places) => places.reduce((counts, k) => (counts[bin(k)]++, counts), new Array(bins).fill(0));
+  
+  function countInBins(places) {
+    const counts = new Array(bins).fill(0);
+    for (const k of places) counts[bin(k)] += 1;
+    return counts;
+  }
 
   function histogram() {
-    const [whole, part] = [tally(all), tally(shown)];
+    const [whole, part] = [countInBins(all), countInBins(shown)];
     const [low, high] = bounds().map((edge) => Math.min(Math.max(edge, 0), most));
     const x = whole.map((_, k) => ((k + 0.5) * most) / bins);
     const edges = whole.map((_, k) => [(k * most) / bins, ((k + 1) * most) / bins]);
@@ -101,10 +106,10 @@ function showImages(host) {
 
   function list(visible) {
     const items = visible.map((k, at) => {
-      const words = sentence(k);
-      const mark = `${signs[gallery.kind[k]]}${wrong(k) ? "✗" : ""}`;
+      const name = sentence(k);
+      const mark = `${signs[gallery.kind[k]]}${misclassified(k) ? "✗" : ""}`;
       const open = button(sprite(k, 64), () => openDetail(shown, page * perPage + at),
-        { className: "thumb", title: words, ariaLabel: words, tabIndex: at ? -1 : 0 });
+        { className: "thumb", title: name, ariaLabel: name, tabIndex: at ? -1 : 0 });
       open.append(element("span", {}, `${mark} ${fixed(gallery.radius_px[k], 1)}`.trim()));
       return element("li", {}, open);
     });
@@ -162,7 +167,7 @@ function showImages(host) {
   form.addEventListener("change", (event) => event.target.type !== "number" && update());
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(update));
-  const key = pictured ? "Below each image its radius in px; ✗ predicted wrongly, ⚠ suspected label error, ≈ ambiguous." : "";
+  const key = pictured ? "Below each image its radius in px; ✗ misclassified, ⚠ suspected label error, ≈ ambiguous." : "";
   host.append(count, element("p", { className: "key" }, key), place, pager);
   update();
 }

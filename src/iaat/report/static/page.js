@@ -1,4 +1,4 @@
-// Theme, navigation, and which section is drawn by what. The last script: it starts the others.
+// Theme, navigation, and the script that draws each section. The last script: it starts the others.
 
 // ---- The page ----
 
@@ -7,33 +7,34 @@ function themes() {
   const print = matchMedia("print");
   const toggle = find("theme");
   const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
-  const tell = () => (toggle.textContent = isDark() ? "Light" : "Dark");
+  const nameToggle = () => (toggle.textContent = isDark() ? "Light" : "Dark");
   toggle.ariaLabel = "Switch between light and dark";
   toggle.addEventListener("click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-    tell();
+    nameToggle();
     redrawAll();
   });
   dark.addEventListener("change", () => {
-    tell();
+    nameToggle();
     redrawAll();
   });
   print.addEventListener("change", () => {
     printing = print.matches;
     redrawAll();
   });
-  tell();
+  nameToggle();
 }
 
 function markSection() {
-  const links = new Map([...document.querySelectorAll(".bar nav a")].map((link) => [link.hash.slice(1), link]));
-  const watch = new IntersectionObserver((entries) => {
+  const anchors = /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll(".bar nav a"));
+  const links = new Map([...anchors].map((link) => [link.hash.slice(1), link]));
+  const observer = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((one) => one.isIntersecting)) {
-      links.forEach((link) => link.removeAttribute("aria-current"));
+      for (const link of anchors) link.removeAttribute("aria-current");
       links.get(entry.target.id)?.setAttribute("aria-current", "true");
     }
   }, { rootMargin: "-20% 0px -75% 0px" });
-  document.querySelectorAll("main > section").forEach((section) => watch.observe(section));
+  for (const section of document.querySelectorAll("main > section")) observer.observe(section);
 }
 
 if (pictured) addSheets();
@@ -46,7 +47,7 @@ for (const [key, build] of Object.entries(sections)) {
   try {
     build(host);
   } catch (error) {
-    host.append(element("p", { className: "error" }, `This section could not be drawn: ${error.message}`));
+    host.append(element("p", { className: "error" }, `This section could not be drawn: ${/** @type {Error} */ (error).message}`));
     console.error(error);
   }
 }

@@ -40,7 +40,7 @@ function radii(host) {
   slider.addEventListener("input", () => entries[0].draw());
   chooser?.addEventListener("change", () => {
     reset();
-    entries.forEach((entry) => entry.draw());
+    for (const entry of entries) entry.draw();
   });
   if (content.stability.length) chart(figures, stability);
 
@@ -53,16 +53,16 @@ function radii(host) {
     const counts = part.counts[place];
     const top = counts.indexOf(Math.max(...counts));
     const range = (k) => `${fixed(Math.max(0, part.edges_px[k]))} to ${px(part.edges_px[k + 1])}`;
-    const words = (of, epoch) => of.map((count, k) => `${range(k)}: ${plural(count, "image")} after epoch ${epoch}`);
+    const labels = (of, epoch) => of.map((count, k) => `${range(k)}: ${plural(count, "image")} after epoch ${epoch}`);
     output.textContent = `after epoch ${part.epochs[place]}`;
     slider.ariaValueText = output.textContent;
-    const last = part.counts.at(-1);
+    const last = part.counts[part.counts.length - 1];
     return {
       title: "Radii of the images",
       alt: `After epoch ${part.epochs[place]} of ${part.epochs.at(-1)} most images, ${counts[top]} of ${counts.reduce((a, b) => a + b, 0)} in one bin, have radii of ${range(top)}.`,
       data: [
         { type: "bar", x: middle, y: counts, width, marker: { color: series(0), line: { width: 0 } },
-          name: "this epoch", text: words(counts, part.epochs[place]), textposition: "none", hovertemplate: hover },
+          name: "this epoch", text: labels(counts, part.epochs[place]), textposition: "none", hovertemplate: hover },
         { type: "scatter", mode: "lines", visible: last !== counts, x: middle, y: last,
           line: { shape: "hvh", color: color("ink"), width: 1, dash: "dot" }, name: "last epoch", hoverinfo: "skip" },
       ],
@@ -103,7 +103,7 @@ function radii(host) {
     const all = (of(chosen())?.by_class ?? []).flatMap((values, number) => (values ? [{ number, values }] : []));
     if (!all.length) return null;
     const sorted = [...all].sort((a, b) => a.values["50"] - b.values["50"]);
-    const [low, high] = [sorted[0], sorted.at(-1)];
+    const [low, high] = [sorted[0], sorted[sorted.length - 1]];
     const shown = sorted.length > 40 ? [...sorted.slice(0, 15), ...sorted.slice(-15)] : sorted;
     const at = shown.map((_, k) => shown.length - 1 - k);
     const values = (level) => shown.map((entry) => entry.values[level]);
@@ -127,24 +127,24 @@ function radii(host) {
   function norms() {
     const pairs = of(chosen())?.norms;
     if (!pairs?.radius_px?.length) return null;
-    const group = (keep, name, color, symbol) => {
-      const places = pairs.norm_px.flatMap((norm, k) => (known(norm) === keep ? [k] : []));
+    const group = (adversarial, name, color, symbol) => {
+      const places = pairs.norm_px.flatMap((norm, k) => (known(norm) === adversarial ? [k] : []));
       const y = places.map((k) => pairs.norm_px[k] ?? pairs.searched_px);
       return {
         type: "scatter", mode: "markers", name: `${name} (${places.length})`, x: places.map((k) => pairs.radius_px[k]),
         y, marker: { color, symbol, size: 6, opacity: 0.6 },
         text: places.map(
-          (k) => `radius ${px(pairs.radius_px[k])}<br>${keep ? "fooled at" : "not fooled up to"} ${px(pairs.norm_px[k] ?? pairs.searched_px)}`), hovertemplate: hover,
+          (k) => `radius ${px(pairs.radius_px[k])}<br>${adversarial ? "adversarial at" : "robust up to"} ${px(pairs.norm_px[k] ?? pairs.searched_px)}`), hovertemplate: hover,
       };
     };
-    const data = [group(true, "fooled", series(0), "circle"),
-      group(false, `not fooled up to ${px(pairs.searched_px)}`, series(1), "triangle-up-open")].filter(
+    const data = [group(true, "adversarial", series(0), "circle"),
+      group(false, `robust up to ${px(pairs.searched_px)}`, series(1), "triangle-up-open")].filter(
       (trace) => trace.x.length);
     return {
-      title: "Radius against the smallest norm that fools",
+      title: "Radius against the smallest adversarial norm",
       alt: `Over ${plural(pairs.radius_px.length, "image")} the rank correlation of radius and smallest measured norm is ${fixed(pairs.correlation)}.`,
       data, layout: { showlegend: true, xaxis: { title: "radius (px)", rangemode: "tozero" },
-        yaxis: { title: "smallest norm that fools (px)", rangemode: "tozero" } },
+        yaxis: { title: "smallest adversarial norm (px)", rangemode: "tozero" } },
       columns: ["index", "radius_px", "norm_px"],
       rows: pairs.radius_px.map((radius, k) => [pairs.index?.[k] ?? k, radius, pairs.norm_px[k]]),
     };

@@ -22,6 +22,7 @@ function tradeoff(host) {
       return { type: "data", symmetric: false, array: [100 * (high - value)], arrayminus: [100 * (value - low)],
         thickness: 1, width: 3, color: faded(verdict.run, 0.55) };
     };
+    /** @type {Record<string, any>[]} */
     const data = shown.map((verdict) => {
       const last = Object.keys(verdict.attacks).at(-1);
       return {
@@ -34,22 +35,22 @@ function tradeoff(host) {
         text: [`${runLabel(verdict.run)}<br>${safe(verdict.checkpoint)} checkpoint<br>clean ${percent(verdict.clean)}<br>${safe(last)} ${percent(robust(verdict))}`],
       };
     });
-    const path = (of, words, dash, tone) => ({
+    const path = (of, name, dash, tone) => ({
       type: "scatter", mode: "lines", x: of.map((verdict) => 100 * verdict.clean),
       y: of.map((verdict) => 100 * robust(verdict)),
-      name: words, line: { color: color(tone), dash, width: 1.5 }, hoverinfo: "skip",
+      name, line: { color: color(tone), dash, width: 1.5 }, hoverinfo: "skip",
     });
     const byClean = [...shown].sort((a, b) => b.clean - a.clean || robust(b) - robust(a));
     const frontier = byClean.filter((verdict, place) => byClean.slice(0, place)
       .every((other) => robust(other) < robust(verdict)));
     const references = [["pgd_at", "one radius for all (PGD-AT)", "dot"], ["trades", "TRADES", "dashdot"]];
-    for (const [method, words, dash] of references) {
+    for (const [method, name, dash] of references) {
       const kept = shown.some((verdict) => verdict.checkpoint === "best") ? "best" : shown[0].checkpoint;
       const of = byClean.filter((verdict) => runs[verdict.run].method === method && verdict.checkpoint === kept);
-      if (of.length > 1) data.unshift(path(of, words, dash, "ink"));
+      if (of.length > 1) data.unshift(path(of, name, dash, "ink"));
     }
     if (frontier.length > 1) data.unshift(path(frontier, "Pareto frontier", "solid", "muted"));
-    const top = frontier.at(-1);
+    const top = frontier[frontier.length - 1];
     return {
       title: `Clean against robust accuracy, ${shown[0].worst_case}`,
       alt: `Of ${plural(shown.length, "evaluation")} the most robust is ${runs[top.run].name} (${top.checkpoint}) with ${percent(robust(top))} in the ${shown[0].worst_case} and ${percent(top.clean)} clean; the most accurate is ${runs[byClean[0].run].name} (${byClean[0].checkpoint}) with ${percent(byClean[0].clean)} clean and ${percent(robust(byClean[0]))}. Bars are 95 % intervals; open symbols are last checkpoints.`,
@@ -71,7 +72,7 @@ function tradeoff(host) {
       title: "Accuracy against the radius of the attack",
       alt: `${runs[best.run].name} (${best.checkpoint}) has the highest expected robustness, ${fixed(best.expected, 3)}: the mean of its accuracies up to ${px(best.radius_px.at(-1))}.`,
       data: content.curves.map((curve) => ({
-        type: "scatter", mode: "lines+markers", x: curve.radius_px, y: curve.accuracy.map((share) => 100 * share),
+        type: "scatter", mode: "lines+markers", x: curve.radius_px, y: curve.accuracy.map((fraction) => 100 * fraction),
         line: { ...line(curve.run), width: curve.checkpoint === "best" ? 2 : 1.2 },
         marker: { ...marker(curve.run), size: 6 },
         name: `${runLabel(curve.run)}, ${safe(curve.checkpoint)}: ${fixed(curve.expected, 3)}`,
@@ -101,12 +102,12 @@ function surfaces(host) {
   figures.classList.add("three");
   const numbers = [...new Set(content.surfaces.flatMap((one) => Object.keys(one.losses)))];
   const entries = numbers.map((key) => chart(figures, () => surface(part(), key)));
-  const tell = () => about.replaceChildren(part().image ? picture(
+  const showImage = () => about.replaceChildren(part().image ? picture(
     part().image, `Image ${part().index}`, `Image ${part().index}, `, text(className(part().label))) : "");
-  tell();
+  showImage();
   chooser.addEventListener("change", () => {
-    tell();
-    entries.forEach((entry) => entry.draw());
+    showImage();
+    for (const entry of entries) entry.draw();
   });
 
   function surface(one, key) {
@@ -118,7 +119,7 @@ function surfaces(host) {
     const flat = Object.values(one.losses).flat(2).filter(known);
     const predicted = one.predictions[key];
     const found = [...new Set(predicted.flat())];
-    const share = predicted.flat().filter((number) => number === one.label).length / predicted.flat().length;
+    const fraction = predicted.flat().filter((number) => number === one.label).length / predicted.flat().length;
     const edges = found.length < 2 ? [] : found.map((number) => ({
       type: "contour", x: offsets, y: offsets, z: predicted.map((row) => row.map((other) => Number(other === number))),
       showscale: false, hoverinfo: "skip", showlegend: false,
@@ -127,12 +128,12 @@ function surfaces(host) {
     }));
     return {
       title: short(runs[Number(key)].name, 36),
-      alt: `The loss goes from ${fixed(Math.min(...losses.flat().filter(known)))} to ${fixed(Math.max(...losses.flat().filter(known)))} within ${px(offsets.at(-1))}; ${percent(share)} of the window is read as ${className(one.label)}.`,
+      alt: `The loss goes from ${fixed(Math.min(...losses.flat().filter(known)))} to ${fixed(Math.max(...losses.flat().filter(known)))} within ${px(offsets.at(-1))}; ${percent(fraction)} of the window is predicted as ${className(one.label)}.`,
       data: [heat({
         z: losses, x: offsets, y: offsets, scale: "Cividis", range: [Math.min(...flat), Math.max(...flat)], bar: "loss",
         barLength: 0.75, xgap: 0, ygap: 0, zsmooth: "best",
         text: losses.map(
-          (row, y) => row.map((loss, x) => `loss ${fixed(loss)}<br>read as ${label(className(predicted[y][x]))}`)),
+          (row, y) => row.map((loss, x) => `loss ${fixed(loss)}<br>predicted as ${label(className(predicted[y][x]))}`)),
       }), ...edges],
       height: 340,
       layout: {
@@ -150,14 +151,14 @@ function surfaces(host) {
     };
   }
 
-  // A label of a class at the point of its region that is nearest to the region's mean.
+  // The label of a class, at the point of its region that is nearest to the region's mean.
   function spot(predicted, number, offsets) {
     const points = predicted.flatMap((row, y) => row.flatMap((other, x) => (other === number ? [[x, y]] : [])));
     const mean = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
     const [x, y] = points.reduce((a, b) => (Math.hypot(b[0] - mean[0], b[1] - mean[1]) < Math.hypot(
       a[0] - mean[0], a[1] - mean[1]) ? b : a));
-    const share = offsets[x] / offsets.at(-1);
-    const xanchor = share > 0.75 ? "right" : share < -0.75 ? "left" : "center";
+    const along = offsets[x] / offsets[offsets.length - 1];
+    const xanchor = along > 0.75 ? "right" : along < -0.75 ? "left" : "center";
     return { x: offsets[x], y: offsets[y], xanchor, text: label(className(number), 14), showarrow: false,
       font: { color: "#ffffff", size: 11 }, bgcolor: "rgba(0,0,0,0.55)", borderpad: 2 };
   }
@@ -182,7 +183,7 @@ function corruptions(host) {
         : "Accuracy on corrupted images, mean over severities",
       alt: `Mean accuracy is lowest on ${worst} (${percent(Math.min(...means))}) and highest on ${best} (${percent(Math.max(...means))}).`,
       data: [heat({
-        z: z.map((row) => row.map((share) => (known(share) ? 100 * share : null))), x: columns.map((_, k) => k),
+        z: z.map((row) => row.map((fraction) => (known(fraction) ? 100 * fraction : null))), x: columns.map((_, k) => k),
         y: names.map((_, k) => k), bar: "accuracy (%)", texttemplate: "%{z:.0f}",
         text: names.map((name, y) => columns.map((column, x) =>
           `${label(name)}<br>${label(column, 40)}<br>${percent(z[y][x])}`)), range: [0, 100],
@@ -197,29 +198,29 @@ function corruptions(host) {
   chooser?.addEventListener("change", entry.draw);
 }
 
-// What a curve comes to in many runs: the ends of the range.
-function range(key, numbers, shares) {
+// Lowest and highest last value of a curve over many runs.
+function range(key, numbers, fractions) {
   const end = (number) => lastKnown(runs[number].curves[key]);
   const ending = numbers.filter((number) => known(end(number))).sort((a, b) => end(a) - end(b));
   return [ending[0], ending.at(-1)].filter(known)
-    .map((number, k) => `${k ? "highest" : "lowest"} in ${runs[number].name}, ${shares ? percent(end(number)) : show(end(number))}`);
+    .map((number, k) => `${k ? "highest" : "lowest"} in ${runs[number].name}, ${fractions ? percent(end(number)) : show(end(number))}`);
 }
 
 function training(host) {
   const kinds = {
     loss: ["Loss", "loss"], train_accuracy: ["Accuracy in training, under the training attack", "accuracy (%)"],
-    holdout_clean: ["Hold-out accuracy, clean", "accuracy (%)"],
-    holdout_robust: ["Hold-out accuracy, under attack", "accuracy (%)"], radius_mean_px: ["Mean radius", "radius (px)"],
+    holdout_clean: ["Validation accuracy, clean", "accuracy (%)"],
+    holdout_robust: ["Validation accuracy, under attack", "accuracy (%)"], radius_mean_px: ["Mean radius", "radius (px)"],
     lr: ["Learning rate", "learning rate"],
   };
   const figures = figuresIn(host);
   for (const [key, [title, axis]] of Object.entries(kinds)) {
     const having = runs.flatMap((run, number) => (run.curves[key]?.some(known) ? [number] : []));
     if (!having.length) continue;
-    const shares = axis.includes("%");
-    const scaled = (value) => (known(value) && shares ? 100 * value : value);
-    const ends = having.length > 4 ? range(key, having, shares) : having.map(
-      (number) => `${runs[number].name}: ${(shares ? percent : show)(lastKnown(runs[number].curves[key]))}`);
+    const fractions = axis.includes("%");
+    const scaled = (value) => (known(value) && fractions ? 100 * value : value);
+    const ends = having.length > 4 ? range(key, having, fractions) : having.map(
+      (number) => `${runs[number].name}: ${(fractions ? percent : show)(lastKnown(runs[number].curves[key]))}`);
     chart(figures, () => ({
       title, alt: `At the end: ${ends.join("; ")}.`,
       data: having.map((number) => ({

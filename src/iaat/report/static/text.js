@@ -1,18 +1,25 @@
-// What all other scripts stand on: the content, text, elements, files.
+// The content, text, elements, files: used by all other scripts.
 
-const content = JSON.parse(document.getElementById("content").textContent);
-const { runs, classes, gallery } = content;
+/** @type {ReportContent} */
+const content = JSON.parse(find("content").textContent);
+const { runs, classes } = content;
+// The sections that use it are there only if the report has images.
+const gallery = /** @type {Gallery} */ (content.gallery);
 const missing = "–";
 const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon"];
 const dashes = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 
 // ---- Text ----
 
+/** Whether a value is there.
+ * @template T
+ * @param {T | null | undefined} value
+ * @returns {value is T} */
 const known = (value) => value !== null && value !== undefined;
 const lastKnown = (series) => series.filter(known).at(-1);
 const fixed = (value, digits = 2) => (known(value) ? value.toFixed(digits) : missing);
 const px = (value) => (known(value) ? `${fixed(value)} px` : missing);
-const percent = (share) => (known(share) ? `${fixed(100 * share, 1)} %` : missing);
+const percent = (fraction) => (known(fraction) ? `${fixed(100 * fraction, 1)} %` : missing);
 const safe = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const className = (number) => (number < 0 ? missing : classes[number] ?? `class ${number}`);
 const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
@@ -34,7 +41,12 @@ function show(value) {
 
 // ---- Elements and files ----
 
-const find = (id) => document.getElementById(id);
+/** An element of the page by its id; `null` only of a part of the page that is left out.
+ * @param {string} id
+ * @returns {any} */
+function find(id) {
+  return document.getElementById(id);
+}
 
 function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -56,9 +68,9 @@ function table(caption, columns, rows, most = 200) {
       ? element("td", {}, value)
       : element("td", typeof value === "number" ? { className: "number" } : {}, text(show(value)));
   const isNumber = (value) => typeof value === "number" || value?.className === "numeral";
-  const numeric = columns.map((_, place) => isNumber(rows[0]?.[place]));
-  const head = columns.map((name, place) =>
-    element("th", { scope: "col", className: numeric[place] ? "number" : "" }, text(name)));
+  const numeric = columns.map((_, position) => isNumber(rows[0]?.[position]));
+  const head = columns.map((name, position) =>
+    element("th", { scope: "col", className: numeric[position] ? "number" : "" }, text(name)));
   const more = rows.length > most ? `${caption} The first ${most} of ${rows.length} rows; the CSV has all.` : caption;
   const body = rows.slice(0, most).map((row) => element("tr", {}, ...row.map(cell)));
   return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: caption },

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from iaat.analysis.frontier import Point, above_curve, distance, mean_point
+from iaat.analysis.uniform_curve import Point, above_curve, distance, mean_point
 
 CURVE = [Point(60, 44), Point(66, 41), Point(70, 33), Point(72, 27)]
 

@@ -1,4 +1,4 @@
-"""How far a method lies above the curve of uniform radii: clean against robust accuracy, numbers only."""
+"""Distance of a method from the curve of uniform radii, in robust accuracy at the same clean accuracy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Runs = Mapping[int, Point]
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far a recipe lies above the curve, in points of robust accuracy at the same clean accuracy.
+    """Distance of a recipe from the curve, in points of robust accuracy at the same clean accuracy.
 
     Attributes:
         by_seed: For each seed; None where its clean accuracy is outside the curve's.
@@ -39,7 +39,7 @@ class Distance:
 
 
 def above_curve(curve: Sequence[Point], clean: float, robust: float) -> float | None:
-    """How far a point lies above the curve through `curve`, straight between its points; None outside their range.
+    """Return the distance of a point above the curve through `curve`, linear between its points; None outside them.
 
     The points are joined in the order of their clean accuracy; of several with the same, the most robust counts. A
     concave curve lies above its chords, so between measured points the distance to it is smaller than this.
@@ -57,13 +57,13 @@ def above_curve(curve: Sequence[Point], clean: float, robust: float) -> float | 
 
 
 def distance(runs: Runs, curve: Sequence[Runs]) -> Distance:
-    """Compare each run with the curve of its own seed, or with the mean curve where its seed has no whole one.
+    """Compare each run with the curve of its own seed, or with the mean curve where its seed has no whole curve.
 
-    Runs of one seed share weights at the start and the order of the data, so pairs differ less than their seeds do. The
+    Runs of one seed have the same initial weights and order of data, so pairs differ less than seeds do. The
     mean curve's own uncertainty is not part of the spread.
 
     Args:
-        runs: The recipe to judge, at least one run.
+        runs: The recipe to compare, at least one run.
         curve: The recipes of the curve, each with at least one run.
     """
     by_seed = {seed: above_curve(_curve_of(seed, curve), *point) for seed, point in sorted(runs.items())}
@@ -79,7 +79,7 @@ def _curve_of(seed: int, curve: Sequence[Runs]) -> list[Point]:
 
 
 def mean_point(runs: Runs) -> Point:
-    """The means over seeds."""
+    """Return the means over seeds."""
     return Point(mean(point.clean for point in runs.values()), mean(point.robust for point in runs.values()))
 
 
