@@ -57,15 +57,11 @@ def clean_of_all(
 ) -> CleanAccuracy:
     """Clean accuracy on all test samples, those that are not attacked included."""
     attacked = int(outcome.correct_after(CLEAN).sum())
-    rest = _without(test.data.test_index, test.index)
+    rest = test.data.test_index[~torch.isin(test.data.test_index, test.index)]
     compute: Callable[[], int] = lambda: _count_correct(evaluated, test, rest, batch_size, reporter)  # noqa: E731
     correct = attacked + (journal.unit("clean-of-the-rest", compute) if len(rest) else 0)
     n = len(test.index) + len(rest)
     return CleanAccuracy(correct / n, n, wilson_interval(correct / n, n))
-
-
-def _without(index: Tensor, left_out: Tensor) -> Tensor:
-    return index[~torch.isin(index, left_out)]
 
 
 def _count_correct(evaluated: EvaluatedModel, test: TestSet, index: Tensor, batch_size: int, reporter: Reporter) -> int:

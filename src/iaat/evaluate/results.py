@@ -25,7 +25,7 @@ WORST = "worst"
 """Key of the accuracy under all attacks together."""
 
 ROBUST = "none"
-"""`misclassified_by` of a sample that no attack has turned."""
+"""`misclassified_by` of a sample on which all attacks have failed."""
 
 Weights = Literal["averaged", "trained"]
 """Weights of a checkpoint: the moving average of a run, or those that were trained."""
@@ -43,16 +43,8 @@ ClassName = Annotated[str, _short]
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What one attack did.
-
-    Attributes:
-        name: As in `iaat.evaluate.robust_accuracy.Stage`; `clean` is no attack.
-        samples: How many it was given.
-        adversarial: How many of these it got misclassified.
-        passes: Samples that went forward and backward through the model, in all.
-        seconds: Wall time.
-        outside: For how many it returned a point outside their ball or the image range.
-        warnings: Of the reference implementation.
+    """Result of one attack: how many samples it was given, on how many it succeeded, and for how many it
+    returned a point outside their ball or the image range (`outside`).
     """
 
     name: str
@@ -85,17 +77,7 @@ class CleanAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class CurveResult:
-    """Accuracy against the radius.
-
-    Attributes:
-        attack: Attack of the search.
-        norm: Norm of the radii.
-        radius: Radii on the [0, 1] scale.
-        accuracy: Accuracy at each.
-        expected_robustness: Mean of the accuracies.
-        minimal_norm_quantiles: Norm of the smallest adversarial perturbation by per cent of the samples; None beyond
-            the last radius.
-    """
+    """Accuracy against the radius, on the [0, 1] scale; quantiles are None beyond the last radius."""
 
     attack: str
     norm: str
@@ -111,17 +93,7 @@ class CurveResult:
 
 @dataclass(frozen=True, slots=True)
 class CorruptionResult:
-    """Accuracy on corrupted images.
-
-    Attributes:
-        source: Where the images come from, for people.
-        identity: Digest of what decides every pixel and which images are used.
-        severities: Severities of each corruption.
-        accuracy: Accuracy at each severity, by corruption.
-        mean_accuracy: Mean over all.
-        mce: Mean corruption error relative to the baseline.
-        baseline: Name of the baseline.
-    """
+    """Accuracy on corrupted images by corruption and severity; `identity` is the digest of the images."""
 
     source: str
     identity: str
@@ -167,20 +139,7 @@ class Digests:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What is known of an evaluated model beside its weights.
-
-    Attributes:
-        run: Name of the run or model.
-        recipe: Digest of what decides its training, the seed apart.
-        checkpoint: `best`, `last`, or an earlier one.
-        weights: Which weights of a run that averages them.
-        epoch: Epoch of the checkpoint.
-        seed: Seed of the training.
-        train_forwards: Forwards per sample and step of the training.
-        train_backwards: Backwards per sample and step.
-        train_seconds: Wall time of the training.
-        radius_mean_px: Mean radius after the last epoch.
-    """
+    """Facts on an evaluated model; docs/schema.md says what each field means."""
 
     run: str
     recipe: str | None = None
@@ -212,32 +171,10 @@ class SectionResults:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult(ModelFacts, SectionResults):
-    """Results of one evaluation.
+    """Results of one evaluation; docs/schema.md says what each field means.
 
-    Attributes:
-        verdict: Whether the accuracies can be trusted, in a line.
-        suite: Suite as it was given.
-        attack: Name of the evaluation, for people.
-        n: How many samples were attacked.
-        classes: How many classes there are.
-        seconds: Wall time of all stages.
-        evaluate: Settings of the evaluation.
-        attacks: Attacks in their order.
-        accuracy: Of `clean`, of each attack with all before it, and of `worst`.
-        interval95: Wilson interval of each accuracy.
-        passes_per_sample: Passes of the evaluation per sample.
-        findings: What bears on trust.
-        stages: What each attack did.
-        worst_class: The class with the lowest worst-case accuracy.
-        per_class: Every class that has samples.
-        clean_all: Clean accuracy on all test samples.
-        date: When the evaluation began, UTC.
-        versions: Versions of the libraries that decide numbers.
-        digests: Digests of model and data.
-        folder: Folder of the run or model, not in `results.json`.
-        twins: Further checkpoints of the run that have the same weights, with their epochs; not in `results.json`.
-        recipe_name: Name of the recipe where `run` is the name of the folder; not in `results.json`.
-        version: Version of the file.
+    Not in `results.json`, but for tables: the `folder` of the run or model; `twins`, further checkpoints of the run
+    with the same weights, and their epochs; `recipe_name` where `run` is the name of the folder.
     """
 
     verdict: str

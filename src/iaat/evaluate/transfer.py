@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -115,13 +115,6 @@ def _accuracies(context: Context, other: EvaluatedModel, steps: int) -> dict[str
 
 def _accuracy(evaluated: EvaluatedModel, x_adv: Tensor, context: Context) -> float:
     labels = context.test.data.test.labels[context.test.index]
-    correct = [predict(evaluated.model, x).cpu() == y for x, y in _batches(evaluated, x_adv, labels, context.config)]
-    return float(torch.cat(correct).double().mean())
-
-
-def _batches(
-    evaluated: EvaluatedModel, x_adv: Tensor, labels: Tensor, config: EvaluateConfig
-) -> Iterator[tuple[Tensor, Tensor]]:
-    device = device_of(evaluated.model)
-    for x, y in zip(*(torch.split(part, config.batch_size) for part in (x_adv, labels)), strict=True):
-        yield x.to(device), y
+    device, parts = device_of(evaluated.model), torch.split(x_adv, context.config.batch_size)
+    predicted = torch.cat([predict(evaluated.model, part.to(device)).cpu() for part in parts])
+    return float((predicted == labels).double().mean())

@@ -21,13 +21,7 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class MeanAccuracy:
-    """An accuracy over seeds.
-
-    Attributes:
-        mean: Mean over the seeds.
-        interval95: t-interval of the mean; of one seed Wilson's interval.
-        sd: Standard deviation over the seeds; None for one seed.
-    """
+    """An accuracy over seeds with the t-interval of its mean; of one seed Wilson's interval and no deviation."""
 
     mean: Fraction
     interval95: Interval
@@ -36,20 +30,7 @@ class MeanAccuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRow:
-    """A recipe over its seeds; None where a figure is not known of every seed.
-
-    Attributes:
-        name: Name of the recipe, and of its weights where they are not those that the run is for.
-        seeds: Seeds of its runs.
-        accuracy: As in the results of its runs.
-        clean_all: Clean accuracy on all test samples, where fewer are attacked.
-        gap: Points from the first PGD to the worst case.
-        radius_mean_px: Mean radius after the last epoch.
-        train_forwards: Forwards per sample and step of the training.
-        train_backwards: Backwards per sample and step.
-        train_seconds: Wall time of a training.
-        above_curve: Points above the curve of uniform radii; None for the curve itself.
-    """
+    """A recipe over its seeds; None where a figure is not known of every seed."""
 
     name: str
     seeds: tuple[int, ...]
@@ -65,15 +46,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonResults:
-    """Content of `comparison.json`.
-
-    Attributes:
-        cells: One row a recipe, the most robust first.
-        curve: Names of the recipes that make the curve of uniform radii.
-        missing: Runs that are not finished, for people.
-        rows: Results of every finished run, under the name of its recipe.
-        version: Version of the file.
-    """
+    """Content of `comparison.json`; docs/schema.md says what each field means."""
 
     cells: tuple[ComparisonRow, ...]
     curve: tuple[str, ...]

@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -263,13 +262,12 @@ def evaluate_targets(
             rest = (other for other in (*targets, *others) if other is not target)
             makers = [maker for other in rest for maker in other.models(checkpoints[:1], data)]
         if baseline is not None and base is None:
-            extras = Extras(_others(makers, models[0]), corrupted)
-            results = run_evaluation(models[0], data, config, reporter, extras)
+            results = run_evaluation(models[0], data, config, reporter, Extras(_others(makers, models[0]), corrupted))
             base = dict.fromkeys((each.name for each in targets), replace(results, folder=str(baseline)))
         against = None if base is None else base[target.name]
-        extras_of = partial(_extras, makers, corrupted, against)
         folders = [evaluated.folder if target.run is None else target.run.path for evaluated in models]
-        results_of = run_evaluations(models, data, config, reporter, extras_of)
+        extras = {each.name: Extras(_others(makers, each), corrupted, against) for each in models}
+        results_of = run_evaluations(models, data, config, reporter, lambda each: extras[each.name])  # noqa: B023
         rows[target.name] = [replace(row, folder=str(folder)) for folder, row in zip(folders, results_of, strict=True)]
     return [row for target in targets for row in rows[target.name]]
 
@@ -282,15 +280,6 @@ def _warn_of_unfinished(target: Target, models: Sequence[EvaluatedModel]) -> Non
     done = max([target.run.epochs_done(epochs), *(evaluated.facts.epoch or 0 for evaluated in models)])
     if done < epochs:
         warnings.warn(f"{target.run.path} is not finished: it has {done} of {epochs} epochs", stacklevel=3)
-
-
-def _extras(
-    makers: Sequence[EvaluatedModel],
-    corrupted: Path | None,
-    baseline: EvaluationResult | None,
-    evaluated: EvaluatedModel,
-) -> Extras:
-    return Extras(_others(makers, evaluated), corrupted, baseline)
 
 
 def _is_run(target: Target, folder: Path | None) -> bool:

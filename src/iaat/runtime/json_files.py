@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     Generic,
@@ -28,9 +27,6 @@ from typing import (
 from iaat.errors import UserError, shown
 from iaat.runtime.text import cut
 from iaat.units import Radius
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
@@ -154,7 +150,7 @@ def from_json(value: object, kind: type[T]) -> T:
     return cast("T", _converted(value, kind, ""))
 
 
-def to_json(value: DataclassInstance) -> dict[str, Any]:
+def to_json(value: Any) -> dict[str, Any]:  # noqa: ANN401
     """A dataclass as plain values; fields that are None are left out."""
     return asdict(value, dict_factory=lambda items: {key: item for key, item in items if item is not None})
 

@@ -222,19 +222,13 @@ def check_growth(case: Case, robust: Tensor, predicted: Tensor) -> Result:
         robust = _survivors(case, robust, f"radius {radius}", radius=radius, loss="margin")
         measures[f"accuracy_at_{radius:.4g}"] = case.fraction(robust)
     robust = robust & (predicted[None] != case.y[:, None]).any(dim=1)
-    if not is_relevant(int(robust.sum()), case.n):
-        return Result(measures)
-    return Result(
-        measures,
-        (
-            Finding(
-                name="robust-at-any-radius",
-                evidence=f"{percent(case.fraction(robust))} of the samples are robust to PGD with a radius that "
-                "spans all inputs, though other inputs there are given other classes",
-                advice="Distrust the gradients: at such a radius these samples have adversarial examples.",
-            ),
-        ),
+    finding = Finding(
+        name="robust-at-any-radius",
+        evidence=f"{percent(case.fraction(robust))} of the samples are robust to PGD with a radius that "
+        "spans all inputs, though other inputs there are given other classes",
+        advice="Distrust the gradients: at such a radius these samples have adversarial examples.",
     )
+    return Result(measures, (finding,) if is_relevant(int(robust.sum()), case.n) else ())
 
 
 def check_black_box(case: Case, robust: Tensor, queries: int) -> tuple[Result, Tensor]:

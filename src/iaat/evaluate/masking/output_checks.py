@@ -44,33 +44,22 @@ def check_outputs(case: Case, x: Tensor, y: Tensor) -> Result:
 def _nonfinite(finite: Tensor) -> Result:
     fraction = 1 - finite.float().mean().item()
     measures = {"nonfinite_outputs": fraction}
-    if fraction == 0:
-        return Result(measures)
-    return Result(
-        measures,
-        (
-            Finding(
-                name="nonfinite-outputs",
-                evidence=f"the logits of {percent(fraction)} of the clean samples are NaN or infinite",
-                advice="Find the layer that overflows; no attack can follow such a loss.",
-            ),
-        ),
+    finding = Finding(
+        name="nonfinite-outputs",
+        evidence=f"the logits of {percent(fraction)} of the clean samples are NaN or infinite",
+        advice="Find the layer that overflows; no attack can follow such a loss.",
     )
+    return Result(measures, (finding,) if fraction else ())
 
 
 def _classes(classes: int) -> Result:
-    if classes >= 4:
-        return Result()
-    return Result(
-        findings=(
-            Finding(
-                name="few-classes",
-                evidence=f"the model has {classes} classes, and the targeted DLR loss needs 4",
-                advice="Know that AutoAttack runs without its targeted DLR attack here.",
-                serious=False,
-            ),
-        )
+    finding = Finding(
+        name="few-classes",
+        evidence=f"the model has {classes} classes, and the targeted DLR loss needs 4",
+        advice="Know that AutoAttack runs without its targeted DLR attack here.",
+        serious=False,
     )
+    return Result({}, (finding,) if classes < 4 else ())
 
 
 def differences(first: Tensor, second: Tensor) -> Tensor:
@@ -102,19 +91,14 @@ def _random(runs: Tensor) -> Result:
     predictions = runs.argmax(dim=-1)
     flips = (predictions != predictions[0]).any(dim=0).float().mean().item()
     measures = {"output_spread": spread, "output_flips": flips}
-    if spread <= RANDOM and not _changed(flips, runs.shape[1]):
-        return Result(measures)
-    return Result(
-        measures,
-        (
-            Finding(
-                name="random-outputs",
-                evidence=f"{REPEATS} forwards of the same inputs differ by up to {spread:.2g} of what they differ "
-                f"between samples, and predict {percent(flips)} of the samples differently",
-                advice="Switch off what is random (dropout, noise), or attack the average over many draws.",
-            ),
-        ),
+    finding = Finding(
+        name="random-outputs",
+        evidence=f"{REPEATS} forwards of the same inputs differ by up to {spread:.2g} of what they differ "
+        f"between samples, and predict {percent(flips)} of the samples differently",
+        advice="Switch off what is random (dropout, noise), or attack the average over many draws.",
     )
+    random = spread > RANDOM or _changed(flips, runs.shape[1])
+    return Result(measures, (finding,) if random else ())
 
 
 def _probabilities(logits: Tensor) -> Result:
@@ -141,19 +125,14 @@ def _batch(case: Case, x: Tensor, runs: Tensor, finite: Tensor) -> Result:
     )
     measures = {"batch_difference": difference, "batch_flips": flips}
     flipped = _changed(flips, len(whole)) and flips > 3 * flips_again
-    if difference <= DEPENDENT + 3 * noise and not flipped:
-        return Result(measures)
-    return Result(
-        measures,
-        (
-            Finding(
-                name="batch-dependence",
-                evidence=f"in another batch the logits of a sample differ by {percent(difference)} of what they differ "
-                f"between samples, and {percent(flips)} of the predictions change",
-                advice="Normalise by running statistics: an accuracy that depends on the batch belongs to no sample.",
-            ),
-        ),
+    finding = Finding(
+        name="batch-dependence",
+        evidence=f"in another batch the logits of a sample differ by {percent(difference)} of what they differ "
+        f"between samples, and {percent(flips)} of the predictions change",
+        advice="Normalise by running statistics: an accuracy that depends on the batch belongs to no sample.",
     )
+    dependent = difference > DEPENDENT + 3 * noise or flipped
+    return Result(measures, (finding,) if dependent else ())
 
 
 def _reference(model: nn.Module, x: Tensor, y: Tensor) -> Result:

@@ -34,17 +34,13 @@ def in_training(model: nn.Module) -> list[str]:
 
 def check_eval_has_effect(model: nn.Module) -> Result:
     """Serious where layers of a model that was put in eval mode, and has run since, are still in train mode."""
-    if not (stuck := in_training(model)):
-        return Result()
-    return Result(
-        findings=(
-            Finding(
-                name="train-mode",
-                evidence=f"after model.eval() these layers are still in train mode: {', '.join(stuck)}",
-                advice="Let their train(False) take effect: the model is evaluated as it is trained.",
-            ),
-        )
+    stuck = in_training(model)
+    finding = Finding(
+        name="train-mode",
+        evidence=f"after model.eval() these layers are still in train mode: {', '.join(stuck)}",
+        advice="Let their train(False) take effect: the model is evaluated as it is trained.",
     )
+    return Result({}, (finding,) if stuck else ())
 
 
 def check_train_mode(case: Case, robust: Tensor | None) -> Result:

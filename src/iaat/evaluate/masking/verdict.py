@@ -196,20 +196,14 @@ def _results(case: Case, given: _Given) -> Iterator[Result]:
 def _samples(case: Case) -> Result:
     correct, needed = len(case.x), samples_needed(case.n)
     measures = {"samples": float(case.n), "clean": correct / case.n, "samples_needed": float(needed)}
-    if correct >= needed:
-        return Result(measures)
-    return Result(
-        measures,
-        (
-            Finding(
-                name=FEW_SAMPLES,
-                evidence=f"{correct} of {case.n} are classified correctly and can be attacked, {needed} are needed",
-                advice=f"Evaluate more samples (--n): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
-                f"them shows with {POWER:.0%} probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
-                serious=False,
-            ),
-        ),
+    finding = Finding(
+        name=FEW_SAMPLES,
+        evidence=f"{correct} of {case.n} are classified correctly and can be attacked, {needed} are needed",
+        advice=f"Evaluate more samples (--n): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
+        f"them shows with {POWER:.0%} probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
+        serious=False,
     )
+    return Result(measures, (finding,) if correct < needed else ())
 
 
 def _compare_accuracies(
