@@ -55,7 +55,7 @@ def _row(model: str, method: str, options: argparse.Namespace, device: torch.dev
     x = torch.rand(options.batch_size, *IMAGES.shape, generator=draw).to(device)
     y = torch.randint(10, (options.batch_size,), generator=draw).to(device)
     index = torch.arange(options.batch_size, device=device) % SAMPLES
-    batch = state.laid_out(Batch(x, y, index))
+    batch = state.to_memory_format(Batch(x, y, index))
     step = partial(_step, state, batch)
     radii = RadiusMemory(SAMPLES, initial="8px", device=device)
     unchecked, checked, alone, without = compare(

@@ -50,7 +50,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.progress import Reporter
 from iaat.runtime.user_code import trust
-from iaat.train.loop import train
+from iaat.train.trainer import train
 
 NOISES = ("symmetric-5", "symmetric-10", "symmetric-20", "pair-10")
 CHOSEN_ON = ("symmetric-10", 0)
@@ -73,7 +73,7 @@ class Setting:
 SETTINGS = {
     "digits": Setting("quickstart", "quickstart-natural", 1437),
     "cifar10": Setting(
-        *("cifar10-small-iaat", "cifar10-small-natural", 5000, ("--train.epochs", "12", "--train.holdout_n", "100")),
+        *("cifar10-small-iaat", "cifar10-small-natural", 5000, ("--train.epochs", "12", "--train.validation_n", "100")),
     ),
 }
 

@@ -35,8 +35,8 @@ from iaat.runs.checkpoint import save_checkpoint
 from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.launch import processes
-from iaat.train.batch_split import shares
-from iaat.train.nonfinite import Faults
+from iaat.train.batch_split import split_batch
+from iaat.train.nonfinite import NonfiniteMonitor
 from iaat.train.state import TrainState, build_state
 from iaat.train.step import take_step
 from iaat.types import Batch
@@ -122,9 +122,9 @@ def _steps(options: argparse.Namespace, ranks: Ranks, device: torch.device) -> l
             return
         state: TrainState = states[who]
         state.model.train()
-        parts = shares(torch.arange(options.batch_size), who)
-        batches = [state.laid_out(Batch(x[part.rows], y[part.rows], part.index)) for part in parts]
-        take_step(state, list(zip(parts, batches, strict=True)), recipe.train, device, Faults(1, who))
+        parts = split_batch(torch.arange(options.batch_size), who)
+        batches = [state.to_memory_format(Batch(x[part.rows], y[part.rows], part.index)) for part in parts]
+        take_step(state, list(zip(parts, batches, strict=True)), recipe.train, device, NonfiniteMonitor(1, who))
 
     (together, moved), (alone, _) = (_timed(lambda who=who: step(who), options.repeats) for who in (ranks, ALONE))
     parameters = count_parameters(states[ranks].model)

@@ -24,9 +24,9 @@ from _workload import IMAGES
 from iaat.config.load_recipe import load_recipe
 from iaat.methods import StepContext
 from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
-from iaat.train.nonfinite import Faults
+from iaat.train.nonfinite import NonfiniteMonitor
 from iaat.train.state import TrainState, build_state
-from iaat.train.undo import Undo
+from iaat.train.step_snapshot import StepSnapshot
 from iaat.types import Batch
 
 METHODS = ("natural", "pgd_at")
@@ -52,7 +52,7 @@ def _row(model: str, method: str, options: argparse.Namespace, device: torch.dev
     draw = torch.Generator().manual_seed(0)
     x = torch.rand(options.batch_size, *IMAGES.shape, generator=draw).to(device)
     y = torch.randint(10, (options.batch_size,), generator=draw).to(device)
-    batch = state.laid_out(Batch(x, y, torch.arange(options.batch_size, device=device)))
+    batch = state.to_memory_format(Batch(x, y, torch.arange(options.batch_size, device=device)))
     work = {name: partial(_step, state, batch, undone=undone) for name, undone in (("bare", False), ("undone", True))}
     bare, undone = compare(work, rounds=options.repeats, device=device)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,14 +81,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def _step(state: TrainState, batch: Batch, *, undone: bool) -> None:
     """A step as the loop takes it."""
-    undo, faults = (Undo(state, batch.index), Faults(1)) if undone else (None, None)
+    undo, faults = (StepSnapshot(state, batch.index), NonfiniteMonitor(1)) if undone else (None, None)
     state.optimizer.zero_grad(set_to_none=True)
     state.model.train()
     output = state.method.step(state.model, batch, StepContext(0, state.generator))
     output.loss.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
     if undo is not None and faults is not None:
-        undo.unless(faults.judge(0, state.model, output.loss))
+        undo.restore_unless(faults.check(0, state.model, output.loss))
         faults.read()
 
 

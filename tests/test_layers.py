@@ -35,7 +35,7 @@ FORBIDDEN = {
 }
 # All that the training code may know of the methods.
 PROTOCOL = {
-    "loop.py": set(),
+    "trainer.py": set(),
     "step.py": {"StepContext"},
     "state.py": {"make_method", "Method"},
     "gradient.py": {"Objective"},

@@ -11,6 +11,7 @@ from iaat.analysis.run_figures import draw_run, training_run, write_radii
 from iaat.config.load_recipe import load_recipe
 from iaat.data import InMemorySource
 from iaat.errors import UserError
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 
 SIZE, SEEN, CLASSES = 80, 60, ("cat", "dog", "eel")
@@ -30,7 +31,7 @@ def run(tmp_path):
     folder.create(load_recipe("quickstart"), overwrite=False)
     seen = torch.randperm(SIZE, generator=torch.Generator().manual_seed(1))[:SEEN].sort().values
     for epoch in (1, 2):
-        record = {"epoch": epoch, "forwards": 1.0, "backwards": 1.0, "loss": 1.0, "holdout_clean": 0.5}
+        record = EpochRecord(epoch=epoch, forwards=1.0, backwards=1.0, loss=1.0, validation_clean=0.5)
         folder.log_epoch(record, {"epoch": epoch, "seconds": 1.0})
         folder.save_radii(epoch, radii(epoch), seen)
     return folder
@@ -141,7 +142,7 @@ def test_the_other_figures_show_the_records_and_radii_of_the_run(run, drawn):
     assert [file.name for file in files] == ["training.png", "radii.png", "radii-per-class.png", "extremes.png"]
     assert all(keywords["title"] == "quickstart" for _, keywords in drawn.values())
     assert all(keywords["style"] is SCREEN for _, keywords in drawn.values())
-    assert drawn["draw_training"][0] == ([training_run(run.metrics())],)
+    assert drawn["draw_training"][0] == ([training_run([record.to_json() for record in run.metrics()])],)
     (history,), keywords = drawn["draw_radius_history"]
     assert history == [radius_history({epoch: run.radii_after(epoch)[1] for epoch in (1, 2)})]
     assert keywords["reference_px"] == 8.0

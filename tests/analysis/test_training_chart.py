@@ -22,8 +22,8 @@ def full(epochs):
             "epoch": epoch,
             "loss": float(rng.uniform(0.5, 2)),
             "train_accuracy": float(rng.uniform()),
-            "holdout_clean": float(rng.uniform()),
-            "holdout_robust": float(rng.uniform()),
+            "validation_clean": float(rng.uniform()),
+            "validation_robust": float(rng.uniform()),
             "lr": float(rng.uniform(0.01, 0.1)),
             "radius_mean_px": float(rng.uniform(4, 8)),
             "radius_quantiles_px": {str(q): q / 10 + epoch for q in (5, 25, 50, 75, 95)},
@@ -46,8 +46,8 @@ def test_every_line_is_its_key_and_accuracies_are_in_percent(tmp_path):
     keys = {
         ("training loss", ""): ("loss", 1),
         ("accuracy (%)", "training inputs"): ("train_accuracy", 100),
-        ("accuracy (%)", "validation, clean"): ("holdout_clean", 100),
-        ("accuracy (%)", "validation, robust"): ("holdout_robust", 100),
+        ("accuracy (%)", "validation, clean"): ("validation_clean", 100),
+        ("accuracy (%)", "validation, robust"): ("validation_robust", 100),
         ("radius (px); shaded: 5\N{EN DASH}95 % of the samples", "mean radius"): ("radius_mean_px", 1),
         ("learning rate", ""): ("lr", 1),
     }
@@ -72,7 +72,7 @@ def test_the_band_runs_from_the_5th_to_the_95th_percentile():
 
 
 def test_panels_without_data_are_left_out():
-    metrics = [{"epoch": 1, "loss": 2.0, "lr": None, "holdout_clean": math.nan}, {"epoch": 2, "radius_mean_px": 3.0}]
+    metrics = [{"epoch": 1, "loss": 2.0, "lr": None, "validation_clean": math.nan}, {"epoch": 2, "radius_mean_px": 3.0}]
     figure = training_curves(metrics)
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["training loss", "radius (px)"]
 
@@ -103,5 +103,5 @@ def test_epochs_are_whole_numbers_on_the_axis(epochs):
 
 @pytest.mark.parametrize("metrics", [[], [{"epoch": 1}], [{"epoch": 1, "loss": math.nan}]])
 def test_nothing_to_draw_is_refused_with_the_keys_there_may_be(metrics):
-    with pytest.raises(UserError, match="holdout_robust"):
+    with pytest.raises(UserError, match="validation_robust"):
         training_curves(metrics)

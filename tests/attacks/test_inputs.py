@@ -28,7 +28,7 @@ from iaat.attacks import (
 )
 from iaat.attacks.losses import LOSSES, soft_margin
 from iaat.errors import UserError
-from iaat.runtime import deferred
+from iaat.runtime import async_checks
 
 B, CLASSES = 8, 10
 DEVICE_FREE = {"pgd", "nfgsm", "mi_fgsm", "cw_pgd"}
@@ -304,7 +304,7 @@ def test_nothing_waits_for_a_device_that_is_not_the_cpu(name):
 @pytest.mark.parametrize("loss", [*LOSSES.values(), soft_margin])
 def test_a_label_out_of_range_stops_no_device(loss, monkeypatch):
     """Off the CPU an index out of range ends the process, so it must not come to that before the message does."""
-    monkeypatch.setattr(deferred, "judge", lambda *_: None)
+    monkeypatch.setattr(async_checks, "check_async", lambda *_: None)
     logits, y = torch.randn(B, CLASSES, device="meta"), torch.full((B,), 99, device="meta")
     assert loss(logits, y).shape == (B,)
     from iaat.attacks.losses import clamp_labels
@@ -329,13 +329,13 @@ def travelling(monkeypatch):
 
     def sent(numbers, complaint, error):
         arrivals.append(Later())
-        return deferred._Copy(numbers, arrivals[-1], complaint, error)
+        return async_checks._Copy(numbers, arrivals[-1], complaint, error)
 
-    monkeypatch.setattr(deferred, "_sent", sent)
-    monkeypatch.setattr(deferred, "TRAVELS", ("cpu",))
-    monkeypatch.setattr(deferred, "_AT_ONCE", ())
+    monkeypatch.setattr(async_checks, "_start_copy", sent)
+    monkeypatch.setattr(async_checks, "ASYNC_DEVICES", ("cpu",))
+    monkeypatch.setattr(async_checks, "_SYNC_DEVICES", ())
     yield arrivals
-    deferred._underway.copies.clear()
+    async_checks._underway.copies.clear()
 
 
 @pytest.mark.parametrize(
@@ -364,11 +364,11 @@ def test_labels_beyond_the_classes_are_told_on_a_gpu_too(travelling):
     pgd(network(), clean, labels + CLASSES, radius=0.1, loss=lambda logits, _y: logits[:, 0])
     travelling[0].there = True
     with pytest.raises(UserError, match=r"the model has 10 classes"):
-        deferred.judge_arrived()
+        async_checks.check_arrived()
 
 
 def test_nothing_is_told_of_a_call_without_mistakes(travelling):
     pgd(network(), *batch(), radius=0.1)
     assert len(travelling) == 1
     travelling[0].there = True
-    deferred.judge_arrived()
+    async_checks.check_arrived()

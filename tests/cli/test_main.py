@@ -18,7 +18,7 @@ from iaat.runs.run_folder import RunFolder
 
 FAST = [
     *("--data.limit", "200", "--model.width", "4", "--train.epochs", "2", "--train.batch_size", "64"),
-    *("--train.holdout_steps", "1", "--train.holdout_n", "10", "--evaluate.steps", "2", "--evaluate.n", "50"),
+    *("--train.validation_steps", "1", "--train.validation_n", "10", "--evaluate.steps", "2", "--evaluate.n", "50"),
 ]
 IAAT = ["--method.steps", "1"]
 
@@ -283,7 +283,7 @@ def image_folder(root, classes=("cat", "dog"), per_class=30):
 
 FOLDER = [
     *("--data.size", "12", "--model.name", "small-cnn", "--train.epochs", "1", "--train.batch_size", "16"),
-    *("--data.crop", "1", "--method.steps", "1", "--train.holdout_steps", "1", "--evaluate.steps", "1"),
+    *("--data.crop", "1", "--method.steps", "1", "--train.validation_steps", "1", "--evaluate.steps", "1"),
 ]
 
 
@@ -291,7 +291,7 @@ def test_your_own_image_folder_trains_and_its_radii_carry_paths(tmp_path):
     root, out = image_folder(tmp_path / "images"), tmp_path / "run"
     assert main(["train", "folder-iaat", "--data.root", str(root), *FOLDER, "--out", str(out), "--quiet"]) == 0
     table = pd.read_parquet(out / "radii.parquet")
-    assert len(table) == 54  # 60 less a hold-out of 10 %
+    assert len(table) == 54  # 60 less a validation split of 10 %
     assert all(path.split("/")[1] == label for path, label in zip(table["path"], table["label"], strict=True))
 
 

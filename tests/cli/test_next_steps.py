@@ -11,8 +11,8 @@ from iaat.config.recipe_files import find_recipe
 from iaat.runs.run_folder import RunFolder
 
 FAST = [
-    *("--data.limit=100", "--model.width=4", "--train.epochs=1", "--train.batch_size=64", "--train.holdout_steps=1"),
-    *("--train.holdout_n=10", "--method.steps=1", "--evaluate.steps=1", "--evaluate.n=20"),
+    *("--data.limit=100", "--model.width=4", "--train.epochs=1", "--train.batch_size=64", "--train.validation_steps=1"),
+    *("--train.validation_n=10", "--method.steps=1", "--evaluate.steps=1", "--evaluate.n=20"),
 ]
 
 

@@ -51,7 +51,7 @@ def test_a_file_may_not_say_where_radii_are_mapped(folder):
 
 
 FAST = [
-    *("--data.limit", "60", "--train.epochs", "1", "--train.holdout_steps", "1", "--train.holdout_n", "5"),
+    *("--data.limit", "60", "--train.epochs", "1", "--train.validation_steps", "1", "--train.validation_n", "5"),
     *("--evaluate.steps", "1", "--evaluate.n", "10", "--quiet"),
 ]
 

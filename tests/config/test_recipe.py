@@ -177,7 +177,7 @@ def test_anchors_and_merges_of_honest_files_and_a_byte_order_mark_are_read(tmp_p
 @pytest.mark.parametrize(
     "key",
     [
-        *("train.epochs", "train.batch_size", "train.holdout_n", "train.snapshot_every", "train.lr", "train.ema"),
+        *("train.epochs", "train.batch_size", "train.validation_n", "train.snapshot_every", "train.lr", "train.ema"),
         *("data.limit", "data.crop", "data.cutout", "data.workers", "data.split_seed", "data.memory_gb", "data.rotate"),
         *("model.width", "evaluate.n", "evaluate.steps", "evaluate.restarts", "evaluate.seed", "evaluate.radius"),
         *("method.steps", "method.warmup", "method.radius", "method.beta", "seed"),

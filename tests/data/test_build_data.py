@@ -62,7 +62,7 @@ def test_training_seed_moves_the_split_only_if_asked() -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_limits_keep_the_indices_of_the_full_set(stream: bool) -> None:
     full = build_data(config(), seed=0)
-    data = build_data(config(limit=16, test_limit=5, stream=stream, holdout=0.25), seed=0)
+    data = build_data(config(limit=16, test_limit=5, stream=stream, validation_fraction=0.25), seed=0)
     assert isinstance(data.train, StreamingSource if stream else InMemorySource)
     assert len(data.train) == 40
     assert len(data.train_index) == 12

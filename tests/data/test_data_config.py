@@ -21,9 +21,9 @@ from iaat.errors import UserError
         ({"name": "./pkg/ud.py:tab"}, r"write pkg\.ud:tab, without \.py"),
         ({"name": "mine:"}, r"data\.name is 'mine:': write module:function"),
         ({"name": "folder"}, r"data\.root is not set: data\.name=folder needs"),
-        ({"holdout": 0.0}, r"data\.holdout is 0\.0: give a fraction above 0 and below 0\.5"),
-        ({"holdout": 0.5}, r"data\.holdout is 0\.5"),
-        ({"holdout": float("nan")}, r"data\.holdout is nan"),
+        ({"validation_fraction": 0.0}, r"data\.validation_fraction is 0\.0: give one above 0 and below 0\.5"),
+        ({"validation_fraction": 0.5}, r"data\.validation_fraction is 0\.5"),
+        ({"validation_fraction": float("nan")}, r"data\.validation_fraction is nan"),
         ({"limit": 0}, r"data\.limit is 0: .* at least 1"),
         ({"test_limit": -1}, r"data\.test_limit is -1: .* at least 1"),
         ({"crop": -1}, r"data\.crop is -1: .* at least 0"),
@@ -52,7 +52,7 @@ def test_wrong_value_is_named_with_its_key_and_fix(settings: dict[str, Any], mes
 def test_good_values_are_accepted() -> None:
     DataConfig()
     DataConfig(name="package.module:make", options={"n": 3})
-    DataConfig(name="folder", root="somewhere", size=32, channels=1, holdout=0.49, padding="zeros")
+    DataConfig(name="folder", root="somewhere", size=32, channels=1, validation_fraction=0.49, padding="zeros")
     DataConfig(cutout=8, color=1.0, rotate=180.0, zoom=0.99, extra="more.npz", extra_ratio=0.01, extra_limit=1)
 
 

@@ -16,7 +16,7 @@ from iaat.data.sample_log import SampleRecord, input_digests
 
 def built(root: Path, **settings: Any) -> DataSplits:
     """The data of a folder, every sample of which was read."""
-    data = build_data(DataConfig(name="folder", root=str(root), **{"holdout": 0.2, **settings}), seed=0)
+    data = build_data(DataConfig(name="folder", root=str(root), **{"validation_fraction": 0.2, **settings}), seed=0)
     for source in (data.train, data.test):
         list(source.batches([torch.arange(len(source))]))
     return data

@@ -18,7 +18,7 @@ from iaat.data import Augmentation, DataConfig, StreamingSource, augment, build_
 from iaat.data.image import decode
 from iaat.data.resized_crop import DRAWS, crop_box
 from iaat.errors import UserError
-from iaat.runtime.rng import derive_seed, kept_globals, keyed_uniform
+from iaat.runtime.rng import derive_seed, keyed_uniform, preserved_globals
 
 SHARE = 0.08
 
@@ -44,7 +44,7 @@ def test_areas_shapes_and_places_have_torchvisions_law(width: int, height: int) 
     n, image = 3000, torch.empty(3, height, width)
     ours = np.array([crop_box(width, height, row, smallest=SHARE) for row in draws(n)])
     ours = np.stack([ours[:, 0], ours[:, 1], ours[:, 2] - ours[:, 0], ours[:, 3] - ours[:, 1]], axis=1)
-    with kept_globals():
+    with preserved_globals():
         torch.manual_seed(0)
         theirs = np.array([RandomResizedCrop.get_params(image, [SHARE, 1.0], [3 / 4, 4 / 3]) for _ in range(n)])
     theirs = theirs[:, [1, 0, 3, 2]]

@@ -12,7 +12,7 @@ from iaat.data import DataConfig
 from iaat.evaluate.evaluate_run import training_predictions
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.loop import train
+from iaat.train.trainer import train
 
 HOWTO = (Path(__file__).parents[2] / "docs" / "howto" / "extra-images.md").read_text(encoding="utf-8")
 
@@ -27,7 +27,7 @@ def test_the_example_makes_a_file_and_trains_with_it(tmp_path: Path, monkeypatch
     (code,) = re.findall(r"```python\n(.*?)```", HOWTO, flags=re.DOTALL)
     exec(compile(code, "extra-images.md", "exec"), {})
     name, *words = commands()[-1]
-    words += ["--train.epochs", "2", "--model.width", "4", "--method.steps", "1", "--train.holdout_n", "20"]
+    words += ["--train.epochs", "2", "--model.width", "4", "--method.steps", "1", "--train.validation_n", "20"]
     recipe, run, quiet = load_recipe(name, words), RunFolder(tmp_path / "run"), Reporter(quiet=True)
     data = train(recipe, run, quiet)
     rows = write_radii(run, data.train, training_predictions(run, recipe, data, quiet))[0].to_pylist()

@@ -48,7 +48,7 @@ def test_a_method_with_radii_of_its_own(folder, capsys):
     assert set(first.round(3).tolist()) == {4, 16}  # 8px halved or doubled
     assert last.max() == pytest.approx(64)
     assert "radii after epoch 4" in capsys.readouterr().out
-    assert {"forwards": 6, "backwards": 6}.items() <= run.metrics()[0].items()
+    assert (run.metrics()[0].forwards, run.metrics()[0].backwards) == (6, 6)
 
 
 def test_a_method_with_a_loss_of_its_own(folder, capsys):
@@ -56,8 +56,8 @@ def test_a_method_with_a_loss_of_its_own(folder, capsys):
     run = RunFolder(folder / "runs/halves")
     assert run.recipe().method.share == 0.3
     records = run.metrics()
-    assert records[0]["clean_loss"] > records[-1]["clean_loss"] > 0
-    assert (records[0]["forwards"], records[0]["backwards"]) == (7, 7)
+    assert records[0].metrics["clean_loss"] > records[-1].metrics["clean_loss"] > 0
+    assert (records[0].forwards, records[0].backwards) == (7, 7)
     assert "7F 7B" in capsys.readouterr().out  # what `iaat check` says
 
 

@@ -37,7 +37,7 @@ def place(tmp_path_factory):
     images(place / "images")
     words = ["--data.root", str(place / "images"), "--data.size", "9", "--train.epochs", "3"]
     words += ["--model.name", "small-cnn", "--model.width", "5"]
-    words += ["--train.ema", "0.5", "--train.holdout_steps", "1", "--train.keep", "2", "--evaluate.suite", "pgd-2"]
+    words += ["--train.ema", "0.5", "--train.validation_steps", "1", "--train.keep", "2", "--evaluate.suite", "pgd-2"]
     assert main(["train", "folder-natural", *words, "--out", str(place / "run"), "--quiet"]) == 0
     return place
 

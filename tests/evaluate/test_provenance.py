@@ -133,7 +133,7 @@ def test_published_order_is_refused_where_there_is_none():
 
 def test_a_baseline_may_be_evaluated_in_the_same_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", STANDARD)
-    fast = ["--data.limit", "200", "--model.width", "4", "--train.holdout_n", "10", "--train.holdout_steps", "1"]
+    fast = ["--data.limit", "200", "--model.width", "4", "--train.validation_n", "10", "--train.validation_steps", "1"]
     fast += ["--evaluate.n", "20", "--evaluate.suite", "pgd-1", "--quiet"]
     for name, epochs in (("base", "1"), ("other", "2")):
         words = ["--train.epochs", epochs, "--out", str(tmp_path / name)]

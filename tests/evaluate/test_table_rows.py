@@ -18,7 +18,7 @@ from iaat.evaluate.results_table import checkpoint_cell
 from iaat.evaluate.table_rows import groups_of_seeds, table_rows
 from iaat.units import Radius
 
-FAST = ["--train.epochs", "1", "--model.width", "4", "--train.holdout_n", "10", "--train.holdout_steps", "1"]
+FAST = ["--train.epochs", "1", "--model.width", "4", "--train.validation_n", "10", "--train.validation_steps", "1"]
 FAST += ["--data.limit", "200", "--evaluate.n", "20", "--evaluate.suite", "pgd-2", "--quiet"]
 
 

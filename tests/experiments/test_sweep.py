@@ -239,7 +239,7 @@ def test_check_lists_the_cells_with_their_passes_and_trains_nothing(tmp_path, ca
     monkeypatch.chdir(tmp_path)
     assert main(["check", sweep(tmp_path), "--seed", "4"]) == 0
     lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
-    # 300 samples less a tenth for the hold-out, 4 epochs, one forward and backward each.
+    # 300 samples less a tenth for validation, 4 epochs, one forward and backward each.
     assert lines["natural"] == ["natural", "4", "4", "1F", "1B", "1.08e+03", "1.08e+03"]
     assert lines["both-3-0.1"] == ["pgd_at", "4", "5", "4F", "4B", "5.4e+03", "5.4e+03"]
     assert list(tmp_path.iterdir()) == [tmp_path / "sweep.yaml"]

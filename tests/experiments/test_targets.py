@@ -229,8 +229,8 @@ def test_a_process_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(p
 
 def test_runs_and_models_of_others_mix(place, capsys, tmp_path):
     run = str(tmp_path / "run")
-    fast = ["--data.limit", "200", "--model.width", "4", "--train.epochs", "1", "--train.holdout_n", "10"]
-    fast += ["--train.holdout_steps", "1", "--evaluate.n", "20", "--evaluate.suite", "pgd-2"]
+    fast = ["--data.limit", "200", "--model.width", "4", "--train.epochs", "1", "--train.validation_n", "10"]
+    fast += ["--train.validation_steps", "1", "--evaluate.n", "20", "--evaluate.suite", "pgd-2"]
     assert main(["train", "quickstart-natural", *fast, "--out", run, "--quiet"]) == 0
     words = ["--n", "20", "--suite", "pgd-2", "--checkpoint", "last", "--quiet"]
     assert main(["evaluate", run, *words, "--trust", "net.pt", "--transfer", "net.pt"]) == 0
@@ -255,8 +255,8 @@ def test_other_settings_of_the_same_file_have_another_folder(place):
 def test_a_baseline_run_gives_mce(place, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", STANDARD)
     run = str(tmp_path / "run")
-    fast = ["--data.limit", "200", "--model.width", "4", "--train.epochs", "1", "--train.holdout_n", "10"]
-    fast += ["--train.holdout_steps", "1", "--evaluate.n", "20", "--evaluate.suite", "pgd-2"]
+    fast = ["--data.limit", "200", "--model.width", "4", "--train.epochs", "1", "--train.validation_n", "10"]
+    fast += ["--train.validation_steps", "1", "--evaluate.n", "20", "--evaluate.suite", "pgd-2"]
     assert main(["train", "quickstart-natural", *fast, "--out", run, "--quiet"]) == 0
     words = ["evaluate", run, "--n", "20", "--checkpoint", "last", "--quiet", "--suite", "pgd-2+corruptions"]
     assert "the baseline has no results" in refused(capsys, *words, "--baseline", tmp_path / "other")

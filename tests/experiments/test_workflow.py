@@ -9,21 +9,21 @@ from PIL import Image
 
 import iaat.experiments.comparison
 import iaat.experiments.workflow
-import iaat.train.loop
 from iaat.cli.main import main
 from iaat.runs.run_folder import RunFolder
+from iaat.train import Trainer
 
 FAST = [
     *("--data.limit", "120", "--model.width", "4", "--train.epochs", "2", "--train.batch_size", "64"),
-    *("--train.holdout_steps", "1", "--train.holdout_n", "10"),
+    *("--train.validation_steps", "1", "--train.validation_n", "10"),
     *("--evaluate.suite", "pgd", "--evaluate.steps", "1", "--evaluate.n", "30"),
 ]
 PGD = ["--method.steps", "1"]
 
 SWEEP = """
 seeds: 2
-set: {data.limit: 120, model.width: 4, train.epochs: 2, train.batch_size: 64, train.holdout_steps: 1,
-      train.holdout_n: 10, evaluate.suite: pgd, evaluate.steps: 1, evaluate.n: 30}
+set: {data.limit: 120, model.width: 4, train.epochs: 2, train.batch_size: 64, train.validation_steps: 1,
+      train.validation_n: 10, evaluate.suite: pgd, evaluate.steps: 1, evaluate.n: 30}
 curve: uniform
 cells:
   uniform: {recipe: quickstart-pgd-at, set: {method.steps: 1}, grid: {method.radius: [32px, 64px]}}
@@ -195,14 +195,14 @@ def interrupted(folder):
     """The run after its first epoch, as an interruption would leave it, with an evaluation made at that time."""
     shutil.rmtree(folder)
     words = ["quickstart-pgd-at", *FAST, *PGD, "--method.radius", "64px", "--seed", "1"]
-    save = iaat.train.loop._save_epoch
+    save = Trainer._save_epoch
 
     def save_and_stop(*arguments, **options):
         save(*arguments, **options)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(iaat.train.loop, "_save_epoch", save_and_stop)
+        patch.setattr(Trainer, "_save_epoch", save_and_stop)
         assert main(["train", *words, "--out", str(folder), "--quiet"]) == 130
     run = RunFolder(folder)
     assert len(run.metrics()) == 1

@@ -33,15 +33,15 @@ from iaat.runs.load_model import load_model
 from iaat.runs.run_folder import RunFolder, _checksum
 from iaat.runtime.progress import Reporter
 from iaat.runtime.text import printable
-from iaat.train.loop import train
 from iaat.train.state import build_state
+from iaat.train.trainer import train
 
 SECONDS = 120
 """For one case, on a busy machine."""
 MEGABYTES = 1500
 """That a case may add to the memory of the process."""
 WORDS = [
-    *("--data.limit", "60", "--train.epochs", "2", "--train.holdout_steps", "1", "--train.holdout_n", "5"),
+    *("--data.limit", "60", "--train.epochs", "2", "--train.validation_steps", "1", "--train.validation_n", "5"),
     *("--model.width", "4", "--train.ema", "0.9", "--evaluate.n", "10", "--evaluate.steps", "1"),
     *("--evaluate.suite", "pgd"),
 ]
@@ -208,7 +208,7 @@ class Readers:
         self.data = build_data(self.recipe.data, seed=0)
         evaluate_checkpoint(self.run, self.recipe, "last", self.data, Reporter(quiet=True))
         steps = len(self.data.order(self.recipe.train.batch_size, seed=0, epoch=0))
-        self.state = build_state(self.recipe, self.data, steps, torch.device("cpu"), resumed=True)
+        self.state = build_state(self.recipe, self.data, steps, torch.device("cpu"), start_weights=False)
         self.readers = dict(self._all())
 
     def _all(self) -> Iterator[tuple[str, Reader]]:

@@ -216,8 +216,17 @@ def test_a_run_on_a_folder_of_hostile_names(tmp_path, capsys, monkeypatch) -> No
             with open(os.path.join(folder, b"\x1b[2J\xff$%d.png" % number), "wb") as file:  # noqa: PTH118, PTH123
                 Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file, "PNG")
     words = ["train", "folder-natural", "--out", str(tmp_path / "run"), "--data.root", os.fsdecode(root)]
-    words += ["--data.size", "8", "--data.crop", "1", "--data.holdout", "0.3", "--model.name", "small-cnn"]
-    words += ["--train.epochs", "1", "--train.batch_size", "8", "--train.holdout_steps", "1", "--train.device", "cpu"]
+    words += ["--data.size", "8", "--data.crop", "1", "--data.validation_fraction", "0.3", "--model.name", "small-cnn"]
+    words += [
+        "--train.epochs",
+        "1",
+        "--train.batch_size",
+        "8",
+        "--train.validation_steps",
+        "1",
+        "--train.device",
+        "cpu",
+    ]
     words += ["--evaluate.n", "7", "--evaluate.steps", "1"]
     code = main(words)
     captured = capsys.readouterr()

@@ -26,7 +26,7 @@ def command(out, recipe="quickstart", *more):
     """A training run of some seconds that writes a checkpoint after every step."""
     settings = {
         "data.limit": 300, "model.width": 4, "train.epochs": 8, "train.batch_size": 32, "train.save_steps": 1,
-        "train.holdout_steps": 2, "train.holdout_n": 20, "evaluate.steps": 2, "evaluate.n": 60,
+        "train.validation_steps": 2, "train.validation_n": 20, "evaluate.steps": 2, "evaluate.n": 60,
     }  # fmt: skip
     words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     return [

@@ -69,8 +69,8 @@ def _run(draw, number, method):
     curves = {
         "loss": (2.3 - 1.1 * time**0.5 + 0.1 * number + noise(0.01)).tolist(),
         "train_accuracy": (0.3 + 0.3 * time**0.5 + noise(0.004)).tolist(),
-        "holdout_clean": (0.45 + 0.38 * time**0.5 - 0.03 * number + noise(0.006)).tolist(),
-        "holdout_robust": [*robust[:-1], None] if number == 2 else robust,
+        "validation_clean": (0.45 + 0.38 * time**0.5 - 0.03 * number + noise(0.006)).tolist(),
+        "validation_robust": [*robust[:-1], None] if number == 2 else robust,
         "lr": (0.1 * (1 + np.cos(np.pi * time)) / 2).tolist(),
     }
     quantiles = {}

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = Path(__file__)
-STEP = "iaat.train.loop:take_step"
+STEP = "iaat.train.trainer:take_step"
 """Called once a training step."""
 
 

@@ -12,11 +12,11 @@ from iaat.config.load_recipe import load_recipe
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.loop import train
+from iaat.train.trainer import train
 
 TINY = [
     *("--data.limit", "200", "--model.width", "4", "--train.epochs", "3", "--train.batch_size", "64"),
-    *("--train.holdout_steps", "2", "--train.holdout_n", "10"),
+    *("--train.validation_steps", "2", "--train.validation_n", "10"),
 ]
 QUIET = Reporter(quiet=True)
 

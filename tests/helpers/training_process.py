@@ -23,9 +23,8 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import current
 from iaat.runtime.launch import processes
 from iaat.runtime.signals import Stop, Stopped
-from iaat.train import loop, state
-from iaat.train.loop import train
-from iaat.train.nonfinite import Faults
+from iaat.train import Trainer, state, train
+from iaat.train.nonfinite import NonfiniteMonitor
 
 # Without BatchNorm, whose statistics are each process's own on a CPU; the last batch of 59 has 3 samples.
 PLAIN = ("--model.norm", "group", "--train.precision", "fp32", "--train.epochs", "2", "--train.batch_size", "59")
@@ -72,15 +71,15 @@ class StopAfter(Stop):
             self.requested = "a test"
 
 
-def laid_out_as(name):
+def memory_format_as(name):
     """What becomes of batches: float64, where the order of a sum shows in the 15th digit alone; spoilt in some runs.
 
     In float32 it shows in the 7th, and signs of gradients that are nearly 0, as those of TRADES' attack are at its
     start, make that a difference of a per cent within ten steps.
     """
-    own, seen = state.TrainState.laid_out, 0
+    own, seen = state.TrainState.to_memory_format, 0
 
-    def laid_out(self, batch):
+    def to_memory_format(self, batch):
         nonlocal seen
         seen += 1
         x = own(self, batch).x.double()
@@ -90,7 +89,7 @@ def laid_out_as(name):
             x[0] = torch.nan
         return replace(batch, x=x)
 
-    return laid_out
+    return to_memory_format
 
 
 def digest(saved):
@@ -104,25 +103,25 @@ def digest(saved):
 @contextmanager
 def watched(name, losses, stop):
     """Training as it is, in float64, with a list of its losses; at each checkpoint all processes must be equal."""
-    build, saved_by, judged_by = state.build_model, loop._saved, Faults.judge
+    build, content, checked = state.build_model, Trainer._checkpoint, NonfiniteMonitor.check
 
-    def judge(self, step, *arguments):
-        finite = judged_by(self, step, *arguments)
+    def check(self, step, *arguments):
+        finite = checked(self, step, *arguments)
         losses.append(float(self._unread[-1][1][0]))
         if stop is not None:
             stop.count()
         return finite
 
-    def saved(training):
-        found = saved_by(training)
+    def checkpoint(trainer):
+        found = content(trainer)
         current().check_same(digest(found), "the states of training")
         return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "build_model", lambda *arguments, **more: build(*arguments, **more).double())
-        patch.setattr(state.TrainState, "laid_out", laid_out_as(name))
-        patch.setattr(loop, "_saved", saved)
-        patch.setattr(Faults, "judge", judge)
+        patch.setattr(state.TrainState, "to_memory_format", memory_format_as(name))
+        patch.setattr(Trainer, "_checkpoint", checkpoint)
+        patch.setattr(NonfiniteMonitor, "check", check)
         yield
 
 

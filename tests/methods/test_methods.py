@@ -16,8 +16,8 @@ from iaat.methods import METHODS, IAATConfig, PGDATConfig, StepContext
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import autocast
 from iaat.runtime.passes import count_passes
-from iaat.train.gradient import descend
-from iaat.train.loop import train
+from iaat.train.gradient import accumulate_gradient
+from iaat.train.trainer import train
 from iaat.types import Batch
 from iaat.units import Radius
 from methods.settings import (
@@ -102,13 +102,18 @@ def test_two_optimiser_steps_reduce_the_loss(name, epoch):
 def test_the_loop_learns_digits_with_it(name, tmp_path):
     case = SETTINGS[name]
     settings = {f"--method.{key}": str(value) for key, value in case.options.items()}
-    settings |= {"--data.limit": "400", "--train.epochs": "3", "--train.batch_size": "40", "--train.holdout_steps": "1"}
+    settings |= {
+        "--data.limit": "400",
+        "--train.epochs": "3",
+        "--train.batch_size": "40",
+        "--train.validation_steps": "1",
+    }
     recipe = load_recipe("quickstart", ["--method", case.method, *(word for pair in settings.items() for word in pair)])
     run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
     first, last = run.metrics()[0], run.metrics()[-1]
-    assert last["loss"] < first["loss"]
-    assert last["holdout_clean"] > 0.6  # of ten classes
+    assert last.loss < first.loss
+    assert last.validation_clean > 0.6  # of ten classes
 
 
 @every_method
@@ -306,7 +311,7 @@ def test_weight_perturbation_goes_around_it(name):
         before = [w.detach().clone() for w in model.parameters()]
         objective = method.prepare(model, batch, context())
         model.zero_grad()
-        output = descend(model, objective, awp=awp, computing=nullcontext)
+        output = accumulate_gradient(model, objective, awp=awp, computing=nullcontext)
         method.learn(batch, output)
         assert all(torch.equal(w, old) for w, old in zip(model.parameters(), before, strict=True))
         gradients.append((output.loss.item(), torch.cat([w.grad.flatten() for w in model.parameters()])))
@@ -432,7 +437,7 @@ def test_in_bfloat16_the_loss_is_about_the_same_and_float32(name):
         with computing():
             objective = method.prepare(model, batch, context())
         model.zero_grad()
-        output = descend(model, objective, computing=computing)
+        output = accumulate_gradient(model, objective, computing=computing)
         assert output.loss.dtype == output.logits.dtype == torch.float32
         assert all(bool(w.grad.isfinite().all()) for w in model.parameters())
         losses.append(output.loss.item())

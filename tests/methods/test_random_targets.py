@@ -50,7 +50,7 @@ def test_processes_that_share_a_batch_draw_its_targets():
     y, rows = torch.arange(9), torch.tensor([2, 3, 4])
     whole = draw_picks(y, batch_generator(0))
     generator = batch_generator(0)
-    with generator.sharing(rows, 9):
+    with generator.drawing_rows(rows, 9):
         assert torch.equal(draw_picks(y[rows], generator), whole[rows])
 
 

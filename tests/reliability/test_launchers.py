@@ -67,7 +67,7 @@ def test_a_run_goes_on_however_its_processes_are_started_stopped_or_killed(tmp_p
 
     by_hand = subprocess.run([sys.executable, *words(run.path)], capture_output=True, text=True, timeout=240)
     assert by_hand.returncode == 0, by_hand.stderr
-    assert [record["epoch"] for record in run.metrics()] == list(range(1, 13))
+    assert [record.epoch for record in run.metrics()] == list(range(1, 13))
     assert len(list(run.path.glob("evaluations/*/results.json"))) == 2
 
 
@@ -90,4 +90,4 @@ def test_a_machine_that_is_lost_stops_the_others_and_both_go_on(tmp_path):
         assert len(run.metrics()) < 12
         codes, outputs = finish([train_on(host) for host in hosts])
         assert codes == [0, 0], outputs
-    assert [record["epoch"] for record in run.metrics()] == list(range(1, 13))
+    assert [record.epoch for record in run.metrics()] == list(range(1, 13))

@@ -12,7 +12,7 @@ PROGRAM = """
 import sys
 from iaat.cli.main import main
 out, figures = sys.argv[1:]
-RECIPE = ("quickstart", "--data.limit", "200", "--model.width", "4", "--train.epochs", "2", "--train.holdout_n", "10")
+RECIPE = ("quickstart", "--data.limit", "200", "--model.width", "4", "--train.epochs", "2")
 QUICK = ("--evaluate.suite", "pgd-2", "--evaluate.n", "20")
 RUN = f"{out}/quickstart-seed0"
 for words in (

@@ -8,7 +8,7 @@ from iaat.cli.main import main
 from iaat.data.image_folder import FolderFiles
 from iaat.data.image_split import SAMPLED
 
-WORDS = ("--data.size", "8", "--train.epochs", "1", "--train.holdout_n", "4", "--evaluate.suite", "pgd-2")
+WORDS = ("--data.size", "8", "--train.epochs", "1", "--train.validation_n", "4", "--evaluate.suite", "pgd-2")
 
 
 def save(file, seed):

@@ -46,8 +46,8 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
         "quickstart seed 1",
     ]
     metrics = runs[0].metrics()
-    assert content.runs[0].curves["loss"] == [record["loss"] for record in metrics]
-    assert content.runs[0].quantiles["50"] == [record["radius_quantiles_px"]["50"] for record in metrics]
+    assert content.runs[0].curves["loss"] == [record.loss for record in metrics]
+    assert content.runs[0].quantiles["50"] == [record.radius_quantiles_px["50"] for record in metrics]
     assert content.runs[1].quantiles == {}
     assert [(row.run, row.checkpoint) for row in content.verdicts] == [
         (n, c) for n in range(3) for c in ("best", "last")
@@ -72,20 +72,20 @@ def test_a_lost_line_of_the_log_leaves_a_gap_at_its_epoch(runs, tmp_path, lost, 
     with pytest.warns(UserWarning, match=rf"metrics\.jsonl has no epoch {lost}: a gap in the curves"):
         (part,) = run_parts([run], [run.recipe()])
     whole = runs[0].metrics()
-    kept = [None if record["epoch"] == lost else record for record in whole]
+    kept = [None if record.epoch == lost else record for record in whole]
     assert part.epochs == 3
-    assert part.curves["loss"] == [record and record["loss"] for record in kept]
-    assert part.quantiles["50"] == [record and record["radius_quantiles_px"]["50"] for record in kept]
+    assert part.curves["loss"] == [record and record.loss for record in kept]
+    assert part.quantiles["50"] == [record and record.radius_quantiles_px["50"] for record in kept]
 
 
 @pytest.mark.parametrize("epoch", [0, -3, 10**9])
 def test_an_epoch_that_cannot_be_is_left_out_of_the_curves_with_a_warning(runs, tmp_path, epoch):
     run = RunFolder(shutil.copytree(runs[0].path, tmp_path / "run"))
-    append_json_line(run.metrics_file, {**runs[0].metrics()[0], "epoch": epoch})
+    append_json_line(run.metrics_file, {**runs[0].metrics()[0].to_json(), "epoch": epoch})
     with pytest.warns(UserWarning, match=rf"metrics\.jsonl.* epoch (is )?{epoch}.*; left out"):
         (part,) = run_parts([run], [run.recipe()])
     assert part.epochs == 3
-    assert part.curves["loss"] == [record["loss"] for record in runs[0].metrics()]
+    assert part.curves["loss"] == [record.loss for record in runs[0].metrics()]
 
 
 def test_differences_name_the_settings_that_differ(content):

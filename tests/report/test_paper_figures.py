@@ -223,7 +223,7 @@ def test_lines_have_the_values_of_the_content_and_looks_beside_colours(content, 
     titles = {axis.get_title("left"): axis for axis in figures["training"].axes}
     assert next(iter(titles)) == "training loss"
     robust = titles["validation, robust (%)"].lines[2].get_ydata()
-    expected = content.runs[2].curves["holdout_robust"]
+    expected = content.runs[2].curves["validation_robust"]
     assert expected[-1] is None
     assert np.isnan(robust[-1])
     np.testing.assert_allclose(robust[:-1], 100 * np.array(expected[:-1]))
@@ -311,7 +311,7 @@ def test_what_a_page_has_no_room_for_goes_on_on_the_next(content):
 
 def test_values_that_are_not_known_are_gaps_everywhere(content):
     nan, run = float("nan"), content.runs[0]
-    curves = {"loss": [None, nan, float("inf"), 1.0], "lr": [None], "holdout_clean": []}
+    curves = {"loss": [None, nan, float("inf"), 1.0], "lr": [None], "validation_clean": []}
     shown = only(
         content,
         runs=[

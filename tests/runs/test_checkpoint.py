@@ -19,8 +19,8 @@ from iaat.models import build_model
 from iaat.runs.checkpoint import load_checkpoint, restore_model, save_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.loop import train
 from iaat.train.optim import build_optimizer, build_schedule
+from iaat.train.trainer import train
 
 WEIGHTS = torch.arange(500.0)
 
@@ -213,7 +213,7 @@ PARTS = ("model", "averaged", "method", "optimizer", "schedule", "generator", "g
 def run(tmp_path_factory):
     """A run of two epochs with a moving average and radii."""
     run = RunFolder(tmp_path_factory.mktemp("runs") / "run")
-    words = ["--data.limit", "60", "--train.epochs", "2", "--train.holdout_steps", "1", "--train.ema", "0.9"]
+    words = ["--data.limit", "60", "--train.epochs", "2", "--train.validation_steps", "1", "--train.ema", "0.9"]
     train(load_recipe("quickstart", [*words, "--model.width", "4"]), run, Reporter(quiet=True))
     return run
 

@@ -9,9 +9,9 @@ from helpers.training import QUIET, Interrupting, same, tiny
 from iaat import UserError
 from iaat.config.train_config import TrainConfig
 from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
-from iaat.runs.checkpoint_manager import Keeper
+from iaat.runs.checkpoint_manager import CheckpointManager
 from iaat.runs.run_folder import RunFolder
-from iaat.train.loop import train
+from iaat.train.trainer import train
 
 CPU = torch.device("cpu")
 # 180 samples in batches of 64: 3 steps an epoch.
@@ -139,7 +139,7 @@ def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(run, monkeypatch):
 
     monkeypatch.setattr(torch, "load", refuse)
     with pytest.raises(UserError, match="cannot be read: Permission denied"):
-        Keeper(run, TrainConfig()).newest(CPU)
+        CheckpointManager(run, TrainConfig()).newest(CPU)
     assert run.checkpoint("last").exists()
 
 
@@ -155,7 +155,7 @@ def test_where_files_cannot_be_linked_they_are_copied(tmp_path, monkeypatch):
 
 def test_time_between_checkpoints_counts_from_the_last_one(tmp_path):
     now = [0.0]
-    keeper = Keeper(RunFolder(tmp_path), TrainConfig(save_minutes=2), clock=lambda: now[0])
+    keeper = CheckpointManager(RunFolder(tmp_path), TrainConfig(save_minutes=2), clock=lambda: now[0])
     state = {"epoch": 0, "tally": {"steps": 7}}
     due = []
     for seconds in (60, 119, 120, 121, 239, 240):

@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from iaat.config.differences import differences
 from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder, _checksum
 
 
@@ -24,7 +25,7 @@ def run(tmp_path, recipe):
     """A run with one epoch done."""
     run = RunFolder(tmp_path / "run")
     run.create(recipe, overwrite=False)
-    run.log_epoch({"epoch": 1, "forwards": 1, "backwards": 1}, {"epoch": 1, "seconds": 1.0})
+    run.log_epoch(EpochRecord(epoch=1, forwards=1, backwards=1), {"epoch": 1, "seconds": 1.0})
     run.checkpoint("last").write_text("weights")
     return run
 
@@ -107,11 +108,11 @@ def test_radii_come_back_for_the_trained_samples_alone(run):
 
 def test_going_back_drops_later_epochs_everywhere(run):
     for epoch in (2, 3):
-        run.log_epoch({"epoch": epoch, "forwards": 1, "backwards": 1}, {"epoch": epoch, "seconds": 1.0})
+        run.log_epoch(EpochRecord(epoch=epoch, forwards=1, backwards=1), {"epoch": epoch, "seconds": 1.0})
     for epoch in (1, 2, 3):
         run.save_radii(epoch, torch.rand(4), torch.arange(4))
-    run.go_back_to(2, [{"epoch": epoch, "forwards": 1, "backwards": 1} for epoch in (1, 2)])
-    assert [record["epoch"] for record in run.metrics()] == [1, 2]
+    run.go_back_to(2, [EpochRecord(epoch=epoch, forwards=1, backwards=1) for epoch in (1, 2)])
+    assert [record.epoch for record in run.metrics()] == [1, 2]
     assert [json.loads(line)["epoch"] for line in run.timings_file.read_text().splitlines()] == [1, 2]
     assert run.radii_epochs() == [1, 2]
     run.go_back_to(0, [])
@@ -188,7 +189,7 @@ def test_training_cost_is_the_mean_of_passes_and_the_sum_of_seconds(tmp_path, re
     run = RunFolder(tmp_path)
     run.create(recipe, overwrite=False)
     for epoch, forwards in ((1, 4.0), (2, 10.0)):
-        record = {"epoch": epoch, "forwards": forwards, "backwards": 2 * forwards, "radius_mean_px": 1.0 * epoch}
+        record = EpochRecord(epoch=epoch, forwards=forwards, backwards=2 * forwards, radius_mean_px=1.0 * epoch)
         run.log_epoch(record, {"epoch": epoch, "seconds": 1.5})
     expected = {"train_forwards": 7.0, "train_backwards": 14.0, "train_seconds": 3.0, "radius_mean_px": 2.0}
     assert run.training_cost() == expected
@@ -201,7 +202,7 @@ def test_a_log_without_every_epoch_once_has_no_training_cost(tmp_path, recipe, e
     run = RunFolder(tmp_path)
     run.create(recipe, overwrite=False)
     for epoch in epochs:
-        run.log_epoch({"epoch": epoch, "forwards": 1, "backwards": 1}, {"epoch": epoch, "seconds": 1.0})
+        run.log_epoch(EpochRecord(epoch=epoch, forwards=1, backwards=1), {"epoch": epoch, "seconds": 1.0})
     with pytest.warns(UserWarning, match="does not have every epoch once") as caught:
         assert run.training_cost() == {}
     assert [str(one.message).rpartition("; ")[2] for one in caught] == [

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-import iaat.train.loop
+import iaat
 from helpers.training import QUIET, Interrupting, same, tiny
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
@@ -25,11 +25,11 @@ from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runs.trackers import INSTALL, TensorBoard, Tracker, Trackers
 from iaat.runtime.distributed import Ranks
-from iaat.train.loop import train
+from iaat.train import Trainer, train
 
 FAST = [
     *("--data.limit", "120", "--model.width", "4", "--train.epochs", "2", "--train.batch_size", "64"),
-    *("--train.holdout_steps", "1", "--train.holdout_n", "10"),
+    *("--train.validation_steps", "1", "--train.validation_n", "10"),
     *("--evaluate.suite", "pgd", "--evaluate.steps", "1", "--evaluate.n", "30"),
 ]
 HOWTO = Path(__file__).parents[2] / "docs/howto"
@@ -53,12 +53,12 @@ class Listening(Tracker):
 
     def started(self, recipe, run, records):
         self.run = RunFolder(run)
-        self.told.append(("started", recipe["method"]["name"], run.name, [record["epoch"] for record in records]))
+        self.told.append(("started", recipe["method"]["name"], run.name, [record.epoch for record in records]))
 
     def epoch(self, record):
         assert record == self.run.metrics()[-1]
-        assert load_checkpoint(self.run.checkpoint("last"))["epoch"] == record["epoch"]
-        self.told.append(("epoch", record["epoch"]))
+        assert load_checkpoint(self.run.checkpoint("last"))["epoch"] == record.epoch
+        self.told.append(("epoch", record.epoch))
 
     def evaluated(self, results):
         assert results["accuracy"]["clean"] is not None
@@ -73,14 +73,14 @@ class Meddling(Tracker):
 
     def started(self, recipe, run, records):
         recipe["train"]["epochs"] = 100
-        records.append({"epoch": 7})
+        records.append(None)
 
     def epoch(self, record):
         torch.manual_seed(3)
         random.seed(3)
         np.random.seed(3)  # noqa: NPY002
-        record["loss"] = record["radius_quantiles_px"]["50"] = 0
-        if record["epoch"] == 2:
+        record.radius_quantiles_px["50"] = 0
+        if record.epoch == 2:
             raise ConnectionError("no network")
 
     def finished(self):
@@ -129,7 +129,7 @@ def logged(run):
             *record.items(),
             *((f"radius_quantiles_px/{key}", value) for key, value in quantiles.items()),
         ]:
-            if key != "epoch":
+            if key not in ("epoch", "version"):
                 found.setdefault(key, []).append((record["epoch"], pytest.approx(value, rel=1e-6)))
     return found
 
@@ -143,7 +143,7 @@ def test_event_files_say_what_the_log_says(tmp_path, plain, events):
     assert main(["train", "quickstart", *FAST, "--tensorboard", "--out", str(run.path), "--quiet"]) == 0
     found = events(run)
     assert training_part(found) == logged(run)
-    assert {"loss", "lr", "forwards", "holdout_robust", "radius_quantiles_px/95"} <= found.scalars.keys()
+    assert {"loss", "lr", "forwards", "validation_robust", "radius_quantiles_px/95"} <= found.scalars.keys()
     for file in run.path.glob("evaluations/*/results.json"):
         results = json.loads(file.read_text())
         for name, accuracy in results["accuracy"].items():
@@ -166,13 +166,13 @@ def test_a_resumed_run_has_every_epoch_once_as_it_was_made_last(tmp_path, events
     old = events(run)
     assert training_part(old) == logged(run)
     run.checkpoint("last").unlink()  # so that the third epoch is made again, and comes out otherwise
-    hold_out = iaat.train.loop.hold_out
-    monkeypatch.setattr(iaat.train.loop, "hold_out", lambda *args: {**hold_out(*args), "holdout_clean": 0.125})
+    validate = Trainer.validate
+    monkeypatch.setattr(Trainer, "validate", lambda trainer: validate(trainer)._replace(clean=0.125))
     train(IAAT, run, QUIET, resume=True, trackers=[TensorBoard()])
     new = events(run)
     assert training_part(new) == logged(run)
-    assert old.scalars["holdout_clean"][2] != new.scalars["holdout_clean"][2] == (3, 0.125)
-    assert old.scalars["holdout_clean"][:2] == new.scalars["holdout_clean"][:2]
+    assert old.scalars["validation_clean"][2] != new.scalars["validation_clean"][2] == (3, 0.125)
+    assert old.scalars["validation_clean"][:2] == new.scalars["validation_clean"][:2]
     assert [event.step for event in new.histograms["radius_px"]] == [1, 2, 3]
     assert len(new.recipes) == 1
 
@@ -368,7 +368,7 @@ def test_the_page_about_trackers_runs_with_what_wandb_documents(tmp_path, plain,
     (code,) = snippets("trackers.md")
     for _ in range(2):
         names = execute(code, __name__="__main__")
-    log = [(record["epoch"], record) for record in names["run"].metrics()]
+    log = [(record.epoch, record.to_json()) for record in names["run"].metrics()]
     assert [len(run.history) for run in runs] == [2, 0]  # nothing was left to train
     assert runs[0].history == log
     for run in runs:
@@ -389,7 +389,7 @@ def tables(tmp_path_factory):
             Image.fromarray(pixels).save(place / "images" / split / name / f"{number:03d}.png")
     words = [
         *("--data.root", str(place / "images"), "--data.size", "12", "--data.crop", "1", "--model.name", "small-cnn"),
-        *("--train.epochs", "1", "--train.batch_size", "16", "--method.steps", "1", "--train.holdout_steps", "1"),
+        *("--train.epochs", "1", "--train.batch_size", "16", "--method.steps", "1", "--train.validation_steps", "1"),
         *("--evaluate.suite", "pgd", "--evaluate.steps", "1"),
     ]
     with pytest.MonkeyPatch.context() as patch:

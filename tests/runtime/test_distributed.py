@@ -17,10 +17,10 @@ def test_alone_everything_is_as_it_was():
     assert ALONE.sum_(values) is values
     assert ALONE.mean_(values) is values
     assert ALONE.any(True, False) == (True, False)
-    assert ALONE.gather(values) == [values]
-    assert ALONE.gather_states({"a": 1}) == [{"a": 1}]
-    assert ALONE.merged({3: "x"}) == {3: "x"}
-    assert ALONE.told("x") == "x"
+    assert ALONE.all_gather(values) == [values]
+    assert ALONE.all_gather_states({"a": 1}) == [{"a": 1}]
+    assert ALONE.all_gather_dict({3: "x"}) == {3: "x"}
+    assert ALONE.broadcast_text("x") == "x"
     assert ALONE.main_first(lambda: 5) == 5
     ALONE.raise_together(None)
     ALONE.check_same("anything", "it")

@@ -9,7 +9,7 @@ from iaat.errors import LostProcessError, UserError
 from iaat.runtime import launch
 from iaat.runtime.distributed import ALONE
 from iaat.runtime.launch import processes
-from iaat.runtime.launcher import first_host, launch_of, launched
+from iaat.runtime.launch_environment import first_host, launch_of, launched
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29400"}
 SLURM = {
@@ -122,7 +122,7 @@ def test_commands_that_train_nothing_refuse_a_launcher(monkeypatch, capsys):
 )
 def test_the_words_of_libraries_that_lost_a_process_become_ours(text, reason):
     ours = f"process 1 of 4 on {os.uname().nodename} has lost another one"
-    with pytest.raises(LostProcessError, match=ours) as raised, launch._losses_told("1", "4"):
+    with pytest.raises(LostProcessError, match=ours) as raised, launch._explained_losses("1", "4"):
         raise RuntimeError(text)
     assert reason in str(raised.value)
     assert "pair.cc" not in str(raised.value)
@@ -139,7 +139,7 @@ def test_the_words_of_libraries_that_lost_a_process_become_ours(text, reason):
     ],
 )
 def test_other_errors_stay_what_they_are(text):
-    with pytest.raises(RuntimeError) as raised, launch._losses_told("1", "4"):
+    with pytest.raises(RuntimeError) as raised, launch._explained_losses("1", "4"):
         raise RuntimeError(text)
     assert type(raised.value) is RuntimeError
 

@@ -144,7 +144,7 @@ def _drawn(generator, rows, sampler=torch.rand, numbers=5):
 def test_processes_that_share_a_batch_draw_what_one_draws(sampler):
     whole, rows = _drawn(rng.batch_generator(3, "attack"), 10, sampler), torch.tensor([3, 4, 9, 9])
     shared = rng.batch_generator(3, "attack")
-    with shared.sharing(rows, 10):
+    with shared.drawing_rows(rows, 10):
         own = _drawn(shared, 4, sampler)
     assert torch.equal(own, whole[rows])
 
@@ -154,7 +154,7 @@ def test_a_shared_generator_moves_alike_whatever_its_rows(monkeypatch):
     states, whole = [], _drawn(rng.batch_generator(3, "attack"), 10)
     for rows in (torch.arange(7), torch.arange(7, 10), torch.tensor([0, 0]), torch.arange(10)):
         shared = rng.batch_generator(3, "attack")
-        with shared.sharing(rows, 10):
+        with shared.drawing_rows(rows, 10):
             assert torch.equal(_drawn(shared, len(rows)), whole[rows])
         states.append(shared.get_state())
     assert all(torch.equal(state, states[0]) for state in states)
@@ -162,7 +162,7 @@ def test_a_shared_generator_moves_alike_whatever_its_rows(monkeypatch):
 
 def test_a_batch_of_other_rows_than_shared_is_drawn_as_it_is():
     shared = rng.batch_generator(3, "attack")
-    with shared.sharing(torch.arange(4), 10):
+    with shared.drawing_rows(torch.arange(4), 10):
         assert torch.equal(_drawn(shared, 6), _drawn(rng.generator(3, "attack"), 6))
 
 

@@ -31,7 +31,7 @@ def build(shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
 """
 FAST = [
-    *("--data.limit", "60", "--train.epochs", "1", "--train.holdout_steps", "1", "--train.holdout_n", "5"),
+    *("--data.limit", "60", "--train.epochs", "1", "--train.validation_steps", "1", "--train.validation_n", "5"),
     *("--evaluate.steps", "1", "--evaluate.n", "10", "--quiet"),
 ]
 PLAIN = {"extends": "quickstart-natural", "model": {"width": None}}

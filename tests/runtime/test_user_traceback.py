@@ -78,7 +78,7 @@ def module(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-FAST = ["--data.limit", "40", "--train.epochs", "1", "--train.holdout_steps", "1", "--evaluate.n", "5", "--quiet"]
+FAST = ["--data.limit", "40", "--train.epochs", "1", "--train.validation_steps", "1", "--evaluate.n", "5", "--quiet"]
 NETWORK = ["--model.width", "null", "--model.name"]
 CASES = {
     "model": ([*NETWORK, "their_code:network"], "ZeroDivisionError: division by zero", "return 1 / value", "in helper"),

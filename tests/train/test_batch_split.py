@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iaat.runtime.distributed import Ranks
-from iaat.train.batch_split import AT_LEAST, shares
+from iaat.train.batch_split import AT_LEAST, split_batch
 
 SIZES = {"batch": st.integers(1, 70), "world": st.integers(1, 9), "parts": st.integers(1, 5)}
 
@@ -13,7 +13,7 @@ SIZES = {"batch": st.integers(1, 70), "world": st.integers(1, 9), "parts": st.in
 def shared_out(batch, world, parts):
     """The shares of all processes, by part."""
     index = torch.arange(100, 100 + batch)
-    return index, list(zip(*(shares(index, Ranks(rank, world), parts) for rank in range(world)), strict=True))
+    return index, list(zip(*(split_batch(index, Ranks(rank, world), parts) for rank in range(world)), strict=True))
 
 
 @settings(deadline=None)
@@ -56,14 +56,14 @@ def test_every_process_has_work_in_every_part(batch, world, parts):
 
 def test_alone_a_batch_is_one_share_of_weight_one():
     index = torch.tensor([5, 3, 9])
-    (share,) = shares(index, Ranks())
+    (share,) = split_batch(index, Ranks())
     assert torch.equal(share.index, index)
     assert (share.total, share.own, share.weight) == (3, 3, 1.0)
 
 
 def test_a_process_without_samples_gets_copies_that_count_for_nothing():
     index = torch.tensor([5, 3])
-    found = [shares(index, Ranks(rank, 3))[0] for rank in range(3)]
+    found = [split_batch(index, Ranks(rank, 3))[0] for rank in range(3)]
     assert [share.index.tolist() for share in found] == [[5, 5], [3, 3], [5, 5]]
     assert [share.own for share in found] == [1, 1, 0]
     assert [share.weight for share in found] == [1.5, 1.5, 0.0]

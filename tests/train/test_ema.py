@@ -8,8 +8,8 @@ from helpers.training import QUIET, same, tiny
 from iaat.data import sequential_order
 from iaat.runs.checkpoint import has_average, load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
-from iaat.train.ema import AveragedWeights
-from iaat.train.loop import train
+from iaat.train.ema import ModelEMA
+from iaat.train.trainer import train
 
 
 def network():
@@ -32,7 +32,7 @@ def walked(averaged, model, steps):
 @pytest.mark.parametrize(("decay", "steps"), [(0.5, 12), (0.999, 30)])
 def test_weights_and_statistics_are_the_average_written_out(decay, steps):
     model = network().train()
-    averaged = AveragedWeights(model, decay)
+    averaged = ModelEMA(model, decay)
     states = walked(averaged, model, steps)
     for name, value in averaged.model.state_dict().items():
         if not value.is_floating_point():
@@ -48,7 +48,7 @@ def test_weights_and_statistics_are_the_average_written_out(decay, steps):
 def test_the_first_weights_are_soon_forgotten():
     """A constant decay of 0.999 would keep 74 % of them after 300 steps."""
     model = nn.Linear(1, 1, bias=False)
-    averaged = AveragedWeights(model, 0.999)
+    averaged = ModelEMA(model, 0.999)
     with torch.no_grad():
         model.weight.fill_(1.0)
         averaged.update(model)
@@ -60,7 +60,7 @@ def test_the_first_weights_are_soon_forgotten():
 
 def test_the_trained_network_is_left_alone_and_the_average_is_ready_to_be_judged():
     model = network().train()
-    averaged = AveragedWeights(model, 0.9)
+    averaged = ModelEMA(model, 0.9)
     walked(averaged, model, 3)
     assert model.training
     assert all(weight.requires_grad for weight in model.parameters())
@@ -70,9 +70,9 @@ def test_the_trained_network_is_left_alone_and_the_average_is_ready_to_be_judged
 
 def test_a_restored_average_goes_on_identically():
     model = network().train()
-    averaged = AveragedWeights(model, 0.99)
+    averaged = ModelEMA(model, 0.99)
     walked(averaged, model, 5)
-    other = AveragedWeights(network(), 0.99)
+    other = ModelEMA(network(), 0.99)
     other.load_state_dict(averaged.state_dict())
     for each in (averaged, other):
         each.update(model)
@@ -99,7 +99,7 @@ def test_a_run_keeps_both_and_selects_by_the_average(tmp_path):
     weight = next(trained.parameters())
     assert torch.equal(weight, next(iter(state["model"][name] for name, _ in trained.named_parameters())))
     assert not torch.equal(weight, next(averaged.parameters()))
-    held_out = run.metrics()[-1]["holdout_clean"]
+    held_out = run.metrics()[-1].validation_clean
     assert held_out == pytest.approx(accuracy(averaged, data.train, data.validation_index))
 
 

@@ -16,7 +16,7 @@ from iaat.methods import METHODS, Natural
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.loop import train
+from iaat.train.trainer import train
 
 N, M = 1438, 300
 
@@ -52,8 +52,8 @@ def test_radii_of_extra_images_are_learned_recorded_and_tabled(tmp_path, file):
         assert len(set(index[180:].tolist())) == extra
         assert index[180:].min() >= N
         record = run.metrics()[epoch - 1]
-        assert record["radius_mean_px"] == pytest.approx(radius.mean() * 255, rel=1e-5)
-        assert record["radius_quantiles_px"]["50"] == pytest.approx(np.median(radius) * 255, rel=1e-5)
+        assert record.radius_mean_px == pytest.approx(radius.mean() * 255, rel=1e-5)
+        assert record.radius_quantiles_px["50"] == pytest.approx(np.median(radius) * 255, rel=1e-5)
     moved = run.radii_after(2)[1][180:] != recipe.method.initial
     assert moved.mean() > 0.5
     table, _ = write_radii(run, data.train, training_predictions(run, recipe, data, QUIET))
@@ -91,7 +91,7 @@ def test_samples_of_an_epoch_are_counted_with_the_extra_ones(tmp_path, file, mon
     assert [len(batch.y) for batch in came] == [50] * 7 + [10]
     assert all(int((batch.index >= N).sum()) * 2 == len(batch.y) for batch in came)
     assert (True, 360, 360) in reporter.seen
-    assert (run.metrics()[0]["forwards"], run.metrics()[0]["backwards"]) == (1, 1)
+    assert (run.metrics()[0].forwards, run.metrics()[0].backwards) == (1, 1)
     timing = json.loads(run.timings_file.read_text())
     assert timing["samples_per_second"] > 360 / timing["seconds"]
     assert (

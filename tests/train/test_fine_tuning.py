@@ -10,7 +10,7 @@ from iaat.errors import UserError
 from iaat.models import build_model
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
-from iaat.train.loop import train
+from iaat.train.trainer import train
 
 
 def pretrained(tmp_path, *more):
@@ -44,7 +44,7 @@ def test_fine_tuning_begins_where_natural_training_ended(tmp_path):
     train(tiny("pgd_at", "--model.weights", str(run.checkpoint("last")), *settings), tuned, QUIET)
     scratch = RunFolder(tmp_path / "scratch")
     train(tiny("pgd_at", *settings), scratch, QUIET)
-    assert tuned.metrics()[0]["holdout_clean"] > scratch.metrics()[0]["holdout_clean"] + 0.3
+    assert tuned.metrics()[0].validation_clean > scratch.metrics()[0].validation_clean + 0.3
 
 
 def test_a_resumed_run_needs_the_file_no_longer(tmp_path):

@@ -14,8 +14,8 @@ from iaat.errors import UserError
 from iaat.experiments.cost import total_passes
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.passes import count_passes
-from iaat.train.gradient import descend
-from iaat.train.loop import train
+from iaat.train.gradient import accumulate_gradient
+from iaat.train.trainer import train
 from iaat.types import StepOutput
 from reference.awp_slow import awp_gradients
 
@@ -46,7 +46,7 @@ def normed(dtype=torch.float32):
 def test_the_gradient_is_that_of_the_slow_reference(gamma):
     (x, y), model = problem(), linear()
     before = [weight.detach().clone() for weight in model.parameters()]
-    descend(model, objective_of(x, y), awp=gamma, computing=nullcontext)
+    accumulate_gradient(model, objective_of(x, y), awp=gamma, computing=nullcontext)
     expected = awp_gradients(model.weight.detach().numpy(), model.bias.detach().numpy(), x.numpy(), y.numpy(), gamma)
     for weight, gradient in zip((model.weight, model.bias), expected, strict=True):
         torch.testing.assert_close(weight.grad, torch.from_numpy(gradient), rtol=1e-9, atol=1e-12)
@@ -56,7 +56,7 @@ def test_the_gradient_is_that_of_the_slow_reference(gamma):
 def test_without_perturbation_it_is_the_gradient_of_the_loss():
     (x, y), model, twin = problem(), linear(), linear()
     twin.load_state_dict(model.state_dict())
-    descend(model, objective_of(x, y), computing=nullcontext)
+    accumulate_gradient(model, objective_of(x, y), computing=nullcontext)
     F.cross_entropy(twin(x), y).backward()
     assert torch.equal(model.weight.grad, twin.weight.grad)
 
@@ -70,7 +70,7 @@ def test_every_tensor_moves_by_its_own_share_and_vectors_stand_still():
         seen.append({name: weight.detach().clone() for name, weight in network.named_parameters()})
         return objective_of(x, y)(network)
 
-    descend(model, objective, awp=0.01, computing=nullcontext)
+    accumulate_gradient(model, objective, awp=0.01, computing=nullcontext)
     assert len(seen) == 2
     for name, weight in before.items():
         moved, own = (seen[1][name] - weight).norm().item(), weight.norm()
@@ -87,14 +87,14 @@ def test_the_loss_is_higher_where_the_gradient_is_taken():
         losses.append(output.loss.item())
         return output
 
-    output = descend(model, objective, awp=0.1, computing=nullcontext)
+    output = accumulate_gradient(model, objective, awp=0.1, computing=nullcontext)
     assert losses[1] > losses[0] == output.loss.item()
 
 
 def test_running_statistics_move_once_at_the_weights_as_they_are():
     (x, y), model, twin = problem(torch.float32), normed(), normed()
     twin.load_state_dict(model.state_dict())
-    descend(model, objective_of(x, y), awp=0.1, computing=nullcontext)
+    accumulate_gradient(model, objective_of(x, y), awp=0.1, computing=nullcontext)
     twin(x)
     assert model[1].num_batches_tracked == 1
     assert torch.equal(model[1].running_mean, twin[1].running_mean)
@@ -113,7 +113,7 @@ def test_weights_come_back_when_the_second_evaluation_fails():
         return objective_of(x, y)(network)
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        descend(model, objective, awp=0.1, computing=nullcontext)
+        accumulate_gradient(model, objective, awp=0.1, computing=nullcontext)
     assert torch.equal(model.weight, before)
 
 
@@ -127,7 +127,7 @@ def test_autocast_does_not_keep_the_unperturbed_weights():
         logits.append(out.detach().clone())
         return StepOutput(F.cross_entropy(out.float(), y), out.detach())
 
-    descend(model, objective, awp=0.5, computing=partial(torch.autocast, "cpu", dtype=torch.bfloat16))
+    accumulate_gradient(model, objective, awp=0.5, computing=partial(torch.autocast, "cpu", dtype=torch.bfloat16))
     assert logits[0].dtype == torch.bfloat16
     assert not torch.equal(logits[0], logits[1])
 
@@ -135,7 +135,7 @@ def test_autocast_does_not_keep_the_unperturbed_weights():
 def test_it_costs_one_more_evaluation_of_the_objective():
     (x, y), model = problem(), linear()
     with count_passes(model) as passes:
-        descend(model, objective_of(x, y), awp=0.01, computing=nullcontext)
+        accumulate_gradient(model, objective_of(x, y), awp=0.01, computing=nullcontext)
     assert (passes.forward, passes.backward) == (2 * len(x), 2 * len(x))
 
 
@@ -143,7 +143,7 @@ def test_a_run_perturbs_from_its_epoch_on_and_states_the_cost(tmp_path):
     recipe = tiny("pgd_at", "--method.steps", "1", "--train.awp", "0.01", "--train.awp_from", "1")
     run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
-    assert [record["forwards"] for record in run.metrics()] == [2, 3, 3]
+    assert [record.forwards for record in run.metrics()] == [2, 3, 3]
     stated = total_passes(recipe)
     assert (stated.forward, stated.backward) == pytest.approx((8 / 3, 8 / 3))
 

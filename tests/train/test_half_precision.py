@@ -8,8 +8,8 @@ from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.attacks import pgd
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import autocast
-from iaat.train.loop import train
-from iaat.train.nonfinite import Faults
+from iaat.train.nonfinite import NonfiniteMonitor
+from iaat.train.trainer import train
 
 FP16 = ("--train.precision", "fp16")
 CPU = torch.device("cpu")
@@ -17,11 +17,11 @@ CPU = torch.device("cpu")
 
 def judged(loss, gradient, scale):
     """What a step with such a loss and gradient is judged as: whether it is taken, and what is told of it."""
-    model, faults = nn.Linear(2, 2), Faults(1)
+    model, faults = nn.Linear(2, 2), NonfiniteMonitor(1)
     for weights in model.parameters():
         weights.grad = torch.full_like(weights, gradient)
         weights.data.add_(weights.grad)  # as the optimiser's step does
-    finite = faults.judge(7, model, torch.tensor(loss), None if scale is None else torch.tensor(scale))
+    finite = faults.check(7, model, torch.tensor(loss), None if scale is None else torch.tensor(scale))
     return bool(finite), faults.read()
 
 
@@ -52,8 +52,8 @@ def test_training_finds_its_scale_by_steps_that_overflow_and_goes_on(tmp_path):
         train(recipe, run, QUIET)
     records = run.metrics()
     assert len(records) == 3
-    assert records[-1]["loss_scale"] < 65536
-    assert records[-1]["loss"] > 0
+    assert records[-1].loss_scale < 65536
+    assert records[-1].loss > 0
     assert not any("skipped_steps" in record for record in records)
     assert not (run.path / "faults.jsonl").exists()
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from iaat.train.meters import Averages
+from iaat.train.meters import MeanMeters
 
 
 def test_means_are_over_samples_whatever_the_sizes_of_the_batches():
-    averages, draws = Averages(), torch.rand(23, generator=torch.Generator().manual_seed(0))
+    averages, draws = MeanMeters(), torch.rand(23, generator=torch.Generator().manual_seed(0))
     for part in draws.split([10, 10, 3]):
         averages.add("loss", part)
         averages.add("right", part > 0.5)
@@ -16,14 +16,14 @@ def test_means_are_over_samples_whatever_the_sizes_of_the_batches():
 
 
 def test_a_batch_loss_counts_once_a_sample():
-    averages = Averages()
+    averages = MeanMeters()
     averages.add("loss", torch.tensor(1.0).expand(3))
     averages.add("loss", torch.tensor(5.0).expand(1))
     assert averages.means() == {"loss": 2.0}
 
 
 def test_names_may_come_late():
-    averages = Averages()
+    averages = MeanMeters()
     assert averages.means() == {}
     averages.add("loss", torch.ones(4))
     averages.add("probed", torch.tensor([0.0, 1.0]))
@@ -32,7 +32,7 @@ def test_names_may_come_late():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_sums_do_not_saturate_in_the_precision_of_the_values(dtype):
-    averages = Averages()
+    averages = MeanMeters()
     for _ in range(3):
         averages.add("ones", torch.ones(70_000, dtype=dtype))
     averages.add("ones", torch.tensor([2**24], dtype=torch.float32))
@@ -41,13 +41,13 @@ def test_sums_do_not_saturate_in_the_precision_of_the_values(dtype):
 
 
 def test_no_graph_is_kept():
-    averages, leaf = Averages(), torch.ones(3, requires_grad=True)
+    averages, leaf = MeanMeters(), torch.ones(3, requires_grad=True)
     averages.add("loss", leaf * 2)
     assert not averages._sums["loss"].requires_grad
 
 
 def test_not_a_number_is_not_hidden():
-    averages = Averages()
+    averages = MeanMeters()
     averages.add("loss", torch.tensor([1.0, torch.nan]))
     averages.add("loss", torch.tensor([1.0]))
     assert averages.means()["loss"] != averages.means()["loss"]

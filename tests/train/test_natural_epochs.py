@@ -9,7 +9,7 @@ from iaat.errors import UserError
 from iaat.experiments.cost import total_passes
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.train.loop import train
+from iaat.train.trainer import train
 
 FIRST = ("--train.natural_epochs", "1")
 
@@ -23,10 +23,10 @@ def trained(folder, method, *words):
 def test_its_epochs_are_natural_training_to_the_bit(tmp_path):
     natural = trained(tmp_path / "natural", "natural")
     first = trained(tmp_path / "first", "pgd_at", "--method.steps", "2", "--train.natural_epochs", "2")
-    keys = ("loss", "train_accuracy", "holdout_clean", "forwards", "backwards")
+    keys = ("loss", "train_accuracy", "validation_clean", "forwards", "backwards")
     for mine, theirs in zip(first.metrics()[:2], natural.metrics(), strict=False):
-        assert [mine[key] for key in keys] == [theirs[key] for key in keys]
-    assert first.metrics()[2]["forwards"] == 3
+        assert [getattr(mine, key) for key in keys] == [getattr(theirs, key) for key in keys]
+    assert first.metrics()[2].forwards == 3
 
 
 def test_radii_rest_until_the_method_begins(tmp_path):
@@ -39,18 +39,18 @@ def test_radii_rest_until_the_method_begins(tmp_path):
 def test_the_method_counts_its_epochs_from_its_own_beginning(tmp_path):
     """A ramp over two epochs begins after the natural one: radius 0, then half."""
     run = trained(tmp_path / "run", "pgd_at", *FIRST, "--method.ramp", "2", "--method.steps", "1")
-    assert [record.get("trained_radius_px") for record in run.metrics()] == [None, 0, pytest.approx(32)]
+    assert [record.trained_radius_px for record in run.metrics()] == [None, 0, pytest.approx(32)]
 
 
 def test_the_stated_cost_counts_the_phase(tmp_path):
     words = (*FIRST, "--method.steps", "2", "--method.full_steps_at", "0px")
     stated, records = total_passes(tiny("iaat", *words)), trained(tmp_path / "run", "iaat", *words).metrics()
-    assert stated.forward == pytest.approx(sum(record["forwards"] for record in records) / len(records))
+    assert stated.forward == pytest.approx(sum(record.forwards for record in records) / len(records))
 
 
 def test_the_guard_rests_and_then_checks(tmp_path):
     run = trained(tmp_path / "run", "nfgsm", *FIRST, "--method.guard_every", "1")
-    assert ["guard_gap" in record for record in run.metrics()] == [False, True, True]
+    assert [record.guard_gap is not None for record in run.metrics()] == [False, True, True]
 
 
 def test_the_best_checkpoint_is_one_of_the_method(tmp_path):
@@ -59,7 +59,7 @@ def test_the_best_checkpoint_is_one_of_the_method(tmp_path):
     run = trained(tmp_path / "run", "pgd_at", *words, "--train.select", "clean")
     assert load_checkpoint(run.checkpoint("best"))["epoch"] == 3
     records = run.metrics()
-    assert records[1]["holdout_clean"] > records[2]["holdout_clean"]
+    assert records[1].validation_clean > records[2].validation_clean
 
 
 @pytest.mark.parametrize("batch", [2, 5])

@@ -13,10 +13,10 @@ from iaat.methods import METHODS, StepContext
 from iaat.methods.iaat import IAAT
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.train.loop import train
-from iaat.train.nonfinite import Faults, NotFinite
+from iaat.train.nonfinite import NonfiniteError, NonfiniteMonitor
 from iaat.train.state import build_state
-from iaat.train.undo import Undo
+from iaat.train.step_snapshot import StepSnapshot
+from iaat.train.trainer import train
 
 # 180 samples in batches of 64: 3 steps an epoch, 9 in all; step 5 is the second of the second epoch.
 FAULTY = 5
@@ -69,7 +69,9 @@ def test_a_step_is_named_and_not_taken_and_training_stops(monkeypatch, tmp_path,
         "loss": "the loss is nan", "gradient": "the norm of the gradient is nan",
         "statistics": "the norm of BatchNorm's statistics is inf", "overflow": "the norm of the gradient is inf",
     }[kind]  # fmt: skip
-    with pytest.raises(NotFinite, match=rf"epoch 2, step 2: .*{cause}.*not taken.*--resume --train\.nonfinite skip"):
+    with pytest.raises(
+        NonfiniteError, match=rf"epoch 2, step 2: .*{cause}.*not taken.*--resume --train\.nonfinite skip"
+    ):
         run_with(monkeypatch, run.path, kind, {FAULTY})
     (record,) = [json.loads(line) for line in (run.path / "faults.jsonl").read_text().splitlines()]
     data = build_data(recipe().data, seed=0)
@@ -92,8 +94,8 @@ def test_skipping_leaves_every_number_finite_and_radii_in_their_bounds(monkeypat
     radii = state["method"]["radii"]["values"] * 255
     assert float(radii.min()) >= 0
     assert float(radii.max()) <= 70.001
-    assert [record.get("skipped_steps", 0) for record in run.metrics()] == [1, 1, 0]
-    assert all(record["loss"] < float("inf") for record in run.metrics())
+    assert [record.skipped_steps or 0 for record in run.metrics()] == [1, 1, 0]
+    assert all(record.loss < float("inf") for record in run.metrics())
     assert len((run.path / "faults.jsonl").read_text().splitlines()) == 2
 
 
@@ -125,20 +127,20 @@ def test_a_step_undone_leaves_the_state_bit_for_bit(kind):
     config = recipe()
     data = build_data(config.data, seed=0)
     state = build_state(config, data, 3, torch.device("cpu"))
-    order, faults = data.order(64, seed=0, epoch=0), Faults(1)
+    order, faults = data.order(64, seed=0, epoch=0), NonfiniteMonitor(1)
     monkey = poisonous(kind, {2})
     state.method = monkey(config.method.over(3), size=len(data.train), device="cpu")
     state.model.train()
     for number, batch in enumerate(data.train.batches(order[:2], augment=(0, 0))):
         before = snapshot(state)
-        undo = Undo(state, batch.index)
+        undo = StepSnapshot(state, batch.index)
         state.optimizer.zero_grad()
         output = state.method.prepare(state.model, batch, StepContext(0, state.generator))(state.model)
         output.loss.backward()
         state.method.learn(batch, output)
         state.step()
-        finite = faults.judge(number, state.model, output.loss)
-        undo.unless(finite)
+        finite = faults.check(number, state.model, output.loss)
+        undo.restore_unless(finite)
         assert bool(finite) == (number == 0)
         assert same(snapshot(state), before) == (number == 1)
 
@@ -167,14 +169,14 @@ def test_a_first_step_undone_is_as_if_it_had_never_been(monkeypatch, tmp_path):
         model = torch.nn.Linear(3, 1, bias=False)
         torch.nn.init.ones_(model.weight)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        state = type("State", (), {"model": model, "optimizer": optimizer, "averaged": None})()
+        state = type("State", (), {"model": model, "optimizer": optimizer, "ema": None})()
         state.method = type("Method", (), {"radii": None})()
         batch = type("Batch", (), {"index": torch.arange(1)})()
         if undone:
-            undo = Undo(state, batch.index)
+            undo = StepSnapshot(state, batch.index)
             model.weight.grad = torch.full((1, 3), torch.nan)
             optimizer.step()
-            undo.unless(torch.tensor(False))
+            undo.restore_unless(torch.tensor(False))
         model.weight.grad = torch.full((1, 3), 2.0)
         optimizer.step()
         assert torch.equal(model.weight.detach()[0], weight.detach() * 0.8)
@@ -183,9 +185,9 @@ def test_a_first_step_undone_is_as_if_it_had_never_been(monkeypatch, tmp_path):
 def test_going_back_is_to_the_last_epoch_at_a_lower_rate_and_the_same_every_time(monkeypatch, tmp_path):
     words = ("--train.nonfinite", "rollback", "--train.save_steps", "1")
     run = run_with(monkeypatch, tmp_path / "a", "loss", {FAULTY}, *words)
-    rates = [record["lr"] for record in run.metrics()]
+    rates = [record.lr for record in run.metrics()]
     plain = run_with(monkeypatch, tmp_path / "plain", "loss", set(), *words)
-    usual = [record["lr"] for record in plain.metrics()]
+    usual = [record.lr for record in plain.metrics()]
     assert rates == [usual[0], usual[1] / 2, usual[2] / 2]
     assert plain.metrics()[0] == run.metrics()[0]
     assert not (plain.path / "faults.jsonl").exists()
@@ -199,7 +201,7 @@ def test_going_back_is_to_the_last_epoch_at_a_lower_rate_and_the_same_every_time
 
 def test_a_fault_in_the_first_epoch_goes_back_to_the_beginning(monkeypatch, tmp_path):
     run = run_with(monkeypatch, tmp_path / "run", "loss", {2}, "--train.nonfinite", "rollback")
-    assert [record["epoch"] for record in run.metrics()] == [1, 2, 3]
+    assert [record.epoch for record in run.metrics()] == [1, 2, 3]
     assert load_checkpoint(run.checkpoint("last"))["lr_share"] == 0.5
 
 
@@ -212,14 +214,14 @@ def test_a_run_interrupted_after_a_return_ends_as_one_that_was_not(monkeypatch, 
 
         def prepare(self, model, batch, context):
             objective = super().prepare(model, batch, context)
-            bad = context.epoch == 1 and states[-1].lr_share == 1 and bool((batch.index == marked).any())
+            bad = context.epoch == 1 and states[-1].lr_factor == 1 and bool((batch.index == marked).any())
             return (lambda network: poisoned(objective, network, "loss")) if bad else objective
 
     def building(*args, **kwargs):
         states.append(build_state(*args, **kwargs))
         return states[-1]
 
-    monkeypatch.setattr("iaat.train.loop.build_state", building)
+    monkeypatch.setattr("iaat.train.trainer.build_state", building)
     monkeypatch.setitem(METHODS, "iaat", Poisonous)
     whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
     train(settings, whole, QUIET)
@@ -233,11 +235,11 @@ def test_a_run_interrupted_after_a_return_ends_as_one_that_was_not(monkeypatch, 
 
 
 def test_weights_that_a_step_has_made_infinite_are_seen():
-    faults, model = Faults(1), torch.nn.Linear(2, 2)
+    faults, model = NonfiniteMonitor(1), torch.nn.Linear(2, 2)
     model.weight.grad = torch.ones(2, 2)
-    assert bool(faults.judge(0, model, torch.tensor(1.0)))
+    assert bool(faults.check(0, model, torch.tensor(1.0)))
     model.weight.data.mul_(3e38).mul_(1e5)
-    assert not bool(faults.judge(1, model, torch.tensor(1.0)))
+    assert not bool(faults.check(1, model, torch.tensor(1.0)))
     assert faults.read() == [(1, "the norm of the new weights is inf")]
 
 
@@ -261,9 +263,9 @@ def test_a_fault_that_nobody_has_read_is_read_before_failing_data_has_the_moment
                     raise UserError("the data is gone")
                 yield item
 
-    monkeypatch.setattr("iaat.train.loop.Faults", lambda *_: Faults(99))  # as on an accelerator
+    monkeypatch.setattr("iaat.train.trainer.NonfiniteMonitor", lambda *_: NonfiniteMonitor(99))  # as on an accelerator
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(NotFinite, match="epoch 1, step 2"):
+    with pytest.raises(NonfiniteError, match="epoch 1, step 2"):
         run_with(monkeypatch, run.path, "loss", {2}, reporter=Vanishing(quiet=True))
     assert not list(run.path.rglob("*.pt"))
     with pytest.raises(UserError, match="the data is gone"):
@@ -272,10 +274,10 @@ def test_a_fault_that_nobody_has_read_is_read_before_failing_data_has_the_moment
 
 
 def test_an_accelerator_is_asked_once_in_several_steps():
-    faults, model = Faults(3), torch.nn.Linear(2, 2)
+    faults, model = NonfiniteMonitor(3), torch.nn.Linear(2, 2)
     for step, value in enumerate((1.0, torch.nan, 2.0)):
         assert not faults.due()
-        assert bool(faults.judge(step, model, torch.tensor(value))) == (value == value)
+        assert bool(faults.check(step, model, torch.tensor(value))) == (value == value)
     assert faults.due()
     assert faults.read() == [(1, "the loss is nan")]
     assert faults.read() == []

@@ -73,7 +73,7 @@ def apart(left, right):
 
 
 def assert_equal_runs(one, several, name):
-    """Losses of all steps, weights, average, momentum, radii and hold-out accuracies are the same."""
+    """Losses of all steps, weights, average, momentum, radii and validation accuracies are the same."""
     assert losses(several, name) == pytest.approx(losses(one, name), abs=CLOSE, nan_ok=True)
     ours, theirs = (load_checkpoint(folder / name / "last.pt") for folder in (one, several))
     for part in ("model", "averaged", "method", "optimizer", "schedule", "faults", "epoch", "best"):

@@ -18,8 +18,8 @@ from iaat.evaluate.evaluate_run import evaluate_checkpoint
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import Ranks
-from iaat.train.batch_split import readable, shares
-from iaat.train.loop import train
+from iaat.train.batch_split import drop_unreadable, split_batch
+from iaat.train.trainer import train
 from iaat.types import Batch
 
 
@@ -38,7 +38,7 @@ def test_the_weights_of_a_batch_are_those_of_the_mean_over_what_can_be_read(size
     index = torch.arange(100, 100 + size)
     unreadable = set(data.draw(st.lists(st.sampled_from(index.tolist()), unique=True)))
     values = torch.from_numpy(np.random.default_rng(size).random(size))
-    held = [shares(index, Ranks(rank, world), parts) for rank in range(world)]
+    held = [split_batch(index, Ranks(rank, world), parts) for rank in range(world)]
     batches = [[(share, Batch(values[share.index - 100], share.index, share.index)) for share in own] for own in held]
     SAID[:] = [
         [
@@ -49,7 +49,7 @@ def test_the_weights_of_a_batch_are_those_of_the_mean_over_what_can_be_read(size
     ]
     loss, seen = 0.0, []
     for rank, own in enumerate(batches):
-        left = readable(own, unreadable, Several(rank, world))
+        left = drop_unreadable(own, unreadable, Several(rank, world))
         for share, batch in left:
             assert torch.equal(batch.index, share.index)
             assert len(batch.x) >= min(2, len(own[0][0].index)) or not world > 1
@@ -62,8 +62,8 @@ def test_the_weights_of_a_batch_are_those_of_the_mean_over_what_can_be_read(size
 
 
 def test_nothing_changes_where_all_can_be_read():
-    parts = [(share, None) for share in shares(torch.arange(10), Ranks())]
-    assert readable(parts, {99}, Ranks()) is parts
+    parts = [(share, None) for share in split_batch(torch.arange(10), Ranks())]
+    assert drop_unreadable(parts, {99}, Ranks()) is parts
 
 
 def test_what_is_skipped_resumes_bit_for_bit_and_is_listed(tmp_path):
@@ -128,7 +128,7 @@ def test_however_samples_are_read_the_run_is_the_same(skipping, name):
     for part in ("model", "method", "optimizer", "records"):
         assert same(ours[part], theirs[part]), part
     listed = [
-        [record["name"] for record in skipping[each][1].unreadable() if record["split"] == "train"]
+        [record["name"] for record in skipping[each][1].skipped_samples() if record["split"] == "train"]
         for each in ("memory", name)
     ]
     assert listed[0] == listed[1] == sorted(DAMAGED[:3])
@@ -160,7 +160,7 @@ def test_a_repaired_sample_stays_skipped_in_a_run_that_goes_on(tmp_path):
     short = folder_recipe(root, "--data.stream", "true", "--train.save_steps", "1")
     with pytest.raises(KeyboardInterrupt):
         train(short, begun, Interrupting(3))
-    assert len(begun.unreadable()) == 3
+    assert len(begun.skipped_samples()) == 3
     write_images(root)
     with pytest.warns(UserWarning, match="as if they had been repaired"):
         train(short, begun, QUIET, resume=True)

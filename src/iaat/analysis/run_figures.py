@@ -84,7 +84,11 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
         uniform_px: The uniform radius its radii are compared with, in px.
     """
     title = run.name()
-    figures = {"training": draw_training([training_run(run.metrics())], style=SCREEN, title=title)}
+    figures = {
+        "training": draw_training(
+            [training_run([record.to_json() for record in run.metrics()])], style=SCREEN, title=title
+        )
+    }
     if table is not None:
         history = radius_history({epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()})
         figures["radii"] = draw_radius_history([history], style=SCREEN, reference_px=uniform_px, title=title)

@@ -15,7 +15,7 @@ from iaat.attacks.geometry import Geometry, geometry, per_sample
 from iaat.attacks.inputs import Classifier, check_inputs
 from iaat.attacks.losses import AttackLoss, PerSampleLoss, Targeted, kl_from, resolve_loss
 from iaat.errors import UserError
-from iaat.runtime.deferred import judge_arrived
+from iaat.runtime.async_checks import check_arrived
 from iaat.runtime.device import uses_bfloat16
 from iaat.units import Norm, Radius
 
@@ -189,7 +189,7 @@ def frozen_model(model: nn.Module, x: Tensor, y: Tensor, mode: Mode = "eval") ->
         # What was made in inference mode can have no gradient; its clone can.
         x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
         yield x, y.long()
-    judge_arrived()
+    check_arrived()
 
 
 def _clean_logits(model: Classifier, x: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from iaat.attacks.geometry import geometry
 from iaat.attacks.losses import AttackLoss, check_loss, full_precision
 from iaat.errors import UserError, shown
-from iaat.runtime.deferred import judge
+from iaat.runtime.async_checks import check_async
 from iaat.runtime.device import autocast
-from iaat.runtime.model_output import described, path_to_logits
+from iaat.runtime.model_output import describe_output, path_to_logits
 from iaat.units import check_radius
 
 ROUNDING = 1e-5
@@ -93,8 +93,8 @@ def checked_logits(output: object, batch: int) -> Tensor:
     if not isinstance(output, Tensor):
         path = path_to_logits(output, batch)
         raise UserError(
-            f"the model returns {described(output)}, not logits [B, classes]: let the forward of a module of yours "
-            f"around it return {'the logits alone' if path is None else f'self.network(x){path}'}"
+            f"the model returns {describe_output(output)}, not logits [B, classes]: let the forward of a module of "
+            f"yours around it return {'the logits alone' if path is None else f'self.network(x){path}'}"
         )
     if output.ndim != 2 or len(output) != batch or not output.is_floating_point():
         raise UserError(
@@ -112,7 +112,7 @@ def checked_logits(output: object, batch: int) -> Tensor:
 def check_batch(x: Tensor, y: Tensor, *, bounds: tuple[float, float] | None = (0.0, 1.0)) -> Labels:
     """Refuse a batch that is not inputs `[B, ...]` inside `bounds` with labels `[B]`; never waits for the device.
 
-    Values are checked as `iaat.runtime.deferred.judge` does: at once on the CPU.
+    Values are checked as `iaat.runtime.async_checks.check_async` does: at once on the CPU.
 
     Returns:
         The labels, to be checked once the number of classes is known.
@@ -235,7 +235,7 @@ def _check_values(
                 return _too_large(name, value, limits[name])
         return None
 
-    judge(numbers, complaint)
+    check_async(numbers, complaint)
 
 
 def _too_large(name: str, value: float, most: float) -> str:

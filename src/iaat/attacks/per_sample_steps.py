@@ -13,7 +13,7 @@ from iaat.attacks.attack_state import AttackState
 from iaat.attacks.batching import STEP_BUCKET, rounded_up
 from iaat.attacks.geometry import per_sample
 from iaat.errors import UserError
-from iaat.runtime.deferred import judge_arrived
+from iaat.runtime.async_checks import check_arrived
 from iaat.units import Radius
 
 
@@ -83,7 +83,7 @@ def run_per_sample_steps(state: AttackState, x_adv: Tensor, steps: Tensor) -> Te
     counts = steps.tolist()  # the only wait for the device
     if counts[-1] < 0:
         raise UserError(f"steps holds {counts[-1]}: pass whole numbers [B], 0 or more")
-    judge_arrived()
+    check_arrived()
     for done in range(counts[0]):
         rows = slice(rounded_up(sum(count > done for count in counts), len(counts), STEP_BUCKET))
         now = state.only(rows)

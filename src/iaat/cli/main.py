@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from iaat.cli.parser import HELP, command_parser, parse_words, without_help
 from iaat.config.recipe_files import find_recipe
 from iaat.errors import LostProcessError, UserError
-from iaat.runtime.launcher import launched
+from iaat.runtime.launch_environment import launched
 from iaat.runtime.signals import STOPPED, Stop, Stopped, ignore_stops
 from iaat.runtime.streams import lasting_streams
 from iaat.runtime.text import printable

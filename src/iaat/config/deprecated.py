@@ -1,4 +1,4 @@
-"""Keys of older recipes and run folders, and what they are read as."""
+"""Old keys of recipes and run folders, and the settings they are read as."""
 
 from __future__ import annotations
 
@@ -10,8 +10,52 @@ from typing import Any
 from iaat.errors import UserError
 from iaat.units import Radius
 
+RENAMED = {
+    "data.holdout": "data.validation_fraction",
+    "train.holdout_n": "train.validation_n",
+    "train.holdout_steps": "train.validation_steps",
+}
+"""Today's name of each key that was renamed and means what it meant."""
+
 _RATE, _REACH = "rate", "reach"
 _TWINS = {_RATE: _REACH, _REACH: _RATE}
+
+
+def with_new_names(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of a recipe file under today's keys.
+
+    Raises:
+        UserError: a section has a key by both its names.
+    """
+    return {section: _renamed(section, values) for section, values in raw.items()}
+
+
+def _renamed(section: str, values: object) -> object:
+    if not isinstance(values, Mapping):
+        return values
+    for key in values:
+        new = RENAMED.get(f"{section}.{key}", "").rpartition(".")[2]
+        if new in values:
+            raise UserError(f"{section}.{key} and {section}.{new} are one setting: keep {section}.{new}")
+    return {RENAMED.get(f"{section}.{key}", f".{key}").rpartition(".")[2]: value for key, value in values.items()}
+
+
+def new_arguments(arguments: Sequence[str]) -> list[str]:
+    """Command-line arguments under today's keys."""
+    return [_new_argument(argument) for argument in arguments]
+
+
+def _new_argument(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    new = RENAMED.get(key.removeprefix("--"))
+    return argument if new is None or not key.startswith("--") else f"--{new}{equals}{value}"
+
+
+def warn_of_old_names(keys: Collection[str], place: str) -> None:
+    """Say in one line what to write in place of the renamed keys among `keys`."""
+    if old := [key for key in RENAMED if key in keys]:
+        advice = ", ".join(f"{key} is {RENAMED[key]}" for key in old)
+        warnings.warn(f"{place}: {advice} by now, and is read as that: write the new name", stacklevel=3)
 
 
 def without_twins(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from iaat.config.deprecated import RENAMED
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import called, layers, shipped_recipes
 from iaat.errors import UserError
@@ -32,17 +33,27 @@ _SECTIONS = ("data", "model", "method", "train", "evaluate")
 _OF_RADII = ("radii", "radii_folder", "snapshot_every")
 
 
-def given_keys(recipe: Recipe, path: Path, words: Sequence[str]) -> set[str]:
-    """Keys that a user gave: those of the words, and those of files of theirs that differ from the default.
+def given_keys(recipe: Recipe, path: Path, arguments: Sequence[str]) -> set[str]:
+    """Keys that the user gave: all typed ones, and those of the user's files that differ from the default.
 
     Args:
-        recipe: What they came to.
-        path: The recipe's file; files that ship count for nothing.
-        words: `--section.key=value` words.
+        recipe: The recipe that results.
+        path: Its file; files that ship count for nothing.
+        arguments: `--section.key=value` arguments.
     """
-    typed = {word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    own = {RENAMED.get(key, key) for key in keys_in_files(path)}
+    return typed_keys(arguments) | {key for key in own if not _is_default(recipe, key)}
+
+
+def typed_keys(arguments: Sequence[str]) -> set[str]:
+    """Keys of `--section.key=value` arguments."""
+    return {argument.partition("=")[0].removeprefix("--") for argument in arguments if argument.startswith("--")}
+
+
+def keys_in_files(path: Path) -> set[str]:
+    """Keys as they are written in a recipe file and those it extends, without files that ship."""
     shipped = set(shipped_recipes().values())
-    own = {
+    return {
         f"{section}.{key}"
         for file, raw in layers(path)
         if file not in shipped
@@ -50,7 +61,6 @@ def given_keys(recipe: Recipe, path: Path, words: Sequence[str]) -> set[str]:
         if section in _SECTIONS and isinstance(values, Mapping)
         for key in values
     }
-    return typed | {key for key in own if not _is_default(recipe, key)}
 
 
 def _is_default(recipe: Recipe, key: str) -> bool:

@@ -12,9 +12,16 @@ from typing import Any, get_args, get_type_hints
 from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
-from iaat.config.deprecated import newer_name, take_rate, with_rate
+from iaat.config.deprecated import new_arguments, newer_name, take_rate, warn_of_old_names, with_rate
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.config.explicit import check_norms, check_units, given_keys, warn_without_effect
+from iaat.config.explicit import (
+    check_norms,
+    check_units,
+    given_keys,
+    keys_in_files,
+    typed_keys,
+    warn_without_effect,
+)
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import called, check_keys, find_recipe, merged
 from iaat.config.safe_yaml import check_text, parse_yaml
@@ -99,6 +106,9 @@ def load_recipe(
     words, method_name = _take_method([*settings, *overrides], raw, path)
     config = find_method(method_name).Config
     words = _expanded(words, config, str(raw.get("data", {}).get("name", DataConfig.name)))
+    if not stored:
+        warn_of_old_names(keys_in_files(path) | typed_keys(words), called(name))
+    words = new_arguments(words)
     raw["method"], words, rate = take_rate(setting_names(config), raw.get("method", {}), words)
     _check_section_keys(raw, method_name, name)
     parser = _kept_parser(config)
@@ -177,6 +187,8 @@ def settings_of_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     config = find_method("natural").Config
     parser, words = _kept_parser(config), _expanded(overrides, config, DataConfig.name)
+    warn_of_old_names(typed_keys(words), target)
+    words = new_arguments(words)
     _check_words(words, parser, target)
     recipe = _parse(parser, target, {"model": {"normalize": "none"}}, words, "natural")
     check_norms(recipe, None, words)

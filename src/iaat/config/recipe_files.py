@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from iaat.config.deprecated import without_twins
+from iaat.config.deprecated import with_new_names, without_twins
 from iaat.config.safe_yaml import MOST_BYTES, decode, parse_yaml
 from iaat.errors import UserError, did_you_mean, shown
 
@@ -70,7 +70,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Settings of a file on top of the recipe it extends; a section of another method replaces the old one whole."""
-    name, raw = path.stem, read_recipe(path)
+    name, raw = path.stem, with_new_names(read_recipe(path))
     if "cells" in raw:
         raise UserError(f"{path} is a sweep of several recipes: `iaat compare {path}` trains it")
     check_keys(raw, (*_HEAD, *_SECTIONS), called(name))

@@ -59,11 +59,11 @@ class TrainConfig:
     radii_folder: str | None = None
     """Folder on a local disk for memory-mapped radii, where even host memory is too small; null: on the device."""
     select: Literal["mean", "robust", "clean"] = "mean"
-    """Hold-out accuracy that decides which epoch is kept as best: clean, robust (PGD), or the mean of the two."""
-    holdout_steps: int = 10
-    """PGD steps of the attack on hold-out samples, at evaluate.radius."""
-    holdout_n: int = 1000
-    """Hold-out samples attacked after each epoch; clean accuracy is of all of them."""
+    """Validation accuracy that decides which epoch is kept as best: clean, robust (PGD), or the mean of the two."""
+    validation_steps: int = 10
+    """PGD steps of the attack on validation samples, at evaluate.radius."""
+    validation_n: int = 1000
+    """Validation samples attacked after each epoch; clean accuracy is of all of them."""
     snapshot_every: int = 1
     """Epochs between two saved snapshots of all radii."""
     save_minutes: float = 10.0
@@ -88,8 +88,8 @@ class TrainConfig:
             "epochs",
             "batch_size",
             "accumulate",
-            "holdout_steps",
-            "holdout_n",
+            "validation_steps",
+            "validation_n",
             "snapshot_every",
             "nonfinite_limit",
         ):

@@ -150,7 +150,7 @@ def _train_and_validation(split: RawSplit, config: DataConfig, seed: int) -> tup
     used = _limited(split, config.limit, seed, key="limit", at_least=2)
     if split.validation_size:
         return used, torch.arange(len(split) - split.validation_size, len(split)), Notices()
-    train, held = stratified_split(split.labels, config.holdout, seed, used)
+    train, held = stratified_split(split.labels, config.validation_fraction, seed, used)
     notices, counts = Notices(), torch.bincount(split.labels[used])
     single = (counts == 1).nonzero().flatten().tolist()
     if single:
@@ -259,7 +259,7 @@ def _warn_ignored(config: DataConfig) -> None:
         ignored.append("options")
     reasons = dict.fromkeys(ignored, f"with data.name={config.name}")
     if config.validation is not None:
-        reasons["holdout"] = "with data.validation"
+        reasons["validation_fraction"] = "with data.validation"
     if config.extra is None:
         reasons |= dict.fromkeys(("extra_ratio", "extra_limit"), "without data.extra")
     defaults = {field.name: field.default for field in fields(config)} | {"options": {}}

@@ -51,15 +51,15 @@ class DataConfig:
     test_limit: int | None = None
     """Number of test samples to use, drawn evenly over the classes."""
 
-    holdout: float = 0.1
+    validation_fraction: float = 0.1
     """Fraction of the training samples, in (0, 0.5), kept out of training to select the checkpoint."""
 
     validation: str | None = None
-    """Image files: folder beside train, such as val, whose samples select the checkpoint in place of a hold-out; None:
-    hold out a fraction of the training samples."""
+    """Image files: folder beside train, such as val, with the validation samples that select the checkpoint; None: a
+    validation_fraction of the training samples."""
 
     split_seed: int | None = 0
-    """Seed of the hold-out split and of the limits; None: they move with the training seed."""
+    """Seed of the validation split and of the limits; None: they move with the training seed."""
 
     resized_crop: float = 0.0
     """Random-resized crop of ImageNet training: smallest fraction of the area, such as 0.08, of a random part of random
@@ -118,7 +118,7 @@ class DataConfig:
 
     extra: str | None = None
     """File with extra training images, such as generated ones: a .npz with image (uint8 [N, H, W, C]) and label (class
-    numbers in the order of the data set's classes); null: none. They fill up the batches and are never held out."""
+    numbers in the order of the data set's classes); null: none. They fill up the batches and are never validated on."""
 
     extra_ratio: float = 0.7
     """Fraction of each batch, in (0, 1), that is taken from the extra images."""
@@ -142,8 +142,10 @@ class DataConfig:
             ("skip_damaged", 0),
         ):
             _at_least(key, getattr(self, key), lowest)
-        if not 0 < self.holdout < 0.5:
-            raise UserError(f"data.holdout is {self.holdout}: give a fraction above 0 and below 0.5, e.g. 0.1")
+        if not 0 < self.validation_fraction < 0.5:
+            raise UserError(
+                f"data.validation_fraction is {self.validation_fraction}: give one above 0 and below 0.5, e.g. 0.1"
+            )
         if not 0 < self.extra_ratio < 1:
             raise UserError(f"data.extra_ratio is {self.extra_ratio}: give a fraction above 0 and below 1, e.g. 0.7")
         if not self.memory_gb > 0:

@@ -38,7 +38,7 @@ class DatasetInfo:
     def trained(self, config: DataConfig) -> int:
         """Number of samples trained on, after limit and validation split; to within the rounding of each class."""
         size = self.train_size - self.validation_size
-        return round(min(config.limit or size, size) * (1 if self.validation_size else 1 - config.holdout))
+        return round(min(config.limit or size, size) * (1 if self.validation_size else 1 - config.validation_fraction))
 
     def decoded_bytes(self, config: DataConfig) -> int:
         """Memory of all used samples, decoded: both splits and extra images."""

@@ -23,7 +23,7 @@ from iaat.data.sample_checks import check_classes, check_labels, check_pixels
 from iaat.data.sample_log import SampleLog, SampleReadError, SampleRecord, input_digests, with_skip_advice
 from iaat.data.source import check_order, fingerprint, finish_batch
 from iaat.errors import UserError
-from iaat.runtime.rng import derive_seed, generator, kept_globals, keyed_uniform, seed_globals
+from iaat.runtime.rng import derive_seed, generator, keyed_uniform, preserved_globals, seed_globals
 from iaat.types import Batch
 
 _UNKEYED = (0, 0)
@@ -150,7 +150,7 @@ class _CheckedItems:
         self._sample_log = sample_log
         self._unreadable = UserError if tolerant else SampleReadError
         self._deterministic = bool(getattr(dataset, "deterministic", False))
-        with kept_globals():
+        with preserved_globals():
             self.first = self._first_readable()
         check_pixels(self.first[None], where=where)
 
@@ -178,7 +178,7 @@ class _CheckedItems:
         """
         found: list[_Item | UserError] = []
         draws = self._draws(positions, key)
-        with nullcontext() if self._deterministic else kept_globals():
+        with nullcontext() if self._deterministic else preserved_globals():
             for row, position in enumerate(positions):
                 if not self._deterministic:
                     seed_globals(*(key or _UNKEYED), ITEM, position, gpus=False)

@@ -34,7 +34,7 @@ from iaat.data.sample_log import (
     with_skip_advice,
 )
 from iaat.errors import UserError, did_you_mean
-from iaat.runtime.rng import kept_globals, seed_globals
+from iaat.runtime.rng import preserved_globals, seed_globals
 from iaat.runtime.user_code import import_function
 
 _FROZEN = (0, 0)
@@ -72,7 +72,7 @@ class UserSplit:
         self._dataset, self._images = dataset, images
         self.where = where
         self.notices = Notices()
-        with kept_globals():
+        with preserved_globals():
             self._first_position, item = self._first_item(skip)
             self._first = as_sample(item, where=f"{where}: item {self._first_position}", images=images)[0]
             self.labels = _labels(dataset, where)
@@ -111,7 +111,7 @@ class UserSplit:
     def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
         """Read these samples: `[len(index), ...]` uint8 or float32; see `RawSplit.load`."""
         out = torch.zeros((len(index), *self._first.shape), dtype=self._first.dtype)
-        with kept_globals():
+        with preserved_globals():
             for row, position in enumerate(index.tolist()):
                 seed_globals(*_FROZEN, ITEM, position, gpus=False)
                 try:
@@ -157,7 +157,7 @@ class UserSplit:
 
     def _repeats(self, keys: Sequence[tuple[int, int]]) -> bool:
         """Whether the first item stays the same when the global generators are seeded by these keys."""
-        with kept_globals():
+        with preserved_globals():
             for key in keys:
                 seed_globals(*key, ITEM, self._first_position, gpus=False)
                 if not torch.equal(self._read(self._first_position, None)[0], self._first):

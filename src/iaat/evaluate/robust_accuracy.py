@@ -282,7 +282,7 @@ def _run_stage(
     ranks.raise_together(error)
     if stop is not None and ranks.several and ranks.any(stop.requested is not None)[0]:
         raise Stopped(stop.requested or ELSEWHERE)
-    merged = ranks.merged(found)
+    merged = ranks.all_gather_dict(found)
     return [merged[number] for number in range(len(parts))]
 
 

@@ -19,10 +19,10 @@ from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.passes import Passes, count_passes
-from iaat.train.batch_split import AT_LEAST, Share, shares
-from iaat.train.nonfinite import LAG, Faults
+from iaat.train.batch_split import AT_LEAST, MicroBatch, Parts, split_batch
+from iaat.train.nonfinite import LAG, NonfiniteMonitor
 from iaat.train.state import TrainState, build_state
-from iaat.train.step import Parts, take_step
+from iaat.train.step import take_step
 from iaat.types import Batch
 from iaat.units import Radius, span
 
@@ -111,9 +111,9 @@ def time_steps(
     device = pick_device(recipe.train.device)
     if recipe.train.deterministic:
         compute_deterministically()
-    held = shares(torch.arange(batch), Ranks(world=processes), recipe.train.accumulate)
+    held = split_batch(torch.arange(batch), Ranks(world=processes), recipe.train.accumulate)
     try:
-        with rng.kept_globals():
+        with rng.preserved_globals():
             state, parts = _prepared(recipe, facts, held, device)
             return _run(recipe, state, parts, processes, seconds, clock)
     except (RuntimeError, MemoryError) as error:
@@ -126,7 +126,9 @@ def time_steps(
         ) from error
 
 
-def _prepared(recipe: Recipe, facts: DatasetInfo, held: list[Share], device: torch.device) -> tuple[TrainState, Parts]:
+def _prepared(
+    recipe: Recipe, facts: DatasetInfo, held: list[MicroBatch], device: torch.device
+) -> tuple[TrainState, Parts]:
     """A state at the beginning of the last epoch, and the micro-batches of the process in a step."""
     generator = rng.generator(recipe.seed, "probe", device=device)
     counts = [len(share.rows) for share in held]
@@ -135,7 +137,7 @@ def _prepared(recipe: Recipe, facts: DatasetInfo, held: list[Share], device: tor
     state.epoch = recipe.train.epochs - 1
     parts = []
     for share, place in zip(held, torch.split(torch.arange(len(x), device=device), counts), strict=True):
-        part = state.laid_out(Batch(x[place], torch.zeros_like(place), place))
+        part = state.to_memory_format(Batch(x[place], torch.zeros_like(place), place))
         with autocast(recipe.train.precision, device):
             parts.append((share, replace(part, y=predict(state.model, part.x))))
     return state, parts
@@ -164,7 +166,7 @@ def _run(
     limit: float,
     clock: Callable[[], float],
 ) -> StepTiming:
-    x, faults = parts[0][1].x, Faults(LAG)
+    x, monitor = parts[0][1].x, NonfiniteMonitor(LAG)
     on_gpu = x.device.type == "cuda"
     radius = None if state.method.radii is None else getattr(recipe.method, "radius", None)
 
@@ -173,7 +175,7 @@ def _run(
         if state.method.radii is not None and radius is not None:
             state.method.radii[:] = torch.full((len(state.method.radii),), float(radius), device=x.device)
         begun = clock()
-        take_step(state, parts, recipe.train, x.device, faults)
+        take_step(state, parts, recipe.train, x.device, monitor)
         next(state.model.parameters()).flatten()[0].item()  # waits for the device
         return clock() - begun
 

@@ -34,8 +34,8 @@ from iaat.runtime.device import pick_device, uses_bfloat16
 from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
-from iaat.train.examined import keep_unreadable
-from iaat.train.loop import train
+from iaat.train.skipped_samples import save_skipped
+from iaat.train.trainer import train
 
 
 def run_recipe(
@@ -70,7 +70,7 @@ def run_recipe(
         data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[tracker])
         results = _evaluate(run, recipe, data, reporter, tracker) if ranks.main else []
         # A launcher may take processes that end before the main one for a failure.
-        ranks.await_main()
+        ranks.wait_for_main()
     return results
 
 
@@ -95,9 +95,9 @@ def _evaluate(
 def _report_test_set(run: RunFolder, data: DataSplits, known: Notices, reporter: Reporter) -> None:
     """Report and keep the notices of reading a streamed test set."""
     notices = data.notices()
-    notices.log(reporter.say, known=known, logged=reporter.told)
-    run.keep_notices(notices.to_records())
-    keep_unreadable(run, data)
+    notices.log(reporter.say, known=known, logged=reporter.shown_notices)
+    run.save_notices(notices.to_records())
+    save_skipped(run, data)
 
 
 def _check_norms(recipe: Recipe) -> None:
@@ -181,7 +181,7 @@ def compare(
         _check_models([recipe for recipe, run in runs if not run.has_results()])
     if differing := schedule_differences(cells):
         warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
-    reporter.told = set()
+    reporter.shown_notices = set()
     rows: list[EvaluationResult] = []
     missing: list[str] = []
     evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from iaat.errors import UserError
-from iaat.runtime.model_output import described, path_to_logits
+from iaat.runtime.model_output import describe_output, path_to_logits
 from iaat.runtime.user_traceback import users_place
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -120,7 +120,7 @@ def as_logits(output: object, *, batch: int, classes: int, name: str = "the mode
     """
     if not isinstance(output, Tensor):
         line = _line(output, batch, classes, training=name.startswith("in train mode"))
-        raise UserError(f"{name} returns {described(output)} and no tensor: {line}")
+        raise UserError(f"{name} returns {describe_output(output)} and no tensor: {line}")
     if output.shape == (batch, classes) and output.is_floating_point():
         return output
     raise UserError(

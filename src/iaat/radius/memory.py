@@ -13,7 +13,7 @@ from torch import Tensor
 from iaat.errors import UserError, UserIndexError, check_choice, shown
 from iaat.radius.parts import MappedPart, TensorPart
 from iaat.radius.stores import PIECE, Replicated, Sharded, Store, part_size
-from iaat.runtime.deferred import judge
+from iaat.runtime.async_checks import check_async
 from iaat.runtime.distributed import current
 from iaat.units import Norm, Radius, check_radius
 
@@ -152,7 +152,7 @@ class RadiusMemory:
         possible = new.isfinite() & (new <= self._range)
         self._store.write(positions, new.clamp(self.floor, self.cap), possible)
         if new.numel() and self._range < math.inf:
-            judge(new.nan_to_num(0.0, 0.0).amax()[None], self._too_long)
+            check_async(new.nan_to_num(0.0, 0.0).amax()[None], self._too_long)
 
     @property
     def most(self) -> float:

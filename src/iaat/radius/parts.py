@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError, UserIndexError
-from iaat.runtime.deferred import judge
+from iaat.runtime.async_checks import check_async
 
 PAGE = mmap.PAGESIZE
 """Bytes that the system brings into memory, and gives room on the disk, at once."""
@@ -40,7 +40,7 @@ def check_positions(where: Tensor, size: int) -> None:
         )
 
     if where.numel():
-        judge(torch.stack(where.aminmax()), complaint, UserIndexError)
+        check_async(torch.stack(where.aminmax()), complaint, UserIndexError)
 
 
 class Part(Protocol):

@@ -82,8 +82,8 @@ class Replicated:
             return
         for start in range(0, self._part.size, PIECE):
             offsets = self._written_from(start)
-            indices = ranks.gather(offsets)
-            values = ranks.gather(self._part.read(start + offsets.long()))
+            indices = ranks.all_gather(offsets)
+            values = ranks.all_gather(self._part.read(start + offsets.long()))
             # The lowest rank has the last word.
             for theirs, radius in reversed(list(zip(indices, values, strict=True))):
                 self._part.write(start + theirs.long(), radius)
@@ -115,7 +115,7 @@ class Sharded:
 
     def read(self, index: Tensor) -> Tensor:
         """The radii at these indices, from the processes that have them."""
-        asked = self._ranks.gather(index.reshape(-1).long())
+        asked = self._ranks.all_gather(index.reshape(-1).long())
         places, own = self._places(torch.cat(asked))
         if not len(places):
             return torch.empty(index.shape, device=self.device)
@@ -128,7 +128,7 @@ class Sharded:
         """Store radii in the processes that have them; of two that write the same one the lowest rank wins."""
         radius = torch.where(valid, new, math.nan).broadcast_to(index.shape).reshape(-1)
         entries = torch.stack((index.reshape(-1).long(), radius.view(torch.int32).long()), dim=1)
-        told = self._ranks.gather(entries)
+        told = self._ranks.all_gather(entries)
         counts = [len(part) for part in told]
         whole = torch.cat(told)
         places, _ = self._places(whole[:, 0])
@@ -144,7 +144,7 @@ class Sharded:
         whole = torch.empty(self._size)
         for start in range(0, -(-self._size // world), PIECE):
             stop = min(start + PIECE, self._part.size - 1)
-            for rank, values in enumerate(self._ranks.gather(self._part.read(slice(start, stop)))):
+            for rank, values in enumerate(self._ranks.all_gather(self._part.read(slice(start, stop)))):
                 whole[rank + world * start :: world][: len(values)] = values
         return whole
 

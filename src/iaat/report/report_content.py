@@ -69,7 +69,7 @@ class RunPart:
         hardware: What it was trained on and with, by name.
         forwards, backwards: Passes a sample and step, mean over epochs; None where the log has no such value.
         seconds: Wall time of training; None likewise.
-        curves: Series over all finished epochs by the names of `metrics.jsonl`, such as `loss`, `holdout_clean`,
+        curves: Series over all finished epochs by the names of `metrics.jsonl`, such as `loss`, `validation_clean`,
             `radius_mean_px`; None for an epoch whose line is missing.
         quantiles: Of the radii over epochs, in px, by level: `5`, `25`, `50`, `75`, `95`; empty without radii.
     """

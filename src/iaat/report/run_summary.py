@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +20,10 @@ from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult, read_results
 from iaat.evaluate.results_table import with_worst
 from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.json_files import DamagedFileError
 from iaat.units import Radius
-
-_NO_CURVES = ("epoch", "radius_quantiles_px")
 
 
 def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunPart]:
@@ -49,12 +47,8 @@ def _names(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[str]:
 
 def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
     cost, records = run.training_cost(), _by_epoch(run, recipe)
-    keys = dict.fromkeys(key for record in records for key in record if key not in _NO_CURVES)
-    quantiles = {
-        str(level): [_number(record.get("radius_quantiles_px", {}).get(str(level))) for record in records]
-        for level in LEVELS
-        if any("radius_quantiles_px" in record for record in records)
-    }
+    curves = [{} if record is None else record.numbers() for record in records]
+    quantiles = [{} if record is None else record.radius_quantiles_px or {} for record in records]
     return RunPart(
         name=name,
         folder=run.path.resolve().name,
@@ -65,31 +59,28 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         forwards=cost.get("train_forwards"),
         backwards=cost.get("train_backwards"),
         seconds=cost.get("train_seconds"),
-        curves={key: _series(records, key) for key in keys},
-        quantiles=quantiles,
+        curves=_series(curves, dict.fromkeys(key for curve in curves for key in curve)),
+        quantiles=_series(quantiles, map(str, LEVELS)) if any(quantiles) else {},
     )
 
 
-def _by_epoch(run: RunFolder, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the record of every finished epoch; an empty one where its line is missing or damaged."""
+def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:
+    """The record of every finished epoch, in their order; None where its line is missing or damaged."""
     most, records = recipe.train.epochs, run.metrics()
-    if beyond := [record["epoch"] for record in records if record["epoch"] > most]:
+    if beyond := [record.epoch for record in records if record.epoch > most]:
         warnings.warn(
             f"{run.metrics_file} has epoch {beyond[0]} of {most}; left out: it shows in no curve", stacklevel=4
         )
-    by_number, numbers = {record["epoch"]: record for record in records}, range(1, run.epochs_done(most) + 1)
+    by_number, numbers = {record.epoch: record for record in records}, range(1, run.epochs_done(most) + 1)
     if lost := [number for number in numbers if number not in by_number]:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         warnings.warn(f"{run.metrics_file} has no epoch {lost[0]}{more}: a gap in the curves", stacklevel=4)
-    return [by_number.get(number, {}) for number in numbers]
+    return [by_number.get(number) for number in numbers]
 
 
-def _series(records: Sequence[dict[str, Any]], key: str) -> Series:
-    return [_number(record.get(key)) for record in records]
-
-
-def _number(value: Any) -> float | None:  # noqa: ANN401
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _series(records: Sequence[Mapping[str, float]], keys: Iterable[str]) -> dict[str, Series]:
+    """For each key its value in every record; None where it is not there."""
+    return {key: [None if (value := record.get(key)) is None else float(value) for record in records] for key in keys}
 
 
 def results_of(run: RunFolder) -> list[EvaluationResult]:

@@ -22,7 +22,7 @@ from iaat.runtime.files import remove_leftovers, replacing
 _NAME = re.compile(r"(\d{4,})(?:-(\d{6,}))?\.pt")
 
 
-class Keeper:
+class CheckpointManager:
     """Writes the checkpoints of a run and finds the newest that is whole.
 
     `last.pt` is that of the last finished epoch and `best.pt` that of the selected one. The folder `checkpoints` has

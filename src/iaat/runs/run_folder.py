@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, TypeVar, cast
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import RECIPE_FILE
 from iaat.errors import UserError
+from iaat.runs.epoch_record import EpochRecord, upgrade
 from iaat.runtime.distributed import current
 from iaat.runtime.files import append_json_line, replacing, write_json, write_text
 from iaat.runtime.json_files import DamagedFileError, Lines, read_json, read_json_lines
@@ -39,30 +40,15 @@ RUN_FILES = (
 """All that a run folder holds: a folder with anything else in it is never replaced."""
 
 
-class EpochRecord(TypedDict):
-    """What every line of `metrics.jsonl` must hold, and the type of what it may hold."""
-
-    epoch: int
-    forwards: float
-    backwards: float
-    loss: NotRequired[float]
-    train_accuracy: NotRequired[float]
-    holdout_clean: NotRequired[float]
-    holdout_robust: NotRequired[float]
-    lr: NotRequired[float]
-    radius_mean_px: NotRequired[float]
-    radius_quantiles_px: NotRequired[dict[str, float]]
-
-
 class EpochTiming(TypedDict):
-    """The same of `timings.jsonl`."""
+    """One line of `timings.jsonl`, which may have more keys."""
 
     epoch: int
     seconds: float
 
 
 class RunFacts(TypedDict):
-    """The same of `run.json`."""
+    """What is read from `run.json`, which may have more keys."""
 
     name: NotRequired[str]
     versions: NotRequired[dict[str, str]]
@@ -226,16 +212,16 @@ class RunFolder:
         """Name of the recipe the run was started with."""
         return self.facts().get("name", self.path.name)
 
-    def log_epoch(self, record: dict[str, Any], timing: dict[str, Any]) -> None:
+    def log_epoch(self, record: EpochRecord, timing: dict[str, Any]) -> None:
         """Append one epoch to the metrics and timings."""
-        append_json_line(self.metrics_file, record)
+        append_json_line(self.metrics_file, record.to_json())
         append_json_line(self.timings_file, timing)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[EpochRecord]:
         """Records of all epochs so far; lines that are damaged are left out with a warning."""
-        lines = read_json_lines(self.metrics_file, EpochRecord, _no_epoch)
+        lines, _ = self._logs()
         lines.warn("left out: it shows in no curve")
-        return cast("list[dict[str, Any]]", lines.records)
+        return lines.records
 
     def epochs_done(self, most: int) -> int:
         """The last finished epoch, by all files that count them: a log may lack its line.
@@ -243,8 +229,8 @@ class RunFolder:
         Args:
             most: Epochs of the recipe; larger numbers are damage.
         """
-        logs = (read_json_lines(self.metrics_file, EpochRecord), read_json_lines(self.timings_file, EpochTiming))
-        numbers = [*(record["epoch"] for log in logs for record in log.records), *self.radii_epochs()]
+        metrics, timings = self._logs()
+        numbers = [_epoch_of(record) for log in (metrics, timings) for record in log.records] + self.radii_epochs()
         return max((number for number in numbers if 0 < number <= most), default=0)
 
     def training_cost(self, epoch: int | None = None) -> dict[str, float]:
@@ -255,16 +241,22 @@ class RunFolder:
         Args:
             epoch: Up to this epoch, where a run is still going on; to the end by default.
         """
-        metrics = _up_to(epoch, read_json_lines(self.metrics_file, EpochRecord), self.metrics_file, "passes")
-        timings = _up_to(epoch, read_json_lines(self.timings_file, EpochTiming), self.timings_file, "seconds")
+        logs = self._logs()
+        metrics = _up_to(epoch, logs[0], self.metrics_file, "passes")
+        timings = _up_to(epoch, logs[1], self.timings_file, "seconds")
         cost: dict[str, float] = {}
         if metrics:
-            cost |= {f"train_{kind}": sum(record[kind] for record in metrics) / len(metrics) for kind in _PASSES}
+            cost["train_forwards"] = sum(record.forwards for record in metrics) / len(metrics)
+            cost["train_backwards"] = sum(record.backwards for record in metrics) / len(metrics)
         if timings:
             cost["train_seconds"] = sum(record["seconds"] for record in timings)
-        if metrics and "radius_mean_px" in metrics[-1]:
-            cost["radius_mean_px"] = metrics[-1]["radius_mean_px"]
+        if metrics and (radius := metrics[-1].radius_mean_px) is not None:
+            cost["radius_mean_px"] = radius
         return cost
+
+    def _logs(self) -> tuple[Lines[EpochRecord], Lines[EpochTiming]]:
+        metrics = read_json_lines(self.metrics_file, EpochRecord, upgrade=upgrade)
+        return metrics, read_json_lines(self.timings_file, EpochTiming)
 
     def log_faults(self, records: Sequence[dict[str, Any]]) -> None:
         """Write down the steps that were not finite, all of the run; no file where there are none."""
@@ -273,7 +265,7 @@ class RunFolder:
         else:
             (self.path / "faults.jsonl").unlink(missing_ok=True)
 
-    def keep_notices(self, records: list[dict[str, Any]]) -> None:
+    def save_notices(self, records: list[dict[str, Any]]) -> None:
         """Write down in `run.json` what was left out of the data or altered; a damaged file stays as it is."""
         file = self.path / "run.json"
         try:
@@ -282,27 +274,27 @@ class RunFolder:
             return
         write_json(file, {**facts, "notices": records})
 
-    def keep_unreadable(self, records: Sequence[SkippedSample]) -> None:
+    def save_skipped(self, records: Sequence[SkippedSample]) -> None:
         """List the samples that are skipped because they cannot be read; no file where there are none."""
         if records:
             write_text(self.path / "skipped.jsonl", _lines(records))
         else:
             (self.path / "skipped.jsonl").unlink(missing_ok=True)
 
-    def unreadable(self) -> list[SkippedSample]:
+    def skipped_samples(self) -> list[SkippedSample]:
         """The samples that were skipped so far."""
         lines = read_json_lines(self.path / "skipped.jsonl", SkippedSample)
         lines.warn("these samples are skipped again only if they still cannot be read")
         return lines.records
 
-    def go_back_to(self, epoch: int, records: Sequence[dict[str, Any]]) -> None:
+    def go_back_to(self, epoch: int, records: Sequence[EpochRecord]) -> None:
         """Leave the logs and snapshots of the epochs up to `epoch`: those after it will be made again.
 
         Args:
             epoch: The last epoch that counts.
             records: What the log has to say of the epochs up to it.
         """
-        write_text(self.metrics_file, _lines(records))
+        write_text(self.metrics_file, _lines([record.to_json() for record in records]))
         write_text(self.timings_file, _lines(_timings(self.timings_file, epoch)))
         for number, file in self._snapshots().items():
             if number > epoch:
@@ -366,10 +358,6 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
     return f"{total:08x}"
 
 
-def _no_epoch(record: EpochRecord) -> str | None:
-    return None if record["epoch"] > 0 else f"epoch is {record['epoch']}, not 1 or more"
-
-
 def _lines(records: Sequence[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
@@ -382,13 +370,16 @@ def _timings(file: Path, epoch: int) -> list[EpochTiming]:
 
 
 _Epoch = TypeVar("_Epoch", EpochRecord, EpochTiming)
-_PASSES: tuple[Literal["forwards", "backwards"], ...] = ("forwards", "backwards")
+
+
+def _epoch_of(record: EpochRecord | EpochTiming) -> int:
+    return record.epoch if isinstance(record, EpochRecord) else record["epoch"]
 
 
 def _up_to(epoch: int | None, lines: Lines[_Epoch], file: Path, what: str) -> list[_Epoch]:
     """Records of the epochs from the first to `epoch` or the last; none, with a warning, where one is missing."""
-    found = [record for record in lines.records if epoch is None or record["epoch"] <= epoch]
-    whole = all(record["epoch"] == number for number, record in enumerate(found, start=1))
+    found = [record for record in lines.records if epoch is None or _epoch_of(record) <= epoch]
+    whole = all(_epoch_of(record) == number for number, record in enumerate(found, start=1))
     if found and whole and (len(found) == epoch if epoch is not None else not (lines.damage or lines.cut)):
         return found
     reason = (*lines.damage, *([lines.cut] if lines.cut else []), f"{file} does not have every epoch once")[0]

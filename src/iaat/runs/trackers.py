@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from iaat.errors import UserError
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.distributed import current
@@ -31,7 +32,7 @@ class Tracker(Protocol):
     meanwhile. What is given is a copy.
     """
 
-    def started(self, recipe: dict[str, Any], run: Path, records: Sequence[dict[str, Any]]) -> None:
+    def started(self, recipe: dict[str, Any], run: Path, records: Sequence[EpochRecord]) -> None:
         """The run begins or goes on.
 
         Args:
@@ -41,11 +42,11 @@ class Tracker(Protocol):
                 epochs after them are made again, whatever was told of them.
         """
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, record: EpochRecord) -> None:
         """An epoch is finished and its checkpoint written.
 
         Args:
-            record: Its line of `metrics.jsonl`; `epoch` counts from 1. An epoch that was told before has been made
+            record: Its line of `metrics.jsonl`. An epoch that was told before has been made
                 again, and all after it will be.
         """
 
@@ -77,12 +78,12 @@ class Trackers(Tracker):
     def __exit__(self, *_: object) -> None:
         self.finished()
 
-    def started(self, recipe: dict[str, Any], run: Path, records: Sequence[dict[str, Any]]) -> None:
+    def started(self, recipe: dict[str, Any], run: Path, records: Sequence[EpochRecord]) -> None:
         """Tell all, and from now on those that took it well."""
         self._told = list(self._trackers) if current().main else []
         self._tell(lambda tracker: tracker.started(deepcopy(recipe), run, deepcopy(list(records))))
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, record: EpochRecord) -> None:
         """Tell those that are left."""
         self._tell(lambda tracker: tracker.epoch(deepcopy(record)))
 
@@ -132,29 +133,29 @@ class TensorBoard(Tracker):
         self._writer: Any = None
         self._last = 0
 
-    def started(self, recipe: dict[str, Any], run: Path, records: Sequence[dict[str, Any]]) -> None:
+    def started(self, recipe: dict[str, Any], run: Path, records: Sequence[EpochRecord]) -> None:
         """Open a new event file, with the recipe and all epochs so far."""
         self._run = RunFolder(run)
         self._open(0)
         text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
         self._writer.add_text("recipe", "".join(f"    {line}\n" for line in text.splitlines()), 0)
         settings = {key: value if isinstance(value, int | float) else str(value) for key, value in _flat(recipe)}
-        metrics = dict.fromkeys(("holdout_clean", "holdout_robust"), 0.0)  # their columns: values are the scalars'
+        metrics = dict.fromkeys(("validation_clean", "validation_robust"), 0.0)  # columns
         for summary in self._library.summary.hparams(settings, metrics):
             self._writer.file_writer.add_summary(summary, 0)
         for record in records:
             self.epoch(record)
         self._writer.flush()
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, record: EpochRecord) -> None:
         """Write its numbers, and its radii where they are kept."""
-        epoch = record["epoch"]
+        epoch = record.epoch
         if epoch <= self._last:
             self._open(epoch)
         self._last = epoch
-        for key, value in _flat(record):
-            if key != "epoch" and isinstance(value, int | float):
-                self._writer.add_scalar(key, value, epoch)
+        quantiles = {f"radius_quantiles_px/{level}": px for level, px in (record.radius_quantiles_px or {}).items()}
+        for key, value in (record.numbers() | quantiles).items():
+            self._writer.add_scalar(key, value, epoch)
         if epoch in self._run.radii_epochs():
             px = self._run.radii_after(epoch)[1].astype(np.float64) * 255
             self._writer.add_histogram("radius_px", px, epoch, bins=BINS)

@@ -1,6 +1,6 @@
-"""Several processes that train one network, and what they agree on.
+"""Ranks of several processes that train one model: broadcast, all-gather, all-reduce, barriers, shared errors.
 
-Everywhere else the code asks `current()` who it is among them; with one process all of this costs nothing.
+Everywhere else the code calls `current()` for its rank; with one process all of this costs nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 from iaat.errors import UserError
-from iaat.runtime.waiting import wait_for
+from iaat.runtime.stragglers import wait_for
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(minutes=30)
+TIMEOUT = timedelta(minutes=30)
 """How long a process waits for another that is still connected: as long as the main one may take to save, or to
 download. One that has ended is noticed at once."""
 
 ENDLESS = timedelta(days=365)
-"""How long processes that have nothing left to do wait for the main one, which is still at work."""
+"""How long processes that have nothing left to do wait for the main one, which is still working."""
 
 
 class ElsewhereError(UserError):
@@ -52,7 +52,7 @@ class Ranks:
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that writes files and speaks."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     @property
@@ -61,7 +61,7 @@ class Ranks:
         return self.world > 1
 
     def sum_(self, values: Tensor) -> Tensor:
-        """Put the sum over all processes in place of a tensor, on whichever device it is; returns it."""
+        """Sum a tensor over all processes in place (all-reduce), on any device; returns it."""
         if self.several:
             assert values.is_contiguous() or values.is_contiguous(memory_format=torch.channels_last)  # else gloo errs
             work = dist.all_reduce(values, async_op=True)
@@ -69,66 +69,66 @@ class Ranks:
         return values
 
     def mean_(self, values: Tensor) -> Tensor:
-        """Put the mean over all processes in place of a tensor; returns it."""
+        """Average a tensor over all processes in place; returns it."""
         return self.sum_(values).div_(self.world) if self.several else values
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """For each flag whether it is set in any process; asked and answered on the CPU, no GPU is waited for."""
+        """Whether each flag is set in any process; done on the CPU, so that no GPU is waited for."""
         return self._any(flags, patient=False) if self.several else flags
 
     def _any(self, flags: tuple[bool, ...], *, patient: bool) -> tuple[bool, ...]:
         votes = torch.tensor(flags, dtype=torch.int32)
-        work = dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=_between_cpus(), async_op=True)
+        work = dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=_default_cpu_group(), async_op=True)
         _finish(work, votes.device, patient=patient)
         return tuple(bool(vote) for vote in votes)
 
-    def meet(self) -> None:
-        """Wait until all processes come here, before an exchange that no signal can interrupt."""
+    def barrier(self) -> None:
+        """Wait until all processes come here, before a collective that no signal can interrupt."""
         self.any(False)
 
-    def gather(self, values: Tensor) -> list[Tensor]:
+    def all_gather(self, values: Tensor) -> list[Tensor]:
         """The tensor `[n_r, ...]` of every process r, in their order; only the first dimension may differ."""
         if not self.several:
             return [values]
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world)]
-        _finish(dist.all_gather(sizes, torch.tensor([len(values)]), group=_between_cpus(), async_op=True), _CPU)
+        _finish(dist.all_gather(sizes, torch.tensor([len(values)]), group=_default_cpu_group(), async_op=True), _CPU)
         counts = [int(size) for size in sizes]
         longest = max(counts)
         padded = values.new_zeros((longest, *values.shape[1:]))
         padded[: len(values)] = values
         found = [torch.empty_like(padded) for _ in counts]
         if longest:
-            group = _between_cpus() if values.device.type == "cpu" else None
+            group = _default_cpu_group() if values.device.type == "cpu" else None
             _finish(dist.all_gather(found, padded, group=group, async_op=True), values.device)
         return [part[:count] for part, count in zip(found, counts, strict=True)]
 
-    def gather_states(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+    def all_gather_states(self, state: dict[str, Any]) -> list[dict[str, Any]]:
         """The state of every process, of tensors and plain values, on the CPU."""
         if not self.several:
             return [state]
         file = io.BytesIO()
         torch.save(state, file)
-        parts = self.gather(torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8))
+        parts = self.all_gather(torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8))
         return [torch.load(io.BytesIO(part.numpy().tobytes()), map_location="cpu", weights_only=True) for part in parts]
 
-    def merged(self, found: Mapping[int, Any]) -> dict[int, Any]:
-        """What all processes have found, each under numbers of its own, as JSON can say it."""
+    def all_gather_dict(self, found: Mapping[int, Any]) -> dict[int, Any]:
+        """The dicts of all processes as one; each has keys of its own, and values that JSON can hold."""
         if not self.several:
             return dict(found)
-        parts = self.gather(_bytes(json.dumps(list(found.items()))))
+        parts = self.all_gather(_bytes(json.dumps(list(found.items()))))
         return {number: value for part in parts for number, value in json.loads(_text(part))}
 
-    def told(self, text: str) -> str:
-        """What the main process says, in every process."""
-        return _text(self.gather(_bytes(text if self.main else ""))[0]) if self.several else text
+    def broadcast_text(self, text: str) -> str:
+        """The text of the main process, in every process."""
+        return _text(self.all_gather(_bytes(text if self.main else ""))[0]) if self.several else text
 
     def check_same(self, text: str, what: str) -> None:
-        """Refuse to go on where processes differ in what all must share.
+        """Raise where processes differ in what all must have equal.
 
         Raises:
             UserError: in every process: `what` is not the same everywhere.
         """
-        differs = text != self.told(text)
+        differs = text != self.broadcast_text(text)
         self.raise_together(
             UserError(f"{what} of process {self.rank} on {platform.node()} differ from those of process 0")
             if differs
@@ -136,26 +136,26 @@ class Ranks:
         )
 
     def raise_together(self, error: UserError | None, *, patient: bool = False) -> None:
-        """Raise in every process what went wrong in any.
+        """Raise the error of any process in every process.
 
         Args:
-            error: What went wrong in this one; None: nothing.
-            patient: Others may come late because they do something meanwhile that must not be cut in two.
+            error: Error of this process; None for none.
+            patient: Others may come late because of work that must not be interrupted.
 
         Raises:
-            UserError: this one's own, or what the first other process says.
+            UserError: this process's own error, or that of the first other one.
         """
         failed = error is not None
         if not (self._any((failed,), patient=patient)[0] if self.several else failed):
             return
         place = f"process {self.rank} of {self.world} on {platform.node()}"
-        said = self.merged({} if error is None else {self.rank: f"{place}: {error}"})
+        errors = self.all_gather_dict({} if error is None else {self.rank: f"{place}: {error}"})
         if error is not None:
             raise error
-        raise ElsewhereError(said[min(said)])
+        raise ElsewhereError(errors[min(errors)])
 
-    def await_main(self) -> None:
-        """Wait until the main process comes here, too, however long that takes; a signal is answered meanwhile."""
+    def wait_for_main(self) -> None:
+        """Wait until the main process comes here, without a timeout; signals are answered meanwhile."""
         if self.several:
             there = dist.barrier(group=_endless_group(), async_op=True)
             assert there is not None
@@ -164,7 +164,7 @@ class Ranks:
             there.wait()
 
     def on_main(self, act: Callable[[], object]) -> None:
-        """Have the main process do something while the others wait.
+        """Call a function in the main process while the others wait.
 
         Raises:
             UserError: it failed there, in every process.
@@ -175,7 +175,7 @@ class Ranks:
             act()
 
     def main_first(self, act: Callable[[], T]) -> T:
-        """Do something in every process, in the main one before the others, which then find done what needs doing once.
+        """Call a function in the main process, then in the others, which find done what is needed once.
 
         Raises:
             UserError: it failed in one, in every process.
@@ -195,17 +195,17 @@ _CPU = torch.device("cpu")
 _cpu_groups: dict[int, dist.ProcessGroup | None] = {}
 
 
-def _between_cpus() -> dist.ProcessGroup | None:
+def _default_cpu_group() -> dist.ProcessGroup | None:
     """The group that moves tensors of CPUs: the default one, or one made beside it where that knows GPUs alone."""
     world = dist.group.WORLD
     if id(world) not in _cpu_groups:
         has_cpu = "cpu:" in str(dist.get_backend_config())
-        _cpu_groups[id(world)] = None if has_cpu else _group_of_cpus(PATIENCE)
+        _cpu_groups[id(world)] = None if has_cpu else _cpu_group(TIMEOUT)
     return _cpu_groups[id(world)]
 
 
 def _finish(work: dist.Work | None, device: torch.device, *, patient: bool = False) -> None:
-    """Wait for an exchange; on a GPU the device waits alone."""
+    """Wait for a collective; on a GPU the device waits alone."""
     assert work is not None
     if device.type == "cpu":
         wait_for(work, patient=patient)
@@ -217,20 +217,20 @@ _endless: dict[int, dist.ProcessGroup] = {}
 
 
 def _endless_group() -> dist.ProcessGroup:
-    """The group to wait in for the main process; made while all are there, because to make one no signal is heard."""
+    """The group to wait in for the main process; created while all are there, because no signal interrupts that."""
     world = dist.group.WORLD
     if id(world) not in _endless:
-        _endless[id(world)] = _group_of_cpus(ENDLESS)
+        _endless[id(world)] = _cpu_group(ENDLESS)
     return _endless[id(world)]
 
 
-def prepare() -> None:
-    """Make the groups that are needed later, in all processes together."""
-    _between_cpus()
+def create_groups() -> None:
+    """Create the process groups that are needed later, in all processes together."""
+    _default_cpu_group()
     _endless_group()
 
 
-def _group_of_cpus(timeout: timedelta) -> dist.ProcessGroup:
+def _cpu_group(timeout: timedelta) -> dist.ProcessGroup:
     """All processes once more, over CPUs."""
     group = dist.new_group(backend="gloo", timeout=timeout)
     assert isinstance(group, dist.ProcessGroup)
@@ -245,7 +245,7 @@ def current() -> Ranks:
 
 
 def _failure(act: Callable[[], object]) -> UserError | None:
-    """What goes wrong in doing something, of what is for users to mend."""
+    """The error of a call, of the kinds that users can mend."""
     try:
         act()
     except UserError as error:
@@ -256,9 +256,9 @@ def _failure(act: Callable[[], object]) -> UserError | None:
     return None
 
 
-def described(ranks: Ranks, device: torch.device) -> str:
-    """Who trains, for people: `4 processes on 2 machines, on cuda`."""
-    hosts = {_text(part) for part in ranks.gather(_bytes(platform.node()))}
+def describe_processes(ranks: Ranks, device: torch.device) -> str:
+    """The processes for a message: `4 processes on 2 machines, on cuda`."""
+    hosts = {_text(part) for part in ranks.all_gather(_bytes(platform.node()))}
     machines = f"{len(hosts)} machine{'s' if len(hosts) > 1 else ''}"
     return f"{ranks.world} processes on {machines}, on {device.type}"
 

@@ -106,13 +106,20 @@ def read_json(path: Path, kind: type[T], upgrade: Callable[[Any], Any] = lambda 
         raise UserError(f"{path}: {error}") from None
 
 
-def read_json_lines(path: Path, kind: type[T], find_damage: Callable[[T], str | None] = lambda _: None) -> Lines[T]:
+def read_json_lines(
+    path: Path,
+    kind: type[T],
+    find_damage: Callable[[T], str | None] = lambda _: None,
+    *,
+    upgrade: Callable[[Any], Any] = lambda value: value,
+) -> Lines[T]:
     """The records of a JSON-lines file that can be read, and what is wrong with the others; none without a file.
 
     Args:
         path: The file.
         kind: The type of each, as for `read_json`.
         find_damage: What is wrong with a record that has this type; None: nothing.
+        upgrade: Brings a line to the form of the type, such as one of an older version.
 
     Raises:
         UserError: the file cannot be read at all.
@@ -123,7 +130,7 @@ def read_json_lines(path: Path, kind: type[T], find_damage: Callable[[T], str | 
     records, damage = [], []
     for number, line in enumerate(lines, start=1):
         try:
-            record = parse_json(line, kind)
+            record = from_json(upgrade(_loaded(line)), kind)
             if reason := find_damage(record):
                 raise _UnfitError(reason)
             records.append(record)

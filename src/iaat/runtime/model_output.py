@@ -1,4 +1,4 @@
-"""What a model returned in place of logits, and where in it the logits are."""
+"""Messages about a model that returns no logits: its output, and the path to logits in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 
-def described(output: object) -> str:
+def describe_output(output: object) -> str:
     """An output that is no tensor, for a message."""
     if isinstance(output, Mapping):
         return f"a {type(output).__name__} with the keys {', '.join(map(str, output))}"
@@ -15,7 +15,7 @@ def described(output: object) -> str:
 
 
 def path_to_logits(output: object, batch: int, classes: int | None = None) -> str | None:
-    """What to write behind an output to get at the logits in it, such as `.logits`, `['out']` or `[0]`.
+    """Path to the logits in an output, such as `.logits`, `['out']` or `[0]`.
 
     Args:
         output: What the model returned.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError
 from iaat.runtime.json_files import NonNegative
-from iaat.runtime.model_output import described
+from iaat.runtime.model_output import describe_output
 
 
 @dataclass(slots=True)
@@ -74,8 +74,8 @@ def count_passes(
     def count_forward(_module: nn.Module, _inputs: object, output: object) -> None:
         if not isinstance(output, Tensor):
             raise UserError(
-                f"the model returns {described(output)}, and passes are counted on a tensor [B, ...]: let the forward "
-                "of a module of yours around it return the logits alone"
+                f"the model returns {describe_output(output)}, and passes are counted on a tensor [B, ...]: let the "
+                "forward of a module of yours around it return the logits alone"
             )
         passes.forward += len(output)
         if output.requires_grad:

@@ -54,12 +54,12 @@ class Reporter:
         interval: Seconds between plain progress lines.
 
     Attributes:
-        told: Notices about data that were said, where several runs on the same data say them once; else None.
+        shown_notices: Notices about data that were shown, where several runs show them once; else None.
     """
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None, interval: float = 30.0) -> None:
         self.quiet = quiet
-        self.told: set[str] | None = None
+        self.shown_notices: set[str] | None = None
         # Off a terminal rich assumes 80 columns, which costs the tables some.
         known = sys.stdout.isatty() or "COLUMNS" in os.environ
         self.console = console or Console(highlight=False, emoji=False, width=None if known else TABLE_WIDTH)

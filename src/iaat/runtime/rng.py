@@ -77,8 +77,8 @@ class BatchGenerator(torch.Generator):
     total: int = 0
 
     @contextmanager
-    def sharing(self, rows: Tensor, total: int) -> Iterator[None]:
-        """While the context is open, batches are the rows `rows` `[B]` of batches of `total` samples."""
+    def drawing_rows(self, rows: Tensor, total: int) -> Iterator[None]:
+        """Context in which batches are the rows `rows` `[B]` of batches of `total` samples."""
         alone = len(rows) == total and torch.equal(rows, torch.arange(total))
         self.rows, self.total = None if alone else rows, total
         try:
@@ -204,7 +204,7 @@ def seed_globals(seed: int, *purpose: str | int, gpus: bool = True) -> None:
 
 
 @contextmanager
-def kept_globals() -> Iterator[None]:
+def preserved_globals() -> Iterator[None]:
     """Leave the global generators of Python, NumPy and PyTorch (on the CPU) after the block as they were before it.
 
     Samples may be read by the process that trains: what a random transform draws must not move the dropout after it.

@@ -1,3 +1,5 @@
-from iaat.train.loop import train
+"""Training: `Trainer`, and `train`, which builds one from a recipe and runs it to the end."""
 
-__all__ = ["train"]
+from iaat.train.trainer import Trainer, train
+
+__all__ = ["Trainer", "train"]

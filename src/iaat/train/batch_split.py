@@ -1,4 +1,4 @@
-"""Which samples of a batch each process trains on, part by part."""
+"""How a batch is split into micro-batches, and each of these among processes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from iaat.runtime.distributed import Ranks
 from iaat.types import Batch
 
 AT_LEAST = 2
-"""Rows that every process has in every part: BatchNorm has no variance to take of one, and DDP waits for all."""
+"""Rows that every process has in every micro-batch: BatchNorm has no variance of one row, and DDP waits for all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one process trains on at once.
+class MicroBatch:
+    """The samples that one process trains on at once.
 
     Attributes:
-        index: Stable indices `[b]` of its samples.
-        rows: Their places `[b]` in the part of the batch that all processes train on at once.
-        total: Samples of that part.
-        own: How many of the samples count; the rest are copies that fill up.
-        weight: Factor on the mean loss of the samples, by which the mean over processes and the sum over parts is the
-            mean over the batch.
+        index: Stable indices `[b]` of the samples.
+        rows: Their positions `[b]` in the micro-batch of all processes.
+        total: Number of samples in the micro-batch of all processes.
+        own: Number of samples that count; the rest are copies that fill up.
+        weight: Factor on the mean loss of the samples. With it the mean over processes of the sum over micro-batches
+            is the mean over the batch.
     """
 
     index: Tensor
@@ -35,67 +35,72 @@ class Share:
     weight: float
 
 
-def shares(index: Tensor, ranks: Ranks, parts: int = 1) -> list[Share]:
-    """Cut a batch into parts, and give each process consecutive samples of each.
+Parts = list[tuple[MicroBatch, Batch]]
+"""The micro-batches of one step of one process, with their samples."""
 
-    The cut depends on the batch, the number of processes and of parts alone, so every process knows those of all. No
-    sampler pads: numbers of samples differ by one at most, and the loss is weighted by them. Only where a process would
-    have fewer than two rows it is given copies: of its one sample, which then still counts once, or, having none, of
-    the first of the part, which count for nothing. A copy comes out like its original, which has the say.
+
+def split_batch(index: Tensor, ranks: Ranks, parts: int = 1) -> list[MicroBatch]:
+    """Split a batch into micro-batches, and give each process consecutive samples of each.
+
+    The split depends on the batch, the number of processes and of parts alone, so every process knows those of all. No
+    sampler pads: numbers of samples differ by one at most, and the loss is weighted by them. A process that would have
+    fewer than two rows is given copies: of its one sample, which still counts once, or, where it has none, of the first
+    of the micro-batch, which then count for nothing. A copy comes out like its original, which decides.
 
     Args:
         index: Stable indices `[B]` of the whole batch.
         ranks: This process among all.
-        parts: Into how many parts to cut a batch at most; a small batch is cut into fewer.
+        parts: Most micro-batches to split a batch into; a small batch is split into fewer.
     """
     parts = min(parts, max(1, len(index) // (AT_LEAST * ranks.world)))
-    return [_share(part, ranks, len(index)) for part in torch.tensor_split(index, parts)]
+    return [_micro_batch(part, ranks, len(index)) for part in torch.tensor_split(index, parts)]
 
 
-def _share(part: Tensor, ranks: Ranks, batch: int) -> Share:
+def _micro_batch(part: Tensor, ranks: Ranks, batch: int) -> MicroBatch:
     rows = torch.tensor_split(torch.arange(len(part)), ranks.world)[ranks.rank]
     own = len(rows)
     if ranks.several and own < AT_LEAST:
         rows = (rows if own else torch.zeros(1, dtype=torch.int64)).repeat(AT_LEAST)[:AT_LEAST]
-    return Share(part[rows], rows, len(part), own, ranks.world * own / batch)
+    return MicroBatch(part[rows], rows, len(part), own, ranks.world * own / batch)
 
 
-def readable(parts: list[tuple[Share, Batch]], unreadable: Container[int], ranks: Ranks) -> list[tuple[Share, Batch]]:
-    """The parts of a batch without the samples that cannot be read, whose weight goes to the others.
+def drop_unreadable(parts: Parts, unreadable: Container[int], ranks: Ranks) -> Parts:
+    """The micro-batches without the samples that cannot be read; the other samples take their weight.
 
-    The samples that are left keep their places in the batch, and so their random starts. A process whose part has a
-    single one left is given a copy, as by `shares`; where none is left it keeps some that count for nothing.
+    The samples that are left keep their positions in the batch, and so their random starts. A process with a single
+    sample left in a micro-batch is given a copy, as by `split_batch`; where none is left, some stay and count for
+    nothing.
 
     Args:
-        parts: What this process trains on, unreadable samples being blank.
-        unreadable: Their indices.
+        parts: The micro-batches of this process, unreadable samples being blank.
+        unreadable: Indices of the unreadable samples.
         ranks: The processes, all of which ask for the same batch together.
 
     Returns:
-        The parts, none where no process has a readable sample.
+        The micro-batches; none where no process has a readable sample.
     """
     kept = [
-        [row for row, index in enumerate(share.index[: share.own].tolist()) if index not in unreadable]
-        for share, _ in parts
+        [row for row, index in enumerate(micro.index[: micro.own].tolist()) if index not in unreadable]
+        for micro, _ in parts
     ]
-    counts = torch.tensor([[sum(map(len, kept)), sum(share.own for share, _ in parts)]])
-    left, batch_size = (int(total) for total in torch.cat(ranks.gather(counts)).sum(0))
+    counts = torch.tensor([[sum(map(len, kept)), sum(micro.own for micro, _ in parts)]])
+    left, batch_size = (int(total) for total in torch.cat(ranks.all_gather(counts)).sum(0))
     if left == batch_size:
         return parts
     if not left:
         return []
     return [
-        _with_rows(share, batch, rows, ranks.world * len(rows) / left)
-        for (share, batch), rows in zip(parts, kept, strict=True)
+        _with_rows(micro, batch, rows, ranks.world * len(rows) / left)
+        for (micro, batch), rows in zip(parts, kept, strict=True)
     ]
 
 
-def _with_rows(share: Share, batch: Batch, rows: list[int], weight: float) -> tuple[Share, Batch]:
-    """These rows of a part, the first of them twice where there is but one."""
+def _with_rows(micro: MicroBatch, batch: Batch, rows: list[int], weight: float) -> tuple[MicroBatch, Batch]:
+    """These rows of a micro-batch; a single one twice."""
     if rows:
-        place = torch.tensor(rows).repeat(AT_LEAST if len(rows) == 1 else 1)
+        chosen = torch.tensor(rows).repeat(AT_LEAST if len(rows) == 1 else 1)
     else:
-        place = torch.arange(len(share.index))[:AT_LEAST]
-    there = place.to(batch.x.device)
-    part = Batch(batch.x[there], batch.y[there], batch.index[there])
-    return replace(share, index=share.index[place], rows=share.rows[place], own=len(rows), weight=weight), part
+        chosen = torch.arange(len(micro.index))[:AT_LEAST]
+    on_device = chosen.to(batch.x.device)
+    part = Batch(batch.x[on_device], batch.y[on_device], batch.index[on_device])
+    return replace(micro, index=micro.index[chosen], rows=micro.rows[chosen], own=len(rows), weight=weight), part

@@ -1,10 +1,9 @@
-"""How a step's gradient and statistics come to be those of all processes."""
+"""Gradient averaging (DDP) and BatchNorm buffers across ranks."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -18,37 +17,37 @@ from iaat.runtime.distributed import ALONE, Ranks
 from iaat.types import StepOutput
 
 
-class Exchange:
-    """What the processes that train one network exchange in a step; alone there is nothing to exchange.
+class GradientSync:
+    """Averages gradients and BatchNorm statistics over the processes that train one model; with one process, nothing.
 
-    Only the loss goes through PyTorch's `DistributedDataParallel`, which averages the weights' gradients while they are
-    still being formed. Attacks see the network itself: they want no gradient of the weights, and a wrapper in training
-    mode would move its statistics. The whole objective is one forward of the wrapper, however often it calls the
-    network.
+    Only the loss goes through PyTorch's `DistributedDataParallel`, which averages the gradients of the weights while
+    the backward pass still forms them. Attacks get the model itself: they need no gradient of the weights, and a
+    wrapper in training mode would move its statistics. The whole objective is one forward of the wrapper, however often
+    it calls the model.
 
     Args:
-        model: The network in training, equal in all processes.
+        model: The model in training, equal in all processes.
         ranks: The processes.
     """
 
     def __init__(self, model: nn.Module, ranks: Ranks = ALONE) -> None:
         self.ranks = ranks
         self._model = model
-        self._shared: DistributedDataParallel | None = None
+        self._ddp: DistributedDataParallel | None = None
         if ranks.several:
-            ranks.meet()
-            # Buffers are exchanged here: the wrapper would copy them in place between two forwards of one graph.
-            self._shared = DistributedDataParallel(_Evaluated(model), forward_sync_buffers=False)
+            ranks.barrier()
+            # Buffers are averaged here: the wrapper would copy them in place between two forwards of one graph.
+            self._ddp = DistributedDataParallel(_ObjectiveModule(model), forward_sync_buffers=False)
 
     def evaluate(self, objective: Objective) -> StepOutput:
-        """The outcome of the objective, whose backward averages gradients over processes."""
-        if self._shared is None:
+        """Evaluate the objective; the backward pass of its loss averages gradients over processes."""
+        if self._ddp is None:
             return objective(self._model)
-        if self._shared.require_backward_grad_sync and device_of(self._model).type == "cpu":
-            # The wrapper's own exchange lets the main thread hear no signal while others are missing.
-            self.ranks.meet()
+        if self._ddp.require_backward_grad_sync and device_of(self._model).type == "cpu":
+            # The wrapper's own all-reduce keeps the main thread from signals while others are missing.
+            self.ranks.barrier()
         try:
-            output: StepOutput = self._shared(objective)
+            output: StepOutput = self._ddp(objective)
         except RuntimeError as error:
             if "finished reduction in the prior iteration" not in str(error):
                 raise
@@ -58,30 +57,28 @@ class Exchange:
             ) from error
         return output
 
-    @contextmanager
-    def held_back(self, held: bool) -> Iterator[None]:
-        """While the context is open gradients add up in each process; the next step outside averages their sum."""
-        if self._shared is None or not held:
-            yield
-            return
-        with self._shared.no_sync():
-            yield
+    def no_sync(self, *, enabled: bool = True) -> AbstractContextManager[None]:
+        """Context in which gradients add up in each process; the next step outside averages their sum."""
+        if self._ddp is None or not enabled:
+            return nullcontext()
+        context: AbstractContextManager[None] = self._ddp.no_sync()  # type: ignore[no-untyped-call,unused-ignore]
+        return context
 
     @torch.no_grad()
     def average_(self, gradients: tuple[Tensor | None, ...]) -> None:
-        """Average over processes gradients that have not gone through `evaluate`."""
-        there = [gradient for gradient in gradients if gradient is not None]
-        if self.ranks.several and there:
-            flat = self.ranks.mean_(torch.concat([gradient.flatten() for gradient in there]))
-            for gradient, mean in zip(there, torch.split(flat, [each.numel() for each in there]), strict=True):
+        """Average gradients over processes in place, where they have not gone through `evaluate`."""
+        present = [gradient for gradient in gradients if gradient is not None]
+        if self.ranks.several and present:
+            flat = self.ranks.mean_(torch.concat([gradient.flatten() for gradient in present]))
+            for gradient, mean in zip(present, torch.split(flat, [each.numel() for each in present]), strict=True):
                 gradient.copy_(mean.view_as(gradient))
 
     @torch.no_grad()
-    def share_buffers(self) -> None:
-        """Have all processes have the same buffers: attacks, evaluation and checkpoints take them.
+    def sync_buffers(self) -> None:
+        """Give all processes the same buffers, which attacks, evaluation and checkpoints read.
 
-        BatchNorm's running statistics, of which each process has moved its own by its own samples, are averaged, each
-        process counting alike; other buffers of floats are those of the main process.
+        BatchNorm's running statistics, which each process has moved by its own samples, are averaged, each process
+        counting alike; other buffers of floats are those of the main process.
         """
         buffers = [buffer for buffer in self._model.buffers() if buffer.is_floating_point()]
         if not (self.ranks.several and buffers):
@@ -98,27 +95,30 @@ class Exchange:
             buffer.copy_(new.view_as(buffer))
 
 
-class _Evaluated(nn.Module):
-    """A network as a function of what is to be evaluated on it."""
+class _ObjectiveModule(nn.Module):
+    """A model as a function of the objective that is evaluated on it."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.model = model
 
     def forward(self, objective: Objective) -> StepOutput:
-        return objective(self.network)
+        return objective(self.model)
 
 
-def synchronized(model: nn.Module, ranks: Ranks, device: torch.device, *, wanted: bool) -> nn.Module:
-    """The network with BatchNorm that normalises by the samples of all processes, where PyTorch has it: on GPUs."""
-    return with_sync_batchnorm(model) if wanted and ranks.several and device.type == "cuda" else model
+def sync_batchnorm(model: nn.Module, ranks: Ranks, device: torch.device, *, wanted: bool) -> nn.Module:
+    """The model with BatchNorm over the samples of all processes, where PyTorch has it: on GPUs."""
+    return convert_sync_batchnorm(model) if wanted and ranks.several and device.type == "cuda" else model
 
 
-def with_sync_batchnorm(model: nn.Module) -> nn.Module:
-    """The network with `SyncBatchNorm` in place of PyTorch's own BatchNorm; its weights and functions stay.
+_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
-    PyTorch's conversion replaces classes derived from BatchNorm, too, and what they do beside it is gone, such as the
-    activation in timm's. Those are left as they are, and told.
+
+def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
+    """The model with `SyncBatchNorm` in place of PyTorch's own BatchNorm; its weights and functions stay.
+
+    PyTorch's conversion also replaces classes derived from BatchNorm, and drops what they add, such as the activation
+    in timm's. Those are left as they are, with a warning.
     """
     if type(model) in _PLAIN:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
@@ -134,8 +134,5 @@ def with_sync_batchnorm(model: nn.Module) -> nn.Module:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child) in _PLAIN:
-                setattr(module, name, with_sync_batchnorm(child))
+                setattr(module, name, convert_sync_batchnorm(child))
     return model
-
-
-_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

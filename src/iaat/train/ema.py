@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, kept beside the ones that are trained."""
+"""Exponential moving average (EMA) of the weights."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.optim.swa_utils import AveragedModel
 _SLOW_START = 10
 
 
-class AveragedWeights:
-    """A copy of a network whose weights and BatchNorm statistics follow the trained ones as a moving average.
+class ModelEMA:
+    """A copy of a model whose weights and BatchNorm statistics are the moving average of the trained ones.
 
     Step t keeps `min(decay, (1 + t) / (10 + t))` of the old average, t counted from 0, so that the weights of the first
-    steps are soon forgotten. Running statistics are averaged by the same shares: those of the trained network belong to
-    its own weights, and the average of weights has about the average of the activations' statistics, at no pass.
+    steps are soon forgotten. Running statistics are averaged with the same factors: the average of weights has about
+    the average of the activations' statistics, and no further forward is needed.
 
     Args:
-        model: The network that is trained; its copy is in eval mode and needs no gradients.
-        decay: Share of the old average kept at each step, in (0, 1).
+        model: The model in training; its copy is in eval mode and needs no gradients.
+        decay: Fraction of the old average that is kept at each step, in (0, 1).
 
-    Source: Polyak and Juditsky 1992 for averages of iterates; for robust networks Gowal et al. 2020 (arXiv 2010.03593,
+    Source: Polyak and Juditsky 1992 for averages of iterates; for robust models Gowal et al. 2020 (arXiv 2010.03593,
     section 4.3).
     """
 
@@ -34,12 +34,12 @@ class AveragedWeights:
 
     @property
     def model(self) -> nn.Module:
-        """The averaged network."""
+        """The averaged model."""
         module: nn.Module = self._averaged.module
         return module
 
     def update(self, model: nn.Module) -> None:
-        """Take in the weights after an optimiser step; never waits for the device."""
+        """Move the average after an optimiser step; never waits for the device."""
         self._averaged.update_parameters(model)
         self._steps += 1
 
@@ -52,11 +52,11 @@ class AveragedWeights:
             torch._foreach_copy_(averages, values)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averaged network's state and the number of steps in it."""
+        """State of the averaged model, and the number of steps in it."""
         return {"model": self.model.state_dict(), "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of `state_dict`."""
+        """Restore the state of `state_dict`."""
         self.model.load_state_dict(state["model"])
         self._steps = int(state["steps"])
         self._averaged.n_averaged.fill_(self._steps)

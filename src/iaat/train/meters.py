@@ -1,4 +1,4 @@
-"""Means over an epoch, added up on the device."""
+"""Means over an epoch, summed on the device."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 from iaat.runtime.distributed import Ranks
 
 
-class Averages:
-    """Means of named per-sample values; reads the device only when asked for them."""
+class MeanMeters:
+    """Means of named per-sample values; waits for the device only when asked for them."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, Tensor | int] = {}
 
     def add(self, name: str, values: Tensor, counted: Tensor | None = None) -> None:
-        """Add the values `[B]` of one batch; where `counted`, a single bool, is False they are left out."""
+        """Add the values `[B]` of one batch; they are left out where `counted`, a single bool, is False."""
         total = values.detach().to(torch.float64 if values.device.type != "mps" else torch.float32).sum()
         count: Tensor | int = values.numel()
         if counted is not None:
@@ -26,9 +26,9 @@ class Averages:
         self._sums[name] = self._sums[name] + total if name in self._sums else total
         self._counts[name] = self._counts.get(name, 0) + count
 
-    def over(self, ranks: Ranks) -> Averages:
-        """Those of all processes together, each of which has added its own values under the same names."""
-        summed = Averages()
+    def reduced(self, ranks: Ranks) -> MeanMeters:
+        """The sums of all processes together, each of which has added its own values under the same names."""
+        summed = MeanMeters()
         names = list(self._sums)
         if not names:
             return summed
@@ -51,7 +51,7 @@ class Averages:
         return {"sums": dict(self._sums), "counts": {name: int(count) for name, count in self._counts.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of `state_dict`.
+        """Restore the state of `state_dict`.
 
         Raises:
             ValueError: it is of another form.

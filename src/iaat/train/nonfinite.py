@@ -1,4 +1,4 @@
-"""Steps whose numbers are not finite: noticed without waiting for the device at each, and named."""
+"""Training steps with NaN or infinite numbers: found on the device, reported a few steps later."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _WHAT = ("the loss", "the norm of the gradient", "the norm of the new weights", 
 _SHOWN = 8
 
 LAG = 16
-"""Steps that may pass on an accelerator until a fault is noticed; on a CPU it is noticed at once."""
+"""Steps that may pass on an accelerator until a fault is reported; on a CPU it is reported at once."""
 
 
-class NotFinite(UserError):  # noqa: N818 - it names what was seen
-    """A step of training whose numbers are not finite, and which was not taken."""
+class NonfiniteError(UserError):
+    """A training step had a number that is not finite, and was not taken."""
 
 
-class Faults:
-    """Judges the steps of an epoch on the device, and tells the host of those that failed a few steps later.
+class NonfiniteMonitor:
+    """Checks the steps of an epoch on the device, and reports those that failed a few steps later.
 
     Args:
-        lag: Steps between two looks at the device.
+        lag: Steps between two reads from the device.
         ranks: The processes that train.
     """
 
@@ -36,18 +36,18 @@ class Faults:
         self._unread: list[tuple[int, Tensor]] = []
 
     @torch.no_grad()
-    def judge(self, step: int, model: nn.Module, loss: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Whether loss, gradients, weights and buffers are finite after step number `step`: a bool on the device.
+    def check(self, step: int, model: nn.Module, loss: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Check loss, gradients, weights and buffers after step number `step`: a bool on the device, True if finite.
 
-        The norms are those of all numbers together; one that overflows counts as a fault, too. Several processes come
-        to one judgement: all numbers are averaged over them, which leaves none finite that was not in each.
+        The norms are those of all numbers together; one that overflows is a fault, too. Several processes come to one
+        result: all numbers are averaged over them, and the average is finite only where each is.
 
         Args:
             step: Number of the step.
-            model: The network after it, with the gradients it took.
-            loss: Loss of this process's share of the batch, so weighted that its mean over processes is the batch's.
-            scale: What the loss was multiplied by for gradients in fp16. Where it is above 1 a gradient that overflows
-                is no fault, but how the right scale is found: the step is undone, and not told.
+            model: The model after it, with the gradients of the step.
+            loss: Loss of this process, weighted so that its mean over processes is that of the batch.
+            scale: Loss scale of fp16. Where it is above 1, a gradient that overflows is no fault but the way the scale
+                is found: the step is undone, and not reported.
         """
         weights = [each for each in model.parameters() if each.requires_grad]
         gradients = [each.grad for each in weights if each.grad is not None]
@@ -64,11 +64,11 @@ class Faults:
         return finite
 
     def due(self) -> bool:
-        """Whether it is time to look."""
+        """Whether it is time to read from the device."""
         return len(self._unread) >= self._lag
 
     def read(self) -> list[tuple[int, str]]:
-        """Number and cause of each step judged since the last reading that was not finite; waits for the device."""
+        """Number and cause of each failed step since the last read; waits for the device."""
         if not self._unread:
             return []
         steps = [step for step, _ in self._unread]
@@ -78,18 +78,18 @@ class Faults:
 
 
 def _cause(row: Tensor) -> str:
-    """The first of the four numbers that is not finite, in words."""
+    """Name and value of the first of the four numbers that is not finite."""
     number = int((~row.isfinite()).nonzero()[0])
     return f"{_WHAT[number]} is {float(row[number]):g}"
 
 
 def fault_record(epoch: int, step: int, cause: str, index: Tensor) -> dict[str, Any]:
-    """What `faults.jsonl` says of a fault: epoch and step counted from 1, cause, indices of the samples."""
+    """Line of `faults.jsonl`: epoch and step counted from 1, cause, indices of the samples."""
     return {"epoch": epoch + 1, "step": step + 1, "cause": cause, "index": index.tolist()}
 
 
-def told(record: dict[str, Any], paths: Sequence[str] | None) -> str:
-    """A fault in words, with the first samples by path or index."""
+def describe_fault(record: dict[str, Any], paths: Sequence[str] | None) -> str:
+    """A fault for a message, with its first samples by path or index."""
     index = record["index"]
     names = [paths[number] if paths is not None and paths[number] else str(number) for number in index[:_SHOWN]]
     more = f" and {len(index) - _SHOWN} more" if len(index) > _SHOWN else ""

@@ -1,4 +1,4 @@
-"""All that changes while training, saved and loaded as one."""
+"""`TrainState`: all that changes while training, saved and restored as one."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ from iaat.errors import shown
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
 from iaat.runs.checkpoint_fields import check_alike, using
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE, Ranks
-from iaat.train.ddp import Exchange, synchronized
-from iaat.train.ema import AveragedWeights
+from iaat.train.ddp import GradientSync, sync_batchnorm
+from iaat.train.ema import ModelEMA
+from iaat.train.epoch_progress import EpochProgress
 from iaat.train.optim import build_optimizer, build_schedule
-from iaat.train.tally import Tally
 from iaat.types import Batch
 
 
 @dataclass(slots=True)
 class TrainState:
-    """Model, method, optimiser, schedule, random streams and how far training has come.
+    """Model, method, optimiser, schedule, random streams and the progress of training.
 
     Attributes:
         generator: Source of the attacks' random starts; equal in all processes.
-        exchange: How a step's gradient becomes that of all processes.
-        averaged: Moving average of the weights, where the recipe asks for one.
-        scaler: Finds what the loss is multiplied by in fp16, so that gradients neither vanish nor overflow.
+        gradient_sync: Averages gradients and buffers over processes.
+        ema: Moving average of the weights, where the recipe asks for one.
+        scaler: Finds the loss scale of fp16, with which gradients neither vanish nor overflow.
         channels_last: Whether the model takes batches in that memory order; a fact of the model, not saved.
         epoch: Epochs finished.
-        best: Highest selection accuracy so far, and -1 before the first epoch.
-        tally: What the epoch that is going on has come to.
-        records: What the log says of each finished epoch.
+        best: Highest validation score so far, and -1 before the first epoch.
+        progress: The epoch that is going on.
+        records: The log of the finished epochs.
         faults: Steps that were not finite, oldest first.
-        lr_share: Share of the schedule's learning rate that is trained with: below 1 after a return for faults.
+        lr_factor: Factor on the schedule's learning rate: below 1 after a rollback.
     """
 
     model: nn.Module
@@ -52,66 +53,66 @@ class TrainState:
     optimizer: Optimizer
     schedule: LRScheduler
     generator: rng.BatchGenerator
-    exchange: Exchange
-    averaged: AveragedWeights | None = None
+    gradient_sync: GradientSync
+    ema: ModelEMA | None = None
     scaler: GradScaler | None = None
     channels_last: bool = False
     epoch: int = 0
     best: float = -1.0
-    tally: Tally = field(default_factory=Tally)
-    records: list[dict[str, Any]] = field(default_factory=list)
+    progress: EpochProgress = field(default_factory=EpochProgress)
+    records: list[EpochRecord] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
-    lr_share: float = 1.0
+    lr_factor: float = 1.0
 
     @property
     def result(self) -> nn.Module:
-        """The network that training is for: the average of the weights where there is one, else the trained one."""
-        return self.model if self.averaged is None else self.averaged.model
+        """The model that training is for: the EMA of the weights where there is one, else the trained model."""
+        return self.model if self.ema is None else self.ema.model
 
-    def laid_out(self, batch: Batch) -> Batch:
+    def to_memory_format(self, batch: Batch) -> Batch:
         """The batch in the memory order the model takes."""
         if not self.channels_last:
             return batch
         return replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
 
-    def scale(self, device: torch.device) -> Tensor | None:
-        """What the loss is to be multiplied by for its gradient; None: nothing."""
+    def loss_scale(self, device: torch.device) -> Tensor | None:
+        """Factor on the loss for its gradient in fp16; None for other number formats."""
         return None if self.scaler is None else self.scaler.scale(torch.ones((), device=device))
 
     def step(self) -> None:
-        """Take the optimiser's and the schedule's step, at the share of the rate that faults have left."""
-        self.exchange.share_buffers()
+        """Take the step of the optimiser and of the schedule, at `lr_factor` of the learning rate."""
+        self.gradient_sync.sync_buffers()
         if self.scaler is not None:
             # Not the scaler's own step, which waits for the device: a step that overflows is undone as any other is.
             self.scaler.unscale_(self.optimizer)
             self.scaler.update()
         rates = [group["lr"] for group in self.optimizer.param_groups]
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * self.lr_share
+            group["lr"] = rate * self.lr_factor
         self.optimizer.step()
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self.schedule.step()
-        if self.averaged is not None:
-            self.averaged.update(self.model)
+        if self.ema is not None:
+            self.ema.update(self.model)
 
-    def share_radii(self) -> None:
-        """Have all processes know what each has learned of its samples."""
+    def sync_radii(self) -> None:
+        """Exchange radii, so that all processes have those of all samples."""
         if self.method.radii is not None:
             self.method.radii.synchronize()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, as tensors and plain values: what several processes have learned together.
+        """Everything, as tensors and plain values.
 
-        All of them must ask for it at the same time; how many they are does not show but in the random states of
-        layers, of which each has its own.
+        All processes call it together. Their number shows only in the random states of layers, of which each process
+        has its own.
         """
-        ranks = self.exchange.ranks
-        self.share_radii()
-        own, *others = ranks.gather_states(rng.globals_state())
+        ranks = self.gradient_sync.ranks
+        self.sync_radii()
+        own, *others = ranks.all_gather_states(rng.globals_state())
         return {
             "model": self.model.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "averaged": None if self.ema is None else self.ema.state_dict(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -121,17 +122,17 @@ class TrainState:
             "globals_of_others": others,
             "epoch": self.epoch,
             "best": self.best,
-            "tally": self.tally.over(ranks).state_dict(),
-            "records": self.records,
+            "tally": self.progress.reduced(ranks).state_dict(),
+            "records": [record.to_json() for record in self.records],
             "faults": self.faults,
-            "lr_share": self.lr_share,
+            "lr_share": self.lr_factor,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where the saved state was."""
+        """Restore the state of `state_dict`, to go on exactly from there."""
         parts = {
             "model": self.model,
-            "averaged": self.averaged,
+            "averaged": self.ema,
             "method": self.method,
             "optimizer": self.optimizer,
             "schedule": self.schedule,
@@ -144,27 +145,29 @@ class TrainState:
         with using("generator", state):
             self.generator.set_state(state["generator"].cpu())
         with using("globals", state):
-            self._take_globals([state["globals"], *state.get("globals_of_others", [])])
+            self._restore_globals([state["globals"], *state.get("globals_of_others", [])])
         with using("tally", state):
-            self.tally = Tally.from_state(state["tally"])
-        if not self.exchange.ranks.main:
-            self.tally.clear_own()
-        self.epoch, self.best, self.lr_share = state["epoch"], state["best"], state["lr_share"]
-        self.records, self.faults = list(state["records"]), list(state["faults"])
+            self.progress = EpochProgress.from_state(state["tally"])
+        if not self.gradient_sync.ranks.main:
+            self.progress.clear_sums()
+        with using("records", state):
+            self.records = [EpochRecord.from_json(record) for record in state["records"]]
+        self.epoch, self.best, self.lr_factor = state["epoch"], state["best"], state["lr_share"]
+        self.faults = list(state["faults"])
 
-    def _take_globals(self, states: list[dict[str, Any]]) -> None:
-        """Go on in this process's own random state; one that was not there begins a new one at every resume."""
-        rank = self.exchange.ranks.rank
+    def _restore_globals(self, states: list[dict[str, Any]]) -> None:
+        """Restore this process's own random state; a process that was not there begins a new one at every resume."""
+        rank = self.gradient_sync.ranks.rank
         if rank < len(states):
             rng.set_globals_state(states[rank])
 
 
 _PROGRESS = ("last_epoch", "_step_count", "_last_lr")
-"""What a schedule has come to; the rest of its state is the recipe's."""
+"""State of a schedule that moves; the rest is the recipe's."""
 
 
 def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The state of a part; optimiser, schedule and scaler would take anything, and stumble on it at the next step.
+    """The state of a part, checked; optimiser, schedule and scaler would accept anything, and fail at the next step.
 
     Raises:
         ValueError: it does not fit the part as it was built.
@@ -174,7 +177,7 @@ def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noq
         check_alike(new, part.state_dict())
         if not 0 <= new["last_epoch"] <= getattr(part, "total_steps", new["last_epoch"]):
             raise ValueError(f"last_epoch is {shown(new['last_epoch'])}")
-        new = {**part.state_dict(), **new}  # LambdaLR asks for its functions, too
+        new = {**part.state_dict(), **new}  # LambdaLR needs its functions, too
     elif key == "scaler":
         check_alike(new, part.state_dict())
     elif key == "optimizer":
@@ -196,11 +199,20 @@ def build_state(
     steps_per_epoch: int,
     device: torch.device,
     *,
-    resumed: bool = False,
+    start_weights: bool = True,
     ranks: Ranks = ALONE,
 ) -> TrainState:
-    """The state before the first step; a resumed run needs no weights to start by, because its checkpoint has them."""
-    config = replace(recipe.model, weights=None, pretrained=False) if resumed else recipe.model
+    """The state before the first step.
+
+    Args:
+        recipe: What to train.
+        data: The data of the run.
+        steps_per_epoch: Training steps of an epoch.
+        device: Where to train.
+        start_weights: Load the weights that the recipe starts from; a checkpoint makes them unnecessary.
+        ranks: The processes that train.
+    """
+    config = recipe.model if start_weights else replace(recipe.model, weights=None, pretrained=False)
     shape, classes = data.shape, len(data.classes)
     # One process downloads weights, the others find them.
     model = ranks.main_first(
@@ -212,9 +224,9 @@ def build_state(
         channels_last = False
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
-    model = synchronized(model, ranks, device, wanted=recipe.train.sync_batchnorm)
+    model = sync_batchnorm(model, ranks, device, wanted=recipe.train.sync_batchnorm)
     optimizer = build_optimizer(model, recipe.train)
-    # Layers such as dropout, and code of the user's, have no stream of their own: they draw from the global generators.
+    # Layers such as dropout, and code of the user, have no stream of their own: they draw from the global generators.
     rng.seed_globals(recipe.seed, "layers", *([] if ranks.main else [ranks.rank]))
     return TrainState(
         model=model,
@@ -222,8 +234,8 @@ def build_state(
         optimizer=optimizer,
         schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
         generator=rng.batch_generator(recipe.seed, "attack", device=device),
-        exchange=Exchange(model, ranks),
-        averaged=AveragedWeights(model, recipe.train.ema) if recipe.train.ema else None,
+        gradient_sync=GradientSync(model, ranks),
+        ema=ModelEMA(model, recipe.train.ema) if recipe.train.ema else None,
         scaler=GradScaler(device.type) if recipe.train.precision == "fp16" else None,
         channels_last=channels_last,
     )

@@ -1,4 +1,4 @@
-"""One step of training: attack, gradient, optimiser, radii, taken whole or not at all."""
+"""One training step: attack, gradient, optimiser, radii; taken whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,60 +10,62 @@ from torch import Tensor
 from iaat.config.train_config import TrainConfig
 from iaat.methods import StepContext
 from iaat.runtime.device import autocast
-from iaat.train.batch_split import Share
-from iaat.train.gradient import descend
-from iaat.train.nonfinite import Faults
+from iaat.train.batch_split import MicroBatch, Parts
+from iaat.train.epoch_progress import EpochProgress
+from iaat.train.gradient import accumulate_gradient
+from iaat.train.nonfinite import NonfiniteMonitor
 from iaat.train.state import TrainState
-from iaat.train.undo import Undo
+from iaat.train.step_snapshot import StepSnapshot
 from iaat.types import Batch, StepOutput
 
-Parts = list[tuple[Share, Batch]]
-"""What one process trains on in a step, part by part."""
 
-
-def take_step(state: TrainState, parts: Parts, config: TrainConfig, device: torch.device, faults: Faults) -> None:
-    """Train on one batch, or undo that on the device if its numbers are not finite.
+def take_step(
+    state: TrainState, parts: Parts, config: TrainConfig, device: torch.device, monitor: NonfiniteMonitor
+) -> None:
+    """Train on one batch, and undo that on the device if a number is not finite.
 
     Args:
-        state: What is trained.
-        parts: This process's parts of the batch.
-        config: Number format and perturbation of weights.
+        state: The training state.
+        parts: Micro-batches of this process.
+        config: Number format and weight perturbation.
         device: Where to compute.
-        faults: Judges the step.
+        monitor: Checks the step.
     """
     computing = partial(autocast, config.precision, device)
-    undo = Undo(state, torch.concat([batch.index for _, batch in parts]))
+    snapshot = StepSnapshot(state, torch.concat([batch.index for _, batch in parts]))
     state.optimizer.zero_grad(set_to_none=True)
-    scale, outputs = state.scale(device), []
-    for number, (share, batch) in enumerate(parts, start=1):
-        context = StepContext(state.epoch, state.generator, share.own)
-        with computing(), state.generator.sharing(share.rows, share.total):
+    scale, outputs = state.loss_scale(device), []
+    for number, (micro, batch) in enumerate(parts, start=1):
+        context = StepContext(state.epoch, state.generator, micro.own)
+        with computing(), state.generator.drawing_rows(micro.rows, micro.total):
             objective = state.method.prepare(state.model, batch, context)
-        with state.exchange.held_back(number < len(parts)):
-            output = descend(
+        with state.gradient_sync.no_sync(enabled=number < len(parts)):
+            output = accumulate_gradient(
                 state.model,
                 objective,
                 awp=config.awp_in(state.epoch),
-                factor=share.weight if scale is None else share.weight * scale,
-                exchange=state.exchange,
+                factor=micro.weight if scale is None else micro.weight * scale,
+                gradient_sync=state.gradient_sync,
                 computing=computing,
             )
         state.method.learn(batch, output)
         outputs.append(output)
     state.step()
-    loss = torch.stack([output.loss * share.weight for (share, _), output in zip(parts, outputs, strict=True)]).sum()
-    finite = faults.judge(state.tally.steps, state.model, loss, scale)
-    undo.unless(finite)
-    for (share, batch), output in zip(parts, outputs, strict=True):
-        _tally(state, share, batch, output, finite)
+    loss = torch.stack([output.loss * micro.weight for (micro, _), output in zip(parts, outputs, strict=True)]).sum()
+    finite = monitor.check(state.progress.steps, state.model, loss, scale)
+    snapshot.restore_unless(finite)
+    for (micro, batch), output in zip(parts, outputs, strict=True):
+        _add_to_meters(state.progress, micro, batch, output, finite)
 
 
-def _tally(state: TrainState, share: Share, batch: Batch, output: StepOutput, finite: Tensor) -> None:
-    """Add up what the epoch's record has means of, copies left out."""
-    averages, own = state.tally.averages, slice(share.own)
-    averages.add("loss", output.loss.expand(share.own), finite)
-    averages.add("train_accuracy", (output.logits.argmax(dim=1) == batch.y)[own], finite)
+def _add_to_meters(
+    progress: EpochProgress, micro: MicroBatch, batch: Batch, output: StepOutput, finite: Tensor
+) -> None:
+    """Add the values of one micro-batch to the means of the epoch, without copies."""
+    meters, own = progress.meters, slice(micro.own)
+    meters.add("loss", output.loss.expand(micro.own), finite)
+    meters.add("train_accuracy", (output.logits.argmax(dim=1) == batch.y)[own], finite)
     if output.radius is not None:
-        averages.add("trained_radius_px", output.radius[own] * 255, finite)
+        meters.add("trained_radius_px", output.radius[own] * 255, finite)
     for name, values in output.metrics.items():
-        averages.add(name, values[own], finite)
+        meters.add(name, values[own], finite)

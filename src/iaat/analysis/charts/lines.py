@@ -64,8 +64,8 @@ class TrainingRun:
         name: What the legend calls it.
         number: Number of its series style.
         epochs: Epoch numbers.
-        curves: Values by the names of `metrics.jsonl`, one for each epoch: `loss`, `train_accuracy`, `holdout_clean`,
-            `holdout_robust`, `radius_mean_px`, `lr`; all optional, accuracies are fractions.
+        curves: Values by the names of `metrics.jsonl`, one for each epoch: `loss`, `train_accuracy`,
+            `validation_clean`, `validation_robust`, `radius_mean_px`, `lr`; all optional, accuracies are fractions.
         band: The 5 and 95 % quantiles of the radii in px, one for each epoch; empty if not known.
     """
 
@@ -104,8 +104,8 @@ _GROUPS = (
         "accuracy (%)",
         (
             _Quantity("train_accuracy", "accuracy on training inputs (%)", "training inputs"),
-            _Quantity("holdout_clean", "validation, clean (%)", "validation, clean"),
-            _Quantity("holdout_robust", "validation, robust (%)", "validation, robust"),
+            _Quantity("validation_clean", "validation, clean (%)", "validation, clean"),
+            _Quantity("validation_robust", "validation, robust (%)", "validation, robust"),
         ),
         factor=100.0,
     ),

@@ -209,8 +209,8 @@ function range(key, numbers, fractions) {
 function training(host) {
   const kinds = {
     loss: ["Loss", "loss"], train_accuracy: ["Accuracy in training, under the training attack", "accuracy (%)"],
-    holdout_clean: ["Validation accuracy, clean", "accuracy (%)"],
-    holdout_robust: ["Validation accuracy, under attack", "accuracy (%)"], radius_mean_px: ["Mean radius", "radius (px)"],
+    validation_clean: ["Validation accuracy, clean", "accuracy (%)"],
+    validation_robust: ["Validation accuracy, under attack", "accuracy (%)"], radius_mean_px: ["Mean radius", "radius (px)"],
     lr: ["Learning rate", "learning rate"],
   };
   const figures = figuresIn(host);

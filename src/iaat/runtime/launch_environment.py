@@ -1,4 +1,4 @@
-"""What a launcher, torchrun or SLURM's srun, says of this process through its environment."""
+"""Environment variables of torchrun and SLURM's srun: rank, world size, where processes meet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEYS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def launch_of(environment: Mapping[str, str]) -> dict[str, str] | None:
-    """What a launcher says of this process, in torchrun's words; None for a process of its own."""
+    """The variables of torchrun, also where srun has started the process; None for a process of its own."""
     launch = {key: environment[key] for key in _KEYS if key in environment}
     if {"RANK", "WORLD_SIZE"} <= launch.keys():
         launch.setdefault("LOCAL_RANK", launch["RANK"])
@@ -38,7 +38,7 @@ def launch_of(environment: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def _of_slurm(environment: Mapping[str, str]) -> dict[str, str]:
-    """The same of a step of SLURM: the first machine of the step is where all meet, at a port that the job decides."""
+    """The variables for a step of SLURM: all meet on its first machine, at a port that depends on the job."""
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_NODELIST", ""))
     job, step = (
         int(number) if number.isdecimal() else 0

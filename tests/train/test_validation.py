@@ -8,7 +8,7 @@ from iaat.data import build_data
 from iaat.methods import METHODS, Natural
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.train.loop import train
+from iaat.train.trainer import train
 from iaat.types import StepOutput
 
 # Without momentum and decay, an epoch whose loss is 0 leaves the weights where the method puts them.
@@ -64,7 +64,7 @@ def test_an_epoch_that_made_the_network_worse_is_not_kept_as_best(tmp_path, spoi
     spoiled_in(3)
     run = RunFolder(tmp_path / "run")
     train(tiny("spoiling", *STILL), run, QUIET)
-    accuracies = [record["holdout_clean"] for record in run.metrics()]
+    accuracies = [record.validation_clean for record in run.metrics()]
     assert accuracies[2] < min(accuracies[:2])
     best, last = ends(run)
     assert best["epoch"] == 1 + accuracies.index(max(accuracies)) < last["epoch"] == 3
@@ -77,7 +77,7 @@ def test_an_epoch_that_made_the_network_better_is_kept_as_best(tmp_path, spoiled
     spoiled_in(1, 2)
     run = RunFolder(tmp_path / "run")
     train(tiny("spoiling", *STILL), run, QUIET)
-    accuracies = [record["holdout_clean"] for record in run.metrics()]
+    accuracies = [record.validation_clean for record in run.metrics()]
     assert accuracies[2] > max(accuracies[:2])
     best, last = ends(run)
     assert best["epoch"] == last["epoch"] == 3
@@ -88,7 +88,7 @@ def test_of_equal_epochs_the_first_is_kept_as_best(tmp_path, spoiled_in):
     spoiled_in(1, 2, 3)
     run = RunFolder(tmp_path / "run")
     train(tiny("spoiling", *STILL), run, QUIET)
-    assert len({record["holdout_clean"] for record in run.metrics()}) == 1
+    assert len({record.validation_clean for record in run.metrics()}) == 1
     best, _ = ends(run)
     assert best["epoch"] == 1
 
@@ -108,8 +108,10 @@ def test_a_resumed_run_remembers_how_good_its_best_was(tmp_path, spoiled_in):
 @pytest.mark.parametrize("select", ["clean", "robust", "mean"])
 def test_the_recipe_says_which_accuracy_selects(tmp_path, select):
     run = RunFolder(tmp_path / "run")
-    train(tiny("natural", "--data.limit", "600", "--train.holdout_n", "60", "--train.select", select), run, QUIET)
-    columns = {name: [record[f"holdout_{name}"] for record in run.metrics()] for name in ("clean", "robust")}
+    train(tiny("natural", "--data.limit", "600", "--train.validation_n", "60", "--train.select", select), run, QUIET)
+    columns = {
+        name: [getattr(record, f"validation_{name}") for record in run.metrics()] for name in ("clean", "robust")
+    }
     assert max(columns["clean"]) > max(columns["robust"])
     columns["mean"] = [(clean + robust) / 2 for clean, robust in zip(columns["clean"], columns["robust"], strict=True)]
     best, _ = ends(run)
@@ -133,11 +135,11 @@ def reads(monkeypatch):
         data.train.batches = batches
         return data
 
-    monkeypatch.setattr("iaat.train.loop.build_data", spied)
+    monkeypatch.setattr("iaat.train.trainer.build_data", spied)
     return seen
 
 
-def test_the_holdout_samples_select_and_the_others_train(tmp_path, reads):
+def test_the_validation_samples_select_and_the_others_train(tmp_path, reads):
     data = train(tiny("natural"), RunFolder(tmp_path / "run"), QUIET)
     trained = [index for index, augment in reads if augment is not None]
     held_out = [index for index, augment in reads if augment is None]
@@ -162,7 +164,7 @@ def test_runs_of_other_seeds_are_selected_by_the_same_samples(tmp_path, reads):
     assert first == second
 
 
-def test_training_samples_are_augmented_by_seed_and_epoch_and_holdout_samples_never(tmp_path, reads):
+def test_training_samples_are_augmented_by_seed_and_epoch_and_validation_samples_never(tmp_path, reads):
     recipe = tiny("natural", "--data.crop", "1", "--data.flip", "true", "--seed", "5")
     train(recipe, RunFolder(tmp_path / "run"), QUIET)
     augmented = [augment for _, augment in reads if augment is not None]

@@ -14,7 +14,7 @@ from iaat.data import build_data
 from iaat.methods import METHODS, Natural
 from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.train.loop import train
+from iaat.train.trainer import train
 from iaat.types import StepOutput
 
 SETTINGS = {
@@ -60,7 +60,7 @@ def test_a_network_that_fails_in_channels_last_is_trained_without_it(tmp_path, m
     recipe, run = tiny("pgd_at", "--method.steps", "1", "--train.epochs", "1"), RunFolder(tmp_path / "run")
     with pytest.warns(UserWarning, match="channels_last"):
         train(recipe, run, QUIET)
-    assert run.metrics()[0]["trained_radius_px"] == pytest.approx(64)
+    assert run.metrics()[0].trained_radius_px == pytest.approx(64)
 
 
 def test_equal_seeds_give_equal_runs_and_other_seeds_others(tmp_path):
@@ -80,12 +80,12 @@ def test_training_learns_digits_and_radii_spread(tmp_path):
     run = RunFolder(tmp_path / "run")
     data = train(recipe, run, QUIET)
     first, last = run.metrics()[0], run.metrics()[-1]
-    assert last["loss"] < first["loss"]
-    assert last["holdout_clean"] > 0.8
-    assert last["radius_quantiles_px"]["95"] - last["radius_quantiles_px"]["5"] > 3
+    assert last.loss < first.loss
+    assert last.validation_clean > 0.8
+    assert last.radius_quantiles_px["95"] - last.radius_quantiles_px["5"] > 3
     index, radius = run.radii_after(8)
     assert index.tolist() == data.train_index.tolist()
-    assert radius.mean() * 255 == pytest.approx(last["radius_mean_px"], rel=1e-5)
+    assert radius.mean() * 255 == pytest.approx(last.radius_mean_px, rel=1e-5)
 
 
 def test_passes_counted_while_training_are_those_the_method_states(tmp_path):
@@ -93,7 +93,7 @@ def test_passes_counted_while_training_are_those_the_method_states(tmp_path):
     recipe = tiny("iaat", "--method.steps", "2", *paper)
     run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
-    counted = [(record["forwards"], record["backwards"]) for record in run.metrics()]
+    counted = [(record.forwards, record.backwards) for record in run.metrics()]
     assert counted == [(4, 3), (10, 7), (10, 7)]
 
 
@@ -101,17 +101,17 @@ def test_radii_that_start_at_zero_cost_one_pass_and_the_price_follows_them(tmp_p
     run = RunFolder(tmp_path / "run")
     settings = ("--method.start", "0px", "--method.reach", "0.3", "--method.steps", "4", "--train.epochs", "5")
     train(tiny("iaat", *settings), run, QUIET)
-    forwards = [record["forwards"] for record in run.metrics()]
-    assert forwards == [record["backwards"] for record in run.metrics()]
+    forwards = [record.forwards for record in run.metrics()]
+    assert forwards == [record.backwards for record in run.metrics()]
     assert forwards[0] == 1
     assert 1 < forwards[-1] <= 5
 
 
-def test_best_checkpoint_is_the_epoch_of_the_highest_holdout_accuracy(tmp_path):
+def test_best_checkpoint_is_the_epoch_of_the_highest_validation_accuracy(tmp_path):
     recipe = tiny("natural", "--train.select", "clean", "--train.epochs", "5")
     run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
-    accuracies = [record["holdout_clean"] for record in run.metrics()]
+    accuracies = [record.validation_clean for record in run.metrics()]
     best = load_checkpoint(run.checkpoint("best"))
     assert best["epoch"] == accuracies.index(max(accuracies)) + 1
     assert best["best"] == max(accuracies)
@@ -127,7 +127,7 @@ def test_the_test_set_is_not_touched_by_training(tmp_path, monkeypatch):
         data.test.batches = refuse
         return data
 
-    monkeypatch.setattr("iaat.train.loop.build_data", guarded)
+    monkeypatch.setattr("iaat.train.trainer.build_data", guarded)
     recipe = tiny("natural")
     train(recipe, RunFolder(tmp_path / "run"), QUIET)
 
@@ -150,7 +150,7 @@ def test_the_loop_trains_any_method_of_the_protocol_and_logs_its_metrics(tmp_pat
     run = RunFolder(tmp_path / "run")
     data = train(recipe, run, QUIET)
     (batch,) = data.train.batches([data.train_index])
-    assert run.metrics()[0]["brightness"] == pytest.approx(float(batch.x.mean()), rel=1e-4)
+    assert run.metrics()[0].metrics["brightness"] == pytest.approx(float(batch.x.mean()), rel=1e-4)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):

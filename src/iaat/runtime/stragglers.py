@@ -1,4 +1,4 @@
-"""Waiting for other processes: who is missing is said, and a request to stop is answered meanwhile."""
+"""Waiting for a collective: names the ranks that are missing, and answers requests to stop meanwhile."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch.distributed import Store  # type: ignore[attr-defined]
 from iaat.runtime.signals import Stopped, requested_stop
 from iaat.runtime.text import printable
 
-SAY_AFTER = 5.0
-"""Seconds after which a process says for whom it waits; it says so again when six times as many have passed."""
+REPORT_AFTER = 5.0
+"""Seconds after which a process reports the ranks it waits for; it reports again after six times as many."""
 
 GRACE = 30.0
 """Seconds after a request to stop for which processes that have to agree on it wait for each other."""
@@ -30,9 +30,9 @@ _NAMED = 4
 
 
 class RollCall:
-    """Who waits at which exchange, known to all through a store.
+    """Which process waits at which collective, known to all through a store.
 
-    The store may be on a machine that answers no more, and its calls know no signals, so they are made in threads.
+    The store may be on a machine that answers no more, and no signal interrupts its calls, so they run in threads.
 
     Args:
         rank, world: This process and the number of all.
@@ -45,11 +45,11 @@ class RollCall:
         self._rank, self._world, self._place, self._store, self._hosts = rank, world, place, store, hosts
 
     def enter(self, number: int) -> None:
-        """Let the others know that this process waits at exchange `number`."""
+        """Record that this process waits at collective `number`."""
         _in_thread(lambda: self._store.set(f"waits/{self._rank}", str(number)))
 
     def look(self, number: int) -> Callable[[], list[int] | None]:
-        """Begin to find out who has not come to exchange `number`; what is returned says so, None while not known."""
+        """Start to look up the ranks missing at collective `number`; returns a function that gives them, or None."""
         found: list[list[int]] = []
         _in_thread(lambda: found.append(self._missing(number)))
         return lambda: found[0] if found else None
@@ -63,11 +63,11 @@ class RollCall:
         return int(self._store.get(key)) if self._store.check([key]) else None
 
     def speaks(self, missing: Sequence[int]) -> bool:
-        """Whether it is for this process to speak: the first of those that wait does."""
+        """Whether this process reports: the first of those that wait does."""
         return self._rank == min(rank for rank in range(self._world) if rank not in missing)
 
     def names(self, missing: Sequence[int] | None) -> str:
-        """Those who are missing, for people."""
+        """The missing ranks, for a message."""
         if missing is None:
             return f"others; the store at {self._place}, on the machine of process 0, does not answer"
         if not missing:
@@ -78,7 +78,7 @@ class RollCall:
 
     @property
     def me(self) -> str:
-        """This process, for people."""
+        """This process, for a message."""
         return f"process {self._rank} of {self._world} on {platform.node()}"
 
 
@@ -87,20 +87,20 @@ _numbers = count()
 
 
 def call_roll(roll: RollCall | None) -> None:
-    """Have `wait_for` name those who are missing by this roll call; None: by none."""
+    """Set the roll call by which `wait_for` names missing ranks; None for none."""
     _calls[:] = [] if roll is None else [roll]
 
 
 def wait_for(work: dist.Work, *, patient: bool = False) -> None:
-    """Wait until an exchange on CPUs is done.
+    """Wait until a collective on CPUs is done.
 
     Args:
-        work: The exchange, begun with `async_op=True`, in the same order in all processes.
-        patient: The others may be at work, such as at saving: a request to stop does not end the wait by itself.
+        work: The collective, begun with `async_op=True`, in the same order in all processes.
+        patient: The others may be working, such as saving: a request to stop does not end the wait by itself.
 
     Raises:
         Stopped: a stop was asked for, and `GRACE` seconds later others are still missing.
-        RuntimeError: the exchange failed: a process is lost.
+        RuntimeError: the collective failed: a process is lost.
     """
     number, begun = next(_numbers), time.monotonic()
     roll = _calls[0] if _calls else None
@@ -124,34 +124,34 @@ def _is_done(work: dist.Work) -> bool:
 
 
 class _Wait:
-    """What one wait has said so far."""
+    """Reports of one wait so far."""
 
     def __init__(self, roll: RollCall | None, number: int, begun: float) -> None:
         self._roll, self._number, self._begun = roll, number, begun
         self._entered = False
-        self._say_at = SAY_AFTER
+        self._report_at = REPORT_AFTER
         self._look: Callable[[], list[int] | None] | None = None
         self._look_at = 0.0
 
     def go_on(self) -> None:
-        """Say what is to be said by now."""
+        """Report what is due by now."""
         if self._roll is None:
             return
         waited = time.monotonic() - self._begun
         if waited > _ENTER_AFTER and not self._entered:
             self._entered = True
             self._roll.enter(self._number)
-        if self._look is None and waited > self._say_at:
+        if self._look is None and waited > self._report_at:
             self._look, self._look_at = self._roll.look(self._number), waited
-        elif self._look is not None and (self._look() is not None or waited > self._look_at + SAY_AFTER):
+        elif self._look is not None and (self._look() is not None or waited > self._look_at + REPORT_AFTER):
             missing = self._look()
             if missing is None or (missing and self._roll.speaks(missing)):
-                say(f"{self._roll.me} has waited {waited:.0f} s for {self._roll.names(missing)}")
+                report(f"{self._roll.me} has waited {waited:.0f} s for {self._roll.names(missing)}")
             self._look = None
-            self._say_at *= _AGAIN
+            self._report_at *= _AGAIN
 
     def missing(self) -> str:
-        """Those who are missing, for people, as far as is known."""
+        """The missing ranks for a message, as far as they are known."""
         if self._roll is None:
             return "other processes"
         look = self._roll.look(self._number)
@@ -162,8 +162,8 @@ class _Wait:
         return self._roll.names(look())
 
 
-def say(text: str) -> None:
-    """A line on standard error, whichever process says it."""
+def report(text: str) -> None:
+    """Print a line on standard error, in any process."""
     print(printable(text), file=sys.stderr, flush=True)
 
 

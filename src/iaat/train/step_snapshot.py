@@ -1,4 +1,4 @@
-"""A step is taken whole or not at all, decided on the device."""
+"""Undoing a training step that was not finite, decided on the device."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from iaat.train.state import TrainState
 
 
-class Undo:
-    """What one training step changes, as it was before: weights, buffers, optimiser, average, radii of the batch.
+class StepSnapshot:
+    """All that one training step changes, as it was before: weights, buffers, optimiser, EMA, radii of the batch.
 
-    The host never learns whether the step is undone, so it need not wait for the device. Costs a copy of these tensors
-    and one pass over them. What a method keeps beside radii is not undone.
+    The host need not know whether the step is undone, so it never waits for the device. Costs a copy of these tensors
+    and one pass over them. What a method keeps beside radii is not restored.
 
     Args:
         state: The training state before the step, attacks included.
@@ -23,19 +23,19 @@ class Undo:
 
     def __init__(self, state: TrainState, index: Tensor) -> None:
         self._state, self._index = state, index
-        self._places = list(_tensors(state))
+        self._tensors = list(_tensors(state))
         self._optimizer_is_new = not state.optimizer.state
-        self._kept = [place.clone() for place in self._places]
+        self._copies = [tensor.clone() for tensor in self._tensors]
         self._radii = None if state.method.radii is None else state.method.radii[index]
 
     @torch.no_grad()
-    def unless(self, finite: Tensor) -> None:
-        """Put everything back unless `finite`, a single bool on the device, is True."""
-        for place, kept in zip(self._places, self._kept, strict=True):
-            torch.where(finite, place, kept, out=place)
-        if self._optimizer_is_new:  # momentum that is 0 and one that is not there yet take the same next step
-            for place in _momenta(self._state):
-                torch.where(finite, place, torch.zeros_like(place), out=place)
+    def restore_unless(self, finite: Tensor) -> None:
+        """Restore everything unless `finite`, a single bool on the device, is True."""
+        for tensor, copy in zip(self._tensors, self._copies, strict=True):
+            torch.where(finite, tensor, copy, out=tensor)
+        if self._optimizer_is_new:  # momentum of 0 and momentum that is not there yet take the same next step
+            for tensor in _momenta(self._state):
+                torch.where(finite, tensor, torch.zeros_like(tensor), out=tensor)
         if self._radii is not None:
             assert self._state.method.radii is not None
             now = self._state.method.radii[self._index]
@@ -48,9 +48,9 @@ def _tensors(state: TrainState) -> Iterator[Tensor]:
             yield weights.detach()
     yield from state.model.buffers()
     yield from _momenta(state)
-    if state.averaged is not None:
-        yield from (weights.detach() for weights in state.averaged.model.parameters())
-        yield from state.averaged.model.buffers()
+    if state.ema is not None:
+        yield from (weights.detach() for weights in state.ema.model.parameters())
+        yield from state.ema.model.buffers()
 
 
 def _momenta(state: TrainState) -> Iterator[Tensor]:

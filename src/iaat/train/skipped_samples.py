@@ -1,0 +1,46 @@
+"""Samples that cannot be read: shared among processes, listed in the run folder, skipped again on resume."""
+
+from __future__ import annotations
+
+from iaat.data import DataSplits, SampleLog
+from iaat.runs.run_folder import RunFolder, SkippedSample
+from iaat.runtime.distributed import Ranks
+
+
+def gather_sample_log(sample_log: SampleLog, ranks: Ranks) -> None:
+    """Merge what all processes have found about the samples of a split; all call it together.
+
+    Raises:
+        SampleReadError: together they have met more unreadable samples than are allowed.
+    """
+    if not ranks.several:
+        return
+    rows, errors = sample_log.new_records()
+    found = ranks.all_gather_dict(errors)
+    for part in ranks.all_gather(rows):
+        numbers = part[:, 0].tolist()
+        sample_log.merge(part, {number: found[number] for number in numbers if number in found})
+    sample_log.check_limit()
+
+
+def save_skipped(run: RunFolder, data: DataSplits) -> None:
+    """List the skipped samples in the run folder; no file where there are none."""
+    records: list[SkippedSample] = [
+        {"split": split, "index": index, "name": sample_log.name(index), "reason": reason}
+        for split, sample_log in _sample_logs(data).items()
+        for index, reason in sorted(sample_log.unreadable.items())
+    ]
+    run.save_skipped(records)
+
+
+def restore_skipped(run: RunFolder, data: DataSplits) -> None:
+    """Skip the samples that the run has skipped so far, even if they can be read by now: it goes on as it began."""
+    sample_logs = _sample_logs(data)
+    for record in run.skipped_samples():
+        sample_log, index = sample_logs.get(record["split"]), record["index"]
+        if sample_log is not None and 0 <= index < len(sample_log.digests):
+            sample_log.skip({index: record["reason"]})
+
+
+def _sample_logs(data: DataSplits) -> dict[str, SampleLog]:
+    return {"train": data.train.sample_log, "test": data.test.sample_log}
