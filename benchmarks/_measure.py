@@ -1,4 +1,4 @@
-"""What all benchmarks share: interleaved timings, ratios per round, counted passes, result files, tables, goals.
+"""Tools of all benchmarks: interleaved timings, ratios per round, counted passes, result files, tables, goals.
 
 Machines drift and are shared, so a time means little by itself. Every comparison runs its candidates in turns
 (A B C A B C ...) in one process; what is reported are ratios within a round, their median and their quartiles.
@@ -119,7 +119,7 @@ def _cuda_seconds(run: Callable[[], object]) -> float:
 
 
 def passes_of(model: nn.Module, run: Callable[[], object], samples: int) -> Passes:
-    """Passes through `model` a sample that one call of `run` takes; hooks cost time, so never while timing."""
+    """Passes a sample through `model` in one call of `run`; not for use while timing, because hooks cost time."""
     with count_passes(model) as passes:
         run()
     return Passes(passes.forward / samples, passes.backward / samples)
@@ -220,7 +220,7 @@ def write_results(
         config: All that decides the numbers.
         rows: One a candidate, of plain values.
         goals: What the ratios were meant to be.
-        packages: Distributions whose versions matter, besides torch and this one.
+        packages: Distributions with versions to record, besides torch and this one.
         folder: Where the file goes.
 
     Returns:

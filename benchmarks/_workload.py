@@ -1,4 +1,4 @@
-"""What attack and step are measured on: a network, a batch it has begun to learn, and how both are laid out.
+"""Workload of the benchmarks of attacks and steps: a model, a batch it has begun to learn, and their memory format.
 
 Some costs depend on the data: a rule that leaves out what is decided already, steps in proportion to a radius. So the
 batch can be learned (class patterns of a contrast that differs from image to image, so that margins differ too), and

@@ -1,4 +1,4 @@
-"""What it costs a training step that inputs, labels, radii and indices are checked.
+"""Cost of checking inputs, labels, radii and indices in a training step.
 
     python benchmarks/checks.py [--model small-cnn resnet18] [--method pgd_at iaat] [--batch-size 128] [--repeats 7]
 

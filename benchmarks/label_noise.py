@@ -112,7 +112,7 @@ def _samples(source: str, root: str | None, limit: int, training: bool) -> tuple
 
 
 def flipped(clean: Tensor, classes: int, noise: str, seed: int) -> Tensor:
-    """Labels `[n]` with a share of wrong ones.
+    """Labels `[n]` with a fraction of wrong ones.
 
     Args:
         clean: The right labels `[n]`, int64.
@@ -314,7 +314,9 @@ def main() -> None:
     parser.add_argument("--noise", nargs="+", default=NOISES, help="KIND-PERCENT, symmetric or pair (default all four)")
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
     parser.add_argument("--natural", action="store_true", help="naturally trained networks, too")
-    parser.add_argument("--folds", type=int, default=0, help="parts of the natural ones that see no sample they judge")
+    parser.add_argument(
+        "--folds", type=int, default=0, help="parts of the natural ones that see no sample they evaluate"
+    )
     parser.add_argument("--threads", type=int, help="threads of PyTorch; its own choice by default")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file (default %(default)s)")
     options, more = parser.parse_known_args()

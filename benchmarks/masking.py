@@ -1,10 +1,10 @@
-"""Whether the checks for gradient masking can be believed: alarms on honest networks, and planted defences caught.
+"""Reliability of the checks for gradient masking: alarms on honest models, and planted defences that are found.
 
     python benchmarks/masking.py [--seed 0] [--n 200] [--only WORD]
 
-Trains the thirty networks of `tests/helpers/honest.py` on digits (some minutes on one core), and puts every defence of
-`tests/helpers/planted.py` around a natural network. Prints the verdict on each. Right are no serious finding on an
-honest network, and one at least on every defence; it exits with 1 otherwise.
+Trains the thirty models of `tests/helpers/honest.py` on digits (some minutes on one core), and puts every defence of
+`tests/helpers/planted.py` around a naturally trained model. Prints the verdict on each. Expected are no serious
+finding on an honest model, and at least one on every defence; it exits with 1 otherwise.
 """
 
 from __future__ import annotations

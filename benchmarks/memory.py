@@ -1,4 +1,4 @@
-"""The memory of radii: reading and writing those of a batch, as a share of a training step, and what it does to memory.
+"""The memory of radii: time to read and write those of a batch, relative to a training step, and memory it takes.
 
     python benchmarks/memory.py [--size 1280000 100000000] [--mapped 1000000000] [--model small-cnn] [--quick]
 
@@ -292,7 +292,7 @@ def _visits_report(visits: list[Visits], step: Timing, options: argparse.Namespa
 
 
 def _percent(visits: Visits, step: Timing) -> float:
-    """A median batch as a share of a median step: they were not measured in turns."""
+    """A median batch as a fraction of a median step: they were not measured in turns."""
     return 1e-4 * visits.every.median / step.spread.median
 
 

@@ -1,4 +1,4 @@
-"""PGD by other libraries, called as their documentation has it; each is imported when it is asked for.
+"""PGD of other libraries, called as in their documentation; each is imported when it is used.
 
 All of them compute in float32 and know nothing of memory formats; they are given the same radius, steps and step size.
 """
@@ -16,13 +16,13 @@ from _workload import CLASSES, RADIUS, SHAPE, Workload
 from torch import Tensor, nn
 
 PACKAGES = ("torchattacks", "foolbox", "adv-lib", "adversarial-robustness-toolbox")
-"""Distributions whose versions belong to a result."""
+"""Distributions with versions that belong to a result."""
 
 Attack = Callable[[], Tensor]
 
 
 def torchattacks(work: Workload) -> Attack:
-    """Sets the network to eval for the attack and puts it back by itself."""
+    """PGD of torchattacks, which sets the model to eval for the attack and restores it."""
     import torchattacks as library
 
     pgd = library.PGD(work.model, eps=RADIUS, alpha=work.step_size, steps=work.steps, random_start=True)
@@ -30,7 +30,7 @@ def torchattacks(work: Workload) -> Attack:
 
 
 def foolbox(work: Workload) -> Attack:
-    """Wants the network in eval, forms the weights' gradients too, and judges what it returns by one more forward."""
+    """PGD of foolbox, which needs eval mode, forms weight gradients, too, and checks its result by one more forward."""
     import foolbox as library
 
     work.model.eval()  # a network in training mode would be warned of
@@ -48,7 +48,7 @@ def foolbox(work: Workload) -> Attack:
 
 
 def adv_lib(work: Workload) -> Attack:
-    """Returns the clean input where no iterate but the last has fooled: fit to evaluate, hardly to train with."""
+    """PGD of adv-lib, which returns the clean input where only the last iterate succeeds: hardly for training."""
     from adv_lib.attacks import pgd_linf
 
     def attack() -> Tensor:
@@ -63,7 +63,7 @@ def adv_lib(work: Workload) -> Attack:
 
 
 def art(work: Workload) -> Attack:
-    """Takes and returns NumPy arrays."""
+    """PGD of ART, which takes and returns NumPy arrays."""
     from art.attacks.evasion import ProjectedGradientDescent
 
     x, y = _arrays(work)

@@ -2,9 +2,8 @@
 
     python benchmarks/screening.py RUN [RUN ...] --n 200 [--checkpoint best] [--data.root DIR]
 
-Both evaluate the same samples of each run, each from the clean images on. The result is printed as a table and written
-as
-JSON with the hardware, the versions and the command (`--out`).
+Both evaluate the same samples of each run, each from the clean images on. The result is printed as a table and
+written as JSON with the hardware, the versions and the command (`--out`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What it costs a training step that it can be undone, and a run that it is saved.
+"""Cost of steps that can be undone, and of checkpoints.
 
     python benchmarks/survival.py [--model small-cnn resnet18] [--batch-size 128] [--repeats 7]
 

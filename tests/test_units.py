@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iaat.errors import UserError
-from iaat.units import PIXEL, Radius, check_radius, format_length, format_px, format_radius
+from iaat.units import PIXEL, Radius, check_radius, format_norm, format_px, format_radius
 
 lengths = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
@@ -171,4 +171,4 @@ def test_format_for_people(value, text):
     [(8 * PIXEL, "linf", "8px", "8.00px"), (128 * PIXEL, "l2", "0.502", "0.502"), (1.5, "l2", "1.5", "1.500")],
 )
 def test_lengths_for_people_are_in_px_in_linf_alone(value, norm, length, radius):
-    assert (format_length(value, norm), format_radius(value, norm)) == (length, radius)
+    assert (format_norm(value, norm), format_radius(value, norm)) == (length, radius)

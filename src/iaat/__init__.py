@@ -44,7 +44,7 @@ _HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for
 
 
 def __getattr__(name: str) -> object:
-    """A name of `__all__`, or a module of the package, when it is first used."""
+    """Import a name of `__all__`, or a module of the package, when it is first used."""
     if name == "__version__":
         from importlib.metadata import version
 

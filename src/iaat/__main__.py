@@ -1,4 +1,4 @@
-"""`python -m iaat`, which is also how launchers such as torchrun start the command line."""
+"""Command line as `python -m iaat`, also for launchers such as torchrun."""
 
 from iaat.cli.main import entry
 

@@ -1,4 +1,4 @@
-"""The exceptions a user is meant to read, and the nearest-name hint of their messages."""
+"""Exceptions for users, and the nearest-name hint of their messages."""
 
 import difflib
 import reprlib
@@ -21,7 +21,7 @@ class UserError(ValueError):
         ...     Radius("8 pixels")
         ... except UserError as error:
         ...     print(error)
-        radius '8 pixels' is not a length: write 8px, 8/255 or 0.03
+        radius '8 pixels' cannot be read: write 8px, 8/255 or 0.03
     """
 
 
@@ -30,11 +30,11 @@ class LostProcessError(RuntimeError):
 
 
 class UserIndexError(UserError, IndexError):
-    """A position beyond the end: also the `IndexError` that Python's own loops over a sequence wait for."""
+    """Position beyond the end; also the `IndexError` that Python's loops over a sequence expect."""
 
 
 def check_choice(value: object, choices: Iterable[str], name: str) -> None:
-    """Refuse a value that is not one of the choices; `name` is what the user wrote it under.
+    """Refuse a value that is not one of the choices; `name` names it in the message.
 
     Raises:
         UserError: naming the value, the nearest choice and all of them.
@@ -46,7 +46,7 @@ def check_choice(value: object, choices: Iterable[str], name: str) -> None:
 
 
 def shown(value: object) -> str:
-    """`repr` of a user's value for a message, without the middle where it is long."""
+    """Text of a user's value for a message, without the middle where it is long."""
     try:
         return _REPR.repr(value)
     except ValueError:  # of an int with more digits than Python writes
@@ -54,8 +54,8 @@ def shown(value: object) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`" (did you mean 'x' or 'y'?)"` for up to two known names near `word` in any case, or nothing."""
-    if len(word) > _LONGEST_WORD:  # looking for what is near takes time that grows with the length
+    """Hint `" (did you mean 'x' or 'y'?)"` with up to two known names near `word`, or nothing."""
+    if len(word) > _LONGEST_WORD:  # matching takes time that grows with the length
         return ""
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=0.6)
@@ -63,5 +63,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def asked(names: Iterable[str]) -> str:
-    """`" (did you mean 'x' or 'y'?)"`, to stand in the middle of a message."""
+    """Hint `" (did you mean 'x' or 'y'?)"` of these names."""
     return f" (did you mean {' or '.join(map(repr, names))}?)"

@@ -15,7 +15,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure over the runs of a recipe that differ in the seed only.
+    """Mean and spread of a figure over runs that differ in the seed only.
 
     Attributes:
         mean: Over the seeds.
@@ -51,7 +51,7 @@ def wilson_interval(accuracy: float, n: int) -> tuple[float, float]:
 
 
 def mcnemar_p_value(gained: int, lost: int) -> float:
-    """One-sided p-value of the exact McNemar test (McNemar 1947): is the first of two outcomes better than the second?
+    """One-sided p-value of the exact McNemar test (McNemar 1947), that the first of two outcomes is no better.
 
     Args:
         gained: Samples where only the first succeeds.

@@ -1,4 +1,4 @@
-"""The two records that travel between data, methods and the training loop."""
+"""Batch and StepOutput: what data, methods and the training loop exchange."""
 
 from dataclasses import dataclass, field
 
@@ -22,11 +22,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """What a training method hands back to the loop for one batch.
+    """Result of a training method for one batch.
 
     Attributes:
         loss: Scalar to minimise; the loop calls `backward` on it.
-        logits: `[B, classes]` of the forward the loss was made of, detached.
+        logits: `[B, classes]` of the forward that the loss comes from, detached.
         radius: `[B]` radius each sample was trained at, on the [0, 1] scale; None where a method has none.
         metrics: Named per-sample values `[B]`, detached; the loop averages them over the epoch.
     """

@@ -13,7 +13,7 @@ PIXEL = 1 / 255
 """One pixel level on the [0, 1] scale: the unit `px`."""
 
 MOST = 2**31 - 1
-"""Largest number of a setting: what it counts, samples or steps, would not end beyond it."""
+"""Largest number of a setting; more samples or steps would never end."""
 
 Norm = Literal["linf", "l2"]
 
@@ -24,7 +24,7 @@ _FRACTION = re.compile(rf"({_NUMBER})\s*/\s*({_NUMBER})")
 
 
 class Radius(float):
-    """A perturbation size on the [0, 1] scale, read from `8/255`, `8px`, `0.03` or a plain number.
+    """Perturbation norm on the [0, 1] scale, read from `8/255`, `8px`, `0.03` or a plain number.
 
     Behaves as the float it is; `str` gives px where that is exact (`"8px"`) and the plain number elsewhere, and
     `Radius(str(r)) == r` always. `unitless` is whether it was given as a plain number, and so perhaps meant in px;
@@ -61,7 +61,7 @@ class Radius(float):
 
     @property
     def px(self) -> float:
-        """The same length in pixel levels (1/255)."""
+        """Radius in pixel levels (1/255)."""
         return float(self) * 255
 
     def __str__(self) -> str:
@@ -87,8 +87,8 @@ def _float(value: float) -> float:
 
 def _parse(text: str) -> float:
     text = text.strip()
-    if len(text) > _LONGEST:  # looking for digits takes time that grows with the square of the length
-        raise UserError(f"radius {shown(text)} is not a length: write 8px, 8/255 or 0.03")
+    if len(text) > _LONGEST:  # parsing takes time that grows with the square of the length
+        raise UserError(f"radius {shown(text)} cannot be read: write 8px, 8/255 or 0.03")
     if match := _PIXELS.fullmatch(text):
         return float(match[1]) / 255
     if match := _FRACTION.fullmatch(text):
@@ -99,16 +99,16 @@ def _parse(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UserError(f"radius {shown(text)} is not a length: write 8px, 8/255 or 0.03") from None
+        raise UserError(f"radius {shown(text)} cannot be read: write 8px, 8/255 or 0.03") from None
 
 
 def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> None:
-    """Refuse a length that is negative or not finite, or in L-inf above the pixel range: the mark of a missing unit.
+    """Refuse a norm that is negative or not finite, or in L-inf above the pixel range: a unit is missing there.
 
     Args:
-        value: Length on the scale of the inputs.
-        norm: `linf` or `l2`; an L2 length may exceed the range of one pixel, so it is not judged here.
-        name: What the user wrote it under, for the message.
+        value: Norm on the scale of the inputs.
+        norm: `linf` or `l2`; an L2 norm may exceed the range of one pixel.
+        name: Its name in the message.
         width: Distance between the smallest and largest input value; 1 for images in [0, 1].
 
     Raises:
@@ -124,10 +124,10 @@ def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> N
 
 
 def check_numbers(values: Mapping[str, object], section: str, most: Mapping[str, int] | None = None) -> None:
-    """Refuse numbers that no setting can mean: those beyond `MOST`, and those that are not finite.
+    """Refuse numbers beyond `MOST`, and those that are not finite.
 
     Args:
-        values: The settings of a section; those whose name ends in `seed` may go up to 2**63 - 1.
+        values: The settings of a section; those with a name that ends in `seed` may go up to 2**63 - 1.
         section: Name of the section, for the message.
         most: Lower bounds for some of the settings.
 
@@ -144,24 +144,24 @@ def check_numbers(values: Mapping[str, object], section: str, most: Mapping[str,
 
 
 def format_px(value: float) -> str:
-    """`0.0314` -> `"8.00px"`, for people."""
+    """Format a radius in px: `0.0314` -> `"8.00px"`."""
     return f"{value * 255:.2f}px"
 
 
 def format_radius(value: float, norm: str) -> str:
-    """A radius that training has moved, for people: `"8.00px"` in L-inf, `"0.702"` in L2."""
+    """Format a learned radius: `"8.00px"` in L-inf, `"0.702"` in L2."""
     return format_px(value) if norm == "linf" else f"{value:.3f}"
 
 
-def format_length(value: float, norm: str, digits: int = 4) -> str:
-    """A length of so many digits, for people: `"8px"` in L-inf, `"0.502"` in L2, of which px would say nothing."""
+def format_norm(value: float, norm: str, digits: int = 4) -> str:
+    """Format a norm with some digits: `"8px"` in L-inf, `"0.502"` in L2, where px has no meaning."""
     return f"{value * 255:.{digits}g}px" if norm == "linf" else f"{value:.{digits}g}"
 
 
 _UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 
-def span(seconds: float) -> str:
-    """A time in the largest unit of which there are two: `3.2 days`, `35 h`."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in the largest unit of which there are at least two: `3.2 days`, `35 h`."""
     unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= 2 * length), _UNITS[-1])
     return f"{seconds / length:.3g} {unit}"

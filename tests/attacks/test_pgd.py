@@ -490,7 +490,7 @@ def test_lengths_may_be_written_with_a_unit(norm):
     settings = {"norm": norm, "x_init": x}
     text = pgd(model, x, y, radius="8px", step_size="2/255", **settings)
     assert torch.equal(text, pgd(model, x, y, radius=8 / 255, step_size=2 / 255, **settings))
-    with pytest.raises(UserError, match="'8 pixels' is not a length"):
+    with pytest.raises(UserError, match="'8 pixels' cannot be read"):
         pgd(model, x, y, radius="8 pixels")
     with pytest.raises(UserError, match=r"radius = 8 .*8px"):
         pgd(model, x, y, radius="8")

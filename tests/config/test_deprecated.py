@@ -84,7 +84,7 @@ def test_what_a_run_has_written_is_converted_without_advice(tmp_path):
         ("0.38", r"method\.rate = 0\.38 is 96\.9px a visit.*0\.38px"),
         ("0px", r"method\.rate = 0px.*would never move"),
         ("[1]", r"method\.rate = \[1\] is not a length"),
-        ("fast", r"'fast' is not a length"),
+        ("fast", r"'fast' cannot be read"),
     ],
 )
 def test_rates_that_make_no_sense_are_refused(old, rate, message):

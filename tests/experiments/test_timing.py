@@ -13,10 +13,11 @@ from iaat.data import DatasetInfo
 from iaat.errors import UserError
 from iaat.experiments import timing as probing
 from iaat.experiments.cost import total_passes
-from iaat.experiments.timing import StepTiming, span, time_steps, timing_table
+from iaat.experiments.timing import StepTiming, time_steps, timing_table
 from iaat.methods import METHODS
 from iaat.runtime.passes import Passes
 from iaat.train.step import take_step
+from iaat.units import format_duration
 
 FACTS = DatasetInfo((1, 8, 8), 10, 1438, 359, 64)
 
@@ -133,7 +134,7 @@ def test_the_projection_is_plain_arithmetic():
     [(0.5, "0.5 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days"), (8.64e7, "1e+03 days")],
 )
 def test_times_are_told_in_the_largest_unit_of_which_there_are_two(seconds, text):
-    assert span(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(

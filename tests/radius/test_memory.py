@@ -268,7 +268,7 @@ def test_bounds_may_be_written_with_a_unit():
     memory = RadiusMemory(2, initial="8px", floor="1/255", cap="16 px")
     assert memory.values.tolist() == pytest.approx([8 / 255] * 2)
     assert (memory.floor, memory.cap) == (1 / 255, 16 / 255)
-    with pytest.raises(UserError, match="'8pixels' is not a length"):
+    with pytest.raises(UserError, match="'8pixels' cannot be read"):
         RadiusMemory(2, initial="8pixels")
 
 

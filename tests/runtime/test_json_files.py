@@ -177,7 +177,7 @@ def test_a_dataclass_comes_back_with_all_that_is_in_it():
         ({"parts": {}}, r"parts is {}, not a list"),
         ({"by_name": {"y": 7}}, "by_name.y is 7, not a record"),
         ({"kind": "c"}, "kind is 'c', not one of a, b"),
-        ({"radius": "wide"}, "radius: radius 'wide' is not a length"),
+        ({"radius": "wide"}, "radius: radius 'wide' cannot be read"),
         ({"radius": 7}, "radius is 7, not a length such as 8px"),
         ({"seconds": float("inf")}, "seconds is inf, not a finite number"),
         ({"seconds": float("nan")}, "seconds is nan"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from iaat.config.recipe import Recipe, plain
 from iaat.methods import MethodConfig
-from iaat.units import Radius, format_length
+from iaat.units import Radius, format_norm
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
@@ -40,7 +40,7 @@ def _shown(key: str, value: object, recipe: Recipe) -> str:
     config = getattr(recipe, section)
     length = getattr(config, name, None) if value is not None else None
     if isinstance(length, Radius):
-        return repr(format_length(length, getattr(config, "norm", recipe.evaluate.norm), digits=8))
+        return repr(format_norm(length, getattr(config, "norm", recipe.evaluate.norm), digits=8))
     return repr(value)
 
 

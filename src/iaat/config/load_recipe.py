@@ -43,7 +43,7 @@ from iaat.units import Radius, check_numbers
 
 def _radius(value: Any) -> Radius:  # noqa: ANN401
     if isinstance(value, bool):
-        raise UserError(f"radius {value} is not a length: write 8px, 8/255 or 0.03")
+        raise UserError(f"radius {value} cannot be read: write 8px, 8/255 or 0.03")
     return Radius(value)
 
 

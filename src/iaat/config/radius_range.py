@@ -6,7 +6,7 @@ import warnings
 
 from iaat.config.recipe import Recipe
 from iaat.methods import MethodConfig
-from iaat.units import Norm, format_length
+from iaat.units import Norm, format_norm
 
 _FAR = 4
 _CLOSE = 1 - 1e-6
@@ -50,4 +50,4 @@ def _largest(recipe: Recipe) -> float | None:
 
 
 def _length(value: float, norm: Norm) -> str:
-    return format_length(value, norm) + ("" if norm == "linf" else f" ({norm})")
+    return format_norm(value, norm) + ("" if norm == "linf" else f" ({norm})")

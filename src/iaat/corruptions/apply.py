@@ -1,4 +1,4 @@
-"""Corrupt a batch of images: the one table of rules, and what all of them share."""
+"""Corrupt a batch of images: the table of all corruptions, input checks and rounding."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def corrupt(
     seed: int,
     constants: ConstantSet = "auto",
 ) -> Tensor:
-    """Corrupt images as the published corrupted test sets were: 19 kinds, 5 severities.
+    """Corrupt images like the published test sets: 19 corruptions, 5 severities.
 
-    What is drawn for a sample depends on `(seed, name, severity, index)` only, not on its batch. The global random
-    state is neither read nor moved. The work is done on the CPU.
+    The draws of a sample depend on `(seed, name, severity, index)` only, not on its batch. The global random state is
+    neither read nor moved. All is computed on the CPU.
 
     Args:
         images: `[B, C, H, W]`, C 1 or 3, H and W at least 8: uint8, or floats in [0, 1], which are rounded to levels
             of 1/255 first.
         name: One of `CORRUPTIONS`.
-        severity: 1 to 5. A higher one is stronger, except that `saturate` takes colour away at 1 and 2 and adds to it
-            from 3 on, and that `elastic_transform` trades the size of its moves for their roughness.
+        severity: 1 to 5. A higher one is stronger, with two exceptions: `saturate` removes colour at 1 and 2 and adds
+            it from 3 on, and `elastic_transform` trades the size of its moves for their roughness.
         index: `[B]` integers, the stable index of each sample.
         seed: Of the corrupted set.
         constants: `cifar`, `tiny-imagenet` or `imagenet`, published for sides of 32, 64 and 224 pixels; `auto` takes
@@ -105,7 +105,7 @@ def _pixels(images: Tensor) -> Pixels:
 
 
 def _levels(values: Pixels) -> Tensor:
-    # The sliver keeps values that are a level up to rounding from losing a whole one.
+    # The small term keeps values that are a level up to rounding from losing a whole level.
     levels = np.floor(np.clip(values, 0, 1) * np.float32(255) + np.float32(1e-3))
     return torch.from_numpy(np.ascontiguousarray(levels, dtype=np.float32)) / 255
 

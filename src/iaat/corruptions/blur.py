@@ -25,7 +25,7 @@ def gaussian_blur(images: Pixels, constant: tuple[float, ...], _draws: Draws) ->
 
 
 def defocus_blur(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pixels:
-    """The image of a lens out of focus: the mean over a disk with a softened edge."""
+    """Blur of a lens out of focus: the mean over a disk with a softened edge."""
     radius, softness = constant
     kernel = disk(radius, softness)[None, None]
     blurred: Pixels = ndimage.correlate(images, kernel, mode="mirror")
@@ -53,7 +53,7 @@ def disk(radius: float, softness: float) -> Pixels:
 
 
 def motion_blur(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pixels:
-    """A streak in a direction within 45 degrees of the rows, another for every image."""
+    """Blur along a line within 45 degrees of the rows, in a random direction for every image."""
     radius, sigma = constant
     degrees = 90 * draws.uniform() - 45
     return np.stack(
@@ -76,7 +76,7 @@ def zoom_blur(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pix
 
 
 def glass_blur(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pixels:
-    """Pixels taken from places nearby, between two Gaussian blurs.
+    """Pixels copied from random places nearby, between two Gaussian blurs.
 
     The authors' program means to swap neighbours, but for colour images it copies one over the other; the published
     files hold what it does, and so does this.
@@ -92,7 +92,7 @@ def glass_blur(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pix
 
 
 def _copied_from(moves: NDArray[np.int64], reach: int) -> NDArray[np.int64]:
-    """Where each pixel's value comes from when pixels copy from `moves` away, one after another from the last back.
+    """Source of each pixel when pixels copy from `moves` away, one after another from the last back.
 
     A pixel that copies from one that has copied already gets what that one got. Following all these chains at once,
     twice as far each time, replaces the walk over pixels.

@@ -1,4 +1,4 @@
-"""Edges of grey images by Canny's rule."""
+"""Canny edge detection of grey images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _sobel(values: Whole, axis: int) -> Whole:
 
 
 def _is_ridge(size: Whole, across: Whole, down: Whole) -> NDArray[np.bool_]:
-    """Where the gradient is larger than at both neighbours in its direction, of equal ones the first."""
+    """Non-maximum suppression: where the gradient exceeds both neighbours in its direction, of equal ones the first."""
     height, width = size.shape[1:]
     padded = np.pad(size, ((0, 0), (1, 1), (1, 1)))
 
@@ -52,7 +52,7 @@ def _is_ridge(size: Whole, across: Whole, down: Whole) -> NDArray[np.bool_]:
 
 
 def _connected(weak: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The parts of `weak` that hold a point of `strong`; diagonal neighbours are connected, images are not."""
+    """Connected parts of `weak` with a point of `strong`; diagonal neighbours are connected, images are not."""
     structure = np.zeros((3, 3, 3), dtype=bool)
     structure[1] = True
     parts, count = ndimage.label(weak, structure)

@@ -1,4 +1,4 @@
-"""Names of the classes of CIFAR in the order of its labels: CIFAR-10-C and CIFAR-100-C hold numbers only."""
+"""Class names of CIFAR in the order of its labels; CIFAR-10-C and CIFAR-100-C contain numbers only."""
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -1,4 +1,4 @@
-"""Value and saturation without the detour over hue, and colours for images of one or three channels."""
+"""Changes of HSV value and saturation without computing hue, and colours for one or three channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
 def grey(images: Pixels) -> Pixels:
-    """Luminance `[B, 1, H, W]`; a grey image is its own."""
+    """Luminance `[B, 1, H, W]`; that of a grey image is the image."""
     if images.shape[1] == 1:
         return images
     weighted: Pixels = images * _LUMA[:, None, None]
@@ -19,7 +19,7 @@ def grey(images: Pixels) -> Pixels:
 
 
 def paint(color: tuple[float, float, float], channels: int) -> Pixels:
-    """A colour as `[C, 1, 1]`, its luminance where there is one channel."""
+    """Colour as `[C, 1, 1]`; its luminance for one channel."""
     values = np.array(color, dtype=np.float32)
     return (values if channels == 3 else np.array([values @ _LUMA], dtype=np.float32))[:, None, None]
 
@@ -37,15 +37,15 @@ def add_value(images: Pixels, addend: float) -> Pixels:
 def scale_saturation(images: Pixels, factor: float, addend: float) -> Pixels:
     """Map the S of HSV to `factor * S + addend`, clipped to [0, 1]; hue and value stay.
 
-    A pixel without hue has that of red, as is usual for HSV, so an addend tints it. Images of one channel have no
-    saturation and come back as they are.
+    A pixel without hue counts as red, as usual in HSV, so an addend tints it. Images of one channel have no saturation
+    and stay as they are.
     """
     if images.shape[1] == 1:
         return images
     value = images.max(axis=1, keepdims=True)
     spread = value - images.min(axis=1, keepdims=True)
     saturation = spread / np.where(value > 0, value, np.float32(1))
-    # How far each channel lies below the value, 0 to 1: what hue says, and all that it says.
+    # How far each channel lies below the value, 0 to 1: all the information of hue.
     red = np.array([0, 1, 1], dtype=np.float32)[:, None, None]
     depth = np.where(spread > 0, (value - images) / np.where(spread > 0, spread, np.float32(1)), red)
     changed = np.clip(saturation * np.float32(factor) + np.float32(addend), 0, 1)

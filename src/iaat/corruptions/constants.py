@@ -1,4 +1,4 @@
-"""How strong each corruption is at each severity, for images of 32, 64 and 224 pixels."""
+"""Published constants of each corruption and severity, for images of 32, 64 and 224 pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STANDARD = (
 """The 15 corruptions that the mean corruption error is taken over."""
 
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""The 4 that were meant for validation."""
+"""The 4 corruptions that were published for validation."""
 
 CORRUPTIONS = STANDARD + EXTRA
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -42,7 +42,7 @@ _CIFAR: dict[str, tuple[Constant, Constant, Constant, Constant, Constant]] = {
     "gaussian_noise": ((0.04,), (0.06,), (0.08,), (0.09,), (0.10,)),
     # photons of a white pixel
     "shot_noise": ((500,), (250,), (100,), (75,), (50,)),
-    # share of values replaced
+    # fraction of values replaced
     "impulse_noise": ((0.01,), (0.02,), (0.03,), (0.05,), (0.07,)),
     # radius of the disk, standard deviation that softens its edge
     "defocus_blur": ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
@@ -53,7 +53,7 @@ _CIFAR: dict[str, tuple[Constant, Constant, Constant, Constant, Constant]] = {
     # stop and step of the zoom factors, which start at 1
     "zoom_blur": ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
     # mean and standard deviation of the flakes, their zoom and threshold, radius and standard deviation of their
-    # streaks, share of the image kept
+    # streaks, weight of the image kept
     "snow": (
         (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
         (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
@@ -61,7 +61,7 @@ _CIFAR: dict[str, tuple[Constant, Constant, Constant, Constant, Constant]] = {
         (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
         (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
     ),
-    # shares of image and frost
+    # weights of image and frost
     "frost": ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
     # thickness, decay of the fractal
     "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
@@ -172,7 +172,7 @@ _SETS = {"cifar": _CIFAR, "tiny-imagenet": _TINY, "imagenet": _IMAGENET}
 
 
 def constant_set(constants: str, height: int, width: int) -> str:
-    """`cifar`, `tiny-imagenet` or `imagenet`; `auto` decides by the shorter side.
+    """Name of a set of constants, `cifar`, `tiny-imagenet` or `imagenet`; `auto` decides by the shorter side.
 
     Published are sets for images of 32, 64 and 224 pixels. In between `auto` takes the one whose side is nearest in
     ratio: `cifar` up to 45 pixels, `tiny-imagenet` from 46 to 119, `imagenet` from 120.
@@ -188,7 +188,7 @@ def constant_set(constants: str, height: int, width: int) -> str:
 
 
 def constant(chosen: str, name: str, severity: int) -> Constant:
-    """The constants of one corruption at one severity, from the set `cifar`, `tiny-imagenet` or `imagenet`.
+    """Constants of one corruption at one severity, from the set `cifar`, `tiny-imagenet` or `imagenet`.
 
     Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261); the values are those of the authors' programs
     `make_cifar_c.py`, `make_tinyimagenet_c.py` and `make_imagenet_c.py` (github.com/hendrycks/robustness).

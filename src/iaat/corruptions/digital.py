@@ -1,4 +1,4 @@
-"""Contrast, saturation, and what storing and showing pictures does: elastic warp, pixels, JPEG."""
+"""Digital corruptions: contrast, saturation, elastic warp, pixelation, JPEG."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def contrast(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pixe
 
 
 def saturate(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pixels:
-    """Take colour away (severities 1, 2) or add to it (3 to 5). Grey images (C = 1) stay as they are."""
+    """Reduce (severities 1, 2) or increase (3 to 5) saturation. Grey images (C = 1) stay as they are."""
     return scale_saturation(images, *constant)
 
 
 def jpeg_compression(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pixels:
-    """Through a JPEG file of the given quality."""
+    """JPEG compression of the given quality."""
     (quality,) = constant
     return _each(images, lambda image: _through_jpeg(image, int(quality)))
 
@@ -42,7 +42,7 @@ def _through_jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 
 def pixelate(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pixels:
-    """To a smaller size and back, each by the mean over boxes."""
+    """Resize to a smaller size and back, each by the mean over boxes."""
     (factor,) = constant
     height, width = images.shape[-2:]
     small = (int(width * factor), int(height * factor))
@@ -51,16 +51,16 @@ def pixelate(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pixe
 
 
 def _each(images: Pixels, change: Callable[[Image.Image], Image.Image]) -> Pixels:
-    """Apply a change of Pillow images to each image."""
+    """Apply a function of Pillow images to each image."""
     levels = np.rint(images * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     changed = [np.asarray(change(Image.fromarray(each[..., 0] if each.shape[-1] == 1 else each))) for each in levels]
     return np.stack(changed).reshape(levels.shape).transpose(0, 3, 1, 2) / np.float32(255)
 
 
 def elastic_transform(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pixels:
-    """An affine map whose three corners are moved at random, then a smooth field of small moves, both bilinear.
+    """Affine map with three corners moved at random, then a smooth field of small moves, both bilinear.
 
-    The lengths are in shorter sides of the image, which gives the published ones at the published sizes.
+    The constants are in units of the shorter side, which gives the published ones at the published sizes.
     """
     height, width = images.shape[-2:]
     length, smoothness, corner = (min(height, width) * each for each in constant)
@@ -78,7 +78,7 @@ def elastic_transform(images: Pixels, constant: tuple[float, ...], draws: Draws)
 
 
 def _affine_places(grid: NDArray[np.float64], moved: Pixels) -> NDArray[np.float64]:
-    """Rows and columns `[2, H, W]` that an affine map takes to the grid, given how it moves three corners `[3, 2]`."""
+    """Source rows and columns `[2, H, W]` of the affine map that moves three corners by `[3, 2]`."""
     height, width = grid.shape[1:]
     reach = min(height, width) // 3
     centre = np.array([height // 2, width // 2])
@@ -91,5 +91,5 @@ def _affine_places(grid: NDArray[np.float64], moved: Pixels) -> NDArray[np.float
 
 
 def _sampled(image: Pixels, places: NDArray[np.float64], mode: str) -> Pixels:
-    """`[C, H, W]` read at the rows and columns `places` `[2, H, W]`, bilinearly."""
+    """Sample `[C, H, W]` bilinearly at the rows and columns `places` `[2, H, W]`."""
     return np.stack([ndimage.map_coordinates(channel, places, order=1, mode=mode) for channel in image])

@@ -1,4 +1,4 @@
-"""Random draws that belong to a sample, not to its place in a batch."""
+"""Random draws by sample, independent of the place in a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pixels = NDArray[np.floating]
 
 
 class Draws:
-    """One generator a sample, keyed by what is drawn for; every draw has a leading axis of samples.
+    """Random generator of each sample; every draw has a leading axis of samples.
 
     Args:
         seed: Of the corrupted set.

@@ -1,4 +1,4 @@
-"""Cloud-like height maps by the diamond-square rule."""
+"""Plasma fractal: cloud-like maps by the diamond-square algorithm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Field = NDArray[np.float64]
 
 
 def plasma(draws: Draws, height: int, width: int, decay: float) -> Pixels:
-    """Height maps `[B, H, W]`, the corner of square maps `[B, M, M]` that are scaled to [0, 1]; M a power of 2.
+    """Plasma fractals `[B, H, W]`: the corner of square maps `[B, M, M]` scaled to [0, 1], M a power of 2.
 
-    Each point halfway between four others is their mean plus noise, whose range shrinks by the square of `decay` from
-    one size of squares to the next. The map wraps around.
+    Each point halfway between four others is their mean plus noise. The range of the noise shrinks by the square of
+    `decay` from one size of squares to the next. The map wraps around.
 
     Args:
         draws: Random draws of each sample.

@@ -1,4 +1,4 @@
-"""Mean corruption error: how much more or less a network suffers from corruptions than a baseline does."""
+"""Mean corruption error (mCE): errors under corruption relative to a baseline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mean_corruption_error(errors: Errors, baseline: Errors, *, names: Sequence[s
 
     Args:
         errors: Error rates in [0, 1] of each corruption at severities 1 to 5.
-        baseline: The same of the baseline network (AlexNet for the published values on ImageNet-C).
+        baseline: The same of the baseline model (AlexNet for the published values on ImageNet-C).
         names: Corruptions to average over, the 15 standard ones by default.
 
     Raises:
@@ -26,44 +26,14 @@ def mean_corruption_error(errors: Errors, baseline: Errors, *, names: Sequence[s
 
     Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), section 4.1.
     """
-    return _mean_ratio(errors, baseline, names, 0.0, 0.0)
-
-
-def relative_mean_corruption_error(
-    errors: Errors, baseline: Errors, *, clean: float, baseline_clean: float, names: Sequence[str] = STANDARD
-) -> float:
-    """The same of what corruptions add to the error on clean images.
-
-    Args:
-        errors: As in `mean_corruption_error`.
-        baseline: As there.
-        clean: Error rate in [0, 1] on clean images.
-        baseline_clean: The same of the baseline.
-        names: As there.
-
-    Raises:
-        UserError: as there, or some corruption costs the baseline nothing.
-
-    Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), section 4.1, "Relative mCE".
-    """
-    for value, owner in ((clean, "clean"), (baseline_clean, "baseline_clean")):
-        if not 0 <= value <= 1:
-            raise UserError(f"{owner} = {value:g} is not an error rate in [0, 1]")
-    return _mean_ratio(errors, baseline, names, clean, baseline_clean)
-
-
-def _mean_ratio(errors: Errors, baseline: Errors, names: Sequence[str], clean: float, baseline_clean: float) -> float:
     if not names:
         raise UserError("names is empty: a mean corruption error needs at least one corruption")
     for owner, rates in (("errors", errors), ("baseline", baseline)):
         _check(owner, rates, names)
-    ratios = []
     for name in names:
-        scale = sum(baseline[name]) - len(SEVERITIES) * baseline_clean
-        if scale <= 0:
+        if not sum(baseline[name]):
             raise UserError(f"the baseline loses nothing on {name!r}: an error relative to it is not defined")
-        ratios.append((sum(errors[name]) - len(SEVERITIES) * clean) / scale)
-    return math.fsum(ratios) / len(ratios)
+    return math.fsum(sum(errors[name]) / sum(baseline[name]) for name in names) / len(names)
 
 
 def _check(owner: str, rates: Errors, names: Sequence[str]) -> None:

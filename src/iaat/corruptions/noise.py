@@ -1,4 +1,4 @@
-"""Noise of single pixels: Gaussian, shot, impulse, speckle."""
+"""Noise: Gaussian, shot, impulse, speckle."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def shot_noise(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pix
 
 
 def impulse_noise(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pixels:
-    """Salt and pepper: a share of the values, channel by channel, becomes 0 or 1 with equal chance."""
-    (share,) = constant
+    """Salt and pepper: a fraction of the values, channel by channel, becomes 0 or 1 with equal chance."""
+    (fraction,) = constant
     drawn = draws.uniform(2, *images.shape[1:])
-    hit, salt = drawn[:, 0] < share, drawn[:, 1] < 0.5
+    hit, salt = drawn[:, 0] < fraction, drawn[:, 1] < 0.5
     return np.where(hit, salt.astype(np.float32), images)
 
 

@@ -19,15 +19,15 @@ _LAYOUTS = "CIFAR-C is NAME.npy and labels.npy, ImageNet-C is NAME/SEVERITY/CLAS
 
 
 class PublishedSet(Protocol):
-    """A published corrupted test set. Samples are numbered by their place in its own order.
+    """Published corrupted test set, with samples numbered in its own order.
 
     Attributes:
-        folder: Where it lies.
+        folder: Its folder.
         kind: `cifar` or `imagenet`.
-        names: Corruptions there are, the known ones first and in their usual order.
-        severities: Severities there are of each of them.
-        classes: Names of the classes in the order of its labels; None where nothing tells.
-        notices: What was left out, of what was listed so far.
+        names: Its corruptions, the known ones first and in their usual order.
+        severities: Severities of each of them.
+        classes: Class names in the order of its labels; None where unknown.
+        notices: Notices of what was left out so far.
     """
 
     @property
@@ -47,14 +47,14 @@ class PublishedSet(Protocol):
         """Number of images of one corruption at one severity."""
 
     def images(self, name: str, severity: int, index: Tensor) -> Tensor:
-        """`[B, C, H, W]` float32 in [0, 1] of the samples `index` `[B]`.
+        """Images `[B, C, H, W]` float32 in [0, 1] of the samples `index` `[B]`.
 
         Raises:
             UserError: an unknown name or severity, an index out of range, a file that cannot be read.
         """
 
     def labels(self, name: str, severity: int) -> Tensor:
-        """`[N]` int64, in the set's own numbering of classes; `label_map` leads to that of the data trained on.
+        """Labels `[N]` int64 in the set's numbering of classes; `label_map` maps them to that of the data.
 
         Raises:
             UserError: an unknown name or severity.
@@ -62,7 +62,7 @@ class PublishedSet(Protocol):
 
 
 def find_published(folder: Path) -> PublishedSet:
-    """Look into a folder and open the published set in it. Reads headers and names, no images.
+    """Open the published set in a folder; reads headers and names, no images.
 
     Args:
         folder: Of CIFAR-10-C or CIFAR-100-C, with `NAME.npy` (uint8 `[5 * N, H, W, 3]`, severities one after another)
@@ -84,9 +84,9 @@ def find_published(folder: Path) -> PublishedSet:
 
 
 def label_map(published: PublishedSet, classes: Sequence[str]) -> Tensor:
-    """Where each class of a published set is among the classes of the data trained on.
+    """Map from the classes of a published set to those of the training data.
 
-    Classes are matched by name, in whichever Unicode form, so that another order of the same classes is no mistake.
+    Classes are matched by name, in any Unicode form, so another order of the same classes is fine.
 
     Args:
         published: The set.

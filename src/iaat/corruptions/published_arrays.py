@@ -23,7 +23,7 @@ _LABELS = "labels.npy"
 
 @dataclass(frozen=True, slots=True)
 class PublishedArrays:
-    """See `iaat.corruptions.published.PublishedSet`. The samples are in the order of torchvision's CIFAR test set."""
+    """Set of arrays, as `iaat.corruptions.published.PublishedSet`; samples in the order of CIFAR's test set."""
 
     folder: Path
     arrays: dict[str, NDArray[np.uint8]]
@@ -38,7 +38,7 @@ class PublishedArrays:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Corruptions there are."""
+        """Corruptions of the set."""
         return tuple(self.arrays)
 
     @property
@@ -52,14 +52,14 @@ class PublishedArrays:
         return len(self.all_labels) // len(SEVERITIES)
 
     def images(self, name: str, severity: int, index: Tensor) -> Tensor:
-        """`[B, C, H, W]` float32 in [0, 1] of the samples `index` `[B]`."""
+        """Images `[B, C, H, W]` float32 in [0, 1] of the samples `index` `[B]`."""
         size = self.size(name, severity)
         rows = check_index(index, size).numpy() + (severity - 1) * size
         levels = np.ascontiguousarray(self.arrays[name][rows])
         return torch.from_numpy(levels).permute(0, 3, 1, 2).to(torch.float32).contiguous() / 255
 
     def labels(self, name: str, severity: int) -> Tensor:
-        """`[N]` int64 of `labels.npy`."""
+        """Labels `[N]` int64 of `labels.npy`."""
         size = self.size(name, severity)
         return self.all_labels[(severity - 1) * size : severity * size].clone()
 

@@ -1,4 +1,4 @@
-"""Which condition and which samples of a published set are meant."""
+"""Checks of the corruption, severity and samples asked of a published set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from iaat.errors import UserError, check_choice
 
 
 def usual_order(names: Iterable[str]) -> tuple[str, ...]:
-    """The known corruptions in their usual order, then others by name."""
+    """Names of corruptions: the known ones in their usual order, then others by name."""
     names = set(names)
     return (*(name for name in CORRUPTIONS if name in names), *sorted(names - set(CORRUPTIONS)))
 
@@ -32,7 +32,7 @@ def check_condition(
 
 
 def check_index(index: Tensor, size: int) -> Tensor:
-    """`index` as `[B]` int64 on the CPU.
+    """Convert `index` to `[B]` int64 on the CPU.
 
     Raises:
         UserError: another shape or type, or a number out of range.

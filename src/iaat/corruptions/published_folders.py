@@ -25,7 +25,7 @@ Listing = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class PublishedFolders:
-    """See `iaat.corruptions.published.PublishedSet`. The samples are sorted by class, then by file name."""
+    """Set of folders, as `iaat.corruptions.published.PublishedSet`; samples by class, then by file name."""
 
     folder: Path
     places: dict[str, Path]
@@ -41,7 +41,7 @@ class PublishedFolders:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Corruptions there are."""
+        """Corruptions of the set."""
         return tuple(self.places)
 
     def size(self, name: str, severity: int) -> int:
@@ -49,12 +49,12 @@ class PublishedFolders:
         return len(self._listing(name, severity))
 
     def paths(self, name: str, severity: int) -> list[Path]:
-        """The files of one corruption at one severity, in the order of the samples."""
+        """Files of one corruption at one severity, in the order of the samples."""
         folder = self.places[name] / str(severity)
         return [folder / label / file for label, file in self._listing(name, severity)]
 
     def images(self, name: str, severity: int, index: Tensor) -> Tensor:
-        """`[B, 3, H, W]` float32 in [0, 1] of the samples `index` `[B]`."""
+        """Images `[B, 3, H, W]` float32 in [0, 1] of the samples `index` `[B]`."""
         listing = self._listing(name, severity)
         rows = check_index(index, len(listing)).tolist()
         folder = self.places[name] / str(severity)
@@ -70,7 +70,7 @@ class PublishedFolders:
         return torch.stack(images).to(torch.float32) / 255
 
     def labels(self, name: str, severity: int) -> Tensor:
-        """`[N]` int64: the place of each sample's class folder among all, sorted."""
+        """Labels `[N]` int64: the place of each sample's class folder among all, sorted."""
         place = {label: number for number, label in enumerate(self.classes)}
         return torch.tensor([place[label] for label, _ in self._listing(name, severity)])
 
@@ -83,7 +83,7 @@ class PublishedFolders:
         return self._listed[name, severity]
 
     def _check_same(self, found: Listing, name: str, severity: int) -> None:
-        """Errors of two conditions can be compared only over the same images."""
+        """Check that all conditions have the same images, so that their errors can be compared."""
         if not self._listed:
             return
         (other, other_severity), known = next(iter(self._listed.items()))
@@ -96,7 +96,7 @@ class PublishedFolders:
 
 
 def open_folders(folder: Path) -> PublishedFolders | None:
-    """Find the corruptions in a folder, or in the folders in it; None where there is none.
+    """Open the corruptions in a folder, or one level below; None where there are none.
 
     Raises:
         UserError: a severity other than 1 to 5, severities or classes that differ between corruptions.
@@ -162,7 +162,7 @@ def _is_shown_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _list_files(folder: Path, classes: tuple[str, ...], root: Path, notices: Notices) -> Listing:
-    """The images of one corruption at one severity; files that are left out are counted."""
+    """List the images of one corruption at one severity; counts what is left out."""
     listing: list[tuple[str, str]] = []
     for label in classes:
         with os.scandir(folder / label) as entries:

@@ -1,4 +1,4 @@
-"""Resampling that several corruptions share: the zoom about the centre and the streak along a line."""
+"""Resampling for several corruptions: zoom about the centre, and blur along a line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from iaat.corruptions.draws import Pixels
 
 
 def zoomed(images: Pixels, factor: float) -> Pixels:
-    """Magnify the centre of `[..., H, W]` bilinearly by a factor of at least 1, at the size it has.
+    """Magnify the centre of `[..., H, W]` bilinearly by a factor of at least 1; the size stays.
 
     Bilinear interpolation acts on rows and columns apart, so one matrix for each does it.
     """
@@ -22,24 +22,24 @@ def zoomed(images: Pixels, factor: float) -> Pixels:
 
 @lru_cache(maxsize=256)
 def _zoom_matrix(size: int, factor: float) -> Pixels:
-    """`[size, size]` weights of one axis: crop the centre, stretch end to end, trim both ends to `size`."""
+    """Weights `[size, size]` of one axis: crop the centre, stretch end to end, trim both ends to `size`."""
     crop = math.ceil(size / factor)
     stretched = round(crop * factor)
     place = (np.arange(size) + (stretched - size) // 2) * ((crop - 1) / (stretched - 1))
     low = np.minimum(place.astype(int), crop - 2)
-    share = place - low
+    weight = place - low
     first = (size - crop) // 2
     matrix = np.zeros((size, size), dtype=np.float32)
-    matrix[np.arange(size), first + low] = 1 - share
-    matrix[np.arange(size), first + low + 1] = share
+    matrix[np.arange(size), first + low] = 1 - weight
+    matrix[np.arange(size), first + low + 1] = weight
     return matrix
 
 
 def streaked(image: Pixels, *, radius: float, sigma: float, degrees: float) -> Pixels:
     """Mean of `[C, H, W]` along a line to one side of each pixel, weighted by half a Gaussian.
 
-    The line has `2 * radius + 1` points, each at the nearest whole pixel; what lies outside the image has the value of
-    its edge. The result is rounded to pixel levels.
+    The line has `2 * radius + 1` points, each at the nearest whole pixel; outside the image the edge is
+    repeated. The result is rounded to pixel levels.
 
     Args:
         image: Values in [0, 1].

@@ -1,4 +1,4 @@
-"""Drops of water or mud on the lens."""
+"""Spatter: drops of water or mud on the lens."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _RELIEF = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
 
 
 def spatter(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pixels:
-    """Cover the image with what is above the threshold in smooth noise: water adds light, mud hides the image."""
+    """Cover the image where smooth noise exceeds a threshold: water adds light, mud hides the image."""
     mean, deviation, smoothness, threshold, strength, mud = constant
     noise = np.float32(mean) + np.float32(deviation) * draws.normal(*images.shape[-2:])
     liquid = smoothed(noise, smoothness)
     if not mud:
-        share = np.float32(strength) * _lit(np.where(liquid < threshold, 0, liquid))[:, None]
-        return images + share * paint(_WATER, images.shape[1])
-    share = smoothed((liquid > threshold).astype(np.float32), strength)[:, None]
-    share = np.where(share < 0.8, np.float32(0), share)
-    return images * (1 - share) + share * paint(_MUD, images.shape[1])
+        cover = np.float32(strength) * _lit(np.where(liquid < threshold, 0, liquid))[:, None]
+        return images + cover * paint(_WATER, images.shape[1])
+    cover = smoothed((liquid > threshold).astype(np.float32), strength)[:, None]
+    cover = np.where(cover < 0.8, np.float32(0), cover)
+    return images * (1 - cover) + cover * paint(_MUD, images.shape[1])
 
 
 def _lit(liquid: Pixels) -> Pixels:
-    """How bright drops look `[B, H, W]`, at most 1 in each image: by distance from their edges, lit from one side."""
+    """Brightness of drops `[B, H, W]`, at most 1 in each image: by distance from their edges, lit from one side."""
     levels = np.clip(liquid * 255, 0, 255).astype(np.uint8)
     distance = np.minimum(_distance(edges(levels, low=50, high=150)), _FAR)
     height = np.stack([equalized(each) for each in _box(distance.astype(np.float32)).astype(np.uint8)])
@@ -57,7 +57,7 @@ def _distance(edge: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def equalized(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Spread levels so that their counts are even: the lowest becomes 0, the highest 255; a flat image stays."""
+    """Histogram equalisation: the lowest level becomes 0, the highest 255; a flat image stays."""
     counts = np.bincount(levels.ravel(), minlength=256)
     lowest = int(levels.min())
     rest = levels.size - counts[lowest]

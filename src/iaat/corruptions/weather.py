@@ -12,7 +12,7 @@ from iaat.corruptions.resampling import streaked, zoomed
 
 
 def brightness(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> Pixels:
-    """Add to the value of HSV."""
+    """Increase the value of HSV."""
     (addend,) = constant
     return add_value(images, addend)
 
@@ -48,20 +48,20 @@ def snow(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pixels:
 
 
 def frost(images: Pixels, constant: tuple[float, ...], draws: Draws) -> Pixels:
-    """Lay frost over the image. Synthetic texture, not comparable with published files.
+    """Blend a frost texture into the image; it is synthetic, not comparable with published files.
 
-    The published files mix in crops of six photographs of frosted glass with these shares; the texture here has the
+    The published files blend in crops of six photographs of frosted glass with these weights; the texture here has the
     range of brightness, contrast and tint of those photographs, not their pictures.
     """
-    image_share, frost_share = constant
-    return np.float32(image_share) * images + np.float32(frost_share) * frost_texture(draws, *images.shape[-3:])
+    image_weight, frost_weight = constant
+    return np.float32(image_weight) * images + np.float32(frost_weight) * frost_texture(draws, *images.shape[-3:])
 
 
 _DIRECTIONS = 6
 
 
 def frost_texture(draws: Draws, channels: int, height: int, width: int) -> Pixels:
-    """Pictures `[B, C, H, W]` like frosted glass: bright needles in patches on a bluish ground."""
+    """Textures `[B, C, H, W]` of frosted glass: bright needles in patches on a bluish ground."""
     needles = _needles(draws, height, width)
     cloud = plasma(draws, height, width, 1.6)[:, None] - np.float32(0.5)
     level, contrast, cold = np.split(draws.uniform(3)[:, :, None, None], 3, axis=1)
@@ -73,7 +73,7 @@ def frost_texture(draws: Draws, channels: int, height: int, width: int) -> Pixel
 
 
 def _needles(draws: Draws, height: int, width: int) -> Pixels:
-    """`[B, 1, H, W]` of mean 0 and standard deviation 1: patches, each with streaks in a direction of its own."""
+    """Needles `[B, 1, H, W]` of mean 0 and standard deviation 1: patches, each with streaks in one direction."""
     side = min(height, width)
     radius = max(2, side // 16)
     margin = 2 * radius + 1  # streaks that begin outside: a repeated edge would show as a smear

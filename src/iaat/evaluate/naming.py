@@ -5,7 +5,7 @@ from __future__ import annotations
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import plan_of
 from iaat.evaluate.results import WORST, EvaluationResult
-from iaat.units import Radius, format_length
+from iaat.units import Radius, format_norm
 
 _TITLES = {"autoattack": "AutoAttack", "mi-fgsm": "MI-FGSM", "deepfool": "DeepFool", "cw": "C&W", WORST: "worst case"}
 
@@ -29,7 +29,7 @@ def evaluation_name(config: EvaluateConfig, *, exact: bool = False) -> str:
         radius = str(config.radius) if config.norm == "linf" else repr(float(config.radius))
         texts = {**lengths, "radius": radius}
     else:
-        texts = {key: format_length(value, config.norm) for key, value in lengths.items()}
+        texts = {key: format_norm(value, config.norm) for key, value in lengths.items()}
     pgd = f" {attack_title(pgd_name(config))}" if "pgd" in plan_of(config.suite).attacks else ""
     step = f" step {texts['step_size']}" if "step_size" in texts else ""
     seed = f" seed {config.seed}" if config.seed else ""

@@ -8,7 +8,7 @@ from statistics import mean
 from iaat.evaluate.naming import model_title
 from iaat.evaluate.results import CorruptionResult, CurveResult, EvaluationResult, RadiusQuarter, TransferResult
 from iaat.runtime.console_table import PlainTable, plain_table
-from iaat.units import format_length
+from iaat.units import format_norm
 
 
 def section_tables(row: EvaluationResult) -> Iterator[PlainTable]:
@@ -38,7 +38,7 @@ def curve_table(title: str, curve: CurveResult) -> PlainTable:
 
 
 def _length(value: float | None, norm: str) -> str:
-    return "beyond" if value is None else format_length(value, norm, digits=3)
+    return "beyond" if value is None else format_norm(value, norm, digits=3)
 
 
 def transfer_table(title: str, rows: tuple[TransferResult, ...]) -> PlainTable:

@@ -24,7 +24,7 @@ from iaat.train.nonfinite import LAG, NonfiniteMonitor
 from iaat.train.state import TrainState, build_state
 from iaat.train.step import take_step
 from iaat.types import Batch
-from iaat.units import Radius, span
+from iaat.units import Radius, format_duration
 
 SECONDS = 20.0
 """About how long the timing takes, if a step is not longer."""
@@ -262,6 +262,6 @@ def _projected(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> list[tu
     unit = "GPU-days" if found.device.type == "cuda" else "process-days"
     return [
         ("samples a second", f"{found.rate:,.3g} in one process{joint}"),
-        ("an epoch", span(epoch)),
-        (f"all {epochs} epochs", f"{span(whole)}; {whole * found.processes / 86_400:,.3g} {unit}"),
+        ("an epoch", format_duration(epoch)),
+        (f"all {epochs} epochs", f"{format_duration(whole)}; {whole * found.processes / 86_400:,.3g} {unit}"),
     ]

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from iaat.units import span
+from iaat.units import format_duration
 
 _LONGEST_PAUSE = 600.0
 _SHARE = 20
@@ -93,7 +93,7 @@ class Shown:
 
 def time_left(seconds: float | None) -> str:
     """Such as `14 min left`; nothing where it is not known."""
-    return "" if seconds is None else f"{span(round(seconds))} left"
+    return "" if seconds is None else f"{format_duration(round(seconds))} left"
 
 
 class Pace:
