@@ -38,7 +38,7 @@ from iaat.data.stratified import stratified_subset
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import load_evaluated
 from iaat.report.suspects import (
-    KINDS,
+    SUSPECT_KINDS,
     combined_score,
     find_suspects,
     radius_history,
@@ -193,7 +193,7 @@ def scores_of(cell: Cell, reporter: Reporter, *, natural: bool, folds: int) -> d
     for name, found in {**seen, **unseen}.items():
         scores |= _cleanlab(labels, found, name)
         scores[f"{COMBINED}, {name}"] = combined_score(suspects.radius_score, self_confidence_score(found, labels))
-    kinds = {kind: suspects.kind == kind for kind in KINDS}
+    kinds = {kind: suspects.kind == kind for kind in SUSPECT_KINDS}
     facts = {
         **{"data": cell.source, "noise": cell.noise, "seed": cell.seed, "samples": len(index)},
         **{"wrong": int(wrong.sum()), "chosen on": (cell.noise, cell.seed) == CHOSEN_ON},
@@ -280,7 +280,7 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> Iterator[Report]:
             report.rows.append([name, *cells])
         yield report
     report = Report("kinds: samples, and % of wrong labels among them", ("kind", *noises), left=("kind",))
-    for kind in KINDS:
+    for kind in SUSPECT_KINDS:
         found = [_kind(kind, [row for row in counted if row["noise"] == noise]) for noise in noises]
         report.rows.append([kind, *found])
     yield report

@@ -6,7 +6,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from iaat.analysis import SCREEN, quantiles_by_class, radius_history, run_figures
+from iaat.analysis import SCREEN, quantiles_by_class, radius_histograms, run_figures
 from iaat.analysis.run_figures import draw_run, training_run, write_radii
 from iaat.config.load_recipe import load_recipe
 from iaat.data import InMemorySource
@@ -58,7 +58,7 @@ def drawn(monkeypatch):
 
         return record
 
-    for name in ("draw_training", "draw_radius_history", "draw_class_radii", "draw_extremes"):
+    for name in ("draw_training", "draw_radius_histograms", "draw_class_radii", "draw_extremes"):
         monkeypatch.setattr(run_figures, name, recorder(name))
     return calls
 
@@ -142,9 +142,9 @@ def test_the_other_figures_show_the_records_and_radii_of_the_run(run, drawn):
     assert [file.name for file in files] == ["training.png", "radii.png", "radii-per-class.png", "extremes.png"]
     assert all(keywords["title"] == "quickstart" for _, keywords in drawn.values())
     assert all(keywords["style"] is SCREEN for _, keywords in drawn.values())
-    assert drawn["draw_training"][0] == ([training_run([record.to_json() for record in run.metrics()])],)
-    (history,), keywords = drawn["draw_radius_history"]
-    assert history == [radius_history({epoch: run.radii_after(epoch)[1] for epoch in (1, 2)})]
+    assert drawn["draw_training"][0] == ([training_run(run.metrics())],)
+    (history,), keywords = drawn["draw_radius_histograms"]
+    assert history == [radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in (1, 2)})]
     assert keywords["reference_px"] == 8.0
     ((shown,), classes), _ = drawn["draw_class_radii"]
     quantiles = quantiles_by_class(table["radius"].to_numpy(), table["label_id"].to_numpy(), CLASSES)

@@ -8,10 +8,12 @@ from iaat.analysis import SCREEN
 from iaat.analysis.charts import draw_training
 from iaat.analysis.run_figures import training_run
 from iaat.errors import UserError
+from iaat.runs.epoch_record import EpochRecord
 
 
 def training_curves(*runs, **options):
-    shown = [training_run(metrics, f"run {number}", number) for number, metrics in enumerate(runs)]
+    records = [[EpochRecord(forwards=1.0, backwards=1.0, **record) for record in metrics] for metrics in runs]
+    shown = [training_run(metrics, f"run {number}", number) for number, metrics in enumerate(records)]
     return draw_training(shown, style=SCREEN, **options)
 
 

@@ -12,7 +12,7 @@ from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.experiments.workflow import run_recipe
 from iaat.report.collect import Scope, check_scope, choose, collect_content, in_detail
-from iaat.report.report_content import to_json
+from iaat.report.report_content import content_json
 from iaat.report.run_summary import run_parts
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
@@ -138,13 +138,13 @@ def test_details_surfaces_and_norms_are_there_and_all_of_it_is_json(content):
     assert len(norms["radius_px"]) == len(norms["norm_px"]) == norms["n"] == 180
     assert content.radii[1].norms is None
     assert all(set(part.losses) == {"0", "1", "2"} for part in content.surfaces)
-    read = json.loads(to_json(content))
+    read = json.loads(content_json(content))
     assert read["gallery"]["index"] == gallery.index
-    assert "<" not in to_json(content)
+    assert "<" not in content_json(content)
 
 
 def test_two_reports_of_the_same_runs_say_the_same(runs, content):
-    assert to_json(collect_content(runs, [], QUIET, SMALL)) == to_json(content)
+    assert content_json(collect_content(runs, [], QUIET, SMALL)) == content_json(content)
 
 
 def test_without_images_only_files_are_read(runs, monkeypatch):

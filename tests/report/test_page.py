@@ -15,7 +15,7 @@ from iaat.evaluate.findings import TRUSTED
 from iaat.report import page as page_module
 from iaat.report import report_content
 from iaat.report.page import render, script, write_page
-from iaat.report.report_content import ReportContent, to_json
+from iaat.report.report_content import ReportContent, content_json
 from iaat.report.sample_details import Attempt, Neighbour, Reading, SampleDetail
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -97,7 +97,7 @@ def test_the_policy_allows_no_request(read):
 
 def test_the_content_survives(content, read):
     kept = json.loads(read.scripts[0])
-    assert kept == json.loads(to_json(content))
+    assert kept == json.loads(content_json(content))
     assert kept["classes"] == content.classes
 
 

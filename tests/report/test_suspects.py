@@ -9,7 +9,7 @@ from helpers.training import QUIET, tiny
 from iaat.analysis.tables import write_table
 from iaat.errors import UserError
 from iaat.report.suspects import (
-    KINDS,
+    SUSPECT_KINDS,
     combined_score,
     find_suspects,
     normalized_margin_score,
@@ -68,7 +68,7 @@ def test_planted_errors_come_first_and_have_their_kind_and_class():
     assert sorted(found.rank[errors]) == list(range(1, errors.sum() + 1))
     assert (found.kind == np.where(kind == "sure", "clear", kind)).all()
     assert (found.suggested == np.where(errors, truth, -1)).all()
-    assert set(found.kind) == set(KINDS)
+    assert set(found.kind) == set(SUSPECT_KINDS)
 
 
 def test_planted_errors_are_found_without_probabilities():

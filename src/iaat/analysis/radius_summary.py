@@ -12,19 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from iaat.analysis.array_checks import PX_PER_UNIT, as_labels, as_radii
 from iaat.errors import UserError
 
-LEVELS = (5, 25, 50, 75, 95)
+RADIUS_QUANTILES = (5, 25, 50, 75, 95)
 """Quantiles that tables and charts show, in per cent."""
 
 _MOST_BINS = 48
 
 
 @dataclass(frozen=True, slots=True)
-class RadiusHistory:
+class RadiusHistograms:
     """Histograms of the radii of one run over its epochs.
 
     Attributes:
         name: Name of the run.
-        epochs: Epochs whose radii were kept, ascending.
+        epochs: Epochs with kept radii, ascending.
         edges_px: Edges of the bins in px, one more than there are bins.
         counts: Samples in each bin, for each epoch.
         medians_px: Median radius of each epoch in px; None where it is not known.
@@ -37,7 +37,7 @@ class RadiusHistory:
     medians_px: Sequence[float | None]
 
 
-def radius_history(snapshots: Mapping[int, ArrayLike], name: str = "") -> RadiusHistory:
+def radius_histograms(snapshots: Mapping[int, ArrayLike], name: str = "") -> RadiusHistograms:
     """Count radii in bins, epoch by epoch.
 
     Args:
@@ -52,7 +52,7 @@ def radius_history(snapshots: Mapping[int, ArrayLike], name: str = "") -> Radius
         raise UserError("no radii to count: there is no snapshot, or one of no samples")
     edges = bin_edges(max(float(values.max()) for values in radii.values()))
     counts = [np.histogram(values, edges)[0].tolist() for values in radii.values()]
-    return RadiusHistory(
+    return RadiusHistograms(
         name, list(radii), edges.tolist(), counts, [float(np.median(values)) for values in radii.values()]
     )
 
@@ -86,5 +86,6 @@ def quantiles_by_class(radii: ArrayLike, labels: ArrayLike, classes: Sequence[st
     owners = as_labels(labels, "labels", len(values), classes)
     groups = (values[owners == number] for number in range(len(classes)))
     return [
-        {str(level): float(np.percentile(group, level)) for level in LEVELS} if group.size else None for group in groups
+        {str(level): float(np.percentile(group, level)) for level in RADIUS_QUANTILES} if group.size else None
+        for group in groups
     ]

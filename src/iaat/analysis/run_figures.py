@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +17,16 @@ from iaat.analysis.charts import (
     TrainingRun,
     draw_class_radii,
     draw_extremes,
-    draw_radius_history,
+    draw_radius_histograms,
     draw_training,
     labelled_thumbnail,
 )
-from iaat.analysis.radius_summary import quantiles_by_class, radius_history
+from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
 from iaat.analysis.style import SCREEN
 from iaat.analysis.tables import radii_table, write_table
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 
@@ -84,14 +84,10 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
         uniform_px: The uniform radius its radii are compared with, in px.
     """
     title = run.name()
-    figures = {
-        "training": draw_training(
-            [training_run([record.to_json() for record in run.metrics()])], style=SCREEN, title=title
-        )
-    }
+    figures = {"training": draw_training([training_run(run.metrics())], style=SCREEN, title=title)}
     if table is not None:
-        history = radius_history({epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()})
-        figures["radii"] = draw_radius_history([history], style=SCREEN, reference_px=uniform_px, title=title)
+        history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()})
+        figures["radii"] = draw_radius_histograms([history], style=SCREEN, reference_px=uniform_px, title=title)
         radius, label = (table[name].to_numpy() for name in ("radius", "label_id"))
         classes = ClassRadii("radii by class", quantiles_by_class(radius, label, source.classes))
         figures["radii-per-class"] = draw_class_radii([classes], source.classes, style=SCREEN, title=title)
@@ -103,16 +99,16 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
     return list(files)
 
 
-def training_run(metrics: Sequence[Mapping[str, Any]], name: str = "", number: int = 0) -> TrainingRun:
-    """Return the logged quantities of a run, one record an epoch, in the order of their epochs."""
-    records = sorted(metrics, key=lambda record: record["epoch"])
-    keys = {key for record in records for key, value in record.items() if isinstance(value, int | float)}
-    quantiles = [record.get("radius_quantiles_px") or {} for record in records]
+def training_run(records: Sequence[EpochRecord], name: str = "", number: int = 0) -> TrainingRun:
+    """Return the logged quantities of a run in the order of their epochs."""
+    records = sorted(records, key=lambda record: record.epoch)
+    numbers = [record.numbers() for record in records]
+    quantiles = [record.radius_quantiles_px or {} for record in records]
     return TrainingRun(
         name,
         number,
-        epochs=[record["epoch"] for record in records],
-        curves={key: [record.get(key) for record in records] for key in keys},
+        epochs=[record.epoch for record in records],
+        curves={key: [each.get(key) for each in numbers] for key in {key for each in numbers for key in each}},
         band=([each.get("5") for each in quantiles], [each.get("95") for each in quantiles]),
     )
 

@@ -37,7 +37,7 @@ GRID = "#E4E4E4"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#F4F9FD", "#8FC3E6", PALETTE["blue"], "#00263F"])
 """From little to much, for maps: it darkens all the way, so grey print shows it, too."""
 
-FORMATS = ("png", "svg", "pdf")
+FIGURE_FORMATS = ("png", "svg", "pdf")
 
 _COLORS = list(PALETTE.values())[:-1]
 _MARKERS = "osD^vPX<"
@@ -100,7 +100,7 @@ class Style:
         Raises:
             UserError: Another suffix, or the folder cannot be written.
         """
-        suffix = suffix_of(path, FORMATS)
+        suffix = suffix_of(path, FIGURE_FORMATS)
         with self.context(), replacing(Path(path)) as temporary:
             figure.savefig(temporary, format=suffix, dpi=self.dpi, metadata=_METADATA[suffix])
 

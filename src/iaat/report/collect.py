@@ -35,15 +35,15 @@ from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
 
 BESIDE = 4
-"""Models whose loss surfaces are shown side by side."""
+"""Loss surfaces side by side, one a model."""
 
 SURFACES = 4
-"""Images whose loss surfaces are shown."""
+"""Images with loss surfaces."""
 
 NORMS = 300
-"""Samples whose smallest adversarial norm is measured."""
+"""Samples with a measured smallest adversarial norm."""
 
-LARGEST = 128
+_PICTURE_SIDE = 128
 """Longest side of a picture in the details, in pixels."""
 
 _PICTURES = ("image", "perturbation")
@@ -120,9 +120,7 @@ def collect_content(
 
 def _other_data(parts: Sequence[RunPart], prints: Sequence[str]) -> list[str]:
     others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
-    return (
-        [f"trained on other data than {parts[0].name}, whose images are shown: {', '.join(others)}"] if others else []
-    )
+    return [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +278,7 @@ def plain_detail(detail: SampleDetail) -> dict[str, Any]:
 def _drawn(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, dict):
         return {
-            key: picture_uri(shrink(item[None], side=LARGEST)[0])
+            key: picture_uri(shrink(item[None], side=_PICTURE_SIDE)[0])
             if key in _PICTURES and item is not None
             else _drawn(item)
             for key, item in value.items()

@@ -41,7 +41,7 @@ def nearest(
 
     Args:
         model: The model.
-        head: The layer whose inputs are the representation; None: inputs are compared.
+        head: Its inputs are the representation; None: inputs of the model are compared.
         features: Representations `[N, D]` of the samples.
         wanted: Two classes for each sample, `[N]` each.
         train: Training data.

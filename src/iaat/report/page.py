@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
-from iaat.report.report_content import ReportContent, Verdict, to_json
+from iaat.report.report_content import ReportContent, Verdict, content_json
 from iaat.runtime.files import encodable, write_text
 
 _STATIC = Path(__file__).parent / "static"
@@ -58,7 +58,7 @@ def render(content: ReportContent) -> str:
         css=_inline((_STATIC / "page.css").read_text(encoding="utf-8")),
         script=_inline(script()),
         plotly=_inline(get_plotlyjs()),
-        data=Markup(to_json(content)),
+        data=Markup(content_json(content)),
     )
     return encodable(page)
 

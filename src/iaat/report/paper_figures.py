@@ -19,8 +19,8 @@ from PIL import Image
 
 from iaat.analysis import charts
 from iaat.analysis.charts import TradeoffPoint
-from iaat.analysis.radius_summary import RadiusHistory
-from iaat.analysis.style import FORMATS, INK, MUTED, PALETTE, PRINT
+from iaat.analysis.radius_summary import RadiusHistograms
+from iaat.analysis.style import FIGURE_FORMATS, INK, MUTED, PALETTE, PRINT
 from iaat.errors import UserError, check_choice
 from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart, Verdict
 from iaat.units import Radius
@@ -60,7 +60,7 @@ def write_figures(content: ReportContent, folder: Path, formats: Sequence[str] =
         UserError: an unknown format, or the folder cannot be written.
     """
     for name in formats:
-        check_choice(name, FORMATS, "figure format")
+        check_choice(name, FIGURE_FORMATS, "figure format")
     _make(folder)
     figures = draw_figures(content)
     files = []
@@ -225,12 +225,12 @@ def _accuracy(content: ReportContent) -> Iterator[Figure]:
 
 def _radii_by_epoch(content: ReportContent) -> Iterator[Figure]:
     parts = [_history(content.runs[part.run], part) for part in content.radii if part.epochs]
-    yield from map(partial(charts.draw_radius_history, style=PRINT), _pages(parts, _PER_PAGE))
+    yield from map(partial(charts.draw_radius_histograms, style=PRINT), _pages(parts, _PER_PAGE))
 
 
-def _history(run: RunPart, part: Radii) -> RadiusHistory:
+def _history(run: RunPart, part: Radii) -> RadiusHistograms:
     medians = dict(enumerate(run.quantiles.get("50", ()), start=1))
-    return RadiusHistory(
+    return RadiusHistograms(
         run.name, part.epochs, part.edges_px, part.counts, [medians.get(epoch) for epoch in part.epochs]
     )
 
@@ -335,7 +335,7 @@ def _suspects(content: ReportContent) -> Iterator[Figure]:
         "Under each: label, \N{RIGHTWARDS ARROW} class it may be instead, index in the training data, suspicion. "
         f"By {content.runs[gallery.run].name}"
     )
-    yield charts.draw_image_blocks([charts.Block("Most suspect images", thumbnails)], caption, style=PRINT)
+    yield charts.draw_image_blocks([charts.ImageBlock("Most suspect images", thumbnails)], caption, style=PRINT)
 
 
 def _surfaces(content: ReportContent) -> Iterator[Figure]:

@@ -1,6 +1,6 @@
 """Records of a report's content: `collect` makes them, `page` and `paper_figures` show them.
 
-All values are numbers, text and data URIs of pictures, so `to_json` holds everything. Text is as users wrote it, and is
+All values are numbers, text and data URIs of pictures, so `content_json` holds all. Text is as users wrote it, and is
 escaped where it is shown. Radii and norms are in px (1/255), accuracies are fractions in [0, 1], classes are numbers.
 """
 
@@ -70,7 +70,7 @@ class RunPart:
         forwards, backwards: Passes a sample and step, mean over epochs; None where the log has no such value.
         seconds: Wall time of training; None likewise.
         curves: Series over all finished epochs by the names of `metrics.jsonl`, such as `loss`, `validation_clean`,
-            `radius_mean_px`; None for an epoch whose line is missing.
+            `radius_mean_px`; None for an epoch without a line in the log.
         quantiles: Of the radii over epochs, in px, by level: `5`, `25`, `50`, `75`, `95`; empty without radii.
     """
 
@@ -121,7 +121,7 @@ class Radii:
 
     Attributes:
         run: Place of the run.
-        epochs: Epochs whose radii were kept.
+        epochs: Epochs with kept radii.
         edges_px: Edges of the bins, one more than there are.
         counts: For each of these epochs how many samples are in each bin.
         by_class: For each class the quantiles 5, 25, 50, 75 and 95 % of its last radii, in px; None for a class without
@@ -253,7 +253,7 @@ class ReportContent:
     notes: list[str] = field(default_factory=list)
 
 
-def to_json(content: ReportContent) -> str:
+def content_json(content: ReportContent) -> str:
     """Return the content as JSON for use inside a page: numbers that are not finite are null, and no tag can begin."""
     text = json.dumps(_plain(asdict(content)), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -23,7 +23,7 @@ def last_linear(model: nn.Module, x: Tensor) -> nn.Linear | None:
 
     handles = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, nn.Linear)]
     try:
-        shape = tuple(logits_of(model, x).shape)
+        shape = tuple(eval_logits(model, x).shape)
     finally:
         for handle in handles:
             handle.remove()
@@ -38,7 +38,7 @@ def represent(model: nn.Module, x: Tensor, head: nn.Module | None) -> tuple[Tens
     seen: list[Tensor] = []
     handles = [] if head is None else [head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))]
     try:
-        logits = logits_of(model, x)
+        logits = eval_logits(model, x)
     finally:
         for handle in handles:
             handle.remove()
@@ -51,7 +51,7 @@ def moved(batch: Batch, model: nn.Module) -> tuple[Tensor, Tensor]:
     return batch.x.to(device, torch.float32), batch.y.to(device)
 
 
-def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+def eval_logits(model: nn.Module, x: Tensor) -> Tensor:
     """Return logits `[B, classes]` in float32, without gradients, the model in eval mode."""
     with attack_mode(model, "eval"), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         return full_precision(model(x))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from iaat.analysis.array_checks import PX_PER_UNIT
-from iaat.analysis.radius_summary import LEVELS, quantiles_by_class, radius_history
+from iaat.analysis.radius_summary import RADIUS_QUANTILES, quantiles_by_class, radius_histograms
 from iaat.config.recipe import Recipe
 from iaat.errors import UserError
 from iaat.evaluate.naming import attack_title, worst_case_name
@@ -60,7 +60,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         backwards=cost.get("train_backwards"),
         seconds=cost.get("train_seconds"),
         curves=_series(curves, dict.fromkeys(key for curve in curves for key in curve)),
-        quantiles=_series(quantiles, map(str, LEVELS)) if any(quantiles) else {},
+        quantiles=_series(quantiles, map(str, RADIUS_QUANTILES)) if any(quantiles) else {},
     )
 
 
@@ -86,7 +86,7 @@ def _series(records: Sequence[Mapping[str, float]], keys: Iterable[str]) -> dict
 def results_of(run: RunFolder) -> list[EvaluationResult]:
     """Read the results of all finished evaluations of a run, in the order of their folders' names.
 
-    Those whose file is damaged are left out with a warning.
+    Damaged files are left out with a warning.
     """
     found = []
     for file in sorted(run.path.glob("evaluations/*/results.json")):
@@ -203,7 +203,7 @@ def radii_part(number: int, run: RunFolder, labels: NDArray[np.int64] | None, cl
     epochs = run.radii_epochs()
     if not epochs:
         return None
-    history = radius_history({epoch: run.radii_after(epoch)[1] for epoch in epochs})
+    history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in epochs})
     index, radius = run.radii_after(epochs[-1])
     by_class = [] if labels is None else quantiles_by_class(radius, labels[index], classes)
     return Radii(number, epochs, list(history.edges_px), [list(counts) for counts in history.counts], by_class)

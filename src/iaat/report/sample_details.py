@@ -14,7 +14,7 @@ from iaat.attacks import Targeted, geometry, pgd, pgd_early_stop, smallest_radiu
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.report.neighbours import nearest, neighbour_pool
-from iaat.report.representation import last_linear, logits_of, moved, represent
+from iaat.report.representation import eval_logits, last_linear, moved, represent
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.runtime import rng
 from iaat.types import Batch
@@ -307,7 +307,7 @@ class _Attacks:
 
     def read(self, x: Tensor) -> list[Reading]:
         """Return the predictions of inputs `[B, ...]` in place of the clean ones."""
-        probability = logits_of(self.model, x).softmax(dim=1)
+        probability = eval_logits(self.model, x).softmax(dim=1)
         ordered = probability.sort(dim=1, descending=True, stable=True)
         columns = (
             ordered.indices[:, : self.settings.top],
@@ -321,7 +321,7 @@ class _Attacks:
         """Run PGD within radii `[B]`; return its results."""
         settings = self.settings
         generator = rng.generator(settings.seed, "details", *purpose, device=self.x.device)
-        # Ahead of the attack, whose own check is for one number: no ball is larger than the range of pixels.
+        # The attack checks a radius of one number only. No ball is larger than the range of pixels.
         radius = radius.clamp_max(1.0) if settings.norm == "linf" else radius
         with torch.autocast(self.x.device.type, enabled=False):
             x_adv = pgd(

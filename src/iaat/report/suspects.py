@@ -32,14 +32,14 @@ RADIUS_WEIGHT = 0.2
 were within 0.001 of AUROC of one another, and 0.5 was 0.01 below (docs/experiments.md)."""
 SMALL = 0.7
 """Radius score from which on a radius counts as small: 70 % of the class had a larger one over the training."""
-SURE = 0.5
+SURE_PROBABILITY = 0.5
 """Probability from which on the model is sure of a class; less if the samples of the class have less on average."""
 TIMES = 10.0
 """How many times as probable as the label another class must be, for the label to count as an error."""
 WAVERING = 0.25
 """Fraction of epochs from which on a radius counts as wavering: that often it began to grow or stopped growing."""
 
-KINDS = ("label", "ambiguous", "clear")
+SUSPECT_KINDS = ("label", "ambiguous", "clear")
 """Kinds of suspects: likely label errors, ambiguous images, and samples without suspicion."""
 
 _SUM_TOLERANCE = 1e-3
@@ -59,7 +59,7 @@ class Suspects:
         self_confidence_score: `[n]`, see `self_confidence_score`; None without probabilities.
         normalized_margin_score: `[n]`, see `normalized_margin_score`; None without probabilities.
         score: `[n]`, see `combined_score`; the radius score without probabilities.
-        kind: `[n]`, one of `KINDS`, see `find_suspects`.
+        kind: `[n]`, one of `SUSPECT_KINDS`, see `find_suspects`.
         rank: `[n]` int64, 1 for the highest score; of equal scores the smaller index comes first.
     """
 
@@ -120,8 +120,8 @@ def find_suspects(
     The kind of a sample is
 
     - `label` if its radius score is at least `SMALL` and the model predicts another class, which it is sure of (a
-      probability of at least `SURE`, or of what the samples labelled so have on average) and holds to be at least
-      `TIMES` as probable as the label;
+      probability of at least `SURE_PROBABILITY`, or of the mean probability of that class among the samples labelled
+      so) and which is at least `TIMES` as probable as the label;
     - `ambiguous` if its radius score is at least `SMALL` and it is no `label`, but the model is not sure of its label
       either (a probability below the average of its class), or its radius goes up and down (`wavering` of at least
       `WAVERING`);
@@ -336,7 +336,7 @@ def _opinion(
         usual[present] = mine[label == present].mean()
     rival, highest = other.argmax(axis=1), other.max(axis=1, initial=0)
     preferred = highest > mine
-    sure = (highest >= np.minimum(usual, SURE)[rival]) & (highest >= TIMES * mine)
+    sure = (highest >= np.minimum(usual, SURE_PROBABILITY)[rival]) & (highest >= TIMES * mine)
     return np.where(preferred, rival, -1), preferred & sure, mine < usual[label] - _ROUNDING
 
 

@@ -1,6 +1,6 @@
 """Charts, for screen and print: each function draws one by a style and returns its figure; `Style.save` writes it."""
 
-from iaat.analysis.charts.images import Block, Thumbnail, draw_extremes, draw_image_blocks, labelled_thumbnail
+from iaat.analysis.charts.images import ImageBlock, Thumbnail, draw_extremes, draw_image_blocks, labelled_thumbnail
 from iaat.analysis.charts.lines import (
     Line,
     RadiusBands,
@@ -16,12 +16,12 @@ from iaat.analysis.charts.radii import (
     MeasuredNorms,
     draw_class_radii,
     draw_radius_against_norm,
-    draw_radius_history,
+    draw_radius_histograms,
 )
 from iaat.analysis.charts.tradeoff import TradeoffPoint, draw_tradeoff
 
 __all__ = [
-    "Block",
+    "ImageBlock",
     "ClassRadii",
     "CorruptionGrid",
     "Line",
@@ -40,7 +40,7 @@ __all__ = [
     "draw_pair_matrix",
     "draw_radius_against_norm",
     "draw_radius_bands",
-    "draw_radius_history",
+    "draw_radius_histograms",
     "draw_tradeoff",
     "draw_training",
     "labelled_thumbnail",

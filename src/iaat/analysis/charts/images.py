@@ -32,7 +32,7 @@ class Thumbnail:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ImageBlock:
     """Thumbnails under one heading."""
 
     heading: str
@@ -66,12 +66,12 @@ def draw_extremes(
     Raises:
         UserError: Both lists are empty, or an image has another shape or values outside [0, 1].
     """
-    blocks = [Block("Smallest radii", smallest), Block("Largest radii", largest)]
+    blocks = [ImageBlock("Smallest radii", smallest), ImageBlock("Largest radii", largest)]
     caption = f"Under each: label, \N{RIGHTWARDS ARROW} prediction (orange if misclassified), radius. {note}"
     return draw_image_blocks([block for block in blocks if block.thumbnails], caption, style=style, title=title)
 
 
-def draw_image_blocks(blocks: Sequence[Block], caption: str, *, style: Style, title: str | None = None) -> Figure:
+def draw_image_blocks(blocks: Sequence[ImageBlock], caption: str, *, style: Style, title: str | None = None) -> Figure:
     """Draw images ten a row with text under each, one axes an image.
 
     Pixels of images that fit are enlarged a whole number of times: blurred or uneven pixels would hide the scale of
@@ -136,13 +136,13 @@ class _Sheet:
         color: str = INK,
         weight: str = "normal",
     ) -> None:
-        """Write a line whose upper left corner is at (x, y), cut to `room`."""
+        """Write a line with its upper left corner at (x, y), cut to `room`."""
         x, y = self._fractions(figure, at)
         fitted = fit(text, room / self._style.dpi, size, weight)
         figure.text(x, 1 - y, fitted, va="top", ha="left", size=size, color=color, weight=weight)
 
     def draw(self, figure: Figure, thumbnail: Thumbnail, at: tuple[int, int]) -> None:
-        """Draw an image, and its lines under it, into the cell whose upper left corner is at (x, y)."""
+        """Draw an image, and its lines under it, into the cell with its upper left corner at (x, y)."""
         x, y = at
         pixels = as_picture(thumbnail.image)
         height, width = (round(side * self._enlargement(pixels)) for side in pixels.shape[:2])

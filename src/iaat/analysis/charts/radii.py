@@ -27,7 +27,7 @@ from iaat.analysis.charts.layout import (
     whole_epochs,
 )
 from iaat.analysis.figure_text import fit, fit_name, put_title
-from iaat.analysis.radius_summary import RadiusHistory
+from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import INK, MUTED, PALETTE, SHADES, Style, series_style
 from iaat.errors import UserError
 
@@ -38,8 +38,8 @@ _MOST_CLASSES = 40
 _NAME_WIDTH = 1.1
 
 
-def draw_radius_history(
-    runs: Sequence[RadiusHistory], *, style: Style, reference_px: float | None = None, title: str | None = None
+def draw_radius_histograms(
+    runs: Sequence[RadiusHistograms], *, style: Style, reference_px: float | None = None, title: str | None = None
 ) -> Figure:
     """Draw the distribution of the radii over the epochs: a map a run, dark where many samples are.
 
@@ -65,7 +65,7 @@ def draw_radius_history(
     return figure
 
 
-def _draw_maps(runs: Sequence[RadiusHistory], reference_px: float | None, style: Style) -> Figure:
+def _draw_maps(runs: Sequence[RadiusHistograms], reference_px: float | None, style: Style) -> Figure:
     figure, axes = make_panels(len(runs), 2.1, style=style, share_y=True)
     room = panel_room(figure, len(runs), 0.5 * style.scale)
     norm = _norm(runs)
@@ -79,7 +79,7 @@ def _draw_maps(runs: Sequence[RadiusHistory], reference_px: float | None, style:
     return figure
 
 
-def _draw_map_and_end(run: RadiusHistory, reference_px: float | None, style: Style) -> Figure:
+def _draw_map_and_end(run: RadiusHistograms, reference_px: float | None, style: Style) -> Figure:
     figure = Figure(figsize=(style.page, 2.3 * style.scale), layout="constrained")
     by_epoch, at_end = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
     mesh = _draw_map(by_epoch, run, _norm([run]), reference_px, style)
@@ -95,7 +95,7 @@ def _draw_map_and_end(run: RadiusHistory, reference_px: float | None, style: Sty
     return figure
 
 
-def _draw_histogram(run: RadiusHistory, reference_px: float | None, style: Style) -> Figure:
+def _draw_histogram(run: RadiusHistograms, reference_px: float | None, style: Style) -> Figure:
     figure, (axis,) = make_panels(1, 2.1, style=style)
     axis.stairs(run.counts[0], run.edges_px, fill=True, color=_BARS)
     _draw_lines(axis.axvline, run.medians_px[0], reference_px, style)
@@ -105,7 +105,7 @@ def _draw_histogram(run: RadiusHistory, reference_px: float | None, style: Style
     return figure
 
 
-def _draw_map(axis: Axes, run: RadiusHistory, norm: PowerNorm, reference_px: float | None, style: Style) -> QuadMesh:
+def _draw_map(axis: Axes, run: RadiusHistograms, norm: PowerNorm, reference_px: float | None, style: Style) -> QuadMesh:
     shade = np.ma.masked_equal(_percentages(run).T, 0)
     mesh = axis.pcolormesh(_columns(run.epochs), run.edges_px, shade, cmap=SHADES, norm=norm, rasterized=True)
     size = 1.8 * style.scale
@@ -117,13 +117,13 @@ def _draw_map(axis: Axes, run: RadiusHistory, norm: PowerNorm, reference_px: flo
     return mesh
 
 
-def _percentages(run: RadiusHistory) -> Floats:
+def _percentages(run: RadiusHistograms) -> Floats:
     """Samples in each bin in per cent of all, `[epochs, bins]`."""
     counts = np.array(run.counts, dtype=np.float64)
     return np.asarray(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 
-def _norm(runs: Sequence[RadiusHistory]) -> PowerNorm:
+def _norm(runs: Sequence[RadiusHistograms]) -> PowerNorm:
     """The scale of the shades.
 
     It ends below the largest value: an epoch of equal radii is one bin of 100 %, and would pale all the others.
@@ -132,7 +132,7 @@ def _norm(runs: Sequence[RadiusHistory]) -> PowerNorm:
     return PowerNorm(0.6, vmin=0, vmax=float(np.quantile(peaks, 0.8)) or 1.0, clip=True)
 
 
-def _color_bar(figure: Figure, mesh: QuadMesh, axes: Sequence[Axes], runs: Sequence[RadiusHistory]) -> None:
+def _color_bar(figure: Figure, mesh: QuadMesh, axes: Sequence[Axes], runs: Sequence[RadiusHistograms]) -> None:
     darkest = mesh.norm.vmax or 0.0
     beyond = "max" if max(_percentages(run).max() for run in runs) > darkest else "neither"
     bar = figure.colorbar(mesh, ax=list(axes), pad=0.01, aspect=30, extend=beyond, ticks=MaxNLocator(5))
@@ -149,7 +149,7 @@ def _draw_lines(draw: Callable[..., Any], median_px: float | None, reference_px:
         )
 
 
-def _history_legend(figure: Figure, runs: Sequence[RadiusHistory], reference_px: float | None, style: Style) -> None:
+def _history_legend(figure: Figure, runs: Sequence[RadiusHistograms], reference_px: float | None, style: Style) -> None:
     key: dict[str, Artist] = {}
     if any(median is not None for run in runs for median in run.medians_px):
         key["median"] = Line2D([], [], color=_MEDIAN)
@@ -165,7 +165,7 @@ def _columns(epochs: Sequence[int]) -> Floats:
     return np.concatenate([[at[0] - 0.5], (at[1:] + at[:-1]) / 2, [at[-1] + 0.5]])
 
 
-def _top(run: RadiusHistory, reference_px: float | None) -> float:
+def _top(run: RadiusHistograms, reference_px: float | None) -> float:
     return max(run.edges_px[-1], reference_px or 0.0) * 1.05
 
 

@@ -117,7 +117,7 @@ def draw_tradeoff(
         points: The runs, at least one.
         style: Sizes of the figure.
         robust_name: What the robust accuracy is, for the axis: attack and radius.
-        joined: Labels whose means a line joins in this order: the curve of uniform radii. A band around it is one
+        joined: Labels of the curve of uniform radii: a line joins their means in this order. A band around it is one
             standard deviation of the robust accuracies. What is further from it than its own extent is left out of the
             figure and named above it.
         pareto: Draw the Pareto frontier of the means.

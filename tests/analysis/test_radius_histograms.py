@@ -6,8 +6,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.patches import StepPatch
 from PIL import Image
 
-from iaat.analysis import PRINT, SCREEN, radius_history
-from iaat.analysis.charts import draw_radius_history
+from iaat.analysis import PRINT, SCREEN, radius_histograms
+from iaat.analysis.charts import draw_radius_histograms
 from iaat.analysis.radius_summary import bin_edges
 from iaat.errors import UserError
 
@@ -34,7 +34,7 @@ def test_bins_cover_all_radii_and_are_centred_on_multiples_of_a_round_width(top)
 
 
 def chart(snapshots, style=SCREEN, **options):
-    return draw_radius_history([radius_history(snapshots, "a run")], style=style, **options)
+    return draw_radius_histograms([radius_histograms(snapshots, "a run")], style=style, **options)
 
 
 def labelled(axis, name):
@@ -97,8 +97,8 @@ def test_a_single_snapshot_is_one_histogram():
 
 @pytest.mark.parametrize("style", [SCREEN, PRINT])
 def test_several_runs_have_a_map_each_on_one_scale(style):
-    runs = [radius_history({1: drawn(n), 2: drawn(n + 9) * (n + 1)}, f"run {n}") for n in range(3)]
-    axes = draw_radius_history(runs, style=style).axes[:3]
+    runs = [radius_histograms({1: drawn(n), 2: drawn(n + 9) * (n + 1)}, f"run {n}") for n in range(3)]
+    axes = draw_radius_histograms(runs, style=style).axes[:3]
     assert [axis.get_title(loc="left") for axis in axes] == ["run 0", "run 1", "run 2"]
     assert len({axis.get_ylim() for axis in axes}) == 1
     assert axes[0].get_ylim()[1] > max(run.edges_px[-1] for run in runs)
@@ -118,4 +118,4 @@ def test_equal_radii_fill_one_bin(value, epochs):
 )
 def test_impossible_radii_are_refused(snapshots):
     with pytest.raises(UserError, match="radii"):
-        radius_history(snapshots)
+        radius_histograms(snapshots)
