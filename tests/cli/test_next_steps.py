@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from iaat.cli.main import main
-from iaat.cli.parser import parse_words
+from iaat.cli.parser import parse_arguments
 from iaat.config.recipe_files import find_recipe
 from iaat.runs.run_folder import RunFolder
 
@@ -35,7 +35,7 @@ def next_words(capsys, *words):
     assert last.startswith("next: ")
     found = shlex.split(last.removeprefix("next: "))
     if found[0] == "iaat":
-        parse_words(found[1:])
+        parse_arguments(found[1:])
     return found
 
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from iaat.cli.parser import parse_words, split_overrides
-from iaat.config.load_recipe import all_keys, load_recipe, settings_of_model
+from iaat.cli.parser import parse_arguments, split_overrides
+from iaat.config.load_recipe import all_keys, load_recipe, settings_for_model
 from iaat.config.short_options import likely_key
 from iaat.errors import UserError
 from iaat.units import Radius
 
 
 def recipe_of(source, *words):
-    _, overrides = parse_words(["train", source, *words])
+    _, overrides = parse_arguments(["train", source, *words])
     return load_recipe(source, overrides)
 
 
@@ -58,8 +58,8 @@ def test_a_norm_is_that_of_both():
 
 
 def test_in_evaluate_an_attack_is_that_of_the_evaluation():
-    _, overrides = parse_words(["evaluate", "model", "--eps", "4px", "--steps", "5", "--norm", "linf"])
-    found = settings_of_model("model", overrides).evaluate
+    _, overrides = parse_arguments(["evaluate", "model", "--eps", "4px", "--steps", "5", "--norm", "linf"])
+    found = settings_for_model("model", overrides).evaluate
     assert (found.radius, found.steps, found.norm) == (Radius("4px"), 5, "linf")
 
 
@@ -69,7 +69,7 @@ def test_a_folder_of_data_is_the_root_of_a_set_of_files_and_else_a_folder_of_ima
     assert (own.name, own.root) == ("folder", str(tmp_path))
     (tmp_path / "train-0.tar").touch()
     assert recipe_of("quickstart", "--data", str(tmp_path)).data.name == "webdataset"
-    assert parse_words(["radii", "RUN", "--data", "DIR"])[1] == ["--data.root=DIR"]
+    assert parse_arguments(["radii", "RUN", "--data", "DIR"])[1] == ["--data.root=DIR"]
 
 
 def test_a_folder_that_is_not_there_is_named():
@@ -79,7 +79,7 @@ def test_a_folder_that_is_not_there_is_named():
 
 def test_a_short_option_without_its_value_is_told():
     with pytest.raises(UserError, match="--epochs needs a value, such as --epochs 30"):
-        parse_words(["train", "quickstart", "--epochs"])
+        parse_arguments(["train", "quickstart", "--epochs"])
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_a_blank_before_the_unit_is_found(words):
 
 def test_an_option_without_its_section_leads_to_the_key():
     with pytest.raises(UserError, match=r"--milestones is no option .*\(did you mean '--train\.milestones'"):
-        parse_words(["train", "quickstart", "--milestones", "[1]"])
+        parse_arguments(["train", "quickstart", "--milestones", "[1]"])
     with pytest.raises(UserError, match=r"--optimizer is no option of `iaat train`.*--section\.key"):
-        parse_words(["train", "quickstart", "--optimizer", "adam"])
+        parse_arguments(["train", "quickstart", "--optimizer", "adam"])
 
 
 def test_a_key_of_another_method_says_whose_it_is():

@@ -3,7 +3,7 @@
 import pytest
 
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.config.suites import SUITES, plan_of
+from iaat.config.suites import SUITES, parse_suite
 from iaat.errors import UserError
 from iaat.evaluate.naming import evaluation_name, pgd_name
 from iaat.evaluate.stages import stages_of
@@ -11,21 +11,21 @@ from iaat.units import Radius
 
 
 def test_the_suites_hold_what_they_promise():
-    assert plan_of("quick").attacks == ("pgd", "screening")
-    assert plan_of("standard").attacks == ("pgd", "pgd-50x5", "autoattack")
-    assert plan_of("standard").sections == ("masking",)
-    paper = plan_of("paper")
+    assert parse_suite("quick").attacks == ("pgd", "screening")
+    assert parse_suite("standard").attacks == ("pgd", "pgd-50x5", "autoattack")
+    assert parse_suite("standard").sections == ("masking",)
+    paper = parse_suite("paper")
     assert {"pgd-10x5", "pgd-100x5", "pgd-1000x2", "deepfool", "mi-fgsm", "cw"} <= set(paper.attacks)
     assert (paper.sections, paper.transfer_steps) == (("curve", "corruptions", "radii"), 1000)
-    assert set(plan_of("full").sections) == {"masking", "curve", "corruptions", "radii"}
-    assert all(plan_of(name).attacks[0] == "pgd" for name in SUITES)
+    assert set(parse_suite("full").sections) == {"masking", "curve", "corruptions", "radii"}
+    assert all(parse_suite(name).attacks[0] == "pgd" for name in SUITES)
 
 
 def test_suites_attacks_and_sections_join_and_nothing_runs_twice():
-    plan = plan_of("quick+autoattack+curve+pgd-7x3+transfer-25+quick")
+    plan = parse_suite("quick+autoattack+curve+pgd-7x3+transfer-25+quick")
     assert plan.attacks == ("pgd", "screening", "autoattack", "pgd-7x3")
     assert (plan.sections, plan.transfer_steps) == (("curve",), 25)
-    assert plan_of("pgd + transfer").transfer_steps == 100
+    assert parse_suite("pgd + transfer").transfer_steps == 100
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_unknown_words_are_named(suite, parts):
 
 def test_stages_have_the_names_records_show():
     config = EvaluateConfig(suite="pgd+pgd-50x5+screening+autoattack+mi-fgsm+deepfool+cw")
-    names = [stage.name for stage in stages_of(plan_of(config.suite).attacks, config, classes=10)]
+    names = [stage.name for stage in stages_of(parse_suite(config.suite).attacks, config, classes=10)]
     assert names == [
         *("pgd-20", "pgd-50x5", "screening/apgd-ce", "screening/apgd-t"),
         *("autoattack/apgd-ce", "autoattack/apgd-t", "autoattack/fab-t", "autoattack/square"),
@@ -88,7 +88,7 @@ def test_adding_a_check_to_quick_leaves_its_samples():
 
 def test_two_numbers_of_transfer_steps_are_refused():
     with pytest.raises(UserError, match="transfer twice"):
-        plan_of("pgd+transfer-5+transfer-10")
+        parse_suite("pgd+transfer-5+transfer-10")
 
 
 def test_the_name_of_an_evaluation_says_only_what_is_run():

@@ -6,7 +6,7 @@ from PIL import Image
 
 from iaat import UserError
 from iaat.cli.main import main
-from iaat.cli.parser import parse_words
+from iaat.cli.parser import parse_arguments
 from iaat.experiments.targets import evaluate_targets, find_targets
 from iaat.models.small import SmallCNN
 from iaat.runtime.progress import Reporter
@@ -28,7 +28,7 @@ def place(tmp_path, monkeypatch):
 
 
 def targets(*words):
-    options, overrides = parse_words(["evaluate", "w.pt", *words])
+    options, overrides = parse_arguments(["evaluate", "w.pt", *words])
     return find_targets(options.targets, [], overrides, options.out)[0]
 
 

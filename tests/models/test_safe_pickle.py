@@ -147,7 +147,7 @@ def test_a_tensor_is_checked_from_the_place_nearest_to_the_top():
 @pytest.mark.parametrize("kind", [list, dict])
 @pytest.mark.parametrize("part", ["records", "faults"])
 def test_records_that_would_be_written_without_end_are_refused(tmp_path, kind, part, monkeypatch):
-    monkeypatch.setattr("iaat.runs.checkpoint_fields._LONGEST_JSON", 1_000_000)
+    monkeypatch.setattr("iaat.runs.checkpoint_schema._LONGEST_JSON", 1_000_000)
     for depth, inner in ((9, 1), (3, "x" * 1000), (60, 1)):
         file = tmp_path / "last.pt"
         width = 1 if depth > 9 else 100

@@ -131,6 +131,6 @@ def test_a_mistake_of_ours_is_not_put_down_to_the_user(monkeypatch):
         raise ValueError("of nobody")
     assert "test_user_traceback" in users_traceback(caught.value)  # seen from here this file is the user's
     monkeypatch.setattr("iaat.runtime.user_traceback._is_users", lambda _file: False)
-    monkeypatch.setattr("iaat.cli.main.parse_words", broken)
+    monkeypatch.setattr("iaat.cli.main.parse_arguments", broken)
     with pytest.raises(RuntimeError, match="ours"):
         main(["check", "quickstart"])

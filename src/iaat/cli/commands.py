@@ -1,4 +1,4 @@
-"""What each command does. Importing this imports PyTorch, so `iaat.cli.main` does it last."""
+"""The commands. Importing this module imports PyTorch, so `iaat.cli.main` does it last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from iaat.config.choices import CHECKPOINTS
 from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.radius_range import warn_of_radii
 from iaat.config.recipe import Recipe
-from iaat.config.suites import plan_words
+from iaat.config.suites import suite_parts
 from iaat.data import DataConfig, build_data, check_all_samples, read_dataset_info
 from iaat.errors import UserError
 from iaat.evaluate import results_table
@@ -35,15 +35,15 @@ from iaat.types import Batch
 from iaat.units import Norm, format_radius
 
 WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.device")
-"""Keys that say where a finished run's data lies now."""
+"""Keys for the present location of a finished run's data."""
 
 
 def run_command(options: argparse.Namespace, overrides: list[str]) -> None:
     """Run the command that was parsed.
 
     Args:
-        options: Of `iaat.cli.parser.command_parser`, with `stop`, who is asked whether to stop, `words`, as typed,
-            and `runs`, which is told what is trained.
+        options: Of `iaat.cli.parser.command_parser`, with `stop`, `arguments` as typed, and the list `runs`, which
+            gets the folders of all runs that are trained.
         overrides: Recipe keys with their values.
 
     Raises:
@@ -100,7 +100,7 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         reporter.result(f"not finished: {', '.join(found.missing)}")
     reporter.say(f"tables: {options.out / 'comparison.json'}, comparison.md    picture: {options.out / 'frontier.png'}")
     if found.missing:
-        reporter.next_step("iaat", *(word for word in options.words if word != "--no-train"))
+        reporter.next_step("iaat", *(argument for argument in options.arguments if argument != "--no-train"))
     else:
         folders = [str(options.out / f"{cell.name}-seed{cell.seeds[0]}") for cell in found.cells]
         page = ("-o", str(options.out / "report.html"))
@@ -109,7 +109,7 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
 
 def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
-    overrides = [*overrides, *_evaluation_words(options, overrides)]
+    overrides = [*overrides, *_evaluation_arguments(options, overrides)]
     targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
     rows = evaluate_targets(
         *(targets, others, which, reporter),
@@ -120,16 +120,16 @@ def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Repor
     for shown in evaluation_report(rows):
         reporter.result(shown)
     if any(UNCHECKED in row.verdict for row in rows):
-        reporter.next_step("iaat", *options.words, "--suspicious")
+        reporter.next_step("iaat", *options.arguments, "--suspicious")
     elif all(row.checkpoint is not None for row in rows):
         reporter.next_step("iaat", "report", *options.targets, *_as_before(options, overrides))
     elif any(row.curve is None for row in rows):
-        reporter.next_step("iaat", *_with_suite(options.words, f"{rows[0].suite}+curve"))
+        reporter.next_step("iaat", *_with_suite(options.arguments, f"{rows[0].suite}+curve"))
 
 
-def _with_suite(words: Sequence[str], suite: str) -> list[str]:
+def _with_suite(arguments: Sequence[str], suite: str) -> list[str]:
     """The same command with another suite."""
-    kept = [word for word in words if not word.startswith(("--suite=", "--evaluate.suite="))]
+    kept = [argument for argument in arguments if not argument.startswith(("--suite=", "--evaluate.suite="))]
     for option in ("--suite", "--evaluate.suite"):
         if option in kept:
             del kept[kept.index(option) : kept.index(option) + 2]
@@ -138,26 +138,26 @@ def _with_suite(words: Sequence[str], suite: str) -> list[str]:
 
 def _as_before(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
     """What a next command needs of this one to find the data and to run the user's code."""
-    where = [word for word in overrides if word.startswith(tuple(f"--{key}=" for key in WHERE))]
-    typed = (word.partition("=") for word in overrides)
+    where = [argument for argument in overrides if argument.startswith(tuple(f"--{key}=" for key in WHERE))]
+    typed = (argument.partition("=") for argument in overrides)
     code = [value.partition(":")[0] for key, _, value in typed if key in NAMES_OF_CODE and ":" in value]
     trusted = list(dict.fromkeys([*options.trust, *(name for name in code if name != "timm")]))
     return [*where, *(["--trust", *trusted] if trusted else [])]
 
 
-def _evaluation_words(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
+def _evaluation_arguments(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
     """The command's own options as recipe keys."""
-    given = [word.partition("=")[2] for word in overrides if word.startswith("--evaluate.suite=")]
+    given = [argument.partition("=")[2] for argument in overrides if argument.startswith("--evaluate.suite=")]
     suite = options.suite or (given[-1] if given else None)
     corruptions = options.corrupted or options.baseline
     more = {"masking": options.suspicious, "transfer": options.transfer, "corruptions": corruptions}
-    for word in (word for word, asked in more.items() if asked):
+    for part in (part for part, asked in more.items() if asked):
         suite = suite or "quick"
-        if not any(known.startswith(word) for known in plan_words(suite)):
-            suite = f"{suite}+{word}"
-    words = {} if suite is None else {"suite": suite}
-    words |= {} if options.n is None else {"n": options.n}
-    return [f"--evaluate.{key}={value}" for key, value in words.items()]
+        if not any(known.startswith(part) for known in suite_parts(suite)):
+            suite = f"{suite}+{part}"
+    settings = {} if suite is None else {"suite": suite}
+    settings |= {} if options.n is None else {"n": options.n}
+    return [f"--evaluate.{key}={value}" for key, value in settings.items()]
 
 
 def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
@@ -232,8 +232,8 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         raise UserError(f"--processes {options.processes} is for --probe: add it, or leave this out")
     if is_sweep(options.recipe):
         if options.probe or options.data:
-            word = "--probe times" if options.probe else "--data reads that of"
-            raise UserError(f"{word} one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
+            what = "--probe times" if options.probe else "--data reads that of"
+            raise UserError(f"{what} one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
         cells = read_cells([options.recipe], overrides)
         reporter.result(cost_of_cells(cells))
         for device in {cell.recipe.train.device for cell in cells}:

@@ -1,6 +1,6 @@
 """The command line: `iaat train | compare | evaluate | radii | report | recipes | check`.
 
-Nothing here imports PyTorch before a command needs it, so that help, lists and slips of the pen answer at once.
+Nothing here imports PyTorch before a command needs it, so that help, lists and typing errors answer at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from iaat.cli.parser import HELP, command_parser, parse_words, without_help
+from iaat.cli.parser import HELP, command_parser, parse_arguments, without_help
 from iaat.config.recipe_files import find_recipe
 from iaat.errors import LostProcessError, UserError
 from iaat.runtime.launch_environment import launched
@@ -38,20 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     on request, everything kept; 130 interrupted at once. Standard output or error that is closed, or that nobody reads,
     changes none of them.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    computes = bool(words) and words[0] in _COMPUTE and not any(word in HELP for word in words)
-    with lasting_streams(partial(_tell_loss, computes)) as output:
-        code = _answer(words)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    computes = bool(arguments) and arguments[0] in _COMPUTE and not any(argument in HELP for argument in arguments)
+    with lasting_streams(partial(_report_lost_output, computes)) as output:
+        code = _answer(arguments)
     # Of the other commands what they print is all there is.
     cut = output.lost is not None and not computes and not isinstance(output.lost, BrokenPipeError)
     return FAILED if cut and code == 0 else code
 
 
 _COMPUTE = ("train", "compare", "evaluate", "radii", "report")
-"""Commands whose results are in files."""
+"""Commands with results in files."""
 
 
-def _tell_loss(computes: bool, error: OSError) -> None:
+def _report_lost_output(computes: bool, error: OSError) -> None:
     reason = error.strerror or error
     if computes:
         _show_warning(f"standard output cannot be written to any more ({reason}): the work goes on without it")
@@ -59,30 +59,30 @@ def _tell_loss(computes: bool, error: OSError) -> None:
         print(f"error: standard output: {reason}", file=sys.stderr)
 
 
-def _answer(words: Sequence[str]) -> int:
-    """The exit code of a command, what ended it said on standard error."""
+def _answer(arguments: Sequence[str]) -> int:
+    """Run a command and print the error that ended it; returns the exit code."""
     runs: list[RunFolder] = []
     try:
-        _run(words, runs)
+        _run(arguments, runs)
     except UserError as error:
         print(printable(f"error: {error}"), file=sys.stderr)
         return MISTAKE
     except Stopped as stopped:
-        print(printable(f"stopped by {stopped.signal_name}{_how_to_go_on(words, runs)}"), file=sys.stderr)
+        print(printable(f"stopped by {stopped.signal_name}{_resume_hint(arguments, runs)}"), file=sys.stderr)
         return STOPPED
     except KeyboardInterrupt:
-        print(printable(f"interrupted{_how_to_go_on(words, runs)}"), file=sys.stderr)
+        print(printable(f"interrupted{_resume_hint(arguments, runs)}"), file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)
         return FAILED
     except LostProcessError as error:
-        print(printable(f"error: {error}{_how_to_go_on(words, runs)}"), file=sys.stderr)
+        print(printable(f"error: {error}{_resume_hint(arguments, runs)}"), file=sys.stderr)
         return FAILED
     except _out_of_memory() as error:
         reason = (str(error).splitlines() or ["out of memory"])[0]
-        advice = f"lower train.batch_size, or free memory{_how_to_go_on(words, runs)}"
+        advice = f"lower train.batch_size, or free memory{_resume_hint(arguments, runs)}"
         print(printable(f"error: {reason}: {advice}"), file=sys.stderr)
         return FAILED
     except Exception as error:
@@ -94,19 +94,19 @@ def _answer(words: Sequence[str]) -> int:
     return 0
 
 
-def _run(words: Sequence[str], runs: list[RunFolder]) -> None:
-    if not words:
+def _run(arguments: Sequence[str], runs: list[RunFolder]) -> None:
+    if not arguments:
         command_parser().print_help()
         return
     warnings.showwarning = _show_warning
-    if _wants_recipe_help(words):
-        _recipe_help(words)
+    if _wants_recipe_help(arguments):
+        _recipe_help(arguments)
         return
-    options, overrides = parse_words(words)
+    options, overrides = parse_arguments(arguments)
     trust(*getattr(options, "trust", ()))
     if launched() and options.command != "train":
         raise UserError(f"`iaat {options.command}` runs in one process: only `iaat train` is for a launcher")
-    options.stop, options.words, options.runs = Stop(), words, runs
+    options.stop, options.arguments, options.runs = Stop(), arguments, runs
     with options.stop.listening():
         if options.command == "recipes":
             _recipes(overrides)
@@ -138,30 +138,30 @@ def _recipes(overrides: Sequence[str]) -> None:
 
 
 def _out_of_memory() -> tuple[type[BaseException], ...]:
-    """What is raised where memory ends; PyTorch's own kind only where it was imported."""
+    """Exceptions of memory that is exhausted; PyTorch's own kind only where it was imported."""
     of_torch = getattr(sys.modules.get("torch"), "OutOfMemoryError", MemoryError)
     return MemoryError, of_torch
 
 
-def _how_to_go_on(words: Sequence[str], runs: Sequence[RunFolder]) -> str:
-    """What is kept of a command that ends early, and the command that goes on from there.
+def _resume_hint(arguments: Sequence[str], runs: Sequence[RunFolder]) -> str:
+    """Message of a command that ends early: what is kept, and the command to resume it.
 
     Args:
-        words: The command.
+        arguments: The command.
         runs: Those it trains; none before it has come so far.
     """
-    if not words or words[0] not in ("train", "compare", "evaluate"):
+    if not arguments or arguments[0] not in ("train", "compare", "evaluate"):
         return ""
     there = any(run.has_results() for run in runs)
-    again = [word for word in words if word != "--overwrite" or not there]
-    if there and words[0] == "train" and "--resume" not in again:
+    again = [argument for argument in arguments if argument != "--overwrite" or not there]
+    if there and arguments[0] == "train" and "--resume" not in again:
         again.append("--resume")
     launcher = ", by the same launcher" if launched() else ""
-    return f": {_kept(words[0], runs, there)}. To go on{launcher}:\n  {shlex.join(['iaat', *again])}"
+    return f": {_kept(arguments[0], runs, there)}. To go on{launcher}:\n  {shlex.join(['iaat', *again])}"
 
 
 def _kept(command: str, runs: Sequence[RunFolder], there: bool) -> str:
-    """What is kept of a command that ends early; `there` is whether any of its runs has a checkpoint."""
+    """Message of what is kept of a command that ends early; `there` is whether any of its runs has a checkpoint."""
     if command == "evaluate":
         return "finished batches are kept"
     if there:
@@ -170,18 +170,18 @@ def _kept(command: str, runs: Sequence[RunFolder], there: bool) -> str:
 
 
 def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
-    """A warning as people want it: without the line of code it came from."""
+    """Print a warning without the line of code it came from."""
     print(printable(f"warning: {message}"), file=sys.stderr)
 
 
-def _wants_recipe_help(words: Sequence[str]) -> bool:
-    named = len(words) > 1 and words[0] in ("train", "check") and not words[1].startswith("-")
-    return named and any(word in HELP for word in words)
+def _wants_recipe_help(arguments: Sequence[str]) -> bool:
+    named = len(arguments) > 1 and arguments[0] in ("train", "check") and not arguments[1].startswith("-")
+    return named and any(argument in HELP for argument in arguments)
 
 
-def _recipe_help(words: Sequence[str]) -> None:
-    rest, everything = without_help(words)
-    options, overrides = parse_words(rest)
+def _recipe_help(arguments: Sequence[str]) -> None:
+    rest, everything = without_help(arguments)
+    options, overrides = parse_arguments(rest)
     trust(*options.trust)
     find_recipe(options.recipe)  # as above
     from iaat.cli.recipe_help import print_recipe_help

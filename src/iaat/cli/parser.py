@@ -1,4 +1,4 @@
-"""The words of the command line: commands, their options and their help."""
+"""The arguments of the command line: commands, their options and their help."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ A sweep is a YAML file that may stand where a recipe does:
 
   seeds: 3                     # how many, or a list; --seeds and --seed on the command line win
   set: {train.epochs: 40}      # for every cell; keys of the command line go on top
-  curve: uniform               # the cell whose grid is the curve that the others are held against
+  curve: uniform               # the grid of this cell is the curve that the others are compared with
   cells:
     natural: {recipe: cifar10-small-natural}
     uniform: {recipe: cifar10-small-pgd-at, grid: {method.radius: [2px, 4px, 8px]}}
@@ -33,28 +33,28 @@ there by `iaat train RECIPE ... --out OUT/CELL-seedN` with the same settings cou
 with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
 
 
-def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Recipe keys with their values, as typed, wherever they stand, apart from the command's own words."""
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Recipe keys with their values, as typed, wherever they stand, apart from the command's own arguments."""
     own: list[str] = []
     overrides: list[str] = []
-    rest, command = list(words), words[0] if words else ""
+    rest, command = list(arguments), arguments[0] if arguments else ""
     while rest:
-        word = rest.pop(0)
-        key = word.partition("=")[0]
+        argument = rest.pop(0)
+        key = argument.partition("=")[0]
         recipe_key = "." in key or key in ("--seed", "--method") or is_short(key)
-        if not (key.startswith("--") and recipe_key) or is_flag(word, rest[0] if rest else None, command):
-            own.append(word)
+        if not (key.startswith("--") and recipe_key) or is_flag(argument, rest[0] if rest else None, command):
+            own.append(argument)
             continue
-        takes_next = "=" not in word and rest and not rest[0].startswith("--")
-        _refuse_space(word, rest)
+        takes_next = "=" not in argument and rest and not rest[0].startswith("--")
+        _refuse_space(argument, rest)
         # Joined by "=", so that a value such as -1e-3 is not taken for an option.
-        overrides.append(f"{word}={rest.pop(0)}" if takes_next else word)
+        overrides.append(f"{argument}={rest.pop(0)}" if takes_next else argument)
     return own, overrides
 
 
-def _refuse_space(word: str, rest: Sequence[str]) -> None:
-    """Refuse `4 px`, which is two words, where `4px` is meant."""
-    key, equals, value = word.partition("=")
+def _refuse_space(argument: str, rest: Sequence[str]) -> None:
+    """Refuse `4 px`, which is two arguments, where `4px` is meant."""
+    key, equals, value = argument.partition("=")
     values = [value, *rest] if equals else rest
     if values[1:2] == ["px"]:
         raise UserError(f"{key} {values[0]} px: write {values[0]}px, without the space")
@@ -67,14 +67,14 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see `{self.prog} --help`")
 
 
-def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def parse_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The command with its own options, and the recipe keys with their values; `typed` has these as they were typed.
 
     Raises:
         UserError: an unknown command or option, or one that lacks its value.
     """
-    own, typed = split_overrides(words)
-    overrides = spelled_out(typed, words[0] if words else "")
+    own, typed = split_overrides(arguments)
+    overrides = spelled_out(typed, arguments[0] if arguments else "")
     if own and not own[0].startswith("-"):
         check_choice(own[0], COMMANDS, "command")
     options, unknown = command_parser().parse_known_args(own)
@@ -84,25 +84,25 @@ def parse_words(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     return options, overrides
 
 
-def _hint(word: str) -> str:
+def _hint(argument: str) -> str:
     """Where an unknown option leads: to a recipe key, or to the help."""
-    if not word.startswith("--"):
-        return f"; see `iaat {COMMANDS[0]} --help`" if word.startswith("-") else ""
+    if not argument.startswith("--"):
+        return f"; see `iaat {COMMANDS[0]} --help`" if argument.startswith("-") else ""
     from iaat.config.load_recipe import all_keys  # late: it imports PyTorch
 
-    hint = likely_key(word.partition("=")[0], [f"--{key}" for key in all_keys()])
+    hint = likely_key(argument.partition("=")[0], [f"--{key}" for key in all_keys()])
     return hint or "; recipe keys are written --section.key value, `iaat train RECIPE --help` lists them"
 
 
-def without_help(words: Sequence[str]) -> tuple[list[str], bool]:
-    """The words but those that ask for help, and whether all of it is wanted: `--help all`."""
+def without_help(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments but those that ask for help, and whether all of it is wanted: `--help all`."""
     rest, everything = [], False
-    for before, word in zip(["", *words], words, strict=False):
-        if word == "all" and before in HELP:
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument == "all" and before in HELP:
             everything = True
-        elif word not in HELP:
-            rest.append(word)
-    return rest, everything or "--help=all" in words
+        elif argument not in HELP:
+            rest.append(argument)
+    return rest, everything or "--help=all" in arguments
 
 
 class _Version(argparse.Action):
@@ -165,7 +165,7 @@ def command_parser() -> argparse.ArgumentParser:
     keys = (
         "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours those of data and model, too."
     )
-    sub = add("evaluate", "judge runs, or any PyTorch model, by a suite of attacks", keys)
+    sub = add("evaluate", "evaluate runs, or any PyTorch model, by a suite of attacks", keys)
     sub.add_argument(
         "targets",
         metavar="RUN_OR_MODEL",

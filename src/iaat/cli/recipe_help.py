@@ -1,4 +1,4 @@
-"""The help of one recipe: the keys of every day in plain words, or all keys."""
+"""Help of one recipe: its everyday keys with short explanations, or all keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERYDAY = {
     "data.crop": "random crops, after a border of so many pixels; 0: none",
     "data.flip": "mirror images at random",
     "data.workers": "processes that read images, where they are read from disk while training",
-    "model.name": "the network: small-cnn, resnet18, wrn-34-10, resnet50, a timm name, my_file:function",
+    "model.name": "the model: small-cnn, resnet18, wrn-34-10, resnet50, a timm name, my_file:function",
     "model.pretrained": "start from published weights (resnet50, resnet101, resnet152, timm)",
     "model.weights": "start from the weights in this file, such as RUN/last.pt",
     "method.radius": "how far the attack may change a pixel; 8px is 8/255",
@@ -39,7 +39,7 @@ EVERYDAY = {
     "evaluate.n": "test images attacked; null: 1,000 in suite quick, all in others",
     "seed": "another number, another run of the same recipe",
 }
-"""Keys that are changed every day, each in plain words; those that a method does not have are passed over."""
+"""Everyday keys with short explanations; those that a method does not have are left out."""
 
 _OPTIONS = {
     "--out DIR": "the run folder",
@@ -86,16 +86,16 @@ def everyday_table(recipe: Recipe) -> PlainTable:
     table = plain_table(f"{recipe.about}\n")
     for name in ("key", "here", "what it is"):
         table.add_column(name, no_wrap=name == "key")
-    for key, words in EVERYDAY.items():
+    for key, text in EVERYDAY.items():
         if key in values:
-            table.add_row(f"--{key}", _written(values[key]), words)
+            table.add_row(f"--{key}", _written(values[key]), text)
     return table
 
 
 def _options_table() -> PlainTable:
     table = facts_table("options of the run")
-    for option, words in _OPTIONS.items():
-        table.add_row(option, words)
+    for option, text in _OPTIONS.items():
+        table.add_row(option, text)
     return table
 
 

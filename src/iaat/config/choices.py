@@ -1,7 +1,7 @@
-"""What may be chosen by name of a finished run: its checkpoints and its weights."""
+"""Names of a finished run's checkpoints and weights, as the command line takes them."""
 
 CHECKPOINTS = ("best", "last")
 """Checkpoints of a run that are evaluated."""
 
 WEIGHTS = ("averaged", "trained", "both")
-"""Which weights of a run are judged, where it keeps their moving average beside those that were trained."""
+"""Weights of a run that are evaluated, where it keeps a moving average beside the trained ones."""

@@ -69,27 +69,27 @@ def newer_name(key: str) -> str:
 
 
 def take_rate(
-    names: Collection[str], section: Mapping[str, Any], words: Sequence[str]
+    names: Collection[str], section: Mapping[str, Any], arguments: Sequence[str]
 ) -> tuple[dict[str, Any], list[str], Any]:
-    """Take `method.rate`, which was an absolute length a visit, out of a recipe and of the words of the command line.
+    """Take `method.rate`, which was an absolute change of the radius a visit, out of a recipe and of arguments.
 
     Args:
         names: Keys of the method; one of the user's own that has a `rate` keeps it.
         section: The recipe's `method`.
-        words: `--section.key=value` words; the last counts.
+        arguments: `--section.key=value` arguments; the last counts.
 
     Returns:
-        The section, the words, and the rate as it was written; None where there is none, or a later word has the reach.
+        The section, the arguments, and the rate as it was written; None where there is none, or the reach comes later.
     """
     if _RATE in names or _REACH not in names:
-        return dict(section), list(words), None
+        return dict(section), list(arguments), None
     rest, rate = [], section.get(_RATE)
-    for word in words:
-        key, equals, value = word.partition("=")
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
         if key == f"--method.{_REACH}":
             rate = None
         if key != f"--method.{_RATE}":
-            rest.append(word)
+            rest.append(argument)
         elif equals:
             rate = value
         else:
@@ -102,9 +102,9 @@ def with_rate(method: Any, rate: Any, epochs: int, *, advise: bool) -> Any:  # n
 
     Args:
         method: Settings that have a `reach`.
-        rate: Length a visit as it was written, such as "0.63px".
+        rate: Change of the radius a visit as it was written, such as "0.63px".
         epochs: Epochs of the run.
-        advise: Say what to write instead.
+        advise: Warn with the setting to write instead.
 
     Raises:
         UserError: it is no length, or none that radii can move by.

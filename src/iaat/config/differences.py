@@ -1,4 +1,4 @@
-"""In what two recipes differ, and what of it changes what a run learns."""
+"""Differences between recipes, and which of them change training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iaat.units import Radius, format_norm
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """Settings, with both values, in which two recipes would train differently.
 
-    Only what a recipe can say is named, not what follows from it.
+    Only settings of a recipe are named, not what follows from them.
     """
     acting = _flat(old), _flat(new)
     changed = _changed(*acting)
@@ -35,7 +35,7 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _shown(key: str, value: object, recipe: Recipe) -> str:
-    """A value for people: lengths of a norm in one unit."""
+    """A value for a message: radii in the unit of their norm."""
     section, _, name = key.partition(".")
     config = getattr(recipe, section)
     length = getattr(config, name, None) if value is not None else None
@@ -54,11 +54,11 @@ PLACE_KEYS = frozenset(
         *("evaluate.n", "evaluate.order", "evaluate.seed"),
     }
 )
-"""Keys that say where a run is done and how it is judged in the end, not what it learns: they may change on resume."""
+"""Keys of where a run is made and how it is evaluated in the end; they do not change training, so may on resume."""
 
 
 def digest_but_seed(recipe: Recipe, *data: str) -> str:
-    """SHA-256 of what a run learns from, its seed apart: equal for runs that are seeds of each other.
+    """SHA-256 of all that decides training but the seed: equal for runs that are seeds of each other.
 
     Args:
         recipe: The run's.

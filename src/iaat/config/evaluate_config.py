@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iaat.attacks import GEOMETRIES
-from iaat.config.suites import QUICK_N, SUITES, plan_of
+from iaat.config.suites import QUICK_N, SUITES, parse_suite
 from iaat.errors import UserError, check_choice, shown
 from iaat.units import MOST, Norm, Radius, check_numbers, check_radius
 
@@ -16,7 +16,7 @@ _LONGEST_SUITE = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """The attacks a trained model is judged by; the same for every method."""
+    """The attacks a trained model is evaluated by; the same for every method."""
 
     suite: str = "quick"
     """quick, standard, paper, full, or attacks and sections joined by "+", such as pgd+autoattack or quick+curve."""
@@ -31,8 +31,8 @@ class EvaluateConfig:
     restarts: int = 1
     """Its random starts; the worst counts, per sample."""
     target: Literal["none", "random"] = "none"
-    """What it wants: none: any other class; random: one other class, drawn for each sample. That is weaker, and beside
-    it stand figures of ImageNet in papers; the other attacks of a suite stay as they are."""
+    """Its target: none: any other class; random: one other class, drawn for each sample. That is weaker, and papers
+    report it for ImageNet; the other attacks of a suite stay untargeted."""
     batch_size: int = 128
     """Samples attacked at once, the unit an interrupted evaluation goes on by; more is faster on a GPU."""
     n: int | None = None
@@ -66,7 +66,7 @@ class EvaluateConfig:
     @property
     def samples(self) -> int | None:
         """How many test samples are used; None for all."""
-        quick = SUITES.keys() & {word.strip() for word in self.suite.split("+")} == {"quick"}
+        quick = SUITES.keys() & {part.strip() for part in self.suite.split("+")} == {"quick"}
         return QUICK_N if self.n is None and quick else self.n
 
 
@@ -76,4 +76,4 @@ def _check_suite(suite: str) -> None:
     if large or len(suite) > _LONGEST_SUITE:
         what = f"{shown(large[0])} is above {MOST:,}" if large else f"longer than {_LONGEST_SUITE} characters"
         raise UserError(f"evaluate.suite {shown(suite)}: {what}")
-    plan_of(suite)
+    parse_suite(suite)

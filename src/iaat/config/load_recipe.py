@@ -14,7 +14,8 @@ from jsonargparse.typing import register_type
 
 from iaat.config.deprecated import new_arguments, newer_name, take_rate, warn_of_old_names, with_rate
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.config.explicit import (
+from iaat.config.recipe import Recipe
+from iaat.config.recipe_checks import (
     check_norms,
     check_units,
     given_keys,
@@ -22,7 +23,6 @@ from iaat.config.explicit import (
     typed_keys,
     warn_without_effect,
 )
-from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import called, check_keys, find_recipe, merged
 from iaat.config.safe_yaml import check_text, parse_yaml
 from iaat.config.short_options import expanded, joined, likely_key
@@ -75,7 +75,7 @@ SECTIONS: dict[str, type] = {
 }
 _METHOD_OPTIONS = ("--method", "--method.name")
 NAMES_OF_CODE = ("--model.name", "--data.name", *_METHOD_OPTIONS)
-"""Keys whose value may name code as module:function."""
+"""Keys that may name code as module:function."""
 
 _LONGEST_LIST = 1000
 _LONGEST_TEXT = 4096  # a path; what reads a text, such as 8px or [1, 2], need not bear more
@@ -91,7 +91,7 @@ def load_recipe(
 
     Args:
         source: Name of a shipped recipe, or path of a YAML file.
-        overrides: Command-line words, `["--train.epochs", "5", "--method", "pgd_at"]`.
+        overrides: Command-line arguments, `["--train.epochs", "5", "--method", "pgd_at"]`.
         settings: The same, of another file: below the overrides, and trusted as little as the recipe.
         stored: The source is what a run has written and is not trained by: no advice on its keys helps anybody, and it
             keeps `train.radii_folder`.
@@ -103,17 +103,17 @@ def load_recipe(
     name, raw = path.stem, merged(path)
     _trust_typed(overrides)
     place = f"{called(name)} ({path})"
-    words, method_name = _take_method([*settings, *overrides], raw, path)
+    arguments, method_name = _take_method([*settings, *overrides], raw, path)
     config = find_method(method_name).Config
-    words = _expanded(words, config, str(raw.get("data", {}).get("name", DataConfig.name)))
+    arguments = _expanded(arguments, config, str(raw.get("data", {}).get("name", DataConfig.name)))
     if not stored:
-        warn_of_old_names(keys_in_files(path) | typed_keys(words), called(name))
-    words = new_arguments(words)
-    raw["method"], words, rate = take_rate(setting_names(config), raw.get("method", {}), words)
+        warn_of_old_names(keys_in_files(path) | typed_keys(arguments), called(name))
+    arguments = new_arguments(arguments)
+    raw["method"], arguments, rate = take_rate(setting_names(config), raw.get("method", {}), arguments)
     _check_section_keys(raw, method_name, name)
     parser = _kept_parser(config)
-    _check_words(words, parser, name)
-    recipe = _parse(parser, name, raw, words, method_name)
+    _check_arguments(arguments, parser, name)
+    recipe = _parse(parser, name, raw, arguments, method_name)
     if rate is not None:
         method = with_rate(recipe.method, rate, recipe.method_epochs, advise=not stored)
         recipe = dataclasses.replace(recipe, method=method)
@@ -121,18 +121,18 @@ def load_recipe(
     check_trusted(recipe.data.name, key="data.name", place=place)
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
-    check_norms(recipe, path, words)
+    check_norms(recipe, path, arguments)
     if not stored:
         check_name(recipe.model.name)
-        given = given_keys(recipe, path, words)
+        given = given_keys(recipe, path, arguments)
         check_units(recipe, given)
         warn_without_effect(recipe, given)
     return _confined(recipe, overrides, place, stored=stored)
 
 
-def _confined(recipe: Recipe, words: Sequence[str], place: str, *, stored: bool) -> Recipe:
+def _confined(recipe: Recipe, arguments: Sequence[str], place: str, *, stored: bool) -> Recipe:
     """The recipe, by which nothing is written into a place that a file names: such a place has to be typed."""
-    typed = {word.partition("=")[0] for word in words}
+    typed = {argument.partition("=")[0] for argument in arguments}
     folder, data = recipe.train.radii_folder, recipe.data
     if folder is not None and "--train.radii_folder" not in typed and not stored:
         raise UserError(
@@ -145,10 +145,10 @@ def _confined(recipe: Recipe, words: Sequence[str], place: str, *, stored: bool)
     return recipe
 
 
-def _expanded(words: Sequence[str], config: type, data_name: str) -> list[str]:
+def _expanded(arguments: Sequence[str], config: type, data_name: str) -> list[str]:
     """Words without the short options that depend on the recipe."""
     return expanded(
-        joined(words),
+        joined(arguments),
         method_keys=setting_names(config),
         radius_is_attack=getattr(config, "radius_is_attack", True),
         data_name=data_name,
@@ -163,46 +163,46 @@ def _check_options(model: ModelConfig, place: str) -> None:
         raise UserError(f"{place}: model.options has {min(files)}: give files of weights by model.weights")
 
 
-def _trust_typed(words: Sequence[str]) -> None:
-    """Trust the code that words of the command line name, and that alone."""
-    for word, following in zip(words, (*words[1:], ""), strict=False):
-        key, equals, value = word.partition("=")
+def _trust_typed(arguments: Sequence[str]) -> None:
+    """Trust the code that arguments of the command line name, and that alone."""
+    for argument, following in zip(arguments, (*arguments[1:], ""), strict=False):
+        key, equals, value = argument.partition("=")
         name = value if equals else following
         if key in NAMES_OF_CODE and ":" in name:
             trust_typed(name)
 
 
-def settings_of_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The settings by which a model that is no run of ours is judged: `data`, `model` and `evaluate` of a recipe.
+def settings_for_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The settings to evaluate a model that is no run of iaat: `data`, `model` and `evaluate` of a recipe.
 
     The rest of the recipe has its defaults and means nothing. The model gets inputs in [0, 1] as they are unless
     `--model.normalize`, or mean and std, say otherwise.
 
     Args:
         target: The model, which names the settings in messages.
-        overrides: Command-line words, `["--data.name", "cifar10", "--evaluate.suite", "standard"]`.
+        overrides: Command-line arguments, `["--data.name", "cifar10", "--evaluate.suite", "standard"]`.
 
     Raises:
         UserError: an unknown key, or a wrong value.
     """
     config = find_method("natural").Config
-    parser, words = _kept_parser(config), _expanded(overrides, config, DataConfig.name)
-    warn_of_old_names(typed_keys(words), target)
-    words = new_arguments(words)
-    _check_words(words, parser, target)
-    recipe = _parse(parser, target, {"model": {"normalize": "none"}}, words, "natural")
-    check_norms(recipe, None, words)
-    check_units(recipe, {word.partition("=")[0].removeprefix("--") for word in words})
+    parser, arguments = _kept_parser(config), _expanded(overrides, config, DataConfig.name)
+    warn_of_old_names(typed_keys(arguments), target)
+    arguments = new_arguments(arguments)
+    _check_arguments(arguments, parser, target)
+    recipe = _parse(parser, target, {"model": {"normalize": "none"}}, arguments, "natural")
+    check_norms(recipe, None, arguments)
+    check_units(recipe, {argument.partition("=")[0].removeprefix("--") for argument in arguments})
     return recipe
 
 
-def with_sections(overrides: Sequence[str]) -> list[str]:
+def expand_arguments(overrides: Sequence[str]) -> list[str]:
     """Words of an evaluation with the keys that short options stand for.
 
     Raises:
         UserError: `--data` that is neither a folder nor a data set.
     """
-    given = [word.partition("=")[2] for word in overrides if word.startswith("--data.name=")]
+    given = [argument.partition("=")[2] for argument in overrides if argument.startswith("--data.name=")]
     return _expanded(overrides, find_method("natural").Config, given[-1] if given else DataConfig.name)
 
 
@@ -238,16 +238,16 @@ def _configs(method_name: str) -> dict[str, type]:
     return {**SECTIONS, "method": find_method(method_name).Config}
 
 
-def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], words: list[str], method_name: str) -> Recipe:
+def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], arguments: list[str], method_name: str) -> Recipe:
     body = {key: value for key, value in raw.items() if key in SECTIONS or key in ("seed", "method")}
     body["method"] = {key: value for key, value in body.get("method", {}).items() if key != "name"}
     _check_texts(body, name)
     try:
         # The dataclasses have the defaults.
-        values = parser.parse_args(words, namespace=parser.parse_object(body, defaults=False), defaults=False)
+        values = parser.parse_args(arguments, namespace=parser.parse_object(body, defaults=False), defaults=False)
     except (ArgumentError, RecursionError) as error:
         raise UserError(f"{called(name)}: {reworded(error)}") from None
-    # Built here and not by jsonargparse, whose instantiation would call whatever class path a value spells.
+    # Built here: jsonargparse would call any class path that a value spells.
     given = {key: vars(values[key]) if key in values else {} for key in _configs(method_name)}
     sections = {key: _build(config, given[key], name, key) for key, config in _configs(method_name).items()}
     seed = values.get("seed", 0)
@@ -299,18 +299,18 @@ def _build(config: type, values: Mapping[str, Any], name: str, section: str) -> 
     return config(**values)
 
 
-def _take_method(words: list[str], raw: dict[str, Any], path: Path) -> tuple[list[str], str]:
-    """The method's name, from `--method NAME` or the recipe, and the other words."""
+def _take_method(arguments: list[str], raw: dict[str, Any], path: Path) -> tuple[list[str], str]:
+    """The method's name, from `--method NAME` or the recipe, and the other arguments."""
     section, place = raw.get("method", {}), called(path.stem)
     chosen = own = section.get("name")
     rest: list[str] = []
-    while words:
-        word = words.pop(0)
-        key, equals, value = word.partition("=")
+    while arguments:
+        argument = arguments.pop(0)
+        key, equals, value = argument.partition("=")
         if key not in _METHOD_OPTIONS:
-            rest.append(word)
-        elif equals or words:
-            chosen = value if equals else words.pop(0)
+            rest.append(argument)
+        elif equals or arguments:
+            chosen = value if equals else arguments.pop(0)
         else:
             raise UserError(f"{key} needs a value: one of {', '.join(METHODS)}")
     for used in (own, chosen):  # before one of them is imported
@@ -365,13 +365,14 @@ def _hint(option: str, known: Sequence[str]) -> str:
     return likely_key(option, known)
 
 
-def _check_words(words: Sequence[str], parser: ArgumentParser, name: str) -> None:
+def _check_arguments(arguments: Sequence[str], parser: ArgumentParser, name: str) -> None:
     # Whole sections, --model FILE, are a way of jsonargparse to read further files.
     known = ["--seed", *(key for action in parser._actions for key in action.option_strings if "." in key)]
-    for word in words:
-        key, _, value = word.partition("=")
+    for argument in arguments:
+        key, _, value = argument.partition("=")
         if key.startswith("--") and key not in known:
             raise UserError(f"{called(name)} has no option {shown(key)}{_hint(key, known)}")
         _check_value(
-            value if key.startswith("--") else word, f"{called(name)}: {cut(key, 100) if value else 'the command line'}"
+            value if key.startswith("--") else argument,
+            f"{called(name)}: {cut(key, 100) if value else 'the command line'}",
         )

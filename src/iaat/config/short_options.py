@@ -47,50 +47,50 @@ _SYNONYMS = {
 """Names of others for the last part of a key."""
 
 
-def is_short(word: str) -> bool:
-    """Whether a word of the command line is one of the short options, with or without its value."""
-    return _plain(word) in _KNOWN
+def is_short(argument: str) -> bool:
+    """Whether a argument of the command line is one of the short options, with or without its value."""
+    return _plain(argument) in _KNOWN
 
 
-def joined(words: Sequence[str]) -> list[str]:
+def joined(arguments: Sequence[str]) -> list[str]:
     """Words with every option and its value in one, `--key=value`."""
     result: list[str] = []
-    for word in words:
-        value = not word.startswith("--") and result and result[-1].startswith("--") and "=" not in result[-1]
+    for argument in arguments:
+        value = not argument.startswith("--") and result and result[-1].startswith("--") and "=" not in result[-1]
         if value:
-            result[-1] += f"={word}"
+            result[-1] += f"={argument}"
         else:
-            result.append(word)
+            result.append(argument)
     return result
 
 
-def is_flag(word: str, following: str | None, command: str) -> bool:
+def is_flag(argument: str, following: str | None, command: str) -> bool:
     """Whether `--data` is the option of `iaat check` that takes no value, and not the folder or name of a data set."""
-    if command != "check" or _plain(word) != _DATA or "=" in word:
+    if command != "check" or _plain(argument) != _DATA or "=" in argument:
         return False
     return following is None or not (Path(following).is_dir() or ":" in following)
 
 
-def _plain(word: str) -> str:
-    return word.partition("=")[0].removeprefix("--").replace("_", "-")
+def _plain(argument: str) -> str:
+    return argument.partition("=")[0].removeprefix("--").replace("_", "-")
 
 
-def spelled_out(words: Sequence[str], command: str) -> list[str]:
+def spelled_out(arguments: Sequence[str], command: str) -> list[str]:
     """Words with the keys that short options stand for.
 
     Those that need the recipe stay, for `expanded`: the radius and the norm, and a folder of data.
 
     Args:
-        words: `--key=value` words.
+        arguments: `--key=value` arguments.
         command: What is run: in `evaluate` an attack is that of the evaluation.
     """
-    return [_spelled_out(word, command) if is_short(word) else word for word in words]
+    return [_spelled_out(argument, command) if is_short(argument) else argument for argument in arguments]
 
 
-def _spelled_out(word: str, command: str) -> str:
-    name, (_, equals, value) = _plain(word), word.partition("=")
+def _spelled_out(argument: str, command: str) -> str:
+    name, (_, equals, value) = _plain(argument), argument.partition("=")
     if not equals:
-        raise UserError(f"{word} needs a value, such as {word} {_EXAMPLES.get(name, 'VALUE')}")
+        raise UserError(f"{argument} needs a value, such as {argument} {_EXAMPLES.get(name, 'VALUE')}")
     if name == "batch-size" and command == "evaluate":
         return f"--evaluate.batch_size={value}"
     if name in _SHORT:
@@ -107,7 +107,7 @@ _EXAMPLES = {"epochs": "30", "lr": "0.1", "batch-size": "128", "model": "resnet1
 
 
 def expanded(
-    words: Sequence[str],
+    arguments: Sequence[str],
     *,
     method_keys: Collection[str],
     radius_is_attack: bool,
@@ -117,18 +117,18 @@ def expanded(
     """Words with the keys that the radius, the norm and the data stand for in a recipe.
 
     Args:
-        words: As `spelled_out` has left them.
+        arguments: As `spelled_out` has left them.
         method_keys: Keys of the recipe's method.
         radius_is_attack: Whether its `radius` is that of its attacks.
-        data_name: The recipe's data set, without these words.
+        data_name: The recipe's data set, without these arguments.
         names: Data sets known by name.
 
     Raises:
-        UserError: a radius for a method whose own is another thing.
+        UserError: a radius for a method with a radius of another meaning.
     """
     result: list[str] = []
-    for word in words:
-        key, _, value = word.partition("=")
+    for argument in arguments:
+        key, _, value = argument.partition("=")
         if key in ("--radius", "--norm"):
             name = key.removeprefix("--")
             if name == "radius" and name in method_keys and not radius_is_attack:
@@ -139,13 +139,13 @@ def expanded(
             sections = ("method", "evaluate") if name in method_keys else ("evaluate",)
             result += [f"--{section}.{name}={value}" for section in sections]
         elif key == "--data":
-            result += _data_words(value, data_name, names)
+            result += _data_arguments(value, data_name, names)
         else:
-            result.append(word)
+            result.append(argument)
     return result
 
 
-def _data_words(value: str, data_name: str, names: Collection[str]) -> list[str]:
+def _data_arguments(value: str, data_name: str, names: Collection[str]) -> list[str]:
     """A data set by its name, or its folder; what is no data set of files becomes a folder of images, or of shards."""
     if value in names or (":" in value and not Path(value).exists()):
         return [f"--data.name={value}"]
@@ -157,18 +157,18 @@ def _data_words(value: str, data_name: str, names: Collection[str]) -> list[str]
     return [f"--data.name={'webdataset' if shards else 'folder'}", f"--data.root={value}"]
 
 
-def likely_key(word: str, known: Collection[str]) -> str:
+def likely_key(argument: str, known: Collection[str]) -> str:
     """`" (did you mean ...?)"` for an option that is none: by the names of others, by the last part, or by likeness.
 
     Args:
-        word: What was typed, such as `--method.eps` or `--milestones`.
+        argument: What was typed, such as `--method.eps` or `--milestones`.
         known: All options there are, such as `--method.radius`.
     """
-    section, _, last = word.removeprefix("--").replace("-", "_").rpartition(".")
+    section, _, last = argument.removeprefix("--").replace("-", "_").rpartition(".")
     last = _SYNONYMS.get(last, last)
     if f"--{section}.{last}" in known:
         return asked([f"--{section}.{last}"])
     same = [key for key in known if key.rpartition(".")[2] == last]
     if same and len(same) <= 2:
         return asked(same)
-    return did_you_mean(word, known)
+    return did_you_mean(argument, known)

@@ -1,4 +1,4 @@
-"""From the words of a suite, such as `standard` or `pgd+autoattack`, to attacks and further sections."""
+"""Evaluation suites, such as `standard` or `pgd+autoattack`: their attacks and further sections."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _TRANSFER = re.compile(r"transfer(?:-(?P<steps>[1-9]\d*))?")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an evaluation is made of.
+    """The parts of an evaluation.
 
     Attributes:
-        attacks: Words of the attacks, in order: `pgd`, `pgd-50x5`, `screening`, `autoattack`, ...
-        sections: Words of what is measured beside them: `masking`, `curve`, `corruptions`, `radii`.
+        attacks: Names of the attacks, in order: `pgd`, `pgd-50x5`, `screening`, `autoattack`, ...
+        sections: Names of the further sections: `masking`, `curve`, `corruptions`, `radii`.
         transfer_steps: PGD steps of the examples made on other models; None for no transfer.
     """
 
@@ -41,38 +41,38 @@ class Plan:
     transfer_steps: int | None = None
 
 
-def plan_of(suite: str) -> Plan:
+def parse_suite(suite: str) -> Plan:
     """Read a suite: the name of one, or names, attacks and sections joined by `+`, such as `quick+curve`.
 
     Raises:
-        UserError: an unknown word, with the nearest known one.
+        UserError: an unknown part, with the nearest known one.
     """
-    words = plan_words(suite)
+    parts = suite_parts(suite)
     attacks: list[str] = []
     sections: list[str] = []
     steps = None
-    for word in dict.fromkeys(words):
-        if match := _TRANSFER.fullmatch(word):
+    for part in dict.fromkeys(parts):
+        if match := _TRANSFER.fullmatch(part):
             if steps is not None:
                 raise UserError(f"suite {suite!r} asks for transfer twice: give one number of steps")
             steps = int(match["steps"] or 100)
-        elif word in SECTIONS:
-            sections.append(word)
-        elif word in ATTACKS or _PGD.fullmatch(word):
-            attacks.append(word)
+        elif part in SECTIONS:
+            sections.append(part)
+        elif part in ATTACKS or _PGD.fullmatch(part):
+            attacks.append(part)
         else:
-            check_choice(word, (*SUITES, *ATTACKS, "pgd-STEPS", "pgd-STEPSxRESTARTS", "transfer", *SECTIONS), "suite")
+            check_choice(part, (*SUITES, *ATTACKS, "pgd-STEPS", "pgd-STEPSxRESTARTS", "transfer", *SECTIONS), "suite")
     if not attacks:
         raise UserError(f"suite {suite!r} has no attack: write such as pgd+{suite} or quick+{suite}")
     return Plan(tuple(attacks), tuple(sections), steps)
 
 
-def plan_words(suite: str) -> list[str]:
-    """The words a suite is made of, unchecked."""
-    return [word for given in suite.split("+") for word in SUITES.get(given.strip(), (given.strip(),))]
+def suite_parts(suite: str) -> list[str]:
+    """The parts of a suite, unchecked."""
+    return [part for given in suite.split("+") for part in SUITES.get(given.strip(), (given.strip(),))]
 
 
-def pgd_word(word: str) -> tuple[int, int] | None:
-    """Steps and restarts of a word such as `pgd-50x5`; None for any other word."""
-    match = _PGD.fullmatch(word)
+def parse_pgd(part: str) -> tuple[int, int] | None:
+    """Steps and restarts of a part such as `pgd-50x5`; None for any other part."""
+    match = _PGD.fullmatch(part)
     return None if match is None else (int(match["steps"]), int(match["restarts"] or 1))

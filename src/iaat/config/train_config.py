@@ -18,7 +18,7 @@ class TrainConfig:
     batch_size: int = 128
     """Samples in a step, those of all processes together."""
     accumulate: int = 1
-    """Parts in which a process takes its share of a batch, one after the other, where it does not fit into memory."""
+    """Micro-batches that a process splits its samples of a batch into, where they do not fit into memory."""
     lr: float = 0.1
     """Peak learning rate of SGD."""
     momentum: float = 0.9
@@ -34,17 +34,17 @@ class TrainConfig:
     lr_drop: float = 0.1
     """Factor of each drop of schedule multistep."""
     ema: float = 0.0
-    """Share of the old average that an exponential moving average of the weights keeps at each step, such as 0.995; 0:
-    no average. Where there is one, it is what is selected by and evaluated; the trained weights are kept, too."""
+    """Decay of an exponential moving average (EMA) of the weights, such as 0.995; 0: no average. Where there is one, it
+    is validated and evaluated; the trained weights are kept, too."""
     awp: float = 0.0
-    """Adversarial weight perturbation: relative size of the step up the loss at which the gradient is taken, such as
-    0.005; 0: none. Costs one more forward and backward of the loss."""
+    """Adversarial weight perturbation (AWP): norm of the perturbation relative to the weights, such as 0.005; 0: none.
+    Costs one more forward and backward of the loss."""
     awp_from: int = 0
     """Epoch, counted from 0, in which weight perturbation begins."""
     natural_epochs: int = 0
     """Epochs of natural training at the beginning, before the method begins; radii stay as they are meanwhile."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
-    """Number format of the network's layers; auto takes bf16 where the processor computes it natively. fp16 is for GPUs
+    """Number format of the model's layers; auto takes bf16 where the processor computes it natively. fp16 is for GPUs
     without bf16; gradients are scaled, so that small ones are not lost. Losses and radii are float32 always."""
     channels_last: bool = True
     """Memory order of images and convolutions."""
@@ -55,7 +55,7 @@ class TrainConfig:
     does well from some 32 samples a process. On CPUs each has its own in any case. Running statistics are common."""
     radii: Literal["replicated", "sharded"] = "replicated"
     """Where several processes keep radii: replicated, all in each, exchanged once an epoch; or sharded, each its part,
-    looked up at each step, for data sets whose radii do not fit into the memory of a device."""
+    looked up at each step, for data sets with radii that do not fit into the memory of a device."""
     radii_folder: str | None = None
     """Folder on a local disk for memory-mapped radii, where even host memory is too small; null: on the device."""
     select: Literal["mean", "robust", "clean"] = "mean"
@@ -73,8 +73,8 @@ class TrainConfig:
     keep: int = 1
     """Checkpoints of earlier epochs kept beside the last, to fall back on where that is damaged."""
     nonfinite: Literal["stop", "skip", "rollback"] = "stop"
-    """What to do about a step whose loss, gradient, weights or statistics are NaN or infinite, and which is never
-    taken: stop, skip its batch, or go back to the last finished epoch and on from there at a lower rate."""
+    """What to do about a step with NaN or infinite loss, gradient, weights or statistics; it is never taken:
+    stop, skip its batch, or go back to the last finished epoch and on from there at a lower rate."""
     rollback_lr: float = 0.5
     """Factor on the learning rate at each return of nonfinite rollback."""
     nonfinite_limit: int = 10
@@ -107,9 +107,9 @@ class TrainConfig:
         if self.weight_decay < 0:
             raise UserError(f"train.weight_decay = {self.weight_decay}: must not be negative")
         if not 0 <= self.ema < 1:
-            raise UserError(f"train.ema = {self.ema:g}: a share in [0, 1), such as 0.995; 0 for no average")
+            raise UserError(f"train.ema = {self.ema:g}: a fraction in [0, 1), such as 0.995; 0 for no average")
         if not 0 <= self.awp < 1:
-            raise UserError(f"train.awp = {self.awp:g}: a share of the weights' norm in [0, 1), such as 0.005")
+            raise UserError(f"train.awp = {self.awp:g}: a fraction of the weights' norm in [0, 1), such as 0.005")
         if self.awp_from < 0:
             raise UserError(f"train.awp_from = {self.awp_from}: an epoch, 0 or more")
         if not 0 <= self.natural_epochs < self.epochs:

@@ -1,4 +1,4 @@
-"""What jsonargparse says of a wrong value, in plain words."""
+"""Error messages of jsonargparse for a wrong value, reworded."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def reworded(error: Exception) -> str:
         hint = did_you_mean(match["value"], choices)
         return f"{match['key']}: {shown(match['value'])} is not one of {', '.join(choices)}{hint}"
     if match := _OPTIONAL.fullmatch(text):
-        return _told(match["key"], match["reason"], match["value"], " (or null for none)")
+        return _message(match["key"], match["reason"], match["value"], " (or null for none)")
     if match := _PLAIN.fullmatch(text):
-        return _told(match["key"], match["reason"], None, "")
+        return _message(match["key"], match["reason"], None, "")
     return cut(text)
 
 
-def _told(key: str, reason: str, value: str | None, rest: str) -> str:
+def _message(key: str, reason: str, value: str | None, rest: str) -> str:
     if match := _TYPE.fullmatch(reason):
         given, wanted = value or match["value"] or "", _WANTED[match["type"]]
-        if value is not None and match["value"] is not None:  # of a list, one of whose values is wrong
+        if value is not None and match["value"] is not None:  # of a list with a wrong value
             wanted = f"a list, of which each is {wanted}"
         return f"{key} {cut(given, 100)}: give {wanted}{rest}"
     if match := _OTHER.fullmatch(reason):

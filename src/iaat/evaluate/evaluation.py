@@ -15,7 +15,7 @@ from torch import Tensor
 
 from iaat.attacks import attack_mode, cross_entropy, predict
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.config.suites import Plan, plan_of
+from iaat.config.suites import Plan, parse_suite
 from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.evaluate.corruption_accuracy import check_corruptions, corruption_section, fingerprint_of_folder
@@ -122,7 +122,7 @@ def _evaluate(
     extras: Extras,
     known: Path | None,
 ) -> EvaluationResult:
-    plan = plan_of(config.suite)
+    plan = parse_suite(config.suite)
     if "corruptions" in plan.sections:
         check_corruptions(test, config, extras)
     if MASKING in plan.sections and not config.radius:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.config.suites import plan_of
+from iaat.config.suites import parse_suite
 from iaat.evaluate.results import WORST, EvaluationResult
 from iaat.units import Radius, format_norm
 
@@ -30,7 +30,7 @@ def evaluation_name(config: EvaluateConfig, *, exact: bool = False) -> str:
         texts = {**lengths, "radius": radius}
     else:
         texts = {key: format_norm(value, config.norm) for key, value in lengths.items()}
-    pgd = f" {attack_title(pgd_name(config))}" if "pgd" in plan_of(config.suite).attacks else ""
+    pgd = f" {attack_title(pgd_name(config))}" if "pgd" in parse_suite(config.suite).attacks else ""
     step = f" step {texts['step_size']}" if "step_size" in texts else ""
     seed = f" seed {config.seed}" if config.seed else ""
     return f"{config.suite}{pgd} {texts['radius']} {config.norm}{step}{seed}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from iaat.attacks import Targeted, apgd_ce, apgd_t, cw_l2, cw_pgd, deepfool, mi_fgsm, pgd_early_stop
 from iaat.attacks.screening import CE_STEPS, T_STEPS, T_TARGETS
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.config.suites import pgd_word
+from iaat.config.suites import parse_pgd
 from iaat.evaluate.autoattack import ensemble, forwards, reference_attack
 from iaat.evaluate.naming import pgd_name
 from iaat.evaluate.robust_accuracy import Stage
@@ -38,7 +38,7 @@ def stages_of(
 def _stages(name: str, config: EvaluateConfig, classes: int, shape: tuple[int, ...]) -> list[Stage]:
     if name == "pgd":
         return [pgd_stage(config)]
-    if counts := pgd_word(name):
+    if counts := parse_pgd(name):
         return [_stage(name, pgd_early_stop, config, steps=counts[0], restarts=counts[1])]
     return _autoattack(config, classes, shape) if name == "autoattack" else _BUILDERS[name](config)
 

@@ -13,10 +13,10 @@ from typing import Any
 from torch import nn
 
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.config.load_recipe import settings_of_model, with_sections
+from iaat.config.load_recipe import expand_arguments, settings_for_model
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import run_of_checkpoint
-from iaat.config.suites import plan_of
+from iaat.config.suites import parse_suite
 from iaat.data import DataSplits, build_data, read_dataset_info
 from iaat.data.folder_scan import is_image_folder
 from iaat.errors import UserError, did_you_mean
@@ -161,13 +161,13 @@ def find_targets(
 def _with_data(overrides: Sequence[str], *, of_runs_alone: bool) -> list[str]:
     """Overrides with the settings of `--data`: for runs, which know their data set, the folder alone."""
     replaced = [each.replace("--data=", "--data.root=", 1) for each in overrides] if of_runs_alone else overrides
-    return with_sections(replaced)
+    return expand_arguments(replaced)
 
 
 def _target(name: str, overrides: Sequence[str], out: Path) -> Target:
     found = _run_of(name)
     if found is None:
-        return Target(name, settings_of_model(name, overrides), None, out)
+        return Target(name, settings_for_model(name, overrides), None, out)
     run, checkpoint = found
     recipe = run.recipe([each for each in overrides if each[2:].startswith(RUN_SETTINGS)])
     return Target(name, recipe, run, out, checkpoint)
@@ -258,7 +258,7 @@ def evaluate_targets(
     for target, data, models in sorted(loaded, key=lambda each: not _is_run(each[0], baseline)):
         config = target.recipe.evaluate
         makers: list[EvaluatedModel] = []
-        if plan_of(config.suite).transfer_steps is not None:
+        if parse_suite(config.suite).transfer_steps is not None:
             rest = (other for other in (*targets, *others) if other is not target)
             makers = [maker for other in rest for maker in other.models(checkpoints[:1], data)]
         if baseline is not None and base is None:

@@ -1,4 +1,4 @@
-"""Everything a run is, in one file that can be loaded without running code from it."""
+"""Checkpoints: the whole state of a run in one file, which is loaded without running code from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from iaat.models import build_model
 from iaat.models.model_file_kind import check_sizes
 from iaat.models.safe_pickle import check_names
 from iaat.models.weights import check_plain
-from iaat.runs.checkpoint_fields import SavedState, saved_state, using
+from iaat.runs.checkpoint_schema import SavedState, saved_state, using
 from iaat.runtime.files import replacing
 from iaat.runtime.text import cut
 
@@ -101,7 +101,7 @@ def has_average(state: dict[str, Any]) -> bool:
 def restore_model(
     recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu", *, trained: bool = False
 ) -> nn.Module:
-    """The network of a checkpoint, in eval mode on `device`: the average of its weights where there is one.
+    """The model of a checkpoint, in eval mode on `device`: the average of its weights where there is one.
 
     Args:
         recipe: What was trained.
@@ -133,7 +133,7 @@ def _first_line(error: Exception) -> str:
 
 
 def data_record(data: DataSplits) -> dict[str, Any]:
-    """What a checkpoint says of the data it was trained on."""
+    """The data of a run as its checkpoints describe it."""
     return {
         "shape": list(data.shape),
         "classes": list(data.classes),
@@ -146,10 +146,10 @@ def data_record(data: DataSplits) -> dict[str, Any]:
 
 
 def check_same_data(saved: dict[str, Any], data: DataSplits, *, may_be_repaired: bool = False) -> None:
-    """Refuse to go on with other data: radii belong to the samples they were learned on.
+    """Refuse to go on with other data: radii belong to the samples they were updated on.
 
     Args:
-        saved: What the checkpoint says of its data.
+        saved: The description in the checkpoint.
         data: The data at hand.
         may_be_repaired: Files may hold other bytes, because damaged ones are skipped and may be mended: only warn.
 
@@ -180,7 +180,7 @@ def _differ(saved: str | None, now: str | None) -> bool:
 
 
 def check_same_test_data(saved: dict[str, Any], data: DataSplits) -> None:
-    """Refuse to judge a run by other test data than its own: class numbers and results would not mean the same.
+    """Refuse to evaluate a run on other test data than its own: class numbers would not mean the same.
 
     Raises:
         UserError: classes, input shape, labels or files of the test set differ from those of the checkpoint.

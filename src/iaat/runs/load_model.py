@@ -1,4 +1,4 @@
-"""Any PyTorch model, from a name, a factory or a file, as a network of inputs in [0, 1] that is ready to be judged."""
+"""Loading any PyTorch model, by name, factory or file, as a function of inputs in [0, 1] to logits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from iaat.models.timm_models import load_timm
 from iaat.models.torchvision_models import NAMES, PUBLISHED_CLASSES
 from iaat.models.weights import load_weights
 from iaat.models.wrn import parse_wrn
-from iaat.runs.model_of_run import TrainedNetwork, trained_network
+from iaat.runs.trained_model import TrainedModel, trained_model
 from iaat.runtime.rng import seeded
 from iaat.runtime.user_code import import_function
 
@@ -52,7 +52,7 @@ def load_model(
     where `config.normalize` is "data"; else none.
 
     Args:
-        target: A run folder, whose best checkpoint is taken (else its last), or one of its checkpoints;
+        target: A run folder, for its best checkpoint (else its last), or one of its checkpoints;
             `module:function`, a factory of the user's, which gets those of shape= and classes= that its signature
             names and the options; a timm name; a name of iaat's own; or a file: a TorchScript program, an exported
             program, or weights of the network that `config.name` names.
@@ -71,7 +71,7 @@ def load_model(
             setting has no effect, or the model does not map inputs of the data to logits of its classes.
     """
     target = str(target)
-    if config == AS_IT_IS and (trained := trained_network(Path(target))) is not None:
+    if config == AS_IT_IS and (trained := trained_model(Path(target))) is not None:
         _check_data(trained, target, shape, classes)
         target, config = trained.config.name, trained.config
         shape, classes = trained.shape, trained.classes
@@ -93,7 +93,7 @@ def load_model(
     return model
 
 
-def _check_data(trained: TrainedNetwork, target: str, shape: tuple[int, ...] | None, classes: int | None) -> None:
+def _check_data(trained: TrainedModel, target: str, shape: tuple[int, ...] | None, classes: int | None) -> None:
     for what, given, own in (("shape", shape, trained.shape), ("classes", classes, trained.classes)):
         if given is not None and given != own:
             raise UserError(f"{what} is {given}, but {target} was trained on {own}: leave it out, or give other data")

@@ -1,4 +1,4 @@
-"""The run folder: what a training run leaves on disk, and where."""
+"""The run folder: names and access for all files of a run."""
 
 from __future__ import annotations
 
@@ -288,11 +288,11 @@ class RunFolder:
         return lines.records
 
     def go_back_to(self, epoch: int, records: Sequence[EpochRecord]) -> None:
-        """Leave the logs and snapshots of the epochs up to `epoch`: those after it will be made again.
+        """Drop logs and snapshots of the epochs after `epoch`, which will be made again.
 
         Args:
             epoch: The last epoch that counts.
-            records: What the log has to say of the epochs up to it.
+            records: The log of the epochs up to it.
         """
         write_text(self.metrics_file, _lines([record.to_json() for record in records]))
         write_text(self.timings_file, _lines(_timings(self.timings_file, epoch)))
@@ -308,7 +308,7 @@ class RunFolder:
             temporary.write_bytes(save(arrays, metadata={"crc32": _checksum(arrays)}))
 
     def radii_epochs(self) -> list[int]:
-        """Epochs whose radii were kept, in order."""
+        """Epochs with saved radii, in order."""
         return sorted(self._snapshots())
 
     def radii_after(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Trackers: who else is told how a run goes, such as TensorBoard; the log in the run folder stays the truth."""
+"""Trackers, such as TensorBoard, that follow a run; the log in the run folder stays the truth."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ BINS = 64
 
 
 class Tracker(Protocol):
-    """Is told how a run goes. Derive from it and define what you need: what is left out does nothing.
+    """Follows a run. Derive from it and define the methods you need; the others do nothing.
 
-    All is told by the process that writes the run folder, once the files that belong to it are written. Training waits
-    meanwhile. What is given is a copy.
+    The process that writes the run folder calls the methods, once the files that belong to a call are written. Training
+    waits meanwhile. Arguments are copies.
     """
 
     def started(self, recipe: dict[str, Any], run: Path, records: Sequence[EpochRecord]) -> None:
@@ -39,38 +39,38 @@ class Tracker(Protocol):
             recipe: All settings, as `recipe.yaml` has them.
             run: The run folder.
             records: What the log says of the epochs finished before, oldest first; none where the run is new. All
-                epochs after them are made again, whatever was told of them.
+                epochs after them are made again, whatever was reported of them.
         """
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is finished and its checkpoint written.
 
         Args:
-            record: Its line of `metrics.jsonl`. An epoch that was told before has been made
-                again, and all after it will be.
+            record: Its line of `metrics.jsonl`. An epoch that was reported before has been made again, and all after it
+                will be.
         """
 
     def evaluated(self, results: dict[str, Any]) -> None:
-        """A checkpoint was judged on the test set.
+        """A checkpoint was evaluated on the test set.
 
         Args:
             results: As `results.json` of the evaluation has them.
         """
 
     def finished(self) -> None:
-        """Nothing more is told of the run: it is finished, stopped or failed."""
+        """The run is finished, stopped or failed; the last call."""
 
 
 class Trackers(Tracker):
-    """Tells trackers what it is told itself, in the main process alone; closed, it tells them that the run is finished.
+    """Passes each call on to several trackers, in the main process alone; `finished` when its context is left.
 
-    A tracker that fails is told nothing more of the run. Nor can one change the run in other ways: what it draws from
-    the global generators is undone.
+    A tracker that fails gets no more calls. Nor can one change the run in other ways: the state of the global
+    generators is restored after each call.
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = tuple(trackers)
-        self._told: list[Tracker] = []
+        self._active: list[Tracker] = []
 
     def __enter__(self) -> Self:
         return self
@@ -79,32 +79,32 @@ class Trackers(Tracker):
         self.finished()
 
     def started(self, recipe: dict[str, Any], run: Path, records: Sequence[EpochRecord]) -> None:
-        """Tell all, and from now on those that took it well."""
-        self._told = list(self._trackers) if current().main else []
-        self._tell(lambda tracker: tracker.started(deepcopy(recipe), run, deepcopy(list(records))))
+        """Call all trackers; those that fail are dropped."""
+        self._active = list(self._trackers) if current().main else []
+        self._call(lambda tracker: tracker.started(deepcopy(recipe), run, deepcopy(list(records))))
 
     def epoch(self, record: EpochRecord) -> None:
-        """Tell those that are left."""
-        self._tell(lambda tracker: tracker.epoch(deepcopy(record)))
+        """Call the trackers that are left."""
+        self._call(lambda tracker: tracker.epoch(deepcopy(record)))
 
     def evaluated(self, results: dict[str, Any]) -> None:
-        """Tell those that are left."""
-        self._tell(lambda tracker: tracker.evaluated(deepcopy(results)))
+        """Call the trackers that are left."""
+        self._call(lambda tracker: tracker.evaluated(deepcopy(results)))
 
     def finished(self) -> None:
-        """Tell those that are left, for the last time."""
-        self._tell(lambda tracker: tracker.finished())
-        self._told = []
+        """Call the trackers that are left, for the last time."""
+        self._call(lambda tracker: tracker.finished())
+        self._active = []
 
-    def _tell(self, tell: Callable[[Tracker], None]) -> None:
-        for tracker in self._told.copy():
+    def _call(self, call: Callable[[Tracker], None]) -> None:
+        for tracker in self._active.copy():
             state = rng.globals_state()
             try:
-                tell(tracker)
+                call(tracker)
             except Exception as error:  # code of others, which fails in many ways
-                self._told = [other for other in self._told if other is not tracker]
+                self._active = [other for other in self._active if other is not tracker]
                 warnings.warn(
-                    f"tracker {type(tracker).__name__} failed and is told nothing more of this run: "
+                    f"tracker {type(tracker).__name__} failed and gets no more calls in this run: "
                     f"{type(error).__name__}: {error}. The run goes on, and its metrics.jsonl has every epoch",
                     stacklevel=2,
                 )
@@ -115,11 +115,11 @@ class Trackers(Tracker):
 class TensorBoard(Tracker):
     """Writes event files into `RUN/tensorboard`: for `tensorboard --logdir RUN`, or a folder of runs.
 
-    Scalars of every epoch by their names in `metrics.jsonl`, a histogram of the radii in px of each epoch whose radii
-    are kept, the recipe as text and as hyperparameters, and accuracies of evaluations as `evaluation/best/clean`.
+    Scalars of every epoch by their names in `metrics.jsonl`, a histogram of the radii in px of each epoch with saved
+    radii, the recipe as text and as hyperparameters, and accuracies of evaluations as `evaluation/best/clean`.
 
-    A run that goes on is written anew from its first epoch, and TensorBoard told to forget what it had: so the event
-    files say what `metrics.jsonl` says, wherever an earlier process ended, and of runs begun without them as well.
+    A run that goes on is written anew from its first epoch, and TensorBoard drops what it had: so the event files say
+    what `metrics.jsonl` says, wherever an earlier process ended, and of runs begun without them as well.
     """
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ def generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu"
 
 
 class BatchGenerator(torch.Generator):
-    """A generator whose draws for a batch are those of the whole batch, where processes share it.
+    """A generator that draws for the whole batch where several processes divide it.
 
     Each process draws for all samples and keeps the rows of its own, so the draws of a sample depend on its place in
     the batch and not on how many processes there are, and the generator moves alike in all of them. That costs each
@@ -135,7 +135,7 @@ def draw(
 def permutation(n: int, seed: int, epoch: int) -> Tensor:
     """A random order of `n` samples that depends on `(n, seed, epoch)` alone.
 
-    It sorts hashes instead of calling `torch.randperm`, whose stream torch does not promise to keep between releases:
+    It sorts hashes instead of calling `torch.randperm`, because torch may change its stream between releases:
     a checkpoint resumed under a newer torch goes on in the same order.
 
     Args:

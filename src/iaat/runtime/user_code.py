@@ -21,7 +21,7 @@ def trust(*names: str) -> None:
     run anything. Code named on the command line, or given to `load_recipe` as an override, is trusted as it was typed.
 
     Args:
-        names: Modules, such as `my_net`, whose functions recipe files may name; single functions, such as
+        names: Modules, such as `my_net`, with functions that recipe files may name; single functions, such as
             `my_net:build`; or files of programs, such as `network.pt2`.
 
     Raises:
@@ -41,7 +41,7 @@ def trust(*names: str) -> None:
 
 
 def is_trusted_file(path: Path) -> bool:
-    """Whether `trust` was told of this file."""
+    """Whether `trust` was called with this file."""
     return path.resolve() in _TRUSTED_FILES
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from iaat.runs.checkpoint_fields import check_alike
+from iaat.runs.checkpoint_schema import check_alike
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.passes import Passes
@@ -65,7 +65,7 @@ class EpochProgress:
         )
 
     def clear_sums(self) -> None:
-        """Clear what is summed over processes, in a process whose sums another one has restored."""
+        """Clear the sums that another process has restored for all."""
         self.meters.clear()
         self.passes, self.guard.passes = Passes(), Passes()
 

@@ -19,7 +19,7 @@ from iaat.data import DataSplits
 from iaat.errors import shown
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
-from iaat.runs.checkpoint_fields import check_alike, using
+from iaat.runs.checkpoint_schema import check_alike, using
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE, Ranks

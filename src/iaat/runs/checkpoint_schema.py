@@ -1,4 +1,4 @@
-"""What a checkpoint is made of: a part that is missing or of another kind is named, with the file."""
+"""Parts of a checkpoint and their types; a missing or wrong part is named with the file."""
 
 from __future__ import annotations
 

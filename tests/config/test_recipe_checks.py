@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from iaat.cli.main import main
-from iaat.config.load_recipe import load_recipe, settings_of_model
+from iaat.config.load_recipe import load_recipe, settings_for_model
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe_files import shipped_recipes
 from iaat.errors import UserError
@@ -52,7 +52,7 @@ def test_files_of_ones_own_and_models_of_others_are_asked_as_well(own):
     with pytest.raises(UserError, match=r"method\.norm l2"):
         load_recipe(own("extends: cifar10-small-iaat\nmethod: {norm: l2}\nevaluate: {norm: l2, radius: 0.5}\n"))
     with pytest.raises(UserError, match=r"evaluate\.norm l2"):
-        settings_of_model("model", ["--evaluate.norm=l2"])
+        settings_for_model("model", ["--evaluate.norm=l2"])
 
 
 def test_a_radius_in_the_same_file_or_above_it_is_for_the_norm(own):

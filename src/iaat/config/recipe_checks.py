@@ -1,4 +1,4 @@
-"""What a user has said of a recipe, on the command line or in files of theirs, and what of it cannot be meant."""
+"""Checks of the settings that a user gave: norms, units, settings without effect."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _is_default(recipe: Recipe, key: str) -> bool:
     return bool(getattr(config, name) == default)
 
 
-def check_norms(recipe: Recipe, path: Path | None, words: Sequence[str]) -> None:
+def check_norms(recipe: Recipe, path: Path | None, arguments: Sequence[str]) -> None:
     """Refuse a radius that was written for another norm than the one it is used in.
 
     A length means another thing in each norm: where the norm changes, the radius has to be given anew.
@@ -83,14 +83,14 @@ def check_norms(recipe: Recipe, path: Path | None, words: Sequence[str]) -> None
     Args:
         recipe: What all came to.
         path: The recipe's file, where there is one.
-        words: `--section.key=value` words.
+        arguments: `--section.key=value` arguments.
 
     Raises:
         UserError: naming both keys and the usual radius.
     """
     typed: dict[str, dict[str, str]] = {}
-    for word in words:
-        key, _, value = word.removeprefix("--").partition("=")
+    for argument in arguments:
+        key, _, value = argument.removeprefix("--").partition("=")
         section, _, name = key.partition(".")
         typed.setdefault(section, {})[name] = value
     stages: list[Mapping[str, Any]] = [*([] if path is None else (raw for _, raw in layers(path))), typed]

@@ -1,4 +1,4 @@
-"""What a run folder says of its network, so that it is rebuilt without any setting."""
+"""The model of a run folder, rebuilt without any setting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from iaat.config.recipe_files import RECIPE_FILE, check_keys, read_recipe, run_o
 from iaat.errors import UserError
 from iaat.models.model_config import ModelConfig
 from iaat.models.weights import read_content
-from iaat.runs.checkpoint_fields import saved_state
+from iaat.runs.checkpoint_schema import saved_state
 from iaat.runtime.json_files import parse_json
 from iaat.runtime.user_code import check_trusted
 
@@ -31,8 +31,8 @@ class _Section(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class TrainedNetwork:
-    """The network of a checkpoint.
+class TrainedModel:
+    """The model of a checkpoint.
 
     Attributes:
         config: The settings it is built from, with the checkpoint as its weights.
@@ -45,8 +45,8 @@ class TrainedNetwork:
     classes: int
 
 
-def trained_network(target: Path) -> TrainedNetwork | None:
-    """The network of a run folder (its best checkpoint, else its last) or of one of its checkpoints; None otherwise.
+def trained_model(target: Path) -> TrainedModel | None:
+    """The model of a run folder (its best checkpoint, else its last) or of one of its checkpoints; None otherwise.
 
     Raises:
         UserError: the run has no checkpoint, or its files do not say what was trained.
@@ -64,7 +64,7 @@ def trained_network(target: Path) -> TrainedNetwork | None:
         folder, file = found[0], target
     content = read_content(file)
     if not isinstance(content, Mapping) or not {"model", "data"} <= content.keys():
-        raise UserError(f"{file} is no checkpoint of a run: it has no model or no word of the data")
+        raise UserError(f"{file} is no checkpoint of a run: it has no model or no data")
     data = saved_state(content, file)["data"]
     # All of the network is in the checkpoint, its normalisation, too: what it began from does not count.
     config = replace(
@@ -76,7 +76,7 @@ def trained_network(target: Path) -> TrainedNetwork | None:
         mean=None,
         std=None,
     )
-    return TrainedNetwork(config, tuple(data["shape"]), len(data["classes"]))
+    return TrainedModel(config, tuple(data["shape"]), len(data["classes"]))
 
 
 def _config(file: Path) -> ModelConfig:
