@@ -126,8 +126,8 @@ def _without_checks() -> Iterator[None]:
     nothing = {"return_value": None}
     with (
         patch("iaat.attacks.inputs._check_values", **nothing),
-        patch("iaat.radius.parts.judge", **nothing),
-        patch("iaat.radius.memory.judge", **nothing),
+        patch("iaat.radius.storage.check_async", **nothing),
+        patch("iaat.radius.radius_memory.check_async", **nothing),
     ):
         yield
 

@@ -46,7 +46,7 @@ def trained(network, x, y, *, radius=0.0, adaptive=False, seed=0, epochs=5, lr=0
                 inputs = pgd(network, inputs, y[rows], **settings)
             logits = network(inputs)
             if adaptive:
-                radii[rows] = staircase(radii[rows], right=logits.argmax(1) == y[rows], up=4 / 255)
+                radii[rows] = staircase(radii[rows], correct=logits.argmax(1) == y[rows], up=4 / 255)
             optimizer.zero_grad()
             cross_entropy(logits, y[rows]).backward()
             optimizer.step()

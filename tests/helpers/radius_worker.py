@@ -14,7 +14,7 @@ import torch
 
 from helpers.processes import finish, start
 from iaat.errors import UserError
-from iaat.radius import RadiusMemory, memory, stores
+from iaat.radius import RadiusMemory, radius_memory, sharding
 from iaat.runtime.distributed import current
 from iaat.runtime.launch import processes
 
@@ -192,7 +192,7 @@ def assert_same_everywhere(values):
 
 
 def main(folder):
-    stores.PIECE = memory.PIECE = 7  # all at once go in several pieces, the last one short
+    sharding.PIECE = radius_memory.PIECE = 7  # all at once go in several pieces, the last one short
     with processes():
         for mapped in (False, True):
             for seed in range(1 if mapped else 3):

@@ -18,15 +18,15 @@ def columns(rows):
     return torch.tensor(radius, dtype=torch.float64), *(torch.tensor(o) for o in outcomes)
 
 
-def slow_paper(e, clean_right, right_at, right_above, gamma, beta):
+def slow_paper(e, clean_correct, correct_at, correct_above, gamma, beta):
     """The authors' rule for one sample, as their code states it."""
-    if right_above:
+    if correct_above:
         target = e + gamma
-    elif right_at:
+    elif correct_at:
         target = e
     else:
         target = e - gamma
-    target = max(0.0, target * (1 if clean_right else 0))
+    target = max(0.0, target * (1 if clean_correct else 0))
     return (1 - beta) * e + beta * target
 
 
@@ -42,18 +42,18 @@ def test_paper_rule_is_the_authors_rule_for_every_sample(rows, gamma, beta):
 
 @given(rows, st.floats(0, 0.5), st.floats(0.01, 1))
 def test_paper_rule_moves_by_at_most_its_stated_step_except_for_clean_wrong_samples(rows, gamma, beta):
-    radius, clean_right, *_ = columns(rows)
+    radius, clean_correct, *_ = columns(rows)
     new = paper(*columns(rows), gamma=gamma, beta=beta)
-    assert bool(((new - radius).abs() <= beta * gamma + 1e-12)[clean_right].all())
-    torch.testing.assert_close(new[~clean_right], (1 - beta) * radius[~clean_right])
+    assert bool(((new - radius).abs() <= beta * gamma + 1e-12)[clean_correct].all())
+    torch.testing.assert_close(new[~clean_correct], (1 - beta) * radius[~clean_correct])
 
 
 def test_paper_rule_by_hand():
     new = paper(
         torch.tensor([8.0, 8.0, 8.0, 8.0, 1.0]),
-        clean_right=torch.tensor([True, True, True, False, True]),
-        right_at=torch.tensor([True, True, False, True, False]),
-        right_above=torch.tensor([True, False, False, True, False]),
+        clean_correct=torch.tensor([True, True, True, False, True]),
+        correct_at=torch.tensor([True, True, False, True, False]),
+        correct_above=torch.tensor([True, False, False, True, False]),
         gamma=2.0,
         beta=0.1,
     )
@@ -147,18 +147,18 @@ RADII = torch.full((4,), 0.1)
 @pytest.mark.parametrize(
     ("update", "message"),
     [
-        (lambda: staircase(RADII, YES[:, None], up=0.1), r"right of shape \[4, 1\] for radii of shape \[4\]"),
-        (lambda: staircase(RADII, YES[:1], up=0.1), r"right of shape \[1\]"),
-        (lambda: staircase(RADII, YES.float(), up=0.1), r"right is torch.float32: pass bool \[B\]"),
-        (lambda: staircase(RADII, [True] * 4, up=0.1), r"right is a list"),
+        (lambda: staircase(RADII, YES[:, None], up=0.1), r"correct of shape \[4, 1\] for radii of shape \[4\]"),
+        (lambda: staircase(RADII, YES[:1], up=0.1), r"correct of shape \[1\]"),
+        (lambda: staircase(RADII, YES.float(), up=0.1), r"correct is torch.float32: pass bool \[B\]"),
+        (lambda: staircase(RADII, [True] * 4, up=0.1), r"correct is a list"),
         (lambda: staircase(RADII, YES, up=-0.1), r"up = -0\.1"),
         (lambda: staircase(RADII, YES, up="8px"), r"up = '8px'"),
         (lambda: staircase(RADII, YES, up=0.1, down=math.nan), r"down = nan"),
-        (lambda: paper(RADII, YES, YES[:1], YES, gamma=0.1, beta=0.1), r"right_at of shape \[1\]"),
-        (lambda: paper(RADII, YES, YES, YES.long(), gamma=0.1, beta=0.1), r"right_above is torch.int64"),
+        (lambda: paper(RADII, YES, YES[:1], YES, gamma=0.1, beta=0.1), r"correct_at of shape \[1\]"),
+        (lambda: paper(RADII, YES, YES, YES.long(), gamma=0.1, beta=0.1), r"correct_above is torch.int64"),
         (lambda: paper(RADII, YES, YES, YES, gamma=-1, beta=0.1), r"gamma = -1"),
-        (lambda: paper(RADII, YES, YES, YES, gamma=0.1, beta=10), r"beta = 10: a share in \(0, 1\]"),
-        (lambda: warm_up(YES.float(), 0.1), r"clean_right is torch.float32"),
+        (lambda: paper(RADII, YES, YES, YES, gamma=0.1, beta=10), r"beta = 10: must be a fraction in \(0, 1\]"),
+        (lambda: warm_up(YES.float(), 0.1), r"clean_correct is torch.float32"),
         (lambda: warm_up(YES, math.inf), r"radius = inf"),
         (lambda: proportional_steps(RADII, 10, full_at=0), r"full_at = 0"),
         (lambda: proportional_steps(RADII, 10, full_at=8), r"full_at = 8 is above the pixel range 1; .*8 / 255"),

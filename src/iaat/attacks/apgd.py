@@ -220,17 +220,17 @@ class _Progress:
     def advance(self, state: AttackState, momentum: float) -> None:
         """Take a step, weighted `momentum`, plus a fraction of the last movement."""
         x, step = self.x_adv, per_sample(self.step, self.x_adv)
-        ahead = state.project_delta(x + step * state.ball.steepest(self.gradient))
+        ahead = state.project(x + step * state.ball.steepest(self.gradient))
         moved = x + momentum * (ahead - x) + (1 - momentum) * (x - self.previous)
-        self.x_adv, self.previous = state.project_delta(moved), x
+        self.x_adv, self.previous = state.project(moved), x
 
 
 def _confirmed(state: AttackState, x_adv: Tensor, adversarial: Tensor) -> Tensor:
     """Those of the samples `adversarial` `[B]` bool that are so in full precision, too."""
     if state.model.precision == "bf16" and len(rows := padded_rows(adversarial)):
-        exact = replace(state.only(rows), model=replace(state.model, precision="fp32"))
+        model = replace(state.model, precision="fp32")
         with torch.no_grad():
-            adversarial[rows] &= exact.is_adversarial(exact.model(x_adv[rows]))
+            adversarial[rows] &= state.is_adversarial(model(x_adv[rows]), rows)
     return adversarial
 
 

@@ -47,7 +47,7 @@ class AttackState:
         y: Labels `[B]`, or the classes to reach where `loss` is `Targeted`.
         radius: Radii `[B, 1, ...]`, finite and not negative.
         step: Step sizes `[B, 1, ...]`, likewise.
-        box: Lower and upper end of the ball within the bounds, `[B, ...]` each, where the ball is a box.
+        box: Smallest and largest values `[B, ...]` within ball and bounds; only in L-inf, and once `boxed` is called.
     """
 
     model: Classifier
@@ -58,7 +58,16 @@ class AttackState:
     y: Tensor
     radius: Tensor
     step: Tensor
-    box: tuple[Tensor, Tensor] | None
+    box: tuple[Tensor, Tensor] | None = None
+
+    def boxed(self) -> AttackState:
+        """The state with its L-inf ball as a box, so that `project` is one clamp, in place; itself in L2."""
+        if not self.ball.is_box:
+            return self
+        low, high = self.x - self.radius, self.x + self.radius
+        if self.bounds is not None:
+            low, high = low.clamp_(*self.bounds), high.clamp_(*self.bounds)
+        return replace(self, box=(low, high))
 
     def only(self, rows: Tensor | slice) -> AttackState:
         """The samples at positions `rows`; views where that is a slice."""
@@ -73,9 +82,9 @@ class AttackState:
         )
 
     def start(self, x_init: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """First point of an attack `[B, ...]`: `x_init`, or a uniform draw from the ball; projected, never a view."""
+        """First point of an attack `[B, ...]`: `x_init`, or a uniform draw from the ball; projected, in new memory."""
         x_adv = self.x + self.ball.random(self.x, self.radius, generator) if x_init is None else x_init
-        return self.project_delta(x_adv.detach())
+        return self.project(x_adv.detach())
 
     def evaluate(self, x_adv: Tensor) -> Evaluation:
         """Logits, loss and gradient at `x_adv` itself, never through a projection."""
@@ -95,11 +104,9 @@ class AttackState:
         return self.ball.steepest(self.evaluate(x_adv).gradient)
 
     def project(self, x_adv: Tensor) -> Tensor:
-        """`x_adv` projected into ball and bounds; in L-inf a clamp to the box, the fastest way in a loop."""
-        return self.project_delta(x_adv) if self.box is None else x_adv.clamp(*self.box)
-
-    def project_delta(self, x_adv: Tensor) -> Tensor:
-        """As `project`, by way of the perturbation in every norm; rounds differently in L-inf."""
+        """`x_adv` projected into ball and bounds; a `boxed` state overwrites it."""
+        if self.box is not None:
+            return x_adv.clamp_(*self.box)
         x_adv = self.x + self.ball.project(x_adv - self.x, self.radius)
         return x_adv if self.bounds is None else x_adv.clamp(*self.bounds)
 
@@ -123,9 +130,9 @@ class AttackState:
             )
         return loss
 
-    def is_adversarial(self, logits: Tensor) -> Tensor:
-        """Attack success `[B]` bool: misclassified, or classified as the target."""
-        hit = logits.argmax(dim=1) == self.y
+    def is_adversarial(self, logits: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Attack success `[B]` bool of the samples at positions `rows`: misclassified, or classified as the target."""
+        hit = logits.argmax(dim=1) == self.y[rows]
         return hit if isinstance(self.loss, Targeted) else ~hit
 
 
@@ -178,7 +185,6 @@ def attack_state(
             y=y,
             radius=size,
             step=step,
-            box=_box(x, size, bounds) if geometry(norm).is_box else None,
         )
 
 
@@ -202,11 +208,6 @@ def _clean_logits(model: Classifier, x: Tensor) -> Tensor:
         return x.new_empty(0, 2)  # not every model takes an empty batch
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         return model(x)
-
-
-def _box(x: Tensor, radius: Tensor, bounds: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
-    low, high = x - radius, x + radius
-    return (low, high) if bounds is None else (low.clamp_(*bounds), high.clamp_(*bounds))
 
 
 def gradient_of(values: Tensor, leaf: Tensor, *, keep_graph: bool = False) -> Tensor:

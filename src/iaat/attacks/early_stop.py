@@ -105,7 +105,7 @@ def run_early_stop(state: AttackState, x_adv: Tensor, steps: int, patience: int 
     Before that it takes `patience` steps from adversarial points. Only these points count: a step may lead back to a
     point that is not adversarial.
     """
-    result, rows = x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
+    state, result, rows = state.boxed(), x_adv.clone(), torch.arange(len(x_adv), device=x_adv.device)
     active, left = torch.ones_like(rows, dtype=torch.bool), torch.full_like(rows, patience)
     for _ in range(steps):
         logits, _, gradient = state.evaluate(x_adv)
@@ -118,7 +118,7 @@ def run_early_stop(state: AttackState, x_adv: Tensor, steps: int, patience: int 
             x_adv, gradient = x_adv[kept], gradient[kept]
         if not len(rows):
             return result
-        x_next = state.project(x_adv + state.step * state.ball.steepest(gradient))
-        x_adv = torch.where(per_sample(active, x_adv) > 0, x_next, x_adv)
+        moved = state.project(x_adv + state.ball.steepest(gradient).mul_(state.step))
+        x_adv = torch.where(per_sample(active, x_adv) > 0, moved, x_adv)
     result[rows] = x_adv
     return result

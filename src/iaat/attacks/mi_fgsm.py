@@ -78,7 +78,7 @@ def mi_fgsm(
         velocity = torch.zeros_like(x_adv)
         for _ in range(steps):
             velocity = decay * velocity + _mean_one(state.evaluate(x_adv).gradient)
-            x_adv = state.project_delta(x_adv + state.step * state.ball.steepest(velocity))
+            x_adv = state.project(x_adv + state.step * state.ball.steepest(velocity))
         return x_adv
 
 

@@ -79,7 +79,7 @@ def run_per_sample_steps(state: AttackState, x_adv: Tensor, steps: Tensor) -> Te
         UserError: a number of steps is negative.
     """
     order = steps.argsort(descending=True, stable=True)  # so that the samples that stay come first
-    state, steps, x_adv = state.only(order), steps[order], x_adv[order]
+    state, steps, x_adv = state.only(order).boxed(), steps[order], x_adv[order]
     counts = steps.tolist()  # the only wait for the device
     if counts[-1] < 0:
         raise UserError(f"steps holds {counts[-1]}: pass whole numbers [B], 0 or more")
@@ -88,5 +88,5 @@ def run_per_sample_steps(state: AttackState, x_adv: Tensor, steps: Tensor) -> Te
         rows = slice(rounded_up(sum(count > done for count in counts), len(counts), STEP_BUCKET))
         now = state.only(rows)
         now = replace(now, step=now.step * per_sample(steps[rows] > done, now.x))  # 0 for those that fill the bucket
-        x_adv[rows] = now.project(x_adv[rows] + now.step * now.steepest(x_adv[rows]))
+        x_adv[rows] = now.project(x_adv[rows].add_(now.steepest(x_adv[rows]).mul_(now.step)))
     return torch.empty_like(x_adv).index_copy_(0, order, x_adv)

@@ -95,6 +95,8 @@ def pgd(
         x_adv = state.start(x_init, generator)
         if isinstance(steps, Tensor):
             return run_per_sample_steps(state, x_adv, steps)
+        state = state.boxed()
         for _ in range(steps):
-            x_adv = state.project(x_adv + state.step * state.steepest(x_adv))
+            direction = state.steepest(x_adv)  # the sign of the gradient in L-inf
+            x_adv = state.project(x_adv.add_(direction.mul_(state.step)))
         return x_adv

@@ -114,7 +114,7 @@ class CAT(BaseMethod):
         """Keep the radii on trial where the network was right at them."""
         right = output.logits.argmax(dim=1) == batch.y
         moved = staircase(self._memory[batch.index], right, up=self._eta, down=0.0)
-        self._memory[batch.index] = moved.clamp_max(self._memory.most)
+        self._memory[batch.index] = moved.clamp_max(self._memory.largest)
 
     def cost(self, epoch: int) -> Passes:
         """K + 1 forwards and backwards."""

@@ -151,7 +151,7 @@ class IAAT(StaircaseRadii, AdversarialTraining):
             radius, gamma = self._memory[batch.index], self._authors.gamma
             outcomes = probe(self.attacks, model, batch, (radius, radius + gamma), clean_right, context)
             new = paper(radius, clean_right, *outcomes, gamma=gamma, beta=self._authors.beta)
-        self._memory[batch.index] = new.clamp_max(self._memory.most)
+        self._memory[batch.index] = new.clamp_max(self._memory.largest)
         radius = self._memory[batch.index]
         return radius * clean_right if self.config.clean_wrong == "clean" else radius
 

@@ -85,7 +85,7 @@ class MMA(BaseMethod):
         boundary = self._boundary(model, batch, context)
         distance = geometry(config.norm).norm(boundary.x - batch.x)
         margin = torch.where(boundary.found, distance, BEYOND * config.radius * share) * right
-        self._memory[batch.index] = margin.clamp_max(self._memory.most)
+        self._memory[batch.index] = margin.clamp_max(self._memory.largest)
         learns = ~right | (boundary.found & (distance < config.radius * share))
         points = torch.where(per_sample(right, batch.x) > 0, boundary.x, batch.x)
         radius = distance.float() * right

@@ -55,7 +55,7 @@ class PGDAT(AdversarialTraining):
         if self._fixed is None:
             self._table.check_labels(batch.index, batch.y)
             table = self._table.shuffled() if self.config.shuffle_radii else self._table
-            self._fixed = table.placed(self._size, self.config.radius).to(self._device)
+            self._fixed = table.dense(self._size, self.config.radius).to(self._device)
         return self._fixed[batch.index]
 
     def state_dict(self) -> dict[str, Any]:

@@ -144,4 +144,4 @@ class StaircaseRadii(BaseMethod):
         assert self.config.per_visit is not None
         right = output.logits.argmax(dim=1) == batch.y
         moved = staircase(self._memory[batch.index], right, up=self.config.per_visit)
-        self._memory[batch.index] = moved.clamp_max(self._memory.most)
+        self._memory[batch.index] = moved.clamp_max(self._memory.largest)

@@ -1,5 +1,5 @@
-from iaat.radius.memory import RadiusMemory
-from iaat.radius.radii_file import RadiiTable
+from iaat.radius.radii_table import RadiiTable
+from iaat.radius.radius_memory import RadiusMemory
 from iaat.radius.rules import paper, staircase, warm_up
 
 __all__ = ["RadiusMemory", "paper", "staircase", "warm_up", "RadiiTable"]

@@ -1,4 +1,4 @@
-"""Where radii lie: in a tensor on the device, or in a file that is mapped into memory."""
+"""Storage of radii: a tensor on the device, or a file mapped into memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from iaat.errors import UserError, UserIndexError
 from iaat.runtime.async_checks import check_async
 
 PAGE = mmap.PAGESIZE
-"""Bytes that the system brings into memory, and gives room on the disk, at once."""
+"""Bytes that the system loads into memory, and allocates on the disk, at once."""
 ENTRIES = PAGE // 4
 """Radii in a page."""
 
 
 def check_positions(where: Tensor, size: int) -> None:
-    """Refuse indices beyond `size` samples, without waiting for the device.
+    """Refuse indices beyond `size` radii, without waiting for the device.
 
     Raises:
         UserIndexError: naming the index.
@@ -35,15 +35,15 @@ def check_positions(where: Tensor, size: int) -> None:
         if low >= -size and high < size:
             return None
         return (
-            f"index {low if low < -size else high} is beyond the {size} radii: make the memory as long as the data set "
-            "that the indices come from"
+            f"index {low if low < -size else high} is beyond the {size} radii: give RadiusMemory the size of the data "
+            "set that the indices come from"
         )
 
     if where.numel():
         check_async(torch.stack(where.aminmax()), complaint, UserIndexError)
 
 
-class Part(Protocol):
+class Storage(Protocol):
     """Float32 radii under the indices 0 to size - 1.
 
     Indices are a slice of non-negative bounds or an int tensor of any shape, negative ones counting from the end.
@@ -53,7 +53,7 @@ class Part(Protocol):
     device: torch.device
 
     def read(self, where: slice | Tensor) -> Tensor:
-        """The radii at these indices: a copy, of their shape.
+        """Radii at these indices: a copy, of their shape.
 
         Raises:
             UserIndexError: an index is beyond the size; on a GPU it comes with a later call.
@@ -61,17 +61,17 @@ class Part(Protocol):
         ...
 
     def write(self, where: slice | Tensor, new: Tensor) -> None:
-        """Store radii at indices that `read` takes."""
+        """Store radii at indices in the forms of `read`."""
         ...
 
 
-class TensorPart:
-    """Radii in a tensor; nothing waits for its device.
+class TensorStorage:
+    """Radii in a tensor; never waits for its device.
 
     Args:
         size: Number of radii.
-        start: What each of them is at first.
-        device: Where they lie.
+        start: First value of all of them.
+        device: Device of the tensor.
     """
 
     def __init__(self, size: int, start: float, device: torch.device) -> None:
@@ -79,41 +79,41 @@ class TensorPart:
         self._values = torch.full((size,), start, dtype=torch.float32, device=device)
 
     def read(self, where: slice | Tensor) -> Tensor:
-        """The radii at these indices, a copy."""
+        """Radii at these indices, a copy."""
         found = self._values[self._within(where)]
-        return found if isinstance(where, Tensor) and where.dim() else found.clone()  # what is left is a view
+        return found if isinstance(where, Tensor) and where.dim() else found.clone()  # the rest are views
 
     def write(self, where: slice | Tensor, new: Tensor) -> None:
         """Store radii."""
         self._values[self._within(where)] = new
 
     def _within(self, where: slice | Tensor) -> slice | Tensor:
-        """The indices, none beyond the size: on a GPU, where that is told later, it would end the process."""
+        """Indices clamped to the size: on a GPU one beyond it would end the process before its error is raised."""
         if isinstance(where, slice):
             return where
         check_positions(where, self.size)
         return where if where.device.type == "cpu" else where.clamp(-self.size, self.size - 1)
 
 
-class MappedPart:
-    """Radii in a file of their own that is mapped into memory, on the CPU: the system keeps there what it has room for.
+class MappedStorage:
+    """Radii in a file of their own, mapped into memory on the CPU; the system keeps in memory what it has space for.
 
-    The file is sparse. A radius is stored as its bits XOR those of the first one, so that a hole, which reads as zeros,
-    is radii never written. It is removed with this object, at the latest when the process ends; if that is killed the
-    file stays, and is worth nothing.
+    The file is sparse. A radius is stored as its bits XOR those of `start`, so that a hole, which reads as zeros, holds
+    the first value. The file is removed with this object, at the latest when the process ends; if that is killed the
+    file stays and is of no use.
 
-    A store through the map that the disk has no room for would end the process without a word (SIGBUS). So a page is
-    first written by a call, which fails with an error, and room for all of them is asked for when the file is made.
-    What is left is a file cut short by others, a disk that breaks, and file systems that take new room for what is
-    overwritten (btrfs, ZFS) and then find none.
+    A write through the map for which the disk has no space would end the process without a message (SIGBUS). So each
+    page is first written by a system call, which fails with an error, and the free space is checked when the file is
+    created. The remaining cases are a file truncated by others, a broken disk, and file systems that need new space to
+    overwrite (btrfs, ZFS) when there is none.
 
     Args:
         size: Number of radii.
-        start: What each of them is at first.
-        file: The file; one that is there is replaced.
+        start: First value of all of them.
+        file: Path; an existing file is replaced.
 
     Raises:
-        UserError: the file cannot be made, or all radii need more room than is free.
+        UserError: the file cannot be created, or the disk has too little space for all radii.
     """
 
     device = torch.device("cpu")
@@ -122,11 +122,11 @@ class MappedPart:
         pages = -(-size // ENTRIES)
         self.size, self.file = size, file
         self._start = torch.tensor(start, dtype=torch.float32).view(torch.int32)
-        self._fresh = torch.ones(pages, dtype=torch.bool)  # of each page whether it is still a hole
+        self._fresh = torch.ones(pages, dtype=torch.bool)  # for each page whether it is still a hole
         self._holes = pages
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Not overwritten: another process that has the old one mapped would lose the ground under its feet.
+            # Not truncated: a process that has the old file mapped would be killed.
             file.unlink(missing_ok=True)
             _check_room(file, pages * PAGE)
             self._handle = file.open("xb+", buffering=0)
@@ -141,7 +141,7 @@ class MappedPart:
         self._bits = torch.frombuffer(self._map, dtype=torch.int32)[:size]
 
     def read(self, where: slice | Tensor) -> Tensor:
-        """The radii at these indices, a copy on the CPU."""
+        """Radii at these indices, a copy on the CPU."""
         if isinstance(where, slice):
             self._read_ahead(True)
             bits = self._bits[where] ^ self._start
@@ -150,7 +150,7 @@ class MappedPart:
         check_positions(where, self.size)
         if not self._holes:
             return (self._bits[where] ^ self._start).view(torch.float32)
-        written = ~self._fresh[self._pages(where)]  # a hole costs a page of memory once it is read
+        written = ~self._fresh[self._pages(where)]  # reading a hole would take a page of memory
         bits = torch.zeros(where.shape, dtype=torch.int32)
         bits[written] = self._bits[where[written]]
         return (bits ^ self._start).view(torch.float32)
@@ -168,7 +168,7 @@ class MappedPart:
         self._bits[where] = new.to(self.device, torch.float32).view(torch.int32) ^ self._start
 
     def _read_ahead(self, wanted: bool) -> None:
-        """Whether the system reads more than is asked for: of a batch's entries it would only fill the memory."""
+        """Set whether the system reads ahead: for the scattered entries of a batch that would only fill the memory."""
         if hasattr(self._map, "madvise"):  # elsewhere than on Windows
             self._map.madvise(mmap.MADV_NORMAL if wanted else mmap.MADV_RANDOM)
 
@@ -179,7 +179,7 @@ class MappedPart:
         return where % self.size // ENTRIES
 
     def _claim(self, pages: Tensor) -> None:
-        """Have the disk give room to those pages that have none."""
+        """Allocate disk space for those pages that are holes."""
         holes = torch.unique(pages[self._fresh[pages]])
         for page in holes.tolist():
             try:
@@ -195,7 +195,7 @@ class MappedPart:
 
 
 def _discard(handle: io.FileIO, file: Path, owner: int) -> None:
-    """Remove a file that is used no more, unless another has taken its place, or it is a forked child that ends."""
+    """Remove the file, unless another one has replaced it, or this is a forked child of the process `owner`."""
     with suppress(OSError):
         if os.getpid() == owner and os.path.samestat(os.fstat(handle.fileno()), file.stat()):
             file.unlink()
@@ -203,7 +203,7 @@ def _discard(handle: io.FileIO, file: Path, owner: int) -> None:
 
 
 def _check_room(file: Path, size: int) -> None:
-    """Refuse a file that the disk would not hold once every radius has been written, as an epoch does."""
+    """Refuse a file that the disk could not hold once every radius has been written, as an epoch does."""
     if size > (free := shutil.disk_usage(file.parent).free):
         raise UserError(
             f"the radii take {size / 1e9:.3g} GB in {file}, where {free / 1e9:.3g} GB are free: free space or choose a "

@@ -131,13 +131,13 @@ def test_an_index_beyond_the_data_set_is_an_error(beyond, written, mapped, tmp_p
     if written:
         memory[:] = 0.5
     for kind in (IndexError, UserError):
-        with pytest.raises(kind, match=f"index {beyond} is beyond the 3 radii: make the memory as long"):
+        with pytest.raises(kind, match=f"index {beyond} is beyond the 3 radii: give RadiusMemory the size"):
             memory[index(beyond)] = torch.tensor([0.1])
         with pytest.raises(kind, match=f"index {beyond} is beyond the 3 radii"):
             memory[index(0, beyond)]
         with pytest.raises(kind, match=r"a mask of shape \[4\] for 3 radii"):
             memory[[True] * 4]
-        with pytest.raises(kind, match=r"an index of torch.float32: pass the whole numbers"):
+        with pytest.raises(kind, match=r"an index of torch.float32: pass whole numbers"):
             memory[torch.tensor([0.0, 1.0])]
     assert len(list(memory)) == 3
 
@@ -152,7 +152,7 @@ def test_radii_in_pixel_levels_are_refused_and_not_stored(radius, cap):
         memory[index(0, 2)] = radius
     assert memory.values[1:].tolist() == pytest.approx([0.01] * 2)
     memory[index(0, 2)] = torch.tensor([torch.inf, 1.0])
-    assert memory.values[2] == pytest.approx(memory.most)
+    assert memory.values[2] == pytest.approx(memory.largest)
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,10 @@ def test_radii_do_not_broadcast(radius):
 
 
 def test_the_largest_radius_that_can_be_stored():
-    assert RadiusMemory(1).most == 1
-    assert RadiusMemory(1, cap=0.5).most == 0.5
-    assert RadiusMemory(1, norm="l2").most == math.inf
-    assert RadiusMemory(1, norm="l2", cap=3.0).most == 3
+    assert RadiusMemory(1).largest == 1
+    assert RadiusMemory(1, cap=0.5).largest == 0.5
+    assert RadiusMemory(1, norm="l2").largest == math.inf
+    assert RadiusMemory(1, norm="l2", cap=3.0).largest == 3
 
 
 @pytest.mark.parametrize("size", [2.0, math.nan])
@@ -237,7 +237,7 @@ def test_no_update_through_any_rule_ever_leaves_the_bounds(bounds, capped, steps
     floor, initial, cap = bounds
     memory = RadiusMemory(SIZE, initial=initial, floor=floor, cap=cap if capped else None)
     for order, update in steps:
-        memory[torch.tensor(order)] = update(memory[torch.tensor(order)]).clamp_max(memory.most)
+        memory[torch.tensor(order)] = update(memory[torch.tensor(order)]).clamp_max(memory.largest)
         assert bool(memory.values.isfinite().all())
         assert memory.values.max() <= 1
         assert memory.values.min() >= floor

@@ -25,20 +25,20 @@ def test_a_run_folder_and_its_file_hold_the_same_table(tmp_path):
 
 def test_radii_come_to_their_indices_and_the_rest_has_one_radius(tmp_path):
     table = RadiiTable.read(str(written(tmp_path / "radii.parquet")))
-    torch.testing.assert_close(table.placed(6, 0.5), torch.tensor([0.0, 0.5, 0.3, 0.5, 0.1, 0.5]))
+    torch.testing.assert_close(table.dense(6, 0.5), torch.tensor([0.0, 0.5, 0.3, 0.5, 0.1, 0.5]))
     with pytest.raises(UserError, match="list sample 4, but the data has 4 samples"):
-        table.placed(4, 0.5)
+        table.dense(4, 0.5)
 
 
-def test_shuffling_keeps_the_values_and_changes_whose_they_are(tmp_path):
+def test_shuffling_keeps_the_values_and_moves_them_to_others(tmp_path):
     size = 50
     columns = {"index": range(size), "label_id": [0] * size, "radius": np.linspace(0, 1, size)}
     table = RadiiTable.read(str(written(tmp_path / "radii.parquet", **columns)))
-    radius = table.shuffled().placed(size, 0.0)
-    assert not torch.equal(radius, table.placed(size, 0.0))
-    assert torch.equal(radius.sort().values, table.placed(size, 0.0))
-    assert torch.equal(radius, table.shuffled().placed(size, 0.0))
-    assert not torch.equal(radius, table.shuffled(seed=1).placed(size, 0.0))
+    radius = table.shuffled().dense(size, 0.0)
+    assert not torch.equal(radius, table.dense(size, 0.0))
+    assert torch.equal(radius.sort().values, table.dense(size, 0.0))
+    assert torch.equal(radius, table.shuffled().dense(size, 0.0))
+    assert not torch.equal(radius, table.shuffled(seed=1).dense(size, 0.0))
 
 
 def test_radii_of_other_data_are_refused(tmp_path):
@@ -51,7 +51,7 @@ def test_radii_of_other_data_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"index": [4, 4, 2]}, "stands twice"),
+        ({"index": [4, 4, 2]}, "occurs twice"),
         ({"index": [4, -1, 2]}, "negative"),
         ({"index": [4.0, 0.0, 2.0]}, "whole numbers"),
         ({"index": ["a", "b", "c"]}, "no table"),

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iaat.errors import UserError
-from iaat.radius import RadiusMemory, memory, parts
+from iaat.radius import RadiusMemory, radius_memory, storage
 
 PAGES = 3
-SIZE = (PAGES - 1) * parts.ENTRIES + 5
+SIZE = (PAGES - 1) * storage.ENTRIES + 5
 SETTINGS = [
     {},
     {"initial": "8px", "cap": "16px"},
@@ -23,7 +23,7 @@ SETTINGS = [
 ]
 positions = st.one_of(
     st.integers(-SIZE, SIZE - 1),
-    st.sampled_from([0, parts.ENTRIES - 1, parts.ENTRIES, SIZE - 1, -SIZE]),
+    st.sampled_from([0, storage.ENTRIES - 1, storage.ENTRIES, SIZE - 1, -SIZE]),
 )
 batches = st.lists(st.tuples(positions, st.floats(width=32)), max_size=6, unique_by=lambda entry: entry[0] % SIZE)
 
@@ -60,10 +60,10 @@ def test_holes_are_the_initial_radius_and_take_no_room(tmp_path):
     file = tmp_path / "radii"
     assert same_bits(radii.values, torch.full((10**6,), 8 / 255))
     assert same_bits(radii[[0, 999_999]], torch.full((2,), 8 / 255))
-    assert file.stat().st_size == pytest.approx(4e6, abs=parts.PAGE)
+    assert file.stat().st_size == pytest.approx(4e6, abs=storage.PAGE)
     assert file.stat().st_blocks == 0
     radii[[5, 6, 500_000]] = 0.5
-    assert 0 < file.stat().st_blocks * 512 <= 16 * parts.PAGE
+    assert 0 < file.stat().st_blocks * 512 <= 16 * storage.PAGE
 
 
 def test_from_zero_the_file_is_the_plain_values(tmp_path):
@@ -89,7 +89,7 @@ def test_the_file_goes_with_the_radii_but_not_with_a_forked_process(tmp_path):
     radii = mapped(tmp_path)
     radii[:] = 0.5
     handle, file = radii._mapped._handle, radii._mapped.file
-    parts._discard(os.fdopen(os.dup(handle.fileno()), "rb"), file, os.getppid())
+    storage._discard(os.fdopen(os.dup(handle.fileno()), "rb"), file, os.getppid())
     assert file.exists()
     del radii, handle
     gc.collect()
@@ -110,14 +110,14 @@ def test_a_file_that_cannot_be_made_is_refused(tmp_path):
 
 
 def test_too_little_room_for_all_radii_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts.shutil, "disk_usage", lambda _: SimpleNamespace(free=3_000_000_000))
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=3_000_000_000))
     with pytest.raises(UserError, match=r"the radii take 4 GB in .*radii, where 3 GB are free: free space or choose"):
         mapped(tmp_path, 10**9)
     assert not list(tmp_path.iterdir())
 
 
 def test_large_radii_are_loaded_piece_by_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "PIECE", 1000)
+    monkeypatch.setattr(radius_memory, "PIECE", 1000)
     values = torch.rand(SIZE, generator=torch.Generator().manual_seed(0))
     for radii in (mapped(tmp_path, initial=0.5), RadiusMemory(SIZE)):
         radii.load_state_dict({"values": values})
@@ -129,7 +129,7 @@ def test_large_radii_are_loaded_piece_by_piece(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_fills_up_is_an_error_and_not_the_end_of_the_process(small_disk, monkeypatch):
-    monkeypatch.setattr(parts.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     radii = mapped(small_disk, 200_000, initial="8px")
     with pytest.raises(UserError, match=r"cannot write radii to .*radii: No space left on device; free space or"):
         radii[:] = 0.5

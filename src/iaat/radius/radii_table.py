@@ -1,4 +1,4 @@
-"""Radii of a finished run as a table, to train another run at."""
+"""Table of the radii of a finished run, to train another run with."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class RadiiTable:
 
     @classmethod
     def read(cls, file: str) -> RadiiTable:
-        """The table in a Parquet file as `iaat radii RUN` writes it, or in a run folder that holds one.
+        """Read the table in a Parquet file, as `iaat radii RUN` writes it, or in a run folder.
 
         Raises:
             UserError: there is no such file, or it is no table of radii.
         """
-        # Imported here: whoever imports the package alone need not wait for it.
+        # Imported here: it takes long, and few callers need it.
         import pyarrow as pa
         import pyarrow.parquet
 
@@ -62,20 +62,20 @@ class RadiiTable:
         if {self.index.dtype, self.label.dtype} != {torch.int64} or not self.radius.is_floating_point():
             raise UserError(f"radii {self.name}: index and label_id must be whole numbers, radius a number")
         if int(self.index.min()) < 0 or len(torch.unique(self.index)) < len(self.index):
-            raise UserError(f"radii {self.name}: an index is negative or stands twice")
+            raise UserError(f"radii {self.name}: an index is negative or occurs twice")
         if not bool((self.radius.isfinite() & (self.radius >= 0)).all()):
             raise UserError(f"radii {self.name}: a radius is negative or not finite")
 
     def shuffled(self, seed: int = 0) -> RadiiTable:
-        """The same radii, given to the same samples in a random order."""
+        """Table with the same samples and their radii in a random order."""
         order = permutation(len(self.radius), seed=seed, epoch=0)
         return RadiiTable(self.name, self.index, self.label, self.radius[order])
 
-    def placed(self, size: int, rest: float) -> Tensor:
-        """Radii `[size]` float32 by index; samples that the table does not list have `rest`.
+    def dense(self, size: int, rest: float) -> Tensor:
+        """Radii `[size]` float32 by index; samples that are not in the table have `rest`.
 
         Raises:
-            UserError: the table lists a sample beyond the data set.
+            UserError: the table has a sample beyond the data set.
         """
         if int(self.index.max()) >= size:
             raise UserError(
@@ -87,10 +87,10 @@ class RadiiTable:
         return values
 
     def check_labels(self, index: Tensor, y: Tensor) -> None:
-        """Check the labels `y` `[B]` of the samples `index` `[B]`, as far as they are listed.
+        """Compare the labels `y` `[B]` of the samples `index` `[B]` with the table, where it has them.
 
         Raises:
-            UserError: a label differs: the radii are those of other data.
+            UserError: a label differs: the radii belong to other data.
         """
         index, y = index.cpu(), y.cpu()
         ordered, order = self.index.sort()

@@ -1,4 +1,4 @@
-"""One radius per training sample: storage without policy."""
+"""One radius per training sample, by its index."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError, UserIndexError, check_choice, shown
-from iaat.radius.parts import MappedPart, TensorPart
-from iaat.radius.stores import PIECE, Replicated, Sharded, Store, part_size
+from iaat.radius.sharding import PIECE, Replicated, Sharded, SharedRadii, shard_size
+from iaat.radius.storage import MappedStorage, TensorStorage
 from iaat.runtime.async_checks import check_async
 from iaat.runtime.distributed import current
 from iaat.units import Norm, Radius, check_radius
@@ -21,15 +21,15 @@ Index = Tensor | Sequence[int] | Sequence[bool] | int | slice
 
 
 class RadiusMemory:
-    """One float32 radius for each sample of a data set, keyed by the sample's stable index.
+    """One float32 radius for each sample of a data set, by the sample's constant index.
 
-    All augmented views of a sample share its entry. The memory decides nothing: an update rule computes new radii and
-    they are written with `radii[index] = new`. Reading and writing never wait for the device.
+    All augmented views of a sample have the same entry. An update rule computes new radii; `radii[index] = new` stores
+    them. Reading and writing never wait for the device.
 
-    By default the radii are a tensor on the device, made at first use, and where several processes train each has all
-    of them: `synchronize` brings them together. `map_to` keeps them in a file instead, for more samples than fit in
-    memory, and `shard` gives each process a part; both wait for the device, may be combined, and are chosen before the
-    first use.
+    By default the radii are a tensor on the device, created at first use. Of several training processes each has all of
+    them, and `synchronize` exchanges what they have written. `map_to` keeps the radii in a file instead, for more
+    samples than fit in memory; `shard` gives each process a part. Both wait for the device, can be combined, and are
+    called before the first use.
 
     Args:
         size: Number of samples N of the data set; indices run from 0 to N - 1.
@@ -37,11 +37,12 @@ class RadiusMemory:
         floor: Smallest radius ever stored.
         cap: Largest radius ever stored; None for no bound.
         norm: Norm the radii are measured in; in L-inf the bounds may not exceed the pixel range.
-        device: Where the radii live; the training device, so that no batch waits for a copy.
+        device: Device of the radii; the training device, so that no batch waits for a copy.
 
     Raises:
-        UserError: a size below 1, a bound that is no length, or bounds that are not `floor <= initial <= cap`. On
-            access: an index beyond the data set, radii of another shape, or in L-inf above the pixel range.
+        UserError: a size below 1, a bound that is negative or not finite, or bounds that are not
+            `floor <= initial <= cap`. On access: an index beyond the data set, radii of another shape, or in L-inf
+            above the pixel range.
 
     Source: the memory of Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), section 3.
 
@@ -68,43 +69,43 @@ class RadiusMemory:
         if isinstance(size, float) or size < 1:
             raise UserError(f"RadiusMemory size = {shown(size)}: needs the number of training samples, at least 1")
         check_choice(norm, get_args(Norm), "RadiusMemory norm")
-        self._initial = _length(initial, norm, "initial")
-        self.floor = _length(floor, norm, "floor")
-        self.cap = None if cap is None else _length(cap, norm, "cap")
+        self._initial = _bound(initial, norm, "initial")
+        self.floor = _bound(floor, norm, "floor")
+        self.cap = None if cap is None else _bound(cap, norm, "cap")
         if not self.floor <= self._initial <= (self._initial if self.cap is None else self.cap):
             raise UserError(f"radii need floor <= initial <= cap, not floor {floor}, initial {initial}, cap {cap}")
         self._norm, self._size, self._device = norm, int(size), torch.device(device)
         self._sharded = False
-        self._mapped: MappedPart | None = None
-        self._used: Store | None = None
+        self._mapped: MappedStorage | None = None
+        self._used: SharedRadii | None = None
 
     def map_to(self, file: Path) -> None:
         """Keep the radii in a file that is mapped into memory, in place of a tensor on the device.
 
-        It is a scratch file, removed when the radii are used no more: what outlasts them is the checkpoint. It is
-        sparse, 4 bytes a sample once all are written, and takes no memory but what the system can spare. Radii are read
-        and written on the CPU, which waits for the device if that is another, and read ones come back to the device.
+        It is a scratch file, removed with the radii; a checkpoint keeps them. It is sparse, 4 bytes a sample once all
+        are written, and uses only memory that the system can spare. Radii are read and written on the CPU, which waits
+        for another device, and are returned on the device.
 
         Args:
-            file: Where, on a local disk; a file that is there is replaced. Several processes must all call this, each
-                with a file of its own.
+            file: Path on a local disk; an existing file is replaced. Several processes must all call this, each with a
+                file of its own.
 
         Raises:
-            UserError: in every process: the file cannot be made, all radii need more room than is free, or radii have
-                been read or written already. Later, where a radius is written: the disk is full.
+            UserError: in every process: the file cannot be created, the disk has too little space for all radii, or
+                radii have been read or written already. Later, when a radius is written: the disk is full.
         """
         self._check_unused()
         self._map(file)
 
     def shard(self) -> None:
-        """Have each of several processes keep only its part: index i is that of process i % world.
+        """Keep only a part of the radii in each of several processes: index i belongs to process i % world.
 
         From then on reading and writing radii, `values` and `state_dict` are collectives: every process takes part in
-        each, with batches of any sizes, empty ones included. Radii are seen by all processes as soon as they are
-        written; where two write the same one in one call, the lowest rank wins.
+        each, with batches of any size, also empty ones. A radius is visible in all processes as soon as it is written;
+        if two processes write the same one in one call, the lowest rank wins.
 
         Raises:
-            UserError: radii have been read or written already, or as `map_to` where that came first.
+            UserError: radii have been read or written already, or what `map_to` raises if it was called before.
         """
         self._check_unused()
         self._sharded = True
@@ -112,13 +113,13 @@ class RadiusMemory:
             self._map(self._mapped.file)  # anew, for fewer radii
 
     def synchronize(self) -> None:
-        """Take over from other processes the radii they have written since the last call, or since radii were loaded.
+        """Exchange between processes the radii written since the last call, or since radii were loaded.
 
-        A radius is that of the process that has written it; of two that have, the lowest rank wins, whatever was
-        written last. Afterwards all processes have the same radii bit for bit. Every process must take part; with one
-        process, or with parts (`shard`), there is nothing to do. Call it before `values` and `state_dict`.
+        A radius comes from the process that wrote it; if two did, the lowest rank wins, whatever was written last.
+        Afterwards all processes have bit-identical radii. Every process must take part. With one process, or after
+        `shard`, there is nothing to do. Call it before `values` and `state_dict`.
         """
-        self._store.synchronize()
+        self._radii.synchronize()
 
     def __len__(self) -> int:
         return self._size
@@ -129,20 +130,20 @@ class RadiusMemory:
         Raises:
             UserIndexError: an index that is no whole number, or beyond the data set; on a GPU with a later call.
         """
-        return self._store.read(self._positions(index)).to(self._device)
+        return self._radii.read(self._positions(index)).to(self._device)
 
     def __setitem__(self, index: Index, radius: Tensor | Sequence[float] | float) -> None:
         """Store radii `[B]`, or one number for all; a value that is not finite leaves the old one in place.
 
-        They are kept within floor and cap, and the index is of any form that reading takes.
-        Where an index occurs twice in one call, which of its values is kept is not defined.
+        They are clamped to floor and cap. The index has any form that reading takes; if it holds a sample twice, it is
+        not defined which of the two values is kept.
 
         Raises:
             UserError: radii that are not one for each index, or in L-inf above the pixel range; these leave the old
-                ones in place. On a GPU what only values tell comes with a later call.
+                ones in place. On a GPU the error about values comes with a later call.
             UserIndexError: as for reading.
         """
-        new = torch.as_tensor(radius).detach().to(self._store.device, torch.float32)
+        new = torch.as_tensor(radius).detach().to(self._radii.device, torch.float32)
         positions = self._positions(index)
         if new.ndim and new.shape != positions.shape:
             raise UserError(
@@ -150,29 +151,29 @@ class RadiusMemory:
                 "each, [B], or one number"
             )
         possible = new.isfinite() & (new <= self._range)
-        self._store.write(positions, new.clamp(self.floor, self.cap), possible)
+        self._radii.write(positions, new.clamp(self.floor, self.cap), possible)
         if new.numel() and self._range < math.inf:
-            check_async(new.nan_to_num(0.0, 0.0).amax()[None], self._too_long)
+            check_async(new.nan_to_num(0.0, 0.0).amax()[None], self._too_large)
 
     @property
-    def most(self) -> float:
-        """The largest radius that can be stored: the cap, or in L-inf the pixel range; infinite in L2 without a cap."""
+    def largest(self) -> float:
+        """Largest radius that can be stored: the cap, or in L-inf the pixel range; infinite in L2 without a cap."""
         return self._range if self.cap is None else self.cap
 
     @property
     def _range(self) -> float:
         return 1.0 if self._norm == "linf" else math.inf
 
-    def _too_long(self, longest: list[float]) -> str | None:
-        if longest[0] <= self._range:
+    def _too_large(self, largest: list[float]) -> str | None:
+        if largest[0] <= self._range:
             return None
         return (
-            f"radius {longest[0]:g} is above the pixel range 1: write radii on the [0, 1] scale, 8 pixel levels as "
-            "8 / 255, and end what a rule adds with .clamp_max(radii.most)"
+            f"radius {largest[0]:g} is above the pixel range 1: write radii on the [0, 1] scale, 8 pixel levels as "
+            "8 / 255, and clamp the result of a rule with .clamp_max(radii.largest)"
         )
 
     def _positions(self, index: Index) -> Tensor:
-        device = self._store.device
+        device = self._radii.device
         if isinstance(index, slice):
             return torch.arange(*index.indices(len(self)), device=device)
         positions = torch.as_tensor(index, device=device)
@@ -183,26 +184,26 @@ class RadiusMemory:
                 )
             return positions.nonzero()[:, 0]
         if positions.numel() and (positions.is_floating_point() or positions.is_complex()):
-            raise UserIndexError(f"an index of {positions.dtype}: pass the whole numbers that with_index gives")
+            raise UserIndexError(f"an index of {positions.dtype}: pass whole numbers, those of with_index")
         return positions if positions.numel() else positions.long()  # an empty list would be one of floats
 
     @property
     def values(self) -> Tensor:
-        """All radii `[N]`, a copy: on the device, or on the CPU where they are mapped or each process has a part."""
-        return self._store.values()
+        """All radii `[N]`, a copy: on the device, or on the CPU after `map_to` or `shard`."""
+        return self._radii.values()
 
     def state_dict(self) -> dict[str, Any]:
-        """The radii, for a checkpoint; bounds belong to the configuration and are not part of it.
+        """Radii for a checkpoint, without their bounds, which belong to the configuration.
 
-        All of them in every process, so that any number of processes can take over what any other number has left.
+        Every process gets all of them, so that a run can be resumed with any number of processes.
         """
         return {"values": self.values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the radii of `state_dict`, within this memory's bounds; every process loads the same ones.
+        """Load the radii of `state_dict`, clamped to the bounds of this memory; every process loads the same ones.
 
         Raises:
-            UserError: the state is of a data set of another size, or holds values that are not finite.
+            UserError: the state belongs to a data set of another size, or holds values that are not finite.
         """
         values: Tensor = state["values"]
         if values.shape != (self._size,):
@@ -214,26 +215,26 @@ class RadiusMemory:
         if not all(bool(piece.isfinite().all()) for piece in pieces):
             raise UserError("the checkpoint holds radii that are not finite; use an earlier checkpoint")
         for number, piece in enumerate(pieces):
-            self._store.load(number * PIECE, piece.clamp(self.floor, self.cap))
+            self._radii.load(number * PIECE, piece.clamp(self.floor, self.cap))
 
     @property
-    def _store(self) -> Store:
+    def _radii(self) -> SharedRadii:
         if self._used is None:
-            part = self._mapped or TensorPart(self._own_size(), self._initial, self._device)
-            self._used = Sharded(self._size, part, current()) if self._in_parts else Replicated(part)
+            storage = self._mapped or TensorStorage(self._own_size(), self._initial, self._device)
+            self._used = Sharded(self._size, storage, current()) if self._is_sharded else Replicated(storage)
         return self._used
 
     @property
-    def _in_parts(self) -> bool:
+    def _is_sharded(self) -> bool:
         return self._sharded and current().several
 
     def _own_size(self) -> int:
-        return part_size(self._size, current()) if self._in_parts else self._size
+        return shard_size(self._size, current()) if self._is_sharded else self._size
 
     def _map(self, file: Path) -> None:
         made, failed = None, None
         try:
-            made = MappedPart(self._own_size(), self._initial, file)
+            made = MappedStorage(self._own_size(), self._initial, file)
         except UserError as error:
             failed = error
         self._mapped = None
@@ -242,10 +243,10 @@ class RadiusMemory:
 
     def _check_unused(self) -> None:
         if self._used is not None:
-            raise UserError("radii are in use: choose where they are kept before the first is read or written")
+            raise UserError("radii are in use: call map_to and shard before the first is read or written")
 
 
-def _length(value: float | str, norm: Norm, name: str) -> float:
-    length = float(Radius(value)) if isinstance(value, str) else float(value)
-    check_radius(length, norm, name=f"RadiusMemory {name}")
-    return length
+def _bound(value: float | str, norm: Norm, name: str) -> float:
+    number = float(Radius(value)) if isinstance(value, str) else float(value)
+    check_radius(number, norm, name=f"RadiusMemory {name}")
+    return number
