@@ -174,7 +174,7 @@ _SETS = {"cifar": _CIFAR, "tiny-imagenet": _TINY, "imagenet": _IMAGENET}
 def constant_set(constants: str, height: int, width: int) -> str:
     """Name of a set of constants, `cifar`, `tiny-imagenet` or `imagenet`; `auto` decides by the shorter side.
 
-    Published are sets for images of 32, 64 and 224 pixels. In between `auto` takes the one whose side is nearest in
+    Published are sets for images of 32, 64 and 224 pixels. In between `auto` takes the one with the side nearest in
     ratio: `cifar` up to 45 pixels, `tiny-imagenet` from 46 to 119, `imagenet` from 120.
 
     Raises:

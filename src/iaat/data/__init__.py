@@ -1,4 +1,4 @@
-"""Data sets whose samples have stable indices, read from memory or from disk."""
+"""Data sets of samples with stable indices, read from memory or from disk."""
 
 from iaat.data.augment import Augmentation, augment
 from iaat.data.batch_order import batch_sizes, epoch_order, sequential_order
