@@ -1,6 +1,5 @@
-"""What `iaat` exports says what it is, and its examples run."""
+"""Docstrings of what `iaat` exports are complete."""
 
-import doctest
 import inspect
 import re
 
@@ -32,16 +31,6 @@ UNITS = {
 
 def doc(name):
     return inspect.getdoc(getattr(iaat, name)) or ""
-
-
-@pytest.mark.parametrize("name", DOCUMENTED)
-def test_examples_run(name):
-    parser = doctest.DocTestParser()
-    example = parser.get_doctest(doc(name), {}, name, None, None)
-    said = []
-    result = doctest.DocTestRunner(verbose=False).run(example, out=said.append)
-    assert result.attempted > 1, "no example"
-    assert result.failed == 0, "".join(said)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

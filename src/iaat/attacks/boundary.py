@@ -57,6 +57,16 @@ def find_boundary(
         UserError: a batch or a model that `pgd` refuses, or `x_adv` of another shape than `x`.
 
     Source: Ding et al. 2020 (arXiv 1812.02637), AN-PGD, whose points were not clamped when trained on.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import find_boundary, geometry
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> x, y, x_adv = torch.tensor([[0.6, 0.4]]), torch.tensor([0]), torch.tensor([[0.4, 0.6]])
+        >>> boundary = find_boundary(model, x, y, x_adv, limit=0.4, ball=geometry("linf"))
+        >>> [round(number, 2) for number in boundary.x[0].tolist()], boundary.found
+        ([0.5, 0.5], tensor([True]))
     """
     labels = check_batch(x, y)
     if x_adv.shape != x.shape:

@@ -16,5 +16,13 @@ def predict(model: nn.Module, x: Tensor, mode: Mode = "eval") -> Tensor:
 
 
 def is_correct(model: nn.Module, x: Tensor, y: Tensor, mode: Mode = "eval") -> Tensor:
-    """Bool `[B]`: whether the model in `mode` classifies `x` `[B, ...]` as `y` `[B]`."""
+    """Bool `[B]`: whether the model in `mode` classifies `x` `[B, ...]` as `y` `[B]`.
+
+    Example:
+        >>> import torch
+        >>> from iaat.attacks import is_correct
+        >>> x, y = torch.tensor([[0.6, 0.4], [0.6, 0.4]]), torch.tensor([0, 1])
+        >>> is_correct(torch.nn.Identity(), x, y)
+        tensor([ True, False])
+    """
     return predict(model, x, mode) == y
