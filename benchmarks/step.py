@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 import torch
 from _measure import CONSOLE, Goal, Report, Spread, hardware_line, start, write_results
@@ -28,11 +28,10 @@ from published import PublishedIAAT
 import peers
 from iaat.attacks import attack_mode
 from iaat.errors import UserError
-from iaat.methods import METHODS, IAATConfig, PGDATConfig, StepContext
+from iaat.methods import METHODS, PGDATConfig, StepContext
 from iaat.runtime import rng
 from iaat.runtime.device import autocast
 from iaat.types import Batch
-from iaat.units import Radius
 
 PGD_AT = "pgd_at"
 PUBLISHED = "IAAT as published"
@@ -61,29 +60,19 @@ EPOCHS = 110
 """Of the run that a step is one of: the authors'."""
 
 
-def rules() -> tuple[str, ...]:
-    """Every rule that the config of IAAT offers, the default first."""
-    default = IAATConfig().rule
-    return default, *(rule for rule in get_args(get_type_hints(IAATConfig)["rule"]) if rule != default)
-
-
-def iaat_name(rule: str) -> str:
-    """The row of a rule at its defaults."""
-    return f"iaat, rule {rule}"
-
-
 MODE = PGDATConfig().mode
-STILL = {"rate": Radius(1e-9), "beta": 1e-9}
+STILL, STILL_PAPER = {"reach": 1e-9}, {"beta": 1e-9}
 """Radii that stay where they are put, so that every round is the same work."""
 
-PROPORTIONAL = f"{iaat_name(rules()[0])}, spread radii"
+PROPORTIONAL = "iaat, spread radii"
 VARIANTS: tuple[Variant, ...] = (
     Variant(PGD_AT, "pgd_at"),
     Variant("pgd_at, mode batch", "pgd_at", {"mode": "batch"}),
-    *(Variant(iaat_name(rule), "iaat", {"rule": rule, **STILL}) for rule in rules()),
+    Variant("iaat", "iaat", STILL),
+    Variant("iaat_paper", "iaat_paper", STILL_PAPER),
     Variant(PROPORTIONAL, "iaat", STILL, radii="spread"),
-    Variant("iaat, rule paper, spread radii", "iaat", {"rule": "paper", **STILL}, radii="spread"),
-    Variant("iaat, rule paper, mode train", "iaat", {"rule": "paper", "mode": "train", **STILL}),
+    Variant("iaat_paper, spread radii", "iaat_paper", STILL_PAPER, radii="spread"),
+    Variant("iaat_paper, mode train", "iaat_paper", {"mode": "train", **STILL_PAPER}),
     Variant("nfgsm, one radius", "pgd_at", {"inner": "nfgsm"}),
     Variant("iaat, inner nfgsm", "iaat", {"inner": "nfgsm", **STILL}),
 )
@@ -144,7 +133,7 @@ def _measure_model(name: str, options: argparse.Namespace, device: torch.device)
         *(str(goal) for goal in goals),
     ]
     report.show()
-    config = {**_plain(options), "model": name, "batch_size": size, "workload": facts, "default_rule": rules()[0]}
+    config = {**_plain(options), "model": name, "batch_size": size, "workload": facts}
     records = [record(row, ratios[row.key]) for row in rows]
     path = write_results(f"step-{name}", config, records, goals=goals, packages=peers.PACKAGES, folder=options.out)
     CONSOLE.print(f"written: {path}", highlight=False, soft_wrap=True)
@@ -294,17 +283,16 @@ def _ratios(rows: list[Row], row: Row) -> dict[str, Spread | None]:
 
 
 def _goals(rows: list[Row], precisions: list[str]) -> Iterator[Goal]:
-    default = iaat_name(rules()[0])
     wanted: list[tuple[str, str | None, str, dict[str, float]]] = []
     for precision in precisions:
-        at, iaat = key_of(PGD_AT, precision), key_of(default, precision)
+        at, iaat = key_of(PGD_AT, precision), key_of("iaat", precision)
         least = {"fp32": 4.0, "bf16": 8.0}[precision]
         fewer = key_of(PROPORTIONAL, precision)
         wanted += [
             (f"pgd_at / floor, {precision}", at, key_of(floor_name(MODE), precision), {"at_most": 1.05}),
-            (f"{default} (the default) / pgd_at, {precision}", iaat, at, {"at_most": 1.05}),
+            (f"iaat / pgd_at, {precision}", iaat, at, {"at_most": 1.05}),
             (f"{PROPORTIONAL} / pgd_at, {precision}", fewer, at, {"at_most": 0.75}),
-            (f"published, fp32 / {default}, {precision}", key_of(PUBLISHED, "fp32"), iaat, {"at_least": least}),
+            (f"published, fp32 / iaat, {precision}", key_of(PUBLISHED, "fp32"), iaat, {"at_least": least}),
         ]
         documented = fastest(rows, [key_of(name, "fp32") for name in peers.STEPS])
         given = fastest(rows, [key_of(f"{name}, channels_last", "fp32") for name in peers.CHANNELS_LAST])

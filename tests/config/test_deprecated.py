@@ -1,4 +1,4 @@
-"""Recipes and run folders from before `method.reach`: read, converted, resumed."""
+"""Recipes and run folders with older keys, `method.rate` and `method.rule`: read, converted, resumed."""
 
 import warnings
 
@@ -100,9 +100,8 @@ def test_another_method_has_no_rate():
 def as_written_before(run, **constants):
     """Make the recipe of a run what one of the version before would have left: absolute constants, every key."""
     stored = yaml.safe_load(run.recipe_file.read_text())
-    for key in ("reach", "gamma", "beta", "warmup", "start"):
-        del stored["method"][key]
-    stored["method"] |= constants
+    del stored["method"]["reach"]
+    stored["method"] |= {"name": "iaat", "clean_wrong": "decay", **constants}
     run.recipe_file.write_text(yaml.safe_dump(stored, sort_keys=False))
 
 
@@ -114,23 +113,106 @@ def test_an_interrupted_run_with_a_rate_goes_on_to_the_end_it_would_have_had(tmp
     train(recipe, whole, QUIET)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, broken, Interrupting(5))
-    as_written_before(broken, rate="9.7px", start="30px", gamma="1.9px", beta=0.1, warmup=10)
+    as_written_before(broken, rule="staircase", rate="9.7px", start="30px", gamma="1.9px", beta=0.1, warmup=10)
     run_recipe(recipe, broken, QUIET, resume=True)
     assert same(load_checkpoint(whole.checkpoint("last")), load_checkpoint(broken.checkpoint("last")))
 
 
 def test_constants_written_down_and_the_same_ones_worked_out_are_no_difference(tmp_path):
-    words = [*TINY, "--train.precision", "fp32", "--method.rule", "paper"]
+    words = [*TINY, "--train.precision", "fp32", "--method", "iaat_paper"]
     run = RunFolder(tmp_path / "run")
     recipe = load_recipe("quickstart", words)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, run, Interrupting(5))
     constants = recipe.run_method
-    as_written_before(
-        run, rate="0.2px", start="0px", gamma=str(constants.gamma), beta=constants.beta, warmup=constants.warmup
-    )
+    filled = {"gamma": str(constants.gamma), "beta": constants.beta, "warmup": constants.warmup}
+    as_written_before(run, rule="paper", rate="0.2px", start="0px", **filled)
     run_recipe(recipe, run, QUIET, resume=True)
     assert load_checkpoint(run.checkpoint("last"))["epoch"] == 3
     other = load_recipe("quickstart", [*words, "--method.beta", "0.01"])
     with pytest.raises(UserError, match=r"cannot be resumed: .*method\.beta"):
         run_recipe(other, run, QUIET, resume=True)
+
+
+# method.rule
+
+
+@pytest.fixture
+def paper_file(tmp_path):
+    """A recipe of the time when `rule` chose between two methods, `{name: iaat, ...}`."""
+
+    def write(text, name="old.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "name", "settings"),
+    [
+        ("extends: cifar10-small-iaat\nmethod: {name: iaat, rule: paper}", [], "iaat_paper", {"steps": 5}),
+        ("extends: cifar10-small-iaat\nmethod: {rule: paper, beta: 0.3}", [], "iaat_paper", {"steps": 5, "beta": 0.3}),
+        ("extends: cifar10-small-iaat-paper\nmethod: {name: iaat, rule: paper}", [], "iaat_paper", {"steps": 5}),
+        ("extends: cifar10-small-iaat-paper\nmethod: {rule: staircase, reach: 2}", [], "iaat", {"reach": 2}),
+        (
+            "extends: cifar10-small-iaat\nmethod: {name: iaat, rule: staircase, gamma: 3px, clean_wrong: decay}",
+            [],
+            "iaat",
+            {"start": 0},
+        ),
+        ("extends: cifar10-small-iaat", ["--method.rule=paper", "--method.start", "1px"], "iaat_paper", {"steps": 5}),
+        ("extends: cifar10-small-iaat-paper", ["--method.rule", "staircase"], "iaat", {"steps": 5, "start": None}),
+        ("extends: cifar10-small-pgd-at", ["--method", "iaat", "--method.rule", "paper"], "iaat_paper", {"steps": 5}),
+        (
+            "extends: cifar10-small-iaat\nmethod: {name: iaat, rule: paper, radius: 4px}",
+            ["--method.rule", "staircase"],
+            "iaat",
+            {"radius": 4 / 255, "steps": 5},
+        ),
+    ],
+)
+def test_a_rule_is_read_as_the_method_it_chose_with_one_line_of_advice(paper_file, text, arguments, name, settings):
+    path = paper_file(f"about: old\n{text}\n")
+    with pytest.warns(UserWarning, match=r"rule.* is read as .*: write that") as said:
+        recipe = load_recipe(path, arguments)
+    assert all("\n" not in str(each.message) for each in said)
+    assert recipe.method_name == name
+    assert {key: getattr(recipe.method, key) for key in settings} == settings
+
+
+def test_a_rule_of_another_time_leads_another_method_nowhere(paper_file):
+    path = paper_file("extends: cifar10-small-iaat\nmethod: {name: iaat, rule: paper, beta: 0.3}\n")
+    with pytest.warns(UserWarning, match="is read as"):
+        assert load_recipe(path, ["--method", "trades"]).method.beta == 6
+    with pytest.raises(UserError, match=r"method\.rule"):
+        load_recipe("quickstart-pgd-at", ["--method.rule=paper"])
+
+
+@pytest.mark.parametrize("rule", ["papr", "[paper]", "3"])
+def test_an_unknown_rule_names_the_methods(paper_file, rule):
+    with pytest.raises(UserError, match=r"method\.rule .*: write method iaat or iaat_paper instead"):
+        load_recipe(paper_file(f"extends: quickstart\nmethod: {{rule: {rule}}}\n"))
+    with pytest.raises(UserError, match=r"method\.rule"):
+        load_recipe("quickstart", ["--method.rule", rule])
+
+
+@pytest.mark.parametrize("rule", ["paper", "staircase"])
+def test_a_run_of_a_rule_is_read_without_advice_and_resumed(tmp_path, rule):
+    method = {"paper": "iaat_paper", "staircase": "iaat"}[rule]
+    arguments = [*TINY, "--train.precision", "fp32", "--method", method]
+    recipe = load_recipe("quickstart", arguments)
+    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
+    train(recipe, whole, QUIET)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, broken, Interrupting(5))
+    stored = yaml.safe_load(broken.recipe_file.read_text())
+    both = {"rule": rule, "gamma": None, "beta": None, "warmup": None, "clean_wrong": "decay", "start": None}
+    stored["method"] = {**both, **stored["method"], "name": "iaat"}
+    broken.recipe_file.write_text(yaml.safe_dump(stored, sort_keys=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert broken.recipe() == recipe
+    run_recipe(recipe, broken, QUIET, resume=True)
+    assert same(load_checkpoint(whole.checkpoint("last")), load_checkpoint(broken.checkpoint("last")))

@@ -290,8 +290,8 @@ def test_method_option_swaps_the_method_and_keeps_the_settings_both_know(words, 
 
 
 def test_a_setting_that_two_methods_call_alike_is_not_taken_for_the_other_ones(write):
-    """beta of the authors' rule is the share a radius moves by, beta of TRADES the weight of a divergence."""
-    path = write(quickstart(method={"name": "iaat", "rule": "paper", "beta": 0.3, "min_step": "3px"}))
+    """beta of the authors' rule is the fraction a radius moves by, beta of TRADES the weight of a divergence."""
+    path = write(quickstart(method={"name": "iaat_paper", "beta": 0.3, "min_step": "3px"}))
     assert load_recipe(path).method.beta == 0.3
     trades = load_recipe(path, ["--method", "trades"]).method
     assert (trades.beta, trades.min_step) == (METHODS["trades"].Config().beta, Radius("3px"))

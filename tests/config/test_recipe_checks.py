@@ -132,10 +132,6 @@ def test_statistics_of_pixel_levels_are_to_be_divided(key, values):
 @pytest.mark.parametrize(
     ("source", "words", "message"),
     [
-        ("cifar10-small-iaat", ["--method.gamma=3px"], r"method\.gamma \(method\.rule paper\)"),
-        ("cifar10-small-iaat", ["--method.beta=0.3"], r"method\.beta"),
-        ("cifar10-small-iaat", ["--method.warmup=3"], r"method\.warmup"),
-        ("cifar10-small-iaat-paper", ["--method.start=3px"], r"method\.start \(method\.rule staircase\)"),
         ("cifar10-small-iaat-paper", ["--method.beta=0.3", "--method.reach=3"], r"method\.reach \(method\.beta null\)"),
         ("cifar10-small-nfgsm", ["--method.steps=7"], r"method\.steps \(only while the guard trains with pgd\)"),
         ("cifar10-small-nfgsm", ["--method.steps=7", "--method.guard_every=0"], r"method\.steps \(method\.guard_every"),

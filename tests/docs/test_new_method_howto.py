@@ -54,7 +54,7 @@ def test_a_method_with_radii_of_its_own(folder, capsys):
 def test_a_method_with_a_loss_of_its_own(folder, capsys):
     assert run_commands("halves") == 2
     run = RunFolder(folder / "runs/halves")
-    assert run.recipe().method.share == 0.3
+    assert run.recipe().method.clean_weight == 0.3
     records = run.metrics()
     assert records[0].metrics["clean_loss"] > records[-1].metrics["clean_loss"] > 0
     assert (records[0].forwards, records[0].backwards) == (7, 7)

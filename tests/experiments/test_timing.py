@@ -100,7 +100,7 @@ def test_every_method_can_be_probed_and_takes_no_more_than_it_states(method):
 
 
 def test_the_last_epoch_is_what_is_timed():
-    words = ["--method.rule", "paper", "--method.start", "0px", "--method.warmup", "3", "--train.epochs", "4"]
+    words = ["--method", "iaat_paper", "--method.warmup", "3", "--train.epochs", "4"]
     chosen = recipe(*words)
     found = time_steps(chosen, FACTS, clock=ticking(30))
     assert found.passes.forward > 2 * chosen.method.steps + 2  # at least one of the probing attacks, which begin then

@@ -76,7 +76,7 @@ def trained_on(method, model, batch, epoch=0, seed=0):
     objective = method.prepare(model, batch, context(epoch, seed))
     seen = watched(model)
     output = objective(model)
-    method.learn(batch, output)
+    method.update(batch, output)
     (clean, _), (x_adv, _) = seen
     return output, clean, x_adv
 

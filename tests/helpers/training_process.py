@@ -35,7 +35,7 @@ RUNS = {
     "trades": ("trades", *PLAIN),
     "sharded": ("iaat", *PLAIN, "--train.radii", "sharded"),
     "mapped": ("iaat", *PLAIN, "--train.radii", "sharded", "--train.radii_folder", gettempdir()),
-    "paper": ("iaat", *PLAIN, "--method.rule", "paper", "--method.warmup", "1"),
+    "paper": ("iaat_paper", *PLAIN, "--method.warmup", "1"),
     "in-parts": ("iaat", *PLAIN, "--train.accumulate", "3"),
     "everything": ("pgd_at", *PLAIN, "--train.awp", "0.005", "--train.ema", "0.9", "--method.inner", "nfgsm",
                    "--method.guard_every", "2"),

@@ -34,7 +34,7 @@ class Case:
     learns_radii: bool = False
     """It keeps a radius of every sample in memory, and attacks move it."""
     finds_radii: bool = False
-    """A radius is the distance an attack has found, not the one it was told; the settings only bound it."""
+    """A radius is the distance an attack has found, not the one it was given; the settings only bound it."""
     smooths: bool = True
     """It takes label smoothing."""
     modes: tuple[str, ...] = ("eval", "batch", "train")
@@ -46,9 +46,9 @@ class Case:
 
 
 ATTACK = {"radius": Radius("16px"), "steps": STEPS}
-STAIRCASE = {**ATTACK, "rule": "staircase", "reach": EPOCHS / 16}
-# Where BatchNorm sees the batch, all of it is probed.
-PAPER = {**ATTACK, "rule": "paper", "gamma": Radius("1.9px"), "beta": 0.1, "warmup": WARMUP, "mode": "batch"}
+STAIRCASE = {**ATTACK, "reach": EPOCHS / 16}
+# Where BatchNorm sees the batch, all of it is attacked at both radii.
+PAPER = {**ATTACK, "gamma": Radius("1.9px"), "beta": 0.1, "warmup": WARMUP, "mode": "batch"}
 STAGES = (0, WARMUP)
 
 SETTINGS: dict[str, Case] = {
@@ -57,19 +57,21 @@ SETTINGS: dict[str, Case] = {
     "pgd_at, random targets": Case(method="pgd_at", options={**ATTACK, "target": "random"}),
     "pgd_at nfgsm": Case(method="pgd_at", options={**ATTACK, "inner": "nfgsm"}),
     "nfgsm": Case(method="nfgsm", options=ATTACK),
-    "iaat staircase": Case(method="iaat", options=STAIRCASE, learns_radii=True),
-    "iaat staircase, all steps for all": Case(
+    "iaat": Case(method="iaat", options=STAIRCASE, learns_radii=True),
+    "iaat, all steps for all": Case(
         method="iaat", options={**STAIRCASE, "full_steps_at": Radius(0)}, learns_radii=True
     ),
-    "iaat staircase nfgsm": Case(method="iaat", options={**STAIRCASE, "inner": "nfgsm"}, learns_radii=True),
-    "iaat paper": Case(method="iaat", options=PAPER, learns_radii=True, epochs=STAGES),
-    "iaat paper, clean-wrong on clean": Case(
-        method="iaat", options={**PAPER, "clean_wrong": "clean"}, learns_radii=True, epochs=STAGES
+    "iaat nfgsm": Case(method="iaat", options={**STAIRCASE, "inner": "nfgsm"}, learns_radii=True),
+    "iaat_paper": Case(method="iaat_paper", options=PAPER, learns_radii=True, epochs=STAGES),
+    "iaat_paper, misclassified on clean": Case(
+        method="iaat_paper", options={**PAPER, "clean_wrong": "clean"}, learns_radii=True, epochs=STAGES
     ),
-    "iaat paper, random targets": Case(
-        method="iaat", options={**PAPER, "target": "random"}, learns_radii=True, epochs=STAGES
+    "iaat_paper, random targets": Case(
+        method="iaat_paper", options={**PAPER, "target": "random"}, learns_radii=True, epochs=STAGES
     ),
-    "iaat paper nfgsm": Case(method="iaat", options={**PAPER, "inner": "nfgsm"}, learns_radii=True, epochs=STAGES),
+    "iaat_paper nfgsm": Case(
+        method="iaat_paper", options={**PAPER, "inner": "nfgsm"}, learns_radii=True, epochs=STAGES
+    ),
     "vpb": Case(method="vpb", options=ATTACK),
     "vpb nfgsm": Case(method="vpb", options={**ATTACK, "inner": "nfgsm"}),
     "gradnorm": Case(method="gradnorm", options=ATTACK),
@@ -154,7 +156,7 @@ def digits(size=SIZE, dtype=torch.float32):
 
 
 def half_learned(batch, dtype=torch.float32):
-    """A network that is right on some of the digits and wrong on others."""
+    """A model that classifies some of the digits correctly."""
     model = network(dtype=dtype).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(5):

@@ -123,7 +123,7 @@ def test_the_outcome_of_the_training_forward_decides_and_the_objective_does_not(
     assert torch.equal(first.loss, second.loss)
     assert bool((method.radii.values == 0).all())
     logits = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
-    method.learn(data, StepOutput(first.loss, logits, first.radius))
+    method.update(data, StepOutput(first.loss, logits, first.radius))
     torch.testing.assert_close(method.radii.values, ETA * torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0]))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from iaat.methods import METHODS, InnerConfig, StepContext
-from iaat.methods.guard import Finding, Guard, _compare
+from iaat.methods.guard import Guard, GuardCheck, _compare
 from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
@@ -20,10 +20,11 @@ every_method = pytest.mark.parametrize("name", METHODS_UNDER_GUARD)
 
 
 class Crooked(nn.Module):
-    """Right everywhere but in a band that a step of the radius leaps over and smaller ones fall into.
+    """Correct everywhere but in a band that a step of the radius leaps over and smaller ones fall into.
 
-    Of the first number its samples have 0.4. They are wrong from 0.2 to 0.8 radii above that, where their loss peaks.
-    With the switch off, only beyond 3 radii. The weight keeps it trainable, the norm shows whether anything moved.
+    Of the first number its samples have 0.4. They are misclassified from 0.2 to 0.8 radii above
+    that, where their loss peaks. With the switch off, only beyond 3 radii. The weight keeps it
+    trainable, the norm shows whether anything moved.
     """
 
     def __init__(self, overfitted=True):
@@ -66,11 +67,11 @@ def test_overfitting_is_noticed_mended_by_pgd_and_forgotten_when_it_has_gone(nam
     mending = (cost.forward + STEPS - 1, cost.backward + STEPS - 1)
     assert step(method, model, data) == (cost.forward, cost.backward)
 
-    finding = guard.check(model, data, generator())
-    assert finding.single > 0.6
-    assert finding.strong == 0
+    check = guard.check(model, data, generator())
+    assert check.single > 0.6
+    assert check.strong == 0
     assert guard.backed_off
-    assert f"single-step {finding.single:.1%}, PGD-10 0.0% on held-out samples" in finding.news
+    assert f"single-step {check.single:.1%}, PGD-10 0.0% on validation samples" in check.news
     assert step(method, model, data) == mending
 
     assert guard.check(model, data, generator()).news is None  # said once
@@ -90,10 +91,10 @@ def test_an_honest_network_is_left_alone():
     x = torch.rand(128, 20, generator=generator())
     data = Batch(x, model(x).argmax(1), torch.arange(128))
     guard = build(radius=Radius(0.1)).guard
-    finding = guard.check(model, data, generator())
-    assert 0.1 < finding.strong < 0.9
-    assert finding.gap < 0.5
-    assert finding.news is None
+    check = guard.check(model, data, generator())
+    assert 0.1 < check.strong < 0.9
+    assert check.gap < 0.5
+    assert check.news is None
     assert not guard.backed_off
 
 
@@ -117,24 +118,24 @@ def test_it_fires_where_pgd_surely_takes_more_than_its_share(single_only, both, 
     single, strong = torch.zeros(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)
     single[: single_only + both] = True
     strong[single_only : single_only + both + strong_only] = True
-    finding = _compare(single, strong)
+    check = _compare(single, strong)
     excess = 0.3 * single.double() - strong.double()
-    assert finding.surely_above(0.7) == bool(excess.mean() > 3 * excess.std(correction=0) / n**0.5)
+    assert check.surely_above(0.7) == bool(excess.mean() > 3 * excess.std(correction=0) / n**0.5)
     guard = build().guard
-    guard._decide(finding)
+    guard._decide(check)
     assert guard.backed_off == fires
 
 
 def test_the_gap_is_the_share_that_pgd_takes_away():
-    assert Finding(0.5, 0.1, 0.1, 128).gap == pytest.approx(0.8)
-    assert Finding(0.2, 0.3, 0.2, 128).gap == pytest.approx(-0.5)
-    assert Finding(0.0, 0.0, 0.0, 128).gap == 0
+    assert GuardCheck(0.5, 0.1, 0.1, 128).gap == pytest.approx(0.8)
+    assert GuardCheck(0.2, 0.3, 0.2, 128).gap == pytest.approx(-0.5)
+    assert GuardCheck(0.0, 0.0, 0.0, 128).gap == 0
 
 
 def test_it_returns_only_below_three_quarters_of_the_limit():
     guard = build(guard_gap=0.8).guard
     for gap, backed_off in ((0.79, False), (0.9, True), (0.75, True), (0.61, True), (0.59, False), (0.75, False)):
-        guard._decide(Finding(single=0.5, strong=0.5 * (1 - gap), both=0.5 * (1 - gap), samples=10_000))
+        guard._decide(GuardCheck(single=0.5, strong=0.5 * (1 - gap), both=0.5 * (1 - gap), samples=10_000))
         assert guard.backed_off == backed_off, gap
 
 
@@ -193,7 +194,7 @@ def test_only_single_step_training_has_a_guard_and_can_do_without(name, options,
 
 
 def test_the_methods_of_one_step_are_under_guard():
-    assert {"pgd_at", "nfgsm", "iaat", "vpb", "gradnorm"} <= set(METHODS_UNDER_GUARD)
+    assert {"pgd_at", "nfgsm", "iaat", "iaat_paper", "vpb", "gradnorm"} <= set(METHODS_UNDER_GUARD)
     assert METHODS["nfgsm"](METHODS["nfgsm"].Config(), size=1, device="cpu").guard is not None
 
 

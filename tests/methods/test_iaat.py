@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.methods import METHODS, IAATConfig
+from iaat.methods import IAAT, IAATConfig, IAATPaper, IAATPaperConfig
 from iaat.types import Batch
 from iaat.units import Radius
 from methods.settings import EPOCHS, SIZE, WARMUP, build, context, digits, half_learned
@@ -33,7 +33,7 @@ KINDS = {
     "robust": {"x": 0.9, "y": 0, "paper": START + BETA * GAMMA, "staircase": START + BETA * GAMMA},
     "at its margin": {"x": 0.5 + START + GAMMA / 2, "y": 0, "paper": START, "staircase": START + BETA * GAMMA},
     "weak": {"x": 0.5 - START / 2, "y": 1, "paper": START - BETA * GAMMA, "staircase": START - BETA * GAMMA},
-    "clean-wrong": {"x": 0.2, "y": 0, "paper": (1 - BETA) * START, "staircase": START - BETA * GAMMA},
+    "misclassified": {"x": 0.2, "y": 0, "paper": (1 - BETA) * START, "staircase": START - BETA * GAMMA},
 }
 
 
@@ -48,12 +48,11 @@ def planted(positions):
 
 
 def planted_method(rule, **options):
-    cls = METHODS["iaat"]
-    settings = {
-        "paper": {"gamma": Radius(GAMMA), "beta": BETA, "warmup": 1},
-        "staircase": {"reach": EPOCHS * BETA * GAMMA / START},
+    cls, settings = {
+        "paper": (IAATPaper, {"gamma": Radius(GAMMA), "beta": BETA, "warmup": 1}),
+        "staircase": (IAAT, {"reach": EPOCHS * BETA * GAMMA / START}),
     }[rule]
-    config = cls.Config(radius=Radius(START), rule=rule, steps=5, **settings, **options)
+    config = cls.Config(radius=Radius(START), steps=5, **settings, **options)
     return cls(config.over(EPOCHS), size=16, device="cpu")
 
 
@@ -106,9 +105,9 @@ def test_floor_and_cap_bound_the_radii_trained_at(rule):
 
 @pytest.mark.parametrize("clean_wrong", ["clean", "decay"])
 @warm_up_and_after
-def test_clean_wrong_samples_train_on_the_clean_image_or_on_what_is_left_of_their_radius(clean_wrong, epoch):
+def test_misclassified_samples_train_on_the_clean_image_or_on_what_is_left_of_their_radius(clean_wrong, epoch):
     batch = digits()
-    method, model = build("iaat paper", clean_wrong=clean_wrong, mode="batch"), half_learned(batch)
+    method, model = build("iaat_paper", clean_wrong=clean_wrong, mode="batch"), half_learned(batch)
     with torch.no_grad():
         wrong = deepcopy(model)(batch.x).argmax(1) != batch.y
     assert 3 <= wrong.sum() <= SIZE - 3
@@ -144,7 +143,7 @@ def test_clean_wrong_samples_train_on_the_clean_image_or_on_what_is_left_of_thei
         pytest.param({"cap": 16.0}, r"method\.cap = 16.*16px", id="cap in pixel levels"),
         pytest.param({"floor": 4.0}, r"method\.floor = 4.*4px", id="floor in pixel levels"),
         pytest.param({"min_step": 2.0}, r"method\.min_step = 2.*2px", id="step in pixel levels"),
-        pytest.param({"rule": "paper", "cap": Radius("4px")}, r"floor <= radius <= cap", id="cap below radius"),
+        pytest.param({"warmup": 1, "cap": Radius("4px")}, r"floor <= radius <= cap", id="cap below radius"),
         pytest.param({"cap": Radius("4px"), "start": Radius("5px")}, r"floor <= start <= cap", id="cap below start"),
         pytest.param({"reach": 0.0}, r"method\.reach = 0", id="no reach"),
         pytest.param({"reach": float("inf")}, r"method\.reach = inf", id="reach without end"),
@@ -152,7 +151,6 @@ def test_clean_wrong_samples_train_on_the_clean_image_or_on_what_is_left_of_thei
         pytest.param({"warmup": -1}, r"method\.warmup = -1", id="negative warm-up"),
         pytest.param({"steps": 0}, r"method\.steps = 0", id="no steps"),
         pytest.param({"norm": "l1"}, r"'l1'", id="norm"),
-        pytest.param({"rule": "staircase", "clean_wrong": "clean"}, r"clean_wrong.*staircase", id="unused setting"),
         pytest.param({"inner": "fgsm"}, r"method\.inner 'fgsm'.*pgd, nfgsm", id="inner"),
         pytest.param({"noise": -1.0}, r"method\.noise = -1", id="negative noise"),
         pytest.param({"noise": float("nan")}, r"method\.noise = nan", id="noise nan"),
@@ -160,17 +158,18 @@ def test_clean_wrong_samples_train_on_the_clean_image_or_on_what_is_left_of_thei
         pytest.param({"guard_gap": 0.0}, r"method\.guard_gap = 0", id="no gap"),
         pytest.param({"guard_gap": 15.0}, r"method\.guard_gap = 15", id="gap in points"),
         pytest.param(
-            {"inner": "nfgsm", "full_steps_at": Radius("8px")}, r"full_steps_at.*nfgsm", id="shares of a single step"
+            {"inner": "nfgsm", "full_steps_at": Radius("8px")}, r"full_steps_at.*nfgsm", id="fractions of a single step"
         ),
     ],
 )
 def test_iaat_refuses_settings_that_make_no_sense(settings, message):
+    config = IAATPaperConfig if {"gamma", "beta", "warmup"} & settings.keys() else IAATConfig
     with pytest.raises(UserError, match=message):
-        IAATConfig(**settings)
+        config(**settings)
 
 
 def test_defaults_of_the_paper_rule_are_the_authors():
-    config = IAATConfig(rule="paper").over(110)
+    config = IAATPaperConfig().over(110)
     assert (config.beta, config.steps, config.warmup) == (0.1, 10, 10)
     assert (config.radius.px, config.gamma.px, config.min_step.px) == pytest.approx((8, 1.9, 2))
     assert (config.floor, config.cap, config.clean_wrong, config.norm) == (0, None, "decay", "linf")
@@ -179,7 +178,7 @@ def test_defaults_of_the_paper_rule_are_the_authors():
 
 def test_radii_start_at_the_radius_and_steps_follow_them_by_default():
     config = IAATConfig()
-    assert (config.rule, config.initial, config.all_steps_from) == ("staircase", config.radius, config.radius)
+    assert (config.initial, config.all_steps_from) == (config.radius, config.radius)
     assert IAATConfig(cap=Radius("4px")).initial == Radius("4px")
     assert IAATConfig(full_steps_at=Radius("12px")).all_steps_from == Radius("12px")
     for settings in ({"full_steps_at": Radius(0)}, {"mode": "batch"}, {"inner": "nfgsm"}):
@@ -188,4 +187,4 @@ def test_radii_start_at_the_radius_and_steps_follow_them_by_default():
 
 def test_the_radii_of_iaat_are_in_the_norm_of_its_attack():
     config = IAATConfig(norm="l2", radius=Radius(2), cap=Radius(4))
-    assert METHODS["iaat"](config.over(EPOCHS), size=2, device="cpu").radii.cap == 4
+    assert IAAT(config.over(EPOCHS), size=2, device="cpu").radii.cap == 4

@@ -1,4 +1,4 @@
-"""What IAAT costs: the authors' rule asks for no more than decides, and steps follow the radius."""
+"""Cost of IAAT: the authors' rule makes no attack that decides nothing, and steps follow the radius."""
 
 from copy import deepcopy
 
@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.methods import IAAT, IAATConfig, StepContext, probing
+from iaat.methods import IAAT, IAATConfig, IAATPaper, IAATPaperConfig, StepContext
 from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
@@ -48,8 +48,15 @@ AUTHORS = {"gamma": Radius("1.9px"), "beta": 0.1, "warmup": 0}
 
 
 def iaat(**settings):
-    config = IAATConfig(**{"radius": Radius("24px"), "steps": STEPS, "mode": "eval", **AUTHORS, **settings})
-    method = IAAT(config.over(10), size=SIZE, device="cpu")
+    return with_radii(IAAT, IAATConfig(radius=Radius("24px"), steps=STEPS, **settings))
+
+
+def iaat_paper(**settings):
+    return with_radii(IAATPaper, IAATPaperConfig(**{"radius": Radius("24px"), "steps": STEPS, **AUTHORS, **settings}))
+
+
+def with_radii(method_class, config):
+    method = method_class(config.over(10), size=SIZE, device="cpu")
     # Some at 0, the others from small to large.
     method.radii[:] = (torch.arange(SIZE) % 40).float() / 255
     return method
@@ -66,11 +73,9 @@ def stepped(method, model, batch):
 def test_the_authors_rule_decides_the_same_for_less(monkeypatch, mode):
     batch = digits()
     model = half_learned(batch)
-    frugal, forwards, backwards = stepped(iaat(rule="paper", gamma=Radius("8px"), mode=mode), deepcopy(model), batch)
-    monkeypatch.setattr(probing, "mixes_samples", lambda *_: True)
-    full, full_forwards, full_backwards = stepped(
-        iaat(rule="paper", gamma=Radius("8px"), mode=mode), deepcopy(model), batch
-    )
+    frugal, forwards, backwards = stepped(iaat_paper(gamma=Radius("8px"), mode=mode), deepcopy(model), batch)
+    monkeypatch.setattr("iaat.methods.robust_at.mixes_samples", lambda *_: True)
+    full, full_forwards, full_backwards = stepped(iaat_paper(gamma=Radius("8px"), mode=mode), deepcopy(model), batch)
     assert torch.equal(frugal, full)
     before = iaat().radii.values
     assert min((full > before).sum(), (full < before).sum(), (full == before).sum()) >= 5
@@ -80,18 +85,18 @@ def test_the_authors_rule_decides_the_same_for_less(monkeypatch, mode):
 
 
 @pytest.mark.parametrize("mode", ["batch", "train"])
-def test_the_whole_batch_is_probed_where_batchnorm_sees_it(mode):
+def test_the_whole_batch_is_attacked_where_batchnorm_sees_it(mode):
     batch = digits()
     model = half_learned(batch, nn.BatchNorm2d)
-    _, forwards, backwards = stepped(iaat(rule="paper", mode=mode), model, batch)
+    _, forwards, backwards = stepped(iaat_paper(mode=mode), model, batch)
     assert (forwards, backwards) == (3 * STEPS + 4, 3 * STEPS + 1)
 
 
-def test_nobody_is_probed_where_all_are_wrong():
+def test_no_sample_is_attacked_further_where_all_are_misclassified():
     batch = digits()
     model = half_learned(batch)
     wrong = Batch(batch.x, (model(batch.x).argmax(1) + 1) % 10, batch.index)
-    radii, forwards, backwards = stepped(iaat(rule="paper"), model, wrong)
+    radii, forwards, backwards = stepped(iaat_paper(), model, wrong)
     torch.testing.assert_close(radii, 0.9 * iaat().radii.values)
     assert (forwards, backwards) == (STEPS + 2, STEPS + 1)
 
@@ -114,7 +119,7 @@ def test_steps_follow_the_radius(full_steps_at):
 
 def test_a_sample_at_radius_zero_trains_on_its_clean_image():
     batch = digits()
-    method, model = iaat(rule="staircase", full_steps_at=Radius("20px")), half_learned(batch)
+    method, model = iaat(full_steps_at=Radius("20px")), half_learned(batch)
     calls = []
     model.register_forward_pre_hook(lambda _module, inputs: calls.append(inputs[0].detach().clone()))
     before = method.radii.values
@@ -125,4 +130,4 @@ def test_a_sample_at_radius_zero_trains_on_its_clean_image():
 
 def test_steps_of_their_own_need_mode_eval():
     with pytest.raises(UserError, match=r"method\.full_steps_at.*method\.mode eval"):
-        IAATConfig(rule="staircase", full_steps_at=Radius("8px"), mode="batch")
+        IAATConfig(full_steps_at=Radius("8px"), mode="batch")

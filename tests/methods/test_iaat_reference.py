@@ -1,4 +1,4 @@
-"""IAAT with the paper rule is the authors' procedure with clamped starts: compared with a scalar-by-scalar oracle."""
+"""IAAT by its authors' rule is their procedure with clamped starts: compared with a scalar-by-scalar oracle."""
 
 from copy import deepcopy
 
@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from iaat.attacks import pgd
-from iaat.methods import IAAT, IAATConfig, StepContext
+from iaat.methods import IAATPaper, IAATPaperConfig, StepContext
 from iaat.types import Batch
 from iaat.units import Radius
 from reference import iaat_slow
@@ -35,7 +35,7 @@ def permutations(seed, epochs):
 
 
 def train_with_iaat(model, x, y, schedule, generator, config):
-    method = IAAT(config, size=len(x), device="cpu")
+    method = IAATPaper(config, size=len(x), device="cpu")
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
     history = []
     for epoch, batches in enumerate(schedule):
@@ -77,8 +77,8 @@ def test_radii_and_weights_follow_the_authors_procedure(seed, start, gamma, beta
         gamma=gamma,
         beta=beta,
     )
-    config = IAATConfig(
-        rule="paper", radius=Radius(start), gamma=Radius(gamma), beta=beta, warmup=warmup, steps=steps, mode="eval"
+    config = IAATPaperConfig(
+        radius=Radius(start), gamma=Radius(gamma), beta=beta, warmup=warmup, steps=steps, mode="eval"
     ).over(epochs)
     radii = train_with_iaat(fast_model, x, y, schedule, torch.Generator().manual_seed(seed), config)
     expected = [torch.tensor(values, dtype=torch.float64) for values in expected]
@@ -111,9 +111,7 @@ def test_the_authors_start_is_not_clamped_and_ours_is():
     """With their start radii end elsewhere: the oracle of ours is not theirs, and the difference is the start's."""
     x, y = digits(0)
     schedule, generator = permutations(0, 4), torch.Generator().manual_seed(0)
-    config = IAATConfig(
-        rule="paper", radius=Radius("40px"), gamma=Radius("12px"), beta=0.5, warmup=2, steps=5, mode="eval"
-    )
+    config = IAATPaperConfig(radius=Radius("40px"), gamma=Radius("12px"), beta=0.5, warmup=2, steps=5, mode="eval")
     ours = train_with_iaat(network(0), x, y, schedule, generator, config)[-1]
     torch.testing.assert_close(ours, oracle_run(0, clamped_start=True), rtol=0, atol=1e-6)
     theirs = oracle_run(0, clamped_start=False)
@@ -156,8 +154,8 @@ def test_without_a_warm_up_every_radius_begins_at_the_radius_and_moves_at_once()
         start_radius=40 / 255,
         **settings,
     )
-    config = IAATConfig(rule="paper", radius=Radius("40px"), warmup=0, mode="eval", **settings).over(2)
-    assert IAAT(config, size=3, device="cpu").radii.values.tolist() == pytest.approx([40 / 255] * 3)
+    config = IAATPaperConfig(radius=Radius("40px"), warmup=0, mode="eval", **settings).over(2)
+    assert IAATPaper(config, size=3, device="cpu").radii.values.tolist() == pytest.approx([40 / 255] * 3)
     radii = train_with_iaat(network(3), x, y, schedule, torch.Generator().manual_seed(3), config)
     for mine, theirs in zip(radii, expected, strict=True):
         torch.testing.assert_close(mine, torch.tensor(theirs, dtype=torch.float64), rtol=0, atol=1e-6)

@@ -184,7 +184,7 @@ def test_only_learn_moves_radii():
     objective = method.prepare(model, batch, context())
     outputs = [objective(model) for _ in range(3)]
     assert torch.equal(method.radii.values, build().radii.values)
-    method.learn(batch, outputs[0])
+    method.update(batch, outputs[0])
     assert not torch.equal(method.radii.values, build().radii.values)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from helpers.training import QUIET, same
 from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
-from iaat.methods import METHODS, IAATConfig, PGDATConfig, StepContext
+from iaat.methods import METHODS, IAATPaperConfig, PGDATConfig, PGDAttacker, StepContext
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import autocast
 from iaat.runtime.passes import count_passes
@@ -60,7 +60,7 @@ def step_seen(method, model, batch, context):
     handle = model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach().clone()))
     output = objective(model)
     handle.remove()
-    method.learn(batch, output)
+    method.update(batch, output)
     return output, seen
 
 
@@ -150,7 +150,7 @@ def test_only_what_a_method_has_is_saved(name):
     assert ("guard" in method.state_dict()) == (getattr(method.config, "inner", "pgd") == "nfgsm")
 
 
-# What a step says of itself
+# What a step states
 
 
 @every_stage
@@ -178,8 +178,8 @@ def test_the_objective_costs_what_is_stated(name):
 
 
 def test_the_papers_cost_at_ten_steps():
-    config = IAATConfig(rule="paper").over(110)
-    cost = METHODS["iaat"](config, size=1, device="cpu").cost(config.warmup)
+    config = IAATPaperConfig().over(110)
+    cost = METHODS["iaat_paper"](config, size=1, device="cpu").cost(config.warmup)
     assert (cost.forward, cost.backward) == (34, 31)
 
 
@@ -312,7 +312,7 @@ def test_weight_perturbation_goes_around_it(name):
         objective = method.prepare(model, batch, context())
         model.zero_grad()
         output = accumulate_gradient(model, objective, awp=awp, computing=nullcontext)
-        method.learn(batch, output)
+        method.update(batch, output)
         assert all(torch.equal(w, old) for w, old in zip(model.parameters(), before, strict=True))
         gradients.append((output.loss.item(), torch.cat([w.grad.flatten() for w in model.parameters()])))
     (loss, plain), (same_loss, perturbed) = gradients
@@ -351,11 +351,11 @@ def test_radii_grow_over_the_ramp(name):
     assert output.radius.tolist() == [0] * SIZE
     assert away(seen, batch, "linf").tolist() == [0] * SIZE
     for epoch in (1, RAMP // 2, RAMP, RAMP + 5):
-        share, radius = min(epoch / RAMP, 1), stepped(epoch, RAMP)[0].radius
+        factor, radius = min(epoch / RAMP, 1), stepped(epoch, RAMP)[0].radius
         if SETTINGS[name].finds_radii:
-            assert 0 < radius.max() <= 1.1 * share * build(name).config.radius
+            assert 0 < radius.max() <= 1.1 * factor * build(name).config.radius
         else:
-            torch.testing.assert_close(radius, share * stepped(epoch, 0)[0].radius)
+            torch.testing.assert_close(radius, factor * stepped(epoch, 0)[0].radius)
             assert radius.max() > 0
 
 
@@ -482,7 +482,7 @@ def test_an_l2_radius_beyond_every_distance_is_refused(name):
     step("128px")
 
 
-def test_an_l2_radius_given_to_the_attack_is_judged_like_the_settings():
+def test_an_l2_radius_given_to_the_attacker_is_checked_like_the_settings():
     config = PGDATConfig(norm="l2", radius=Radius("128px"), steps=1)
     with pytest.raises(UserError, match=r"method\.radius = 9 exceeds"):
-        config.attack(network(), digits(), 9.0, context())
+        PGDAttacker(config).attack(network(), digits(), 9.0, context().generator)

@@ -59,7 +59,7 @@ def forwards(model, method, data, epoch=0):
     handle = model.register_forward_pre_hook(lambda _module, inputs: calls.append(inputs[0].detach().clone()))
     output = objective(model)
     handle.remove()
-    method.learn(data, output)
+    method.update(data, output)
     clean, points = calls
     assert torch.equal(clean, data.x)
     return output, points
@@ -189,7 +189,7 @@ def test_the_objective_can_be_evaluated_again_and_changes_no_memory():
     objective = method.prepare(model, data, context())
     kept = method.radii.values
     first, second = objective(model), objective(model)
-    method.learn(data, first)
+    method.update(data, first)
     assert torch.equal(first.loss, second.loss)
     assert torch.equal(method.radii.values, kept)
 

@@ -1,4 +1,4 @@
-"""Every setting of every method acts, is refused, or is told to have no effect: a table over all fields and methods."""
+"""Every setting of every method acts, is refused, or is said to have no effect: a table over all fields and methods."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -9,8 +9,8 @@ import torch
 
 from iaat.errors import UserError
 from iaat.methods import METHODS, StepContext
-from iaat.methods.guard import Finding
-from iaat.methods.pace import setting_names
+from iaat.methods.guard import GuardCheck
+from iaat.methods.setting_fields import setting_names
 from iaat.runtime.passes import count_passes
 from iaat.units import Radius
 from methods.settings import EPOCHS, SETTINGS, SIZE, digits, half_learned
@@ -33,7 +33,6 @@ OTHER = {
     "floor": Radius("15.9px"),
     "cap": Radius("16.1px"),
     "full_steps_at": Radius("90px"),
-    "rule": "paper",
     "gamma": Radius("9px"),
     "beta": 0.7,
     "warmup": 2,
@@ -52,7 +51,6 @@ OTHER = {
 """A value of each setting that none of the cases has, in which it acts where it acts at all."""
 
 INSTEAD = {
-    "rule": {"paper": "staircase"},
     "inner": {"nfgsm": "pgd"},
     "clean_wrong": {"clean": "decay"},
     "target": {"random": "none"},
@@ -100,7 +98,7 @@ def outcome(config, method_name):
         seen.append(method.radii.values)
     if method.guard is not None:
         seen += [method.guard.due(step) for step in range(1, 100)]
-        seen.append(method.guard._decide(Finding(single=0.5, strong=0.3, both=0.3, samples=10_000)))
+        seen.append(method.guard._decide(GuardCheck(single=0.5, strong=0.3, both=0.3, samples=10_000)))
     return seen
 
 
@@ -113,7 +111,7 @@ def equal(mine, theirs):
 
 
 @pytest.mark.parametrize(("name", "key"), CASES)
-def test_a_setting_acts_or_is_refused_or_told(name, key):
+def test_a_setting_acts_is_refused_or_named(name, key):
     case = SETTINGS[name]
     config = METHODS[case.method].Config(**case.options)
     value = INSTEAD.get(key, {}).get(str(getattr(config, key)), OTHER[key])

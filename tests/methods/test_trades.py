@@ -12,7 +12,7 @@ from torch import nn
 from helpers.pairs import loss_of, pairs, slopes, smooth_network, tensors, trained_on, watched
 from iaat.errors import UserError
 from iaat.methods import TRADES, TRADESConfig
-from iaat.methods.paired import NOISE
+from iaat.methods.kl_regularized import NOISE
 from iaat.runtime.passes import count_passes
 from iaat.units import Radius
 from methods.settings import SIZE, context, digits, half_learned, network

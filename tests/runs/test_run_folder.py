@@ -248,10 +248,10 @@ CAT = ("--method", "cat", "--method.c", "1")
             [*L2, "--evaluate.radius", "128/255"],
             ["evaluate.radius: '0.50196078' -> '0.5'"],
         ),
-        (["--method.rule", "paper"], ["--method.rule", "paper", "--method.reach", "3"], ["method.reach: 3.0 -> 2.375"]),
+        (["--method", "iaat_paper"], ["--method", "iaat_paper", "--method.reach", "3"], ["method.reach: 3.0 -> 2.375"]),
         (
-            ["--method.rule", "paper", "--method.beta", "0.1"],
-            ["--method.rule", "paper", "--method.beta", "0.1", "--method.reach", "3"],
+            ["--method", "iaat_paper", "--method.beta", "0.1"],
+            ["--method", "iaat_paper", "--method.beta", "0.1", "--method.reach", "3"],
             [],
         ),
     ],

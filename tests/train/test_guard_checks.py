@@ -8,7 +8,7 @@ from rich.console import Console
 
 from helpers.training import QUIET, assert_resumes_bitwise, same, tiny
 from iaat.data import build_data
-from iaat.methods.guard import Finding, Guard
+from iaat.methods.guard import Guard, GuardCheck
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
@@ -87,7 +87,7 @@ def test_the_guard_sees_the_same_held_out_samples_each_time_and_random_numbers_o
 
     def check(guard, model, batch, generator):
         seen.append((batch.index, batch.x, torch.rand(1, generator=generator).item(), model.training))
-        return Finding(0.5, 0.5, 0.5, 128)
+        return GuardCheck(0.5, 0.5, 0.5, 128)
 
     monkeypatch.setattr(Guard, "check", check)
     recipe = tiny(*SINGLE, "--method.guard_every", "1", "--data.crop", "1", "--data.limit", "1400")

@@ -102,13 +102,13 @@ def test_skipping_leaves_every_number_finite_and_radii_in_their_bounds(monkeypat
 @pytest.mark.parametrize("name", ["iaat", "iaat_trades", "cat", "mma"])
 def test_a_failed_step_moves_no_radius_of_any_method_that_has_them(monkeypatch, tmp_path, name):
     method, seen = poisonous("loss", {3}, METHODS[name]), []
-    learn = METHODS[name].learn
+    update = METHODS[name].update
 
-    def learning(self, batch, output):
+    def updating(self, batch, output):
         seen.append(batch.index)
-        learn(self, batch, output)
+        update(self, batch, output)
 
-    monkeypatch.setattr(method, "learn", learning)
+    monkeypatch.setattr(method, "update", updating)
     monkeypatch.setitem(METHODS, name, method)
     run = RunFolder(tmp_path / "run")
     own = ("--method.c", "1") if name == "cat" else ()
@@ -137,7 +137,7 @@ def test_a_step_undone_leaves_the_state_bit_for_bit(kind):
         state.optimizer.zero_grad()
         output = state.method.prepare(state.model, batch, StepContext(0, state.generator))(state.model)
         output.loss.backward()
-        state.method.learn(batch, output)
+        state.method.update(batch, output)
         state.step()
         finite = faults.check(number, state.model, output.loss)
         undo.restore_unless(finite)

@@ -20,15 +20,12 @@ from iaat.types import StepOutput
 SETTINGS = {
     "natural": ["natural"],
     "pgd_at": ["pgd_at", "--method.steps", "2"],
-    "iaat": ["iaat", "--method.steps", "2", "--method.warmup", "1"],
-    "iaat in bfloat16": ["iaat", "--method.steps", "2", "--method.warmup", "1", "--train.precision", "bf16"],
-    "staircase": ["iaat", "--method.steps", "2", "--method.warmup", "0", "--method.rule", "staircase"],
+    "iaat_paper": ["iaat_paper", "--method.steps", "2", "--method.warmup", "1"],
+    "iaat in bfloat16": ["iaat", "--method.steps", "2", "--train.precision", "bf16"],
+    "iaat": ["iaat", "--method.steps", "2"],
     "single step": ["pgd_at", "--method.inner", "nfgsm", "--method.guard_every", "2"],
-    "single-step staircase": [
-        *("iaat", "--method.inner", "nfgsm", "--method.rule", "staircase", "--method.warmup", "0"),
-        *("--method.guard_every", "2"),
-    ],
-    "train mode": ["iaat", "--method.steps", "2", "--method.warmup", "0", "--method.mode", "train"],
+    "single-step iaat": ["iaat", "--method.inner", "nfgsm", "--method.guard_every", "2"],
+    "train mode": ["iaat", "--method.steps", "2", "--method.mode", "train"],
     "multistep": ["pgd_at", "--method.steps", "1", "--train.schedule", "multistep", "--train.milestones", "[1,2]"],
 }
 
@@ -89,8 +86,8 @@ def test_training_learns_digits_and_radii_spread(tmp_path):
 
 
 def test_passes_counted_while_training_are_those_the_method_states(tmp_path):
-    paper = ("--method.rule", "paper", "--method.mode", "batch", "--method.warmup", "1")
-    recipe = tiny("iaat", "--method.steps", "2", *paper)
+    paper = ("--method.mode", "batch", "--method.warmup", "1")
+    recipe = tiny("iaat_paper", "--method.steps", "2", *paper)
     run = RunFolder(tmp_path / "run")
     train(recipe, run, QUIET)
     counted = [(record.forwards, record.backwards) for record in run.metrics()]
@@ -195,7 +192,7 @@ def test_metrics_are_means_over_samples_not_the_last_batch(tmp_path, monkeypatch
     seen = []
 
     class Recording(Natural):
-        def learn(self, batch, output):
+        def update(self, batch, output):
             seen.append((float(output.loss.detach()), len(batch.y)))
 
     monkeypatch.setitem(METHODS, "recording", Recording)

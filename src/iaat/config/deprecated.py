@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 from iaat.units import Radius
 
 RENAMED = {
@@ -17,6 +17,11 @@ RENAMED = {
 }
 """Today's name of each key that was renamed and means what it meant."""
 
+_RULE = "rule"
+_IAAT = {"staircase": "iaat", "paper": "iaat_paper"}
+"""The methods that `method.rule` of `iaat` has become."""
+_OTHERS = {"iaat": ("gamma", "beta", "warmup", "clean_wrong"), "iaat_paper": ("start",)}
+"""Settings without effect in each of them, which recipes of that time may have all the same."""
 _RATE, _REACH = "rate", "reach"
 _TWINS = {_RATE: _REACH, _REACH: _RATE}
 
@@ -61,6 +66,54 @@ def warn_of_old_names(keys: Collection[str], place: str) -> None:
 def without_twins(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a lower layer without those that the layer above gives by their older or newer name."""
     return {key: value for key, value in below.items() if _TWINS.get(key) not in own}
+
+
+def continues(below: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether a recipe's `method` goes on with that of the recipe it extends, and does not name another method."""
+    names = below.get("name"), own.get("name")
+    old_spelling = _RULE in own and all(name in (None, *_IAAT.values()) for name in names)
+    return names[1] in (None, names[0]) or old_spelling
+
+
+def take_rule(section: Mapping[str, Any], arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Replace `method.rule`, which chose between what are now two methods, in a recipe and on the command line.
+
+    Args:
+        section: The recipe's `method`.
+        arguments: `--section.key=value` arguments; the last counts.
+
+    Returns:
+        The section, the arguments, and advice for the user, one line each.
+
+    Raises:
+        UserError: no such rule.
+    """
+    section, arguments, advice = dict(section), list(arguments), []
+    if section.get("name") in _IAAT.values() and _RULE in section:
+        rule = section.pop(_RULE)
+        section["name"] = _method_of_rule(rule)
+        section = {key: value for key, value in section.items() if key not in _OTHERS[section["name"]]}
+        advice.append(f"method {{name: iaat, rule: {rule}}} is read as {{name: {section['name']}}}: write that")
+    chosen = _last(arguments, "--method", "--method.name") or section.get("name")
+    rule = _last(arguments, f"--method.{_RULE}")
+    if chosen in _IAAT.values() and rule is not None:
+        name = _method_of_rule(rule)
+        idle = {f"--method.{key}" for key in (_RULE, *_OTHERS[name])}
+        arguments = [each for each in arguments if each.partition("=")[0] not in idle] + [f"--method={name}"]
+        advice.append(f"--method.rule {rule} is read as --method {name}: write that")
+    return section, arguments, advice
+
+
+def _method_of_rule(rule: object) -> str:
+    if not isinstance(rule, str) or rule not in _IAAT:
+        raise UserError(f"method.rule {shown(rule)}: write method {' or '.join(_IAAT.values())} instead")
+    return _IAAT[rule]
+
+
+def _last(arguments: Sequence[str], *keys: str) -> str | None:
+    """Value of the last of some `--key=value` arguments."""
+    values = [value for key, _, value in (each.partition("=") for each in arguments) if key in keys]
+    return values[-1] if values else None
 
 
 def newer_name(key: str) -> str:

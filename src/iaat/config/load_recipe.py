@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from argparse import ArgumentError
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 from jsonargparse import ArgumentParser, set_parsing_settings
 from jsonargparse.typing import register_type
 
-from iaat.config.deprecated import new_arguments, newer_name, take_rate, warn_of_old_names, with_rate
+from iaat.config.deprecated import new_arguments, newer_name, take_rate, take_rule, warn_of_old_names, with_rate
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_checks import (
@@ -33,7 +34,7 @@ from iaat.data.data_config import NAMES as DATA_NAMES
 from iaat.data.data_config import WRITTEN_ROOTS
 from iaat.errors import UserError, shown
 from iaat.methods import METHODS, find_method
-from iaat.methods.pace import is_setting, setting_names
+from iaat.methods.setting_fields import is_setting, setting_names
 from iaat.models import ModelConfig
 from iaat.models.registry import check_name
 from iaat.runtime.text import cut
@@ -103,7 +104,8 @@ def load_recipe(
     name, raw = path.stem, merged(path)
     _trust_typed(overrides)
     place = f"{called(name)} ({path})"
-    arguments, method_name = _take_method([*settings, *overrides], raw, path)
+    raw["method"], arguments, advice = take_rule(raw.get("method", {}), joined([*settings, *overrides]))
+    arguments, method_name = _take_method(arguments, raw, path)
     config = find_method(method_name).Config
     arguments = _expanded(arguments, config, str(raw.get("data", {}).get("name", DataConfig.name)))
     if not stored:
@@ -123,6 +125,8 @@ def load_recipe(
     _ = recipe.run_method  # refuses what does not fit the number of epochs
     check_norms(recipe, path, arguments)
     if not stored:
+        for line in advice:
+            warnings.warn(f"{called(name)}: {line}", stacklevel=2)
         check_name(recipe.model.name)
         given = given_keys(recipe, path, arguments)
         check_units(recipe, given)

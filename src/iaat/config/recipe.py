@@ -11,7 +11,7 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.train_config import TrainConfig
 from iaat.data import DataConfig
 from iaat.methods import MethodConfig
-from iaat.methods.pace import setting_names
+from iaat.methods.setting_fields import setting_names
 from iaat.models import ModelConfig
 from iaat.units import Radius
 

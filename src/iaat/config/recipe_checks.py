@@ -13,7 +13,7 @@ from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import called, layers, shipped_recipes
 from iaat.errors import UserError
 from iaat.methods import MethodConfig, make_method
-from iaat.methods.pace import setting_names
+from iaat.methods.setting_fields import setting_names
 from iaat.units import Radius
 
 USUAL_RADIUS = {"linf": "8px", "l2": "128/255"}

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from iaat.config.deprecated import with_new_names, without_twins
+from iaat.config.deprecated import continues, with_new_names, without_twins
 from iaat.config.safe_yaml import MOST_BYTES, decode, parse_yaml
 from iaat.errors import UserError, did_you_mean, shown
 
@@ -91,7 +91,7 @@ def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"{called(name)}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
     check_is_recipe(parent, f"{called(name)}: extends {shown(raw['extends'])}")
     below = merged(parent, seen)
-    same_method = raw.get("method", {}).get("name") in (None, below.get("method", {}).get("name"))
+    same_method = continues(below.get("method", {}), raw.get("method", {}))
     for key, value in raw.items():
         deep = key in _SECTIONS or (key == "method" and same_method)
         below[key] = {**without_twins(below.get(key, {}), value), **value} if deep else value

@@ -1,4 +1,4 @@
-"""Customized adversarial training: radii that grow by trial, and labels the less certain the larger they are."""
+"""Customized adversarial training: radii that grow by trial, and label smoothing in proportion to them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from iaat.attacks import full_precision
 from iaat.errors import UserError
-from iaat.methods.attack import AttackConfig
+from iaat.methods.attack_config import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
-from iaat.methods.pace import cat_eta, check_moves
+from iaat.methods.radius_schedule import cat_eta, check_moves
+from iaat.methods.training_attacks import PGDAttacker
 from iaat.radius import RadiusMemory, staircase
 from iaat.runtime.passes import Passes
 from iaat.runtime.rng import draw, keyed_uniform
@@ -29,11 +30,12 @@ class CATConfig(AttackConfig):
 
     learns_radii: ClassVar[bool] = True
     how_to_reach: ClassVar[str] = "raise method.eta, or give null for it"
+    from_epochs: ClassVar[tuple[str, ...]] = ("eta",)
 
     radius: Radius = Radius("8px")
     """Largest radius a sample ever has, eps_max."""
     eta: Radius | None = None
-    """How far above its radius a sample is attacked; its radius grows by so much if the network is still right. null:
+    """How far above its radius a sample is attacked; its radius grows by so much if the model is still correct. null:
     the authors' 0.005 at 8px, in proportion to `radius`, and larger in short runs: at least 19/8 radii over all
     epochs."""
     c: float = 10.0
@@ -41,7 +43,7 @@ class CATConfig(AttackConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_lengths("eta")
+        self.check_radii("eta")
         if self.eta is not None and not self.eta > 0:
             raise UserError("method.eta = 0: radii would never move")
         if not 0 <= self.c < math.inf:
@@ -73,14 +75,20 @@ class CATConfig(AttackConfig):
 
 
 class CAT(BaseMethod):
-    """Minimise the cross-entropy of adversarial examples whose radius is on trial and whose label is smoothed.
+    """Minimise the cross-entropy of adversarial examples at radii on trial, with labels smoothed by their radii.
 
-    A sample with radius eps_i is trained at eps_i + eta, at most eps_max. If the training forward is right, that is its
-    new radius; if not, it keeps eps_i. Of its label's probability c * eps_i is spread by a draw from the flat Dirichlet
-    distribution, where eps_i is the radius before the trial: it is what the network is known to bear when the label is
-    made. (The authors' code makes the label after the trial.) Radii begin at 0 and never fall.
+    A sample with radius eps_i is trained at eps_i + eta, at most eps_max. If the training forward is correct, that is
+    its new radius; if not, it keeps eps_i. A fraction c * eps_i of the label's probability is spread by a draw from the
+    flat Dirichlet distribution, where eps_i is the radius before the trial. (The authors' code makes the label after
+    the trial.) Radii begin at 0 and never fall.
 
     Source: Cheng et al. 2020 (arXiv 2002.06789), algorithm 1.
+
+    Example:
+        >>> from iaat.methods import CAT, CATConfig
+        >>> method = CAT(CATConfig(c=5.0).over(epochs=30), size=1000, device="cpu")
+        >>> method.cost(epoch=0)
+        Passes(forward=11, backward=11)
     """
 
     Config: ClassVar[type[Any]] = CATConfig
@@ -88,32 +96,31 @@ class CAT(BaseMethod):
 
     def __init__(self, config: CATConfig, *, size: int, device: torch.device | str) -> None:
         super().__init__(config, size=size, device=device)
-        if config.eta is None:
-            raise UserError("CATConfig: eta follows from the number of epochs; build from config.over(epochs)")
+        assert config.eta is not None
         self._eta = config.eta
         self.radii: RadiusMemory | None = RadiusMemory(size, cap=config.radius, norm=config.norm, device=device)
         self._memory = self.radii
 
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
         """Attack the batch at the radii on trial; the loss is the cross-entropy with smoothed labels."""
-        share = self.config.share_in(context.epoch)
+        ramp = self.config.ramp_factor(context.epoch)
         own = self._memory[batch.index]
-        radius = (own + self._eta).clamp_max(self.config.radius) * share
-        x_adv = self.config.attack(model, batch, radius, context)
-        smoothing = self.config.c * own * share
+        radius = (own + self._eta).clamp_max(self.config.radius) * ramp
+        x_adv = PGDAttacker(self.config).attack(model, batch, radius, context.generator)
+        smoothing = self.config.c * own * ramp
         keys = _keys(batch.y, context.generator)
 
-        def objective(network: nn.Module) -> StepOutput:
-            logits = full_precision(network(x_adv))
+        def objective(model: nn.Module) -> StepOutput:
+            logits = full_precision(model(x_adv))
             targets = soft_labels(logits.detach(), batch.y, smoothing, keys)
             return StepOutput(F.cross_entropy(logits, targets), logits.detach(), radius)
 
         return objective
 
-    def learn(self, batch: Batch, output: StepOutput) -> None:
-        """Keep the radii on trial where the network was right at them."""
-        right = output.logits.argmax(dim=1) == batch.y
-        moved = staircase(self._memory[batch.index], right, up=self._eta, down=0.0)
+    def update(self, batch: Batch, output: StepOutput) -> None:
+        """Keep the radii on trial where the training forward was correct."""
+        correct = output.logits.argmax(dim=1) == batch.y
+        moved = staircase(self._memory[batch.index], correct, up=self._eta, down=0.0)
         self._memory[batch.index] = moved.clamp_max(self._memory.largest)
 
     def cost(self, epoch: int) -> Passes:
@@ -127,7 +134,7 @@ def soft_labels(logits: Tensor, y: Tensor, smoothing: Tensor, keys: Tensor) -> T
     Args:
         logits: `[B, classes]`; give the number of classes and the floating-point type.
         y: Labels `[B]`.
-        smoothing: Share `[B]` of the probability that is spread, in [0, 1].
+        smoothing: Fraction `[B]` of the probability that is spread, in [0, 1].
         keys: Random numbers `[B]`, int64, that decide the draw: equal keys, equal labels.
 
     Source: Cheng et al. 2020 (arXiv 2002.06789), adaptive label uncertainty.
@@ -137,8 +144,8 @@ def soft_labels(logits: Tensor, y: Tensor, smoothing: Tensor, keys: Tensor) -> T
     uniform = keyed_uniform(0, 0, keys, classes).to(logits.dtype)
     exponential = -torch.log1p(-uniform).clamp_max(-torch.finfo(logits.dtype).tiny)
     spread = exponential / exponential.sum(dim=1, keepdim=True)
-    share = smoothing.to(logits.dtype)[:, None]
-    return (1 - share) * F.one_hot(y, classes) + share * spread
+    fraction = smoothing.to(logits.dtype)[:, None]
+    return (1 - fraction) * F.one_hot(y, classes) + fraction * spread
 
 
 def _keys(y: Tensor, generator: torch.Generator) -> Tensor:

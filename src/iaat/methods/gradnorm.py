@@ -1,4 +1,4 @@
-"""Gradient-norm radii: a sample whose loss rises steeply gets a smaller radius than one in flat surroundings."""
+"""Gradient-norm radii: the larger the clean gradient of a sample, the smaller its radius."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from iaat.attacks import cross_entropy, full_precision
 from iaat.attacks.attack_state import frozen_model, gradient_of
 from iaat.errors import UserError
 from iaat.methods.base import StepContext
-from iaat.methods.inner_attack import InnerConfig
-from iaat.methods.scaled import ScaledRadii
+from iaat.methods.inner_config import InnerConfig
+from iaat.methods.scaled_radii import ScaledRadii
 from iaat.runtime.distributed import current
 from iaat.runtime.passes import Passes
 from iaat.types import Batch
@@ -29,9 +29,9 @@ class GradNormConfig(InnerConfig):
     """Settings of gradient-norm radii; `radius` is the mean radius of every batch."""
 
     power: float = 1.0
-    """How strongly radii follow the steepness: they go by (mean norm / own norm) ** power; 0: one radius for all."""
+    """How strongly radii follow the gradient: by a factor (mean norm / own norm) ** power; 0: one radius for all."""
     low: float = 0.5
-    """Least value of that ratio, in (0, 1]; smaller ones are cut off before the mean is brought back to `radius`."""
+    """Smallest value of that ratio, in (0, 1]; smaller ones are clipped before the mean is brought back to `radius`."""
     high: float = 1.5
     """Largest value of that ratio, 1 or more."""
 
@@ -40,7 +40,7 @@ class GradNormConfig(InnerConfig):
         if not 0 <= self.power < math.inf:
             raise UserError(f"method.power = {self.power:g}: an exponent, finite and not negative")
         if not 0 < self.low <= 1:
-            raise UserError(f"method.low = {self.low:g}: a share of the mean radius in (0, 1]")
+            raise UserError(f"method.low = {self.low:g}: a fraction of the mean radius in (0, 1]")
         if not 1 <= self.high < math.inf:
             raise UserError(f"method.high = {self.high:g}: a multiple of the mean radius, 1 or more and finite")
 
@@ -54,46 +54,53 @@ class GradNormConfig(InnerConfig):
 
 
 class GradNorm(ScaledRadii):
-    """Minimise the cross-entropy of adversarial examples at radii that go by the inverse of the clean gradient's norm.
+    """Minimise the cross-entropy of adversarial examples at radii in inverse proportion to the clean gradient's norm.
 
     The norm of a sample's input gradient is the dual of the attack's: L1 for L-inf, L2 for L2. To first order, radius
-    times that norm is the loss an attack gains, so that with power 1 and no bounds all samples would lose alike.
+    times that norm is the loss an attack gains, so that with power 1 and no bounds it is the
+    same for all samples.
 
     Source: the first-order view is that of Simon-Gabriel et al. 2019 (arXiv 1802.01421, section 2).
+
+    Example:
+        >>> from iaat.methods import GradNorm, GradNormConfig
+        >>> method = GradNorm(GradNormConfig(power=0.5), size=1000, device="cpu")
+        >>> method.cost(epoch=0)
+        Passes(forward=12, backward=12)
     """
 
     Config: ClassVar[type[Any]] = GradNormConfig
     config: GradNormConfig
 
     def scales_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
-        """Multiples `[B]` of mean 1, the network being in the mode of the attack."""
+        """Multiples `[B]` of mean 1, with the model in the mode of the attack."""
         with frozen_model(model, batch.x, batch.y, self.config.mode) as (x, y):
             leaf = x.requires_grad_()
             gradient = gradient_of(cross_entropy(full_precision(model(leaf)), y), leaf)
-        steepness = torch.linalg.vector_norm(gradient.flatten(1), ord=DUAL[self.config.norm], dim=1)
-        return scales(steepness, power=self.config.power, low=self.config.low, high=self.config.high, own=context.own)
+        norms = torch.linalg.vector_norm(gradient.flatten(1), ord=DUAL[self.config.norm], dim=1)
+        return scales(norms, power=self.config.power, low=self.config.low, high=self.config.high, own=context.own)
 
     def cost(self, epoch: int) -> Passes:
-        """Adversarial training and a clean forward and backward."""
+        """The passes of adversarial training and a clean forward and backward."""
         attacked = super().cost(epoch)
         return Passes(attacked.forward + 1, attacked.backward + 1)
 
 
-def scales(steepness: Tensor, *, power: float, low: float, high: float, own: int | None = None) -> Tensor:
+def scales(norms: Tensor, *, power: float, low: float, high: float, own: int | None = None) -> Tensor:
     """`clip((mean g / g_i) ** power, low, high)` `[B]`, divided by its mean.
 
     Args:
-        steepness: Norms g `[B]`. A NaN is left out of the mean and counts as the mean itself; 0 gets `high`.
+        norms: Gradient norms g `[B]`. A NaN is left out of the mean and counts as the mean itself; 0 gets `high`.
         power: Exponent.
-        low: Least ratio.
+        low: Smallest ratio.
         high: Largest ratio.
-        own: How many samples, the first ones, the means are over; None: all. They are those of all processes' samples.
+        own: Number of samples, the first ones, that the means are over; None: all. Means are over all processes.
 
     Returns:
         Finite multiples `[B]` between `low / high` and `high / low`, of mean 1.
     """
-    ratio = (_mean(steepness, own) / steepness) ** power
-    # 0 / 0 and inf / inf are NaN, too: where nothing can be compared all are alike.
+    ratio = (_mean(norms, own) / norms) ** power
+    # 0 / 0 and inf / inf are NaN, too: where nothing can be compared, all ratios are 1.
     bounded = ratio.nan_to_num(nan=1.0).clamp(low, high)
     return bounded / _mean(bounded, own)
 

@@ -1,4 +1,4 @@
-"""IAAT-TRADES: TRADES with a radius of its own for every sample, and a price on the divergence that follows it."""
+"""IAAT-TRADES: TRADES at a learned radius per sample, with a divergence weight in proportion to it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from iaat.methods.trades import TRADES, TRADESConfig
 
 @dataclass(frozen=True, kw_only=True)
 class IAATTRADESConfig(TRADESConfig, StaircaseConfig):  # in this order: what both have is as in TRADES
-    """Settings of IAAT-TRADES; `radius` is where a sample has the weight `beta` and its attack takes all steps."""
+    """Settings of IAAT-TRADES; at `radius` a sample has the weight `beta`, and its attack takes all steps."""
 
     beta: float = 6.0
-    """Weight of the KL divergence from the clean to the adversarial prediction of a sample whose radius is `radius`;
-    others have it in proportion to their radius, at 0 none."""
+    """Weight of the KL divergence from the clean to the adversarial prediction of a sample at `radius`; others have it
+    in proportion to their own radius, at 0 none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -29,12 +29,18 @@ class IAATTRADESConfig(TRADESConfig, StaircaseConfig):  # in this order: what bo
 class IAATTRADES(StaircaseRadii, TRADES):
     """Minimise CE(f(x), y) + beta * r / radius * KL(f(x) || f(x_adv)), each sample attacked at its own radius r.
 
-    Radii move by a staircase on the adversarial prediction of the training forward: up by `rate` where it is right,
-    down where it is wrong. A sample at the reference radius is trained as by TRADES, one at 0 on its clean
-    cross-entropy alone. The ramp scales the radii attacked at and leaves weights alone, as it does in TRADES.
+    Radii move by a staircase on the adversarial prediction of the training forward: up where it is correct, down
+    where it is not. A sample at the reference radius is trained as by TRADES, one at 0 on its clean cross-entropy
+    alone. The ramp scales the radii of the attacks and leaves weights alone, as it does in TRADES.
 
     Source: this project; the loss of Zhang et al. 2019 (arXiv 1901.08573), eq. 5, with the radii of Balaji, Goldstein,
     Hoffman 2019 (arXiv 1910.08051).
+
+    Example:
+        >>> from iaat.methods import IAATTRADES, IAATTRADESConfig
+        >>> method = IAATTRADES(IAATTRADESConfig(steps=5).over(epochs=30), size=1000, device="cpu")
+        >>> method.cost(epoch=0)
+        Passes(forward=8, backward=7)
     """
 
     Config: ClassVar[type[Any]] = IAATTRADESConfig

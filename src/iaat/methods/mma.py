@@ -10,15 +10,16 @@ from torch import nn
 
 from iaat.attacks import Boundary, find_boundary, full_precision, geometry, is_correct, per_sample, soft_margin
 from iaat.errors import UserError
-from iaat.methods.attack import AttackConfig
+from iaat.methods.attack_config import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
+from iaat.methods.training_attacks import PGDAttacker
 from iaat.radius import RadiusMemory
 from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 
 BEYOND = 1.05
-"""How far the boundary is searched for, in largest margins."""
+"""Largest distance of the boundary search, in largest margins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,25 +29,25 @@ class MMAConfig(AttackConfig):
     radius_is_attack: ClassVar[bool] = False
 
     radius: Radius = Radius("12px")
-    """Largest margin, d_max: samples whose boundary lies farther away have nothing more to learn about it."""
+    """Largest margin, d_max: samples with a boundary farther away have no loss of their own."""
     floor: Radius = Radius(0.005)
-    """Least radius of an attack, which is made at the margin remembered; and the margin before the first visit."""
+    """Smallest radius of an attack, which is made at the margin in memory; and the margin before the first visit."""
     min_step: Radius = Radius(0)
-    """Least step size; an attack steps by max(2 * margin / steps, min_step), per sample."""
+    """Smallest step size; an attack steps by max(2 * margin / steps, min_step), per sample."""
     searches: int = 10
     """Bisections for the boundary along the direction the attack found, a forward each."""
     clean_share: float = 1 / 3
-    """Share of the clean loss in the loss, in [0, 1); the rest is that of the boundary points."""
+    """Weight of the clean loss in the loss, in [0, 1); the rest is that of the boundary points."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_lengths("floor")
+        self.check_radii("floor")
         if not 0 < self.floor <= self.radius:
             raise UserError(f"method: needs 0 < floor <= radius, not {self.floor}, {self.radius}")
         if self.searches < 1:
             raise UserError(f"method.searches = {self.searches}: finding the boundary needs at least 1")
         if not 0 <= self.clean_share < 1:
-            raise UserError(f"method.clean_share = {self.clean_share:g}: a share in [0, 1)")
+            raise UserError(f"method.clean_share = {self.clean_share:g}: a fraction in [0, 1)")
 
     def largest_radius(self, epochs: int) -> float:
         """Largest distance of a boundary point in a run of so many epochs, on the [0, 1] scale."""
@@ -56,13 +57,19 @@ class MMAConfig(AttackConfig):
 class MMA(BaseMethod):
     """Minimise the cross-entropy of boundary points and, by a third, that of the clean samples.
 
-    A sample that is right has its point where the prediction flips: PGD at its last known margin gives a direction, and
-    bisection the distance, up to 1.05 d_max. If it lies beyond d_max, it has no such loss. A sample that is wrong is
-    its own point. The margins are remembered, 0 for samples that are wrong. `StepOutput.logits` are those of the clean
-    samples, because boundary points are wrong by construction.
+    A correct sample has its point where the prediction flips: PGD at its last known margin gives a direction, and
+    bisection the distance, up to 1.05 d_max. If the point lies beyond d_max, the sample has no such loss. A
+    misclassified sample is its own point. Margins are kept in memory, 0 for misclassified samples.
+    `StepOutput.logits` are those of the clean samples, because boundary points are misclassified by construction.
 
-    Source: Ding et al. 2020 (arXiv 1812.02637), algorithms 1 and 2. There a sample is right where its label has
+    Source: Ding et al. 2020 (arXiv 1812.02637), algorithms 1 and 2. There a sample is correct where its label has
     half of the probability; here, as in every evaluation, where it has the most.
+
+    Example:
+        >>> from iaat.methods import MMA, MMAConfig
+        >>> method = MMA(MMAConfig(searches=10), size=1000, device="cpu")
+        >>> method.cost(epoch=0)
+        Passes(forward=24, backward=12)
     """
 
     Config: ClassVar[type[Any]] = MMAConfig
@@ -79,35 +86,35 @@ class MMA(BaseMethod):
         self._memory = self.radii
 
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
-        """Find the boundary points of the batch and remember how far away they are."""
-        config, share = self.config, self.config.share_in(context.epoch)
-        right = is_correct(model, batch.x, batch.y, config.mode)
+        """Find the boundary points of the batch and store their distances; the loss is that of these points."""
+        config, ramp = self.config, self.config.ramp_factor(context.epoch)
+        correct = is_correct(model, batch.x, batch.y, config.mode)
         boundary = self._boundary(model, batch, context)
         distance = geometry(config.norm).norm(boundary.x - batch.x)
-        margin = torch.where(boundary.found, distance, BEYOND * config.radius * share) * right
+        margin = torch.where(boundary.found, distance, BEYOND * config.radius * ramp) * correct
         self._memory[batch.index] = margin.clamp_max(self._memory.largest)
-        learns = ~right | (boundary.found & (distance < config.radius * share))
-        points = torch.where(per_sample(right, batch.x) > 0, boundary.x, batch.x)
-        radius = distance.float() * right
+        trained = ~correct | (boundary.found & (distance < config.radius * ramp))
+        points = torch.where(per_sample(correct, batch.x) > 0, boundary.x, batch.x)
+        radius = distance.float() * correct
 
-        def objective(network: nn.Module) -> StepOutput:
-            clean = full_precision(network(batch.x))
+        def objective(model: nn.Module) -> StepOutput:
+            clean = full_precision(model(batch.x))
             clean_loss = config.cross_entropy(clean, batch.y).mean()
-            losses = config.cross_entropy(full_precision(network(points)), batch.y)
-            loss = (1 - config.clean_share) * (losses * learns).mean() + config.clean_share * clean_loss
+            losses = config.cross_entropy(full_precision(model(points)), batch.y)
+            loss = (1 - config.clean_share) * (losses * trained).mean() + config.clean_share * clean_loss
             return StepOutput(loss, clean.detach(), radius)
 
         return objective
 
     def _boundary(self, model: nn.Module, batch: Batch, context: StepContext) -> Boundary:
-        config, share = self.config, self.config.share_in(context.epoch)
-        length = self._memory[batch.index].clamp_min(config.floor) * share
+        config, ramp = self.config, self.config.ramp_factor(context.epoch)
+        radius = self._memory[batch.index].clamp_min(config.floor) * ramp
         return find_boundary(
             model,
             batch.x,
             batch.y,
-            config.attack(model, batch, length, context, loss=soft_margin),
-            limit=BEYOND * config.radius * share,
+            PGDAttacker(config, loss=soft_margin).attack(model, batch, radius, context.generator),
+            limit=BEYOND * config.radius * ramp,
             ball=geometry(config.norm),
             searches=config.searches,
             mode=config.mode,

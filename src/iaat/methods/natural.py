@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from iaat.methods.adversarial import cross_entropy_at
-from iaat.methods.base import BaseMethod, MethodConfig, Objective, StepContext
+from iaat.methods.adversarial_training import cross_entropy_at
+from iaat.methods.base import BaseMethod, Objective, StepContext
+from iaat.methods.method_config import MethodConfig
 from iaat.runtime.passes import Passes
 from iaat.types import Batch
 
@@ -19,7 +20,14 @@ class NaturalConfig(MethodConfig):
 
 
 class Natural(BaseMethod):
-    """Minimise the cross-entropy of the clean inputs."""
+    """Minimise the cross-entropy of the clean inputs.
+
+    Example:
+        >>> from iaat.methods import Natural, NaturalConfig
+        >>> method = Natural(NaturalConfig(), size=1000, device="cpu")
+        >>> method.cost(epoch=0)
+        Passes(forward=1, backward=1)
+    """
 
     Config: ClassVar[type[Any]] = NaturalConfig
     config: NaturalConfig

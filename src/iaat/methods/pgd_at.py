@@ -1,4 +1,4 @@
-"""PGD adversarial training: one radius for every sample, or radii that are known before."""
+"""PGD adversarial training: one radius for every sample, or a table of radii."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
-from iaat.methods.adversarial import AdversarialTraining
+from iaat.methods.adversarial_training import AdversarialTraining, uniform_radii
 from iaat.methods.base import StepContext
-from iaat.methods.inner_attack import InnerConfig
+from iaat.methods.inner_config import InnerConfig
 from iaat.radius import RadiiTable
 from iaat.types import Batch
 
@@ -21,10 +21,10 @@ class PGDATConfig(InnerConfig):
     """Settings of PGD adversarial training."""
 
     radii: str | None = None
-    """Radii to train at, which stay as they are: a run folder with radii.parquet, or a Parquet file such as `iaat radii
+    """Fixed radii to train at: a run folder with radii.parquet, or a Parquet file such as `iaat radii
     RUN --out FILE` writes; samples it does not list have `radius`. null: all samples have `radius`."""
     shuffle_radii: bool = False
-    """Give the radii of `radii` to its samples in random order: a control that tells what the values are worth without
+    """Give the radii of `radii` to its samples in random order: a control for what the values are worth without
     their assignment."""
 
     def __post_init__(self) -> None:
@@ -37,6 +37,12 @@ class PGDAT(AdversarialTraining):
     """Minimise the cross-entropy of adversarial examples of one radius, or of the radii in a table.
 
     Source: Madry et al. 2018 (arXiv 1706.06083), eq. 2.1.
+
+    Example:
+        >>> from iaat.methods import PGDAT, PGDATConfig
+        >>> method = PGDAT(PGDATConfig(steps=5), size=1000, device="cpu")
+        >>> method.cost(epoch=0)
+        Passes(forward=6, backward=6)
     """
 
     Config: ClassVar[type[Any]] = PGDATConfig
@@ -51,7 +57,7 @@ class PGDAT(AdversarialTraining):
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """The radius of the settings, or those of the table, `[B]`."""
         if self._table is None:
-            return torch.full_like(batch.y, self.config.radius, dtype=torch.float32)
+            return uniform_radii(batch, self.config.radius)
         if self._fixed is None:
             self._table.check_labels(batch.index, batch.y)
             table = self._table.shuffled() if self.config.shuffle_radii else self._table
@@ -59,10 +65,10 @@ class PGDAT(AdversarialTraining):
         return self._fixed[batch.index]
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the guard, and the radii, so that a resumed run goes on with those it began with."""
+        """The state of the guard, and the radii, so that a resumed run keeps those it began with."""
         return {**super().state_dict(), **({} if self._fixed is None else {"fixed": self._fixed})}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of `state_dict`."""
+        """Restore the state of `state_dict`."""
         super().load_state_dict(state)
         self._fixed = state["fixed"].to(self._device) if "fixed" in state else None

@@ -1,4 +1,4 @@
-"""Every training method by the name recipes use, and how a name leads to a class, also to one of the user's own."""
+"""Registry of training methods: classes by the name that recipes use, or by module:Class for the user's own."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 import torch
 
 from iaat.errors import UserError, did_you_mean, shown
-from iaat.methods.after_natural import AfterNatural
 from iaat.methods.base import Method
 from iaat.methods.cat import CAT
 from iaat.methods.fat import FAT
 from iaat.methods.gradnorm import GradNorm
 from iaat.methods.iaat import IAAT
+from iaat.methods.iaat_paper import IAATPaper
 from iaat.methods.iaat_trades import IAATTRADES
 from iaat.methods.mart import MART
 from iaat.methods.mma import MMA
 from iaat.methods.natural import Natural
+from iaat.methods.natural_pretraining import NaturalPretraining
 from iaat.methods.nfgsm_at import NFGSM
 from iaat.methods.pgd_at import PGDAT
 from iaat.methods.trades import TRADES
@@ -36,18 +37,19 @@ METHODS: dict[str, type[Method]] = {
     "vpb": VPB,
     "gradnorm": GradNorm,
     "iaat": IAAT,
+    "iaat_paper": IAATPaper,
     "iaat_trades": IAATTRADES,
 }
 """Every training method by the name recipes use."""
 
-_NEEDED = ("Config", "objective_cost", "prepare", "learn", "cost", "state_dict", "load_state_dict")
+_NEEDED = ("Config", "objective_cost", "prepare", "update", "cost", "state_dict", "load_state_dict")
 
 
 def find_method(name: str) -> type[Method]:
     """The class of a method: a key of `METHODS`, or module:Class such as `my_package.my_file:MyMethod`.
 
     Raises:
-        UserError: no such method, or a class that is none: what it lacks is named.
+        UserError: no such method, or a class that is none, with the names of missing parts.
     """
     if isinstance(name, str) and name in METHODS:
         return METHODS[name]
@@ -80,7 +82,7 @@ def make_method(
         UserError: as `find_method`.
     """
     method = find_method(name)(config, size=size, device=device)
-    return AfterNatural(method, natural_epochs, config) if natural_epochs else method
+    return NaturalPretraining(method, natural_epochs, config) if natural_epochs else method
 
 
 def _checked(found: Any, name: str) -> type[Method]:  # noqa: ANN401

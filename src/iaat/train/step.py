@@ -48,7 +48,7 @@ def take_step(
                 gradient_sync=state.gradient_sync,
                 computing=computing,
             )
-        state.method.learn(batch, output)
+        state.method.update(batch, output)
         outputs.append(output)
     state.step()
     loss = torch.stack([output.loss * micro.weight for (micro, _), output in zip(parts, outputs, strict=True)]).sum()

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.methods import METHODS, CATConfig, FATConfig, IAATConfig, IAATTRADESConfig, MMAConfig, StepContext
+from iaat.methods import (
+    METHODS,
+    CATConfig,
+    FATConfig,
+    IAATConfig,
+    IAATPaperConfig,
+    IAATTRADESConfig,
+    MMAConfig,
+    StepContext,
+)
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 from methods.settings import SIZE, digits, network
@@ -25,7 +34,7 @@ def always_correct(config, epochs, size=3):
     batch = Batch(torch.zeros(size, 2), torch.zeros(size, dtype=torch.int64), torch.arange(size))
     output = StepOutput(torch.zeros(()), torch.tensor([[1.0, 0.0]] * size), torch.zeros(size))
     for _ in range(epochs):
-        method.learn(batch, output)
+        method.update(batch, output)
     return method.radii.values
 
 
@@ -40,7 +49,7 @@ def test_radii_move_by_the_reach_over_the_run_whatever_its_epochs_and_radius(con
 
 
 def test_the_authors_constants_come_out_to_the_bit_at_their_radius_and_schedule():
-    rule = IAATConfig(rule="paper").over(110)
+    rule = IAATPaperConfig().over(110)
     assert (rule.gamma, rule.beta, rule.warmup) == (Radius("1.9px"), 0.1, 10)
     assert CATConfig().over(200).eta == 0.005
     assert FATConfig().over(120).tau_from == [0, 50, 90]
@@ -48,7 +57,7 @@ def test_the_authors_constants_come_out_to_the_bit_at_their_radius_and_schedule(
 
 @epochs_and_radius
 def test_the_authors_rule_moves_as_far_as_the_authors_did(epochs, radius):
-    rule = IAATConfig(rule="paper", radius=Radius(radius)).over(epochs)
+    rule = IAATPaperConfig(radius=Radius(radius)).over(epochs)
     assert rule.gamma * rule.beta * (epochs - rule.warmup) == pytest.approx(2.375 * radius)
     assert 0 < rule.beta <= 1
     assert abs(rule.warmup - epochs / 11) <= 0.5
@@ -67,7 +76,7 @@ def test_trials_of_cat_can_reach_its_cap(epochs, radius):
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [(110, [0, 46, 83]), (30, [0, 13, 23]), (40, [0, 17, 30])])
-def test_stages_of_fat_keep_their_share_of_the_epochs(epochs, expected):
+def test_stages_of_fat_keep_their_fraction_of_the_epochs(epochs, expected):
     assert FATConfig().over(epochs).tau_from == expected
 
 
@@ -77,10 +86,10 @@ def test_of_stages_of_fat_that_begin_together_the_last_counts():
 
 
 def test_constants_that_are_given_stay():
-    rule = IAATConfig(rule="paper", gamma=Radius("3px"), beta=0.25, warmup=4).over(40)
+    rule = IAATPaperConfig(gamma=Radius("3px"), beta=0.25, warmup=4).over(40)
     assert (rule.gamma, rule.beta, rule.warmup) == (Radius("3px"), 0.25, 4)
-    assert IAATConfig(rule="paper", beta=0.25).over(40).gamma == Radius("1.9px")
-    moved = IAATConfig(rule="paper", gamma=Radius("3px"), warmup=4).over(40)
+    assert IAATPaperConfig(beta=0.25).over(40).gamma == Radius("1.9px")
+    moved = IAATPaperConfig(gamma=Radius("3px"), warmup=4).over(40)
     assert moved.gamma * moved.beta * 36 == pytest.approx(19 / 255)
     assert CATConfig(eta=Radius("1px")).over(3).eta == Radius("1px")
     assert FATConfig(tau_from=[0, 1, 2]).over(120).tau_from == [0, 1, 2]
@@ -93,10 +102,10 @@ def test_a_margin_that_is_found_needs_no_pace():
 
 def test_a_warm_up_as_long_as_the_run_is_refused():
     with pytest.raises(UserError, match=r"method\.warmup = 10: none of the 5 epochs.*null for 0"):
-        IAATConfig(rule="paper", warmup=10).over(5)
+        IAATPaperConfig(warmup=10).over(5)
 
 
-@pytest.mark.parametrize("config", [IAATConfig(radius=Radius(0)), IAATConfig(radius=Radius(0), rule="paper")])
+@pytest.mark.parametrize("config", [IAATConfig(radius=Radius(0)), IAATPaperConfig(radius=Radius(0))])
 def test_a_radius_of_zero_is_refused_where_radii_move_by_multiples_of_it(config):
     with pytest.raises(UserError, match=r"method\.radius = 0: radii move by multiples"):
         config.over(10)
@@ -106,7 +115,7 @@ def test_a_radius_of_zero_is_refused_where_radii_move_by_multiples_of_it(config)
     ("name", "config"),
     [
         ("iaat", IAATConfig()),
-        ("iaat", IAATConfig(rule="paper")),
+        ("iaat_paper", IAATPaperConfig()),
         ("iaat_trades", IAATTRADESConfig()),
         ("cat", CATConfig()),
     ],
@@ -125,7 +134,7 @@ def test_no_training_attack_exceeds_the_largest_radius(name):
     largest, seen = settings.largest_radius(epochs), 0.0
     for epoch in range(epochs):
         output = method.prepare(model, batch, StepContext(epoch, torch.Generator().manual_seed(0)))(model)
-        method.learn(batch, replace(output, logits=nn.functional.one_hot(batch.y, 10).float()))
+        method.update(batch, replace(output, logits=nn.functional.one_hot(batch.y, 10).float()))
         seen = max(seen, 0.0 if output.radius is None else float(output.radius.max()))
     assert (largest is None) == (name == "natural")
     assert seen <= (largest or 0) * (1 + 1e-6)

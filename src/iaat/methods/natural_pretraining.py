@@ -1,4 +1,4 @@
-"""A first phase of natural training before any method."""
+"""Natural training for some epochs before a method begins."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Any
 
 from torch import nn
 
-from iaat.methods.adversarial import cross_entropy_at
-from iaat.methods.base import BaseMethod, Method, MethodConfig, Objective, StepContext
+from iaat.methods.adversarial_training import cross_entropy_at
+from iaat.methods.base import BaseMethod, Method, Objective, StepContext
+from iaat.methods.method_config import MethodConfig
 from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 
 
-class AfterNatural(BaseMethod):
+class NaturalPretraining(BaseMethod):
     """A method that begins after some epochs of natural training, in which radii stay as they are.
 
     The method counts its epochs, such as those of a ramp or a warm-up, from its own beginning. Its guard rests in
     natural training, where every attack succeeds.
 
     Args:
-        method: What begins then.
+        method: The method that begins then.
         epochs: Epochs of natural training.
-        config: The method's settings: natural training smooths labels as they say.
+        config: The method's settings, by which natural training smooths labels.
 
     Source: the order of the phases is that of AET (arXiv 2506.15685).
     """
@@ -34,26 +35,26 @@ class AfterNatural(BaseMethod):
         self.objective_cost = method.objective_cost  # type: ignore[misc]  # of a class elsewhere, here of one method
 
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
-        """The cross-entropy of the clean batch, or what the method makes of it."""
+        """The cross-entropy of the clean batch, or the loss of the method once it has begun."""
         self._begun = context.epoch >= self._epochs
         self.guard = self._method.guard if self._begun else None
         if not self._begun:
             return cross_entropy_at(batch.x, batch.y, None, self.config)
         return self._method.prepare(model, batch, replace(context, epoch=context.epoch - self._epochs))
 
-    def learn(self, batch: Batch, output: StepOutput) -> None:
-        """Nothing in natural training."""
+    def update(self, batch: Batch, output: StepOutput) -> None:
+        """Update the method once it has begun."""
         if self._begun:
-            self._method.learn(batch, output)
+            self._method.update(batch, output)
 
     def cost(self, epoch: int) -> Passes:
         """One forward and one backward, then those of the method."""
         return Passes(1, 1) if epoch < self._epochs else self._method.cost(epoch - self._epochs)
 
     def state_dict(self) -> dict[str, Any]:
-        """That of the method."""
+        """The state of the method."""
         return self._method.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of `state_dict`."""
+        """Restore the state of `state_dict`."""
         self._method.load_state_dict(state)

@@ -1,10 +1,9 @@
-"""How fast radii move: derived from the number of epochs and the radius, so that either may change alone."""
+"""Constants of radius rules for a radius and a number of epochs, so that either may change alone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass
 
 from iaat.errors import UserError
 from iaat.units import Radius
@@ -16,22 +15,6 @@ _AUTHORS_RADIUS = Radius("8px")
 _AUTHORS_GAMMA, _AUTHORS_BETA = Radius("1.9px"), 0.1
 _AUTHORS_WARMUP, _AUTHORS_EPOCHS = 10, 110
 _CAT_ETA = 0.005
-_NO_SETTING = {"setting": False}
-
-
-def derived() -> Any:  # noqa: ANN401
-    """A field of a method's settings that only `over` fills in: no key of a recipe."""
-    return field(default=None, metadata=_NO_SETTING)
-
-
-def is_setting(one: Field[Any]) -> bool:
-    """Whether a field of a section is a key of recipes."""
-    return bool(one.metadata.get("setting", True))
-
-
-def setting_names(config: type | object) -> list[str]:
-    """Names of the keys that a section, or its class, has in recipes."""
-    return [one.name for one in fields(config) if is_setting(one)]  # type: ignore[arg-type]
 
 
 def check_reach(reach: float) -> None:
@@ -45,7 +28,7 @@ def check_reach(reach: float) -> None:
 
 
 def check_moves(radius: float) -> None:
-    """Refuse a radius of 0 to settings that measure the moves of radii by it.
+    """Refuse a radius of 0 where radii move by multiples of it.
 
     Raises:
         UserError: naming the value.
@@ -54,18 +37,18 @@ def check_moves(radius: float) -> None:
         raise UserError(f"method.radius = {radius:g}: radii move by multiples of it; write one above 0, such as 8px")
 
 
-def scaled(epoch: int, of: int, epochs: int) -> int:
-    """An epoch of a schedule of `of` epochs, in one of `epochs`: to the nearest, halves up."""
+def scaled_epoch(epoch: int, of: int, epochs: int) -> int:
+    """An epoch of a schedule of `of` epochs, scaled to `epochs`: to the nearest, halves up."""
     return math.floor(epoch * epochs / of + 0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class AuthorsRule:
+class PaperConstants:
     """Constants of the rule of Balaji, Goldstein, Hoffman 2019.
 
     Attributes:
-        gamma: Probing distance, on the [0, 1] scale.
-        beta: Share of the way to its target that a radius moves in one visit, in (0, 1].
+        gamma: Distance above the present radius at which samples are attacked, on the [0, 1] scale.
+        beta: Fraction of the way to its target that a radius moves in one visit, in (0, 1].
         warmup: Epochs at the uniform radius before radii move.
     """
 
@@ -74,14 +57,14 @@ class AuthorsRule:
     warmup: int
 
 
-def authors_rule(
+def paper_constants(
     radius: float, reach: float, epochs: int, *, gamma: Radius | None, beta: float | None, warmup: int | None
-) -> AuthorsRule:
+) -> PaperConstants:
     """The constants of the authors' rule for a radius and a number of epochs; those that are given stay.
 
     At a radius of 8px, 110 epochs and the default reach they are the authors' own, to the bit. Elsewhere gamma keeps
-    its ratio to the radius and the warm-up its share of the epochs; beta is such that radii can move by `reach` radii
-    in the visits after the warm-up. Where that would exceed 1, beta is 1 and gamma, unless given, is larger.
+    its ratio to the radius, and the warm-up its fraction of the epochs. Beta is such that radii can move by `reach`
+    radii in the visits after the warm-up. Where that would exceed 1, beta is 1 and gamma, unless given, is larger.
 
     Args:
         radius: `method.radius`, on the [0, 1] scale.
@@ -96,28 +79,28 @@ def authors_rule(
 
     Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), section 4: 1.9px, 0.1, 10 of 110 epochs, 8px.
     """
-    warmup = scaled(_AUTHORS_WARMUP, _AUTHORS_EPOCHS, epochs) if warmup is None else warmup
+    warmup = scaled_epoch(_AUTHORS_WARMUP, _AUTHORS_EPOCHS, epochs) if warmup is None else warmup
     visits = epochs - warmup
     if visits < 1:
         raise UserError(
             f"method.warmup = {warmup}: none of the {epochs} epochs is left for radii to move; give fewer, or null for "
-            f"{scaled(_AUTHORS_WARMUP, _AUTHORS_EPOCHS, epochs)}"
+            f"{scaled_epoch(_AUTHORS_WARMUP, _AUTHORS_EPOCHS, epochs)}"
         )
     usual = _AUTHORS_GAMMA * (radius / _AUTHORS_RADIUS)
-    probe = usual if gamma is None else gamma
+    distance = usual if gamma is None else gamma
     if beta is None:
         # Ratios that are 1 at the authors' settings, so that their beta comes out to the bit.
-        beta = _AUTHORS_BETA * (reach / REACH) * (usual / probe) * ((_AUTHORS_EPOCHS - _AUTHORS_WARMUP) / visits)
+        beta = _AUTHORS_BETA * (reach / REACH) * (usual / distance) * ((_AUTHORS_EPOCHS - _AUTHORS_WARMUP) / visits)
         if beta > 1:
-            probe, beta = (probe * beta if gamma is None else probe), 1.0
-    return AuthorsRule(Radius(probe), beta, warmup)
+            distance, beta = (distance * beta if gamma is None else distance), 1.0
+    return PaperConstants(Radius(distance), beta, warmup)
 
 
 def cat_eta(radius: float, epochs: int) -> Radius:
     """How far a trial of CAT goes beyond a radius, for a largest radius and a number of epochs.
 
     The authors' 0.005 at 8px, in proportion to the radius: seven trials that succeed lead to the cap, so that their 200
-    epochs hinder nobody. A short run has too few visits for that; its trials go so far that radii can move by `REACH`
+    epochs limit no sample. A short run has too few visits for that; its trials go so far that radii can move by `REACH`
     radii, as in other methods.
 
     Source: Cheng et al. 2020 (arXiv 2002.06789), section 5.

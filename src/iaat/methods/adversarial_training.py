@@ -1,4 +1,4 @@
-"""Cross-entropy of adversarial examples: what methods of this kind differ in is the radius of each sample."""
+"""Adversarial training on cross-entropy: the base of methods that differ in the radius of each sample."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import full_precision
-from iaat.methods.base import BaseMethod, MethodConfig, Objective, StepContext
+from iaat.methods.base import BaseMethod, Objective, StepContext
 from iaat.methods.guard import Guard
-from iaat.methods.inner_attack import InnerConfig
+from iaat.methods.inner_config import InnerConfig
+from iaat.methods.method_config import MethodConfig
+from iaat.methods.training_attacks import Attacker, attacker_of
 from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 
@@ -18,7 +20,7 @@ from iaat.types import Batch, StepOutput
 class AdversarialTraining(BaseMethod):
     """Minimise the cross-entropy of adversarial examples, made by PGD or, with inner nfgsm, in one guarded step.
 
-    A method of this kind says which radii a batch is attacked at, `radii_of`, and, if they are learned, `learn`.
+    A method of this kind gives the radii of a batch, `radii_of`, and, if they are learned, `update`.
 
     Source: Madry et al. 2018 (arXiv 1706.06083), eq. 2.1; de Jorge et al. 2022 (arXiv 2202.01181) in one step.
     """
@@ -28,12 +30,13 @@ class AdversarialTraining(BaseMethod):
 
     def __init__(self, config: InnerConfig, *, size: int, device: torch.device | str) -> None:
         super().__init__(config, size=size, device=device)
-        self.guard = Guard(config) if config.inner == "nfgsm" and config.guard_every else None
+        self._attacker = attacker_of(config)
+        self.guard = Guard(config) if config.single_step and config.guard_every else None
 
     @property
-    def attacks(self) -> InnerConfig:
-        """The settings to attack with at present."""
-        return self.config if self.guard is None else self.guard.attacks
+    def attacker(self) -> Attacker:
+        """The attacker to train with at present."""
+        return self._attacker if self.guard is None else self.guard.attacker
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Radii `[B]` of a batch, before the ramp of the settings."""
@@ -44,9 +47,9 @@ class AdversarialTraining(BaseMethod):
         return None
 
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
-        """Attack the batch at its radii; the loss is the cross-entropy of what comes out."""
-        radius = self.radii_of(model, batch, context) * self.config.share_in(context.epoch)
-        x_adv = self.attacks.attack(model, batch, radius, context, steps=self.steps_of(radius))
+        """Attack the batch at its radii; the loss is the cross-entropy of the adversarial inputs."""
+        radius = self.radii_of(model, batch, context) * self.config.ramp_factor(context.epoch)
+        x_adv = self.attacker.attack(model, batch, radius, context.generator, steps=self.steps_of(radius))
         return cross_entropy_at(x_adv, batch.y, radius, self.config)
 
     def cost(self, epoch: int) -> Passes:
@@ -54,11 +57,16 @@ class AdversarialTraining(BaseMethod):
         return Passes(self.config.gradients + 1, self.config.gradients + 1)
 
 
-def cross_entropy_at(x: Tensor, y: Tensor, radius: Tensor | None, config: MethodConfig) -> Objective:
-    """The mean cross-entropy, as the settings smooth labels, of inputs `x` `[B, ...]` that have `radius` `[B]`."""
+def uniform_radii(batch: Batch, radius: float) -> Tensor:
+    """The same radius for each sample of a batch, `[B]` float32."""
+    return torch.full_like(batch.y, radius, dtype=torch.float32)
 
-    def objective(network: nn.Module) -> StepOutput:
-        logits = full_precision(network(x))
+
+def cross_entropy_at(x: Tensor, y: Tensor, radius: Tensor | None, config: MethodConfig) -> Objective:
+    """The mean cross-entropy, with label smoothing of the settings, of inputs `x` `[B, ...]` at `radius` `[B]`."""
+
+    def objective(model: nn.Module) -> StepOutput:
+        logits = full_precision(model(x))
         return StepOutput(config.cross_entropy(logits, y).mean(), logits.detach(), radius)
 
     return objective
