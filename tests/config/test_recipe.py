@@ -86,7 +86,7 @@ def test_every_recipe_belongs_to_a_family_and_every_method_has_one():
     [
         (quickstart(trian={"epochs": 3}), (), ["'trian'", "{'epochs': 3}", "'train'"]),
         (quickstart(train={"epohcs": 3}), (), ["'train.epohcs'", "3", "'epochs'"]),
-        (quickstart(method={"gama": "2px"}), (), ["'method.gama'", "2px", "'gamma'"]),
+        (quickstart(method={"strat": "2px"}), (), ["'method.strat'", "2px", "'start'"]),
         (quickstart(train={3: 4}), (), ["'train.3'", "4", "epochs"]),
         (quickstart(), ("--train.epohcs", "3"), ["'--train.epohcs'", "'--train.epochs'"]),
         (quickstart(), ("--train.epohcs=3",), ["'--train.epohcs'", "'--train.epochs'"]),
@@ -245,10 +245,10 @@ def test_options_arrive_exactly_as_they_were_written(write):
 def test_extends_takes_names_files_and_chains_the_nearest_last(write):
     write({"extends": "quickstart", "seed": 5, "train": {"epochs": 7, "lr": 0.3}}, "base.yaml")
     write({"extends": "base.yaml", "train": {"epochs": 8}}, "middle.yaml")
-    recipe = load_recipe(write({"extends": "middle.yaml", "method": {"gamma": "3px"}}))
+    recipe = load_recipe(write({"extends": "middle.yaml", "method": {"start": "3px"}}))
     shipped = load_recipe("quickstart")
     assert (recipe.name, recipe.seed, recipe.train.epochs, recipe.train.lr) == ("mine", 5, 8, 0.3)
-    assert recipe.method == dataclasses.replace(shipped.method, gamma=Radius("3px"))
+    assert recipe.method == dataclasses.replace(shipped.method, start=Radius("3px"))
     assert (recipe.data, recipe.model, recipe.about) == (shipped.data, shipped.model, shipped.about)
 
 
@@ -280,7 +280,7 @@ def test_circles_are_refused(files, write, tmp_path):
 
 @pytest.mark.parametrize("words", [["--method", "pgd_at"], ["--method=pgd_at"], ["--method.name", "pgd_at"]])
 def test_method_option_swaps_the_method_and_keeps_the_settings_both_know(words, write):
-    path = write({"method": {"name": "iaat", "radius": "6px", "steps": 3, "gamma": "1px"}})
+    path = write({"method": {"name": "iaat", "radius": "6px", "steps": 3, "start": "1px"}})
     recipe, swapped = load_recipe(path), load_recipe(path, words)
     assert swapped.method_name == "pgd_at"
     assert (swapped.method.radius, swapped.method.steps) == (Radius("6px"), 3)
@@ -311,8 +311,8 @@ def test_the_method_of_a_file_replaces_the_settings_of_the_one_it_extends(write)
 
 
 def test_options_of_the_chosen_method_alone_are_known():
-    assert load_recipe("quickstart", ["--method.gamma", "3px"]).method.gamma == Radius("3px")
-    assert "'--method.gamma'" in refused("quickstart", "--method", "pgd_at", "--method.gamma", "3px")
+    assert load_recipe("quickstart", ["--method.start", "3px"]).method.start == Radius("3px")
+    assert "'--method.start'" in refused("quickstart", "--method", "pgd_at", "--method.start", "3px")
 
 
 def test_overrides_with_and_without_equals_sign_win_over_the_file(write):

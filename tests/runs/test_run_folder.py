@@ -241,7 +241,7 @@ CAT = ("--method", "cat", "--method.c", "1")
         (
             [],
             ["--method.start", "0.1", "--method.cap", "0.5"],
-            ["method.start: '25.5px' -> None", "method.cap: '127.5px' -> None"],
+            ["method.cap: '127.5px' -> None", "method.start: '25.5px' -> None"],
         ),
         (
             [*L2, "--evaluate.radius", "0.5"],
