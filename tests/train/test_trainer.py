@@ -36,7 +36,7 @@ def test_interrupted_and_resumed_run_is_bitwise_the_uninterrupted_one(tmp_path, 
     recipe = tiny(*setting)
     whole, broken = assert_resumes_bitwise(recipe, tmp_path, batch)
     snapshots = sorted(path.name for path in (whole.path / "radii").glob("*"))
-    assert len(snapshots) == (3 if METHODS[recipe.method_name] is METHODS["iaat"] else 0)
+    assert len(snapshots) == (3 if recipe.method_name.startswith("iaat") else 0)
     for name in snapshots:
         assert (whole.path / "radii" / name).read_bytes() == (broken.path / "radii" / name).read_bytes()
 
