@@ -154,7 +154,7 @@ def test_the_curve_falls_and_passes_through_the_evaluation(networks, data, tmp_p
     assert quantiles["50"] is None or 0 < quantiles["50"] < 80 / 255
 
 
-def test_transfer_judges_each_on_the_others_examples_and_keeps_them(networks, data, tmp_path):
+def test_transfer_evaluates_each_on_the_others_examples_and_keeps_them(networks, data, tmp_path):
     robust, natural = (evaluated(net, tmp_path / name, name) for net, name in zip(networks, "ab", strict=True))
     config = replace(CONFIG, suite="pgd+transfer-10")
     on_robust = run_evaluation(robust, data, config, QUIET, Extras(others=(natural,)))
@@ -205,8 +205,8 @@ def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkey
 def test_training_samples_by_radius(networks, data, tmp_path):
     index = data.train_index[:200]
     radius = torch.linspace(0, 0.2, 200)
-    judged = evaluated(networks[0], tmp_path, radii=(index, radius))
-    rows = run_evaluation(judged, data, replace(CONFIG, suite="pgd+radii"), QUIET).radii
+    ours = evaluated(networks[0], tmp_path, radii=(index, radius))
+    rows = run_evaluation(ours, data, replace(CONFIG, suite="pgd+radii"), QUIET).radii
     assert [row.n for row in rows] == [10, 10, 10, 10]
     edges = [edge for row in rows for edge in row.radius_px]
     assert edges == sorted(edges)
@@ -306,8 +306,8 @@ def test_the_order_of_the_other_models_decides_and_is_part_of_the_question(netwo
     a, b = (evaluated(net, tmp_path / name, name) for net, name in ((networks[1], "a"), (cnn().eval(), "b")))
     config = replace(CONFIG, suite="pgd+transfer-3")
     for others in ((a, b), (b, a)):
-        judged = run_evaluation(evaluated(networks[0], tmp_path / "x"), data, config, QUIET, Extras(others=others))
-        assert [row.source for row in judged.transfer] == [other.name for other in others]
+        ours = run_evaluation(evaluated(networks[0], tmp_path / "x"), data, config, QUIET, Extras(others=others))
+        assert [row.source for row in ours.transfer] == [other.name for other in others]
 
 
 def test_an_attack_named_twice_runs_once(networks, data, tmp_path):
@@ -378,8 +378,8 @@ def test_what_the_masking_checks_break_counts_in_the_worst_case_everywhere(netwo
     radius = 20 / 255
     config = replace(CONFIG, suite="pgd+screening+masking", n=100, radius=Radius("20px"))
     model = Remembering(networks[1], 1.01 * radius)
-    judged = evaluated(model, tmp_path, fresh=fresh_copy(model))
-    results = run_evaluation(judged, data, config, QUIET)
+    ours = evaluated(model, tmp_path, fresh=fresh_copy(model))
+    results = run_evaluation(ours, data, config, QUIET)
     accuracy = results.accuracy
     assert "remembered-inputs" in results.verdict
     assert accuracy["screening"] > accuracy["masking"] + 0.2
@@ -398,7 +398,7 @@ def test_what_the_masking_checks_break_counts_in_the_worst_case_everywhere(netwo
     assert [name for name in headings if name in ("PGD-3", "screening", "masking", "worst case")] == [
         *("PGD-3", "screening", "worst case"),
     ]
-    again = run_evaluation(judged, data, config, QUIET)
+    again = run_evaluation(ours, data, config, QUIET)
     assert numbers(again) == numbers(results)
 
 

@@ -1,4 +1,4 @@
-"""Attacked accuracy on a linear model, whose distance to the decision boundary is known in closed form."""
+"""Attacked accuracy on a linear model, with the distance to the decision boundary in closed form."""
 
 import io
 from copy import deepcopy

@@ -30,7 +30,7 @@ def evaluated():
     return trained(cnn(), x, y, radius=0.0, epochs=3, seed=0).eval(), x_test[:60], y_test[:60]
 
 
-def judged(network, x, y, words=("pgd",), classes=CLASSES, **settings):
+def found(network, x, y, words=("pgd",), classes=CLASSES, **settings):
     chosen = config(**settings)
     source = InMemorySource(x, y, tuple(map(str, range(classes))), complete=False)
     place = {"radius": chosen.radius, "norm": chosen.norm, "batch_size": 16, "seed": 0}
@@ -99,15 +99,15 @@ class Line(nn.Module):
 def test_of_two_classes_the_target_is_the_other_one(px):
     distance = torch.tensor([-40, -20, -10, -2, 2, 10, 20, 40]) / 255
     x = (0.5 + distance)[:, None, None, None].expand(8, 1, 2, 2).clone()
-    outcome = judged(Line(), x, (distance > 0).long(), classes=2, radius=Radius(f"{px}px"), steps=20)
+    outcome = found(Line(), x, (distance > 0).long(), classes=2, radius=Radius(f"{px}px"), steps=20)
     assert outcome.accuracy("clean") == 1
     assert outcome.accuracy("targeted-pgd-20") == (distance.abs() > px / 255).float().mean()
 
 
 def test_it_is_weaker_than_pgd_and_no_finding_is_made_of_that(evaluated):
-    targeted = judged(*evaluated, ("pgd", "pgd-7"))
+    targeted = found(*evaluated, ("pgd", "pgd-7"))
     clean, random, both = (targeted.accuracy(name) for name in ("clean", "targeted-pgd-7", "pgd-7"))
     assert clean > random > both
     assert gap(targeted) is None
-    assert gap(judged(*evaluated, ("pgd", "deepfool"), target="none")) is not None
+    assert gap(found(*evaluated, ("pgd", "deepfool"), target="none")) is not None
     assert sum(record.outside for record in targeted.stages) == 0

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from iaat.attacks import predict
-from iaat.config.evaluate_config import EvaluateConfig
 from iaat.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
@@ -27,9 +26,8 @@ from iaat.corruptions import (
 from iaat.data import sequential_order
 from iaat.data.notices import Notices
 from iaat.errors import UserError
-from iaat.evaluate.evaluated_model import TestSet
 from iaat.evaluate.results import CorruptionResult, EvaluationResult
-from iaat.evaluate.sections import Context, Extras, Section
+from iaat.evaluate.sections import Context, Section, Task
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
 
@@ -60,14 +58,14 @@ class Corrupted:
     notices: Notices = field(default_factory=Notices)
 
 
-def check_corruptions(test: TestSet, config: EvaluateConfig, extras: Extras) -> None:
+def check_corruptions(task: Task) -> None:
     """Check everything the section needs, before hours of attacks.
 
     Raises:
         UserError: inputs that are not images, published files that do not fit the data, or a baseline that was not
             evaluated on the same images.
     """
-    _check_baseline(corrupted_images(test, config, extras), extras.baseline)
+    _check_baseline(corrupted_images(task), task.extras.baseline)
 
 
 def corruption_section(context: Context) -> Section:
@@ -76,7 +74,7 @@ def corruption_section(context: Context) -> Section:
     Raises:
         UserError: as `check_corruptions`.
     """
-    images = corrupted_images(context.test, context.config, context.extras)
+    images = corrupted_images(context)
     tasks = [(name, severity) for name in images.names for severity in images.severities]
     shown = context.reporter.track(tasks, total=len(tasks), what="corruptions")
     values = {
@@ -98,44 +96,44 @@ def corruption_section(context: Context) -> Section:
     return Section(corruptions=results)
 
 
-def corrupted_images(test: TestSet, config: EvaluateConfig, extras: Extras) -> Corrupted:
+def corrupted_images(task: Task) -> Corrupted:
     """The published images that were named, or those made of the test images.
 
     Raises:
         UserError: inputs that are not images, or published files that do not fit the data.
     """
-    return _generated(test, config) if extras.corrupted is None else _published(test, config, extras.corrupted)
+    return _generated(task) if task.extras.corrupted is None else _published(task, task.extras.corrupted)
 
 
-def _generated(test: TestSet, config: EvaluateConfig) -> Corrupted:
-    source = test.data.test
+def _generated(task: Task) -> Corrupted:
+    source, index, config = task.test.data.test, task.test.index, task.config
     if len(source.shape) != 3 or source.shape[0] not in (1, 3):
         raise UserError(f"corruptions need images of 1 or 3 channels, the inputs have shape {list(source.shape)}")
 
     def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in source.batches(sequential_order(test.index, config.batch_size)):
+        for batch in source.batches(sequential_order(index, config.batch_size)):
             x = corrupt(batch.x, name=name, severity=severity, index=batch.index, seed=config.seed)
             yield x, batch.y
 
     constants = constant_set("auto", *source.shape[1:])
-    identity = _hash(source.fingerprint, test.index.tolist(), config.seed, constants)
+    identity = _hash(source.fingerprint, index.tolist(), config.seed, constants)
     where = f"made of the test images with the constants of {_CONSTANTS_OF[constants]}"
     return Corrupted(where, identity, CORRUPTIONS, SEVERITIES, batches)
 
 
-def _published(test: TestSet, config: EvaluateConfig, folder: Path) -> Corrupted:
+def _published(task: Task, folder: Path) -> Corrupted:
     """The published images; of each file the first n of a fixed random order."""
     files = find_published(folder)
-    own_class = label_map(files, test.classes)
+    own_class = label_map(files, task.test.classes)
 
     def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
         size = files.size(name, severity)
-        chosen = rng.permutation(size, seed=0, epoch=0)[: config.samples].sort().values
+        chosen = rng.permutation(size, seed=0, epoch=0)[: task.config.samples].sort().values
         labels = own_class[files.labels(name, severity)]
-        for index in torch.split(chosen, config.batch_size):
+        for index in torch.split(chosen, task.config.batch_size):
             yield files.images(name, severity, index), labels[index]
 
-    identity = _hash(fingerprint_of_folder(folder), config.samples)
+    identity = _hash(fingerprint_of_folder(folder), task.config.samples)
     return Corrupted(f"published, {files.folder.name}", identity, files.names, files.severities, batches, files.notices)
 
 

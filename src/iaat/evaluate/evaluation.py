@@ -31,7 +31,7 @@ from iaat.evaluate.results import EvaluationResult, plain_config
 from iaat.evaluate.resume import Journal
 from iaat.evaluate.robust_accuracy import Outcome, Stage, attack_samples
 from iaat.evaluate.robustness_curve import curve_section, with_curve
-from iaat.evaluate.sections import Context, Extras, Measure
+from iaat.evaluate.sections import Context, Extras, Measure, Task
 from iaat.evaluate.stages import stages_of
 from iaat.evaluate.summary import summary, write_evaluation
 from iaat.evaluate.transfer import transfer_section, transfer_stages
@@ -73,7 +73,7 @@ def run_evaluation(
     """
     with attack_mode(evaluated.model, "eval"):
         test = TestSet(data, test_sample(data, config))
-        return _evaluate(evaluated, test, config, reporter, extras or Extras(), known)
+        return _evaluate(Task(evaluated, test, config, reporter, extras or Extras()), known)
 
 
 def run_evaluations(
@@ -114,48 +114,31 @@ def evaluation_folder(evaluated: EvaluatedModel, config: EvaluateConfig, extras:
     return evaluated.folder / folder_name(config, evaluated.facts.checkpoint, extras)
 
 
-def _evaluate(
-    evaluated: EvaluatedModel,
-    test: TestSet,
-    config: EvaluateConfig,
-    reporter: Reporter,
-    extras: Extras,
-    known: Path | None,
-) -> EvaluationResult:
-    plan = parse_suite(config.suite)
+def _evaluate(task: Task, known: Path | None) -> EvaluationResult:
+    plan = parse_suite(task.config.suite)
     if "corruptions" in plan.sections:
-        check_corruptions(test, config, extras)
-    if MASKING in plan.sections and not config.radius:
+        check_corruptions(task)
+    if MASKING in plan.sections and not task.config.radius:
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
-    folder = evaluation_folder(evaluated, config, extras)
+    folder = evaluation_folder(task.evaluated, task.config, task.extras)
     with FolderLock(folder / "evaluate.lock", "evaluates"):
         remove_leftovers(folder)
-        deciding = identity(evaluated, test, config, extras)
-        journal = Journal(folder / "journal.jsonl", deciding, None if known is None else known / "journal.jsonl")
-        return _evaluate_in(folder, journal, evaluated, test, config, plan, reporter, extras)
+        known_journal = None if known is None else known / "journal.jsonl"
+        return _evaluate_in(folder, Journal(folder / "journal.jsonl", identity(task), known_journal), task, plan)
 
 
-def _evaluate_in(
-    folder: Path,
-    journal: Journal,
-    evaluated: EvaluatedModel,
-    test: TestSet,
-    config: EvaluateConfig,
-    plan: Plan,
-    reporter: Reporter,
-    extras: Extras,
-) -> EvaluationResult:
-    for finding in plan_findings(plan, test, config, extras):
-        reporter.say(f"note {finding.name}: {finding.evidence}")
-    plan, stages, left_out = _possible(evaluated, test, config, plan, extras, reporter)
-    outcome = _attack(evaluated, test, config, stages, journal, reporter)
-    test = replace(test, index=outcome.index)  # without those that cannot be read
-    context = Context(evaluated, test, config, outcome, journal, reporter, extras)
+def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> EvaluationResult:
+    for finding in plan_findings(plan, task):
+        task.reporter.say(f"note {finding.name}: {finding.evidence}")
+    plan, stages, left_out = _possible(task, plan)
+    outcome = _attack(task, stages, journal)
+    test = replace(task.test, index=outcome.index)  # without those that cannot be read
+    context = Context(task.evaluated, test, task.config, task.reporter, task.extras, journal, outcome)
     sections = []
     if "curve" in plan.sections:
         sections.append(curve_section(context))
         context = replace(context, outcome=with_curve(outcome, sections[-1]))
-    sections += [measure(context) for measure in _measures(plan, extras)]
+    sections += [measure(context) for measure in _measures(plan, task.extras)]
     # Last, because it looks at what the others found.
     if MASKING in plan.sections:
         masking, outcome = masking_section(context)
@@ -164,13 +147,13 @@ def _evaluate_in(
     findings = all_findings(context, plan, sections, left_out)
     results = summary(
         context.outcome,
-        config,
+        task.config,
         test.classes,
-        evaluated.facts,
+        task.evaluated.facts,
         verdict=verdict(findings, checked=MASKING in plan.sections),
         findings=tuple(findings),
-        clean_all=clean_of_all(evaluated, test, outcome, journal, config.batch_size, reporter),
-        **provenance(evaluated, test, journal, config.batch_size),
+        clean_all=clean_of_all(context),
+        **provenance(context),
         **{name: value for section in sections for name, value in section.measured().items()},
     )
     write_evaluation(folder, context.outcome, results, test.classes)
@@ -213,19 +196,19 @@ def folder_name(config: EvaluateConfig, checkpoint: str | None, extras: Extras |
     return "-".join(parts)
 
 
-def identity(evaluated: EvaluatedModel, test: TestSet, config: EvaluateConfig, extras: Extras) -> dict[str, Any]:
+def identity(task: Task) -> dict[str, Any]:
     """Everything that decides a number of an evaluation."""
     return {
         "format": 2,
-        "model": evaluated.digest,
-        "data": test.data.test.fingerprint,
-        "contents": test.data.test_contents,
-        "samples": sha256(test.index.numpy().tobytes()).hexdigest(),
-        "evaluate": plain_config(config),
-        **_of_extras(extras),
-        "predictions": _predictions(evaluated, test),
+        "model": task.evaluated.digest,
+        "data": task.test.data.test.fingerprint,
+        "contents": task.test.data.test_contents,
+        "samples": sha256(task.test.index.numpy().tobytes()).hexdigest(),
+        "evaluate": plain_config(task.config),
+        **_of_extras(task.extras),
+        "predictions": _predictions(task),
         **deciding_versions(),
-        "device": device_of(evaluated.model).type,
+        "device": device_of(task.evaluated.model).type,
     }
 
 
@@ -236,43 +219,36 @@ def _of_extras(extras: Extras) -> dict[str, Any]:
     }
 
 
-def _predictions(evaluated: EvaluatedModel, test: TestSet) -> str:
+def _predictions(task: Task) -> str:
     """Classes predicted for some clean samples: models of the same weights may differ in their code."""
-    (batch,) = test.data.test.batches([test.index[:IDENTIFYING]])
-    return " ".join(map(str, predict(evaluated.model, batch.x.clone()).tolist()))
+    (batch,) = task.test.data.test.batches([task.test.index[:IDENTIFYING]])
+    return " ".join(map(str, predict(task.evaluated.model, batch.x.clone()).tolist()))
 
 
-def _attack(
-    evaluated: EvaluatedModel,
-    test: TestSet,
-    config: EvaluateConfig,
-    stages: Sequence[Stage],
-    journal: Journal,
-    reporter: Reporter,
-) -> Outcome:
+def _attack(task: Task, stages: Sequence[Stage], journal: Journal) -> Outcome:
+    config = task.config
     return attack_samples(
-        evaluated.model,
-        test.data.test,
-        test.index,
+        task.evaluated.model,
+        task.test.data.test,
+        task.test.index,
         stages,
         radius=config.radius,
         norm=config.norm,
         batch_size=config.batch_size,
         seed=config.seed,
         journal=journal,
-        reporter=reporter,
+        reporter=task.reporter,
     )
 
 
-def _possible(
-    evaluated: EvaluatedModel, test: TestSet, config: EvaluateConfig, plan: Plan, extras: Extras, reporter: Reporter
-) -> tuple[Plan, list[Stage], list[str]]:
+def _possible(task: Task, plan: Plan) -> tuple[Plan, list[Stage], list[str]]:
     """The plan and its stages; without a gradient path only those that need none, and the names of the rest."""
-    stages = stages_of(plan.attacks, config, len(test.classes), test.data.test.shape)
+    test = task.test
+    stages = stages_of(plan.attacks, task.config, len(test.classes), test.data.test.shape)
     if plan.transfer_steps is not None:
-        stages += transfer_stages(extras.others, test, config, plan.transfer_steps, reporter)
+        stages += transfer_stages(task, plan.transfer_steps)
     (batch,) = test.data.test.batches([test.index[:2]])
-    if input_gradient(evaluated.model, batch.x, batch.y, cross_entropy) is not None:
+    if input_gradient(task.evaluated.model, batch.x, batch.y, cross_entropy) is not None:
         return plan, stages, []
     kept = [stage for stage in stages if stage.name.endswith("/square") or stage.group == "transfer"]
     without = [name for name in plan.sections if name in ("curve", "radii")]

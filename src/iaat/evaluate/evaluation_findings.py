@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import Plan
 from iaat.evaluate.autoattack import STANDARD_CLASSES, ensemble, why_no_square
-from iaat.evaluate.evaluated_model import TestSet
 from iaat.evaluate.findings import BELOW_CONSTANT, Finding
 from iaat.evaluate.masking import gap_finding, no_black_box, transfer_finding
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.masking.gradient_checks import blocked
 from iaat.evaluate.robust_accuracy import Outcome
-from iaat.evaluate.sections import Context, Extras, Section
+from iaat.evaluate.sections import Context, Section, Task
 
 
 def gap(outcome: Outcome) -> tuple[float, float, int] | None:
@@ -35,7 +33,7 @@ def all_findings(context: Context, plan: Plan, sections: Sequence[Section], left
     found = [*context.evaluated.findings, *(finding for section in sections for finding in section.findings)]
     found += [*_of_accuracies(context.outcome, sections), *_of_attacks(context.outcome)]
     found += _below_constant(context.outcome, len(context.test.classes))
-    found += [*plan_findings(plan, context.test, context.config, context.extras), *_of_left_out(left_out)]
+    found += [*plan_findings(plan, context), *_of_left_out(left_out)]
     return list({finding.name: finding for finding in found}.values())
 
 
@@ -91,17 +89,17 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
     return findings
 
 
-def plan_findings(plan: Plan, test: TestSet, config: EvaluateConfig, extras: Extras) -> list[Finding]:
+def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     """Parts of a plan that are left out, or not in their standard form: known before anything runs."""
-    classes, shape = len(test.classes), test.data.test.shape
-    no_square = why_no_square(shape, config.norm)
+    classes, shape, norm = len(task.test.classes), task.test.data.test.shape, task.config.norm
+    no_square = why_no_square(shape, norm)
     findings = []
     if "autoattack" in plan.attacks and classes < STANDARD_CLASSES:
         findings.append(
             Finding(
                 name="autoattack-classes",
                 evidence=f"with {classes} classes the targeted DLR loss of AutoAttack is not defined: "
-                f"{', '.join(ensemble(classes, shape, config.norm))} are run instead",
+                f"{', '.join(ensemble(classes, shape, norm))} are run instead",
                 advice="Say so beside the number; it is not the standard ensemble.",
                 serious=False,
             )
@@ -117,7 +115,7 @@ def plan_findings(plan: Plan, test: TestSet, config: EvaluateConfig, extras: Ext
         )
     if "masking" in plan.sections and no_square:
         findings.append(no_black_box(no_square))
-    if plan.transfer_steps is not None and not extras.others:
+    if plan.transfer_steps is not None and not task.extras.others:
         findings.append(
             Finding(
                 name="no-transfer",

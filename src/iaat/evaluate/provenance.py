@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
@@ -15,11 +15,8 @@ from torch import Tensor
 import iaat
 from iaat.attacks import predict
 from iaat.data import sequential_order
-from iaat.evaluate.evaluated_model import EvaluatedModel, TestSet
 from iaat.evaluate.results import CLEAN, CleanAccuracy, Digests
-from iaat.evaluate.resume import Journal
-from iaat.evaluate.robust_accuracy import Outcome
-from iaat.runtime.progress import Reporter
+from iaat.evaluate.sections import Context
 from iaat.statistics import wilson_interval
 
 
@@ -28,43 +25,41 @@ def deciding_versions() -> dict[str, str]:
     return {"iaat": iaat.__version__, "torch": torch.__version__, "pyautoattack": version("pyautoattack")}
 
 
-def provenance(evaluated: EvaluatedModel, test: TestSet, journal: Journal, batch_size: int) -> dict[str, Any]:
+def provenance(context: Context) -> dict[str, Any]:
     """Fields `date`, `versions` and `digests` of the results.
 
     Digests are SHA-256 of the model (weights and layers), of the test set (classes, labels and names of all samples),
     and of the inputs that were attacked (float32 pixels, in order of their index).
     """
     return {
-        "date": journal.unit("date", lambda: datetime.now(UTC).isoformat(timespec="seconds")),
+        "date": context.journal.unit("date", lambda: datetime.now(UTC).isoformat(timespec="seconds")),
         "versions": {**deciding_versions(), "python": platform.python_version()},
         "digests": Digests(
-            model=evaluated.digest,
-            test_set=test.data.test.fingerprint,
-            inputs=journal.unit("inputs", lambda: _digest_of_inputs(test, batch_size)),
+            model=context.evaluated.digest,
+            test_set=context.test.data.test.fingerprint,
+            inputs=context.journal.unit("inputs", lambda: _digest_of_inputs(context)),
         ),
     }
 
 
-def _digest_of_inputs(test: TestSet, batch_size: int) -> str:
+def _digest_of_inputs(context: Context) -> str:
     digest = sha256()
-    for batch in test.data.test.batches(sequential_order(test.index, batch_size)):
+    for batch in context.test.data.test.batches(sequential_order(context.test.index, context.config.batch_size)):
         digest.update(batch.x.contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def clean_of_all(
-    evaluated: EvaluatedModel, test: TestSet, outcome: Outcome, journal: Journal, batch_size: int, reporter: Reporter
-) -> CleanAccuracy:
+def clean_of_all(context: Context) -> CleanAccuracy:
     """Clean accuracy on all test samples, those that are not attacked included."""
-    attacked = int(outcome.correct_after(CLEAN).sum())
+    test, attacked = context.test, int(context.outcome.correct_after(CLEAN).sum())
     rest = test.data.test_index[~torch.isin(test.data.test_index, test.index)]
-    compute: Callable[[], int] = lambda: _count_correct(evaluated, test, rest, batch_size, reporter)  # noqa: E731
-    correct = attacked + (journal.unit("clean-of-the-rest", compute) if len(rest) else 0)
+    count = partial(_count_correct, context, rest)
+    correct = attacked + (context.journal.unit("clean-of-the-rest", count) if len(rest) else 0)
     n = len(test.index) + len(rest)
     return CleanAccuracy(correct / n, n, wilson_interval(correct / n, n))
 
 
-def _count_correct(evaluated: EvaluatedModel, test: TestSet, index: Tensor, batch_size: int, reporter: Reporter) -> int:
-    batches = test.data.test.batches(sequential_order(index, batch_size))
-    shown = reporter.track(batches, total=len(index), what="clean, the rest", size=lambda batch: len(batch.y))
-    return sum(int((predict(evaluated.model, batch.x) == batch.y).sum()) for batch in shown)
+def _count_correct(context: Context, index: Tensor) -> int:
+    batches = context.test.data.test.batches(sequential_order(index, context.config.batch_size))
+    shown = context.reporter.track(batches, total=len(index), what="clean, the rest", size=lambda batch: len(batch.y))
+    return sum(int((predict(context.evaluated.model, batch.x) == batch.y).sum()) for batch in shown)

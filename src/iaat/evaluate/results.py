@@ -16,7 +16,7 @@ from iaat.runtime.passes import Passes
 from iaat.units import Radius
 
 VERSION = 2
-"""Of `results.json`. Files of version 1 have no such key, and other names for some of the others."""
+"""Version of `results.json`; files of version 1 have no such key, and other names for some keys."""
 
 CLEAN = "clean"
 """Name of the clean accuracy, and of what misclassified a sample that needs no attack."""

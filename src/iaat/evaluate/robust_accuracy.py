@@ -24,7 +24,7 @@ from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import ELSEWHERE, Stop, Stopped
 from iaat.types import Batch
 
-Run = Callable[[nn.Module, Batch, torch.Generator], Tensor]
+BatchAttack = Callable[[nn.Module, Batch, torch.Generator], Tensor]
 """`(model, batch, generator) -> x_adv [B, ...]`: one attack on one batch, the model in eval mode."""
 
 
@@ -40,7 +40,7 @@ class Stage:
     """
 
     name: str
-    run: Run
+    run: BatchAttack
     most: int | None = None
     unit: str = "forward"
 

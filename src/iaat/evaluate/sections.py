@@ -33,17 +33,23 @@ class Extras:
     baseline: EvaluationResult | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """All that a section may look at."""
+@dataclass(frozen=True)
+class Task:
+    """An evaluation to be run: the model, the samples, and all settings."""
 
     evaluated: EvaluatedModel
     test: TestSet
     config: EvaluateConfig
-    outcome: Outcome
-    journal: Journal
     reporter: Reporter
     extras: Extras
+
+
+@dataclass(frozen=True)
+class Context(Task):
+    """Everything that a section may use: an evaluation after its attacks."""
+
+    journal: Journal
+    outcome: Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,62 +13,56 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from iaat.attacks import pgd, predict
-from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import sequential_order
-from iaat.evaluate.evaluated_model import EvaluatedModel, TestSet
+from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.results import TransferResult
 from iaat.evaluate.robust_accuracy import Stage
-from iaat.evaluate.sections import Context, Section
+from iaat.evaluate.sections import Context, Section, Task
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
 from iaat.runtime.files import replacing
-from iaat.runtime.progress import Reporter
 from iaat.types import Batch
 
 
-def transfer_stages(
-    others: Sequence[EvaluatedModel], test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter
-) -> list[Stage]:
+def transfer_stages(task: Task, steps: int) -> list[Stage]:
     """One stage for each other model: its adversarial examples, tried on the samples that are still correct.
 
     Args:
-        others: Models to make examples on.
-        test: Samples they are made of.
-        config: Radius, norm, seed and batch size.
+        task: The evaluation.
         steps: PGD steps; the authors of IAAT take 1,000.
-        reporter: Shows progress where examples are made.
     """
-    return [_stage(other, test, config, steps, reporter) for other in others]
+    return [_stage(task, other, steps) for other in task.extras.others]
 
 
-def _stage(other: EvaluatedModel, test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter) -> Stage:
+def _stage(task: Task, other: EvaluatedModel, steps: int) -> Stage:
     made: dict[str, Tensor] = {}
-    row = {number: position for position, number in enumerate(test.index.tolist())}
+    row = {number: position for position, number in enumerate(task.test.index.tolist())}
 
     def run(_model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
         if not made:
-            made["x_adv"] = examples(other, test, config, steps, reporter)
+            made["x_adv"] = examples(task, other, steps)
         rows = torch.tensor([row[number] for number in batch.index.tolist()])
         return made["x_adv"][rows].to(batch.x)
 
     return Stage(f"transfer/{other.name}", run)
 
 
-def examples(other: EvaluatedModel, test: TestSet, config: EvaluateConfig, steps: int, reporter: Reporter) -> Tensor:
-    """Adversarial examples `[n, ...]` made on `other`, in the order of `test.index`, on the CPU.
+def examples(task: Task, other: EvaluatedModel, steps: int) -> Tensor:
+    """Adversarial examples `[n, ...]` made on `other`, in the order of the test samples, on the CPU.
 
     PGD on cross-entropy that goes on after a sample is adversarial: a larger loss transfers better. Kept batch by
     batch in `transfer/` of the model's folder under a name made of all that decides them, and read from there.
     """
-    folder = other.folder / "transfer" / _digest(other, test, config, steps)
-    order = sequential_order(test.index, config.batch_size)
-    numbers = reporter.track(
-        range(len(order)), total=len(test.index), what=f"examples on {other.name}", size=lambda n: len(order[n])
+    folder = other.folder / "transfer" / _digest(task, other, steps)
+    order = sequential_order(task.test.index, task.config.batch_size)
+    numbers = task.reporter.track(
+        range(len(order)), total=len(task.test.index), what=f"examples on {other.name}", size=lambda n: len(order[n])
     )
-    return torch.cat([_kept(folder / f"{n:04d}.safetensors", other, test, order[n], config, steps, n) for n in numbers])
+    return torch.cat([_kept(folder / f"{n:04d}.safetensors", task, other, order[n], steps, n) for n in numbers])
 
 
-def _digest(other: EvaluatedModel, test: TestSet, config: EvaluateConfig, steps: int) -> str:
+def _digest(task: Task, other: EvaluatedModel, steps: int) -> str:
+    test, config = task.test, task.config
     what = {
         "model": other.digest,
         "data": test.data.test.fingerprint,
@@ -79,9 +72,8 @@ def _digest(other: EvaluatedModel, test: TestSet, config: EvaluateConfig, steps:
     return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _kept(
-    file: Path, other: EvaluatedModel, test: TestSet, index: Tensor, config: EvaluateConfig, steps: int, number: int
-) -> Tensor:
+def _kept(file: Path, task: Task, other: EvaluatedModel, index: Tensor, steps: int, number: int) -> Tensor:
+    test, config = task.test, task.config
     try:
         kept = load_file(file)["x_adv"]
         if kept.shape == (len(index), *test.data.shape) and kept.is_floating_point():
@@ -108,7 +100,7 @@ def transfer_section(context: Context, steps: int) -> Section:
 
 
 def _accuracies(context: Context, other: EvaluatedModel, steps: int) -> dict[str, float]:
-    x_adv = examples(other, context.test, context.config, steps, context.reporter)
+    x_adv = examples(context, other, steps)
     models = {"accuracy": context.evaluated, "accuracy_of_source": other}
     return {key: _accuracy(model, x_adv, context) for key, model in models.items()}
 

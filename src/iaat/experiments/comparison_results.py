@@ -16,7 +16,7 @@ from iaat.runtime.json_files import Finite, Fraction, NonNegative, read_json, to
 from iaat.statistics import spread, wilson_interval
 
 VERSION = 2
-"""Of `comparison.json`; files of version 1 have no such key."""
+"""Version of `comparison.json`; files of version 1 have no such key."""
 
 
 @dataclass(frozen=True, slots=True)
