@@ -96,7 +96,7 @@ def results(folder="evaluations"):
 def expected(network):
     """The same samples by the same attacks from Python."""
     _, (x, y) = digits()
-    return evaluate_model(network, x, y, classes=10, suite="pgd-2+screening", radius="30px", n=30)["accuracy"]
+    return evaluate_model(network, x, y, classes=10, suite="pgd-2+screening", radius="30px", n=30).accuracy
 
 
 @pytest.mark.parametrize("kind", ["factory", "script", "weights and factory"])
@@ -177,7 +177,7 @@ def test_suspicious_adds_the_masking_checks(place, capsys, monkeypatch):
 def test_two_models_are_judged_on_each_others_examples(place, capsys):
     words = ["--n", "20", "--evaluate.radius", "30px", "--suite", "pgd-2+transfer-3"]
     assert main(["evaluate", "net.pt", f"{place}:other", *DATA, *words]) == 0
-    made = {json.loads(path.read_text())["transfer"][0]["from"] for path in Path().rglob("results.json")}
+    made = {json.loads(path.read_text())["transfer"][0]["source"] for path in Path().rglob("results.json")}
     assert made == {"net.pt", f"{place}-other"}
 
 
@@ -199,8 +199,8 @@ def test_python_api_puts_a_model_in_eval_mode_says_so_and_gives_it_back(network,
     _, (x, y) = digits()
     model = nn.Sequential(network, nn.Dropout(0.0)).train()
     found = evaluate_model(model, x, y, classes=10, suite="pgd-2+screening", radius="30px", n=30)
-    assert found["accuracy"] == expected
-    assert "train-mode" in [finding["name"] for finding in found["findings"]]
+    assert found.accuracy == expected
+    assert "train-mode" in [finding.name for finding in found.findings]
     assert all(module.training for module in model.modules())
     network.eval()
 

@@ -134,7 +134,7 @@ def test_logits_of_half_precision_are_cast_in_training_and_evaluation():
     results = evaluate_model(network, x, y, classes=CLASSES, suite="pgd-2+screening", radius="8px")
     with torch.no_grad():
         assert network(x).dtype == torch.float16
-        assert results["accuracy"]["clean"] == pytest.approx(float((network(x).argmax(1) == y).double().mean()))
+        assert results.accuracy["clean"] == pytest.approx(float((network(x).argmax(1) == y).double().mean()))
 
 
 def test_functions_and_writers_are_refused_by_the_evaluation_in_python():

@@ -149,7 +149,7 @@ def test_it_is_told_once_with_the_count_and_kept_in_the_run_folder(skipping, nam
 def test_the_test_set_is_evaluated_without_them(skipping, name):
     recipe, run, data, _ = skipping[name]
     results = evaluate_checkpoint(run, recipe, "last", data, QUIET)
-    assert results["n"] == 19
+    assert results.n == 19
 
 
 def test_a_repaired_sample_stays_skipped_in_a_run_that_goes_on(tmp_path):
