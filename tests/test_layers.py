@@ -102,20 +102,11 @@ def module_of(file):
     return ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-def at_run_time(source):
-    """The source without what is imported for types alone."""
-    tree = ast.parse(source)
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
-    ]
-    return ast.unparse(tree)
-
-
 def test_no_modules_import_each_other_in_a_circle():
     modules = {module_of(file): file for file in ROOT.rglob("*.py") if file != ROOT / "__init__.py"}
 
     def imported(file):
-        for name in imports(at_run_time(file.read_text(encoding="utf-8"))):
+        for name in imports(file.read_text(encoding="utf-8")):
             yield name if name in modules else name.rpartition(".")[0]
 
     graph = {name: {each for each in imported(file) if each in modules} - {name} for name, file in modules.items()}

@@ -9,6 +9,7 @@ import iaat
 import iaat.attacks
 import iaat.methods
 import iaat.radius
+from iaat.methods import METHODS
 
 
 def is_attack(value):
@@ -17,10 +18,11 @@ def is_attack(value):
 
 
 def with_example(module):
-    """Public functions and classes of a module that have an example, or are attacks and must have one."""
+    """Public functions and classes of a module that have an example, or are attacks or methods and must have one."""
     for name in module.__all__:
         value = getattr(module, name)
-        if is_attack(value) or (callable(value) and ">>>" in (inspect.getdoc(value) or "")):
+        required = is_attack(value) or value in METHODS.values()
+        if required or (callable(value) and ">>>" in (inspect.getdoc(value) or "")):
             yield f"{module.__name__}.{name}", value
 
 
@@ -38,7 +40,8 @@ def test_examples_run(name):
     assert result.failed == 0, "".join(printed)
 
 
-def test_attacks_and_rules_are_among_them():
+def test_attacks_rules_and_methods_are_among_them():
     names = {"attacks.pgd", "attacks.apgd", "attacks.cw_l2", "attacks.screen", "attacks.find_boundary"}
     names |= {"radius.RadiusMemory", "radius.paper", "radius.staircase", "radius.warm_up", "pgd"}
+    names |= {f"methods.{method.__name__}" for method in METHODS.values()}
     assert {f"iaat.{name}" for name in names} <= set(DOCUMENTED)
