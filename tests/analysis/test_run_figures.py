@@ -19,7 +19,7 @@ SCALE = 0.25 / 255
 
 
 def source(shape=(1, 4, 4), paths=None):
-    """Samples that can be told apart: every value of sample i is i / 255."""
+    """Samples that differ: every value of sample i is i / 255."""
     x = torch.arange(SIZE, dtype=torch.uint8).view(-1, *(1 for _ in shape)).expand(-1, *shape)
     return InMemorySource(x, torch.arange(SIZE) % 3, CLASSES, paths=paths)
 

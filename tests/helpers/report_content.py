@@ -222,21 +222,21 @@ def _reading(draw, first, second):
 
 
 def _detail(draw, images, k, label, confused):
-    def reading(fooled):
-        first, second = (confused, label) if fooled else (label, confused)
+    def reading(adversarial):
+        first, second = (confused, label) if adversarial else (label, confused)
         sure, found = _reading(draw, first, second)
-        pair = (0.7 * (1 - sure), sure) if fooled else (sure, 0.7 * (1 - sure))
+        pair = (0.7 * (1 - sure), sure) if adversarial else (sure, 0.7 * (1 - sure))
         return {**found, "label": pair[0], "confused": pair[1]}
 
-    def attempt(radius, target, fooled):
+    def attempt(radius, target, adversarial):
         delta = np.sign(draw.normal(size=(3, 32, 32))).astype(np.float32) * radius / 255
         perturbation, factor = perturbation_picture(delta)
         return {
             "target": target,
             "radius_px": radius,
             "norm_px": radius,
-            "succeeded": fooled,
-            "reading": reading(fooled),
+            "succeeded": adversarial,
+            "reading": reading(adversarial),
             "image": picture_uri(np.clip(images[k] + delta, 0, 1)),
             "perturbation": picture_uri(perturbation),
             "factor": factor,

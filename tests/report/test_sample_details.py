@@ -26,7 +26,7 @@ def linear(classes=3, bias=True):
 
 
 def halved():
-    """A linear model of two classes whose boundary goes through the middle of the data, so that some are right."""
+    """A linear model of two classes with its boundary in the middle of the data: some predictions are correct."""
     model = linear(classes=2)
     with torch.no_grad():
         model[1].bias.copy_(torch.tensor([0.5, 0.0]) * (model[1].weight[1] - model[1].weight[0]).sum())
@@ -210,7 +210,7 @@ def test_the_pool_is_of_the_needed_classes_in_equal_parts(most, least, sizes):
 
 
 class Crossed(nn.Module):
-    """A network whose modules are in another order than its computation, and one of them unused."""
+    """A model with modules in another order than its computation, and one of them unused."""
 
     def __init__(self):
         super().__init__()

@@ -37,7 +37,7 @@ EXTREMES = 20
 def write_radii(
     run: RunFolder, source: Source, prediction: Tensor | None, epoch: int | None = None, out: Path | None = None
 ) -> tuple[pa.Table, Path]:
-    """Write the radii after an epoch as a table, one row a trained sample; returns the table and its file.
+    """Write the radii after an epoch as a table, one row a trained sample; return the table and its file.
 
     Args:
         run: Folder of a run of a method that has radii.
@@ -75,7 +75,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px: float | None) -> list[Path]:
-    """Draw all figures of a run; returns their files.
+    """Draw all figures of a run; return their files.
 
     Args:
         run: A finished run.
@@ -114,7 +114,7 @@ def training_run(records: Sequence[EpochRecord], name: str = "", number: int = 0
 
 
 def _extremes(table: pa.Table, source: Source) -> tuple[list[Thumbnail], list[Thumbnail]]:
-    """Images of the smallest radii and of the largest; of equal radii a fixed random choice.
+    """Return the images of the smallest radii and of the largest; of equal radii a fixed random choice.
 
     Many samples share the radius 0, and in the order of their index the first twenty of a folder are of one class.
     """

@@ -151,7 +151,7 @@ def _names(classes: Sequence[str], numbers: NDArray[np.int64]) -> pa.Array:
 
 
 def _printable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text with control characters written out."""
+    """Return text with control characters written out."""
     encoded = column.dictionary_encode().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # no rows
         return column

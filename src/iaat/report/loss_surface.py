@@ -105,7 +105,7 @@ def loss_surface(
     seed: int = 0,
     batch_size: int = 256,
 ) -> list[Surface]:
-    """Cross-entropy at `clip(x + a * d1 + b * d2)` for a and b from `-reach * radius` to `reach * radius`.
+    """Compute the loss at `clip(x + a * d1 + b * d2)` for a and b from `-reach * radius` to `reach * radius`.
 
     `d1` is the direction of steepest ascent of the loss at `x`, the sign of its gradient in L-inf; `d2` is a Rademacher
     vector, -1 or 1 for each number of the input. Both are of norm 1, so a and b are lengths in the norm of the attack.
@@ -161,13 +161,13 @@ def loss_surface(
 
 
 def random_direction(x: Tensor, index: Tensor, seed: int) -> Tensor:
-    """-1 or 1 for each number of inputs `[B, ...]`, by seed and `index` `[B]` alone: the same on every device."""
+    """Draw -1 or 1 for each number of inputs `[B, ...]`, by seed and `index` `[B]` alone: the same on every device."""
     drawn = rng.keyed_uniform(rng.derive_seed(seed, "surface"), 0, index, x[0].numel()) if len(x) else x
     return torch.where(drawn < 0.5, -1.0, 1.0).reshape(x.shape)
 
 
 def _checked(radius: float | Tensor, reach: float, points: int, batch_size: int, x: Tensor) -> Tensor:
-    """Radii `[B]` on the CPU."""
+    """Return radii `[B]` on the CPU."""
     size = per_sample(radius, x).flatten().float().cpu()
     for name, values in (("radius", size), ("reach", torch.tensor([reach]))):
         if not bool((values.isfinite() & (values > 0)).all()):
@@ -188,7 +188,7 @@ def _gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def _on_grid(
     model: nn.Module, x: Tensor, y: Tensor, first: Tensor, second: Tensor, offsets: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Loss and prediction `[n, n]` around one sample."""
+    """Return loss and prediction `[n, n]` around one sample."""
     n = len(offsets)
     plane = torch.cartesian_prod(offsets, offsets)
     loss, prediction = [], []

@@ -65,7 +65,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
 
 
 def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:
-    """The record of every finished epoch, in their order; None where its line is missing or damaged."""
+    """Return the record of every finished epoch, in their order; None where its line is missing or damaged."""
     most, records = recipe.train.epochs, run.metrics()
     if beyond := [record.epoch for record in records if record.epoch > most]:
         warnings.warn(
@@ -79,7 +79,7 @@ def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:
 
 
 def _series(records: Sequence[Mapping[str, float]], keys: Iterable[str]) -> dict[str, Series]:
-    """For each key its value in every record; None where it is not there."""
+    """Return for each key its value in every record; None where it is not there."""
     return {key: [None if (value := record.get(key)) is None else float(value) for record in records] for key in keys}
 
 

@@ -223,7 +223,7 @@ def _tensor(images: Images) -> Tensor:
 
 
 def _floats(images: Images) -> Tensor:
-    """Inputs as float32 in [0, 1], in memory of their own."""
+    """Return a copy of inputs as float32 in [0, 1]."""
     tensor = _tensor(images)
     if tensor.dtype == torch.uint8:
         return tensor.to(torch.float32) / 255
@@ -233,7 +233,7 @@ def _floats(images: Images) -> Tensor:
 
 
 def _sheet(thumbnails: NDArray[np.uint8], columns: int) -> Image.Image:
-    """Thumbnails `[n, C, h, w]` row by row, the places left over in black."""
+    """Return a picture of thumbnails `[n, C, h, w]` row by row, filled up with black."""
     count, channels, height, width = thumbnails.shape
     rows = -(-count // columns)
     places = np.zeros((rows * columns, channels, height, width), dtype=np.uint8)

@@ -118,13 +118,13 @@ def _draw_map(axis: Axes, run: RadiusHistograms, norm: PowerNorm, reference_px: 
 
 
 def _percentages(run: RadiusHistograms) -> Floats:
-    """Samples in each bin in per cent of all, `[epochs, bins]`."""
+    """Return the samples in each bin in per cent of all, `[epochs, bins]`."""
     counts = np.array(run.counts, dtype=np.float64)
     return np.asarray(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 
 def _norm(runs: Sequence[RadiusHistograms]) -> PowerNorm:
-    """The scale of the shades.
+    """Return the scale of the shades.
 
     It ends below the largest value: an epoch of equal radii is one bin of 100 %, and would pale all the others.
     """

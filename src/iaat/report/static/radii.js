@@ -158,7 +158,7 @@ function radii(host) {
     const least = content.stability.reduce((a, b) => (b.correlation < a.correlation ? b : a));
     const names = numbers.map((number) => label(runs[number].name, 18));
     return {
-      title: "How alike the runs rank the images",
+      title: "Rank correlation of radii between runs",
       alt: `Spearman's rank correlation of last radii is lowest, ${fixed(least.correlation)} over ${least.n} images, between ${runs[least.first].name} and ${runs[least.second].name}.`,
       data: [heat({
         z, x: numbers.map((_, k) => k), y: numbers.map((_, k) => k), range: [0, 1], bar: "rank correlation",
