@@ -1,4 +1,4 @@
-"""IAAT-TRADES: whose radius is whose, what it weighs, how many steps it takes, and TRADES as its special case."""
+"""IAAT-TRADES: the radius of each sample, its weight and steps, and TRADES as its special case."""
 
 from copy import deepcopy
 
