@@ -136,7 +136,7 @@ class Goal:
 
     @property
     def reached(self) -> bool:
-        """Whether the median is on the right side of the bound."""
+        """Whether the median is within the bound."""
         above = self.at_least is None or self.measured.median >= self.at_least
         return above and (self.at_most is None or self.measured.median <= self.at_most)
 

@@ -2,7 +2,7 @@
 
 Some costs depend on the data: a rule that leaves out what is decided already, steps in proportion to a radius. So the
 batch can be learned (class patterns of a contrast that differs from image to image, so that margins differ too), and
-the network takes a few single-step adversarial training steps on it before anything is measured.
+the model takes a few single-step adversarial training steps on it before anything is measured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from iaat.runtime.device import autocast
 from iaat.types import Batch
 
 BATCHES = {"small-cnn": 128, "resnet18": 32}
-"""Batch size of each network measured by default."""
+"""Batch size of each model measured by default."""
 PRECISIONS = ("fp32", "bf16")
 SHAPE, CLASSES = (3, 32, 32), 10
 RADIUS, MIN_STEP = 8 / 255, 2 / 255
@@ -47,7 +47,7 @@ IMAGES = SimpleNamespace(
 
 @dataclass(frozen=True)
 class Workload:
-    """A network and a batch in one memory format, and the attack all candidates make of them.
+    """A model and a batch in one memory format, and the attack all candidates make of them.
 
     Attributes:
         model: In training mode; all candidates of a format share it.
@@ -80,7 +80,7 @@ class Workload:
 
     @cached_property
     def optimizer(self) -> SGD:
-        """As the recipes have it; the rate is so small that the last round meets the network of the first."""
+        """As the recipes have it; the rate is so small that the last round meets the model of the first."""
         return SGD(self.model.parameters(), lr=1e-5, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def laid_out(self) -> Workload:
@@ -101,7 +101,7 @@ class Workload:
         with torch.no_grad():
             right = [float((self.model(inputs).argmax(dim=1) == y).float().mean()) for inputs in (x, x_adv)]
         self.model.train()
-        return {"right_clean": right[0], "right_attacked": right[1]}
+        return {"correct_clean": right[0], "correct_attacked": right[1]}
 
     def spread_radii(self) -> Tensor:
         """Radii `[B]` as after some epochs: drawn from the trained ones, or uniform between 0 and twice `RADIUS`."""
@@ -115,7 +115,7 @@ class Workload:
 
 
 def build_workload(name: str, options: argparse.Namespace, device: torch.device) -> Workload:
-    """The network `name` in training mode and its batch, in PyTorch's default memory format."""
+    """The model `name` in training mode and its batch, in PyTorch's default memory format."""
     batch_size = options.batch_size or BATCHES.get(name, 128)
     x, y = _images(batch_size)
     mean, std = x.mean(dim=(0, 2, 3)), x.std(dim=(0, 2, 3))
@@ -170,7 +170,7 @@ def bare_step(work: Workload) -> None:
 def workload_parser(description: str | None) -> argparse.ArgumentParser:
     """The options that attack and step share."""
     made = parser(description, repeats=5)
-    made.add_argument("--model", nargs="+", default=list(BATCHES), help="networks by name (default: %(default)s)")
+    made.add_argument("--model", nargs="+", default=list(BATCHES), help="models by name (default: %(default)s)")
     made.add_argument("--batch-size", type=int, help="by default 128, for resnet18 32")
     made.add_argument("--steps", type=int, default=10, help="steps K of each attack (default %(default)s)")
     made.add_argument("--precision", nargs="+", default=PRECISIONS, choices=PRECISIONS, help="of ours (default both)")

@@ -31,19 +31,19 @@ SAMPLES = 100
 """Radii in memory."""
 CALLS = 200
 """Times the checks run in a row, which alone are too short for a clock."""
-COLUMNS = ["network", "method", "ms a step", "with checks, times as long", "checks alone, ms", "of a step"]
+COLUMNS = ["model", "method", "ms a step", "with checks, times as long", "checks alone, ms", "of a step"]
 
 
 def main() -> None:
-    """Measure every network and method."""
+    """Measure every model and method."""
     made = parser(__doc__, repeats=7)
-    made.add_argument("--model", nargs="+", default=["small-cnn", "resnet18"], help="networks (default %(default)s)")
+    made.add_argument("--model", nargs="+", default=["small-cnn", "resnet18"], help="models (default %(default)s)")
     made.add_argument("--method", nargs="+", default=["pgd_at", "iaat"], help="methods (default %(default)s)")
     made.add_argument("--batch-size", type=int, default=128, help="samples in a step (default %(default)s)")
     options = made.parse_args()
     device = start(options)
     rows = [_row(model, method, options, device) for model in options.model for method in options.method]
-    Report("what checks cost", COLUMNS, ("network", "method"), [_cells(row) for row in rows]).show()
+    Report("what checks cost", COLUMNS, ("model", "method"), [_cells(row) for row in rows]).show()
     config = {"batch_size": options.batch_size, "repeats": options.repeats, "steps": 10}
     CONSOLE.print(write_results("checks", config, rows, folder=options.out), highlight=False)
 

@@ -153,7 +153,7 @@ def _ours(
 
     return [
         Feed(f"ours, {padding}", padding, delivered, lambda: run(torch.contiguous_format)),
-        # As the training loop has it for networks in that memory order.
+        # As the training loop has it for models in that memory order.
         Feed(f"ours, {padding}, channels_last", padding, delivered, lambda: run(torch.channels_last)),
     ]
 

@@ -1,10 +1,10 @@
-"""How well radii find wrong labels: known errors are put into clean labels, and every ranking is asked for them.
+"""How well radii find label errors: known errors are put into clean labels, and every ranking has to find them.
 
     python benchmarks/label_noise.py digits --out RUNS [--noise symmetric-10 pair-10] [--seeds 0 1 2]
     python benchmarks/label_noise.py cifar10 --data.root DIR --out RUNS
 
 Trains the shipped recipes on the wrong labels, IAAT and natural; and natural ones on parts of the data (`--folds`), for
-probabilities of images that a network has not seen, which is how cleanlab wants them. What is finished in RUNS is read.
+probabilities of images that a model has not seen, which is how cleanlab wants them. What is finished in RUNS is read.
 Figures are of the samples trained on: area under the ROC curve, and how many of the first k are wrong where k are.
 """
 
@@ -62,7 +62,7 @@ TEST_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A data set and how networks are trained on it."""
+    """A data set and how models are trained on it."""
 
     iaat: str
     natural: str
@@ -115,7 +115,7 @@ def flipped(clean: Tensor, classes: int, noise: str, seed: int) -> Tensor:
     """Labels `[n]` with a fraction of wrong ones.
 
     Args:
-        clean: The right labels `[n]`, int64.
+        clean: The clean labels `[n]`, int64.
         classes: Number of classes.
         noise: `symmetric-P`: exactly P % of the labels become another class, all equally likely; `pair-P`: the next
             class, the first after the last.
@@ -197,7 +197,7 @@ def scores_of(cell: Cell, reporter: Reporter, *, natural: bool, folds: int) -> d
     facts = {
         **{"data": cell.source, "noise": cell.noise, "seed": cell.seed, "samples": len(index)},
         **{"wrong": int(wrong.sum()), "chosen on": (cell.noise, cell.seed) == CHOSEN_ON},
-        "right on the clean labels": float((probabilities.argmax(axis=1) == labels)[~wrong].mean()),
+        "correct on the clean labels": float((probabilities.argmax(axis=1) == labels)[~wrong].mean()),
         "wrong labels fitted": float((probabilities.argmax(axis=1) == labels)[wrong].mean()),
         "kinds": {kind: {"samples": int(mine.sum()), "wrong": int(wrong[mine].sum())} for kind, mine in kinds.items()},
     }
@@ -207,7 +207,7 @@ def scores_of(cell: Cell, reporter: Reporter, *, natural: bool, folds: int) -> d
 
 
 def first_wrong(score: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
-    """Share of wrong labels among the k highest scores, where k are wrong; of equal scores, that of all of them."""
+    """Fraction of wrong labels among the k highest scores, where k are wrong; of equal scores, that of all of them."""
     count = int(wrong.sum())
     bound = np.sort(score)[-count]
     above, equal = score > bound, score == bound
@@ -246,7 +246,7 @@ def _cleanlab(labels: NDArray[np.int64], probabilities: NDArray[np.float64], wha
 
 
 def _unseen(cell: Cell, folds: int, reporter: Reporter) -> NDArray[np.float64]:
-    """Class probabilities of all samples, each by a network that was not trained on it."""
+    """Class probabilities of all samples, each by a model that was not trained on it."""
     found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     part = part_of(SETTINGS[cell.source].limit, folds)
     for fold in range(folds):
@@ -313,7 +313,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run folders")
     parser.add_argument("--noise", nargs="+", default=NOISES, help="KIND-PERCENT, symmetric or pair (default all four)")
     parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
-    parser.add_argument("--natural", action="store_true", help="naturally trained networks, too")
+    parser.add_argument("--natural", action="store_true", help="naturally trained models, too")
     parser.add_argument(
         "--folds", type=int, default=0, help="parts of the natural ones that see no sample they evaluate"
     )

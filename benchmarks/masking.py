@@ -30,12 +30,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, help="of the attacks")
     parser.add_argument("--n", type=int, default=200, help="test samples looked at")
-    parser.add_argument("--only", default="", help="only networks and defences with this in their name")
+    parser.add_argument("--only", default="", help="only models and defences with this in their name")
     given = parser.parse_args()
     torch.set_num_threads(1)
     alarms = [_alarm(name, spec, given) for name, spec in honest.HONEST.items() if given.only in name]
     caught = [_caught(name, given) for name in planted.DEFENCES if given.only in name]
-    CONSOLE.print(f"serious alarms on {sum(alarms)} of {len(alarms)} honest networks")
+    CONSOLE.print(f"serious alarms on {sum(alarms)} of {len(alarms)} honest models")
     CONSOLE.print(f"caught: {sum(caught)} of {len(caught)} defences")
     sys.exit(any(alarms) or not all(caught))
 

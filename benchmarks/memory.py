@@ -5,7 +5,7 @@
 A batch's radii are read once (`radii[index]`) and written once (`radii[index] = new`), at random indices. Two parts:
 
 - Time beside a step, in turns: many pairs in a row, at indices that come again every 200 pairs, so that the caches hold
-  the code and, of a large memory, not the entries; and one pair right after a training step, whose data have pushed
+  the code and, of a large memory, not the entries; and one pair right after a training step, which has pushed
   everything out. The step is that of PGD adversarial training with K = 10 on 32 x 32 images.
 - Random batches, none like another, on a tensor and on a mapped file: every pair is timed, and resident memory is read
   before and after them, as the kernel counts it: anonymous, which stays until it is freed, and of the mapped file,
@@ -81,7 +81,7 @@ def _options() -> argparse.Namespace:
     made.add_argument("--mapped", type=int, nargs="*", default=files, help="samples, file (default %(default)s)")
     made.add_argument("--batches", type=int, default=40_000, help="random batches a memory (default %(default)s)")
     made.add_argument("--folder", type=Path, help="where mapped files go; a temporary one by default")
-    made.add_argument("--model", default="small-cnn", help="network of the step (default %(default)s)")
+    made.add_argument("--model", default="small-cnn", help="model of the step (default %(default)s)")
     made.add_argument("--batch-size", type=int, default=128, help="(default %(default)s)")
     made.add_argument("--steps", type=int, default=10, help="steps K of the step's attack (default %(default)s)")
     made.add_argument("--precision", default="auto", help="of the step: auto, fp32 or bf16 (default %(default)s)")
@@ -225,7 +225,7 @@ def _step(options: argparse.Namespace, device: torch.device) -> Callable[[], Non
     model = build_model(
         ModelConfig(name=options.model), shape=(3, 32, 32), classes=CLASSES, mean=half, std=half, seed=0
     ).to(device, memory_format=order)
-    # As the recipes have it, at a rate that keeps the network of the first round to the last.
+    # As the recipes have it, at a rate that keeps the model of the first round to the last.
     optimizer = SGD(model.parameters(), lr=1e-5, momentum=0.9, nesterov=True, weight_decay=5e-4)
     method_class = METHODS["pgd_at"]
     method = method_class(method_class.Config(steps=options.steps).over(1), size=count, device=device)

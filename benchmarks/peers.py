@@ -33,7 +33,7 @@ def foolbox(work: Workload) -> Attack:
     """PGD of foolbox, which needs eval mode, forms weight gradients, too, and checks its result by one more forward."""
     import foolbox as library
 
-    work.model.eval()  # a network in training mode would be warned of
+    work.model.eval()  # a model in training mode would be warned of
     wrapped = library.PyTorchModel(work.model, bounds=(0, 1))
     work.model.train()
     pgd = library.attacks.LinfPGD(abs_stepsize=work.step_size, steps=work.steps, random_start=True)
@@ -151,6 +151,6 @@ STEPS: dict[str, Callable[[Workload], Callable[[], None]]] = {
 """Builders of one PGD-AT step, by the name shown."""
 
 OWN_MODEL = frozenset({"ART", "ART Madry trainer"})
-"""Peers that change the network they are given; they get a copy."""
+"""Peers that change the model they are given; they get a copy."""
 CHANNELS_LAST = ("torchattacks", "adv-lib")
-"""Peers also measured with network and batch in channels_last, which their documentation does not do."""
+"""Peers also measured with model and batch in channels_last, which their documentation does not do."""

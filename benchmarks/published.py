@@ -1,6 +1,6 @@
 """The authors' IAAT procedure executed as published: what `iaat` is measured against.
 
-Written from the published rules alone: three attacks a step, the network in training mode in all of them, gradients
+Written from the published rules alone: three attacks a step, the model in training mode in all of them, gradients
 by `backward` with the weights' own among them, float32, PyTorch's default memory format. It keeps the cost of that
 procedure, so nothing here is to be made faster.
 """

@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--processes 2] [--model small-cnn] [--batch-size 128] [--size 100000 1000000 10000000]
 
-The processes meet over the loopback device, whose counters say how many bytes they move; nothing else should use it
+The processes meet over the loopback device, and its counters say how many bytes they move; nothing else should use it
 meanwhile. A training step of all together and one of the main process alone, on the same global batch, take turns
 while the others wait. Each process has the threads that --threads says, one by default. Writes
 `scale-<hardware>-<date>.json`.
@@ -49,7 +49,7 @@ def main() -> None:
     """Start the processes, or be one of them."""
     made = parser(__doc__, repeats=5)
     made.add_argument("--processes", type=int, default=2, help="(default %(default)s)")
-    made.add_argument("--model", default="small-cnn", help="network of the step (default %(default)s)")
+    made.add_argument("--model", default="small-cnn", help="model of the step (default %(default)s)")
     made.add_argument("--method", default="iaat", help="method of the step (default %(default)s)")
     made.add_argument("--batch-size", type=int, default=128, help="of all processes (default %(default)s)")
     sizes = [100_000, 1_000_000, 10_000_000]

@@ -39,7 +39,7 @@ def main() -> None:
     reporter = Reporter()
     rows = [_compare(run, options, overrides, reporter) for run in options.runs]
     table = plain_table(f"robust accuracy in %, n = {options.n}; {_machine()}")
-    for name in ("run", "clean", *ENSEMBLES, "only one stands", "screening s", "AutoAttack s", "ratio", "passes"):
+    for name in ("run", "clean", *ENSEMBLES, "robust in one only", "screening s", "AutoAttack s", "ratio", "passes"):
         table.add_column(name, justify="left" if name == "run" else "right")
     for row in rows:
         passes = " / ".join(f"{row[name]['forward']:.0f}F {row[name]['backward']:.0f}B" for name in ENSEMBLES)

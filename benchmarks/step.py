@@ -5,7 +5,7 @@
 
 A step of ours is what the training loop does: zero the gradients, `method.step`, backward, the optimiser's step. The
 floor is what no implementation can avoid: K times (forward, backward to the inputs alone) and once (forward, full
-backward), on the same network in the same mode, precision and memory format, without optimiser. All candidates take
+backward), on the same model in the same mode, precision and memory format, without optimiser. All candidates take
 turns in one process. Writes `step-<model>-<hardware>-<date>.json`.
 """
 
@@ -80,7 +80,7 @@ VARIANTS: tuple[Variant, ...] = (
 
 
 def main() -> None:
-    """Measure every network asked for."""
+    """Measure every model asked for."""
     options = _parser().parse_args()
     device = start(options)
     for name in options.model:
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure_model(name: str, options: argparse.Namespace, device: torch.device) -> None:
-    CONSOLE.print(f"{name}: preparing the network and counting passes", highlight=False)
+    CONSOLE.print(f"{name}: preparing the model and counting passes", highlight=False)
     plain = build_workload(name, options, device)
     size = len(plain.batch.y)
     ours = plain.laid_out()
@@ -126,8 +126,9 @@ def _measure_model(name: str, options: argparse.Namespace, device: torch.device)
         title, ["step", "", "passes/sample", "ms", "x floor", "x pgd_at", "published / it"], left=["step", ""]
     )
     report.rows = [cells(row, ratios[row.key]) for row in rows]
+    clean, attacked = (f"{100 * facts[f'correct_{name}']:.0f} %" for name in ("clean", "attacked"))
     report.lines = [
-        f"batch: {100 * facts['right_clean']:.0f} % right, {100 * facts['right_attacked']:.0f} % under attack at 8px; "
+        f"batch: {clean} correct, {attacked} under attack at 8px; "
         "floor and pgd_at of the same precision, floor of the same mode",
         *notes(rows),
         *(str(goal) for goal in goals),

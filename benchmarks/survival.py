@@ -30,18 +30,18 @@ from iaat.train.step_snapshot import StepSnapshot
 from iaat.types import Batch
 
 METHODS = ("natural", "pgd_at")
-COLUMNS = ["network", "method", "ms a step", "that can be undone", "checkpoint", "written, ms", "read, ms"]
+COLUMNS = ["model", "method", "ms a step", "that can be undone", "checkpoint", "written, ms", "read, ms"]
 
 
 def main() -> None:
-    """Measure every network and method."""
+    """Measure every model and method."""
     made = parser(__doc__, repeats=7)
-    made.add_argument("--model", nargs="+", default=["small-cnn", "resnet18"], help="networks (default %(default)s)")
+    made.add_argument("--model", nargs="+", default=["small-cnn", "resnet18"], help="models (default %(default)s)")
     made.add_argument("--batch-size", type=int, default=128, help="samples in a step (default %(default)s)")
     options = made.parse_args()
     device = start(options)
     rows = [_row(model, method, options, device) for model in options.model for method in METHODS]
-    Report("what it costs to survive", COLUMNS, ("network", "method"), [_cells(row) for row in rows]).show()
+    Report("what it costs to survive", COLUMNS, ("model", "method"), [_cells(row) for row in rows]).show()
     config = {"batch_size": options.batch_size, "repeats": options.repeats, "steps": 10, "momentum": 0.9}
     CONSOLE.print(write_results("survival", config, rows, folder=options.out), highlight=False)
 
