@@ -187,7 +187,7 @@ def summary_table(rows: Sequence[dict[str, object]], epoch: int, norm: Norm = "l
     table = plain_table(f"radii after epoch {epoch}, {'in px (1/255)' if norm == 'linf' else 'L2 norm'}")
     columns = {
         "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
-        "p75_px": "75 %", "p95_px": "95 %", "fraction_at_zero": "at 0", "accuracy": "clean right",
+        "p75_px": "75 %", "p95_px": "95 %", "fraction_at_zero": "at 0", "accuracy": "correct",
     }  # fmt: skip
     for key, heading in columns.items():
         table.add_column(heading, justify="left" if key == "class" else "right", drop=_DROPPED.get(key, 0))
