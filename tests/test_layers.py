@@ -1,6 +1,7 @@
 """Imports point one way, and the loop knows no method by name."""
 
 import ast
+import re
 from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -96,6 +97,13 @@ def test_every_part_has_one_floor():
     named = [part for floor in FLOORS for part in floor]
     assert sorted(named) == sorted(parts - {"__init__"})
     assert set(FORBIDDEN) | set().union(*FORBIDDEN.values()) <= set(named)
+
+
+def test_the_floor_plan_in_the_documents_is_this_one():
+    design = (ROOT.parents[1] / "docs/design.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\d+) \| (.+?) \|", design, flags=re.MULTILINE))
+    named = [set(re.findall(r"`(\w+)(?:\.py)?`", rows[str(number)])) for number in range(1, len(FLOORS) + 1)]
+    assert named == list(FLOORS)
 
 
 def module_of(file):
