@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from iaat.errors import UserError
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 
@@ -68,3 +69,10 @@ def test_a_value_of_another_type_is_refused(change, message):
 def test_a_value_that_is_missing_is_named():
     with pytest.raises(ValueError, match="forwards is missing"):
         EpochRecord.from_json({"epoch": 1, "backwards": 1.0})
+
+
+def test_a_line_of_a_newer_version_is_refused_with_the_advice_to_update(tmp_path):
+    run = RunFolder(tmp_path)
+    run.metrics_file.write_text(json.dumps(RECORD.to_json() | {"version": 3}) + "\n")
+    with pytest.raises(UserError, match=r"version 3 of metrics\.jsonl was written by a newer iaat: update"):
+        run.metrics()

@@ -84,7 +84,7 @@ class Meddling(Tracker):
             raise ConnectionError("no network")
 
     def finished(self):
-        raise AssertionError("one that failed is told nothing more")
+        raise AssertionError("one that failed gets no more calls")
 
 
 @pytest.fixture

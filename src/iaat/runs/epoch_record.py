@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
+from iaat.errors import UserError, shown
 from iaat.runtime.json_files import between, from_json, to_json
 
 VERSION = 2
@@ -78,9 +79,15 @@ class EpochRecord:
 
 
 def upgrade(values: Any) -> Any:  # noqa: ANN401
-    """A line of `metrics.jsonl` of any version, its unknown numbers as the method's metrics."""
+    """A line of `metrics.jsonl` of any version, its unknown numbers as the method's metrics.
+
+    Raises:
+        UserError: it is of a newer version.
+    """
     if not isinstance(values, Mapping):
         return values
+    if (version := values.get("version", 1)) not in range(1, VERSION + 1):
+        raise UserError(f"version {shown(version)} of metrics.jsonl was written by a newer iaat: update this one")
     named = {_OLD_NAMES.get(key, key): value for key, value in values.items() if key != "version"}
     known = {each.name for each in fields(EpochRecord)} - {"metrics"}
     metrics = {key: value for key, value in named.items() if key not in known and _is_number(value)}
