@@ -22,6 +22,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.experiments.sweep import read_cells
 from iaat.experiments.workflow import compare, run_recipe
 from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runs.trackers import INSTALL, TensorBoard, Tracker, Trackers
 from iaat.runtime.distributed import Ranks
@@ -193,9 +194,9 @@ def test_an_epoch_that_is_made_again_after_faults_takes_the_place_of_the_old_one
     run, tracker = RunFolder(tmp_path), TensorBoard()
     tracker.started({"seed": 0}, run.path, [])
     for epoch, loss in ((1, 4.0), (2, 3.0), (3, 2.0), (2, 2.5), (3, 2.25)):
-        tracker.epoch({"epoch": epoch, "loss": loss})
+        tracker.epoch(EpochRecord(epoch=epoch, loss=loss, forwards=1, backwards=1))
     tracker.finished()
-    assert events(run).scalars == {"loss": [(1, 4.0), (2, 2.5), (3, 2.25)]}
+    assert events(run).scalars["loss"] == [(1, 4.0), (2, 2.5), (3, 2.25)]
 
 
 def test_compare_writes_the_runs_it_trains(tmp_path, plain, events, monkeypatch):
@@ -295,7 +296,7 @@ def test_only_the_main_process_of_several_tells(rank, expected, tmp_path, monkey
     tracker = Counting()
     with Trackers([tracker]) as told:
         told.started({}, tmp_path, [])
-        told.epoch({"epoch": 1})
+        told.epoch(EpochRecord(epoch=1, forwards=1, backwards=1))
         monkeypatch.setattr("iaat.runs.trackers.current", Ranks)  # the group has ended: each is alone again
     assert tracker.told == expected
 
@@ -304,7 +305,7 @@ def test_trackers_of_a_run_that_never_started_are_told_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with Trackers([Meddling()]) as told:
-            told.epoch({"epoch": 2})
+            told.epoch(EpochRecord(epoch=2, forwards=1, backwards=1, radius_quantiles_px={}))
 
 
 def test_no_module_imports_tensorboard_as_it_is_loaded():
