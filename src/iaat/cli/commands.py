@@ -137,7 +137,7 @@ def _with_suite(arguments: Sequence[str], suite: str) -> list[str]:
 
 
 def _as_before(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
-    """What a next command needs of this one to find the data and to run the user's code."""
+    """Arguments that the next command needs to find the data and to run the user's code."""
     where = [argument for argument in overrides if argument.startswith(tuple(f"--{key}=" for key in WHERE))]
     typed = (argument.partition("=") for argument in overrides)
     code = [value.partition(":")[0] for key, _, value in typed if key in NAMES_OF_CODE and ":" in value]
@@ -257,7 +257,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
 
 
 def _check_data(config: DataConfig, reporter: Reporter) -> None:
-    """Read every sample, and list those that cannot be.
+    """Read every sample, and list those that cannot be read.
 
     Raises:
         UserError: There are such.

@@ -1,4 +1,4 @@
-"""What `iaat evaluate` prints: the tables, then the verdict on each evaluation with its findings."""
+"""Output of `iaat evaluate`: the tables, then the verdict on each evaluation with its findings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MANY_STAGES = 4
 
 
 def evaluation_report(results: Sequence[EvaluationResult]) -> Iterator[PlainTable | Text | str]:
-    """Tables and lines for people, in their order."""
+    """Tables and lines of the output, in their order."""
     rows = table_rows(results)
     yield results_table(rows)
     for group in groups_of_seeds(rows):

@@ -190,7 +190,7 @@ def _recipe_help(arguments: Sequence[str]) -> None:
 
 
 def entry() -> NoReturn:
-    """The program: run the command and exit; a stop asked for when all is done comes too late to change the code."""
+    """Run the command and exit; a stop requested when all is done does not change the exit code."""
     code = main()
     ignore_stops()
     sys.exit(code)

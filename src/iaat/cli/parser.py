@@ -34,7 +34,7 @@ with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Recipe keys with their values, as typed, wherever they stand, apart from the command's own arguments."""
+    """Separate the command's own arguments from recipe keys with their values, wherever they stand."""
     own: list[str] = []
     overrides: list[str] = []
     rest, command = list(arguments), arguments[0] if arguments else ""
@@ -85,7 +85,7 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[
 
 
 def _hint(argument: str) -> str:
-    """Where an unknown option leads: to a recipe key, or to the help."""
+    """Hint for an unknown option: a recipe key, or the help."""
     if not argument.startswith("--"):
         return f"; see `iaat {COMMANDS[0]} --help`" if argument.startswith("-") else ""
     from iaat.config.load_recipe import all_keys  # late: it imports PyTorch

@@ -80,7 +80,7 @@ def print_recipe_help(
 
 
 def everyday_table(recipe: Recipe) -> PlainTable:
-    """Keys of every day that the recipe has, with its values."""
+    """Table of the everyday keys that the recipe has, with its values."""
     values = {f"{section}.{key}": value for section, part in recipe.sections().items() for key, value in part.items()}
     values["seed"] = recipe.seed
     table = plain_table(f"{recipe.about}\n")

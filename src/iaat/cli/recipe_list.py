@@ -1,4 +1,4 @@
-"""The recipes that ship, for people: by data set, with one to start with."""
+"""Tables of the shipped recipes, by data set, with one to start with."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def group_of(name: str) -> str:
 
 
 def _about(path: Path) -> str:
-    """What a recipe says of itself, or else what it extends."""
+    """Description of a recipe, or else of the one it extends."""
     return str(read_recipe(path).get("about") or merged(path).get("about", ""))

@@ -57,14 +57,14 @@ def _new_argument(argument: str) -> str:
 
 
 def warn_of_old_names(keys: Collection[str], place: str) -> None:
-    """Say in one line what to write in place of the renamed keys among `keys`."""
+    """Warn in one line of the renamed keys among `keys`, with their new names."""
     if old := [key for key in RENAMED if key in keys]:
         advice = ", ".join(f"{key} is {RENAMED[key]}" for key in old)
         warnings.warn(f"{place}: {advice} by now, and is read as that: write the new name", stacklevel=3)
 
 
 def without_twins(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a lower layer without those that the layer above gives by their older or newer name."""
+    """The settings of a lower layer without those that the layer above gives under another name."""
     return {key: value for key, value in below.items() if _TWINS.get(key) not in own}
 
 

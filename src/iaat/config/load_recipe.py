@@ -135,7 +135,7 @@ def load_recipe(
 
 
 def _confined(recipe: Recipe, arguments: Sequence[str], place: str, *, stored: bool) -> Recipe:
-    """The recipe, by which nothing is written into a place that a file names: such a place has to be typed."""
+    """The recipe without places to write that a file names: such a place has to be typed."""
     typed = {argument.partition("=")[0] for argument in arguments}
     folder, data = recipe.train.radii_folder, recipe.data
     if folder is not None and "--train.radii_folder" not in typed and not stored:
@@ -150,7 +150,7 @@ def _confined(recipe: Recipe, arguments: Sequence[str], place: str, *, stored: b
 
 
 def _expanded(arguments: Sequence[str], config: type, data_name: str) -> list[str]:
-    """Words without the short options that depend on the recipe."""
+    """Arguments with the keys of the short options that depend on the recipe."""
     return expanded(
         joined(arguments),
         method_keys=setting_names(config),
@@ -161,7 +161,7 @@ def _expanded(arguments: Sequence[str], config: type, data_name: str) -> list[st
 
 
 def _check_options(model: ModelConfig, place: str) -> None:
-    """Refuse options by which timm reads files in a way of its own, which in some of its versions runs their code."""
+    """Refuse options with which timm reads files itself, which in some of its versions runs their code."""
     files = {"checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"} & model.options.keys()
     if files and (":" not in model.name or model.name.startswith("timm:")):
         raise UserError(f"{place}: model.options has {min(files)}: give files of weights by model.weights")
@@ -201,7 +201,7 @@ def settings_for_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def expand_arguments(overrides: Sequence[str]) -> list[str]:
-    """Words of an evaluation with the keys that short options stand for.
+    """Arguments of an evaluation with short options expanded to their keys.
 
     Raises:
         UserError: `--data` that is neither a folder nor a data set.
@@ -219,7 +219,7 @@ _PARSERS: dict[type, ArgumentParser] = {}
 
 
 def _kept_parser(method: type) -> ArgumentParser:
-    """A parser to parse with only: making one takes longer than all else that reading a recipe does."""
+    """Cached parser, for parsing only: building one takes longer than the rest of reading a recipe."""
     if method not in _PARSERS:
         _PARSERS[method] = _new_parser(method, "iaat")
     return _PARSERS[method]
@@ -261,7 +261,7 @@ def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], arguments:
 
 
 def _check_texts(body: Mapping[str, Any], name: str) -> None:
-    """Refuse texts that are too long for any setting, and hostile YAML, which a list may be written as."""
+    """Refuse texts that are too long for any setting, and hostile YAML in them."""
     for section, values in body.items():
         for key, value in values.items() if isinstance(values, dict) else ():
             if isinstance(value, list) and len(value) > _LONGEST_LIST:
@@ -281,7 +281,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _check_value(text: str, place: str) -> None:
-    """Refuse a value as a text, in a recipe or on the command line, that takes long to read or is YAML without end."""
+    """Refuse a text value that takes long to read or is YAML without end."""
     if len(text) > _LONGEST_TEXT:
         raise UserError(f"{place}: {shown(text)} is longer than {_LONGEST_TEXT:,} characters")
     try:
@@ -342,7 +342,7 @@ def _derived(config: type) -> set[str]:
 
 
 def _home(config: type, key: str) -> type:
-    """The class that first has a setting: `beta` of one method is another thing than `beta` of an unrelated one."""
+    """The class that defines a setting: `beta` of one method is not `beta` of an unrelated one."""
     return next(base for base in reversed(config.__mro__) if key in vars(base).get("__annotations__", {}))
 
 
@@ -357,7 +357,7 @@ def all_keys() -> list[str]:
 
 
 def _hint(option: str, known: Sequence[str]) -> str:
-    """Where an unknown option leads: to the methods that have it, or to the key that was meant."""
+    """Hint for an unknown option: the methods that have it, or the nearest key."""
     section, _, key = option.removeprefix("--").partition(".")
     owners = [name for name in METHODS if section == "method" and key in setting_names(find_method(name).Config)]
     if owners:

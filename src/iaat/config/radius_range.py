@@ -1,4 +1,4 @@
-"""How large the radii of a run can get, beside the radius it is evaluated at."""
+"""Largest radius that a run can reach, compared with the radius it is evaluated at."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CLOSE = 1 - 1e-6
 
 
 def radius_span(recipe: Recipe) -> str | None:
-    """The largest radius of training attacks and that of the evaluation, for people; None without attacks."""
+    """The largest radius of training attacks and that of the evaluation, for a message; None without attacks."""
     largest = _largest(recipe)
     if largest is None:
         return None

@@ -1,4 +1,4 @@
-"""Where recipes lie, and what their files say, with what they extend; not yet what it means."""
+"""Finding and reading recipe files, merged with the recipes they extend; values are not interpreted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHECKPOINT = re.compile(r"best|last|\d{4,}(-\d{6,})?")
 
 
 def called(name: str) -> str:
-    """What messages call a recipe: a file of the usual name by its name, and no "recipe recipe"."""
+    """Name of a recipe in messages: a file of the usual name by its name, and no "recipe recipe"."""
     return RECIPE_FILE if name == Path(RECIPE_FILE).stem else f"recipe {name}"
 
 

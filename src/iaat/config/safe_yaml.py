@@ -1,4 +1,4 @@
-"""YAML from people one does not know: plain values only, bounded before they are built."""
+"""YAML from untrusted files: plain values only, bounded before they are built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short options that everyone types, such as --epochs, and the recipe keys they stand for."""
+"""Short options, such as --epochs, and the recipe keys they stand for."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _SYNONYMS = {
 
 
 def is_short(argument: str) -> bool:
-    """Whether a argument of the command line is one of the short options, with or without its value."""
+    """Whether an argument of the command line is one of the short options, with or without its value."""
     return _plain(argument) in _KNOWN
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
-    """Words with every option and its value in one, `--key=value`."""
+    """Arguments with every option and its value in one, `--key=value`."""
     result: list[str] = []
     for argument in arguments:
         value = not argument.startswith("--") and result and result[-1].startswith("--") and "=" not in result[-1]
@@ -76,7 +76,7 @@ def _plain(argument: str) -> str:
 
 
 def spelled_out(arguments: Sequence[str], command: str) -> list[str]:
-    """Words with the keys that short options stand for.
+    """Arguments with short options replaced by their keys.
 
     Those that need the recipe stay, for `expanded`: the radius and the norm, and a folder of data.
 
@@ -114,7 +114,7 @@ def expanded(
     data_name: str,
     names: Collection[str],
 ) -> list[str]:
-    """Words with the keys that the radius, the norm and the data stand for in a recipe.
+    """Arguments with radius, norm and data replaced by the keys of a recipe.
 
     Args:
         arguments: As `spelled_out` has left them.

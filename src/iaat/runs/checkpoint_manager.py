@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are kept, when they are written, and which one a run goes on from."""
+"""Which checkpoints of a run are kept, when they are written, and which one is resumed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CheckpointManager:
         return bool(waited or (steps and step % steps == 0))
 
     def save_within(self, saved: dict[str, Any]) -> None:
-        """Keep a moment within an epoch.
+        """Write a checkpoint within an epoch.
 
         Raises:
             UserError: it cannot be written; the ones before are still there.
@@ -58,7 +58,7 @@ class CheckpointManager:
         self._saved_at = self._clock()
 
     def save_epoch(self, saved: dict[str, Any], *, improved: bool) -> None:
-        """Keep the end of an epoch. It has happened when this returns: it is the last file of the epoch to be written.
+        """Write the checkpoint of a finished epoch: the last file of the epoch to be written.
 
         Raises:
             UserError: it cannot be written; the ones before are still there.
@@ -73,7 +73,7 @@ class CheckpointManager:
         self._saved_at = self._clock()
 
     def newest(self, device: torch.device) -> dict[str, Any]:
-        """The checkpoint to go on from: the newest that is whole. Damaged ones are named and set aside.
+        """The checkpoint to resume: the newest that is whole. Damaged ones are named and set aside.
 
         Raises:
             UserError: none is whole.
@@ -106,13 +106,13 @@ class CheckpointManager:
         self._prune(epoch, step or None)
 
     def forget_within(self) -> None:
-        """Remove the moments within an epoch: training has gone back to the epoch's beginning."""
+        """Remove checkpoints within an epoch: training has gone back to the beginning of the epoch."""
         for file in self._files(None):
             if _position(file)[1]:
                 file.unlink(missing_ok=True)
 
     def mend_best(self, device: torch.device) -> None:
-        """Where `best.pt` is lost or damaged, put the last finished epoch in its place, and say so."""
+        """Replace a lost or damaged `best.pt` by the last finished epoch, with a warning."""
         best = self._run.checkpoint("best")
         if best.exists() and self._whole(best, device) is not None:
             return

@@ -24,7 +24,7 @@ _MOST_VALUES = 1 << 24
 
 
 class SavedState(dict[str, Any]):
-    """The state in a checkpoint; to ask it for a key that it lacks is an error for the user.
+    """The state in a checkpoint; a missing key raises an error for the user.
 
     Args:
         content: What the file holds.
@@ -40,7 +40,7 @@ class SavedState(dict[str, Any]):
 
 
 def saved_state(content: Mapping[str, Any], file: Path) -> SavedState:
-    """The state in a checkpoint, with the kind of every part that is there checked, and all that it says of its data.
+    """The state in a checkpoint, with the types of its parts and the description of its data checked.
 
     Raises:
         UserError: naming the first part that is of another kind than `iaat` writes.
@@ -65,7 +65,7 @@ def _check_data(data: Mapping[str, Any], file: Path) -> None:
 
 @contextmanager
 def using(part: str, state: Mapping[str, Any], *, fit: str = "") -> Iterator[None]:
-    """Around the code that takes over one part of a state.
+    """Context for restoring one part of a state.
 
     Args:
         part: Its key.
@@ -88,7 +88,7 @@ def using(part: str, state: Mapping[str, Any], *, fit: str = "") -> Iterator[Non
 
 
 def check_alike(new: object, own: object, name: str = "") -> None:
-    """Refuse values of other kinds than those in their place, which PyTorch's own loaders take as they come.
+    """Refuse values of other types than the present ones, which PyTorch's own loaders would accept.
 
     Args:
         new: What was saved: numbers and texts in dicts and lists, and tensors.

@@ -196,7 +196,7 @@ _cpu_groups: dict[int, dist.ProcessGroup | None] = {}
 
 
 def _default_cpu_group() -> dist.ProcessGroup | None:
-    """The group that moves tensors of CPUs: the default one, or one made beside it where that knows GPUs alone."""
+    """The process group for CPU tensors: the default one, or one beside it where that is for GPUs alone."""
     world = dist.group.WORLD
     if id(world) not in _cpu_groups:
         has_cpu = "cpu:" in str(dist.get_backend_config())

@@ -1,4 +1,4 @@
-"""How far long work is, and how long the rest will take."""
+"""Progress of long work and the time that is left."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Part(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Shown:
-    """Work that is shown.
+class TrackedWork:
+    """Tracked work with its progress.
 
     Attributes:
         what: Its name.
@@ -50,7 +50,7 @@ class Shown:
     unit: str = ""
 
     def begin_item(self, size: int) -> None:
-        """Take up an item of so many units."""
+        """Begin an item of so many units."""
         self.item, self.within, self.most, self.unit = size, 0, None, ""
 
     def end_item(self) -> None:
@@ -60,7 +60,7 @@ class Shown:
 
     @property
     def fraction(self) -> float:
-        """How much is done, of all that the work is a part of where it makes that up."""
+        """Fraction that is done, of the larger work where this work makes it up."""
         inner = 1.0
         if self.total:
             started = min(self.within / self.most, 1.0) if self.most else 0.0
@@ -97,7 +97,7 @@ def time_left(seconds: float | None) -> str:
 
 
 class Pace:
-    """When plain lines are due, and how long the work will go on.
+    """Decides when plain progress lines are due, and estimates the time left.
 
     Args:
         interval: Seconds between two lines, at first.
@@ -109,13 +109,13 @@ class Pace:
         self._origin: tuple[float, float] | None = None
         """When the first work that makes up larger work began, and the fraction that was done then."""
 
-    def begin(self, shown: Shown) -> None:
-        """Take note of the beginning of work."""
+    def begin(self, shown: TrackedWork) -> None:
+        """Record the beginning of work."""
         if shown.whole and self._origin is None:
             self._origin = shown.begun, shown.fraction
 
-    def left(self, shown: Shown) -> float | None:
-        """Seconds that the work will go on, of all it makes up; None where nothing says."""
+    def left(self, shown: TrackedWork) -> float | None:
+        """Estimated seconds left; None where nothing is known."""
         begun, before = (shown.begun, 0.0) if not shown.whole or self._origin is None else self._origin
         gained = shown.fraction - before
         return None if gained <= 0 else (time.monotonic() - begun) * (1 - shown.fraction) / gained

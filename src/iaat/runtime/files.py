@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then renamed; and on the disk when that is said."""
+"""Atomic file writes: written beside their place, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -83,5 +83,5 @@ def append_json_line(path: Path, record: dict[str, Any]) -> None:
 
 
 def encodable(text: str) -> str:
-    """Return `text` with `?` for what UTF-8 cannot hold: a file name of other bytes must not cost the whole table."""
+    """Return `text` with `?` for characters that UTF-8 cannot hold, such as bytes of a file name."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -20,7 +20,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from iaat.errors import LostProcessError, UserError
 from iaat.runtime.distributed import TIMEOUT, Ranks, create_groups, current
 from iaat.runtime.launch_environment import launch_of
-from iaat.runtime.stragglers import REPORT_AFTER, RollCall, call_roll, report
+from iaat.runtime.stragglers import REPORT_AFTER, RollCall, call_roll, print_line
 
 _LOST = re.compile(
     r"(closed|reset) by (remote )?peer|broken pipe|remote process exited|timed out waiting \d+ ?ms"
@@ -213,4 +213,4 @@ class _RendezvousWait:
         if waited > self._report_at:
             self._report_at *= 2
             if text := missing():
-                report(f"{self._me} waits at {self._place} for {text}")
+                print_line(f"{self._me} waits at {self._place} for {text}")

@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that names its owner and outlives nobody."""
+"""`FolderLock`: one writer a folder; the lock names its owner and ends with the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What long work shows: a live bar on a terminal, plain lines elsewhere."""
+"""`Reporter`: messages and progress of a command; a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from iaat.runtime.eta import Pace, Part, Shown
+from iaat.runtime.eta import Pace, Part, TrackedWork
 from iaat.runtime.text import printable
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _OFTEN = 0.1
 
 
 class _Printable:
-    """Anything that rich renders, with what a terminal would obey or cannot show replaced."""
+    """A rich renderable without control characters and characters that the terminal cannot show."""
 
     def __init__(self, inner: RenderableType) -> None:
         self._inner = inner
@@ -65,23 +65,23 @@ class Reporter:
         self.console = console or Console(highlight=False, emoji=False, width=None if known else TABLE_WIDTH)
         self._pace = Pace(interval)
         self._parts: list[Part] = []
-        self._shown: list[Shown] = []
+        self._shown: list[TrackedWork] = []
         self._bar: Bar | None = None
 
     def say(self, text: str) -> None:
-        """A message on the way; nothing when quiet."""
+        """Print a message; nothing when quiet."""
         if not self.quiet:
             self._print_text(text)
 
     def result(self, text: RenderableType) -> None:
-        """What the command was run for; always printed."""
+        """Print a result; also when quiet."""
         if isinstance(text, str | Text):
             self._print_text(text)
         else:
             self.console.print(_Printable(text), markup=False, emoji=False, crop=False)
 
     def next_step(self, *words: str) -> None:
-        """The command to type next, as the last line; nothing when quiet."""
+        """Print the command to type next; nothing when quiet."""
         self.say(f"next: {shlex.join(words)}")
 
     def _print_text(self, text: str | Text) -> None:
@@ -91,7 +91,7 @@ class Reporter:
 
     @contextmanager
     def part(self, what: str, number: int, of: int, share: tuple[float, float] | None = None) -> Iterator[None]:
-        """What is tracked inside is part `number`, from 1, of `of` of the work around it, such as epoch 5 of 12.
+        """Context in which tracked work is part `number`, from 1, of `of` of larger work, such as epoch 5 of 12.
 
         Args:
             what: Name of a part.
@@ -129,7 +129,7 @@ class Reporter:
         if self.quiet:
             yield from items
             return
-        shown = Shown(what, tuple(self._parts), total, whole, time.monotonic())
+        shown = TrackedWork(what, tuple(self._parts), total, whole, time.monotonic())
         self._pace.begin(shown)
         self._shown.append(shown)
         try:
@@ -174,7 +174,7 @@ class Reporter:
             self.say(shown.line(left))
 
     @contextmanager
-    def _drawn(self, shown: Shown) -> Iterator[None]:
+    def _drawn(self, shown: TrackedWork) -> Iterator[None]:
         """A bar while the context is open, on a terminal; within another work that has one, none of its own."""
         if not self.console.is_terminal or self._bar is not None:
             yield

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from iaat.runtime.eta import Shown, time_left
+from iaat.runtime.eta import TrackedWork, time_left
 from iaat.runtime.text import one_line
 
 _WIDE = 80
@@ -40,7 +40,7 @@ class Bar:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._progress.stop()
 
-    def show(self, shown: Shown, left: float | None) -> None:
+    def show(self, shown: TrackedWork, left: float | None) -> None:
         """Draw how far the work is, at the next moment the terminal is drawn."""
         name = one_line(shown.name, encoding=self._progress.console.encoding)
         self._progress.update(

@@ -205,7 +205,7 @@ def seed_globals(seed: int, *purpose: str | int, gpus: bool = True) -> None:
 
 @contextmanager
 def preserved_globals() -> Iterator[None]:
-    """Leave the global generators of Python, NumPy and PyTorch (on the CPU) after the block as they were before it.
+    """Context that restores the global generators of Python, NumPy and PyTorch (on the CPU) on exit.
 
     Samples may be read by the process that trains: what a random transform draws must not move the dropout after it.
     """
@@ -231,7 +231,7 @@ def globals_state() -> dict[str, Any]:
 
 
 def set_globals_state(state: dict[str, Any]) -> None:
-    """Take over the state of `globals_state`; that of GPUs only where there are as many."""
+    """Restore the state of `globals_state`; that of GPUs only where there are as many."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, *rest = state["numpy"]

@@ -1,4 +1,4 @@
-"""Stopping on request: a signal ends the work where nothing is lost, a second one ends it at once."""
+"""Stop signals (SIGTERM, SIGINT, ...): the first ends the work where nothing is lost, the second at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AGAIN = 0.05
 
 
 def ignore_stops() -> None:
-    """For the rest of the process: its work is done, and nothing more can be saved. Ctrl-C ends it as it always has."""
+    """Ignore stop signals for the rest of the process, when its work is done; Ctrl-C still ends it."""
     for name in _SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL if name == "SIGINT" else signal.SIG_IGN)
@@ -35,7 +35,7 @@ _listening: list[Stop] = []
 
 
 def requested_stop() -> Stop | None:
-    """The stop that somebody has asked this process for; None: nobody has."""
+    """The stop that was requested of this process; None for none."""
     return next((stop for stop in _listening if stop.requested is not None), None)
 
 
@@ -51,7 +51,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stop:
-    """Whether somebody has asked the work to stop.
+    """A request to stop, set by a signal.
 
     Nothing asks before `listening` is entered, so a `Stop()` of its own never stops.
     """
@@ -91,7 +91,7 @@ class Stop:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Work that must not be cut in two: a stop asked for meanwhile waits for `check`, or for the end of the block.
+        """Context that a stop does not interrupt: it waits for `check`, or for the end of the block.
 
         An exception that leaves the block goes first.
         """
@@ -104,7 +104,7 @@ class Stop:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Inside of `deferred`, work that may be cut in two: a stop ends it at once, also where it hangs.
+        """Context inside of `deferred` that a stop interrupts at once, also where it hangs.
 
         Raises:
             Stopped: a stop was asked for.
@@ -117,7 +117,7 @@ class Stop:
             self._deferred = deferred
 
     def check(self) -> None:
-        """End the work here if a stop was asked for.
+        """Raise here if a stop was requested.
 
         Raises:
             Stopped: it was, and no block of `deferred` is open around this one.

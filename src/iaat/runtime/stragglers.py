@@ -146,7 +146,7 @@ class _Wait:
         elif self._look is not None and (self._look() is not None or waited > self._look_at + REPORT_AFTER):
             missing = self._look()
             if missing is None or (missing and self._roll.speaks(missing)):
-                report(f"{self._roll.me} has waited {waited:.0f} s for {self._roll.names(missing)}")
+                print_line(f"{self._roll.me} has waited {waited:.0f} s for {self._roll.names(missing)}")
             self._look = None
             self._report_at *= _AGAIN
 
@@ -162,7 +162,7 @@ class _Wait:
         return self._roll.names(look())
 
 
-def report(text: str) -> None:
+def print_line(text: str) -> None:
     """Print a line on standard error, in any process."""
     print(printable(text), file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Standard output and error that nobody reads any more: the work goes on without them."""
+"""Standard output and error that may be closed: the work goes on without them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 
 
 class LastingStream:
-    """A text stream that ends no work: from where it cannot be written to, what is written is dropped.
+    """A text stream without write errors: once it cannot be written to, output is dropped.
 
     Args:
         stream: What to write to.
@@ -52,7 +52,7 @@ class LastingStream:
 
 @contextmanager
 def lasting_streams(on_loss: Callable[[OSError], object]) -> Iterator[LastingStream]:
-    """Have standard output and error be lasting ones while the context is open, also where they were closed before.
+    """Context with a `LastingStream` as standard output and error, also where they were closed before.
 
     Args:
         on_loss: Called where standard output can be written to no more.

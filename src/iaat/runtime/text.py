@@ -1,4 +1,4 @@
-"""Text from users, such as names of classes, files and recipes, made harmless to look at."""
+"""Text from users, such as class and file names, made safe for terminals and tables."""
 
 import unicodedata
 

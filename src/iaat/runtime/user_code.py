@@ -1,4 +1,4 @@
-"""`module:function`: import what a recipe names of the user's own code; and what code of others is trusted."""
+"""Importing `module:function` of the user's own code, and which code of others is trusted."""
 
 import importlib
 import sys
@@ -15,7 +15,7 @@ _TRUSTED_FILES: set[Path] = set()
 
 
 def trust(*names: str) -> None:
-    """Let this code of others run from now on, for the life of the process: modules, functions, programs in files.
+    """Trust code of others for the life of the process: modules, functions, programs in files.
 
     Without it a recipe file that names code is refused, and so is a file that holds a program: whoever wrote it could
     run anything. Code named on the command line, or given to `load_recipe` as an override, is trusted as it was typed.
@@ -50,7 +50,7 @@ def _is_module_name(name: str) -> bool:
 
 
 def trust_typed(name: str) -> None:
-    """Trust the code that was named by hand, whether or not there is such code, and nothing else of its module."""
+    """Trust code that was typed by its name, and nothing else of its module."""
     _TRUSTED.add(name)
 
 

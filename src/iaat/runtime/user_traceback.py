@@ -1,4 +1,4 @@
-"""Which lines of a traceback are the user's own, so that an error in their code shows these and not ours."""
+"""Lines of a traceback that are the user's own code, which error messages show."""
 
 from __future__ import annotations
 
