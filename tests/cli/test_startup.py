@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import iaat
-from iaat.cli.commands import COMMANDS as RUN
+from iaat.cli.commands import COMMAND_FUNCTIONS as RUN
 from iaat.cli.parser import COMMANDS
 
 WITHOUT_TORCH = """

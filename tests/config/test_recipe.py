@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iaat.config.load_recipe import SECTIONS, load_recipe
+from iaat.config.load_recipe import SECTION_TYPES, load_recipe
 from iaat.config.recipe_files import shipped_recipes
 from iaat.errors import UserError, shown
 from iaat.methods import METHODS
@@ -322,7 +322,7 @@ def test_overrides_with_and_without_equals_sign_win_over_the_file(write):
     assert (recipe.train.epochs, recipe.seed, recipe.train.milestones, recipe.train.lr) == (9, 4, [1, 2], 0.5)
 
 
-CONFIGS = (*SECTIONS.values(), *(method.Config for method in METHODS.values()))
+CONFIGS = (*SECTION_TYPES.values(), *(method.Config for method in METHODS.values()))
 SETTINGS = st.sampled_from([field.name for config in CONFIGS for field in dataclasses.fields(config)])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
 WORDS = st.sampled_from(["8px", "4/255", "iaat", "pgd_at", "quickstart", "digits", "linf", "multistep", "class_path"])
@@ -333,7 +333,7 @@ VALUES = st.recursive(
 )
 SECTION = VALUES | st.dictionaries(SETTINGS, VALUES, max_size=2)
 HEADED = st.fixed_dictionaries(
-    {"extends": st.just("quickstart")}, optional=dict.fromkeys((*SECTIONS, "method", "about", "seed"), SECTION)
+    {"extends": st.just("quickstart")}, optional=dict.fromkeys((*SECTION_TYPES, "method", "about", "seed"), SECTION)
 )
 
 

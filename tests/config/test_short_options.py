@@ -114,7 +114,9 @@ def test_an_option_without_its_section_leads_to_the_key():
 
 
 def test_a_key_of_another_method_says_whose_it_is():
-    with pytest.raises(UserError, match=r"'--method\.reach': it is a key of method iaat, iaat_trades;.*sweep"):
+    with pytest.raises(
+        UserError, match=r"'--method\.reach': it is a key of method iaat, iaat_paper, iaat_trades;.*sweep"
+    ):
         recipe_of("quickstart-pgd-at", "--method.reach", "3")
     with pytest.raises(UserError, match=r"'--method\.radius': it is a key of methods that attack;.*sweep"):
         recipe_of("quickstart-natural", "--method.radius", "3px")

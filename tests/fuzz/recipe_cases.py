@@ -8,7 +8,7 @@ from unittest import mock
 
 import iaat.runtime.user_code
 from fuzz.guard import guarded
-from iaat.config.load_recipe import SECTIONS, load_recipe
+from iaat.config.load_recipe import SECTION_TYPES, load_recipe
 from iaat.config.recipe_files import shipped_recipes
 from iaat.errors import UserError
 from iaat.experiments.sweep import read_cells
@@ -54,11 +54,11 @@ def seeds() -> list[bytes]:
 
 def dictionary() -> str:
     """The words of recipes, as libFuzzer reads them."""
-    keys = {field.name for config in SECTIONS.values() for field in dataclasses.fields(config)}
+    keys = {field.name for config in SECTION_TYPES.values() for field in dataclasses.fields(config)}
     keys |= {field.name for method in METHODS.values() for field in dataclasses.fields(method.Config)}
     values = {"quickstart", "extends", "cells", "recipe", "grid", "os:system", "8px", "4/255", "!!binary ", "&a ", "*a"}
     values |= {"<<: *a", ".nan", ".inf", "null", "true", "1e999", "0x7fffffff", "[[", "{{", "!!set ", "class_path"}
-    return "".join(f'"{word}"\n' for word in sorted(keys | values | set(SECTIONS) | set(METHODS)))
+    return "".join(f'"{word}"\n' for word in sorted(keys | values | set(SECTION_TYPES) | set(METHODS)))
 
 
 def run_bytes(case: bytes, scratch: Path) -> Any:

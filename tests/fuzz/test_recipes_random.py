@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import iaat.runtime.user_code
 from fuzz import recipe_cases
-from iaat.config.load_recipe import SECTIONS
+from iaat.config.load_recipe import SECTION_TYPES
 from iaat.methods import METHODS
 
 
@@ -26,7 +26,7 @@ def _nothing_trusted(monkeypatch):
     monkeypatch.setattr(iaat.runtime.user_code, "_TRUSTED", set())
 
 
-CONFIGS = {**SECTIONS, **{f"method {name}": method.Config for name, method in METHODS.items()}}
+CONFIGS = {**SECTION_TYPES, **{f"method {name}": method.Config for name, method in METHODS.items()}}
 KEYS = sorted(
     {(name.split()[0], field.name) for name, config in CONFIGS.items() for field in dataclasses.fields(config)}
 )
@@ -61,7 +61,7 @@ VALUES = st.recursive(
 )
 OWN = {
     section: st.dictionaries(st.sampled_from([key for name, key in KEYS if name == section]), VALUES, max_size=3)
-    for section in (*SECTIONS, "method")
+    for section in (*SECTION_TYPES, "method")
 }
 METHOD = st.builds(lambda name, own: {"name": name, **own}, st.sampled_from([*METHODS, "os:system"]), OWN["method"])
 PARENT = st.sampled_from(["quickstart", "quickstart", "quickstart", "other.yaml", "case.yaml"])

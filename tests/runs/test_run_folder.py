@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from iaat.config.differences import differences
+from iaat.config.differences import recipe_differences
 from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
 from iaat.runs.epoch_record import EpochRecord
@@ -225,7 +225,7 @@ def test_a_log_without_every_epoch_once_has_no_training_cost(tmp_path, recipe, e
 )
 def test_differences_name_what_would_train_differently(words, changed):
     start = ["--train.lr", "0.1"]
-    assert differences(load_recipe("quickstart", start), load_recipe("quickstart", [*start, *words])) == changed
+    assert recipe_differences(load_recipe("quickstart", start), load_recipe("quickstart", [*start, *words])) == changed
 
 
 L2 = ("--method.norm", "l2", "--method.radius", "0.5", "--evaluate.norm", "l2")
@@ -258,14 +258,14 @@ CAT = ("--method", "cat", "--method.c", "1")
 )
 def test_differences_name_settings_in_one_unit_and_not_what_follows_from_them(before, after, changed):
     old, new = (load_recipe("quickstart", ["--train.epochs", "30", *words]) for words in (after, before))
-    assert differences(old, new) == changed
+    assert recipe_differences(old, new) == changed
 
 
 def test_colour_written_down_and_colour_by_default_are_no_difference():
     """Run folders from before `data.channels` could be None hold a 3."""
     recipes = [load_recipe("quickstart", words) for words in ([], ["--data.channels", "3"], ["--data.channels", "1"])]
-    assert differences(recipes[1], recipes[0]) == []
-    assert differences(recipes[2], recipes[0]) == ["data.channels: 1 -> 3"]
+    assert recipe_differences(recipes[1], recipes[0]) == []
+    assert recipe_differences(recipes[2], recipes[0]) == ["data.channels: 1 -> 3"]
 
 
 def test_differences_of_methods_name_every_setting_that_comes_or_goes():
@@ -276,5 +276,5 @@ def test_differences_of_methods_name_every_setting_that_comes_or_goes():
     assert {"method.radius", "method.reach", "method.steps", "method.norm"} <= own.keys()
     gone = {f"{key}: {value} -> None" for key, value in own.items()}
     come = {f"{key}: None -> {value}" for key, value in own.items()}
-    assert set(differences(iaat, natural)) == {"method.name: 'iaat' -> 'natural'", *gone}
-    assert set(differences(natural, iaat)) == {"method.name: 'natural' -> 'iaat'", *come}
+    assert set(recipe_differences(iaat, natural)) == {"method.name: 'iaat' -> 'natural'", *gone}
+    assert set(recipe_differences(natural, iaat)) == {"method.name: 'natural' -> 'iaat'", *come}

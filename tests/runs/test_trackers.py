@@ -24,7 +24,7 @@ from iaat.experiments.workflow import compare, run_recipe
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
-from iaat.runs.trackers import INSTALL, TensorBoard, Tracker, Trackers
+from iaat.runs.trackers import INSTALL_TENSORBOARD, TensorBoard, Tracker, Trackers
 from iaat.runtime.distributed import Ranks
 from iaat.train import Trainer, train
 
@@ -330,7 +330,10 @@ def test_without_tensorboard_the_option_is_refused_before_anything_is_done(comma
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     assert main([command, "quickstart", "--tensorboard", "--out", str(tmp_path / "run")]) == 2
-    assert capsys.readouterr().err == f"error: --tensorboard needs tensorboard, which is not installed: {INSTALL}\n"
+    assert (
+        capsys.readouterr().err
+        == f"error: --tensorboard needs tensorboard, which is not installed: {INSTALL_TENSORBOARD}\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,7 +51,7 @@ def run_command(options: argparse.Namespace, overrides: list[str]) -> None:
         Stopped: a stop was asked for.
     """
     keep_freed_memory()
-    COMMANDS[options.command](options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
+    COMMAND_FUNCTIONS[options.command](options, overrides, Reporter(quiet=getattr(options, "quiet", False)))
 
 
 def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
@@ -278,7 +278,7 @@ def _check_data(config: DataConfig, reporter: Reporter) -> None:
     reporter.result(f"all {found.size:,} samples can be read")
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {
+COMMAND_FUNCTIONS: dict[str, Callable[[argparse.Namespace, list[str], Reporter], None]] = {
     "train": _train,
     "compare": _compare,
     "evaluate": _evaluate,

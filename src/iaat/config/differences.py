@@ -12,7 +12,7 @@ from iaat.methods import MethodConfig
 from iaat.units import Radius, format_norm
 
 
-def differences(old: Recipe, new: Recipe) -> list[str]:
+def recipe_differences(old: Recipe, new: Recipe) -> list[str]:
     """Settings, with both values, in which two recipes would train differently.
 
     Only settings of a recipe are named, not what follows from them.

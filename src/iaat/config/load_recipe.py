@@ -26,7 +26,7 @@ from iaat.config.recipe_checks import (
 )
 from iaat.config.recipe_files import called, check_keys, find_recipe, merged
 from iaat.config.safe_yaml import check_text, parse_yaml
-from iaat.config.short_options import expanded, joined, likely_key
+from iaat.config.short_options import expanded, join_values, likely_key
 from iaat.config.train_config import TrainConfig
 from iaat.config.value_errors import reworded
 from iaat.data import DataConfig
@@ -68,7 +68,7 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 register_type(Radius, serializer=str, deserializer=_radius)
 register_type(Options, dict, _options, deserializer_exceptions=Exception, type_check=_is_options)
 
-SECTIONS: dict[str, type] = {
+SECTION_TYPES: dict[str, type] = {
     "data": DataConfig,
     "model": ModelConfig,
     "train": TrainConfig,
@@ -104,7 +104,7 @@ def load_recipe(
     name, raw = path.stem, merged(path)
     _trust_typed(overrides)
     place = f"{called(name)} ({path})"
-    raw["method"], arguments, advice = take_rule(raw.get("method", {}), joined([*settings, *overrides]))
+    raw["method"], arguments, advice = take_rule(raw.get("method", {}), join_values([*settings, *overrides]))
     arguments, method_name = _take_method(arguments, raw, path)
     config = find_method(method_name).Config
     arguments = _expanded(arguments, config, str(raw.get("data", {}).get("name", DataConfig.name)))
@@ -152,7 +152,7 @@ def _confined(recipe: Recipe, arguments: Sequence[str], place: str, *, stored: b
 def _expanded(arguments: Sequence[str], config: type, data_name: str) -> list[str]:
     """Arguments with the keys of the short options that depend on the recipe."""
     return expanded(
-        joined(arguments),
+        join_values(arguments),
         method_keys=setting_names(config),
         radius_is_attack=getattr(config, "radius_is_attack", True),
         data_name=data_name,
@@ -228,7 +228,7 @@ def _kept_parser(method: type) -> ArgumentParser:
 def _new_parser(method: type, prog: str) -> ArgumentParser:
     parser = ArgumentParser(prog=prog, exit_on_error=False, add_help=False)
     parser.add_argument("--seed", type=int, default=0, help="Seed of weights, data order, augmentation and attacks.")
-    for key, config in {**SECTIONS, "method": method}.items():
+    for key, config in {**SECTION_TYPES, "method": method}.items():
         free = {"options"} & set(setting_names(config))
         parser.add_class_arguments(config, key, skip=free | _derived(config))
         for option in free:
@@ -239,11 +239,11 @@ def _new_parser(method: type, prog: str) -> ArgumentParser:
 
 
 def _configs(method_name: str) -> dict[str, type]:
-    return {**SECTIONS, "method": find_method(method_name).Config}
+    return {**SECTION_TYPES, "method": find_method(method_name).Config}
 
 
 def _parse(parser: ArgumentParser, name: str, raw: Mapping[str, Any], arguments: list[str], method_name: str) -> Recipe:
-    body = {key: value for key, value in raw.items() if key in SECTIONS or key in ("seed", "method")}
+    body = {key: value for key, value in raw.items() if key in SECTION_TYPES or key in ("seed", "method")}
     body["method"] = {key: value for key, value in body.get("method", {}).items() if key != "name"}
     _check_texts(body, name)
     try:
@@ -351,7 +351,7 @@ _MOST_NAMED = 4
 
 def all_keys() -> list[str]:
     """Every key of a recipe, with those of all methods that ship."""
-    sections = [*SECTIONS.items(), *(("method", find_method(name).Config) for name in METHODS)]
+    sections = [*SECTION_TYPES.items(), *(("method", find_method(name).Config) for name in METHODS)]
     keys = [f"{section}.{key}" for section, config in sections for key in setting_names(config)]
     return list(dict.fromkeys(["seed", *keys]))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from iaat.config.deprecated import continues, with_new_names, without_twins
-from iaat.config.safe_yaml import MOST_BYTES, decode, parse_yaml
+from iaat.config.safe_yaml import MOST_BYTES, decode_yaml, parse_yaml
 from iaat.errors import UserError, did_you_mean, shown
 
 RECIPE_FILE = "recipe.yaml"
@@ -58,7 +58,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            raw = parse_yaml(decode(file.read(MOST_BYTES + 1)))
+            raw = parse_yaml(decode_yaml(file.read(MOST_BYTES + 1)))
     except OSError as error:
         raise UserError(f"recipe {path}: cannot be read: {error.strerror}") from None
     except UserError as error:

@@ -33,7 +33,7 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
         raise UserError(f"not valid YAML: {cut(str(error))}") from None
 
 
-def decode(content: bytes) -> str:
+def decode_yaml(content: bytes) -> str:
     """The text of a file, with or without a byte order mark.
 
     Raises:

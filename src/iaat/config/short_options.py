@@ -52,7 +52,7 @@ def is_short(argument: str) -> bool:
     return _plain(argument) in _KNOWN
 
 
-def joined(arguments: Sequence[str]) -> list[str]:
+def join_values(arguments: Sequence[str]) -> list[str]:
     """Arguments with every option and its value in one, `--key=value`."""
     result: list[str] = []
     for argument in arguments:

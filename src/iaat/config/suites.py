@@ -21,7 +21,7 @@ QUICK_N = 1000
 """Samples of suite `quick` where the recipe does not say: its purpose is an answer in a minute."""
 
 ATTACKS = ("pgd", "screening", "autoattack", "mi-fgsm", "deepfool", "cw")
-SECTIONS = ("masking", "curve", "corruptions", "radii")
+SUITE_SECTIONS = ("masking", "curve", "corruptions", "radii")
 _PGD = re.compile(r"pgd-(?P<steps>[1-9]\d*)(?:x(?P<restarts>[1-9]\d*))?")
 _TRANSFER = re.compile(r"transfer(?:-(?P<steps>[1-9]\d*))?")
 
@@ -56,12 +56,14 @@ def parse_suite(suite: str) -> Plan:
             if steps is not None:
                 raise UserError(f"suite {suite!r} asks for transfer twice: give one number of steps")
             steps = int(match["steps"] or 100)
-        elif part in SECTIONS:
+        elif part in SUITE_SECTIONS:
             sections.append(part)
         elif part in ATTACKS or _PGD.fullmatch(part):
             attacks.append(part)
         else:
-            check_choice(part, (*SUITES, *ATTACKS, "pgd-STEPS", "pgd-STEPSxRESTARTS", "transfer", *SECTIONS), "suite")
+            check_choice(
+                part, (*SUITES, *ATTACKS, "pgd-STEPS", "pgd-STEPSxRESTARTS", "transfer", *SUITE_SECTIONS), "suite"
+            )
     if not attacks:
         raise UserError(f"suite {suite!r} has no attack: write such as pgd+{suite} or quick+{suite}")
     return Plan(tuple(attacks), tuple(sections), steps)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iaat.config.suites import SECTIONS
+from iaat.config.suites import SUITE_SECTIONS
 from iaat.evaluate.autoattack import STANDARD_CLASSES
 from iaat.evaluate.naming import attack_title, checkpoint_title, model_title, run_title
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
-from iaat.runtime.console_table import Cell, PlainTable, plain_table
+from iaat.runtime.console_table import CellText, PlainTable, plain_table
 
 CAPTION = "Each attack: worst case per sample over it and those to its left."
 _WIDEST = 4
@@ -27,7 +27,7 @@ def columns(rows: Sequence[EvaluationResult]) -> list[str]:
 
 def with_worst(stages: Sequence[str]) -> list[str]:
     """The attacks among the stages, and the worst case where it is not that of the last of them."""
-    attacks = [name for name in stages if name not in SECTIONS]
+    attacks = [name for name in stages if name not in SUITE_SECTIONS]
     return [*attacks, *([WORST] if len(attacks) < len(stages) else [])]
 
 
@@ -86,7 +86,7 @@ def caption(rows: Sequence[EvaluationResult]) -> str:
     return " ".join(notes)
 
 
-def _percent(accuracy: float | None, interval: tuple[float, float] | None) -> Cell:
+def _percent(accuracy: float | None, interval: tuple[float, float] | None) -> CellText:
     if accuracy is None or interval is None:
         return "-"
     return f"{100 * accuracy:.2f}", f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"

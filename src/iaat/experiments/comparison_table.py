@@ -10,7 +10,7 @@ from iaat.evaluate.naming import attack_title
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.evaluate.results_table import caption, columns, droppable
 from iaat.experiments.comparison_results import ComparisonRow, MeanAccuracy, by_cell, comparison_row
-from iaat.runtime.console_table import Cell, PlainTable, plain_table
+from iaat.runtime.console_table import CellText, PlainTable, plain_table
 
 _INTERVALS = (
     "[95 % interval]: of one seed Wilson's, over the test samples; of several the t-interval of their mean, over seeds "
@@ -65,7 +65,7 @@ def _notes(rows: Sequence[EvaluationResult], above: Mapping[str, str] | None) ->
     return " ".join(notes if above is None else [*notes, _ABOVE])
 
 
-def _cells(rows: Sequence[EvaluationResult], above: Mapping[str, str] | None) -> tuple[list[str], list[list[Cell]]]:
+def _cells(rows: Sequence[EvaluationResult], above: Mapping[str, str] | None) -> tuple[list[str], list[list[CellText]]]:
     """Headings and lines of the table."""
     cells = [comparison_row(group) for group in by_cell(rows).values()]
     several, all_clean = (any(len(cell.seeds) > 1 for cell in cells), any(cell.clean_all for cell in cells))
@@ -83,20 +83,20 @@ def _cells(rows: Sequence[EvaluationResult], above: Mapping[str, str] | None) ->
     return headings, lines
 
 
-def _costs(cell: ComparisonRow) -> list[Cell]:
+def _costs(cell: ComparisonRow) -> list[CellText]:
     """Gap, radius, passes and seconds of the training."""
     unknown = cell.train_forwards is None or cell.train_backwards is None
-    passes: Cell = "-" if unknown else (f"{cell.train_forwards:.1f}F", f"{cell.train_backwards:.1f}B")
+    passes: CellText = "-" if unknown else (f"{cell.train_forwards:.1f}F", f"{cell.train_backwards:.1f}B")
     return [_number(cell.gap, 2), _number(cell.radius_mean_px, 2), passes, _number(cell.train_seconds, 0)]
 
 
-def _stacking(text: str) -> Cell:
+def _stacking(text: str) -> CellText:
     """Parts of `+1.50 ± 0.40 above` that may be stacked in a narrow column."""
     match = re.fullmatch(r"(\S+)(?: (± \S+))?(?: ([^(]+))?(?: (\(.*))?", text)
     return text if match is None else tuple(part for part in match.groups() if part)
 
 
-def _percent(figure: MeanAccuracy | None) -> Cell:
+def _percent(figure: MeanAccuracy | None) -> CellText:
     """Mean and spread over seeds, or of one seed the value and its interval."""
     if figure is None:
         return "-"

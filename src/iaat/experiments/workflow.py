@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from iaat.analysis.run_figures import draw_run, write_radii
-from iaat.config.differences import differences
+from iaat.config.differences import recipe_differences
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, build_data, read_dataset_info
@@ -124,7 +124,7 @@ def _resolved(recipe: Recipe, run: RunFolder | None) -> Recipe:
 
 
 def _check_same_recipe(old: Recipe, new: Recipe, run: RunFolder) -> None:
-    changed = differences(old, new)
+    changed = recipe_differences(old, new)
     if changed:
         raise UserError(
             f"{run.path} holds a run of another recipe, which cannot be resumed: {'; '.join(changed)}. "

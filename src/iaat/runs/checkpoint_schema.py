@@ -87,7 +87,7 @@ def using(part: str, state: Mapping[str, Any], *, fit: str = "") -> Iterator[Non
         raise UserError(f"{place}: its part {part} cannot be used ({reason}): use another one, or start anew") from None
 
 
-def check_alike(new: object, own: object, name: str = "") -> None:
+def check_same_types(new: object, own: object, name: str = "") -> None:
     """Refuse values of other types than the present ones, which PyTorch's own loaders would accept.
 
     Args:
@@ -100,10 +100,10 @@ def check_alike(new: object, own: object, name: str = "") -> None:
     """
     if isinstance(own, Mapping) and isinstance(new, Mapping):
         for key in own.keys() & new.keys():
-            check_alike(new[key], own[key], f"{name}.{key}" if name else str(key))
+            check_same_types(new[key], own[key], f"{name}.{key}" if name else str(key))
     elif isinstance(own, list | tuple) and isinstance(new, list | tuple) and len(new) == len(own):
         for number, (value, place) in enumerate(zip(new, own, strict=True)):
-            check_alike(value, place, f"{name}.{number}")
+            check_same_types(value, place, f"{name}.{number}")
     elif isinstance(own, Tensor) and isinstance(new, Tensor):
         if new.shape != own.shape:
             raise ValueError(f"{name} has shape {list(new.shape)}, not {list(own.shape)}")

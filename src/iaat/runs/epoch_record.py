@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from iaat.errors import UserError, shown
 from iaat.runtime.json_files import between, from_json, to_json
 
-VERSION = 2
+RECORD_VERSION = 2
 """Version of the format; lines of version 1 carry no number and have `holdout_` for `validation_`."""
 
 _OLD_NAMES = {"holdout_clean": "validation_clean", "holdout_robust": "validation_robust"}
@@ -62,7 +62,7 @@ class EpochRecord:
         """The record as JSON has it: its version, and all values that are there."""
         values = to_json(self)
         metrics = values.pop("metrics")
-        return {"version": VERSION, **values, **metrics}
+        return {"version": RECORD_VERSION, **values, **metrics}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> EpochRecord:
@@ -86,7 +86,7 @@ def upgrade(values: Any) -> Any:  # noqa: ANN401
     """
     if not isinstance(values, Mapping):
         return values
-    if (version := values.get("version", 1)) not in range(1, VERSION + 1):
+    if (version := values.get("version", 1)) not in range(1, RECORD_VERSION + 1):
         raise UserError(f"version {shown(version)} of metrics.jsonl was written by a newer iaat: update this one")
     named = {_OLD_NAMES.get(key, key): value for key, value in values.items() if key != "version"}
     known = {each.name for each in fields(EpochRecord)} - {"metrics"}

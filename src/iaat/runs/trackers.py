@@ -19,7 +19,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.distributed import current
 
-INSTALL = 'pip install "iaat[tensorboard]"'
+INSTALL_TENSORBOARD = 'pip install "iaat[tensorboard]"'
 
 BINS = 64
 """Of a histogram of radii."""
@@ -191,7 +191,7 @@ def _load() -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "tensorboard":
             raise
-        raise UserError(f"--tensorboard needs tensorboard, which is not installed: {INSTALL}") from None
+        raise UserError(f"--tensorboard needs tensorboard, which is not installed: {INSTALL_TENSORBOARD}") from None
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

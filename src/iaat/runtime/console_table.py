@@ -22,7 +22,7 @@ from rich.text import Text
 
 from iaat.runtime.text import one_line, printable
 
-Cell = str | tuple[str, ...]
+CellText = str | tuple[str, ...]
 """Text, or the parts of it that may stand under one another: `("51.53", "[36.2, 48.5]")`."""
 
 _GAP = 2
@@ -93,7 +93,7 @@ class PlainTable:
     def __init__(self, title: str, caption: str | None = None, *, header: bool = True) -> None:
         self.title, self.caption, self.header = title, caption, header
         self.columns: list[Column] = []
-        self.rows: list[tuple[Cell, ...]] = []
+        self.rows: list[tuple[CellText, ...]] = []
         self._styles: list[str] = []
 
     def add_column(
@@ -102,7 +102,7 @@ class PlainTable:
         """Add a column; the arguments are those of `Column`."""
         self.columns.append(Column(_heading(heading), justify, no_wrap, drop))
 
-    def add_row(self, *cells: Cell, style: str = "") -> None:
+    def add_row(self, *cells: CellText, style: str = "") -> None:
         """Add a row; columns that it does not reach stay empty."""
         parts = [tuple(map(one_line, (cell,) if isinstance(cell, str) else cell)) for cell in cells]
         parts += [("",)] * (len(self.columns) - len(parts))

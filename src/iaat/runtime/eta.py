@@ -13,7 +13,7 @@ _SHARE = 20
 """A plain line may come after a twentieth of the time so far."""
 
 
-class Part(NamedTuple):
+class WorkPart(NamedTuple):
     """A part of larger work: its name, and where it begins and ends as fractions of that work."""
 
     name: str
@@ -39,7 +39,7 @@ class TrackedWork:
     """
 
     what: str
-    parts: tuple[Part, ...]
+    parts: tuple[WorkPart, ...]
     total: int
     whole: bool
     begun: float

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from iaat.runtime.eta import Pace, Part, TrackedWork
+from iaat.runtime.eta import Pace, TrackedWork, WorkPart
 from iaat.runtime.text import printable
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Reporter:
         known = sys.stdout.isatty() or "COLUMNS" in os.environ
         self.console = console or Console(highlight=False, emoji=False, width=None if known else TABLE_WIDTH)
         self._pace = Pace(interval)
-        self._parts: list[Part] = []
+        self._parts: list[WorkPart] = []
         self._shown: list[TrackedWork] = []
         self._bar: Bar | None = None
 
@@ -101,7 +101,7 @@ class Reporter:
         """
         begin, end = ((number - 1) / of, number / of) if share is None else share
         before = self._parts
-        self._parts = [*before, Part(f"{what} {number}/{of}", begin, end)]
+        self._parts = [*before, WorkPart(f"{what} {number}/{of}", begin, end)]
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from iaat.runs.checkpoint_schema import check_alike
+from iaat.runs.checkpoint_schema import check_same_types
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.passes import Passes
@@ -109,7 +109,7 @@ class EpochProgress:
     def from_state(cls, state: dict[str, Any]) -> EpochProgress:
         """The progress of `state_dict`."""
         own = cls().state_dict()
-        check_alike({**state, "watch": {**state["watch"], "gaps": []}}, own)
+        check_same_types({**state, "watch": {**state["watch"], "gaps": []}}, own)
         progress = cls(**{key: state[key] for key in ("steps", "lr", "seconds", "skipped")})
         progress.meters.load_state_dict(state["averages"])
         progress.passes = Passes(**state["passes"])

@@ -8,7 +8,7 @@ from torch import Tensor
 from iaat.runs.epoch_record import EpochRecord
 from iaat.units import Norm, format_radius
 
-QUANTILES = (5, 25, 50, 75, 95)
+RADIUS_QUANTILES = (5, 25, 50, 75, 95)
 """Levels in per cent of the quantiles of radii."""
 
 
@@ -16,8 +16,8 @@ def radius_statistics(radius: Tensor) -> tuple[float, dict[str, float]]:
     """Mean and quantiles of radii `[N]`, in px."""
     px = radius.double() * 255
     # torch.quantile refuses more than 16 million values.
-    values = np.quantile(px.cpu().numpy(), np.array(QUANTILES) / 100)
-    return float(px.mean()), {str(level): float(value) for level, value in zip(QUANTILES, values, strict=True)}
+    values = np.quantile(px.cpu().numpy(), np.array(RADIUS_QUANTILES) / 100)
+    return float(px.mean()), {str(level): float(value) for level, value in zip(RADIUS_QUANTILES, values, strict=True)}
 
 
 def epoch_line(record: EpochRecord, epochs: int, norm: Norm, seconds: float, *, best: bool) -> str:

@@ -19,7 +19,7 @@ from iaat.data import DataSplits
 from iaat.errors import shown
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
-from iaat.runs.checkpoint_schema import check_alike, using
+from iaat.runs.checkpoint_schema import check_same_types, using
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE, Ranks
@@ -174,22 +174,22 @@ def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noq
     """
     if key == "schedule":
         new = {name: new[name] for name in _PROGRESS}
-        check_alike(new, part.state_dict())
+        check_same_types(new, part.state_dict())
         if not 0 <= new["last_epoch"] <= getattr(part, "total_steps", new["last_epoch"]):
             raise ValueError(f"last_epoch is {shown(new['last_epoch'])}")
         new = {**part.state_dict(), **new}  # LambdaLR needs its functions, too
     elif key == "scaler":
-        check_alike(new, part.state_dict())
+        check_same_types(new, part.state_dict())
     elif key == "optimizer":
         own = part.state_dict()["param_groups"]
-        check_alike(new["param_groups"], own, "param_groups")
+        check_same_types(new["param_groups"], own, "param_groups")
         # All settings but the rate, which the schedule moves, are the recipe's.
         groups = [{**settings, "lr": group["lr"]} for settings, group in zip(own, new["param_groups"], strict=True)]
         new = {**new, "param_groups": groups}
         weights = [weight for group in part.param_groups for weight in group["params"]]
         for number, buffers in new["state"].items():
             tensors = {name: value for name, value in buffers.items() if value is not None}
-            check_alike(tensors, dict.fromkeys(tensors, weights[number]), f"state.{number}")
+            check_same_types(tensors, dict.fromkeys(tensors, weights[number]), f"state.{number}")
     return new
 
 
