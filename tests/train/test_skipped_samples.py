@@ -24,9 +24,9 @@ from iaat.types import Batch
 
 
 class Several(Ranks):
-    """One of several processes, which are played one after another: it is told what the others would say."""
+    """One of several processes, which are played one after another: it gets what the others would send."""
 
-    def gather(self, values):
+    def all_gather(self, values):
         return [torch.tensor([[row]]) if values.shape[1] == 1 else torch.tensor([row]) for row in SAID]
 
 
