@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ALWAYS = ("tests/test_layers.py", "tests/docs/test_paths.py")
+ALWAYS = ("tests/test_layers.py", "tests/docs/test_words.py", "tests/docs/test_paths.py")
 
 
 def changed(since: str) -> list[str]:

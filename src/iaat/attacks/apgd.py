@@ -41,7 +41,7 @@ def apgd(
 ) -> Tensor:
     """Adversarial examples within `radius` of `x` by Auto-PGD; the model in eval mode.
 
-    The step size starts at `2 * radius`. At checkpoints that come ever closer, a sample whose loss no longer rises goes
+    The step size starts at `2 * radius`. At checkpoints that come ever closer, a sample without a rising loss goes
     back to its best point and halves its step size. All decisions are made for each sample alone. The model is left as
     by `pgd`.
 

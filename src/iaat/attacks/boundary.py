@@ -56,7 +56,7 @@ def find_boundary(
     Raises:
         UserError: a batch or a model that `pgd` refuses, or `x_adv` of another shape than `x`.
 
-    Source: Ding et al. 2020 (arXiv 1812.02637), AN-PGD, whose points were not clamped when trained on.
+    Source: Ding et al. 2020 (arXiv 1812.02637), AN-PGD, with points that were not clamped when trained on.
 
     Example:
         >>> import torch

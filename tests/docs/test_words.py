@@ -1,0 +1,27 @@
+"""Words that the project has given up for those of its field stay out of code and documents."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RETIRED = re.compile(r"\b(judge[sd]?|told|fooled|climb(ed|s)?|whose)\b", re.IGNORECASE)
+TEXTS = {".py", ".md", ".js", ".css", ".html", ".yaml", ".toml"}
+# A log and a changelog say what was said at the time.
+LOGS = {"docs/experiments.md"}
+
+
+def texts():
+    for place in ("src", "docs", "README.md", "CONTRIBUTING.md"):
+        for path in [ROOT / place, *(ROOT / place).rglob("*")]:
+            if path.is_file() and path.suffix in TEXTS and path.relative_to(ROOT).as_posix() not in LOGS:
+                yield path
+
+
+def test_retired_words_stay_out():
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in texts()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if RETIRED.search(line)
+    ]
+    assert found == []
