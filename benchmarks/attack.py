@@ -3,9 +3,9 @@
     python benchmarks/attack.py [--model small-cnn resnet18] [--steps 10] [--precision fp32 bf16] [--repeats 5]
                                 [--only REGEX]
 
-The floor is K times (forward, backward to the inputs alone) on the same network in the same mode, precision and memory
-format. Peers attack as their documentation has it: float32, PyTorch's default memory format, network in eval. The
-column "right" is the share of the batch that each attack leaves right in eval mode: equal work has equal effect. All
+The floor is K times (forward, backward to the inputs alone) on the same model in the same mode, precision and memory
+format. Peers attack as their documentation has it: float32, PyTorch's default memory format, model in eval. The
+column "correct" is the accuracy under each attack in eval mode: equal work has equal effect. All
 candidates take turns in one process. Writes `attack-<model>-<hardware>-<date>.json`.
 """
 
@@ -32,7 +32,7 @@ ONE, EACH, FEWER = "one radius", "radius per sample", "radius and steps per samp
 
 
 def main() -> None:
-    """Measure every network asked for."""
+    """Measure every model of the options."""
     options = workload_parser(__doc__).parse_args()
     device = start(options)
     for name in options.model:
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _measure_model(name: str, options: argparse.Namespace, device: torch.device) -> None:
-    CONSOLE.print(f"{name}: preparing the network and counting passes", highlight=False)
+    CONSOLE.print(f"{name}: preparing the model and counting passes", highlight=False)
     plain = build_workload(name, options, device)
     size = len(plain.batch.y)
     ours = plain.laid_out()
@@ -57,9 +57,9 @@ def _measure_model(name: str, options: argparse.Namespace, device: torch.device)
         f"{hardware_line()}"
     )
     report = Report(
-        title, ["attack", "", "passes/sample", "ms", "x floor", "x ours, eval", "right"], left=["attack", ""]
+        title, ["attack", "", "passes/sample", "ms", "x floor", "x ours, eval", "correct"], left=["attack", ""]
     )
-    report.rows = [[*cells(row, ratios[row.key]), _right(row)] for row in rows]
+    report.rows = [[*cells(row, ratios[row.key]), _accuracy_of(row)] for row in rows]
     report.lines = [*notes(rows), *_best_peer(rows)]
     report.show()
     config = {key: value for key, value in vars(options).items() if key != "out"}
@@ -75,9 +75,9 @@ def _ours(work: Workload, precision: str) -> Iterator[Row]:
     for mode in MODES:
         for radius in (ONE, EACH):
             attack = _attack(work, precision, mode, radius)
-            yield _judged(work, f"ours, mode {mode}, {radius}", precision, lambda attack=attack: attack, mode)
+            yield _attack_row(work, f"ours, mode {mode}, {radius}", precision, lambda attack=attack: attack, mode)
     fewer = _attack(work, precision, "eval", FEWER)  # in another mode a smaller batch would have other statistics
-    yield _judged(work, f"ours, mode eval, {FEWER}", precision, lambda: fewer, "eval")
+    yield _attack_row(work, f"ours, mode eval, {FEWER}", precision, lambda: fewer, "eval")
 
 
 def _floor_name(mode: str) -> str:
@@ -156,27 +156,27 @@ def _replayed(work: Workload, precision: str) -> Callable[[], None]:
 def _peers(plain: Workload, ours: Workload) -> Iterator[Row]:
     for name, build in peers.ATTACKS.items():
         work = plain.copied() if name in peers.OWN_MODEL else plain
-        yield _judged(work, name, "fp32", lambda build=build, work=work: build(work))
+        yield _attack_row(work, name, "fp32", lambda build=build, work=work: build(work))
     for name in peers.CHANNELS_LAST:
         build = peers.ATTACKS[name]
-        yield _judged(ours, f"{name}, channels_last", "fp32", lambda build=build: build(ours))
+        yield _attack_row(ours, f"{name}, channels_last", "fp32", lambda build=build: build(ours))
 
 
 def _row(work: Workload, name: str, precision: str, make: Callable[[], Callable[[], object]]) -> Row:
     return Row(name, precision, make, work.model, len(work.batch.y), facts={"memory_format": work.layout})
 
 
-def _judged(
+def _attack_row(
     work: Workload, name: str, precision: str, build: Callable[[], Callable[[], Tensor]], mode: str | None = None
 ) -> Row:
-    """A row whose effect is measured before its time."""
+    """Row of an attack, with the accuracy under it, which is measured before the time."""
     row = _row(work, name, precision, build)
     row.floor = mode and _floor_name(mode)
 
     def make() -> Callable[[], Tensor]:
         attack = build()
         x_adv = attack()
-        row.facts["right"] = _share_right(work.model, x_adv, work.batch.y)
+        row.facts["correct"] = _accuracy(work.model, x_adv, work.batch.y)
         row.facts["largest_px"] = float((x_adv - work.batch.x).abs().max()) * 255
         return attack
 
@@ -184,13 +184,13 @@ def _judged(
     return row
 
 
-def _share_right(model: nn.Module, x: Tensor, y: Tensor) -> float:
+def _accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     with attack_mode(model, "eval"), torch.no_grad():
         return float((model(x).argmax(dim=1) == y).float().mean())
 
 
-def _right(row: Row) -> str:
-    return f"{row.facts['right']:.1%}" if "right" in row.facts else ""
+def _accuracy_of(row: Row) -> str:
+    return f"{row.facts['correct']:.1%}" if "correct" in row.facts else ""
 
 
 def _ratios(rows: list[Row], row: Row) -> dict[str, Spread | None]:

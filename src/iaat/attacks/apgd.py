@@ -79,8 +79,7 @@ def apgd(
     Example:
         >>> import torch
         >>> from iaat.attacks import apgd
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
         >>> x_adv = apgd(model, x, y, radius=0.2, steps=10)
         >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary

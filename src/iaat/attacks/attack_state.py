@@ -21,7 +21,7 @@ from iaat.units import Norm, Radius
 
 
 class Evaluation(NamedTuple):
-    """What the model says at one point of each sample, all detached.
+    """Model and objective at one point of each sample, all detached.
 
     Attributes:
         logits: `[B, classes]`.
@@ -173,9 +173,9 @@ def attack_state(
         precision = "bf16" if uses_bfloat16(precision, x.device) else "fp32"
     classifier = Classifier(model, labels, precision)
     with frozen_model(model, x, y, mode) as (x, y):
-        size = per_sample(sanitize_radius(radius, x), x)
+        limit = per_sample(sanitize_radius(radius, x), x)
         count = per_sample(steps.clamp_min(1), x) if isinstance(steps, Tensor) else steps
-        step = path * size / count if step_size is None else per_sample(sanitize_radius(step_size, x), x)
+        step = path * limit / count if step_size is None else per_sample(sanitize_radius(step_size, x), x)
         yield AttackState(
             model=classifier,
             ball=geometry(norm),
@@ -183,7 +183,7 @@ def attack_state(
             bounds=bounds,
             x=x,
             y=y,
-            radius=size,
+            radius=limit,
             step=step,
         )
 

@@ -61,8 +61,7 @@ def find_boundary(
     Example:
         >>> import torch
         >>> from iaat.attacks import find_boundary, geometry
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y, x_adv = torch.tensor([[0.6, 0.4]]), torch.tensor([0]), torch.tensor([[0.4, 0.6]])
         >>> boundary = find_boundary(model, x, y, x_adv, limit=0.4, ball=geometry("linf"))
         >>> [round(number, 2) for number in boundary.x[0].tolist()], boundary.found

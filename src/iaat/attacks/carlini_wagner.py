@@ -67,8 +67,7 @@ def cw_pgd(
     Example:
         >>> import torch
         >>> from iaat.attacks import cw_pgd
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
         >>> x_adv = cw_pgd(model, x, y, radius=0.2)
         >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
@@ -149,8 +148,7 @@ def cw_l2(
     Example:
         >>> import torch
         >>> from iaat.attacks import cw_l2
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
         >>> x_adv = cw_l2(model, x, y, steps=100)  # the boundary is 0.1 * 2**0.5 = 0.141 away
         >>> f"{(x_adv - x).norm():.2f}", model(x_adv).argmax(dim=1)

@@ -69,8 +69,7 @@ def deepfool(
     Example:
         >>> import torch
         >>> from iaat.attacks import deepfool
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
         >>> x_adv = deepfool(model, x, y)  # the boundary is 0.1 away; 2 % beyond it
         >>> [round(number, 3) for number in x_adv[0].tolist()]

@@ -62,8 +62,7 @@ def pgd_early_stop(
     Example:
         >>> import torch
         >>> from iaat.attacks import pgd_early_stop
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4], [0.4, 0.6]]), torch.tensor([0, 0])
         >>> x_adv = pgd_early_stop(model, x, y, radius=0.2, steps=4, x_init=x)
         >>> model(x_adv).argmax(dim=1), torch.equal(x_adv[1], x[1])  # the second was misclassified at the start

@@ -18,7 +18,7 @@ from iaat.runtime.model_output import describe_output, path_to_logits
 from iaat.units import check_radius
 
 ROUNDING = 1e-5
-"""How far outside of the bounds an input may lie, as a fraction of their size: rounding of scaled inputs."""
+"""How far outside of the bounds an input may lie, as a fraction of them: rounding of scaled inputs."""
 _NEAR = 0.2
 """Overshoot of a resize, which clamping removes, as a fraction; farther out inputs are on another scale."""
 

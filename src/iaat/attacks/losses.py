@@ -56,8 +56,7 @@ class Targeted:
     Example:
         >>> import torch
         >>> from iaat.attacks import Targeted, pgd
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, target = torch.tensor([[0.6, 0.4]]), torch.tensor([1])
         >>> x_adv = pgd(model, x, target, radius=0.2, loss=Targeted("margin"))
         >>> model(x_adv).argmax(dim=1)

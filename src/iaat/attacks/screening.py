@@ -13,8 +13,9 @@ from iaat.attacks.apgd import apgd
 from iaat.attacks.attack_mode import attack_mode
 from iaat.attacks.batching import padded_rows
 from iaat.attacks.geometry import geometry, per_sample
-from iaat.attacks.inputs import Classifier, Labels, check_inputs
+from iaat.attacks.inputs import Classifier, check_inputs
 from iaat.attacks.losses import clamp_labels
+from iaat.attacks.predict import is_correct
 from iaat.errors import UserError
 from iaat.units import Norm
 
@@ -60,8 +61,7 @@ def apgd_ce(
     Example:
         >>> import torch
         >>> from iaat.attacks import apgd_ce
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
         >>> x_adv = apgd_ce(model, x, y, radius=0.2)
         >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
@@ -111,8 +111,7 @@ def apgd_t(
     Example:
         >>> import torch
         >>> from iaat.attacks import apgd_t
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
         >>> x_adv = apgd_t(model, x, y, radius=0.2)
         >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
@@ -123,7 +122,8 @@ def apgd_t(
     labels = check_inputs(x, y, radius, steps=steps, norm=norm, bounds=(0.0, 1.0))
     if not len(x):
         return x.clone()
-    logits = _logits(model, x, labels)
+    with attack_mode(model, "eval"), torch.no_grad():
+        logits = Classifier(model, labels)(x)
     classes = logits.shape[1]
     loss = loss or ("dlr" if classes >= 4 else "margin")
     others = logits.scatter(1, clamp_labels(y, logits).long()[:, None], -torch.inf)
@@ -139,7 +139,7 @@ def apgd_t(
             model,
             x[rows],
             y[rows],
-            radius=radius[rows] if isinstance(radius, Tensor) and radius.ndim else radius,
+            radius=_only(radius, rows),
             norm=norm,
             steps=steps,
             loss=loss,
@@ -149,7 +149,7 @@ def apgd_t(
         )
         attacked = robust[rows]  # the others only pad the batch
         x_adv[rows[attacked]] = found[attacked]
-        robust[rows] &= _logits(model, found).argmax(dim=1) == y[rows]
+        robust[rows] &= is_correct(model, found, y[rows])
     return x_adv
 
 
@@ -170,8 +170,7 @@ def screen(
     Example:
         >>> import torch
         >>> from iaat.attacks import screen
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
         >>> x_adv = screen(model, x, y, radius=0.2)
         >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
@@ -180,17 +179,15 @@ def screen(
     x_adv = apgd_ce(model, x, y, generator, radius=radius, norm=norm, precision=precision)
     if not len(x):
         return x_adv
-    robust = _logits(model, x_adv).argmax(dim=1) == y
+    robust = is_correct(model, x_adv, y)
     rows = padded_rows(robust)
     if not len(rows):
         return x_adv
-    only = radius[rows] if isinstance(radius, Tensor) and radius.ndim else radius
-    again = apgd_t(model, x[rows], y[rows], generator, radius=only, norm=norm, precision=precision)
+    again = apgd_t(model, x[rows], y[rows], generator, radius=_only(radius, rows), norm=norm, precision=precision)
     attacked = robust[rows]  # the others only pad the batch
     x_adv[rows[attacked]] = again[attacked]
     return x_adv
 
 
-def _logits(model: nn.Module, x: Tensor, labels: Labels | None = None) -> Tensor:
-    with attack_mode(model, "eval"), torch.no_grad():
-        return Classifier(model, labels or Labels())(x)
+def _only(radius: float | Tensor, rows: Tensor) -> float | Tensor:
+    return radius[rows] if isinstance(radius, Tensor) and radius.ndim else radius

@@ -82,8 +82,7 @@ def smallest_radius(
     Example:
         >>> import torch
         >>> from iaat.attacks import pgd, smallest_radius
-        >>> model = torch.nn.Linear(2, 2)
-        >>> model.weight.data, model.bias.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2)
+        >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y = torch.tensor([[0.6, 0.4], [0.9, 0.1]]), torch.tensor([0, 0])
         >>> smallest_radius(pgd, model, x, y, levels=torch.tensor([0.05, 0.15, 0.25])).level
         tensor([1, 3])
