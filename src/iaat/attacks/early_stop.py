@@ -71,7 +71,7 @@ def pgd_early_stop(
     if patience < 0:
         raise UserError(f"patience = {patience}: a number of steps, 0 or more")
     if patience and restarts > 1:
-        raise UserError(f"patience = {patience} excludes restarts, because it would weaken their worst case: set restarts=1")
+        raise UserError(f"patience = {patience} excludes restarts: it would weaken their worst case; set restarts=1")
     with attack_state(
         model,
         x,
