@@ -216,3 +216,27 @@ def test_a_run_of_a_rule_is_read_without_advice_and_resumed(tmp_path, rule):
         assert broken.recipe() == recipe
     run_recipe(recipe, broken, QUIET, resume=True)
     assert same(load_checkpoint(whole.checkpoint("last")), load_checkpoint(broken.checkpoint("last")))
+
+
+RENAMED = "extends: quickstart\ndata: {holdout: 0.2}\ntrain: {holdout_n: 7}\n"
+
+
+def test_keys_of_validation_are_read_by_their_old_names_with_one_line_of_advice(tmp_path):
+    path = tmp_path / "old.yaml"
+    path.write_text(RENAMED)
+    with pytest.warns(UserWarning, match=r"data\.holdout is data\.validation_fraction.*write the new name") as said:
+        recipe = load_recipe(path, ["--train.holdout_steps", "3"])
+    assert len(said) == 1
+    assert "\n" not in str(said[0].message)
+    values = (recipe.data.validation_fraction, recipe.train.validation_n, recipe.train.validation_steps)
+    assert values == (0.2, 7, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_recipe(path, stored=True).data.validation_fraction == 0.2
+
+
+def test_a_setting_by_both_its_names_is_refused(tmp_path):
+    path = tmp_path / "old.yaml"
+    path.write_text("extends: quickstart\ntrain: {holdout_n: 7, validation_n: 8}\n")
+    with pytest.raises(UserError, match=r"train\.holdout_n and train\.validation_n are one setting"):
+        load_recipe(path)
