@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps, features
 
-from iaat.data.formats import FORMATS, SUFFIXES
+from iaat.data.formats import FORMATS, IMAGE_SUFFIXES
 from iaat.data.image import MOST_PIXELS, decode
 from iaat.errors import UserError
 
@@ -381,7 +381,7 @@ def test_other_formats_are_not_tried_whatever_the_suffix_says(tmp_path: Path, su
 
 def test_every_suffix_that_is_listed_has_its_format() -> None:
     Image.init()
-    known = {suffix: Image.EXTENSION.get(suffix, "JPEG") for suffix in SUFFIXES}
+    known = {suffix: Image.EXTENSION.get(suffix, "JPEG") for suffix in IMAGE_SUFFIXES}
     assert set(known.values()) <= {*FORMATS, "TGA", "MPO"}
     assert {suffix for suffix in known if suffix not in Image.EXTENSION} <= {".jfi", ".jif", ".heic", ".heif"}
 

@@ -6,7 +6,7 @@ from torchvision import models
 
 from iaat.errors import UserError
 from iaat.models import ModelConfig, build_model, with_normalization
-from iaat.models.torchvision_models import NAMES, build_torchvision
+from iaat.models.torchvision_models import TORCHVISION_MODELS, build_torchvision
 from iaat.runs.load_model import load_model
 
 SHAPE = (3, 32, 32)
@@ -45,7 +45,10 @@ def published(monkeypatch):
     return state
 
 
-@pytest.mark.parametrize(("name", "parameters"), list(zip(NAMES, (25_557_032, 44_549_160, 60_192_808), strict=True)))
+PARAMETERS = (25_557_032, 44_549_160, 60_192_808)
+
+
+@pytest.mark.parametrize(("name", "parameters"), list(zip(TORCHVISION_MODELS, PARAMETERS, strict=True)))
 def test_the_networks_are_the_published_ones(name, parameters):
     with torch.device("meta"):
         network = build_torchvision(name, channels=3, classes=1000)

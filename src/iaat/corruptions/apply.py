@@ -9,13 +9,13 @@ from torch import Tensor
 from iaat.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
 from iaat.corruptions.constants import CORRUPTIONS, SEVERITIES, ConstantSet, constant, constant_set
 from iaat.corruptions.digital import contrast, elastic_transform, jpeg_compression, pixelate, saturate
-from iaat.corruptions.draws import Draws, Pixels, Rule
+from iaat.corruptions.draws import Corruption, Draws, Pixels
 from iaat.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
 from iaat.corruptions.spatter import spatter
 from iaat.corruptions.weather import brightness, fog, frost, snow
 from iaat.errors import UserError, check_choice
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, Corruption] = {
     "gaussian_noise": gaussian_noise,
     "shot_noise": shot_noise,
     "impulse_noise": impulse_noise,

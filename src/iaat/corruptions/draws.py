@@ -47,5 +47,5 @@ class Draws:
         return np.stack(counts).astype(np.float32)
 
 
-Rule = Callable[[Pixels, tuple[float, ...], Draws], Pixels]
+Corruption = Callable[[Pixels, tuple[float, ...], Draws], Pixels]
 """`(images [B, C, H, W] in [0, 1], constants, draws) -> [B, C, H, W]`, not yet clipped or rounded; C is 1 or 3."""

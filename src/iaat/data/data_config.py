@@ -13,7 +13,7 @@ FILE_NAMES = ("folder", "webdataset")
 """Data sets of the user's image files."""
 WRITTEN_ROOTS = (*TORCHVISION_NAMES, "webdataset")
 """Data sets that write into the root: a download, or the index of tar shards."""
-NAMES = ("digits", *TORCHVISION_NAMES, *FILE_NAMES)
+DATASETS = ("digits", *TORCHVISION_NAMES, *FILE_NAMES)
 _ROOTS = {
     "folder": "the folder that holds train/ and test/",
     "webdataset": "the folder with train/*.tar and test/*.tar",
@@ -223,7 +223,7 @@ class DataConfig:
 
 
 def _check_name(name: str) -> None:
-    if name in NAMES:
+    if name in DATASETS:
         return
     module, colon, function = name.partition(":")
     if colon and not module.endswith(".py") and all(map(str.isidentifier, (*module.split("."), function))):
@@ -232,8 +232,8 @@ def _check_name(name: str) -> None:
         check_module_name(name, key="data.name")
         raise UserError(f"data.name is {shown(name)}: write module:function, e.g. my_package.my_data:make")
     raise UserError(
-        f"data.name is {shown(name)}: give one of {', '.join(NAMES)}, or module:function for data of your own"
-        f"{did_you_mean(name, NAMES)}"
+        f"data.name is {shown(name)}: give one of {', '.join(DATASETS)}, or module:function for data of your own"
+        f"{did_you_mean(name, DATASETS)}"
     )
 
 

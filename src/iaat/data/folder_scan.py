@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from iaat.data.formats import SUFFIXES, UNREAD
+from iaat.data.formats import IMAGE_SUFFIXES, UNREAD
 from iaat.data.notices import Notices
 from iaat.errors import UserError, did_you_mean
 from iaat.runtime.text import composed
@@ -76,7 +76,7 @@ def scan_folder(root: str | Path, split: str) -> FolderListing:
         if not found:
             raise UserError(
                 f"data.root: class folder {class_folder} has no images{walk.left_out()}: add images or remove the"
-                f" folder ({', '.join(sorted(SUFFIXES))} are read)"
+                f" folder ({', '.join(sorted(IMAGE_SUFFIXES))} are read)"
             )
         paths += found
         labels += [label] * len(found)
@@ -191,7 +191,7 @@ def _content(folder: Path, base: Path, where: str, notices: Notices) -> _Content
             content.folders.append(path)
             if is_link:
                 content.links.add(path)
-        elif suffix in SUFFIXES:
+        elif suffix in IMAGE_SUFFIXES:
             content.images.append(path)
         else:
             kind = "unread" if suffix in UNREAD else "other"

@@ -32,10 +32,10 @@ FORMATS = tuple(name for name in _SUFFIXES_OF if name != "TGA" and _is_there(nam
 """What is read, whatever the suffix says: Pillow knows some fifty more, and runs Ghostscript for one of them."""
 ONLY_BY_SUFFIX = {".tga": "TGA"}
 """A format without a mark of its own, for which any bytes might be taken."""
-SUFFIXES = frozenset(suffix for name, found in _SUFFIXES_OF.items() if _is_there(name) for suffix in found)
+IMAGE_SUFFIXES = frozenset(suffix for name, found in _SUFFIXES_OF.items() if _is_there(name) for suffix in found)
 """Suffixes of files that are read as images, in lower case."""
 UNREAD = frozenset(
-    {suffix for found in _SUFFIXES_OF.values() for suffix in found} - SUFFIXES
+    {suffix for found in _SUFFIXES_OF.values() for suffix in found} - IMAGE_SUFFIXES
     | {".arw", ".cr2", ".cr3", ".dcm", ".dds", ".dng", ".eps", ".exr", ".hdr", ".icns", ".ico", ".jxl", ".nef", ".nii"}
     | {".orf", ".pcx", ".pfm", ".psd", ".qoi", ".raf", ".raw", ".rw2", ".sgi", ".svg", ".svs", ".xbm", ".xpm"}
 )

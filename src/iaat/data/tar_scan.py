@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iaat.data.folder_scan import SPLIT_FOLDERS, visible
-from iaat.data.formats import SUFFIXES, UNREAD
+from iaat.data.formats import IMAGE_SUFFIXES, UNREAD
 from iaat.data.image import MOST_FILE_BYTES
 from iaat.data.notices import Notices
 from iaat.errors import UserError, shown
@@ -266,7 +266,7 @@ def _is_wanted(member: tarfile.TarInfo, shard: Path, notices: Notices, where: st
         kind = "hidden" if last.startswith(".") and not last.startswith("._") else "system"
         notices.add(where, kind, f"{shard.name}/{member.name}")
         return False
-    if suffix != f".{_CLASS}" and suffix not in SUFFIXES:
+    if suffix != f".{_CLASS}" and suffix not in IMAGE_SUFFIXES:
         kind = "unread" if suffix in UNREAD else "member"
         notices.add(where, kind, f"{shard.name}/{member.name}", detail=suffix if suffix != "." else "no suffix")
         return False

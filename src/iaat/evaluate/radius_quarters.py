@@ -13,7 +13,7 @@ from iaat.evaluate.stages import stages_of
 from iaat.runtime import rng
 
 PARTS = 4
-MOST = 1000
+MOST_SAMPLES = 1000
 """Training samples evaluated at most: enough for quarters of 250."""
 
 
@@ -25,7 +25,7 @@ def radii_section(context: Context) -> Section:
     if context.evaluated.radii is None:
         return Section()
     index, radius = context.evaluated.radii
-    chosen = rng.permutation(len(index), seed=0, epoch=0)[: min(MOST, len(context.test.index))].sort().values
+    chosen = rng.permutation(len(index), seed=0, epoch=0)[: min(MOST_SAMPLES, len(context.test.index))].sort().values
     return Section(radii=quarters(_attacked(context, index[chosen]), radius[chosen]))
 
 

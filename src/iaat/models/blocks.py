@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iaat.models.layers import conv, make_norm, norm_relu
-from iaat.models.model_config import Norm
+from iaat.models.model_config import NormLayer
 
 
 class Block(Protocol):
     """Constructor of a residual block: `[B, in_channels, H, W]` -> `[B, out_channels, H / stride, W / stride]`."""
 
-    def __call__(self, in_channels: int, out_channels: int, *, stride: int, norm: Norm) -> nn.Module:
+    def __call__(self, in_channels: int, out_channels: int, *, stride: int, norm: NormLayer) -> nn.Module:
         """Return the block."""
         ...
 
@@ -24,7 +24,7 @@ class BasicBlock(nn.Module):
     The shortcut is the identity, or a 1x1 convolution with normalisation where the shape changes (option B there).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm: Norm) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm: NormLayer) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             conv(in_channels, out_channels, stride=stride),
@@ -49,7 +49,7 @@ class PreActBlock(nn.Module):
     The shortcut is x itself, or a bare 1x1 convolution of `a` where the shape changes.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm: Norm) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, norm: NormLayer) -> None:
         super().__init__()
         self.activate = norm_relu(norm, in_channels)
         self.residual = nn.Sequential(
@@ -74,7 +74,7 @@ def changes_shape(in_channels: int, out_channels: int, stride: int) -> bool:
     return stride != 1 or in_channels != out_channels
 
 
-def make_stages(block: Block, *, stem: int, widths: Sequence[int], blocks: int, norm: Norm) -> nn.Sequential:
+def make_stages(block: Block, *, stem: int, widths: Sequence[int], blocks: int, norm: NormLayer) -> nn.Sequential:
     """Build one stage for each of `widths`, of `blocks` blocks each; every stage but the first halves the image.
 
     Args:

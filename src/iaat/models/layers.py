@@ -3,12 +3,12 @@
 from torch import Tensor, nn
 
 from iaat.errors import UserError
-from iaat.models.model_config import Norm
+from iaat.models.model_config import NormLayer
 
 MAX_GROUPS = 8
 
 
-def make_norm(kind: Norm, channels: int) -> nn.Module:
+def make_norm(kind: NormLayer, channels: int) -> nn.Module:
     """Normalisation layer for `channels` feature maps.
 
     Raises:
@@ -30,7 +30,7 @@ def group_count(channels: int) -> int:
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
-def norm_relu(kind: Norm, channels: int) -> nn.Sequential:
+def norm_relu(kind: NormLayer, channels: int) -> nn.Sequential:
     """Normalisation followed by a ReLU."""
     return nn.Sequential(make_norm(kind, channels), nn.ReLU(inplace=True))
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from iaat.errors import UserError, shown
 from iaat.units import check_numbers
 
-Norm = Literal["batch", "group"]
+NormLayer = Literal["batch", "group"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from iaat.runtime.text import cut
 
 FileKind = Literal["weights", "torchscript", "exported"]
 
-SUFFIXES = (
+MODEL_SUFFIXES = (
     ".pt",
     ".pth",
     ".pt2",
@@ -36,7 +36,7 @@ _FOREIGN = {".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras"}
 
 def is_file_name(target: str) -> bool:
     """Whether a target names a file and not a model."""
-    return target.lower().endswith(SUFFIXES) or Path(target).is_file()
+    return target.lower().endswith(MODEL_SUFFIXES) or Path(target).is_file()
 
 
 def file_kind(path: Path) -> FileKind:

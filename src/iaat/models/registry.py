@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.models.factory import build_from_factory
-from iaat.models.model_config import ModelConfig, Norm
+from iaat.models.model_config import ModelConfig, NormLayer
 from iaat.models.resnet import preactresnet18, resnet18
 from iaat.models.small import SmallCNN
 from iaat.models.timm_models import (
@@ -20,7 +20,7 @@ from iaat.models.timm_models import (
     pretrained_statistics,
     timm_names,
 )
-from iaat.models.torchvision_models import NAMES, build_torchvision, torchvision_statistics
+from iaat.models.torchvision_models import TORCHVISION_MODELS, build_torchvision, torchvision_statistics
 from iaat.models.wrn import EXAMPLES, WideResNet, parse_wrn
 
 _MOST_DEPTH = 1000
@@ -30,7 +30,7 @@ _MOST_WEIGHTS = 2**31
 class OwnModel(Protocol):
     """Constructor of a built-in model, called with the data's sizes and the settings of the recipe."""
 
-    def __call__(self, in_channels: int, classes: int, *, width: int = ..., norm: Norm = ...) -> nn.Module:
+    def __call__(self, in_channels: int, classes: int, *, width: int = ..., norm: NormLayer = ...) -> nn.Module:
         """Return the model."""
         ...
 
@@ -54,7 +54,7 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
         if depth > _MOST_DEPTH:
             raise UserError(f"model.name {shown(name)}: a model has a depth of at most {_MOST_DEPTH:,}")
         return _of_size(config, lambda: WideResNet(channels, classes, depth=depth, widen=widen, norm=config.norm))
-    if name in NAMES:
+    if name in TORCHVISION_MODELS:
         refuse_unused(config, "pretrained")
         channels = image_channels(name, shape)
         return build_torchvision(name, channels=channels, classes=classes, pretrained=config.pretrained)
@@ -82,14 +82,14 @@ def check_name(name: str) -> None:
     prefix, colon, rest = name.partition(":")
     if prefix == "timm" and colon:
         check_timm_name(rest)
-    elif not (colon or name in MODELS or name in NAMES or parse_wrn(name) or is_timm_name(name)):
+    elif not (colon or name in MODELS or name in TORCHVISION_MODELS or parse_wrn(name) or is_timm_name(name)):
         raise unknown_name(name)
 
 
 def has_published_weights(name: str) -> bool:
     """Whether published weights exist for a model name, also as timm:NAME."""
     prefix, colon, _ = name.partition(":")
-    return name in NAMES or prefix == "timm" or (not colon and name not in MODELS and is_timm_name(name))
+    return name in TORCHVISION_MODELS or prefix == "timm" or (not colon and name not in MODELS and is_timm_name(name))
 
 
 def published_statistics(name: str, network: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
@@ -154,9 +154,9 @@ def image_channels(name: str, shape: tuple[int, ...]) -> int:
 
 def unknown_name(name: str) -> UserError:
     """Error for an unknown model name."""
-    known = [*MODELS, *NAMES, *EXAMPLES, *timm_names()]
+    known = [*MODELS, *TORCHVISION_MODELS, *EXAMPLES, *timm_names()]
     hint = f" (timm's models need {INSTALL})" if load_timm() is None else ""
     return UserError(
         f"model.name: there is no model {shown(name)}{did_you_mean(name, known)}; there are {', '.join(MODELS)}, "
-        f"wrn-DEPTH-WIDTH, {', '.join(NAMES)}, timm:NAME{hint} and module:function"
+        f"wrn-DEPTH-WIDTH, {', '.join(TORCHVISION_MODELS)}, timm:NAME{hint} and module:function"
     )

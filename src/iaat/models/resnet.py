@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from iaat.models.blocks import BasicBlock, PreActBlock, make_stages
 from iaat.models.layers import conv, global_average, init_weights, norm_relu
-from iaat.models.model_config import Norm
+from iaat.models.model_config import NormLayer
 
 
 class ResNet(nn.Module):
@@ -21,7 +21,7 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, classes: int, *, widths: Sequence[int], blocks: int, norm: Norm = "batch"
+        self, in_channels: int, classes: int, *, widths: Sequence[int], blocks: int, norm: NormLayer = "batch"
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(conv(in_channels, widths[0]), norm_relu(norm, widths[0]))
@@ -48,7 +48,14 @@ class PreActResNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, classes: int, *, stem: int, widths: Sequence[int], blocks: int, norm: Norm = "batch"
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        stem: int,
+        widths: Sequence[int],
+        blocks: int,
+        norm: NormLayer = "batch",
     ) -> None:
         super().__init__()
         self.stem = conv(in_channels, stem)
@@ -64,7 +71,7 @@ class PreActResNet(nn.Module):
         return logits
 
 
-def resnet18(in_channels: int, classes: int, *, width: int = 64, norm: Norm = "batch") -> ResNet:
+def resnet18(in_channels: int, classes: int, *, width: int = 64, norm: NormLayer = "batch") -> ResNet:
     """ResNet-18 for small images: stages of width, 2, 4 and 8 times that, two blocks each.
 
     At width 64, 3 input channels and 10 classes it has 11,173,962 parameters.
@@ -72,7 +79,7 @@ def resnet18(in_channels: int, classes: int, *, width: int = 64, norm: Norm = "b
     return ResNet(in_channels, classes, widths=stage_widths(width), blocks=2, norm=norm)
 
 
-def preactresnet18(in_channels: int, classes: int, *, width: int = 64, norm: Norm = "batch") -> PreActResNet:
+def preactresnet18(in_channels: int, classes: int, *, width: int = 64, norm: NormLayer = "batch") -> PreActResNet:
     """Pre-activation ResNet-18 for small images, of the widths of `resnet18`.
 
     At width 64, 3 input channels and 10 classes it has 11,172,170 parameters. Public code that leaves out the final

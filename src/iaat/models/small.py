@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from iaat.models.layers import conv, global_average, init_weights, norm_relu
-from iaat.models.model_config import Norm
+from iaat.models.model_config import NormLayer
 
 STRIDES = (1, 1, 2, 1, 2, 1)
 
@@ -23,7 +23,7 @@ class SmallCNN(nn.Module):
         norm: "batch" or "group".
     """
 
-    def __init__(self, in_channels: int, classes: int, *, width: int = 16, norm: Norm = "batch") -> None:
+    def __init__(self, in_channels: int, classes: int, *, width: int = 16, norm: NormLayer = "batch") -> None:
         super().__init__()
         channels = (in_channels, *(factor * width for factor in (1, 2, 2, 4, 4, 8)))
         layers: list[nn.Module] = []

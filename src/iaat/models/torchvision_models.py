@@ -5,13 +5,13 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError
 
-NAMES = ("resnet50", "resnet101", "resnet152")
+TORCHVISION_MODELS = ("resnet50", "resnet101", "resnet152")
 PUBLISHED_CLASSES = 1000
 _CHANNELS = 3
 
 
 def build_torchvision(name: str, *, channels: int, classes: int, pretrained: bool = False) -> nn.Module:
-    """Build the model `name` of torchvision, one of `NAMES`, for images of some 100 pixels a side and more.
+    """Build the model `name` of torchvision, one of `TORCHVISION_MODELS`, for images of 100 pixels a side and more.
 
     The published weights are the first ones (IMAGENET1K_V1), of the plain recipe that the literature compares with, and
     not those of later recipes. At 3 channels and 1,000 classes the models have 25,557,032, 44,549,160 and 60,192,808
@@ -59,6 +59,6 @@ def _published(name: str, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def torchvision_statistics(name: str) -> tuple[Tensor, Tensor] | None:
     """Mean and std `[3]` of the inputs of the published weights of `name`; None for other names."""
-    if name not in NAMES:
+    if name not in TORCHVISION_MODELS:
         return None
     return torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

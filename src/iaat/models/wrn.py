@@ -3,7 +3,7 @@
 import re
 
 from iaat.errors import UserError
-from iaat.models.model_config import Norm
+from iaat.models.model_config import NormLayer
 from iaat.models.resnet import PreActResNet
 
 EXAMPLES = ("wrn-16-4", "wrn-28-4", "wrn-28-10", "wrn-32-10", "wrn-34-10", "wrn-34-20", "wrn-70-16")
@@ -33,7 +33,7 @@ class WideResNet(PreActResNet):
         UserError: for another depth or a factor below 1.
     """
 
-    def __init__(self, in_channels: int, classes: int, *, depth: int, widen: int, norm: Norm = "batch") -> None:
+    def __init__(self, in_channels: int, classes: int, *, depth: int, widen: int, norm: NormLayer = "batch") -> None:
         if widen < 1:
             raise UserError(f"model.name: the width of wrn-{depth}-{widen} is {widen}; it must be at least 1")
         widths = (16 * widen, 32 * widen, 64 * widen)

@@ -21,7 +21,7 @@ from iaat.models.programs import load_program
 from iaat.models.registry import MODELS, build_network, has_published_weights, published_statistics
 from iaat.models.state_dict_search import InputStatistics
 from iaat.models.timm_models import load_timm
-from iaat.models.torchvision_models import NAMES, PUBLISHED_CLASSES
+from iaat.models.torchvision_models import PUBLISHED_CLASSES, TORCHVISION_MODELS
 from iaat.models.weights import load_weights
 from iaat.models.wrn import parse_wrn
 from iaat.runs.trained_model import TrainedModel, trained_model
@@ -133,7 +133,7 @@ def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tupl
 
 def is_own_name(name: str) -> bool:
     """Whether a network of this name can be built without timm and without code of the user's."""
-    return name in MODELS or name in NAMES or parse_wrn(name) is not None
+    return name in MODELS or name in TORCHVISION_MODELS or parse_wrn(name) is not None
 
 
 def _from_factory(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -168,7 +168,7 @@ def _pretrained(config: ModelConfig, *, shape: tuple[int, ...], classes: int) ->
 
 def _published_classes(name: str) -> int | None:
     """For how many classes the published weights of a network are, where that is known."""
-    if name in NAMES:
+    if name in TORCHVISION_MODELS:
         return PUBLISHED_CLASSES
     timm = load_timm()
     published = timm and timm.models.get_pretrained_cfg(name.removeprefix("timm:"))
