@@ -30,8 +30,7 @@ from iaat.config.short_options import expanded, join_values, likely_key
 from iaat.config.train_config import TrainConfig
 from iaat.config.value_errors import reworded
 from iaat.data import DataConfig
-from iaat.data.data_config import NAMES as DATA_NAMES
-from iaat.data.data_config import WRITTEN_ROOTS
+from iaat.data.data_config import DATASETS, WRITTEN_ROOTS
 from iaat.errors import UserError, shown
 from iaat.methods import METHODS, find_method
 from iaat.methods.setting_fields import is_setting, setting_names
@@ -156,7 +155,7 @@ def _expanded(arguments: Sequence[str], config: type, data_name: str) -> list[st
         method_keys=setting_names(config),
         radius_is_attack=getattr(config, "radius_is_attack", True),
         data_name=data_name,
-        names=DATA_NAMES,
+        names=DATASETS,
     )
 
 
