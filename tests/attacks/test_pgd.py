@@ -547,7 +547,9 @@ def test_integer_inputs_are_refused(dtype):
 
 @every_norm
 @pytest.mark.parametrize(
-    "attack", [pgd, partial(pgd, loss="kl"), pgd_early_stop, partial(pgd_early_stop, restarts=2)], ids=str
+    "attack",
+    [pgd, partial(pgd, loss="kl"), pgd_early_stop, partial(pgd_early_stop, restarts=2)],
+    ids=["pgd", "pgd-kl", "early-stop", "restarts"],
 )
 @pytest.mark.parametrize("radius", [0.1, torch.empty(0)], ids=["number", "[B]"])
 def test_an_empty_batch_comes_back_empty(norm, attack, radius):

@@ -34,7 +34,7 @@ FAST = [
     *("--evaluate.suite", "pgd", "--evaluate.steps", "1", "--evaluate.n", "30"),
 ]
 HOWTO = Path(__file__).parents[2] / "docs/howto"
-IAAT = tiny("iaat", "--method.steps", "1", "--method.warmup", "1")
+IAAT = tiny("iaat", "--method.steps", "1")
 
 
 def snippets(page):
