@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart setup lint check test peers test-all bench clean
+.PHONY: quickstart setup lint lint-scripts check test peers test-all bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
@@ -19,14 +19,15 @@ quickstart: $(VENV)/.installed
 setup: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install
 
-# The report page's scripts are checked where Node.js is installed.
-SCRIPT_TOOLS := $(if $(shell command -v npm),node_modules/.installed)
-
-lint: $(VENV)/.installed-dev $(SCRIPT_TOOLS)
+lint: $(VENV)/.installed-dev lint-scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(if $(SCRIPT_TOOLS),npm run --silent lint,@echo "no npm: the report page's scripts are not checked")
+
+# The report page's scripts are checked where Node.js is installed and the npm registry can be reached.
+lint-scripts:
+	@if command -v npm >/dev/null && $(MAKE) --silent node_modules/.installed; then npm run --silent lint; \
+	else echo "Node.js or the npm registry is missing: the report page's scripts are not checked"; fi
 
 # With more than one thread the workers would fight for the processors.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
