@@ -227,7 +227,7 @@ def test_recipes_lists_every_recipe(capsys):
 def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
     assert main(["train", "cifar10-small-iaat", "--help", "all"]) == 0
     printed = capsys.readouterr().out
-    for key in ("--data.root", "--method.gamma", "--train.milestones", "--evaluate.restarts", "--model.width"):
+    for key in ("--data.root", "--method.reach", "--train.milestones", "--evaluate.restarts", "--model.width"):
         assert key in printed
     assert "default: 0px" in printed  # the recipe's start, not the class's
 

@@ -80,7 +80,7 @@ def ranks(started, words, present, world, port):
     return [started([sys.executable, *words], environment(rank, world, port)) for rank in present]
 
 
-def said_beside(stopped, waiting, pattern, seconds=9, tries=20):
+def said_beside(stopped, waiting, pattern, seconds=15, tries=12):
     """What a process says of another that stands still.
 
     Caught in PyTorch's own exchange of gradients it says nothing: then the other goes on for a moment and is stopped

@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+from contextlib import suppress
 
 import pytest
 from rich.console import Console
@@ -193,3 +194,11 @@ def test_an_error_in_the_work_passes_through(terminal):
     shown, seen = reporter(terminal=terminal), []
     with pytest.raises(InterruptedError):
         seen.extend(shown.track(broken(), total=2, what="train"))
+
+
+def test_notices_are_shown_once_inside_of_the_context_alone():
+    reporter = Reporter(quiet=True)
+    with suppress(KeyError), reporter.notices_once():
+        assert reporter.shown_notices == set()
+        raise KeyError
+    assert reporter.shown_notices is None

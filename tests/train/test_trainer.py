@@ -72,7 +72,7 @@ def test_equal_seeds_give_equal_runs_and_other_seeds_others(tmp_path):
 
 
 def test_training_learns_digits_and_radii_spread(tmp_path):
-    changes = {"--model.width": "8", "--train.epochs": "8", "--method.steps": "2", "--method.warmup": "2"}
+    changes = {"--model.width": "8", "--train.epochs": "8", "--method.steps": "2"}
     recipe = load_recipe("quickstart", [word for pair in changes.items() for word in pair])
     run = RunFolder(tmp_path / "run")
     data = train(recipe, run, QUIET)

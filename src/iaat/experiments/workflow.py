@@ -181,17 +181,17 @@ def compare(
         _check_models([recipe for recipe, run in runs if not run.has_results()])
     if differing := schedule_differences(cells):
         warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
-    reporter.shown_notices = set()
     rows: list[EvaluationResult] = []
     missing: list[str] = []
     evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
-    for number, ((recipe, run), span) in enumerate(zip(runs, _spans(runs), strict=True), start=1):
-        if training or is_finished(recipe, run):
-            reporter.say(f"run {number}/{len(runs)}: {run.path}")
-            with reporter.part("run", number, len(runs), span):
-                rows += evaluator.results(recipe, run)
-        else:
-            missing.append(_progress(recipe, run))
+    with reporter.notices_once():
+        for number, ((recipe, run), span) in enumerate(zip(runs, _spans(runs), strict=True), start=1):
+            if training or is_finished(recipe, run):
+                reporter.say(f"run {number}/{len(runs)}: {run.path}")
+                with reporter.part("run", number, len(runs), span):
+                    rows += evaluator.results(recipe, run)
+            else:
+                missing.append(_progress(recipe, run))
     if not rows:
         raise UserError(f"none of these runs is finished in {out}: {'; '.join(missing)}. Leave out --no-train to train")
     comparison = Comparison(cells, rows, missing)

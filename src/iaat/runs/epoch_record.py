@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from iaat.errors import UserError, shown
-from iaat.runtime.json_files import between, from_json, to_json
+from iaat.runtime.json_files import UnfitError, between, from_json, to_json
 
 RECORD_VERSION = 2
 """Version of the format; lines of version 1 carry no number and have `holdout_` for `validation_`."""
@@ -83,11 +83,15 @@ def upgrade(values: Any) -> Any:  # noqa: ANN401
 
     Raises:
         UserError: it is of a newer version.
+        UnfitError: its version is no number.
     """
     if not isinstance(values, Mapping):
         return values
-    if (version := values.get("version", 1)) not in range(1, RECORD_VERSION + 1):
-        raise UserError(f"version {shown(version)} of metrics.jsonl was written by a newer iaat: update this one")
+    version = values.get("version", 1)
+    if not isinstance(version, int) or version < 1:
+        raise UnfitError(f"version is {shown(version)}, not a number of a format")
+    if version > RECORD_VERSION:
+        raise UserError(f"version {version} of metrics.jsonl was written by a newer iaat: update this one")
     named = {_OLD_NAMES.get(key, key): value for key, value in values.items() if key != "version"}
     known = {each.name for each in fields(EpochRecord)} - {"metrics"}
     metrics = {key: value for key, value in named.items() if key not in known and _is_number(value)}

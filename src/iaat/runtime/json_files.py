@@ -100,7 +100,7 @@ def read_json(path: Path, kind: type[T], upgrade: Callable[[Any], Any] = lambda 
     content = _content(path)
     try:
         return from_json(upgrade(_loaded(content)), kind)
-    except _UnfitError as error:
+    except UnfitError as error:
         raise DamagedFileError(f"{path} is damaged: {error}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -132,9 +132,9 @@ def read_json_lines(
         try:
             record = from_json(upgrade(_loaded(line)), kind)
             if reason := find_damage(record):
-                raise _UnfitError(reason)
+                raise UnfitError(reason)
             records.append(record)
-        except _UnfitError as error:
+        except UnfitError as error:
             damage.append(f"{path}, line {number} is damaged: {error}")
     return Lines(records, damage, f"{path}, line {len(lines) + 1} is cut off" if rest else None)
 
@@ -166,14 +166,14 @@ def _loaded(text: bytes) -> Any:  # noqa: ANN401
     try:
         return json.loads(text.decode(), parse_int=_whole)
     except UnicodeDecodeError:
-        raise _UnfitError("it is not UTF-8") from None
+        raise UnfitError("it is not UTF-8") from None
     except json.JSONDecodeError as error:
-        raise _UnfitError(f"it is not JSON ({error.msg}, character {error.pos + 1})") from None
+        raise UnfitError(f"it is not JSON ({error.msg}, character {error.pos + 1})") from None
     except RecursionError:
-        raise _UnfitError("it is nested too deeply") from None
+        raise UnfitError("it is nested too deeply") from None
 
 
-class _UnfitError(ValueError):
+class UnfitError(ValueError):
     """Text that is no JSON, or a value that is not of the type it must have."""
 
 
@@ -188,7 +188,7 @@ def _content(path: Path) -> bytes:
 
 def _whole(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
-        raise _UnfitError(f"it has a number of {len(digits)} digits")
+        raise UnfitError(f"it has a number of {len(digits)} digits")
     return int(digits)
 
 
@@ -200,7 +200,7 @@ def _converted(value: Any, kind: Any, place: str) -> Any:  # noqa: ANN401
     if origin is Annotated:
         converted = _converted(value, parts[0], place)
         if reason := parts[1](value):
-            raise _UnfitError(f"{place or 'it'} {reason}")
+            raise UnfitError(f"{place or 'it'} {reason}")
         return converted
     if origin in (Union, types.UnionType):  # a type or None: JSON has no other here
         inner = next(part for part in parts if part is not type(None))
@@ -217,19 +217,19 @@ def _converted(value: Any, kind: Any, place: str) -> Any:  # noqa: ANN401
         return value
     if origin is Radius and isinstance(value, str):
         return _made(lambda: Radius(value), place)
-    raise _UnfitError(f"{place or 'it'} is {shown(value)}, not {_name(kind)}")
+    raise UnfitError(f"{place or 'it'} is {shown(value)}, not {_name(kind)}")
 
 
 def _key(text: str, kind: type, place: str) -> str | int:
     if kind is str or text.isdecimal():
         return text if kind is str else int(text)
-    raise _UnfitError(f"{_inside(place, text)}: {shown(text)} is not a whole number")
+    raise UnfitError(f"{_inside(place, text)}: {shown(text)} is not a whole number")
 
 
 def _sequence(value: Sequence[Any], kind: type, parts: tuple[Any, ...], place: str) -> Any:  # noqa: ANN401
     inner = parts if kind is tuple and parts[1] is not ... else parts[:1] * len(value)
     if len(value) != len(inner):
-        raise _UnfitError(f"{place or 'it'} has {len(value)} entries, not {len(inner)}")
+        raise UnfitError(f"{place or 'it'} has {len(value)} entries, not {len(inner)}")
     pairs = enumerate(zip(value, inner, strict=True))
     return kind(_converted(each, part, _inside(place, number)) for number, (each, part) in pairs)
 
@@ -244,7 +244,7 @@ def _is_plain(value: object, kind: type) -> bool:
 
 def _record(value: object, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _UnfitError(f"{place or 'it'} is {shown(value)}, not a record")
+        raise UnfitError(f"{place or 'it'} is {shown(value)}, not a record")
     return value
 
 
@@ -255,7 +255,7 @@ def _items(value: dict[str, Any], keys: Iterator[tuple[str, Any, bool]], place: 
         if key in value:
             found[key] = _converted(value[key], kind, _inside(place, key))
         elif needed:
-            raise _UnfitError(f"{_inside(place, key)} is missing")
+            raise UnfitError(f"{_inside(place, key)} is missing")
     return found
 
 
@@ -280,7 +280,7 @@ def _made(make: Callable[[], Any], place: str) -> Any:  # noqa: ANN401
     try:
         return make()
     except UserError as error:
-        raise _UnfitError(f"{place}: {error}" if place else str(error)) from None
+        raise UnfitError(f"{place}: {error}" if place else str(error)) from None
 
 
 def _inside(place: str, key: object) -> str:

@@ -54,7 +54,7 @@ class Reporter:
         interval: Seconds between plain progress lines.
 
     Attributes:
-        shown_notices: Notices about data that were shown, where several runs show them once; else None.
+        shown_notices: Notices about data shown so far, inside of `notices_once`; else None.
     """
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None, interval: float = 30.0) -> None:
@@ -88,6 +88,15 @@ class Reporter:
         plain, style = (text, None) if isinstance(text, str) else (text.plain, text.style)
         shown = printable(plain, encoding=self.console.encoding)
         self.console.print(shown, style=style, markup=False, emoji=False, soft_wrap=True)
+
+    @contextmanager
+    def notices_once(self) -> Iterator[None]:
+        """Context in which runs on the same data show what they have to say of it once."""
+        before, self.shown_notices = self.shown_notices, set()
+        try:
+            yield
+        finally:
+            self.shown_notices = before
 
     @contextmanager
     def part(self, what: str, number: int, of: int, share: tuple[float, float] | None = None) -> Iterator[None]:
