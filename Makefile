@@ -62,7 +62,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/memory.py
 
 node_modules/.installed: package.json package-lock.json
-	npm ci --silent --no-audit --no-fund
+	npm ci --silent --no-audit --no-fund --fetch-retries=1 --fetch-timeout=20000
 	@touch $@
 
 $(VENV)/bin/python:
