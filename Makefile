@@ -32,8 +32,9 @@ lint-scripts:
 # With more than one thread the workers would fight for the processors.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 WORKERS ?= 2
-# Runs that are killed, fuzzed and soaked for minutes or hours.
-KILLS := tests/reliability/test_kill.py
+# The kill harness has the processors for itself, because where its kills come hangs on how fast a run gets on.
+KILL_HARNESS := tests/reliability/test_kill.py
+# `make test-all` fuzzes and soaks for hours.
 FUZZ_RUNS ?= 50000
 SOAK_HOURS ?= 2
 
@@ -41,15 +42,15 @@ check: lint
 	$(PYTEST) $$($(BIN)/python tests/changed.py $(SINCE))
 
 test: $(VENV)/.installed-dev
-	$(PYTEST) -n $(WORKERS) --dist loadfile --ignore $(KILLS) --ignore tests/peers
+	$(PYTEST) -n $(WORKERS) --dist loadfile --ignore $(KILL_HARNESS) --ignore tests/peers
+	KILLS=10 $(BIN)/python -m pytest $(KILL_HARNESS)
 
 peers: $(VENV)/.installed-peers
 	$(BIN)/python -c 'import adv_lib, art, cv2, imagecorruptions, torchattacks'  # else their tests would be skipped
 	$(PYTEST) tests/peers
 
-# The kill harness is given all threads, because where its kills come hangs on how fast a run gets on.
 test-all: test peers
-	$(BIN)/python -m pytest $(KILLS)
+	KILLS=50 $(BIN)/python -m pytest $(KILL_HARNESS)
 	$(BIN)/python tests/fuzz/recipe_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/recipes
 	$(BIN)/python tests/fuzz/image_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/images
 	$(BIN)/python tests/fuzz/reader_fuzzer.py --cases $(FUZZ_RUNS)

@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def spread(values: Sequence[float]) -> Spread:
     if n == 1:
         return Spread(centre, None, None, 1)
     sd = stdev(values)
-    half = float(student.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
     return Spread(centre, sd, (centre - half, centre + half), n)
 
 

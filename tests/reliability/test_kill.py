@@ -1,5 +1,6 @@
 """A run killed at any moment, also while it writes a checkpoint, ends bit for bit as the one that was never touched."""
 
+import os
 import random
 import threading
 
@@ -7,7 +8,7 @@ import pytest
 
 from helpers.killing import command, digest, killed, position, start
 
-KILLS = 50
+KILLS = int(os.environ.get("KILLS", "50"))
 WINDOW = 3.2
 # Two runs side by side, each killed so often that both together make 50: one of IAAT with a moving average of the
 # weights and weight perturbation, one of single steps with a guard that looks at every other step.
@@ -71,8 +72,8 @@ def test_every_run_ends_as_the_undisturbed_one(outcome):
 
 
 def test_the_kills_came_in_different_places(outcome):
-    assert sum(count for (_, what), count in outcome.items() if what == "places") >= 10
+    assert sum(count for (_, what), count in outcome.items() if what == "places") >= KILLS // 5
 
 
 def test_some_kills_came_while_a_checkpoint_was_written(outcome):
-    assert sum(count for (_, what), count in outcome.items() if what == "while writing") >= 5
+    assert sum(count for (_, what), count in outcome.items() if what == "while writing") >= max(1, KILLS // 10)

@@ -11,9 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis.array_checks import PX_PER_UNIT, as_labels, as_radii
 from iaat.errors import UserError
-
-RADIUS_QUANTILES = (5, 25, 50, 75, 95)
-"""Quantiles that tables and charts show, in per cent."""
+from iaat.runs.epoch_record import RADIUS_QUANTILES
 
 _MOST_BINS = 48
 

@@ -13,8 +13,8 @@ import pyarrow.parquet
 from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels, as_radii, suffix_of
-from iaat.analysis.radius_summary import RADIUS_QUANTILES
 from iaat.errors import UserError
+from iaat.runs.epoch_record import RADIUS_QUANTILES
 from iaat.runtime.files import encodable, replacing
 from iaat.runtime.text import printable
 

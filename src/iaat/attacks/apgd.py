@@ -11,7 +11,7 @@ from iaat.attacks.attack_state import AttackState, attack_state
 from iaat.attacks.batching import padded_rows
 from iaat.attacks.geometry import per_sample
 from iaat.attacks.losses import LOSSES, AttackLoss, PerSampleLoss, resolve_loss, targeted_dlr, targeted_margin
-from iaat.attacks.restarts import Outcome, worst_case
+from iaat.attacks.restarts import RunResult, worst_case
 from iaat.errors import UserError, check_choice
 from iaat.units import Norm
 
@@ -105,7 +105,7 @@ def apgd(
             return state.x.clone()
         whole = state
 
-        def run(state: AttackState, number: int, rows: Tensor) -> Outcome:
+        def run(state: AttackState, number: int, rows: Tensor) -> RunResult:
             # Drawn for all, so that a start does not depend on which samples are left.
             start = whole.start(None if number else x_init, generator)
             return _run(state, start[rows], steps, early_stop)
@@ -233,10 +233,10 @@ def _confirmed(state: AttackState, x_adv: Tensor, adversarial: Tensor) -> Tensor
     return adversarial
 
 
-def _run(state: AttackState, start: Tensor, steps: int, early_stop: bool) -> Outcome:
+def _run(state: AttackState, start: Tensor, steps: int, early_stop: bool) -> RunResult:
     """One run of APGD from `start`."""
     progress, rows = _Progress.begin(state, start), torch.arange(len(start), device=start.device)
-    outcome = Outcome(progress.found.clone(), progress.found_loss.clone(), progress.adversarial.clone())
+    outcome = RunResult(progress.found.clone(), progress.found_loss.clone(), progress.adversarial.clone())
     checks, last = checkpoints(steps), 0
     for done in range(steps + 1):
         progress.evaluate(state, gradient=done < steps, early_stop=early_stop)

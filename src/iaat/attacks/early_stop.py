@@ -9,7 +9,7 @@ from iaat.attacks.attack_state import AttackState, attack_state
 from iaat.attacks.batching import padded_rows
 from iaat.attacks.geometry import per_sample
 from iaat.attacks.losses import AttackLoss
-from iaat.attacks.restarts import Outcome, worst_case
+from iaat.attacks.restarts import RunResult, worst_case
 from iaat.errors import UserError
 from iaat.units import Norm
 
@@ -90,10 +90,10 @@ def pgd_early_stop(
         if restarts == 1:
             return run_early_stop(state, state.start(x_init, generator), steps, patience)
 
-        def run(state: AttackState, number: int, _rows: Tensor) -> Outcome:
+        def run(state: AttackState, number: int, _rows: Tensor) -> RunResult:
             x_adv = run_early_stop(state, state.start(None if number else x_init, generator), steps)
             logits, loss = state.evaluate_loss(x_adv)
-            return Outcome(x_adv, loss, state.is_adversarial(logits))
+            return RunResult(x_adv, loss, state.is_adversarial(logits))
 
         return worst_case(state, restarts, run)
 

@@ -88,5 +88,6 @@ def run_per_sample_steps(state: AttackState, x_adv: Tensor, steps: Tensor) -> Te
         rows = slice(rounded_up(sum(count > done for count in counts), len(counts), STEP_BUCKET))
         now = state.only(rows)
         now = replace(now, step=now.step * per_sample(steps[rows] > done, now.x))  # 0 for those that fill the bucket
-        x_adv[rows] = now.project(x_adv[rows].add_(now.steepest(x_adv[rows]).mul_(now.step)))
+        point = x_adv[rows]  # a view, which a step in L-inf overwrites
+        point.copy_(now.project(point.add_(now.steepest(point).mul_(now.step))))
     return torch.empty_like(x_adv).index_copy_(0, order, x_adv)

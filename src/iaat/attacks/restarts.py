@@ -13,7 +13,7 @@ from iaat.attacks.batching import padded_rows
 from iaat.errors import UserError
 
 
-class Outcome(NamedTuple):
+class RunResult(NamedTuple):
     """Result of one run of an attack.
 
     Attributes:
@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 def worst_case(
     state: AttackState,
     restarts: int,
-    run: Callable[[AttackState, int, Tensor], Outcome],
+    run: Callable[[AttackState, int, Tensor], RunResult],
     *,
     early_stop: bool = True,
 ) -> Tensor:

@@ -1,6 +1,6 @@
 from iaat.corruptions.apply import corrupt
 from iaat.corruptions.constants import CORRUPTIONS, EXTRA, SEVERITIES, STANDARD, ConstantSet, constant_set
-from iaat.corruptions.mce import mean_corruption_error
+from iaat.corruptions.mce import mean_corruption_error, relative_mean_corruption_error
 from iaat.corruptions.published import PublishedSet, find_published, label_map
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "label_map",
     "PublishedSet",
     "mean_corruption_error",
+    "relative_mean_corruption_error",
 ]

@@ -1,4 +1,4 @@
-"""Mean corruption error (mCE): errors under corruption relative to a baseline."""
+"""Mean corruption error (mCE), and its relative form: errors under corruption relative to a baseline."""
 
 from __future__ import annotations
 
@@ -26,14 +26,44 @@ def mean_corruption_error(errors: Errors, baseline: Errors, *, names: Sequence[s
 
     Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), section 4.1.
     """
+    return _mean_ratio(errors, baseline, names, 0.0, 0.0)
+
+
+def relative_mean_corruption_error(
+    errors: Errors, baseline: Errors, *, clean: float, baseline_clean: float, names: Sequence[str] = STANDARD
+) -> float:
+    """Mean corruption error of what corruptions add to the error on clean images ("Relative mCE").
+
+    Args:
+        errors: As in `mean_corruption_error`.
+        baseline: As there.
+        clean: Error rate in [0, 1] on clean images.
+        baseline_clean: The same of the baseline.
+        names: As there.
+
+    Raises:
+        UserError: as there, or some corruption costs the baseline nothing.
+
+    Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), section 4.1.
+    """
+    for value, owner in ((clean, "clean"), (baseline_clean, "baseline_clean")):
+        if not 0 <= value <= 1:
+            raise UserError(f"{owner} = {value:g} is not an error rate in [0, 1]")
+    return _mean_ratio(errors, baseline, names, clean, baseline_clean)
+
+
+def _mean_ratio(errors: Errors, baseline: Errors, names: Sequence[str], clean: float, baseline_clean: float) -> float:
     if not names:
         raise UserError("names is empty: a mean corruption error needs at least one corruption")
     for owner, rates in (("errors", errors), ("baseline", baseline)):
         _check(owner, rates, names)
+    ratios = []
     for name in names:
-        if not sum(baseline[name]):
+        scale = sum(baseline[name]) - len(SEVERITIES) * baseline_clean
+        if scale <= 0:
             raise UserError(f"the baseline loses nothing on {name!r}: an error relative to it is not defined")
-    return math.fsum(sum(errors[name]) / sum(baseline[name]) for name in names) / len(names)
+        ratios.append((sum(errors[name]) - len(SEVERITIES) * clean) / scale)
+    return math.fsum(ratios) / len(ratios)
 
 
 def _check(owner: str, rates: Errors, names: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """Checks of a model before its evaluation: scale of the inputs, classes and their order, kind of output.
 
 Accuracies of two readings of the same samples are compared by an exact McNemar test: if both are as good, each is the
-only correct one on half of the samples where just one is. A reading counts as better at `LEVEL`; from `FAR` on the
-evaluation is refused, because it would not attack the model that was trained.
+only correct one on half of the samples where just one is. A reading counts as better at `BETTER_LEVEL`; from `FAR` on
+the evaluation is refused, because it would not attack the model that was trained.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from iaat.models.check_logits import logits_of
 from iaat.models.normalize import Normalize
 from iaat.statistics import mcnemar_p_value
 
-LEVEL = 1e-3
+BETTER_LEVEL = 1e-3
 """Largest probability that chance alone makes a reading better; about ten readings are tried on one model."""
 
 FAR = 0.2
@@ -117,7 +117,7 @@ def _chance_of(better: Tensor, correct: Tensor) -> float:
 
 def _is_better(better: Tensor, correct: Tensor, y: Tensor) -> bool:
     """Whether one reading is better than another, and more than a guess."""
-    return _chance_of(better, correct) <= LEVEL and _guessed(better, y) <= LEVEL
+    return _chance_of(better, correct) <= BETTER_LEVEL and _guessed(better, y) <= BETTER_LEVEL
 
 
 def _guessed(correct: Tensor, y: Tensor) -> float:

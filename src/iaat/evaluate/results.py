@@ -15,7 +15,7 @@ from iaat.runtime.json_files import Count, Finite, Fraction, NonNegative, betwee
 from iaat.runtime.passes import Passes
 from iaat.units import Radius
 
-VERSION = 2
+RESULTS_VERSION = 2
 """Version of `results.json`; files of version 1 have no such key, and other names for some keys."""
 
 CLEAN = "clean"
@@ -199,7 +199,7 @@ class EvaluationResult(ModelFacts, SectionResults):
     folder: str | None = None
     twins: dict[str, int] = field(default_factory=dict)
     recipe_name: str | None = None
-    version: int = VERSION
+    version: int = RESULTS_VERSION
 
     def __post_init__(self) -> None:
         for name in (CLEAN, *self.attacks, WORST):
@@ -239,7 +239,7 @@ def upgraded(results: Any) -> Any:  # noqa: ANN401
     """
     if not isinstance(results, dict):
         return results
-    check_version(results, VERSION)
+    check_version(results, RESULTS_VERSION)
     if "version" in results:
         return results
     return {key: _renamed(value, _OLD_KEYS.get(key, {})) for key, value in results.items()}

@@ -17,7 +17,7 @@ from iaat.evaluate.naming import pgd_name
 from iaat.evaluate.robust_accuracy import Stage
 from iaat.types import Batch
 
-Attack = Callable[..., Tensor]
+_AttackFunction = Callable[..., Tensor]
 
 
 def stages_of(
@@ -69,7 +69,13 @@ def targeted_pgd(
     return pgd_early_stop(model, x, (y + ahead) % classes, loss=Targeted(), generator=generator, **settings)
 
 
-def _stage(name: str, attack: Attack, config: EvaluateConfig, most: int | None = None, **settings: Any) -> Stage:  # noqa: ANN401
+def _stage(
+    name: str,
+    attack: _AttackFunction,
+    config: EvaluateConfig,
+    most: int | None = None,
+    **settings: Any,  # noqa: ANN401
+) -> Stage:
     def run(model: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
         return attack(model, batch.x, batch.y, radius=config.radius, norm=config.norm, generator=generator, **settings)
 
@@ -103,7 +109,7 @@ def _screening(config: EvaluateConfig) -> list[Stage]:
     return [_stage("screening/apgd-ce", apgd_ce, config, ce), _stage("screening/apgd-t", apgd_t, config, targeted)]
 
 
-def _single(name: str, attack: Attack) -> Callable[[EvaluateConfig], list[Stage]]:
+def _single(name: str, attack: _AttackFunction) -> Callable[[EvaluateConfig], list[Stage]]:
     return lambda config: [_stage(name, attack, config)]
 
 

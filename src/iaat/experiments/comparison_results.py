@@ -15,7 +15,7 @@ from iaat.evaluate.results_table import columns, more_are_clean
 from iaat.runtime.json_files import Finite, Fraction, NonNegative, read_json, to_json
 from iaat.statistics import spread, wilson_interval
 
-VERSION = 2
+COMPARISON_VERSION = 2
 """Version of `comparison.json`; files of version 1 have no such key."""
 
 
@@ -52,7 +52,7 @@ class ComparisonResults:
     curve: tuple[str, ...]
     missing: tuple[str, ...]
     rows: tuple[EvaluationResult, ...]
-    version: int = VERSION
+    version: int = COMPARISON_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """The results as `comparison.json` has them."""
@@ -73,7 +73,7 @@ def read_comparison(file: Path) -> ComparisonResults:
 def _upgraded(found: Any) -> Any:  # noqa: ANN401
     if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
         return found
-    check_version(found, VERSION)
+    check_version(found, COMPARISON_VERSION)
     return {**found, "rows": [upgraded(row) for row in found["rows"]]}
 
 

@@ -14,10 +14,10 @@ from iaat.methods.inner_config import InnerConfig
 from iaat.methods.training_attacks import Attacker, NFGSMAttacker, PGDAttacker
 from iaat.types import Batch
 
-SAMPLES = 128
+GUARD_SAMPLES = 128
 """Validation samples of a check."""
 
-STEPS = 10
+GUARD_STEPS = 10
 """Steps of the PGD that a check compares with."""
 
 SURE = 3.0
@@ -75,7 +75,7 @@ class Guard:
     Kolter 2020 (arXiv 2001.03994).
     """
 
-    samples = SAMPLES
+    samples = GUARD_SAMPLES
 
     def __init__(self, config: InnerConfig) -> None:
         self._config = config
@@ -99,13 +99,13 @@ class Guard:
         radius, norm = self._config.radius, self._config.norm
         noise = self._config.noise
         single = nfgsm(model, batch.x, batch.y, radius=radius, noise=noise, norm=norm, generator=generator)
-        strong = pgd(model, batch.x, batch.y, radius=radius, steps=STEPS, norm=norm, generator=generator)
+        strong = pgd(model, batch.x, batch.y, radius=radius, steps=GUARD_STEPS, norm=norm, generator=generator)
         check = _compare(*(is_correct(model, x_adv, batch.y) for x_adv in (single, strong)))
         return replace(check, news=self._decide(check))
 
     def _decide(self, check: GuardCheck) -> str | None:
         limit = self._config.guard_gap
-        seen = f"single-step {check.single:.1%}, PGD-{STEPS} {check.strong:.1%} on validation samples"
+        seen = f"single-step {check.single:.1%}, PGD-{GUARD_STEPS} {check.strong:.1%} on validation samples"
         if not self.backed_off and check.surely_above(limit):
             self.backed_off = True
             return f"catastrophic overfitting: {seen}; training with PGD until it has gone"

@@ -59,7 +59,8 @@ class Attacker(ABC):
         radius = torch.as_tensor(radius, dtype=batch.x.dtype, device=batch.x.device).expand(len(batch.x))
         targets = self.random_targets(batch.y, generator) if targets is None else targets
         # A radius of memory, or a multiple, may exceed the largest distance, where there are no inputs.
-        return self._attack(model, batch, radius.clamp_max(largest), generator, steps, x_init, targets)
+        settings = {"norm": self.config.norm, "x_init": x_init, "generator": generator}
+        return self._run(model, batch, radius=radius.clamp_max(largest), steps=steps, targets=targets, **settings)
 
     def random_start(self, x: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
         """The random start `[B, ...]` that an attack on `x` at `radius` `[B]` would draw, before any clamping."""
@@ -76,17 +77,16 @@ class Attacker(ABC):
         return 1.0
 
     @abstractmethod
-    def _attack(
+    def _run(
         self,
         model: nn.Module,
         batch: Batch,
-        radius: Tensor,
-        generator: torch.Generator,
+        *,
         steps: Tensor | None,
-        x_init: Tensor | None,
         targets: Tensor | None,
+        **settings: Any,  # noqa: ANN401
     ) -> Tensor:
-        """`attack` at checked radii `[B]`."""
+        """The attack at checked radii `[B]`; `settings` are those that all attacks have."""
 
     def _check_radius(self, radius: float, largest: float, x: Tensor) -> None:
         """Refuse a radius that bounds nothing: in L2 that depends on the number of pixels."""
@@ -115,26 +115,19 @@ class PGDAttacker(Attacker):
     def _loss(self, targets: Tensor | None) -> str | AttackLoss:
         return self.loss
 
-    def _attack(
+    def _run(
         self,
         model: nn.Module,
         batch: Batch,
-        radius: Tensor,
-        generator: torch.Generator,
+        *,
         steps: Tensor | None,
-        x_init: Tensor | None,
         targets: Tensor | None,
+        **settings: Any,  # noqa: ANN401
     ) -> Tensor:
         config = self.config
         taken = config.steps if steps is None else steps.clamp_min(1)
-        settings: dict[str, Any] = {
-            "radius": radius,
-            "step_size": (2 * radius / taken).clamp_min(config.min_step),
-            "norm": config.norm,
-            "x_init": x_init,
-            "loss": self._loss(targets),
-            "generator": generator,
-        }
+        settings["step_size"] = (2 * settings["radius"] / taken).clamp_min(config.min_step)
+        settings["loss"] = self._loss(targets)
         if self.patience is not None:
             return pgd_early_stop(model, batch.x, batch.y, steps=config.steps, patience=self.patience, **settings)
         counts = config.steps if steps is None else steps
@@ -171,27 +164,17 @@ class NFGSMAttacker(Attacker):
         """Radius of the noise, in multiples of the attack's radius."""
         return self.config.noise
 
-    def _attack(
+    def _run(
         self,
         model: nn.Module,
         batch: Batch,
-        radius: Tensor,
-        generator: torch.Generator,
+        *,
         steps: Tensor | None,
-        x_init: Tensor | None,
         targets: Tensor | None,
+        **settings: Any,  # noqa: ANN401
     ) -> Tensor:
-        return nfgsm(
-            model,
-            batch.x,
-            batch.y,
-            radius=radius,
-            noise=self.config.noise,
-            norm=self.config.norm,
-            mode=self.config.mode,
-            x_init=x_init,
-            generator=generator,
-        )
+        config = self.config
+        return nfgsm(model, batch.x, batch.y, noise=config.noise, mode=config.mode, **settings)
 
 
 def attacker_of(config: InnerConfig) -> Attacker:

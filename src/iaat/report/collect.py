@@ -105,7 +105,7 @@ def collect_content(
         classes=classes,
         runs=parts,
         verdicts=[row for number, rows in enumerate(results) for row in run_summary.verdicts(number, rows)],
-        differences=run_summary.recipe_differences(recipes),
+        differences=run_summary.recipe_comparison(recipes),
         curves=[row for number, rows in enumerate(results) for row in run_summary.accuracies(number, rows)],
         corruptions=[row for number, rows in enumerate(results) for row in run_summary.corruptions(number, rows)],
         radii=radii,

@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from iaat.analysis.array_checks import PX_PER_UNIT
-from iaat.analysis.radius_summary import RADIUS_QUANTILES, quantiles_by_class, radius_histograms
-from iaat.config.recipe import Recipe
+from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
+from iaat.config.recipe import Recipe, plain
 from iaat.errors import UserError
 from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult, read_results
 from iaat.evaluate.results_table import with_worst
 from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
-from iaat.runs.epoch_record import EpochRecord
+from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.json_files import DamagedFileError
-from iaat.units import Radius
 
 
 def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunPart]:
@@ -148,7 +147,7 @@ def corruptions(number: int, results: Sequence[EvaluationResult]) -> list[Corrup
     ]
 
 
-def recipe_differences(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]:
+def recipe_comparison(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]:
     """Return the settings in which runs differ, by dotted key, with the value in each; "" where one has none.
 
     Settings that only some of the methods have are shown where a run has changed them.
@@ -167,11 +166,7 @@ def recipe_differences(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]
 def _usual(recipe: Recipe) -> dict[str, str]:
     """Return the defaults of the method's settings, by dotted key."""
     fields = dataclasses.fields(recipe.method)
-    return {f"method.{field.name}": _text(_plain(field.default)) for field in fields}
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Radius) else value
+    return {f"method.{field.name}": _text(plain(field.default)) for field in fields}
 
 
 def _flat(recipe: Recipe) -> dict[str, str]:

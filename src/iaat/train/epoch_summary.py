@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from iaat.runs.epoch_record import EpochRecord
+from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
 from iaat.units import Norm, format_radius
-
-RADIUS_QUANTILES = (5, 25, 50, 75, 95)
-"""Levels in per cent of the quantiles of radii."""
 
 
 def radius_statistics(radius: Tensor) -> tuple[float, dict[str, float]]:

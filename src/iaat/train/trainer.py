@@ -189,7 +189,10 @@ class Trainer:
         """
         recipe = self.recipe
         return validate(
-            *(self.state.result, self.data, recipe.train, recipe.evaluate),
+            self.state.result,
+            self.data,
+            recipe.train,
+            recipe.evaluate,
             seed=recipe.seed,
             device=self.device,
             stop=self.stop,
@@ -215,7 +218,7 @@ class Trainer:
         self._order = self._epoch_order(self.state.epoch)
         self._monitor = NonfiniteMonitor(1 if self.device.type == "cpu" else LAG, self.ranks)
         self._guard = GuardChecks(
-            *(recipe.train, recipe.seed, self.data, self.state, len(self._order), self.device, self.reporter)
+            recipe.train, recipe.seed, self.data, self.state, len(self._order), self.device, self.reporter
         )
 
     def _epoch_seconds(self) -> float:
@@ -458,7 +461,9 @@ def train(
         reporter = reporter if ranks.main else Reporter(quiet=True)
         data, device = _prepare(recipe, reporter)
         trainer = Trainer(
-            *(recipe, data, run),
+            recipe,
+            data,
+            run,
             device=device,
             reporter=reporter,
             stop=stop,

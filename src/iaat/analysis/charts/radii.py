@@ -31,8 +31,6 @@ from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import INK, MUTED, PALETTE, SHADES, Style, series_style
 from iaat.errors import UserError
 
-Floats = NDArray[np.float64]
-
 _MEDIAN, _REFERENCE, _BARS = PALETTE["orange"], PALETTE["vermillion"], "#8FC3E6"
 _MOST_CLASSES = 40
 _NAME_WIDTH = 1.1
@@ -117,7 +115,7 @@ def _draw_map(axis: Axes, run: RadiusHistograms, norm: PowerNorm, reference_px: 
     return mesh
 
 
-def _percentages(run: RadiusHistograms) -> Floats:
+def _percentages(run: RadiusHistograms) -> NDArray[np.float64]:
     """Return the samples in each bin in per cent of all, `[epochs, bins]`."""
     counts = np.array(run.counts, dtype=np.float64)
     return np.asarray(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
@@ -159,7 +157,7 @@ def _history_legend(figure: Figure, runs: Sequence[RadiusHistograms], reference_
         legend_below(figure, list(key.values()), list(key), style=style)
 
 
-def _columns(epochs: Sequence[int]) -> Floats:
+def _columns(epochs: Sequence[int]) -> NDArray[np.float64]:
     """Return the edges between unevenly spaced epochs: midways, and half an epoch out at both ends."""
     at = np.array(epochs, dtype=np.float64)
     return np.concatenate([[at[0] - 0.5], (at[1:] + at[:-1]) / 2, [at[-1] + 0.5]])

@@ -19,8 +19,6 @@ from iaat.analysis.label_placement import PointLabel, place_labels
 from iaat.analysis.style import INK, MUTED, Style, darker, series_style
 from iaat.errors import UserError
 
-Floats = NDArray[np.float64]
-
 _FEW = 6
 """Groups up to which the figure is of one column."""
 
@@ -72,16 +70,16 @@ class _Group:
     family: str
     number: int
     hollow: bool
-    runs: Floats
-    low: Floats
-    high: Floats
+    runs: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
     @property
-    def mean(self) -> Floats:
+    def mean(self) -> NDArray[np.float64]:
         return np.asarray(self.runs.mean(axis=0))
 
     @property
-    def spread(self) -> Floats | None:
+    def spread(self) -> NDArray[np.float64] | None:
         """Sample standard deviation over the runs; None of one run, or where the runs have intervals."""
         return self.runs.std(axis=0, ddof=1) if len(self.runs) > 1 and not self.has_intervals else None
 
@@ -156,9 +154,9 @@ def draw_tradeoff(
     return figure
 
 
-def pareto_frontier(points: Sequence[Floats]) -> Floats:
+def pareto_frontier(points: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Return those of `[n, 2]` that none surpasses in both, by rising first coordinate; `[k, 2]`."""
-    best: list[Floats] = []
+    best: list[NDArray[np.float64]] = []
     for point in sorted(points, key=lambda point: (-point[0], -point[1])):
         if not best or point[1] > best[-1][1]:
             best.append(point)
@@ -211,7 +209,7 @@ def _framed(groups: Sequence[_Group], curve: Sequence[_Group]) -> tuple[list[_Gr
     return [group for group, is_near in pairs if is_near], [group for group, is_near in pairs if not is_near]
 
 
-def _draw_curve(axis: Axes, groups: Sequence[_Group], style: Style, *, hollow: bool) -> Floats:
+def _draw_curve(axis: Axes, groups: Sequence[_Group], style: Style, *, hollow: bool) -> NDArray[np.float64]:
     """Draw the line through the means and the band of their spread; return points `[K, 2]` along the line."""
     means = np.array([group.mean for group in groups]).reshape(-1, 2)
     (line,) = axis.plot(*means.T, color=MUTED, linewidth=style.scale, zorder=1)
@@ -224,7 +222,9 @@ def _draw_curve(axis: Axes, groups: Sequence[_Group], style: Style, *, hollow: b
     return _along(means)
 
 
-def _draw_families(axis: Axes, groups: Sequence[_Group], joined: Sequence[str], style: Style) -> list[Floats]:
+def _draw_families(
+    axis: Axes, groups: Sequence[_Group], joined: Sequence[str], style: Style
+) -> list[NDArray[np.float64]]:
     """Join the groups of each family, and every hollow group to its solid one; return points along the lines."""
     solid = {group.label: group for group in groups if not group.hollow}
     families: dict[str, list[_Group]] = {}
@@ -238,14 +238,14 @@ def _draw_families(axis: Axes, groups: Sequence[_Group], joined: Sequence[str], 
     ]
 
 
-def _draw_thin(axis: Axes, groups: Sequence[_Group], label: str, dash: str, style: Style) -> Floats:
+def _draw_thin(axis: Axes, groups: Sequence[_Group], label: str, dash: str, style: Style) -> NDArray[np.float64]:
     means = np.array([group.mean for group in groups])
     width = 0.6 * style.scale
     axis.plot(*means.T, dash, color=groups[0].color, linewidth=width, alpha=0.7, zorder=1, label=label)
     return _along(means)
 
 
-def _draw_frontier(axis: Axes, frontier: Floats, style: Style) -> Floats:
+def _draw_frontier(axis: Axes, frontier: NDArray[np.float64], style: Style) -> NDArray[np.float64]:
     """Draw the Pareto frontier as steps, where it has several points; return points along it."""
     if len(frontier) < 2:
         return np.empty((0, 2))
@@ -272,7 +272,9 @@ def _draw_group(axis: Axes, group: _Group, style: Style, *, faint: bool) -> None
     mark.set(markerfacecolor=inside, markeredgecolor=edge, markersize=size * scale, markeredgewidth=0.6 * scale)
 
 
-def _draw_bars(axis: Axes, group: _Group, at: Floats, ends: Floats, width: float, alpha: float) -> None:
+def _draw_bars(
+    axis: Axes, group: _Group, at: NDArray[np.float64], ends: NDArray[np.float64], width: float, alpha: float
+) -> None:
     """Draw bars at points `[n, 2]`; `ends` `[2, n, 2]` is how far they reach down and up."""
     axis.errorbar(
         at[:, 0],
@@ -358,7 +360,7 @@ def _names(groups: Sequence[_Group], style: Style) -> list[PointLabel]:
     return names
 
 
-def _set_limits(axis: Axes, ends: Floats) -> None:
+def _set_limits(axis: Axes, ends: NDArray[np.float64]) -> None:
     low, high = ends.min(axis=0), ends.max(axis=0)
     half = np.maximum((high - low) * 0.6, _LEAST_SPAN / 2)
     middle = (low + high) / 2
@@ -366,7 +368,7 @@ def _set_limits(axis: Axes, ends: Floats) -> None:
     axis.set_ylim(middle[1] - half[1], middle[1] + half[1])
 
 
-def _inked(group: _Group) -> Floats:
+def _inked(group: _Group) -> NDArray[np.float64]:
     """Return points `[K, 2]` on all that is drawn of a group: mean, runs and bars."""
     at, low, high = group.runs, group.low, group.high
     if group.spread is not None:
@@ -379,7 +381,7 @@ def _inked(group: _Group) -> Floats:
     return np.concatenate([group.mean[None], group.runs, *bars])
 
 
-def _along(corners: Floats) -> Floats:
+def _along(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return points `[K, 2]` along the line through `corners` `[M, 2]`: labels keep off points, so off lines too."""
     if len(corners) < 2:
         return corners
