@@ -42,6 +42,18 @@ def test_networks_by_name(name):
     assert model(torch.rand(3, 1, 8, 8)).shape == (3, 7)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize("name", [*MODELS, "wrn-10-1", "resnet18 with groups"])
+def test_networks_are_torchscript(name):
+    width = None if name.startswith("wrn") else 4
+    config = ModelConfig(name=name.split()[0], width=width, norm="group" if "groups" in name else "batch")
+    model = build_model(config, shape=SHAPE, classes=7, mean=MEAN, std=STD).eval()
+    program = torch.jit.script(model)
+    for size in (1, 5):
+        x = torch.rand(size, *SHAPE)
+        torch.testing.assert_close(program(x), model(x))
+
+
 def test_wrn_name_gives_depth_and_width():
     model = build(name="wrn-16-2")
     assert isinstance(model, WideResNet)

@@ -28,7 +28,8 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise inputs; the shape stays that of `x`."""
-        per_channel = (-1, *(1 for _ in x.shape[2:]))
+        per_channel = [1] * (x.dim() - 1)  # in words that TorchScript knows
+        per_channel[0] = -1
         return (x - self.mean.view(per_channel)) / self.std.view(per_channel)
 
     def extra_repr(self) -> str:
