@@ -2,6 +2,7 @@
 # make setup: install what developing needs, and the hooks that run before a commit.
 # make check: lint, types and the tests of what changed since main; seconds to minutes.
 # make test: the test suite; make peers: comparisons with other libraries; make test-all: both and what is slow.
+# make docs: the documentation site, in site/; a warning is an error.
 # make bench: install the peers too, measure attack, step, data and memory; see benchmarks/README.md.
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart setup lint lint-scripts check test peers test-all bench clean
+.PHONY: quickstart setup lint lint-scripts check test peers test-all docs bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
@@ -49,12 +50,15 @@ peers: $(VENV)/.installed-peers
 	$(BIN)/python -c 'import adv_lib, art, cv2, imagecorruptions, torchattacks'  # else their tests would be skipped
 	$(PYTEST) tests/peers
 
-test-all: test peers
+test-all: test peers docs
 	KILLS=50 $(BIN)/python -m pytest $(KILL_HARNESS)
 	$(BIN)/python tests/fuzz/recipe_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/recipes
 	$(BIN)/python tests/fuzz/image_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/images
 	$(BIN)/python tests/fuzz/reader_fuzzer.py --cases $(FUZZ_RUNS)
 	$(BIN)/python tests/soak/soak.py --hours $(SOAK_HOURS) --out runs/soak.jsonl
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/site/build.py
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/attack.py
@@ -83,6 +87,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
 	$(PIP_INSTALL) --no-deps $$($(BIN)/python -c 'import tomllib; \
 	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["peers"])')
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[docs]'
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed $(BUILD_CONSTRAINTS)

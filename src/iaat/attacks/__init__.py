@@ -1,3 +1,5 @@
+"""Attacks with a radius per sample, their losses, and what they do with a model meanwhile."""
+
 from iaat.attacks.apgd import apgd
 from iaat.attacks.attack_mode import MODES, Mode, attack_mode, frozen_running_stats, mixes_samples
 from iaat.attacks.batching import padded_rows

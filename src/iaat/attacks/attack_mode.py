@@ -12,6 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from iaat.errors import UserError, check_choice
 
 Mode = Literal["eval", "train", "batch"]
+"""Name of one of `MODES`."""
+
 MODES: tuple[Mode, ...] = get_args(Mode)
 """Modes of the layers during an attack.
 

@@ -111,6 +111,7 @@ GEOMETRIES = {
     "linf": Geometry(_project_linf, _steepest_linf, _random_linf, _norm_linf, _diameter_linf, is_box=True),
     "l2": Geometry(_project_l2, _steepest_l2, _random_l2, _norm_l2, _diameter_l2, is_box=False),
 }
+"""Geometry of the ball by the name of its norm."""
 
 
 def geometry(norm: str) -> Geometry:

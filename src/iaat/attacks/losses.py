@@ -179,6 +179,7 @@ def kl_from(clean_logits: Tensor) -> PerSampleLoss:
 
 
 LOSSES: dict[str, AttackLoss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
+"""Losses by the name that attacks take."""
 
 
 def check_loss(loss: str | AttackLoss, batch: int) -> None:

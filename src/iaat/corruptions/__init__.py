@@ -1,3 +1,5 @@
+"""Common corruptions with the published constants, and the mean corruption error (mCE)."""
+
 from iaat.corruptions.apply import corrupt
 from iaat.corruptions.constants import CORRUPTIONS, EXTRA, SEVERITIES, STANDARD, ConstantSet, constant_set
 from iaat.corruptions.mce import mean_corruption_error, relative_mean_corruption_error

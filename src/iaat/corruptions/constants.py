@@ -30,9 +30,12 @@ EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """The 4 corruptions that were published for validation."""
 
 CORRUPTIONS = STANDARD + EXTRA
+"""All 19 corruptions."""
 SEVERITIES = (1, 2, 3, 4, 5)
+"""Levels of each corruption, the mildest first."""
 
 ConstantSet = Literal["auto", "cifar", "tiny-imagenet", "imagenet"]
+"""Constants of the published sets; `auto` takes the set nearest in image size."""
 Constant = tuple[float, ...]
 PUBLISHED_SIDES = {"cifar": 32, "tiny-imagenet": 64, "imagenet": 224}
 """Side of the images that each set of constants was published for; `auto` takes the set nearest in ratio."""

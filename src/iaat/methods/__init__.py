@@ -1,3 +1,5 @@
+"""Training methods, their settings, and the parts that methods of users are made of."""
+
 from iaat.methods.adversarial_training import AdversarialTraining
 from iaat.methods.attack_config import AttackConfig
 from iaat.methods.base import BaseMethod, Method, Objective, StepContext

@@ -1,3 +1,5 @@
+"""Networks by name, and the normalisation in front of them."""
+
 from iaat.models.build_model import build_model, count_parameters
 from iaat.models.channels_last import supports_channels_last
 from iaat.models.digest import weights_digest

@@ -36,6 +36,7 @@ class OwnModel(Protocol):
 
 
 MODELS: dict[str, OwnModel] = {"small-cnn": SmallCNN, "resnet18": resnet18, "preactresnet18": preactresnet18}
+"""Networks with a fixed name; `wrn-DEPTH-WIDTH` and others are read from theirs."""
 
 
 def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -1,3 +1,5 @@
+"""One radius per training sample, and the rules that change it."""
+
 from iaat.radius.radii_table import RadiiTable
 from iaat.radius.radius_memory import RadiusMemory
 from iaat.radius.rules import paper, staircase, warm_up

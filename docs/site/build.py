@@ -1,0 +1,144 @@
+"""Build the documentation site: `make docs`, or `python docs/site/build.py [STAGE]` to stage its sources alone.
+
+What Zensical builds is staged: a copy of docs/, a page for each public function and class, and the notebooks as
+Markdown. Links that leave docs/ lead nowhere on a site, so that their text alone stays.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS, SOURCE = ROOT / "docs", ROOT / "src"
+LEFT_OUT = ("site", "*.py", "*.parquet", "*.jsonl", "__pycache__")
+# Names of modules without `__all__` that the documents use.
+FURTHER = {
+    "iaat.types": ["Batch", "StepOutput"],
+    "iaat.config.load_recipe": ["load_recipe"],
+    "iaat.experiments.workflow": ["run_recipe"],
+    "iaat.report.suspects": ["find_suspects"],
+    "iaat.runs.load_model": ["load_model"],
+    "iaat.runs.run_folder": ["RunFolder"],
+    "iaat.runs.trackers": ["Tracker"],
+    "iaat.runtime.progress": ["Reporter"],
+}
+
+
+def tree(module: str) -> ast.Module:
+    """Syntax tree of a module or package."""
+    path = SOURCE.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def public_names(package: str) -> list[str]:
+    """Names in the `__all__` of a package."""
+    for node in tree(package).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return [str(name) for name in ast.literal_eval(node.value)]
+    return []
+
+
+def public() -> dict[str, list[str]]:
+    """Public names by package, `iaat` first."""
+    packages = ["iaat", *(f"iaat.{path.parent.name}" for path in sorted((SOURCE / "iaat").glob("*/__init__.py")))]
+    return {package: names for package in packages if (names := public_names(package))} | FURTHER
+
+
+def home(package: str, name: str) -> str:
+    """Dotted path at which a name of a package is defined, such as `iaat.attacks.pgd.pgd`."""
+    for node in ast.walk(tree(package)):
+        if isinstance(node, ast.ImportFrom) and node.module and name in {alias.name for alias in node.names}:
+            return home(node.module, name) if node.module.startswith("iaat") else f"{node.module}.{name}"
+    return f"{package}.{name}"
+
+
+def definition(path: str) -> tuple[ast.stmt, str]:
+    """Statement that defines the name of a dotted path, and its docstring."""
+    module, _, name = path.rpartition(".")
+    body = tree(module).body
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return node, ast.get_docstring(node) or ""
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if name in map(ast.unparse, targets):
+                text = following.value if isinstance(following, ast.Expr) else None
+                return node, str(text.value) if isinstance(text, ast.Constant) else ""
+    raise LookupError(f"{path} is not defined there")
+
+
+def write_api(out: Path) -> None:
+    """Write a page for each public name, an overview for each package, and the navigation of all."""
+    pages: dict[str, str] = {}  # file by home; a name of two packages has its page in the first
+    nav, overview = [], ["# API", "", "Every public name has a page. Import it from the package that lists it.", ""]
+    for package, names in public().items():
+        folder = out / package
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = []
+        nav.append(f"- [{package}]({package}/README.md)")
+        for name in (each for each in names if not each.startswith("_")):
+            path = home(package, name)
+            _, text = definition(path)
+            if path not in pages:
+                pages[path] = f"{package}/{name}.md"
+                (out / pages[path]).write_text(page(package, name, path), encoding="utf-8")
+                nav.append(f"    - [{name}]({pages[path]})")
+            rows.append(f"| [`{name}`](../{pages[path]}) | {first_sentence(text)} |")
+        about = ast.get_docstring(tree(package)) or ""
+        table = "\n".join(["| name | what it is |", "|---|---|", *rows])
+        (folder / "README.md").write_text(f"# {package}\n\n{about}\n\n{table}\n", encoding="utf-8")
+        overview.append(f"- [`{package}`]({package}/README.md): {first_sentence(about)}")
+    (out / "README.md").write_text("\n".join(overview) + "\n", encoding="utf-8")
+    (out / "SUMMARY.md").write_text("\n".join(["- [API](README.md)", *nav]) + "\n", encoding="utf-8")
+
+
+def page(package: str, name: str, path: str) -> str:
+    """Markdown of the page of one public name."""
+    return f"---\ntitle: {name}\n---\n\n::: {path}\n\n```python\nfrom {package} import {name}\n```\n"
+
+
+def first_sentence(text: str) -> str:
+    """First sentence of a docstring, on one line."""
+    paragraph = " ".join(text.strip().partition("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s(?=[A-Z`])", paragraph, maxsplit=1)[0].replace("|", "\\|")
+
+
+def stage(out: Path) -> None:
+    """Write all that the site is built of into a folder that is made anew."""
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(DOCS, out, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    shutil.copy(DOCS / "site" / "site.css", out)
+    write_api(out / "api")
+    for file in out.rglob("*.md"):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(without_outer_links(text, file.relative_to(out)), encoding="utf-8")
+
+
+def without_outer_links(text: str, file: Path) -> str:
+    """Markdown with links out of docs/, and to files that are no pages, replaced by their text."""
+
+    def replace(link: re.Match[str]) -> str:
+        target = (DOCS / file.parent / link["target"]).resolve()
+        inside = target.is_relative_to(DOCS) and target.suffix in {".md", ".png", ".svg", ".ipynb"}
+        return link[0] if inside or not target.exists() else link["text"]
+
+    return re.sub(r"(?<!!)\[(?P<text>[^\]]*)\]\((?!\w+:|#)(?P<target>[^)#\s]+)(?:#[^)]*)?\)", replace, text)
+
+
+def build() -> int:
+    """Build the site from what is staged; 1 after any warning, which Zensical's strict mode does not all see."""
+    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(done.stdout)
+    return done.returncode or int(bool(re.search(r"^(griffe|warning)\b", done.stdout, re.IGNORECASE | re.MULTILINE)))
+
+
+if __name__ == "__main__":
+    stage(Path(sys.argv[1]) if sys.argv[1:] else ROOT / ".site")
+    sys.exit(0 if sys.argv[1:] else build())
