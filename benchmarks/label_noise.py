@@ -50,7 +50,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.progress import Reporter
 from iaat.runtime.user_code import trust
-from iaat.train.trainer import train
+from iaat.train import train
 
 NOISES = ("symmetric-5", "symmetric-10", "symmetric-20", "pair-10")
 CHOSEN_ON = ("symmetric-10", 0)

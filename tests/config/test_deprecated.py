@@ -11,7 +11,7 @@ from iaat.errors import UserError
 from iaat.experiments.workflow import run_recipe
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.train.trainer import train
+from iaat.train import train
 from iaat.units import Radius
 
 OLD = "extends: {parent}\nmethod: {{name: iaat, rate: {rate}}}\n"

@@ -12,7 +12,7 @@ from iaat.data import DataConfig
 from iaat.evaluate.evaluate_run import training_predictions
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.trainer import train
+from iaat.train import train
 
 HOWTO = (Path(__file__).parents[2] / "docs" / "howto" / "extra-images.md").read_text(encoding="utf-8")
 

@@ -11,7 +11,7 @@ import iaat.experiments.comparison
 import iaat.experiments.workflow
 from iaat.cli.main import main
 from iaat.runs.run_folder import RunFolder
-from iaat.train import Trainer
+from iaat.train.run_writer import RunWriter
 
 FAST = [
     *("--data.limit", "120", "--model.width", "4", "--train.epochs", "2", "--train.batch_size", "64"),
@@ -195,14 +195,14 @@ def interrupted(folder):
     """The run after its first epoch, as an interruption would leave it, with an evaluation made at that time."""
     shutil.rmtree(folder)
     words = ["quickstart-pgd-at", *FAST, *PGD, "--method.radius", "64px", "--seed", "1"]
-    save = Trainer._save_epoch
+    save = RunWriter.save_epoch
 
     def save_and_stop(*arguments, **options):
         save(*arguments, **options)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_save_epoch", save_and_stop)
+        patch.setattr(RunWriter, "save_epoch", save_and_stop)
         assert main(["train", *words, "--out", str(folder), "--quiet"]) == 130
     run = RunFolder(folder)
     assert len(run.metrics()) == 1

@@ -33,8 +33,8 @@ from iaat.runs.load_model import load_model
 from iaat.runs.run_folder import RunFolder, _checksum
 from iaat.runtime.progress import Reporter
 from iaat.runtime.text import printable
+from iaat.train import train
 from iaat.train.state import build_state
-from iaat.train.trainer import train
 
 SECONDS = 120
 """For one case, on a busy machine."""

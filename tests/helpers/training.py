@@ -12,7 +12,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.trainer import train
+from iaat.train import train
 
 TINY = [
     *("--data.limit", "200", "--model.width", "4", "--train.epochs", "3", "--train.batch_size", "64"),

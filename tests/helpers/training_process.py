@@ -23,8 +23,9 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import current
 from iaat.runtime.launch import processes
 from iaat.runtime.signals import Stop, Stopped
-from iaat.train import Trainer, state, train
+from iaat.train import state, train
 from iaat.train.nonfinite import NonfiniteMonitor
+from iaat.train.run_writer import RunWriter
 
 # Without BatchNorm, whose statistics are each process's own on a CPU; the last batch of 59 has 3 samples.
 PLAIN = ("--model.norm", "group", "--train.precision", "fp32", "--train.epochs", "2", "--train.batch_size", "59")
@@ -103,7 +104,7 @@ def digest(saved):
 @contextmanager
 def watched(name, losses, stop):
     """Training as it is, in float64, with a list of its losses; at each checkpoint all processes must be equal."""
-    build, content, checked = state.build_model, Trainer._checkpoint, NonfiniteMonitor.check
+    build, content, checked = state.build_model, RunWriter._checkpoint, NonfiniteMonitor.check
 
     def check(self, step, *arguments):
         finite = checked(self, step, *arguments)
@@ -112,15 +113,15 @@ def watched(name, losses, stop):
             stop.count()
         return finite
 
-    def checkpoint(trainer):
-        found = content(trainer)
+    def checkpoint(writer, training):
+        found = content(writer, training)
         current().check_same(digest(found), "the states of training")
         return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "build_model", lambda *arguments, **more: build(*arguments, **more).double())
         patch.setattr(state.TrainState, "to_memory_format", memory_format_as(name))
-        patch.setattr(Trainer, "_checkpoint", checkpoint)
+        patch.setattr(RunWriter, "_checkpoint", checkpoint)
         patch.setattr(NonfiniteMonitor, "check", check)
         yield
 

@@ -16,8 +16,8 @@ from iaat.methods import METHODS, IAATPaperConfig, PGDATConfig, PGDAttacker, Ste
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import autocast
 from iaat.runtime.passes import count_passes
+from iaat.train import train
 from iaat.train.gradient import accumulate_gradient
-from iaat.train.trainer import train
 from iaat.types import Batch
 from iaat.units import Radius
 from methods.settings import (

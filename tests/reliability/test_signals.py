@@ -15,7 +15,7 @@ from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import STOPPED, Stop, Stopped, ignore_stops
-from iaat.train.trainer import train
+from iaat.train import train
 
 # Without checkpoints of its own accord within an epoch: what is there was written because of the signal.
 QUIETLY = ("quickstart", "--train.save_steps", "0")

@@ -21,7 +21,7 @@ from iaat.report.suspects import (
     wavering,
 )
 from iaat.runs.run_folder import RunFolder
-from iaat.train.trainer import train
+from iaat.train import train
 
 CLASSES = 4
 EPOCHS = 12

@@ -19,8 +19,8 @@ from iaat.models import build_model
 from iaat.runs.checkpoint import load_checkpoint, restore_model, save_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
+from iaat.train import train
 from iaat.train.optim import build_optimizer, build_schedule
-from iaat.train.trainer import train
 
 WEIGHTS = torch.arange(500.0)
 

@@ -11,7 +11,7 @@ from iaat.config.train_config import TrainConfig
 from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
 from iaat.runs.checkpoint_manager import CheckpointManager
 from iaat.runs.run_folder import RunFolder
-from iaat.train.trainer import train
+from iaat.train import train
 
 CPU = torch.device("cpu")
 # 180 samples in batches of 64: 3 steps an epoch.

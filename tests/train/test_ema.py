@@ -8,8 +8,8 @@ from helpers.training import QUIET, same, tiny
 from iaat.data import sequential_order
 from iaat.runs.checkpoint import has_average, load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
+from iaat.train import train
 from iaat.train.ema import ModelEMA
-from iaat.train.trainer import train
 
 
 def network():

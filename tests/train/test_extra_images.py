@@ -16,7 +16,7 @@ from iaat.methods import METHODS, Natural
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.trainer import train
+from iaat.train import train
 
 N, M = 1438, 300
 

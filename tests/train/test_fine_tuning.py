@@ -10,7 +10,7 @@ from iaat.errors import UserError
 from iaat.models import build_model
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
-from iaat.train.trainer import train
+from iaat.train import train
 
 
 def pretrained(tmp_path, *more):

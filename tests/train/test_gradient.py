@@ -14,8 +14,8 @@ from iaat.errors import UserError
 from iaat.experiments.cost import total_passes
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.passes import count_passes
+from iaat.train import train
 from iaat.train.gradient import accumulate_gradient
-from iaat.train.trainer import train
 from iaat.types import StepOutput
 from reference.awp_slow import awp_gradients
 

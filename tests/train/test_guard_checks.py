@@ -12,7 +12,7 @@ from iaat.methods.guard import Guard, GuardCheck
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.trainer import train
+from iaat.train import train
 
 SINGLE = ["pgd_at", "--method.inner", "nfgsm", "--method.steps", "2"]
 GUARD_KEYS = {"guard_gap", "guard_backed_off", "guard_forwards", "guard_backwards"}

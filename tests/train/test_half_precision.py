@@ -8,8 +8,8 @@ from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.attacks import pgd
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import autocast
+from iaat.train import train
 from iaat.train.nonfinite import NonfiniteMonitor
-from iaat.train.trainer import train
 
 FP16 = ("--train.precision", "fp16")
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from iaat.errors import UserError
 from iaat.experiments.cost import total_passes
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.train.trainer import train
+from iaat.train import train
 
 FIRST = ("--train.natural_epochs", "1")
 

@@ -13,10 +13,10 @@ from iaat.methods import METHODS, StepContext
 from iaat.methods.iaat import IAAT
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
+from iaat.train import train
 from iaat.train.nonfinite import NonfiniteError, NonfiniteMonitor
 from iaat.train.state import build_state
 from iaat.train.step_snapshot import StepSnapshot
-from iaat.train.trainer import train
 
 # 180 samples in batches of 64: 3 steps an epoch, 9 in all; step 5 is the second of the second epoch.
 FAULTY = 5

@@ -10,7 +10,7 @@ import torch
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.methods import METHODS, Natural
 from iaat.runs.run_folder import RunFolder
-from iaat.train.trainer import train
+from iaat.train import train
 
 NETWORK = """
 from torch import nn

@@ -18,8 +18,8 @@ from iaat.evaluate.evaluate_run import evaluate_checkpoint
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import Ranks
+from iaat.train import train
 from iaat.train.batch_split import drop_unreadable, split_batch
-from iaat.train.trainer import train
 from iaat.types import Batch
 
 

@@ -14,7 +14,7 @@ from iaat.data import build_data
 from iaat.methods import METHODS, Natural
 from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.train.trainer import train
+from iaat.train import train
 from iaat.types import StepOutput
 
 SETTINGS = {
@@ -124,7 +124,7 @@ def test_the_test_set_is_not_touched_by_training(tmp_path, monkeypatch):
         data.test.batches = refuse
         return data
 
-    monkeypatch.setattr("iaat.train.trainer.build_data", guarded)
+    monkeypatch.setattr("iaat.train.train_recipe.build_data", guarded)
     recipe = tiny("natural")
     train(recipe, RunFolder(tmp_path / "run"), QUIET)
 

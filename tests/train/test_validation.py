@@ -8,7 +8,7 @@ from iaat.data import build_data
 from iaat.methods import METHODS, Natural
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.train.trainer import train
+from iaat.train import train
 from iaat.types import StepOutput
 
 # Without momentum and decay, an epoch whose loss is 0 leaves the weights where the method puts them.
@@ -135,7 +135,7 @@ def reads(monkeypatch):
         data.train.batches = batches
         return data
 
-    monkeypatch.setattr("iaat.train.trainer.build_data", spied)
+    monkeypatch.setattr("iaat.train.train_recipe.build_data", spied)
     return seen
 
 

@@ -21,7 +21,7 @@ from iaat.runtime.device import device_of
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.passes import Passes, count_passes
 from iaat.runtime.progress import Reporter
-from iaat.runtime.signals import ELSEWHERE, Stop, Stopped
+from iaat.runtime.signals import Stop
 from iaat.types import Batch
 
 BatchAttack = Callable[[nn.Module, Batch, torch.Generator], Tensor]
@@ -281,7 +281,7 @@ def _run_stage(
         error = failed
     ranks.raise_together(error)
     if stop is not None and ranks.several and ranks.any(stop.requested is not None)[0]:
-        raise Stopped(stop.requested or ELSEWHERE)
+        raise stop.stopped()
     merged = ranks.all_gather_dict(found)
     return [merged[number] for number in range(len(parts))]
 

@@ -34,8 +34,8 @@ from iaat.runtime.device import pick_device, uses_bfloat16
 from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
+from iaat.train import train
 from iaat.train.skipped_samples import save_skipped
-from iaat.train.trainer import train
 
 
 def run_recipe(

@@ -17,9 +17,6 @@ STOPPED = 75
 # Ctrl-C; kill, schedulers, preemption; SLURM's --signal=USR1@60; a closed terminal; a spent CPU-time limit.
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP", "SIGXCPU")
 
-ELSEWHERE = "another process, which was asked to stop"
-"""What stopped a process that agreed with others on it."""
-
 _AGAIN = 0.05
 """Seconds until a stop that was swallowed comes again."""
 
@@ -88,6 +85,10 @@ class Stop:
             sys.unraisablehook = hook
             for number, handler in taken.items():
                 signal.signal(number, handler)
+
+    def stopped(self) -> Stopped:
+        """The error that ends this process where processes agreed to stop, whichever was asked to."""
+        return Stopped(self.requested or "another process, which was asked to stop")
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

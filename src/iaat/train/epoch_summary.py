@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor
 
 from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
+from iaat.train.validation import ValidationAccuracy
 from iaat.units import Norm, format_radius
 
 
@@ -15,6 +18,21 @@ def radius_statistics(radius: Tensor) -> tuple[float, dict[str, float]]:
     # torch.quantile refuses more than 16 million values.
     values = np.quantile(px.cpu().numpy(), np.array(RADIUS_QUANTILES) / 100)
     return float(px.mean()), {str(level): float(value) for level, value in zip(RADIUS_QUANTILES, values, strict=True)}
+
+
+def with_outcome(record: EpochRecord, accuracy: ValidationAccuracy, radii: Tensor | None) -> EpochRecord:
+    """The record with what is known at the end of the epoch.
+
+    Args:
+        record: The record of its training steps.
+        accuracy: Accuracies on the validation samples.
+        radii: Radii `[N]` of the samples trained on; None for a method without.
+    """
+    record = replace(record, validation_clean=accuracy.clean, validation_robust=accuracy.robust)
+    if radii is None:
+        return record
+    mean, quantiles = radius_statistics(radii)
+    return replace(record, radius_mean_px=mean, radius_quantiles_px=quantiles)
 
 
 def epoch_line(record: EpochRecord, epochs: int, norm: Norm, seconds: float, *, best: bool) -> str:

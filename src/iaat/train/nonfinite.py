@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError
 from iaat.runtime.distributed import ALONE, Ranks
 
@@ -97,3 +98,35 @@ def describe_fault(record: dict[str, Any], paths: Sequence[str] | None) -> str:
         f"epoch {record['epoch']}, step {record['step']}: {record['cause']}; the step was not taken. Its samples: "
         f"{', '.join(names)}{more} (all in faults.jsonl)"
     )
+
+
+def apply_policy(fault: str, count: int, config: TrainConfig, say: Callable[[str], object]) -> None:
+    """Do what the recipe says about a fault: show it and go on, or raise.
+
+    Args:
+        fault: The fault, described.
+        count: Faults of the run so far, with this one.
+        config: The recipe's `nonfinite` and `nonfinite_limit`.
+        say: Shows a message.
+
+    Raises:
+        NonfiniteError: the recipe says stop or rollback.
+        UserError: there were too many.
+    """
+    if config.nonfinite == "stop":
+        raise NonfiniteError(
+            f"{fault}. What the finished epochs left is kept: go on by --resume --train.nonfinite skip, or rollback, "
+            f"or {lower_rate(config)}"
+        )
+    if count >= config.nonfinite_limit:
+        limit = f"train.nonfinite_limit is {config.nonfinite_limit}"
+        raise UserError(f"{fault}. That is one too many, {limit}: {lower_rate(config)}")
+    say(fault)
+    if config.nonfinite == "rollback":
+        raise NonfiniteError(fault)
+
+
+def lower_rate(config: TrainConfig) -> str:
+    """What to do where numbers overflow."""
+    rate = f"a lower train.lr ({config.lr:g})"
+    return f"start again with {rate} or train.precision fp32, in another --out or with --overwrite"

@@ -1,0 +1,93 @@
+"""`train`: from a recipe to a trained run: locks the folder, reads the data, and runs a `Trainer` to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import torch
+
+from iaat.config.recipe import Recipe
+from iaat.data import DataSplits, build_data
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.trackers import Tracker
+from iaat.runtime.device import compute_deterministically, pick_device
+from iaat.runtime.distributed import current, describe_processes
+from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import Stop
+from iaat.train.trainer import Trainer
+
+
+def train(
+    recipe: Recipe,
+    run: RunFolder,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    stop: Stop | None = None,
+    trackers: Sequence[Tracker] = (),
+) -> DataSplits:
+    """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
+
+    Where several processes train together, all call this, inside of `iaat.runtime.launch.processes` or another set-up
+    of PyTorch's default group, and one of them writes.
+
+    Args:
+        recipe: What to train.
+        run: Where; a run that is there already is touched only once data and model are known to be good.
+        reporter: Shows progress.
+        resume: Go on from the newest whole checkpoint, if there is one, bit for bit as if never interrupted.
+        overwrite: Replace the run in the folder.
+        stop: Asked after every step whether to save and stop.
+        trackers: Informed of the start and of every epoch, but not of the end: the run may be evaluated next.
+
+    Returns:
+        The data trained on, for the evaluation to reuse.
+
+    Raises:
+        UserError: a folder that holds another run or that another process trains in, bad data, a device this machine
+            lacks, a checkpoint of other data, or numbers that are not finite.
+        Stopped: a stop was asked for, and a checkpoint of this moment is written.
+    """
+    ranks = current()
+    resume = ranks.any(ranks.main and resume and run.has_results())[0]
+
+    def enter() -> None:
+        if not resume:
+            run.check_free(overwrite=overwrite)
+        held.enter_context(run.training())
+
+    with ExitStack() as held:
+        ranks.on_main(enter)
+        reporter = reporter if ranks.main else Reporter(quiet=True)
+        data, device = _prepare(recipe, reporter)
+        trainer = Trainer(
+            recipe,
+            data,
+            run,
+            device=device,
+            reporter=reporter,
+            stop=stop,
+            trackers=trackers,
+            start_weights=not resume,
+        )
+        if resume:
+            trainer.resume()
+        trainer.fit(overwrite=overwrite)
+    return data
+
+
+def _prepare(recipe: Recipe, reporter: Reporter) -> tuple[DataSplits, torch.device]:
+    """Data and device of a recipe, the same in all processes."""
+    ranks, device = current(), pick_device(recipe.train.device)
+    if recipe.train.deterministic:
+        compute_deterministically()
+    if ranks.several:
+        ranks.check_same(device.type, "the devices")
+        reporter.say(describe_processes(ranks, device))
+        ranks.check_same(recipe.to_yaml(), "the settings")
+    reporter.say(f"reading data: {recipe.data.name}")
+    data = ranks.main_first(lambda: build_data(recipe.data, seed=recipe.seed, device=device))
+    ranks.check_same(data.train.fingerprint, "the training data")
+    return data, device
