@@ -9,11 +9,12 @@ from iaat.cli.main import main
 from iaat.cli.recipe_help import EVERYDAY, everyday_table
 from iaat.cli.recipe_list import GROUPS, START, group_of, recipe_tables
 from iaat.config.load_recipe import load_recipe
-from iaat.config.recipe_files import shipped_recipes
+from iaat.config.recipe_files import shipped_recipes, shipped_sweeps
 
 
 def test_every_recipe_is_listed_once_under_its_data_set_and_one_is_to_start_with():
-    first, *tables = [part for part in recipe_tables() if not isinstance(part, str)]
+    first, *tables, sweeps = [part for part in recipe_tables() if not isinstance(part, str)]
+    assert sorted(row[0][0] for row in sweeps.rows) == sorted(shipped_sweeps())
     assert first.rows[0][0][0] == START
     listed = [row[0][0] for table in (first, *tables) for row in table.rows]
     assert sorted(listed) == sorted(shipped_recipes())

@@ -50,7 +50,8 @@ def test_every_shipped_recipe_survives_being_written_and_read(name, write):
 
 BASES = (
     *("quickstart", "folder-iaat", "cifar10-small-iaat", "cifar10-resnet18-iaat", "cifar10-wrn32-10-iaat"),
-    "imagenet-resnet50-iaat",
+    *("cifar100-resnet18-iaat", "cifar100-wrn32-10-iaat"),
+    *("imagenet-resnet50-iaat", "imagenet-resnet101-iaat", "imagenet-resnet152-iaat"),
 )
 FAMILIES = {base: base.removesuffix("-iaat") for base in BASES}
 NAMES = list(shipped_recipes())
@@ -72,6 +73,17 @@ def test_the_options_that_a_recipe_suggests_can_be_given(name):
     assert bool(suggested) == (name == "imagenet-resnet50-iaat")
     changed = load_recipe(name, [word for line in suggested for word in shlex.split(line)])
     assert (changed.method == load_recipe(name).method) == (not suggested)
+
+
+def test_the_families_of_the_paper_have_its_data_and_networks():
+    for data in ("cifar10", "cifar100"):
+        for name, network in (("resnet18", "resnet18"), ("wrn32-10", "wrn-32-10")):
+            recipe = load_recipe(f"{data}-{name}-iaat")
+            assert (recipe.data.name, recipe.model.name) == (data, network)
+            assert recipe.train == load_recipe("cifar10-resnet18-iaat").train
+    for depth in (50, 101, 152):
+        recipe = load_recipe(f"imagenet-resnet{depth}-iaat-paper")
+        assert (recipe.model.name, recipe.method.radius.px) == (f"resnet{depth}", 4)
 
 
 def test_every_recipe_belongs_to_a_family_and_every_method_has_one():

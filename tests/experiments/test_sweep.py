@@ -2,14 +2,19 @@
 
 import dataclasses
 import re
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
+from iaat.config.recipe_files import shipped_sweeps
 from iaat.errors import UserError
 from iaat.experiments.sweep import is_sweep, read_cells, schedule_differences, select_cells
+from iaat.experiments.timing import StepTiming
+from iaat.runtime.passes import Passes
 
 SWEEP = """
 about: frontier on digits
@@ -242,7 +247,82 @@ def test_check_lists_the_cells_with_their_passes_and_trains_nothing(tmp_path, ca
     # 300 samples less a tenth for validation, 4 epochs, one forward and backward each.
     assert lines["natural"] == ["natural", "4", "4", "1F", "1B", "1.08e+03", "1.08e+03"]
     assert lines["both-3-0.1"] == ["pgd_at", "4", "5", "4F", "4B", "5.4e+03", "5.4e+03"]
+    # 4 epochs at 1, 3 x 6 and 6 passes, 5 at 2 x 4 and 2 x 5.
+    assert lines["all"] == ["9", "runs", f"{270 * (4 * 25 + 5 * 18):.3g}", f"{270 * (4 * 25 + 5 * 18):.3g}"]
     assert list(tmp_path.iterdir()) == [tmp_path / "sweep.yaml"]
+
+
+def test_a_probe_of_a_sweep_times_equal_steps_once_at_the_largest_radius_and_adds_up_all_runs(
+    tmp_path, capsys, monkeypatch
+):
+    timed = []
+
+    def time_steps(recipe, facts, *, processes):
+        timed.append((recipe.name, processes))
+        return StepTiming(torch.device("cpu"), processes, 128, 128, (3.0,), True, Passes(1, 1), None, 0)
+
+    monkeypatch.setattr("iaat.experiments.sweep.preview.time_steps", time_steps)
+    assert main(["check", sweep(tmp_path), "--probe", "--processes", "2"]) == 0
+    assert timed == [(name, 2) for name in ("uniform-0.3", "both-3-0.1", "both-3-1e-2", "both-4-0.1", "both-4-1e-2",
+                                            "iaat", "natural")]  # fmt: skip
+    out = capsys.readouterr().out.partition("probe: 2 processes on cpu")[2]
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    # Three batches of 270 samples an epoch, which take 3 s for 128; three seeds.
+    run = 4 * 270 / 128 * 3
+    assert lines["uniform-32px"] == ["3", "s", "12", f"{run:.3g}", "s", "3", f"{3 * run:.3g}", "s"]
+    assert lines["all"] == ["27", "runs", *f"{3 * run * (5 + 4 * 5 / 4) / 60:.3g} min, ".split(),
+                            *f"{3 * run * 10 * 2 / 60:.3g} min of processor time".split()]  # fmt: skip
+
+
+def test_a_probe_names_the_cell_that_does_not_fit(tmp_path, capsys):
+    assert main(["check", sweep(tmp_path, SHORT), "--probe", "--processes", "100"]) == 2
+    assert "cell uniform-64px: --processes 100" in capsys.readouterr().err
+
+
+def test_a_sweep_extends_another_and_each_finds_its_own_recipes(tmp_path):
+    (tmp_path / "below").mkdir()
+    recipe_file(tmp_path / "below", "mine", "extends: quickstart-pgd-at\nmethod: {steps: 2}")
+    sweep(
+        tmp_path / "below",
+        "seeds: 2\nset: {train.epochs: 4, train.lr: 0.2}\ncurve: u\ncells:\n"
+        "  u: {recipe: mine.yaml, grid: {method.radius: [1px, 2px]}}\n  other: {recipe: quickstart}",
+    )
+    text = "extends: below/sweep.yaml\nset: {train.lr: 0.3}\ncells: {other: {recipe: quickstart-natural}}"
+    cells = read_cells([sweep(tmp_path, text)])
+    assert [(cell.name, cell.seeds, cell.on_curve) for cell in cells] == [
+        *(("u-1px", (0, 1), True), ("u-2px", (0, 1), True), ("other", (0, 1), False)),
+    ]
+    assert {(cell.recipe.train.epochs, cell.recipe.train.lr) for cell in cells} == {(4, 0.3)}
+    assert [cell.recipe.method_name for cell in cells] == ["pgd_at", "pgd_at", "natural"]
+    only = sweep(tmp_path, "extends: below/sweep.yaml\nset: {train.lr: 0.4}", "only.yaml")
+    assert is_sweep(only)
+    assert [cell.recipe.train.lr for cell in read_cells([only])] == [0.4] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: quickstart\nset: {train.lr: 0.1}", "extends 'quickstart', which is no sweep"),
+        ("extends: sweep.yaml\nset: {train.lr: 0.1}", "extends runs in a circle"),
+        ("extends: missing.yaml\nset: {train.lr: 0.1}", "'missing.yaml' is neither a file nor shipped"),
+        ("set: {train.lr: 0.1}", "has no cells"),
+    ],
+)
+def test_what_no_sweep_can_extend_is_refused(text, message, tmp_path):
+    assert message in refused(sweep(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", shipped_sweeps())
+def test_every_shipped_sweep_is_a_fair_comparison_with_a_curve(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cells = read_cells([name])
+    assert sum(cell.on_curve for cell in cells) >= 4
+    assert schedule_differences(cells) == []
+    assert len({repr(cell.recipe.evaluate) for cell in cells}) == 1
+    network = name.split("-", 2)[2].removesuffix("-random-target").replace("wrn32", "wrn-32")
+    assert {cell.recipe.model.name for cell in cells} == {network}
+    assert {"natural", "iaat", "iaat-paper"} <= {cell.name for cell in cells}
 
 
 def test_the_sweep_in_the_documentation_is_one(tmp_path):

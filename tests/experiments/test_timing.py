@@ -13,7 +13,7 @@ from iaat.data import DatasetInfo
 from iaat.errors import UserError
 from iaat.experiments import timing as probing
 from iaat.experiments.cost import total_passes
-from iaat.experiments.timing import StepTiming, time_steps, timing_table
+from iaat.experiments.timing import StepTiming, format_total, time_steps, timing_table
 from iaat.methods import METHODS
 from iaat.runtime.passes import Passes
 from iaat.train.step import take_step
@@ -124,7 +124,7 @@ def test_the_projection_is_plain_arithmetic():
     assert rows["timed"] == "2 steps of 32 samples, after one to warm up, on cpu"
     assert rows["samples a second"] == "16 in one process, 128 in 8 at perfect scaling"
     assert rows["an epoch"] == "2.5 h"  # 1,152,000 / 128 = 9,000 s
-    assert rows["all 96 epochs"] == "10 days; 80 process-days"
+    assert rows["all 96 epochs"] == "10 days, 80 days of processor time"
     assert rows["passes per sample and step"] == "6F 6B, of 6F 6B at most"
     assert rows["memory of a process"].startswith("3 MiB (not measured")
 
@@ -184,10 +184,24 @@ def test_only_check_with_probe_takes_a_step(steps, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("device", "processes", "hours", "text"),
+    [
+        ("cpu", 1, 0.5, "30 min"),
+        ("cpu", 4, 0.5, "30 min, 2 h of processor time"),
+        ("cuda", 1, 35, "35 h, 35 GPU-hours"),
+        ("cuda", 8, 300, "12.5 days, 2,400 GPU-hours"),
+    ],
+)
+def test_a_total_is_in_minutes_hours_or_days_and_of_gpus_in_gpu_hours(device, processes, hours, text):
+    found = StepTiming(torch.device(device), processes, 256, 32, (1.0,), True, Passes(6, 6), None, 0)
+    assert format_total(hours * 3600, found) == text
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["check", "quickstart", "--processes", "2"], "--processes 2 is for --probe"),
-        (["check", "{sweep}", "--probe"], "--probe times one recipe"),
+        (["check", "{sweep}", "--data"], "--data reads that of one recipe"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(tmp_path, capsys, words, message):

@@ -22,7 +22,7 @@ from iaat.evaluate.evaluate_run import training_predictions
 from iaat.evaluate.findings import UNCHECKED
 from iaat.evaluate.table_rows import table_rows
 from iaat.experiments.cost import cost_table
-from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, select_cells
+from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, select_cells, time_of_cells
 from iaat.experiments.targets import check_allowed, evaluate_targets, find_targets
 from iaat.experiments.timing import time_steps, timing_table
 from iaat.experiments.workflow import compare, run_recipe
@@ -231,14 +231,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if options.processes is not None and not options.probe:
         raise UserError(f"--processes {options.processes} is for --probe: add it, or leave this out")
     if is_sweep(options.recipe):
-        if options.probe or options.data:
-            what = "--probe times" if options.probe else "--data reads that of"
-            raise UserError(f"{what} one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
-        cells = read_cells([options.recipe], overrides)
-        reporter.result(cost_of_cells(cells))
-        for device in {cell.recipe.train.device for cell in cells}:
-            warn_of_missing_device(device)
-        reporter.next_step("iaat", "compare", options.recipe, *options.typed, *_as_before(options, []))
+        _check_sweep(options, overrides, reporter)
         return
     recipe = load_recipe(options.recipe, overrides)
     reporter.result(recipe.to_yaml())
@@ -251,9 +244,24 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if not options.data:
         facts.notices.log(reporter.result)
     if options.probe:
-        processes = 1 if options.processes is None else options.processes
-        reporter.result(timing_table(recipe, facts, time_steps(recipe, facts, processes=processes)))
+        reporter.result(timing_table(recipe, facts, time_steps(recipe, facts, processes=_processes(options))))
     reporter.next_step("iaat", "train", options.recipe, *options.typed, *_as_before(options, []))
+
+
+def _check_sweep(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    if options.data:
+        raise UserError(f"--data reads that of one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
+    cells = read_cells([options.recipe], overrides)
+    reporter.result(cost_of_cells(cells))
+    for device in {cell.recipe.train.device for cell in cells}:
+        warn_of_missing_device(device)
+    if options.probe:
+        reporter.result(time_of_cells(cells, processes=_processes(options), say=reporter.say))
+    reporter.next_step("iaat", "compare", options.recipe, *options.typed, *_as_before(options, []))
+
+
+def _processes(options: argparse.Namespace) -> int:
+    return 1 if options.processes is None else int(options.processes)
 
 
 def _check_data(config: DataConfig, reporter: Reporter) -> None:

@@ -20,6 +20,7 @@ HELP = ("-h", "--help", "--help=all")
 SWEEP_HELP = """\
 A sweep is a YAML file that may stand where a recipe does:
 
+  extends: other.yaml          # a sweep that this one changes, or leave it out
   seeds: 3                     # how many, or a list; --seeds and --seed on the command line win
   set: {train.epochs: 40}      # for every cell; keys of the command line go on top
   curve: uniform               # the grid of this cell is the curve that the others are compared with
@@ -227,7 +228,9 @@ def command_parser() -> argparse.ArgumentParser:
     sub = add("check", "resolve a recipe and print it with its costs; nothing is run", keys)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file, also of a sweep")
     sub.add_argument(
-        "--probe", action="store_true", help="time a few training steps on random inputs, some 20 s, and what follows"
+        "--probe",
+        action="store_true",
+        help="time a few training steps on random inputs, some 20 s, and say how long training takes, of a sweep all",
     )
     sub.add_argument(
         "--data", action="store_true", help="read every sample of both splits, list what cannot be read, count the rest"

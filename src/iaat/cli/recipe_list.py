@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from iaat.config.recipe_files import merged, read_recipe, shipped_recipes
+from iaat.config.recipe_files import merged, read_recipe, shipped_recipes, shipped_sweeps
 from iaat.runtime.console_table import PlainTable, plain_table
 
 START = "quickstart"
@@ -16,23 +17,32 @@ GROUPS = {
     "folder": "your own images, in DIR/train/CLASS and DIR/test/CLASS: --data.root DIR",
     "cifar10-small": "CIFAR-10, small CNN on 10,000 images: minutes on a CPU",
     "cifar10": "CIFAR-10, ResNet-18 and WRN-32-10: for a GPU",
-    "imagenet": "ImageNet, ResNet-50: for several GPUs",
+    "cifar100": "CIFAR-100, ResNet-18 and WRN-32-10: for a GPU",
+    "imagenet": "ImageNet, ResNet-50, 101 and 152: for several GPUs",
 }
 """Data sets by how the names of their recipes begin."""
+
+SWEEPS = "sweeps, one for each table of the paper: iaat check SWEEP, iaat compare SWEEP"
 
 
 def recipe_tables() -> Iterator[PlainTable | str]:
     """Where to start, then a table of each data set: its recipes and what they are."""
     yield f"start here: iaat train {START}"
     for group, about in GROUPS.items():
-        table = plain_table(f"\n{about}", header=False)
-        table.add_column(no_wrap=True)
-        table.add_column()
         recipes = {name: path for name, path in shipped_recipes().items() if group_of(name) == group}
-        for name in sorted(recipes, key=lambda name: name not in (group, f"{group}-iaat")):
-            table.add_row(name, _about(recipes[name]))
-        yield table
+        yield _table(about, recipes, first=(group, f"{group}-iaat"))
+    yield _table(SWEEPS, shipped_sweeps())
     yield "`iaat check RECIPE` prints a recipe with its costs; copy that to make your own."
+
+
+def _table(title: str, files: Mapping[str, Path], first: Sequence[str] = ()) -> PlainTable:
+    """Names and descriptions, sorted with numbers as such: resnet50 before resnet101."""
+    table = plain_table(f"\n{title}", header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name in sorted(files, key=lambda name: (name not in first, re.sub(r"\d+", lambda m: m[0].zfill(9), name))):
+        table.add_row(name, _about(files[name]))
+    return table
 
 
 def group_of(name: str) -> str:

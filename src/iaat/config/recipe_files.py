@@ -16,6 +16,7 @@ from iaat.errors import UserError, did_you_mean, shown
 RECIPE_FILE = "recipe.yaml"
 """The resolved recipe in a run folder."""
 
+_SHIPPED = Path(str(resources.files("iaat"))) / "recipes"
 _SECTIONS = ("data", "model", "train", "evaluate")
 _HEAD = ("about", "extends", "seed", "method")
 _LONGEST_CHAIN = 20
@@ -29,17 +30,26 @@ def called(name: str) -> str:
 
 def shipped_recipes() -> dict[str, Path]:
     """Name and file of every recipe in the package."""
-    folder = Path(str(resources.files("iaat"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
+
+
+def shipped_sweeps() -> dict[str, Path]:
+    """Name and file of every sweep in the package."""
+    return {path.stem: path for path in sorted((_SHIPPED / "sweeps").glob("*.yaml"))}
+
+
+def is_sweep_file(raw: Mapping[str, Any]) -> bool:
+    """Whether a file's keys are those of a sweep and not of a recipe."""
+    return not raw.keys().isdisjoint(("cells", "set"))
 
 
 def find_recipe(source: str, folder: Path = Path()) -> Path:
-    """File of a shipped recipe, or else the file that `source` is, seen from `folder`.
+    """File of a shipped recipe or sweep, or else the file that `source` is, seen from `folder`.
 
     Raises:
         UserError: there is neither.
     """
-    shipped = shipped_recipes()
+    shipped = {**shipped_recipes(), **shipped_sweeps()}
     path = shipped.get(source, folder / source)
     with suppress(OSError, ValueError):  # of a name too long to be a file's, or with a NUL in it
         if path.is_file():
@@ -71,7 +81,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Settings of a file on top of the recipe it extends; a section of another method replaces the old one whole."""
     name, raw = path.stem, with_new_names(read_recipe(path))
-    if "cells" in raw:
+    if is_sweep_file(raw):
         raise UserError(f"{path} is a sweep of several recipes: `iaat compare {path}` trains it")
     check_keys(raw, (*_HEAD, *_SECTIONS), called(name))
     for key in (*_SECTIONS, "method"):
@@ -109,7 +119,7 @@ def check_is_recipe(path: Path, place: str) -> None:
     except UserError:
         raw = {"": None}
     sections = (raw.get(key, {}) for key in (*_SECTIONS, "method"))
-    if "cells" not in raw and (
+    if not is_sweep_file(raw) and (
         raw.keys() - {*_HEAD, *_SECTIONS} or not all(isinstance(part, dict) for part in sections)
     ):
         raise UserError(f"{place} is no recipe; `iaat check {path}` says why")

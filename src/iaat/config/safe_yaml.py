@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -25,6 +27,12 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
     """
     if len(text) > MOST_BYTES:
         raise UserError(f"longer than {MOST_BYTES:,} characters")
+    return copy.deepcopy(_parsed(text))
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str) -> Any:  # noqa: ANN401
+    """The value of a text, kept: a sweep reads the same few recipes for each of its cells."""
     try:
         return _Loader(text).get_single_data()
     except UserError:

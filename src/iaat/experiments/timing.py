@@ -60,6 +60,12 @@ class StepTiming:
     memory: int
 
     @property
+    def place(self) -> str:
+        """The device, a GPU with its name."""
+        name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
+        return f"{self.device}{name}"
+
+    @property
     def step_seconds(self) -> float:
         """Mean seconds of a step."""
         return sum(self.times) / len(self.times)
@@ -221,11 +227,12 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     return known or "not enough memory" in str(error) or "can't allocate memory" in str(error)
 
 
-_CAPTION = (
+CAPTION = (
     "At perfect scaling, processes that divide a batch take no longer for a step than one does alone, as timed here. "
     "Left out: reading data, exchanging gradients, attacks on validation and test samples. Inputs were random, "
     "the model untrained."
 )
+"""What a table of timed steps has to say below it."""
 
 
 def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> PlainTable:
@@ -235,7 +242,7 @@ def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> Plain
         if found.radius is None
         else f" All radii were {Radius(found.radius)}; below that, as at first, steps cost less."
     )
-    table = facts_table("probe", _CAPTION + radii)
+    table = facts_table("probe", CAPTION + radii)
     for row in (*_measured(recipe, found), *_projected(recipe, facts, found)):
         table.add_row(*row)
     return table
@@ -243,25 +250,39 @@ def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> Plain
 
 def _measured(recipe: Recipe, found: StepTiming) -> list[tuple[str, str]]:
     on_gpu = found.device.type == "cuda"
-    name = f" ({torch.cuda.get_device_name(found.device)})" if on_gpu else ""
     warm = "after one to warm up" if found.warmed else "with none to warm up"
     kind = "tensors on the GPU" if on_gpu else "not measured: weights, gradients, momentum, activations"
     count = f"{len(found.times)} step{'s' if len(found.times) > 1 else ''}"
     return [
-        ("timed", f"{count} of {found.samples} samples, {warm}, on {found.device}{name}"),
+        ("timed", f"{count} of {found.samples} samples, {warm}, on {found.place}"),
         ("passes per sample and step", f"{found.passes}, of {total_passes(recipe)} at most"),
         ("memory of a process", f"{found.memory / MIB:,.0f} MiB ({kind})"),
     ]
 
 
 def _projected(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> list[tuple[str, str]]:
-    epochs, several = recipe.train.epochs, found.processes > 1
-    epoch = visits(recipe, facts) / found.joint_rate
-    whole = epoch * epochs
-    joint = f", {found.joint_rate:,.3g} in {found.processes} at perfect scaling" if several else ""
-    unit = "GPU-days" if found.device.type == "cuda" else "process-days"
+    whole, several = training_seconds(recipe, facts, found), found.processes > 1
+    joint = f", {_short(found.joint_rate)} in {found.processes} at perfect scaling" if several else ""
     return [
-        ("samples a second", f"{found.rate:,.3g} in one process{joint}"),
-        ("an epoch", format_duration(epoch)),
-        (f"all {epochs} epochs", f"{format_duration(whole)}; {whole * found.processes / 86_400:,.3g} {unit}"),
+        ("samples a second", f"{_short(found.rate)} in one process{joint}"),
+        ("an epoch", format_duration(whole / recipe.train.epochs)),
+        (f"all {recipe.train.epochs} epochs", format_total(whole, found)),
     ]
+
+
+def training_seconds(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> float:
+    """Seconds of a whole training at the speed of the timed steps."""
+    return visits(recipe, facts) / found.joint_rate * recipe.train.epochs
+
+
+def format_total(seconds: float, found: StepTiming) -> str:
+    """A time of training, and what it is on all devices together: `2.5 days, 480 GPU-hours`."""
+    if found.device.type == "cuda":
+        return f"{format_duration(seconds)}, {_short(seconds * found.processes / 3600)} GPU-hours"
+    together = f", {format_duration(seconds * found.processes)} of processor time" if found.processes > 1 else ""
+    return format_duration(seconds) + together
+
+
+def _short(number: float) -> str:
+    """A number with three digits, or all before the point: `0.0123`, `12.3`, `1,234`."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

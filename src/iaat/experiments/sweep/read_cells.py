@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import find_recipe, read_recipe
+from iaat.config.recipe_files import find_recipe, is_sweep_file, read_recipe
 from iaat.errors import UserError, did_you_mean
 from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.sweep.seeds_and_names import first_repeated, option_value, seeds_of_option
@@ -59,7 +59,7 @@ def is_sweep(source: str) -> bool:
     Raises:
         UserError: there is no such file, or it is neither.
     """
-    return "cells" in read_recipe(find_recipe(source))
+    return is_sweep_file(read_recipe(find_recipe(source)))
 
 
 def _read_source(source: str, overrides: Sequence[str], seeds: tuple[int, ...] | None, own_seed: bool) -> list[Cell]:

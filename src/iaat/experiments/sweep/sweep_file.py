@@ -12,13 +12,13 @@ from typing import Any
 
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import check_is_recipe, find_recipe, read_recipe
+from iaat.config.recipe_files import check_is_recipe, find_recipe, is_sweep_file, read_recipe
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds, option_value
 from iaat.runtime.text import cut
 
-KEYS = ("about", "seeds", "set", "curve", "cells")
+KEYS = ("about", "extends", "seeds", "set", "curve", "cells")
 """Keys of a sweep."""
 CELL_KEYS = ("recipe", "set", "grid")
 """Keys of one of its cells."""
@@ -38,19 +38,40 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
     Raises:
         UserError: naming the file, the cell and the fix.
     """
-    place, raw = f"sweep {path}", read_recipe(path)
-    _check_keys(raw, KEYS, place)
-    common, own = _settings(raw, place), _seeds_of_file(raw, place)
-    curve = None if raw.get("curve") is None else str(raw["curve"])
+    place, files = f"sweep {path}", _chain(path)
+    common = {key: value for file, raw in files for key, value in _settings(raw, f"sweep {file}").items()}
+    bodies = {str(name): (file, body) for file, raw in files for name, body in _bodies(raw, file).items()}
+    if not bodies:
+        raise UserError(f"{place}: has no cells: write such as cells: {{iaat: {{recipe: cifar10-small-iaat}}}}")
+    top = {key: value for _, raw in files for key, value in raw.items()}
+    own, curve = _seeds_of_file(top, place), None if top.get("curve") is None else str(top["curve"])
     cells = []
-    for name, body in _mapping(raw["cells"], f"{place}: cells").items():
-        for recipe in _recipes_of_cell(path, str(name), body, common, overrides):
+    for name, (file, body) in bodies.items():
+        for recipe in _recipes_of_cell(file, name, body, common, overrides):
             used = (recipe.seed,) if own_seed else seeds or own or (recipe.seed,)
-            cells.append(Cell(recipe, used, str(name), on_curve=str(name) == curve))
+            cells.append(Cell(recipe, used, name, on_curve=name == curve))
     if curve is not None and sum(cell.on_curve for cell in cells) < 2:
-        hint = did_you_mean(curve, map(str, raw["cells"]))
+        hint = did_you_mean(curve, bodies)
         raise UserError(f"{place}: curve {shown(curve)}: name a cell with a grid of at least 2 values{hint}")
     return cells
+
+
+def _chain(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
+    """A sweep file and those it extends, the last of them first, each with what is written in it."""
+    place, raw = f"sweep {path}", read_recipe(path)
+    _check_keys(raw, KEYS, place)
+    if raw.get("extends") is None:
+        return [(path, raw)]
+    parent, above = find_recipe(str(raw["extends"]), path.parent), (*above, path.resolve())
+    if parent.resolve() in above:
+        raise UserError(f"{place}: extends runs in a circle: {' -> '.join(map(str, (*above, parent.resolve())))}")
+    if not is_sweep_file(read_recipe(parent)):
+        raise UserError(f"{place}: extends {shown(raw['extends'])}, which is no sweep; recipes are named in cells")
+    return [*_chain(parent, above), (path, raw)]
+
+
+def _bodies(raw: Mapping[str, Any], path: Path) -> dict[Any, Any]:
+    return _mapping(raw["cells"], f"sweep {path}: cells") if "cells" in raw else {}
 
 
 def _recipes_of_cell(
