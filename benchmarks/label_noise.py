@@ -36,15 +36,15 @@ from iaat.data.build_data import read_splits
 from iaat.data.data_config import DataConfig
 from iaat.data.stratified import stratified_subset
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import load_evaluated
+from iaat.evaluate.evaluate_run import last_model, load_evaluated
 from iaat.report.suspects import (
     SUSPECT_KINDS,
+    class_probabilities,
     combined_score,
     find_suspects,
     radius_history,
     radius_score,
     self_confidence_score,
-    training_probabilities,
 )
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
@@ -177,7 +177,7 @@ def scores_of(cell: Cell, reporter: Reporter, *, natural: bool, folds: int) -> d
     labels = data.train.labels.numpy()[index]
     setting = SETTINGS[cell.source]
     wrong = labels != _samples(cell.source, cell.root, setting.limit, True)[1].numpy()[index]
-    probabilities = training_probabilities(run, run.recipe(), data, index, reporter)
+    probabilities = _probabilities(run, data, index, reporter)
     suspects = find_suspects(history, labels, probabilities, index=index)
     scores = {
         **_radius_scores(history, labels),
@@ -187,7 +187,7 @@ def scores_of(cell: Cell, reporter: Reporter, *, natural: bool, folds: int) -> d
     seen, unseen = {}, {}
     if natural:
         run, data = cell.trained("natural", reporter)
-        seen = {"natural training": training_probabilities(run, run.recipe(), data, index, reporter)}
+        seen = {"natural training": _probabilities(run, data, index, reporter)}
     if folds:
         unseen = {f"natural, {folds} folds": _unseen(cell, folds, reporter)[index]}
     for name, found in {**seen, **unseen}.items():
@@ -204,6 +204,15 @@ def scores_of(cell: Cell, reporter: Reporter, *, natural: bool, folds: int) -> d
     facts["auroc"] = {name: float(roc_auc_score(wrong, score)) for name, score in scores.items()}
     facts["precision"] = {name: first_wrong(score, wrong) for name, score in scores.items()}
     return facts
+
+
+def _probabilities(
+    run: RunFolder, data: DataSplits, index: NDArray[np.int64], reporter: Reporter
+) -> NDArray[np.float64]:
+    """Class probabilities `[n, C]` of training samples by the last model of a run."""
+    recipe = run.recipe()
+    model = last_model(run, recipe, data)
+    return class_probabilities(model, data.train, index, recipe.evaluate.batch_size, reporter)
 
 
 def first_wrong(score: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:

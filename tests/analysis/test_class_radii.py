@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from iaat.analysis import SCREEN, quantiles_by_class
-from iaat.analysis.charts import ClassRadii, draw_class_radii
+from iaat.analysis.charts import draw_class_radii
 from iaat.errors import UserError
 
 
 def chart(radii, labels, names, **options):
-    return draw_class_radii([ClassRadii("", quantiles_by_class(radii, labels, names))], names, style=SCREEN, **options)
+    return draw_class_radii({"": quantiles_by_class(radii, labels, names)}, names, style=SCREEN, **options)
 
 
 def sample(classes, count=2000, seed=0):

@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from iaat.analysis import SCREEN, class_summary, quantiles_by_class, radii_table, write_table
-from iaat.analysis.charts import ClassRadii, draw_class_radii, draw_extremes, labelled_thumbnail
+from iaat.analysis.charts import draw_class_radii, draw_extremes, labelled_thumbnail
 from iaat.analysis.figure_text import put_title
 from iaat.cli.evaluation_output import evaluation_report
 from iaat.cli.main import main
@@ -190,8 +190,8 @@ def test_pictures_take_any_name(names: list[str]) -> None:
     image = np.zeros((3, 4, 4))
     with tempfile.TemporaryDirectory() as folder:
         for suffix in ("png", "svg"):
-            radii = ClassRadii(names[1], quantiles_by_class(np.linspace(0, 0.1, 6), np.arange(6) % 3, names))
-            SCREEN.save(draw_class_radii([radii], names, style=SCREEN, title=names[0]), Path(folder, f"a.{suffix}"))
+            radii = {names[1]: quantiles_by_class(np.linspace(0, 0.1, 6), np.arange(6) % 3, names)}
+            SCREEN.save(draw_class_radii(radii, names, style=SCREEN, title=names[0]), Path(folder, f"a.{suffix}"))
             some = [labelled_thumbnail(image, names[0], names[1], 1), labelled_thumbnail(image, names[2], None, 2)]
             SCREEN.save(draw_extremes(some, some, style=SCREEN, title=names[2]), Path(folder, f"b.{suffix}"))
     with SCREEN.context():

@@ -191,7 +191,7 @@ def _gallery(draw, count, pictures):
         run=0,
         total=45000,
         chosen="a quarter each: the smallest radii, the largest, the most suspect, and any",
-        sheets=[sheet.uri for sheet in sheets.sheets] if pictures else [],
+        sheets=list(sheets.sheets) if pictures else [],
         columns=sheets.columns if pictures else 1,
         rows=sheets.rows if pictures else 1,
         width=sheets.width if pictures else 0,

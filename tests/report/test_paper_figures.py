@@ -315,7 +315,7 @@ def test_values_that_are_not_known_are_gaps_everywhere(content):
     shown = only(
         content,
         runs=[
-            replace(run, epochs=4, curves=curves, quantiles={"50": [None, 1.0], "5": [None, None]}),
+            replace(run, epochs=4, curves=curves, quantiles={"50": [None, 1.0, None, None], "5": [None] * 4}),
             *content.runs[1:],
         ],
         corruptions=[replace(content.corruptions[0], accuracy={"fog": [nan, 0.5], "snow": []})],

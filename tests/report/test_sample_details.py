@@ -304,7 +304,7 @@ def test_no_samples_have_no_details():
 def test_what_makes_no_sense_is_refused():
     model, data = linear(), source()
     with pytest.raises(UserError, match="radii of shape"):
-        sample_details(model, data, torch.arange(3), data, own=torch.zeros(2))
+        list(sample_details(model, data, torch.arange(3), data, own=torch.zeros(2)))
     with pytest.raises(UserError, match="1 class"):
         list(sample_details(linear(classes=1), data, torch.arange(3), data, settings=FEW))
     with pytest.raises(UserError, match="index 60"):

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from helpers.training import QUIET, tiny
 from iaat.analysis.tables import write_table
 from iaat.errors import UserError
+from iaat.evaluate.evaluate_run import last_model
 from iaat.report.suspects import (
     SUSPECT_KINDS,
+    class_probabilities,
     combined_score,
     find_suspects,
     normalized_margin_score,
     radius_history,
     radius_score,
     self_confidence_score,
-    suspects_of_run,
-    training_probabilities,
     wavering,
 )
 from iaat.runs.run_folder import RunFolder
@@ -286,11 +286,12 @@ def trained(tmp_path_factory):
 
 def test_suspects_of_a_run(trained):
     run, recipe, data = trained
-    found = suspects_of_run(run, recipe, data, QUIET)
+    index, history = radius_history(run)
+    probabilities = class_probabilities(last_model(run, recipe, data), data.train, index, 64, QUIET)
+    found = find_suspects(history, data.train.labels.numpy()[index], probabilities, index=index)
     assert found.index.tolist() == data.train_index.tolist()
     assert found.label.tolist() == data.train.labels[data.train_index].tolist()
     assert found.radius == pytest.approx(run.radii_after(3)[1])
-    probabilities = training_probabilities(run, recipe, data, found.index, QUIET)
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(len(found.index)))
     assert found.self_confidence_score == pytest.approx(self_confidence_score(probabilities, found.label))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.charts import (
-    ClassRadii,
     Thumbnail,
     TrainingRun,
     draw_class_radii,
@@ -26,12 +25,15 @@ from iaat.analysis.style import SCREEN
 from iaat.analysis.tables import radii_table, write_table
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
-from iaat.runs.epoch_record import EpochRecord
+from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 
 EXTREMES = 20
 """Images of the smallest radii that are drawn, and of the largest."""
+
+Series = list[float | None]
+"""One value an epoch; None where there is none."""
 
 
 def write_radii(
@@ -89,8 +91,8 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
         history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()})
         figures["radii"] = draw_radius_histograms([history], style=SCREEN, reference_px=uniform_px, title=title)
         radius, label = (table[name].to_numpy() for name in ("radius", "label_id"))
-        classes = ClassRadii("radii by class", quantiles_by_class(radius, label, source.classes))
-        figures["radii-per-class"] = draw_class_radii([classes], source.classes, style=SCREEN, title=title)
+        classes = {"radii by class": quantiles_by_class(radius, label, source.classes)}
+        figures["radii-per-class"] = draw_class_radii(classes, source.classes, style=SCREEN, title=title)
         if len(source.shape) == 3 and source.shape[0] in (1, 3):
             figures["extremes"] = draw_extremes(*_extremes(table, source), style=SCREEN, title=title)
     files = {run.pictures / f"{name}.png": figure for name, figure in figures.items()}
@@ -102,15 +104,19 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
 def training_run(records: Sequence[EpochRecord], name: str = "", number: int = 0) -> TrainingRun:
     """Return the logged quantities of a run in the order of their epochs."""
     records = sorted(records, key=lambda record: record.epoch)
-    numbers = [record.numbers() for record in records]
-    quantiles = [record.radius_quantiles_px or {} for record in records]
-    return TrainingRun(
-        name,
-        number,
-        epochs=[record.epoch for record in records],
-        curves={key: [each.get(key) for each in numbers] for key in {key for each in numbers for key in each}},
-        band=([each.get("5") for each in quantiles], [each.get("95") for each in quantiles]),
-    )
+    return TrainingRun(name, number, [record.epoch for record in records], *series(records))
+
+
+def series(records: Sequence[EpochRecord | None]) -> tuple[dict[str, Series], dict[str, Series]]:
+    """Return the numbers of each record, and the quantiles of the radii in px, by name; None where there is none."""
+    numbers = [{} if record is None else record.numbers() for record in records]
+    quantiles = [{} if record is None else record.radius_quantiles_px or {} for record in records]
+    levels = map(str, RADIUS_QUANTILES) if any(quantiles) else ()
+    return _by_name(numbers, dict.fromkeys(name for row in numbers for name in row)), _by_name(quantiles, levels)
+
+
+def _by_name(rows: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[str, Series]:
+    return {name: [None if (value := row.get(name)) is None else float(value) for row in rows] for name in names}
 
 
 def _extremes(table: pa.Table, source: Source) -> tuple[list[Thumbnail], list[Thumbnail]]:

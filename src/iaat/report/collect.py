@@ -23,7 +23,7 @@ from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, Source, build_data, sequential_order
 from iaat.errors import UserError
 from iaat.report import run_summary
-from iaat.report.loss_surface import loss_surfaces
+from iaat.report.loss_surface import loss_surface
 from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart
 from iaat.report.sample_details import DetailSettings, SampleDetail, sample_details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
@@ -212,7 +212,7 @@ def _gallery(
 ) -> Gallery:
     chosen = choose(history[-1], suspects.score, scope.images)
     samples = index[chosen]
-    sheets = source_sprites(train, torch.from_numpy(samples))
+    packed = source_sprites(train, torch.from_numpy(samples))
     predicted = np.where(suspects.suggested < 0, suspects.label, suspects.suggested)[chosen]
     of_all = len(chosen) == len(index)
     return Gallery(
@@ -221,11 +221,11 @@ def _gallery(
         chosen="all images trained on"
         if of_all
         else "a quarter each: the smallest radii, the largest, the most suspect, and any",
-        sheets=[] if sheets is None else [sheet.uri for sheet in sheets.sheets],
-        columns=1 if sheets is None else sheets.columns,
-        rows=1 if sheets is None else sheets.rows,
-        width=0 if sheets is None else sheets.width,
-        height=0 if sheets is None else sheets.height,
+        sheets=list(packed.sheets),
+        columns=packed.columns,
+        rows=packed.rows,
+        width=packed.width,
+        height=packed.height,
         index=samples.tolist(),
         label=suspects.label[chosen].tolist(),
         prediction=predicted.tolist(),
@@ -325,10 +325,12 @@ def _surfaces(gallery: Gallery, numbers: Sequence[int], models: _Models, recipe:
         return []
     samples = torch.tensor([gallery.index[place] for place in places])
     (batch,) = models.data.train.batches([samples])
-    each = {str(number): models.of_run(number) for number in numbers}
-    radius = float(recipe.evaluate.radius)
+    radius, norm = float(recipe.evaluate.radius), recipe.evaluate.norm
     models.reporter.say("loss surfaces")
-    found = loss_surfaces(each, batch.x, batch.y, samples.to(batch.x.device), radius=radius, norm=recipe.evaluate.norm)
+    found = {
+        str(number): loss_surface(models.of_run(number), batch.x, batch.y, samples, radius=radius, norm=norm)
+        for number in numbers
+    }
     drawn = why_no_picture(models.data.shape) is None
     return [
         SurfacePart(

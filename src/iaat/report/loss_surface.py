@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,59 +38,6 @@ class Surface:
     flat: bool
 
 
-def loss_surfaces(
-    models: Mapping[str, nn.Module],
-    x: Tensor,
-    y: Tensor,
-    index: Tensor,
-    *,
-    radius: float | Tensor,
-    reach: float = 2.0,
-    points: int = 25,
-    norm: Norm = "linf",
-    seed: int = 0,
-    batch_size: int = 256,
-) -> dict[str, list[Surface]]:
-    """Compute the loss surfaces of several models around the same samples.
-
-    Each model has its own adversarial direction; the random one is the same for all, so what differs is the model. It
-    is not made orthogonal to any of them: that would give each its own.
-
-    Args:
-        models: Models by name; each maps inputs `[B, ...]` to logits `[B, classes]`.
-        x: Clean inputs `[B, ...]` in [0, 1].
-        y: Labels `[B]`.
-        index: `[B]` int64, what the random directions are drawn by, such as positions in the data set.
-        radius: Above 0, one number or `[B]`, on the [0, 1] scale; the others as in `loss_surface`.
-        reach: See `loss_surface`.
-        points: See `loss_surface`.
-        norm: See `loss_surface`.
-        seed: See `loss_surface`.
-        batch_size: See `loss_surface`.
-
-    Returns:
-        B surfaces for each model, by its name.
-
-    Raises:
-        UserError: as `loss_surface`.
-    """
-    return {
-        name: loss_surface(
-            model,
-            x,
-            y,
-            index,
-            radius=radius,
-            reach=reach,
-            points=points,
-            norm=norm,
-            seed=seed,
-            batch_size=batch_size,
-        )
-        for name, model in models.items()
-    }
-
-
 def loss_surface(
     model: nn.Module,
     x: Tensor,
@@ -109,6 +55,7 @@ def loss_surface(
 
     `d1` is the direction of steepest ascent of the loss at `x`, the sign of its gradient in L-inf; `d2` is a Rademacher
     vector, -1 or 1 for each number of the input. Both are of norm 1, so a and b are lengths in the norm of the attack.
+    `d2` is the same for all models, so it is not made orthogonal to `d1`, which each model has its own of.
     Clipping to [0, 1] bends the plane where pixels are dark or bright already. The model is in eval mode and frozen
     meanwhile and computes in float32. It costs one backward and `1 + points ** 2` forwards a sample, in batches of at
     most `batch_size`.

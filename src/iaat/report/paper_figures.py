@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,24 +61,19 @@ def write_figures(content: ReportContent, folder: Path, formats: Sequence[str] =
     """
     for name in formats:
         check_choice(name, FIGURE_FORMATS, "figure format")
-    _make(folder)
-    figures = draw_figures(content)
-    files = []
-    for name, figure in figures.items():
-        for kind in dict.fromkeys(formats):
-            files.append(folder / f"{name}.{kind}")
-            PRINT.save(figure, files[-1])
-    return files
-
-
-def _make(folder: Path) -> None:
-    """Make the folder before anything is drawn, because drawing takes seconds."""
+    # Before anything is drawn, because drawing takes seconds.
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write figures to {folder}: {error.strerror or error}; choose another folder"
         ) from error
+    files = []
+    for name, figure in draw_figures(content).items():
+        for kind in dict.fromkeys(formats):
+            files.append(folder / f"{name}.{kind}")
+            PRINT.save(figure, files[-1])
+    return files
 
 
 def draw_figures(content: ReportContent) -> dict[str, Figure]:
@@ -140,7 +135,9 @@ def _tradeoff(content: ReportContent) -> Iterator[Figure]:
             for place in recipe.runs
             if place in rows
         ]
-        notes = [_worst_cases(rows), f"{suite}; {_kinds(rows)}"]
+        worst = sorted({f"robust: {row.worst_case}" for row in rows.values()})
+        kinds = sorted({f"{row.checkpoint} checkpoint, {row.weights} weights" for row in rows.values()})
+        notes = ["; ".join(worst), f"{suite}; {'; '.join(kinds)}"]
         yield charts.draw_tradeoff(points, style=PRINT, joined=list(curve.values()), pareto=True, notes=notes)
 
 
@@ -151,23 +148,13 @@ def _preferred(verdicts: Sequence[Verdict]) -> dict[int, Verdict]:
         return _position(verdict.checkpoint, _CHECKPOINTS), _position(verdict.weights, _WEIGHTS)
 
     found: dict[int, Verdict] = {}
-    for verdict in verdicts:
-        if verdict.run not in found or rank(verdict) < rank(found[verdict.run]):
-            found[verdict.run] = verdict
+    for verdict in sorted(verdicts, key=rank):
+        found.setdefault(verdict.run, verdict)
     return found
-
-
-def _worst_cases(rows: dict[int, Verdict]) -> str:
-    return "; ".join(sorted({f"robust: {row.worst_case}" for row in rows.values()}))
 
 
 def _position(name: str, order: Sequence[str]) -> int:
     return order.index(name) if name in order else len(order)
-
-
-def _kinds(rows: dict[int, Verdict]) -> str:
-    kinds = sorted({f"{row.checkpoint} checkpoint, {row.weights} weights" for row in rows.values()})
-    return "; ".join(kinds)
 
 
 def _tradeoff_point(recipe: _Recipe, label: str, row: Verdict) -> TradeoffPoint:
@@ -236,22 +223,25 @@ def _history(run: RunPart, part: Radii) -> RadiusHistograms:
 
 
 def _radii_by_class(content: ReportContent) -> Iterator[Figure]:
-    parts = [
-        charts.ClassRadii(content.runs[part.run].name, part.by_class)
+    parts = {
+        content.runs[part.run].name: part.by_class
         for part in content.radii
         if any(quantiles is not None for quantiles in part.by_class)
-    ]
+    }
     per_page = _PER_PAGE if len(content.classes) <= _FEW_CLASSES else _PER_PAGE // 2
-    yield from map(partial(charts.draw_class_radii, classes=content.classes, style=PRINT), _pages(parts, per_page))
+    for names in _pages(list(parts), per_page):
+        yield charts.draw_class_radii({name: parts[name] for name in names}, content.classes, style=PRINT)
 
 
 def _bands(content: ReportContent) -> Iterator[Figure]:
-    parts = [
-        charts.RadiusBands(run.name, range(1, 1 + max(map(len, run.quantiles.values()))), run.quantiles)
-        for run in content.runs
-        if any(_known(series) for series in run.quantiles.values())
+    runs = [
+        _training_run(run, run.name) for run in content.runs if any(_known(series) for series in run.quantiles.values())
     ]
-    yield from map(partial(charts.draw_radius_bands, style=PRINT), _pages(parts, _PER_PAGE))
+    yield from map(partial(charts.draw_radius_bands, style=PRINT), _pages(runs, _PER_PAGE))
+
+
+def _training_run(run: RunPart, name: str, number: int = 0) -> charts.TrainingRun:
+    return charts.TrainingRun(name, number, range(1, 1 + run.epochs), run.curves, run.quantiles)
 
 
 def _norms(content: ReportContent) -> Iterator[Figure]:
@@ -361,13 +351,7 @@ def _plane(content: ReportContent, part: SurfacePart, runs: Sequence[int]) -> ch
 def _training(content: ReportContent) -> Iterator[Figure]:
     recipes = _of_run(content)
     runs = [
-        charts.TrainingRun(
-            recipes[place].name,
-            recipes[place].number,
-            range(1, 1 + run.epochs),
-            run.curves,
-            (run.quantiles.get("5", ()), run.quantiles.get("95", ())),
-        )
+        _training_run(run, recipes[place].name, recipes[place].number)
         for place, run in enumerate(content.runs)
         if any(map(_known, run.curves.values()))
     ]
@@ -418,16 +402,14 @@ class _Sheets:
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
-        self._decoded: dict[int, NDArray[np.float64]] = {}
+        self._decoded = cache(lambda sheet: _pixels(gallery.sheets[sheet]))
 
     def __getitem__(self, place: int) -> NDArray[np.float64]:
         gallery = self._gallery
         sheet, position = divmod(place, gallery.columns * gallery.rows)
-        if sheet not in self._decoded:
-            self._decoded[sheet] = _pixels(gallery.sheets[sheet])
         row, column = divmod(position, gallery.columns)
         top, left = row * gallery.height, column * gallery.width
-        return self._decoded[sheet][top : top + gallery.height, left : left + gallery.width]
+        return self._decoded(sheet)[top : top + gallery.height, left : left + gallery.width]
 
 
 def _pixels(uri: str) -> NDArray[np.float64]:

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-Series = list[float | None]
-"""One value an epoch; None where there is none."""
+from iaat.analysis.run_figures import Series
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -14,13 +14,14 @@ from scipy.stats import spearmanr
 
 from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
+from iaat.analysis.run_figures import series
 from iaat.config.recipe import Recipe, plain
 from iaat.errors import UserError
 from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult, read_results
 from iaat.evaluate.results_table import with_worst
-from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Series, Stability, Verdict
-from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
+from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Stability, Verdict
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.json_files import DamagedFileError
 
@@ -46,8 +47,7 @@ def _names(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[str]:
 
 def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
     cost, records = run.training_cost(), _by_epoch(run, recipe)
-    curves = [{} if record is None else record.numbers() for record in records]
-    quantiles = [{} if record is None else record.radius_quantiles_px or {} for record in records]
+    curves, quantiles = series(records)
     return RunPart(
         name=name,
         folder=run.path.resolve().name,
@@ -58,8 +58,8 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         forwards=cost.get("train_forwards"),
         backwards=cost.get("train_backwards"),
         seconds=cost.get("train_seconds"),
-        curves=_series(curves, dict.fromkeys(key for curve in curves for key in curve)),
-        quantiles=_series(quantiles, map(str, RADIUS_QUANTILES)) if any(quantiles) else {},
+        curves=curves,
+        quantiles=quantiles,
     )
 
 
@@ -75,11 +75,6 @@ def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         warnings.warn(f"{run.metrics_file} has no epoch {lost[0]}{more}: a gap in the curves", stacklevel=4)
     return [by_number.get(number) for number in numbers]
-
-
-def _series(records: Sequence[Mapping[str, float]], keys: Iterable[str]) -> dict[str, Series]:
-    """Return for each key its value in every record; None where it is not there."""
-    return {key: [None if (value := record.get(key)) is None else float(value) for record in records] for key in keys}
 
 
 def results_of(run: RunFolder) -> list[EvaluationResult]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,7 +17,6 @@ from iaat.report.neighbours import nearest, neighbour_pool
 from iaat.report.representation import eval_logits, last_linear, moved, represent
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.runtime import rng
-from iaat.types import Batch
 from iaat.units import PIXEL, Norm, check_radius
 
 Space = Literal["penultimate", "input"]
@@ -205,22 +204,10 @@ def sample_details(
     radii = torch.full((len(index),), torch.nan) if own is None else own.detach().to("cpu", torch.float32)
     if radii.shape != index.shape:
         raise UserError(f"radii of shape {list(radii.shape)} for {len(index)} samples: pass one for each, or None")
-    return _details(model, source, index, train, radii, torch.arange(len(train)) if among is None else among, settings)
-
-
-def _details(
-    model: nn.Module,
-    source: Source,
-    index: Tensor,
-    train: Source,
-    radii: Tensor,
-    among: Tensor,
-    settings: DetailSettings,
-) -> Iterator[SampleDetail]:
     if not len(index):
         return
     survey = _survey(model, source, index, settings.batch_size)
-    alike = index if source is train else torch.full_like(index, -1)
+    among = torch.arange(len(train)) if among is None else among
     wanted = (survey.label, survey.confused)
     pool = neighbour_pool(
         train.labels, among, torch.cat(wanted).cpu(), settings.pool, settings.neighbours + 1, settings.seed
@@ -232,7 +219,7 @@ def _details(
         wanted,
         train,
         pool,
-        alike=alike,
+        alike=index if source is train else torch.full_like(index, -1),
         count=settings.neighbours,
         batch_size=settings.batch_size,
     )
@@ -241,12 +228,10 @@ def _details(
     for number, (rows, batch) in enumerate(zip(order, batches, strict=True)):
         near = [[side.row(row) for row in rows.tolist()] for side in sides]
         pictures = _pictures_of(train, {place for side in near for row in side for place, _ in row}, settings)
-        near_own, near_confused = ([_neighbours(row, train, pictures) for row in side] for side in near)
+        neighbours = [[_neighbours(row, train, pictures) for row in side] for side in near]
         confused = survey.confused[rows.to(survey.confused.device)]
-        for attacked, *both in zip(
-            _attacked(model, batch, confused, radii[rows], settings, number), near_own, near_confused, strict=True
-        ):
-            yield replace(attacked, space=survey.space, near_own=both[0], near_confused=both[1])
+        attacks = _Attacks(model, *moved(batch, model), confused, settings, why_no_picture(source.shape) is None)
+        yield from _attacked(attacks, batch.index, radii[rows], number, survey.space, neighbours)
 
 
 class _Survey(NamedTuple):
@@ -375,11 +360,15 @@ class _Attacks:
 
 
 def _attacked(
-    model: nn.Module, batch: Batch, confused: Tensor, own: Tensor, settings: DetailSettings, number: int
-) -> list[SampleDetail]:
-    """Return the details of a batch without their neighbours."""
-    x, y = moved(batch, model)
-    attacks = _Attacks(model, x, y, confused, settings, why_no_picture(x.shape[1:]) is None)
+    attacks: _Attacks,
+    index: Tensor,
+    own: Tensor,
+    number: int,
+    space: Space,
+    near: Sequence[Sequence[tuple[Neighbour, ...]]],
+) -> Iterator[SampleDetail]:
+    """Yield the details of batch number `number`, with neighbours of the label and of the class it is confused with."""
+    x, settings = attacks.x, attacks.settings
     clean, pictures = attacks.read(x), attacks.pictures(x)
     has_own = own.isfinite().tolist()
     at_own = attacks.attempts(own.to(x), targeted=False, purpose=("own", number)) if any(has_own) else [None] * len(x)
@@ -394,30 +383,26 @@ def _attacked(
     reach = min(reach, 1.0) if settings.norm == "linf" else reach
     levels = torch.arange(1, settings.levels + 1, dtype=torch.float64) / settings.levels * reach
     size = attacks.smallest(levels.to(x), ("smallest", number))
-    made = []
     for row, reading in enumerate(clean):
         attempt = at_own[row] if has_own[row] else None
         targeted = tuple(each[row] for each in strip)
         attempts = [uniform[row], *targeted, *([attempt] if attempt else [])]
-        label = int(y[row])
-        made.append(
-            SampleDetail(
-                index=int(batch.index[row]),
-                label=label,
-                confused=int(confused[row]),
-                clean=reading,
-                image=pictures[row],
-                own=attempt,
-                uniform=uniform[row],
-                smallest_px=_smallest_px(float(size[row]), attempts, label),
-                searched_px=reach / PIXEL,
-                strip=targeted,
-                space="input",
-                near_own=(),
-                near_confused=(),
-            )
+        label = int(attacks.y[row])
+        yield SampleDetail(
+            index=int(index[row]),
+            label=label,
+            confused=int(attacks.confused[row]),
+            clean=reading,
+            image=pictures[row],
+            own=attempt,
+            uniform=uniform[row],
+            smallest_px=_smallest_px(float(size[row]), attempts, label),
+            searched_px=reach / PIXEL,
+            strip=targeted,
+            space=space,
+            near_own=near[0][row],
+            near_confused=near[1][row],
         )
-    return made
 
 
 def _smallest_px(size: float, attempts: Sequence[Attempt], label: int) -> float | None:

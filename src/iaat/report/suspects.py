@@ -19,10 +19,8 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels
-from iaat.config.recipe import Recipe
-from iaat.data import DataSplits, Source, sequential_order
+from iaat.data import Source, sequential_order
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import last_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import encodable
 from iaat.runtime.progress import Reporter
@@ -155,12 +153,10 @@ def find_suspects(
     suggested, self_confidence, margin = np.full(count, -1), None, None
     score, error, unsure = by_radius, small & ~wavers, wavers
     if probabilities is not None:
-        given = _checked_probabilities(probabilities)
-        _checked_labels(label, len(given), given.shape[1])
-        self_confidence = self_confidence_score(given, label)
-        margin = normalized_margin_score(given, label)
+        self_confidence = self_confidence_score(probabilities, label)
+        margin = normalized_margin_score(probabilities, label)
         score = combined_score(by_radius, self_confidence)
-        suggested, refused, unsure_of_label = _opinion(given, label)
+        suggested, refused, unsure_of_label = _opinion(probabilities, label)
         error, unsure = small & refused, wavers | unsure_of_label
     kind = np.where(error, "label", np.where(small & unsure, "ambiguous", "clear"))
     rank = np.empty(count, dtype=np.int64)
@@ -224,9 +220,7 @@ def self_confidence_score(probabilities: ArrayLike, labels: ArrayLike) -> NDArra
 
     Source: 1 less what cleanlab calls `self_confidence` (`cleanlab.rank.get_label_quality_scores`).
     """
-    given = _checked_probabilities(probabilities)
-    label = _checked_labels(labels, len(given), given.shape[1])
-    mine, _ = _mine_and_others(given, label)
+    mine, _ = _mine_and_others(probabilities, labels)
     return 1 - mine
 
 
@@ -242,9 +236,7 @@ def normalized_margin_score(probabilities: ArrayLike, labels: ArrayLike) -> NDAr
 
     Source: 1 less what cleanlab calls `normalized_margin` (`cleanlab.rank.get_label_quality_scores`).
     """
-    given = _checked_probabilities(probabilities)
-    label = _checked_labels(labels, len(given), given.shape[1])
-    mine, other = _mine_and_others(given, label)
+    mine, other = _mine_and_others(probabilities, labels)
     score: NDArray[np.float64] = (1 - mine + other.max(axis=1, initial=0)) / 2
     return score
 
@@ -275,24 +267,6 @@ def radius_history(run: RunFolder) -> tuple[NDArray[np.int64], NDArray[np.float3
     return shared, np.stack([radius[np.searchsorted(index, shared)] for index, radius in snapshots])
 
 
-def training_probabilities(
-    run: RunFolder, recipe: Recipe, data: DataSplits, index: NDArray[np.int64], reporter: Reporter
-) -> NDArray[np.float64]:
-    """Return class probabilities `[n, C]` of clean training samples by the model of the last checkpoint.
-
-    Args:
-        run: Folder of the run.
-        recipe: Its recipe.
-        data: What it was trained on.
-        index: Positions `[n]` in the training set.
-        reporter: Shows progress.
-
-    Raises:
-        UserError: no such checkpoint, a damaged one, or one trained on other data than is given.
-    """
-    return class_probabilities(last_model(run, recipe, data), data.train, index, recipe.evaluate.batch_size, reporter)
-
-
 def class_probabilities(
     model: nn.Module, source: Source, index: NDArray[np.int64], batch_size: int, reporter: Reporter
 ) -> NDArray[np.float64]:
@@ -305,33 +279,16 @@ def class_probabilities(
     return probabilities
 
 
-def suspects_of_run(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter) -> Suspects:
-    """Find the suspects among the samples that a run has trained on.
-
-    Args:
-        run: Folder of a run of a method that has radii.
-        recipe: Its recipe.
-        data: What it was trained on.
-        reporter: Shows progress.
-
-    Raises:
-        UserError: as `radius_history` and `training_probabilities`.
-    """
-    index, history = radius_history(run)
-    probabilities = training_probabilities(run, recipe, data, index, reporter)
-    return find_suspects(history, data.train.labels.numpy()[index], probabilities, index=index)
-
-
 def _in_both(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
     return left if np.array_equal(left, right) else np.intersect1d(left, right, assume_unique=True)
 
 
 def _opinion(
-    probabilities: NDArray[np.float64], label: NDArray[np.int64]
+    probabilities: ArrayLike, label: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Return the predicted class, -1 where that is the label; whether it is sure; whether the label is unsure."""
     mine, other = _mine_and_others(probabilities, label)
-    usual = np.ones(probabilities.shape[1])
+    usual = np.ones(other.shape[1])
     for present in np.unique(label):
         usual[present] = mine[label == present].mean()
     rival, highest = other.argmax(axis=1), other.max(axis=1, initial=0)
@@ -340,13 +297,13 @@ def _opinion(
     return np.where(preferred, rival, -1), preferred & sure, mine < usual[label] - _ROUNDING
 
 
-def _mine_and_others(
-    probabilities: NDArray[np.float64], label: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the probability of the label, `[n]`, and all with that of the label below any other, `[n, C]`."""
-    rows, other = np.arange(len(label)), probabilities.copy()
+def _mine_and_others(probabilities: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the probability of the label, `[n]`, and all with that of the label below any other, `[n, C]`; checked."""
+    given = _checked_probabilities(probabilities)
+    label = _checked_labels(labels, len(given), given.shape[1])
+    rows, other = np.arange(len(label)), given.copy()
     other[rows, label] = -1
-    return probabilities[rows, label], other
+    return given[rows, label], other
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

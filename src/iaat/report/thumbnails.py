@@ -22,7 +22,7 @@ SIDE = 64
 """Longest side of a thumbnail in px."""
 
 BUDGET = 6_000_000
-"""Characters of base64 that all sheets of a page may take before they lose detail."""
+"""Characters that all sheets of a page may take before they lose detail."""
 
 _SHEET_SIDE = 2048  # browsers decode a sheet whole, and some refuse pictures of more than 4096 px
 _AT_ONCE = 256
@@ -37,59 +37,22 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """One picture of many thumbnails.
-
-    Attributes:
-        data: The bytes of a file.
-        mime: `image/webp` or `image/png`.
-        width: Of the picture, in px.
-        height: Of the picture, in px.
-    """
-
-    data: bytes
-    mime: str
-    width: int
-    height: int
-
-    @property
-    def uri(self) -> str:
-        """The picture as a `data:` URI."""
-        return _uri(self.data, self.mime)
-
-
-@dataclass(frozen=True, slots=True)
 class Sprites:
-    """N thumbnails of one size, row by row on one or more sheets; all sheets but the last are full.
+    """Thumbnails of one size, row by row on one or more sheets; all sheets but the last are full.
 
     Attributes:
-        sheets: The pictures.
-        count: N.
+        sheets: The pictures as `data:` URIs, WebP or PNG; none where there is nothing to draw.
         width: Of a thumbnail, in px.
         height: Of a thumbnail, in px.
         columns: Thumbnails in a row of a sheet.
         rows: Rows of a full sheet.
-        lossless: Whether the sheets hold the thumbnails to the last bit.
     """
 
-    sheets: tuple[Sheet, ...]
-    count: int
-    width: int
-    height: int
-    columns: int
-    rows: int
-    lossless: bool
-
-    def position(self, number: int) -> tuple[int, int, int]:
-        """Return the number of the sheet, x and y in px of the upper left corner of a thumbnail."""
-        sheet, place = divmod(number, self.columns * self.rows)
-        row, column = divmod(place, self.columns)
-        return sheet, column * self.width, row * self.height
-
-    @property
-    def characters(self) -> int:
-        """Characters of base64 of all sheets."""
-        return sum(_base64_length(sheet.data) for sheet in self.sheets)
+    sheets: tuple[str, ...] = ()
+    width: int = 0
+    height: int = 0
+    columns: int = 1
+    rows: int = 1
 
 
 def why_no_picture(shape: Sequence[int]) -> str | None:
@@ -99,10 +62,8 @@ def why_no_picture(shape: Sequence[int]) -> str | None:
     return f"inputs of shape {list(shape)} are not drawn: pictures are [1 or 3, height, width]"
 
 
-def source_sprites(
-    source: Source, index: Tensor, *, side: int = SIDE, budget: int = BUDGET, batch_size: int = _AT_ONCE
-) -> Sprites | None:
-    """Return thumbnails of samples, in the order of `index` `[N]`; None where they are no images (`why_no_picture`).
+def source_sprites(source: Source, index: Tensor) -> Sprites:
+    """Return thumbnails of samples, in the order of `index` `[N]`; without sheets where they are no images.
 
     Images are read in batches and kept as thumbnails.
 
@@ -110,14 +71,13 @@ def source_sprites(
         UserError: as `sprites`; or an index is outside the data set.
     """
     if why_no_picture(source.shape) is not None:
-        return None
-    batches = source.batches(sequential_order(index, batch_size))
-    parts = [shrink(batch.x, side=side) for batch in batches]
-    return sprites(np.concatenate(parts), side=side, budget=budget) if parts else _empty()
+        return Sprites()
+    parts = [shrink(batch.x) for batch in source.batches(sequential_order(index, _AT_ONCE))]
+    return sprites(np.concatenate(parts)) if parts else Sprites()
 
 
-def sprites(images: Images, *, side: int = SIDE, budget: int = BUDGET) -> Sprites | None:
-    """Pack images `[N, C, H, W]` into sheets; None where they are no images (`why_no_picture` of one says why).
+def sprites(images: Images, *, side: int = SIDE, budget: int = BUDGET) -> Sprites:
+    """Pack images `[N, C, H, W]` into sheets: none where they are no images (`why_no_picture` of one says why).
 
     Sheets are lossless, WebP or PNG, whichever is smaller, as long as all of them fit the budget. Where they do not,
     they are lossy WebP of quality 95, 85 or 75, the best that fits, or else the last; its colours are of half the
@@ -126,27 +86,25 @@ def sprites(images: Images, *, side: int = SIDE, budget: int = BUDGET) -> Sprite
     Args:
         images: Uint8, or floats in [0, 1]; values outside are clipped, NaN is black.
         side: Longest side of a thumbnail; larger images are scaled down, smaller ones stay as they are.
-        budget: Characters of base64 of all sheets together.
+        budget: Characters of all sheets together.
 
     Raises:
         UserError: a side below 1 or above 2048, or values that are neither bytes nor floats.
     """
-    if why_no_picture(images.shape[1:]) is not None:
-        return None
+    if why_no_picture(images.shape[1:]) is not None or not len(images):
+        return Sprites()
     thumbnails = shrink(images, side=side)
-    if not len(thumbnails):
-        return _empty()
     height, width = thumbnails.shape[2:]
     columns = min(len(thumbnails), _SHEET_SIDE // width)
     rows = min(-(-len(thumbnails) // columns), _SHEET_SIDE // height)
     each = columns * rows
     pictures = [_sheet(thumbnails[start : start + each], columns) for start in range(0, len(thumbnails), each)]
-    sheets, lossless = [_lossless(picture) for picture in pictures], True
+    sheets = [_lossless(picture) for picture in pictures]
     for quality in _QUALITIES if _WEBP else ():
-        if sum(_base64_length(sheet.data) for sheet in sheets) <= budget:
+        if sum(map(len, sheets)) <= budget:
             break
-        sheets, lossless = [_encoded(picture, "WEBP", quality=quality, method=4) for picture in pictures], False
-    return Sprites(tuple(sheets), len(thumbnails), width, height, columns, rows, lossless)
+        sheets = [_encoded(picture, "WEBP", quality=quality, method=4) for picture in pictures]
+    return Sprites(tuple(sheets), width, height, columns, rows)
 
 
 def shrink(images: Images, *, side: int = SIDE) -> NDArray[np.uint8]:
@@ -195,8 +153,7 @@ def picture_uri(image: Images) -> str:
     reason = why_no_picture(image.shape)
     if reason is not None:
         raise UserError(reason)
-    sheet = _encoded(_picture(as_bytes(image)), "PNG", optimize=True)
-    return sheet.uri
+    return _encoded(_picture(as_bytes(image)), "PNG", optimize=True)
 
 
 def perturbation_picture(delta: Images) -> tuple[Picture, float]:
@@ -246,27 +203,16 @@ def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-def _lossless(picture: Image.Image) -> Sheet:
+def _lossless(picture: Image.Image) -> str:
     png = _encoded(picture, "PNG", optimize=True)
     if not _WEBP:
         return png
     # Method 6 takes 25 times as long for a file 0.3 % smaller.
-    return min(_encoded(picture, "WEBP", lossless=True, method=4), png, key=lambda sheet: len(sheet.data))
+    return min(_encoded(picture, "WEBP", lossless=True, method=4), png, key=len)
 
 
-def _encoded(picture: Image.Image, kind: str, **options: object) -> Sheet:
+def _encoded(picture: Image.Image, kind: str, **options: object) -> str:
+    """Return a picture as a `data:` URI."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
-    return Sheet(file.getvalue(), f"image/{kind.lower()}", *picture.size)
-
-
-def _empty() -> Sprites:
-    return Sprites((), 0, 0, 0, 0, 0, lossless=True)
-
-
-def _base64_length(data: bytes) -> int:
-    return 4 * -(-len(data) // 3)
-
-
-def _uri(data: bytes, mime: str) -> str:
-    return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

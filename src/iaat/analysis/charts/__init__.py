@@ -3,7 +3,6 @@
 from iaat.analysis.charts.images import ImageBlock, Thumbnail, draw_extremes, draw_image_blocks, labelled_thumbnail
 from iaat.analysis.charts.lines import (
     Line,
-    RadiusBands,
     TrainingRun,
     draw_accuracy_by_radius,
     draw_radius_bands,
@@ -12,7 +11,6 @@ from iaat.analysis.charts.lines import (
 from iaat.analysis.charts.loss_planes import LossPlane, draw_loss_planes
 from iaat.analysis.charts.matrices import CorruptionGrid, draw_corruptions, draw_pair_matrix
 from iaat.analysis.charts.radii import (
-    ClassRadii,
     MeasuredNorms,
     draw_class_radii,
     draw_radius_against_norm,
@@ -22,12 +20,10 @@ from iaat.analysis.charts.tradeoff import TradeoffPoint, draw_tradeoff
 
 __all__ = [
     "ImageBlock",
-    "ClassRadii",
     "CorruptionGrid",
     "Line",
     "LossPlane",
     "MeasuredNorms",
-    "RadiusBands",
     "Thumbnail",
     "TradeoffPoint",
     "TrainingRun",

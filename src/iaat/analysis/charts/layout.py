@@ -40,9 +40,9 @@ def make_panels(
     return figure, axes[:count]
 
 
-def panel_room(figure: Figure, count: int, margin: float, *, most: int = 3) -> float:
+def panel_room(figure: Figure, count: int, margin: float) -> float:
     """Return the inches that the title of one of `count` panels may take, where each loses `margin` to its axis."""
-    return figure.get_figwidth() / min(most, count) - margin
+    return figure.get_figwidth() / min(3, count) - margin
 
 
 def settle(figure: Figure) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -66,14 +66,14 @@ class TrainingRun:
         epochs: Epoch numbers.
         curves: Values by the names of `metrics.jsonl`, one for each epoch: `loss`, `train_accuracy`,
             `validation_clean`, `validation_robust`, `radius_mean_px`, `lr`; all optional, accuracies are fractions.
-        band: The 5 and 95 % quantiles of the radii in px, one for each epoch; empty if not known.
+        quantiles: Of the radii in px by level: `5`, `25`, `50`, `75`, `95`; some may be missing.
     """
 
     name: str
     number: int
     epochs: Sequence[float]
     curves: Mapping[str, Values]
-    band: tuple[Values, Values] = ((), ())
+    quantiles: Mapping[str, Values] = field(default_factory=dict)
 
     def known(self, key: str) -> bool:
         """Return whether a quantity has a value in any epoch."""
@@ -171,7 +171,7 @@ def _panels_of_several(runs: Sequence[TrainingRun]) -> list[tuple[str, _Group, l
 
 
 def _draw_spread(axis: Axes, run: TrainingRun, number: int) -> None:
-    low, high = map(finite, run.band)
+    low, high = (finite(run.quantiles.get(level, ())) for level in ("5", "95"))
     if np.isfinite(low).any() and np.isfinite(high).any():
         axis.fill_between(run.epochs, low, high, color=series_style(number).color, alpha=0.18, linewidth=0)
         axis.set_title(f"{_RADIUS}; shaded: 5\N{EN DASH}95 % of the samples")
@@ -215,22 +215,7 @@ def _legend(figure: Figure, lines: Sequence[Line], style: Style, title: str | No
         legend_below(figure, handles, [name for name, _, _ in kinds], title, style=style)
 
 
-@dataclass(frozen=True, slots=True)
-class RadiusBands:
-    """Quantiles of the radii of one run over its epochs.
-
-    Attributes:
-        name: Name of the run.
-        epochs: Epoch numbers.
-        quantiles: Values in px by level: `5`, `25`, `50`, `75`, `95`; some may be missing.
-    """
-
-    name: str
-    epochs: Sequence[float]
-    quantiles: Mapping[str, Values]
-
-
-def draw_radius_bands(runs: Sequence[RadiusBands], *, style: Style) -> Figure:
+def draw_radius_bands(runs: Sequence[TrainingRun], *, style: Style) -> Figure:
     """Draw quantiles of the radii of each run by epoch: a panel a run, all of one scale."""
     with style.context():
         figure, axes = make_panels(len(runs), 1.9, style=style, share_y=True)
@@ -248,7 +233,7 @@ def draw_radius_bands(runs: Sequence[RadiusBands], *, style: Style) -> Figure:
     return figure
 
 
-def _draw_band(axis: Axes, run: RadiusBands) -> None:
+def _draw_band(axis: Axes, run: TrainingRun) -> None:
     level = {name: finite(values) for name, values in run.quantiles.items()}
     for low, high, color in (("5", "95", _OUTER), ("25", "75", _INNER)):
         if low in level and high in level:

@@ -167,23 +167,14 @@ def _top(run: RadiusHistograms, reference_px: float | None) -> float:
     return max(run.edges_px[-1], reference_px or 0.0) * 1.05
 
 
-@dataclass(frozen=True, slots=True)
-class ClassRadii:
-    """Quantiles of the radii of each class of one run.
-
-    Attributes:
-        name: Name of the run.
-        quantiles: For each class in px by level: `5`, `25`, `50`, `75`, `95`; None for a class without samples.
-    """
-
-    name: str
-    quantiles: Sequence[Mapping[str, float] | None]
+ClassQuantiles = Sequence[Mapping[str, float] | None]
+"""Quantiles of the radii of each class in px by level: `5`, `25`, `50`, `75`, `95`; None for one without samples."""
 
 
 def draw_class_radii(
-    runs: Sequence[ClassRadii], classes: Sequence[str], *, style: Style, title: str | None = None
+    runs: Mapping[str, ClassQuantiles], classes: Sequence[str], *, style: Style, title: str | None = None
 ) -> Figure:
-    """Draw the radii of each class, lowest median on top, a panel a run, all in one order.
+    """Draw the radii of each class, lowest median on top, a panel a run under its name, all in one order.
 
     5 to 95 % of the radii are thin, 25 to 75 % thick, the median is a dot. A class without samples is left out. Of more
     than 40 classes the 20 lowest and the 20 highest medians are drawn.
@@ -191,7 +182,7 @@ def draw_class_radii(
     Raises:
         UserError: No class has samples.
     """
-    order = _order(runs, len(classes))
+    order = _order(list(runs.values()), len(classes))
     if not order:
         raise UserError("no radii to draw: there are no samples")
     half = _MOST_CLASSES // 2
@@ -200,9 +191,9 @@ def draw_class_radii(
     with style.context():
         figure, axes = make_panels(len(runs), 0.6 + 0.135 * len(shown), style=style, share_y=True)
         room = panel_room(figure, len(runs), names / min(3, len(runs)) + 0.2 * style.scale)
-        for axis, run in zip(axes, runs, strict=True):
-            _draw_classes(axis, [run.quantiles[number] for number in shown], style)
-            axis.set(title=fit_name(run.name, room, style.font), xlabel="radius (px)")
+        for axis, (name, quantiles) in zip(axes, runs.items(), strict=True):
+            _draw_classes(axis, [quantiles[number] for number in shown], style)
+            axis.set(title=fit_name(name, room, style.font), xlabel="radius (px)")
             if len(order) > len(shown):
                 axis.axhline(half - 0.5, color=MUTED, linewidth=0.8 * style.scale, linestyle=":")
         axes[0].set_yticks(range(len(shown)), [fit(classes[number], names, style.font) for number in shown])
@@ -219,15 +210,13 @@ def draw_class_radii(
     return figure
 
 
-def _order(runs: Sequence[ClassRadii], count: int) -> list[int]:
+def _order(runs: Sequence[ClassQuantiles], count: int) -> list[int]:
     """Return the classes that any run has samples of, by the mean of their medians."""
-    medians = {
-        number: [found["50"] for run in runs if (found := run.quantiles[number]) is not None] for number in range(count)
-    }
+    medians = {number: [found["50"] for run in runs if (found := run[number]) is not None] for number in range(count)}
     return sorted((number for number, found in medians.items() if found), key=lambda n: float(np.mean(medians[n])))
 
 
-def _draw_classes(axis: Axes, quantiles: Sequence[Mapping[str, float] | None], style: Style) -> None:
+def _draw_classes(axis: Axes, quantiles: ClassQuantiles, style: Style) -> None:
     there = [(row, found) for row, found in enumerate(quantiles) if found is not None]
     rows = [row for row, _ in there]
     p5, p25, p50, p75, p95 = (np.array([found[level] for _, found in there]) for level in ("5", "25", "50", "75", "95"))

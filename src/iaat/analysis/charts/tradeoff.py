@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from iaat.analysis.charts.layout import legend_below, settle
-from iaat.analysis.figure_text import clean, fit, fit_name, put_title
+from iaat.analysis.figure_text import clean, fit, fit_name
 from iaat.analysis.label_placement import PointLabel, place_labels
 from iaat.analysis.style import INK, MUTED, Style, darker, series_style
 from iaat.errors import UserError
@@ -104,7 +104,6 @@ def draw_tradeoff(
     joined: Sequence[str] = (),
     pareto: bool = False,
     notes: Sequence[str] = (),
-    title: str | None = None,
 ) -> Figure:
     """Draw clean against robust accuracy in percent, one marker for the mean of each label.
 
@@ -120,7 +119,6 @@ def draw_tradeoff(
             figure and named above it.
         pareto: Draw the Pareto frontier of the means.
         notes: Lines above the figure: attacks, weights.
-        title: A line above the notes.
 
     Raises:
         UserError: No point, an accuracy outside [0, 1], or a joined label that no point has.
@@ -148,7 +146,6 @@ def draw_tradeoff(
         _set_limits(axis, np.concatenate([each for group in groups for each in (group.low, group.high)]))
         _write_notes(axis, [*notes, *_left_out(outside)], style)
         _draw_key(figure, groups, curve=bool(curves[0]), frontier=len(frontier) > 1, style=style)
-        put_title(figure, title)
         settle(figure)
         place_labels(axis, _names(groups, style), np.concatenate([*lines, *map(_inked, groups)]), style.small)
     return figure
