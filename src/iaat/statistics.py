@@ -13,7 +13,7 @@ from scipy.stats import t as student
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """Mean and spread of a figure over runs that differ in the seed only.
 
@@ -26,8 +26,8 @@ class Spread:
     """
 
     mean: float
-    sd: float | None
-    interval: tuple[float, float] | None
+    sd: float | None = None
+    interval: tuple[float, float] | None = None
     n: int
 
 
@@ -35,10 +35,10 @@ def spread(values: Sequence[float]) -> Spread:
     """Mean, sample standard deviation and 95 % t-interval of the mean (Student 1908) of at least one value."""
     n, centre = len(values), mean(values)
     if n == 1:
-        return Spread(centre, None, None, 1)
+        return Spread(mean=centre, n=1)
     sd = stdev(values)
     half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
-    return Spread(centre, sd, (centre - half, centre + half), n)
+    return Spread(mean=centre, sd=sd, interval=(centre - half, centre + half), n=n)
 
 
 def wilson_interval(accuracy: float, n: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from iaat.errors import UserError, shown
 
@@ -58,6 +58,19 @@ class Radius(float):
         self.unitless = _is_unitless(value)
         self.given = value.strip() if isinstance(value, str) else getattr(value, "given", str(self))
         return self
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> Any:  # noqa: ANN401
+        """How files are read into one; see `iaat.runtime.json_files`."""
+        from pydantic_core import core_schema  # takes long to import, and attacks need none
+
+        return core_schema.no_info_plain_validator_function(cls._of_plain)
+
+    @classmethod
+    def _of_plain(cls, value: object) -> Radius:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise UserError(f"radius {shown(value)} cannot be read: write 8px, 8/255 or 0.03")
+        return cls(value)
 
     @property
     def px(self) -> float:

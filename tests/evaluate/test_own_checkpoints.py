@@ -109,7 +109,7 @@ def test_a_model_that_is_no_run_needs_shape_and_classes():
     ("old", "new", "part"),
     [
         ("name: small-cnn", "name: evil:build", "which a file may not run by itself"),
-        ("width: 5", "width: [5]", "width is [5], not a whole number"),
+        ("width: 5", "width: [5]", "width is [5], which should be a valid integer"),
         ("width: 5", "widht: 5", "unknown key 'model.widht' (= 5) (did you mean 'width'"),
     ],
 )

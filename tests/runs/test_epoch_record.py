@@ -55,10 +55,10 @@ def test_a_misspelt_name_is_a_type_error():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epoch": 0}, "epoch is 0, not a finite number of at least 1"),
-        ({"epoch": "3"}, "epoch is '3', not a whole number"),
-        ({"loss": "low"}, "loss is 'low', not a number"),
-        ({"radius_quantiles_px": {"5": None}}, r"radius_quantiles_px\.5 is None, not a number"),
+        ({"epoch": 0}, "epoch: 0 is not a finite number of at least 1"),
+        ({"epoch": "3"}, 'epoch is "3", which should be a valid integer'),
+        ({"loss": "low"}, 'loss is "low", which should be a valid number'),
+        ({"radius_quantiles_px": {"5": None}}, r"radius_quantiles_px\.5 is null, which should be a valid number"),
     ],
 )
 def test_a_value_of_another_type_is_refused(change, message):

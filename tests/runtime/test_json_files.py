@@ -1,19 +1,19 @@
 """JSON is read by one reader, which names the file, the line and what is wrong there."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired
 
 import pytest
+from typing_extensions import TypedDict
 
 from iaat.errors import UserError
 from iaat.runtime.files import append_json_line, write_json
 from iaat.runtime.json_files import (
+    Between,
     Count,
     DamagedFileError,
     Fraction,
-    between,
     from_json,
-    parse_json,
     read_json,
     read_json_lines,
     to_json,
@@ -53,43 +53,43 @@ class Typed:
     by_name: dict[str, Part | None] = field(default_factory=dict)
     kind: Literal["a", "b"] | None = None
     radius: Radius | None = None
-    seconds: Annotated[float, between(0)] = 0.0
+    seconds: Annotated[float, Between(0)] = 0.0
 
 
 GOOD = {
     **{"epoch": 3, "loss": None, "quantiles": {"5": 1, "95": 2.5}, "inner": {"low": 0.5, "names": ["a"]}},
-    **{"parts": [{"low": 1.0}], "free": [None, {"x": True}], "unknown": "kept"},
+    **{"parts": [{"low": 1.0}], "free": [None, {"x": True}], "unknown": "left out"},
 }
 
 WRONG = {
     b"": "it is not JSON",
     b"{": "it is not JSON",
-    b"\xff\xfe": "it is not UTF-8",
-    b"[" * 100_000: "nested too deeply",
-    b'{"epoch": ' + b"9" * 5000 + b"}": "a number of 5000 digits",
-    b'{"epoch": ' + b"9" * 200 + b"}": r"epoch is 9+\.\.\.9+, not a whole number",
-    b"[]": r"it is \[\], not a record",
-    b"7": "it is 7, not a record",
-    b"null": "it is None, not a record",
+    b"\xff\xfe": "it is not JSON .*can't decode",
+    b"[" * 100_000: "it is not JSON .*recursion",
+    b'{"epoch": ' + b"9" * 5000 + b"}": "a number of more than 300 digits",
+    b"[]": r"it is \[\], which should be an object",
+    b"7": "it is 7, which should be an object",
+    b"null": "it is null, which should be an object",
     b"{}": "epoch is missing",
-    b'{"epoch": 1.5}': "epoch is 1.5, not a whole number",
-    b'{"epoch": true}': "epoch is True, not a whole number",
-    b'{"epoch": 1, "loss": "x"}': "loss is 'x', not a number",
-    b'{"epoch": 1, "loss": false}': "loss is False, not a number",
-    b'{"epoch": 1, "quantiles": []}': r"quantiles is \[\], not a record",
-    b'{"epoch": 1, "quantiles": {"5": null}}': "quantiles.5 is None, not a number",
-    b'{"epoch": 1, "quantiles": {"\\u001b[31m": null}}': r"quantiles.\\x1b\[31m is None",
-    b'{"epoch": 1, "inner": {"low": 1, "names": "a"}}': "inner.names is 'a', not a list",
+    b'{"epoch": 1.5}': "epoch is 1.5, which should be a valid integer",
+    b'{"epoch": true}': "epoch is true, which should be a valid integer",
+    b'{"epoch": 1, "loss": "x"}': 'loss is "x", which should be a valid number',
+    b'{"epoch": 1, "loss": false}': "loss is false, which should be a valid number",
+    b'{"epoch": 1, "quantiles": []}': r"quantiles is \[\], which should be an object",
+    b'{"epoch": 1, "quantiles": {"5": null}}': "quantiles.5 is null, which should be a valid number",
+    b'{"epoch": 1, "quantiles": {"\\u001b[31m": null}}': r"quantiles.\\x1b\[31m is null",
+    b'{"epoch": 1, "inner": {"low": 1, "names": "a"}}': 'inner.names is "a", which should be a valid array',
     b'{"epoch": 1, "inner": {"names": []}}': "inner.low is missing",
-    b'{"epoch": 1, "parts": [{"low": 1}, 2]}': "parts.1 is 2, not a record",
+    b'{"epoch": 1, "parts": [{"low": 1}, 2]}': "parts.1 is 2, which should be an object",
 }
 
 
-def test_values_of_the_right_type_come_back_with_keys_that_are_not_known(tmp_path):
+def test_values_of_the_right_type_come_back_without_keys_that_are_not_known(tmp_path):
     write_json(tmp_path / "a.json", GOOD)
     append_json_line(tmp_path / "a.jsonl", GOOD)
-    assert read_json(tmp_path / "a.json", Record) == GOOD
-    assert read_json_lines(tmp_path / "a.jsonl", Record).records == [GOOD]
+    known = {key: value for key, value in GOOD.items() if key != "unknown"}
+    assert read_json(tmp_path / "a.json", Record) == known
+    assert read_json_lines(tmp_path / "a.jsonl", Record).records == [known]
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: text[:30].decode(errors="replace"))
@@ -143,7 +143,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 
 
 def test_numbers_as_large_as_a_float_are_numbers():
-    assert parse_json(b'{"epoch": 1, "loss": 1' + b"0" * 299 + b"}", Record)["loss"] == 10**299
+    assert from_json({"epoch": 1, "loss": 10**299}, Record)["loss"] == 1e299
 
 
 TYPED = {
@@ -168,19 +168,19 @@ def test_a_dataclass_comes_back_with_all_that_is_in_it():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"n": -1}, "n is -1, not a finite number of at least 0"),
-        ({"n": None}, "n is None, not a whole number"),
+        ({"n": -1}, "n: -1 is not a finite number of at least 0"),
+        ({"n": None}, "n is null, which should be a valid integer"),
         ({"parts": [{"name": "x"}]}, "parts.0.accuracy is missing"),
-        ({"parts": [{"name": "x", "accuracy": 83.0}]}, "parts.0.accuracy is 83.0, not a number from 0 to 1"),
+        ({"parts": [{"name": "x", "accuracy": 83.0}]}, "parts.0.accuracy: 83.0 is not a number from 0 to 1"),
         ({"parts": [{"name": "odd", "accuracy": 0}]}, "parts.0: no part is odd"),
-        ({"parts": [{"name": "x", "accuracy": 0, "pair": [1]}]}, "parts.0.pair has 1 entries, not 2"),
-        ({"parts": {}}, r"parts is {}, not a list"),
-        ({"by_name": {"y": 7}}, "by_name.y is 7, not a record"),
-        ({"kind": "c"}, "kind is 'c', not one of a, b"),
+        ({"parts": [{"name": "x", "accuracy": 0, "pair": [1]}]}, "parts.0.pair.1 is missing"),
+        ({"parts": {}}, r"parts is {}, which should be a valid array"),
+        ({"by_name": {"y": 7}}, "by_name.y is 7, which should be an object"),
+        ({"kind": "c"}, "kind is \"c\", which should be 'a' or 'b'"),
         ({"radius": "wide"}, "radius: radius 'wide' cannot be read"),
-        ({"radius": 7}, "radius is 7, not a length such as 8px"),
-        ({"seconds": float("inf")}, "seconds is inf, not a finite number"),
-        ({"seconds": float("nan")}, "seconds is nan"),
+        ({"radius": True}, "radius: radius True cannot be read"),
+        ({"seconds": float("inf")}, "seconds: inf is not a finite number"),
+        ({"seconds": float("nan")}, "seconds: nan is not"),
     ],
 )
 def test_what_a_dataclass_cannot_hold_is_named(change, reason):

@@ -22,7 +22,7 @@ Runs = Mapping[int, Point]
 """The runs of one recipe by their seed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Distance:
     """Distance of a recipe from the curve, in points of robust accuracy at the same clean accuracy.
 
@@ -34,7 +34,7 @@ class Distance:
     """
 
     by_seed: dict[int, float | None]
-    spread: Spread | None
+    spread: Spread | None = None
     verdict: str
 
 
@@ -69,7 +69,7 @@ def distance(runs: Runs, curve: Sequence[Runs]) -> Distance:
     by_seed = {seed: above_curve(_curve_of(seed, curve), *point) for seed, point in sorted(runs.items())}
     inside = [value for value in by_seed.values() if value is not None]
     over = spread(inside) if inside else None
-    return Distance(by_seed, over, _verdict(over))
+    return Distance(by_seed=by_seed, spread=over, verdict=_verdict(over))
 
 
 def _curve_of(seed: int, curve: Sequence[Runs]) -> list[Point]:

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data.class_names import MOST_CHARACTERS
 from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
-from iaat.runtime.json_files import Count, Finite, Fraction, NonNegative, between, read_json, to_json
+from iaat.runtime.json_files import Between, Count, Finite, Fraction, NonNegative, UnfitError, read_json, to_json
 from iaat.runtime.passes import Passes
 from iaat.units import Radius
 
@@ -31,14 +33,8 @@ Weights = Literal["averaged", "trained"]
 """Weights of a checkpoint: the moving average of a run, or those that were trained."""
 
 Interval = tuple[Fraction, Fraction]
-Positive = Annotated[int, between(1)]
-
-
-def _short(name: str) -> str | None:
-    return f"has {len(name):,} characters" if len(name) > MOST_CHARACTERS else None
-
-
-ClassName = Annotated[str, _short]
+Positive = Annotated[int, Between(1)]
+ClassName = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +179,7 @@ class EvaluationResult(ModelFacts, SectionResults):
     n: Positive
     classes: Positive
     seconds: NonNegative
-    evaluate: Annotated[EvaluateConfig, lambda given: None if {"radius", "norm"} <= given.keys() else "has no radius"]
+    evaluate: EvaluateConfig
     attacks: tuple[str, ...]
     accuracy: dict[str, Fraction]
     interval95: dict[str, Interval]
@@ -236,10 +232,13 @@ def upgraded(results: Any) -> Any:  # noqa: ANN401
 
     Raises:
         UserError: they are of a newer version.
+        UnfitError: they do not say by which radius the model was evaluated.
     """
     if not isinstance(results, dict):
         return results
     check_version(results, RESULTS_VERSION)
+    if isinstance(evaluate := results.get("evaluate"), dict) and not {"radius", "norm"} <= evaluate.keys():
+        raise UnfitError("evaluate has no radius")
     if "version" in results:
         return results
     return {key: _renamed(value, _OLD_KEYS.get(key, {})) for key, value in results.items()}

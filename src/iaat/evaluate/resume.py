@@ -7,7 +7,9 @@ import zlib
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
+
+from typing_extensions import TypedDict
 
 from iaat.runtime.files import append_json_line, write_text
 from iaat.runtime.json_files import read_json_lines

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from iaat.errors import UserError, shown
-from iaat.runtime.json_files import UnfitError, between, from_json, to_json
+from iaat.runtime.json_files import Between, UnfitError, from_json, to_json
 
 RECORD_VERSION = 2
 """Version of the format; lines of version 1 carry no number and have `holdout_` for `validation_`."""
@@ -42,7 +42,7 @@ class EpochRecord:
         metrics: Means of the method's own metrics. In JSON they stand beside the other keys.
     """
 
-    epoch: Annotated[int, between(1)]
+    epoch: Annotated[int, Between(1)]
     loss: float | None = None
     train_accuracy: float | None = None
     trained_radius_px: float | None = None

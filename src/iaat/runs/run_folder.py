@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, TypeVar
+from typing import Any, NotRequired, TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from typing_extensions import TypedDict
 
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
@@ -27,7 +28,7 @@ from iaat.errors import UserError
 from iaat.runs.epoch_record import EpochRecord, upgrade
 from iaat.runtime.distributed import current
 from iaat.runtime.files import append_json_line, replacing, write_json, write_text
-from iaat.runtime.json_files import DamagedFileError, Lines, read_json, read_json_lines
+from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, read_json_lines
 from iaat.runtime.lock import FolderLock
 from iaat.runtime.text import cut
 
@@ -41,10 +42,11 @@ RUN_FILES = (
 
 
 class EpochTiming(TypedDict):
-    """One line of `timings.jsonl`, which may have more keys."""
+    """One line of `timings.jsonl`."""
 
-    epoch: int
+    epoch: Count
     seconds: float
+    samples_per_second: NotRequired[float]
 
 
 class RunFacts(TypedDict):
@@ -58,7 +60,7 @@ class SkippedSample(TypedDict):
     """A sample that cannot be read: of `train` or `test`, its index, its path or the like, and why."""
 
     split: str
-    index: int
+    index: Count
     name: str
     reason: str
 

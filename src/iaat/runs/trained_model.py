@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict
 
 from iaat.config.recipe_files import RECIPE_FILE, check_keys, read_recipe, run_of_checkpoint
 from iaat.errors import UserError
 from iaat.models.model_config import ModelConfig
 from iaat.models.weights import read_content
 from iaat.runs.checkpoint_schema import saved_state
-from iaat.runtime.json_files import parse_json
+from iaat.runtime.json_files import UnfitError, from_json
 from iaat.runtime.user_code import check_trusted
 
 
@@ -92,6 +93,6 @@ def _config(file: Path) -> ModelConfig:
 def _checked(value: object, kind: Any, place: str) -> Any:  # noqa: ANN401
     """A plain value that has the type it must have."""
     try:
-        return parse_json(json.dumps(value).encode(), kind)
-    except (TypeError, ValueError) as error:
+        return from_json(value, kind)
+    except UnfitError as error:
         raise UserError(f"{place} is damaged: {error}") from None

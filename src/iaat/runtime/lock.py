@@ -11,10 +11,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 from iaat.errors import UserError
-from iaat.runtime.json_files import parse_json
+from iaat.runtime.json_files import from_json
 
 try:
     import fcntl
@@ -184,6 +185,6 @@ def _lock(descriptor: int) -> bool:
 
 def _owner(descriptor: int) -> _Owner | None:
     try:
-        return parse_json(os.pread(descriptor, 4096, 0), _Owner)
-    except ValueError:  # just made, by a process killed while it wrote, or damaged
+        return from_json(json.loads(os.pread(descriptor, 4096, 0)), _Owner)
+    except (ValueError, RecursionError):  # just made, by a process killed while it wrote, or damaged
         return None

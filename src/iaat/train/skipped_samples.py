@@ -5,6 +5,7 @@ from __future__ import annotations
 from iaat.data import DataSplits, SampleLog
 from iaat.runs.run_folder import RunFolder, SkippedSample
 from iaat.runtime.distributed import Ranks
+from iaat.runtime.files import encodable
 
 
 def gather_sample_log(sample_log: SampleLog, ranks: Ranks) -> None:
@@ -26,7 +27,7 @@ def gather_sample_log(sample_log: SampleLog, ranks: Ranks) -> None:
 def save_skipped(run: RunFolder, data: DataSplits) -> None:
     """List the skipped samples in the run folder; no file where there are none."""
     records: list[SkippedSample] = [
-        {"split": split, "index": index, "name": sample_log.name(index), "reason": reason}
+        {"split": split, "index": index, "name": encodable(sample_log.name(index)), "reason": encodable(reason)}
         for split, sample_log in _sample_logs(data).items()
         for index, reason in sorted(sample_log.unreadable.items())
     ]
