@@ -177,4 +177,9 @@ _UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 def format_duration(seconds: float) -> str:
     """Format a duration in the largest unit of which there are at least two: `3.2 days`, `35 h`."""
     unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= 2 * length), _UNITS[-1])
-    return f"{seconds / length:.3g} {unit}"
+    return f"{format_number(seconds / length)} {unit}"
+
+
+def format_number(number: float) -> str:
+    """Format a number with three digits, or all before the point: `0.0123`, `12.3`, `1,234`."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -95,6 +95,7 @@ def test_two_counters_count_independently(model):
 def test_text_is_short():
     assert str(Passes(34, 31)) == "34F 31B"
     assert str(Passes(1.5, 1)) == "1.5F 1B"
+    assert str(Passes(88.4889, 1_000_000)) == "88.5F 1e+06B"
 
 
 @pytest.mark.parametrize("output", [{"out": torch.zeros(2, 3)}, (torch.zeros(2, 3),)])

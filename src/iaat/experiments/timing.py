@@ -24,7 +24,7 @@ from iaat.train.nonfinite import LAG, NonfiniteMonitor
 from iaat.train.state import TrainState, build_state
 from iaat.train.step import take_step
 from iaat.types import Batch
-from iaat.units import Radius, format_duration
+from iaat.units import Radius, format_duration, format_number
 
 SECONDS = 20.0
 """About how long the timing takes, if a step is not longer."""
@@ -262,9 +262,9 @@ def _measured(recipe: Recipe, found: StepTiming) -> list[tuple[str, str]]:
 
 def _projected(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> list[tuple[str, str]]:
     whole, several = training_seconds(recipe, facts, found), found.processes > 1
-    joint = f", {_short(found.joint_rate)} in {found.processes} at perfect scaling" if several else ""
+    joint = f", {format_number(found.joint_rate)} in {found.processes} at perfect scaling" if several else ""
     return [
-        ("samples a second", f"{_short(found.rate)} in one process{joint}"),
+        ("samples a second", f"{format_number(found.rate)} in one process{joint}"),
         ("an epoch", format_duration(whole / recipe.train.epochs)),
         (f"all {recipe.train.epochs} epochs", format_total(whole, found)),
     ]
@@ -278,11 +278,6 @@ def training_seconds(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> f
 def format_total(seconds: float, found: StepTiming) -> str:
     """A time of training, and what it is on all devices together: `2.5 days, 480 GPU-hours`."""
     if found.device.type == "cuda":
-        return f"{format_duration(seconds)}, {_short(seconds * found.processes / 3600)} GPU-hours"
+        return f"{format_duration(seconds)}, {format_number(seconds * found.processes / 3600)} GPU-hours"
     together = f", {format_duration(seconds * found.processes)} of processor time" if found.processes > 1 else ""
     return format_duration(seconds) + together
-
-
-def _short(number: float) -> str:
-    """A number with three digits, or all before the point: `0.0123`, `12.3`, `1,234`."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -33,7 +33,7 @@ class Passes:
     backward: NonNegative = 0.0
 
     def __str__(self) -> str:
-        return f"{self.forward:g}F {self.backward:g}B"
+        return f"{round(self.forward, 1):g}F {round(self.backward, 1):g}B"
 
 
 @contextmanager
