@@ -24,7 +24,7 @@ FURTHER = {
     "iaat.report.suspects": ["find_suspects"],
     "iaat.runs.load_model": ["load_model"],
     "iaat.runs.run_folder": ["RunFolder"],
-    "iaat.runs.trackers": ["Tracker"],
+    "iaat.train.trackers": ["Tracker"],
     "iaat.runtime.progress": ["Reporter"],
 }
 

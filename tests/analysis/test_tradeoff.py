@@ -136,7 +136,7 @@ def test_trained_weights_are_hollow_tied_to_their_average_and_named_once():
     (pair,) = lines(axis, "_pair")
     np.testing.assert_allclose(pair.get_xydata(), [[71, 39], [69, 36]])
     assert texts(axis) == ["iaat"]
-    assert "hollow: trained weights, not their average" in key(axis.figure)
+    assert "hollow: raw weights, not their EMA" in key(axis.figure)
 
 
 def test_the_curve_has_a_band_of_one_standard_deviation():

@@ -257,7 +257,7 @@ def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
         (["compare", "quickstart", "--seed", "3", "--seeds", "3"], ["--seed 3", "--seeds 3", "exclude"]),
         (["compare", "quickstart", "--seeds", "0"], ["--seeds 0", "at least 1", "--seed 0"]),
         (["compare", "quickstart", "--only", "iaat"], ["--only iaat", "quickstart"]),
-        (["compare", "quickstart", "--weights", "raw"], ["--weights", "averaged"]),
+        (["compare", "quickstart", "--weights", "raws"], ["--weights", "'raw'"]),
         (["train", "quickstart", "--train.epochs"], ["--train.epochs"]),
         (["evaluate", "no-such-run"], ["no-such-run", "neither a run folder"]),
         (["train", "folder-iaat", "--data.root", "no-such-folder"], ["data.root", "no-such-folder"]),

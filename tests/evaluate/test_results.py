@@ -191,9 +191,12 @@ def test_results_of_version_1_are_read():
     assert from_json(upgraded(json.loads(json.dumps(found.to_json()))), EvaluationResult) == found
 
 
+CAT = {"n": 3, "clean": 0.9, "worst": 0.5}
+
+
 def results_of_version_1():
     accuracy = {"clean": 0.9, "worst": 0.9}
-    worst = {"class": "cat", "n": 3, "clean": 0.9, "worst": 0.5}
+    worst = {"class": "cat", **CAT}
     passes = {"forward": 8.0, "backward": 0.0}
     return {
         **{"run": "net", "seed": None, "verdict": "fine", "suite": "quick", "attack": "quick", "n": 8, "classes": 3},
@@ -209,6 +212,31 @@ def test_results_of_a_newer_version_are_refused(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({**results_of_version_1(), "version": 3}))
     with pytest.raises(UserError, match=r"results\.json: version 3 of results was written by a newer iaat"):
         read_results(tmp_path / "results.json")
+
+
+@pytest.mark.parametrize("version", [{}, {"version": 2}])
+def test_the_names_that_weights_had_are_read(version, tmp_path):
+    new = {
+        **results_of_version_1(),
+        "stages": [],
+        "worst_class": {**CAT, "name": "cat"},
+        "per_class": [],
+        "transfer": [],
+    }
+    for old, name in (("averaged", "ema"), ("trained", "raw"), ("ema", "ema")):
+        (tmp_path / "results.json").write_text(json.dumps({**new, **version, "weights": old}))
+        assert read_results(tmp_path / "results.json").weights == name
+
+
+def test_a_comparison_by_the_names_that_weights_had_is_read(tmp_path):
+    file = Path(__file__).parents[2] / "docs" / "results" / "frontier" / "comparison.json"
+    old = json.loads(file.read_text(encoding="utf-8"))
+    assert {row["weights"] for row in old["rows"]} == {"averaged"}
+    old["cells"][0]["name"], old["rows"][0]["weights"] = "vpb (trained weights)", "trained"
+    (tmp_path / "comparison.json").write_text(json.dumps(old))
+    found = read_comparison(tmp_path / "comparison.json")
+    assert found.cells[0].name == "vpb (raw weights)"
+    assert [row.weights for row in found.rows] == ["raw", *["ema"] * (len(found.rows) - 1)]
 
 
 @pytest.mark.parametrize("folder", ["frontier"])

@@ -84,7 +84,7 @@ def test_checkpoints_attacks_and_weights_are_averaged_apart():
     rows = [replace(each, digests=Digests(str(number), "", "")) for number, each in enumerate(rows)]
     assert averaged(rows) == [[("at", 0), ("at", 1)]] * 2
     assert averaged([row("at", 0, "x"), row("at", 1, "y", attack="standard")]) == []
-    assert averaged([row("at", 0, "x", weights="trained"), row("at", 1, "y", weights="averaged")]) == []
+    assert averaged([row("at", 0, "x", weights="raw"), row("at", 1, "y", weights="ema")]) == []
 
 
 def test_equal_checkpoints_are_one_row():
@@ -92,7 +92,7 @@ def test_equal_checkpoints_are_one_row():
     (found,) = table_rows([best, last])
     assert (model_title(found), checkpoint_cell(found)) == ("at seed 0 best = last", "best = last (3 = 5)")
     assert len(table_rows([best, replace(last, digests=Digests("other", "", ""))])) == 2
-    assert len(table_rows([best, replace(last, weights="trained")])) == 2
+    assert len(table_rows([best, replace(last, weights="raw")])) == 2
     (found,) = table_rows([best, replace(last, epoch=3), best])
     assert checkpoint_cell(found) == "best = last (3)"
 

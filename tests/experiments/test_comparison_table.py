@@ -119,12 +119,12 @@ def test_a_table_of_three_seeds_fits_in_150_columns():
 
 
 def test_trained_weights_have_lines_of_their_own():
-    averaged = [row("iaat", seed, 0.7, 0.4, 0.38, weights="averaged") for seed in (0, 1)]
-    trained = [row("iaat", seed, 0.6, 0.3, 0.28, weights="trained") for seed in (0, 1)]
-    cells = by_cell([*averaged, *trained])
-    assert list(cells) == ["iaat", "iaat (trained weights)"]
+    ema = [row("iaat", seed, 0.7, 0.4, 0.38, weights="ema") for seed in (0, 1)]
+    raw = [row("iaat", seed, 0.6, 0.3, 0.28, weights="raw") for seed in (0, 1)]
+    cells = by_cell([*ema, *raw])
+    assert list(cells) == ["iaat", "iaat (raw weights)"]
     assert [len(rows) for rows in cells.values()] == [2, 2]
-    assert "iaat (trained weights)" in shown(comparison_table([*averaged, *trained]), 100)
+    assert "iaat (raw weights)" in shown(comparison_table([*ema, *raw]), 100)
 
 
 @pytest.mark.parametrize(("seeds", "text"), [([0], "0"), ([1, 0], "0, 1"), ([2, 0, 1, 5], "0-2, 5"), ([7, 3], "3, 7")])
@@ -150,8 +150,8 @@ def means(rows):
 
 
 def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():
-    rows = [row("iaat", seed, 0.7, 0.4, 0.38, weights=kind) for seed in (0, 1) for kind in ("averaged", "trained")]
-    assert means(rows) == ["iaat", "iaat (trained weights)"]
+    rows = [row("iaat", seed, 0.7, 0.4, 0.38, weights=kind) for seed in (0, 1) for kind in ("ema", "raw")]
+    assert means(rows) == ["iaat", "iaat (raw weights)"]
     assert means(rows[:2]) == []  # one seed of each
     twice = [row("pgd", seed, 0.7, 0.4, 0.38) for seed in (0, 0, 1)]
     assert means(twice) == []

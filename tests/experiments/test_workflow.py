@@ -27,7 +27,7 @@ set: {data.limit: 120, model.width: 4, train.epochs: 2, train.batch_size: 64, tr
 curve: uniform
 cells:
   uniform: {recipe: quickstart-pgd-at, set: {method.steps: 1}, grid: {method.radius: [32px, 64px]}}
-  averaged: {recipe: quickstart-natural, set: {train.ema: 0.5}}
+  ema: {recipe: quickstart-natural, set: {train.ema: 0.5}}
 """
 
 
@@ -42,7 +42,7 @@ class Record:
             self.trained.append(run.path.name)
             return train(recipe, run, *more, **options)
 
-        def counting_evaluation(run, recipe, which, *more, weights="averaged"):
+        def counting_evaluation(run, recipe, which, *more, weights=None):
             self.evaluated.append((run.path.name, which, weights))
             return evaluate(run, recipe, which, *more, weights=weights)
 
@@ -87,7 +87,7 @@ def found(out):
     return json.loads((out / "comparison.json").read_text())
 
 
-NAMES = ["uniform-32px", "uniform-64px", "averaged"]
+NAMES = ["uniform-32px", "uniform-64px", "ema"]
 
 
 def test_a_sweep_is_trained_once_seed_by_seed_and_evaluated_by_the_checkpoint_it_shows(
@@ -96,13 +96,13 @@ def test_a_sweep_is_trained_once_seed_by_seed_and_evaluated_by_the_checkpoint_it
     done = first[1]
     runs = [f"{name}-seed{seed}" for seed in (0, 1) for name in NAMES]
     assert done.trained == done.drawn == runs
-    assert done.evaluated == [(run, "best", "averaged") for run in runs]
+    assert done.evaluated == [(run, "best", "ema" if run.startswith("ema") else None) for run in runs]
     table, result = (out / "comparison.md").read_text(), found(out)
     assert main(["compare", sweep, "--out", str(out)]) == 0
     assert (record.trained, record.evaluated, record.drawn) == ([], [], [])
     assert (out / "comparison.md").read_text() == table
     assert found(out) == result
-    assert "train.ema (0.0 in uniform-32px, 0.5 in averaged)" in capsys.readouterr().err
+    assert "train.ema (0.0 in uniform-32px, 0.5 in ema)" in capsys.readouterr().err
 
 
 def test_a_comparison_leaves_rows_figures_a_table_and_a_picture(first):
@@ -115,7 +115,7 @@ def test_a_comparison_leaves_rows_figures_a_table_and_a_picture(first):
     (far,) = [cell["above_curve"] for cell in result["cells"] if "above_curve" in cell]
     assert set(far["by_seed"]) == {"0", "1"}
     assert far["verdict"] in ("above", "below", "tie", "one seed", "outside")
-    assert "| averaged | 0, 1 |" in (out / "comparison.md").read_text()
+    assert "| ema | 0, 1 |" in (out / "comparison.md").read_text()
     assert (out / "frontier.png").stat().st_size > 5000
 
 
@@ -124,37 +124,52 @@ def test_both_kinds_of_weights_are_evaluated_where_there_are_two_and_never_poole
 ):
     monkeypatch.setenv("COLUMNS", "400")
     assert main(["compare", sweep, "--out", str(out), "--weights", "both"]) == 0
-    assert (record.trained, record.evaluated) == ([], [(f"averaged-seed{seed}", "best", "trained") for seed in (0, 1)])
-    assert "averaged (trained weights)" in capsys.readouterr().out
+    assert (record.trained, record.evaluated) == ([], [(f"ema-seed{seed}", "best", "raw") for seed in (0, 1)])
+    assert "ema (raw weights)" in capsys.readouterr().out
     result = found(out)
-    assert sorted(cell["name"] for cell in result["cells"]) == sorted([*NAMES, "averaged (trained weights)"])
+    assert sorted(cell["name"] for cell in result["cells"]) == sorted([*NAMES, "ema (raw weights)"])
     assert all(cell["seeds"] == [0, 1] for cell in result["cells"])
-    kinds = [row["weights"] for row in result["rows"] if row["run"] == "averaged"]
-    assert kinds == ["averaged", "trained"] * 2
-    assert not any("weights" in row for row in result["rows"] if row["run"] != "averaged")
-    folder = out / "averaged-seed0" / "evaluations"
+    kinds = [row["weights"] for row in result["rows"] if row["run"] == "ema"]
+    assert kinds == ["ema", "raw"] * 2
+    assert not any("weights" in row for row in result["rows"] if row["run"] != "ema")
+    folder = out / "ema-seed0" / "evaluations"
     name = "best-pgd-pgd-1-64px-linf-n30/results.json"
-    assert json.loads((folder / name).read_text())["weights"] == "averaged"
-    assert json.loads((folder / "trained-weights" / name).read_text())["weights"] == "trained"
+    assert json.loads((folder / name).read_text())["weights"] == "ema"
+    assert json.loads((folder / "raw-weights" / name).read_text())["weights"] == "raw"
 
 
 def test_evaluate_takes_the_weights_that_are_asked_for(out, capsys):
-    runs = [str(out / "averaged-seed0"), str(out / "uniform-32px-seed0")]
+    runs = [str(out / "ema-seed0"), str(out / "uniform-32px-seed0")]
     assert main(["evaluate", *runs, "--weights", "both", "--checkpoint", "last", "--evaluate.n", "20"]) == 0
     results = [file.parent.relative_to(out) for file in out.rglob("last-*/results.json")]
     name = "last-pgd-pgd-1-64px-linf-n20"
     assert sorted(map(str, results)) == sorted(
         f"{place}/{name}"
         for place in (
-            "averaged-seed0/evaluations",
-            "averaged-seed0/evaluations/trained-weights",
+            "ema-seed0/evaluations",
+            "ema-seed0/evaluations/raw-weights",
             "uniform-32px-seed0/evaluations",
         )
     )
     printed = capsys.readouterr().out
-    assert "averaged (trained weights) seed 0 last:" in printed
-    assert main(["evaluate", runs[1], "--weights", "trained", "--checkpoint", "last", "--evaluate.n", "20"]) == 0
-    assert "trained weights" not in capsys.readouterr().out
+    assert "ema (raw weights) seed 0 last:" in printed
+    assert main(["evaluate", runs[1], "--weights", "raw", "--checkpoint", "last", "--evaluate.n", "20"]) == 0
+    assert "raw weights" not in capsys.readouterr().out
+
+
+def test_the_names_that_weights_had_are_read_where_they_were_written(out, sweep, record, capsys):
+    assert main(["compare", sweep, "--out", str(out), "--weights", "raw", "--quiet"]) == 0
+    places = [out / f"ema-seed{seed}" / "evaluations" for seed in (0, 1)]
+    for place in places:
+        (place / "raw-weights").rename(place / "trained-weights")
+        (file,) = place.glob("trained-weights/*/results.json")
+        file.write_text(file.read_text().replace('"weights": "raw"', '"weights": "trained"'))
+    expected, _ = found(out), record.evaluated.clear()
+    capsys.readouterr()
+    assert main(["compare", sweep, "--out", str(out), "--weights", "trained", "--quiet"]) == 0
+    assert capsys.readouterr().err.count("weights trained is read as raw: write that") == 1
+    assert (found(out), record.evaluated) == (expected, [])
+    assert not any((place / "raw-weights").exists() for place in places)
 
 
 def test_runs_that_train_has_filled_count_under_the_cells_name(sweep, tmp_path, record, capsys):
@@ -174,14 +189,14 @@ def test_runs_that_train_has_filled_count_under_the_cells_name(sweep, tmp_path, 
 
 
 def test_a_finished_run_without_evaluation_is_evaluated_and_an_interrupted_one_resumed(first, out, sweep, record):
-    shutil.rmtree(out / "averaged-seed1" / "evaluations")
-    before = (out / "averaged-seed1" / "last.pt").read_bytes()
+    shutil.rmtree(out / "ema-seed1" / "evaluations")
+    before = (out / "ema-seed1" / "last.pt").read_bytes()
     broken = interrupted(out / "uniform-64px-seed1")
     record.trained.clear()
     assert main(["compare", sweep, "--out", str(out), "--quiet"]) == 0
     assert record.trained == ["uniform-64px-seed1"]
-    assert ("averaged-seed1", "best", "averaged") in record.evaluated
-    assert (out / "averaged-seed1" / "last.pt").read_bytes() == before
+    assert ("ema-seed1", "best", "ema") in record.evaluated
+    assert (out / "ema-seed1" / "last.pt").read_bytes() == before
     assert broken.metrics_file.read_text() == (first[0] / broken.path.name / "metrics.jsonl").read_text()
     # What was evaluated half-way does not stand for the run.
     assert [figures(row) for row in found(out)["rows"]] == [figures(row) for row in found(first[0])["rows"]]
@@ -211,19 +226,19 @@ def interrupted(folder):
 
 
 def test_no_train_shows_what_is_finished_and_names_the_rest(sweep, out, tmp_path, record, capsys):
-    shutil.rmtree(out / "averaged-seed1")
+    shutil.rmtree(out / "ema-seed1")
     interrupted(out / "uniform-64px-seed1")
     record.trained.clear()
     capsys.readouterr()
     assert main(["compare", sweep, "--out", str(out), "--no-train", "--quiet"]) == 0
     assert record.trained == []
     printed = capsys.readouterr().out
-    assert "not finished: uniform-64px-seed1 (epoch 1 of 2), averaged-seed1 (not begun)" in printed
+    assert "not finished: uniform-64px-seed1 (epoch 1 of 2), ema-seed1 (not begun)" in printed
     assert printed.index("not finished") > printed.index("uniform-64px")
-    assert not (out / "averaged-seed1").exists()
+    assert not (out / "ema-seed1").exists()
     result = found(out)
     assert len(result["rows"]) == 4
-    assert result["missing"] == ["uniform-64px-seed1 (epoch 1 of 2)", "averaged-seed1 (not begun)"]
+    assert result["missing"] == ["uniform-64px-seed1 (epoch 1 of 2)", "ema-seed1 (not begun)"]
     assert main(["compare", sweep, "--out", str(tmp_path / "none"), "--no-train"]) == 2
     assert "none of these runs is finished" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()

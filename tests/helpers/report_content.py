@@ -113,7 +113,7 @@ def _verdict(draw, number, checkpoint):
     return Verdict(
         run=number,
         checkpoint=checkpoint,
-        weights="averaged",
+        weights="ema",
         suite="standard 8px linf",
         verdict="do not trust PGD here: black-box-wins" if number == 1 else TRUSTED,
         findings=findings,

@@ -58,7 +58,7 @@ def run_part(name, method, seed):
     return RunPart(name, name, method, seed, 1, {}, 1.0, 1.0, 1.0, {})
 
 
-def verdict(run, clean, robust, checkpoint="best", weights="averaged", suite="quick 8px"):
+def verdict(run, clean, robust, checkpoint="best", weights="ema", suite="quick 8px"):
     interval = {"clean": (clean - 0.02, clean + 0.01), "apgd": (robust - 0.03, robust + 0.02)}
     return Verdict(
         run,
@@ -182,7 +182,7 @@ def test_the_tradeoff_shows_runs_means_intervals_frontier_and_the_uniform_curve(
     names = [("iaat", "iaat", 0), ("iaat", "iaat", 1), ("at", "pgd_at", 0), ("at", "pgd_at", 0), ("nat", "natural", 0)]
     runs = [run_part(f"{name} seed {seed}", method, seed) for name, method, seed in names]
     rows = [verdict(0, 0.70, 0.42), verdict(1, 0.72, 0.40), verdict(2, 0.60, 0.43), verdict(3, 0.75, 0.32)]
-    others = [verdict(0, 0.1, 0.1, "last"), verdict(0, 0.1, 0.1, weights="trained"), verdict(4, 0.95, 0.0)]
+    others = [verdict(0, 0.1, 0.1, "last"), verdict(0, 0.1, 0.1, weights="raw"), verdict(4, 0.95, 0.0)]
     shown = only(
         content,
         runs=runs,

@@ -224,7 +224,7 @@ def test_a_network_is_not_restored_without(tmp_path, run, key):
     del state[key]
     save_checkpoint(tmp_path / "last.pt", state)
     with pytest.raises(UserError, match=rf"last\.pt has no {key}"):
-        restore_model(run.recipe(), load_checkpoint(tmp_path / "last.pt"), trained=True)
+        restore_model(run.recipe(), load_checkpoint(tmp_path / "last.pt"), raw=True)
 
 
 @pytest.mark.parametrize("key", [*PARTS, "epoch", "best", "faults", "lr_share"])

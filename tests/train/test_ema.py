@@ -91,16 +91,16 @@ def accuracy(model, source, index):
         return float((model(batch.x).argmax(dim=1) == batch.y).double().mean())
 
 
-def test_a_run_keeps_both_and_selects_by_the_average(tmp_path):
+def test_a_run_keeps_both_and_selects_by_the_ema(tmp_path):
     recipe, run, data = run_of(tmp_path / "run", "--train.ema", "0.9")
     state = load_checkpoint(run.checkpoint("last"))
     assert has_average(state)
-    averaged, trained = restore_model(recipe, state), restore_model(recipe, state, trained=True)
-    weight = next(trained.parameters())
-    assert torch.equal(weight, next(iter(state["model"][name] for name, _ in trained.named_parameters())))
-    assert not torch.equal(weight, next(averaged.parameters()))
-    held_out = run.metrics()[-1].validation_clean
-    assert held_out == pytest.approx(accuracy(averaged, data.train, data.validation_index))
+    ema, raw = restore_model(recipe, state), restore_model(recipe, state, raw=True)
+    weight = next(raw.parameters())
+    assert torch.equal(weight, next(iter(state["model"][name] for name, _ in raw.named_parameters())))
+    assert not torch.equal(weight, next(ema.parameters()))
+    validated = run.metrics()[-1].validation_clean
+    assert validated == pytest.approx(accuracy(ema, data.train, data.validation_index))
 
 
 def test_averaging_changes_nothing_of_the_training(tmp_path):

@@ -27,10 +27,10 @@ from iaat.experiments.targets import check_allowed, evaluate_targets, find_targe
 from iaat.experiments.timing import time_steps, timing_table
 from iaat.experiments.workflow import compare, run_recipe
 from iaat.runs.run_folder import RunFolder
-from iaat.runs.trackers import TensorBoard
 from iaat.runtime.console_table import PlainTable, plain_table
 from iaat.runtime.device import keep_freed_memory, pick_device, warn_of_missing_device
 from iaat.runtime.progress import Reporter
+from iaat.train.trackers import TensorBoard
 from iaat.types import Batch
 from iaat.units import Norm, format_radius
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from iaat.config.choices import CHECKPOINTS, WEIGHTS
+from iaat.config.choices import CHECKPOINTS, WEIGHTS, weights_by_any_name
 from iaat.config.short_options import is_flag, is_short, likely_key, spelled_out
 from iaat.errors import UserError, check_choice
 
@@ -243,9 +243,10 @@ def command_parser() -> argparse.ArgumentParser:
 def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
+        type=weights_by_any_name,
         choices=WEIGHTS,
         default=WEIGHTS[0],
-        help="of runs with train.ema: the moving average of the weights (default), the trained weights, or both",
+        help="of runs with train.ema: the moving average of the weights (ema, default), the raw weights, or both",
     )
 
 

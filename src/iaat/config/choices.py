@@ -1,7 +1,19 @@
 """Names of a finished run's checkpoints and weights, as the command line takes them."""
 
+import warnings
+
 CHECKPOINTS = ("best", "last")
 """Checkpoints of a run that are evaluated."""
 
-WEIGHTS = ("averaged", "trained", "both")
-"""Weights of a run that are evaluated, where it keeps a moving average beside the trained ones."""
+WEIGHTS = ("ema", "raw", "both")
+"""Weights that are evaluated of a run with `train.ema`: the moving average, those of the optimiser, or both."""
+
+OLD_WEIGHTS = {"averaged": "ema", "trained": "raw"}
+"""Names that earlier versions had for weights, and today's."""
+
+
+def weights_by_any_name(name: str) -> str:
+    """Today's name of a choice of weights; an old one is read with a line of advice, any other stays as it is."""
+    if name in OLD_WEIGHTS:
+        warnings.warn(f"weights {name} is read as {OLD_WEIGHTS[name]}: write that", stacklevel=2)
+    return OLD_WEIGHTS.get(name, name)

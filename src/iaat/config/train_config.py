@@ -35,7 +35,7 @@ class TrainConfig:
     """Factor of each drop of schedule multistep."""
     ema: float = 0.0
     """Decay of an exponential moving average (EMA) of the weights, such as 0.995; 0: no average. Where there is one, it
-    is validated and evaluated; the trained weights are kept, too."""
+    is validated and evaluated; the raw weights are kept, too."""
     awp: float = 0.0
     """Adversarial weight perturbation (AWP): norm of the perturbation relative to the weights, such as 0.005; 0: none.
     Costs one more forward and backward of the loss."""

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import predict
-from iaat.config.choices import CHECKPOINTS
+from iaat.config.choices import CHECKPOINTS, WEIGHTS, weights_by_any_name
 from iaat.config.differences import digest_but_seed
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, sequential_order
+from iaat.errors import UserError, shown
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluations
 from iaat.evaluate.masking import fresh_copy
@@ -29,13 +30,21 @@ from iaat.runtime.json_files import DamagedFileError
 from iaat.runtime.progress import Reporter
 
 
-def weights_to_evaluate(recipe: Recipe, weights: str) -> tuple[Weights, ...]:
-    """Weights of a checkpoint to evaluate; those of a run without a moving average are called `averaged`, too.
+def weights_to_evaluate(recipe: Recipe, weights: str) -> tuple[Weights | None, ...]:
+    """Weights of a run's checkpoint to evaluate: None, for its only ones, where it keeps no EMA.
 
-    `weights` is one of `iaat.config.choices.WEIGHTS`.
+    Args:
+        recipe: What was trained.
+        weights: One of `iaat.config.choices.WEIGHTS`.
+
+    Raises:
+        UserError: it is none of them.
     """
-    choices: dict[str, tuple[Weights, ...]] = {"trained": ("trained",), "both": ("averaged", "trained")}
-    return choices.get(weights, ("averaged",)) if recipe.train.ema else ("averaged",)
+    choices: dict[str, tuple[Weights, ...]] = {"ema": ("ema",), "raw": ("raw",), "both": ("ema", "raw")}
+    chosen = choices.get(weights_by_any_name(weights))
+    if chosen is None:
+        raise UserError(f"weights {shown(weights)}: one of {', '.join(WEIGHTS)}")
+    return chosen if recipe.train.ema else (None,)
 
 
 def evaluate_checkpoint(
@@ -46,12 +55,13 @@ def evaluate_checkpoint(
     reporter: Reporter,
     extras: Extras | None = None,
     *,
-    weights: Weights = "averaged",
+    weights: Weights | None = None,
 ) -> EvaluationResult:
     """Evaluate the checkpoint `best` or `last` on the test set and write the results into the run folder.
 
     The attacks are those of `recipe.evaluate`; the model computes in float32 whatever it was trained in, because
-    attacks on rounded logits miss some adversarial examples. `weights` chooses where the run has a moving average.
+    attacks on rounded logits miss some adversarial examples. Where the run keeps an EMA of its weights, `weights`
+    chooses between it and the raw ones; by default it is the EMA.
 
     Raises:
         UserError: no such checkpoint, a broken one, or one trained on other data than is given.
@@ -76,7 +86,7 @@ def evaluate_checkpoints(
 
 
 def load_evaluated(
-    run: RunFolder, recipe: Recipe, which: str, data: DataSplits, *, weights: Weights = "averaged"
+    run: RunFolder, recipe: Recipe, which: str, data: DataSplits, *, weights: Weights | None = None
 ) -> EvaluatedModel:
     """The model of a checkpoint, ready to evaluate.
 
@@ -88,7 +98,7 @@ def load_evaluated(
     device = pick_device(recipe.train.device)
     state = load_checkpoint(run.checkpoint(which), device)
     which = which.rpartition("/")[2]
-    model = restore_model(recipe, state, device, trained=weights == "trained")
+    model = restore_model(recipe, state, device, raw=weights == "raw")
     check_same_test_data(state["data"], data)
     if supports_channels_last(model, data.shape):
         model = model.to(memory_format=torch.channels_last)
@@ -96,14 +106,14 @@ def load_evaluated(
         run=run.name(),
         recipe=digest_but_seed(recipe, state["data"]["train_fingerprint"], state["data"]["test_fingerprint"]),
         checkpoint=which,
-        weights=weights if has_average(state) else None,
+        weights=weights or "ema" if has_average(state) else None,
         epoch=state["epoch"],
         seed=recipe.seed,
         # The best epoch costs the whole training; beside one that goes on, the log may be ahead of the last.
         **run.training_cost(None if which == "best" else state["epoch"]),
     )
     return EvaluatedModel(
-        name=f"{run.path.name}-{which}" + ("-trained" if weights == "trained" else ""),
+        name=f"{run.path.name}-{which}" + ("-raw" if weights == "raw" else ""),
         model=model,
         digest=weights_digest(model),
         folder=_folder(run, weights),
@@ -113,9 +123,13 @@ def load_evaluated(
     )
 
 
-def _folder(run: RunFolder, weights: Weights) -> Path:
-    """Folder of the evaluations; those of trained weights beside an average have one of their own."""
-    return run.path / "evaluations" / ("trained-weights" if weights == "trained" else "")
+def _folder(run: RunFolder, weights: Weights | None) -> Path:
+    """Folder of the evaluations; those of raw weights beside an EMA have one of their own."""
+    folder = run.path / "evaluations"
+    if weights != "raw":
+        return folder
+    old = folder / "trained-weights"  # its name in earlier versions
+    return old if old.is_dir() else folder / "raw-weights"
 
 
 def _radii(run: RunFolder, epoch: int, size: int) -> tuple[Tensor, Tensor] | None:
@@ -132,7 +146,7 @@ def _radii(run: RunFolder, epoch: int, size: int) -> tuple[Tensor, Tensor] | Non
 
 
 def stored_results(
-    run: RunFolder, which: str, config: EvaluateConfig, *, weights: Weights = "averaged"
+    run: RunFolder, which: str, config: EvaluateConfig, *, weights: Weights | None = None
 ) -> EvaluationResult | None:
     """Results of an earlier evaluation of the checkpoint by the same settings; None where they are damaged, too."""
     file = _folder(run, weights) / folder_name(config, which) / "results.json"

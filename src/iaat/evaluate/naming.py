@@ -7,6 +7,9 @@ from iaat.config.suites import parse_suite
 from iaat.evaluate.results import WORST, EvaluationResult
 from iaat.units import Radius, format_norm
 
+RAW_WEIGHTS = " (raw weights)"
+"""Mark of a run that is evaluated by its raw weights beside their EMA."""
+
 _TITLES = {"autoattack": "AutoAttack", "mi-fgsm": "MI-FGSM", "deepfool": "DeepFool", "cw": "C&W", WORST: "worst case"}
 
 
@@ -45,7 +48,7 @@ def worst_case_name(row: EvaluationResult) -> str:
 
 def run_title(row: EvaluationResult) -> str:
     """The run of an evaluation, with its weights where they are not those that the run is for."""
-    return f"{row.run} (trained weights)" if row.weights == "trained" else row.run
+    return f"{row.run}{RAW_WEIGHTS}" if row.weights == "raw" else row.run
 
 
 def model_title(row: EvaluationResult) -> str:

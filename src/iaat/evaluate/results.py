@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from iaat.config.choices import OLD_WEIGHTS
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data.class_names import MOST_CHARACTERS
 from iaat.errors import UserError
@@ -29,8 +30,8 @@ WORST = "worst"
 ROBUST = "none"
 """`misclassified_by` of a sample on which all attacks have failed."""
 
-Weights = Literal["averaged", "trained"]
-"""Weights of a checkpoint: the moving average of a run, or those that were trained."""
+Weights = Literal["ema", "raw"]
+"""Weights of a checkpoint: their exponential moving average (EMA), or those of the optimiser."""
 
 Interval = tuple[Fraction, Fraction]
 Positive = Annotated[int, Between(1)]
@@ -228,7 +229,7 @@ _OLD_KEYS = {
 
 
 def upgraded(results: Any) -> Any:  # noqa: ANN401
-    """Results of version 1 under the keys of version 2; others, and what is none, as they are.
+    """Results of earlier versions under today's keys and names; what is none as it is.
 
     Raises:
         UserError: they are of a newer version.
@@ -239,6 +240,8 @@ def upgraded(results: Any) -> Any:  # noqa: ANN401
     check_version(results, RESULTS_VERSION)
     if isinstance(evaluate := results.get("evaluate"), dict) and not {"radius", "norm"} <= evaluate.keys():
         raise UnfitError("evaluate has no radius")
+    if results.get("weights") in list(OLD_WEIGHTS):
+        results = {**results, "weights": OLD_WEIGHTS[results["weights"]]}
     if "version" in results:
         return results
     return {key: _renamed(value, _OLD_KEYS.get(key, {})) for key, value in results.items()}

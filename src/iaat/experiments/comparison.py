@@ -39,13 +39,13 @@ class Comparison:
     def above(self) -> dict[str, Distance] | None:
         """Distance of each recipe above the curve, by its name in tables; None where there is no curve.
 
-        Trained weights are compared with the curve of trained weights, averages with that of averages, and a run
-        without an average with either.
+        Raw weights are compared with the curve of raw weights, those of EMA with that of EMA, and a run without EMA
+        with either.
         """
         points = self._curve_rows()
         if len({row.run for row in points}) < 2:
             return None
-        default = "averaged" if any(row.weights == "averaged" for row in points) else "trained"
+        default = "ema" if any(row.weights == "ema" for row in points) else "raw"
         found = {}
         for name, rows in by_cell(self.rows).items():
             if rows[0].run not in self._curve_names():
@@ -92,14 +92,14 @@ class Comparison:
     def draw(self, file: Path) -> Figure:
         """Draw `frontier.png`: clean accuracy against the worst case."""
         families = {cell.name: cell.family for cell in self.cells}
-        both = {"averaged", "trained"} <= {row.weights for row in self.rows}
+        both = {"ema", "raw"} <= {row.weights for row in self.rows}
         points = [
             TradeoffPoint(
                 row.run,
                 row.accuracy[CLEAN],
                 row.accuracy[WORST],
                 family=families[row.run],
-                hollow=both and row.weights == "trained",
+                hollow=both and row.weights == "raw",
             )
             for row in self.rows
         ]

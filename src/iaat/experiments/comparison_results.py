@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from iaat.analysis.uniform_curve import Distance
-from iaat.evaluate.naming import run_title
+from iaat.evaluate.naming import RAW_WEIGHTS, run_title
 from iaat.evaluate.results import WORST, EvaluationResult, Interval, check_version, upgraded
 from iaat.evaluate.results_table import columns, more_are_clean
 from iaat.runtime.json_files import Finite, Fraction, NonNegative, read_json, to_json
@@ -17,6 +17,8 @@ from iaat.statistics import spread, wilson_interval
 
 COMPARISON_VERSION = 2
 """Version of `comparison.json`; files of version 1 have no such key."""
+
+_OLD_RAW_WEIGHTS = " (trained weights)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,22 @@ def _upgraded(found: Any) -> Any:  # noqa: ANN401
     if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
         return found
     check_version(found, COMPARISON_VERSION)
-    return {**found, "rows": [upgraded(row) for row in found["rows"]]}
+    new: dict[str, Any] = {"rows": [upgraded(row) for row in found["rows"]]}
+    if isinstance(cells := found.get("cells"), list):
+        new["cells"] = [_with_new_name(cell) for cell in cells]
+    return {**found, **new}
+
+
+def _with_new_name(cell: Any) -> Any:  # noqa: ANN401
+    """A recipe's row with today's mark of raw weights in its name; any other value as it is."""
+    name = cell.get("name") if isinstance(cell, dict) else None
+    if not isinstance(name, str) or not name.endswith(_OLD_RAW_WEIGHTS):
+        return cell
+    return {**cell, "name": name.removesuffix(_OLD_RAW_WEIGHTS) + RAW_WEIGHTS}
 
 
 def by_cell(rows: Sequence[EvaluationResult]) -> dict[str, list[EvaluationResult]]:
-    """Results of each recipe, those of trained weights apart, the most robust first."""
+    """Results of each recipe, those of raw weights apart, the most robust first."""
     cells: dict[str, list[EvaluationResult]] = {}
     for row in rows:
         cells.setdefault(run_title(row), []).append(row)

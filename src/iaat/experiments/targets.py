@@ -68,7 +68,7 @@ class Target:
         self,
         checkpoints: Sequence[str],
         data: DataSplits,
-        weights: str = "averaged",
+        weights: str = "ema",
         preloaded: nn.Module | None = None,
     ) -> list[EvaluatedModel]:
         """The models to evaluate: one for each checkpoint of a run, or two for both kinds of its weights.
@@ -221,7 +221,7 @@ def evaluate_targets(
     checkpoints: Sequence[str],
     reporter: Reporter,
     *,
-    weights: str = "averaged",
+    weights: str = "ema",
     corrupted: Path | None = None,
     baseline: Path | None = None,
 ) -> list[EvaluationResult]:

@@ -29,13 +29,13 @@ from iaat.experiments.cost import total_passes, untrained_model
 from iaat.experiments.sweep import Cell, schedule_differences
 from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.runs.trackers import Tracker, Trackers
 from iaat.runtime.device import pick_device, uses_bfloat16
 from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
 from iaat.train import train
 from iaat.train.skipped_samples import save_skipped
+from iaat.train.trackers import Tracker, Trackers
 
 
 def run_recipe(
@@ -85,7 +85,7 @@ def _evaluate(
 ) -> list[EvaluationResult]:
     results, known = [], data.notices()
     for result in evaluate_checkpoints(run, recipe, data, reporter):
-        tracker.evaluated(result.to_json())
+        tracker.evaluated(result)
         results.append(result)
     _report_test_set(run, data, known, reporter)
     write_pictures(run, recipe, data, reporter)
@@ -153,7 +153,7 @@ def compare(
     reporter: Reporter,
     *,
     checkpoint: str = "best",
-    weights: str = "averaged",
+    weights: str = "ema",
     training: bool = True,
     stop: Stop | None = None,
     trackers: Sequence[Tracker] = (),
@@ -281,10 +281,10 @@ class _RunEvaluator:
                 self._keep(recipe, data)
             rows = [self._row(recipe, run, weights) for weights in weights_to_evaluate(recipe, self._weights)]
             for row in rows:
-                tracker.evaluated(row.to_json())
+                tracker.evaluated(row)
         return [dataclasses.replace(row, run=recipe.name) for row in rows]
 
-    def _row(self, recipe: Recipe, run: RunFolder, weights: Weights) -> EvaluationResult:
+    def _row(self, recipe: Recipe, run: RunFolder, weights: Weights | None) -> EvaluationResult:
         stored = stored_results(run, self._checkpoint, recipe.evaluate, weights=weights)
         if stored is not None:
             return stored

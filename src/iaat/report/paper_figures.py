@@ -36,7 +36,7 @@ Item = TypeVar("Item")
 _UNIFORM = "pgd_at"
 _RADIUS = "method.radius"
 _CHECKPOINTS = ("best", "last")
-_WEIGHTS = ("averaged", "trained")
+_WEIGHTS = ("ema", "raw")
 _PER_PAGE = 6
 _MAPS_PER_PAGE = 4
 _FEW_CLASSES = 20
@@ -136,16 +136,21 @@ def _tradeoff(content: ReportContent) -> Iterator[Figure]:
             if place in rows
         ]
         worst = sorted({f"robust: {row.worst_case}" for row in rows.values()})
-        kinds = sorted({f"{row.checkpoint} checkpoint, {row.weights} weights" for row in rows.values()})
+        kinds = sorted(
+            {
+                f"{row.checkpoint} checkpoint" + (f", {row.weights} weights" if row.weights else "")
+                for row in rows.values()
+            }
+        )
         notes = ["; ".join(worst), f"{suite}; {'; '.join(kinds)}"]
         yield charts.draw_tradeoff(points, style=PRINT, joined=list(curve.values()), pareto=True, notes=notes)
 
 
 def _preferred(verdicts: Sequence[Verdict]) -> dict[int, Verdict]:
-    """Return for each run the evaluation of its best checkpoint's averaged weights, or what is nearest to that."""
+    """Return for each run the evaluation of its best checkpoint's EMA, or what is nearest to that."""
 
     def rank(verdict: Verdict) -> tuple[int, int]:
-        return _position(verdict.checkpoint, _CHECKPOINTS), _position(verdict.weights, _WEIGHTS)
+        return _position(verdict.checkpoint, _CHECKPOINTS), _position(verdict.weights or "", _WEIGHTS)
 
     found: dict[int, Verdict] = {}
     for verdict in sorted(verdicts, key=rank):

@@ -22,7 +22,7 @@ class Verdict:
     Attributes:
         run: Place of its run in `ReportContent.runs`.
         checkpoint: `best` or `last`.
-        weights: `averaged` or `trained`.
+        weights: `ema` or `raw`, of a run with EMA.
         suite: Attacks and radius, such as `standard 8px linf`.
         verdict: One line about masking.
         findings: Name, evidence, advice and whether it is serious, of each finding.
@@ -37,7 +37,7 @@ class Verdict:
 
     run: int
     checkpoint: str
-    weights: str
+    weights: str | None
     suite: str
     verdict: str
     findings: list[dict[str, Any]]

@@ -102,7 +102,7 @@ def _verdict(number: int, row: EvaluationResult) -> Verdict:
     return Verdict(
         run=number,
         checkpoint=row.checkpoint or "-",
-        weights=row.weights or "trained",
+        weights=row.weights,
         suite=row.attack,
         verdict=row.verdict,
         findings=[dataclasses.asdict(finding) for finding in row.findings],

@@ -94,23 +94,23 @@ def _check_intact(file: IO[bytes]) -> None:
 
 
 def has_average(state: dict[str, Any]) -> bool:
-    """Whether a checkpoint holds a moving average of the weights beside those that were trained."""
+    """Whether a checkpoint holds a moving average (EMA) of the weights beside the raw ones."""
     return state.get("averaged") is not None
 
 
 def restore_model(
-    recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu", *, trained: bool = False
+    recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu", *, raw: bool = False
 ) -> nn.Module:
-    """The model of a checkpoint, in eval mode on `device`: the average of its weights where there is one.
+    """The model of a checkpoint, in eval mode on `device`: the EMA of its weights where there is one.
 
     Args:
         recipe: What was trained.
         state: The checkpoint.
-        device: Where the network is to be.
-        trained: Take the trained weights even where there is an average.
+        device: Where the model is to be.
+        raw: Take the raw weights even where there is an EMA.
 
     Raises:
-        UserError: the weights do not fit the recipe's network.
+        UserError: the weights do not fit the recipe's model.
     """
     # The weights are all in the checkpoint: nothing is downloaded, and the statistics are buffers among them.
     config = dataclasses.replace(recipe.model, pretrained=False, weights=None)
@@ -123,8 +123,9 @@ def restore_model(
         std=torch.ones(channels),
         seed=recipe.seed,
     )
-    with using("averaged" if has_average(state) and not trained else "model", state, fit=recipe.model.name):
-        model.load_state_dict(state["averaged"]["model"] if has_average(state) and not trained else state["model"])
+    ema = has_average(state) and not raw
+    with using("averaged" if ema else "model", state, fit=recipe.model.name):
+        model.load_state_dict(state["averaged"]["model"] if ema else state["model"])
     return model.to(device).eval()
 
 

@@ -12,7 +12,7 @@ _SLOW_START = 10
 
 
 class ModelEMA:
-    """A copy of a model with the moving average of its trained weights and BatchNorm statistics.
+    """A copy of a model with the moving average of its weights and BatchNorm statistics.
 
     Step t keeps `min(decay, (1 + t) / (10 + t))` of the old average, t counted from 0, so that the weights of the first
     steps are soon forgotten. Running statistics are averaged with the same factors: the average of weights has about
@@ -34,7 +34,7 @@ class ModelEMA:
 
     @property
     def model(self) -> nn.Module:
-        """The averaged model."""
+        """The model with the averaged weights."""
         module: nn.Module = self._averaged.module
         return module
 

@@ -10,11 +10,11 @@ import torch
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, build_data
 from iaat.runs.run_folder import RunFolder
-from iaat.runs.trackers import Tracker
 from iaat.runtime.device import compute_deterministically, pick_device
 from iaat.runtime.distributed import current, describe_processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
+from iaat.train.trackers import Tracker
 from iaat.train.trainer import Trainer
 
 

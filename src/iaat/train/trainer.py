@@ -14,7 +14,6 @@ from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
-from iaat.runs.trackers import Tracker, Trackers
 from iaat.runtime.device import pick_device
 from iaat.runtime.distributed import current
 from iaat.runtime.passes import count_passes
@@ -37,6 +36,7 @@ from iaat.train.nonfinite import (
 from iaat.train.run_writer import RunWriter
 from iaat.train.state import TrainState, build_state
 from iaat.train.step import take_step
+from iaat.train.trackers import Tracker, Trackers
 from iaat.train.validation import ValidationAccuracy, validate
 
 

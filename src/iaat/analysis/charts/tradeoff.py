@@ -43,7 +43,7 @@ class TradeoffPoint:
         robust: Accuracy under attack.
         family: Groups of one family share colour and marker, and a thin line joins them in the order of the points; the
             label by default, so that every group is a family of its own.
-        hollow: Draw its group hollow: the trained weights beside their average, joined to the solid group of its label.
+        hollow: Draw its group hollow: raw weights beside their EMA, joined to the solid group of its label.
         number: Number of its series style; that of its family in the order of the points by default.
         clean_interval: Low and high end of an interval of the clean accuracy.
         robust_interval: Low and high end of an interval of the robust accuracy; all points have intervals or none.
@@ -322,7 +322,7 @@ def _draw_key(figure: Figure, groups: Sequence[_Group], *, curve: bool, frontier
         key.append((Line2D([], [], color=INK, linewidth=0.8 * scale, linestyle=":"), "Pareto frontier"))
     if any(group.hollow for group in groups):
         mark = Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="")
-        key.append((mark, "hollow: trained weights, not their average"))
+        key.append((mark, "hollow: raw weights, not their EMA"))
     if _numbered(groups):
         key += [(_mark(group), f"{number} {label}") for label, (number, group) in _by_label(groups).items()]
     if key:

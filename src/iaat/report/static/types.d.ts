@@ -5,7 +5,7 @@ type Series = (number | null)[];
 interface Finding { name: string; evidence: string; advice: string; serious: boolean; weak_attack: boolean }
 
 interface Verdict {
-  run: number; checkpoint: string; weights: string; suite: string; verdict: string; findings: Finding[]; n: number;
+  run: number; checkpoint: string; weights: string | null; suite: string; verdict: string; findings: Finding[]; n: number;
   clean: number; attacks: Record<string, number>; interval95: Record<string, [number, number]>; gap: number | null;
   seconds: number; worst_case: string;
 }

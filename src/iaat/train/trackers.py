@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from iaat.errors import UserError
+from iaat.evaluate.results import EvaluationResult
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
@@ -50,11 +51,11 @@ class Tracker(Protocol):
                 will be.
         """
 
-    def evaluated(self, results: dict[str, Any]) -> None:
+    def evaluated(self, results: EvaluationResult) -> None:
         """A checkpoint was evaluated on the test set.
 
         Args:
-            results: As `results.json` of the evaluation has them.
+            results: Content of `results.json`; `results.to_json()` is the same as plain values.
         """
 
     def finished(self) -> None:
@@ -87,7 +88,7 @@ class Trackers(Tracker):
         """Call the trackers that are left."""
         self._call(lambda tracker: tracker.epoch(deepcopy(record)))
 
-    def evaluated(self, results: dict[str, Any]) -> None:
+    def evaluated(self, results: EvaluationResult) -> None:
         """Call the trackers that are left."""
         self._call(lambda tracker: tracker.evaluated(deepcopy(results)))
 
@@ -161,11 +162,11 @@ class TensorBoard(Tracker):
             self._writer.add_histogram("radius_px", px, epoch, bins=BINS)
         self._writer.flush()
 
-    def evaluated(self, results: dict[str, Any]) -> None:
+    def evaluated(self, results: EvaluationResult) -> None:
         """Write the accuracies, at the epoch of the checkpoint."""
-        kind = "-trained" if results.get("weights") == "trained" else ""
-        for name, accuracy in results["accuracy"].items():
-            self._writer.add_scalar(f"evaluation/{results['checkpoint']}{kind}/{name}", accuracy, results["epoch"])
+        kind = "-raw" if results.weights == "raw" else ""
+        for name, accuracy in results.accuracy.items():
+            self._writer.add_scalar(f"evaluation/{results.checkpoint}{kind}/{name}", accuracy, results.epoch)
         self._writer.flush()
 
     def finished(self) -> None:

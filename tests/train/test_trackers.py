@@ -1,4 +1,4 @@
-"""Trackers are told what the log says and change nothing; the event files and the pages about both are real."""
+"""Trackers receive what the log says and change nothing; the event files and the pages about both are real."""
 
 import json
 import random
@@ -19,14 +19,15 @@ import iaat
 from helpers.training import QUIET, Interrupting, same, tiny
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
+from iaat.evaluate.results import read_results
 from iaat.experiments.sweep import read_cells
 from iaat.experiments.workflow import compare, run_recipe
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
-from iaat.runs.trackers import INSTALL_TENSORBOARD, TensorBoard, Tracker, Trackers
 from iaat.runtime.distributed import Ranks
 from iaat.train import Trainer, train
+from iaat.train.trackers import INSTALL_TENSORBOARD, TensorBoard, Tracker, Trackers
 
 FAST = [
     *("--data.limit", "120", "--model.width", "4", "--train.epochs", "2", "--train.batch_size", "64"),
@@ -47,26 +48,28 @@ def execute(code, **names):
 
 
 class Listening(Tracker):
-    """Keeps all that it is told, and whether the files of it were there."""
+    """Keeps the calls it receives, and checks that their files are there."""
 
     def __init__(self):
-        self.told = []
+        self.calls = []
 
     def started(self, recipe, run, records):
         self.run = RunFolder(run)
-        self.told.append(("started", recipe["method"]["name"], run.name, [record.epoch for record in records]))
+        self.calls.append(("started", recipe["method"]["name"], run.name, [record.epoch for record in records]))
 
     def epoch(self, record):
         assert record == self.run.metrics()[-1]
         assert load_checkpoint(self.run.checkpoint("last"))["epoch"] == record.epoch
-        self.told.append(("epoch", record.epoch))
+        self.calls.append(("epoch", record.epoch))
 
     def evaluated(self, results):
-        assert results["accuracy"]["clean"] is not None
-        self.told.append(("evaluated", results["checkpoint"]))
+        (file,) = self.run.path.glob(f"evaluations/{results.checkpoint}-*/results.json")
+        assert results.accuracy == read_results(file).accuracy
+        results.accuracy.clear()  # of a copy
+        self.calls.append(("evaluated", results.checkpoint))
 
     def finished(self):
-        self.told.append("finished")
+        self.calls.append("finished")
 
 
 class Meddling(Tracker):
@@ -211,28 +214,28 @@ def test_compare_writes_the_runs_it_trains(tmp_path, plain, events, monkeypatch)
         assert "radius_px" not in found.histograms
 
 
-def test_a_tracker_is_told_each_thing_once_its_files_are_there(tmp_path, plain):
+def test_a_tracker_gets_each_call_once_its_files_are_there(tmp_path, plain):
     tracker, run = Listening(), RunFolder(tmp_path / "run")
-    with Trackers([tracker]) as told, pytest.raises(KeyboardInterrupt):
-        train(IAAT, run, Interrupting(8), trackers=[told])  # in the middle of epoch 3
-    with Trackers([tracker]) as told:
-        train(IAAT, run, QUIET, resume=True, trackers=[told])
+    with Trackers([tracker]) as trackers, pytest.raises(KeyboardInterrupt):
+        train(IAAT, run, Interrupting(8), trackers=[trackers])  # in the middle of epoch 3
+    with Trackers([tracker]) as trackers:
+        train(IAAT, run, QUIET, resume=True, trackers=[trackers])
     new = ("started", "iaat", "run", [])
     again = ("started", "iaat", "run", [1, 2])
-    assert tracker.told == [new, ("epoch", 1), ("epoch", 2), "finished", again, ("epoch", 3), "finished"]
+    assert tracker.calls == [new, ("epoch", 1), ("epoch", 2), "finished", again, ("epoch", 3), "finished"]
 
 
-def test_a_run_and_its_evaluations_are_told_to_the_end(tmp_path, plain):
+def test_trackers_receive_a_run_and_its_evaluations_to_the_end(tmp_path, plain):
     tracker, run = Listening(), RunFolder(tmp_path / "quickstart-seed0")
     run_recipe(load_recipe("quickstart", FAST), run, QUIET, trackers=[tracker])
     evaluated = [("evaluated", "best"), ("evaluated", "last")]
-    assert tracker.told[1:] == [("epoch", 1), ("epoch", 2), *evaluated, "finished"]
+    assert tracker.calls[1:] == [("epoch", 1), ("epoch", 2), *evaluated, "finished"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("iaat.experiments.comparison.Comparison.draw", lambda *_: None)
         cells = read_cells(["quickstart"], FAST, [0, 1])
-        tracker.told.clear()
+        tracker.calls.clear()
         compare(cells, tmp_path, QUIET, trackers=[tracker])
-    assert tracker.told == [
+    assert tracker.calls == [
         ("started", "iaat", "quickstart-seed1", []),
         *(("epoch", 1), ("epoch", 2), ("evaluated", "best"), "finished"),
     ]
@@ -244,11 +247,11 @@ def test_a_tracker_that_fails_is_named_once_and_dropped_and_the_run_ends_as_with
     other = Listening()
     with (
         pytest.warns(UserWarning, match=r"tracker Meddling failed.*ConnectionError: no network.*run goes on") as shown,
-        Trackers([Meddling(), other]) as told,
+        Trackers([Meddling(), other]) as trackers,
     ):
-        train(IAAT, watched, QUIET, trackers=[told])
+        train(IAAT, watched, QUIET, trackers=[trackers])
     assert len(shown) == 1
-    assert [epoch for _, epoch, *_ in other.told[1:4]] == [1, 2, 3]
+    assert [epoch for _, epoch, *_ in other.calls[1:4]] == [1, 2, 3]
     assert watched.metrics_file.read_bytes() == alone.metrics_file.read_bytes()
     for which in ("last", "best"):
         assert same(load_checkpoint(alone.checkpoint(which)), load_checkpoint(watched.checkpoint(which)))
@@ -263,9 +266,9 @@ def test_a_full_disk_under_the_event_files_does_not_stop_the_run(tmp_path, event
     run = RunFolder(tmp_path / "run")
     with (
         pytest.warns(UserWarning, match="tracker TensorBoard failed.*No space left"),
-        Trackers([TensorBoard()]) as told,
+        Trackers([TensorBoard()]) as trackers,
     ):
-        train(IAAT, run, QUIET, trackers=[told])
+        train(IAAT, run, QUIET, trackers=[trackers])
     assert len(run.metrics()) == 3
 
 
@@ -274,38 +277,38 @@ def test_a_stop_passes_through_a_tracker(tmp_path):
         def started(self, recipe, run, records):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Trackers([Stopping()]) as told:
-        told.started({}, tmp_path, [])
+    with pytest.raises(KeyboardInterrupt), Trackers([Stopping()]) as trackers:
+        trackers.started({}, tmp_path, [])
 
 
 class Counting(Tracker):
-    """Names what it is told."""
+    """Keeps the names of the calls it receives."""
 
     def __init__(self):
-        self.told = []
+        self.calls = []
 
     def __getattribute__(self, name):
         if name in ("started", "epoch", "evaluated", "finished"):
-            self.told.append(name)
+            self.calls.append(name)
         return super().__getattribute__(name)
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(0, ["started", "epoch", "finished"]), (1, [])])
-def test_only_the_main_process_of_several_tells(rank, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr("iaat.runs.trackers.current", lambda: Ranks(rank, 2, rank))
+def test_only_the_main_process_of_several_calls_trackers(rank, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("iaat.train.trackers.current", lambda: Ranks(rank, 2, rank))
     tracker = Counting()
-    with Trackers([tracker]) as told:
-        told.started({}, tmp_path, [])
-        told.epoch(EpochRecord(epoch=1, forwards=1, backwards=1))
-        monkeypatch.setattr("iaat.runs.trackers.current", Ranks)  # the group has ended: each is alone again
-    assert tracker.told == expected
+    with Trackers([tracker]) as trackers:
+        trackers.started({}, tmp_path, [])
+        trackers.epoch(EpochRecord(epoch=1, forwards=1, backwards=1))
+        monkeypatch.setattr("iaat.train.trackers.current", Ranks)  # the group has ended: each is alone again
+    assert tracker.calls == expected
 
 
-def test_trackers_of_a_run_that_never_started_are_told_nothing():
+def test_trackers_of_a_run_that_never_started_get_no_calls():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with Trackers([Meddling()]) as told:
-            told.epoch(EpochRecord(epoch=2, forwards=1, backwards=1, radius_quantiles_px={}))
+        with Trackers([Meddling()]) as trackers:
+            trackers.epoch(EpochRecord(epoch=2, forwards=1, backwards=1, radius_quantiles_px={}))
 
 
 def test_no_module_imports_tensorboard_as_it_is_loaded():
