@@ -1,7 +1,7 @@
 """Print the test files of what changed since a commit: `python tests/changed.py [COMMIT]`, by default main.
 
 A changed test file runs itself. A changed module runs the test file of its name; where there is none, those of its
-folder that import it. A changed document runs the tests of documents that name it.
+folder that import it. A changed document runs the tests of all documents, and those that name it.
 """
 
 import subprocess
@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ALWAYS = ("tests/test_layers.py", "tests/docs/test_words.py", "tests/docs/test_paths.py")
+DOCUMENTS = ("tests/docs/test_commands.py", "tests/docs/test_site.py")
 
 
 def changed(since: str) -> list[str]:
@@ -30,7 +31,7 @@ def chosen_by(path: str) -> list[str]:
     if file.match("test_*.py"):
         return [path]
     if file.suffix == ".md":
-        return _naming(file.name, sorted(Path(ROOT, "tests/docs").glob("test_*.py")))
+        return [*DOCUMENTS, *_naming(file.name, sorted(Path(ROOT, "tests/docs").glob("test_*.py")))]
     if file.suffix != ".py" or file.parts[:2] != ("src", "iaat"):
         return []
     folder = Path(ROOT, "tests", *file.parts[2:-1])

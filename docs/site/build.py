@@ -73,8 +73,13 @@ def definition(path: str) -> tuple[ast.stmt, str]:
     raise LookupError(f"{path} is not defined there")
 
 
-def write_api(out: Path) -> None:
-    """Write a page for each public name, an overview for each package, and the navigation of all."""
+def write_api(out: Path) -> dict[str, str]:
+    """Write a page for each public name, an overview for each package, and the navigation of all.
+
+    Returns:
+        The file of each page in `out`, by the name's dotted paths, and by class names alone.
+    """
+    links: dict[str, str] = {}
     pages: dict[str, str] = {}  # file by home; a name of two packages has its page in the first
     nav, overview = [], ["# API", "", "Every public name has a page. Import it from the package that lists it.", ""]
     for package, names in public().items():
@@ -89,6 +94,9 @@ def write_api(out: Path) -> None:
                 pages[path] = f"{package}/{name}.md"
                 (out / pages[path]).write_text(page(package, name, path), encoding="utf-8")
                 nav.append(f"    - [{name}]({pages[path]})")
+            links[f"{package}.{name}"] = pages[path]
+            if name[0].isupper() and not name.isupper():
+                links[name] = pages[path]
             rows.append(f"| [`{name}`](../{pages[path]}) | {first_sentence(text)} |")
         about = ast.get_docstring(tree(package)) or ""
         table = "\n".join(["| name | what it is |", "|---|---|", *rows])
@@ -96,6 +104,7 @@ def write_api(out: Path) -> None:
         overview.append(f"- [`{package}`]({package}/README.md): {first_sentence(about)}")
     (out / "README.md").write_text("\n".join(overview) + "\n", encoding="utf-8")
     (out / "SUMMARY.md").write_text("\n".join(["- [API](README.md)", *nav]) + "\n", encoding="utf-8")
+    return links
 
 
 def page(package: str, name: str, path: str) -> str:
@@ -114,10 +123,12 @@ def stage(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(DOCS, out, ignore=shutil.ignore_patterns(*LEFT_OUT))
     shutil.copy(DOCS / "site" / "site.css", out)
-    write_api(out / "api")
-    for file in out.rglob("*.md"):
-        text = file.read_text(encoding="utf-8")
-        file.write_text(without_outer_links(text, file.relative_to(out)), encoding="utf-8")
+    documents = list(out.rglob("*.md"))
+    pages = write_api(out / "api")
+    for file in documents:
+        place = file.relative_to(out)
+        text = without_outer_links(file.read_text(encoding="utf-8"), place)
+        file.write_text(with_api_links(text, place, pages), encoding="utf-8")
 
 
 def without_outer_links(text: str, file: Path) -> str:
@@ -129,6 +140,19 @@ def without_outer_links(text: str, file: Path) -> str:
         return link[0] if inside or not target.exists() else link["text"]
 
     return re.sub(r"(?<!!)\[(?P<text>[^\]]*)\]\((?!\w+:|#)(?P<target>[^)#\s]+)(?:#[^)]*)?\)", replace, text)
+
+
+def with_api_links(text: str, file: Path, pages: dict[str, str]) -> str:
+    """Markdown in which public names, as `iaat.pgd` or `RadiusMemory`, lead to their pages of the API."""
+    root = "../" * len(file.parent.parts)
+
+    def replace(code: re.Match[str]) -> str:
+        page = pages.get(code["name"])
+        return f"[{code[0]}]({root}api/{page})" if page else code[0]
+
+    blocks = re.split(r"(^ *```.*?^ *```$|^#[^\n]*$)", text, flags=re.DOTALL | re.MULTILINE)
+    names = re.compile(r"(?<![\[`])`(?P<name>[\w.]+)(?:\([^`]*\))?`(?!`)")
+    return "".join(names.sub(replace, block) if place % 2 == 0 else block for place, block in enumerate(blocks))
 
 
 def build() -> int:

@@ -1,5 +1,6 @@
-"""The pictures of README and docs are made anew from files, by docs/pictures/make.py."""
+"""The pictures of README and docs are made anew from files, by the scripts of docs/pictures."""
 
+import re
 import shutil
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -18,12 +19,16 @@ DOCS = Path(__file__).parents[2] / "docs"
 FRONTIER = DOCS / "results" / "frontier"
 
 
-@pytest.fixture(scope="module")
-def make():
-    spec = spec_from_file_location("make_pictures", DOCS / "pictures" / "make.py")
+def script(name):
+    spec = spec_from_file_location(name, DOCS / "pictures" / f"{name}.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def make():
+    return script("make")
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +58,17 @@ def test_the_page_is_photographed(make, run, tmp_path):
     make.report(tmp_path / "report.png", [str(run.path)])
     height, width, _ = matplotlib.image.imread(tmp_path / "report.png").shape
     assert (width, height) == (1400, 1600)
+
+
+def texts_of(svg):
+    return re.findall(r">([^<]+)</text>", svg.read_text(encoding="utf-8"))
+
+
+def test_figures_of_the_ideas_are_drawn_again(run, tmp_path):
+    script("ideas").draw(run.path, tmp_path)
+    drawn = sorted(file.name for file in tmp_path.iterdir())
+    assert drawn == sorted(file.name for file in (DOCS / "pictures").glob("ideas-*"))
+    for name in drawn:
+        if name.endswith(".svg"):
+            texts = (texts_of(folder / name) for folder in (tmp_path, DOCS / "pictures"))
+            assert next(texts) == next(texts)

@@ -254,7 +254,7 @@ def _add_tensorboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tensorboard",
         action="store_true",
-        help='write what is trained for TensorBoard, too, into RUN/tensorboard; needs pip install "iaat[tensorboard]"',
+        help="write what is trained for TensorBoard, too, into RUN/tensorboard; needs pip install tensorboard",
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean
 
-INSTALL = 'pip install "iaat[timm]"'
+INSTALL = "pip install timm"
 
 
 def load_timm() -> ModuleType | None:

@@ -20,7 +20,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.distributed import current
 
-INSTALL_TENSORBOARD = 'pip install "iaat[tensorboard]"'
+INSTALL_TENSORBOARD = "pip install tensorboard"
 
 BINS = 64
 """Of a histogram of radii."""
