@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from iaat.data import with_index
     from iaat.errors import UserError
     from iaat.radius import RadiusMemory, paper, staircase, warm_up
+    from iaat.runs.load import load
+    from iaat.runs.trained_model import TrainedModel
     from iaat.runtime.device import keep_freed_memory
     from iaat.runtime.passes import Passes, count_passes
     from iaat.units import PIXEL, Radius
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "load", "TrainedModel",
     "pgd", "proportional_steps", "nfgsm", "attack_mode",
     "RadiusMemory", "paper", "staircase", "warm_up",
     "with_index",
@@ -34,6 +37,8 @@ __all__ = [
 _MODULES = {
     "attacks": ("attack_mode", "nfgsm", "pgd", "proportional_steps"),
     "data": ("with_index",),
+    "runs.load": ("load",),
+    "runs.trained_model": ("TrainedModel",),
     "runtime.device": ("keep_freed_memory",),
     "errors": ("UserError",),
     "runtime.passes": ("Passes", "count_passes"),

@@ -13,6 +13,7 @@ DOCUMENTED = sorted(set(iaat.__all__) - CONSTANTS)
 SECTIONS = {
     "Passes": ("Attributes", "Source", "Example"),
     "UserError": ("Example",),
+    "TrainedModel": ("Attributes", "Example"),
     "keep_freed_memory": ("Returns", "Source", "Example"),
 }
 RETURNING = {"pgd", "nfgsm", "proportional_steps", "warm_up", "paper", "staircase", "with_index", "count_passes"}

@@ -1,6 +1,7 @@
 """A run, or one of its checkpoints, is evaluated and rebuilt as it was trained, without any setting."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,18 @@ import pytest
 import torch
 from PIL import Image
 
+import iaat.runtime.user_code as user_code
+from iaat import load
 from iaat.cli.main import main
+from iaat.config.load_recipe import load_recipe
+from iaat.data import build_data
 from iaat.errors import UserError
+from iaat.models import Normalize, SmallCNN
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.load_model import load_model
 from iaat.runs.run_folder import RunFolder
+from iaat.runtime.progress import Reporter
+from iaat.train import Trainer, train
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -106,19 +114,89 @@ def test_a_model_that_is_no_run_needs_shape_and_classes():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "part"),
+    ("section", "changes", "part"),
     [
-        ("name: small-cnn", "name: evil:build", "which a file may not run by itself"),
-        ("width: 5", "width: [5]", "width is [5], which should be a valid integer"),
-        ("width: 5", "widht: 5", "unknown key 'model.widht' (= 5) (did you mean 'width'"),
+        ("model", {"name": "evil:build"}, "which a file may not run by itself: if you trust it, add --trust evil (in"),
+        ("model", {"width": [5]}, "model.width"),
+        ("model", {"width": torch.ones(3)}, "not a dict of settings"),
+        ("model", {"widht": 5}, "unknown key 'model.widht' (= 5) (did you mean 'width'"),
+        ("modle", {"width": 5}, "unknown key 'modle'"),
+        ("train", {"epochs": float("nan")}, "train.epochs"),
     ],
 )
-def test_a_recipe_beside_a_checkpoint_has_no_power(place, tmp_path, old, new, part):
-    (tmp_path / "recipe.yaml").write_text((place / "run" / "recipe.yaml").read_text().replace(old, new))
-    (tmp_path / "best.pt").write_bytes((place / "run" / "best.pt").read_bytes())
+def test_a_recipe_in_a_checkpoint_has_no_power(place, tmp_path, section, changes, part):
+    state = torch.load(place / "run" / "best.pt")
+    state["recipe"].setdefault(section, {}).update(changes)
+    torch.save(state, tmp_path / "best.pt")
     with pytest.raises(UserError) as caught:
-        load_model(tmp_path)
+        load(tmp_path / "best.pt")
     assert part in str(caught.value)
+
+
+def test_a_checkpoint_loads_wherever_it_lies_and_without_a_recipe_beside_it(place, tmp_path):
+    (tmp_path / "mine.pt").write_bytes((place / "run" / "best.pt").read_bytes())
+    (tmp_path / "recipe.yaml").write_text("model: {name: evil:build}")  # which is not read
+    model, x = load(tmp_path / "mine.pt"), torch.rand(4, 3, 9, 9)
+    with torch.no_grad():
+        assert torch.equal(model(x), load(place / "run")(x))
+    assert (model.classes, model.shape, model.radius, model.norm) == (CLASSES, (3, 9, 9), None, "linf")
+    assert model.recipe.model.width == 5
+    assert (model.recipe.name, load(place / "run").recipe.name) == ("mine", "folder-natural")
+    assert isinstance(model.normalize, Normalize)
+    assert torch.equal(torch.jit.script(model)(x), model(x))
+
+
+def test_a_network_of_the_users_takes_the_weights_in_place_of_the_one_that_is_named(place):
+    own = SmallCNN(3, 3, width=5)
+    model, x = load(place / "run", model=own), torch.rand(4, 3, 9, 9)
+    assert model.network is own
+    with torch.no_grad():
+        assert torch.equal(model(x), load(place / "run")(x))
+    assert not model.training
+    with pytest.raises(UserError, match=r"does not fit .*object: of another shape network\.features\.0\.weight"):
+        load(place / "run", model=SmallCNN(3, 3, width=4))
+    with pytest.raises(UserError, match="model is the class SmallCNN: call it"):
+        load(place / "run", model=SmallCNN)
+
+
+def test_code_that_a_checkpoint_names_runs_where_it_is_trusted(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(user_code, "_TRUSTED", set())
+    (tmp_path / "own_nets.py").write_text(
+        "from iaat.models import SmallCNN\ndef net(shape, classes):\n    return SmallCNN(3, classes, width=5)\n"
+    )
+    state = torch.load(place / "run" / "best.pt")
+    state["recipe"]["model"] |= {"name": "own_nets:net", "width": None}
+    torch.save(state, "moved.pt")
+    with pytest.raises(UserError, match="names code, 'own_nets:net'"):
+        load("moved.pt")
+    assert load("moved.pt", trust=True).classes == CLASSES
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"is not a run folder: it has no recipe\.yaml"):
+        load(tmp_path)
+    with pytest.raises(UserError, match=r"no checkpoint .*nothing\.pt"):
+        load(tmp_path / "nothing.pt")
+    (tmp_path / "recipe.yaml").write_text("")
+    with pytest.raises(UserError, match="has no checkpoint yet"):
+        load(tmp_path)
+
+
+def test_weights_that_training_began_from_are_not_asked_for_again(place, tmp_path):
+    """Neither where the network is loaded nor where training goes on."""
+    (tmp_path / "start.pt").write_bytes((place / "run" / "best.pt").read_bytes())
+    words = ["--model.weights", str(tmp_path / "start.pt"), "--model.weights_key", "model", "--train.epochs", "2"]
+    words += ["--model.name", "small-cnn", "--model.width", "5", "--data.size", "9", "--train.validation_steps", "1"]
+    words += ["--data.root", str(place / "images"), "--train.schedule", "constant"]
+    recipe, run = load_recipe("folder-natural", words), RunFolder(tmp_path / "run")
+    trainer = Trainer(recipe, build_data(recipe.data, seed=0), run)
+    run.create(recipe, overwrite=False)
+    trainer.train_epoch()
+    (tmp_path / "start.pt").unlink()
+    train(recipe, run, Reporter(quiet=True), resume=True)
+    assert load(run.path).shape == (3, 9, 9)
 
 
 def test_a_root_with_train_and_test_is_that_folder_for_models_of_others_too(place, tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 from argparse import ArgumentError
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from iaat.config.recipe_checks import (
     typed_keys,
     warn_without_effect,
 )
-from iaat.config.recipe_files import called, check_keys, find_recipe, merged
+from iaat.config.recipe_files import called, check_keys, checked_sections, find_recipe, merged
 from iaat.config.safe_yaml import check_text, parse_yaml
 from iaat.config.short_options import expanded, join_values, likely_key
 from iaat.config.train_config import TrainConfig
@@ -100,11 +101,43 @@ def load_recipe(
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
     """
     path = find_recipe(str(source))
-    name, raw = path.stem, merged(path)
+    return _resolved(path.stem, merged(path), overrides, settings=settings, path=path, stored=stored)
+
+
+def stored_recipe(values: Mapping[str, Any], name: str, place: str) -> Recipe:
+    """The recipe that a checkpoint holds, checked like one in a file; by `Recipe.to_dict` of this version or older.
+
+    Args:
+        values: What the checkpoint holds.
+        name: Name of the recipe.
+        place: Names the checkpoint in messages.
+
+    Raises:
+        UserError: as `load_recipe`, or the values are none that a file could hold.
+    """
+    try:
+        # As text it meets the same checks as a file.
+        raw = parse_yaml(json.dumps(values))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{place}: its recipe is damaged: {cut(str(error))}") from None
+    return _resolved(name, checked_sections(raw, place), (), place=place, stored=True)
+
+
+def _resolved(
+    name: str,
+    raw: dict[str, Any],
+    overrides: Sequence[str],
+    *,
+    settings: Sequence[str] = (),
+    path: Path | None = None,
+    place: str = "",
+    stored: bool = False,
+) -> Recipe:
+    """The recipe of settings `raw` with arguments on top; `path` is their file, if there is one."""
     _trust_typed(overrides)
-    place = f"{called(name)} ({path})"
+    place = place or f"{called(name)} ({path})"
     raw["method"], arguments, advice = take_rule(raw.get("method", {}), join_values([*settings, *overrides]))
-    arguments, method_name = _take_method(arguments, raw, path)
+    arguments, method_name = _take_method(arguments, raw, name, place)
     config = find_method(method_name).Config
     arguments = _expanded(arguments, config, str(raw.get("data", {}).get("name", DataConfig.name)))
     if not stored:
@@ -125,7 +158,7 @@ def load_recipe(
     check_norms(recipe, path, arguments)
     if not stored:
         for line in advice:
-            warnings.warn(f"{called(name)}: {line}", stacklevel=2)
+            warnings.warn(f"{called(name)}: {line}", stacklevel=3)
         check_name(recipe.model.name)
         given = given_keys(recipe, path, arguments)
         check_units(recipe, given)
@@ -302,9 +335,9 @@ def _build(config: type, values: Mapping[str, Any], name: str, section: str) -> 
     return config(**values)
 
 
-def _take_method(arguments: list[str], raw: dict[str, Any], path: Path) -> tuple[list[str], str]:
+def _take_method(arguments: list[str], raw: dict[str, Any], name: str, place: str) -> tuple[list[str], str]:
     """The method's name, from `--method NAME` or the recipe, and the other arguments."""
-    section, place = raw.get("method", {}), called(path.stem)
+    section = raw.get("method", {})
     chosen = own = section.get("name")
     rest: list[str] = []
     while arguments:
@@ -317,9 +350,9 @@ def _take_method(arguments: list[str], raw: dict[str, Any], path: Path) -> tuple
         else:
             raise UserError(f"{key} needs a value: one of {', '.join(METHODS)}")
     for used in (own, chosen):  # before one of them is imported
-        check_trusted(used, key="method.name", place=f"{place} ({path})")
+        check_trusted(used, key="method.name", place=place)
     if chosen is None:
-        raise UserError(f"{place}: method.name is missing: one of {', '.join(METHODS)}")
+        raise UserError(f"{called(name)}: method.name is missing: one of {', '.join(METHODS)}")
     if own not in (None, chosen):
         # Settings of the old method go, those both methods share stay: an override swaps the method and keeps all else.
         old, new = find_method(own).Config, find_method(chosen).Config

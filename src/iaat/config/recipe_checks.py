@@ -33,12 +33,12 @@ _SECTIONS = ("data", "model", "method", "train", "evaluate")
 _OF_RADII = ("radii", "radii_folder", "snapshot_every")
 
 
-def given_keys(recipe: Recipe, path: Path, arguments: Sequence[str]) -> set[str]:
+def given_keys(recipe: Recipe, path: Path | None, arguments: Sequence[str]) -> set[str]:
     """Keys that the user gave: all typed ones, and those of the user's files that differ from the default.
 
     Args:
         recipe: The recipe that results.
-        path: Its file; files that ship count for nothing.
+        path: Its file, where there is one; files that ship count for nothing.
         arguments: `--section.key=value` arguments.
     """
     own = {RENAMED.get(key, key) for key in keys_in_files(path)}
@@ -50,8 +50,10 @@ def typed_keys(arguments: Sequence[str]) -> set[str]:
     return {argument.partition("=")[0].removeprefix("--") for argument in arguments if argument.startswith("--")}
 
 
-def keys_in_files(path: Path) -> set[str]:
-    """Keys as they are written in a recipe file and those it extends, without files that ship."""
+def keys_in_files(path: Path | None) -> set[str]:
+    """Keys as they are written in a recipe file, if there is one, and those it extends, without files that ship."""
+    if path is None:
+        return set()
     shipped = set(shipped_recipes().values())
     return {
         f"{section}.{key}"
@@ -152,12 +154,12 @@ def warn_without_effect(recipe: Recipe, given: Set[str]) -> None:
         warnings.warn(
             f"{called(recipe.name)}: train.epochs {train.epochs} end before train.milestones {late}: the learning rate "
             "does not drop there; give train.milestones that fit",
-            stacklevel=3,
+            stacklevel=4,
         )
     idle = {key: why for key, why in without_effect(recipe, given).items() if key in given}
     if idle:
         which = "; ".join(f"{key} ({why})" for key, why in idle.items())
-        warnings.warn(f"{called(recipe.name)}: without effect here: {which}", stacklevel=3)
+        warnings.warn(f"{called(recipe.name)}: without effect here: {which}", stacklevel=4)
 
 
 def without_effect(recipe: Recipe, asked: Collection[str]) -> dict[str, str]:

@@ -80,13 +80,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Settings of a file on top of the recipe it extends; a section of another method replaces the old one whole."""
-    name, raw = path.stem, with_new_names(read_recipe(path))
+    name, raw = path.stem, read_recipe(path)
     if is_sweep_file(raw):
         raise UserError(f"{path} is a sweep of several recipes: `iaat compare {path}` trains it")
-    check_keys(raw, (*_HEAD, *_SECTIONS), called(name))
-    for key in (*_SECTIONS, "method"):
-        if not isinstance(raw.get(key, {}), dict):
-            raise UserError(f"{called(name)}: {key} must be a mapping of settings, not {shown(raw[key])}")
+    raw = checked_sections(raw, called(name))
     if "extends" not in raw:
         return raw
     if not isinstance(raw["extends"], str):
@@ -106,6 +103,20 @@ def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         deep = key in _SECTIONS or (key == "method" and same_method)
         below[key] = {**without_twins(below.get(key, {}), value), **value} if deep else value
     return below
+
+
+def checked_sections(raw: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The settings of a recipe under today's keys, each section a mapping; the keys in them are not checked.
+
+    Raises:
+        UserError: an unknown key, or a section that is no mapping.
+    """
+    raw = with_new_names(raw)
+    check_keys(raw, (*_HEAD, *_SECTIONS), place)
+    for key in (*_SECTIONS, "method"):
+        if not isinstance(raw.get(key, {}), dict):
+            raise UserError(f"{place}: {key} must be a mapping of settings, not {shown(raw[key])}")
+    return raw
 
 
 def check_is_recipe(path: Path, place: str) -> None:

@@ -1,12 +1,17 @@
 """The `model` section of a recipe."""
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
+
+from torch import nn
 
 from iaat.errors import UserError, shown
 from iaat.units import check_numbers
 
 NormLayer = Literal["batch", "group"]
+
+GIVEN = "python-object"
+"""Name of a model that was passed as an object; no file has its code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,9 @@ class ModelConfig:
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments for a timm model or a module:function factory."""
 
+    module: nn.Module | None = field(default=None, compare=False, repr=False, metadata={"setting": False})
+    """The model itself where its name is `GIVEN`; no key of a recipe."""
+
     def __post_init__(self) -> None:
         for key in ("mean", "std"):
             if (values := getattr(self, key)) is not None and any(value > 1 for value in values):
@@ -58,3 +66,7 @@ class ModelConfig:
                     f"model.{key} = {shown(values)}: inputs are in [0, 1], so is this; divide by 255: [{divided}]"
                 )
         check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "model", {"width": 4096})
+
+    def without_start(self) -> Self:
+        """These settings without the weights that training starts from: for a network that gets all its weights."""
+        return replace(self, weights=None, weights_key=None, pretrained=False)

@@ -1,6 +1,7 @@
 """Models by name, without normalisation layer."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Protocol
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.models.factory import build_from_factory
-from iaat.models.model_config import ModelConfig, NormLayer
+from iaat.models.model_config import GIVEN, ModelConfig, NormLayer
 from iaat.models.resnet import preactresnet18, resnet18
 from iaat.models.small import SmallCNN
 from iaat.models.timm_models import (
@@ -47,6 +48,9 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
     """
     name = config.name
     prefix, colon, rest = name.partition(":")
+    if name == GIVEN:
+        refuse_unused(config)
+        return _copy_of_given(config.module)
     if name in MODELS:
         return build_own(config, shape=shape, classes=classes)
     if numbers := parse_wrn(name):
@@ -74,6 +78,22 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
     raise unknown_name(name)
 
 
+def _copy_of_given(module: nn.Module | None) -> nn.Module:
+    """A copy of the model that was passed as an object."""
+    if module is None:
+        raise UserError(
+            f"model.name {GIVEN}: the network was passed to iaat.fit as an object, and no file has its code: in Python "
+            "pass it again, model=MyNet() to iaat.load"
+        )
+    try:
+        return deepcopy(module)
+    except Exception as error:  # whatever the module holds beside its weights
+        raise UserError(
+            f"the model {type(module).__name__} cannot be copied ({error}): keep no results of a forward in it, or "
+            "name a function that builds it, module:function"
+        ) from error
+
+
 def check_name(name: str) -> None:
     """Refuse an unknown model name, before a model is built; module:function is not looked up.
 
@@ -83,7 +103,7 @@ def check_name(name: str) -> None:
     prefix, colon, rest = name.partition(":")
     if prefix == "timm" and colon:
         check_timm_name(rest)
-    elif not (colon or name in MODELS or name in TORCHVISION_MODELS or parse_wrn(name) or is_timm_name(name)):
+    elif not (colon or name in (GIVEN, *MODELS, *TORCHVISION_MODELS) or parse_wrn(name) or is_timm_name(name)):
         raise unknown_name(name)
 
 
@@ -133,10 +153,8 @@ def refuse_unused(config: ModelConfig, *used: str) -> None:
     for setting in ("width", "norm", "pretrained", "options"):
         value = getattr(config, setting)
         if setting not in used and value != getattr(default, setting):
-            raise UserError(
-                f"model.{setting} is {value!r}, but it has no effect on {config.name!r}; remove it "
-                f"(this model takes {', '.join(f'model.{name}' for name in used)})"
-            )
+            taken = f" (this model takes {', '.join(f'model.{name}' for name in used)})" if used else ""
+            raise UserError(f"model.{setting} is {value!r}, but it has no effect on {config.name!r}; remove it{taken}")
 
 
 def image_channels(name: str, shape: tuple[int, ...]) -> int:

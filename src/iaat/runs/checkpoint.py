@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
@@ -18,7 +18,8 @@ from iaat.errors import UserError
 from iaat.models import build_model
 from iaat.models.model_file_kind import check_sizes
 from iaat.models.safe_pickle import check_names
-from iaat.models.weights import check_plain
+from iaat.models.state_dict_search import FoundStateDict
+from iaat.models.weights import check_plain, misfit
 from iaat.runs.checkpoint_schema import SavedState, saved_state, using
 from iaat.runtime.files import replacing
 from iaat.runtime.text import cut
@@ -113,10 +114,9 @@ def restore_model(
         UserError: the weights do not fit the recipe's model.
     """
     # The weights are all in the checkpoint: nothing is downloaded, and the statistics are buffers among them.
-    config = dataclasses.replace(recipe.model, pretrained=False, weights=None)
     channels = state["data"]["shape"][0]
     model = build_model(
-        config,
+        recipe.model.without_start(),
         shape=tuple(state["data"]["shape"]),
         classes=len(state["data"]["classes"]),
         mean=torch.zeros(channels),
@@ -124,9 +124,21 @@ def restore_model(
         seed=recipe.seed,
     )
     ema = has_average(state) and not raw
+    weights = state["averaged"]["model"] if ema else state["model"]
     with using("averaged" if ema else "model", state, fit=recipe.model.name):
-        model.load_state_dict(state["averaged"]["model"] if ema else state["model"])
+        check_fit(model, weights)
+        model.load_state_dict(weights)
     return model.to(device).eval()
+
+
+def check_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Compare names and shapes of saved weights with those of a model.
+
+    Raises:
+        ValueError: naming the first that differ.
+    """
+    if problem := misfit(FoundStateDict("", dict(weights), (), None), model.state_dict()):
+        raise ValueError(problem)
 
 
 def _first_line(error: Exception) -> str:

@@ -190,7 +190,8 @@ def _is_texts(value: object) -> bool:
 Check = tuple[Callable[[object], bool], str]
 
 _PARTS: dict[str, Check] = {
-    **dict.fromkeys(("method", "optimizer", "schedule", "globals", "recipe", "data"), (_is_mapping, "a dict")),
+    **dict.fromkeys(("method", "optimizer", "schedule", "globals", "data"), (_is_mapping, "a dict")),
+    "recipe": (lambda value: _is_mapping(value) and _is_json(value), "a dict of settings"),
     "tally": (_is_tally, "a dict with a number of steps"),
     "model": (_is_tensors, "a state dict"),
     "averaged": (_is_average, "None or a dict with a state dict under model"),

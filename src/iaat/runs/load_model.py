@@ -24,7 +24,8 @@ from iaat.models.timm_models import load_timm
 from iaat.models.torchvision_models import PUBLISHED_CLASSES, TORCHVISION_MODELS
 from iaat.models.weights import load_weights
 from iaat.models.wrn import parse_wrn
-from iaat.runs.trained_model import TrainedModel, trained_model
+from iaat.runs.load import is_run, load
+from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.rng import seeded
 from iaat.runtime.user_code import import_function
 
@@ -45,7 +46,7 @@ def load_model(
 ) -> nn.Module:
     """Load a trained model that maps inputs in [0, 1] to logits, in eval mode on `device`.
 
-    A run folder, or a checkpoint in it, needs no settings: the run says what was trained.
+    A run folder, or a checkpoint in it, needs no settings: see `iaat.runs.load.load`.
 
     In front of it stands the normalisation that its weights' file holds (iaat's checkpoints); else `config.mean` and
     `config.std`; else, for a network with published weights, the one published with them; else that of the data
@@ -63,18 +64,18 @@ def load_model(
         mean: `[C]` of the data, for `config.normalize` "data".
         std: The same for the standard deviation.
         device: Where the model is to run.
-        trust: Load a TorchScript or exported program, which is code. Files of weights are data and need no trust;
-            a factory is code of the user's own.
+        trust: Load a TorchScript or exported program, which is code, or what a run names as module:function. Files of
+            weights are data and need no trust; a factory is code of the user's own.
 
     Raises:
         UserError: there is no such model, its file is damaged, a program that is not trusted or of another network, a
             setting has no effect, or the model does not map inputs of the data to logits of its classes.
     """
-    target = str(target)
-    if config == AS_IT_IS and (trained := trained_model(Path(target))) is not None:
+    if config == AS_IT_IS and is_run(Path(target)):
+        trained = load(target, device=device, trust=trust)
         _check_data(trained, target, shape, classes)
-        target, config = trained.config.name, trained.config
-        shape, classes = trained.shape, trained.classes
+        return trained
+    target = str(target)
     if shape is None or classes is None:
         raise UserError(f"model {target}: give shape= and classes= of the data, which only a run of ours knows")
     with seeded(0):
@@ -93,8 +94,8 @@ def load_model(
     return model
 
 
-def _check_data(trained: TrainedModel, target: str, shape: tuple[int, ...] | None, classes: int | None) -> None:
-    for what, given, own in (("shape", shape, trained.shape), ("classes", classes, trained.classes)):
+def _check_data(trained: TrainedModel, target: str | Path, shape: tuple[int, ...] | None, classes: int | None) -> None:
+    for what, given, own in (("shape", shape, trained.shape), ("classes", classes, len(trained.classes))):
         if given is not None and given != own:
             raise UserError(f"{what} is {given}, but {target} was trained on {own}: leave it out, or give other data")
 

@@ -1,98 +1,69 @@
-"""The model of a run folder, rebuilt without any setting."""
+"""`TrainedModel`: the network of a run with what is known of its training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from typing_extensions import TypedDict
+from torch import Tensor, nn
 
-from iaat.config.recipe_files import RECIPE_FILE, check_keys, read_recipe, run_of_checkpoint
-from iaat.errors import UserError
-from iaat.models.model_config import ModelConfig
-from iaat.models.weights import read_content
-from iaat.runs.checkpoint_schema import saved_state
-from iaat.runtime.json_files import UnfitError, from_json
-from iaat.runtime.user_code import check_trusted
+from iaat.config.recipe import Recipe
+from iaat.models.normalize import NormalizedModel
+from iaat.units import Norm, Radius
 
 
-class _Section(TypedDict, total=False):
-    name: str
-    width: int | None
-    norm: str
-    normalize: str
-    pretrained: bool
-    mean: list[float] | None
-    std: list[float] | None
-    weights: str | None
-    weights_key: str | None
-    options: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedModel:
-    """The model of a checkpoint.
+class TrainedModel(nn.Module):
+    """A trained network: takes inputs in [0, 1] and returns logits. `iaat.load` makes it.
 
     Attributes:
-        config: The settings it is built from, with the checkpoint as its weights.
-        shape: Shape of one input.
-        classes: Number of classes.
+        normalize: Layer that standardises inputs; `nn.Identity` where the run had none.
+        network: The network behind it.
+        classes: Names of the classes, in the order of the logits.
+        shape: Shape of one input, `(C, H, W)` for images.
+        recipe: All settings of the run.
+
+    Example:
+        >>> import iaat, torch
+        >>> from iaat.config.load_recipe import load_recipe
+        >>> from iaat.models import SmallCNN
+        >>> recipe = load_recipe("quickstart")
+        >>> model = iaat.TrainedModel(SmallCNN(1, 2), recipe, shape=(1, 8, 8), classes=("cat", "dog"))
+        >>> model.radius, model.norm
+        (Radius('64px'), 'linf')
+        >>> [model.classes[number] for number in model(torch.zeros(2, 1, 8, 8)).argmax(1)][0] in model.classes
+        True
     """
 
-    config: ModelConfig
-    shape: tuple[int, ...]
-    classes: int
+    __jit_unused_properties__: ClassVar[list[str]] = ["radius", "norm"]
 
+    def __init__(self, model: nn.Module, recipe: Recipe, *, shape: tuple[int, ...], classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.normalize: nn.Module = nn.Identity()
+        self.network: nn.Module = model
+        if isinstance(model, NormalizedModel):
+            self.normalize, self.network = model.normalize, model.network
+        self.recipe, self.shape, self.classes = recipe, shape, classes
 
-def trained_model(target: Path) -> TrainedModel | None:
-    """The model of a run folder (its best checkpoint, else its last) or of one of its checkpoints; None otherwise.
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits `[B, classes]` of inputs `x` `[B, *shape]` in [0, 1]."""
+        logits: Tensor = self.network(self.normalize(x))
+        return logits
 
-    Raises:
-        UserError: the run has no checkpoint, or its files do not say what was trained.
-    """
-    folder = target if target.is_dir() and (target / RECIPE_FILE).is_file() else None
-    found = run_of_checkpoint(target)
-    if folder is None and found is None:
-        return None
-    if folder is not None:
-        file = next((each for each in (folder / "best.pt", folder / "last.pt") if each.is_file()), None)
-        if file is None:
-            raise UserError(f"run {folder} has no checkpoint yet: it has not finished its first epoch")
-    else:
-        assert found is not None
-        folder, file = found[0], target
-    content = read_content(file)
-    if not isinstance(content, Mapping) or not {"model", "data"} <= content.keys():
-        raise UserError(f"{file} is no checkpoint of a run: it has no model or no data")
-    data = saved_state(content, file)["data"]
-    # All of the network is in the checkpoint, its normalisation, too: what it began from does not count.
-    config = replace(
-        _config(folder / RECIPE_FILE),
-        weights=str(file),
-        weights_key="averaged" if content.get("averaged") is not None else "model",
-        pretrained=False,
-        normalize="none",
-        mean=None,
-        std=None,
-    )
-    return TrainedModel(config, tuple(data["shape"]), len(data["classes"]))
+    @property
+    def radius(self) -> Radius | None:
+        """The radius of the settings it was trained by, on the [0, 1] scale; None for natural training.
 
+        Where every sample has a radius of its own, this is the one that `method.radius` gives.
+        """
+        radius: Radius | None = getattr(self.recipe.method, "radius", None)
+        return radius
 
-def _config(file: Path) -> ModelConfig:
-    section = read_recipe(file).get("model", {})
-    if not isinstance(section, dict):
-        raise UserError(f"recipe {file}: model must be a mapping of settings")
-    check_keys(section, _Section.__annotations__, f"recipe {file}", "model")
-    config = ModelConfig(**_checked(section, _Section, f"recipe {file}: model"))
-    check_trusted(config.name, key="model.name", place=f"recipe {file}")
-    return config
+    @property
+    def norm(self) -> Norm:
+        """Norm of the radius."""
+        norm: Norm = getattr(self.recipe.method, "norm", self.recipe.evaluate.norm)
+        return norm
 
-
-def _checked(value: object, kind: Any, place: str) -> Any:  # noqa: ANN401
-    """A plain value that has the type it must have."""
-    try:
-        return from_json(value, kind)
-    except UnfitError as error:
-        raise UserError(f"{place} is damaged: {error}") from None
+    def extra_repr(self) -> str:
+        """Text of the model itself in `print(model)`."""
+        radius = "natural training" if self.radius is None else f"radius={self.radius} {self.norm}"
+        return f"{len(self.classes)} classes, inputs {list(self.shape)}, {self.recipe.method_name}, {radius}"

@@ -71,7 +71,7 @@ def check_trusted(name: object, *, key: str, place: str) -> None:
     if not _TRUSTED & {name, module}:
         raise UserError(
             f"{place}: {key} names code, {shown(name)}, which a file may not run by itself: if you trust it, add "
-            f"--trust {module[:100]}"
+            f"--trust {module[:100]} (in Python, trust=True)"
         )
 
 

@@ -212,7 +212,7 @@ def build_state(
         start_weights: Load the weights that the recipe starts from; a checkpoint makes them unnecessary.
         ranks: The processes that train.
     """
-    config = recipe.model if start_weights else replace(recipe.model, weights=None, pretrained=False)
+    config = recipe.model if start_weights else recipe.model.without_start()
     shape, classes = data.shape, len(data.classes)
     # One process downloads weights, the others find them.
     model = ranks.main_first(

@@ -1,0 +1,125 @@
+"""`iaat.load`: the trained network of a run folder or of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from iaat.config.load_recipe import stored_recipe
+from iaat.config.recipe import Recipe
+from iaat.config.recipe_files import RECIPE_FILE, run_of_checkpoint
+from iaat.errors import UserError
+from iaat.models.check_logits import check_fits, check_is_module
+from iaat.models.model_config import GIVEN, ModelConfig
+from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.trained_model import TrainedModel
+from iaat.runtime.device import pick_device
+from iaat.runtime.user_code import trust_typed
+
+
+def load(
+    target: str | Path, *, model: nn.Module | None = None, device: torch.device | str = "cpu", trust: bool = False
+) -> TrainedModel:
+    """Load the trained network of a run, in eval mode, without any setting.
+
+    A run that keeps a moving average of its weights gives the average, as its evaluation does.
+
+    Args:
+        target: A run folder, for its best checkpoint (else its last); or a checkpoint, which may lie anywhere.
+        model: The network itself, where it was passed to `iaat.fit` as an object, or to use no code that the checkpoint
+            names: it gets the weights.
+        device: Where the network is to be: "cpu", "cuda", "auto" for a GPU if there is one.
+        trust: Import the code that the checkpoint names as module:function. Without it such a checkpoint is refused.
+
+    Returns:
+        The network with its normalisation: inputs `[B, C, H, W]` in [0, 1] to logits `[B, classes]`. Its attributes
+        `classes`, `shape`, `radius`, `norm` and `recipe` say what it was trained on.
+
+    Raises:
+        UserError: there is no checkpoint, it is damaged, it names code that is not trusted, its network was an object,
+            or `model` has other weights.
+
+    Source: this project; PyTorch's `torch.load(weights_only=True)` reads the file, so that it runs no code.
+
+    Example:
+        >>> import tempfile, torch, iaat
+        >>> from pathlib import Path
+        >>> from iaat.config.load_recipe import load_recipe
+        >>> from iaat.runs.run_folder import RunFolder
+        >>> from iaat.runtime.progress import Reporter
+        >>> from iaat.train import train
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> recipe = load_recipe("quickstart-natural", ["--train.epochs", "1", "--data.limit", "100"])
+        >>> data = train(recipe, RunFolder(Path(folder.name, "run")), Reporter(quiet=True))
+        >>> model = iaat.load(f"{folder.name}/run")
+        >>> model.classes[:3], model.shape, model.recipe.method_name
+        (('0', '1', '2'), (1, 8, 8), 'natural')
+        >>> model(torch.rand(4, 1, 8, 8)).shape
+        torch.Size([4, 10])
+    """
+    file = find_checkpoint(Path(target))
+    state = load_checkpoint(file)
+    recipe = _recipe(file, state, trust=trust)
+    place = pick_device(device) if isinstance(device, str) else device
+    if model is not None:
+        network = check_is_module(model, "model is")
+        recipe = replace(recipe, model=_of_object(recipe.model, network))
+    elif recipe.model.name == GIVEN:
+        raise UserError(
+            f"{target}: its network was passed to iaat.fit as an object ({recipe.about}), and no file has its code: "
+            "pass it again, iaat.load(..., model=MyNet())"
+        )
+    shape, classes = tuple(state["data"]["shape"]), tuple(state["data"]["classes"])
+    loaded = TrainedModel(restore_model(recipe, state), recipe, shape=shape, classes=classes)
+    if model is not None:
+        model.load_state_dict(loaded.network.state_dict())
+        loaded.network = model
+        loaded.recipe = replace(recipe, model=replace(recipe.model, module=None))
+    loaded = loaded.to(place).eval()
+    check_fits(loaded, shape=shape, classes=len(classes), device=place)
+    return loaded
+
+
+def find_checkpoint(target: Path) -> Path:
+    """The checkpoint that a run folder (its best, else its last) or a file stands for.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not target.is_dir():
+        return target
+    if not (target / RECIPE_FILE).is_file():
+        raise UserError(f"{target} is not a run folder: it has no {RECIPE_FILE}; give the --out of an `iaat train`")
+    file = next((each for each in (target / "best.pt", target / "last.pt") if each.is_file()), None)
+    if file is None:
+        raise UserError(f"run {target} has no checkpoint yet: it has not finished its first epoch")
+    return file
+
+
+def is_run(target: Path) -> bool:
+    """Whether a target is a run folder or a checkpoint that lies in one."""
+    return (target.is_dir() and (target / RECIPE_FILE).is_file()) or run_of_checkpoint(target) is not None
+
+
+def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool) -> Recipe:
+    """The recipe in a checkpoint, under the name of its run where it lies in one."""
+    values = state["recipe"]
+    if trust:
+        for section in ("model", "data", "method"):
+            name = values[section].get("name") if isinstance(values.get(section), Mapping) else None
+            if isinstance(name, str):
+                trust_typed(name)
+    found = run_of_checkpoint(file)
+    return stored_recipe(values, file.stem if found is None else RunFolder(found[0]).name(), f"checkpoint {file}")
+
+
+def _of_object(config: ModelConfig, module: nn.Module) -> ModelConfig:
+    """Settings of a model that is `module` in place of what a recipe names."""
+    own = {key: getattr(config, key) for key in ("normalize", "mean", "std")}
+    return ModelConfig(name=GIVEN, module=module, **own)
