@@ -1,16 +1,24 @@
 """Print the test files of what changed since a commit: `python tests/changed.py [COMMIT]`, by default main.
 
 A changed test file runs itself. A changed module runs the test file of its name; where there is none, those of its
-folder that import it. A changed document runs the tests of all documents, and those that name it.
+folder that import it. Any other file runs the tests that name it and those of its folder, a document those of all.
 """
 
 import subprocess
 import sys
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ALWAYS = ("tests/test_layers.py", "tests/docs/test_words.py", "tests/docs/test_paths.py")
+OF_FOLDERS = {
+    "src/iaat/recipes": ("tests/config/test_recipe.py", "tests/docs/test_commands.py"),
+    "src/iaat/report/static": ("tests/report/test_page.py", "tests/report/test_browser.py"),
+    "docs/pictures": ("tests/docs/test_pictures.py",),
+    "docs/results": ("tests/docs/test_pictures.py", "tests/evaluate/test_results.py"),
+    "docs": ("tests/docs/test_site.py",),
+}
 DOCUMENTS = ("tests/docs/test_commands.py", "tests/docs/test_site.py")
 
 
@@ -30,10 +38,12 @@ def chosen_by(path: str) -> list[str]:
     file = Path(path)
     if file.match("test_*.py"):
         return [path]
-    if file.suffix == ".md":
-        return [*DOCUMENTS, *_naming(file.name, sorted(Path(ROOT, "tests/docs").glob("test_*.py")))]
-    if file.suffix != ".py" or file.parts[:2] != ("src", "iaat"):
+    if file.parts[0] == "tests":
         return []
+    if file.suffix != ".py" or file.parts[:2] != ("src", "iaat"):
+        near = [tests for folder, tests in OF_FOLDERS.items() if file.is_relative_to(folder)]
+        near += [DOCUMENTS] * (file.suffix == ".md")
+        return sorted({*_naming(file.name, Path(ROOT, "tests").rglob("test_*.py")), *chain.from_iterable(near)})
     folder = Path(ROOT, "tests", *file.parts[2:-1])
     named = sorted(folder.rglob(f"test_{file.stem}.py"))
     module = ".".join(file.with_suffix("").parts[1:]).removesuffix(".__init__")

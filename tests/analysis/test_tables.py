@@ -165,8 +165,8 @@ def test_the_summary_agrees_with_numpy_class_by_class(seed, count, classes):
         }.items():  # fmt: skip
             assert row[key] == pytest.approx(value, rel=1e-5, abs=1e-6)
         known = mine & (prediction >= 0)
-        right = None if not known.any() else pytest.approx((prediction == label)[known].mean())
-        assert row["accuracy"] == right
+        accuracy = None if not known.any() else pytest.approx((prediction == label)[known].mean())
+        assert row["accuracy"] == accuracy
 
 
 def test_classes_of_one_name_are_summed_up_apart():

@@ -127,7 +127,7 @@ def test_a_family_shares_its_look_and_only_its_first_point_has_the_whole_name():
     assert line.get_color() in looks[1]
 
 
-def test_trained_weights_are_hollow_tied_to_their_average_and_named_once():
+def test_raw_weights_are_hollow_tied_to_their_ema_and_named_once():
     points = [TradeoffPoint("iaat", 0.71, 0.39), TradeoffPoint("iaat", 0.69, 0.36, hollow=True)]
     (axis,) = tradeoff(points).axes
     solid, hollow = lines(axis, "iaat")

@@ -62,7 +62,7 @@ def runs(*points):
     return {seed: Point(*point) for seed, point in enumerate(points)}
 
 
-def test_each_seed_is_held_against_the_curve_of_its_own_seed():
+def test_each_seed_is_compared_with_the_curve_of_its_own_seed():
     # The curve of seed 1 is 10 points above that of seed 0; the method is 2 points above in both.
     curve = [runs((60, 40), (60, 50)), runs((70, 30), (70, 40))]
     found = distance(runs((65, 37), (65, 47)), curve)
@@ -72,7 +72,7 @@ def test_each_seed_is_held_against_the_curve_of_its_own_seed():
     assert found.verdict == "above"
 
 
-def test_a_seed_without_a_whole_curve_is_held_against_the_mean_curve():
+def test_a_seed_without_a_whole_curve_is_compared_with_the_mean_curve():
     curve = [runs((60, 40), (60, 50)), runs((70, 30))]  # the second radius lacks seed 1
     found = distance(runs((65, 37), (65, 47)), curve)
     # seed 0: against (60, 40), (70, 30) at 35; seed 1: against (60, 45), (70, 30) at 37.5

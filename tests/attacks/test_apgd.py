@@ -52,7 +52,7 @@ def recorded(model, *args, **kwargs):
 # Losses in the tests' own words
 
 
-def height(logits, y, loss, target):
+def loss_of(logits, y, loss, target):
     others = [value for number, value in enumerate(logits) if number != y]
     gap = (logits[target] if target is not None else max(others)) - logits[y]
     if loss == "margin":
@@ -102,20 +102,20 @@ def test_every_step_is_that_of_the_slow_reference(norm, loss, aim):
 
         def evaluate(pixels, row=row, target=target):
             leaf = torch.tensor([pixels], dtype=torch.float64, requires_grad=True)
-            value = height(model(leaf)[0], y[row].item(), loss, target)
+            value = loss_of(model(leaf)[0], y[row].item(), loss, target)
             (gradient,) = torch.autograd.grad(value, leaf)
             return value.item(), gradient[0].tolist()
 
-        visited, heights, halved = apgd_slow.auto_pgd(
+        visited, losses, halved = apgd_slow.auto_pgd(
             evaluate, x[row].tolist(), x_init[row].tolist(), radius[row].item(), steps, norm
         )
         halvings.append(halved)
         torch.testing.assert_close(points[:, row], torch.tensor(visited, dtype=torch.float64), rtol=0, atol=1e-6)
-        fools = (model(points[:, row]).argmax(1) != y[row]).tolist()
-        best = max(range(steps + 1), key=lambda k, f=fools, h=heights: (f[k], h[k]))
+        adversarial = (model(points[:, row]).argmax(1) != y[row]).tolist()
+        best = max(range(steps + 1), key=lambda k, a=adversarial, v=losses: (a[k], v[k]))
         value = evaluate(result[row].tolist())[0]
-        assert (model(result[row : row + 1]).argmax(1) != y[row]).item() == fools[best]
-        assert value == pytest.approx(heights[best], abs=1e-6)
+        assert (model(result[row : row + 1]).argmax(1) != y[row]).item() == adversarial[best]
+        assert value == pytest.approx(losses[best], abs=1e-6)
     assert len(set(halvings)) >= 2  # decisions differ from sample to sample
 
 
@@ -130,9 +130,9 @@ def test_checkpoints_are_those_of_the_paper(steps):
 
 
 @every_norm
-@pytest.mark.parametrize("share", [0.98, 1.02])
+@pytest.mark.parametrize("factor", [0.98, 1.02])
 @pytest.mark.parametrize("loss", ["margin", "dlr"])
-def test_a_linear_model_is_fooled_exactly_beyond_its_closed_form_distance(norm, share, loss):
+def test_a_linear_model_is_attacked_successfully_exactly_beyond_its_closed_form_distance(norm, factor, loss):
     weight = torch.randn(CLASSES, 12, generator=seeded(3), dtype=torch.float64)
     model = linear(weight)
     x = torch.rand(20, 12, generator=seeded(4), dtype=torch.float64)
@@ -144,8 +144,8 @@ def test_a_linear_model_is_fooled_exactly_beyond_its_closed_form_distance(norm, 
     distance = (margin / size).scatter(1, y[:, None], torch.inf)
     nearest, target = distance.min(1)
     options = {"norm": norm, "bounds": None, "loss": loss, "steps": 100, "generator": seeded(5)}
-    x_adv = apgd(model, x, y, radius=nearest * share, targets=target, early_stop=False, **options)
-    assert (model(x_adv).argmax(1) != y).tolist() == [share > 1] * 20
+    x_adv = apgd(model, x, y, radius=nearest * factor, targets=target, early_stop=False, **options)
+    assert (model(x_adv).argmax(1) != y).tolist() == [factor > 1] * 20
 
 
 @every_norm
@@ -231,8 +231,8 @@ def test_a_sample_does_not_depend_on_its_neighbours(norm, loss, monkeypatch):
     radius = torch.linspace(0.0, 0.25 if norm == "linf" else 0.6, size, dtype=torch.float64)
     with count_passes(model) as passes:
         together = apgd(model, x, y, radius=radius, targets=targets, x_init=start, **options)
-    fooled = model(together).argmax(1) != y
-    assert 4 < fooled.sum() < 20
+    adversarial = model(together).argmax(1) != y
+    assert 4 < adversarial.sum() < 20
     assert passes.forward < 31 * size  # the batch did shrink
     alone = torch.cat(
         [
@@ -243,16 +243,16 @@ def test_a_sample_does_not_depend_on_its_neighbours(norm, loss, monkeypatch):
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
 
 
-def test_a_fooled_sample_comes_back_as_it_first_was():
+def test_an_adversarial_example_comes_back_as_it_first_was():
     model, size = network(bumps=12.0, inputs=12), 32
     x, y = samples(model, size, inputs=12)
     options = {"radius": torch.linspace(0.02, 0.3, size, dtype=torch.float64), "steps": 20, "norm": "l2", "x_init": x}
     options["targets"] = (y + 2) % CLASSES
     _, points = recorded(model, x, y, early_stop=False, **options)
     first = apgd(model, x, y, early_stop=True, **options)
-    fools = torch.stack([model(point).argmax(1) != y for point in points])
-    when = fools.int().argmax(0)
-    hit = fools.any(0)
+    adversarial = torch.stack([model(point).argmax(1) != y for point in points])
+    when = adversarial.int().argmax(0)
+    hit = adversarial.any(0)
     assert len(set(when[hit].tolist())) >= 3
     torch.testing.assert_close(first[hit], points[when, torch.arange(size)][hit], rtol=0, atol=1e-9)
 
@@ -304,7 +304,7 @@ class Split(nn.Module):
         return self.linear(x).float() * 1e-3 + torch.tensor([0.0, 1.0] if low else [1.0, 0.0])
 
 
-def test_what_fools_in_bfloat16_only_does_not_count_and_is_attacked_further():
+def test_what_is_adversarial_in_bfloat16_only_does_not_count_and_is_attacked_further():
     x, y = torch.rand(3, 4, generator=seeded()), torch.zeros(3, dtype=torch.int64)
     model, points = Split(), []
     model.register_forward_pre_hook(lambda _module, _inputs: points.append(torch.is_autocast_enabled("cpu")))
@@ -333,7 +333,7 @@ def test_a_bfloat16_run_finds_what_float32_confirms(norm):
 
 
 class Blocked(nn.Module):
-    """A linear model whose gradient is NaN in its first input and 0 in its second."""
+    """A linear model with gradient NaN in its first input and 0 in its second."""
 
     def forward(self, x):
         flat = x.flatten(1)
@@ -403,7 +403,7 @@ def test_inputs_of_any_rank_without_bounds(norm, shape):
     x_adv = apgd(model, x, y, radius=radius, generator=seeded(), **options)
     assert torch.equal(x_adv[0], x[0])
     for row in range(1, 5):
-        before, after = (height(model(each)[row], y[row].item(), "margin", None) for each in (x, x_adv))
+        before, after = (loss_of(model(each)[row], y[row].item(), "margin", None) for each in (x, x_adv))
         assert after > before
 
 

@@ -16,7 +16,7 @@ STEPS = 3
 
 
 def network(dropout=0.0):
-    """Convolutions with two BatchNorm layers whose running statistics are off, so that their use shows."""
+    """Convolutions with two BatchNorm layers with running statistics that are off, so that their use shows."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(
@@ -225,7 +225,7 @@ def test_unknown_mode_is_refused_with_the_choices():
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluating"])
 @pytest.mark.parametrize("frozen", [True, False], ids=["frozen-norm", "own-norm"])
 def test_mixing_is_what_a_smaller_batch_changes(mode, training, frozen):
-    """Told without running the network; here it is run, on the whole batch and on half of it."""
+    """Found without running the model; here it is run, on the whole batch and on half of it."""
     model = network().train(training)
     if frozen:
         for norm in (model[1], model[6]):

@@ -1,4 +1,4 @@
-"""Bisection to the decision boundary: closed form on a linear model, and a model that is wrong in a band only."""
+"""Bisection to the decision boundary: closed form on a linear model, and a model that misclassifies in a band only."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_points_beyond_a_saturated_pixel_stay_on_it():
     assert blocked.x[0, 0].item() == 1.0
 
 
-def test_found_is_a_point_where_it_was_wrong_even_if_it_is_right_again_farther_out():
+def test_found_is_a_misclassified_point_even_if_points_farther_out_are_correct():
     x = torch.full((2, 2), 0.4, dtype=torch.float64)
     found = search(Band(0.45, 0.52), x, torch.tensor([0.1, 0.01], dtype=torch.float64))
     assert found.found.tolist() == [True, True]
@@ -76,12 +76,12 @@ def test_found_is_a_point_where_it_was_wrong_even_if_it_is_right_again_farther_o
 
 @pytest.mark.parametrize(("reach", "expected"), [(0.08, 0.5), (0.05, 0.44)])
 def test_where_the_attack_failed_the_search_goes_beyond_it(reach, expected):
-    """Right at 0.48, the model is searched from there on; wrong at 0.45, it is searched up to there."""
+    """Correct at 0.48, the model is searched from there on; misclassifying at 0.45, it is searched up to there."""
 
     class Twice(nn.Module):
         def forward(self, x):
-            wrong = ((x[:, 0] > 0.44) & (x[:, 0] < 0.46)) | (x[:, 0] > 0.5)
-            return torch.stack([~wrong, wrong], dim=1).double()
+            misclassified = ((x[:, 0] > 0.44) & (x[:, 0] < 0.46)) | (x[:, 0] > 0.5)
+            return torch.stack([~misclassified, misclassified], dim=1).double()
 
     found = search(Twice(), torch.full((1, 2), 0.4, dtype=torch.float64), reach, limit=0.22)
     assert expected < found.x[0, 0].item() <= expected + 0.22 / 2**SEARCHES

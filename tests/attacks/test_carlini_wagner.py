@@ -133,7 +133,7 @@ def test_finds_the_distance_to_a_linear_boundary():
     assert bool((ratio < 1.03).all())
 
 
-def test_saturated_inputs_are_broken_too():
+def test_saturated_inputs_are_attacked_successfully_too():
     """Of f(x) = (s - 4.5, 0) with s the sum of 6 numbers at 1, each must give up 1/4."""
     model = nn.Linear(6, 2).double()
     with torch.no_grad():
@@ -176,7 +176,7 @@ def test_misclassified_inputs_come_back_untouched_and_cost_one_forward():
     assert (x_adv != x).any(1).tolist() == [True, False] * 3
 
 
-def test_what_cannot_be_fooled_comes_back_clean():
+def test_what_no_attack_succeeds_on_comes_back_clean():
     class Constant(nn.Module):
         def forward(self, x):
             return torch.stack([1 + 0 * x.sum(1), 0 * x.sum(1)], dim=1)
@@ -197,7 +197,7 @@ def test_a_sample_does_not_notice_the_others():
 
 @given(shape=st.lists(st.integers(1, 4), min_size=2, max_size=4), seed=st.integers(0, 99), classes=st.integers(2, 4))
 @settings(max_examples=12)
-def test_result_fools_or_is_the_clean_input_and_stays_in_the_bounds(shape, seed, classes):
+def test_result_is_adversarial_or_the_clean_input_and_stays_in_the_bounds(shape, seed, classes):
     generator = torch.Generator().manual_seed(seed)
     x = (torch.rand(shape, generator=generator) * 2 - 0.5).clamp(0, 1)
     model = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 8), nn.Tanh(), nn.Linear(8, classes)).double()

@@ -154,7 +154,7 @@ def test_misclassified_inputs_come_back_untouched():
     assert (x_adv != x).any(1).tolist() == [False, True] * 3
 
 
-def test_what_cannot_be_fooled_comes_back_clean():
+def test_what_no_attack_succeeds_on_comes_back_clean():
     class Stubborn(nn.Module):
         """Class 0 always, by a lead that looks smaller than it is."""
 
@@ -197,7 +197,7 @@ def test_only_the_likeliest_classes_are_candidates():
     torch.testing.assert_close(likely, torch.tensor([[1.02, 0.0, 0.0]], dtype=torch.float64))
 
 
-def test_fooled_samples_leave_the_batch_and_others_do_not_notice():
+def test_adversarial_examples_leave_the_batch_and_others_do_not_notice():
     model, x = bumpy(inputs=12), draws(100, 12)
     y = model(x).argmax(1)
     sizes = []
@@ -219,7 +219,7 @@ def test_fooled_samples_leave_the_batch_and_others_do_not_notice():
     scale=st.sampled_from([1e-12, 1.0, 1e12]),
 )
 @settings(max_examples=60)
-def test_result_fools_or_is_the_clean_input_and_stays_in_the_bounds(shape, seed, norm, classes, scale):
+def test_result_is_adversarial_or_the_clean_input_and_stays_in_the_bounds(shape, seed, norm, classes, scale):
     generator = torch.Generator().manual_seed(seed)
     x = (torch.rand(shape, generator=generator) * 2 - 0.5).clamp(0, 1)
     torch.manual_seed(seed)
@@ -234,9 +234,9 @@ def test_result_fools_or_is_the_clean_input_and_stays_in_the_bounds(shape, seed,
     assert not x_adv.requires_grad
     assert bool(((x_adv >= 0) & (x_adv <= 1)).all())
     moved = (x_adv != x).flatten(1).any(1)
-    # In one batch, as the attack judged: at the boundary the rounding of another size may decide.
-    fooled = model(x_adv).argmax(1) != y
-    assert bool((fooled | ~moved).all())
+    # In one batch, as the attack evaluates them: at the boundary the rounding of another size may decide.
+    adversarial = model(x_adv).argmax(1) != y
+    assert bool((adversarial | ~moved).all())
 
 
 def test_the_model_comes_back_as_it_was():

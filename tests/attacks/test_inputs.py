@@ -32,7 +32,7 @@ from iaat.runtime import async_checks
 
 B, CLASSES = 8, 10
 DEVICE_FREE = {"pgd", "nfgsm", "mi_fgsm", "cw_pgd"}
-"""Attacks whose course does not depend on values, so that nothing of them ever waits for the device."""
+"""Attacks that take the same course for all values, so that nothing of them ever waits for the device."""
 
 
 def of_levels(model, x, y, *, radius):
@@ -141,7 +141,7 @@ def test_inputs_outside_of_the_bounds(attack, x, message):
     refused(attack, message, x=x)
 
 
-def test_bounds_of_ones_own_are_judged_by():
+def test_inputs_are_checked_against_bounds_of_ones_own():
     x, y = batch()
     for scale in (1, 255):
         x_adv = pgd(network(), x * scale, y, radius=0.1 * scale, bounds=(0, scale))
@@ -263,7 +263,7 @@ def test_what_is_no_mistake_still_works(attack):
 
 
 def test_what_a_loss_needs_of_a_sample_follows_it():
-    """Soft labels travel beside samples whose attacks take steps of their own, which changes the batch's order."""
+    """Soft labels travel beside samples with a number of attack steps of their own, which changes the batch's order."""
     x, y = batch()
     soft = torch.rand(B, CLASSES, generator=torch.Generator().manual_seed(3)).softmax(1)
 
@@ -346,7 +346,7 @@ def travelling(monkeypatch):
         (lambda x: x, lambda y: y, torch.full((B,), 8.0), r"radius holds 8"),
     ],
 )
-def test_what_is_wrong_on_a_gpu_is_told_when_it_has_arrived(travelling, x, y, radius, message):
+def test_a_mistake_on_a_gpu_is_reported_once_it_has_arrived(travelling, x, y, radius, message):
     clean, labels = batch()
     soft = {"loss": lambda logits, _y: logits[:, 0]}  # the CPU itself refuses labels that are no index
     pgd(network(), x(clean), y(labels), radius=radius, **soft)
@@ -356,10 +356,10 @@ def test_what_is_wrong_on_a_gpu_is_told_when_it_has_arrived(travelling, x, y, ra
         pgd(network(), clean, labels, radius=0.1)
     for each in travelling:
         each.there = True
-    pgd(network(), clean, labels, radius=0.1)  # told once
+    pgd(network(), clean, labels, radius=0.1)  # reported once
 
 
-def test_labels_beyond_the_classes_are_told_on_a_gpu_too(travelling):
+def test_labels_beyond_the_classes_are_reported_on_a_gpu_too(travelling):
     clean, labels = batch()
     pgd(network(), clean, labels + CLASSES, radius=0.1, loss=lambda logits, _y: logits[:, 0])
     travelling[0].there = True
@@ -367,7 +367,7 @@ def test_labels_beyond_the_classes_are_told_on_a_gpu_too(travelling):
         async_checks.check_arrived()
 
 
-def test_nothing_is_told_of_a_call_without_mistakes(travelling):
+def test_nothing_is_reported_of_a_call_without_mistakes(travelling):
     pgd(network(), *batch(), radius=0.1)
     assert len(travelling) == 1
     travelling[0].there = True

@@ -107,8 +107,8 @@ def test_gradients_agree_with_finite_differences(name):
 
 @pytest.mark.parametrize("name", ["ce", "margin", "dlr"])
 def test_every_loss_is_per_sample_and_grows_with_the_error(name):
-    right, wrong = [5.0, 1.0, 0.0, -1.0], [1.0, 5.0, 0.0, -1.0]
-    values = LOSSES[name](logits(right, wrong, right), labels(0, 0, 0))
+    correct, misclassified = [5.0, 1.0, 0.0, -1.0], [1.0, 5.0, 0.0, -1.0]
+    values = LOSSES[name](logits(correct, misclassified, correct), labels(0, 0, 0))
     assert values.shape == (3,)
     assert values[1] > values[0] == values[2]
 
@@ -124,18 +124,18 @@ def test_half_precision_logits_are_raised_to_float32_and_others_left_alone(dtype
 def test_losses_are_float32_under_bfloat16_autocast(loss):
     """Cross-entropy casts by itself; the others would compute in bfloat16 without help."""
     model = nn.Linear(6, 4)
-    raw, climbed = [], []
+    raw, maximized = [], []
     model.register_forward_hook(lambda _module, _inputs, output: raw.append(output.dtype))
 
     def recording(z, y):
         value = (kl_from(torch.randn(len(z), 4).bfloat16()) if loss == "kl" else LOSSES[loss])(z, y)
-        climbed.extend([z.dtype, value.dtype])
+        maximized.extend([z.dtype, value.dtype])
         return value
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         x_adv = pgd(model, torch.rand(3, 6), labels(0, 1, 2), radius=0.1, steps=2, loss=recording)
     assert set(raw) == {torch.bfloat16}
-    assert set(climbed) == {torch.float32}
+    assert set(maximized) == {torch.float32}
     assert x_adv.dtype == torch.float32
 
 

@@ -1,4 +1,4 @@
-"""MI-FGSM against linear models, whose steps are known, and against the algorithm written out for one sample."""
+"""MI-FGSM against linear models, of which the steps are known, and against the algorithm written out for one sample."""
 
 import pytest
 import torch

@@ -69,8 +69,8 @@ def test_optimum_of_a_linear_model_with_a_radius_per_sample(norm, loss, random_s
         generator=torch.Generator().manual_seed(0),
     )
     torch.testing.assert_close(x_adv, x + radius[:, None] * direction, rtol=0, atol=1e-9)
-    fooled = model(x_adv).argmax(1) != y
-    assert fooled.tolist() == [False, False, True, True] * (B // 4)
+    adversarial = model(x_adv).argmax(1) != y
+    assert adversarial.tolist() == [False, False, True, True] * (B // 4)
 
 
 @every_norm
@@ -193,7 +193,7 @@ def attacks(draw):
 
 
 class Poisoned(nn.Module):
-    """A linear model whose input gradients, or logits, are not finite."""
+    """A linear model with input gradients, or logits, that are not finite."""
 
     def __init__(self, inputs, poison, generator):
         super().__init__()

@@ -37,18 +37,18 @@ def only_the_third_can_win():
     return linear(weight, torch.tensor([1.0, 0.9, 0.8, -3.5, -9.0]))
 
 
-@pytest.mark.parametrize(("targets", "fooled"), [(1, False), (2, False), (3, True), (9, True)])
-def test_targets_are_taken_from_the_most_likely_wrong_class_on(targets, fooled):
+@pytest.mark.parametrize(("targets", "succeeds"), [(1, False), (2, False), (3, True), (9, True)])
+def test_targets_are_taken_from_the_most_likely_other_class_on(targets, succeeds):
     model, x, y = only_the_third_can_win(), torch.full((2, 1), 0.5), torch.zeros(2, dtype=torch.int64)
     generator = seeded()
     seen = []
     handle = model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].max().item()))
     x_adv = apgd_t(model, x, y, generator, radius=0.1, targets=targets, steps=5, loss="margin")
     handle.remove()
-    assert (model(x_adv).argmax(1) != y).tolist() == [fooled] * 2
+    assert (model(x_adv).argmax(1) != y).tolist() == [succeeds] * 2
 
 
-def test_only_survivors_are_attacked_and_a_wrong_one_comes_back_untouched():
+def test_only_survivors_are_attacked_and_a_misclassified_one_comes_back_untouched():
     model, y = only_the_third_can_win(), torch.zeros(64, dtype=torch.int64)
     x = torch.full((64, 1), 0.5)
     y[:32] = 4  # already misclassified
@@ -100,7 +100,7 @@ class Split(nn.Module):
         return self.linear(x).float() * 1e-3 + lead
 
 
-def test_what_fools_in_bfloat16_only_goes_on_to_the_next_target():
+def test_what_is_adversarial_in_bfloat16_only_goes_on_to_the_next_target():
     x, y, model = torch.rand(3, 4, generator=seeded()), torch.zeros(3, dtype=torch.int64), Split()
     with count_passes(model) as passes:
         apgd_t(model, x, y, seeded(), radius=0.1, steps=5, targets=3, precision="bf16")
@@ -128,12 +128,12 @@ def test_screening_is_the_worst_case_of_its_stages():
     y[:3] = (y[:3] + 1) % 10
     options = {"radius": torch.linspace(0, 0.06, 64), "precision": "fp32"}
     alone = apgd_ce(model, x, y, seeded(), **options)
-    fooled = {"ce": model(alone).argmax(1) != y}
+    adversarial = {"ce": model(alone).argmax(1) != y}
     x_adv = screen(model, x, y, generator=seeded(), **options)
-    fooled["both"] = model(x_adv).argmax(1) != y
-    assert torch.equal(x_adv[fooled["ce"]], alone[fooled["ce"]])
-    assert bool((fooled["both"] >= fooled["ce"]).all())
-    assert fooled["both"].sum() > fooled["ce"].sum()
+    adversarial["both"] = model(x_adv).argmax(1) != y
+    assert torch.equal(x_adv[adversarial["ce"]], alone[adversarial["ce"]])
+    assert bool((adversarial["both"] >= adversarial["ce"]).all())
+    assert adversarial["both"].sum() > adversarial["ce"].sum()
 
 
 def test_radius_as_a_scalar_tensor_text_and_zero():

@@ -133,10 +133,10 @@ def test_equals_a_scan_of_all_levels(norm, shape):
     assert level.tolist() == scanned(attack, model, x, y, levels, norm)
     if shape[0] == 33:
         assert len(set(level.tolist())) >= 5
-    wrong, never = level == -1, level == len(levels)
-    assert bool((size[wrong] == 0).all())
+    misclassified, never = level == -1, level == len(levels)
+    assert bool((size[misclassified] == 0).all())
     assert bool((size.isnan() == never).all())
-    between = ~wrong & ~never
+    between = ~misclassified & ~never
     assert bool((size[between] <= levels[level[between]] * (1 + 1e-5)).all())
 
 
@@ -152,7 +152,7 @@ def test_misclassified_samples_have_level_minus_one_and_are_not_attacked():
     smallest_radius(forbidden, model, x, 1 - y, levels=GRID)
 
 
-def test_what_the_attack_returns_is_judged_again():
+def test_what_the_attack_returns_is_evaluated_again():
     model, x, y = at_distances(torch.tensor([0.01, 0.03, 0.05], dtype=torch.float64), "linf")
 
     def beyond(model, x, y, *, radius, norm, generator):
@@ -224,7 +224,7 @@ def test_any_thresholds_are_found_whatever_the_break_measures(thresholds, count,
     assert bool((size[broken] <= levels[level[broken]] + 1e-6).all())
 
 
-def test_the_model_comes_back_as_it_was_and_is_judged_in_eval_mode():
+def test_the_model_comes_back_as_it_was_and_is_evaluated_in_eval_mode():
     model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x = torch.rand(4, 6)

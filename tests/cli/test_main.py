@@ -65,7 +65,7 @@ def test_evaluate_prints_what_it_writes(trained, capsys):
         assert f"{100 * results['accuracy']['screening']:.2f}" in printed
 
 
-def test_what_a_run_has_cost_is_that_of_all_its_epochs_whichever_checkpoint_is_judged(trained):
+def test_what_a_run_has_cost_is_that_of_all_its_epochs_whichever_checkpoint_is_evaluated(trained):
     found = [json.loads(file.read_text()) for file in trained.path.glob("evaluations/*-n50/results.json")]
     assert len(found) == 2
     cost = trained.training_cost()
@@ -99,7 +99,7 @@ def test_radii_of_an_unknown_epoch_or_a_method_without_radii(trained, tmp_path, 
     assert "has no radii" in refused(capsys, "radii", natural)
 
 
-def test_an_existing_run_is_kept_unless_told_otherwise(trained, capsys):
+def test_an_existing_run_is_kept_unless_overwrite_is_given(trained, capsys):
     before = trained.checkpoint("last").read_bytes()
     message = refused(capsys, "train", "quickstart", *FAST, *IAAT, "--out", trained.path)
     assert "--resume" in message
@@ -194,7 +194,7 @@ def test_check_prints_the_recipe_and_costs_and_runs_nothing(tmp_path, capsys, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_keys_may_stand_before_the_recipe(capsys):
+def test_keys_may_come_before_the_recipe(capsys):
     assert main(["check", "--train.epochs", "7", "--method=pgd_at", "quickstart", "--seed", "5"]) == 0
     printed = capsys.readouterr().out
     assert "epochs: 7" in printed
@@ -372,7 +372,7 @@ def test_compare_finds_mistakes_before_it_trains(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_compare_judges_finished_runs_by_another_attack_without_training(tmp_path, capsys):
+def test_compare_evaluates_finished_runs_by_another_attack_without_training(tmp_path, capsys):
     words = ["compare", "quickstart-natural", "--out", str(tmp_path), *FAST]
     assert main([*words, "--quiet"]) == 0
     before = (tmp_path / "quickstart-natural-seed0" / "last.pt").read_bytes()
@@ -383,7 +383,7 @@ def test_compare_judges_finished_runs_by_another_attack_without_training(tmp_pat
     assert row["checkpoint"] == "last"
 
 
-def test_training_in_one_norm_is_not_silently_judged_in_another(tmp_path, capsys):
+def test_training_in_one_norm_is_not_silently_evaluated_in_another(tmp_path, capsys):
     words = [
         "train",
         "quickstart",

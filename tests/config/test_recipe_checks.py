@@ -1,4 +1,4 @@
-"""Settings that make another method of a recipe are refused or told, and only those that the user gave."""
+"""Settings that make another method of a recipe are refused or warned of, and only those that the user gave."""
 
 import re
 import warnings
@@ -114,7 +114,7 @@ def test_a_pixel_range_is_said_in_the_unit_that_was_typed():
         load_recipe("cifar10-small-iaat", ["--method.radius=300/255"])
 
 
-def test_etas_without_unit_are_judged_by_the_radius():
+def test_etas_without_unit_are_compared_with_the_radius():
     with pytest.raises(UserError, match=r"method\.eta = 0\.5 is 127\.5px"):
         load_recipe("cifar10-small-cat", ["--method.eta=0.5"])
     assert load_recipe("cifar10-small-cat", ["--method.eta=0.005"]).method.eta == 0.005
@@ -147,13 +147,13 @@ def test_statistics_of_pixel_levels_are_to_be_divided(key, values):
         ("cifar10-small-natural", ["--train.radii=sharded"], r"train\.radii \(natural keeps no radii\)"),
     ],
 )
-def test_a_setting_without_effect_is_told_with_what_it_belongs_to(source, words, message):
+def test_a_setting_without_effect_is_named_with_what_it_belongs_to(source, words, message):
     with pytest.warns(UserWarning, match=message):
         load_recipe(source, words)
 
 
 @pytest.mark.parametrize(("epochs", "late"), [("50", [70, 90, 100]), ("95", [100])])
-def test_drops_of_the_learning_rate_that_never_come_are_told(epochs, late):
+def test_drops_of_the_learning_rate_that_never_come_are_warned_of(epochs, late):
     with pytest.warns(
         UserWarning, match=rf"train\.epochs {epochs} end before train\.milestones {re.escape(str(late))}"
     ):
@@ -202,7 +202,7 @@ def test_a_command_says_it_once(capsys):
         ("cifar10-small-natural", [], None),
     ],
 )
-def test_the_largest_radius_stands_beside_that_of_the_evaluation(source, words, span):
+def test_the_largest_radius_is_shown_beside_that_of_the_evaluation(source, words, span):
     assert radius_span(load_recipe(source, words)) == span
 
 
@@ -223,7 +223,7 @@ def test_radii_that_cannot_reach_the_attack_are_warned_of():
     assert warned("cifar10-small-iaat", "--method.reach=0.5", "--method.start=8px") == []
 
 
-def test_radii_of_training_and_evaluation_that_are_far_apart_are_told_once():
+def test_radii_of_training_and_evaluation_that_are_far_apart_are_warned_of_once():
     (message,) = warned("cifar10-small-pgd-at", "--evaluate.radius=64px")
     assert message == "trained at 8px (method.radius) and evaluated at 64px (evaluate.radius), more than 4 times apart"
     assert len(warned("cifar10-small-pgd-at", "--method.radius=64px")) == 1

@@ -1,4 +1,4 @@
-"""Short options that everyone types lead to their keys, and unknown ones are told where to go."""
+"""Short options that everyone types lead to their keys, and for unknown ones the message names the nearest."""
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_a_folder_that_is_not_there_is_named():
         recipe_of("quickstart", "--data", "cifar11")
 
 
-def test_a_short_option_without_its_value_is_told():
+def test_a_short_option_without_its_value_is_refused():
     with pytest.raises(UserError, match="--epochs needs a value, such as --epochs 30"):
         parse_arguments(["train", "quickstart", "--epochs"])
 
@@ -113,7 +113,7 @@ def test_an_option_without_its_section_leads_to_the_key():
         parse_arguments(["train", "quickstart", "--optimizer", "adam"])
 
 
-def test_a_key_of_another_method_says_whose_it_is():
+def test_a_key_of_another_method_names_that_method():
     with pytest.raises(
         UserError, match=r"'--method\.reach': it is a key of method iaat, iaat_paper, iaat_trades;.*sweep"
     ):

@@ -69,7 +69,7 @@ def test_autoattack_falls_back_under_four_classes(classes, attacks):
     assert [stage.name.partition("/")[2] for stage in stages] == attacks
 
 
-def test_quick_takes_a_thousand_samples_unless_told_otherwise():
+def test_quick_takes_a_thousand_samples_by_default():
     assert EvaluateConfig().samples == 1000
     assert EvaluateConfig(n=50).samples == 50
     assert EvaluateConfig(suite="standard").samples is None

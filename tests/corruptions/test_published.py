@@ -162,7 +162,7 @@ def test_damaged_arrays_are_refused_by_name(tmp_path, damage, message):
 
 
 @pytest.mark.parametrize("name", ["fog", "labels"])
-def test_an_array_whose_header_claims_gigabytes_is_refused_before_memory_is_taken(tmp_path, name):
+def test_an_array_with_a_header_that_claims_gigabytes_is_refused_before_memory_is_taken(tmp_path, name):
     cifar(tmp_path)
     shape = (10**9, 32, 32, 3) if name == "fog" else (5 * 10**11,)
     with (tmp_path / f"{name}.npy").open("wb") as file:

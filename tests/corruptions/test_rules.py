@@ -75,7 +75,7 @@ def test_shot_noise_has_the_variance_of_counts(severity, constants):
 
 
 @every_severity
-def test_impulse_noise_replaces_a_share_by_black_and_white(severity):
+def test_impulse_noise_replaces_a_fraction_by_black_and_white(severity):
     (share,) = constant("imagenet", "impulse_noise", severity)
     images = corrupted(torch.full((40, 3, 32, 32), 100, dtype=torch.uint8), "impulse_noise", severity, "imagenet")
     assert set(np.unique((images * 255).round())) == {0, 100, 255}
@@ -274,7 +274,7 @@ def test_snow_only_brightens_grey_places_and_falls_in_pairs(constants):
         np.testing.assert_allclose(images, images[..., ::-1, ::-1], atol=1e-6)
 
 
-def test_frost_mixes_image_and_texture_by_their_shares():
+def test_frost_mixes_image_and_texture_by_their_weights():
     dark, light = (torch.full((2, 3, 40, 40), level, dtype=torch.uint8) for level in (0, 50))
     for severity in SEVERITIES:
         image_share, frost_share = constant("cifar", "frost", severity)

@@ -66,7 +66,7 @@ def test_order_of_a_seed_and_epoch_never_changes() -> None:
 
 
 @given(n=st.integers(1, 80), batch_size=st.integers(2, 20), ratio=st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]))
-def test_batches_have_the_share_of_extra_samples_asked_for(n: int, batch_size: int, ratio: float) -> None:
+def test_batches_have_the_fraction_of_extra_samples_asked_for(n: int, batch_size: int, ratio: float) -> None:
     own = round(batch_size * (1 - ratio))
     if not 0 < own < batch_size:
         with pytest.raises(UserError, match=rf"data\.extra_ratio is {ratio}: a batch of {batch_size} "):

@@ -259,7 +259,7 @@ def test_damage_is_one_line_whatever_the_packing(tmp_path: Path, method: int) ->
 
 
 def lying(path: Path, *, shape: tuple[int, ...], content: bytes, dtype: str = "|u1") -> Path:
-    """A file whose header of `image` has this shape, whatever follows it."""
+    """A file with a header of `image` of this shape, whatever follows it."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -271,7 +271,9 @@ def lying(path: Path, *, shape: tuple[int, ...], content: bytes, dtype: str = "|
 
 
 @pytest.mark.parametrize("shape", [(10**9, 6, 5, 3), (2**40, 6, 5, 3), (2**62, 2**62, 5, 3)])
-def test_a_small_file_whose_header_claims_much_is_refused_before_memory_is_taken(tmp_path: Path, shape: Any) -> None:
+def test_a_small_file_with_a_header_that_claims_much_is_refused_before_memory_is_taken(
+    tmp_path: Path, shape: Any
+) -> None:
     path = lying(tmp_path / "more.npz", shape=shape, content=bytes(1_000_000))
     tracemalloc.start()
     try:

@@ -82,7 +82,7 @@ def test_what_is_left_out_is_counted_by_kind(make_folder: Callable[..., Path]) -
 
 
 @pytest.mark.parametrize("suffix", ["jfif", "jpe", "jfi", "JPG", "avif", "jp2", "tga", "webp", "tiff"])
-def test_every_suffix_whose_format_is_there_is_listed_and_read(make_folder: Callable[..., Path], suffix: str) -> None:
+def test_every_suffix_of_an_available_format_is_listed_and_read(make_folder: Callable[..., Path], suffix: str) -> None:
     root = make_folder(per_class=2)
     path = root / f"train/cat/000.{suffix}"
     kind = {"jfif": "jpeg", "jpe": "jpeg", "jfi": "jpeg", "JPG": "jpeg", "jp2": "jpeg2000"}.get(suffix, suffix)

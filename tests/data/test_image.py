@@ -256,7 +256,7 @@ def test_first_frame_of_an_animation_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "height"), [(40, 20), (20, 40), (20, 20), (10, 14), (5, 5), (10, 10)])
 def test_size_gives_the_centre_square(tmp_path: Path, width: int, height: int) -> None:
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
-    # A ramp along the longer side tells which part was kept.
+    # A ramp along the longer side shows which part was kept.
     ramp = np.linspace(0, 250, max(width, height)).astype(np.uint8)
     pixels[...] = (ramp[None, :, None] if width >= height else ramp[:, None, None]) * np.ones(3, dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")

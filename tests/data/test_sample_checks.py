@@ -112,7 +112,7 @@ def test_a_class_name_of_megabytes_is_refused_in_a_short_line() -> None:
     assert len(str(error.value)) < 300
 
 
-def test_labels_from_one_are_told_to_lose_one() -> None:
+def test_labels_that_begin_at_one_are_refused_with_the_fix() -> None:
     labels = torch.tensor([1, 2, 3, 3])
     with pytest.raises(UserError, match=r"outside 0\.\.2 \(3 classes\): labels go from 1 to 3: subtract 1 from each"):
         check_classes(labels, ("a", "b", "c"), where="set")

@@ -29,7 +29,7 @@ N = 30
 
 
 def coded_images(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Images whose top left pixel is their index."""
+    """Images with their index as the top left pixel."""
     x = torch.randint(0, 256, (N, 3, 6, 6), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     x[:, 0, 0, 0] = torch.arange(N)
     y = torch.arange(N) % 3

@@ -54,7 +54,7 @@ def test_a_class_of_one_sample_is_trained_on() -> None:
 
 
 @given(sizes=several, data=st.data(), at_least=st.integers(0, 2))
-def test_subset_has_the_size_and_the_shares(sizes: list[int], data: st.DataObject, at_least: int) -> None:
+def test_subset_has_the_size_and_the_class_fractions(sizes: list[int], data: st.DataObject, at_least: int) -> None:
     labels = shuffled_labels(sizes)
     n = data.draw(st.integers(at_least * len(sizes), len(labels)))
     subset = stratified_subset(labels, n, 0, at_least=at_least)
@@ -68,7 +68,7 @@ def test_subset_has_the_size_and_the_shares(sizes: list[int], data: st.DataObjec
         assert abs(count - n * size / len(labels)) <= slack
 
 
-def test_subset_shares_are_exact_where_they_can_be() -> None:
+def test_subset_class_fractions_are_exact_where_they_can_be() -> None:
     labels = shuffled_labels([10, 20, 30])
     assert torch.bincount(labels[stratified_subset(labels, 12, 0)]).tolist() == [2, 4, 6]
     assert torch.bincount(labels[stratified_subset(labels, 13, 0)]).tolist() == [2, 4, 7]

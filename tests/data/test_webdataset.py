@@ -53,7 +53,7 @@ def sample(key: str, label: int | bytes, colour: int = 0) -> list[tuple[str, Con
 
 
 def root_with(tmp_path: Path, *members: tuple[str, Content], name: str = "train/000.tar") -> Path:
-    """A root whose shard `name` holds these members, and that is else in order."""
+    """A root with a shard `name` of these members, in order else."""
     root = tmp_path / "shards"
     for split in ("train", "test"):
         write_tar(root / split / "999.tar", [*sample("zero", 0), *sample("one", 1)])
@@ -319,7 +319,7 @@ def test_members_that_are_left_out_are_counted_also_from_the_index(tmp_path: Pat
         assert (root / INDEX).exists()
 
 
-def test_a_validation_split_of_shards_is_used_on_a_key_and_else_told(tmp_path: Path) -> None:
+def test_a_validation_split_of_shards_is_used_on_a_key_and_else_noted(tmp_path: Path) -> None:
     root = root_with(tmp_path, *sample("a", 0), *sample("b", 1))
     write_tar(root / "val/000.tar", [*sample("v", 1, colour=9), *sample("w", 0)])
     train, _ = splits(root)

@@ -278,8 +278,8 @@ def test_published_corruptions_are_read_with_their_own_labels(tmp_path):
     section = results.corruptions
     assert section.source == "published, published-C"
     for name, level in zip(("fog", "snow"), levels, strict=True):
-        right = ((level > 127.5) == labels).reshape(5, 8).mean(axis=1)
-        assert section.accuracy[name] == pytest.approx(right.tolist())
+        correct = ((level > 127.5) == labels).reshape(5, 8).mean(axis=1)
+        assert section.accuracy[name] == pytest.approx(correct.tolist())
 
 
 class Shifted(nn.Module):

@@ -55,7 +55,7 @@ def test_an_honest_model_raises_no_alarm(kind, classes, seed):
     found = report(honest(kind, classes, seed), classes=classes, seed=seed)
     assert names(found, serious=True) == set()
     assert found.verdict == TRUSTED
-    assert found.measures["white_box"] > 0.05  # where nothing stands there is nothing to suspect
+    assert found.measures["white_box"] > 0.05  # where nothing is robust there is nothing to suspect
     assert found.measures["clean"] > 0.9
     assert ("few-classes" in names(found)) == (classes < 4)
 
@@ -127,18 +127,18 @@ def test_a_model_of_one_class_for_everything_is_not_suspected_and_one_of_two_is(
     class Table(nn.Module):
         """Class 3, and class 4 for the images that look like a 4, without a slope that leads there."""
 
-        def __init__(self, share):
+        def __init__(self, below):
             super().__init__()
-            self.share = share
+            self.below = below
 
         def forward(self, x):
-            four = (honest("natural mlp")(x).argmax(1) == 4) & (x.mean((1, 2, 3)) < self.share)
+            four = (honest("natural mlp")(x).argmax(1) == 4) & (x.mean((1, 2, 3)) < self.below)
             logits = torch.nn.functional.one_hot(torch.where(four, 4, 3), 10).float()
             return 5 * logits + 1e-3 * x.flatten(1)[:, :10]
 
     only = (y == 3) | (y == 4)
     settings = {"radius": RADIUS, "norm": "linf", "classes": 10, "seed": 0, "queries": 30}
-    constant, other = (masking_report(Table(share), x[only][:N], y[only][:N], **settings) for share in (0.0, 1.0))
+    constant, other = (masking_report(Table(below), x[only][:N], y[only][:N], **settings) for below in (0.0, 1.0))
     assert "robust-at-any-radius" not in names(constant)
     assert "robust-at-any-radius" in names(other, serious=True)
 
@@ -231,7 +231,7 @@ def test_a_model_handed_over_in_train_mode_is_named_and_serious_where_its_figure
     network = honest("natural cnn")
     found = report(network, was_training=True)
     assert names(found, serious=True) == {"train-mode"}
-    assert found.measures["pgd_train_mode"] > found.measures["pgd"] + 0.1  # batch statistics resist
+    assert found.measures["pgd_train_mode"] > found.measures["pgd"] + 0.1  # by batch statistics
     network.train()
     try:
         assert report(network) == found
@@ -346,8 +346,8 @@ def case_of(model, x, *, norm="linf", radius=0.01):
 
 def probe_of(model):
     x, y = digits()[1]
-    right = model(x).argmax(1) == y
-    return measure_gradients(case_of(model, x[right], radius=RADIUS))
+    correct = model(x).argmax(1) == y
+    return measure_gradients(case_of(model, x[correct], radius=RADIUS))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -1,4 +1,4 @@
-"""Every mistake planted in a model that is right without it: the mistake is named with its fix, the rest is silent."""
+"""Every mistake planted in a model that is correct without: the mistake is named with its fix, the rest is silent."""
 
 import re
 from types import SimpleNamespace
@@ -131,11 +131,11 @@ def test_channels_in_the_other_order_are_a_note():
     assert "x.flip(1)" in next(each.advice for each in found if each.name == "channel-order")
 
 
-def test_a_model_that_is_wrong_in_a_pattern_is_not_told_to_reorder_its_classes():
+def test_a_model_that_misclassifies_in_a_pattern_is_not_advised_to_reorder_its_classes():
     """Four in ten samples are taken for the next class, and the others for no class in particular."""
     y = torch.arange(N) % 10
-    wrong = (y + torch.randint(2, 10, (N,), generator=torch.Generator().manual_seed(0))) % 10
-    table = torch.eye(10)[torch.where(torch.arange(N) % 7 < 3, (y + 1) % 10, wrong)]
+    other = (y + torch.randint(2, 10, (N,), generator=torch.Generator().manual_seed(0))) % 10
+    table = torch.eye(10)[torch.where(torch.arange(N) % 7 < 3, (y + 1) % 10, other)]
     x = (torch.arange(N) / N)[:, None]
     model = Around(nn.Identity(), after=lambda x: 5 * table[(x[:, 0] * N).round().long().clamp(0, N - 1)])
     found = check_model(model, x, y, classes=10)

@@ -51,7 +51,7 @@ def test_versions_and_date_are_written_and_the_reference_attacks_version_decides
     assert journal(tmp_path)[0]["value"]["pyautoattack"] == version("pyautoattack")
 
 
-def test_digests_tell_weights_and_pixels_apart(network, tmp_path):
+def test_digests_differ_for_other_weights_and_other_pixels(network, tmp_path):
     first = evaluated(network, tmp_path / "a").digests
     _, (x, y) = digits()
     other = x.clone()
@@ -65,7 +65,7 @@ def test_digests_tell_weights_and_pixels_apart(network, tmp_path):
     assert evaluate_model(cnn().eval(), x, y, classes=10, suite="pgd-1", n=30).digests.model != first.model
 
 
-def test_clean_accuracy_of_all_samples_stands_beside_that_of_the_attacked(network, tmp_path):
+def test_clean_accuracy_of_all_samples_is_shown_beside_that_of_the_attacked(network, tmp_path):
     _, (x, y) = digits()
     with torch.no_grad():
         correct = float((network(x).argmax(1) == y).double().mean())

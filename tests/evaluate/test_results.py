@@ -68,10 +68,10 @@ def shown(rows):
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (1, 1), (37, 80), (523, 1000), (9999, 10000)])
-def test_interval_is_wilsons(right, n):
-    expected = binomtest(right, n).proportion_ci(confidence_level=0.95, method="wilson")
-    assert wilson_interval(right / n, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+@pytest.mark.parametrize(("correct", "n"), [(0, 10), (10, 10), (1, 1), (37, 80), (523, 1000), (9999, 10000)])
+def test_interval_is_wilsons(correct, n):
+    expected = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
+    assert wilson_interval(correct / n, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Linear(nn.Module):
 
 
 def samples(norm="linf"):
-    """Inputs at DISTANCES from the boundary of `Linear`, away from the bounds 0 and 1; some labels are wrong."""
+    """Inputs at DISTANCES from the boundary of `Linear`, away from the bounds 0 and 1; some labels are false."""
     w = Linear().w.detach()
     direction = w.sign() if norm == "linf" else w / w.norm()
     noise = 0.1 * torch.rand(len(DISTANCES), 8, generator=torch.Generator().manual_seed(1)) - 0.05
@@ -148,7 +148,7 @@ def test_results_keep_the_order_of_the_index_for_any_batch_size(batch_size):
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.08])
-def test_an_attack_meets_only_what_still_stands(radius, monkeypatch):
+def test_an_attack_gets_only_what_is_still_correct(radius, monkeypatch):
     """A robust sample takes every step and one forward more; an adversarial one takes no more after it is found."""
     monkeypatch.setattr("iaat.attacks.batching.BUCKET", 1)
     n, steps = len(DISTANCES), 6
@@ -161,10 +161,10 @@ def test_an_attack_meets_only_what_still_stands(radius, monkeypatch):
     assert counted.backward == pytest.approx(one.passes.backward * n)
     assert (two.passes.forward - one.passes.forward) * n == pytest.approx(robust * (steps + 1))
     assert (two.passes.backward - one.passes.backward) * n == pytest.approx(robust * steps)
-    # Samples that break leave the attack at that step.
-    right = n - two.misclassified_by.count("clean")
-    assert (counted.forward == n + right * (steps + 1)) == (radius == 0)
-    assert counted.forward <= n + right * (steps + 1)
+    # Samples on which it succeeds leave the attack at that step.
+    correct = n - two.misclassified_by.count("clean")
+    assert (counted.forward == n + correct * (steps + 1)) == (radius == 0)
+    assert counted.forward <= n + correct * (steps + 1)
 
 
 def test_step_size_and_restarts_are_those_of_the_recipe():
@@ -259,7 +259,7 @@ def test_progress_within_a_batch_costs_no_pass_and_changes_nothing():
 
 
 def test_stages_state_about_how_many_forwards_they_take():
-    """PGD to the step, counted on a model that it does not fool."""
+    """PGD to the step, counted on a model on which it never succeeds."""
     (pgd_20,) = stages_of(("pgd-20x3",), EvaluateConfig(), 10)
     calls = 0
 

@@ -165,7 +165,7 @@ def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():
         ("not checked for masking: add --suspicious", "yellow"),
     ],
 )
-def test_verdicts_stand_after_the_tables_in_their_colour(verdict, color):
+def test_verdicts_come_after_the_tables_in_their_colour(verdict, color):
     *tables, last = evaluation_report([row("iaat", 0, 0.7, 0.4, 0.38, verdict=verdict)])
     assert tables
     assert not any(isinstance(table, Text) for table in tables)

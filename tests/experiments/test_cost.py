@@ -1,4 +1,4 @@
-"""What a recipe costs is stated right, without training or downloading."""
+"""What a recipe costs is stated correctly, without training or downloading."""
 
 import io
 import socket
@@ -103,7 +103,7 @@ def test_extra_images_lengthen_the_epochs(tmp_path):
         )
 
 
-def test_costs_of_cifar10_are_told_without_data_network_or_training(tmp_path, monkeypatch):
+def test_costs_of_cifar10_are_known_without_data_model_or_training(tmp_path, monkeypatch):
     def forbidden(*_, **__):
         raise AssertionError("not for a cost estimate")
 

@@ -109,7 +109,7 @@ def test_seeds(line, option, words, seeds, tmp_path):
     assert [cell.seeded(seed).seed for seed in seeds] == list(seeds)
 
 
-def test_a_recipe_keeps_its_own_seed_unless_told_otherwise(tmp_path):
+def test_a_recipe_keeps_its_own_seed_by_default(tmp_path):
     file = sweep(tmp_path, "extends: quickstart\nseed: 5")
     assert [read_cells([file], [], seeds)[0].seeds for seeds in (None, [2])] == [(5,), (0, 1)]
 
@@ -194,7 +194,7 @@ def test_cells_of_several_sources_must_differ_in_name_and_agree_on_the_curve(tmp
         read_cells([first, sweep(tmp_path, text, "third.yaml")])
 
 
-def test_a_sweep_is_told_from_a_recipe_and_cannot_be_trained_as_one(tmp_path, capsys):
+def test_a_sweep_is_distinguished_from_a_recipe_and_cannot_be_trained_as_one(tmp_path, capsys):
     file = sweep(tmp_path)
     assert is_sweep(file)
     assert not is_sweep("quickstart")

@@ -52,7 +52,7 @@ def test_weights_of_no_named_network_are_refused(place):
         targets("--data", "images")
 
 
-def test_a_model_that_does_not_fit_is_told_before_damaged_samples(place):
+def test_a_model_that_does_not_fit_is_refused_before_damaged_samples(place):
     with pytest.raises(UserError, match=r"w\.pt"):
         evaluate_targets(targets("--model", "resnet18", "--data", "images"), [], ["best"], Reporter(quiet=True))
 

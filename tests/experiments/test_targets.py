@@ -117,7 +117,7 @@ def test_the_same_network_gets_the_same_numbers_whatever_it_comes_as(kind, place
     assert len(records) == 30
 
 
-def test_a_model_is_judged_on_the_data_that_is_named(place, capsys):
+def test_a_model_is_evaluated_on_the_data_that_is_named(place, capsys):
     assert "--data.name" in refused(capsys, "evaluate", "net.pt", *SMALL)
     assert "not trained here" in refused(capsys, "evaluate", "net.pt", *DATA, "--train.epochs", "3")
 
@@ -144,11 +144,11 @@ def test_a_model_of_standardised_inputs_is_recognised_and_the_fix_works(place, c
     torch.save(network.state_dict(), "normalised.pth")
     fix = ["--model.mean", f"[{mean}]", "--model.std", f"[{std}]"]
     assert main(["evaluate", f"{place}:normalised", *DATA, *SMALL, *fix]) == 0
-    right = results()["accuracy"]["clean"]
+    normalized = results()["accuracy"]["clean"]
     with torch.no_grad():
         _, (x_test, y_test) = digits()
         raw = float((network(x_test).argmax(1) == y_test).double().mean())
-    assert right > raw + 0.2
+    assert normalized > raw + 0.2
 
 
 def test_softmax_outputs_are_the_verdict(place, capsys):
@@ -174,7 +174,7 @@ def test_suspicious_adds_the_masking_checks(place, capsys, monkeypatch):
     assert results()["suite"] == "pgd+screening+masking"
 
 
-def test_two_models_are_judged_on_each_others_examples(place, capsys):
+def test_two_models_are_evaluated_on_each_others_examples(place, capsys):
     words = ["--n", "20", "--evaluate.radius", "30px", "--suite", "pgd-2+transfer-3"]
     assert main(["evaluate", "net.pt", f"{place}:other", *DATA, *words]) == 0
     made = {json.loads(path.read_text())["transfer"][0]["source"] for path in Path().rglob("results.json")}

@@ -133,7 +133,7 @@ def test_the_projection_is_plain_arithmetic():
     ("seconds", "text"),
     [(0.5, "0.5 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 days"), (8.64e7, "1,000 days")],
 )
-def test_times_are_told_in_the_largest_unit_of_which_there_are_two(seconds, text):
+def test_times_are_shown_in_the_largest_unit_of_which_there_are_two(seconds, text):
     assert format_duration(seconds) == text
 
 
@@ -153,7 +153,7 @@ def test_numbers_of_processes_that_cannot_be_are_refused(processes, message):
     "error",
     [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
 )
-def test_a_lack_of_memory_is_told_with_what_to_do(monkeypatch, error):
+def test_a_lack_of_memory_is_reported_with_what_to_do(monkeypatch, error):
     def failing(*_):
         raise error
 

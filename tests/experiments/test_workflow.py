@@ -198,7 +198,7 @@ def test_a_finished_run_without_evaluation_is_evaluated_and_an_interrupted_one_r
     assert ("ema-seed1", "best", "ema") in record.evaluated
     assert (out / "ema-seed1" / "last.pt").read_bytes() == before
     assert broken.metrics_file.read_text() == (first[0] / broken.path.name / "metrics.jsonl").read_text()
-    # What was evaluated half-way does not stand for the run.
+    # What was evaluated half-way does not count for the run.
     assert [figures(row) for row in found(out)["rows"]] == [figures(row) for row in found(first[0])["rows"]]
 
 

@@ -54,7 +54,7 @@ def guarded(scratch: Path) -> Iterator[None]:
     try:
         yield
     except ForbiddenEffectError:
-        pass  # told below
+        pass  # reported below
     finally:
         _scratch = None
         if _violations:

@@ -92,7 +92,7 @@ def bytes_changed(draw: random.Random, content: bytes) -> bytes:
 
 
 def record_changed(draw: random.Random, content: bytes) -> bytes:
-    """An archive of PyTorch's with one record changed, under a right checksum: most often the pickle."""
+    """An archive of PyTorch's with one record changed, under a valid checksum: most often the pickle."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         records = {name: archive.read(name) for name in archive.namelist()}
     name = draw.choice([*records, *[name for name in records if name.endswith(("data.pkl", "model.json"))] * 9])
@@ -173,7 +173,7 @@ def line_changed(draw: random.Random, content: bytes) -> bytes:
 
 
 def arrays_changed(draw: random.Random, content: bytes) -> bytes:
-    """A snapshot of radii of other arrays, under a right checksum."""
+    """A snapshot of radii of other arrays, under a valid checksum."""
     size = draw.choice((0, 1, 4, 50))
     radius: Any = np.linspace(0, 1, size, dtype=draw.choice((np.float32, np.float64, np.float16, np.int64, np.uint8)))
     index: Any = np.arange(size, dtype=draw.choice((np.int64, np.int32, np.uint8, np.float32)))

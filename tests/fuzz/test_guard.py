@@ -27,7 +27,7 @@ def effects(outside):
 
 @pytest.mark.parametrize("caught", [False, True])
 @pytest.mark.parametrize("name", effects(Path()))
-def test_an_effect_is_stopped_and_told_even_if_the_code_catches_all_it_can(tmp_path, name, caught):
+def test_an_effect_is_stopped_and_reported_even_if_the_code_catches_all_it_can(tmp_path, name, caught):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "kept").write_text("kept")
     effect = effects(tmp_path / "outside")[name]

@@ -1,4 +1,4 @@
-"""Kill the real command at moments of chance, start it again, and tell whether two run folders came out the same."""
+"""Kill the real command at moments of chance, start it again, and compare two run folders."""
 
 from __future__ import annotations
 
@@ -120,22 +120,22 @@ def digest(folder: Path) -> dict[str, str]:
 
 def _hash(file: Path) -> str:
     if file.suffix == ".pt":
-        content = _told(load_checkpoint(file))
+        content = _as_bytes(load_checkpoint(file))
     elif file.suffix == ".safetensors":
-        content = _told({name: array.tolist() for name, array in load_file(file).items()})
+        content = _as_bytes({name: array.tolist() for name, array in load_file(file).items()})
     elif file.name == "results.json":
-        content = _told(_timeless(json.loads(file.read_text())))
+        content = _as_bytes(_timeless(json.loads(file.read_text())))
     else:
         content = file.read_bytes()
     return hashlib.sha256(content).hexdigest()
 
 
-def _told(value) -> bytes:
+def _as_bytes(value) -> bytes:
     """A nested state as bytes, tensors bit by bit."""
     if isinstance(value, dict):
-        return b"{" + b",".join(_told(key) + b":" + _told(item) for key, item in value.items()) + b"}"
+        return b"{" + b",".join(_as_bytes(key) + b":" + _as_bytes(item) for key, item in value.items()) + b"}"
     if isinstance(value, list | tuple):
-        return b"[" + b",".join(map(_told, value)) + b"]"
+        return b"[" + b",".join(map(_as_bytes, value)) + b"]"
     if hasattr(value, "numpy"):
         value = value.contiguous().cpu().numpy()
         return f"{value.dtype} {value.shape} ".encode() + value.tobytes()

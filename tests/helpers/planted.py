@@ -98,12 +98,12 @@ class BatchStatistics(nn.Module):
 
 
 class AlwaysDropout(nn.Module):
-    def __init__(self, share=0.3):
+    def __init__(self, rate=0.3):
         super().__init__()
-        self.share = share
+        self.rate = rate
 
     def forward(self, x):
-        return nn.functional.dropout(x, self.share, training=True)
+        return nn.functional.dropout(x, self.rate, training=True)
 
 
 def rounded(x):

@@ -16,7 +16,7 @@ def free_port():
 
 
 def environment(rank, world, port, **more):
-    """What torchrun tells a process; one thread each, so that they do not fight for the processors."""
+    """What torchrun sets for a process; one thread each, so that they do not fight for the processors."""
     launch = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     paths = [str(WORKER.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     launch |= {"OMP_NUM_THREADS": 1, "PYTHONPATH": os.pathsep.join(paths), **more}

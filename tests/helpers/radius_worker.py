@@ -140,7 +140,7 @@ def check_bits():
 
 
 def check_loaded():
-    """What was written before radii are loaded is not told any more."""
+    """What was written before radii are loaded is not reported any more."""
     radii = RadiusMemory(SIZE)
     if current().rank == 0:
         radii[[3, 5]] = 0.3

@@ -90,7 +90,7 @@ def _verdict(draw, number, checkpoint):
     clean = 0.86 - 0.025 * number + 0.01 * (checkpoint == "last")
     worst = 0.44 + 0.015 * number - 0.02 * (checkpoint == "last") + float(draw.uniform(-0.004, 0.004))
     attacks = dict(zip(ATTACKS, (worst + 0.035, worst + 0.03, worst), strict=True))
-    shares = {"clean": clean, **attacks}
+    accuracies = {"clean": clean, **attacks}
     findings = []
     if number == 1:
         findings.append(
@@ -120,7 +120,7 @@ def _verdict(draw, number, checkpoint):
         n=1000,
         clean=clean,
         attacks=attacks,
-        interval95={name: (share - 0.03, share + 0.03) for name, share in shares.items()},
+        interval95={name: (value - 0.03, value + 0.03) for name, value in accuracies.items()},
         gap=0.035,
         seconds=410.0,
     )
@@ -135,7 +135,7 @@ def _accuracies(number):
 def _corrupted(draw):
     names = ["gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "snow", "fog", "contrast", "jpeg_compression"]
     return {
-        name: [float(share) for share in draw.uniform(0.6, 0.85) - draw.uniform(0.02, 0.09) * np.arange(5)]
+        name: [float(value) for value in draw.uniform(0.6, 0.85) - draw.uniform(0.02, 0.09) * np.arange(5)]
         for name in names
     }
 

@@ -27,7 +27,7 @@ from iaat.train import state, train
 from iaat.train.nonfinite import NonfiniteMonitor
 from iaat.train.run_writer import RunWriter
 
-# Without BatchNorm, whose statistics are each process's own on a CPU; the last batch of 59 has 3 samples.
+# Without BatchNorm, which has statistics of each process's own on a CPU; the last batch of 59 has 3 samples.
 PLAIN = ("--model.norm", "group", "--train.precision", "fp32", "--train.epochs", "2", "--train.batch_size", "59")
 RUNS = {
     "natural": ("natural", *PLAIN),

@@ -112,7 +112,7 @@ SETTINGS: dict[str, Case] = {
 
 
 def names(**expected):
-    """Names of the settings whose case has these values, such as `attacks=True`."""
+    """Names of the settings with a case of these values, such as `attacks=True`."""
     return [name for name, case in SETTINGS.items() if all(getattr(case, k) == v for k, v in expected.items())]
 
 

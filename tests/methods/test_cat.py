@@ -1,4 +1,4 @@
-"""Customized adversarial training: radii on a model whose outcomes are known, and labels recovered from gradients."""
+"""Customized adversarial training: radii on a model with known outcomes, and labels recovered from gradients."""
 
 import math
 

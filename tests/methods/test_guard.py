@@ -1,4 +1,4 @@
-"""The guard against planted networks: one that a single step cannot fool and PGD always does, and honest ones."""
+"""The guard against planted models: one on which PGD always succeeds and a single step never, and honest ones."""
 
 import io
 
@@ -104,17 +104,17 @@ def test_an_honest_network_is_left_alone():
         pytest.param(0, 40, 0, 128, False, id="PGD takes nothing"),
         pytest.param(0, 40, 40, 128, False, id="PGD is the weaker attack"),
         pytest.param(20, 30, 0, 128, False, id="PGD takes two fifths, as of honest networks at large radii"),
-        pytest.param(72, 28, 0, 128, False, id="a share just above the limit may be chance"),
+        pytest.param(72, 28, 0, 128, False, id="a fraction just above the limit may be chance"),
         pytest.param(95, 15, 0, 128, True, id="surely above"),
         pytest.param(14, 0, 0, 128, True, id="what little there is goes to nothing"),
-        pytest.param(5, 0, 0, 128, False, id="too little to tell"),
+        pytest.param(5, 0, 0, 128, False, id="too few to decide"),
         pytest.param(13, 0, 13, 128, False, id="chance under both"),
         pytest.param(4, 0, 0, 20, False, id="few samples prove little"),
         pytest.param(12, 0, 0, 20, True, id="few samples, but most of them"),
-        pytest.param(0, 0, 0, 20, False, id="nothing right under either"),
+        pytest.param(0, 0, 0, 20, False, id="nothing correct under either"),
     ],
 )
-def test_it_fires_where_pgd_surely_takes_more_than_its_share(single_only, both, strong_only, n, fires):
+def test_it_fires_where_pgd_surely_takes_more_than_the_limit(single_only, both, strong_only, n, fires):
     single, strong = torch.zeros(n, dtype=torch.bool), torch.zeros(n, dtype=torch.bool)
     single[: single_only + both] = True
     strong[single_only : single_only + both + strong_only] = True
@@ -126,7 +126,7 @@ def test_it_fires_where_pgd_surely_takes_more_than_its_share(single_only, both, 
     assert guard.backed_off == fires
 
 
-def test_the_gap_is_the_share_that_pgd_takes_away():
+def test_the_gap_is_the_fraction_that_pgd_takes_away():
     assert GuardCheck(0.5, 0.1, 0.1, 128).gap == pytest.approx(0.8)
     assert GuardCheck(0.2, 0.3, 0.2, 128).gap == pytest.approx(-0.5)
     assert GuardCheck(0.0, 0.0, 0.0, 128).gap == 0

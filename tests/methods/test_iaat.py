@@ -38,7 +38,7 @@ KINDS = {
 
 
 def planted(positions):
-    """A batch whose sample at index i is of kind i % 4, in the order of `positions`."""
+    """A batch of samples, that at index i of kind i % 4, in the order of `positions`."""
     kinds = list(KINDS.values())
     return Batch(
         torch.tensor([[kinds[i % 4]["x"], 0.5] for i in positions]),
@@ -109,20 +109,22 @@ def test_misclassified_samples_train_on_the_clean_image_or_on_what_is_left_of_th
     batch = digits()
     method, model = build("iaat_paper", clean_wrong=clean_wrong, mode="batch"), half_learned(batch)
     with torch.no_grad():
-        wrong = deepcopy(model)(batch.x).argmax(1) != batch.y
-    assert 3 <= wrong.sum() <= SIZE - 3
+        misclassified = deepcopy(model)(batch.x).argmax(1) != batch.y
+    assert 3 <= misclassified.sum() <= SIZE - 3
     calls = []
     model.register_forward_pre_hook(lambda _module, inputs: calls.append(inputs[0].detach().clone()))
     output = method.step(model, batch, context(epoch))
     unchanged = (calls[-1] == batch.x).flatten(1).all(1)
-    assert not unchanged[~wrong].any()
+    assert not unchanged[~misclassified].any()
     if clean_wrong == "clean" or epoch < WARMUP:
-        assert unchanged[wrong].all()
-        assert output.radius[wrong].tolist() == [0.0] * int(wrong.sum())
+        assert unchanged[misclassified].all()
+        assert output.radius[misclassified].tolist() == [0.0] * int(misclassified.sum())
     else:
-        assert not unchanged[wrong].any()
-        torch.testing.assert_close(output.radius[wrong], torch.full_like(output.radius[wrong], 0.9 * 16 / 255))
-        torch.testing.assert_close(method.radii.values[wrong], output.radius[wrong])
+        assert not unchanged[misclassified].any()
+        torch.testing.assert_close(
+            output.radius[misclassified], torch.full_like(output.radius[misclassified], 0.9 * 16 / 255)
+        )
+        torch.testing.assert_close(method.radii.values[misclassified], output.radius[misclassified])
 
 
 # Mistakes in settings

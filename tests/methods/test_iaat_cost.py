@@ -95,8 +95,8 @@ def test_the_whole_batch_is_attacked_where_batchnorm_sees_it(mode):
 def test_no_sample_is_attacked_further_where_all_are_misclassified():
     batch = digits()
     model = half_learned(batch)
-    wrong = Batch(batch.x, (model(batch.x).argmax(1) + 1) % 10, batch.index)
-    radii, forwards, backwards = stepped(iaat_paper(), model, wrong)
+    relabelled = Batch(batch.x, (model(batch.x).argmax(1) + 1) % 10, batch.index)
+    radii, forwards, backwards = stepped(iaat_paper(), model, relabelled)
     torch.testing.assert_close(radii, 0.9 * iaat().radii.values)
     assert (forwards, backwards) == (STEPS + 2, STEPS + 1)
 

@@ -159,4 +159,4 @@ def test_without_a_warm_up_every_radius_begins_at_the_radius_and_moves_at_once()
     radii = train_with_iaat(network(3), x, y, schedule, torch.Generator().manual_seed(3), config)
     for mine, theirs in zip(radii, expected, strict=True):
         torch.testing.assert_close(mine, torch.tensor(theirs, dtype=torch.float64), rtol=0, atol=1e-6)
-    assert (radii[0] - 20 / 255).abs().min() < 1e-6  # of a sample that is wrong when first seen
+    assert (radii[0] - 20 / 255).abs().min() < 1e-6  # of a sample that is misclassified when first seen

@@ -154,7 +154,7 @@ class OnlyFirst(nn.Module):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_each_radius_follows_its_own_sample_by_its_index(norm):
-    """Odd indices are labelled wrong, even ones right."""
+    """Odd indices have false labels, even ones true ones."""
     method = build(size=16, radius=Radius(0.1), reach=0.1 * EPOCHS, norm=norm)
     visited = [14, 3, 0, 9, 5, 7, 2, 12]
     for index in (visited[:5], visited[5:]):
@@ -171,9 +171,9 @@ def test_radii_move_by_the_adversarial_prediction_of_the_training_forward():
     twin = deepcopy(model)
     output, clean, x_adv = trained_on(method, model, batch)
     with torch.no_grad():
-        clean_right, right = (twin(x).argmax(1) == batch.y for x in (clean, x_adv))
-    assert (right != clean_right).any()
-    expected = torch.where(right, 18 * PIXEL, 14 * PIXEL)
+        clean_correct, correct = (twin(x).argmax(1) == batch.y for x in (clean, x_adv))
+    assert (correct != clean_correct).any()
+    expected = torch.where(correct, 18 * PIXEL, 14 * PIXEL)
     torch.testing.assert_close(method.radii.values, expected)
     torch.testing.assert_close(output.radius, torch.full((SIZE,), float(RADIUS)))  # trained at the old ones
 

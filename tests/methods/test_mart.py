@@ -68,7 +68,7 @@ def test_the_boosted_loss_in_closed_form():
     assert output.metrics["boosted_loss"].tolist() == pytest.approx(expected)
 
 
-def test_a_sample_that_is_surely_right_has_no_divergence_to_pay():
+def test_a_sample_that_is_surely_correct_has_no_divergence_to_pay():
     clean = torch.tensor([[30.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
     adversarial = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
     weighted = loss_of(build(), clean, adversarial, torch.tensor([0, 0])).metrics["weighted_kl"].tolist()
@@ -97,12 +97,12 @@ def test_mart_survives_logits_of_ten_thousand():
     clean = torch.tensor([[big, -big, 0.0], [-big, big, 0.0], [-big, big, 0.0]], requires_grad=True)
     adversarial = torch.tensor([[-big, big, 0.0], [-big, big, 0.0], [big, -big, 0.0]], requires_grad=True)
     output = loss_of(build(beta=1.0), clean, adversarial, torch.tensor([0, 0, 1]))
-    # Fooled by class k: the label has probability e^-2big, and all but k together e^-big.
+    # Misclassified as class k: the label has probability e^-2big, and all but k together e^-big.
     assert output.metrics["boosted_loss"].tolist() == pytest.approx([3 * big] * 3)
     assert output.metrics["weighted_kl"].tolist() == pytest.approx([0, 0, 0])
     output.loss.backward()
     assert bool((clean.grad.isfinite() & adversarial.grad.isfinite()).all())
-    # Fooled samples are still pulled: the label up, the rival down by two.
+    # Misclassified samples are still pulled: the label up, the rival down by two.
     assert adversarial.grad[0].tolist() == pytest.approx([-1 / 3, 2 / 3, -1 / 3])
 
 

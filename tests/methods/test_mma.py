@@ -15,7 +15,7 @@ from iaat.units import Radius
 D_MAX, FLOOR, STEPS, INPUTS = 0.1, 0.005, 10, 12
 ACCURACY = 1.05 * D_MAX / 2**10
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
-# Signed distances to the boundary: wrong, nearer than the floor, near, near, beyond d_max, far beyond.
+# Signed distances to the boundary: misclassified, nearer than the floor, near, near, beyond d_max, far beyond.
 DISTANCES = torch.tensor([-0.03, 0.001, 0.02, 0.08, 0.103, 0.12], dtype=torch.float64)
 
 
@@ -84,7 +84,7 @@ def test_margins_are_the_closed_form_on_a_linear_model(norm):
         torch.testing.assert_close(output.radius, distance.float())
         expected = torch.cat([torch.zeros(1), distance[1:4].float()])  # below the floor, too, the margin itself
         torch.testing.assert_close(method.radii.values[:4], expected)
-    # Bisection, too, can tell 1.03 d_max from d_max, and that both of the last two have no loss.
+    # Bisection, too, separates 1.03 d_max from d_max, and finds that both of the last two have no loss.
     assert 0.103 < method.radii.values[4] <= 1.05 * D_MAX + 1e-6
     assert method.radii.values[5].item() == pytest.approx(1.05 * D_MAX)
 
@@ -115,7 +115,7 @@ def test_boundary_points_stay_in_the_pixel_range_with_saturated_pixels(norm):
     torch.testing.assert_close(method.radii.values, sizes(points - x, norm).float())
 
 
-def test_a_sample_that_nothing_in_the_pixel_range_fools_has_no_margin_loss():
+def test_a_sample_without_adversarial_example_in_the_pixel_range_has_no_margin_loss():
     """All pixels are blocked: the search ends at the clean input, near as it is, and the margin counts as beyond."""
     model = Linear(bias=Linear().weight.abs().sum().item() / 2 + 0.1)
     corner = (model.weight.detach() < 0).double()[None]
@@ -142,18 +142,18 @@ def test_margins_are_found_where_cross_entropy_is_flat():
 
 
 @every_norm
-@pytest.mark.parametrize("share", [1 / 3, 0.0, 0.5])
-def test_the_gradient_is_two_thirds_of_the_margin_loss_and_one_third_of_the_clean_loss(norm, share):
-    method, data, model = build(norm, clean_share=share), at_distances(norm), Linear()
+@pytest.mark.parametrize("clean_share", [1 / 3, 0.0, 0.5])
+def test_the_gradient_is_two_thirds_of_the_margin_loss_and_one_third_of_the_clean_loss(norm, clean_share):
+    method, data, model = build(norm, clean_share=clean_share), at_distances(norm), Linear()
     output, points = forwards(model, method, data)
     output.loss.backward()
     twin = Linear()
-    learns = [0, 1, 2, 3]  # wrong ones on themselves, right ones up to d_max
+    learns = [0, 1, 2, 3]  # misclassified ones on themselves, correct ones up to d_max
     (margin_gradient,) = torch.autograd.grad(
         F.cross_entropy(twin(points[learns]), data.y[learns], reduction="sum") / len(data.y), twin.weight
     )
     (clean_gradient,) = torch.autograd.grad(F.cross_entropy(twin(data.x), data.y), twin.weight)
-    torch.testing.assert_close(model.weight.grad, (1 - share) * margin_gradient + share * clean_gradient)
+    torch.testing.assert_close(model.weight.grad, (1 - clean_share) * margin_gradient + clean_share * clean_gradient)
     torch.testing.assert_close(output.logits, twin(data.x).detach())
 
 
@@ -209,7 +209,7 @@ def test_every_step_takes_the_passes_it_states(searches):
 
 @every_norm
 def test_all_radii_grow_over_the_ramp(norm):
-    """At half of d_max, what lies beyond 0.05 has no boundary loss; at none nothing that is right has one."""
+    """At half of d_max, what lies beyond 0.05 has no boundary loss; at none nothing that is correct has one."""
     for epoch, reach in ((2, 0.05), (0, 0.0)):
         method, data = build(norm, ramp=4), at_distances(norm)
         output, points = forwards(Linear(), method, data, epoch)
@@ -220,7 +220,7 @@ def test_all_radii_grow_over_the_ramp(norm):
         torch.testing.assert_close(output.loss, 2 / 3 * (losses * learns).mean() + clean / 3)
 
 
-def test_the_soft_margin_climbs_as_cross_entropy_does_but_does_not_vanish():
+def test_the_soft_margin_grows_as_cross_entropy_does_but_does_not_vanish():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6, 5, dtype=torch.float64, generator=generator).requires_grad_()
     y = torch.tensor([0, 1, 2, 3, 4, 0])

@@ -127,7 +127,7 @@ def test_a_method_is_not_built_from_settings_that_do_not_know_the_epochs(name, c
 
 @pytest.mark.parametrize("name", METHODS)
 def test_no_training_attack_exceeds_the_largest_radius(name):
-    """In a run whose every training forward classifies all samples correctly, so that radii grow as they can."""
+    """In a run in which every training forward classifies all samples correctly, so that radii grow as they can."""
     epochs, batch, model = 4, digits(), network()
     settings = METHODS[name].Config()
     method = METHODS[name](settings.over(epochs), size=SIZE, device="cpu")

@@ -1,4 +1,4 @@
-"""TRADES: its loss and its attack against a slow loop over samples, and what public code has got wrong."""
+"""TRADES: its loss and its attack against a slow loop over samples, and slips of public code."""
 
 import math
 from copy import deepcopy
@@ -198,12 +198,12 @@ def test_the_objective_can_be_evaluated_again():
 def test_the_ramp_scales_the_radius(norm):
     batch, model = digits(), half_learned(digits()).eval()
     order = {"linf": math.inf, "l2": 2}[norm]
-    for epoch, share in ((0, 0.0), (1, 0.25), (3, 0.75), (4, 1.0), (9, 1.0)):
+    for epoch, factor in ((0, 0.0), (1, 0.25), (3, 0.75), (4, 1.0), (9, 1.0)):
         output, _, x_adv = trained_on(build(ramp=4, norm=norm), deepcopy(model), batch, epoch=epoch)
-        torch.testing.assert_close(output.radius, torch.full((SIZE,), share * RADIUS))
+        torch.testing.assert_close(output.radius, torch.full((SIZE,), factor * RADIUS))
         size = (x_adv - batch.x).flatten(1).norm(p=order, dim=1)
-        assert bool((size <= share * RADIUS + 1e-6).all())
-        assert bool((size >= 0.5 * share * RADIUS).all())
+        assert bool((size <= factor * RADIUS + 1e-6).all())
+        assert bool((size >= 0.5 * factor * RADIUS).all())
     output, _, x_adv = trained_on(build(ramp=4), deepcopy(model), batch, epoch=0)
     assert torch.equal(x_adv, batch.x)
     assert output.loss.item() == pytest.approx(nn.functional.cross_entropy(model(batch.x), batch.y).item())

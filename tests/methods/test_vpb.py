@@ -64,7 +64,7 @@ def test_radii_are_those_of_a_slow_loop(alpha, norm):
         assert radius.min() < RADIUS < radius.max()
 
 
-def test_the_network_is_asked_in_the_mode_of_the_attack():
+def test_the_model_is_evaluated_in_the_mode_of_the_attack():
     data = batch()
     radius = {mode: build(mode=mode).radii_of(network().train(), data, context()) for mode in ("eval", "batch")}
     normalised = (data.x - data.x.mean(0)) / (data.x.var(0, correction=0) + 1e-5).sqrt()
@@ -98,7 +98,7 @@ def test_radii_stay_between_exp_of_minus_alpha_and_of_alpha(logits, alpha):
     radius = VPB(config, size=8, device="cpu").radii_of(nn.Identity(), data, context())
     assert bool((radius <= float(RADIUS) * math.exp(alpha) * (1 + 1e-6)).all())
     assert bool((radius >= float(RADIUS) * math.exp(-alpha) * (1 - 1e-6)).all())
-    # What is likelier right has the larger radius.
+    # What is more likely correct has the larger radius.
     lead = x.double().softmax(1)
     lead = lead[:, 0] - lead[:, 1:].amax(1)
     assert bool((radius[lead.argsort()].diff() >= -1e-8).all())

@@ -294,7 +294,7 @@ class ViewingBackwards(nn.Conv2d):
         return Backwards.apply(super().forward(x)).flatten(1)
 
 
-def test_networks_that_view_channels_last_inputs_are_told_apart():
+def test_networks_that_view_channels_last_inputs_are_recognised():
     assert supports_channels_last(build(name="small-cnn", width=4), SHAPE)
     assert not supports_channels_last(Viewing(), SHAPE)
     assert not supports_channels_last(ViewingBackwards(3, 4, 3), SHAPE)

@@ -1,4 +1,4 @@
-"""Networks that do not return logits are told the line to write, before anything is trained or attacked."""
+"""Models that do not return logits are refused with the line to write, before anything is trained or attacked."""
 
 from collections import namedtuple
 from types import SimpleNamespace

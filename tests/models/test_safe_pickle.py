@@ -62,7 +62,7 @@ def test_a_small_file_that_asks_for_memory_is_refused_before_any_is_taken(tmp_pa
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_key_whose_hash_takes_without_end_is_refused(tmp_path, zipped):
+def test_a_key_with_an_endless_hash_is_refused(tmp_path, zipped):
     key = (1, 2)
     for _ in range(18):  # which is still hashed at once
         key = (key, key)

@@ -20,7 +20,7 @@ def build(classes=7, shape=SHAPE, **settings):
 
 @pytest.fixture(scope="module")
 def natural():
-    """A network of 7 classes with statistics that tell train mode from eval mode."""
+    """A network of 7 classes with statistics by which train mode differs from eval mode."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = models.resnet50(weights=None, num_classes=7)
@@ -127,7 +127,7 @@ def test_published_weights_that_cannot_be_had_are_named(monkeypatch):
         build(pretrained=True)
 
 
-def test_a_published_network_can_be_judged(published):
+def test_a_published_network_can_be_evaluated(published):
     model = load_model("resnet50", shape=SHAPE, classes=1000)
     assert torch.equal(model.network.fc.weight, published["fc.weight"])
     torch.testing.assert_close(model.normalize.mean, torch.tensor(MEAN))
@@ -135,7 +135,7 @@ def test_a_published_network_can_be_judged(published):
         load_model("resnet50", shape=SHAPE, classes=7)
 
 
-def test_weights_of_ones_own_can_be_judged(natural, file):
+def test_weights_of_ones_own_can_be_evaluated(natural, file):
     config = ModelConfig(normalize="none", weights=str(file), mean=MEAN, std=STD)
     model = load_model("resnet50", config, shape=SHAPE, classes=7)
     x = torch.rand(2, *SHAPE)

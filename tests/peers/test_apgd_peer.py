@@ -59,9 +59,9 @@ def test_as_strong_as_adv_lib(trained, ours, monkeypatch):
     theirs = pytest.importorskip("adv_lib.attacks.auto_pgd")
     model, x, y = trained
     torch.manual_seed(0)
-    right = model(x).argmax(1) == y
+    correct = model(x).argmax(1) == y
     x_adv = x.clone()
-    x_adv[right] = theirs.apgd_targeted(model, x[right], y[right], eps=RADIUS, norm=float("inf"), n_iter=STEPS)
+    x_adv[correct] = theirs.apgd_targeted(model, x[correct], y[correct], eps=RADIUS, norm=float("inf"), n_iter=STEPS)
     assert ours == pytest.approx(accuracy(model, x_adv, y), abs=0.5)
 
 

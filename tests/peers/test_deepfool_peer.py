@@ -43,7 +43,7 @@ def test_mi_fgsm_agrees_with_torchattacks(problem):
     theirs = peer.MIFGSM(model, eps=8 / 255, alpha=1 / 255, steps=10, decay=1.0)(x, y)
     ours = mi_fgsm(model, x, y, radius=8 / 255, step_size=1 / 255, steps=10)
     same = ((ours - theirs).abs() < 1e-6).double().mean()
-    assert same > 0.999  # the rest: sums near 0, whose sign is a matter of rounding
+    assert same > 0.999  # the rest: sums near 0, the sign of which is a matter of rounding
 
 
 @pytest.mark.parametrize("confidence", [0.0, 0.2])

@@ -18,7 +18,7 @@ def test_pgd_agrees_with_torchattacks():
     way = {"radius": radius, "step_size": step_size, "steps": STEPS, "x_init": batch.x}
     ours = pgd(model, batch.x, batch.y, **way)
     same = ((ours - theirs).abs() < 1e-6).double().mean()
-    assert same > 0.999  # the rest: gradients near 0, whose sign is a matter of rounding
+    assert same > 0.999  # the rest: gradients near 0, the sign of which is a matter of rounding
     assert (ours - batch.x).abs().max() == pytest.approx(radius)
 
 

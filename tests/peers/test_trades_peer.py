@@ -24,7 +24,7 @@ def test_the_attack_agrees_with_torchattacks(monkeypatch):
     monkeypatch.setattr(torch, "randn_like", lambda _x: noise)
     theirs = peer.TPGD(model, eps=float(RADIUS), alpha=0.007, steps=10)(batch.x)
     same = ((ours - theirs).abs() < 1e-6).double().mean()
-    assert same > 0.999  # the rest: gradients near 0, whose sign is a matter of rounding
+    assert same > 0.999  # the rest: gradients near 0, the sign of which is a matter of rounding
     assert ((ours - batch.x).abs() > 0.9 * RADIUS).double().mean() > 0.3
 
 

@@ -30,8 +30,8 @@ def slow_paper(e, clean_correct, correct_at, correct_above, gamma, beta):
     return (1 - beta) * e + beta * target
 
 
-def slow_staircase(e, right, up, down):
-    return e + up if right else max(0.0, e - down)
+def slow_staircase(e, correct, up, down):
+    return e + up if correct else max(0.0, e - down)
 
 
 @given(rows, st.floats(0, 0.5), st.floats(0.01, 1))
@@ -41,7 +41,7 @@ def test_paper_rule_is_the_authors_rule_for_every_sample(rows, gamma, beta):
 
 
 @given(rows, st.floats(0, 0.5), st.floats(0.01, 1))
-def test_paper_rule_moves_by_at_most_its_stated_step_except_for_clean_wrong_samples(rows, gamma, beta):
+def test_paper_rule_moves_by_at_most_its_stated_step_except_for_misclassified_samples(rows, gamma, beta):
     radius, clean_correct, *_ = columns(rows)
     new = paper(*columns(rows), gamma=gamma, beta=beta)
     assert bool(((new - radius).abs() <= beta * gamma + 1e-12)[clean_correct].all())
@@ -61,7 +61,7 @@ def test_paper_rule_by_hand():
 
 
 def test_paper_rule_believes_the_larger_probe():
-    """Right above and wrong at e, as happens with random starts, is a sample that may grow."""
+    """Correct above and misclassified at e, as happens with random starts, is a sample that may grow."""
     yes, no = torch.tensor([True]), torch.tensor([False])
     assert paper(torch.tensor([8.0]), yes, no, yes, gamma=2.0, beta=1.0).item() == 10.0
 
@@ -70,36 +70,36 @@ def test_paper_rule_believes_the_larger_probe():
     st.lists(st.tuples(radii, st.booleans()), min_size=1, max_size=8), st.floats(0, 0.5), st.floats(0, 0.5) | st.none()
 )
 def test_staircase_follows_each_outcome(rows, up, down):
-    radius, right = columns(rows)
-    new = staircase(radius, right, up=up, down=down)
+    radius, correct = columns(rows)
+    new = staircase(radius, correct, up=up, down=down)
     expected = [slow_staircase(*row, up, up if down is None else down) for row in rows]
     assert new.tolist() == pytest.approx(expected)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), radii)
-def test_warm_up_is_the_uniform_radius_for_the_samples_that_are_right(right, radius):
-    new = warm_up(torch.tensor(right), radius)
-    assert new.tolist() == pytest.approx([radius if r else 0.0 for r in right], rel=1e-6)
+def test_warm_up_is_the_uniform_radius_for_the_samples_that_are_correct(correct, radius):
+    new = warm_up(torch.tensor(correct), radius)
+    assert new.tolist() == pytest.approx([radius if r else 0.0 for r in correct], rel=1e-6)
 
 
 @pytest.mark.parametrize(
     "rule",
     [
-        lambda e, right: paper(e, right, right, ~right, gamma=0.1, beta=0.5),
-        lambda e, right: staircase(e, right, up=0.1),
+        lambda e, correct: paper(e, correct, correct, ~correct, gamma=0.1, beta=0.5),
+        lambda e, correct: staircase(e, correct, up=0.1),
     ],
     ids=["paper", "staircase"],
 )
 def test_rules_leave_their_arguments_alone(rule):
-    radius, right = torch.tensor([0.5, 0.25]), torch.tensor([True, False])
-    new = rule(radius, right)
+    radius, correct = torch.tensor([0.5, 0.25]), torch.tensor([True, False])
+    new = rule(radius, correct)
     assert radius.tolist() == [0.5, 0.25]
-    assert right.tolist() == [True, False]
+    assert correct.tolist() == [True, False]
     assert not torch.equal(new, radius)
 
 
 def attacked(radius, true_margin, noise, generator):
-    """Whether samples stay right: those whose margin, seen through the noise of an attack, exceeds the radius."""
+    """Whether samples stay correct: those with a margin, seen through the noise of an attack, above the radius."""
     return radius < true_margin + noise * torch.randn(len(radius), generator=generator, dtype=radius.dtype)
 
 
@@ -116,24 +116,24 @@ def walk(rule, *, samples=400, visits=600, noise=0.02):
 
 
 def test_staircase_settles_at_the_margin_of_each_sample():
-    history, true_margin = walk(lambda e, right: staircase(e, right(e), up=0.002))
+    history, true_margin = walk(lambda e, correct: staircase(e, correct(e), up=0.002))
     error = history.mean(0) - true_margin
     assert error.abs().max() < 0.01
     assert abs(error.mean().item()) < 0.001
     assert history.std(0).max() < 0.02
 
 
-def test_staircase_with_unequal_steps_settles_where_the_stated_share_of_attacks_succeeds():
+def test_staircase_with_unequal_steps_settles_where_the_stated_fraction_of_attacks_succeeds():
     up, down, noise = 0.001, 0.003, 0.02
-    history, true_margin = walk(lambda e, right: staircase(e, right(e), up=up, down=down), noise=noise)
-    share_fooled = torch.distributions.Normal(true_margin, noise).cdf(history).mean().item()
-    assert share_fooled == pytest.approx(up / (up + down), abs=0.02)
+    history, true_margin = walk(lambda e, correct: staircase(e, correct(e), up=up, down=down), noise=noise)
+    success_rate = torch.distributions.Normal(true_margin, noise).cdf(history).mean().item()
+    assert success_rate == pytest.approx(up / (up + down), abs=0.02)
 
 
 def test_paper_rule_settles_within_gamma_below_the_margin():
     gamma, yes = 0.02, torch.ones(400, dtype=torch.bool)
     history, true_margin = walk(
-        lambda e, right: paper(e, yes, right(e), right(e + gamma), gamma=gamma, beta=0.1), noise=0.0
+        lambda e, correct: paper(e, yes, correct(e), correct(e + gamma), gamma=gamma, beta=0.1), noise=0.0
     )
     below = true_margin - history[-1]
     assert below.min() > -0.1 * gamma

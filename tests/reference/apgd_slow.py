@@ -1,6 +1,6 @@
 """Auto-PGD, obviously correct and slow: one sample, one number at a time, in the words of arXiv 2003.01690, section 3.
 
-It shares nothing with `iaat`. Two readings of the listing are the library's: a checkpoint is judged as soon as its
+It shares nothing with `iaat`. Two readings of the listing are the library's: a checkpoint is evaluated as soon as its
 point is reached, and a sample sent back to its best point compares its next loss with the loss there.
 """
 
@@ -23,10 +23,10 @@ def length(values: list[float]) -> float:
 
 def checkpoints(steps: int) -> list[int]:
     """w_j = ceil(p_j N): p_0 = 0, p_1 = 0.22, p_j+1 = p_j + max(p_j - p_j-1 - 0.03, 0.06), while p_j <= 1."""
-    shares = [Fraction(0), Fraction(22, 100)]
-    while shares[-1] <= 1:
-        shares.append(shares[-1] + max(shares[-1] - shares[-2] - Fraction(3, 100), Fraction(6, 100)))
-    return sorted({ceil(share * steps) for share in shares[:-1]})  # in short attacks some coincide
+    fractions = [Fraction(0), Fraction(22, 100)]
+    while fractions[-1] <= 1:
+        fractions.append(fractions[-1] + max(fractions[-1] - fractions[-2] - Fraction(3, 100), Fraction(6, 100)))
+    return sorted({ceil(fraction * steps) for fraction in fractions[:-1]})  # in short attacks some coincide
 
 
 def projected(point: list[float], clean: list[float], radius: float, norm: str) -> list[float]:

@@ -15,7 +15,7 @@ def logits_of(model: nn.Module, pixels: list[float], shape: torch.Size) -> list[
         return model(torch.tensor(pixels, dtype=torch.float64).reshape(1, *shape))[0].tolist()
 
 
-def is_fooled(model: nn.Module, pixels: list[float], shape: torch.Size, label: int) -> bool:
+def is_misclassified(model: nn.Module, pixels: list[float], shape: torch.Size, label: int) -> bool:
     logits = logits_of(model, pixels, shape)
     return logits.index(max(logits)) != label
 
@@ -57,10 +57,10 @@ def early_stopped_pgd(
     tau: int,
     norm: str = "linf",
 ) -> tuple[torch.Tensor, list[bool]]:
-    """PGD-K-tau on one image: where it ends, and whether each point it looked at fooled the model."""
+    """PGD-K-tau on one image: where it ends, and whether each point it looked at was misclassified."""
     clean, pixels, seen = image.flatten().tolist(), start.flatten().tolist(), []
     for _ in range(steps):
-        seen.append(is_fooled(model, pixels, image.shape, label))
+        seen.append(is_misclassified(model, pixels, image.shape, label))
         if seen[-1] and tau == 0:
             break
         if seen[-1]:

@@ -30,7 +30,7 @@ def sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def is_right(model: nn.Module, pixels: list[float], shape: torch.Size, label: int) -> bool:
+def is_correct(model: nn.Module, pixels: list[float], shape: torch.Size, label: int) -> bool:
     with torch.no_grad():
         logits = model(torch.tensor(pixels, dtype=torch.float64).reshape(1, *shape))[0].tolist()
     return logits.index(max(logits)) == label
@@ -69,15 +69,15 @@ def attack(
 
 
 def updated_radius(
-    e: float, *, clean_right: bool, right_at_e: bool, right_above: bool, gamma: float, beta: float
+    e: float, *, clean_correct: bool, correct_at_e: bool, correct_above: bool, gamma: float, beta: float
 ) -> float:
-    if right_above:
+    if correct_above:
         target = e + gamma
-    elif right_at_e:
+    elif correct_at_e:
         target = e
     else:
         target = e - gamma
-    target = max(0.0, target * (1 if clean_right else 0))
+    target = max(0.0, target * (1 if clean_correct else 0))
     return (1 - beta) * e + beta * target
 
 
@@ -118,10 +118,10 @@ def train(
             def draw(batch: list[int] = batch) -> torch.Tensor:
                 return torch.rand([len(batch), *images.shape[1:]], dtype=images.dtype, generator=generator)
 
-            clean_right = [is_right(model, images[i].flatten().tolist(), images[i].shape, labels[i]) for i in batch]
+            clean_correct = [is_correct(model, images[i].flatten().tolist(), images[i].shape, labels[i]) for i in batch]
             if epoch < warmup_epochs:
-                for i, right in zip(batch, clean_right, strict=True):
-                    memory[i] = as_float32(start_radius if right else 0.0)
+                for i, correct in zip(batch, clean_correct, strict=True):
+                    memory[i] = as_float32(start_radius if correct else 0.0)
             else:
                 draw_at_e, draw_above = draw(), draw()
                 for row, i in enumerate(batch):
@@ -133,9 +133,9 @@ def train(
                     memory[i] = as_float32(
                         updated_radius(
                             e,
-                            clean_right=clean_right[row],
-                            right_at_e=is_right(model, at_e, images[i].shape, labels[i]),
-                            right_above=is_right(model, above, images[i].shape, labels[i]),
+                            clean_correct=clean_correct[row],
+                            correct_at_e=is_correct(model, at_e, images[i].shape, labels[i]),
+                            correct_above=is_correct(model, above, images[i].shape, labels[i]),
                             gamma=gamma,
                             beta=beta,
                         )

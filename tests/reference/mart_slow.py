@@ -9,7 +9,7 @@ from reference.trades_slow import Numbers, cross_entropy, kl, log_probabilities,
 
 
 def boosted_cross_entropy(logits: Numbers, label: int, smoothing: float = 0.0) -> float:
-    """-log p_y - log(1 - p_k) with the likeliest wrong class k; 1 - p_k is the sum over all classes but k."""
+    """-log p_y - log(1 - p_k) with the likeliest other class k; 1 - p_k is the sum over all classes but k."""
     log_p = log_probabilities(logits)
     rival = None
     for k, value in enumerate(log_p):

@@ -1,7 +1,7 @@
 """TRADES, obviously correct and slow: one sample, one class, one pixel, one number at a time, in float64.
 
 Written from the formulas alone (Zhang et al. 2019, arXiv 1901.08573, eq. 5 and algorithm 1); it shares nothing with
-`iaat`. Its attack starts where it is told; the authors' code starts at noise that is not clamped to [0, 1]. The
+`iaat`. Its attack starts where its caller says; the authors' code starts at noise that is not clamped to [0, 1]. The
 gradient of a network with respect to its input is autograd's, of one sample.
 """
 

@@ -179,7 +179,7 @@ def test_an_impossible_evaluation_does_not_end_a_report(run, capsys):
     assert figures(folder)[0] == whole
 
 
-def test_a_baseline_whose_results_are_damaged_is_an_error(run, capsys):
+def test_a_baseline_with_damaged_results_is_an_error(run, capsys):
     (folder,) = run.glob("evaluations/best-pgd-2-*")
     damage_whole(folder / "results.json", "another shape")
     said = ran(capsys, "evaluate", run, *QUICK, "--baseline", folder, code=2).err

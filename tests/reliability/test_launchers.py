@@ -18,12 +18,17 @@ LOST = "has lost another one, which has ended or cannot be reached"
 
 
 def of_slurm(rank, world, port):
-    """What srun tells a process of a step, in place of torchrun's words."""
-    told = {"SLURM_STEP_NUM_TASKS": world, "SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_JOB_ID": port - 20_000}
-    told |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": world}
+    """What srun sets for a process of a step, in place of torchrun's words."""
+    settings = {
+        "SLURM_STEP_NUM_TASKS": world,
+        "SLURM_PROCID": rank,
+        "SLURM_LOCALID": rank,
+        "SLURM_JOB_ID": port - 20_000,
+    }
+    settings |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": world}
     of_torchrun = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"}
     kept = {key: value for key, value in environment(rank, world, port).items() if key not in of_torchrun}
-    return kept | {key: str(value) for key, value in told.items()}
+    return kept | {key: str(value) for key, value in settings.items()}
 
 
 def words(folder, *more):

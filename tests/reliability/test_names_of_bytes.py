@@ -1,4 +1,4 @@
-"""Run folders whose names are no UTF-8, and a locale that knows ASCII alone, work in all commands."""
+"""Run folders with names that are no UTF-8, and a locale that knows ASCII alone, work in all commands."""
 
 import os
 import subprocess

@@ -54,7 +54,7 @@ def test_a_folder_copied_elsewhere_with_other_times_is_the_same(root):
     assert train(root, "--resume", "--data.root", str(copy)) == 0
 
 
-def test_replaced_test_images_are_told_and_nothing_remembered_of_the_old_ones_is_used(root, capsys):
+def test_replaced_test_images_are_noted_and_nothing_remembered_of_the_old_ones_is_used(root, capsys):
     assert train(root) == 0
     run = str(root.parent / "run")
     words = ["evaluate", run, "--suite", "pgd-2", "--checkpoint", "best"]

@@ -64,7 +64,7 @@ def test_an_output_on_a_full_disk_does_not_end_a_run(tmp_path):
     assert finished(tmp_path / "run")
 
 
-def test_a_mistake_has_its_exit_code_without_anybody_to_tell(tmp_path):
+def test_a_mistake_has_its_exit_code_where_nobody_reads_it(tmp_path):
     words = [sys.executable, "-m", "iaat.cli.main", "train", "nonsense", "--out", str(tmp_path / "run")]
     ended = subprocess.run(words, preexec_fn=lambda: os.closerange(1, 3), env=ENVIRONMENT, timeout=240)
     assert ended.returncode == 2
@@ -97,13 +97,13 @@ class Broken(io.StringIO):
         return super().write(text)
 
 
-def test_what_comes_after_a_loss_is_dropped_and_the_loss_is_told_once():
-    told = []
-    stream = LastingStream(inner := Broken(), told.append)
+def test_what_comes_after_a_loss_is_dropped_and_the_loss_is_reported_once():
+    reported = []
+    stream = LastingStream(inner := Broken(), reported.append)
     for text in "abcd":
         assert stream.write(text) == 1
     assert inner.getvalue() == "ab"
-    assert [type(error) for error in told] == [BrokenPipeError]
+    assert [type(error) for error in reported] == [BrokenPipeError]
 
 
 def test_streams_are_put_back():

@@ -113,7 +113,7 @@ def focused(browser):
 
 
 def drag_over(browser, start, end):
-    """Drag over the histogram of the gallery, between shares of its width."""
+    """Drag over the histogram of the gallery, between fractions of its width."""
     area = browser.find_element(By.CSS_SELECTOR, "#gallery .nsewdrag")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", area)
     width = area.size["width"]

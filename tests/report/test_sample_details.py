@@ -132,11 +132,11 @@ def test_a_sample_that_nothing_breaks_has_no_smallest_radius():
     with torch.no_grad():
         model[1].weight.mul_(1e-4)
         model[1].bias.copy_(torch.tensor([5.0, 0.0, 0.0]))
-    right, wrong = sample_details(model, data, torch.tensor([0, 1]), data, settings=FEW)
-    assert (right.smallest_px, right.searched_px) == (None, pytest.approx(32))
-    assert not right.uniform.succeeded
-    assert not any(attempt.succeeded for attempt in right.strip)
-    assert (wrong.smallest_px, wrong.uniform.succeeded, wrong.confused) == (0, True, 0)
+    correct, misclassified = sample_details(model, data, torch.tensor([0, 1]), data, settings=FEW)
+    assert (correct.smallest_px, correct.searched_px) == (None, pytest.approx(32))
+    assert not correct.uniform.succeeded
+    assert not any(attempt.succeeded for attempt in correct.strip)
+    assert (misclassified.smallest_px, misclassified.uniform.succeeded, misclassified.confused) == (0, True, 0)
 
 
 def test_an_attack_that_succeeds_is_never_below_the_smallest_radius():
@@ -230,7 +230,7 @@ def test_the_last_linear_layer_is_the_last_that_runs():
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_a_linear_layer_whose_outputs_are_not_the_logits_is_no_head():
+def test_a_linear_layer_with_outputs_that_are_not_the_logits_is_no_head():
     tokens = nn.Sequential(nn.Flatten(2), nn.Linear(16, 3), nn.AdaptiveMaxPool2d((1, 3)), nn.Flatten())
     assert last_linear(tokens, torch.rand(2, *SHAPE)) is None
     assert last_linear(nn.Sequential(nn.Flatten(), nn.Linear(16, 9), nn.Unflatten(1, (3, 3)), nn.Flatten(2)),

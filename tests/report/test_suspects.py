@@ -103,7 +103,7 @@ def test_an_image_of_a_large_radius_is_no_suspect_whatever_the_network_says():
         (0.45, 0.3, 0.4, "clear"),
     ],
 )
-def test_kinds_of_a_sample_whose_radius_is_always_small(own, other, usual, kind):
+def test_kinds_of_a_sample_with_a_radius_that_is_always_small(own, other, usual, kind):
     labels = np.array([0, *[0] * 999, *[1] * 1000])
     probabilities = np.full((2000, 20), (1 - usual) / 19)
     probabilities[np.arange(2000), labels] = usual
@@ -160,7 +160,7 @@ def test_the_scale_of_the_radii_means_nothing(seed, factor):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 4))
-def test_scores_are_shares_and_ranks_are_each_there_once(seed, count, epochs):
+def test_scores_are_fractions_and_ranks_are_each_there_once(seed, count, epochs):
     found = find_suspects(*drawn(seed, count, epochs))
     for scores in (found.score, found.radius_score, found.self_confidence_score, found.normalized_margin_score):
         assert (scores >= 0).all()

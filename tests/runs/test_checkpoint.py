@@ -99,10 +99,10 @@ def test_objects_that_are_not_plain_data_are_refused_as_such(tmp_path):
     refused(tmp_path / "model.pt", "could run code")
 
 
-@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.9, 0.999])
-def test_a_file_cut_short_is_refused(file, share):
+@pytest.mark.parametrize("kept", [0, 0.001, 0.5, 0.9, 0.999])
+def test_a_file_cut_short_is_refused(file, kept):
     content = file.read_bytes()
-    file.write_bytes(content[: int(share * len(content))])
+    file.write_bytes(content[: int(kept * len(content))])
     refused(file, "cut short")
 
 

@@ -44,9 +44,9 @@ def names(run):
     return sorted(file.name for file in (run.path / "checkpoints").iterdir())
 
 
-def flip(file, share=0.5):
+def flip(file, at=0.5):
     content = bytearray(file.read_bytes())
-    content[int(share * len(content))] ^= 16
+    content[int(at * len(content))] ^= 16
     file.write_bytes(content)
 
 
@@ -84,8 +84,8 @@ def test_a_damaged_checkpoint_is_named_set_aside_and_the_one_before_is_used(run,
         damage(run.path / name)
     with pytest.warns(UserWarning, match="set aside") as warnings:
         train(tiny(*RECIPE), run, QUIET, resume=True)
-    told = " ".join(str(warning.message) for warning in warnings)
-    seen = [name for name in damaged if name in told]
+    messages = " ".join(str(warning.message) for warning in warnings)
+    seen = [name for name in damaged if name in messages]
     assert seen == damaged
     assert all((run.path / f"{name}.damaged").exists() for name in damaged)
     for which in ("last", "best"):

@@ -51,7 +51,7 @@ def samples(n=6, shape=SHAPE):
 
 
 def settled(network):
-    """In eval mode, with running statistics that tell train mode from eval mode."""
+    """In eval mode, with running statistics by which train mode differs from eval mode."""
     network.train()
     for _ in range(3):
         network(2 * torch.rand(32, *SHAPE) - 0.5)
@@ -514,7 +514,7 @@ def test_passes_through_a_program_are_counted(network, tmp_path):
 
 
 def edited(source, target, edit):
-    """A copy of an archive whose records went through `edit(name, content)`; None drops one."""
+    """A copy of an archive with records that went through `edit(name, content)`; None drops one."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             content = edit(name.partition("/")[2], old.read(name))

@@ -42,7 +42,7 @@ def test_a_new_run_holds_its_recipe_and_versions(run, recipe):
     assert (facts["name"], facts["seed"], facts["versions"]["torch"]) == ("quickstart", 3, torch.__version__)
 
 
-def test_a_run_with_results_is_replaced_only_when_told(run, recipe):
+def test_a_run_with_results_is_replaced_only_with_overwrite(run, recipe):
     before = contents(run.path)
     with pytest.raises(UserError, match="--overwrite"):
         run.create(recipe, overwrite=False)
@@ -146,7 +146,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("kind", FORGED)
-def test_radii_and_indices_that_no_training_writes_are_refused_under_a_right_checksum(run, kind):
+def test_radii_and_indices_that_no_training_writes_are_refused_under_a_valid_checksum(run, kind):
     change, message = FORGED[kind]
     run.save_radii(1, torch.rand(4), torch.arange(4))
     arrays = {"radius": np.zeros(4, np.float32), "index": np.arange(4), **change}

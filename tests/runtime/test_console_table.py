@@ -158,7 +158,7 @@ def test_a_wide_table_has_a_line_a_row():
     assert ["one-run", "51.53", "[36.2,", "48.5]", "123F", "456B", "12.34"] in lines(narrow_table(), 80)
 
 
-def test_parts_of_a_cell_stand_under_one_another_where_there_is_less_room():
+def test_parts_of_a_cell_are_under_one_another_where_there_is_less_room():
     found = lines(narrow_table(), 38)
     assert ["one-run", "51.53", "123F", "12.34"] in found
     assert ["[36.2,", "48.5]", "456B"] in found
@@ -190,7 +190,7 @@ def test_names_are_broken_at_hyphens():
     assert lines(table, 30)[-2:] == [["cifar10-resnet18-iaat-", "97.68"], ["paper"]]
 
 
-def test_facts_stand_beside_their_names():
+def test_facts_are_beside_their_names():
     table = facts_table("costs")
     table.add_row("training samples", "45,000 of the 50,000 of cifar10")
     assert ["training", "samples", "45,000", "of", "the", "50,000", "of", "cifar10"] in lines(table, 80)

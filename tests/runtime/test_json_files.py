@@ -105,7 +105,7 @@ def test_what_is_wrong_is_said_with_file_and_line_and_the_other_lines_are_read(t
     assert len(found.damage[0]) < 500 + len(str(tmp_path))
 
 
-def test_a_last_line_without_an_end_is_told_apart(tmp_path):
+def test_a_last_line_without_an_end_is_distinguished(tmp_path):
     log = tmp_path / "a.jsonl"
     log.write_bytes(b'{"epoch": 1}\n{"epo')
     found = read_json_lines(log, Record)

@@ -53,12 +53,12 @@ def test_two_steps_of_a_job_of_slurm_meet_at_two_ports():
     assert len(ports) == 2
 
 
-def test_a_launcher_that_sets_no_number_is_told():
+def test_a_launcher_that_sets_no_number_is_refused():
     with pytest.raises(UserError, match="WORLD_SIZE to 'x', which is no number"):
         launch_of(TORCHRUN | {"WORLD_SIZE": "x"})
 
 
-def test_a_launcher_that_says_too_little_is_told():
+def test_a_launcher_that_says_too_little_is_refused():
     with (
         pytest.raises(UserError, match="has not set MASTER_ADDR, MASTER_PORT"),
         processes({"RANK": "0", "WORLD_SIZE": "2"}),

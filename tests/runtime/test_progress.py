@@ -63,7 +63,7 @@ def clock(monkeypatch):
     return found
 
 
-def told(plain):
+def lines_of(plain):
     """Name, counts and time left of each plain line."""
     lines = [line for line in printed(plain).splitlines() if "left" in line]
     return [
@@ -80,7 +80,7 @@ def test_time_left_is_that_of_all_epochs_of_all_runs(clock):
                     for _ in plain.track(range(4), total=4, whole=True):
                         clock.tick(60)
             list(plain.track(range(2), total=2, what="pgd-20"))
-    found = told(plain)
+    found = lines_of(plain)
     assert found[0] == ("run 1/2, epoch 1/3", "1/4", "23 min left")
     assert found[4] == ("run 1/2, epoch 2/3", "2/4", "18 min left")
     assert found[-1][0] == "run 2/2, pgd-20"
@@ -92,15 +92,15 @@ def test_a_resumed_run_counts_what_it_does_itself(clock):
     with plain.part("epoch", 9, 10, (0.85, 0.9)):
         for _ in plain.track(range(2), total=2, whole=True):
             clock.tick(60)
-    assert told(plain)[0] == ("epoch 9/10", "1/2", "5 min left")
+    assert lines_of(plain)[0] == ("epoch 9/10", "1/2", "5 min left")
 
 
-def test_parts_that_cost_more_have_a_larger_share(clock):
+def test_parts_that_cost_more_are_a_larger_part(clock):
     plain = reporter()
     with plain.part("run", 1, 2, (0.0, 0.1)):
         for _ in plain.track(range(2), total=2, whole=True):
             clock.tick(30)
-    assert told(plain)[0][-1] == "9.5 min left"
+    assert lines_of(plain)[0][-1] == "9.5 min left"
 
 
 def test_steps_within_an_item_move_the_bar_and_the_lines(clock):

@@ -96,7 +96,7 @@ def test_derive_seed_is_a_63_bit_number(purpose: list[str | int], seed: int) -> 
     assert 0 <= derive_seed(seed, *purpose) < 2**63
 
 
-def test_derive_seed_tells_purposes_apart() -> None:
+def test_derive_seed_differs_between_purposes() -> None:
     purposes = [(), ("",), ("a",), ("ab", "c"), ("a", "bc"), ("abc",), ("1",), (1,), (1, 1), (11,), ("a", 1), (1, "a")]
     assert len({derive_seed(0, *purpose) for purpose in purposes}) == len(purposes)
     assert derive_seed(0, 1) != derive_seed(1, 0)

@@ -2,8 +2,8 @@
 
 Each round trains digits by the real command under signals drawn at random (SIGKILL, also while a checkpoint is written,
 SIGTERM, SIGINT, SIGUSR1) until it comes to its end, compares everything it left with an undisturbed run, and evaluates
-it in this process, whose memory, open files and children are counted. One line of JSON a round; the exit code is 1 if a
-run came out different, a signal was not answered as documented, or anything was left behind.
+it in this process, counting memory, open files and children. One line of JSON a round; the exit code is 1 if a run
+came out different, a signal was not answered as documented, or anything was left behind.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def resident_mb():
 
 
 def children():
-    """Processes whose parent is this one, and orphans of the runs that are still there."""
+    """Children of this process, and orphans of the runs that are still there."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():

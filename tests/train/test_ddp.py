@@ -31,7 +31,7 @@ def test_a_network_with_synchronised_batchnorm_is_the_same_function_with_the_sam
     assert list(converted.state_dict()) == list(weights)
 
 
-def test_batchnorm_that_is_more_keeps_what_it_does_and_is_told():
+def test_batchnorm_that_is_more_keeps_what_it_does_and_is_named():
     pytest.importorskip("timm")
     model = network("timm:mobilenetv3_small_050")
     expected = model(X)

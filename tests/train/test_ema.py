@@ -58,7 +58,7 @@ def test_the_first_weights_are_soon_forgotten():
     assert averaged.model.weight.item() < 1e-6
 
 
-def test_the_trained_network_is_left_alone_and_the_average_is_ready_to_be_judged():
+def test_the_trained_model_is_left_alone_and_the_average_is_ready_to_evaluate():
     model = network().train()
     averaged = ModelEMA(model, 0.9)
     walked(averaged, model, 3)

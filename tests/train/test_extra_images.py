@@ -1,4 +1,4 @@
-"""Training with extra images: what is counted, recorded and resumed, and how such a run is judged without them."""
+"""Training with extra images: what is counted, recorded and resumed, and how such a run is evaluated without them."""
 
 import dataclasses
 import json
@@ -100,7 +100,7 @@ def test_samples_of_an_epoch_are_counted_with_the_extra_ones(tmp_path, file, mon
     )
 
 
-def test_a_run_is_judged_by_the_radii_of_the_images_at_hand(tmp_path, file):
+def test_a_run_is_evaluated_by_the_radii_of_the_images_at_hand(tmp_path, file):
     recipe, run = with_extra(file, "iaat", "--method.steps", "1", "--train.epochs", "1"), RunFolder(tmp_path / "run")
     data = train(recipe, run, QUIET)
     index, radius = load_evaluated(run, recipe, "last", data).radii

@@ -61,7 +61,7 @@ def test_without_perturbation_it_is_the_gradient_of_the_loss():
     assert torch.equal(model.weight.grad, twin.weight.grad)
 
 
-def test_every_tensor_moves_by_its_own_share_and_vectors_stand_still():
+def test_every_tensor_moves_in_proportion_to_its_norm_and_vectors_not_at_all():
     (x, y), model = problem(torch.float32), normed()
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     seen = []

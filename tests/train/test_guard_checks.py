@@ -82,7 +82,7 @@ def test_methods_without_a_guard_have_no_word_of_it(tmp_path):
     assert not GUARD_KEYS & set(run.metrics()[0].to_json())
 
 
-def test_the_guard_sees_the_same_held_out_samples_each_time_and_random_numbers_of_its_own(tmp_path, monkeypatch):
+def test_the_guard_sees_the_same_validation_samples_each_time_and_random_numbers_of_its_own(tmp_path, monkeypatch):
     seen = []
 
     def check(guard, model, batch, generator):

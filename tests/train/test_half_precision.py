@@ -15,8 +15,8 @@ FP16 = ("--train.precision", "fp16")
 CPU = torch.device("cpu")
 
 
-def judged(loss, gradient, scale):
-    """What a step with such a loss and gradient is judged as: whether it is taken, and what is told of it."""
+def checked(loss, gradient, scale):
+    """Whether a step with such a loss and gradient is taken, and what is reported of it."""
     model, faults = nn.Linear(2, 2), NonfiniteMonitor(1)
     for weights in model.parameters():
         weights.grad = torch.full_like(weights, gradient)
@@ -26,15 +26,15 @@ def judged(loss, gradient, scale):
 
 
 @pytest.mark.parametrize("gradient", [torch.inf, torch.nan])
-def test_a_gradient_that_overflows_is_undone_and_not_told_while_the_scale_can_fall(gradient):
-    assert judged(1.0, gradient, 65536.0) == (False, [])
+def test_a_gradient_that_overflows_is_undone_and_not_reported_while_the_scale_can_fall(gradient):
+    assert checked(1.0, gradient, 65536.0) == (False, [])
 
 
 @pytest.mark.parametrize(
     ("loss", "gradient", "scale"), [(1.0, torch.inf, 1.0), (1.0, torch.inf, None), (torch.nan, torch.nan, 65536.0)]
 )
-def test_what_scaling_cannot_mend_is_told(loss, gradient, scale):
-    finite, ((step, _),) = judged(loss, gradient, scale)
+def test_what_scaling_cannot_mend_is_reported(loss, gradient, scale):
+    finite, ((step, _),) = checked(loss, gradient, scale)
     assert not finite
     assert step == 7
 
@@ -75,7 +75,7 @@ class Steep(nn.Module):
         return self.layer(x) * 4.5
 
 
-def test_attacks_move_samples_whose_gradient_would_vanish_in_fp16():
+def test_attacks_move_samples_with_a_gradient_that_would_vanish_in_fp16():
     x, y = torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.tensor([0])
     settings = {"radius": 0.1, "steps": 1, "step_size": 0.1, "x_init": x, "bounds": None}
     expected = pgd(Steep(), x, y, **settings)

@@ -8,10 +8,10 @@ def test_means_are_over_samples_whatever_the_sizes_of_the_batches():
     averages, draws = MeanMeters(), torch.rand(23, generator=torch.Generator().manual_seed(0))
     for part in draws.split([10, 10, 3]):
         averages.add("loss", part)
-        averages.add("right", part > 0.5)
+        averages.add("accuracy", part > 0.5)
     assert averages.means() == {
         "loss": pytest.approx(float(draws.double().mean()), rel=1e-12),
-        "right": pytest.approx(int((draws > 0.5).sum()) / 23),
+        "accuracy": pytest.approx(int((draws > 0.5).sum()) / 23),
     }
 
 

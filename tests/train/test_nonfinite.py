@@ -24,7 +24,7 @@ POISONS = ("loss", "gradient", "statistics", "overflow")
 
 
 def poisonous(kind, steps, method=IAAT):
-    """A method whose steps of these numbers, counted from 1 over all calls, have something that is not finite."""
+    """A method with steps of these numbers, counted from 1 over all calls, that have something that is not finite."""
 
     class Poisonous(method):
         calls = 0

@@ -27,8 +27,8 @@ def course(config, steps=STEPS):
     return rates
 
 
-def cosine(start, end, share):
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def cosine(start, end, fraction):
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
 def test_onecycle_peaks_at_30_percent_and_ends_near_0():

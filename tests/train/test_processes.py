@@ -1,4 +1,4 @@
-"""Several processes that train one network learn what one process learns from the same batches."""
+"""Several processes that train one model learn what one process learns from the same batches."""
 
 import json
 
@@ -37,8 +37,9 @@ def alone(tmp_path_factory):
 def together(tmp_path_factory):
     """Folder `two` has every run trained by two processes, the last of which fails, with what they had to say.
 
-    Folder `four` has runs by four, whose shares differ in size, and of which some have a single sample of a last batch
-    or none; and runs that four have begun, one goes on with alone, in the middle of an epoch, and two bring to an end.
+    Folder `four` has runs by four, which have parts of different sizes, and some of which have a single sample of a
+    last batch or none; and runs that four have begun, one goes on with alone, in the middle of an epoch, and two bring
+    to an end.
     """
     folder = tmp_path_factory.mktemp("together")
     two, four = folder / "two", folder / "four"
@@ -91,7 +92,7 @@ def test_two_processes_learn_what_one_learns(alone, together, name):
 
 
 @pytest.mark.parametrize("name", BY_FOUR)
-def test_four_processes_with_shares_of_different_sizes_learn_the_same(alone, together, name):
+def test_four_processes_with_parts_of_different_sizes_learn_the_same(alone, together, name):
     assert_equal_runs(alone, together / "four", name)
 
 
@@ -119,7 +120,7 @@ def test_batchnorms_running_statistics_are_those_of_all_samples(together, tmp_pa
     folders = (folder / "batchnorm" / "checkpoints" for folder in (tmp_path, together / "two"))
     one, two = (load_checkpoint(next(folder.glob("*.pt"))) for folder in folders)
     means = [key for key in one["model"] if key.endswith("running_mean")]
-    # Of equal shares the mean of means is the mean; later layers see inputs normalised by each.
+    # Of equal parts the mean of means is the mean; later layers see inputs normalised by each.
     assert apart(one["model"][means[0]], two["model"][means[0]]) < CLOSE
 
 

@@ -39,22 +39,22 @@ def test_the_weights_of_a_batch_are_those_of_the_mean_over_what_can_be_read(size
     unreadable = set(data.draw(st.lists(st.sampled_from(index.tolist()), unique=True)))
     values = torch.from_numpy(np.random.default_rng(size).random(size))
     held = [split_batch(index, Ranks(rank, world), parts) for rank in range(world)]
-    batches = [[(share, Batch(values[share.index - 100], share.index, share.index)) for share in own] for own in held]
+    batches = [[(micro, Batch(values[micro.index - 100], micro.index, micro.index)) for micro in own] for own in held]
     SAID[:] = [
         [
-            sum(int(i) not in unreadable for share, _ in own for i in share.index[: share.own]),
-            sum(share.own for share, _ in own),
+            sum(int(i) not in unreadable for micro, _ in own for i in micro.index[: micro.own]),
+            sum(micro.own for micro, _ in own),
         ]
         for own in batches
     ]
     loss, seen = 0.0, []
     for rank, own in enumerate(batches):
         left = drop_unreadable(own, unreadable, Several(rank, world))
-        for share, batch in left:
-            assert torch.equal(batch.index, share.index)
+        for micro, batch in left:
+            assert torch.equal(batch.index, micro.index)
             assert len(batch.x) >= min(2, len(own[0][0].index)) or not world > 1
-            loss += share.weight * float(batch.x.mean()) / world
-            seen += batch.index[: share.own].tolist()
+            loss += micro.weight * float(batch.x.mean()) / world
+            seen += batch.index[: micro.own].tolist()
     wanted = [i for i in index.tolist() if i not in unreadable]
     assert sorted(seen) == wanted
     if wanted:
@@ -62,7 +62,7 @@ def test_the_weights_of_a_batch_are_those_of_the_mean_over_what_can_be_read(size
 
 
 def test_nothing_changes_where_all_can_be_read():
-    parts = [(share, None) for share in split_batch(torch.arange(10), Ranks())]
+    parts = [(micro, None) for micro in split_batch(torch.arange(10), Ranks())]
     assert drop_unreadable(parts, {99}, Ranks()) is parts
 
 
@@ -83,7 +83,7 @@ def test_what_is_skipped_resumes_bit_for_bit_and_is_listed(tmp_path):
 
 
 def write_images(root, damaged=()):
-    """Two classes of small images; those whose names are given hold no image."""
+    """Two classes of small images; those with a name in `broken` hold no image."""
     for split, count in (("train", 40), ("test", 10)):
         for label, name in enumerate(("cat", "dog")):
             (root / split / name).mkdir(parents=True, exist_ok=True)
@@ -115,10 +115,10 @@ def skipping(tmp_path_factory):
     }.items():
         recipe = folder_recipe(root, *more)
         runs[name] = (recipe, RunFolder(folder / name))
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as messages:
             warnings.simplefilter("always")
             data = train(recipe, runs[name][1], QUIET)
-        runs[name] += (data, [str(each.message) for each in told])
+        runs[name] += (data, [str(each.message) for each in messages])
     return runs
 
 
@@ -135,9 +135,9 @@ def test_however_samples_are_read_the_run_is_the_same(skipping, name):
 
 
 @pytest.mark.parametrize("name", ["memory", "streamed"])
-def test_it_is_told_once_with_the_count_and_kept_in_the_run_folder(skipping, name):
-    _, run, _, told = skipping[name]
-    (line,) = [text for text in told if "cannot be read" in text and text.startswith("training images")]
+def test_it_is_reported_once_with_the_count_and_kept_in_the_run_folder(skipping, name):
+    _, run, _, messages = skipping[name]
+    (line,) = [text for text in messages if "cannot be read" in text and text.startswith("training images")]
     assert "3 of 80 samples cannot be read, and are skipped as far as data.skip_damaged allows, such as" in line
     notices = json.loads((run.path / "run.json").read_text())["notices"]
     assert [(each["kind"], each["count"]) for each in notices if each["where"].startswith("training")] == [

@@ -11,7 +11,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.train import train
 from iaat.types import StepOutput
 
-# Without momentum and decay, an epoch whose loss is 0 leaves the weights where the method puts them.
+# Without momentum and decay, an epoch with a loss of 0 leaves the weights where the method puts them.
 STILL = [
     *("--data.limit", "600", "--train.schedule", "constant", "--train.momentum", "0", "--train.weight_decay", "0"),
     *("--train.select", "clean"),
@@ -19,7 +19,7 @@ STILL = [
 
 
 class Spoiling(Natural):
-    """Natural training whose network knows nothing after some epochs, and is itself again in the others."""
+    """Natural training with a model that knows nothing after some epochs, and is itself again in the others."""
 
     bad: frozenset[int]
 
@@ -142,11 +142,11 @@ def reads(monkeypatch):
 def test_the_validation_samples_select_and_the_others_train(tmp_path, reads):
     data = train(tiny("natural"), RunFolder(tmp_path / "run"), QUIET)
     trained = [index for index, augment in reads if augment is not None]
-    held_out = [index for index, augment in reads if augment is None]
+    validated = [index for index, augment in reads if augment is None]
     assert len(trained) == 3
     assert all(sorted(index) == data.train_index.tolist() for index in trained)
-    # Each epoch: all of them clean, then those to be attacked clean, then of these the ones that are right.
-    clean, chosen, attacked = held_out[::3], held_out[1::3], held_out[2::3]
+    # Each epoch: all of them clean, then those to be attacked clean, then of these the correct ones.
+    clean, chosen, attacked = validated[::3], validated[1::3], validated[2::3]
     assert len(clean) == len(chosen) == len(attacked) == 3
     assert sorted(clean[0]) == data.validation_index.tolist()
     assert chosen[0] == clean[0][:10]
@@ -169,5 +169,5 @@ def test_training_samples_are_augmented_by_seed_and_epoch_and_validation_samples
     train(recipe, RunFolder(tmp_path / "run"), QUIET)
     augmented = [augment for _, augment in reads if augment is not None]
     assert augmented == [(5, 0), (5, 1), (5, 2)]
-    held_out = {number for index, augment in reads if augment is None for number in index}
-    assert held_out.isdisjoint(number for index, augment in reads if augment is not None for number in index)
+    validated = {number for index, augment in reads if augment is None for number in index}
+    assert validated.isdisjoint(number for index, augment in reads if augment is not None for number in index)
