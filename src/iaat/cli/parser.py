@@ -18,24 +18,24 @@ _FIRST = "`iaat COMMAND --help` explains a command. To begin with: iaat recipes"
 HELP = ("-h", "--help", "--help=all")
 
 SWEEP_HELP = """\
-A sweep is a YAML file that may stand where a recipe does:
+A sweep is a YAML file, given in place of a recipe:
 
-  extends: other.yaml          # a sweep that this one changes, or leave it out
-  seeds: 3                     # how many, or a list; --seeds and --seed on the command line win
-  set: {train.epochs: 40}      # for every cell; keys of the command line go on top
-  curve: uniform               # the grid of this cell is the curve that the others are compared with
+  extends: other.yaml          # optional: a sweep that this one changes
+  seeds: 3                     # how many, or a list; --seeds and --seed replace it
+  set: {train.epochs: 40}      # keys of every cell; those of the command line replace them
+  curve: uniform               # the others are compared with the curve of this grid
   cells:
     natural: {recipe: cifar10-small-natural}
     uniform: {recipe: cifar10-small-pgd-at, grid: {method.radius: [2px, 4px, 8px]}}
     iaat:    {recipe: cifar10-small-iaat, set: {method.reach: 3}}
 
-Cells of a grid are called uniform-2px, uniform-4px, uniform-8px; runs are in OUT/CELL-seedN, and one that was trained
-there by `iaat train RECIPE ... --out OUT/CELL-seedN` with the same settings counts. `iaat check SWEEP` lists the cells
-with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
+Cells of a grid are called uniform-2px, uniform-4px, uniform-8px. Their runs are OUT/CELL-seedN; one that `iaat train
+RECIPE ... --out OUT/CELL-seedN` has trained with the same settings is reused. `iaat check SWEEP` lists the cells with
+their costs. OUT gets comparison.json, comparison.md and frontier.png."""
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separate the command's own arguments from recipe keys with their values, wherever they stand."""
+    """Separate the command's own arguments from recipe keys with their values, in any order."""
     own: list[str] = []
     overrides: list[str] = []
     rest, command = list(arguments), arguments[0] if arguments else ""
@@ -130,7 +130,7 @@ def command_parser() -> argparse.ArgumentParser:
         )
 
     keys = (
-        "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` explains them. Short for some: "
+        "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` explains them. Short names: "
         "--epochs, --lr, --batch-size, --eps (training and evaluation), --norm, --steps, --model, --data DIR, --device."
     )
     sub = add("train", "train a recipe, evaluate it, write radii and pictures", keys)
@@ -150,21 +150,30 @@ def command_parser() -> argparse.ArgumentParser:
         "--seeds",
         type=int,
         nargs="+",
-        help="how many seeds, counted from 0, or several by name; --seed 7 trains that one alone",
+        help="number of seeds, from 0, or a list of several; --seed 7 trains seed 7 alone",
     )
     sub.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused"
     )
-    sub.add_argument("--only", metavar="CELL", nargs="+", default=[], help="these cells, or those of these grids")
-    sub.add_argument("--no-train", action="store_true", help="show what is finished, and name what is not")
-    sub.add_argument("--checkpoint", choices=CHECKPOINTS, default="best", help="which stands for a run")
+    sub.add_argument(
+        "--only", metavar="CELL", nargs="+", default=[], help="only these cells, or all cells of these grids"
+    )
+    sub.add_argument(
+        "--no-train", action="store_true", help="train nothing: show the finished runs and name the others"
+    )
+    sub.add_argument(
+        "--checkpoint",
+        choices=CHECKPOINTS,
+        default="best",
+        help="which checkpoint of each run is compared (default best)",
+    )
     _add_tensorboard(sub)
     _add_weights(sub)
     _add_trust(sub)
     _add_quiet(sub)
 
     keys = (
-        "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours those of data and model, too."
+        "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours keys of data and model, too."
     )
     sub = add("evaluate", "evaluate runs, or any PyTorch model, by a suite of attacks", keys)
     sub.add_argument(
@@ -173,27 +182,31 @@ def command_parser() -> argparse.ArgumentParser:
         nargs="+",
         help="run folders; or module:function, a timm name, a TorchScript or exported file, a file of weights",
     )
-    sub.add_argument("--suite", help="quick (default), standard, paper, full, or such as pgd+autoattack")
-    sub.add_argument("--n", type=int, help="test samples used; by default 1,000 in suite quick, all in others")
+    sub.add_argument("--suite", help="quick (default), standard, paper, full, or a list such as pgd+autoattack")
+    sub.add_argument("--n", type=int, help="test samples to attack; by default 1,000 in suite quick, all in others")
     sub.add_argument("--suspicious", action="store_true", help="add the checks for gradient masking to the suite")
-    sub.add_argument("--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which checkpoint of runs")
+    sub.add_argument(
+        "--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which of a run's (default both)"
+    )
     _add_weights(sub)
     sub.add_argument(
         "--transfer",
         metavar="RUN_OR_MODEL",
         nargs="+",
         default=[],
-        help="add adversarial examples made on these models to the suite",
+        help="add adversarial examples made on these models",
     )
-    sub.add_argument("--corrupted", metavar="DIR", type=Path, help="folder of CIFAR-C or ImageNet-C; adds corruptions")
+    sub.add_argument(
+        "--corrupted", metavar="DIR", type=Path, help="folder of CIFAR-10-C or ImageNet-C; adds corrupted images"
+    )
     sub.add_argument(
         "--baseline",
         metavar="RUN",
         type=Path,
-        help="run that mCE is relative to, evaluated before or in the same command",
+        help="run that mCE is relative to; evaluated before, or in the same command",
     )
     sub.add_argument(
-        "--out", type=Path, default=Path("evaluations"), help="folder for the results of models that are no runs"
+        "--out", type=Path, default=Path("evaluations"), help="folder for the results of models other than runs"
     )
     _add_trust(sub)
     _add_quiet(sub)
@@ -215,27 +228,27 @@ def command_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--figures", metavar="DIR", type=Path, help="write the figures as PNG, PDF and SVG, too")
     sub.add_argument("--suspects", metavar="FILE", type=Path, help="write all suspects as .csv or .parquet, too")
-    sub.add_argument("--images", metavar="N", type=int, default=2000, help="in the gallery (default %(default)s)")
-    sub.add_argument("--details", metavar="N", type=int, default=40, help="of them with attacks (default %(default)s)")
+    sub.add_argument("--images", metavar="N", type=int, default=2000, help="size of the gallery (default %(default)s)")
     sub.add_argument(
-        "--no-images", action="store_true", help="show what the files of the runs say, and nothing of images"
+        "--details", metavar="N", type=int, default=40, help="how many of them are attacked, too (default %(default)s)"
     )
+    sub.add_argument("--no-images", action="store_true", help="leave out the images; needs no data")
     _add_trust(sub)
     _add_quiet(sub)
 
     add("recipes", "list the recipes that ship")
 
     sub = add("check", "resolve a recipe and print it with its costs; nothing is run", keys)
-    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file, also of a sweep")
+    sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file of a recipe or sweep")
     sub.add_argument(
         "--probe",
         action="store_true",
-        help="time a few training steps on random inputs, some 20 s, and say how long training takes, of a sweep all",
+        help="time a few training steps on random inputs (about 20 s) and estimate the time of all training",
     )
     sub.add_argument(
         "--data", action="store_true", help="read every sample of both splits, list what cannot be read, count the rest"
     )
-    sub.add_argument("--processes", type=int, help="with --probe: how many will share each batch; 1 by default")
+    sub.add_argument("--processes", type=int, help="with --probe: processes that each batch is split among (default 1)")
     _add_trust(sub)
     return parser
 
@@ -254,7 +267,7 @@ def _add_tensorboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tensorboard",
         action="store_true",
-        help="write what is trained for TensorBoard, too, into RUN/tensorboard; needs pip install tensorboard",
+        help="log to TensorBoard, too, in RUN/tensorboard; needs pip install tensorboard",
     )
 
 
@@ -265,7 +278,7 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="let code of others run: a module that recipe files may name, such as my_net for my_net:build, or a file "
-        "that holds a program, such as network.pt2; may be given several times",
+        "that holds a program, such as model.pt2; may be given several times",
     )
 
 

@@ -13,40 +13,40 @@ from iaat.runtime.console_table import PlainTable, facts_table, plain_table
 from iaat.runtime.progress import Reporter
 
 EVERYDAY = {
-    "data.root": "folder where your images lie, or where a data set is downloaded to",
-    "data.size": "images are resized to so many pixels a side; null: as they are",
-    "data.limit": "train on so many images only, for a quick try; null: all",
-    "data.crop": "random crops, after a border of so many pixels; 0: none",
+    "data.root": "folder of your images, or for the data set that is downloaded",
+    "data.size": "resize images to this many pixels a side; null: keep their size",
+    "data.limit": "train on this many images only, for a quick try; null: all",
+    "data.crop": "random crops after padding by this many pixels; 0: none",
     "data.flip": "mirror images at random",
-    "data.workers": "processes that read images, where they are read from disk while training",
+    "data.workers": "processes that read images, where these are read from disk while training",
     "model.name": "the model: small-cnn, resnet18, wrn-34-10, resnet50, a timm name, my_file:function",
     "model.pretrained": "start from published weights (resnet50, resnet101, resnet152, timm)",
     "model.weights": "start from the weights in this file, such as RUN/last.pt",
     "method.radius": "how far the attack may change a pixel; 8px is 8/255",
-    "method.norm": "how that is measured: linf, each pixel, or l2, all together",
+    "method.norm": "norm of the radius: linf, the largest change of a pixel, or l2",
     "method.steps": "steps of the attack: more are stronger and slower",
     "method.reach": "how far a radius can move over the whole run, in multiples of method.radius",
-    "method.start": "radius of every image at first; null: method.radius",
-    "train.epochs": "times that each image is trained on",
-    "train.batch_size": "images in a step; lower it where memory ends",
-    "train.lr": "learning rate, at its peak",
-    "train.ema": "evaluate a moving average of the weights, such as 0.995; 0: none",
-    "train.awp": "perturb the weights, too, such as 0.005; 0: no",
+    "method.start": "radius that every image starts with; null: method.radius",
+    "train.epochs": "passes over the training images",
+    "train.batch_size": "images per step; lower it if memory runs out",
+    "train.lr": "peak learning rate",
+    "train.ema": "decay of a moving average (EMA) of the weights to evaluate, such as 0.995; 0: none",
+    "train.awp": "strength of adversarial weight perturbation (AWP), such as 0.005; 0: none",
     "train.precision": "number format: auto, fp32, bf16, fp16",
     "train.device": "auto takes a GPU if there is one; cpu, cuda, cuda:1, mps",
-    "evaluate.suite": "attacks at the end: quick, standard (with AutoAttack), paper, full",
+    "evaluate.suite": "attacks after training: quick, standard (with AutoAttack), paper, full",
     "evaluate.radius": "radius of these attacks",
     "evaluate.n": "test images attacked; null: 1,000 in suite quick, all in others",
-    "seed": "another number, another run of the same recipe",
+    "seed": "random seed; another number gives another run of the same recipe",
 }
 """Everyday keys with short explanations; those that a method does not have are left out."""
 
 _OPTIONS = {
     "--out DIR": "the run folder",
-    "--resume": "go on where a run was interrupted",
+    "--resume": "go on with an interrupted run",
     "--overwrite": "replace the run in the folder",
-    "--tensorboard": "write what TensorBoard shows, too",
-    "--trust NAME": "let recipe files name code of this module",
+    "--tensorboard": "log to TensorBoard, too",
+    "--trust NAME": "let recipe files run code of this module",
     "--quiet": "print results only",
 }
 
@@ -74,7 +74,7 @@ def print_recipe_help(
         reporter.result(everyday_table(recipe))
         if command == "train":
             reporter.result(_options_table())
-        reporter.result(f"all keys, and more about these: iaat {command} {source} --help all")
+        reporter.result(f"all keys, with more about these: iaat {command} {source} --help all")
     reporter.result(f"--method NAME takes another method: {', '.join(METHODS)}, or my_file:MyMethod")
     reporter.next_step("iaat", "check", source, *typed)
 
@@ -84,7 +84,7 @@ def everyday_table(recipe: Recipe) -> PlainTable:
     values = {f"{section}.{key}": value for section, part in recipe.sections().items() for key, value in part.items()}
     values["seed"] = recipe.seed
     table = plain_table(f"{recipe.about}\n")
-    for name in ("key", "here", "what it is"):
+    for name in ("key", "value", "meaning"):
         table.add_column(name, no_wrap=name == "key")
     for key, text in EVERYDAY.items():
         if key in values:

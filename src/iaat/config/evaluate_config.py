@@ -27,19 +27,19 @@ class EvaluateConfig:
     steps: int = 20
     """Steps of the PGD that every suite begins with."""
     step_size: Radius | None = None
-    """Its step size; 2.5 * radius / steps by default."""
+    """Step size of that PGD; 2.5 * radius / steps by default."""
     restarts: int = 1
-    """Its random starts; the worst counts, per sample."""
+    """Random starts of that PGD; the worst counts, per sample."""
     target: Literal["none", "random"] = "none"
-    """Its target: none: any other class; random: one other class, drawn for each sample. That is weaker, and papers
-    report it for ImageNet; the other attacks of a suite stay untargeted."""
+    """Target of that PGD: none, for any other class; or random, for one other class drawn for each sample. Random is
+    weaker; papers report it for ImageNet. The other attacks of a suite stay untargeted."""
     batch_size: int = 128
-    """Samples attacked at once, the unit an interrupted evaluation goes on by; more is faster on a GPU."""
+    """Samples attacked at once; more is faster on a GPU. An interrupted evaluation repeats one such batch."""
     n: int | None = None
     """Test samples used: the first n of a fixed random order; by default 1,000 in suite quick, all in others."""
     order: Literal["random", "published"] = "random"
-    """Which n: the first of a fixed random order, or the first of the test set as it was published, which RobustBench
-    takes; refused for data that is sorted by class, as image folders are."""
+    """Which n: the first of a fixed random order, or (published) the first of the test set, as RobustBench takes them;
+    published is refused for data that is sorted by class, as image folders are."""
     seed: int = 0
     """Seed of the attacks."""
 

@@ -28,7 +28,7 @@ class TrainConfig:
     weight_decay: float = 5e-4
     """Weight decay of SGD."""
     schedule: Literal["onecycle", "cosine", "multistep", "constant"] = "onecycle"
-    """Course of the learning rate, per step: up then down to 0, cosine to 0, drops at the milestones, or constant."""
+    """Course of the learning rate, per step: up, then down to 0; cosine to 0; drops at the milestones; or constant."""
     milestones: list[int] = field(default_factory=list)
     """Epochs after which schedule multistep drops the rate."""
     lr_drop: float = 0.1
@@ -42,7 +42,7 @@ class TrainConfig:
     awp_from: int = 0
     """Epoch, counted from 0, in which weight perturbation begins."""
     natural_epochs: int = 0
-    """Epochs of natural training at the beginning, before the method begins; radii stay as they are meanwhile."""
+    """Epochs of natural training before the method begins; radii do not change meanwhile."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
     """Number format of the model's layers; auto takes bf16 where the processor computes it natively. fp16 is for GPUs
     without bf16; gradients are scaled, so that small ones are not lost. Losses and radii are float32 always."""
@@ -52,7 +52,7 @@ class TrainConfig:
     """cpu, cuda, cuda:N, mps, or auto: a GPU if there is one; of several processes each takes the GPU of its number."""
     sync_batchnorm: bool = True
     """Have BatchNorm on GPUs normalise by the samples of all processes; false: each by its own, which is faster and
-    does well from some 32 samples a process. On CPUs each has its own in any case. Running statistics are common."""
+    does well from some 32 samples a process. On CPUs each has its own. Running statistics are the same in all."""
     radii: Literal["replicated", "sharded"] = "replicated"
     """Where several processes keep radii: replicated, all in each, exchanged once an epoch; or sharded, each its part,
     looked up at each step, for data sets with radii that do not fit into the memory of a device."""
@@ -73,14 +73,14 @@ class TrainConfig:
     keep: int = 1
     """Checkpoints of earlier epochs kept beside the last, to fall back on where that is damaged."""
     nonfinite: Literal["stop", "skip", "rollback"] = "stop"
-    """What to do about a step with NaN or infinite loss, gradient, weights or statistics; it is never taken:
-    stop, skip its batch, or go back to the last finished epoch and on from there at a lower rate."""
+    """What a step with NaN or infinite loss, gradient, weights or statistics leads to; it is never taken: stop the run,
+    skip the batch, or go back to the last finished epoch and on from there at a lower learning rate."""
     rollback_lr: float = 0.5
-    """Factor on the learning rate at each return of nonfinite rollback."""
+    """Factor on the learning rate at each rollback."""
     nonfinite_limit: int = 10
-    """Steps that are not finite, in the whole run, at which skip and rollback give up."""
+    """Number of such steps in the whole run at which skip and rollback give up."""
     deterministic: bool = False
-    """Have GPUs compute by deterministic algorithms alone, slower, so that equal seeds give equal bits there, too."""
+    """Use deterministic algorithms on GPUs, which are slower, so that equal seeds give equal bits there, too."""
 
     def __post_init__(self) -> None:
         check_numbers(vars(self), "train", {"epochs": 100_000})

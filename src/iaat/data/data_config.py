@@ -34,16 +34,16 @@ class DataConfig:
     """Data set: digits, cifar10, cifar100, svhn, mnist, folder (train/ and test/ with one folder a class), webdataset
     (train/*.tar and test/*.tar, or train-*.tar and test-*.tar, of KEY.jpg with its class number in KEY.cls), or
     module:function, a function called with split="train" or "test" that returns a map-style dataset of (x, y). Its
-    items are read once into memory, and a random transform in it drawn once, unless they are streamed: see stream."""
+    items are read once into memory, and a random transform is drawn once, unless `stream` is set."""
 
     root: str | None = None
-    """Folder with the data; None: "data" for the downloaded sets. A root with train/ and test/ folders of class
-    folders is read as an image folder, whichever of these sets, or digits, is named."""
+    """Folder with the data; None: "data" for the downloaded sets. A root with train/ and test/, both with one folder
+    a class, is read as an image folder, whichever of these data sets is named, also digits."""
 
     download: bool = True
     """Download cifar10, cifar100, svhn or mnist into the root on first use, and keep the list of samples of a
-    webdataset there; false: nothing is written there. Where a recipe file names the root it is false, unless one of the
-    two is typed."""
+    webdataset there; false: nothing is written there. It is false where a recipe file names the root, unless root or
+    download is given on the command line."""
 
     limit: int | None = None
     """Number of training samples to use, drawn evenly over the classes; indices stay those of the full set."""
@@ -59,7 +59,7 @@ class DataConfig:
     validation_fraction of the training samples."""
 
     split_seed: int | None = 0
-    """Seed of the validation split and of the limits; None: they move with the training seed."""
+    """Seed of the validation split and of the limits; None: the training seed."""
 
     resized_crop: float = 0.0
     """Random-resized crop of ImageNet training: smallest fraction of the area, such as 0.08, of a random part of random
@@ -69,7 +69,7 @@ class DataConfig:
     """Random crop of the original size after padding each side by this many pixels; 0: none."""
 
     padding: Literal["reflect", "zeros"] = "reflect"
-    """What the random crop sees beyond the border."""
+    """How the border is padded for the random crop: mirrored, or with zeros."""
 
     flip: bool = False
     """Mirror left and right with probability 1/2."""
@@ -100,8 +100,8 @@ class DataConfig:
     """Colour that transparent pixels of images are composed on, such as white, black or '#808080'."""
 
     max_value: float | None = None
-    """Largest level there can be in the images, such as 4095 for 12 bits stored in 16, which becomes 255; None: 255 of
-    8 bits and 65535 of 16 bits. Images of 8 bits are left as they are by one above 255."""
+    """Largest level of the images, such as 4095 for 12 bits stored in 16, which becomes 255; None: 255 for 8 bits and
+    65535 for 16 bits. A level above 255 leaves images of 8 bits as they are."""
 
     skip_damaged: int = 0
     """Number of unreadable samples to skip, which are listed in the run folder; 0: stop at the first."""
@@ -110,8 +110,8 @@ class DataConfig:
     """Read samples from disk in every epoch instead of once into memory; None: only if they exceed memory_gb."""
 
     memory_gb: float = 4.0
-    """Largest training plus test set, decoded, to keep in memory (GiB, on the training device). Extra images count, and
-    are always kept there."""
+    """Largest training and test set together, decoded, to keep in memory (GiB, on the training device). Extra images
+    count, and are always kept there."""
 
     workers: int = 0
     """Reader processes when samples are streamed; 0: the main process reads."""

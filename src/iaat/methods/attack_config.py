@@ -32,7 +32,7 @@ class AttackConfig(MethodConfig):
     norm: Norm = "linf"
     """Norm the radius is measured in."""
     mode: Mode = "eval"
-    """Layers during the attack: eval, train (moves running statistics) or batch (batch statistics, nothing moves)."""
+    """The model's mode in attacks: eval, train (updates running statistics) or batch (batch statistics, no update)."""
     ramp: int = 0
     """Epochs over which all radii grow from 0 to their full value, by equal steps; 0: none."""
 

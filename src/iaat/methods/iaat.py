@@ -12,7 +12,7 @@ from iaat.methods.staircase import StaircaseConfig, StaircaseRadii
 
 @dataclass(frozen=True, kw_only=True)
 class IAATConfig(InnerConfig, StaircaseConfig):  # in this order: jsonargparse finds the types by the first bases
-    """Settings of IAAT; `radius` is where attacks take all their steps, and where radii start by default."""
+    """Settings of IAAT. By default radii start at `radius`, and attacks of that radius and above take all `steps`."""
 
 
 class IAAT(StaircaseRadii, AdversarialTraining):

@@ -20,8 +20,8 @@ class InnerConfig(AttackConfig):
     inner: Literal["pgd", "nfgsm"] = "pgd"
     """The attack: pgd of `steps` steps, or one step from noise (nfgsm), which leads up to (noise + 1) * radius away."""
     target: Literal["none", "random"] = "none"
-    """Target of pgd: none: any other class; random: one other class, drawn anew at each attack. That is the weaker
-    attack, and the one ImageNet was first trained with: untargeted attacks swap classes that look alike, such as breeds
+    """Target of pgd: none, for any other class; or random, for one other class drawn at each attack. Random is weaker,
+    and the attack that ImageNet was first trained with: untargeted attacks swap classes that look alike, such as breeds
     of dogs."""
     noise: float = 2.0
     """Radius of the noise nfgsm starts from, in multiples of the attack's radius; 0 is FGSM, which overfits
@@ -29,8 +29,8 @@ class InnerConfig(AttackConfig):
     guard_every: int = 50
     """Steps between two checks of nfgsm for catastrophic overfitting on validation samples; 0: none."""
     guard_gap: float = 0.7
-    """Fraction of the accuracy under nfgsm that PGD-10 may take away; if it surely takes more, training goes on with
-    pgd."""
+    """Fraction of the accuracy under nfgsm that PGD-10 may take away; if it takes significantly more, training goes on
+    with pgd."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
