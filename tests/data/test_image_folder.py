@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from iaat.data import DataConfig, StreamingSource, folder_splits, image_split
+from iaat.data import DataConfig, StreamingSource, build_data, folder_splits, image_split
 from iaat.data.batch_order import sequential_order
 from iaat.errors import UserError
 
@@ -79,9 +79,12 @@ def test_grey_channels(make_folder: Callable[..., Path]) -> None:
     assert train.sample_bytes == 36
 
 
-def test_root_is_needed() -> None:
-    with pytest.raises(UserError, match=r"data\.root is not set: give the folder"):
-        folder_splits(DataConfig())
+def test_an_image_folder_in_the_default_root_is_read(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder()
+    monkeypatch.chdir(root.rename(root.with_name("data")).parent)
+    assert len(build_data(DataConfig(name="cifar10", download=False), seed=0).train) == 10
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -152,7 +152,7 @@ def test_every_image_is_what_tarfile_extracts(tmp_path: Path, form: int) -> None
         listing = list_shards(root, "train")
         assert listing.names == [f"{name}.png" for name in names] * 2
         assert listing.shards == ["train/a.tar", "train/b.tar"]
-        files = ShardFiles(root, listing)
+        files = ShardFiles(root, "train", listing)
         with tarfile.open(root / "train/a.tar") as tar:
             for position, name in enumerate(listing.names[: len(names)]):
                 extracted = tar.extractfile(name)

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from iaat.cli.main import main
+from iaat.data.folder_scan import FolderListing
 from iaat.data.image_folder import FolderFiles
 from iaat.data.image_split import SAMPLED
+from iaat.data.notices import Notices
 
 WORDS = ("--data.size", "8", "--train.epochs", "1", "--train.validation_n", "4", "--evaluate.suite", "pgd-2")
 
@@ -78,5 +81,7 @@ def test_of_many_images_a_few_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(image_split.ImageSplit, "__len__", lambda self: len(self._files.paths))
     for expected in (SAMPLED, 10):
         read.clear()
-        image_split.ImageSplit(FolderFiles(tmp_path, ["x"] * (1000 if expected == SAMPLED else expected))).contents()
+        paths = ["x"] * (1000 if expected == SAMPLED else expected)
+        listing = FolderListing(paths, torch.zeros(len(paths)), (), Notices())
+        image_split.ImageSplit(FolderFiles(tmp_path, "train", listing)).contents()
         assert len(set(read)) == len(read) == expected

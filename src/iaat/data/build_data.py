@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from iaat.data.augment import Augmentation
-from iaat.data.builtin_datasets import DEFAULT_ROOT, digits_splits, torchvision_splits
+from iaat.data.builtin_datasets import digits_splits, torchvision_splits
 from iaat.data.channel_statistics import channel_stats
 from iaat.data.concat_source import ConcatSource
-from iaat.data.data_config import FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
+from iaat.data.data_config import DEFAULT_ROOT, FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
 from iaat.data.data_splits import DataSplits
 from iaat.data.extra import ExtraImages
 from iaat.data.folder_scan import is_image_folder

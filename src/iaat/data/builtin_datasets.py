@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iaat.data.data_config import DataConfig
+from iaat.data.data_config import DEFAULT_ROOT, DataConfig
 from iaat.data.raw_split import RawSplit, TensorSplit
 from iaat.data.stratified import stratified_split
 from iaat.errors import UserError
 
-DEFAULT_ROOT = "data"
 # scikit-learn's digits come without a test set; this draw of one must never change, or results stop comparing.
 _DIGITS_SEED = 1797
 _DIGITS_TEST = 0.2

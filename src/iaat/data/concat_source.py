@@ -13,7 +13,7 @@ from iaat.data.source import Source, check_order
 from iaat.types import Batch
 
 
-class ConcatSource:
+class ConcatSource(Source):
     """Source of a training set of N samples and of extra images, which have the indices from N on.
 
     Each part reads and augments its own samples, keyed by the index in the whole. So a sample is the same alone and in
@@ -53,10 +53,6 @@ class ConcatSource:
             complete=False,
             where=extra.where,
         )
-
-    def __len__(self) -> int:
-        """Number of samples, extra ones included."""
-        return len(self.labels)
 
     def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
         """Yield one batch for each index tensor: see `Source.batches`."""

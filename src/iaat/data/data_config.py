@@ -1,6 +1,7 @@
 """The `data` section of a recipe."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ FILE_NAMES = ("folder", "webdataset")
 """Data sets of the user's image files."""
 WRITTEN_ROOTS = (*TORCHVISION_NAMES, "webdataset")
 """Data sets that write into the root: a download, or the index of tar shards."""
+DEFAULT_ROOT = "data"
 DATASETS = ("digits", *TORCHVISION_NAMES, *FILE_NAMES)
 _ROOTS = {
     "folder": "the folder that holds train/ and test/",
@@ -20,6 +22,22 @@ _ROOTS = {
 }
 _MOST = {**dict.fromkeys(("crop", "cutout", "size", "resize"), 10_000), "workers": 1024}
 """Upper bounds of pixels and processes; above is a typing error."""
+_LEAST = {
+    **dict.fromkeys(("limit", "test_limit", "extra_limit", "size"), 1),
+    **dict.fromkeys(("workers", "skip_damaged", "crop", "cutout"), 0),
+}
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "validation_fraction": (lambda part: 0 < part < 0.5, "give one above 0 and below 0.5, e.g. 0.1"),
+    "extra_ratio": (lambda part: 0 < part < 1, "give a fraction above 0 and below 1, e.g. 0.7"),
+    "memory_gb": (lambda size: size > 0, "give a size in GiB above 0, e.g. 4"),
+    "channels": (lambda count: count in (None, 1, 3), "give 3 for colour or 1 for grey"),
+    "max_value": (lambda top: top is None or 0 < top < math.inf, "give the largest level, above 0, e.g. 4095"),
+    "color": (lambda strength: 0 <= strength <= 1, "give a strength from 0 to 1"),
+    "rotate": (lambda degrees: 0 <= degrees <= 180, "give degrees from 0 to 180"),
+    "zoom": (lambda part: 0 <= part < 1, "give a fraction from 0 to below 1, e.g. 0.1 for 90 % to 110 %"),
+    "resized_crop": (lambda part: 0 <= part <= 1, "give a fraction of the area from 0 to 1, e.g. 0.08"),
+}
+"""What values have to fulfil, and the advice where one does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,34 +151,20 @@ class DataConfig:
         _check_name(self.name)
         if self.name in _ROOTS and self.root is None:
             raise UserError(f"data.root is not set: data.name={self.name} needs {_ROOTS[self.name]}")
-        for key, lowest in (
-            ("limit", 1),
-            ("test_limit", 1),
-            ("extra_limit", 1),
-            ("size", 1),
-            ("workers", 0),
-            ("skip_damaged", 0),
-        ):
-            _at_least(key, getattr(self, key), lowest)
-        if not 0 < self.validation_fraction < 0.5:
-            raise UserError(
-                f"data.validation_fraction is {self.validation_fraction}: give one above 0 and below 0.5, e.g. 0.1"
-            )
-        if not 0 < self.extra_ratio < 1:
-            raise UserError(f"data.extra_ratio is {self.extra_ratio}: give a fraction above 0 and below 1, e.g. 0.7")
-        if not self.memory_gb > 0:
-            raise UserError(f"data.memory_gb is {self.memory_gb}: give a size in GiB above 0, e.g. 4")
-        if self.channels not in (None, 1, 3):
-            raise UserError(f"data.channels is {shown(self.channels)}: give 3 for colour or 1 for grey")
-        if self.max_value is not None and not 0 < self.max_value < math.inf:
-            raise UserError(f"data.max_value is {self.max_value:g}: give the largest level, above 0, e.g. 4095")
+        for key, lowest in _LEAST.items():
+            value = getattr(self, key)
+            if value is not None and value < lowest:
+                raise UserError(f"data.{key} is {value}: give a whole number of at least {lowest}")
+        for key, (fits, advice) in _RANGES.items():
+            if not fits(value := getattr(self, key)):
+                raise UserError(f"data.{key} is {shown(value)}: {advice}")
+        check_choice(self.padding, ("reflect", "zeros"), "data.padding")
         self._check_names()
         if self.resize is not None and (self.size is None or self.resize < self.size):
             raise UserError(
                 f"data.resize is {self.resize}, but data.size is {self.size}: give data.size, the square to crop, and a"
                 " data.resize of at least that, e.g. 224 and 256"
             )
-        self._check_augmentation()
         self._check_resized_crop()
         check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "data", _MOST)
 
@@ -185,22 +189,7 @@ class DataConfig:
             ) from error
         return red, green, blue
 
-    def _check_augmentation(self) -> None:
-        _at_least("crop", self.crop, 0)
-        _at_least("cutout", self.cutout, 0)
-        check_choice(self.padding, ("reflect", "zeros"), "data.padding")
-        if not 0 <= self.color <= 1:
-            raise UserError(f"data.color is {self.color}: give a strength from 0 to 1")
-        if not 0 <= self.rotate <= 180:
-            raise UserError(f"data.rotate is {self.rotate}: give degrees from 0 to 180")
-        if not 0 <= self.zoom < 1:
-            raise UserError(f"data.zoom is {self.zoom}: give a fraction from 0 to below 1, e.g. 0.1 for 90 % to 110 %")
-
     def _check_resized_crop(self) -> None:
-        if not 0 <= self.resized_crop <= 1:
-            raise UserError(
-                f"data.resized_crop is {self.resized_crop}: give a fraction of the area from 0 to 1, e.g. 0.08"
-            )
         if not self.resized_crop:
             return
         key = f"data.resized_crop is {self.resized_crop}"
@@ -235,8 +224,3 @@ def _check_name(name: str) -> None:
         f"data.name is {shown(name)}: give one of {', '.join(DATASETS)}, or module:function for data of your own"
         f"{did_you_mean(name, DATASETS)}"
     )
-
-
-def _at_least(key: str, value: int | None, lowest: int) -> None:
-    if value is not None and value < lowest:
-        raise UserError(f"data.{key} is {value}: give a whole number of at least {lowest}")

@@ -54,8 +54,6 @@ _TURNS = {
 _SIDEWAYS = (5, 6, 7, 8)
 """Orientations where the stored rows are columns of the upright image."""
 
-_MISSING = "{}: there is no such file: put it back, or remove the link that leads nowhere"
-
 Crop = Callable[[int, int], Box]
 """Chooses a part of an image by its width and height."""
 
@@ -97,34 +95,36 @@ def decode(
         UserError: A level is above `max_value`; names the place.
     """
     path = where or (file if isinstance(file, Path) else "image")
+    content = read_file(file) if isinstance(file, Path) else file
+    noted = set[str]() if altered is None else altered
 
-    def read(content: Path | bytes) -> Tensor:
-        with Image.open(_opened(content), formats=_formats(path)) as image:
+    def read(content: bytes) -> Tensor:
+        with Image.open(io.BytesIO(content), formats=_formats(path)) as image:
             _check_size(image, size, resize)
             sides = None if crop is None or size is None else _skip_detail(image, crop, size)
             kind = image.format
             converted = to_mode(
-                _upright(image), channels, file_format=kind, background=background, max_value=max_value, altered=altered
+                _upright(image), channels, file_format=kind, background=background, max_value=max_value, altered=noted
             )
             if crop is not None and size is not None:
                 converted = _resized_part(converted, crop, sides or converted.size, size)
             elif size is not None:
                 converted = _centre_square(converted, size, resize or size)
             pixels = to_tensor(converted)
-            if altered is not None and kind in _FORMATS_OF_FRAMES and _has_frames(image):
-                altered.add("frames")
+            if kind in _FORMATS_OF_FRAMES and _has_frames(image):
+                noted.add("frames")
             return pixels
 
     try:
         try:
-            return read(file)
-        except (UserError, MemoryError, Image.DecompressionBombError, FileNotFoundError, PermissionError):
+            return read(content)
+        except (UserError, MemoryError, Image.DecompressionBombError):
             raise
         except Exception:
             # Pillow gives up an image for a text or a date in it that is damaged or large.
-            if not is_png(file):
+            if not is_png(content):
                 raise
-            return read(without_metadata(file if isinstance(file, bytes) else file.read_bytes()))
+            return read(without_metadata(content))
     except UserError as error:
         raise type(error)(f"{path}: {error}") from error
     except Image.DecompressionBombError as error:
@@ -133,23 +133,19 @@ def decode(
         raise SampleReadError(
             f"{path}: needs more memory than there is: resize the image, or remove the file"
         ) from error
-    except FileNotFoundError as error:
-        raise SampleReadError(_MISSING.format(path)) from error
-    except PermissionError as error:
-        raise SampleReadError(f"{path}: may not be read ({error.strerror}): change its permissions") from error
     # A damaged file surfaces as whatever its decoder stumbles on: OSError, SyntaxError, struct.error, ValueError, ...
     except Exception as error:
-        raise SampleReadError(f"{path}: {_what_is_wrong(file, error)}") from error
+        raise SampleReadError(f"{path}: {_what_is_wrong(content, error)}") from error
 
 
 def to_mode(
     image: Image.Image,
     channels: int,
     *,
-    file_format: str | None = None,
-    background: Colour = WHITE,
-    max_value: float | None = None,
-    altered: set[str] | None = None,
+    file_format: str | None,
+    background: Colour,
+    max_value: float | None,
+    altered: set[str],
 ) -> Image.Image:
     """Convert an image of any mode to 8-bit colour or grey.
 
@@ -167,12 +163,11 @@ def to_mode(
         UserError: A level is above `max_value`.
     """
     mode = "RGB" if channels == 3 else "L"
-    known = set() if altered is None else altered
     if channels == 1 and image.mode not in GREY_MODES:
-        known.add("grey")
+        altered.add("grey")
     if image.mode in _WORDS or (image.mode == "I" and file_format in _FORMATS_WITH_16_BIT_I):
         # Pillow's own conversion clips at 255 instead of scaling.
-        image = _of_words(image, background, max_value, known)
+        image = _of_words(image, background, max_value, altered)
     elif image.mode in ("I", "F"):
         if max_value is None:
             raise ValueError(
@@ -181,11 +176,11 @@ def to_mode(
         image = Image.fromarray(_scaled(np.asarray(image), max_value))
     else:
         if image.has_transparency_data:
-            image = _composed(image, mode, background, known)
+            image = _composed(image, mode, background, altered)
         if max_value is not None and max_value <= 255 and image.mode != "1":
             image = _stretched(image if image.mode in ("L", "RGB") else image.convert(mode), max_value)
-        elif altered is not None and image.mode in ("L", "RGB") and 0 < _largest(image) < 32:
-            known.add("dark")
+        elif image.mode in ("L", "RGB") and 0 < _largest(image) < 32:
+            altered.add("dark")
     # Of an image in its mode already, `convert` makes a copy.
     return image if image.mode == mode else image.convert(mode)
 
@@ -289,21 +284,11 @@ def _formats(path: Path | str) -> tuple[str, ...]:
     return FORMATS if more is None else (*FORMATS, more)
 
 
-def _what_is_wrong(file: Path | bytes, error: Exception) -> str:
+def _what_is_wrong(content: bytes, error: Exception) -> str:
     """Reason why a file cannot be read, and the fix."""
-    if isinstance(error, UnidentifiedImageError):
-        try:
-            name = described(file if isinstance(file, bytes) else _start_of(file))
-        except OSError:
-            name = None
-        if name is not None:
-            return f"it is {name}, which is not read here: convert it to PNG or JPEG, or remove the file"
+    if isinstance(error, UnidentifiedImageError) and (name := described(content)) is not None:
+        return f"it is {name}, which is not read here: convert it to PNG or JPEG, or remove the file"
     return f"cannot be read as an image ({_reason(error)}): repair or remove the file"
-
-
-def _start_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(1024)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -358,33 +343,23 @@ def read_file(path: Path) -> bytes:
     """Read the bytes of an image file.
 
     Raises:
-        SampleReadError: It is no file, too large, or may not be read; names it.
+        SampleReadError: It is no regular file, too large, or may not be read; names it.
     """
     try:
-        _check_file(path)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise SampleReadError(f"{path}: is no regular file: remove it, or give it another suffix")
+        if status.st_size > MOST_FILE_BYTES:
+            raise SampleReadError(
+                f"{path}: has {status.st_size:,} bytes, more than any image that is read here: resize the image"
+            )
         return path.read_bytes()
-    except SampleReadError as error:
-        raise SampleReadError(f"{path}: {error}") from error
     except FileNotFoundError as error:
-        raise SampleReadError(_MISSING.format(path)) from error
+        raise SampleReadError(
+            f"{path}: there is no such file: put it back, or remove the link that leads nowhere"
+        ) from error
     except OSError as error:
         raise SampleReadError(f"{path}: may not be read ({error.strerror}): change its permissions") from error
-
-
-def _opened(file: Path | bytes) -> Path | io.BytesIO:
-    if isinstance(file, bytes):
-        return io.BytesIO(file)
-    _check_file(file)
-    return file
-
-
-def _check_file(path: Path) -> None:
-    """Refuse a file that is not regular, or too large."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise SampleReadError("is no regular file: remove it, or give it another suffix")
-    if status.st_size > MOST_FILE_BYTES:
-        raise SampleReadError(f"has {status.st_size:,} bytes, more than any image that is read here: resize the image")
 
 
 def _check_size(image: Image.Image, size: int | None, resize: int | None) -> None:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from iaat.data.data_config import DataConfig
-from iaat.data.folder_scan import aligned, joined, note_unused_splits, scan_folder, where_of
+from iaat.data.data_config import DEFAULT_ROOT, DataConfig
+from iaat.data.folder_scan import FolderListing, aligned, joined, note_unused_splits, scan_folder, where_of
+from iaat.data.image import read_file
 from iaat.data.image_split import ImageSplit
 from iaat.errors import UserError
 
@@ -13,24 +14,17 @@ class FolderFiles:
 
     Args:
         root: The folder that the paths are relative to.
-        paths: Path of each image.
+        split: Name of the split.
+        listing: Its images.
     """
 
-    def __init__(self, root: Path, paths: list[str]) -> None:
-        self.paths = paths
-        self._root = root
+    def __init__(self, root: Path, split: str, listing: FolderListing) -> None:
+        self.root, self.where = root, where_of(split, root)
+        self.paths, self.labels, _, self.notices = listing
 
-    def place(self, position: int) -> str:
-        """Path of an image, for messages."""
-        return str(self.content(position))
-
-    def content(self, position: int) -> Path:
-        """Path of one image file."""
-        return self._root / self.paths[position]
-
-    def count_bytes(self, position: int) -> int:
+    def content(self, position: int) -> bytes:
         """Bytes of one image file."""
-        return self.content(position).stat().st_size
+        return read_file(self.root / self.paths[position])
 
 
 def folder_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
@@ -46,9 +40,7 @@ def folder_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
         UserError: The layout is not train/<class>/<image> and test/<class>/<image>; classes differ; the first
             training image cannot be read.
     """
-    if config.root is None:
-        raise UserError("data.root is not set: give the folder that holds train/ and test/")
-    root = Path(config.root)
+    root = Path(config.root or DEFAULT_ROOT)
     train, test = scan_folder(root, "train"), scan_folder(root, "test")
     test = aligned(train, test, root)
     used, validation_size = ["train", Path(test.paths[0]).parts[0]], 0
@@ -58,25 +50,8 @@ def folder_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
         validation_size, train = len(validation.paths), joined(train, validation)
         used.append(config.validation)
     note_unused_splits(train.notices, root, used)
-    first = ImageSplit(
-        FolderFiles(root, train.paths),
-        train.labels,
-        train.classes,
-        config,
-        where=where_of("train", root),
-        validation_size=validation_size,
-        notices=train.notices,
-    )
-    second = ImageSplit(
-        FolderFiles(root, test.paths),
-        test.labels,
-        test.classes,
-        config,
-        where=where_of("test", root),
-        reference=first,
-        notices=test.notices,
-    )
-    return first, second
+    first = ImageSplit(FolderFiles(root, "train", train), train.classes, config, validation_size=validation_size)
+    return first, ImageSplit(FolderFiles(root, "test", test), test.classes, config, reference=first)
 
 
 def check_validation(name: str, used: list[str]) -> None:

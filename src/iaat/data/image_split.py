@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from iaat.data.data_config import DataConfig
-from iaat.data.image import decode, read_file
+from iaat.data.image import decode
 from iaat.data.notices import Notices
+from iaat.data.raw_split import RawSplit
 from iaat.data.read_item import check_alike
 from iaat.data.resized_crop import crop_box
 from iaat.data.sample_log import SampleLog, SampleReadError, SampleRecord, alteration_bits, digest_of, with_skip_advice
@@ -34,28 +35,28 @@ _SIZE_FIX = "set data.size to bring all images to one size"
 
 
 class ImageFiles(Protocol):
-    """Encoded images by position, each in its own file or inside a tar shard.
+    """Encoded images of one split by position, each in a file of its own or inside a tar shard.
 
     Attributes:
-        paths: Path of each image relative to the root, in POSIX form.
+        root: The folder that the paths are relative to.
+        paths: Path of each image, in POSIX form.
+        labels: `[N]` int64.
+        where: Names the split in messages.
+        notices: Notices from listing the files.
     """
 
+    root: Path
     paths: list[str]
+    labels: Tensor
+    where: str
+    notices: Notices
 
-    def place(self, position: int) -> str:
-        """Name of one image, for messages."""
-        ...
-
-    def content(self, position: int) -> Path | bytes:
-        """Path of one image file, or its bytes.
+    def content(self, position: int) -> bytes:
+        """Bytes of one image file.
 
         Raises:
             UserError: It cannot be read.
         """
-        ...
-
-    def count_bytes(self, position: int) -> int:
-        """Size of one encoded image in bytes."""
         ...
 
 
@@ -67,18 +68,15 @@ class _Reference(NamedTuple):
     file_bytes: int
 
 
-class ImageSplit:
+class ImageSplit(RawSplit):
     """Images of one split, decoded on access.
 
     Args:
         files: The images, at least one.
-        labels: `[N]` int64.
         classes: Class names.
         config: Gives `size`, `resize`, `channels` and `resized_crop`.
-        where: Names the split in messages.
         complete: Whether each class must have a sample.
         validation_size: Number of samples, the last ones, that are for validation only.
-        notices: Notices from listing the files.
         reference: The split that sets the size of all images by its first one; None: this split.
 
     Raises:
@@ -89,37 +87,25 @@ class ImageSplit:
     def __init__(
         self,
         files: ImageFiles,
-        labels: Tensor,
         classes: tuple[str, ...],
         config: DataConfig,
         *,
-        where: str,
         complete: bool = True,
         validation_size: int = 0,
-        notices: Notices | None = None,
         reference: "ImageSplit | None" = None,
     ) -> None:
-        self.paths: list[str] | None = files.paths
-        self.labels = labels
+        self.paths = files.paths
+        self.labels = files.labels
         self.classes = classes
-        self.resident = False
         self.complete = complete
-        self.deterministic = True
-        self.where = where
+        self.where = files.where
         self.validation_size = validation_size
-        self.notices = Notices() if notices is None else notices
+        self.notices = files.notices
         self._files = files
         self._config = config
-        if reference is None:
-            self._reference = self._first_readable()
-        else:
-            self._reference = reference._reference
+        self._reference: _Reference = self._first_readable() if reference is None else reference._reference
         self.shape = tuple(self._reference.image.shape)
         self.sample_bytes = self._reference.image.numel()
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.labels)
 
     def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
         """One image `[C, H, W]` uint8 and its class id."""
@@ -130,9 +116,8 @@ class ImageSplit:
         digest = sha256()
         for position in rng.permutation(len(self), seed=0, epoch=0)[:SAMPLED].sort().values.tolist():
             content = b""
-            with suppress(UserError, OSError):  # reported when the image is decoded
-                found = self._files.content(position)
-                content = found if isinstance(found, bytes) else read_file(found)
+            with suppress(UserError):  # reported when the image is decoded
+                content = self._files.content(position)
             digest.update(sha256(content).digest())
         return digest.hexdigest()
 
@@ -143,7 +128,6 @@ class ImageSplit:
     def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
         """One image, its class id and its record; with draws it is cropped as by `cropped`."""
         content, altered = self._files.content(position), set[str]()
-        content = content if isinstance(content, bytes) else read_file(content)
         image = self._decode(position, draws, content=content, altered=altered)
         return image, int(self.labels[position]), SampleRecord(position, alteration_bits(altered), digest_of(content))
 
@@ -165,7 +149,7 @@ class ImageSplit:
             for row, position in enumerate(positions[start : start + _CHUNK], start):
                 altered = set[str]()
                 try:
-                    out[row] = self._read(position, None if sample_log is None else altered).numpy()
+                    out[row] = self._read(position, altered).numpy()
                     found.append(SampleRecord(position, alteration_bits(altered), digest_of(out[row].data)))
                 except SampleReadError as error:
                     if sample_log is None or not sample_log.limit:
@@ -196,12 +180,17 @@ class ImageSplit:
             raise with_skip_advice(error) from error
 
     def _as_reference(self, position: int) -> _Reference:
-        return _Reference(self._decode(position), self._files.place(position), self._files.count_bytes(position))
+        content = self._files.content(position)
+        return _Reference(self._decode(position, content=content), self._place(position), len(content))
+
+    def _place(self, position: int) -> str:
+        """Name of one image, for messages."""
+        return str(self._files.root / self._files.paths[position])
 
     def _read(self, position: int, altered: set[str] | None = None) -> Tensor:
         image = self._decode(position, altered=altered)
         first, place, _ = self._reference
-        check_alike(image, first, where=self._files.place(position), first_where=place, fix=_SIZE_FIX)
+        check_alike(image, first, where=self._place(position), first_where=place, fix=_SIZE_FIX)
         return image
 
     def _decode(
@@ -222,6 +211,6 @@ class ImageSplit:
             size=config.size,
             resize=config.resize,
             crop=crop,
-            where=self._files.place(position),
+            where=self._place(position),
             altered=altered,
         )

@@ -8,12 +8,12 @@ from torch import Tensor
 from iaat.data.augment import Augmentation, augmentation_draws
 from iaat.data.sample_checks import check_classes, check_labels, check_lengths, check_pixels
 from iaat.data.sample_log import SampleLog
-from iaat.data.source import check_order, fingerprint, finish_batch
+from iaat.data.source import Source, check_order, fingerprint, finish_batch
 from iaat.errors import UserError
 from iaat.types import Batch
 
 
-class InMemorySource:
+class InMemorySource(Source):
     """Source that gathers, converts and augments whole batches on the device.
 
     Args:
@@ -60,10 +60,6 @@ class InMemorySource:
         self._y = self.labels.to(device)
         self._row = None if stored is None else _row_of_index(stored, len(self.labels))
         self.fingerprint = fingerprint(self.labels, self.classes, self.shape, paths)
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self.labels)
 
     def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
         """Yield one batch for each index tensor: see `Source.batches`."""

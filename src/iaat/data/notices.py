@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
+from iaat.errors import shown
+from iaat.runtime.json_files import Count, from_json
 from iaat.runtime.text import cut
 
 
@@ -131,11 +133,11 @@ class Notice:
     """
 
     where: str
-    kind: str
-    count: int = 0
+    kind: Annotated[str, lambda name: None if name in KINDS else f"is {shown(name)}, no kind of notice"]
+    count: Count = 0
     example: str = ""
-    details: dict[str, int] = field(default_factory=dict)
-    of: int | None = None
+    details: dict[str, Count] = field(default_factory=dict)
+    of: Count | None = None
 
     @property
     def serious(self) -> bool:
@@ -153,14 +155,6 @@ class Notice:
         fix = f": {advice}" if advice else ""
         return f"{self.where}: {self.count:,}{among} {what}{details}{example}{fix}"
 
-    def to_record(self) -> dict[str, Any]:
-        """Notice as plain values."""
-        return {
-            **{key: getattr(self, key) for key in ("where", "kind", "count", "example")},
-            **({"details": self.details} if self.details else {}),
-            **({"of": self.of} if self.of is not None else {}),
-        }
-
 
 class Notices:
     """Notices of one data set, or of a part of it."""
@@ -177,20 +171,7 @@ class Notices:
         Raises:
             ValueError: They are something else.
         """
-        notices = cls()
-        try:
-            for record in records:
-                notice = Notice(**record)
-                texts = (notice.where, notice.kind, notice.example, *notice.details)
-                numbers = (notice.count, *notice.details.values(), 0 if notice.of is None else notice.of)
-                if notice.kind not in KINDS or not all(isinstance(text, str) for text in texts):
-                    raise ValueError(f"{record} is no notice")
-                if not all(type(number) is int and number >= 0 for number in numbers):
-                    raise ValueError(f"{record} is no notice")
-                notices._notices[notice.where, notice.kind] = notice
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"no notices: {error}") from error
-        return notices
+        return cls(from_json(records, list[Notice]))
 
     def add(
         self, where: str, kind: str, example: str = "", *, count: int = 1, detail: str = "", of: int | None = None
@@ -228,15 +209,8 @@ class Notices:
 
     def to_records(self) -> list[dict[str, Any]]:
         """Notices as plain values."""
-        return [notice.to_record() for notice in self._notices.values()]
-
-    def worth_logging(self) -> list[Notice]:
-        """Notices to log: all but a few dark images."""
-        return [
-            notice
-            for notice in self._notices.values()
-            if notice.kind != "dark" or notice.count >= _DARK_FRACTION * (notice.of or 1)
-        ]
+        records = [asdict(notice) for notice in self]
+        return [{key: value for key, value in each.items() if value is not None and value != {}} for each in records]
 
     def log(
         self, write: Callable[[str], object], *, known: Notices | None = None, logged: set[str] | None = None
@@ -250,7 +224,9 @@ class Notices:
         """
         logged = set() if logged is None else logged
         before = {} if known is None else {key: notice.count for key, notice in known._notices.items()}
-        for notice in self.worth_logging():
+        for notice in self:
+            if notice.kind == "dark" and notice.count < _DARK_FRACTION * (notice.of or 1):
+                continue
             line = notice.line()
             if before.get((notice.where, notice.kind)) == notice.count or line in logged:
                 continue

@@ -28,19 +28,19 @@ class RawSplit(Protocol):
 
     labels: Tensor
     classes: tuple[str, ...]
-    paths: list[str] | None
+    paths: list[str] | None = None
     shape: tuple[int, ...]
     sample_bytes: int
-    resident: bool
-    complete: bool
-    deterministic: bool
+    resident: bool = False
+    complete: bool = True
+    deterministic: bool = True
     where: str
-    validation_size: int
+    validation_size: int = 0
     notices: Notices
 
     def __len__(self) -> int:
         """Number of samples."""
-        ...
+        return len(self.labels)
 
     def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
         """One input, uint8 or float32, and its class id."""
@@ -60,7 +60,7 @@ class RawSplit(Protocol):
         ...
 
 
-class TensorSplit:
+class TensorSplit(RawSplit):
     """Split of inputs that are in memory already, as a `RawSplit`.
 
     Args:
@@ -74,19 +74,11 @@ class TensorSplit:
         self._x = x
         self.labels = labels
         self.classes = classes
-        self.paths: list[str] | None = None
         self.shape = tuple(x.shape[1:])
         self.sample_bytes = x[0].numel() * x.element_size()
         self.resident = True
-        self.complete = True
-        self.deterministic = True
         self.where = where
-        self.validation_size = 0
         self.notices = Notices()
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self.labels)
 
     def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
         """One input and its class id."""

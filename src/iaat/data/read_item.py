@@ -87,13 +87,11 @@ def read_item(
     Raises:
         UserError: The item has another form; names its index.
     """
-    item = get_item(dataset, position, where=where)
+    item, altered = get_item(dataset, position, where=where), set[str]() if altered is None else altered
     return as_sample(item, where=f"{where}: item {position}", images=images, altered=altered)
 
 
-def as_sample(
-    item: object, *, where: str, images: ImageSettings = AS_THEY_ARE, altered: set[str] | None = None
-) -> tuple[Tensor, int]:
+def as_sample(item: object, *, where: str, images: ImageSettings, altered: set[str]) -> tuple[Tensor, int]:
     """Convert an item (x, y, ...) to a stored sample: see `read_item`; `where` names the item."""
     if not isinstance(item, Sequence) or isinstance(item, str) or len(item) < 2:
         raise UserError(f"{where} is a {type(item).__name__}, not a pair (x, y): return (input, class id)")
@@ -120,9 +118,7 @@ def _in_a_library(error: Exception, place: str) -> str:
     return f"{place} raised {type(error).__name__}: {cut(str(error))}: repair or remove the sample"
 
 
-def stored_input(
-    x: object, *, where: str, images: ImageSettings = AS_THEY_ARE, altered: set[str] | None = None
-) -> Tensor:
+def stored_input(x: object, *, where: str, images: ImageSettings, altered: set[str]) -> Tensor:
     """Convert one input to uint8 or float32.
 
     Args:
@@ -140,14 +136,9 @@ def stored_input(
     if isinstance(x, Image.Image):
         channels = images.channels or (1 if x.mode in GREY_MODES else 3)
         try:
+            kind, background, top = x.format, images.background, images.max_value
             return to_tensor(
-                to_mode(
-                    *(x, channels),
-                    file_format=x.format,
-                    background=images.background,
-                    max_value=images.max_value,
-                    altered=altered,
-                )
+                to_mode(x, channels, file_format=kind, background=background, max_value=top, altered=altered)
             )
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error

@@ -37,7 +37,7 @@ class Source(Protocol):
 
     def __len__(self) -> int:
         """Number of samples N."""
-        ...
+        return len(self.labels)
 
     def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
         """Yield one batch for each index tensor.

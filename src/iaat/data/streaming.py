@@ -21,7 +21,7 @@ from iaat.data.read_item import (
 from iaat.data.resized_crop import DRAWS
 from iaat.data.sample_checks import check_classes, check_labels, check_pixels
 from iaat.data.sample_log import SampleLog, SampleReadError, SampleRecord, input_digests, with_skip_advice
-from iaat.data.source import check_order, fingerprint, finish_batch
+from iaat.data.source import Source, check_order, fingerprint, finish_batch
 from iaat.errors import UserError
 from iaat.runtime.rng import derive_seed, generator, keyed_uniform, preserved_globals, seed_globals
 from iaat.types import Batch
@@ -33,7 +33,7 @@ _Item = tuple[Tensor, int, int, SampleRecord | None]
 _Collated = tuple[Tensor, Tensor, Tensor, list[SampleRecord]]
 
 
-class StreamingSource:
+class StreamingSource(Source):
     """Source over a map-style data set, read through a `DataLoader`.
 
     Workers start anew with each call of `batches` and end with it. Batches depend neither on their number nor on what
@@ -91,10 +91,6 @@ class StreamingSource:
         self.shape = tuple(self._items.first.shape)
         self._augmentation.check(self.shape)
         self.fingerprint = fingerprint(self.labels, self.classes, self.shape, paths)
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self.labels)
 
     def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
         """Yield one batch for each index tensor: see `Source.batches`."""

@@ -69,8 +69,8 @@ def _stamp(shards: Sequence[Path], names: Sequence[str]) -> tuple[list[int], byt
 
 
 def _write(path: Path, stamp: bytes, listing: ShardListing) -> None:
-    texts = {"stamp": stamp}
-    texts |= {name: json.dumps(getattr(listing, name)).encode() for name in ("names", "left_out")}
+    left_out = listing.notices.to_records()
+    texts = {"stamp": stamp, "names": json.dumps(listing.names).encode(), "left_out": json.dumps(left_out).encode()}
     arrays: dict[str, Any] = {name: np.frombuffer(text, dtype=np.uint8) for name, text in texts.items()}
     arrays |= {name: getattr(listing, name) for name in _COLUMNS}
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -90,7 +90,7 @@ def _read(path: Path, stamp: bytes, shards: list[str], sizes: Sequence[int]) -> 
         )
         most = total // _LEAST_SAMPLE_BYTES
         columns = {name: _array(file, name, np.int64, most=most) for name in _COLUMNS}
-        listing = ShardListing(shards, names=names, left_out=Notices.from_records(left_out).to_records(), **columns)
+        listing = ShardListing(shards, names=names, notices=Notices.from_records(left_out), **columns)
         return listing if _is_sound(listing, np.array(sizes)) else None
     # A damaged index can fail in any way: the shards are there.
     except Exception:

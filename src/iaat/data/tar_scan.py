@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class ShardListing(NamedTuple):
         size: `[N]` int64, the bytes of its encoded image.
         labels: `[N]` int64 class numbers, from 0 to `MOST_LABEL`.
         names: The image's name within the shard. It is never opened as a path.
-        left_out: Records of `Notices`.
+        notices: What was left out.
     """
 
     shards: list[str]
@@ -48,7 +48,7 @@ class ShardListing(NamedTuple):
     size: NDArray[np.int64]
     labels: NDArray[np.int64]
     names: list[str]
-    left_out: list[dict[str, Any]]
+    notices: Notices
 
     @property
     def paths(self) -> list[str]:
@@ -62,7 +62,7 @@ def joined_listings(first: ShardListing, second: ShardListing) -> ShardListing:
         first.shards + second.shards,
         shard=np.concatenate([first.shard, second.shard + len(first.shards)]),
         names=first.names + second.names,
-        left_out=first.left_out + second.left_out,
+        notices=first.notices | second.notices,
         **{
             name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("offset", "size", "labels")
         },
@@ -116,7 +116,7 @@ def scan_shards(root: Path, shards: Sequence[Path], *, where: str) -> ShardListi
             names.append(image.name.removeprefix("./"))  # which tar writes of a folder packed as "."
     relative = [shard.relative_to(root).as_posix() for shard in shards]
     arrays = {name: np.array(column) for name, column in columns.items()}
-    return ShardListing(relative, names=names, left_out=notices.to_records(), **arrays)
+    return ShardListing(relative, names=names, notices=notices, **arrays)
 
 
 class _Name(NamedTuple):

@@ -13,6 +13,7 @@ from torch.utils.data import Subset
 from iaat.data.data_config import DataConfig
 from iaat.data.indexed_dataset import check_map_style
 from iaat.data.notices import Notices
+from iaat.data.raw_split import RawSplit
 from iaat.data.read_item import (
     AS_THEY_ARE,
     ITEM,
@@ -41,7 +42,7 @@ _FROZEN = (0, 0)
 """The `(seed, epoch)` of an item's random draws where it is read once for all epochs."""
 
 
-class UserSplit:
+class UserSplit(RawSplit):
     """Map-style data set of the user, as a `RawSplit`.
 
     Labels are taken from its attribute `targets` or `labels`, also through `Subset`s; without one, each item is read
@@ -74,21 +75,16 @@ class UserSplit:
         self.notices = Notices()
         with preserved_globals():
             self._first_position, item = self._first_item(skip)
-            self._first = as_sample(item, where=f"{where}: item {self._first_position}", images=images)[0]
+            self._first = as_sample(item, where=f"{where}: item {self._first_position}", images=images, altered=set())[
+                0
+            ]
             self.labels = _labels(dataset, where)
         self.notices.add(where, "values", count=len(item) - 2)
         self.classes = _class_names(dataset)
-        self.paths: list[str] | None = None
         self.shape = tuple(self._first.shape)
         self.sample_bytes = self._first.numel() * self._first.element_size()
-        self.resident = False
         self.complete = complete
         self.deterministic = False
-        self.validation_size = 0
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self.labels)
 
     def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
         """One input, uint8 or float32, and its class id; the caller seeds the global generators."""

@@ -12,7 +12,6 @@ from iaat.data.data_config import DataConfig
 from iaat.data.folder_scan import note_unused_splits, where_of
 from iaat.data.image_folder import check_validation
 from iaat.data.image_split import ImageSplit
-from iaat.data.notices import Notices
 from iaat.data.tar_index import list_shards
 from iaat.data.tar_scan import ShardListing, joined_listings
 from iaat.errors import UserError
@@ -30,19 +29,16 @@ class ShardFiles:
 
     Args:
         root: The folder that the shards' paths are relative to.
+        split: Name of the split.
         listing: Where each image is.
     """
 
-    def __init__(self, root: Path, listing: ShardListing) -> None:
-        self.paths = listing.paths
-        self._root = root
+    def __init__(self, root: Path, split: str, listing: ShardListing) -> None:
+        self.root, self.where = root, where_of(split, root)
+        self.paths, self.labels, self.notices = listing.paths, torch.from_numpy(listing.labels), listing.notices
         self._shards = listing.shards
         self._shard, self._offset, self._size = listing.shard, listing.offset, listing.size
         self._opened = lru_cache(maxsize=_MOST_OPEN)(_Shard)
-
-    def place(self, position: int) -> str:
-        """Shard and name of an image, for messages."""
-        return str(self._root / self.paths[position])
 
     def content(self, position: int) -> bytes:
         """Bytes of one image file.
@@ -50,20 +46,15 @@ class ShardFiles:
         Raises:
             UserError: The shard is gone, or shorter than it was.
         """
-        shard, size = self._root / self._shards[self._shard[position]], self.count_bytes(position)
+        shard, size = self.root / self._shards[self._shard[position]], int(self._size[position])
         try:
             content = self._opened(shard).read(size, int(self._offset[position]))
         except OSError as error:
             raise UserError(f"{shard}: cannot be read ({error.strerror}): put it back, or change its rights") from error
         if len(content) < size:
-            raise UserError(
-                f"{self.place(position)}: ends too early, the shard has changed since the start: start anew"
-            )
+            place = self.root / self.paths[position]
+            raise UserError(f"{place}: ends too early, the shard has changed since the start: start anew")
         return content
-
-    def count_bytes(self, position: int) -> int:
-        """Size of one image file in bytes."""
-        return int(self._size[position])
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "_opened"}
@@ -104,8 +95,7 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
         UserError: There are no shards, or they cannot be read; a class number has no class; the first training image
             cannot be read.
     """
-    if config.root is None:
-        raise UserError("data.root is not set: give the folder with train/*.tar and test/*.tar")
+    assert config.root is not None  # a recipe without it is refused
     root, validation_size = Path(config.root), 0
     train, test = (list_shards(root, split, keep=config.download) for split in ("train", "test"))
     classes, why = _class_names(root, train)
@@ -117,28 +107,9 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
         used.append(config.validation)
     for listing in (train, test):
         _check_labels(listing, len(classes), root, why)
-    notices = Notices.from_records(train.left_out)
-    note_unused_splits(notices, root, used)
-    first = ImageSplit(
-        ShardFiles(root, train),
-        torch.from_numpy(train.labels),
-        classes,
-        config,
-        where=where_of("train", root),
-        validation_size=validation_size,
-        notices=notices,
-    )
-    second = ImageSplit(
-        ShardFiles(root, test),
-        torch.from_numpy(test.labels),
-        classes,
-        config,
-        where=where_of("test", root),
-        complete=False,
-        reference=first,
-        notices=Notices.from_records(test.left_out),
-    )
-    return first, second
+    note_unused_splits(train.notices, root, used)
+    first = ImageSplit(ShardFiles(root, "train", train), classes, config, validation_size=validation_size)
+    return first, ImageSplit(ShardFiles(root, "test", test), classes, config, complete=False, reference=first)
 
 
 def _split_name(listing: ShardListing) -> str:
