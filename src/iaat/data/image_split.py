@@ -20,7 +20,15 @@ from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
 from iaat.data.read_item import check_alike
 from iaat.data.resized_crop import crop_box
-from iaat.data.sample_log import SampleLog, SampleReadError, SampleRecord, alteration_bits, digest_of, with_skip_advice
+from iaat.data.sample_log import (
+    SampleLog,
+    SampleReadError,
+    SampleRecord,
+    alteration_bits,
+    digest_of,
+    first_readable,
+    with_skip_advice,
+)
 from iaat.errors import UserError
 from iaat.runtime import rng
 
@@ -103,7 +111,10 @@ class ImageSplit(RawSplit):
         self.notices = files.notices
         self._files = files
         self._config = config
-        self._reference: _Reference = self._first_readable() if reference is None else reference._reference
+        if reference is None:
+            _, self._reference = first_readable(self._as_reference, size=len(self), skip=config.skip_damaged)
+        else:
+            self._reference = reference._reference
         self.shape = tuple(self._reference.image.shape)
         self.sample_bytes = self._reference.image.numel()
 
@@ -168,16 +179,6 @@ class ImageSplit(RawSplit):
         finally:
             threads.shutdown(cancel_futures=True)
         return torch.from_numpy(out)
-
-    def _first_readable(self) -> _Reference:
-        """First readable image; up to `skip_damaged` unreadable ones before it are skipped."""
-        for position in range(min(self._config.skip_damaged, len(self) - 1)):
-            with suppress(SampleReadError):
-                return self._as_reference(position)
-        try:
-            return self._as_reference(min(self._config.skip_damaged, len(self) - 1))
-        except SampleReadError as error:
-            raise with_skip_advice(error) from error
 
     def _as_reference(self, position: int) -> _Reference:
         content = self._files.content(position)

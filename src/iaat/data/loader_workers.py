@@ -26,9 +26,12 @@ def ignore_signals(_worker: int) -> None:
 
 
 def start_workers(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Start the workers of a loader so that they can be ended although they ignore signals.
+    """Yield what a loader yields, from workers that can be ended although they ignore signals.
 
     Workers end with the iterator, or within seconds of the main process where that is killed.
+
+    Raises:
+        UserError: A worker died.
     """
     with _held_back():
         iterator = iter(loader)
@@ -38,7 +41,12 @@ def start_workers(loader: DataLoader[Any]) -> Iterator[Any]:
         worker._popen.terminate = worker._popen.kill
         worker.join = partial(end.join, worker.join)
     _explain_deaths()
-    return iterator
+    while True:
+        with _explained():
+            found = next(iterator, None)
+        if found is None:
+            return
+        yield found
 
 
 class _End:
@@ -62,12 +70,8 @@ class _End:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Explain the death of a worker.
-
-    Raises:
-        UserError: PyTorch found that one did.
-    """
+def _explained() -> Iterator[None]:
+    """Explain the death of a worker, where PyTorch finds that one did."""
     try:
         yield
     except RuntimeError as error:
@@ -115,7 +119,7 @@ class _Explained:
         self._handler = handler
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        with explained():
+        with _explained():
             self._handler(number, frame)
 
 

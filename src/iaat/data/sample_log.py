@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from iaat.data.notices import Notices
 from iaat.errors import UserError
+
+T = TypeVar("T")
 
 ALTERATIONS = ("transparent", "depth", "levels", "dark", "grey", "frames")
 """Alterations of a sample, as kinds of `iaat.data.notices`: bits of a byte, in this order."""
@@ -32,6 +35,24 @@ def with_skip_advice(error: UserError) -> UserError:
     if not isinstance(error, SampleReadError) or SKIP_ADVICE in str(error):
         return error
     return SampleReadError(f"{error}; {SKIP_ADVICE}")
+
+
+def first_readable(
+    read: Callable[[int], T], *, size: int, skip: int, unreadable: type[UserError] = SampleReadError
+) -> tuple[int, T]:
+    """Position and content of the first of `size` samples that `read` can read.
+
+    Raises:
+        UserError: The first `skip + 1` are `unreadable`.
+    """
+    last = min(skip, size - 1)
+    for position in range(last):
+        with suppress(unreadable):
+            return position, read(position)
+    try:
+        return last, read(last)
+    except SampleReadError as error:
+        raise with_skip_advice(error) from error
 
 
 class SampleRecord(NamedTuple):

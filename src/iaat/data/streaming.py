@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from iaat.data.augment import Augmentation, augmentation_draws
-from iaat.data.loader_workers import explained, ignore_signals, start_workers
+from iaat.data.loader_workers import ignore_signals, start_workers
 from iaat.data.read_item import (
     ITEM,
     CroppingDataset,
@@ -20,7 +20,14 @@ from iaat.data.read_item import (
 )
 from iaat.data.resized_crop import DRAWS
 from iaat.data.sample_checks import check_classes, check_labels, check_pixels
-from iaat.data.sample_log import SampleLog, SampleReadError, SampleRecord, input_digests, with_skip_advice
+from iaat.data.sample_log import (
+    SampleLog,
+    SampleReadError,
+    SampleRecord,
+    first_readable,
+    input_digests,
+    with_skip_advice,
+)
 from iaat.data.source import Source, check_order, fingerprint, finish_batch
 from iaat.errors import UserError
 from iaat.runtime.rng import derive_seed, generator, keyed_uniform, preserved_globals, seed_globals
@@ -108,7 +115,7 @@ class StreamingSource(Source):
             generator=generator(*(key or _UNKEYED), "data loader"),
             worker_init_fn=ignore_signals,
         )
-        for collated in _explained(start_workers(loader)):
+        for collated in start_workers(loader):
             if isinstance(collated, UserError):
                 raise collated
             *tensors, records = collated
@@ -116,15 +123,6 @@ class StreamingSource(Source):
             stored, y, index = (part.to(self._device, non_blocking=True) for part in tensors)
             draws = augmentation_draws(self._augmentation, index, key)
             yield finish_batch(stored, y, index, self._augmentation, draws)
-
-
-def _explained(collated: Iterator[_Collated | UserError]) -> Iterator[_Collated | UserError]:
-    while True:
-        with explained():
-            found = next(collated, None)
-        if found is None:
-            return
-        yield found
 
 
 class _CheckedItems:
@@ -147,23 +145,13 @@ class _CheckedItems:
         self._unreadable = UserError if tolerant else SampleReadError
         self._deterministic = bool(getattr(dataset, "deterministic", False))
         with preserved_globals():
-            self.first = self._first_readable()
+            size, skip = len(dataset), sample_log.limit
+            _, self.first = first_readable(self._read_plain, size=size, skip=skip, unreadable=self._unreadable)
         check_pixels(self.first[None], where=where)
 
-    def _first_readable(self) -> Tensor:
-        """First readable item; up to the allowed number of unreadable ones before it are skipped."""
-        last = min(self._sample_log.limit, len(self) - 1)
-        for position in range(last + 1):
-            seed_globals(0, 0, ITEM, position, gpus=False)
-            try:
-                return read_item(self._dataset, position, where=self._where)[0]
-            except self._unreadable:
-                if position == last:
-                    raise
-        raise AssertionError("there is at least one item")
-
-    def __len__(self) -> int:
-        return len(self._dataset)
+    def _read_plain(self, position: int) -> Tensor:
+        seed_globals(*_UNKEYED, ITEM, position, gpus=False)
+        return read_item(self._dataset, position, where=self._where)[0]
 
     def read(self, positions: Sequence[int], key: tuple[int, int] | None) -> list[_Item | UserError]:
         """Read items, their random draws keyed by `(seed, epoch)`; the last one is an error, if any.
@@ -231,12 +219,6 @@ class _KeyedItems(Dataset[_Item | UserError]):
     def __init__(self, items: _CheckedItems, key: tuple[int, int] | None) -> None:
         self._items = items
         self._key = key
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, position: int) -> _Item | UserError:
-        return self._items.read([position], self._key)[0]
 
     def __getitems__(self, positions: list[int]) -> list[_Item | UserError]:
         return self._items.read(positions, self._key)

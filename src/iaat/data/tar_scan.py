@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import splitext
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ _COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4|z)|tgz|tbz2?|txz|tzst)$", 
 _LONGEST_HEADER = 1 << 16
 # With white space around it.
 _LONGEST_NUMBER = 32
-_CLASS = "cls"
+_CLASS = ".cls"
 MOST_LABEL = 10**9 - 1
 """Largest class number that can be written."""
 
@@ -119,25 +120,6 @@ def scan_shards(root: Path, shards: Sequence[Path], *, where: str) -> ShardListi
     return ShardListing(relative, names=names, notices=notices, **arrays)
 
 
-class _Name(NamedTuple):
-    """Parts of a member's name: `a/b` . `seg` . `png`.
-
-    Attributes:
-        key: Up to the first dot of its last part.
-        middle: Between the first and the last dot.
-        suffix: Behind the last dot, in lower case.
-    """
-
-    key: str
-    middle: str
-    suffix: str
-
-    @property
-    def whole_key(self) -> str:
-        """Name up to the last dot."""
-        return f"{self.key}.{self.middle}" if self.middle else self.key
-
-
 @dataclass
 class _Found:
     """Image and class of one name up to the last dot."""
@@ -150,21 +132,23 @@ def _samples(shard: Path, notices: Notices, where: str) -> list[tuple[tarfile.Ta
     """Image and class of each sample of one shard, in the order in which their names first appear."""
     groups: dict[str, dict[str, _Found]] = {}
     for member, label in _members(shard, notices, where):
-        name = _split_name(member.name)
-        place, found = f"{shard}/{member.name}", groups.setdefault(name.key, {}).setdefault(name.whole_key, _Found())
+        folder, slash, last = member.name.rpartition("/")
+        key, name = f"{folder}{slash}{last.partition('.')[0]}", splitext(member.name)[0]
+        place, found = f"{shard}/{member.name}", groups.setdefault(key, {}).setdefault(name, _Found())
         if label is None:
             if found.image is not None:
                 raise UserError(
-                    f"{place}: is the second image of the sample {shown(name.whole_key)}, beside {found.image.name}:"
+                    f"{place}: is the second image of the sample {shown(name)}, beside {found.image.name}:"
                     " give each sample one, and a name of its own up to the first dot"
                 )
-            _check_bytes(member, place)
+            if member.size > MOST_FILE_BYTES:
+                raise UserError(
+                    f"{place}: has {member.size:,} bytes, more than any image that is read here: resize the image"
+                )
             found.image = member
         else:
             if found.label is not None:
-                raise UserError(
-                    f"{place}: is the second class of the sample {shown(name.whole_key)}: give each sample one"
-                )
+                raise UserError(f"{place}: is the second class of the sample {shown(name)}: give each sample one")
             found.label = member, _class_number(label, place)
     return [sample for key, group in groups.items() for sample in _of_group(key, group, shard, notices, where)]
 
@@ -201,14 +185,16 @@ def _of_group(
 
 def _members(shard: Path, notices: Notices, where: str) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
     """Yield images and class numbers of one shard, the latter with their bytes."""
+    if not shard.is_file():  # to open a pipe would wait for ever
+        raise UserError(f"{shard}: is no regular file: remove it, or give it another suffix")
     try:
-        with _Headers(io.FileIO(_regular(shard))) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with _Headers(io.FileIO(shard)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined] # it would keep the header of every file
                 if member.size < 0:
                     raise tarfile.ReadError(f"{member.name} has {member.size} bytes")
                 if _is_wanted(member, shard, notices, where):
-                    yield member, _start(file, member) if _split_name(member.name).suffix == _CLASS else None
+                    yield member, _start(file, member) if _suffix(member) == _CLASS else None
             _check_end(file, tar.offset)
     except UserError:
         raise
@@ -227,13 +213,6 @@ class _Headers(io.BufferedReader):
         if size is None or not 0 <= size <= _LONGEST_HEADER:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return super().read(size)
-
-
-def _regular(shard: Path) -> Path:
-    # To open a pipe would wait for ever.
-    if not shard.is_file():
-        raise UserError(f"{shard}: is no regular file: remove it, or give it another suffix")
-    return shard
 
 
 def _check_end(file: io.BufferedReader, end: int) -> None:
@@ -260,15 +239,15 @@ def _is_wanted(member: tarfile.TarInfo, shard: Path, notices: Notices, where: st
     """
     if member.isdir():
         return False
-    suffix = f".{_split_name(member.name).suffix}"
+    suffix = _suffix(member)
     last = member.name.rpartition("/")[2]
     if last.startswith(".") or "__MACOSX" in member.name.split("/"):
         kind = "hidden" if last.startswith(".") and not last.startswith("._") else "system"
         notices.add(where, kind, f"{shard.name}/{member.name}")
         return False
-    if suffix != f".{_CLASS}" and suffix not in IMAGE_SUFFIXES:
+    if suffix != _CLASS and suffix not in IMAGE_SUFFIXES:
         kind = "unread" if suffix in UNREAD else "member"
-        notices.add(where, kind, f"{shard.name}/{member.name}", detail=suffix if suffix != "." else "no suffix")
+        notices.add(where, kind, f"{shard.name}/{member.name}", detail=suffix if suffix.strip(".") else "no suffix")
         return False
     if not member.isreg() or member.issparse():
         raise UserError(
@@ -278,17 +257,8 @@ def _is_wanted(member: tarfile.TarInfo, shard: Path, notices: Notices, where: st
     return True
 
 
-def _split_name(name: str) -> _Name:
-    """Split the last part of a member's path at its first and last dot."""
-    folder, slash, last = name.rpartition("/")
-    first, _, rest = last.partition(".")
-    middle, _, suffix = rest.rpartition(".")
-    return _Name(folder + slash + first, middle, suffix.lower())
-
-
-def _check_bytes(member: tarfile.TarInfo, place: str) -> None:
-    if member.size > MOST_FILE_BYTES:
-        raise UserError(f"{place}: has {member.size:,} bytes, more than any image that is read here: resize the image")
+def _suffix(member: tarfile.TarInfo) -> str:
+    return splitext(member.name)[1].lower()
 
 
 def _class_number(content: bytes, place: str) -> int:

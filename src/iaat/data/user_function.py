@@ -3,7 +3,6 @@
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -31,6 +30,7 @@ from iaat.data.sample_log import (
     SampleReadError,
     SampleRecord,
     alteration_bits,
+    first_readable,
     input_digests,
     with_skip_advice,
 )
@@ -74,11 +74,11 @@ class UserSplit(RawSplit):
         self.where = where
         self.notices = Notices()
         with preserved_globals():
-            self._first_position, item = self._first_item(skip)
+            self._first_position, item = first_readable(self._get_item, size=len(dataset), skip=skip)
             self._first = as_sample(item, where=f"{where}: item {self._first_position}", images=images, altered=set())[
                 0
             ]
-            self.labels = _labels(dataset, where)
+            self.labels = self._labels()
         self.notices.add(where, "values", count=len(item) - 2)
         self.classes = _class_names(dataset)
         self.shape = tuple(self._first.shape)
@@ -120,15 +120,22 @@ class UserSplit(RawSplit):
                     sample_log.add([record])
         return out
 
-    def _first_item(self, skip: int) -> tuple[int, Any]:
-        """Position and content of the first readable item; up to `skip` unreadable ones are skipped."""
-        last = min(skip, len(self._dataset) - 1)
-        for position in range(last):
-            seed_globals(*_FROZEN, ITEM, position, gpus=False)
-            with suppress(SampleReadError):
-                return position, get_item(self._dataset, position, where=self.where)
-        seed_globals(*_FROZEN, ITEM, last, gpus=False)
-        return last, get_item(self._dataset, last, where=self.where)
+    def _get_item(self, position: int) -> Any:  # noqa: ANN401
+        seed_globals(*_FROZEN, ITEM, position, gpus=False)
+        return get_item(self._dataset, position, where=self.where)
+
+    def _labels(self) -> Tensor:
+        owner, positions = _owner(self._dataset, ("targets", "labels"))
+        listed = getattr(owner, "targets", getattr(owner, "labels", None))
+        if not isinstance(listed, Sequence | Tensor) and not hasattr(listed, "__array__"):
+            pairs = ((position, self._get_item(position)) for position in range(len(self._dataset)))
+            return torch.tensor([item_label(item[1], where=f"{self.where}: item {number}") for number, item in pairs])
+        ids = check_labels(listed, where=self.where)
+        if len(ids) != len(owner):
+            raise UserError(
+                f"{self.where}: {len(owner)} items but {len(ids)} labels in its targets: give one label an item"
+            )
+        return ids[positions]
 
     def warn_if_random(self, *, streamed: bool) -> None:
         """Warn if the first item changes from read to read in a way that the run cannot reproduce.
@@ -207,22 +214,6 @@ def _call(factory: Callable[..., Any], config: DataConfig, split: str) -> MapDat
     except Exception as error:
         error.add_note(f"raised by data.name={config.name}, called with split={split!r} and {config.options}")
         raise
-
-
-def _labels(dataset: MapDataset, where: str) -> Tensor:
-    owner, positions = _owner(dataset, ("targets", "labels"))
-    listed = getattr(owner, "targets", getattr(owner, "labels", None))
-    if not isinstance(listed, Sequence | Tensor) and not hasattr(listed, "__array__"):
-        return torch.tensor([_label(dataset, position, where) for position in range(len(dataset))])
-    ids = check_labels(listed, where=where)
-    if len(ids) != len(owner):
-        raise UserError(f"{where}: {len(owner)} items but {len(ids)} labels in its targets: give one label an item")
-    return ids[positions]
-
-
-def _label(dataset: MapDataset, position: int, where: str) -> int:
-    seed_globals(*_FROZEN, ITEM, position, gpus=False)
-    return item_label(get_item(dataset, position, where=where)[1], where=f"{where}: item {position}")
 
 
 def _class_names(dataset: MapDataset) -> tuple[str, ...]:
