@@ -4,61 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from iaat.corruptions.published_arrays import open_arrays
 from iaat.corruptions.published_folders import open_folders
-from iaat.data.notices import Notices
+from iaat.corruptions.published_set import PublishedSet
 from iaat.errors import UserError, did_you_mean
 from iaat.runtime.text import composed
 
 _LAYOUTS = "CIFAR-C is NAME.npy and labels.npy, ImageNet-C is NAME/SEVERITY/CLASS/*.JPEG"
-
-
-class PublishedSet(Protocol):
-    """Published corrupted test set, with samples numbered in its own order.
-
-    Attributes:
-        folder: Its folder.
-        kind: `cifar` or `imagenet`.
-        names: Its corruptions, the known ones first and in their usual order.
-        severities: Severities of each of them.
-        classes: Class names in the order of its labels; None where unknown.
-        notices: Notices of what was left out so far.
-    """
-
-    @property
-    def folder(self) -> Path: ...  # noqa: D102
-    @property
-    def kind(self) -> Literal["cifar", "imagenet"]: ...  # noqa: D102
-    @property
-    def names(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def severities(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def classes(self) -> tuple[str, ...] | None: ...  # noqa: D102
-    @property
-    def notices(self) -> Notices: ...  # noqa: D102
-
-    def size(self, name: str, severity: int) -> int:
-        """Number of images of one corruption at one severity."""
-
-    def images(self, name: str, severity: int, index: Tensor) -> Tensor:
-        """Images `[B, C, H, W]` float32 in [0, 1] of the samples `index` `[B]`.
-
-        Raises:
-            UserError: an unknown name or severity, an index out of range, a file that cannot be read.
-        """
-
-    def labels(self, name: str, severity: int) -> Tensor:
-        """Labels `[N]` int64 in the set's numbering of classes; `label_map` maps them to that of the data.
-
-        Raises:
-            UserError: an unknown name or severity.
-        """
 
 
 def find_published(folder: Path) -> PublishedSet:

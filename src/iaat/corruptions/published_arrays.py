@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,43 +13,20 @@ from torch import Tensor
 
 from iaat.corruptions.cifar_classes import CIFAR10, CIFAR100
 from iaat.corruptions.constants import SEVERITIES
-from iaat.corruptions.published_checks import check_condition, check_index, usual_order
-from iaat.data.notices import Notices
+from iaat.corruptions.published_set import PublishedSet, check_index, usual_order
 from iaat.errors import UserError
 from iaat.runtime.text import cut
 
 _LABELS = "labels.npy"
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedArrays:
-    """Set of arrays, as `iaat.corruptions.published.PublishedSet`; samples in the order of CIFAR's test set."""
+@dataclass(frozen=True)
+class PublishedArrays(PublishedSet):
+    """Set of arrays, every one of all severities; samples in the order of CIFAR's test set."""
 
-    folder: Path
+    kind = "cifar"
     arrays: dict[str, NDArray[np.uint8]]
     all_labels: Tensor
-    classes: tuple[str, ...] | None
-    notices: Notices = field(default_factory=Notices, repr=False)
-
-    @property
-    def kind(self) -> Literal["cifar", "imagenet"]:
-        """`cifar`."""
-        return "cifar"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Corruptions of the set."""
-        return tuple(self.arrays)
-
-    @property
-    def severities(self) -> tuple[int, ...]:
-        """1 to 5: every file holds all."""
-        return SEVERITIES
-
-    def size(self, name: str, severity: int) -> int:
-        """Number of images of one corruption at one severity."""
-        check_condition(self.names, self.severities, name, severity, self.folder)
-        return len(self.all_labels) // len(SEVERITIES)
 
     def images(self, name: str, severity: int, index: Tensor) -> Tensor:
         """Images `[B, C, H, W]` float32 in [0, 1] of the samples `index` `[B]`."""
@@ -60,7 +37,8 @@ class PublishedArrays:
 
     def labels(self, name: str, severity: int) -> Tensor:
         """Labels `[N]` int64 of `labels.npy`."""
-        size = self.size(name, severity)
+        self.check_condition(name, severity)
+        size = len(self.all_labels) // len(SEVERITIES)
         return self.all_labels[(severity - 1) * size : severity * size].clone()
 
 
@@ -79,7 +57,7 @@ def open_arrays(folder: Path) -> PublishedArrays:
     shapes = {array.shape[1:] for array in arrays.values()}
     if len(shapes) > 1:
         raise UserError(f"{folder}: the files hold images of different shapes, {sorted(shapes)}: keep one set a folder")
-    return PublishedArrays(folder, arrays, labels, _classes(labels))
+    return PublishedArrays(folder, names, SEVERITIES, _classes(labels), arrays, labels)
 
 
 def _classes(labels: Tensor) -> tuple[str, ...] | None:

@@ -5,63 +5,43 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from iaat.corruptions.constants import CORRUPTIONS, SEVERITIES
-from iaat.corruptions.published_checks import check_condition, check_index, usual_order
+from iaat.corruptions.published_set import PublishedSet, check_index, usual_order
+from iaat.data.folder_scan import visible
+from iaat.data.image import decode
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
-_FORMATS = ("JPEG", "PNG")
 Listing = tuple[tuple[str, str], ...]
 """Class and file name of each sample, sorted by class and then by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedFolders:
-    """Set of folders, as `iaat.corruptions.published.PublishedSet`; samples by class, then by file name."""
+@dataclass(frozen=True)
+class PublishedFolders(PublishedSet):
+    """Set of folders; samples by class, then by file name."""
 
-    folder: Path
-    places: dict[str, Path]
-    severities: tuple[int, ...]
+    kind = "imagenet"
     classes: tuple[str, ...]
-    notices: Notices = field(default_factory=Notices, repr=False)
+    places: dict[str, Path]
     _listed: dict[tuple[str, int], Listing] = field(default_factory=dict, repr=False)
-
-    @property
-    def kind(self) -> Literal["cifar", "imagenet"]:
-        """`imagenet`."""
-        return "imagenet"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Corruptions of the set."""
-        return tuple(self.places)
-
-    def size(self, name: str, severity: int) -> int:
-        """Number of images of one corruption at one severity."""
-        return len(self._listing(name, severity))
 
     def paths(self, name: str, severity: int) -> list[Path]:
         """Files of one corruption at one severity, in the order of the samples."""
-        folder = self.places[name] / str(severity)
-        return [folder / label / file for label, file in self._listing(name, severity)]
+        listing, folder = self._listing(name, severity), self.places[name] / str(severity)
+        return [folder / label / file for label, file in listing]
 
     def images(self, name: str, severity: int, index: Tensor) -> Tensor:
         """Images `[B, 3, H, W]` float32 in [0, 1] of the samples `index` `[B]`."""
-        listing = self._listing(name, severity)
-        rows = check_index(index, len(listing)).tolist()
-        folder = self.places[name] / str(severity)
-        paths = [folder / listing[row][0] / listing[row][1] for row in rows]
+        every = self.paths(name, severity)
+        paths = [every[row] for row in check_index(index, len(every)).tolist()]
         if not paths:
             return torch.empty(0, 3, 0, 0)
-        images = [_read(path) for path in paths]
+        images = [decode(path) for path in paths]
         for path, image in zip(paths, images, strict=True):
             if image.shape != images[0].shape:
                 raise UserError(
@@ -75,7 +55,7 @@ class PublishedFolders:
         return torch.tensor([place[label] for label, _ in self._listing(name, severity)])
 
     def _listing(self, name: str, severity: int) -> Listing:
-        check_condition(self.names, self.severities, name, severity, self.folder)
+        self.check_condition(name, severity)
         if (name, severity) not in self._listed:
             found = _list_files(self.places[name] / str(severity), self.classes, self.folder, self.notices)
             self._check_same(found, name, severity)
@@ -113,12 +93,13 @@ def open_folders(folder: Path) -> PublishedFolders | None:
                 " corruptions need the same; unpack what is missing"
             )
     classes = _same_classes(places, severities[first], folder)
-    return PublishedFolders(folder, places, severities[first], classes)
+    return PublishedFolders(folder, tuple(places), severities[first], classes, places)
 
 
 def _find_names(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in [*_folders(folder), *(inner for outer in _folders(folder) for inner in _folders(outer))]:
+    outer = visible(folder, files=False)
+    for path in [*outer, *(inner for each in outer for inner in visible(each, files=False))]:
         # A folder of any other name may be anything; one with the name of a corruption must be one.
         if path.name in CORRUPTIONS or (path.parent == folder and (path / "1").is_dir()):
             if path.name in found:
@@ -128,7 +109,7 @@ def _find_names(folder: Path) -> dict[str, Path]:
 
 
 def _severities(place: Path) -> tuple[int, ...]:
-    names = [path.name for path in _folders(place)]
+    names = [path.name for path in visible(place, files=False)]
     allowed = {str(severity): severity for severity in SEVERITIES}
     odd = [name for name in names if name not in allowed]
     if odd or not names:
@@ -141,24 +122,15 @@ def _severities(place: Path) -> tuple[int, ...]:
 
 def _same_classes(places: dict[str, Path], severities: tuple[int, ...], folder: Path) -> tuple[str, ...]:
     conditions = [place / str(severity) for place in places.values() for severity in severities]
-    classes = tuple(path.name for path in _folders(conditions[0]))
+    classes = tuple(path.name for path in visible(conditions[0], files=False))
     if not classes:
         raise UserError(f"{conditions[0]} holds no folders of classes")
     for condition in conditions[1:]:
-        if different := {path.name for path in _folders(condition)} ^ set(classes):
+        if different := {path.name for path in visible(condition, files=False)} ^ set(classes):
             raise UserError(
                 f"{folder}: {condition} and {conditions[0]} differ in the class {min(different)!r}: unpack both again"
             )
     return classes
-
-
-def _folders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return [folder / name for name in sorted(each.name for each in entries if _is_shown_folder(each))]
-
-
-def _is_shown_folder(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir()
 
 
 def _list_files(folder: Path, classes: tuple[str, ...], root: Path, notices: Notices) -> Listing:
@@ -178,18 +150,6 @@ def _list_files(folder: Path, classes: tuple[str, ...], root: Path, notices: Not
     if not listing:
         raise UserError(f"{folder} holds no images ({', '.join(_SUFFIXES)})")
     return tuple(listing)
-
-
-def _read(path: Path) -> Tensor:
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            levels = np.array(image.convert("RGB"))
-    except MemoryError:
-        raise
-    # A damaged file surfaces as whatever its decoder stumbles on.
-    except Exception as error:
-        raise UserError(f"{path}: cannot be read as an image ({error}): unpack it again") from error
-    return torch.from_numpy(np.ascontiguousarray(levels.transpose(2, 0, 1)))
 
 
 def _pixels(image: Tensor) -> str:
