@@ -9,7 +9,8 @@ from torch import nn
 
 from helpers.external_models import cnn, coloured, digits, mlp, statistics, trained
 from iaat.errors import UserError
-from iaat.evaluate.model_checks import check_model, check_samples
+from iaat.evaluate import evaluate_model
+from iaat.evaluate.model_checks import check_model
 from iaat.models import Normalize
 
 N = 300
@@ -257,28 +258,22 @@ X, Y = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        pytest.param(X[:0], Y[:0], r"\[0, 1, 2, 2\].*at least one", id="empty"),
-        pytest.param(torch.rand(4), Y, r"shape \[4\]", id="no inputs"),
+        pytest.param(X[:0], Y[:0], "samples: has no samples: give at least one", id="empty"),
+        pytest.param(torch.rand(4), Y, r"x is torch\.float32 \[4\]: give .*\[n, ...\]", id="no inputs"),
         pytest.param((X * 255).byte(), Y, r"x is torch\.uint8.*x\.float\(\) / 255", id="bytes"),
-        pytest.param(X * 255, Y, r"reaches from .*inputs must lie in \[0, 1\]; pass x / 255", id="0..255"),
-        pytest.param(X / 255 / 255, Y, r"divided by 255 twice", id="divided twice"),
-        pytest.param(X * 1000, Y, r"bring them to that scale", id="beyond 255"),
-        pytest.param(X * 2 - 1, Y, r"x reaches from -.*first layer of the model", id="standardised"),
-        pytest.param(X.where(X.max() > X, torch.nan), Y, r"x holds NaN", id="nan"),
-        pytest.param(X, Y[:3], r"y has shape \[3\] for 4 inputs: give one class an input, \[4\]$", id="fewer labels"),
-        pytest.param(X, nn.functional.one_hot(Y, 3), r"\[4, 3\].*y\.argmax\(1\)", id="one-hot"),
-        pytest.param(X, Y.float(), r"y is torch\.float32.*y\.long\(\)", id="float labels"),
-        pytest.param(X, Y + 1, r"y reaches from 1 to 3, but 3 classes are numbered 0 to 2: subtract 1", id="from 1"),
-        pytest.param(X, Y - 1, r"y reaches from -1 to 1", id="negative"),
-        pytest.param(X, Y * 2, r"y reaches from 0 to 4.*the number of classes", id="too large"),
+        pytest.param(X * 255, Y, r"reaches from .*outside \[0, 1\]: divide by 255", id="0..255"),
+        pytest.param(X / 255 / 255, Y, "divided by 255 twice", id="divided twice"),
+        pytest.param(X * 1000, Y, "divide by the largest value there can be", id="beyond 255"),
+        pytest.param(X * 2 - 1, Y, r"reaches from -.*looks normalised.*the model's first layer", id="standardised"),
+        pytest.param(X.where(X.max() > X, torch.nan), Y, "holds nan", id="nan"),
+        pytest.param(X, Y[:3], "4 inputs but 3 labels: give one label an input", id="fewer labels"),
+        pytest.param(X, nn.functional.one_hot(Y, 3), r"\[4, 3\].*labels\.argmax\(1\)", id="one-hot"),
+        pytest.param(X, Y.float(), r"torch\.float32.*labels\.to\(torch\.int64\)", id="float labels"),
+        pytest.param(X, Y + 1, r"outside 0\.\.2 .*labels go from 1 to 3: subtract 1", id="from 1"),
+        pytest.param(X, Y - 1, r"the label at index 0 is -1, outside 0\.\.2", id="negative"),
+        pytest.param(X, Y * 2, r"the label at index 2 is 4, outside 0\.\.2", id="too large"),
     ],
 )
 def test_samples_that_are_not_fit(x, y, message):
     with pytest.raises(UserError, match=message):
-        check_samples(x, y, 3)
-
-
-def test_samples_that_are_fit():
-    check_samples(X, Y, 3)
-    check_samples(torch.zeros(4, 1, 2, 2), Y.int(), 3)
-    check_samples(X.double().clamp(0, 1), Y, 100)
+        evaluate_model(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), x, y, classes=3)

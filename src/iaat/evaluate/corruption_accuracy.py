@@ -106,7 +106,7 @@ def corrupted_images(task: Task) -> Corrupted:
 
 
 def _generated(task: Task) -> Corrupted:
-    source, index, config = task.test.data.test, task.test.index, task.config
+    source, index, config = task.data.test, task.index, task.config
     if len(source.shape) != 3 or source.shape[0] not in (1, 3):
         raise UserError(f"corruptions need images of 1 or 3 channels, the inputs have shape {list(source.shape)}")
 
@@ -124,7 +124,7 @@ def _generated(task: Task) -> Corrupted:
 def _published(task: Task, folder: Path) -> Corrupted:
     """The published images; of each file the first n of a fixed random order."""
     files = find_published(folder)
-    own_class = label_map(files, task.test.classes)
+    own_class = label_map(files, task.data.classes)
 
     def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
         size = files.size(name, severity)

@@ -15,7 +15,6 @@ from iaat.errors import UserError
 from iaat.evaluate.evaluation import run_evaluation
 from iaat.evaluate.external_model import external_model
 from iaat.evaluate.results import EvaluationResult
-from iaat.evaluate.tensor_checks import check_samples
 from iaat.models import weights_digest
 from iaat.models.check_logits import casting, check_is_module
 from iaat.runtime.device import device_of
@@ -68,7 +67,6 @@ def evaluate_model(
     check_is_module(model, "the model is")
     names = [str(number) for number in range(classes)] if isinstance(classes, int) else list(classes)
     config = EvaluateConfig(suite=suite, radius=Radius(radius), norm=norm, n=n, seed=seed, batch_size=batch_size)
-    check_samples(x, y, len(names))
     data = _bundle(x, y, names, device_of(model))
     # The model is the caller's, so that the cast is taken off again.
     with TemporaryDirectory() as temporary, casting(model):
@@ -80,7 +78,13 @@ def evaluate_model(
 
 
 def _bundle(x: Tensor, y: Tensor, classes: Sequence[str], device: torch.device) -> DataSplits:
-    """The samples as a test set; nothing is trained on."""
+    """The samples as a test set; nothing is trained on.
+
+    Raises:
+        UserError: samples on which an evaluation would mean nothing.
+    """
+    if x.ndim < 2 or not x.is_floating_point():
+        raise UserError(f"x is {x.dtype} {list(x.shape)}: give floats in [0, 1], [n, ...]; for bytes x.float() / 255")
     source = InMemorySource(x, y, classes, device=device, complete=False, where="samples")
     values = x.float().transpose(0, 1).flatten(1)
     everything, nothing = torch.arange(len(x)), torch.arange(0)

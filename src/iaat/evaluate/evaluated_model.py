@@ -1,4 +1,4 @@
-"""A model to evaluate with what is known of it, and the test samples it is evaluated on."""
+"""A model to evaluate with what is known of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from iaat.data import DataSplits
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking import Fresh
 from iaat.evaluate.results import ModelFacts
@@ -38,21 +37,3 @@ class EvaluatedModel:
     findings: tuple[Finding, ...] = ()
     radii: tuple[Tensor, Tensor] | None = None
     fresh: Fresh | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class TestSet:
-    """The samples of a data set that a model is evaluated on.
-
-    Attributes:
-        data: The data set.
-        index: `[n]`, which test samples.
-    """
-
-    data: DataSplits
-    index: Tensor
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names."""
-        return self.data.classes

@@ -19,7 +19,7 @@ from iaat.config.suites import Plan, parse_suite
 from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.evaluate.corruption_accuracy import check_corruptions, corruption_section, fingerprint_of_folder
-from iaat.evaluate.evaluated_model import EvaluatedModel, TestSet
+from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation_findings import all_findings, plan_findings
 from iaat.evaluate.findings import verdict
 from iaat.evaluate.masking.gradient_checks import input_gradient
@@ -72,8 +72,8 @@ def run_evaluation(
         UserError: the test set has no samples, or a section lacks what it needs.
     """
     with attack_mode(evaluated.model, "eval"):
-        test = TestSet(data, test_sample(data, config))
-        return _evaluate(Task(evaluated, test, config, reporter, extras or Extras()), known)
+        task = Task(evaluated, data, test_sample(data, config), config, reporter, extras or Extras())
+        return _evaluate(task, known)
 
 
 def run_evaluations(
@@ -132,8 +132,9 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
         task.reporter.say(f"note {finding.name}: {finding.evidence}")
     plan, stages, left_out = _possible(task, plan)
     outcome = _attack(task, stages, journal)
-    test = replace(task.test, index=outcome.index)  # without those that cannot be read
-    context = Context(task.evaluated, test, task.config, task.reporter, task.extras, journal, outcome)
+    # Without the samples that cannot be read.
+    settings = (task.config, task.reporter, task.extras)
+    context = Context(task.evaluated, task.data, outcome.index, *settings, journal, outcome)
     sections = []
     if "curve" in plan.sections:
         sections.append(curve_section(context))
@@ -148,7 +149,7 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
     results = summary(
         context.outcome,
         task.config,
-        test.classes,
+        task.data.classes,
         task.evaluated.facts,
         verdict=verdict(findings, checked=MASKING in plan.sections),
         findings=tuple(findings),
@@ -156,7 +157,7 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
         **provenance(context),
         **{name: value for section in sections for name, value in section.measured().items()},
     )
-    write_evaluation(folder, context.outcome, results, test.classes)
+    write_evaluation(folder, context.outcome, results, task.data.classes)
     return results
 
 
@@ -201,9 +202,9 @@ def identity(task: Task) -> dict[str, Any]:
     return {
         "format": 2,
         "model": task.evaluated.digest,
-        "data": task.test.data.test.fingerprint,
-        "contents": task.test.data.test_contents,
-        "samples": sha256(task.test.index.numpy().tobytes()).hexdigest(),
+        "data": task.data.test.fingerprint,
+        "contents": task.data.test_contents,
+        "samples": sha256(task.index.numpy().tobytes()).hexdigest(),
         "evaluate": plain_config(task.config),
         **_of_extras(task.extras),
         "predictions": _predictions(task),
@@ -221,7 +222,7 @@ def _of_extras(extras: Extras) -> dict[str, Any]:
 
 def _predictions(task: Task) -> str:
     """Classes predicted for some clean samples: models of the same weights may differ in their code."""
-    (batch,) = task.test.data.test.batches([task.test.index[:IDENTIFYING]])
+    (batch,) = task.data.test.batches([task.index[:IDENTIFYING]])
     return " ".join(map(str, predict(task.evaluated.model, batch.x.clone()).tolist()))
 
 
@@ -229,8 +230,8 @@ def _attack(task: Task, stages: Sequence[Stage], journal: Journal) -> Outcome:
     config = task.config
     return attack_samples(
         task.evaluated.model,
-        task.test.data.test,
-        task.test.index,
+        task.data.test,
+        task.index,
         stages,
         radius=config.radius,
         norm=config.norm,
@@ -243,11 +244,11 @@ def _attack(task: Task, stages: Sequence[Stage], journal: Journal) -> Outcome:
 
 def _possible(task: Task, plan: Plan) -> tuple[Plan, list[Stage], list[str]]:
     """The plan and its stages; without a gradient path only those that need none, and the names of the rest."""
-    test = task.test
-    stages = stages_of(plan.attacks, task.config, len(test.classes), test.data.test.shape)
+    data = task.data
+    stages = stages_of(plan.attacks, task.config, len(data.classes), data.test.shape)
     if plan.transfer_steps is not None:
         stages += transfer_stages(task, plan.transfer_steps)
-    (batch,) = test.data.test.batches([test.index[:2]])
+    (batch,) = data.test.batches([task.index[:2]])
     if input_gradient(task.evaluated.model, batch.x, batch.y, cross_entropy) is not None:
         return plan, stages, []
     kept = [stage for stage in stages if stage.name.endswith("/square") or stage.group == "transfer"]

@@ -32,7 +32,7 @@ def all_findings(context: Context, plan: Plan, sections: Sequence[Section], left
     """
     found = [*context.evaluated.findings, *(finding for section in sections for finding in section.findings)]
     found += [*_of_accuracies(context.outcome, sections), *_of_attacks(context.outcome)]
-    found += _below_constant(context.outcome, len(context.test.classes))
+    found += _below_constant(context.outcome, len(context.data.classes))
     found += [*plan_findings(plan, context), *_of_left_out(left_out)]
     return list({finding.name: finding for finding in found}.values())
 
@@ -91,7 +91,7 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
 
 def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     """Parts of a plan that are left out, or not in their standard form: known before anything runs."""
-    classes, shape, norm = len(task.test.classes), task.test.data.test.shape, task.config.norm
+    classes, shape, norm = len(task.data.classes), task.data.test.shape, task.config.norm
     no_square = why_no_square(shape, norm)
     findings = []
     if "autoattack" in plan.attacks and classes < STANDARD_CLASSES:

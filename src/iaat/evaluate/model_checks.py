@@ -18,7 +18,6 @@ from iaat.attacks import attack_mode, predict
 from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.probabilities import probability_finding
-from iaat.evaluate.tensor_checks import check_samples
 from iaat.models.check_logits import logits_of
 from iaat.models.normalize import Normalize
 from iaat.statistics import mcnemar_p_value
@@ -77,10 +76,11 @@ def check_model(
         Findings that only need to be known, and those on outputs that weaken attacks.
 
     Raises:
-        UserError: the samples are not fit (`check_samples`), the model does not return finite logits of the data's
+        UserError: the samples seem to be divided by 255 twice, the model does not return finite logits of the data's
             classes, it expects inputs on another scale, or its classes are in another order.
     """
-    check_samples(x, y, classes)
+    if 0 < (high := float(x.max())) <= 1.01 / 255:
+        raise UserError(f"inputs reach up to {high:g}: they seem to be divided by 255 twice; divide once")
     with attack_mode(model, "eval"), torch.no_grad():
         logits = torch.cat([logits_of(model, part, classes=classes).float() for part in torch.split(x, _BATCH)])
         _check_finite(logits)

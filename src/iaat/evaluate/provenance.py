@@ -36,7 +36,7 @@ def provenance(context: Context) -> dict[str, Any]:
         "versions": {**deciding_versions(), "python": platform.python_version()},
         "digests": Digests(
             model=context.evaluated.digest,
-            test_set=context.test.data.test.fingerprint,
+            test_set=context.data.test.fingerprint,
             inputs=context.journal.unit("inputs", lambda: _digest_of_inputs(context)),
         ),
     }
@@ -44,22 +44,22 @@ def provenance(context: Context) -> dict[str, Any]:
 
 def _digest_of_inputs(context: Context) -> str:
     digest = sha256()
-    for batch in context.test.data.test.batches(sequential_order(context.test.index, context.config.batch_size)):
+    for batch in context.data.test.batches(sequential_order(context.index, context.config.batch_size)):
         digest.update(batch.x.contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 def clean_of_all(context: Context) -> CleanAccuracy:
     """Clean accuracy on all test samples, those that are not attacked included."""
-    test, attacked = context.test, int(context.outcome.correct_after(CLEAN).sum())
-    rest = test.data.test_index[~torch.isin(test.data.test_index, test.index)]
+    attacked, everything = int(context.outcome.correct_after(CLEAN).sum()), context.data.test_index
+    rest = everything[~torch.isin(everything, context.index)]
     count = partial(_count_correct, context, rest)
     correct = attacked + (context.journal.unit("clean-of-the-rest", count) if len(rest) else 0)
-    n = len(test.index) + len(rest)
+    n = len(context.index) + len(rest)
     return CleanAccuracy(correct / n, n, wilson_interval(correct / n, n))
 
 
 def _count_correct(context: Context, index: Tensor) -> int:
-    batches = context.test.data.test.batches(sequential_order(index, context.config.batch_size))
+    batches = context.data.test.batches(sequential_order(index, context.config.batch_size))
     shown = context.reporter.track(batches, total=len(index), what="clean, the rest", size=lambda batch: len(batch.y))
     return sum(int((predict(context.evaluated.model, batch.x) == batch.y).sum()) for batch in shown)

@@ -25,7 +25,7 @@ def radii_section(context: Context) -> Section:
     if context.evaluated.radii is None:
         return Section()
     index, radius = context.evaluated.radii
-    chosen = rng.permutation(len(index), seed=0, epoch=0)[: min(MOST_SAMPLES, len(context.test.index))].sort().values
+    chosen = rng.permutation(len(index), seed=0, epoch=0)[: min(MOST_SAMPLES, len(context.index))].sort().values
     return Section(radii=quarters(_attacked(context, index[chosen]), radius[chosen]))
 
 
@@ -33,9 +33,9 @@ def _attacked(context: Context, index: Tensor) -> Outcome:
     config = context.config
     return attack_samples(
         context.evaluated.model,
-        context.test.data.train,
+        context.data.train,
         index,
-        stages_of(SUITES["quick"], config, len(context.test.classes)),
+        stages_of(SUITES["quick"], config, len(context.data.classes)),
         radius=config.radius,
         norm=config.norm,
         batch_size=config.batch_size,

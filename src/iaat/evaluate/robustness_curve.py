@@ -76,9 +76,9 @@ class _Batch(TypedDict):
 
 def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, float]:
     """Level `[n]` and norm `[n]` of the smallest adversarial perturbation of each sample, passes and seconds."""
-    order = sequential_order(context.test.index, context.config.batch_size)
-    batches = enumerate(context.test.data.test.batches(order))
-    tracked = context.reporter.track(batches, total=len(context.test.index), what="curve", size=lambda b: len(b[1].y))
+    order = sequential_order(context.index, context.config.batch_size)
+    batches = enumerate(context.data.test.batches(order))
+    tracked = context.reporter.track(batches, total=len(context.index), what="curve", size=lambda b: len(b[1].y))
     values = [
         context.journal.unit(f"curve#{number}", partial(_search_batch, context, batch, levels, number))
         for number, batch in tracked

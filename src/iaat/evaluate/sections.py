@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.evaluate.evaluated_model import EvaluatedModel, TestSet
+from iaat.data import DataSplits
+from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.results import EvaluationResult, SectionResults
 from iaat.evaluate.resume import Journal
@@ -35,10 +36,11 @@ class Extras:
 
 @dataclass(frozen=True)
 class Task:
-    """An evaluation to be run: the model, the samples, and all settings."""
+    """An evaluation to be run: the model, the samples `index` `[n]` of the test set, and all settings."""
 
     evaluated: EvaluatedModel
-    test: TestSet
+    data: DataSplits
+    index: Tensor
     config: EvaluateConfig
     reporter: Reporter
     extras: Extras

@@ -36,7 +36,7 @@ def transfer_stages(task: Task, steps: int) -> list[Stage]:
 
 def _stage(task: Task, other: EvaluatedModel, steps: int) -> Stage:
     made: dict[str, Tensor] = {}
-    row = {number: position for position, number in enumerate(task.test.index.tolist())}
+    row = {number: position for position, number in enumerate(task.index.tolist())}
 
     def run(_model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
         if not made:
@@ -54,33 +54,33 @@ def examples(task: Task, other: EvaluatedModel, steps: int) -> Tensor:
     batch in `transfer/` of the model's folder under a name made of all that decides them, and read from there.
     """
     folder = other.folder / "transfer" / _digest(task, other, steps)
-    order = sequential_order(task.test.index, task.config.batch_size)
+    order = sequential_order(task.index, task.config.batch_size)
     numbers = task.reporter.track(
-        range(len(order)), total=len(task.test.index), what=f"examples on {other.name}", size=lambda n: len(order[n])
+        range(len(order)), total=len(task.index), what=f"examples on {other.name}", size=lambda n: len(order[n])
     )
     return torch.cat([_kept(folder / f"{n:04d}.safetensors", task, other, order[n], steps, n) for n in numbers])
 
 
 def _digest(task: Task, other: EvaluatedModel, steps: int) -> str:
-    test, config = task.test, task.config
+    config = task.config
     what = {
         "model": other.digest,
-        "data": test.data.test.fingerprint,
-        "index": test.index.tolist(),
+        "data": task.data.test.fingerprint,
+        "index": task.index.tolist(),
         "attack": [str(float(config.radius)), config.norm, steps, config.seed, config.batch_size],
     }
     return sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _kept(file: Path, task: Task, other: EvaluatedModel, index: Tensor, steps: int, number: int) -> Tensor:
-    test, config = task.test, task.config
+    config = task.config
     try:
         kept = load_file(file)["x_adv"]
-        if kept.shape == (len(index), *test.data.shape) and kept.is_floating_point():
+        if kept.shape == (len(index), *task.data.shape) and kept.is_floating_point():
             return kept
     except (OSError, KeyError, SafetensorError):  # not made yet, or damaged: it is made anew
         pass
-    (batch,) = test.data.test.batches([index])
+    (batch,) = task.data.test.batches([index])
     generator = rng.generator(config.seed, "transfer", number, device=device_of(other.model))
     settings: dict[str, Any] = {"radius": config.radius, "norm": config.norm, "steps": steps}
     x_adv = pgd(other.model, batch.x, batch.y, generator=generator, **settings).cpu().contiguous()
@@ -106,7 +106,7 @@ def _accuracies(context: Context, other: EvaluatedModel, steps: int) -> dict[str
 
 
 def _accuracy(evaluated: EvaluatedModel, x_adv: Tensor, context: Context) -> float:
-    labels = context.test.data.test.labels[context.test.index]
+    labels = context.data.test.labels[context.index]
     device, parts = device_of(evaluated.model), torch.split(x_adv, context.config.batch_size)
     predicted = torch.cat([predict(evaluated.model, part.to(device)).cpu() for part in parts])
     return float((predicted == labels).double().mean())

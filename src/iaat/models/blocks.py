@@ -1,21 +1,12 @@
 """Residual blocks and the stages made of them."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iaat.models.layers import conv, make_norm, norm_relu
 from iaat.models.model_config import NormLayer
-
-
-class Block(Protocol):
-    """Constructor of a residual block: `[B, in_channels, H, W]` -> `[B, out_channels, H / stride, W / stride]`."""
-
-    def __call__(self, in_channels: int, out_channels: int, *, stride: int, norm: NormLayer) -> nn.Module:
-        """Return the block."""
-        ...
 
 
 class BasicBlock(nn.Module):
@@ -74,11 +65,13 @@ def changes_shape(in_channels: int, out_channels: int, stride: int) -> bool:
     return stride != 1 or in_channels != out_channels
 
 
-def make_stages(block: Block, *, stem: int, widths: Sequence[int], blocks: int, norm: NormLayer) -> nn.Sequential:
+def make_stages(
+    block: Callable[..., nn.Module], *, stem: int, widths: Sequence[int], blocks: int, norm: NormLayer
+) -> nn.Sequential:
     """Build one stage for each of `widths`, of `blocks` blocks each; every stage but the first halves the image.
 
     Args:
-        block: The kind of block.
+        block: `BasicBlock` or `PreActBlock`.
         stem: Channels that enter the first stage.
         widths: Channels that leave each stage.
         blocks: Blocks in a stage.

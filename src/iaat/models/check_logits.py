@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from iaat.attacks import attack_mode
 from iaat.errors import UserError
 from iaat.runtime.model_output import describe_output, path_to_logits
 from iaat.runtime.user_traceback import users_place
@@ -46,11 +47,11 @@ def check_fits(
         UserError: it cannot take such inputs, changes them, or does not return logits `[2, classes]`.
     """
     x = torch.linspace(0, 1, 2 * math.prod(shape), device=device).reshape(2, *shape)
-    with torch.no_grad():
-        with _in_mode(model, training=False):
+    with torch.no_grad(), kept_buffers(model):
+        with attack_mode(model, "eval"):
             logits = logits_of(model, x, classes=classes, name=name)
         if training:
-            with _in_mode(model, training=True):
+            with attack_mode(model, "train"):
                 logits_of(model, x, classes=classes, name=f"in train mode {name}")
     if logits.dtype in _HALF:
         cast_logits(model)
@@ -76,18 +77,15 @@ def _in_float32(_model: nn.Module, _inputs: object, output: object) -> object:
 
 
 @contextmanager
-def _in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Context in train or eval mode; afterwards the modes of all modules and the buffers are as before."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    model.train(training)
+def kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Give the buffers of a model their values back: running statistics move at every forward in train mode."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
-        for buffer, value in buffers:
-            buffer.copy_(value)
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
 
 
 def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the model") -> Tensor:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.models.factory import build_from_factory
-from iaat.models.model_config import GIVEN, ModelConfig, NormLayer
+from iaat.models.model_config import GIVEN, ModelConfig
 from iaat.models.resnet import preactresnet18, resnet18
 from iaat.models.small import SmallCNN
 from iaat.models.timm_models import (
@@ -28,15 +27,11 @@ _MOST_DEPTH = 1000
 _MOST_WEIGHTS = 2**31
 
 
-class OwnModel(Protocol):
-    """Constructor of a built-in model, called with the data's sizes and the settings of the recipe."""
-
-    def __call__(self, in_channels: int, classes: int, *, width: int = ..., norm: NormLayer = ...) -> nn.Module:
-        """Return the model."""
-        ...
-
-
-MODELS: dict[str, OwnModel] = {"small-cnn": SmallCNN, "resnet18": resnet18, "preactresnet18": preactresnet18}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "small-cnn": SmallCNN,
+    "resnet18": resnet18,
+    "preactresnet18": preactresnet18,
+}
 """Networks with a fixed name; `wrn-DEPTH-WIDTH` and others are read from theirs."""
 
 

@@ -61,8 +61,8 @@ class _Masking(TypedDict):
 
 def _masking(context: Context) -> _Masking:
     rows = _chosen(context.outcome)
-    index = context.test.index[rows]
-    (batch,) = context.test.data.test.batches(sequential_order(index, len(index)))
+    index = context.index[rows]
+    (batch,) = context.data.test.batches(sequential_order(index, len(index)))
     begun = time.perf_counter()
     with count_passes(context.evaluated.model) as passes:
         report = masking_report(
@@ -71,7 +71,7 @@ def _masking(context: Context) -> _Masking:
             batch.y,
             radius=float(context.config.radius),
             norm=context.config.norm,
-            classes=len(context.test.classes),
+            classes=len(context.data.classes),
             seed=context.config.seed,
             gap=gap(context.outcome),
             was_training=context.evaluated.was_training,

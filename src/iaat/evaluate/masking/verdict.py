@@ -17,14 +17,14 @@ from iaat.evaluate.masking.attack_checks import (
     check_growth,
     check_white_box,
     gap_finding,
-    transfer_finding,
     white_box,
 )
 from iaat.evaluate.masking.case import HIDDEN, POWER, Case, Result, samples_needed
 from iaat.evaluate.masking.gradient_checks import blocked, check_gradients, measure_gradients
 from iaat.evaluate.masking.output_checks import check_outputs
 from iaat.evaluate.masking.state_check import Fresh, check_state, fresh_copy
-from iaat.evaluate.masking.train_mode_check import check_eval_has_effect, check_train_mode, in_training, kept_buffers
+from iaat.evaluate.masking.train_mode_check import check_eval_has_effect, check_train_mode, in_training
+from iaat.models.check_logits import kept_buffers
 from iaat.runtime import rng
 from iaat.runtime.progress import Reporter
 from iaat.runtime.rng import seeded
@@ -63,7 +63,6 @@ def masking_report(
     classes: int,
     seed: int,
     gap: tuple[float, float, int] | None = None,
-    transfer: float | None = None,
     was_training: bool = False,
     queries: int = 1000,
     fresh: Fresh | None = None,
@@ -86,7 +85,6 @@ def masking_report(
         seed: Seed of the random draws.
         gap: Accuracy after PGD, accuracy in the worst case and number of samples, measured by an evaluation of the
             model; without it the report compares its own attacks.
-        transfer: Accuracy under adversarial examples made on another model.
         was_training: Whether the model was handed over in train mode; a model in train mode is found anyway.
         queries: Queries of the Square attack.
         fresh: A copy of the model from before its first forward (`fresh_copy`); by default one made now, with the
@@ -105,7 +103,7 @@ def masking_report(
     fresh = fresh_copy(model) if fresh is None else fresh
     with seeded(rng.derive_seed(seed, "masking")), kept_buffers(model), attack_mode(model, "eval"):
         case, predicted = _case(model, x, y, radius=radius, norm=norm, classes=classes, seed=seed)
-        given = _Given(x, y, predicted, fresh, left_in_training, queries, gap, transfer)
+        given = _Given(x, y, predicted, fresh, left_in_training, queries, gap)
         results: Iterator[Result] = _results(case, given)
         if reporter is not None:
             results = reporter.track(results, total=STAGES, what="masking checks")
@@ -162,7 +160,6 @@ class _Given:
     left_in_training: bool
     queries: int
     gap: tuple[float, float, int] | None
-    transfer: float | None
 
 
 def _results(case: Case, given: _Given) -> Iterator[Result]:
@@ -190,7 +187,7 @@ def _results(case: Case, given: _Given) -> Iterator[Result]:
         yield check_train_mode(case, None if white is None else white.pgd)
     result, robust = check_black_box(case, robust, given.queries)
     yield result
-    yield _compare_accuracies(case, white, robust, given.gap, given.transfer)
+    yield _compare_accuracies(case, white, robust, given.gap)
 
 
 def _samples(case: Case) -> Result:
@@ -207,22 +204,14 @@ def _samples(case: Case) -> Result:
 
 
 def _compare_accuracies(
-    case: Case,
-    white: WhiteBox | None,
-    robust: Tensor,
-    gap: tuple[float, float, int] | None,
-    transfer: float | None,
+    case: Case, white: WhiteBox | None, robust: Tensor, gap: tuple[float, float, int] | None
 ) -> Result:
-    """Compare PGD with the worst case and with transfer: as the evaluation measured them, else as this report did.
+    """Compare PGD with the worst case: as the evaluation measured them, else as this report did.
 
     The report's own worst case is one over many runs, so it is compared with PGD with restarts: what restarts alone
     gain is no masking.
     """
     pgd = case.fraction(robust if white is None else white.restarted)
     claimed, worst, n = gap or (pgd, case.fraction(robust), case.n)
-    findings = [gap_finding(claimed, worst, n)]
-    measures = {"worst": case.fraction(robust), "gap": claimed - worst}
-    if transfer is not None:
-        measures["transfer"] = transfer
-        findings.append(transfer_finding(transfer, claimed, n))
-    return Result(measures, tuple(finding for finding in findings if finding is not None))
+    finding = gap_finding(claimed, worst, n)
+    return Result({"worst": case.fraction(robust), "gap": claimed - worst}, () if finding is None else (finding,))
