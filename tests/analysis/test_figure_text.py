@@ -5,7 +5,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from iaat.analysis import SCREEN
-from iaat.analysis.figure_text import ELLIPSIS, clean, fit, fit_name, put_title, text_width
+from iaat.analysis.figure_text import ELLIPSIS, fit, fit_name, put_title, text_width
+from iaat.runtime.text import cut
 
 # What DejaVu Sans has: a missing glyph would only repeat one warning.
 TEXTS = st.text(
@@ -26,14 +27,14 @@ def test_width_is_what_the_renderer_draws():
 def test_fit_keeps_as_much_of_the_beginning_as_there_is_room_for(text, width):
     with SCREEN.context():
         fitted = fit(text, width, 9)
-        if text_width(clean(text), 9) <= width:
-            assert fitted == clean(text)
+        if text_width(cut(text), 9) <= width:
+            assert fitted == cut(text)
             return
         kept = fitted.removesuffix(ELLIPSIS)
         assert fitted.endswith(ELLIPSIS)
-        assert clean(text).startswith(kept)
+        assert cut(text).startswith(kept)
         assert text_width(fitted, 9) <= width
-        more = clean(text)[: len(kept) + 1]
+        more = cut(text)[: len(kept) + 1]
         assert more.isspace() or more[-1] == " " or text_width(more + ELLIPSIS, 9) > width
 
 
@@ -43,18 +44,10 @@ def test_a_name_is_cut_in_its_middle(text, width):
     with SCREEN.context():
         fitted = fit_name(text, width, 9)
         assert text_width(fitted, 9) <= width
-        if fitted != clean(text):
+        if fitted != cut(text):
             start, end = fitted.split(ELLIPSIS)
-            assert clean(text).startswith(start)
-            assert clean(text).endswith(end)
-
-
-@pytest.mark.parametrize(
-    ("dirty", "tidy"),
-    [("a\nb", "a b"), ("\ta\x00b ", "a b"), ("na\u00efve $x_1$", "na\u00efve $x_1$"), ("\udce9", ""), ("", "")],
-)
-def test_clean_leaves_one_printable_line(dirty, tidy):
-    assert clean(dirty) == tidy
+            assert cut(text).startswith(start)
+            assert cut(text).endswith(end)
 
 
 def test_a_title_is_cut_to_the_figure():

@@ -9,12 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from iaat.runtime.text import cut
+
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-
-
-def clean(text: str) -> str:
-    """Return `text` on one line, with every unprintable character as a space."""
-    return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 def text_width(text: str, size: float, weight: str = "normal") -> float:
@@ -24,7 +21,7 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
 
 
 def fit(text: str, width: float, size: float, weight: str = "normal") -> str:
-    """Return `text`, cleaned, and cut at its end where it is wider than `width` inches.
+    """Return `text` as one line, cut at its end where it is wider than `width` inches.
 
     Args:
         text: Anything.
@@ -32,12 +29,12 @@ def fit(text: str, width: float, size: float, weight: str = "normal") -> str:
         size: The font size in points.
         weight: The font weight.
     """
-    return _cut(clean(text), width, size, weight, lambda whole, kept: f"{whole[:kept].rstrip()}{ELLIPSIS}")
+    return _cut(cut(text), width, size, weight, lambda whole, kept: f"{whole[:kept].rstrip()}{ELLIPSIS}")
 
 
 def fit_name(name: str, width: float, size: float) -> str:
     """Return the name of a run or recipe, cut in its middle to `width` inches: such names differ at their ends."""
-    return _cut(clean(name), width, size, "normal", _without_middle)
+    return _cut(cut(name), width, size, "normal", _without_middle)
 
 
 def _without_middle(name: str, kept: int) -> str:

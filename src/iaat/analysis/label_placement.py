@@ -27,24 +27,14 @@ class PointLabel:
     color: str | tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """A rectangle, in points (1/72 inch)."""
+Boxes = NDArray[np.float64]
+"""Rectangles `[..., 4]` in points (1/72 inch): left, bottom, right, top."""
 
-    left: float
-    bottom: float
-    right: float
-    top: float
 
-    def overlap(self, other: "_Box") -> float:
-        """Return the common area."""
-        wide = min(self.right, other.right) - max(self.left, other.left)
-        tall = min(self.top, other.top) - max(self.bottom, other.bottom)
-        return wide * tall if wide > 0 and tall > 0 else 0.0
-
-    def area(self) -> float:
-        """Return the area."""
-        return (self.right - self.left) * (self.top - self.bottom)
+def _overlap(box: Boxes, others: Boxes) -> NDArray[np.float64]:
+    """Return the common area of a box with each of others `[K, 4]`."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return np.asarray(sides.clip(0).prod(axis=1))
 
 
 def place_labels(axis: Axes, labels: Sequence[PointLabel], obstacles: ArrayLike, size: float) -> list[Annotation]:
@@ -66,29 +56,26 @@ def place_labels(axis: Axes, labels: Sequence[PointLabel], obstacles: ArrayLike,
     assert figure is not None
     figure.draw_without_rendering()  # the transforms below hold only after the layout
     to_points = 72 / figure.dpi
-    taken = [
-        _Box(x - _POINT_RADIUS, y - _POINT_RADIUS, x + _POINT_RADIUS, y + _POINT_RADIUS)
-        for x, y in axis.transData.transform(np.asarray(obstacles, dtype=np.float64)) * to_points
-    ]
-    frame = _Box(*(np.array(axis.get_window_extent().extents) * to_points))
+    points = axis.transData.transform(np.asarray(obstacles, dtype=np.float64)) * to_points
+    taken = np.hstack([points - _POINT_RADIUS, points + _POINT_RADIUS])
+    frame = np.array(axis.get_window_extent().extents) * to_points
     notes = []
     for label in labels:
         at = axis.transData.transform((label.x, label.y)) * to_points
         box, distance = _best(at, (text_width(label.text, size) * 72, size * 1.2), taken, frame)
-        taken.append(box)
-        notes.append(_write(axis, label, (box.left - at[0], box.bottom - at[1]), size, leader=distance >= _LEADER_FROM))
+        taken = np.vstack([taken, box])
+        notes.append(_write(axis, label, box[:2] - at, size, leader=distance >= _LEADER_FROM))
     return notes
 
 
-def _best(
-    at: NDArray[np.float64], extent: tuple[float, float], taken: Sequence[_Box], frame: _Box
-) -> tuple[_Box, float]:
+def _best(at: NDArray[np.float64], extent: tuple[float, float], taken: Boxes, frame: Boxes) -> tuple[Boxes, float]:
     """Return the first of the boxes around `at` that covers nothing, or else the one that covers least."""
     best, least = None, float("inf")
     for distance in _DISTANCES:
         for direction in _DIRECTIONS:
             box = _beside(at, extent, direction, distance)
-            covered = sum(box.overlap(other) for other in taken) + 3 * (box.area() - box.overlap(frame))
+            outside = extent[0] * extent[1] - float(_overlap(box, frame[None])[0])
+            covered = float(_overlap(box, taken).sum()) + 3 * outside
             if covered < least - 1e-6:
                 best, least = (box, distance), covered
     assert best is not None
@@ -97,20 +84,19 @@ def _best(
 
 def _beside(
     at: NDArray[np.float64], extent: tuple[float, float], direction: tuple[float, float], distance: float
-) -> _Box:
-    wide, tall = extent
+) -> Boxes:
+    half, towards = np.array(extent) / 2, np.array(direction)
     # Along a diagonal the box touches with its corner; straight up or down it is centred.
-    x = at[0] + direction[0] * distance + np.sign(direction[0]) * wide / 2
-    y = at[1] + direction[1] * distance + np.sign(direction[1]) * tall / 2
-    return _Box(x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2)
+    centre = at + towards * distance + np.sign(towards) * half
+    return np.hstack([centre - half, centre + half])
 
 
-def _write(axis: Axes, label: PointLabel, offset: tuple[float, float], size: float, *, leader: bool) -> Annotation:
+def _write(axis: Axes, label: PointLabel, offset: NDArray[np.float64], size: float, *, leader: bool) -> Annotation:
     line = {"arrowstyle": "-", "color": label.color, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 4} if leader else None
     note = axis.annotate(
         label.text,
         (label.x, label.y),
-        offset,
+        tuple(offset),
         textcoords="offset points",
         color=label.color,
         fontsize=size,

@@ -133,10 +133,14 @@ def dlr_towards(logits: Tensor, target: Tensor) -> Tensor:
     Raises:
         UserError: fewer than 4 classes, for which its scale is not defined.
     """
+    return -margin(logits, target) / _targeted_scale(logits)
+
+
+def _targeted_scale(logits: Tensor) -> Tensor:
     if logits.shape[1] < 4:
         raise UserError(f"targeted 'dlr' needs at least 4 classes, the model has {logits.shape[1]}: use 'margin'")
     top = logits.topk(4, dim=1).values
-    return -margin(logits, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+    return top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12
 
 
 def targeted_margin(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
@@ -151,10 +155,7 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     Raises:
         UserError: fewer than 4 classes, for which its scale is not defined.
     """
-    if logits.shape[1] < 4:
-        raise UserError(f"targeted 'dlr' needs at least 4 classes, the model has {logits.shape[1]}: use 'margin'")
-    top = logits.topk(4, dim=1).values
-    return targeted_margin(logits, y, target) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+    return targeted_margin(logits, y, target) / _targeted_scale(logits)
 
 
 def kl_divergence(clean_logits: Tensor, logits: Tensor) -> Tensor:

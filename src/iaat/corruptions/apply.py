@@ -78,7 +78,8 @@ def corrupt(
     `iaat.corruptions.weather.frost`.
     """
     check_choice(name, CORRUPTIONS, "corruption")
-    check_severity(severity)
+    if isinstance(severity, bool) or severity not in SEVERITIES:
+        raise UserError(f"severity {severity!r} is not known: use 1, 2, 3, 4 or 5")
     _check_batch(images, index)
     chosen = constant_set(constants, *images.shape[-2:])
     if not len(images):
@@ -86,16 +87,6 @@ def corrupt(
     draws = Draws(seed, name, severity, index.tolist())
     changed = RULES[name](_pixels(images), constant(chosen, name, severity), draws)
     return _levels(changed).to(images.device)
-
-
-def check_severity(severity: int) -> None:
-    """Refuse a severity that is not 1 to 5.
-
-    Raises:
-        UserError: naming it.
-    """
-    if isinstance(severity, bool) or severity not in SEVERITIES:
-        raise UserError(f"severity {severity!r} is not known: use 1, 2, 3, 4 or 5")
 
 
 def _pixels(images: Tensor) -> Pixels:

@@ -56,7 +56,13 @@ class IndexedDataset(Dataset[tuple[Any, Any, int]]):
             int64 of the same shape: positions in the data set that the outermost `Subset` was made of, and so on
             inwards; `positions` themselves if there is no `Subset`.
         """
-        return _root_index(self.dataset, positions)
+        dataset: Any = self.dataset
+        positions = positions.to(torch.int64)
+        while isinstance(dataset, Subset | IndexedDataset):
+            if isinstance(dataset, Subset):
+                positions = torch.as_tensor(dataset.indices, dtype=torch.int64, device=positions.device)[positions]
+            dataset = dataset.dataset
+        return positions
 
 
 def with_index(dataset: MapDataset) -> IndexedDataset:
@@ -86,15 +92,6 @@ def with_index(dataset: MapDataset) -> IndexedDataset:
         tensor([0, 1, 2, 3, 4])
     """
     return dataset if isinstance(dataset, IndexedDataset) else IndexedDataset(dataset)
-
-
-def _root_index(dataset: object, positions: Tensor) -> Tensor:
-    positions = positions.to(torch.int64)
-    while isinstance(dataset, Subset | IndexedDataset):
-        if isinstance(dataset, Subset):
-            positions = torch.as_tensor(dataset.indices, dtype=torch.int64, device=positions.device)[positions]
-        dataset = dataset.dataset
-    return positions
 
 
 def check_map_style(dataset: object, *, where: str) -> None:

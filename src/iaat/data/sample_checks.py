@@ -1,14 +1,15 @@
 """Checks on samples and labels. Each message names the place, the index, the value and the fix."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from iaat.data.class_names import check_class_names
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 
+MOST_CHARACTERS = 1000
+"""Characters of a class name: longer ones fit in no table."""
 _CHUNK = 4096
 _FROM_ONE = "labels go from 1 to {high}: subtract 1 from each"
 
@@ -43,6 +44,24 @@ def check_labels(labels: object, *, where: str) -> Tensor:
             " convert them with labels.to(torch.int64)"
         )
     return ids.to("cpu", torch.int64)
+
+
+def check_class_names(names: Iterable[str], where: str) -> None:
+    """Refuse class names that are too long for a table.
+
+    Args:
+        names: The names.
+        where: Names their place in the message.
+
+    Raises:
+        UserError: naming the first one.
+    """
+    for number, name in enumerate(names):
+        if len(name) > MOST_CHARACTERS:
+            raise UserError(
+                f"{where}: the name of class {number} has {len(name):,} characters ({shown(name[:200])}): give it one"
+                f" of at most {MOST_CHARACTERS:,}"
+            )
 
 
 def check_classes(labels: Tensor, classes: Sequence[str], *, where: str, complete: bool = True) -> None:

@@ -21,7 +21,6 @@ from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluations
 from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.results import EvaluationResult, ModelFacts, Weights, read_results
-from iaat.evaluate.sections import Extras
 from iaat.models import supports_channels_last, weights_digest
 from iaat.runs.checkpoint import check_same_data, check_same_test_data, has_average, load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
@@ -53,7 +52,6 @@ def evaluate_checkpoint(
     which: str,
     data: DataSplits,
     reporter: Reporter,
-    extras: Extras | None = None,
     *,
     weights: Weights | None = None,
 ) -> EvaluationResult:
@@ -67,7 +65,7 @@ def evaluate_checkpoint(
         UserError: no such checkpoint, a broken one, or one trained on other data than is given.
     """
     evaluated = load_evaluated(run, recipe, which, data, weights=weights)
-    return run_evaluation(evaluated, data, recipe.evaluate, reporter, extras)
+    return run_evaluation(evaluated, data, recipe.evaluate, reporter)
 
 
 def evaluate_checkpoints(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from iaat.config.suites import Plan
 from iaat.evaluate.autoattack import STANDARD_CLASSES, ensemble, why_no_square
-from iaat.evaluate.findings import BELOW_CONSTANT, Finding
+from iaat.evaluate.findings import BELOW_CONSTANT, Finding, note
 from iaat.evaluate.masking import gap_finding, no_black_box, transfer_finding
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.masking.gradient_checks import blocked
@@ -54,12 +54,11 @@ def _below_constant(outcome: Outcome, classes: int) -> list[Finding]:
     if not outcome.attacks or worst >= constant:
         return []
     return [
-        Finding(
+        note(
             name=BELOW_CONSTANT,
             evidence=f"{percent(worst)} of the samples are robust in the worst case; giving all of them the commonest "
             f"class would be correct, and robust, for {percent(constant)}",
             advice="Expected of natural training; of adversarial training it says that the attacks succeeded.",
-            serious=False,
         )
     ]
 
@@ -68,22 +67,20 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
     """Warnings of the reference implementation, and points outside their ball."""
     texts = dict.fromkeys(text for stage in outcome.stages for text in stage.warnings)
     findings = [
-        Finding(
+        note(
             name="autoattack-warning" + (f"-{number}" if number > 1 else ""),
             evidence=f"warning of AutoAttack's own checks: {text}",
             advice="Read the masking checks (--suspicious) beside it.",
-            serious=False,
         )
         for number, text in enumerate(texts, start=1)
     ]
     outside = [f"{stage.name} {stage.outside} of {stage.samples}" for stage in outcome.stages if stage.outside]
     if outside:
         findings.append(
-            Finding(
+            note(
                 name="outside-ball",
                 evidence=f"points outside the radius or the image range: {', '.join(outside)}",
                 advice="They do not count as adversarial; report the attack.",
-                serious=False,
             )
         )
     return findings
@@ -96,32 +93,29 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     findings = []
     if "autoattack" in plan.attacks and classes < STANDARD_CLASSES:
         findings.append(
-            Finding(
+            note(
                 name="autoattack-classes",
                 evidence=f"with {classes} classes the targeted DLR loss of AutoAttack is not defined: "
                 f"{', '.join(ensemble(classes, shape, norm))} are run instead",
                 advice="Say so beside the number; it is not the standard ensemble.",
-                serious=False,
             )
         )
     if "autoattack" in plan.attacks and no_square:
         findings.append(
-            Finding(
+            note(
                 name="autoattack-shape",
                 evidence=f"{no_square}: it is left out",
                 advice="Say so beside the number; no black-box attack is run.",
-                serious=False,
             )
         )
     if "masking" in plan.sections and no_square:
         findings.append(no_black_box(no_square))
     if plan.transfer_steps is not None and not task.extras.others:
         findings.append(
-            Finding(
+            note(
                 name="no-transfer",
                 evidence="no other model is given to make adversarial examples on",
                 advice="Give an independently trained copy: --transfer RUN.",
-                serious=False,
             )
         )
     return findings
@@ -130,10 +124,9 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
 def _of_left_out(left_out: Sequence[str]) -> list[Finding]:
     if not left_out:
         return []
-    finding = Finding(
+    finding = note(
         name="attacks-left-out",
         evidence=f"without a gradient these could not be run: {', '.join(left_out)}",
         advice="The accuracies are of the attacks that remain; they say little.",
-        serious=False,
     )
     return [blocked(), finding]

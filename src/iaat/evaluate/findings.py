@@ -39,6 +39,11 @@ class Finding:
     weak_attack: bool = False
 
 
+def note(name: str, evidence: str, advice: str) -> Finding:
+    """Finding of what only needs to be known."""
+    return Finding(name=name, evidence=evidence, advice=advice, serious=False)
+
+
 def verdict(findings: Sequence[Finding], *, checked: bool = True) -> str:
     """Verdict on an evaluation, in one line.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, predict
 from iaat.errors import UserError
-from iaat.evaluate.findings import Finding
+from iaat.evaluate.findings import Finding, note
 from iaat.evaluate.masking.probabilities import probability_finding
 from iaat.models.check_logits import logits_of
 from iaat.models.normalize import Normalize
@@ -163,11 +163,10 @@ def _check_scale(
             f"the model expects {reading}, not inputs in [0, 1]: with them {_against(better, correct)}; give {advice}; "
             "if it does take [0, 1], say so: --model.mean '[0]' --model.std '[1]'"
         )
-    return Finding(
+    return note(
         name="input-scale",
         evidence=f"with {reading} in place of [0, 1] {_against(better, correct)}",
         advice=f"Find out how its inputs were scaled in training; that reading is {advice}.",
-        serious=False,
     )
 
 
@@ -189,11 +188,10 @@ def _check_channels(model: nn.Module, x: Tensor, y: Tensor, correct: Tensor) -> 
     better = _correct(model, x.flip(1), y)
     if not _is_better(better, correct, y):
         return None
-    return Finding(
+    return note(
         name="channel-order",
         evidence=f"with blue, green, red in place of red, green, blue {_against(better, correct)}",
         advice="Let its forward start with x = x.flip(1) if it was trained on images read by OpenCV.",
-        serious=False,
     )
 
 
@@ -231,21 +229,19 @@ def _check_chance(correct: Tensor, y: Tensor) -> Finding | None:
     commonest = _commonest(y)
     if commonest == 1 or _guessed(correct, y) <= CHANCE:
         return None
-    return Finding(
+    return note(
         name="chance-accuracy",
         evidence=f"{100 * correct.float().mean():.1f} % of {len(correct)} clean samples are correct, and always "
         f"guessing the commonest class is correct for {100 * commonest:.1f} %",
         advice="Check that these are the trained weights and that the data is what they were trained on.",
-        serious=False,
     )
 
 
 def _check_mode(was_training: bool) -> Finding | None:
     if not was_training:
         return None
-    return Finding(
+    return note(
         name="train-mode",
         evidence="the model was handed over in train mode and is evaluated in eval mode",
         advice="Call model.eval() after training, before a model is handed on.",
-        serious=False,
     )

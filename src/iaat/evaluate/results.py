@@ -11,7 +11,7 @@ from pydantic import Field
 
 from iaat.config.choices import OLD_WEIGHTS
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.data.class_names import MOST_CHARACTERS
+from iaat.data.sample_checks import MOST_CHARACTERS
 from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
 from iaat.runtime.json_files import Between, Count, Finite, Fraction, NonNegative, UnfitError, read_json, to_json

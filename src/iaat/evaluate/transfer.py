@@ -94,8 +94,7 @@ def transfer_section(context: Context, steps: int) -> Section:
     rows = []
     for other in context.extras.others:
         found = context.journal.unit(f"transfer#{other.digest}", lambda: _accuracies(context, other, steps))  # noqa: B023
-        accuracies = {key: found[key] for key in ("accuracy", "accuracy_of_source")}
-        rows.append(TransferResult(other.name, f"PGD-{steps}", **accuracies))
+        rows.append(TransferResult(other.name, f"PGD-{steps}", **found))
     return Section(transfer=tuple(rows))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator
-from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -125,11 +125,8 @@ def _load_exported(path: Path, device: torch.device | str) -> Program:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's content."""
-    digest = sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _batch_sizes(program: torch.export.ExportedProgram, name: str) -> tuple[int, float]:

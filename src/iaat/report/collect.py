@@ -25,7 +25,7 @@ from iaat.errors import UserError
 from iaat.report import run_summary
 from iaat.report.loss_surface import loss_surface
 from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart
-from iaat.report.sample_details import DetailSettings, SampleDetail, sample_details
+from iaat.report.sample_details import DetailSettings, sample_details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
 from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
@@ -266,13 +266,7 @@ def _details(
     found = sample_details(model, train, samples, train, own=own, among=models.data.train_index, settings=settings)
     shown = models.reporter.track(found, total=len(places), what="details")
     for place, detail in zip(places, shown, strict=True):
-        yield str(place), plain_detail(detail)
-
-
-def plain_detail(detail: SampleDetail) -> dict[str, Any]:
-    """Return a detail as plain values, its pictures as data URIs."""
-    plain: dict[str, Any] = _drawn(asdict(detail))
-    return plain
+        yield str(place), _drawn(asdict(detail))
 
 
 def _drawn(value: Any) -> Any:  # noqa: ANN401

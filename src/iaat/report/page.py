@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -69,14 +68,8 @@ def script() -> str:
     return "\n".join(['"use strict";', "", "(() => {", *parts, "})();", ""])
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
-    key: str
-    title: str
-
-
-def _sections(content: ReportContent) -> list[_Section]:
-    """Return the sections that have something to show, in their order."""
+def _sections(content: ReportContent) -> list[tuple[str, str]]:
+    """Return keys and titles of the sections that have something to show, in their order."""
     gallery = content.gallery if content.gallery is not None and content.gallery.index else None
     shown = {
         "overview": ("Overview", True),
@@ -91,7 +84,7 @@ def _sections(content: ReportContent) -> list[_Section]:
         "corruptions": ("Corruptions", bool(content.corruptions)),
         "training": ("Training", any(run.curves for run in content.runs)),
     }
-    return [_Section(key, title) for key, (title, present) in shown.items() if present]
+    return [(key, title) for key, (title, present) in shown.items() if present]
 
 
 def _has_radii(content: ReportContent, number: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from iaat.data.class_names import check_class_names
+from iaat.data.sample_checks import check_class_names
 from iaat.errors import UserError, shown
 from iaat.runtime.text import cut
 

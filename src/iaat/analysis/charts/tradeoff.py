@@ -14,10 +14,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from iaat.analysis.charts.layout import legend_below, settle
-from iaat.analysis.figure_text import clean, fit, fit_name
+from iaat.analysis.figure_text import fit, fit_name
 from iaat.analysis.label_placement import PointLabel, place_labels
 from iaat.analysis.style import INK, MUTED, Style, darker, series_style
 from iaat.errors import UserError
+from iaat.runtime.text import cut
 
 _FEW = 6
 """Groups up to which the figure is of one column."""
@@ -295,7 +296,7 @@ def _write_notes(axis: Axes, notes: Sequence[str], style: Style) -> None:
 
 def _left_out(groups: Sequence[_Group]) -> list[str]:
     away = [
-        f"{clean(group.label)}{' (hollow)' if group.hollow else ''} at {group.mean[0]:.1f}, {group.mean[1]:.1f}"
+        f"{cut(group.label)}{' (hollow)' if group.hollow else ''} at {group.mean[0]:.1f}, {group.mean[1]:.1f}"
         for group in groups
     ]
     return [f"off the picture: {'; '.join(away)}"] if away else []

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd, pgd_early_stop
 from iaat.evaluate.autoattack import reference_attack, why_no_square
-from iaat.evaluate.findings import Finding
+from iaat.evaluate.findings import Finding, note
 from iaat.evaluate.masking.case import LARGE, POINTS, SAMPLES, Case, Result, is_relevant, is_stronger, percent
-from iaat.units import Norm
 
 STEPS = 20
 """Steps of PGD, those of the accuracy that is usually quoted."""
@@ -125,7 +124,7 @@ def _pgd(case: Case, x: Tensor, y: Tensor, purpose: str, **settings: Any) -> Ten
 
 
 def _options(case: Case, purpose: str, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
-    options = {"radius": case.radius, "steps": STEPS, "norm": cast("Norm", case.norm), **settings}
+    options = {"radius": case.radius, "steps": STEPS, "norm": case.norm, **settings}
     return options | {"generator": case.generator(purpose)}
 
 
@@ -268,7 +267,7 @@ def check_black_box(case: Case, robust: Tensor, queries: int) -> tuple[Result, T
 def no_black_box(why: str) -> Finding:
     """Note that Square is left out, for the reason given."""
     advice = "Compare with a black-box attack of your own, if you can."
-    return Finding(name="no-black-box", evidence=why, advice=advice, serious=False)
+    return note("no-black-box", why, advice)
 
 
 def gap_finding(pgd: float, worst: float, n: int) -> Finding | None:

@@ -14,6 +14,7 @@ from iaat.evaluate.findings import Finding
 from iaat.evaluate.robust_accuracy import is_inside
 from iaat.runtime import rng
 from iaat.statistics import mcnemar_p_value
+from iaat.units import Norm
 
 POINTS = 0.05
 """Fraction of all samples from which a difference is relevant. Trained honest networks on digits and CIFAR-10 lost at
@@ -68,7 +69,7 @@ class Case:
     y: Tensor
     n: int
     radius: float
-    norm: str
+    norm: Norm
     classes: int
     seed: int
     adversarial: dict[int, tuple[float, int]] = field(default_factory=dict)

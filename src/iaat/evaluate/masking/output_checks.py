@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat.evaluate.autoattack import reference_warnings
-from iaat.evaluate.findings import Finding
+from iaat.evaluate.findings import Finding, note
 from iaat.evaluate.masking.case import LARGE, Case, Result, percent
 from iaat.evaluate.masking.probabilities import probability_finding
 
@@ -53,11 +53,10 @@ def _nonfinite(finite: Tensor) -> Result:
 
 
 def _classes(classes: int) -> Result:
-    finding = Finding(
+    finding = note(
         name="few-classes",
         evidence=f"the model has {classes} classes, and the targeted DLR loss needs 4",
         advice="Know that AutoAttack runs without its targeted DLR attack here.",
-        serious=False,
     )
     return Result({}, (finding,) if classes < 4 else ())
 

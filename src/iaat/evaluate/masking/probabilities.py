@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from iaat.evaluate.findings import Finding
+from iaat.evaluate.findings import Finding, note
 
 TOLERANCE = 1e-4
 """How near rows must be to a sum, or a log-sum-exp, of 1 or 0."""
@@ -28,11 +28,10 @@ def probability_finding(outputs: Tensor) -> Finding | None:
             advice="Return the logits, without the softmax.",
         )
     if bool((outputs.logsumexp(dim=1).abs() < TOLERANCE).all()):
-        return Finding(
+        return note(
             name="log-softmax-outputs",
             evidence="the exponentials of the outputs add up to 1 for every sample: they are log-probabilities",
             advice="Return the logits; the losses used here give the same figures for both.",
-            serious=False,
         )
     # Rectified outputs are exactly 0 here and there, sigmoids in float32 hardly ever; small logits stay far from 1.
     if low > 0 and 0.5 < high <= 1:

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, full_precision, geometry, per_sample, pgd
 from iaat.errors import shown
-from iaat.evaluate.findings import Finding
+from iaat.evaluate.findings import Finding, note
 from iaat.evaluate.masking.attack_checks import STEPS
 from iaat.evaluate.masking.case import Case, Result, percent
 from iaat.evaluate.masking.output_checks import differences
 from iaat.runtime import rng
-from iaat.units import Norm
 
 REMEMBERED = 1e-3
 """Largest difference (`differences`) from a fresh copy of a model without memory; on a CPU there is none."""
@@ -104,11 +103,10 @@ def check_state(case: Case, fresh: Fresh, robust: Tensor, *, gradients: bool) ->
 
 
 def _no_copy(why: str) -> Finding:
-    return Finding(
+    return note(
         name="no-fresh-copy",
         evidence=f"the model cannot be copied ({why}), so whether it remembers its inputs was not checked",
         advice="Let copy.deepcopy(model) work, if it may keep anything between calls.",
-        serious=False,
     )
 
 
@@ -126,7 +124,7 @@ def _adversarial(case: Case, stateless: Stateless) -> Tensor:
         case.y,
         radius=case.radius,
         steps=STEPS,
-        norm=cast("Norm", case.norm),
+        norm=case.norm,
         loss="margin",
         generator=case.generator("fresh"),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -13,7 +11,6 @@ from iaat.attacks import attack_mode, pgd
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking.attack_checks import STEPS
 from iaat.evaluate.masking.case import Case, Result, is_stronger, percent
-from iaat.units import Norm
 
 ADVICE = "Call model.eval() before anything is measured; all other figures of this report were measured in eval mode."
 
@@ -72,7 +69,7 @@ def _robust_in_train_mode(case: Case) -> Tensor:
         case.y,
         radius=case.radius,
         steps=STEPS,
-        norm=cast("Norm", case.norm),
+        norm=case.norm,
         mode="train",
         generator=case.generator("train mode"),
     )

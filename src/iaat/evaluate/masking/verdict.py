@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, full_precision, geometry
 from iaat.errors import UserError
-from iaat.evaluate.findings import FEW_SAMPLES, Finding, verdict
+from iaat.evaluate.findings import FEW_SAMPLES, Finding, note, verdict
 from iaat.evaluate.masking.attack_checks import (
     WhiteBox,
     check_black_box,
@@ -28,7 +28,7 @@ from iaat.models.check_logits import kept_buffers
 from iaat.runtime import rng
 from iaat.runtime.progress import Reporter
 from iaat.runtime.rng import seeded
-from iaat.units import check_radius
+from iaat.units import Norm, check_radius
 
 STAGES = 8
 """Results that the report waits for, for the progress shown."""
@@ -59,7 +59,7 @@ def masking_report(
     y: Tensor,
     *,
     radius: float,
-    norm: str,
+    norm: Norm,
     classes: int,
     seed: int,
     gap: tuple[float, float, int] | None = None,
@@ -131,7 +131,7 @@ def _check(x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int) -> N
 
 
 def _case(
-    model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: str, classes: int, seed: int
+    model: nn.Module, x: Tensor, y: Tensor, *, radius: float, norm: Norm, classes: int, seed: int
 ) -> tuple[Case, Tensor]:
     """The samples that the model classifies correctly: attacks on the others say nothing.
 
@@ -193,12 +193,11 @@ def _results(case: Case, given: _Given) -> Iterator[Result]:
 def _samples(case: Case) -> Result:
     correct, needed = len(case.x), samples_needed(case.n)
     measures = {"samples": float(case.n), "clean": correct / case.n, "samples_needed": float(needed)}
-    finding = Finding(
+    finding = note(
         name=FEW_SAMPLES,
         evidence=f"{correct} of {case.n} are classified correctly and can be attacked, {needed} are needed",
         advice=f"Evaluate more samples (--n): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
         f"them shows with {POWER:.0%} probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
-        serious=False,
     )
     return Result(measures, (finding,) if correct < needed else ())
 
