@@ -48,7 +48,7 @@ def test_each_allowed_key_is_listed_once(place):
 
 
 def test_weights_of_no_named_network_are_refused(place):
-    with pytest.raises(UserError, match=r"w\.pt holds weights, and no network was named: give --model NAME"):
+    with pytest.raises(UserError, match=r"w\.pt holds weights, and no model was named: give --model NAME"):
         targets("--data", "images")
 
 

@@ -201,7 +201,7 @@ def test_a_total_is_in_minutes_hours_or_days_and_of_gpus_in_gpu_hours(device, pr
     ("words", "message"),
     [
         (["check", "quickstart", "--processes", "2"], "--processes 2 is for --probe"),
-        (["check", "{sweep}", "--data"], "--data reads that of one recipe"),
+        (["check", "{sweep}", "--data"], "--data reads the data of one recipe"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(tmp_path, capsys, words, message):

@@ -663,7 +663,7 @@ def test_defaults_leave_inputs_as_they_are(small, tmp_path):
 
 def test_weights_of_no_named_network_are_refused(tmp_path):
     torch.save(SmallCNN(1, CLASSES).state_dict(), tmp_path / "w.pt")
-    with pytest.raises(UserError, match=r"w\.pt holds weights, and no network was named"):
+    with pytest.raises(UserError, match=r"w\.pt holds weights, and no model was named"):
         load_model(str(tmp_path / "w.pt"), shape=SHAPE, classes=CLASSES)
 
 

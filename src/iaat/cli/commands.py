@@ -165,7 +165,7 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides)
     data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
-    # Only the last epoch's network is kept: the predictions of earlier ones are not known.
+    # Only the last epoch's model is kept: the predictions of earlier ones are not known.
     last = options.epoch in (None, *run.radii_epochs()[-1:])
     prediction = training_predictions(run, recipe, data, reporter) if last else None
     table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
@@ -250,7 +250,9 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
 
 def _check_sweep(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     if options.data:
-        raise UserError(f"--data reads that of one recipe, and {options.recipe} is a sweep: name a recipe of its cells")
+        raise UserError(
+            f"--data reads the data of one recipe, and {options.recipe} is a sweep: name a recipe of its cells"
+        )
     cells = read_cells([options.recipe], overrides)
     reporter.result(cost_of_cells(cells))
     for device in {cell.recipe.train.device for cell in cells}:

@@ -96,7 +96,7 @@ def _hint(argument: str) -> str:
 
 
 def without_help(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The arguments but those that ask for help, and whether all of it is wanted: `--help all`."""
+    """The arguments without those that ask for help, and whether these ask for `--help all`."""
     rest, everything = [], False
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if argument == "all" and before in HELP:

@@ -60,7 +60,7 @@ def warn_of_old_names(keys: Collection[str], place: str) -> None:
     """Warn in one line of the renamed keys among `keys`, with their new names."""
     if old := [key for key in RENAMED if key in keys]:
         advice = ", ".join(f"{key} is {RENAMED[key]}" for key in old)
-        warnings.warn(f"{place}: {advice} by now, and is read as that: write the new name", stacklevel=3)
+        warnings.warn(f"{place}: {advice} now, and is read as such: write the new name", stacklevel=3)
 
 
 def without_twins(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class NpzFile:
         if member.file_size > _MOST_EXPANSION * packed:
             raise UserError(
                 f"{self._where}: {member.filename} claims {member.file_size:,} bytes in {packed:,} packed ones, which"
-                " nothing unpacks to: copy or download it again"
+                " is impossible: copy or download it again"
             )
 
     def chunks(self, name: str) -> Iterator[NDArray[Any]]:
@@ -157,5 +157,5 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
     except Exception as error:  # of the parser, too, which gives up as if memory had run out
         raise ValueError("the header describes no array") from error
     if len(shape) > _MOST_DIMENSIONS or not all(0 <= length < 2**63 for length in shape):
-        raise ValueError("the header describes an array of a shape that none has")
+        raise ValueError("the header describes an impossible shape")
     return shape, in_columns, dtype

@@ -30,7 +30,7 @@ from iaat.runtime.progress import Reporter
 
 
 def weights_to_evaluate(recipe: Recipe, weights: str) -> tuple[Weights | None, ...]:
-    """Weights of a run's checkpoint to evaluate: None, for its only ones, where it keeps no EMA.
+    """Which weights of a run to evaluate; None, for its only ones, where it keeps no EMA.
 
     Args:
         recipe: What was trained.

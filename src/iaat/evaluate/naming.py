@@ -47,7 +47,7 @@ def worst_case_name(row: EvaluationResult) -> str:
 
 
 def run_title(row: EvaluationResult) -> str:
-    """The run of an evaluation, with its weights where they are not those that the run is for."""
+    """Name of the run of an evaluation, marked where its raw weights were evaluated beside an EMA."""
     return f"{row.run}{RAW_WEIGHTS}" if row.weights == "raw" else row.run
 
 

@@ -40,8 +40,9 @@ ClassName = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """Result of one attack: how many samples it was given, on how many it succeeded, and for how many it
-    returned a point outside their ball or the image range (`outside`).
+    """Result of one attack: samples it was given, samples on which it succeeded, and its cost.
+
+    `outside` counts points it returned outside of their ball or the image range.
     """
 
     name: str

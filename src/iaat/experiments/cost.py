@@ -35,7 +35,7 @@ def total_passes(recipe: Recipe) -> Passes:
 
 
 def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, bytes_per_value: int) -> int:
-    """Bytes of all layers' outputs for one batch, which backward keeps: counted on two inputs, for any network."""
+    """Bytes of all layers' outputs for one batch, which backward keeps, counted on two inputs."""
     numbers, inputs = 0, 2
 
     def count(_module: nn.Module, _inputs: object, output: object) -> None:
@@ -52,7 +52,7 @@ def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, 
 
 
 def untrained_model(recipe: Recipe, facts: DatasetInfo) -> nn.Module:
-    """The recipe's network for inputs and classes like these, for which nothing is downloaded.
+    """The recipe's model for such inputs and classes, with random weights: nothing is downloaded.
 
     Raises:
         UserError: the model cannot be built.

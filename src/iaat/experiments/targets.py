@@ -211,7 +211,7 @@ def _check_file(name: str, overrides: Sequence[str]) -> None:
         check_program_trusted(Path(name), kind)
     elif not any(each.startswith("--model.name=") for each in overrides):
         raise UserError(
-            f"{name} holds weights, and no network was named: give --model NAME, such as resnet18 or module:function"
+            f"{name} holds weights, and no model was named: give --model NAME, such as resnet18 or module:function"
         )
 
 

@@ -1,4 +1,4 @@
-"""Networks by name, and the normalisation in front of them."""
+"""Models by name, with their normalisation layer."""
 
 from iaat.models.build_model import build_model, count_parameters
 from iaat.models.channels_last import supports_channels_last

@@ -68,5 +68,5 @@ class ModelConfig:
         check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "model", {"width": 4096})
 
     def without_start(self) -> Self:
-        """These settings without the weights that training starts from: for a network that gets all its weights."""
+        """These settings without the weights that training starts from, for a model that gets all its weights later."""
         return replace(self, weights=None, weights_key=None, pretrained=False)

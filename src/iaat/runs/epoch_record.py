@@ -21,7 +21,7 @@ _NOT_SINGLE = ("version", "epoch", "radius_quantiles_px")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """What one epoch of training came to. Means are over the samples of the epoch; accuracies are fractions.
+    """Results of one epoch of training. Means are over the samples of the epoch; accuracies are fractions.
 
     Attributes:
         epoch: Number of the epoch, from 1.
@@ -29,7 +29,7 @@ class EpochRecord:
         train_accuracy: Accuracy on the inputs that the method trained on.
         trained_radius_px: Mean radius of the training attacks, in px.
         lr: Learning rate of the first step.
-        forwards, backwards: Passes per sample through the whole network, without those of the guard's checks.
+        forwards, backwards: Passes per sample through the whole model, without those of the guard's checks.
         guard_gap: Largest gap that the guard has seen.
         guard_backed_off: Fraction of the steps that were trained with the guard's stronger attack.
         guard_forwards, guard_backwards: Passes of the guard's checks per sample.

@@ -48,16 +48,16 @@ def load_model(
 
     A run folder, or a checkpoint in it, needs no settings: see `iaat.runs.load.load`.
 
-    In front of it stands the normalisation that its weights' file holds (iaat's checkpoints); else `config.mean` and
-    `config.std`; else, for a network with published weights, the one published with them; else that of the data
+    In front of it is the normalisation in the file of its weights (iaat's checkpoints have one); else `config.mean` and
+    `config.std`; else, for a model with published weights, the one published with them; else that of the data
     where `config.normalize` is "data"; else none.
 
     Args:
         target: A run folder, for its best checkpoint (else its last), or one of its checkpoints;
             `module:function`, a factory of the user's, which gets those of shape= and classes= that its signature
             names and the options; a timm name; a name of iaat's own; or a file: a TorchScript program, an exported
-            program, or weights of the network that `config.name` names.
-        config: Further settings. `weights` is a file with the weights of a network given by name or factory;
+            program, or weights of the model that `config.name` names.
+        config: Further settings. `weights` is a file with the weights of a model given by name or factory;
             those of torchvision and timm get their published weights without one. `pretrained` is not used.
         shape: Shape of one input of the data; a run knows its own.
         classes: Number of classes of the data; likewise.
@@ -68,7 +68,7 @@ def load_model(
             weights are data and need no trust; a factory is code of the user's own.
 
     Raises:
-        UserError: there is no such model, its file is damaged, a program that is not trusted or of another network, a
+        UserError: there is no such model, its file is damaged, a program that is not trusted or of another model, a
             setting has no effect, or the model does not map inputs of the data to logits of its classes.
     """
     if config == AS_IT_IS and is_run(Path(target)):
@@ -85,7 +85,7 @@ def load_model(
             statistics = None
         else:
             if config is AS_IT_IS and is_file_name(target):
-                raise UserError(f"{target} holds weights, and no network was named: give config=ModelConfig(name=...)")
+                raise UserError(f"{target} holds weights, and no model was named: give config=ModelConfig(name=...)")
             config = _named(target, config)
             network, statistics = _build(config, shape=shape, classes=classes)
         model = _normalized(network, config, statistics, channels=shape[0], data=(mean, std))
@@ -101,19 +101,19 @@ def _check_data(trained: TrainedModel, target: str | Path, shape: tuple[int, ...
 
 
 def _named(target: str, config: ModelConfig) -> ModelConfig:
-    """The settings of a network that is built here: by name, or for the weights in the file `target`."""
+    """The settings of a model that is built here: by name, or for the weights in the file `target`."""
     if not is_file_name(target):
         return replace(config, name=target)
     if config.weights is not None:
         raise UserError(
             f"model {target} and model.weights {config.weights} are both files of weights: give one of them, and the "
-            "network by name as the other"
+            "model by name as the other"
         )
     return replace(config, weights=target)
 
 
 def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tuple[nn.Module, InputStatistics | None]:
-    """The network with its weights, and the normalisation that belongs to them, if any is known."""
+    """The model with its weights, and the normalisation that belongs to them, if any is known."""
     name, file = config.name, config.weights
     if file is None:
         refuse_key_alone(config)
@@ -133,7 +133,7 @@ def _build(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> tupl
 
 
 def is_own_name(name: str) -> bool:
-    """Whether a network of this name can be built without timm and without code of the user's."""
+    """Whether a model of this name can be built without timm and without code of the user's."""
     return name in MODELS or name in TORCHVISION_MODELS or parse_wrn(name) is not None
 
 
@@ -157,7 +157,7 @@ def _takes(factory: Any, argument: str) -> bool:  # noqa: ANN401
 
 
 def _pretrained(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """A network of torchvision or timm with its published weights, classifier included."""
+    """A model of torchvision or timm with its published weights, classifier included."""
     count = _published_classes(config.name)
     if count is not None and count != classes:
         raise UserError(
@@ -168,7 +168,7 @@ def _pretrained(config: ModelConfig, *, shape: tuple[int, ...], classes: int) ->
 
 
 def _published_classes(name: str) -> int | None:
-    """For how many classes the published weights of a network are, where that is known."""
+    """For how many classes the published weights of a model are, where that is known."""
     if name in TORCHVISION_MODELS:
         return PUBLISHED_CLASSES
     timm = load_timm()

@@ -209,7 +209,7 @@ class _RendezvousWait:
         time.sleep(_PAUSE)
         waited = time.monotonic() - self._begun
         if waited > TIMEOUT.total_seconds():
-            raise RuntimeError(f"{waited:.0f} s are over, still waiting for {missing() or 'others'}")
+            raise RuntimeError(f"waited {waited:.0f} s, still waiting for {missing() or 'others'}")
         if waited > self._report_at:
             self._report_at *= 2
             if text := missing():

@@ -15,7 +15,7 @@ from iaat.runtime.model_output import describe_output
 
 @dataclass(slots=True)
 class Passes:
-    """Forwards and backwards through the whole network, in samples or per sample.
+    """Forwards and backwards through the whole model, in samples or per sample.
 
     Attributes:
         forward: Number of forwards, at least 0; the unit of cost with `backward`.

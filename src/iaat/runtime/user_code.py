@@ -22,7 +22,7 @@ def trust(*names: str) -> None:
 
     Args:
         names: Modules, such as `my_net`, with functions that recipe files may name; single functions, such as
-            `my_net:build`; or files of programs, such as `network.pt2`.
+            `my_net:build`; or files of programs, such as `model.pt2`.
 
     Raises:
         UserError: A name is neither a module's nor a file.
@@ -31,12 +31,12 @@ def trust(*names: str) -> None:
         is_file = Path(name).is_file() and not name.endswith(".py")
         if is_file:
             _TRUSTED_FILES.add(Path(name).resolve())
-        if _is_module_name(name.partition(":")[0]):  # as network.pt2 might be, too
+        if _is_module_name(name.partition(":")[0]):  # as model.pt2 might be, too
             _TRUSTED.add(name)
         elif not is_file:
             raise UserError(
                 f"--trust {shown(name)}: is neither a module's name nor the file of a program: write such as my_net for"
-                " my_net.py, or network.pt2"
+                " my_net.py, or model.pt2"
             )
 
 

@@ -66,7 +66,7 @@ class TrainState:
 
     @property
     def result(self) -> nn.Module:
-        """The model that training is for: the EMA of the weights where there is one, else the trained model."""
+        """The model to evaluate: with the EMA of the weights where there is one, else as it is trained."""
         return self.model if self.ema is None else self.ema.model
 
     def to_memory_format(self, batch: Batch) -> Batch:

@@ -1,4 +1,4 @@
-"""`Trainer`: the one training loop. It knows methods by their protocol alone."""
+"""`Trainer`: the training loop, the same for all methods."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class Trainer:
         self._guard.after_step(self.ranks)
 
     def validate(self) -> ValidationAccuracy:
-        """Evaluate the model that training is for on the validation samples.
+        """Evaluate the model, with the EMA of its weights if there is one, on the validation samples.
 
         Raises:
             Stopped, UserError: as `fit`.
@@ -285,7 +285,9 @@ class Trainer:
             self.state.load_state_dict(saved)
         self.state.faults, self.state.lr_factor = faults, factor
         self._writer.go_back_to(self.state)
-        self.reporter.say(f"back to the end of epoch {self.state.epoch}, on at {factor:g} of the learning rate")
+        self.reporter.say(
+            f"rolled back to the end of epoch {self.state.epoch}; the learning rate is {factor:g} of the schedule's"
+        )
 
     def _end_epoch(self, record: EpochRecord, accuracy: ValidationAccuracy, train_seconds: float) -> EpochRecord:
         """Complete the record of the epoch, log it and save the checkpoint; returns the record."""

@@ -21,7 +21,7 @@ _MOST_NAMES = 60
 def make_panels(
     count: int, height: float, *, style: Style, most: int = 3, share_y: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure of `count` panels, each `height` inches high at 7 points; one alone is of one column.
+    """Make a figure of `count` panels in columns; a single panel has the width of one column.
 
     Args:
         count: Panels, at least one.

@@ -27,7 +27,7 @@ _FEW_RUNS = 4
 def draw_pair_matrix(
     names: Sequence[str], values: Mapping[tuple[int, int], float], label: str, *, style: Style
 ) -> Figure:
-    """Draw a value of each pair of runs as shade and number; of more than 40 runs those of the first 40.
+    """Draw a value of each pair of runs as shade and number, of at most 40 runs.
 
     Args:
         names: Names of the runs.

@@ -174,7 +174,7 @@ ClassQuantiles = Sequence[Mapping[str, float] | None]
 def draw_class_radii(
     runs: Mapping[str, ClassQuantiles], classes: Sequence[str], *, style: Style, title: str | None = None
 ) -> Figure:
-    """Draw the radii of each class, lowest median on top, a panel a run under its name, all in one order.
+    """Draw the radii of each class, lowest median on top: a panel a run, classes in the same order in all.
 
     5 to 95 % of the radii are thin, 25 to 75 % thick, the median is a dot. A class without samples is left out. Of more
     than 40 classes the 20 lowest and the 20 highest medians are drawn.

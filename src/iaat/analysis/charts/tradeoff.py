@@ -153,7 +153,7 @@ def draw_tradeoff(
 
 
 def pareto_frontier(points: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return those of `[n, 2]` that none surpasses in both, by rising first coordinate; `[k, 2]`."""
+    """Return the points of `[n, 2]` that no other exceeds in both coordinates, sorted by the first; `[k, 2]`."""
     best: list[NDArray[np.float64]] = []
     for point in sorted(points, key=lambda point: (-point[0], -point[1])):
         if not best or point[1] > best[-1][1]:

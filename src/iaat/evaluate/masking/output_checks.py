@@ -62,7 +62,7 @@ def _classes(classes: int) -> Result:
 
 
 def differences(first: Tensor, second: Tensor) -> Tensor:
-    """Differences `[..., B]` of two sets of logits `[..., B, classes]`, by how much those of the model vary.
+    """Differences `[..., B]` of two sets of logits `[..., B, classes]`, relative to the spread of the model's.
 
     Neither a constant added to all logits, nor one to each class, nor a factor changes them: logits are centred over
     the classes, and the unit is how far the second set's typical sample lies from the mean over the samples. What the
