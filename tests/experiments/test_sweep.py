@@ -323,6 +323,9 @@ def test_every_shipped_sweep_is_a_fair_comparison_with_a_curve(name):
     network = name.split("-", 2)[2].removesuffix("-random-target").replace("wrn32", "wrn-32")
     assert {cell.recipe.model.name for cell in cells} == {network}
     assert {"natural", "iaat", "iaat-paper"} <= {cell.name for cell in cells}
+    # What docs/reproduce.md says.
+    runs = sum(len(cell.seeds) for cell in cells)
+    assert runs == (7 if "random" in name else 10 if "imagenet" in name else 45)
 
 
 def test_the_sweep_in_the_documentation_is_one(tmp_path):
