@@ -3,6 +3,7 @@
 # make check: lint, types and the tests of what changed since main; seconds to minutes.
 # make test: the test suite; make peers: comparisons with other libraries; make test-all: both and what is slow.
 # make docs: the documentation site, in site/; a warning is an error.
+# make test-torch VERSION=2.9.1: core tests with that version of PyTorch; VERSION=oldest (default) or newest.
 # make bench: install the peers too, measure attack, step, data and memory; see benchmarks/README.md.
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart setup lint lint-scripts check test peers test-all docs bench clean
+.PHONY: quickstart setup lint lint-scripts check test peers test-all test-torch docs bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
@@ -51,11 +52,30 @@ peers: $(VENV)/.installed-peers
 	$(PYTEST) tests/peers
 
 test-all: test peers docs
+	$(MAKE) test-torch VERSION=oldest
+	$(MAKE) test-torch VERSION=newest
 	KILLS=50 $(BIN)/python -m pytest $(KILL_HARNESS)
 	$(BIN)/python tests/fuzz/recipe_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/recipes
 	$(BIN)/python tests/fuzz/image_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/images
 	$(BIN)/python tests/fuzz/reader_fuzzer.py --cases $(FUZZ_RUNS)
 	$(BIN)/python tests/soak/soak.py --hours $(SOAK_HOURS) --out runs/soak.jsonl
+
+# The oldest version is the lower bound in pyproject.toml. In a virtual environment of its own, which takes 5 GB and is removed.
+VERSION ?= oldest
+TORCH_VENV := .venv-torch
+TORCH_CORE := tests/attacks tests/radius tests/methods tests/models tests/runs/test_checkpoint.py tests/runtime/test_device.py \
+    tests/runtime/test_rng.py tests/train/test_trainer.py tests/train/test_ema.py tests/train/test_nonfinite.py
+torch = $(if $(filter newest,$(VERSION)),>=2,==$(if $(filter oldest,$(VERSION)),$(shell sed -n 's/.*"torch>=\(.*\)",/\1/p' pyproject.toml),$(VERSION)))
+
+test-torch:
+	rm -rf $(TORCH_VENV)
+	$(PYTHON) -m venv $(TORCH_VENV)
+	grep -Ev '^(torch|torchvision|timm)==' constraints.txt > $(TORCH_VENV)/constraints.txt
+	$(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+	    -c $(TORCH_VENV)/constraints.txt 'torch$(torch)' -e . hypothesis pytest
+	$(TORCH_VENV)/bin/python -c 'import torch, torchvision; print("PyTorch", torch.__version__, "torchvision", torchvision.__version__)'
+	OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest $(TORCH_CORE)
+	rm -rf $(TORCH_VENV)
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/site/build.py
@@ -98,4 +118,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed $(BUILD_CONSTRAINTS)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) node_modules .pytest_cache .mypy_cache .ruff_cache

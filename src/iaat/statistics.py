@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from scipy.stats import binomtest
-from scipy.stats import t as student
+import scipy  # its parts are imported when they are first used
 
 CONFIDENCE = 0.95
 
@@ -37,7 +36,7 @@ def spread(values: Sequence[float]) -> Spread:
     if n == 1:
         return Spread(mean=centre, n=1)
     sd = stdev(values)
-    half = float(student.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
     return Spread(mean=centre, sd=sd, interval=(centre - half, centre + half), n=n)
 
 
@@ -62,4 +61,4 @@ def mcnemar_p_value(gained: int, lost: int) -> float:
     """
     if gained + lost == 0:
         return 1.0
-    return float(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue)
+    return float(scipy.stats.binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue)

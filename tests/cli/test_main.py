@@ -129,8 +129,8 @@ def test_ctrl_c_says_what_is_kept(tmp_path, trained, capsys, monkeypatch, comman
     assert (
         f"interrupted: training had not begun. To go on:\n  {shlex.join(['iaat', *words])}\n" in capsys.readouterr().err
     )
-    monkeypatch.setattr("iaat.cli.commands.run_recipe", interrupted)
-    monkeypatch.setattr("iaat.cli.commands.compare", interrupted)
+    monkeypatch.setattr("iaat.experiments.workflow.run_recipe", interrupted)
+    monkeypatch.setattr("iaat.experiments.workflow.compare", interrupted)
     assert main(words) == 130
     assert "interrupted: nothing was trained yet, there is no checkpoint. To go on:" in capsys.readouterr().err
     shutil.copytree(trained.path, tmp_path / "quickstart-seed0")
@@ -190,7 +190,7 @@ def test_check_prints_the_recipe_and_costs_and_runs_nothing(tmp_path, capsys, mo
     printed = capsys.readouterr().out
     assert "beta: 0.2" in printed
     assert "46,160,474" in printed
-    assert "32F 29.1818B" in printed
+    assert "32F 29.2B" in printed
     assert list(tmp_path.iterdir()) == []
 
 

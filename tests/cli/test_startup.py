@@ -85,6 +85,15 @@ def test_import_of_the_package_imports_torch_when_a_name_is_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_commands_import_what_only_some_of_them_need_when_they_need_it():
+    code = (
+        "import sys; from iaat.cli.main import main; assert main(['check', 'cifar10-small-iaat']) == 0;"
+        "print({'matplotlib', 'plotly', 'pyautoattack', 'pyarrow', 'sklearn', 'scipy.stats'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
 def test_all_names_of_the_package_are_there():
     assert all(getattr(iaat, name) is not None for name in iaat.__all__)
     assert set(iaat.__all__) <= set(dir(iaat))

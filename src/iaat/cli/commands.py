@@ -7,9 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from iaat.analysis import class_summary
-from iaat.analysis.run_figures import write_radii
-from iaat.cli.evaluation_output import evaluation_report
 from iaat.config.choices import CHECKPOINTS
 from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.radius_range import warn_of_radii
@@ -25,7 +22,6 @@ from iaat.experiments.cost import cost_table
 from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, select_cells, time_of_cells
 from iaat.experiments.targets import check_allowed, evaluate_targets, find_targets
 from iaat.experiments.timing import time_steps, timing_table
-from iaat.experiments.workflow import compare, run_recipe
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.console_table import PlainTable, plain_table
 from iaat.runtime.device import keep_freed_memory, pick_device, warn_of_missing_device
@@ -55,6 +51,8 @@ def run_command(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    from iaat.experiments.workflow import run_recipe  # here and below: with it come pyarrow and matplotlib
+
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other")
     trackers = _trackers(options)
@@ -79,6 +77,8 @@ def _trackers(options: argparse.Namespace) -> list[TensorBoard]:
 
 
 def _compare(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    from iaat.experiments.workflow import compare
+
     if options.no_train and options.tensorboard:
         raise UserError("--tensorboard is for what is trained, and --no-train trains nothing: leave one out")
     trackers = _trackers(options)
@@ -108,6 +108,8 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    from iaat.cli.evaluation_output import evaluation_report
+
     which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
     overrides = [*overrides, *_evaluation_arguments(options, overrides)]
     targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
@@ -161,6 +163,9 @@ def _evaluation_arguments(options: argparse.Namespace, overrides: Sequence[str])
 
 
 def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    from iaat.analysis import class_summary
+    from iaat.analysis.run_figures import write_radii
+
     check_allowed(overrides, WHERE, "a finished run keeps its recipe")
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides)

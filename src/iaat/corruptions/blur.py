@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from iaat.corruptions.draws import Draws, Pixels
 from iaat.corruptions.resampling import streaked, zoomed
@@ -14,7 +14,7 @@ from iaat.corruptions.resampling import streaked, zoomed
 
 def smoothed(images: Pixels, sigma: float) -> Pixels:
     """Gaussian blur of the last two axes, edges repeated, cut off at 4 standard deviations."""
-    result: Pixels = ndimage.gaussian_filter(images, sigma, axes=(-2, -1), mode="nearest", truncate=4.0)
+    result: Pixels = scipy.ndimage.gaussian_filter(images, sigma, axes=(-2, -1), mode="nearest", truncate=4.0)
     return result
 
 
@@ -28,7 +28,7 @@ def defocus_blur(images: Pixels, constant: tuple[float, ...], _draws: Draws) -> 
     """Blur of a lens out of focus: the mean over a disk with a softened edge."""
     radius, softness = constant
     kernel = disk(radius, softness)[None, None]
-    blurred: Pixels = ndimage.correlate(images, kernel, mode="mirror")
+    blurred: Pixels = scipy.ndimage.correlate(images, kernel, mode="mirror")
     return blurred
 
 
@@ -45,7 +45,7 @@ def disk(radius: float, softness: float) -> Pixels:
     weights = np.exp(-(taps**2) / (2 * softness**2))
     inside /= inside.sum()
     for axis in (0, 1):
-        inside = ndimage.correlate1d(inside, weights / weights.sum(), axis=axis, mode="mirror")
+        inside = scipy.ndimage.correlate1d(inside, weights / weights.sum(), axis=axis, mode="mirror")
     used = np.flatnonzero(inside.any(axis=1))
     inside = inside[used[0] : used[-1] + 1, used[0] : used[-1] + 1]
     kernel: Pixels = inside.astype(np.float32)

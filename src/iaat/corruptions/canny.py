@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Whole = NDArray[np.int32]
 _TAN = np.sqrt(2) - 1  # of 22.5 degrees, half the way from a row to a diagonal
@@ -24,8 +24,8 @@ def edges(levels: NDArray[np.uint8], *, low: float, high: float) -> NDArray[np.b
 
 def _sobel(values: Whole, axis: int) -> Whole:
     """Gradient along one of the last two axes, smoothed along the other."""
-    gradient: Whole = ndimage.correlate1d(values, [-1, 0, 1], axis=axis, mode="nearest")
-    smoothed: Whole = ndimage.correlate1d(gradient, [1, 2, 1], axis=3 - axis, mode="nearest")
+    gradient: Whole = scipy.ndimage.correlate1d(values, [-1, 0, 1], axis=axis, mode="nearest")
+    smoothed: Whole = scipy.ndimage.correlate1d(gradient, [1, 2, 1], axis=3 - axis, mode="nearest")
     return smoothed
 
 
@@ -55,7 +55,7 @@ def _connected(weak: NDArray[np.bool_], strong: NDArray[np.bool_]) -> NDArray[np
     """Connected parts of `weak` with a point of `strong`; diagonal neighbours are connected, images are not."""
     structure = np.zeros((3, 3, 3), dtype=bool)
     structure[1] = True
-    parts, count = ndimage.label(weak, structure)
+    parts, count = scipy.ndimage.label(weak, structure)
     kept = np.zeros(count + 1, dtype=bool)
     kept[parts[strong]] = True
     kept[0] = False

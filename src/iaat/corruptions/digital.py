@@ -6,9 +6,9 @@ from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from iaat.corruptions.color import scale_saturation
 from iaat.corruptions.draws import Draws, Pixels
@@ -65,7 +65,7 @@ def elastic_transform(images: Pixels, constant: tuple[float, ...], draws: Draws)
     height, width = images.shape[-2:]
     length, smoothness, corner = (min(height, width) * each for each in constant)
     corners = corner * (2 * draws.uniform(3, 2) - 1)
-    moves = ndimage.gaussian_filter(
+    moves = scipy.ndimage.gaussian_filter(
         2 * draws.uniform(2, height, width) - 1, smoothness, axes=(-2, -1), mode="reflect", truncate=3
     )
     grid = np.mgrid[:height, :width].astype(np.float64)
@@ -92,4 +92,4 @@ def _affine_places(grid: NDArray[np.float64], moved: Pixels) -> NDArray[np.float
 
 def _sampled(image: Pixels, places: NDArray[np.float64], mode: str) -> Pixels:
     """Sample `[C, H, W]` bilinearly at the rows and columns `places` `[2, H, W]`."""
-    return np.stack([ndimage.map_coordinates(channel, places, order=1, mode=mode) for channel in image])
+    return np.stack([scipy.ndimage.map_coordinates(channel, places, order=1, mode=mode) for channel in image])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from iaat.corruptions.blur import smoothed
 from iaat.corruptions.canny import edges
@@ -36,14 +36,14 @@ def _lit(liquid: Pixels) -> Pixels:
     levels = np.clip(liquid * 255, 0, 255).astype(np.uint8)
     distance = np.minimum(_distance(edges(levels, low=50, high=150)), _FAR)
     height = np.stack([equalized(each) for each in _box(distance.astype(np.float32)).astype(np.uint8)])
-    relief = ndimage.correlate(height.astype(np.int32), _RELIEF[None], mode="mirror")
+    relief = scipy.ndimage.correlate(height.astype(np.int32), _RELIEF[None], mode="mirror")
     light = np.rint(_box(np.clip(relief, 0, 255).astype(np.float32))) * levels
     brightest = light.max(axis=(1, 2), keepdims=True)
     return light / np.where(brightest > 0, brightest, np.float32(1))
 
 
 def _box(images: Pixels) -> Pixels:
-    mean: Pixels = ndimage.uniform_filter(images, 3, axes=(-2, -1), mode="mirror")
+    mean: Pixels = scipy.ndimage.uniform_filter(images, 3, axes=(-2, -1), mode="mirror")
     return mean
 
 
@@ -52,7 +52,7 @@ def _distance(edge: NDArray[np.bool_]) -> NDArray[np.float64]:
     far = 1e3 * _FAR  # the spacing of the images of a batch: no image reaches into the next
     if not edge.any():
         return np.full(edge.shape, far)
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~edge, sampling=(far, 1, 1))
+    distance: NDArray[np.float64] = scipy.ndimage.distance_transform_edt(~edge, sampling=(far, 1, 1))
     return distance
 
 

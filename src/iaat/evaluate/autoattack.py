@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pyautoattack
-from pyautoattack import checks
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode
@@ -87,6 +85,8 @@ def reference_attack(
     Returns:
         `[B, C, H, W]`: adversarial inputs where the attack found one, the clean input elsewhere.
     """
+    import pyautoattack  # no command but an evaluation by it needs it
+
     with seeded(0), attack_mode(model, "eval"):
         suite = pyautoattack.AutoAttack(
             model, device=x.device, eps=float(radius), norm=_NORMS[norm], seed=seed, version="standard"
@@ -123,6 +123,8 @@ def _runner(suite: Any, attack: str, classes: int) -> Any:  # noqa: ANN401
 
 def reference_warnings(model: nn.Module, x: Tensor, y: Tensor) -> list[str]:
     """Warnings of the reference implementation's own checks of a model, on one batch of inputs in [0, 1]."""
+    from pyautoattack import checks
+
     tracer = sys.gettrace()  # the check for dynamic models sets one of its own, and takes it away
     try:
         with seeded(0), attack_mode(model, "eval"), logged() as messages:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import scipy
 import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, predict
@@ -122,7 +121,7 @@ def _is_better(better: Tensor, correct: Tensor, y: Tensor) -> bool:
 
 def _guessed(correct: Tensor, y: Tensor) -> float:
     """Probability that guessing the commonest class does as well."""
-    return float(binomtest(int(correct.sum()), len(correct), _commonest(y), alternative="greater").pvalue)
+    return float(scipy.stats.binomtest(int(correct.sum()), len(correct), _commonest(y), alternative="greater").pvalue)
 
 
 def _commonest(y: Tensor) -> float:
@@ -221,7 +220,7 @@ def _assignment(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
     """Class `[classes]` of each output with which most samples are correct; its own where nothing speaks against it."""
     counts = torch.bincount(predicted * classes + y, minlength=classes * classes).reshape(classes, classes)
     counts = counts.double() + 0.5 * torch.eye(classes, dtype=torch.float64, device=y.device)
-    _, assigned = linear_sum_assignment(counts.cpu().numpy(), maximize=True)
+    _, assigned = scipy.optimize.linear_sum_assignment(counts.cpu().numpy(), maximize=True)
     return torch.as_tensor(assigned, device=y.device)
 
 

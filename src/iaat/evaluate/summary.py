@@ -7,9 +7,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.evaluate.naming import evaluation_name
 from iaat.evaluate.results import CLEAN, WORST, ClassResult, EvaluationResult, ModelFacts
@@ -71,6 +68,9 @@ def per_class(outcome: Outcome, classes: Sequence[str]) -> tuple[ClassResult, ..
 
 def write_evaluation(folder: Path, outcome: Outcome, results: EvaluationResult, classes: Sequence[str]) -> None:
     """Write `results.json` and `records.parquet`, one row a sample."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     write_json(folder / "results.json", results.to_json())
     classes = [encodable(name) for name in classes]
     columns = {

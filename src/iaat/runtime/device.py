@@ -70,6 +70,8 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     if device.type != "cpu":
         return False
     # Without the instructions bfloat16 is emulated, and slower than float32.
+    if not hasattr(torch.cpu, "get_capabilities"):  # older PyTorch; what has AMX has this, too
+        return bool(torch.cpu._is_avx512_bf16_supported())
     abilities = torch.cpu.get_capabilities()
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 

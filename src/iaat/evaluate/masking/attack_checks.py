@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+import scipy
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from iaat.attacks import AttackLoss, cross_entropy, geometry, margin, pgd, pgd_early_stop
@@ -285,7 +285,7 @@ def gap_finding(pgd: float, worst: float, n: int) -> Finding | None:
     gap = pgd - worst
     if gap <= POINTS or round(gap * n) < SAMPLES:
         return None
-    chance = binomtest(round(gap * n), n, POINTS, alternative="greater").pvalue
+    chance = scipy.stats.binomtest(round(gap * n), n, POINTS, alternative="greater").pvalue
     sure = bool(chance < GAP_LEVEL)
     return Finding(
         name="pgd-gap",

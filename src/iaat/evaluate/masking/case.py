@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import scipy
 import torch
-from scipy.stats import binom
 from torch import Tensor, nn
 
 from iaat.attacks import full_precision, geometry
@@ -129,7 +129,7 @@ def samples_needed(n: int) -> int:
     that this number is relevant with probability `POWER`: 34 of up to 99, 65 of 200, 247 of 1,000 samples.
     """
     needed = _least(n)
-    while binom.sf(_least(n) - 1, needed, HIDDEN) < POWER:
+    while scipy.stats.binom.sf(_least(n) - 1, needed, HIDDEN) < POWER:
         needed += 1
     return needed
 
