@@ -240,10 +240,10 @@ def test_help_of_a_recipe_documents_every_key_with_the_recipes_defaults(capsys):
         (["train", "quickstart", "--train.epochs", "three"], ["train.epochs", "three"]),
         (
             ["train", "quickstart", "--method.norm", "l3"],
-            ["method.norm: 'l3' is not one of linf, l2"],
+            ["method.norm is \"l3\", which should be 'linf' or 'l2'"],
         ),
         (["train", "quickstart", "--method.cap", "x"], ["method.cap", "'x'", "write 8px", "null"]),
-        (["train", "quickstart", "--data.limit", "x"], ["data.limit x: give a whole number (or null for none)"]),
+        (["train", "quickstart", "--data.limit", "x"], ['data.limit is "x", which should be a valid integer']),
         (["train", "quickstart", "--method.radius", "8"], ["method.radius = 8", "8px", "8/255"]),
         (["train", "quickstart", "--method", "iat"], ["'iat'", "did you mean 'iaat'"]),
         (["train", "quickstart", "--model.name", "resnet81"], ["model.name", "'resnet81'", "resnet18"]),

@@ -5,11 +5,15 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from iaat.cli.main import main
-from iaat.cli.recipe_help import EVERYDAY, everyday_table
+from iaat.cli.recipe_help import EVERYDAY, described, everyday_table
 from iaat.cli.recipe_list import GROUPS, START, group_of, recipe_tables
-from iaat.config.load_recipe import load_recipe
+from iaat.config.load_recipe import SECTION_TYPES, load_recipe
 from iaat.config.recipe_files import shipped_recipes, shipped_sweeps
+from iaat.methods import METHODS
+from iaat.methods.setting_fields import setting_names
 
 
 def test_every_recipe_is_listed_once_under_its_data_set_and_one_is_to_start_with():
@@ -47,6 +51,12 @@ def test_help_all_documents_every_key(capsys):
         assert main(["check", "quickstart", *words]) == 0
         out = capsys.readouterr().out
         assert all(f"--{key}" in out for key in ("method.full_steps_at", "train.nonfinite", "data.split_seed"))
+
+
+@pytest.mark.parametrize("config", [*SECTION_TYPES.values(), *(method.Config for method in METHODS.values())])
+def test_every_setting_is_described(config):
+    texts = described(config)
+    assert [key for key in setting_names(config) if len(re.findall("[a-z]+", texts[key])) < 2] == []
 
 
 def test_help_that_nobody_reads_to_the_end_warns_of_nothing():

@@ -5,22 +5,22 @@ import pytest
 from iaat import UserError
 from iaat.config.load_recipe import load_recipe
 
-WHOLE, NUMBER = "give a whole number", "give a number"
+WHOLE, NUMBER = "which should be a valid integer", "which should be a valid number"
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("--train.epochs=two", f"train.epochs two: {WHOLE}"),
-        ("--method.steps=2.5", f"method.steps 2.5: {WHOLE}"),
-        ("--train.lr=fast", f"train.lr fast: {NUMBER}"),
-        ("--data.flip=maybe", "data.flip maybe: give true or false"),
-        ("--data.limit=x", f"data.limit x: {WHOLE} (or null for none)"),
-        ("--data.stream=maybe", "data.stream maybe: give true or false (or null for none)"),
-        ("--model.mean=abc", "model.mean abc: give a list, such as [1, 2] (or null for none)"),
-        ("--model.mean=[a]", "model.mean ['a']: give a list, of which each is a number (or null for none)"),
-        ("--train.milestones=x", "train.milestones x: give a list, such as [1, 2]"),
-        ("--seed=x", f"seed x: {WHOLE}"),
+        ("--train.epochs=two", f'train.epochs is "two", {WHOLE}'),
+        ("--method.steps=2.5", f"method.steps is 2.5, {WHOLE}"),
+        ("--train.lr=fast", f'train.lr is "fast", {NUMBER}'),
+        ("--data.flip=maybe", 'data.flip is "maybe", which should be a valid boolean'),
+        ("--data.limit=x", f'data.limit is "x", {WHOLE} (or null for none)'),
+        ("--data.stream=maybe", 'data.stream is "maybe", which should be a valid boolean (or null for none)'),
+        ("--model.mean=abc", 'model.mean is "abc", which should be a valid array (or null for none)'),
+        ("--model.mean=[a]", f'model.mean.0 is "a", {NUMBER} (or null for none)'),
+        ("--train.milestones=x", 'train.milestones is "x", which should be a valid array'),
+        ("--seed=x", f'seed is "x", {WHOLE}'),
     ],
 )
 def test_the_message_says_what_to_give(word, message):
@@ -32,7 +32,7 @@ def test_the_message_says_what_to_give(word, message):
 def test_a_file_of_the_usual_name_is_called_by_it(tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text("extends: quickstart\ntrain: {epochs: two}\n")
-    with pytest.raises(UserError, match=r"^recipe\.yaml: train\.epochs two: give a whole number$"):
+    with pytest.raises(UserError, match=r'^recipe\.yaml: train\.epochs is "two", which should be a valid integer$'):
         load_recipe(file)
 
 

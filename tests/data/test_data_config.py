@@ -1,11 +1,8 @@
 """The data section refuses what cannot work, and describes itself."""
 
-import re
-from dataclasses import fields
 from typing import Any
 
 import pytest
-from jsonargparse import ArgumentParser, set_parsing_settings
 
 from iaat.data import DataConfig
 from iaat.errors import UserError
@@ -54,16 +51,3 @@ def test_good_values_are_accepted() -> None:
     DataConfig(name="package.module:make", options={"n": 3})
     DataConfig(name="folder", root="somewhere", size=32, channels=1, validation_fraction=0.49, padding="zeros")
     DataConfig(cutout=8, color=1.0, rotate=180.0, zoom=0.99, extra="more.npz", extra_ratio=0.01, extra_limit=1)
-
-
-def test_every_field_is_described_in_help() -> None:
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser()
-    parser.add_class_arguments(DataConfig, "data")
-    entries = " ".join(parser.format_help().split()).split(" --data.")
-    for field in fields(DataConfig):
-        [entry] = [entry for entry in entries if re.match(rf"{field.name} ", entry) and "(type:" in entry]
-        description = entry.partition("(type:")[0].removeprefix(field.name)
-        assert len(re.findall("[a-z]+", description)) > 5, f"{field.name} is not described"
-    parsed = parser.parse_args(["--data.crop=4", "--data.channels=1", "--data.limit=null"])
-    assert DataConfig(**vars(parsed.data)) == DataConfig(crop=4, channels=1)

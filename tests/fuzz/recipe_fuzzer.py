@@ -23,17 +23,7 @@ with atheris.instrument_imports(
     ]
 ):
     import yaml  # noqa: F401 - first, so that it is instrumented
-with atheris.instrument_imports(
-    include=[
-        "iaat.config.load_recipe",
-        "iaat.config.recipe",
-        "iaat.config.recipe_files",
-        "iaat.config.safe_yaml",
-        "iaat.experiments.sweep",
-        "iaat.units",
-        "jsonargparse",
-    ]
-):
+
     from fuzz.recipe_cases import dictionary, run_bytes, seeds
 
 

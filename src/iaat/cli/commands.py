@@ -11,6 +11,7 @@ from iaat.config.choices import CHECKPOINTS
 from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.radius_range import warn_of_radii
 from iaat.config.recipe import Recipe
+from iaat.config.short_options import read_settings
 from iaat.config.suites import suite_parts
 from iaat.data import DataConfig, build_data, check_all_samples, read_dataset_info
 from iaat.errors import UserError
@@ -141,8 +142,8 @@ def _with_suite(arguments: Sequence[str], suite: str) -> list[str]:
 def _as_before(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:
     """Arguments that the next command needs to find the data and to run the user's code."""
     where = [argument for argument in overrides if argument.startswith(tuple(f"--{key}=" for key in WHERE))]
-    typed = (argument.partition("=") for argument in overrides)
-    code = [value.partition(":")[0] for key, _, value in typed if key in NAMES_OF_CODE and ":" in value]
+    typed = read_settings(overrides)
+    code = [typed[key].partition(":")[0] for key in NAMES_OF_CODE if ":" in typed.get(key, "")]
     trusted = list(dict.fromkeys([*options.trust, *(name for name in code if name != "timm")]))
     return [*where, *(["--trust", *trusted] if trusted else [])]
 

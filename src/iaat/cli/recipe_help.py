@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import inspect
 from collections.abc import Sequence
+from typing import get_type_hints
 
 import yaml
+from docstring_parser import parse_from_object
 
-from iaat.config.load_recipe import load_recipe, recipe_parser
+from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
 from iaat.methods import METHODS
 from iaat.runtime.console_table import PlainTable, facts_table, plain_table
@@ -104,10 +109,23 @@ def _written(value: object) -> str:
     return yaml.safe_dump(value).splitlines()[0] if value is None or isinstance(value, bool) else str(value)
 
 
+def described(config: type) -> dict[str, str]:
+    """The docstring of each setting of a section, by its key."""
+    bases = [base for base in reversed(config.__mro__) if dataclasses.is_dataclass(base)]
+    return {param.arg_name: param.description or "" for base in bases for param in parse_from_object(base).params}
+
+
 def _print_all(command: str, source: str, recipe: Recipe) -> None:
-    parser = recipe_parser(recipe.method_name, prog=f"iaat {command} {source}")
-    parser.set_defaults({f"{s}.{k}": v for s, part in recipe.sections().items() for k, v in part.items()})
-    parser.usage = f"iaat {command} {source} [--section.key value ...]"
+    parser = argparse.ArgumentParser(usage=f"iaat {command} {source} [--section.key value ...]", add_help=False)
+    parser.add_argument("--seed", metavar="int", help=f"{EVERYDAY['seed']} (default: {recipe.seed})")
+    for section, values in recipe.sections().items():
+        config = getattr(recipe, section)
+        group = parser.add_argument_group(section, (inspect.getdoc(config) or "").partition("\n")[0])
+        texts, hints = described(type(config)), get_type_hints(type(config))
+        for key, value in values.items():
+            text = f"{texts.get(key, '')} (default: {_written(value)})".replace("%", "%%")
+            kind = inspect.formatannotation(hints[key]).replace("iaat.units.", "")
+            group.add_argument(f"--{section}.{key}", metavar=kind, help=text)
     parser.print_help()
     if command == "train":
         print(f"\nrun options: {', '.join(_OPTIONS)}")

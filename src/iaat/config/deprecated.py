@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from iaat.errors import UserError, shown
@@ -45,15 +45,9 @@ def _renamed(section: str, values: object) -> object:
     return {RENAMED.get(f"{section}.{key}", f".{key}").rpartition(".")[2]: value for key, value in values.items()}
 
 
-def new_arguments(arguments: Sequence[str]) -> list[str]:
-    """Command-line arguments under today's keys."""
-    return [_new_argument(argument) for argument in arguments]
-
-
-def _new_argument(argument: str) -> str:
-    key, equals, value = argument.partition("=")
-    new = RENAMED.get(key.removeprefix("--"))
-    return argument if new is None or not key.startswith("--") else f"--{new}{equals}{value}"
+def with_new_keys(typed: Mapping[str, str]) -> dict[str, str]:
+    """Settings of the command line under today's keys."""
+    return {RENAMED.get(key, key): value for key, value in typed.items()}
 
 
 def warn_of_old_names(keys: Collection[str], place: str) -> None:
@@ -75,33 +69,33 @@ def continues(below: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
     return names[1] in (None, names[0]) or old_spelling
 
 
-def take_rule(section: Mapping[str, Any], arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], list[str]]:
+def take_rule(section: dict[str, Any], typed: dict[str, str]) -> list[str]:
     """Replace `method.rule`, which chose between what are now two methods, in a recipe and on the command line.
 
     Args:
-        section: The recipe's `method`.
-        arguments: `--section.key=value` arguments; the last counts.
+        section: The recipe's `method`; changed in place.
+        typed: Settings of the command line; changed in place.
 
     Returns:
-        The section, the arguments, and advice for the user, one line each.
+        Advice for the user, one line each.
 
     Raises:
         UserError: no such rule.
     """
-    section, arguments, advice = dict(section), list(arguments), []
+    advice = []
     if section.get("name") in _IAAT.values() and _RULE in section:
         rule = section.pop(_RULE)
         section["name"] = _method_of_rule(rule)
-        section = {key: value for key, value in section.items() if key not in _OTHERS[section["name"]]}
+        for key in _OTHERS[section["name"]]:
+            section.pop(key, None)
         advice.append(f"method {{name: iaat, rule: {rule}}} is read as {{name: {section['name']}}}: write that")
-    chosen = _last(arguments, "--method", "--method.name") or section.get("name")
-    rule = _last(arguments, f"--method.{_RULE}")
-    if chosen in _IAAT.values() and rule is not None:
-        name = _method_of_rule(rule)
-        idle = {f"--method.{key}" for key in (_RULE, *_OTHERS[name])}
-        arguments = [each for each in arguments if each.partition("=")[0] not in idle] + [f"--method={name}"]
-        advice.append(f"--method.rule {rule} is read as --method {name}: write that")
-    return section, arguments, advice
+    if typed.get("method", section.get("name")) in _IAAT.values() and f"method.{_RULE}" in typed:
+        rule = typed.pop(f"method.{_RULE}")
+        typed["method"] = _method_of_rule(rule)
+        for key in _OTHERS[typed["method"]]:
+            typed.pop(f"method.{key}", None)
+        advice.append(f"--method.rule {rule} is read as --method {typed['method']}: write that")
+    return advice
 
 
 def _method_of_rule(rule: object) -> str:
@@ -110,44 +104,28 @@ def _method_of_rule(rule: object) -> str:
     return _IAAT[rule]
 
 
-def _last(arguments: Sequence[str], *keys: str) -> str | None:
-    """Value of the last of some `--key=value` arguments."""
-    values = [value for key, _, value in (each.partition("=") for each in arguments) if key in keys]
-    return values[-1] if values else None
-
-
 def newer_name(key: str) -> str:
     """The name that a key of a method has today."""
     return _REACH if key == _RATE else key
 
 
-def take_rate(
-    names: Collection[str], section: Mapping[str, Any], arguments: Sequence[str]
-) -> tuple[dict[str, Any], list[str], Any]:
-    """Take `method.rate`, which was an absolute change of the radius a visit, out of a recipe and of arguments.
+def take_rate(names: Collection[str], section: dict[str, Any], typed: dict[str, str]) -> Any:  # noqa: ANN401
+    """Take `method.rate`, which was an absolute change of the radius a visit, out of a recipe and of the command line.
 
     Args:
         names: Keys of the method; one of the user's own that has a `rate` keeps it.
-        section: The recipe's `method`.
-        arguments: `--section.key=value` arguments; the last counts.
+        section: The recipe's `method`; changed in place.
+        typed: Settings of the command line, the last of which counts; changed in place.
 
     Returns:
-        The section, the arguments, and the rate as it was written; None where there is none, or the reach comes later.
+        The rate as it was written; None where there is none, or the reach comes later.
     """
     if _RATE in names or _REACH not in names:
-        return dict(section), list(arguments), None
-    rest, rate = [], section.get(_RATE)
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if key == f"--method.{_REACH}":
-            rate = None
-        if key != f"--method.{_RATE}":
-            rest.append(argument)
-        elif equals:
-            rate = value
-        else:
-            raise UserError("--method.rate needs a value; better give --method.reach, a multiple of method.radius")
-    return {key: value for key, value in section.items() if key != _RATE}, rest, rate
+        return None
+    rate = section.pop(_RATE, None)
+    for key in [key for key in typed if key in (f"method.{_RATE}", f"method.{_REACH}")]:
+        rate = typed.pop(key) if key == f"method.{_RATE}" else None
+    return rate
 
 
 def with_rate(method: Any, rate: Any, epochs: int, *, advise: bool) -> Any:  # noqa: ANN401

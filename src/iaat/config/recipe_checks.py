@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +33,15 @@ _SECTIONS = ("data", "model", "method", "train", "evaluate")
 _OF_RADII = ("radii", "radii_folder", "snapshot_every")
 
 
-def given_keys(recipe: Recipe, path: Path | None, arguments: Sequence[str]) -> set[str]:
-    """Keys that the user gave: all typed ones, and those of the user's files that differ from the default.
+def own_keys(recipe: Recipe, path: Path | None) -> set[str]:
+    """Keys of the user's files that differ from the default.
 
     Args:
         recipe: The recipe that results.
         path: Its file, where there is one; files that ship count for nothing.
-        arguments: `--section.key=value` arguments.
     """
     own = {RENAMED.get(key, key) for key in keys_in_files(path)}
-    return typed_keys(arguments) | {key for key in own if not _is_default(recipe, key)}
-
-
-def typed_keys(arguments: Sequence[str]) -> set[str]:
-    """Keys of `--section.key=value` arguments."""
-    return {argument.partition("=")[0].removeprefix("--") for argument in arguments if argument.startswith("--")}
+    return {key for key in own if not _is_default(recipe, key)}
 
 
 def keys_in_files(path: Path | None) -> set[str]:
@@ -77,7 +71,7 @@ def _is_default(recipe: Recipe, key: str) -> bool:
     return bool(getattr(config, name) == default)
 
 
-def check_norms(recipe: Recipe, path: Path | None, arguments: Sequence[str]) -> None:
+def check_norms(recipe: Recipe, path: Path | None, typed: Mapping[str, str]) -> None:
     """Refuse a radius that was written for another norm than the one it is used in.
 
     A length means another thing in each norm: where the norm changes, the radius has to be given anew.
@@ -85,24 +79,19 @@ def check_norms(recipe: Recipe, path: Path | None, arguments: Sequence[str]) -> 
     Args:
         recipe: What all came to.
         path: The recipe's file, where there is one.
-        arguments: `--section.key=value` arguments.
+        typed: Settings of the command line.
 
     Raises:
         UserError: naming both keys and the usual radius.
     """
-    typed: dict[str, dict[str, str]] = {}
-    for argument in arguments:
-        key, _, value = argument.removeprefix("--").partition("=")
-        section, _, name = key.partition(".")
-        typed.setdefault(section, {})[name] = value
-    stages: list[Mapping[str, Any]] = [*([] if path is None else (raw for _, raw in layers(path))), typed]
+    files = [] if path is None else [raw for _, raw in layers(path)]
     for section in ("method", "evaluate"):
         config = getattr(recipe, section)
         if not {"norm", "radius"} <= set(setting_names(config)):
             continue
         norm = written_in = "linf"
-        for stage in stages:
-            values = stage.get(section, {})
+        above = {key.partition(".")[2]: value for key, value in typed.items() if key.startswith(f"{section}.")}
+        for values in [*(raw.get(section, {}) for raw in files), above]:
             norm = values.get("norm", norm)
             written_in = norm if "radius" in values else written_in
         if written_in != norm:

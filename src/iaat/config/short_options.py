@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from iaat.errors import UserError, asked, did_you_mean, shown
+from iaat.runtime.text import cut
 
 _SHORT = {
     "epochs": "train.epochs",
@@ -52,16 +53,26 @@ def is_short(argument: str) -> bool:
     return _plain(argument) in _KNOWN
 
 
-def join_values(arguments: Sequence[str]) -> list[str]:
-    """Arguments with every option and its value in one, `--key=value`."""
-    result: list[str] = []
-    for argument in arguments:
-        value = not argument.startswith("--") and result and result[-1].startswith("--") and "=" not in result[-1]
-        if value:
-            result[-1] += f"={argument}"
-        else:
-            result.append(argument)
-    return result
+def read_settings(arguments: Sequence[str]) -> dict[str, str]:
+    """Keys and values of `--key=value` and `--key value` arguments, in the order in which they were last given.
+
+    Raises:
+        UserError: an argument that is no option, or an option without its value.
+    """
+    settings: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        if not option.startswith("--"):
+            raise UserError(f"{shown(option)} is no option: settings are written --section.key value")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UserError(f"{cut(option, 100)} needs a value")
+            value = rest.pop(0)
+        key = "method" if option == "--method.name" else option.removeprefix("--")
+        settings.pop(key, None)
+        settings[key] = value
+    return settings
 
 
 def is_flag(argument: str, following: str | None, command: str) -> bool:
@@ -107,54 +118,50 @@ _EXAMPLES = {"epochs": "30", "lr": "0.1", "batch-size": "128", "model": "resnet1
 
 
 def expanded(
-    arguments: Sequence[str],
+    settings: Mapping[str, str],
     *,
     method_keys: Collection[str],
     radius_is_attack: bool,
     data_name: str,
     names: Collection[str],
-) -> list[str]:
-    """Arguments with radius, norm and data replaced by the keys of a recipe.
+) -> dict[str, str]:
+    """Settings with radius, norm and data replaced by the keys of a recipe.
 
     Args:
-        arguments: As `spelled_out` has left them.
+        settings: As `spelled_out` has left them.
         method_keys: Keys of the recipe's method.
         radius_is_attack: Whether its `radius` is that of its attacks.
-        data_name: The recipe's data set, without these arguments.
+        data_name: The recipe's data set, without these settings.
         names: Data sets known by name.
 
     Raises:
         UserError: a radius for a method with a radius of another meaning.
     """
-    result: list[str] = []
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key in ("--radius", "--norm"):
-            name = key.removeprefix("--")
-            if name == "radius" and name in method_keys and not radius_is_attack:
-                raise UserError(
-                    f"--eps {value}: method.radius is not the radius of the attack here, but its bound: give "
-                    f"--method.radius and --evaluate.radius"
-                )
-            sections = ("method", "evaluate") if name in method_keys else ("evaluate",)
-            result += [f"--{section}.{name}={value}" for section in sections]
-        elif key == "--data":
-            result += _data_arguments(value, data_name, names)
+    result: dict[str, str] = {}
+    for key, value in settings.items():
+        if key == "radius" and key in method_keys and not radius_is_attack:
+            raise UserError(
+                f"--eps {value}: method.radius is not the radius of the attack here, but its bound: give "
+                f"--method.radius and --evaluate.radius"
+            )
+        if key in _BOTH:
+            sections = ("method", "evaluate") if key in method_keys else ("evaluate",)
+            result |= {f"{section}.{key}": value for section in sections}
         else:
-            result.append(argument)
+            result |= _data_settings(value, data_name, names) if key == _DATA else {key: value}
     return result
 
 
-def _data_arguments(value: str, data_name: str, names: Collection[str]) -> list[str]:
+def _data_settings(value: str, data_name: str, names: Collection[str]) -> dict[str, str]:
     """A data set by its name, or its folder; what is no data set of files becomes a folder of images, or of shards."""
     if value in names or (":" in value and not Path(value).exists()):
-        return [f"--data.name={value}"]
+        return {"data.name": value}
     if not Path(value).is_dir():
         raise UserError(f"--data {shown(value)} is neither a folder nor a data set{did_you_mean(value, names)}")
     if data_name in names and data_name != "digits":
-        return [f"--data.root={value}"]
+        return {"data.root": value}
     shards = any(Path(value).glob("train*.tar")) or any(Path(value, "train").glob("*.tar"))
-    return [f"--data.name={'webdataset' if shards else 'folder'}", f"--data.root={value}"]
+    return {"data.name": "webdataset" if shards else "folder", "data.root": value}
 
 
 def likely_key(argument: str, known: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from iaat.methods.staircase import StaircaseConfig, StaircaseRadii
 
 
 @dataclass(frozen=True, kw_only=True)
-class IAATConfig(InnerConfig, StaircaseConfig):  # in this order: jsonargparse finds the types by the first bases
+class IAATConfig(InnerConfig, StaircaseConfig):
     """Settings of IAAT. By default radii start at `radius`, and attacks of that radius and above take all `steps`."""
 
 

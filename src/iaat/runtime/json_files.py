@@ -135,8 +135,13 @@ def read_json_lines(
     return Lines(records, damage, f"{path}, line {len(lines) + 1} is cut off" if rest else None)
 
 
-def from_json(value: object, kind: type[T]) -> T:
+def from_json(value: object, kind: type[T], place: str = "") -> T:
     """A plain value, as JSON has it, as a value of the type `kind`; see `read_json`.
+
+    Args:
+        value: The value.
+        kind: Its type.
+        place: What it is, for the message.
 
     Raises:
         UnfitError: it does not fit, or is none that JSON can hold.
@@ -147,9 +152,23 @@ def from_json(value: object, kind: type[T]) -> T:
         # By way of its text, because a list is a tuple and a text a radius there, while a text is never a number.
         return cast("T", _adapter(kind).validate_json(json.dumps(value), strict=True))  # type: ignore[arg-type]
     except ValidationError as error:
-        raise UnfitError(_fault(error)) from None
-    except (TypeError, RecursionError) as error:
-        raise UnfitError(f"it holds what is no JSON ({error})") from None
+        raise UnfitError(_fault(error, place)) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnfitError(f"{place or 'it'} holds what no file of ours can hold: {error}") from None
+
+
+def from_text(text: str, kind: type[T]) -> T:
+    """A text, as the command line has it, as a value of the type `kind`: also a number, or true or false.
+
+    Raises:
+        UnfitError: it is none.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return cast("T", _adapter(kind).validate_python(text))  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise UnfitError(_fault(error, "")) from None
 
 
 @cache
@@ -159,10 +178,10 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _fault(found: ValidationError) -> str:
+def _fault(found: ValidationError, place: str) -> str:
     """The first error in one line, such as `parts.1.accuracy is "high", which should be a valid number`."""
     error = found.errors(include_url=False)[0]
-    place = ".".join(cut(str(part), 60) for part in error["loc"]) or "it"
+    place = ".".join([*([place] if place else []), *(cut(str(part), 60) for part in error["loc"])]) or "it"
     if error["type"] == "value_error":
         return f"{place}: {error['ctx']['error']}"
     if error["type"] == "missing":
