@@ -40,6 +40,19 @@ def test_what_follows_x_and_y_is_dropped() -> None:
     assert indexed[1] == ("x1", 1, 1)
 
 
+def test_items_that_are_mappings_keep_their_keys() -> None:
+    items = [{"image": torch.zeros(2), "label": 1}, {"image": torch.ones(2), "label": 0}]
+    batch = next(iter(DataLoader(with_index(items), batch_size=2)))
+    assert {key: value.tolist() for key, value in batch.items()} == {
+        "image": [[0, 0], [1, 1]],
+        "label": [1, 0],
+        "index": [0, 1],
+    }
+    assert set(items[0]) == {"image", "label"}
+    with pytest.raises(UserError, match="with_index: item 0 of list has a key 'index': rename it"):
+        with_index([{"index": 7}])[0]
+
+
 def test_index_from_the_end_and_beyond_it() -> None:
     indexed = with_index(dataset(3))
     assert indexed[-1][2] == 2
@@ -96,7 +109,7 @@ def test_what_has_no_stable_index_is_refused(thing: object, message: str) -> Non
         with_index(thing)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("item", [torch.zeros(2), {"image": 1, "label": 2}, (1,)])
+@pytest.mark.parametrize("item", [torch.zeros(2), {1, 2}, (1,)])
 def test_item_that_is_no_pair_is_named(item: object) -> None:
     with pytest.raises(UserError, match=r"with_index: item 1 of list is a .*, not a pair \(x, y\)"):
         with_index([(0, 0), item])[1]

@@ -3,6 +3,7 @@
 import io
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import fields
 from functools import partial
 
 import pytest
@@ -13,6 +14,7 @@ from helpers.training import QUIET, same
 from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
 from iaat.methods import METHODS, IAATPaperConfig, PGDATConfig, PGDAttacker, StepContext
+from iaat.methods.setting_fields import is_setting
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import autocast
 from iaat.runtime.passes import count_passes
@@ -367,6 +369,28 @@ def test_one_generator_decides_everything_random(name):
     losses = [visited(name).step(deepcopy(model), batch, context(seed=seed)).loss.item() for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
     assert torch.equal(torch.get_rng_state(), global_state)
+
+
+@every_attack
+def test_without_a_generator_the_global_one_decides(name):
+    batch = digits()
+    model, losses = half_learned(batch), []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        losses.append(visited(name).step(deepcopy(model), batch, StepContext(WARMUP)).loss.item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_radii_of_the_settings_may_be_text(name):
+    kind = METHODS[name].Config
+    keys = [one.name for one in fields(kind) if "Radius" in str(one.type) and is_setting(one)]
+    assert bool(keys) == (name != "natural")
+    config = kind(**dict.fromkeys(keys, "4px"))
+    assert [getattr(config, key) for key in keys] == [Radius("4px")] * len(keys)
+    for key in keys:
+        with pytest.raises(UserError, match=r"radius '4 px or so' cannot be read: write 8px"):
+            kind(**{key: "4 px or so"})
 
 
 @pytest.fixture

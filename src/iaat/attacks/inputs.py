@@ -14,6 +14,7 @@ from iaat.attacks.losses import AttackLoss, check_loss, full_precision
 from iaat.errors import UserError, shown
 from iaat.runtime.async_checks import check_async
 from iaat.runtime.device import autocast
+from iaat.runtime.distributed import unwrap_ddp
 from iaat.runtime.model_output import describe_output, path_to_logits
 from iaat.units import check_radius
 
@@ -79,7 +80,7 @@ class Classifier:
             UserError: the model returns something else, or has no class for a label.
         """
         with nullcontext() if self.precision is None else autocast(self.precision, x.device):
-            logits = full_precision(checked_logits(self.model(x), len(x)))
+            logits = full_precision(checked_logits(unwrap_ddp(self.model)(x), len(x)))
         self.labels.set_classes(logits.shape[1])
         return logits
 

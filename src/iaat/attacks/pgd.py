@@ -34,7 +34,7 @@ def pgd(
     variant for evaluation, with early stopping and restarts.
 
     Args:
-        model: Maps inputs `[B, ...]` to logits `[B, classes]`.
+        model: Maps inputs `[B, ...]` to logits `[B, classes]`. Of a `DistributedDataParallel` its module is attacked.
         x: Clean inputs `[B, ...]` of any rank and floating-point, inside `bounds`; an empty batch comes back empty.
         y: Labels `[B]`; with a `Targeted` loss, the classes to reach.
         radius: Largest norm of a perturbation, one number or `[B]`, in units of `x`, or text such as "8px" or "8/255"

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.attack_mode import Mode, attack_mode
+from iaat.runtime.distributed import unwrap_ddp
 
 
 def predict(model: nn.Module, x: Tensor, mode: Mode = "eval") -> Tensor:
     """Predicted classes `[B]`, int64, of inputs `x` `[B, ...]`, with the model in `mode` and without gradients."""
     with attack_mode(model, mode), torch.no_grad():
-        predicted: Tensor = model(x).argmax(dim=1)
+        predicted: Tensor = unwrap_ddp(model)(x).argmax(dim=1)
     return predicted
 
 

@@ -11,17 +11,18 @@ from iaat.data.read_item import MapDataset
 from iaat.errors import UserError
 
 
-class IndexedDataset(Dataset[tuple[Any, Any, int]]):
-    """Map-style data set that gives (x, y, index).
+class IndexedDataset(Dataset[Any]):
+    """Map-style data set that gives (x, y, index), or of an item that is a mapping all of it and the key "index".
 
     The index is the position in the data set handed in, `0 .. len-1`: it matches a radius memory of `len(dataset)`.
     Of a `Subset` it is therefore the position in the subset; `root_index` leads back to the underlying data set.
 
     Args:
-        dataset: Gives (x, y) or (x, y, ...); what follows y is dropped.
+        dataset: Gives (x, y) or (x, y, ...), of which what follows y is dropped; or mappings.
 
     Raises:
-        UserError: The data set has no stable positions (see `with_index`). On access: an item is no pair.
+        UserError: The data set has no stable positions (see `with_index`). On access: an item is neither a pair nor a
+            mapping, or it is a mapping with an "index" of its own.
     """
 
     def __init__(self, dataset: MapDataset) -> None:
@@ -32,17 +33,22 @@ class IndexedDataset(Dataset[tuple[Any, Any, int]]):
         """Number of samples."""
         return len(self.dataset)
 
-    def __getitem__(self, position: int) -> tuple[Any, Any, int]:
+    def __getitem__(self, position: int) -> Any:  # noqa: ANN401
         """The sample at `position` (from the end if negative), with its index."""
         n = len(self)
         if not -n <= position < n:
             raise IndexError(f"position {position} is outside a data set of {n} samples")
         index = position % n
         item = self.dataset[index]
+        if isinstance(item, Mapping):
+            if "index" in item:
+                name = type(self.dataset).__name__
+                raise UserError(f"with_index: item {index} of {name} has a key 'index': rename it")
+            return {**item, "index": index}
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise UserError(
                 f"with_index: item {index} of {type(self.dataset).__name__} is a {type(item).__name__}, not a pair"
-                " (x, y): return (input, class id)"
+                " (x, y): return (input, class id), or a dict"
             )
         return item[0], item[1], index
 
@@ -69,12 +75,12 @@ def with_index(dataset: MapDataset) -> IndexedDataset:
     """Give each sample of a data set its stable index, so that it can own a radius.
 
     Args:
-        dataset: Map-style, gives (x, y) or (x, y, ...). Random transforms are the user's choice here: they do not
-            touch the index.
+        dataset: Map-style, gives (x, y) or (x, y, ...), or mappings, as a Hugging Face data set does. Random transforms
+            are the user's choice here: they do not touch the index.
 
     Returns:
-        A data set of (x, y, index), the index in `0 .. len(dataset)-1`; a data set that has indices already is
-        returned as it is.
+        A data set of (x, y, index), or of mappings with the key "index" added; the index is in `0 .. len(dataset)-1`. A
+        data set that has indices already is returned as it is.
 
     Raises:
         UserError: The data set is iterable-style, a `DataLoader`, a mapping, empty, or has no `__len__` or

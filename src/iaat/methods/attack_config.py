@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from iaat.attacks import GEOMETRIES, MODES, Mode
@@ -38,6 +38,7 @@ class AttackConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._read_radii()
         check_choice(self.norm, GEOMETRIES, "method.norm")
         check_choice(self.mode, MODES, "method.mode")
         self.check_radii("radius", "min_step")
@@ -45,6 +46,12 @@ class AttackConfig(MethodConfig):
             raise UserError(f"method.steps = {self.steps}: an attack needs at least 1")
         if self.ramp < 0:
             raise UserError(f"method.ramp = {self.ramp}: a number of epochs, 0 or more")
+
+    def _read_radii(self) -> None:
+        """Read radii that were given as text, such as "8px"; those of classes derived from this one, too."""
+        for one in fields(self):
+            if isinstance(text := getattr(self, one.name), str) and "Radius" in str(one.type):
+                object.__setattr__(self, one.name, Radius(text))
 
     def check_radii(self, *names: str) -> None:
         """Refuse settings that are no radii in the norm of the attack; None is passed over.

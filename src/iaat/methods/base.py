@@ -12,6 +12,7 @@ from torch import nn
 from iaat.methods.guard import Guard
 from iaat.methods.method_config import MethodConfig
 from iaat.radius import RadiusMemory
+from iaat.runtime.distributed import unwrap_ddp
 from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 
@@ -25,13 +26,13 @@ class StepContext:
 
     Attributes:
         epoch: Epochs finished before this one, from 0.
-        generator: Source of every random start.
+        generator: Source of every random start; PyTorch's global one if None.
         own: Number of samples of the batch that count, the first ones; the rest are copies that pad the micro-batch of
             one of several processes. None: all count.
     """
 
     epoch: int
-    generator: torch.Generator
+    generator: torch.Generator | None = None
     own: int | None = None
 
 
@@ -109,8 +110,11 @@ class BaseMethod:
         """Update the state of the method by the outcome of the training forward; here there is nothing to update."""
 
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepOutput:
-        """The loss of one batch for a loop of your own: `prepare`, the objective, `update`; backward is left to you."""
-        output = self.prepare(model, batch, context)(model)
+        """The loss of one batch for a loop of your own: `prepare`, the objective, `update`; backward is left to you.
+
+        Of a `DistributedDataParallel` its module is attacked; the objective goes through the wrapper.
+        """
+        output = self.prepare(unwrap_ddp(model), batch, context)(model)
         self.update(batch, output)
         return output
 

@@ -148,7 +148,7 @@ def soft_labels(logits: Tensor, y: Tensor, smoothing: Tensor, keys: Tensor) -> T
     return (1 - fraction) * F.one_hot(y, classes) + fraction * spread
 
 
-def _keys(y: Tensor, generator: torch.Generator) -> Tensor:
+def _keys(y: Tensor, generator: torch.Generator | None) -> Tensor:
     """A random number for each sample, `[B]` int64, on the device of `y`."""
     sampler = partial(torch.randint, 2**63 - 1)
     return draw(sampler, y.shape, generator=generator, device=y.device, dtype=torch.int64)

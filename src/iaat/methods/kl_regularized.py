@@ -95,7 +95,7 @@ class KLRegularizedTraining(BaseMethod):
         return objective
 
 
-def with_noise(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
+def with_noise(x: Tensor, scale: float, generator: torch.Generator | None) -> Tensor:
     """Inputs `x` `[B, ...]` plus Gaussian noise of standard deviation `scale`: the start of TRADES' and MART's attacks.
 
     An attack clamps it to [0, 1] before its first gradient; the authors' code clamps after the first step.

@@ -9,7 +9,7 @@ from torch import Tensor
 from iaat.runtime.rng import draw
 
 
-def draw_targets(y: Tensor, generator: torch.Generator) -> Tensor:
+def draw_targets(y: Tensor, generator: torch.Generator | None) -> Tensor:
     """A number in [0, 1) for each label of `y` `[B]`, on its device, which decides the class in `target_classes`."""
     return draw(torch.rand, y.shape, generator=generator, device=y.device, dtype=torch.float32)
 

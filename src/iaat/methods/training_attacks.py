@@ -34,7 +34,7 @@ class Attacker(ABC):
         model: nn.Module,
         batch: Batch,
         radius: Tensor | float,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
         *,
         steps: Tensor | None = None,
         x_init: Tensor | None = None,
@@ -62,12 +62,12 @@ class Attacker(ABC):
         settings = {"norm": self.config.norm, "x_init": x_init, "generator": generator}
         return self._run(model, batch, radius=radius.clamp_max(largest), steps=steps, targets=targets, **settings)
 
-    def random_start(self, x: Tensor, radius: Tensor, generator: torch.Generator) -> Tensor:
+    def random_start(self, x: Tensor, radius: Tensor, generator: torch.Generator | None) -> Tensor:
         """The random start `[B, ...]` that an attack on `x` at `radius` `[B]` would draw, before any clamping."""
         noise = per_sample(self.start_radius * radius, x)
         return x + geometry(self.config.norm).random(x, noise, generator)
 
-    def random_targets(self, y: Tensor, generator: torch.Generator) -> Tensor | None:
+    def random_targets(self, y: Tensor, generator: torch.Generator | None) -> Tensor | None:
         """A draw `[B]` that decides the targets of an attack; None, and nothing drawn, for an untargeted one."""
         return None
 
@@ -141,7 +141,7 @@ class RandomTargetAttacker(PGDAttacker):
     Source: Kannan et al. 2018 (arXiv 1803.06373); Xie et al. 2019 (arXiv 1812.03411).
     """
 
-    def random_targets(self, y: Tensor, generator: torch.Generator) -> Tensor:
+    def random_targets(self, y: Tensor, generator: torch.Generator | None) -> Tensor:
         """A draw `[B]` in [0, 1) that decides the targets of an attack."""
         return draw_targets(y, generator)
 

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from iaat.errors import UserError
 from iaat.runtime.stragglers import wait_for
@@ -242,6 +243,15 @@ def current() -> Ranks:
     if not (dist.is_available() and dist.is_initialized()):
         return ALONE
     return Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", dist.get_rank())))
+
+
+def unwrap_ddp(model: nn.Module) -> nn.Module:
+    """The model inside of a `DistributedDataParallel`; any other model as it is.
+
+    Forwards through the wrapper broadcast buffers, so that processes that attack with different numbers of steps would
+    wait for each other for ever.
+    """
+    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def _failure(act: Callable[[], object]) -> UserError | None:
