@@ -2,12 +2,14 @@
 
     python docs/pictures/make.py frontier SWEEP.yaml COMPARISON.json OUT.png
     python docs/pictures/make.py run RUN OUT [data.root=DIR]
+    python docs/pictures/make.py extremes RECIPE RADII OUT.png [--data.root DIR]
     python docs/pictures/make.py report OUT.png RUN [RUN ...]
 
 `frontier` draws `docs/results/frontier/frontier.png` from the sweep and the `comparison.json` beside it. `run` draws
-all pictures of a run folder and copies them to the folder OUT: `extremes.png` and `radii.png` of a run of
-`cifar10-small-iaat-paper` are `cifar10-small-extremes.png` and `cifar10-small-radii.png` here. `report` takes a picture
-of the page of some runs, as `report.png`; it needs Chromium on the PATH.
+all pictures of a run folder and copies them to the folder OUT: `radii.png` of a run of `cifar10-small-iaat-paper` is
+`cifar10-small-radii.png` here. `extremes` draws the images of the smallest and the largest radii in a table:
+`cifar10-extremes.png` is of `docs/results/cifar10/testbed-iaat.yaml` and `runs/iaat-seed0.radii.parquet` beside it.
+`report` takes a picture of the page of some runs; it needs Chromium on the PATH.
 """
 
 from __future__ import annotations
@@ -19,13 +21,21 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from iaat.analysis.charts import draw_extremes
+from iaat.analysis.run_figures import extreme_thumbnails
+from iaat.analysis.style import SCREEN
+from iaat.analysis.tables import radii_table
 from iaat.cli.main import main as iaat
+from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.sweep import read_cells
 from iaat.experiments.workflow import write_pictures
+from iaat.radius.radii_table import RadiiTable
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 
@@ -45,6 +55,16 @@ def pictures_of_run(folder: Path, out: Path, overrides: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for picture in write_pictures(run, recipe, build_data(recipe.data, seed=recipe.seed), Reporter()):
         shutil.copy(picture, out / picture.name)
+
+
+def extremes(recipe: str, radii: Path, out: Path, overrides: list[str]) -> None:
+    """Draw the images of the smallest and of the largest radii in a table, which has no predictions."""
+    train = build_data(load_recipe(recipe, [*overrides, "--data.stream", "true"]).data, seed=0).train
+    table = RadiiTable.read(str(radii))
+    table.check_labels(table.index, train.labels[table.index])
+    index, label, radius = (each.numpy() for each in (table.index, table.label, table.radius))
+    rows = radii_table(index, label, np.full(len(index), -1), radius, 0, train.classes)
+    SCREEN.save(draw_extremes(*extreme_thumbnails(rows, train), style=SCREEN), out)
 
 
 def report(out: Path, runs: list[str]) -> None:
@@ -73,6 +93,11 @@ def main() -> None:
     two.add_argument("run", type=Path)
     two.add_argument("out", type=Path)
     two.add_argument("overrides", nargs="*")
+    four = commands.add_parser("extremes")
+    four.add_argument("recipe")
+    four.add_argument("radii", type=Path)
+    four.add_argument("out", type=Path)
+    four.add_argument("overrides", nargs=argparse.REMAINDER)
     three = commands.add_parser("report")
     three.add_argument("out", type=Path)
     three.add_argument("runs", nargs="+")
@@ -82,6 +107,8 @@ def main() -> None:
             frontier(given.sweep, given.comparison, given.out)
         elif given.command == "run":
             pictures_of_run(given.run, given.out, given.overrides)
+        elif given.command == "extremes":
+            extremes(given.recipe, given.radii, given.out, given.overrides)
         else:
             report(given.out, given.runs)
     except UserError as error:

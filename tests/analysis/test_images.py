@@ -68,6 +68,7 @@ def test_label_prediction_and_radius_are_under_each_image():
 def test_an_image_without_prediction_has_its_label_and_radius():
     figure = draw_extremes([labelled_thumbnail(np.zeros((8, 8)), "cat", None, 2)], [], style=SCREEN)
     assert texts(figure)[:3] == ["Smallest radii", "cat", "2.00 px"]
+    assert texts(figure)[-1].strip() == "Under each: label, radius."
 
 
 def test_names_stay_text_and_stay_in_their_column():

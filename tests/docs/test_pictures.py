@@ -52,6 +52,12 @@ def test_pictures_of_a_run_are_drawn_again(make, run, tmp_path):
     assert {"extremes.png", "radii.png"} <= {file.name for file in (tmp_path / "pictures").iterdir()}
 
 
+def test_extremes_are_drawn_from_a_table_of_radii(make, run, tmp_path):
+    make.extremes(str(run.recipe_file), run.path / "radii.parquet", tmp_path / "extremes.png", [])
+    height, width, _ = matplotlib.image.imread(tmp_path / "extremes.png").shape
+    assert width > height > 500
+
+
 def test_the_page_is_photographed(make, run, tmp_path):
     if not any(map(shutil.which, make.BROWSERS)):
         pytest.skip("chromium is needed on the PATH")

@@ -94,7 +94,7 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
         classes = {"radii by class": quantiles_by_class(radius, label, source.classes)}
         figures["radii-per-class"] = draw_class_radii(classes, source.classes, style=SCREEN, title=title)
         if len(source.shape) == 3 and source.shape[0] in (1, 3):
-            figures["extremes"] = draw_extremes(*_extremes(table, source), style=SCREEN, title=title)
+            figures["extremes"] = draw_extremes(*extreme_thumbnails(table, source), style=SCREEN, title=title)
     files = {run.pictures / f"{name}.png": figure for name, figure in figures.items()}
     for file, figure in files.items():
         SCREEN.save(figure, file)
@@ -119,10 +119,14 @@ def _by_name(rows: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[
     return {name: [None if (value := row.get(name)) is None else float(value) for row in rows] for name in names}
 
 
-def _extremes(table: pa.Table, source: Source) -> tuple[list[Thumbnail], list[Thumbnail]]:
+def extreme_thumbnails(table: pa.Table, source: Source) -> tuple[list[Thumbnail], list[Thumbnail]]:
     """Return the images of the smallest radii and of the largest; of equal radii a fixed random choice.
 
     Many samples share the radius 0, and in the order of their index the first twenty of a folder are of one class.
+
+    Args:
+        table: Radii as `radii_table` gives them.
+        source: The training samples.
     """
     shuffled = rng.permutation(table.num_rows, seed=0, epoch=0).numpy()
     radius = table["radius"].to_numpy()[shuffled]

@@ -67,7 +67,9 @@ def draw_extremes(
         UserError: Both lists are empty, or an image has another shape or values outside [0, 1].
     """
     blocks = [ImageBlock("Smallest radii", smallest), ImageBlock("Largest radii", largest)]
-    caption = f"Under each: label, \N{RIGHTWARDS ARROW} prediction (orange if misclassified), radius. {note}"
+    known = any(len(each.lines) > 2 for each in (*smallest, *largest))
+    prediction = " \N{RIGHTWARDS ARROW} prediction (orange if misclassified)," if known else ""
+    caption = f"Under each: label,{prediction} radius. {note}"
     return draw_image_blocks([block for block in blocks if block.thumbnails], caption, style=style, title=title)
 
 
