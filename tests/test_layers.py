@@ -22,7 +22,7 @@ FLOORS = (
     {"config"},
     {"runs"},
     {"evaluate", "analysis"},
-    {"train", "report"},
+    {"train", "report", "export"},
     {"experiments"},
     {"cli"},
     {"__main__"},
@@ -32,6 +32,7 @@ FORBIDDEN = {
     "methods": {"data"},
     "train": {"radius"},
     "evaluate": {"radius", "methods"},
+    "export": {"radius", "attacks"},
     "analysis": {"radius", "attacks", "methods", "models"},
 }
 # All that the training code may know of the methods.

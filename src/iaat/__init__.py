@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from iaat.attacks import attack_mode, nfgsm, pgd, proportional_steps
     from iaat.data import with_index
     from iaat.errors import UserError
+    from iaat.export import export_model
     from iaat.radius import RadiusMemory, paper, staircase, warm_up
     from iaat.runs.load import load
     from iaat.runs.trained_model import TrainedModel
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "load", "TrainedModel",
+    "load", "TrainedModel", "export_model",
     "pgd", "proportional_steps", "nfgsm", "attack_mode",
     "RadiusMemory", "paper", "staircase", "warm_up",
     "with_index",
@@ -41,6 +42,7 @@ _MODULES = {
     "runs.trained_model": ("TrainedModel",),
     "runtime.device": ("keep_freed_memory",),
     "errors": ("UserError",),
+    "export": ("export_model",),
     "runtime.passes": ("Passes", "count_passes"),
     "radius": ("RadiusMemory", "paper", "staircase", "warm_up"),
     "units": ("PIXEL", "Radius"),

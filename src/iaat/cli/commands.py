@@ -233,6 +233,41 @@ def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporte
     reporter.next_step(sys.executable, "-m", "webbrowser", "-t", str(options.out))
 
 
+_USE = {
+    "onnx": "onnxruntime.InferenceSession({path}).run(None, {{'images': x}})[0]",
+    "pt2": "torch.export.load({path}).module()(x)",
+    "torchscript": "torch.jit.load({path})(x)",
+    "safetensors": "iaat.load({path})(x)",
+    "hf": "iaat.load({path})(x)",
+}
+"""Logits from what was exported, in Python."""
+
+_SHOWN_CLASSES = 10
+
+
+def _export(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
+    # Imported here: no other command needs the exporters.
+    from iaat.export import export_model
+
+    check_allowed(overrides, ("data.root",), "a finished run keeps its recipe")
+    roots = [argument.partition("=")[2] for argument in overrides]
+    done = export_model(
+        options.target,
+        options.format,
+        options.out,
+        data=roots[-1] if roots else None,
+        overwrite=options.overwrite,
+    )
+    record, note = done.record, "" if done.note is None else f"; {done.note}"
+    epoch = "" if record.epoch is None else f"epoch {record.epoch}"
+    source = " ".join(filter(None, (record.name, record.checkpoint, epoch)))
+    reporter.result(f"{done.path}: {options.format} of {source}{note}")
+    reporter.result(f"its logits equal the model's to {done.difference:.1g} on {done.images}")
+    more = ", ..." if len(record.classes) > _SHOWN_CLASSES else ""
+    reporter.say(f"input: {record.input}; classes: {', '.join(record.classes[:_SHOWN_CLASSES])}{more}")
+    reporter.say(f"in Python: {_USE[options.format].format(path=repr(str(done.path)))}")
+
+
 def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     if options.processes is not None and not options.probe:
         raise UserError(f"--processes {options.processes} is for --probe: add it, or leave this out")
@@ -300,5 +335,6 @@ COMMAND_FUNCTIONS: dict[str, Callable[[argparse.Namespace, list[str], Reporter],
     "evaluate": _evaluate,
     "radii": _radii,
     "report": _report,
+    "export": _export,
     "check": _check,
 }

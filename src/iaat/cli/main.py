@@ -1,4 +1,4 @@
-"""The command line: `iaat train | compare | evaluate | radii | report | recipes | check`.
+"""The command line: `iaat train | compare | evaluate | radii | report | export | recipes | check`.
 
 Nothing here imports PyTorch before a command needs it, so that help, lists and typing errors answer at once.
 """
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return FAILED if cut and code == 0 else code
 
 
-_COMPUTE = ("train", "compare", "evaluate", "radii", "report")
+_COMPUTE = ("train", "compare", "evaluate", "radii", "report", "export")
 """Commands with results in files."""
 
 

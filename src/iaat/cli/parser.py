@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from iaat.config.choices import CHECKPOINTS, WEIGHTS, weights_by_any_name
+from iaat.config.choices import CHECKPOINTS, FORMATS, WEIGHTS, weights_by_any_name
 from iaat.config.short_options import is_flag, is_short, likely_key, spelled_out
 from iaat.errors import UserError, check_choice
 
-COMMANDS = ("train", "compare", "evaluate", "radii", "report", "recipes", "check")
+COMMANDS = ("train", "compare", "evaluate", "radii", "report", "export", "recipes", "check")
 
 _FIRST = "`iaat COMMAND --help` explains a command. To begin with: iaat recipes"
 
@@ -233,6 +233,21 @@ def command_parser() -> argparse.ArgumentParser:
         "--details", metavar="N", type=int, default=40, help="how many of them are attacked, too (default %(default)s)"
     )
     sub.add_argument("--no-images", action="store_true", help="leave out the images; needs no data")
+    _add_trust(sub)
+    _add_quiet(sub)
+
+    keys = "Where the run's data has moved, --data DIR can follow."
+    sub = add("export", "write a trained model as ONNX, a PyTorch program, safetensors or a folder for the hub", keys)
+    sub.add_argument("target", metavar="RUN", type=Path, help="run folder, for its best checkpoint; or RUN/last.pt")
+    sub.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="onnx (default); pt2, of torch.export; torchscript; safetensors, weights with a record of the run; hf, a "
+        "folder for the Hugging Face hub with a model card",
+    )
+    sub.add_argument("-o", "--out", metavar="PATH", type=Path, help="file or folder; by default named after the run")
+    sub.add_argument("--overwrite", action="store_true", help="replace what is there under this name")
     _add_trust(sub)
     _add_quiet(sub)
 

@@ -1,4 +1,4 @@
-"""Names of a finished run's checkpoints and weights, as the command line takes them."""
+"""Names of a finished run's checkpoints and weights, and of export formats, as the command line takes them."""
 
 import warnings
 
@@ -10,6 +10,9 @@ WEIGHTS = ("ema", "raw", "both")
 
 OLD_WEIGHTS = {"averaged": "ema", "trained": "raw"}
 """Names that earlier versions had for weights, and today's."""
+
+FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "hf")
+"""Formats that a trained network is exported in."""
 
 
 def weights_by_any_name(name: str) -> str:

@@ -107,7 +107,7 @@ def _spelled_out(argument: str, command: str) -> str:
     if name in _SHORT:
         return f"--{_SHORT[name]}={value}"
     if name == _DATA:
-        return f"--data.root={value}" if command in ("radii", "report") else f"--data={value}"
+        return f"--data.root={value}" if command in ("radii", "report", "export") else f"--data={value}"
     key = _ATTACK[name]
     if command == "evaluate":
         return f"--evaluate.{key}={value}"

@@ -161,6 +161,20 @@ def stored_results(
     return results if results.epoch == load_checkpoint(run.checkpoint(which))["epoch"] else None
 
 
+def results_of(run: RunFolder) -> list[EvaluationResult]:
+    """The results of all finished evaluations of a run, in the order of their folders' names.
+
+    Damaged files are left out with a warning.
+    """
+    found = []
+    for file in sorted(run.path.glob("evaluations/*/results.json")):
+        try:
+            found.append(read_results(file))
+        except DamagedFileError as error:
+            warnings.warn(f"{error}; the evaluation is left out", stacklevel=2)
+    return found
+
+
 def last_model(run: RunFolder, recipe: Recipe, data: DataSplits) -> nn.Module:
     """The model of the last checkpoint, in eval mode on the recipe's device.
 

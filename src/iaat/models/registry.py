@@ -42,7 +42,7 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
         UserError: as `build_model`.
     """
     name = config.name
-    prefix, colon, rest = name.partition(":")
+    prefix, colon, _ = name.partition(":")
     if name == GIVEN:
         refuse_unused(config)
         return _copy_of_given(config.module)
@@ -61,10 +61,10 @@ def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
     if colon and prefix != "timm":
         refuse_unused(config, "options")
         return build_from_factory(name, shape=shape, classes=classes, options=config.options)
-    if colon or is_timm_name(name):
+    if (of_timm := timm_name(name)) is not None:
         refuse_unused(config, "pretrained", "options")
         return build_timm(
-            rest if colon else name,
+            of_timm,
             channels=image_channels(name, shape),
             classes=classes,
             pretrained=config.pretrained,
@@ -104,8 +104,15 @@ def check_name(name: str) -> None:
 
 def has_published_weights(name: str) -> bool:
     """Whether published weights exist for a model name, also as timm:NAME."""
-    prefix, colon, _ = name.partition(":")
-    return name in TORCHVISION_MODELS or prefix == "timm" or (not colon and name not in MODELS and is_timm_name(name))
+    return name in TORCHVISION_MODELS or timm_name(name) is not None
+
+
+def timm_name(name: str) -> str | None:
+    """What timm calls a model of this name, also as timm:NAME; None for models that are not timm's."""
+    prefix, colon, rest = name.partition(":")
+    if colon:
+        return rest if prefix == "timm" else None
+    return name if name not in (*MODELS, *TORCHVISION_MODELS) and is_timm_name(name) else None
 
 
 def published_statistics(name: str, network: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:

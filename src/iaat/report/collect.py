@@ -22,6 +22,7 @@ from iaat.attacks import pgd, smallest_radius
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, Source, build_data, sequential_order
 from iaat.errors import UserError
+from iaat.evaluate.evaluate_run import results_of
 from iaat.report import run_summary
 from iaat.report.loss_surface import loss_surface
 from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart
@@ -90,7 +91,7 @@ def collect_content(
     facts = [_state(run)["data"] for run in runs]
     prints = [fact["train_fingerprint"] for fact in facts]
     classes = [str(name) for name in facts[0]["classes"]]
-    results = [run_summary.results_of(run) for run in runs]
+    results = [results_of(run) for run in runs]
     notes = _other_data(parts, prints)
     models = _read_data(runs, recipes, facts[0], reporter) if scope.pictures else None
     labels = None if models is None else models.data.train.labels.numpy()

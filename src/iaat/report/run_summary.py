@@ -18,12 +18,11 @@ from iaat.analysis.run_figures import series
 from iaat.config.recipe import Recipe, plain
 from iaat.errors import UserError
 from iaat.evaluate.naming import attack_title, worst_case_name
-from iaat.evaluate.results import CLEAN, WORST, EvaluationResult, read_results
+from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.evaluate.results_table import with_worst
 from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Stability, Verdict
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
-from iaat.runtime.json_files import DamagedFileError
 
 
 def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunPart]:
@@ -75,20 +74,6 @@ def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         warnings.warn(f"{run.metrics_file} has no epoch {lost[0]}{more}: a gap in the curves", stacklevel=4)
     return [by_number.get(number) for number in numbers]
-
-
-def results_of(run: RunFolder) -> list[EvaluationResult]:
-    """Read the results of all finished evaluations of a run, in the order of their folders' names.
-
-    Damaged files are left out with a warning.
-    """
-    found = []
-    for file in sorted(run.path.glob("evaluations/*/results.json")):
-        try:
-            found.append(read_results(file))
-        except DamagedFileError as error:
-            warnings.warn(f"{error}; the evaluation is left out", stacklevel=2)
-    return found
 
 
 def verdicts(number: int, results: Sequence[EvaluationResult]) -> list[Verdict]:

@@ -17,6 +17,7 @@ from iaat.errors import UserError
 from iaat.models.check_logits import check_fits, check_is_module
 from iaat.models.model_config import GIVEN, ModelConfig
 from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.exported_weights import exported_file, exported_state
 from iaat.runs.run_folder import RunFolder
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import pick_device
@@ -31,7 +32,8 @@ def load(
     A run that keeps a moving average of its weights gives the average, as its evaluation does.
 
     Args:
-        target: A run folder, for its best checkpoint (else its last); or a checkpoint, which may lie anywhere.
+        target: A run folder, for its best checkpoint (else its last); a checkpoint, which may lie anywhere; or what
+            `iaat export` wrote as safetensors or as a folder for the hub.
         model: The network itself, where it was passed to `iaat.fit` as an object, or to use no code that the checkpoint
             names: it gets the weights.
         device: Where the network is to be: "cpu", "cuda", "auto" for a GPU if there is one.
@@ -63,8 +65,9 @@ def load(
         >>> model(torch.rand(4, 1, 8, 8)).shape
         torch.Size([4, 10])
     """
-    file = find_checkpoint(Path(target))
-    state = load_checkpoint(file)
+    exported = exported_file(Path(target))
+    file = find_checkpoint(Path(target)) if exported is None else exported
+    state = load_checkpoint(file) if exported is None else exported_state(file)
     recipe = _recipe(file, state, trust=trust)
     place = pick_device(device) if isinstance(device, str) else device
     if model is not None:
@@ -116,7 +119,8 @@ def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool) -> Recipe:
             if isinstance(name, str):
                 trust_typed(name)
     found = run_of_checkpoint(file)
-    return stored_recipe(values, file.stem if found is None else RunFolder(found[0]).name(), f"checkpoint {file}")
+    run_name = state.get("name", file.stem) if found is None else RunFolder(found[0]).name()
+    return stored_recipe(values, run_name, f"checkpoint {file}")
 
 
 def _of_object(config: ModelConfig, module: nn.Module) -> ModelConfig:

@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -52,7 +52,8 @@ def remove_leftovers(folder: Path) -> None:
             file.unlink()
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """Error for a file that the system does not let be written."""
     return UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")
 
 
@@ -79,7 +80,7 @@ def append_json_line(path: Path, record: dict[str, Any]) -> None:
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def encodable(text: str) -> str:

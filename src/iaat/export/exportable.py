@@ -1,0 +1,95 @@
+"""The model to export, with the record that its files carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from torch import nn
+
+import iaat
+from iaat.config.recipe import Recipe
+from iaat.config.recipe_files import run_of_checkpoint
+from iaat.models.digest import weights_digest
+from iaat.models.normalize import Normalize, NormalizedModel
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.exported_weights import ExportRecord, exported_file, read_record, statistics_of
+from iaat.runs.load import find_checkpoint, load
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.trained_model import TrainedModel
+
+_PATHS = (
+    *(("data", "root"), ("data", "extra")),
+    *(("model", "weights"), ("method", "radii"), ("train", "radii_folder")),
+)
+"""Settings that hold paths: of them the last part is kept, because files that are given away name no folders."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exportable:
+    """A trained model and where it comes from.
+
+    Attributes:
+        model: The model, in eval mode on the CPU.
+        record: What exported files say of it.
+        run: Its run; None where it does not lie in one.
+    """
+
+    model: TrainedModel
+    record: ExportRecord
+    run: RunFolder | None = None
+
+    @property
+    def digest(self) -> str:
+        """Digest of the model as evaluations of its run have it."""
+        normalize, network = self.model.normalize, self.model.network
+        return weights_digest(NormalizedModel(normalize, network) if isinstance(normalize, Normalize) else network)
+
+
+def find_exportable(target: Path, *, model: nn.Module | None, trust: bool) -> Exportable:
+    """The model of a run folder, a checkpoint, or a file of exported weights.
+
+    Raises:
+        UserError: as `iaat.load`.
+    """
+    loaded = load(target, model=model, trust=trust)
+    if (file := exported_file(target)) is not None:
+        return Exportable(loaded, read_record(file))
+    file = find_checkpoint(target)
+    found = run_of_checkpoint(file)
+    state = load_checkpoint(file)
+    data, recipe = state["data"], loaded.recipe
+    record = ExportRecord(
+        name=recipe.name,
+        checkpoint=None if found is None else found[1].rpartition("/")[2],
+        epoch=state["epoch"],
+        input=_input_text(loaded),
+        classes=loaded.classes,
+        shape=loaded.shape,
+        resize=recipe.data.resize or recipe.data.size,
+        mean=statistics_of(loaded.normalize, "mean"),
+        std=statistics_of(loaded.normalize, "std"),
+        radius=None if loaded.radius is None else loaded.radius.given,
+        norm=loaded.norm,
+        recipe=_without_folders(recipe),
+        train_size=data["train_size"],
+        train_fingerprint=data["train_fingerprint"],
+        test_fingerprint=data["test_fingerprint"],
+        iaat=iaat.__version__,
+    )
+    return Exportable(loaded, record, None if found is None else RunFolder(found[0]))
+
+
+def _input_text(model: TrainedModel) -> str:
+    """The model's inputs in words."""
+    kind = {1: "grey images", 3: "RGB images"}.get(model.shape[0], "inputs") if len(model.shape) == 3 else "inputs"
+    return f"{kind}, float32 [N, {', '.join(map(str, model.shape))}] in [0, 1]"
+
+
+def _without_folders(recipe: Recipe) -> dict[str, Any]:
+    values = recipe.to_dict()
+    for section, key in _PATHS:
+        if isinstance(value := values[section].get(key), str):
+            values[section][key] = PureWindowsPath(value).name  # which ends at slashes of both kinds
+    return values

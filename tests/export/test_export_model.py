@@ -1,0 +1,290 @@
+"""Every format is read by the library that it is for, and has the logits of the run.
+
+ONNX is in tests/docs/test_export_howto.py: its exporter takes seconds.
+"""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+import iaat
+from helpers.training import QUIET, tiny
+from iaat.cli.main import main
+from iaat.errors import UserError
+from iaat.export import export_model, export_run
+from iaat.export.writers import WRITERS
+from iaat.models.model_config import GIVEN, ModelConfig
+from iaat.models.model_file_kind import file_kind
+from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.run_folder import RunFolder
+from iaat.train import train
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def logits_of_run(run, x, which="best"):
+    """Logits of a checkpoint, by the code that training and evaluation use."""
+    with torch.no_grad():
+        return restore_model(run.recipe(), load_checkpoint(run.checkpoint(which)))(x)
+
+
+def images():
+    return torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize("name", ["pt2", "torchscript"])
+def test_programs_of_torch_have_the_logits_of_the_run_in_batches_of_any_size(run, name):
+    exported, extra = export_model(run.path, name), {"iaat.json": ""}
+    assert exported.images == "32 test images"
+    assert exported.difference < 1e-6
+    assert exported.note is None
+    if name == "pt2":
+        program = torch.export.load("digits.pt2", extra_files=extra).module()
+    else:
+        program = torch.jit.load("digits.ts", _extra_files=extra)
+    for x in (images(), images()[:1]):
+        torch.testing.assert_close(program(x), logits_of_run(run, x))
+    record = json.loads(extra["iaat.json"])
+    assert record["classes"] == [str(digit) for digit in range(10)]
+    assert (record["radius"], record["norm"], record["shape"]) == ("64px", "linf", [1, 8, 8])
+
+
+@pytest.mark.parametrize("which", ["best", "last"])
+def test_safetensors_hold_the_bare_network_and_come_back_with_all_that_is_known(run, which):
+    exported = export_model(run.checkpoint(which), "safetensors")
+    assert exported.path.name == f"digits-{which}.safetensors"
+    with safe_open(exported.path, "pt") as opened:
+        record = json.loads(opened.metadata()["iaat"])
+        names = set(opened.keys())
+    state = load_checkpoint(run.checkpoint(which))
+    averaged = state["averaged"]["model"]
+    assert names == {name.removeprefix("network.") for name in averaged if name.startswith("network.")}
+    assert record["mean"] == averaged["normalize.mean"].tolist()
+    assert (record["checkpoint"], record["epoch"]) == (which, state["epoch"])
+    back = iaat.load(exported.path)
+    assert not back.training
+    assert torch.equal(back(images()), logits_of_run(run, images(), which))
+    original = iaat.load(run.path)
+    for name in ("classes", "shape", "radius", "norm", "recipe"):
+        assert getattr(back, name) == getattr(original, name)
+    # What came from a run can be exported once more.
+    again = export_model(exported.path, "torchscript", "again.ts")
+    assert again.record == exported.record
+
+
+def test_folders_of_the_machine_stay_on_it(run):
+    recipe = replace(iaat.load(run.path).recipe, name="moved")
+    recipe = replace(recipe, data=replace(recipe.data, root="/home/somebody/secret/pets"))
+    folder = RunFolder(run.path.parent / "moved")
+    shutil.copytree(run.path, folder.path)
+    state = load_checkpoint(run.checkpoint("best"))
+    torch.save({**state, "recipe": recipe.to_dict()}, folder.checkpoint("best"))
+    exported = export_model(folder.path, "hf")
+    written = "".join(file.read_text(errors="replace") for file in exported.path.iterdir())
+    assert "somebody" not in written
+    assert exported.record.recipe["data"]["root"] == "pets"
+
+
+def test_networks_passed_as_objects_are_passed_again(run, tmp_path):
+    def net():
+        torch.manual_seed(4)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    recipe = replace(tiny("natural"), model=ModelConfig(name=GIVEN, module=net()))
+    given = RunFolder(tmp_path / "given")
+    train(recipe, given, QUIET)
+    with pytest.raises(UserError, match=r"passed to iaat\.fit as an object"):
+        export_model(given.path, "torchscript")
+    own = net()
+    exported = export_model(given.path, "safetensors", model=own)
+    back = iaat.load(exported.path, model=net())
+    assert torch.equal(back(images()), iaat.load(given.path, model=net())(images()))
+
+
+def test_what_torchscript_does_not_know_is_traced(run, tmp_path):
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, x):
+            parts = {"flat": (lambda y: y.flatten(1))(x)}
+            return self.linear(*parts.values())
+
+    recipe = replace(tiny("natural"), model=ModelConfig(name=GIVEN, module=Odd()))
+    odd = RunFolder(tmp_path / "odd")
+    train(recipe, odd, QUIET)
+    exported = export_model(odd.path, "torchscript", model=Odd())
+    assert "traced" in exported.note
+
+
+def test_a_file_that_computes_something_else_never_appears(run, monkeypatch):
+    for wrong, shown in ((1.0, "by up to 1,"), (float("nan"), "by up to nan")):
+        writer = WRITERS["torchscript"]
+        predicts = lambda file, exported, wrong=wrong: iter([lambda x: exported.model(x) + wrong])  # noqa: E731
+        monkeypatch.setitem(export_run.WRITERS, "torchscript", replace(writer, read=predicts))
+        with pytest.raises(UserError, match=f"torchscript digits.ts was removed: its logits differ .* {shown}"):
+            export_model(run.path, "torchscript")
+        monkeypatch.undo()
+
+
+def refused(capsys, *words):
+    """The message of a command that must be refused."""
+    assert main(["export", *map(str, words)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_the_command_says_what_was_written_and_how_it_is_used(run, capsys, tmp_path):
+    assert main(["export", str(run.path), "--format", "torchscript", "-o", "new/net.pt"]) == 0
+    printed = capsys.readouterr().out
+    assert "new/net.pt: torchscript of quickstart best" in printed
+    assert "on 32 test images" in printed
+    assert "grey images, float32 [N, 1, 8, 8] in [0, 1]; classes: 0, 1, 2" in printed
+    (line,) = (line for line in printed.splitlines() if line.startswith("in Python: "))
+    logits = eval(line.removeprefix("in Python: "), {"torch": torch, "x": images()})
+    torch.testing.assert_close(logits, logits_of_run(run, images()))
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["net.pt"]
+
+
+def test_what_is_there_is_replaced_only_if_that_is_said(run, capsys, tmp_path):
+    (tmp_path / "digits.ts").write_text("precious")
+    assert "digits.ts exists already: add --overwrite" in refused(capsys, run.path, "--format", "torchscript")
+    assert (tmp_path / "digits.ts").read_text() == "precious"
+    assert main(["export", str(run.path), "--format", "torchscript", "--overwrite"]) == 0
+    assert file_kind(tmp_path / "digits.ts") == "torchscript"
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub/README.md").write_text("precious")
+    assert "hub/README.md exists already" in refused(capsys, run.path, "--format", "hf", "-o", "hub")
+    assert [path.name for path in (tmp_path / "hub").iterdir()] == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format", "onxx"], "invalid choice: 'onxx'"),
+        (["--format", "pt2", "-o", "net.onnx"], "net.onnx: .onnx is of format onnx, not pt2"),
+        (["--format", "pt2", "-o", "net"], "name it net.pt2"),
+        (["--format", "torchscript", "-o", "."], ". is a folder, and format torchscript writes a file"),
+        (["--model.width", "8"], "--model.width cannot be set here"),
+        (["--format", "torchscript", "--data", "nowhere"], "data nowhere is no folder"),
+    ],
+)
+def test_slips_are_named(run, capsys, tmp_path, words, message):
+    assert message in refused(capsys, run.path, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(run, capsys, monkeypatch):
+    monkeypatch.setattr("iaat.runtime.extras.find_spec", lambda name: None if name == "onnxruntime" else 1)
+    message = refused(capsys, run.path)
+    assert "format onnx needs onnxruntime, which is not installed: pip install onnxruntime (or pip install" in message
+
+
+def test_a_run_without_a_checkpoint_and_a_folder_without_a_run(run, capsys, tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    assert "is not a run folder" in refused(capsys, begun, "--format", "pt2")
+    shutil.copy(run.recipe_file, begun)
+    assert "has no checkpoint yet" in refused(capsys, begun, "--format", "pt2")
+
+
+CODE = """
+from torch import nn
+
+
+def linear(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+
+
+class Moody(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1)) * (1 if x.sum() > 0 else 2)
+
+
+def moody(shape, classes):
+    return Moody(classes)
+"""
+
+
+@pytest.fixture
+def of_users_code(tmp_path, monkeypatch):
+    """Train the network of a function in a module of the user's, and forget that its name was typed."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("iaat.runtime.user_code._TRUSTED", set())
+    (tmp_path / "own_nets.py").write_text(CODE)
+
+    def trained(function):
+        words = ["--model.name", f"own_nets:{function}"]
+        recipe = tiny("natural", *words)
+        own = RunFolder(tmp_path / function)
+        train(replace(recipe, model=replace(recipe.model, width=None)), own, QUIET)
+        iaat.runtime.user_code._TRUSTED.clear()
+        return own.path
+
+    yield trained
+    sys.modules.pop("own_nets", None)
+
+
+def test_code_of_the_user_runs_only_if_it_is_trusted(of_users_code, capsys):
+    own = of_users_code("linear")
+    assert "add --trust own_nets" in refused(capsys, own, "--format", "safetensors")
+    assert main(["export", str(own), "--format", "safetensors", "--trust", "own_nets"]) == 0
+    iaat.runtime.user_code._TRUSTED.clear()
+    with pytest.raises(UserError, match="--trust own_nets"):
+        iaat.load("linear.safetensors")
+    assert torch.equal(iaat.load("linear.safetensors", trust=True)(images()), iaat.load(own)(images()))
+
+
+def test_a_forward_that_depends_on_values_is_named(of_users_code, capsys):
+    message = refused(capsys, of_users_code("moody"), "--format", "pt2", "--trust", "own_nets")
+    assert "PyTorch cannot write this model as an exported program" in message
+    assert "--format safetensors" in message
+
+
+def test_without_the_data_random_images_take_its_place(run, tmp_path, capsys, monkeypatch):
+    def gone(config):
+        raise UserError("data/cifar10 is no folder")
+
+    monkeypatch.setattr("iaat.export.comparison_images.read_splits", gone)
+    exported = export_model(run.path, "torchscript")
+    assert exported.images == "32 random images, because the run's data is not at hand (data/cifar10 is no folder)"
+    assert "data/cifar10 is no folder" in refused(capsys, run.path, "--format", "pt2", "--data", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: {**record, "version": 2}, "was written by a newer iaat"),
+        (lambda record: {**record, "classes": 3}, "its record: classes is 3, which should be"),
+        (lambda record: {**record, "shape": [1, 9, 9999999]}, "the shape of one input"),
+        (lambda record: {**record, "std": [1.0, 2.0]}, "does not fit model small-cnn"),
+        (lambda record: {**record, "recipe": {**record["recipe"], "model": {"widht": 3}}}, "widht"),
+        (lambda record: {key: value for key, value in record.items() if key != "norm"}, "norm is missing"),
+    ],
+)
+def test_damaged_records_are_named(run, tmp_path, change, message):
+    file = export_model(run.path, "safetensors").path
+    with safe_open(file, "pt") as opened:
+        record = json.loads(opened.metadata()["iaat"])
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
+    save_file(weights, file, {"iaat": json.dumps(change(record))})
+    with pytest.raises(UserError, match=message):
+        iaat.load(file)
