@@ -109,8 +109,8 @@ def test_a_blank_before_the_unit_is_found(words):
 def test_an_option_without_its_section_leads_to_the_key():
     with pytest.raises(UserError, match=r"--milestones is no option .*\(did you mean '--train\.milestones'"):
         parse_arguments(["train", "quickstart", "--milestones", "[1]"])
-    with pytest.raises(UserError, match=r"--optimizer is no option of `iaat train`.*--section\.key"):
-        parse_arguments(["train", "quickstart", "--optimizer", "adam"])
+    with pytest.raises(UserError, match=r"--plumage is no option of `iaat train`.*--section\.key"):
+        parse_arguments(["train", "quickstart", "--plumage", "red"])
 
 
 def test_a_key_of_another_method_names_that_method():

@@ -17,6 +17,7 @@ from methods.settings import EPOCHS, SETTINGS, SIZE, digits, half_learned
 
 OTHER = {
     "label_smoothing": 0.2,
+    "class_weights": [float(number + 1) for number in range(10)],
     "radius": Radius("24px"),
     "steps": 2,
     "min_step": Radius("20px"),
@@ -85,7 +86,9 @@ def outcome_of_case(name):
 
 def outcome(config, method_name):
     """All that some steps of training in the course of a run show, of a network that stays as it is."""
-    method, batch = METHODS[method_name](config.over(EPOCHS), size=SIZE, device="cpu"), digits()
+    batch = digits()
+    config = config.over(EPOCHS).for_classes(torch.bincount(batch.y, minlength=10))
+    method = METHODS[method_name](config, size=SIZE, device="cpu")
     seen = []
     for epoch in range(4):
         model, context = deepcopy(learned()), StepContext(epoch, torch.Generator().manual_seed(epoch))

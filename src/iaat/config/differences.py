@@ -57,6 +57,16 @@ PLACE_KEYS = frozenset(
 """Keys of where a run is made and how it is evaluated in the end; they do not change training, so may on resume."""
 
 
+LATER_KEYS: dict[str, object] = {
+    "train.optimizer": "sgd",
+    "train.optimizer_options": {},
+    "train.clip_grad": 0.0,
+    "train.warmup_epochs": 0.0,
+    "method.class_weights": "none",
+}
+"""Keys that digests did not have at first, with the values that stand for what was done then."""
+
+
 def digest_but_seed(recipe: Recipe, *data: str) -> str:
     """SHA-256 of all that decides training but the seed: equal for runs that are seeds of each other.
 
@@ -65,7 +75,11 @@ def digest_but_seed(recipe: Recipe, *data: str) -> str:
         data: Fingerprints of its data.
     """
     settings = {key: value for key, value in _flat(recipe).items() if key != "seed" and not key.startswith("evaluate.")}
-    deciding = {key: value for key, value in settings.items() if key not in PLACE_KEYS}
+    deciding = {
+        key: value
+        for key, value in settings.items()
+        if key not in PLACE_KEYS and not (key in LATER_KEYS and value == LATER_KEYS[key])
+    }
     return sha256(json.dumps([deciding, data], sort_keys=True, default=str).encode()).hexdigest()
 
 

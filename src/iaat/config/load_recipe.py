@@ -14,7 +14,14 @@ from typing import Any, get_args, get_type_hints
 from iaat.config.deprecated import newer_name, take_rate, take_rule, warn_of_old_names, with_new_keys, with_rate
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_checks import check_norms, check_units, keys_in_files, own_keys, warn_without_effect
+from iaat.config.recipe_checks import (
+    check_norms,
+    check_rate,
+    check_units,
+    keys_in_files,
+    own_keys,
+    warn_without_effect,
+)
 from iaat.config.recipe_files import called, check_keys, checked_sections, find_recipe, merged
 from iaat.config.safe_yaml import check_text, parse_yaml
 from iaat.config.short_options import expanded, likely_key, read_settings
@@ -116,6 +123,7 @@ def _resolved(
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
     check_norms(recipe, path, typed)
+    check_rate(recipe, path, typed)
     if not stored:
         for line in advice:
             warnings.warn(f"{called(name)}: {line}", stacklevel=3)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from iaat.config.deprecated import RENAMED
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import called, layers, shipped_recipes
+from iaat.config.train_config import SGD
 from iaat.errors import UserError
 from iaat.methods import MethodConfig, make_method
 from iaat.methods.setting_fields import setting_names
@@ -84,16 +85,12 @@ def check_norms(recipe: Recipe, path: Path | None, typed: Mapping[str, str]) -> 
     Raises:
         UserError: naming both keys and the usual radius.
     """
-    files = [] if path is None else [raw for _, raw in layers(path)]
+    stages = _stages(path, typed)
     for section in ("method", "evaluate"):
         config = getattr(recipe, section)
         if not {"norm", "radius"} <= set(setting_names(config)):
             continue
-        norm = written_in = "linf"
-        above = {key.partition(".")[2]: value for key, value in typed.items() if key.startswith(f"{section}.")}
-        for values in [*(raw.get(section, {}) for raw in files), above]:
-            norm = values.get("norm", norm)
-            written_in = norm if "radius" in values else written_in
+        norm, written_in = _written_for(stages, section, "radius", "norm", "linf")
         if written_in != norm:
             usual = USUAL_RADIUS.get(norm, "another")
             short = getattr(recipe.method, "radius_is_attack", True)  # else --radius is refused
@@ -102,6 +99,47 @@ def check_norms(recipe: Recipe, path: Path | None, typed: Mapping[str, str]) -> 
                 f"{section}.radius for {norm} as well, usual is {usual}"
                 + (f"; --norm {norm} --radius {usual} sets training and evaluation" if short else "")
             )
+
+
+def check_rate(recipe: Recipe, path: Path | None, typed: Mapping[str, str]) -> None:
+    """Refuse a learning rate that was written for another optimiser: SGD's is a hundred times that of Adam.
+
+    Args:
+        recipe: What all came to.
+        path: The recipe's file, where there is one.
+        typed: Settings of the command line.
+
+    Raises:
+        UserError: naming both keys.
+    """
+    optimizer, written_for = _written_for(_stages(path, typed), "train", "lr", "optimizer", SGD)
+    if optimizer != written_for:
+        usual = "0.1" if optimizer == SGD else "0.001 for Adam and its kin"
+        raise UserError(
+            f"train.optimizer {optimizer}: train.lr = {recipe.train.lr:g} was written for {written_for}; give a "
+            f"train.lr as well, usual is {usual}"
+        )
+
+
+def _stages(path: Path | None, typed: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """Settings by section in the order in which they were written: file by file, and then typed."""
+    last: dict[str, dict[str, str]] = {}
+    for key, value in typed.items():
+        section, _, name = key.partition(".")
+        last.setdefault(section, {})[name] = value
+    return [*([] if path is None else (raw for _, raw in layers(path))), last]
+
+
+def _written_for(
+    stages: Sequence[Mapping[str, Any]], section: str, key: str, decider: str, default: str
+) -> tuple[str, str]:
+    """What decides the meaning of a key, such as the norm of a radius, in the end and when the key was written."""
+    now = then = default
+    for stage in stages:
+        values = stage.get(section, {})
+        now = values.get(decider, now)
+        then = now if key in values else then
+    return now, then
 
 
 def check_units(recipe: Recipe, given: Collection[str]) -> None:

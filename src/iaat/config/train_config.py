@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from iaat.errors import UserError, shown
+from iaat.errors import UserError, check_choice, shown
 from iaat.units import check_numbers
+
+SGD = "sgd"
+OWN_ARGUMENTS = ("lr", "momentum", "nesterov", "weight_decay")
+"""Arguments of optimisers that are settings of their own."""
+_UNUSABLE = ("Optimizer", "LBFGS", "SparseAdam", "SGD")
+"""The base class; optimisers that call the loss themselves or take sparse gradients; and SGD by another name."""
+
+
+def _is_usable(name: str) -> bool:
+    return name[0].isupper() and name not in _UNUSABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,16 +29,25 @@ class TrainConfig:
     """Samples in a step, those of all processes together."""
     accumulate: int = 1
     """Micro-batches that a process splits its samples of a batch into, where they do not fit into memory."""
+    optimizer: str = "sgd"
+    """Optimiser: sgd, or the name of another class of torch.optim, such as AdamW."""
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the optimiser, such as '{betas: [0.9, 0.98], eps: 1e-6}'."""
     lr: float = 0.1
-    """Peak learning rate of SGD."""
+    """Peak learning rate."""
     momentum: float = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
-    """Nesterov momentum."""
+    """Nesterov momentum of SGD."""
     weight_decay: float = 5e-4
-    """Weight decay of SGD."""
+    """Weight decay."""
+    clip_grad: float = 0.0
+    """Largest norm of the gradient of all weights together; a longer one is scaled down to it. 0: no clipping."""
     schedule: Literal["onecycle", "cosine", "multistep", "constant"] = "onecycle"
     """Course of the learning rate, per step: up, then down to 0; cosine to 0; drops at the milestones; or constant."""
+    warmup_epochs: float = 0.0
+    """Epochs, also a fraction of one, in which the rate rises from 0 to lr before schedule cosine, multistep or
+    constant goes on; onecycle has a rise of its own."""
     milestones: list[int] = field(default_factory=list)
     """Epochs after which schedule multistep drops the rate."""
     lr_drop: float = 0.1
@@ -106,6 +125,10 @@ class TrainConfig:
             raise UserError("train.nesterov needs train.momentum above 0")
         if self.weight_decay < 0:
             raise UserError(f"train.weight_decay = {self.weight_decay}: must not be negative")
+        if not 0 <= self.clip_grad < float("inf"):
+            raise UserError(f"train.clip_grad = {self.clip_grad:g}: a norm such as 1.0, or 0 for no clipping")
+        self._check_optimizer()
+        self._check_warmup()
         if not 0 <= self.ema < 1:
             raise UserError(f"train.ema = {self.ema:g}: a fraction in [0, 1), such as 0.995; 0 for no average")
         if not 0 <= self.awp < 1:
@@ -133,6 +156,8 @@ class TrainConfig:
             idle |= dict.fromkeys(("awp", "awp_from"), f"train.awp_from below train.epochs, {self.epochs}")
         if self.schedule != "multistep":
             idle["lr_drop"] = "train.schedule multistep"
+        if self.optimizer != SGD:
+            idle |= dict.fromkeys(("momentum", "nesterov"), "train.optimizer sgd; others have train.optimizer_options")
         if self.nonfinite != "rollback":
             idle["rollback_lr"] = "train.nonfinite rollback"
         if self.nonfinite == "stop":
@@ -142,6 +167,27 @@ class TrainConfig:
     def awp_in(self, epoch: int) -> float:
         """Size of the weight perturbation in an epoch, counted from 0."""
         return self.awp if epoch >= self.awp_from else 0.0
+
+    def _check_optimizer(self) -> None:
+        if self.optimizer != SGD:
+            from torch import optim  # imported here: recipes are read by commands that need no PyTorch
+
+            known = [name for name, value in vars(optim).items() if isinstance(value, type) and _is_usable(name)]
+            check_choice(self.optimizer, [SGD, *sorted(known)], "train.optimizer")
+        if own := sorted(self.optimizer_options.keys() & {"params", *OWN_ARGUMENTS}):
+            raise UserError(f"train.optimizer_options has {own[0]}: write train.{own[0]}")
+
+    def _check_warmup(self) -> None:
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise UserError(
+                f"train.warmup_epochs = {self.warmup_epochs:g}: give 0 or more, and fewer than train.epochs, "
+                f"{self.epochs}"
+            )
+        if self.warmup_epochs and self.schedule == "onecycle":
+            raise UserError(
+                f"train.warmup_epochs = {self.warmup_epochs:g} has no effect with schedule onecycle, in which the rate "
+                "rises for 30 % of the steps: use schedule cosine, multistep or constant"
+            )
 
     def _check_milestones(self) -> None:
         if self.schedule == "multistep" and not self.milestones:

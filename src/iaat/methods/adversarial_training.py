@@ -67,6 +67,6 @@ def cross_entropy_at(x: Tensor, y: Tensor, radius: Tensor | None, config: Method
 
     def objective(model: nn.Module) -> StepOutput:
         logits = full_precision(model(x))
-        return StepOutput(config.cross_entropy(logits, y).mean(), logits.detach(), radius)
+        return StepOutput(config.mean(config.cross_entropy(logits, y), y), logits.detach(), radius)
 
     return objective

@@ -113,7 +113,11 @@ class CAT(BaseMethod):
         def objective(model: nn.Module) -> StepOutput:
             logits = full_precision(model(x_adv))
             targets = soft_labels(logits.detach(), batch.y, smoothing, keys)
-            return StepOutput(F.cross_entropy(logits, targets), logits.detach(), radius)
+            if self.config.weights is None:  # the mean of PyTorch's own, which differs in the last bits
+                loss = F.cross_entropy(logits, targets)
+            else:
+                loss = self.config.mean(F.cross_entropy(logits, targets, reduction="none"), batch.y)
+            return StepOutput(loss, logits.detach(), radius)
 
         return objective
 

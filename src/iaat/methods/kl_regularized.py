@@ -90,7 +90,8 @@ class KLRegularizedTraining(BaseMethod):
             clean, adversarial = full_precision(model(batch.x)), full_precision(model(x_adv))
             first, divergence = self.terms(clean, adversarial, batch.y)
             metrics = dict(zip(self.metric_names, (first.detach(), divergence.detach()), strict=True))
-            return StepOutput((first + weight * divergence).mean(), adversarial.detach(), radius, metrics)
+            loss = self.config.mean(first + weight * divergence, batch.y)
+            return StepOutput(loss, adversarial.detach(), radius, metrics)
 
         return objective
 

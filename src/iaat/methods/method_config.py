@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
+import math
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iaat.errors import UserError
+from iaat.errors import UserError, check_choice, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +22,18 @@ class MethodConfig:
 
     label_smoothing: float = 0.0
     """Fraction of the label's probability that cross-entropy spreads evenly over all classes, in [0, 1)."""
+    class_weights: Literal["none", "balanced"] | list[float] = "none"
+    """Weight of a class in the loss: none: all alike; balanced: in inverse proportion to its training samples; or a
+    number for each class, such as [1, 1, 5]. They are scaled so that their mean over the training samples is 1."""
+    weights: Tensor | None = field(default=None, compare=False, repr=False, metadata={"setting": False})
+    """`[classes]` that `for_classes` has worked out."""
 
     def __post_init__(self) -> None:
+        weights = self.class_weights
+        if isinstance(weights, str):
+            check_choice(weights, ("none", "balanced"), "method.class_weights")
+        elif not all(0 <= each < math.inf for each in weights) or not any(weights):
+            raise UserError(f"method.class_weights = {shown(weights)}: give finite numbers, not negative, not all 0")
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"method.label_smoothing = {self.label_smoothing:g}: a fraction in [0, 1)")
 
@@ -35,6 +47,31 @@ class MethodConfig:
             UserError: settings that do not fit so many epochs.
         """
         return self
+
+    def for_classes(self, counts: Tensor) -> Self:
+        """These settings with the weights of the classes worked out.
+
+        Args:
+            counts: Training samples of each class, `[classes]`, on the training device.
+
+        Raises:
+            UserError: another number of weights than classes.
+        """
+        if self.class_weights == "none":
+            return self
+        if self.class_weights == "balanced":
+            given = 1 / counts.clamp_min(1)
+        elif len(self.class_weights) == len(counts):
+            given = torch.tensor(self.class_weights, device=counts.device)
+        else:
+            raise UserError(
+                f"method.class_weights has {len(self.class_weights)} numbers for {len(counts)} classes: one a class"
+            )
+        return replace(self, weights=(given * (counts.sum() / (given * counts).sum())).float())
+
+    def mean(self, losses: Tensor, y: Tensor) -> Tensor:
+        """The mean of losses `[B]` of samples with the labels `y` `[B]`, by the weights of their classes."""
+        return losses.mean() if self.weights is None else (losses * self.weights[y]).mean()
 
     def check_complete(self) -> None:
         """Refuse settings that do not know the number of epochs.

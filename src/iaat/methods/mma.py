@@ -99,9 +99,9 @@ class MMA(BaseMethod):
 
         def objective(model: nn.Module) -> StepOutput:
             clean = full_precision(model(batch.x))
-            clean_loss = config.cross_entropy(clean, batch.y).mean()
+            clean_loss = config.mean(config.cross_entropy(clean, batch.y), batch.y)
             losses = config.cross_entropy(full_precision(model(points)), batch.y)
-            loss = (1 - config.clean_share) * (losses * trained).mean() + config.clean_share * clean_loss
+            loss = (1 - config.clean_share) * config.mean(losses * trained, batch.y) + config.clean_share * clean_loss
             return StepOutput(loss, clean.detach(), radius)
 
         return objective

@@ -16,6 +16,7 @@ from iaat.methods.iaat import IAAT
 from iaat.methods.iaat_paper import IAATPaper
 from iaat.methods.iaat_trades import IAATTRADES
 from iaat.methods.mart import MART
+from iaat.methods.method_config import MethodConfig
 from iaat.methods.mma import MMA
 from iaat.methods.natural import Natural
 from iaat.methods.natural_pretraining import NaturalPretraining
@@ -68,6 +69,7 @@ def make_method(
     size: int,
     device: torch.device | str,
     natural_epochs: int = 0,
+    class_counts: torch.Tensor | None = None,
 ) -> Method:
     """A method ready to train with.
 
@@ -77,10 +79,13 @@ def make_method(
         size: Number of samples that indices run over.
         device: Where training computes.
         natural_epochs: Epochs of natural training before it begins.
+        class_counts: Training samples of each class, `[classes]`, for weights of classes.
 
     Raises:
-        UserError: as `find_method`.
+        UserError: as `find_method`, or settings that do not fit the classes.
     """
+    if class_counts is not None and isinstance(config, MethodConfig):
+        config = config.for_classes(class_counts.to(device))
     method = find_method(name)(config, size=size, device=device)
     return NaturalPretraining(method, natural_epochs, config) if natural_epochs else method
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -46,6 +47,7 @@ class TrainState:
         records: The log of the finished epochs.
         faults: Steps that were not finite, oldest first.
         lr_factor: Factor on the schedule's learning rate: below 1 after a rollback.
+        clip_grad: Largest norm of the gradient; 0: any.
     """
 
     model: nn.Module
@@ -63,6 +65,7 @@ class TrainState:
     records: list[EpochRecord] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
     lr_factor: float = 1.0
+    clip_grad: float = 0.0
 
     @property
     def result(self) -> nn.Module:
@@ -86,6 +89,8 @@ class TrainState:
             # Not the scaler's own step, which waits for the device: a step that overflows is undone as any other is.
             self.scaler.unscale_(self.optimizer)
             self.scaler.update()
+        if self.clip_grad:
+            clip_grad_norm_(self.model.parameters(), self.clip_grad)
         rates = [group["lr"] for group in self.optimizer.param_groups]
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * self.lr_factor
@@ -188,9 +193,20 @@ def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noq
         new = {**new, "param_groups": groups}
         weights = [weight for group in part.param_groups for weight in group["params"]]
         for number, buffers in new["state"].items():
-            tensors = {name: value for name, value in buffers.items() if value is not None}
-            check_same_types(tensors, dict.fromkeys(tensors, weights[number]), f"state.{number}")
+            _check_buffers(buffers, weights[number].shape, f"state.{number}")
     return new
+
+
+def _check_buffers(buffers: dict[str, Any], shape: torch.Size, name: str) -> None:
+    """Refuse what no optimiser keeps of a weight: other than numbers, or of a shape that does not broadcast to its."""
+    for key, value in buffers.items():
+        if value is None:
+            continue
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name}.{key} is a {type(value).__name__}")
+        pairs = zip(value.shape, shape, strict=False)
+        if value.ndim not in (0, len(shape)) or any(own not in (1, full) for own, full in pairs):
+            raise ValueError(f"{name}.{key} has shape {list(value.shape)}, not {list(shape)}")
 
 
 def build_state(
@@ -230,7 +246,7 @@ def build_state(
     rng.seed_globals(recipe.seed, "layers", *([] if ranks.main else [ranks.rank]))
     return TrainState(
         model=model,
-        method=_method(recipe, len(data.train), device, ranks),
+        method=_method(recipe, data, device, ranks),
         optimizer=optimizer,
         schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
         generator=rng.batch_generator(recipe.seed, "attack", device=device),
@@ -238,13 +254,20 @@ def build_state(
         ema=ModelEMA(model, recipe.train.ema) if recipe.train.ema else None,
         scaler=GradScaler(device.type) if recipe.train.precision == "fp16" else None,
         channels_last=channels_last,
+        clip_grad=recipe.train.clip_grad,
     )
 
 
-def _method(recipe: Recipe, size: int, device: torch.device, ranks: Ranks) -> Method:
+def _method(recipe: Recipe, data: DataSplits, device: torch.device, ranks: Ranks) -> Method:
     """The method, with its radii where the recipe wants them."""
-    first = recipe.train.natural_epochs
-    method = make_method(recipe.method_name, recipe.run_method, size=size, device=device, natural_epochs=first)
+    method = make_method(
+        recipe.method_name,
+        recipe.run_method,
+        size=len(data.train),
+        device=device,
+        natural_epochs=recipe.train.natural_epochs,
+        class_counts=torch.bincount(data.train.labels[data.train_index], minlength=len(data.classes)),
+    )
     if method.radii is not None:
         if recipe.train.radii == "sharded":
             method.radii.shard()

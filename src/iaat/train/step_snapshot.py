@@ -13,7 +13,8 @@ from iaat.train.state import TrainState
 class StepSnapshot:
     """All that one training step changes, as it was before: weights, buffers, optimiser, EMA, radii of the batch.
 
-    The host need not know whether the step is undone, so it never waits for the device. Costs a copy of these tensors
+    The host need not know whether the step is undone, so it waits for the device in the first step alone, and for
+    optimisers that keep numbers on the host. Costs a copy of these tensors
     and one pass over them. What a method keeps beside radii is not restored.
 
     Args:
@@ -32,10 +33,9 @@ class StepSnapshot:
     def restore_unless(self, finite: Tensor) -> None:
         """Restore everything unless `finite`, a single bool on the device, is True."""
         for tensor, copy in zip(self._tensors, self._copies, strict=True):
-            torch.where(finite, tensor, copy, out=tensor)
-        if self._optimizer_is_new:  # momentum of 0 and momentum that is not there yet take the same next step
-            for tensor in _momenta(self._state):
-                torch.where(finite, tensor, torch.zeros_like(tensor), out=tensor)
+            torch.where(finite.to(tensor.device), tensor, copy, out=tensor)
+        if self._optimizer_is_new and not bool(finite):  # waits for the device, in the first step alone
+            self._state.optimizer.state.clear()
         if self._radii is not None:
             assert self._state.method.radii is not None
             now = self._state.method.radii[self._index]
