@@ -99,9 +99,9 @@ class Workload:
         x_adv = pgd(self.model, x, y, radius=RADIUS, steps=self.steps, mode="batch", generator=self._generator("facts"))
         self.model.eval()
         with torch.no_grad():
-            right = [float((self.model(inputs).argmax(dim=1) == y).float().mean()) for inputs in (x, x_adv)]
+            correct = [float((self.model(inputs).argmax(dim=1) == y).float().mean()) for inputs in (x, x_adv)]
         self.model.train()
-        return {"correct_clean": right[0], "correct_attacked": right[1]}
+        return {"correct_clean": correct[0], "correct_attacked": correct[1]}
 
     def spread_radii(self) -> Tensor:
         """Radii `[B]` as after some epochs: drawn from the trained ones, or uniform between 0 and twice `RADIUS`."""

@@ -40,17 +40,17 @@ class PublishedIAAT:
     def step(self, x: Tensor, y: Tensor, index: Tensor) -> None:
         """One training step after the warm-up: the radii of the batch are renewed, then the weights."""
         radius = self.radii[index]
-        clean_right = self._right(x, y)
-        right_at = self._right(self._attack(x, y, radius), y)
-        right_above = self._right(self._attack(x, y, radius + self.gamma), y)
-        new = moved(radius, clean_right, right_at, right_above, gamma=self.gamma, beta=self.beta)
+        clean_correct = self._correct(x, y)
+        correct_at = self._correct(self._attack(x, y, radius), y)
+        correct_above = self._correct(self._attack(x, y, radius + self.gamma), y)
+        new = moved(radius, clean_correct, correct_at, correct_above, gamma=self.gamma, beta=self.beta)
         self.radii[index] = new
         x_adv = self._attack(x, y, new)
         self.optimizer.zero_grad()  # the attacks have left gradients behind
         F.cross_entropy(self.model(x_adv), y).backward()
         self.optimizer.step()
 
-    def _right(self, x: Tensor, y: Tensor) -> Tensor:
+    def _correct(self, x: Tensor, y: Tensor) -> Tensor:
         with torch.no_grad():
             return self.model(x).argmax(dim=1) == y
 
@@ -68,10 +68,10 @@ class PublishedIAAT:
 
 
 def moved(
-    radius: Tensor, clean_right: Tensor, right_at: Tensor, right_above: Tensor, *, gamma: float, beta: float
+    radius: Tensor, clean_correct: Tensor, correct_at: Tensor, correct_above: Tensor, *, gamma: float, beta: float
 ) -> Tensor:
     """The published update of radii `[B]` from the outcomes of the clean forward and of both probes."""
-    target = torch.where(right_at, radius, radius - gamma)
-    target = torch.where(right_above, radius + gamma, target)
-    target = (target * clean_right).clamp(min=0)
+    target = torch.where(correct_at, radius, radius - gamma)
+    target = torch.where(correct_above, radius + gamma, target)
+    target = (target * clean_correct).clamp(min=0)
     return (1 - beta) * radius + beta * target

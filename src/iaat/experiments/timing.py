@@ -117,15 +117,15 @@ def time_steps(
     device = pick_device(recipe.train.device)
     if recipe.train.deterministic:
         compute_deterministically()
-    held = split_batch(torch.arange(batch), Ranks(world=processes), recipe.train.accumulate)
+    micro_batches = split_batch(torch.arange(batch), Ranks(world=processes), recipe.train.accumulate)
     try:
         with rng.preserved_globals():
-            state, parts = _prepared(recipe, facts, held, device)
+            state, parts = _prepared(recipe, facts, micro_batches, device)
             return _run(recipe, state, parts, processes, seconds, clock)
     except (RuntimeError, MemoryError) as error:
         if not _is_lack_of_memory(error):
             raise
-        own = sum(share.own for share in held)
+        own = sum(micro.own for micro in micro_batches)
         raise UserError(
             f"--probe: {device} has too little memory for a step on {own} samples: give more --processes, raise "
             f"train.accumulate ({recipe.train.accumulate}) to take them in parts, or lower train.batch_size ({batch})"
@@ -133,19 +133,19 @@ def time_steps(
 
 
 def _prepared(
-    recipe: Recipe, facts: DatasetInfo, held: list[MicroBatch], device: torch.device
+    recipe: Recipe, facts: DatasetInfo, micro_batches: list[MicroBatch], device: torch.device
 ) -> tuple[TrainState, Parts]:
     """A state at the beginning of the last epoch, and the micro-batches of the process in a step."""
     generator = rng.generator(recipe.seed, "probe", device=device)
-    counts = [len(share.rows) for share in held]
+    counts = [len(micro.rows) for micro in micro_batches]
     x = torch.rand((sum(counts), *facts.shape), generator=generator, device=device)
     state = _state(recipe, facts, x, device)
     state.epoch = recipe.train.epochs - 1
     parts = []
-    for share, place in zip(held, torch.split(torch.arange(len(x), device=device), counts), strict=True):
+    for micro, place in zip(micro_batches, torch.split(torch.arange(len(x), device=device), counts), strict=True):
         part = state.to_memory_format(Batch(x[place], torch.zeros_like(place), place))
         with autocast(recipe.train.precision, device):
-            parts.append((share, replace(part, y=predict(state.model, part.x))))
+            parts.append((micro, replace(part, y=predict(state.model, part.x))))
     return state, parts
 
 
@@ -190,7 +190,7 @@ def _run(
     with count_passes(state.model) as passes:
         first = step()
     times = timed(step, first, limit)
-    samples = sum(share.own for share, _ in parts)
+    samples = sum(micro.own for micro, _ in parts)
     half = number_format(recipe.train.precision, x.device) != "float32"
     return StepTiming(
         device=x.device,

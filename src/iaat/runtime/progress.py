@@ -99,16 +99,16 @@ class Reporter:
             self.shown_notices = before
 
     @contextmanager
-    def part(self, what: str, number: int, of: int, share: tuple[float, float] | None = None) -> Iterator[None]:
+    def part(self, what: str, number: int, of: int, span: tuple[float, float] | None = None) -> Iterator[None]:
         """Context in which tracked work is part `number`, from 1, of `of` of larger work, such as epoch 5 of 12.
 
         Args:
             what: Name of a part.
             number: Its number.
             of: How many there are.
-            share: Where it begins and ends, as fractions of the work around it; by default all parts are alike.
+            span: Where it begins and ends, as fractions of the work around it; by default all parts are alike.
         """
-        begin, end = ((number - 1) / of, number / of) if share is None else share
+        begin, end = ((number - 1) / of, number / of) if span is None else span
         before = self._parts
         self._parts = [*before, WorkPart(f"{what} {number}/{of}", begin, end)]
         try:
