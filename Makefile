@@ -2,7 +2,7 @@
 # make setup: install what developing needs, and the hooks that run before a commit.
 # make check: lint, types and the tests of what changed since main; seconds to minutes.
 # make test: the test suite; make peers: comparisons with other libraries; make test-all: both and what is slow.
-# make docs: the documentation site, in site/; a warning is an error.
+# make docs: the documentation site, in site/; a warning is an error; make notebooks: run its notebooks again.
 # make test-torch VERSION=2.9.1: core tests with that version of PyTorch; VERSION=oldest (default) or newest.
 # make bench: install the peers too, measure attack, step, data and memory; see benchmarks/README.md.
 PYTHON ?= python3
@@ -13,7 +13,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart setup lint lint-scripts check test peers test-all test-torch docs bench clean
+.PHONY: quickstart setup lint lint-scripts check test peers test-all test-torch docs notebooks bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
@@ -54,6 +54,7 @@ peers: $(VENV)/.installed-peers
 test-all: test peers docs
 	$(MAKE) test-torch VERSION=oldest
 	$(MAKE) test-torch VERSION=newest
+	$(NOTEBOOKS) --output-dir runs/notebooks
 	KILLS=50 $(BIN)/python -m pytest $(KILL_HARNESS)
 	$(BIN)/python tests/fuzz/recipe_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/recipes
 	$(BIN)/python tests/fuzz/image_fuzzer.py -runs=$(FUZZ_RUNS) -seed=1 runs/fuzz/images
@@ -76,6 +77,12 @@ test-torch:
 	$(TORCH_VENV)/bin/python -c 'import torch, torchvision; print("PyTorch", torch.__version__, "torchvision", torchvision.__version__)'
 	OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest $(TORCH_CORE)
 	rm -rf $(TORCH_VENV)
+
+NOTEBOOKS := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m nbconvert --to notebook --execute \
+    --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
+# Runs the notebooks and stores them with what they print.
+notebooks: $(VENV)/.installed-docs
+	$(NOTEBOOKS) --inplace
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/site/build.py

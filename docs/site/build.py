@@ -1,4 +1,4 @@
-"""Build the documentation site: `make docs`, or `python docs/site/build.py [STAGE]` to stage its sources alone.
+"""Build the documentation site: `make docs`.
 
 What Zensical builds is staged: a copy of docs/, a page for each public function and class, and the notebooks as
 Markdown. Links that leave docs/ lead nowhere on a site, so that their text alone stays.
@@ -131,13 +131,28 @@ def stage(out: Path) -> None:
         file.write_text(with_api_links(text, place, pages), encoding="utf-8")
 
 
+def write_notebooks(out: Path) -> None:
+    """Write the notebooks as Markdown with their stored outputs; nothing is executed."""
+    from nbconvert import MarkdownExporter
+
+    for file in sorted((out / "notebooks").glob("*.ipynb")):
+        text, resources = MarkdownExporter().from_filename(str(file), {"output_files_dir": file.stem})
+        # The site's own style of tables takes the place of pandas'.
+        text = re.sub(r"<style scoped>.*?</style>\n", "", text, flags=re.DOTALL).replace(' border="1" class="dataframe"', "")
+        file.with_suffix(".md").write_text(text.replace(".ipynb)", ".md)"), encoding="utf-8")
+        for name, content in resources["outputs"].items():
+            picture = out / "notebooks" / name
+            picture.parent.mkdir(exist_ok=True)
+            picture.write_bytes(content)
+
+
 def without_outer_links(text: str, file: Path) -> str:
     """Markdown with links out of docs/, and to files that are no pages, replaced by their text."""
 
     def replace(link: re.Match[str]) -> str:
         target = (DOCS / file.parent / link["target"]).resolve()
         inside = target.is_relative_to(DOCS) and target.suffix in {".md", ".png", ".svg", ".ipynb"}
-        return link[0] if inside or not target.exists() else link["text"]
+        return link[0].replace(".ipynb", ".md") if inside or not target.exists() else link["text"]
 
     return re.sub(r"(?<!!)\[(?P<text>[^\]]*)\]\((?!\w+:|#)(?P<target>[^)#\s]+)(?:#[^)]*)?\)", replace, text)
 
@@ -164,5 +179,6 @@ def build() -> int:
 
 
 if __name__ == "__main__":
-    stage(Path(sys.argv[1]) if sys.argv[1:] else ROOT / ".site")
-    sys.exit(0 if sys.argv[1:] else build())
+    stage(ROOT / ".site")
+    write_notebooks(ROOT / ".site")
+    sys.exit(build())

@@ -63,11 +63,21 @@ def test_every_name_that_documents_import_has_a_page(staged):
 def test_the_navigation_has_every_document(staged):
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     named = set(re.findall(r"[\w./-]+\.md", str(yaml.safe_load(config)["nav"])))
-    pages = {file.relative_to(staged).as_posix() for file in staged.rglob("*.md")}
+    notebooks = (file.with_suffix(".md") for file in staged.rglob("*.ipynb"))
+    pages = {file.relative_to(staged).as_posix() for file in [*staged.rglob("*.md"), *notebooks]}
     assert named == {page for page in pages if not page.startswith("api/")}
 
 
 def test_links_lead_to_pages_of_the_site(staged):
     for page in staged.rglob("*.md"):
         for link in re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).is_file(), f"{page.relative_to(staged)}: {link}"
+            places = (page.parent / link, (page.parent / link).with_suffix(".ipynb"))
+            assert any(place.is_file() for place in places), f"{page.relative_to(staged)}: {link}"
+
+
+def test_lists_begin_after_a_blank_line(staged):
+    """Elsewhere a list directly below a paragraph is one; for the site's Markdown it is the paragraph's text."""
+    for page in staged.rglob("*.md"):
+        prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        found = re.findall(r"^(?!#|-|\d+\. | )[^\n]+\n(?:-|\d+\.) [^\n]*", prose, re.MULTILINE)
+        assert found == [], page
