@@ -156,10 +156,10 @@ def test_a_run_with_perturbation_and_average_resumes_bitwise(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"awp": -0.1}, r"train\.awp = -0\.1"),
+        ({"awp": -0.1}, r"train\.awp is -0\.1, which should be"),
         ({"awp": float("nan")}, r"train\.awp = nan"),
-        ({"awp": 0.01, "awp_from": -1}, r"train\.awp_from = -1"),
-        ({"ema": 1.0}, r"train\.ema = 1"),
+        ({"awp": 0.01, "awp_from": -1}, r"train\.awp_from is -1"),
+        ({"ema": 1.0}, r"train\.ema is 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from iaat.attacks import GEOMETRIES
 from iaat.config.suites import QUICK_N, SUITES, parse_suite
-from iaat.errors import UserError, check_choice, shown
+from iaat.config.train_config import AtLeastOne, FromZero
+from iaat.errors import UserError, shown
+from iaat.runtime.json_files import check_fields
 from iaat.units import MOST, Norm, Radius, check_numbers, check_radius
 
 _LONGEST_SUITE = 1000
@@ -24,44 +25,37 @@ class EvaluateConfig:
     """Radius of the test attack: 8px, 8/255 or a number on the [0, 1] scale."""
     norm: Norm = "linf"
     """Norm of the test attack."""
-    steps: int = 20
+    steps: AtLeastOne = 20
     """Steps of the PGD that every suite begins with."""
     step_size: Radius | None = None
     """Step size of that PGD; 2.5 * radius / steps by default."""
-    restarts: int = 1
+    restarts: AtLeastOne = 1
     """Random starts of that PGD; the worst counts, per sample."""
     target: Literal["none", "random"] = "none"
     """Target of that PGD: none, for any other class; or random, for one other class drawn for each sample. Random is
     weaker; papers report it for ImageNet. The other attacks of a suite stay untargeted."""
-    batch_size: int = 128
+    batch_size: AtLeastOne = 128
     """Samples attacked at once; more is faster on a GPU. An interrupted evaluation repeats one such batch."""
-    n: int | None = None
+    n: AtLeastOne | None = None
     """Test samples used: the first n of a fixed random order; by default 1,000 in suite quick, all in others."""
     order: Literal["random", "published"] = "random"
     """Which n: the first of a fixed random order, or (published) the first of the test set, as RobustBench takes them;
     published is refused for data that is sorted by class, as image folders are."""
-    seed: int = 0
+    seed: FromZero = 0
     """Seed of the attacks."""
 
     def __post_init__(self) -> None:
         _check_suite(self.suite)
         check_numbers(vars(self), "evaluate")
-        check_choice(self.norm, GEOMETRIES, "evaluate.norm")
-        check_choice(self.target, ("none", "random"), "evaluate.target")
-        check_choice(self.order, ("random", "published"), "evaluate.order")
+        check_fields(self, "evaluate")
         for key in ("radius", "step_size"):
             if (value := getattr(self, key)) is not None:
                 check_radius(value, self.norm, name=f"evaluate.{key}")
-        for key in ("steps", "restarts", "batch_size", "n"):
-            if (value := getattr(self, key)) is not None and value < 1:
-                raise UserError(f"evaluate.{key} = {value}: must be at least 1")
         if self.target != "none" and self.restarts > 1:
             raise UserError(
                 f"evaluate.restarts = {self.restarts}: PGD with evaluate.target {self.target} has one start; for the "
                 f"worst of several add pgd-{self.steps}x{self.restarts} to evaluate.suite"
             )
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"evaluate.seed = {self.seed}: give a whole number from 0 to 2**63 - 1")
 
     @property
     def samples(self) -> int | None:

@@ -227,7 +227,7 @@ def _build_recipe(
 
 def _build(config: type, values: Mapping[str, Any], place: str, section: str) -> Any:  # noqa: ANN401
     """A section of these values; the dataclass has the defaults, and checks of its own."""
-    hints = get_type_hints(config)
+    hints = get_type_hints(config, include_extras=True)
     typed = {key: _typed(value, hints[key], f"{place}: {section}.{key}") for key, value in values.items()}
     check_numbers({key: value for key, value in typed.items() if value != getattr(config, key, None)}, section)
     return config(**typed)

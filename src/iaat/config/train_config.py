@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from iaat.errors import UserError, check_choice, shown
+from iaat.runtime.json_files import check_fields
 from iaat.units import check_numbers
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+FromZero = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Below1 = Annotated[float, Field(ge=0, lt=1)]
 
 SGD = "sgd"
 OWN_ARGUMENTS = ("lr", "momentum", "nesterov", "weight_decay")
@@ -23,44 +32,44 @@ def _is_usable(name: str) -> bool:
 class TrainConfig:
     """Schedule, optimiser and checkpoint selection."""
 
-    epochs: int = 30
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
     """Passes over the training set."""
-    batch_size: int = 128
-    """Samples in a step, those of all processes together."""
-    accumulate: int = 1
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    """Samples in a step, those of all processes together; BatchNorm needs 2."""
+    accumulate: AtLeastOne = 1
     """Micro-batches that a process splits its samples of a batch into, where they do not fit into memory."""
     optimizer: str = "sgd"
     """Optimiser: sgd, or the name of another class of torch.optim, such as AdamW."""
     optimizer_options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the optimiser, such as '{betas: [0.9, 0.98], eps: 1e-6}'."""
-    lr: float = 0.1
+    lr: Positive = 0.1
     """Peak learning rate."""
-    momentum: float = 0.9
+    momentum: Below1 = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
     """Nesterov momentum of SGD."""
-    weight_decay: float = 5e-4
+    weight_decay: NonNegative = 5e-4
     """Weight decay."""
-    clip_grad: float = 0.0
+    clip_grad: NonNegative = 0.0
     """Largest norm of the gradient of all weights together; a longer one is scaled down to it. 0: no clipping."""
     schedule: Literal["onecycle", "cosine", "multistep", "constant"] = "onecycle"
     """Course of the learning rate, per step: up, then down to 0; cosine to 0; drops at the milestones; or constant."""
-    warmup_epochs: float = 0.0
+    warmup_epochs: NonNegative = 0.0
     """Epochs, also a fraction of one, in which the rate rises from 0 to lr before schedule cosine, multistep or
     constant goes on; onecycle has a rise of its own."""
     milestones: list[int] = field(default_factory=list)
     """Epochs after which schedule multistep drops the rate."""
-    lr_drop: float = 0.1
+    lr_drop: Positive = 0.1
     """Factor of each drop of schedule multistep."""
-    ema: float = 0.0
+    ema: Below1 = 0.0
     """Decay of an exponential moving average (EMA) of the weights, such as 0.995; 0: no average. Where there is one, it
     is validated and evaluated; the raw weights are kept, too."""
-    awp: float = 0.0
+    awp: Below1 = 0.0
     """Adversarial weight perturbation (AWP): norm of the perturbation relative to the weights, such as 0.005; 0: none.
     Costs one more forward and backward of the loss."""
-    awp_from: int = 0
+    awp_from: FromZero = 0
     """Epoch, counted from 0, in which weight perturbation begins."""
-    natural_epochs: int = 0
+    natural_epochs: FromZero = 0
     """Epochs of natural training before the method begins; radii do not change meanwhile."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
     """Number format of the model's layers; auto takes bf16 where the processor computes it natively. fp16 is for GPUs
@@ -79,73 +88,38 @@ class TrainConfig:
     """Folder on a local disk for memory-mapped radii, where even host memory is too small; null: on the device."""
     select: Literal["mean", "robust", "clean"] = "mean"
     """Validation accuracy that decides which epoch is kept as best: clean, robust (PGD), or the mean of the two."""
-    validation_steps: int = 10
+    validation_steps: AtLeastOne = 10
     """PGD steps of the attack on validation samples, at evaluate.radius."""
-    validation_n: int = 1000
+    validation_n: AtLeastOne = 1000
     """Validation samples attacked after each epoch; clean accuracy is of all of them."""
-    snapshot_every: int = 1
+    snapshot_every: AtLeastOne = 1
     """Epochs between two saved snapshots of all radii."""
-    save_minutes: float = 10.0
+    save_minutes: NonNegative = 10.0
     """Minutes between two checkpoints within an epoch; 0: none. There is one after every epoch in any case."""
-    save_steps: int = 0
+    save_steps: FromZero = 0
     """Steps between two checkpoints within an epoch; 0: none."""
-    keep: int = 1
+    keep: FromZero = 1
     """Checkpoints of earlier epochs kept beside the last, to fall back on where that is damaged."""
     nonfinite: Literal["stop", "skip", "rollback"] = "stop"
     """What a step with NaN or infinite loss, gradient, weights or statistics leads to; it is never taken: stop the run,
     skip the batch, or go back to the last finished epoch and on from there at a lower learning rate."""
-    rollback_lr: float = 0.5
+    rollback_lr: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Factor on the learning rate at each rollback."""
-    nonfinite_limit: int = 10
+    nonfinite_limit: AtLeastOne = 10
     """Number of such steps in the whole run at which skip and rollback give up."""
     deterministic: bool = False
     """Use deterministic algorithms on GPUs, which are slower, so that equal seeds give equal bits there, too."""
 
     def __post_init__(self) -> None:
-        check_numbers(vars(self), "train", {"epochs": 100_000})
-        for key in (
-            "epochs",
-            "batch_size",
-            "accumulate",
-            "validation_steps",
-            "validation_n",
-            "snapshot_every",
-            "nonfinite_limit",
-        ):
-            if getattr(self, key) < 1:
-                raise UserError(f"train.{key} = {getattr(self, key)}: must be at least 1")
-        if self.batch_size < 2:
-            raise UserError("train.batch_size = 1: BatchNorm needs at least 2")
-        for key in ("lr", "lr_drop"):
-            if not 0 < getattr(self, key) < float("inf"):
-                raise UserError(f"train.{key} = {getattr(self, key)}: must be positive and finite")
-        if not 0 <= self.momentum < 1:
-            raise UserError(f"train.momentum = {self.momentum}: must be in [0, 1)")
+        check_numbers(vars(self), "train")
+        check_fields(self, "train")
         if self.nesterov and self.momentum == 0:
             raise UserError("train.nesterov needs train.momentum above 0")
-        if self.weight_decay < 0:
-            raise UserError(f"train.weight_decay = {self.weight_decay}: must not be negative")
-        if not 0 <= self.clip_grad < float("inf"):
-            raise UserError(f"train.clip_grad = {self.clip_grad:g}: a norm such as 1.0, or 0 for no clipping")
+        for key in ("natural_epochs", "warmup_epochs"):
+            if getattr(self, key) >= self.epochs:
+                raise UserError(f"train.{key} = {getattr(self, key):g}: give fewer than train.epochs, {self.epochs}")
         self._check_optimizer()
-        self._check_warmup()
-        if not 0 <= self.ema < 1:
-            raise UserError(f"train.ema = {self.ema:g}: a fraction in [0, 1), such as 0.995; 0 for no average")
-        if not 0 <= self.awp < 1:
-            raise UserError(f"train.awp = {self.awp:g}: a fraction of the weights' norm in [0, 1), such as 0.005")
-        if self.awp_from < 0:
-            raise UserError(f"train.awp_from = {self.awp_from}: an epoch, 0 or more")
-        if not 0 <= self.natural_epochs < self.epochs:
-            raise UserError(
-                f"train.natural_epochs = {self.natural_epochs}: give 0 or more, and fewer than train.epochs, "
-                f"{self.epochs}"
-            )
-        for key in ("save_steps", "keep", "save_minutes"):
-            if not 0 <= getattr(self, key) < float("inf"):
-                raise UserError(f"train.{key} = {getattr(self, key):g}: must be 0 or more, and finite")
-        if not 0 < self.rollback_lr < 1:
-            raise UserError(f"train.rollback_lr = {self.rollback_lr:g}: a factor in (0, 1)")
-        self._check_milestones()
+        self._check_schedule()
 
     def without_effect(self) -> dict[str, str]:
         """Settings that change nothing beside the others, each with what they belong to."""
@@ -177,19 +151,12 @@ class TrainConfig:
         if own := sorted(self.optimizer_options.keys() & {"params", *OWN_ARGUMENTS}):
             raise UserError(f"train.optimizer_options has {own[0]}: write train.{own[0]}")
 
-    def _check_warmup(self) -> None:
-        if not 0 <= self.warmup_epochs < self.epochs:
-            raise UserError(
-                f"train.warmup_epochs = {self.warmup_epochs:g}: give 0 or more, and fewer than train.epochs, "
-                f"{self.epochs}"
-            )
+    def _check_schedule(self) -> None:
         if self.warmup_epochs and self.schedule == "onecycle":
             raise UserError(
                 f"train.warmup_epochs = {self.warmup_epochs:g} has no effect with schedule onecycle, in which the rate "
                 "rises for 30 % of the steps: use schedule cosine, multistep or constant"
             )
-
-    def _check_milestones(self) -> None:
         if self.schedule == "multistep" and not self.milestones:
             raise UserError("train.schedule multistep needs train.milestones, such as [70, 90, 100]")
         if self.schedule != "multistep" and self.milestones:

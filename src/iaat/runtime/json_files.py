@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, cast, get_type_hints
 
 from iaat.errors import UserError, shown
 from iaat.runtime.text import cut
@@ -146,15 +146,12 @@ def from_json(value: object, kind: type[T], place: str = "") -> T:
     Raises:
         UnfitError: it does not fit, or is none that JSON can hold.
     """
-    from pydantic import ValidationError
-
     try:
         # By way of its text, because a list is a tuple and a text a radius there, while a text is never a number.
-        return cast("T", _adapter(kind).validate_json(json.dumps(value), strict=True))  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise UnfitError(_fault(error, place)) from None
+        text = json.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise UnfitError(f"{place or 'it'} holds what no file of ours can hold: {error}") from None
+    return cast("T", _validated(kind, text, place, how="validate_json"))
 
 
 def from_text(text: str, kind: type[T]) -> T:
@@ -163,16 +160,45 @@ def from_text(text: str, kind: type[T]) -> T:
     Raises:
         UnfitError: it is none.
     """
+    return cast("T", _validated(kind, text, "", strict=False))
+
+
+def check_fields(value: Any, place: str) -> None:  # noqa: ANN401
+    """Refuse a dataclass with a field that is not of its type, or out of its range.
+
+    Raises:
+        UserError: naming it; `place` is the section it is in.
+    """
+    for name, kind in _hints(value.__class__).items():
+        try:
+            _validated(kind, getattr(value, name), f"{place}.{name}")
+        except UnfitError as error:
+            raise UserError(str(error)) from None
+
+
+def _validated(
+    kind: Any,  # noqa: ANN401
+    value: object,
+    place: str,
+    *,
+    how: Literal["validate_json", "validate_python"] = "validate_python",
+    strict: bool = True,
+) -> Any:  # noqa: ANN401
     from pydantic import ValidationError
 
     try:
-        return cast("T", _adapter(kind).validate_python(text))  # type: ignore[arg-type]
+        return getattr(_adapter(kind), how)(value, strict=strict)
     except ValidationError as error:
-        raise UnfitError(_fault(error, "")) from None
+        raise UnfitError(_fault(error, place)) from None
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
