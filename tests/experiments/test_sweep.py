@@ -302,7 +302,7 @@ def test_a_sweep_extends_another_and_each_finds_its_own_recipes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("extends: quickstart\nset: {train.lr: 0.1}", "extends 'quickstart', which is no sweep"),
+        ("extends: quickstart\nset: {train.lr: 0.1}", "quickstart.yaml is no sweep: recipes are named in cells"),
         ("extends: sweep.yaml\nset: {train.lr: 0.1}", "extends runs in a circle"),
         ("extends: missing.yaml\nset: {train.lr: 0.1}", "'missing.yaml' is neither a file nor shipped"),
         ("set: {train.lr: 0.1}", "has no cells"),

@@ -184,7 +184,7 @@ def test_a_state_that_no_optimizer_keeps_is_refused(value):
         ({"optimizer": "Adam", "optimizer_options": {"beta": 1}}, r"Adam has no beta \(did you mean 'betas'"),
         ({"optimizer": "Adam", "optimizer_options": {"betas": [0.9, 2]}}, "train.optimizer Adam: Invalid beta"),
         ({"optimizer": "Muon"}, "train.optimizer Muon: Muon only supports 2D parameters"),
-        ({"clip_grad": -1.0}, r"train\.clip_grad = -1"),
+        ({"clip_grad": -1.0}, r"train\.clip_grad is -1"),
         ({"warmup_epochs": 3.0}, "has no effect with schedule onecycle"),
         ({"warmup_epochs": 30.0, "schedule": "cosine"}, "fewer than train.epochs, 30"),
     ],

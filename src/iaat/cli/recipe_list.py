@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from iaat.config.recipe_files import merged, read_recipe, shipped_recipes, shipped_sweeps
+from iaat.config.recipe_files import merged, read_chain, read_recipe, shipped_recipes, shipped_sweeps
 from iaat.runtime.console_table import PlainTable, plain_table
 
 START = "quickstart"
@@ -52,4 +52,4 @@ def group_of(name: str) -> str:
 
 def _about(path: Path) -> str:
     """Description of a recipe, or else of the one it extends."""
-    return str(read_recipe(path).get("about") or merged(path).get("about", ""))
+    return str(read_recipe(path).get("about") or merged(read_chain(path)).get("about", ""))

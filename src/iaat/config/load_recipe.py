@@ -22,7 +22,7 @@ from iaat.config.recipe_checks import (
     own_keys,
     warn_without_effect,
 )
-from iaat.config.recipe_files import called, check_keys, checked_sections, find_recipe, merged
+from iaat.config.recipe_files import Chain, called, check_keys, checked_sections, find_recipe, merged, read_chain
 from iaat.config.safe_yaml import check_text, parse_yaml
 from iaat.config.short_options import expanded, likely_key, read_settings
 from iaat.config.train_config import TrainConfig
@@ -70,7 +70,9 @@ def load_recipe(
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
     """
     path = find_recipe(str(source))
-    return _resolved(path.stem, merged(path), overrides, settings=settings, path=path, stored=stored)
+    files, name = read_chain(path), path.stem
+    place = f"{called(name)} ({path})"
+    return _resolved(name, merged(files), overrides, place, settings=settings, files=files, stored=stored)
 
 
 def stored_recipe(values: Mapping[str, Any], name: str, place: str) -> Recipe:
@@ -89,29 +91,28 @@ def stored_recipe(values: Mapping[str, Any], name: str, place: str) -> Recipe:
         raw = parse_yaml(json.dumps(values))
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: its recipe is damaged: {cut(str(error))}") from None
-    return _resolved(name, checked_sections(raw, place), (), place=place, stored=True)
+    return _resolved(name, checked_sections(raw, place), (), place, stored=True)
 
 
 def _resolved(
     name: str,
     raw: dict[str, Any],
     overrides: Sequence[str],
+    place: str,
     *,
     settings: Sequence[str] = (),
-    path: Path | None = None,
-    place: str = "",
-    stored: bool = False,
+    files: Chain = (),
+    stored: bool,
 ) -> Recipe:
-    """The recipe of settings `raw` with arguments on top; `path` is their file, if there is one."""
+    """The recipe of settings `raw`, which come from `files`, with arguments on top."""
     own, typed = read_settings(overrides), read_settings([*settings, *overrides])
     _trust_typed(own)
-    place = place or f"{called(name)} ({path})"
     advice = take_rule(raw.setdefault("method", {}), typed)
     method_name = _take_method(typed, raw, name, place)
     configs = {**SECTION_TYPES, "method": find_method(method_name).Config}
     typed = _expanded(typed, configs["method"], str(raw.get("data", {}).get("name", DataConfig.name)))
     if not stored:
-        warn_of_old_names(keys_in_files(path) | typed.keys(), called(name))
+        warn_of_old_names(keys_in_files(files) | typed.keys(), called(name))
     typed = with_new_keys(typed)
     rate = take_rate(setting_names(configs["method"]), raw["method"], typed)
     recipe = _build_recipe(name, raw, typed, method_name, configs)
@@ -122,13 +123,13 @@ def _resolved(
     check_trusted(recipe.data.name, key="data.name", place=place)
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
-    check_norms(recipe, path, typed)
-    check_rate(recipe, path, typed)
+    check_norms(recipe, files, typed)
+    check_rate(recipe, files, typed)
     if not stored:
         for line in advice:
             warnings.warn(f"{called(name)}: {line}", stacklevel=3)
         check_name(recipe.model.name)
-        given = typed.keys() | own_keys(recipe, path)
+        given = typed.keys() | own_keys(recipe, files)
         check_units(recipe, given)
         warn_without_effect(recipe, given)
     return _confined(recipe, own, place, stored=stored)
@@ -192,7 +193,7 @@ def settings_for_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
     typed = with_new_keys(typed)
     raw = {"model": {"normalize": "none"}}
     recipe = _build_recipe(target, raw, typed, "natural", {**SECTION_TYPES, "method": config})
-    check_norms(recipe, None, typed)
+    check_norms(recipe, (), typed)
     check_units(recipe, typed.keys())
     return recipe
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Mapping, Sequence, Set
-from pathlib import Path
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
 from iaat.config.deprecated import RENAMED
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import called, layers, shipped_recipes
+from iaat.config.recipe_files import Chain, called, shipped_recipes
 from iaat.config.train_config import SGD
 from iaat.errors import UserError
 from iaat.methods import MethodConfig, make_method
@@ -34,28 +33,21 @@ _SECTIONS = ("data", "model", "method", "train", "evaluate")
 _OF_RADII = ("radii", "radii_folder", "snapshot_every")
 
 
-def own_keys(recipe: Recipe, path: Path | None) -> set[str]:
-    """Keys of the user's files that differ from the default.
-
-    Args:
-        recipe: The recipe that results.
-        path: Its file, where there is one; files that ship count for nothing.
-    """
-    own = {RENAMED.get(key, key) for key in keys_in_files(path)}
+def own_keys(recipe: Recipe, files: Chain) -> set[str]:
+    """Keys of a recipe's files that differ from the default; files that ship count for nothing."""
+    own = {RENAMED.get(key, key) for key in keys_in_files(files)}
     return {key for key in own if not _is_default(recipe, key)}
 
 
-def keys_in_files(path: Path | None) -> set[str]:
-    """Keys as they are written in a recipe file, if there is one, and those it extends, without files that ship."""
-    if path is None:
-        return set()
+def keys_in_files(files: Chain) -> set[str]:
+    """Keys as they are written in a recipe's files, without files that ship."""
     shipped = set(shipped_recipes().values())
     return {
         f"{section}.{key}"
-        for file, raw in layers(path)
+        for file, raw in files
         if file not in shipped
         for section, values in raw.items()
-        if section in _SECTIONS and isinstance(values, Mapping)
+        if section in _SECTIONS
         for key in values
     }
 
@@ -72,25 +64,24 @@ def _is_default(recipe: Recipe, key: str) -> bool:
     return bool(getattr(config, name) == default)
 
 
-def check_norms(recipe: Recipe, path: Path | None, typed: Mapping[str, str]) -> None:
+def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
     """Refuse a radius that was written for another norm than the one it is used in.
 
     A length means another thing in each norm: where the norm changes, the radius has to be given anew.
 
     Args:
         recipe: What all came to.
-        path: The recipe's file, where there is one.
+        files: The recipe's files.
         typed: Settings of the command line.
 
     Raises:
         UserError: naming both keys and the usual radius.
     """
-    stages = _stages(path, typed)
     for section in ("method", "evaluate"):
         config = getattr(recipe, section)
         if not {"norm", "radius"} <= set(setting_names(config)):
             continue
-        norm, written_in = _written_for(stages, section, "radius", "norm", "linf")
+        norm, written_in = _written_for(files, typed, section, "radius", "norm", "linf")
         if written_in != norm:
             usual = USUAL_RADIUS.get(norm, "another")
             short = getattr(recipe.method, "radius_is_attack", True)  # else --radius is refused
@@ -101,18 +92,18 @@ def check_norms(recipe: Recipe, path: Path | None, typed: Mapping[str, str]) -> 
             )
 
 
-def check_rate(recipe: Recipe, path: Path | None, typed: Mapping[str, str]) -> None:
+def check_rate(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
     """Refuse a learning rate that was written for another optimiser: SGD's is a hundred times that of Adam.
 
     Args:
         recipe: What all came to.
-        path: The recipe's file, where there is one.
+        files: The recipe's files.
         typed: Settings of the command line.
 
     Raises:
         UserError: naming both keys.
     """
-    optimizer, written_for = _written_for(_stages(path, typed), "train", "lr", "optimizer", SGD)
+    optimizer, written_for = _written_for(files, typed, "train", "lr", "optimizer", SGD)
     if optimizer != written_for:
         usual = "0.1" if optimizer == SGD else "0.001 for Adam and its kin"
         raise UserError(
@@ -121,22 +112,13 @@ def check_rate(recipe: Recipe, path: Path | None, typed: Mapping[str, str]) -> N
         )
 
 
-def _stages(path: Path | None, typed: Mapping[str, str]) -> list[Mapping[str, Any]]:
-    """Settings by section in the order in which they were written: file by file, and then typed."""
-    last: dict[str, dict[str, str]] = {}
-    for key, value in typed.items():
-        section, _, name = key.partition(".")
-        last.setdefault(section, {})[name] = value
-    return [*([] if path is None else (raw for _, raw in layers(path))), last]
-
-
 def _written_for(
-    stages: Sequence[Mapping[str, Any]], section: str, key: str, decider: str, default: str
+    files: Chain, typed: Mapping[str, str], section: str, key: str, decider: str, default: str
 ) -> tuple[str, str]:
     """What decides the meaning of a key, such as the norm of a radius, in the end and when the key was written."""
     now = then = default
-    for stage in stages:
-        values = stage.get(section, {})
+    last = {each.partition(".")[2]: value for each, value in typed.items() if each.startswith(f"{section}.")}
+    for values in [*(raw.get(section, {}) for _, raw in files), last]:
         now = values.get(decider, now)
         then = now if key in values else then
     return now, then

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -21,6 +21,9 @@ _SECTIONS = ("data", "model", "train", "evaluate")
 _HEAD = ("about", "extends", "seed", "method")
 _LONGEST_CHAIN = 20
 _CHECKPOINT = re.compile(r"best|last|\d{4,}(-\d{6,})?")
+
+Chain = Sequence[tuple[Path, dict[str, Any]]]
+"""A file and those it extends, the last of them first, each with what is written in it."""
 
 
 def called(name: str) -> str:
@@ -78,30 +81,50 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return raw
 
 
-def merged(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Settings of a file on top of the recipe it extends; a section of another method replaces the old one whole."""
-    name, raw = path.stem, read_recipe(path)
+def _check_recipe(path: Path, raw: dict[str, Any]) -> str:
     if is_sweep_file(raw):
         raise UserError(f"{path} is a sweep of several recipes: `iaat compare {path}` trains it")
-    raw = checked_sections(raw, called(name))
-    if "extends" not in raw:
-        return raw
-    if not isinstance(raw["extends"], str):
-        raise UserError(
-            f"{called(name)}: extends must be the name or the file of one recipe, not {shown(raw['extends'])}"
-        )
-    seen = (*seen, path.resolve())
-    parent = find_recipe(raw["extends"], path.parent)
-    if parent.resolve() in seen:
-        raise UserError(f"{called(name)}: extends runs in a circle: {' -> '.join(map(str, (*seen, parent.resolve())))}")
-    if len(seen) > _LONGEST_CHAIN:
-        raise UserError(f"{called(name)}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
-    check_is_recipe(parent, f"{called(name)}: extends {shown(raw['extends'])}")
-    below = merged(parent, seen)
-    same_method = continues(below.get("method", {}), raw.get("method", {}))
-    for key, value in raw.items():
-        deep = key in _SECTIONS or (key == "method" and same_method)
-        below[key] = {**without_twins(below.get(key, {}), value), **value} if deep else value
+    checked_sections(raw, called(path.stem))
+    return called(path.stem)
+
+
+def read_chain(path: Path, check: Callable[[Path, dict[str, Any]], str] = _check_recipe) -> Chain:
+    """A file and those it extends, the last of them first, each with what is written in it.
+
+    Args:
+        path: The file.
+        check: Refuses what may not be in one of them; returns its name in messages.
+
+    Raises:
+        UserError: a file cannot be read or is refused, or there is no end of them.
+    """
+    files: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        raw = read_recipe(path)
+        place = check(path, raw)
+        files.insert(0, (path, raw))
+        if "extends" not in raw:
+            return files
+        if not isinstance(raw["extends"], str):
+            raise UserError(f"{place}: extends must be the name or the file of one recipe, not {shown(raw['extends'])}")
+        path = find_recipe(raw["extends"], path.parent)
+        seen = [each.resolve() for each, _ in reversed(files)]
+        if path.resolve() in seen:
+            raise UserError(f"{place}: extends runs in a circle: {' -> '.join(map(str, (*seen, path.resolve())))}")
+        if len(files) > _LONGEST_CHAIN:
+            raise UserError(f"{place}: extends goes on over more than {_LONGEST_CHAIN} files: write some into one")
+        check_is_recipe(path, f"{place}: extends {shown(raw['extends'])}")
+
+
+def merged(files: Chain) -> dict[str, Any]:
+    """Settings of each file on top of the one it extends; a section of another method replaces the old one whole."""
+    below: dict[str, Any] = {}
+    for _, written in files:
+        raw = with_new_names(written)
+        same_method = continues(below.get("method", {}), raw.get("method", {}))
+        for key, value in raw.items():
+            deep = key in _SECTIONS or (key == "method" and same_method)
+            below[key] = {**without_twins(below.get(key, {}), value), **value} if deep else value
     return below
 
 
@@ -134,13 +157,6 @@ def check_is_recipe(path: Path, place: str) -> None:
         raw.keys() - {*_HEAD, *_SECTIONS} or not all(isinstance(part, dict) for part in sections)
     ):
         raise UserError(f"{place} is no recipe; `iaat check {path}` says why")
-
-
-def layers(path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """A recipe that `merged` accepts, file by file, from the one that extends nothing to the recipe itself."""
-    raw = read_recipe(path)
-    below = layers(find_recipe(raw["extends"], path.parent)) if "extends" in raw else []
-    return [*below, (path, raw)]
 
 
 def check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, section: str = "") -> None:

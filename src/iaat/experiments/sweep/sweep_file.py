@@ -12,7 +12,7 @@ from typing import Any
 
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import check_is_recipe, find_recipe, is_sweep_file, read_recipe
+from iaat.config.recipe_files import check_is_recipe, find_recipe, is_sweep_file, read_chain
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds, option_value
@@ -38,7 +38,7 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
     Raises:
         UserError: naming the file, the cell and the fix.
     """
-    place, files = f"sweep {path}", _chain(path)
+    place, files = f"sweep {path}", read_chain(path, _check_sweep)
     common = {key: value for file, raw in files for key, value in _settings(raw, f"sweep {file}").items()}
     bodies = {str(name): (file, body) for file, raw in files for name, body in _bodies(raw, file).items()}
     if not bodies:
@@ -56,18 +56,11 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
     return cells
 
 
-def _chain(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
-    """A sweep file and those it extends, the last of them first, each with what is written in it."""
-    place, raw = f"sweep {path}", read_recipe(path)
-    _check_keys(raw, KEYS, place)
-    if raw.get("extends") is None:
-        return [(path, raw)]
-    parent, above = find_recipe(str(raw["extends"]), path.parent), (*above, path.resolve())
-    if parent.resolve() in above:
-        raise UserError(f"{place}: extends runs in a circle: {' -> '.join(map(str, (*above, parent.resolve())))}")
-    if not is_sweep_file(read_recipe(parent)):
-        raise UserError(f"{place}: extends {shown(raw['extends'])}, which is no sweep; recipes are named in cells")
-    return [*_chain(parent, above), (path, raw)]
+def _check_sweep(path: Path, raw: dict[str, Any]) -> str:
+    if not is_sweep_file(raw):
+        raise UserError(f"{path} is no sweep: recipes are named in cells")
+    _check_keys(raw, KEYS, f"sweep {path}")
+    return f"sweep {path}"
 
 
 def _bodies(raw: Mapping[str, Any], path: Path) -> dict[Any, Any]:
