@@ -1,5 +1,6 @@
 """What was left out of the data or altered is said in plain sentences, once."""
 
+import json
 import re
 
 import pytest
@@ -62,3 +63,25 @@ def test_runs_on_the_same_data_say_a_notice_once():
     notices.add("images", "other", "b.md")
     notices.log(said.append, logged=logged)
     assert [text.split(" left")[0] for text in said] == ["images: 1 other file", "images: 2 other files"]
+
+
+def test_notices_are_plain_values_and_come_back():
+    notices = Notices()
+    notices.add("images", "other", "a.md", detail=".md")
+    notices.add("images", "dark", count=2, of=5)
+    records = notices.to_records()
+    assert records == [
+        {"where": "images", "kind": "other", "count": 1, "example": "a.md", "details": {".md": 1}},
+        {"where": "images", "kind": "dark", "count": 2, "example": "", "of": 5},
+    ]
+    assert Notices.from_records(json.loads(json.dumps(records))).to_records() == records
+
+
+@pytest.mark.parametrize(
+    "change", [{"kind": "none"}, {"where": 1}, {"count": -1}, {"count": True}, {"details": {".md": -1}}, {"of": 1.5}]
+)
+def test_records_that_are_no_notices_are_refused(change):
+    with pytest.raises(ValueError):  # noqa: PT011
+        Notices.from_records([{"where": "images", "kind": "other", "count": 1, "example": "", **change}])
+    with pytest.raises(ValueError):  # noqa: PT011
+        Notices.from_records(7)

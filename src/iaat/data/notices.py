@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 from iaat.errors import shown
 from iaat.runtime.json_files import Count, from_json
@@ -133,7 +133,7 @@ class Notice:
     """
 
     where: str
-    kind: Annotated[str, lambda name: None if name in KINDS else f"is {shown(name)}, no kind of notice"]
+    kind: str
     count: Count = 0
     example: str = ""
     details: dict[str, Count] = field(default_factory=dict)
@@ -171,7 +171,10 @@ class Notices:
         Raises:
             ValueError: They are something else.
         """
-        return cls(from_json(records, list[Notice]))
+        notices = from_json(records, list[Notice])
+        if unknown := [notice.kind for notice in notices if notice.kind not in KINDS]:
+            raise ValueError(f"{shown(unknown[0])} is no kind of notice")
+        return cls(notices)
 
     def add(
         self, where: str, kind: str, example: str = "", *, count: int = 1, detail: str = "", of: int | None = None
