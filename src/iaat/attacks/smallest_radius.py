@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +14,6 @@ from iaat.attacks.geometry import Geometry, geometry, rounding_error
 from iaat.attacks.inputs import Classifier, Labels, check_batch
 from iaat.errors import UserError
 from iaat.units import Norm
-
-
-class Attack(Protocol):
-    """Attack with a radius per sample, such as `pgd` or a `functools.partial` of it."""
-
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        /,
-        *,
-        radius: Tensor,
-        norm: Norm,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """Adversarial inputs `[B, ...]` within `radius` `[B]` of `x`."""
 
 
 class SmallestRadius(NamedTuple):
@@ -47,7 +31,7 @@ class SmallestRadius(NamedTuple):
 
 
 def smallest_radius(
-    attack: Attack,
+    attack: Callable[..., Tensor],
     model: nn.Module,
     x: Tensor,
     y: Tensor,
@@ -64,7 +48,8 @@ def smallest_radius(
     one level is taken to be robust at those below.
 
     Args:
-        attack: `(model, x, y, *, radius, norm, generator) -> x_adv`; bind other settings with `functools.partial`.
+        attack: `(model, x, y, *, radius, norm, generator) -> x_adv` for radii `[B]`; bind other settings with
+            `functools.partial`.
         model: Maps inputs `[B, ...]` to logits `[B, classes]`; evaluated in eval mode.
         x: Clean inputs `[B, ...]`.
         y: Labels `[B]`.

@@ -204,7 +204,7 @@ def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.
         split.labels,
         split.classes,
         augmentation=_augmentation(config),
-        crops=split if config.resized_crop and isinstance(split, ImageSplit) else None,
+        crops=config.resized_crop > 0,
         device=device,
         paths=split.paths,
         workers=config.workers,

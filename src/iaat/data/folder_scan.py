@@ -61,28 +61,27 @@ def scan_folder(root: str | Path, split: str) -> FolderListing:
     """
     base = Path(root)
     folder = _split_folder(base, split)
-    notices = Notices()
-    content = _content(folder, base, where_of(split, base), notices)
+    scan = _Scan(base, where_of(split, base))
+    content = scan.content(folder)
     for file in content.images:
-        notices.add(content.where, "loose", _relative(file, base))
-    class_folders = [each for each in content.folders if not _is_other_class(each, content, base, notices)]
+        scan.note("loose", file)
+    class_folders = [each for each in content.folders if not scan.is_other_class(each, content)]
     if not class_folders:
         raise UserError(f"data.root: {folder} has no class folders: {_LAYOUT}")
     paths: list[str] = []
     labels: list[int] = []
     for label, class_folder in enumerate(class_folders):
-        walk = _Walk(base, content.where, notices, class_folder)
-        found = sorted(_relative(path, base) for path in walk.images(class_folder))
+        found = sorted(map(scan.relative, scan.images(class_folder, class_folder, set())))
         if not found:
             raise UserError(
-                f"data.root: class folder {class_folder} has no images{walk.left_out()}: add images or remove the"
-                f" folder ({', '.join(sorted(IMAGE_SUFFIXES))} are read)"
+                f"data.root: class folder {class_folder} has no images{scan.held(class_folder)}: add images or remove"
+                f" the folder ({', '.join(sorted(IMAGE_SUFFIXES))} are read)"
             )
         paths += found
         labels += [label] * len(found)
     names = tuple(path.name for path in class_folders)
     _check_distinct(names, folder)
-    return FolderListing(paths, torch.tensor(labels), names, notices)
+    return FolderListing(paths, torch.tensor(labels), names, scan.notices)
 
 
 def aligned(train: FolderListing, other: FolderListing, root: str | Path, split: str = "test") -> FolderListing:
@@ -140,63 +139,17 @@ def _check_distinct(names: Sequence[str], folder: Path) -> None:
             )
 
 
-def _relative(path: Path, base: Path) -> str:
-    return path.relative_to(base).as_posix()
-
-
-def _is_other_class(folder: Path, content: "_Content", base: Path, notices: Notices) -> bool:
-    """Whether a class folder is a link to one beside it; counts it if so."""
-    if folder not in content.links:
-        return False
-    target = folder.resolve()
-    if not any(_touches(target, other.resolve()) for other in content.folders if other not in content.links):
-        return False
-    notices.add(content.where, "link", _relative(folder, base))
-    return True
-
-
 def _touches(target: Path, folder: Path) -> bool:
     """Whether two folders are the same, or one is inside the other."""
     return target == folder or folder in target.parents or target in folder.parents
 
 
-@dataclass(slots=True)
-class _Content:
-    """Content of a folder: images by their suffix, and folders, both sorted by code point.
+class _Content(NamedTuple):
+    """Content of a folder, sorted by code point: image files, folders and links to folders, and which are links."""
 
-    Attributes:
-        where: Names the split in notices.
-        images: Files.
-        folders: Folders, and links to folders.
-        links: Those that are links.
-    """
-
-    where: str
-    images: list[Path] = field(default_factory=list)
-    folders: list[Path] = field(default_factory=list)
-    links: set[Path] = field(default_factory=set)
-
-
-def _content(folder: Path, base: Path, where: str, notices: Notices) -> _Content:
-    """Content of a folder; counts what is left out."""
-    content = _Content(where)
-    for name, is_folder, is_link in _readable(folder, lambda: _entries(folder)):
-        path = folder / name
-        suffix = path.suffix.lower()
-        if name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails"):
-            notices.add(where, "system", _relative(path, base))
-        elif name.startswith("."):
-            notices.add(where, "hidden", _relative(path, base))
-        elif is_folder:
-            content.folders.append(path)
-            if is_link:
-                content.links.add(path)
-        elif suffix in IMAGE_SUFFIXES:
-            content.images.append(path)
-        else:
-            kind = "unread" if suffix in UNREAD else "other"
-            notices.add(where, kind, _relative(path, base), detail=suffix or "no suffix")
-    return content
+    images: list[Path]
+    folders: list[Path]
+    links: set[Path]
 
 
 def _entries(folder: Path) -> list[tuple[str, bool, bool]]:
@@ -206,48 +159,85 @@ def _entries(folder: Path) -> list[tuple[str, bool, bool]]:
 
 
 @dataclass(slots=True)
-class _Walk:
-    """Walk through the folders of one class.
+class _Scan:
+    """Scan of one split, which counts what is left out.
 
     Attributes:
         base: The root.
         where: Names the split in notices.
-        notices: Takes up what is left out.
-        top: The class folder.
-        seen: Where the folders walked through really are.
+        notices: What was left out so far.
         real: All class folders and where they really are, once they are needed.
     """
 
     base: Path
     where: str
-    notices: Notices
-    top: Path
-    seen: set[tuple[int, int]] = field(default_factory=set)
+    notices: Notices = field(default_factory=Notices)
     real: dict[Path, Path] | None = None
 
-    def images(self, folder: Path, *, by_link: bool = False) -> Iterator[Path]:
-        """Yield the images in a folder and below it; a link that leads to it is counted."""
+    def relative(self, path: Path) -> str:
+        """Path relative to the root."""
+        return path.relative_to(self.base).as_posix()
+
+    def note(self, kind: str, path: Path, detail: str = "") -> None:
+        """Count a file or folder."""
+        self.notices.add(self.where, kind, self.relative(path), detail=detail)
+
+    def content(self, folder: Path) -> _Content:
+        """Content of a folder."""
+        content = _Content([], [], set())
+        for name, is_folder, is_link in _readable(folder, lambda: _entries(folder)):
+            path = folder / name
+            suffix = path.suffix.lower()
+            if name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails"):
+                self.note("system", path)
+            elif name.startswith("."):
+                self.note("hidden", path)
+            elif is_folder:
+                content.folders.append(path)
+                if is_link:
+                    content.links.add(path)
+            elif suffix in IMAGE_SUFFIXES:
+                content.images.append(path)
+            else:
+                self.note("unread" if suffix in UNREAD else "other", path, suffix or "no suffix")
+        return content
+
+    def is_other_class(self, folder: Path, content: _Content) -> bool:
+        """Whether a class folder is a link to one beside it; counts it if so."""
+        if folder not in content.links:
+            return False
+        target = folder.resolve()
+        if not any(_touches(target, other.resolve()) for other in content.folders if other not in content.links):
+            return False
+        self.note("link", folder)
+        return True
+
+    def images(self, folder: Path, top: Path, seen: set[tuple[int, int]], *, by_link: bool = False) -> Iterator[Path]:
+        """Yield the images in a folder of the class `top` and below it; a link that leads to it is counted.
+
+        `seen` says where the folders walked through really are.
+        """
         status = _readable(folder, folder.stat)
-        if (status.st_dev, status.st_ino) in self.seen:
-            self.notices.add(self.where, "link", _relative(folder, self.base))
+        if (status.st_dev, status.st_ino) in seen:
+            self.note("link", folder)
             return
-        self.seen.add((status.st_dev, status.st_ino))
+        seen.add((status.st_dev, status.st_ino))
         if by_link:
-            self.notices.add(self.where, "followed", _relative(folder, self.base))
-        content = _content(folder, self.base, self.where, self.notices)
+            self.note("followed", folder)
+        content = self.content(folder)
         yield from content.images
         # Links last: of two ways to a folder the one without a link counts.
         for child in sorted(content.folders, key=content.links.__contains__):
-            if child in content.links and not self._follows(child):
-                self.notices.add(self.where, "link", _relative(child, self.base))
+            if child in content.links and not self._follows(child, top):
+                self.note("link", child)
             else:
-                yield from self.images(child, by_link=child in content.links)
+                yield from self.images(child, top, seen, by_link=child in content.links)
 
-    def _follows(self, link: Path) -> bool:
+    def _follows(self, link: Path, top: Path) -> bool:
         target = link.resolve()
         # A link to a folder above would be descended for ever.
         above = target in link.parent.resolve().parents or target == link.parent.resolve()
-        other = any(_touches(target, real) for folder, real in self._class_folders() if folder != self.top)
+        other = any(_touches(target, real) for folder, real in self._class_folders() if folder != top)
         return not above and not other
 
     def _class_folders(self) -> Iterable[tuple[Path, Path]]:
@@ -258,11 +248,11 @@ class _Walk:
             self.real = {folder: folder.resolve() for folder in found}
         return self.real.items()
 
-    def left_out(self) -> str:
+    def held(self, folder: Path) -> str:
         """Content of a class folder that has no images, for a message."""
-        mine = Notices()
-        content = _content(self.top, self.base, self.where, mine)
-        found = next((notice.example for notice in mine), "") or next((str(each) for each in content.folders), "")
+        inside = _Scan(self.base, self.where)
+        content = inside.content(folder)
+        found = next((notice.example for notice in inside.notices), "") or next(map(str, content.folders), "")
         return f"; it holds {found}" if found else ""
 
 

@@ -118,9 +118,10 @@ class ImageSplit(RawSplit):
         self.shape = tuple(self._reference.image.shape)
         self.sample_bytes = self._reference.image.numel()
 
-    def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
-        """One image `[C, H, W]` uint8 and its class id."""
-        return self._read(position), int(self.labels[position])
+    def read(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int]:
+        """One image `[C, H, W]` uint8 and its class id; with `resized_crop.DRAWS` draws a random crop."""
+        image = self._read(position) if draws is None else self._decode(position, draws)
+        return image, int(self.labels[position])
 
     def contents(self) -> str:
         """Hash of the encoded bytes of `SAMPLED` images, always the same ones; of all where there are fewer."""
@@ -132,12 +133,8 @@ class ImageSplit(RawSplit):
             digest.update(sha256(content).digest())
         return digest.hexdigest()
 
-    def cropped(self, position: int, draws: Sequence[float]) -> tuple[Tensor, int]:
-        """Random crop `[C, size, size]` of one image by `resized_crop.DRAWS` draws, and its class id."""
-        return self._decode(position, draws), int(self.labels[position])
-
     def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
-        """One image, its class id and its record; with draws it is cropped as by `cropped`."""
+        """As `read`, with the record of the sample."""
         content, altered = self._files.content(position), set[str]()
         image = self._decode(position, draws, content=content, altered=altered)
         return image, int(self.labels[position]), SampleRecord(position, alteration_bits(altered), digest_of(content))

@@ -1,7 +1,7 @@
 """One split as it is read, before `build_data` decides whether to keep it in memory or to stream it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from iaat.data.notices import Notices
 from iaat.data.sample_log import SampleLog, SampleRecord, input_digests
 
 
-class RawSplit(Protocol):
+class RawSplit(ABC):
     """Map-style data set of (stored input, class id) that can also be read into one tensor.
 
     Attributes:
@@ -44,20 +44,22 @@ class RawSplit(Protocol):
 
     def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
         """One input, uint8 or float32, and its class id."""
-        ...
+        return self.read(position)
 
-    def read_with_record(
-        self, position: int, draws: Sequence[float] | None = None, /
-    ) -> tuple[Tensor, int, SampleRecord]:
-        """One input, its class id and its record; with draws images are cropped."""
-        ...
+    @abstractmethod
+    def read(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int]:
+        """As `split[position]`; with `resized_crop.DRAWS` draws an image is cropped."""
 
+    @abstractmethod
+    def read_with_record(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int, SampleRecord]:
+        """As `read`, with the record of the sample."""
+
+    @abstractmethod
     def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
         """Inputs of these samples: `[len(index), ...]` uint8 or float32.
 
         Their records are added to the sample log; unreadable ones that it allows become all 0.
         """
-        ...
 
 
 class TensorSplit(RawSplit):
@@ -80,7 +82,7 @@ class TensorSplit(RawSplit):
         self.where = where
         self.notices = Notices()
 
-    def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
+    def read(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int]:
         """One input and its class id."""
         return self._x[position], int(self.labels[position])
 

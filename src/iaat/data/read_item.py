@@ -1,7 +1,7 @@
 """Read one item of a map-style data set as (stored input, class id)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from PIL import Image
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from iaat.data.image import GREY_MODES, WHITE, Colour, to_mode, to_tensor
 from iaat.data.sample_checks import item_label
-from iaat.data.sample_log import SampleReadError, SampleRecord
+from iaat.data.sample_log import SampleReadError
 from iaat.errors import UserError
 from iaat.runtime.text import cut
 from iaat.runtime.user_traceback import users_traceback
@@ -43,25 +43,6 @@ class MapDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, position: int, /) -> Any: ...  # noqa: ANN401
-
-
-class CroppingDataset(Protocol):
-    """Data set that can also read a random crop of an input."""
-
-    def cropped(self, position: int, draws: Sequence[float]) -> tuple[Tensor, int]:
-        """Random crop of one input by `resized_crop.DRAWS` draws in [0, 1), and the class id."""
-        ...
-
-
-@runtime_checkable
-class RecordingDataset(Protocol):
-    """Data set that gives a record of each item for `iaat.data.sample_log`."""
-
-    def read_with_record(
-        self, position: int, draws: Sequence[float] | None = None, /
-    ) -> tuple[Tensor, int, SampleRecord]:
-        """One item, cropped by draws if there are any, its class id and its record."""
-        ...
 
 
 def read_item(

@@ -1,7 +1,10 @@
 """Samples streamed from disk in every epoch, optionally by worker processes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -9,15 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from iaat.data.augment import Augmentation, augmentation_draws
 from iaat.data.loader_workers import ignore_signals, start_workers
-from iaat.data.read_item import (
-    ITEM,
-    CroppingDataset,
-    MapDataset,
-    RecordingDataset,
-    check_alike,
-    check_same_label,
-    read_item,
-)
+from iaat.data.raw_split import RawSplit
+from iaat.data.read_item import ITEM, MapDataset, check_alike, check_same_label, read_item
 from iaat.data.resized_crop import DRAWS
 from iaat.data.sample_checks import check_classes, check_labels, check_pixels
 from iaat.data.sample_log import (
@@ -53,7 +49,7 @@ class StreamingSource(Source):
         labels: Class ids `[N]`, known beforehand; items are checked against them.
         classes: Class names, at least two.
         augmentation: What `batches(augment=...)` does to images.
-        crops: Reads the items in place of `dataset` in `batches(augment=...)`, by draws keyed by `(seed, epoch)`.
+        crops: Random crops in `batches(augment=...)`, of an `ImageSplit`, by draws keyed by `(seed, epoch)`.
         device: Training device; batches are yielded there.
         paths: Relative path of each sample.
         workers: Reader processes; 0: the calling process reads.
@@ -75,7 +71,7 @@ class StreamingSource(Source):
         classes: Sequence[str],
         *,
         augmentation: Augmentation | None = None,
-        crops: CroppingDataset | None = None,
+        crops: bool = False,
         device: torch.device | str = "cpu",
         paths: list[str] | None = None,
         workers: int = 0,
@@ -106,7 +102,7 @@ class StreamingSource(Source):
 
     def _read(self, order: Sequence[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
         loader = DataLoader(
-            _KeyedItems(self._items, key),
+            self._items.keyed(key),
             batch_sampler=[part.tolist() for part in order],
             num_workers=self._workers,
             collate_fn=_collate,
@@ -125,20 +121,21 @@ class StreamingSource(Source):
             yield finish_batch(stored, y, index, self._augmentation, draws)
 
 
-class _CheckedItems:
-    """Items of the data set with their index, checked."""
+class _CheckedItems(Dataset[_Item | UserError]):
+    """Items of the data set with their index, checked; read a batch at a time for a `DataLoader`."""
 
     def __init__(
         self,
         dataset: MapDataset,
         labels: Tensor,
         where: str,
-        crops: CroppingDataset | None,
+        crops: bool,
         sample_log: SampleLog,
         tolerant: bool,
     ) -> None:
         self._dataset = dataset
         self._crops = crops
+        self._key: tuple[int, int] | None = None
         self._labels = labels
         self._where = where
         self._sample_log = sample_log
@@ -153,32 +150,35 @@ class _CheckedItems:
         seed_globals(*_UNKEYED, ITEM, position, gpus=False)
         return read_item(self._dataset, position, where=self._where)[0]
 
-    def read(self, positions: Sequence[int], key: tuple[int, int] | None) -> list[_Item | UserError]:
-        """Read items, their random draws keyed by `(seed, epoch)`; the last one is an error, if any.
+    def keyed(self, key: tuple[int, int] | None) -> _CheckedItems:
+        """Items with random draws keyed by `(seed, epoch)`; without a key they are not cropped."""
+        items = copy(self)
+        items._key = key
+        return items
 
-        Without a key they are not cropped.
+    def __getitems__(self, positions: list[int]) -> list[_Item | UserError]:
+        """Read items; the last one is an error, if any.
 
         An error is returned, not raised: raised in a worker, its message would reach the user wrapped in a traceback.
         """
         found: list[_Item | UserError] = []
-        draws = self._draws(positions, key)
         with nullcontext() if self._deterministic else preserved_globals():
-            for row, position in enumerate(positions):
+            for position, draws in zip(positions, self._draws(positions), strict=True):
                 if not self._deterministic:
-                    seed_globals(*(key or _UNKEYED), ITEM, position, gpus=False)
+                    seed_globals(*(self._key or _UNKEYED), ITEM, position, gpus=False)
                 try:
-                    found.append(self._read(position, None if draws is None else draws[row]))
+                    found.append(self._read(position, draws))
                 except UserError as error:
                     if not (self._sample_log.limit and isinstance(error, self._unreadable)):
                         return [*found, with_skip_advice(error)]
                     found.append(self._blank(position, SampleRecord(position, error=str(error))))
         return found
 
-    def _draws(self, positions: Sequence[int], key: tuple[int, int] | None) -> list[list[float]] | None:
-        """Draws that decide how each item is cropped; None without crops."""
-        if self._crops is None or key is None:
-            return None
-        seed, epoch = key
+    def _draws(self, positions: Sequence[int]) -> Sequence[list[float] | None]:
+        """Draws that decide how each item is cropped; None for one that is not."""
+        if self._key is None or not self._crops:
+            return [None] * len(positions)
+        seed, epoch = self._key
         return keyed_uniform(derive_seed(seed, "resized crop"), epoch, torch.tensor(positions), DRAWS).tolist()
 
     def _blank(self, position: int, record: SampleRecord | None) -> _Item:
@@ -202,26 +202,13 @@ class _CheckedItems:
 
     def _read_with_record(self, position: int, draws: list[float] | None) -> tuple[Tensor, int, SampleRecord | None]:
         """One item, and its record where it is read for the first time."""
-        cropped = None if self._crops is None else draws
-        if self._sample_log.was_read(position):
-            if self._crops is None or cropped is None:
-                return *read_item(self._dataset, position, where=self._where), None
-            return *self._crops.cropped(position, cropped), None
-        if isinstance(self._dataset, RecordingDataset):
-            return self._dataset.read_with_record(position, cropped)
+        first = not self._sample_log.was_read(position)
+        if isinstance(self._dataset, RawSplit):
+            if first:
+                return self._dataset.read_with_record(position, draws)
+            return *self._dataset.read(position, draws), None
         x, y = read_item(self._dataset, position, where=self._where)
-        return x, y, SampleRecord(position, digest=input_digests(x[None])[0])
-
-
-class _KeyedItems(Dataset[_Item | UserError]):
-    """Items of one call of `batches`, read a batch at a time for a `DataLoader`."""
-
-    def __init__(self, items: _CheckedItems, key: tuple[int, int] | None) -> None:
-        self._items = items
-        self._key = key
-
-    def __getitems__(self, positions: list[int]) -> list[_Item | UserError]:
-        return self._items.read(positions, self._key)
+        return x, y, SampleRecord(position, digest=input_digests(x[None])[0]) if first else None
 
 
 def _collate(items: list[_Item | UserError]) -> _Collated | UserError:

@@ -86,7 +86,7 @@ class UserSplit(RawSplit):
         self.complete = complete
         self.deterministic = False
 
-    def __getitem__(self, position: int, /) -> tuple[Tensor, int]:
+    def read(self, position: int, draws: Sequence[float] | None = None) -> tuple[Tensor, int]:
         """One input, uint8 or float32, and its class id; the caller seeds the global generators."""
         return self._read(position, None)
 

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging.handlers import BufferingHandler
 from typing import Any
 
 from torch import Tensor, nn
@@ -144,13 +145,7 @@ LOGGER = "auto-attack"
 def logged() -> Iterator[list[str]]:
     """Collect the warnings that the reference implementation logs, each once, instead of printing them."""
     messages: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.levelno >= logging.WARNING and record.getMessage() not in messages:
-                messages.append(record.getMessage())
-
-    logger, handler = logging.getLogger(LOGGER), Collect()
+    logger, handler = logging.getLogger(LOGGER), BufferingHandler(sys.maxsize)
     propagate, level = logger.propagate, logger.level
     logger.addHandler(handler)
     logger.propagate = False
@@ -158,6 +153,7 @@ def logged() -> Iterator[list[str]]:
     try:
         yield messages
     finally:
+        messages += dict.fromkeys(record.getMessage() for record in handler.buffer)
         logger.removeHandler(handler)
         logger.propagate = propagate
         logger.setLevel(level)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,9 @@ from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
 from iaat.evaluate.radius_quarters import radii_section
 from iaat.evaluate.results import EvaluationResult, plain_config
 from iaat.evaluate.resume import Journal
-from iaat.evaluate.robust_accuracy import Outcome, Stage, attack_samples
+from iaat.evaluate.robust_accuracy import Stage
 from iaat.evaluate.robustness_curve import curve_section, with_curve
-from iaat.evaluate.sections import Context, Extras, Measure, Task
+from iaat.evaluate.sections import Context, Extras, Task
 from iaat.evaluate.stages import stages_of
 from iaat.evaluate.summary import summary, write_evaluation
 from iaat.evaluate.transfer import transfer_section, transfer_stages
@@ -131,7 +130,7 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
     for finding in plan_findings(plan, task):
         task.reporter.say(f"note {finding.name}: {finding.evidence}")
     plan, stages, left_out = _possible(task, plan)
-    outcome = _attack(task, stages, journal)
+    outcome = task.attack(task.data.test, task.index, stages, journal)
     # Without the samples that cannot be read.
     settings = (task.config, task.reporter, task.extras)
     context = Context(task.evaluated, task.data, outcome.index, *settings, journal, outcome)
@@ -139,7 +138,10 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
     if "curve" in plan.sections:
         sections.append(curve_section(context))
         context = replace(context, outcome=with_curve(outcome, sections[-1]))
-    sections += [measure(context) for measure in _measures(plan, task.extras)]
+    measures = {"corruptions": corruption_section, "radii": radii_section}
+    sections += [measures[name](context) for name in plan.sections if name in measures]
+    if plan.transfer_steps is not None and task.extras.others:
+        sections.append(transfer_section(context, plan.transfer_steps))
     # Last, because it looks at what the others found.
     if MASKING in plan.sections:
         masking, outcome = masking_section(context)
@@ -226,22 +228,6 @@ def _predictions(task: Task) -> str:
     return " ".join(map(str, predict(task.evaluated.model, batch.x.clone()).tolist()))
 
 
-def _attack(task: Task, stages: Sequence[Stage], journal: Journal) -> Outcome:
-    config = task.config
-    return attack_samples(
-        task.evaluated.model,
-        task.data.test,
-        task.index,
-        stages,
-        radius=config.radius,
-        norm=config.norm,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        journal=journal,
-        reporter=task.reporter,
-    )
-
-
 def _possible(task: Task, plan: Plan) -> tuple[Plan, list[Stage], list[str]]:
     """The plan and its stages; without a gradient path only those that need none, and the names of the rest."""
     data = task.data
@@ -255,17 +241,3 @@ def _possible(task: Task, plan: Plan) -> tuple[Plan, list[Stage], list[str]]:
     without = [name for name in plan.sections if name in ("curve", "radii")]
     left_out = [*(stage.name for stage in stages if stage not in kept), *without]
     return replace(plan, sections=tuple(name for name in plan.sections if name not in without)), kept, left_out
-
-
-_MEASURES: dict[str, Measure] = {
-    "corruptions": corruption_section,
-    "radii": radii_section,
-}
-
-
-def _measures(plan: Plan, extras: Extras) -> list[Measure]:
-    """The sections of a plan that attack no test sample."""
-    measures = [_MEASURES[name] for name in plan.sections if name in _MEASURES]
-    if plan.transfer_steps is not None and extras.others:
-        measures.append(partial(transfer_section, steps=plan.transfer_steps))
-    return measures

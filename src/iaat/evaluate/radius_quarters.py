@@ -7,7 +7,7 @@ from torch import Tensor
 
 from iaat.config.suites import SUITES
 from iaat.evaluate.results import CLEAN, RadiusQuarter
-from iaat.evaluate.robust_accuracy import Outcome, attack_samples
+from iaat.evaluate.robust_accuracy import Outcome
 from iaat.evaluate.sections import Context, Section
 from iaat.evaluate.stages import stages_of
 from iaat.runtime import rng
@@ -26,23 +26,9 @@ def radii_section(context: Context) -> Section:
         return Section()
     index, radius = context.evaluated.radii
     chosen = rng.permutation(len(index), seed=0, epoch=0)[: min(MOST_SAMPLES, len(context.index))].sort().values
-    return Section(radii=quarters(_attacked(context, index[chosen]), radius[chosen]))
-
-
-def _attacked(context: Context, index: Tensor) -> Outcome:
-    config = context.config
-    return attack_samples(
-        context.evaluated.model,
-        context.data.train,
-        index,
-        stages_of(SUITES["quick"], config, len(context.data.classes)),
-        radius=config.radius,
-        norm=config.norm,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        journal=context.journal.part("train"),
-        reporter=context.reporter,
-    )
+    stages = stages_of(SUITES["quick"], context.config, len(context.data.classes))
+    outcome = context.attack(context.data.train, index[chosen], stages, context.journal.part("train"))
+    return Section(radii=quarters(outcome, radius[chosen]))
 
 
 def quarters(outcome: Outcome, radius: Tensor) -> tuple[RadiusQuarter, ...]:

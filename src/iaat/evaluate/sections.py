@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.data import DataSplits
+from iaat.data import DataSplits, Source
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.results import EvaluationResult, SectionResults
 from iaat.evaluate.resume import Journal
-from iaat.evaluate.robust_accuracy import Outcome
+from iaat.evaluate.robust_accuracy import Outcome, Stage, attack_samples
 from iaat.runtime.passes import Passes
 from iaat.runtime.progress import Reporter
 
@@ -45,6 +45,22 @@ class Task:
     reporter: Reporter
     extras: Extras
 
+    def attack(self, source: Source, index: Tensor, stages: Sequence[Stage], journal: Journal) -> Outcome:
+        """Attack the samples `index` `[n]` of a source, by the settings of the evaluation."""
+        config = self.config
+        return attack_samples(
+            self.evaluated.model,
+            source,
+            index,
+            stages,
+            radius=config.radius,
+            norm=config.norm,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            journal=journal,
+            reporter=self.reporter,
+        )
+
 
 @dataclass(frozen=True)
 class Context(Task):
@@ -70,6 +86,3 @@ class Section(SectionResults):
     perturbation_norm: Tensor | None = None
     passes: Passes = field(default_factory=Passes)
     seconds: float = 0.0
-
-
-Measure = Callable[[Context], Section]

@@ -13,6 +13,7 @@ from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
 from iaat.report.report_content import ReportContent, Verdict, content_json
 from iaat.runtime.files import encodable, write_text
+from iaat.units import format_duration
 
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("text", "charts", "results", "radii", "images", "detail", "page")
@@ -106,11 +107,7 @@ def _interval(verdict: Verdict, name: str) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+    return "-" if seconds is None else format_duration(seconds)
 
 
 def _mark(verdict: Verdict) -> tuple[str, str]:
