@@ -82,7 +82,7 @@ def test_a_lost_line_of_the_log_leaves_a_gap_at_its_epoch(runs, tmp_path, lost, 
 def test_an_epoch_that_cannot_be_is_left_out_of_the_curves_with_a_warning(runs, tmp_path, epoch):
     run = RunFolder(shutil.copytree(runs[0].path, tmp_path / "run"))
     append_json_line(run.metrics_file, {**runs[0].metrics()[0].to_json(), "epoch": epoch})
-    with pytest.warns(UserWarning, match=rf"metrics\.jsonl.* epoch (is )?{epoch}.*; left out"):
+    with pytest.warns(UserWarning, match=rf"metrics\.jsonl.* epoch(:| is)? {epoch}.*; left out"):
         (part,) = run_parts([run], [run.recipe()])
     assert part.epochs == 3
     assert part.curves["loss"] == [record.loss for record in runs[0].metrics()]

@@ -97,9 +97,12 @@ def decode(
     path = where or (file if isinstance(file, Path) else "image")
     content = read_file(file) if isinstance(file, Path) else file
     noted = set[str]() if altered is None else altered
+    register_plugins()
+    by_suffix = ONLY_BY_SUFFIX.get(Path(path).suffix.lower())
+    formats = FORMATS if by_suffix is None else (*FORMATS, by_suffix)
 
     def read(content: bytes) -> Tensor:
-        with Image.open(io.BytesIO(content), formats=_formats(path)) as image:
+        with Image.open(io.BytesIO(content), formats=formats) as image:
             _check_size(image, size, resize)
             sides = None if crop is None or size is None else _skip_detail(image, crop, size)
             kind = image.format
@@ -276,12 +279,6 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()  # which turns those of some formats
     turn = _TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
-
-
-def _formats(path: Path | str) -> tuple[str, ...]:
-    register_plugins()
-    more = ONLY_BY_SUFFIX.get(Path(path).suffix.lower())
-    return FORMATS if more is None else (*FORMATS, more)
 
 
 def _what_is_wrong(content: bytes, error: Exception) -> str:

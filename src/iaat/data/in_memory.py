@@ -58,7 +58,10 @@ class InMemorySource(Source):
         self._x = x.to(device)
         check_pixels(self._x, where=where, index=stored)
         self._y = self.labels.to(device)
-        self._row = None if stored is None else _row_of_index(stored, len(self.labels))
+        self._row: Tensor | None = None
+        if stored is not None:  # the place of each index in `x`, -1 where it is absent
+            self._row = torch.full((len(self.labels),), -1, dtype=torch.int64)
+            self._row[stored] = torch.arange(len(stored))
         self.fingerprint = fingerprint(self.labels, self.classes, self.shape, paths)
 
     def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
@@ -81,10 +84,3 @@ class InMemorySource(Source):
         for part, row, draws in zip(index_parts, row_parts, draw_parts, strict=True):
             # index_select copies whole samples where indexing by a tensor goes value by value.
             yield finish_batch(self._x.index_select(0, row), self._y[part], part, self._augmentation, draws)
-
-
-def _row_of_index(stored: Tensor, n: int) -> Tensor:
-    """Position `[n]` of each index in `stored`, -1 where it is absent."""
-    row = torch.full((n,), -1, dtype=torch.int64)
-    row[stored] = torch.arange(len(stored))
-    return row

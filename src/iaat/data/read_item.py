@@ -91,12 +91,9 @@ def get_item(dataset: MapDataset, position: int, *, where: str) -> Any:  # noqa:
         raise
     except Exception as error:
         error.add_note(f"while reading item {position} of {where}")
-        raise SampleReadError(users_traceback(error) or _in_a_library(error, f"{where}: item {position}")) from error
-
-
-def _in_a_library(error: Exception, place: str) -> str:
-    """Message of an error without a line of the user's code in its traceback."""
-    return f"{place} raised {type(error).__name__}: {cut(str(error))}: repair or remove the sample"
+        what = f"{type(error).__name__}: {cut(str(error))}"
+        in_a_library = f"{where}: item {position} raised {what}: repair or remove the sample"
+        raise SampleReadError(users_traceback(error) or in_a_library) from error
 
 
 def stored_input(x: object, *, where: str, images: ImageSettings, altered: set[str]) -> Tensor:

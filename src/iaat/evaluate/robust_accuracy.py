@@ -157,10 +157,6 @@ class _SampleState:
         classes, unreadable = torch.zeros(n).long(), torch.zeros(n, dtype=torch.bool)
         return cls(classes, classes.clone(), torch.full((n,), torch.nan), torch.full((n,), -1), unreadable)
 
-    def correct_rows(self) -> Tensor:
-        """Rows of the samples that are still classified correctly."""
-        return (self.stage < 0).nonzero()[:, 0]
-
     def add(self, stage: Stage, parts: Sequence[Tensor], batches: Sequence[_Batch]) -> None:
         """Add what a stage did to the samples of its batches."""
         number = len(self.results)
@@ -230,8 +226,8 @@ def attack_samples(
     evaluator = _BatchEvaluator(model, radius, norm, seed, reporter)
     state = _SampleState.empty(len(index))
     with attack_mode(model, "eval"):
-        for stage in (Stage(CLEAN, _unattacked), *stages):
-            rows = state.correct_rows()
+        for stage in (Stage(CLEAN, lambda _model, batch, _generator: batch.x), *stages):
+            rows = (state.stage < 0).nonzero()[:, 0]  # still classified correctly
             parts = torch.split(rows, batch_size) if len(rows) else ()
             batches = _run_stage(evaluator, source, [index[part] for part in parts], stage, journal, ranks, stop)
             state.add(stage, parts, batches)
@@ -290,10 +286,6 @@ def _unreadable(source: Source, index: Tensor) -> list[int]:
     """Rows of the blank samples in a batch that was read just now: those that cannot be read."""
     known = source.sample_log.unreadable
     return [row for row, position in enumerate(index.tolist()) if position in known] if known else []
-
-
-def _unattacked(_model: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
-    return batch.x
 
 
 @dataclass(frozen=True, slots=True)

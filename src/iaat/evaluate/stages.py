@@ -113,13 +113,9 @@ def _single(name: str, attack: _AttackFunction) -> Callable[[EvaluateConfig], li
     return lambda config: [_stage(name, attack, config)]
 
 
-def _carlini_wagner(config: EvaluateConfig) -> list[Stage]:
-    return [_stage("cw", cw_l2 if config.norm == "l2" else cw_pgd, config)]
-
-
 _BUILDERS: dict[str, Callable[[EvaluateConfig], list[Stage]]] = {
     "screening": _screening,
     "mi-fgsm": _single("mi-fgsm", mi_fgsm),
     "deepfool": _single("deepfool", deepfool),
-    "cw": _carlini_wagner,
+    "cw": lambda config: [_stage("cw", cw_l2 if config.norm == "l2" else cw_pgd, config)],
 }

@@ -107,22 +107,15 @@ def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the mod
         ) from error
     if not torch.equal(x, before):
         raise UserError(f"{name} writes into its input: let its forward begin with x = x.clone()")
-    return as_logits(output, batch=len(x), classes=classes, name=name)
-
-
-def as_logits(output: object, *, batch: int, classes: int, name: str = "the model") -> Tensor:
-    """Check that an output is logits `[batch, classes]`, and return it.
-
-    Raises:
-        UserError: it is something else.
-    """
+    batch = len(x)
     if not isinstance(output, Tensor):
         line = _line(output, batch, classes, training=name.startswith("in train mode"))
         raise UserError(f"{name} returns {describe_output(output)} and no tensor: {line}")
     if output.shape == (batch, classes) and output.is_floating_point():
         return output
     raise UserError(
-        f"{name} returns {_shape(output)} for {batch} inputs of {classes} classes: {_advice(output, batch, classes)}"
+        f"{name} returns shape {list(output.shape)} for {batch} inputs of {classes} classes:"
+        f" {_advice(output, batch, classes)}"
     )
 
 
@@ -179,10 +172,6 @@ def _line(output: object, batch: int, classes: int, *, training: bool) -> str:
     if training:
         return f"{around}: out = self.network(x); return out{path} if self.training else out"
     return f"{around}: return self.network(x){path}"
-
-
-def _shape(output: Tensor) -> str:
-    return f"shape {list(output.shape)}"
 
 
 def _fix_of_inputs(model: nn.Module, x: Tensor) -> str:

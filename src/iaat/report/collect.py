@@ -25,7 +25,7 @@ from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import results_of
 from iaat.report import run_summary
 from iaat.report.loss_surface import loss_surface
-from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart
+from iaat.report.report_content import Gallery, Radii, ReportContent, SurfacePart
 from iaat.report.sample_details import DetailSettings, sample_details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
 from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
@@ -92,7 +92,8 @@ def collect_content(
     prints = [fact["train_fingerprint"] for fact in facts]
     classes = [str(name) for name in facts[0]["classes"]]
     results = [results_of(run) for run in runs]
-    notes = _other_data(parts, prints)
+    others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
+    notes = [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
     models = _read_data(runs, recipes, facts[0], reporter) if scope.pictures else None
     labels = None if models is None else models.data.train.labels.numpy()
     radii = [
@@ -117,11 +118,6 @@ def collect_content(
         notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
         return content
     return _with_images(content, models, prints, scope)
-
-
-def _other_data(parts: Sequence[RunPart], prints: Sequence[str]) -> list[str]:
-    others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
-    return [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
 
 
 @dataclass(frozen=True, slots=True)

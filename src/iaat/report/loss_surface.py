@@ -16,6 +16,9 @@ from iaat.runtime import rng
 from iaat.runtime.device import device_of
 from iaat.units import PIXEL, Norm
 
+_REACH = 2.0
+"""Half the width of the grid, in radii."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surface:
@@ -26,16 +29,11 @@ class Surface:
         loss: `[n, n]` float32, cross-entropy of the sample's label; rows go along the random direction, columns along
             the adversarial one.
         prediction: `[n, n]` int64, the predicted class.
-        cosine: Of the angle between the two directions, before clipping; about 0 plus or minus `1 / sqrt(numbers of an
-            input)`, and 0 where the gradient vanishes.
-        flat: Whether the gradient vanishes, so that there is no adversarial direction and all columns are equal.
     """
 
     offsets_px: NDArray[np.float32]
     loss: NDArray[np.float32]
     prediction: NDArray[np.int64]
-    cosine: float
-    flat: bool
 
 
 def loss_surface(
@@ -45,13 +43,12 @@ def loss_surface(
     index: Tensor,
     *,
     radius: float | Tensor,
-    reach: float = 2.0,
     points: int = 25,
     norm: Norm = "linf",
     seed: int = 0,
     batch_size: int = 256,
 ) -> list[Surface]:
-    """Compute the loss at `clip(x + a * d1 + b * d2)` for a and b from `-reach * radius` to `reach * radius`.
+    """Compute the loss at `clip(x + a * d1 + b * d2)` for a and b from -2 to 2 radii.
 
     `d1` is the direction of steepest ascent of the loss at `x`, the sign of its gradient in L-inf; `d2` is a Rademacher
     vector, -1 or 1 for each number of the input. Both are of norm 1, so a and b are lengths in the norm of the attack.
@@ -66,7 +63,6 @@ def loss_surface(
         y: Labels `[B]`.
         index: `[B]` int64: the random direction of a sample depends on the seed and this number alone.
         radius: Above 0, one number or `[B]`, on the [0, 1] scale.
-        reach: Half the width of the grid, in radii.
         points: n, points of each axis, at least 2; odd ones have the sample itself at the centre.
         norm: `linf` or `l2`.
         seed: Of the random directions.
@@ -76,13 +72,13 @@ def loss_surface(
         B surfaces.
 
     Raises:
-        UserError: a radius or reach that is not above 0 and finite, too few points, a batch size below 1, or logits
+        UserError: a radius that is not above 0 and finite, too few points, a batch size below 1, or logits
             that do not depend on the inputs.
 
     Source: the plane is that of Shafahi et al. 2019 (arXiv 1904.12843), fig. 3; Moosavi-Dezfooli et al. 2019 (arXiv
     1811.09716) draw that of a boundary's normal and a random direction, to show how adversarial training flattens it.
     """
-    ball, size = geometry(norm), _checked(radius, reach, points, batch_size, x)
+    ball, size = geometry(norm), _checked(radius, points, batch_size, x)
     device = device_of(model)
     x, y, index = (each.to(device) for each in (x, y, index))
     first = [
@@ -93,15 +89,13 @@ def loss_surface(
     surfaces = []
     for row, direction in enumerate(torch.cat(first) if first else x):
         second = ball.steepest(random_direction(x[row : row + 1], index[row : row + 1], seed))[0]
-        offsets = (steps * (reach * size[row] / (points - 1))).to(device)
+        offsets = (steps * (_REACH * size[row] / (points - 1))).to(device)
         loss, prediction = _on_grid(model, x[row], y[row], direction, second, offsets, batch_size)
         surfaces.append(
             Surface(
                 offsets_px=(offsets / PIXEL).cpu().numpy(),
                 loss=loss.cpu().numpy(),
                 prediction=prediction.cpu().numpy(),
-                cosine=float(torch.cosine_similarity(direction.flatten(), second.flatten(), dim=0)),
-                flat=not bool(direction.any()),
             )
         )
     return surfaces
@@ -113,12 +107,11 @@ def random_direction(x: Tensor, index: Tensor, seed: int) -> Tensor:
     return torch.where(drawn < 0.5, -1.0, 1.0).reshape(x.shape)
 
 
-def _checked(radius: float | Tensor, reach: float, points: int, batch_size: int, x: Tensor) -> Tensor:
+def _checked(radius: float | Tensor, points: int, batch_size: int, x: Tensor) -> Tensor:
     """Return radii `[B]` on the CPU."""
     size = per_sample(radius, x).flatten().float().cpu()
-    for name, values in (("radius", size), ("reach", torch.tensor([reach]))):
-        if not bool((values.isfinite() & (values > 0)).all()):
-            raise UserError(f"{name} {values.tolist()}: a surface needs one above 0 to be drawn around a sample")
+    if not bool((size.isfinite() & (size > 0)).all()):
+        raise UserError(f"radius {size.tolist()}: a surface needs one above 0 to be drawn around a sample")
     if points < 2:
         raise UserError(f"points = {points}: an axis needs at least 2")
     if batch_size < 1:

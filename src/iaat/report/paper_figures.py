@@ -22,7 +22,7 @@ from iaat.analysis.charts import TradeoffPoint
 from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import FIGURE_FORMATS, INK, MUTED, PALETTE, PRINT
 from iaat.errors import UserError, check_choice
-from iaat.report.report_content import Gallery, Radii, ReportContent, RunPart, SurfacePart, Verdict
+from iaat.report.report_content import Gallery, ReportContent, RunPart, SurfacePart, Verdict
 from iaat.units import Radius
 
 _EXTREMES = 10
@@ -102,17 +102,13 @@ def _recipes(content: ReportContent) -> list[_Recipe]:
     ]
     groups: dict[Any, list[int]] = {}
     for place, run in enumerate(content.runs):
-        groups.setdefault((_recipe_name(run), run.method, settings[place]), []).append(place)
+        name = run.name.partition(f" seed {run.seed}")[0] or run.name
+        groups.setdefault((name, run.method, settings[place]), []).append(place)
     names = [name for name, _, _ in groups]
     return [
         _Recipe(name if names.count(name) == 1 else content.runs[places[0]].name, number, tuple(places))
         for number, ((name, _, _), places) in enumerate(groups.items())
     ]
-
-
-def _recipe_name(run: RunPart) -> str:
-    name, _, _ = run.name.partition(f" seed {run.seed}")
-    return name or run.name
 
 
 def _of_run(content: ReportContent) -> dict[int, _Recipe]:
@@ -216,15 +212,14 @@ def _accuracy(content: ReportContent) -> Iterator[Figure]:
 
 
 def _radii_by_epoch(content: ReportContent) -> Iterator[Figure]:
-    parts = [_history(content.runs[part.run], part) for part in content.radii if part.epochs]
+    parts = []
+    for part in content.radii:
+        run = content.runs[part.run]
+        medians = dict(enumerate(run.quantiles.get("50", ()), start=1))
+        known = [medians.get(epoch) for epoch in part.epochs]
+        if part.epochs:
+            parts.append(RadiusHistograms(run.name, part.epochs, part.edges_px, part.counts, known))
     yield from map(partial(charts.draw_radius_histograms, style=PRINT), _pages(parts, _PER_PAGE))
-
-
-def _history(run: RunPart, part: Radii) -> RadiusHistograms:
-    medians = dict(enumerate(run.quantiles.get("50", ()), start=1))
-    return RadiusHistograms(
-        run.name, part.epochs, part.edges_px, part.counts, [medians.get(epoch) for epoch in part.epochs]
-    )
 
 
 def _radii_by_class(content: ReportContent) -> Iterator[Figure]:

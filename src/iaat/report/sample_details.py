@@ -257,7 +257,8 @@ def _survey(model: nn.Module, source: Source, index: Tensor, batch_size: int) ->
         logits, features = represent(model, x, head)
         if logits.shape[1] < 2:
             raise UserError(f"the model has {logits.shape[1]} class: there is no other to confuse it with")
-        parts.append((features, y, _confused(logits, y)))
+        others = logits.scatter(1, y[:, None], -torch.inf)
+        parts.append((features, y, others.argmax(dim=1)))
     features, label, confused = (torch.cat(part) for part in zip(*parts, strict=True))
     return _Survey(features, label, confused, head)
 
@@ -409,8 +410,3 @@ def _smallest_px(size: float, attempts: Sequence[Attempt], label: int) -> float 
     """Return the smallest adversarial norm in px, of the search and of all attacks that succeeded."""
     sizes = [attempt.norm_px for attempt in attempts if attempt.reading.prediction != label]
     return min([*sizes, *([] if math.isnan(size) else [size / PIXEL])], default=None)
-
-
-def _confused(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the likeliest class other than the label, `[B]`."""
-    return logits.scatter(1, y[:, None], -torch.inf).argmax(dim=1)

@@ -112,6 +112,7 @@ _GROUPS = (
     _Group(_RADIUS, (_Quantity("radius_mean_px", "mean radius (px)", "mean radius"),), from_zero=True),
     _Group("learning rate", (_Quantity("lr", "learning rate"),), from_zero=True),
 )
+_QUANTITIES = [quantity for group in _GROUPS for quantity in group.quantities]
 
 
 def draw_training(runs: Sequence[TrainingRun], *, style: Style, title: str | None = None) -> Figure:
@@ -125,7 +126,7 @@ def draw_training(runs: Sequence[TrainingRun], *, style: Style, title: str | Non
     """
     panels = _panels_of_one(runs[0]) if len(runs) == 1 else _panels_of_several(runs)
     if not panels:
-        known = ", ".join(quantity.key for group in _GROUPS for quantity in group.quantities)
+        known = ", ".join(quantity.key for quantity in _QUANTITIES)
         raise UserError(f"no training curves to draw: no record has one of {known}")
     with style.context():
         figure, axes = make_panels(len(panels), 1.75, style=style, most=2 if len(panels) in (2, 4) else 3)
@@ -144,7 +145,7 @@ def draw_training(runs: Sequence[TrainingRun], *, style: Style, title: str | Non
 
 
 def _panels_of_one(run: TrainingRun) -> list[tuple[str, _Group, list[Line]]]:
-    numbers = {quantity.key: number for number, quantity in enumerate(_quantities())}
+    numbers = {quantity.key: number for number, quantity in enumerate(_QUANTITIES)}
     found = [
         (group.title, group, [
             Line(quantity.name, numbers[quantity.key], run.epochs, run.curves[quantity.key])
@@ -153,10 +154,6 @@ def _panels_of_one(run: TrainingRun) -> list[tuple[str, _Group, list[Line]]]:
         for group in _GROUPS
     ]  # fmt: skip
     return [panel for panel in found if panel[2]]
-
-
-def _quantities() -> list[_Quantity]:
-    return [quantity for group in _GROUPS for quantity in group.quantities]
 
 
 def _panels_of_several(runs: Sequence[TrainingRun]) -> list[tuple[str, _Group, list[Line]]]:

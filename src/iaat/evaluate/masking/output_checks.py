@@ -33,7 +33,9 @@ def check_outputs(case: Case, x: Tensor, y: Tensor) -> Result:
     finite = runs[0].isfinite().all(dim=1)
     results = [_nonfinite(finite), _classes(case.classes)]
     if bool(finite.any()):
-        results += [_random(runs[:, finite]), _probabilities(runs[0, finite]), _batch(case, x, runs, finite)]
+        found = probability_finding(runs[0, finite])
+        results += [_random(runs[:, finite]), Result(findings=() if found is None else (found,))]
+        results.append(_batch(case, x, runs, finite))
         results.append(_reference(case.model, x[finite], y[finite]))
     return Result(
         {name: value for result in results for name, value in result.measures.items()},
@@ -98,11 +100,6 @@ def _random(runs: Tensor) -> Result:
     )
     random = spread > RANDOM or _changed(flips, runs.shape[1])
     return Result(measures, (finding,) if random else ())
-
-
-def _probabilities(logits: Tensor) -> Result:
-    found = probability_finding(logits)
-    return Result(findings=() if found is None else (found,))
 
 
 def _batch(case: Case, x: Tensor, runs: Tensor, finite: Tensor) -> Result:
