@@ -91,7 +91,7 @@ def collect_content(
     facts = [_state(run)["data"] for run in runs]
     prints = [fact["train_fingerprint"] for fact in facts]
     classes = [str(name) for name in facts[0]["classes"]]
-    results = [results_of(run) for run in runs]
+    results = [(number, row) for number, run in enumerate(runs) for row in results_of(run)]
     others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
     notes = [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
     models = _read_data(runs, recipes, facts[0], reporter) if scope.pictures else None
@@ -106,10 +106,10 @@ def collect_content(
         made=f"{date.today().isoformat()}, iaat {__version__}",
         classes=classes,
         runs=parts,
-        verdicts=[row for number, rows in enumerate(results) for row in run_summary.verdicts(number, rows)],
+        verdicts=[run_summary.verdict(*each) for each in results],
         differences=run_summary.recipe_comparison(recipes),
-        curves=[row for number, rows in enumerate(results) for row in run_summary.accuracies(number, rows)],
-        corruptions=[row for number, rows in enumerate(results) for row in run_summary.corruptions(number, rows)],
+        curves=run_summary.accuracies(results),
+        corruptions=run_summary.corruptions(results),
         radii=radii,
         stability=run_summary.stabilities(runs, prints),
         notes=notes,

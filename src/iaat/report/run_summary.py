@@ -76,12 +76,8 @@ def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:
     return [by_number.get(number) for number in numbers]
 
 
-def verdicts(number: int, results: Sequence[EvaluationResult]) -> list[Verdict]:
-    """Return the evaluations of run number `number`."""
-    return [_verdict(number, row) for row in results]
-
-
-def _verdict(number: int, row: EvaluationResult) -> Verdict:
+def verdict(number: int, row: EvaluationResult) -> Verdict:
+    """Return an evaluation of run number `number`."""
     attacks = with_worst(row.attacks)
     pgd = next((row.accuracy[name] for name in row.attacks if name.startswith("pgd")), None)
     return Verdict(
@@ -101,7 +97,7 @@ def _verdict(number: int, row: EvaluationResult) -> Verdict:
     )
 
 
-def accuracies(number: int, results: Sequence[EvaluationResult]) -> list[Accuracies]:
+def accuracies(results: Sequence[tuple[int, EvaluationResult]]) -> list[Accuracies]:
     """Return accuracy against the radius, of evaluations that measured it."""
     return [
         Accuracies(
@@ -111,18 +107,18 @@ def accuracies(number: int, results: Sequence[EvaluationResult]) -> list[Accurac
             accuracy=list(row.curve.accuracy),
             expected=row.curve.expected_robustness,
         )
-        for row in results
+        for number, row in results
         if row.curve is not None
     ]
 
 
-def corruptions(number: int, results: Sequence[EvaluationResult]) -> list[Corruptions]:
+def corruptions(results: Sequence[tuple[int, EvaluationResult]]) -> list[Corruptions]:
     """Return accuracy on corruptions, of evaluations that measured it."""
     return [
         Corruptions(
             number, row.checkpoint or "-", {name: list(each) for name, each in row.corruptions.accuracy.items()}
         )
-        for row in results
+        for number, row in results
         if row.corruptions is not None
     ]
 
