@@ -170,7 +170,7 @@ def test_names_of_users_are_plain_text_that_stays_inside(tmp_path, content, figu
             assert not text.get_usetex()
             assert text.get_fontsize() >= PRINT.small
     ticks = {text.get_text() for text in drawn["radii-by-class"].axes[0].get_yticklabels()}
-    assert {"$x_1$ \\frac{1}{2}", "a b c  [31m", "$\\alpha", "100%_^{"} <= ticks
+    assert {"$x_1$ \\frac{1}{2}", "a b c\\x00\\x1b[31m", "$\\alpha", "100%_^{"} <= ticks
     assert any(tick.endswith("…") and LONG.startswith(tick[:-1]) for tick in ticks)
     for path in write_figures(replace(shown, classes=hostile, runs=names, gallery=None), tmp_path, ["svg"]):
         root = ElementTree.parse(path).getroot()
