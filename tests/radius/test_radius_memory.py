@@ -309,3 +309,85 @@ def test_a_list_of_radii_is_stored_and_a_number_that_is_not_finite_is_not():
     memory[:] = math.nan
     assert memory.values.tolist() == [0.25, 0, 0.5]
     assert [float(radius) for radius in memory] == [0.25, 0, 0.5]
+
+
+# Radii of one run as the start of another, and their figures
+
+
+@pytest.mark.parametrize("kind", ["memory", "tensor"])
+def test_every_sample_may_start_with_a_radius_of_its_own(kind):
+    before = RadiusMemory(4, cap="16px")
+    before[:] = torch.tensor([0.0, 4.0, 8.0, 16.0]) / 255
+    memory = RadiusMemory(4, initial=before if kind == "memory" else before.values, floor="2px", cap="10px")
+    torch.testing.assert_close(memory.values * 255, torch.tensor([2.0, 4.0, 8.0, 10.0]))
+    memory[index(1)] = 0.01
+    assert before[1] == pytest.approx(4 / 255)
+    memory.load_state_dict({"values": torch.full((4,), 6 / 255)})
+    torch.testing.assert_close(memory.values * 255, torch.full((4,), 6.0))
+
+
+def test_a_checkpoint_that_is_loaded_first_wins_over_the_start():
+    memory = RadiusMemory(2, initial=torch.tensor([0.1, 0.2]))
+    memory.load_state_dict({"values": torch.tensor([0.3, 0.4])})
+    assert memory.values.tolist() == pytest.approx([0.3, 0.4])
+
+
+def test_a_file_of_radii_starts_with_them_too(tmp_path):
+    memory = RadiusMemory(3, initial=torch.tensor([0.1, 0.2, 0.3]))
+    memory.map_to(tmp_path / "radii")
+    assert memory.values.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert "not in memory" in repr(memory)
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [
+        (torch.zeros(3), r"initial has shape \[3\] for 4 samples"),
+        (torch.zeros(2, 2), "one radius a sample"),
+        (torch.tensor([0.0, -0.1, 0.0, 0.0]), "negative or NaN"),
+        (torch.tensor([0.0, math.nan, 0.0, 0.0]), "negative or NaN"),
+        (torch.tensor([0.0, 8.0, 0.0, 0.0]), "for 8 pixel levels write 8px"),
+    ],
+)
+def test_first_radii_that_are_none_are_refused(initial, message):
+    with pytest.raises(UserError, match=message):
+        RadiusMemory(4, initial=initial)
+
+
+def test_figures_of_radii_are_those_of_numpy():
+    memory = RadiusMemory(101)
+    memory[:] = torch.arange(101) / 100 / 255
+    array = memory.numpy()
+    assert array.dtype == np.float32
+    array[:] = 9  # a copy
+    torch.testing.assert_close(memory.quantiles() * 255, torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95]).double())
+    assert memory.quantiles([1.0]).tolist() == pytest.approx([1 / 255])
+    with pytest.raises(UserError, match=r"give levels from 0 to 1"):
+        memory.quantiles([95])
+    assert repr(memory) == "RadiusMemory(101 in linf: mean 0.50px, quantiles 5% 0.05px, 50% 0.50px, 95% 0.95px; on cpu)"
+
+
+def test_the_text_of_radii_that_are_not_in_use_does_not_put_them_in_use(tmp_path):
+    memory = RadiusMemory(1_000_000, initial="8px", norm="l2")
+    assert repr(memory) == "RadiusMemory(1,000,000 in l2: all as they begin, 0.031; on cpu)"
+    memory.map_to(tmp_path / "radii")
+
+
+def test_radii_move_to_a_device_in_place():
+    memory = RadiusMemory(3, initial=torch.tensor([0.1, 0.2, 0.3]))
+    assert memory.to("cpu") is memory
+    assert memory.values.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    moved = memory.to("meta")
+    assert moved[index(0)].device.type == moved.values.device.type == "meta"
+
+
+@pytest.mark.parametrize("rule", [
+    lambda step: staircase(torch.tensor([0.1, 0.1]), torch.tensor([True, False]), up=step),
+    lambda step: staircase(torch.tensor([0.1, 0.1]), torch.tensor([True, False]), up=0.0, down=step),
+    lambda step: warm_up(torch.tensor([True, False]), step),
+    lambda step: paper(torch.tensor([0.1]), *[torch.tensor([True])] * 3, gamma=step, beta=0.5),
+])  # fmt: skip
+def test_lengths_of_rules_may_be_written_with_units(rule):
+    assert torch.equal(rule("0.2px"), rule(0.2 / 255))
+    with pytest.raises(UserError, match="cannot be read: write 8px"):
+        rule("0.2 pixels")

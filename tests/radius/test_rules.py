@@ -152,7 +152,7 @@ RADII = torch.full((4,), 0.1)
         (lambda: staircase(RADII, YES.float(), up=0.1), r"correct is torch.float32: pass bool \[B\]"),
         (lambda: staircase(RADII, [True] * 4, up=0.1), r"correct is a list"),
         (lambda: staircase(RADII, YES, up=-0.1), r"up = -0\.1"),
-        (lambda: staircase(RADII, YES, up="8px"), r"up = '8px'"),
+        (lambda: staircase(RADII, YES, up="8 levels"), r"radius '8 levels' cannot be read"),
         (lambda: staircase(RADII, YES, up=0.1, down=math.nan), r"down = nan"),
         (lambda: paper(RADII, YES, YES[:1], YES, gamma=0.1, beta=0.1), r"correct_at of shape \[1\]"),
         (lambda: paper(RADII, YES, YES, YES.long(), gamma=0.1, beta=0.1), r"correct_above is torch.int64"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from iaat.errors import UserError, UserIndexError, check_choice, shown
@@ -15,7 +17,7 @@ from iaat.radius.sharding import PIECE, Replicated, Sharded, SharedRadii, shard_
 from iaat.radius.storage import MappedStorage, TensorStorage
 from iaat.runtime.async_checks import check_async
 from iaat.runtime.distributed import current
-from iaat.units import Norm, Radius, check_radius
+from iaat.units import Norm, Radius, check_radius, format_radius
 
 Index = Tensor | Sequence[int] | Sequence[bool] | int | slice
 
@@ -33,16 +35,17 @@ class RadiusMemory:
 
     Args:
         size: Number of samples N of the data set; indices run from 0 to N - 1.
-        initial: Radius every sample starts with: a number on the [0, 1] scale, or text such as "8px" or "8/255".
+        initial: Radius every sample starts with: a number on the [0, 1] scale, or text such as "8px" or "8/255"; or one
+            for each sample, `[N]`, such as the memory of a finished run, brought within floor and cap.
         floor: Smallest radius ever stored.
         cap: Largest radius ever stored; None for no bound.
         norm: Norm the radii are measured in; in L-inf the bounds may not exceed the pixel range.
         device: Device of the radii; the training device, so that no batch waits for a copy.
 
     Raises:
-        UserError: a size below 1, a bound that is negative or not finite, or bounds that are not
-            `floor <= initial <= cap`. On access: an index beyond the data set, radii of another shape, or in L-inf
-            above the pixel range.
+        UserError: a size below 1, a bound that is negative or not finite, bounds that are not
+            `floor <= initial <= cap`, or another number of first radii than N. On access: an index beyond the data set,
+            radii of another shape, or in L-inf above the pixel range.
 
     Source: the memory of Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), section 3.
 
@@ -54,13 +57,18 @@ class RadiusMemory:
         >>> radii[index] = torch.tensor([4.0, 20.0]) / 255
         >>> (radii[index] * 255).round()
         tensor([ 4., 16.])
+        >>> radii
+        RadiusMemory(50,000 in linf: mean 8.00px, quantiles 5% 8.00px, 50% 8.00px, 95% 8.00px; on cpu)
+        >>> longer = RadiusMemory(50_000, initial=radii, cap="32px")  # begins where the other has ended
+        >>> float(longer[40_000] * 255)
+        16.0
     """
 
     def __init__(
         self,
         size: int,
         *,
-        initial: float | str = 0.0,
+        initial: float | str | Tensor | RadiusMemory = 0.0,
         floor: float | str = 0.0,
         cap: float | str | None = None,
         norm: Norm = "linf",
@@ -69,15 +77,74 @@ class RadiusMemory:
         if isinstance(size, float) or size < 1:
             raise UserError(f"RadiusMemory size = {shown(size)}: needs the number of training samples, at least 1")
         check_choice(norm, get_args(Norm), "RadiusMemory norm")
-        self._initial = _bound(initial, norm, "initial")
         self.floor = _bound(floor, norm, "floor")
         self.cap = None if cap is None else _bound(cap, norm, "cap")
+        self._norm, self._size, self._device = norm, int(size), torch.device(device)
+        self._first: Tensor | None = None
+        if isinstance(initial, Tensor | RadiusMemory):
+            self._first, initial = self._first_radii(initial), self.floor
+        self._initial = _bound(initial, norm, "initial")
         if not self.floor <= self._initial <= (self._initial if self.cap is None else self.cap):
             raise UserError(f"radii need floor <= initial <= cap, not floor {floor}, initial {initial}, cap {cap}")
-        self._norm, self._size, self._device = norm, int(size), torch.device(device)
         self._sharded = False
         self._mapped: MappedStorage | None = None
         self._used: SharedRadii | None = None
+
+    def _first_radii(self, given: Tensor | RadiusMemory) -> Tensor:
+        """The radii `[N]` that samples start with, as numbers in memory."""
+        radii = (given.values if isinstance(given, RadiusMemory) else given.detach()).cpu().float()
+        if radii.shape != (self._size,):
+            raise UserError(
+                f"RadiusMemory initial has shape {list(radii.shape)} for {self._size} samples: give one radius a "
+                "sample, those of a run on the same data"
+            )
+        if not bool((radii >= 0).all()):  # NaN, too
+            raise UserError("RadiusMemory initial holds a radius that is negative or NaN")
+        check_radius(float(radii.max()), self._norm, name="RadiusMemory initial")
+        return radii
+
+    def __repr__(self) -> str:
+        """Number and norm; mean and quantiles of radii that are in use and in the memory of this process."""
+        what = "one for each sample" if self._first is not None else format_radius(self._initial, self._norm)
+        text = f"all as they begin, {what}"
+        if self._is_sharded or self._mapped is not None:
+            text = "not in memory"
+        elif self._used is not None:
+            levels = (0.05, 0.5, 0.95)
+            values = [float(self.numpy().mean(dtype=np.float64)), *self.quantiles(levels).tolist()]
+            mean, *quantiles = (format_radius(value, self._norm) for value in values)
+            shown = (f"{level:.0%} {value}" for level, value in zip(levels, quantiles, strict=True))
+            text = f"mean {mean}, quantiles {', '.join(shown)}"
+        return f"RadiusMemory({self._size:,} in {self._norm}: {text}; on {self._device})"
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the radii to a device, in place; returns the memory. Those in a file stay there, and are read to it."""
+        self._device = torch.device(device)
+        if self._used is not None:
+            self._used.to(self._device)
+        return self
+
+    def numpy(self) -> NDArray[np.float32]:
+        """All radii `[N]` as a NumPy array, a copy."""
+        array: NDArray[np.float32] = self.values.cpu().numpy()
+        return array
+
+    def quantiles(self, levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)) -> Tensor:
+        """Quantiles of all radii.
+
+        Args:
+            levels: Which, in [0, 1].
+
+        Returns:
+            `[len(levels)]` float64 on the CPU, on the [0, 1] scale.
+
+        Raises:
+            UserError: a level outside of [0, 1].
+        """
+        if not all(0 <= level <= 1 for level in levels):
+            raise UserError(f"quantiles of {shown(list(levels))}: give levels from 0 to 1, such as 0.5 for the median")
+        # torch.quantile refuses more than 16 million values.
+        return torch.from_numpy(np.quantile(self.numpy().astype(np.float64), np.asarray(levels)))
 
     def map_to(self, file: Path) -> None:
         """Keep the radii in a file that is mapped into memory, in place of a tensor on the device.
@@ -211,18 +278,24 @@ class RadiusMemory:
                 f"the checkpoint holds {values.numel()} radii and the data set has {len(self)} samples: "
                 "resume with the data the run was started on, or start a new run"
             )
-        pieces = torch.split(values, PIECE)
-        if not all(bool(piece.isfinite().all()) for piece in pieces):
+        if not all(bool(piece.isfinite().all()) for piece in torch.split(values, PIECE)):
             raise UserError("the checkpoint holds radii that are not finite; use an earlier checkpoint")
-        for number, piece in enumerate(pieces):
-            self._radii.load(number * PIECE, piece.clamp(self.floor, self.cap))
+        self._first = None
+        self._load(values)
 
     @property
     def _radii(self) -> SharedRadii:
         if self._used is None:
             storage = self._mapped or TensorStorage(self._own_size(), self._initial, self._device)
             self._used = Sharded(self._size, storage, current()) if self._is_sharded else Replicated(storage)
+            if self._first is not None:
+                self._load(self._first)
         return self._used
+
+    def _load(self, values: Tensor) -> None:
+        """Load all radii `[N]`, brought within the bounds, piece by piece."""
+        for number, piece in enumerate(torch.split(values, PIECE)):
+            self._radii.load(number * PIECE, piece.clamp(self.floor, self.cap))
 
     @property
     def _is_sharded(self) -> bool:

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError, shown
+from iaat.units import Radius
 
 
-def warm_up(clean_correct: Tensor, radius: float) -> Tensor:
+def warm_up(clean_correct: Tensor, radius: float | str) -> Tensor:
     """Radii during warm-up: the uniform radius for correctly classified samples, 0 for the others.
 
     Args:
         clean_correct: Bool `[B]`, whether the clean sample is classified correctly.
-        radius: The uniform radius, on the [0, 1] scale, not negative.
+        radius: The uniform radius: a number on the [0, 1] scale, not negative, or text such as "8px".
 
     Returns:
         New radii `[B]`, float32.
@@ -32,12 +33,11 @@ def warm_up(clean_correct: Tensor, radius: float) -> Tensor:
         tensor([8., 0.])
     """
     _check_outcomes(None, clean_correct=clean_correct)
-    _check_size("radius", radius)
-    return clean_correct.to(torch.float32) * radius
+    return clean_correct.to(torch.float32) * _length("radius", radius)
 
 
 def paper(
-    radius: Tensor, clean_correct: Tensor, correct_at: Tensor, correct_above: Tensor, *, gamma: float, beta: float
+    radius: Tensor, clean_correct: Tensor, correct_at: Tensor, correct_above: Tensor, *, gamma: float | str, beta: float
 ) -> Tensor:
     """Rule of the IAAT paper: move by a fraction `beta` to the largest of three radii at which the model is robust.
 
@@ -49,7 +49,8 @@ def paper(
         clean_correct: Bool `[B]`, correct on the clean sample.
         correct_at: Bool `[B]`, correct under the attack at `radius`.
         correct_above: Bool `[B]`, correct under the attack at `radius + gamma`.
-        gamma: Distance of the larger and smaller radius, on the [0, 1] scale; 1.9px in the paper's CIFAR-10 runs.
+        gamma: Distance of the larger and smaller radius: a number on the [0, 1] scale, or text; "1.9px" in the paper's
+            CIFAR-10 runs.
         beta: Fraction of the distance to move, in (0, 1]; 0.1 there.
 
     Returns:
@@ -73,7 +74,7 @@ def paper(
         tensor([9., 7.])
     """
     _check_outcomes(radius, clean_correct=clean_correct, correct_at=correct_at, correct_above=correct_above)
-    _check_size("gamma", gamma)
+    gamma = _length("gamma", gamma)
     if not 0 < beta <= 1:
         raise UserError(f"beta = {beta:g}: must be a fraction in (0, 1]")
     lower = torch.where(correct_at, radius, radius - gamma)
@@ -81,7 +82,7 @@ def paper(
     return (1 - beta) * radius + beta * target
 
 
-def staircase(radius: Tensor, correct: Tensor, *, up: float, down: float | None = None) -> Tensor:
+def staircase(radius: Tensor, correct: Tensor, *, up: float | str, down: float | str | None = None) -> Tensor:
     """One-up one-down staircase on the outcome of the training attack, without a further attack.
 
     A radius grows by `up` where the model is correct at it and shrinks by `down` where the attack succeeds, to 0 at
@@ -90,7 +91,7 @@ def staircase(radius: Tensor, correct: Tensor, *, up: float, down: float | None 
     Args:
         radius: Present radii `[B]` on the [0, 1] scale.
         correct: Bool `[B]`, correct under the attack at `radius`.
-        up: Step up, on the [0, 1] scale, not negative.
+        up: Step up: a number on the [0, 1] scale, not negative, or text such as "0.2px".
         down: Step down; `up` by default.
 
     Returns:
@@ -104,14 +105,13 @@ def staircase(radius: Tensor, correct: Tensor, *, up: float, down: float | None 
     Example:
         >>> import torch
         >>> from iaat import staircase
-        >>> (staircase(torch.tensor([4.0, 4.0]) / 255, torch.tensor([True, False]), up=1 / 255) * 255).round()
+        >>> (staircase(torch.tensor([4.0, 4.0]) / 255, torch.tensor([True, False]), up="1px") * 255).round()
         tensor([5., 3.])
     """
     _check_outcomes(radius, correct=correct)
-    _check_size("up", up)
-    _check_size("down", up if down is None else down)
-    moved = torch.where(correct, radius + up, radius - (up if down is None else down))
-    return moved.clamp_min(0)
+    up = _length("up", up)
+    down = up if down is None else _length("down", down)
+    return torch.where(correct, radius + up, radius - down).clamp_min(0)
 
 
 def _check_outcomes(radius: Tensor | None, **outcomes: Tensor) -> None:
@@ -127,6 +127,10 @@ def _check_outcomes(radius: Tensor | None, **outcomes: Tensor) -> None:
             )
 
 
-def _check_size(name: str, value: float) -> None:
+def _length(name: str, value: float | str) -> float:
+    """A length as a number on the [0, 1] scale."""
+    if isinstance(value, str):
+        return float(Radius(value))
     if not isinstance(value, float | int) or not 0 <= value < math.inf:
-        raise UserError(f"{name} = {shown(value)}: must be a finite number from 0 on, such as 8 / 255")
+        raise UserError(f"{name} = {shown(value)}: must be a finite number from 0 on, such as 8 / 255, or text, '8px'")
+    return value

@@ -40,6 +40,10 @@ class SharedRadii(Protocol):
         """Exchange the radii written since the last time."""
         ...
 
+    def to(self, device: torch.device) -> None:
+        """Move those in memory to a device."""
+        ...
+
 
 class Replicated:
     """All radii in every process; each keeps which of them it has written, a byte a sample, if there are others.
@@ -88,6 +92,13 @@ class Replicated:
             for theirs, radius in reversed(list(zip(indices, values, strict=True))):
                 self._storage.write(start + theirs.long(), radius)
         self._written = None
+
+    def to(self, device: torch.device) -> None:
+        """Move the radii, and what is known of them."""
+        self._storage.to(device)
+        self.device = self._storage.device
+        if self._written is not None:
+            self._written = self._written.to(self.device)
 
     def _written_from(self, start: int) -> Tensor:
         """Offsets of the radii written in the range from `start` on; int32 halves the bytes to send."""
@@ -158,6 +169,11 @@ class Sharded:
 
     def synchronize(self) -> None:
         """Do nothing: no radius is in two processes."""
+
+    def to(self, device: torch.device) -> None:
+        """Move the radii of this process."""
+        self._storage.to(device)
+        self.device = self._storage.device
 
     def _places(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Positions in this shard of the radii at indices, and whether it owns them.

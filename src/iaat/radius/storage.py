@@ -64,6 +64,10 @@ class Storage(Protocol):
         """Store radii at indices in the forms of `read`."""
         ...
 
+    def to(self, device: torch.device) -> None:
+        """Move the radii to a device, if they are in its memory."""
+        ...
+
 
 class TensorStorage:
     """Radii in a tensor; never waits for its device.
@@ -86,6 +90,11 @@ class TensorStorage:
     def write(self, where: slice | Tensor, new: Tensor) -> None:
         """Store radii."""
         self._values[self._within(where)] = new
+
+    def to(self, device: torch.device) -> None:
+        """Move the radii to a device."""
+        self._values = self._values.to(device)
+        self.device = device
 
     def _within(self, where: slice | Tensor) -> slice | Tensor:
         """Indices clamped to the size: on a GPU one beyond it would end the process before its error is raised."""
@@ -166,6 +175,9 @@ class MappedStorage:
         if self._holes:
             self._claim(self._pages(where))
         self._bits[where] = new.to(self.device, torch.float32).view(torch.int32) ^ self._start
+
+    def to(self, device: torch.device) -> None:
+        """Do nothing: the radii are in a file."""
 
     def _read_ahead(self, wanted: bool) -> None:
         """Set whether the system reads ahead: for the scattered entries of a batch that would only fill the memory."""
