@@ -28,9 +28,10 @@ from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import evaluate_checkpoint, stored_results
 from iaat.evaluate.resume import Journal
 from iaat.models import ModelConfig, SmallCNN
+from iaat.radius.snapshots import checksum
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.load_model import load_model
-from iaat.runs.run_folder import RunFolder, _checksum
+from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.runtime.text import printable
 from iaat.train import train
@@ -187,7 +188,7 @@ def arrays_changed(draw: random.Random, content: bytes) -> bytes:
     arrays = {"radius": radius, "index": index}
     if draw.random() < 0.1:
         arrays.pop(draw.choice(list(arrays)))
-    return save_arrays(arrays, metadata={"crc32": _checksum(arrays)})
+    return save_arrays(arrays, metadata={"crc32": checksum(arrays)})
 
 
 # Readers

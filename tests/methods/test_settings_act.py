@@ -62,8 +62,8 @@ INSTEAD = {
 SPREAD_IN = 2
 """Epoch in which radii differ from sample to sample."""
 
-WITH_FILES = {"radii", "shuffle_radii"}
-"""Settings that name a run or need one that does: tests/methods/test_pgd_at.py."""
+WITH_FILES = {"radii", "shuffle_radii", "start_from"}
+"""Settings that name a run or need one that does: test_pgd_at.py and tests/experiments/test_more_epochs.py."""
 
 CASES = [
     (name, key) for name, case in SETTINGS.items() for key in setting_names(METHODS[case.method].Config)

@@ -11,8 +11,9 @@ from safetensors.numpy import save
 from iaat.config.differences import recipe_differences
 from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
+from iaat.radius.snapshots import checksum
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.run_folder import RunFolder, _checksum
+from iaat.runs.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def test_radii_and_indices_that_no_training_writes_are_refused_under_a_valid_che
     run.save_radii(1, torch.rand(4), torch.arange(4))
     arrays = {"radius": np.zeros(4, np.float32), "index": np.arange(4), **change}
     file = run.path / "radii" / "0001.safetensors"
-    file.write_bytes(save(arrays, metadata={"crc32": _checksum(arrays)}))
+    file.write_bytes(save(arrays, metadata={"crc32": checksum(arrays)}))
     with pytest.raises(UserError, match=rf"0001\.safetensors is damaged \({message}"):
         run.radii_after(1)
 

@@ -63,6 +63,7 @@ LATER_KEYS: dict[str, object] = {
     "train.clip_grad": 0.0,
     "train.warmup_epochs": 0.0,
     "method.class_weights": "none",
+    "method.start_from": None,
 }
 """Keys that digests did not have at first, with the values that stand for what was done then."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 from iaat.config.recipe import Recipe
@@ -15,7 +16,7 @@ _CLOSE = 1 - 1e-6
 def radius_span(recipe: Recipe) -> str | None:
     """The largest radius of training attacks and that of the evaluation, for a message; None without attacks."""
     largest = _largest(recipe)
-    if largest is None:
+    if largest is None or largest == math.inf:
         return None
     trained = _length(largest, getattr(recipe.method, "norm", recipe.evaluate.norm))
     return f"at most {trained} in training; {_length(recipe.evaluate.radius, recipe.evaluate.norm)} in evaluation"

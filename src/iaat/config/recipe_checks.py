@@ -183,7 +183,7 @@ def without_effect(recipe: Recipe, asked: Collection[str]) -> dict[str, str]:
         reasons = recipe.method.without_effect() | recipe.method.seldom_acts()
         found |= {f"method.{key}": why for key, why in reasons.items()}
     if any(f"train.{key}" in asked for key in _OF_RADII):
-        method = make_method(recipe.method_name, recipe.run_method, size=1, device="cpu")
+        method = make_method(recipe.method_name, recipe.run_method, size=1, device="cpu", begins=False)
         if method.radii is None:
             found |= {f"train.{key}": f"{recipe.method_name} keeps no radii" for key in _OF_RADII}
     return found

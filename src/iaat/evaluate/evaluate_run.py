@@ -100,9 +100,10 @@ def load_evaluated(
     check_same_test_data(state["data"], data)
     if supports_channels_last(model, data.shape):
         model = model.to(memory_format=torch.channels_last)
+    longer = [f"after {epochs} epochs" for epochs in run.lengthened()]  # is not what as many at once come to
     facts = ModelFacts(
         run=run.name(),
-        recipe=digest_but_seed(recipe, state["data"]["train_fingerprint"], state["data"]["test_fingerprint"]),
+        recipe=digest_but_seed(recipe, state["data"]["train_fingerprint"], state["data"]["test_fingerprint"], *longer),
         checkpoint=which,
         weights=weights or "ema" if has_average(state) else None,
         epoch=state["epoch"],

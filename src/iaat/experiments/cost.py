@@ -27,7 +27,9 @@ BYTES_PER_WEIGHT = 12
 def total_passes(recipe: Recipe) -> Passes:
     """Mean forwards and backwards per sample and step over all epochs, as the method states them."""
     first = recipe.train.natural_epochs
-    method = make_method(recipe.method_name, recipe.run_method, size=1, device="cpu", natural_epochs=first)
+    method = make_method(
+        recipe.method_name, recipe.run_method, size=1, device="cpu", natural_epochs=first, begins=False
+    )
     epochs = range(recipe.train.epochs)
     costs = [method.cost(epoch) for epoch in epochs]
     costs += [method.objective_cost for epoch in epochs if recipe.train.awp_in(epoch)]

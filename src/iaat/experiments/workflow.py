@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import warnings
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 from iaat.analysis.run_figures import draw_run, write_radii
-from iaat.config.differences import recipe_differences
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, build_data, read_dataset_info
@@ -26,10 +24,11 @@ from iaat.evaluate.evaluate_run import (
 from iaat.evaluate.results import EvaluationResult, Weights
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.cost import total_passes, untrained_model
+from iaat.experiments.resolved_recipe import check_norms, resolved
 from iaat.experiments.sweep import Cell, schedule_differences
 from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
 from iaat.runs.run_folder import RunFolder
-from iaat.runtime.device import pick_device, uses_bfloat16
+from iaat.runtime.device import pick_device
 from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
@@ -60,11 +59,11 @@ def run_recipe(
         UserError: the folder holds another run, or anything is wrong with recipe or data.
         Stopped: a stop was asked for; everything done is kept.
     """
-    _check_norms(recipe)
+    check_norms(recipe)
     with Trackers(trackers) as tracker, processes() as ranks:
         if resume and ranks.main and not run.has_results():
             reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
-        recipe = _resolved(recipe, run if resume else None)
+        recipe = resolved(recipe, run if resume else None, longer=True)
         if ranks.main:
             _report_radii(recipe, reporter)
         data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[tracker])
@@ -98,44 +97,6 @@ def _report_test_set(run: RunFolder, data: DataSplits, known: Notices, reporter:
     notices.log(reporter.say, known=known, logged=reporter.shown_notices)
     run.save_notices(notices.to_records())
     save_skipped(run, data)
-
-
-def _check_norms(recipe: Recipe) -> None:
-    norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
-    if norm != recipe.evaluate.norm:
-        raise UserError(
-            f"method.norm is {norm} and evaluate.norm {recipe.evaluate.norm}, which also selects the best epoch: set "
-            f"evaluate.norm {norm} and its evaluate.radius; `iaat evaluate RUN` evaluates in the other norm later"
-        )
-
-
-def _resolved(recipe: Recipe, run: RunFolder | None) -> Recipe:
-    """The recipe with `precision: auto` decided: for a resumed run as it began."""
-    old = run.recipe() if run is not None and run.has_results() else None
-    precision = recipe.train.precision
-    if precision == "auto" and old is not None:
-        precision = old.train.precision
-    if precision == "auto":
-        precision = "bf16" if uses_bfloat16("auto", pick_device(recipe.train.device)) else "fp32"
-    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
-    if run is not None and old is not None:
-        _check_same_recipe(old, recipe, run)
-    return recipe
-
-
-def _check_same_recipe(old: Recipe, new: Recipe, run: RunFolder) -> None:
-    changed = recipe_differences(old, new)
-    if changed:
-        raise UserError(
-            f"{run.path} holds a run of another recipe, which cannot be resumed: {'; '.join(changed)}. "
-            f"Use the same settings, --overwrite, or another --out; {_own_way_on(run)} goes on with its own"
-        )
-
-
-def _own_way_on(run: RunFolder) -> str:
-    """The command that resumes a run by the recipe it was started with."""
-    command = ("iaat", "train", str(run.recipe_file), "--out", str(run.path), "--resume")
-    return f"`{shlex.join(command)}`"
 
 
 def write_pictures(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter) -> list[Path]:
@@ -229,10 +190,10 @@ def _check_comparable(cells: Sequence[Cell]) -> None:
 
 def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, RunFolder]:
     """Check a run before the first of all is trained; returns its recipe with the number format decided."""
-    _check_norms(recipe)
+    check_norms(recipe)
     if training and not run.has_results():
         run.check_free(overwrite=False)
-    return _resolved(recipe, run), run
+    return resolved(recipe, run), run
 
 
 def _check_models(recipes: Sequence[Recipe]) -> None:

@@ -48,6 +48,10 @@ class MethodConfig:
         """
         return self
 
+    def without_start(self) -> Self:
+        """These settings without the files that a run begins from: for a method that gets all its state."""
+        return self
+
     def for_classes(self, counts: Tensor) -> Self:
         """These settings with the weights of the classes worked out.
 

@@ -70,6 +70,7 @@ def make_method(
     device: torch.device | str,
     natural_epochs: int = 0,
     class_counts: torch.Tensor | None = None,
+    begins: bool = True,
 ) -> Method:
     """A method ready to train with.
 
@@ -80,12 +81,14 @@ def make_method(
         device: Where training computes.
         natural_epochs: Epochs of natural training before it begins.
         class_counts: Training samples of each class, `[classes]`, for weights of classes.
+        begins: Whether a run begins with it; else a checkpoint has its state, and no file that it began from is read.
 
     Raises:
         UserError: as `find_method`, or settings that do not fit the classes.
     """
-    if class_counts is not None and isinstance(config, MethodConfig):
-        config = config.for_classes(class_counts.to(device))
+    if isinstance(config, MethodConfig):
+        config = config if class_counts is None else config.for_classes(class_counts.to(device))
+        config = config if begins else config.without_start()
     method = find_method(name)(config, size=size, device=device)
     return NaturalPretraining(method, natural_epochs, config) if natural_epochs else method
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+import torch
+from torch import Tensor, nn
+
+from iaat.methods.base import StepContext
 from iaat.methods.learned_radii import LearnedRadii, LearnedRadiiConfig
 from iaat.methods.radius_schedule import check_moves
 from iaat.methods.setting_fields import derived
-from iaat.radius import staircase
+from iaat.radius import RadiiTable, RadiusMemory, staircase
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 
@@ -23,6 +28,11 @@ class StaircaseConfig(LearnedRadiiConfig):
 
     start: Radius | None = None
     """The radius every sample begins with; null: `radius`. 0 costs less, but a short run stays at small radii."""
+    start_from: str | None = None
+    """Run with the radii that samples begin with, its folder or the Parquet file that `iaat radii RUN` writes; samples
+    it does not list begin with `start`."""
+    first_radii: Tensor | None = field(default=None, compare=False, repr=False, metadata={"setting": False})
+    """Radii `[N]` that samples begin with, given as an object."""
     per_visit: Radius | None = derived()
     """How far a visit moves a radius, once `over` has divided the reach by the epochs."""
 
@@ -44,6 +54,16 @@ class StaircaseConfig(LearnedRadiiConfig):
         check_moves(self.radius)
         return replace(self, per_visit=Radius(self.reach * self.radius / epochs))
 
+    def without_start(self) -> Self:
+        """These settings without radii to begin from."""
+        return replace(self, start_from=None, first_radii=None)
+
+    def largest_radius(self, epochs: int) -> float:
+        """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale."""
+        if self.start_from is None:
+            return super().largest_radius(epochs)
+        return self._within_range(self._bounded(math.inf))  # whatever the other run has left
+
     def without_effect(self) -> dict[str, str]:
         """Settings that change nothing beside the others, each with what they belong to."""
         divided = {} if self.per_visit is None else {"reach": "settings before `over`"}
@@ -64,6 +84,25 @@ class StaircaseRadii(LearnedRadii):
     """
 
     config: StaircaseConfig
+
+    def __init__(self, config: StaircaseConfig, *, size: int, device: torch.device | str) -> None:
+        super().__init__(config, size=size, device=device)
+        self._table: RadiiTable | None = None
+        first = config.first_radii
+        if first is None and config.start_from is not None:
+            self._table = RadiiTable.read(config.start_from)
+            first = self._table.dense(size, config.initial)
+        if first is not None:
+            self.radii = self._memory = RadiusMemory(
+                size, initial=first, floor=config.floor, cap=config.cap, norm=config.norm, device=device
+            )
+
+    def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
+        """Radii `[B]` in memory."""
+        if self._table is not None:  # once, by the first samples
+            self._table.check_labels(batch.index, batch.y)
+            self._table = None
+        return super().radii_of(model, batch, context)
 
     def update(self, batch: Batch, output: StepOutput) -> None:
         """Move the radii by the outcome of the training attack."""

@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError
+from iaat.radius.snapshots import read_snapshot, snapshots
 from iaat.runtime.rng import permutation
 
 FILE = "radii.parquet"
 """The table in a run folder."""
+
+UNKNOWN = -1
+"""Label of a sample in a file without labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class RadiiTable:
     Attributes:
         name: The file, for messages.
         index: `[n]` int64, positions in the data set, each once.
-        label: `[n]` int64, class numbers.
+        label: `[n]` int64, class numbers, or `UNKNOWN`.
         radius: `[n]` float32, on the [0, 1] scale.
     """
 
@@ -35,6 +39,8 @@ class RadiiTable:
     def read(cls, file: str) -> RadiiTable:
         """Read the table in a Parquet file, as `iaat radii RUN` writes it, or in a run folder.
 
+        A run folder without it has snapshots; the last is read, which knows no labels.
+
         Raises:
             UserError: there is no such file, or it is no table of radii.
         """
@@ -43,6 +49,11 @@ class RadiiTable:
         import pyarrow.parquet
 
         path = Path(file) / FILE if Path(file).is_dir() else Path(file)
+        kept = snapshots(Path(file) / "radii") if Path(file).is_dir() and not path.exists() else {}
+        if kept:
+            last = kept[max(kept)]
+            index, radius = map(torch.from_numpy, read_snapshot(last))
+            return cls(str(last), index.long(), torch.full((len(index),), UNKNOWN), radius)
         try:
             table = pa.parquet.read_table(path, columns=["index", "label_id", "radius"])
             index, label, radius = (torch.tensor(table[name].to_numpy()) for name in ("index", "label_id", "radius"))
@@ -96,7 +107,7 @@ class RadiiTable:
         ordered, order = self.index.sort()
         place = torch.searchsorted(ordered, index).clamp_max(len(ordered) - 1)
         listed = self.label[order][place]
-        for row in ((ordered[place] == index) & (listed != y)).nonzero()[:, 0].tolist():
+        for row in ((ordered[place] == index) & (listed != y) & (listed != UNKNOWN)).nonzero()[:, 0].tolist():
             raise UserError(
                 f"radii {self.name}: sample {int(index[row])} has class {int(y[row])} in the data and "
                 f"{int(listed[row])} in the table: give the radii of a run on this data"

@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import warnings
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,20 +16,19 @@ from typing import Any, NotRequired, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+import yaml
 from typing_extensions import TypedDict
 
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import RECIPE_FILE
+from iaat.config.recipe_files import RECIPE_FILE, read_recipe
 from iaat.errors import UserError
+from iaat.radius.snapshots import read_snapshot, snapshots, write_snapshot
 from iaat.runs.epoch_record import EpochRecord, upgrade
 from iaat.runtime.distributed import current
-from iaat.runtime.files import append_json_line, replacing, write_json, write_text
+from iaat.runtime.files import append_json_line, write_json, write_text
 from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, read_json_lines
 from iaat.runtime.lock import FolderLock
-from iaat.runtime.text import cut
 
 RUN_FILES = (
     *(RECIPE_FILE, "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
@@ -54,6 +52,7 @@ class RunFacts(TypedDict):
 
     name: NotRequired[str]
     versions: NotRequired[dict[str, str]]
+    lengthened: NotRequired[list[int]]
 
 
 class SkippedSample(TypedDict):
@@ -196,6 +195,20 @@ class RunFolder:
             elif file.name != "train.lock":
                 file.unlink()
 
+    def lengthen(self, epochs: int) -> None:
+        """Write down that a run goes on to more epochs than its recipe says; nothing where it says as many."""
+        recipe = read_recipe(self.recipe_file)
+        train = dict(recipe.get("train") or {})
+        before = train.get("epochs")
+        if isinstance(before, int) and before < epochs:
+            self._add_facts(lengthened=[*self.lengthened(), before])
+            text = yaml.safe_dump({**recipe, "train": {**train, "epochs": epochs}}, sort_keys=False, allow_unicode=True)
+            write_text(self.recipe_file, text)
+
+    def lengthened(self) -> list[int]:
+        """Numbers of epochs after which the run was finished, before it was given more; nothing for most runs."""
+        return self.facts().get("lengthened", [])
+
     def facts(self) -> RunFacts:
         """Name and versions the run was started with; nothing, with a warning, where their file is damaged."""
         file = self.path / "run.json"
@@ -269,12 +282,15 @@ class RunFolder:
 
     def save_notices(self, records: list[dict[str, Any]]) -> None:
         """Write down in `run.json` what was left out of the data or altered; a damaged file stays as it is."""
+        self._add_facts(notices=records)
+
+    def _add_facts(self, **facts: object) -> None:
         file = self.path / "run.json"
         try:
-            facts = read_json(file, dict[str, Any]) if file.exists() else {}
+            known = read_json(file, dict[str, Any]) if file.exists() else {}
         except DamagedFileError:  # `facts` has warned of it
             return
-        write_json(file, {**facts, "notices": records})
+        write_json(file, {**known, **facts})
 
     def save_skipped(self, records: Sequence[SkippedSample]) -> None:
         """List the samples that are skipped because they cannot be read; no file where there are none."""
@@ -304,10 +320,7 @@ class RunFolder:
 
     def save_radii(self, epoch: int, radii: torch.Tensor, seen: torch.Tensor) -> None:
         """Keep all radii `[N]` after `epoch`, with the indices of the samples that are trained on."""
-        with replacing(self.path / "radii" / f"{epoch:04d}.safetensors") as temporary:
-            # Written by Python: safetensors has an exception of its own for a full disk.
-            arrays = {"radius": radii.cpu().numpy(), "index": seen.cpu().numpy()}
-            temporary.write_bytes(save(arrays, metadata={"crc32": _checksum(arrays)}))
+        write_snapshot(self.path / "radii" / f"{epoch:04d}.safetensors", radii, seen)
 
     def radii_epochs(self) -> list[int]:
         """Epochs with saved radii, in order."""
@@ -319,45 +332,10 @@ class RunFolder:
         Raises:
             UserError: the file of that epoch is damaged.
         """
-        file = self._snapshots()[epoch]
-        try:
-            with safe_open(file, framework="numpy") as opened:
-                arrays = {name: opened.get_tensor(name) for name in ("radius", "index")}
-                checksum = (opened.metadata() or {}).get("crc32")
-        except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-            raise _damaged_radii(file, cut(str(error), 200)) from None
-        if checksum != _checksum(arrays):
-            raise _damaged_radii(file, "its checksum differs")
-        _check_radii(file, **arrays)
-        return arrays["index"], arrays["radius"][arrays["index"]]
+        return read_snapshot(self._snapshots()[epoch])
 
     def _snapshots(self) -> dict[int, Path]:
-        files = sorted((self.path / "radii").glob("*.safetensors"))
-        return {int(file.stem): file for file in files if file.stem.isdecimal()}
-
-
-def _check_radii(file: Path, radius: np.ndarray, index: np.ndarray) -> None:
-    """Refuse radii or indices that no training has written; a checksum can be forged or be right by accident."""
-    if radius.ndim != 1 or radius.dtype.kind != "f" or index.ndim != 1 or index.dtype.kind not in "iu":
-        raise _damaged_radii(file, f"radius is {radius.dtype} {radius.shape}, index {index.dtype} {index.shape}")
-    outside = index[(index < 0) | (index >= len(radius))]
-    if len(outside):
-        raise _damaged_radii(file, f"index {outside[0]} is outside its {len(radius)} radii")
-    wrong = radius[~(np.isfinite(radius) & (radius >= 0))]
-    if len(wrong):
-        raise _damaged_radii(file, f"a radius is {wrong[0]}")
-
-
-def _damaged_radii(file: Path, why: str) -> UserError:
-    return UserError(f"{file} is damaged ({why}): delete it, or take another epoch")
-
-
-def _checksum(arrays: dict[str, np.ndarray]) -> str:
-    """CRC-32 of the arrays in the order of their names: safetensors itself notices no flipped bit."""
-    total = 0
-    for name in sorted(arrays):
-        total = zlib.crc32(np.ascontiguousarray(arrays[name]).tobytes(), total)
-    return f"{total:08x}"
+        return snapshots(self.path / "radii")
 
 
 def _lines(records: Sequence[Mapping[str, Any]]) -> str:

@@ -246,7 +246,7 @@ def build_state(
     rng.seed_globals(recipe.seed, "layers", *([] if ranks.main else [ranks.rank]))
     return TrainState(
         model=model,
-        method=_method(recipe, data, device, ranks),
+        method=_method(recipe, data, device, ranks, begins=start_weights),
         optimizer=optimizer,
         schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
         generator=rng.batch_generator(recipe.seed, "attack", device=device),
@@ -258,7 +258,7 @@ def build_state(
     )
 
 
-def _method(recipe: Recipe, data: DataSplits, device: torch.device, ranks: Ranks) -> Method:
+def _method(recipe: Recipe, data: DataSplits, device: torch.device, ranks: Ranks, *, begins: bool) -> Method:
     """The method, with its radii where the recipe wants them."""
     method = make_method(
         recipe.method_name,
@@ -267,6 +267,7 @@ def _method(recipe: Recipe, data: DataSplits, device: torch.device, ranks: Ranks
         device=device,
         natural_epochs=recipe.train.natural_epochs,
         class_counts=torch.bincount(data.train.labels[data.train_index], minlength=len(data.classes)),
+        begins=begins,
     )
     if method.radii is not None:
         if recipe.train.radii == "sharded":

@@ -1,0 +1,94 @@
+"""The recipe that a run is trained by, checked against the run that it goes on with."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+
+from iaat.config.differences import recipe_differences
+from iaat.config.recipe import Recipe
+from iaat.errors import UserError
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.device import pick_device, uses_bfloat16
+
+ENDLESS = ("constant", "multistep")
+"""Schedules that more epochs do not change: the others have brought the learning rate to 0 at the end."""
+
+
+def check_norms(recipe: Recipe) -> None:
+    """Refuse a run that trains in one norm and is validated in another.
+
+    Raises:
+        UserError: naming both.
+    """
+    norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
+    if norm != recipe.evaluate.norm:
+        raise UserError(
+            f"method.norm is {norm} and evaluate.norm {recipe.evaluate.norm}, which also selects the best epoch: set "
+            f"evaluate.norm {norm} and its evaluate.radius; `iaat evaluate RUN` evaluates in the other norm later"
+        )
+
+
+def resolved(recipe: Recipe, run: RunFolder | None, *, longer: bool = False, fix: str = "") -> Recipe:
+    """The recipe with `precision: auto` decided: for a resumed run as it began.
+
+    Args:
+        recipe: The recipe.
+        run: The run to go on with; None for a new one.
+        longer: Whether a finished run may go on to more epochs.
+        fix: What to do about another recipe, in place of advice for the command line.
+
+    Raises:
+        UserError: the run is of another recipe, or cannot be trained for more epochs.
+    """
+    old = run.recipe() if run is not None and run.has_results() else None
+    precision = recipe.train.precision
+    if precision == "auto" and old is not None:
+        precision = old.train.precision
+    if precision == "auto":
+        precision = "bf16" if uses_bfloat16("auto", pick_device(recipe.train.device)) else "fp32"
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
+    if run is not None and old is not None and not (longer and _goes_on(old, recipe, run)):
+        _check_same_recipe(old, recipe, run, fix)
+    return recipe
+
+
+def _goes_on(old: Recipe, new: Recipe, run: RunFolder) -> bool:
+    """Whether the recipe is that of the run with more epochs, which it can have.
+
+    Raises:
+        UserError: it is, and the run is not finished, or its schedule has ended.
+    """
+    before = old.train.epochs
+    as_before = dataclasses.replace(new, train=dataclasses.replace(new.train, epochs=before))
+    if new.train.epochs <= before or recipe_differences(old, as_before):
+        return False
+    if new.train.schedule not in ENDLESS:
+        raise UserError(
+            f"{run.path} was trained for {before} epochs by train.schedule {new.train.schedule}, which has brought the "
+            f"learning rate to its end: {new.train.epochs} epochs would be another run. Begin one from its weights "
+            f"(model.weights {run.checkpoint('last')}) and radii (method.start_from {run.path}), or use train.schedule "
+            f"{' or '.join(ENDLESS)} from the start"
+        )
+    done = load_checkpoint(run.checkpoint("last"))["epoch"] if run.checkpoint("last").exists() else 0
+    if done < before:
+        raise UserError(
+            f"{run.path} has {done} of its {before} epochs: finish it with train.epochs {before}; then it can go on to "
+            f"{new.train.epochs}"
+        )
+    return True
+
+
+def _check_same_recipe(old: Recipe, new: Recipe, run: RunFolder, fix: str) -> None:
+    if changed := recipe_differences(old, new):
+        fix = fix or f"Use the same settings, --overwrite, or another --out; {_own_way_on(run)} goes on with its own"
+        raise UserError(
+            f"{run.path} holds a run of another recipe, which cannot be resumed: {'; '.join(changed)}. {fix}"
+        )
+
+
+def _own_way_on(run: RunFolder) -> str:
+    """The command that resumes a run by the recipe it was started with."""
+    command = ("iaat", "train", str(run.recipe_file), "--out", str(run.path), "--resume")
+    return f"`{shlex.join(command)}`"
