@@ -194,6 +194,15 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(run, capsy
     assert "format onnx needs onnxruntime, which is not installed: pip install onnxruntime (or pip install" in message
 
 
+def test_a_package_that_is_too_old_is_named(run, capsys, monkeypatch):
+    def of_another_version(*_args, **_more):
+        raise ModuleNotFoundError("No module named 'onnxscript.new'", name="onnxscript.new")
+
+    monkeypatch.setattr("iaat.runtime.extras.find_spec", lambda _: 1)
+    monkeypatch.setattr(torch.onnx, "export", of_another_version)
+    assert "pip install --upgrade onnxscript" in refused(capsys, run.path)
+
+
 def test_a_run_without_a_checkpoint_and_a_folder_without_a_run(run, capsys, tmp_path):
     begun = tmp_path / "begun"
     begun.mkdir()

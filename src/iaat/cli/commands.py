@@ -262,7 +262,7 @@ def _export(options: argparse.Namespace, overrides: list[str], reporter: Reporte
     epoch = "" if record.epoch is None else f"epoch {record.epoch}"
     source = " ".join(filter(None, (record.name, record.checkpoint, epoch)))
     reporter.result(f"{done.path}: {options.format} of {source}{note}")
-    reporter.result(f"its logits equal the model's to {done.difference:.1g} on {done.images}")
+    reporter.result(f"its logits differ from the model's by at most {done.difference:.1g} on {done.images}")
     more = ", ..." if len(record.classes) > _SHOWN_CLASSES else ""
     reporter.say(f"input: {record.input}; classes: {', '.join(record.classes[:_SHOWN_CLASSES])}{more}")
     reporter.say(f"in Python: {_USE[options.format].format(path=repr(str(done.path)))}")

@@ -237,7 +237,11 @@ def command_parser() -> argparse.ArgumentParser:
     _add_quiet(sub)
 
     keys = "Where the run's data has moved, --data DIR can follow."
-    sub = add("export", "write a trained model as ONNX, a PyTorch program, safetensors or a folder for the hub", keys)
+    sub = add(
+        "export",
+        "write a trained model as ONNX, a PyTorch program, safetensors or a folder for the Hugging Face hub",
+        keys,
+    )
     sub.add_argument("target", metavar="RUN", type=Path, help="run folder, for its best checkpoint; or RUN/last.pt")
     sub.add_argument(
         "--format",

@@ -125,7 +125,7 @@ def _head(exported: Exportable, rows: list[EvaluationResult], timm: str | None) 
         result = {
             "task": {"type": "image-classification"},
             "dataset": {"type": recipe.data.name.partition(":")[0], "name": name, "split": "test"},
-            "metrics": [metric for row in rows for metric in _metrics(row)],
+            "metrics": list({metric["name"]: metric for row in rows for metric in _metrics(row)}.values()),
         }
         head["model-index"] = [{"name": exported.record.name, "results": [result]}]
     return head

@@ -32,7 +32,7 @@ def failures_named(what: str) -> Iterator[None]:
     """Context of an export that shows no warnings, log or graphs of PyTorch's.
 
     Raises:
-        UserError: whatever the exporter stumbles on.
+        UserError: a package is too old, or whatever else the exporter stumbles on.
     """
     quiet = logging.root.manager.disable
     try:
@@ -42,6 +42,11 @@ def failures_named(what: str) -> Iterator[None]:
             yield
     except (UserError, MemoryError, OSError):
         raise
+    except ImportError as error:  # of a part that only newer versions have
+        package = (error.name or "").partition(".")[0]
+        raise UserError(
+            f"PyTorch {torch.__version__} cannot write {what} ({error}): pip install --upgrade {package}"
+        ) from error
     except Exception as error:  # code of others, which fails in many ways
         first = cut((str(error).strip().splitlines() or [""])[0], 300)
         raise UserError(
