@@ -3,13 +3,14 @@
     python docs/pictures/make.py frontier SWEEP.yaml COMPARISON.json OUT.png
     python docs/pictures/make.py run RUN OUT [data.root=DIR]
     python docs/pictures/make.py extremes RECIPE RADII OUT.png [--data.root DIR]
-    python docs/pictures/make.py report OUT.png RUN [RUN ...]
+    python docs/pictures/make.py report OUT.png RUN [RUN ...] [--top PIXELS] [--data DIR]
 
 `frontier` draws `docs/results/frontier/frontier.png` from the sweep and the `comparison.json` beside it. `run` draws
 all pictures of a run folder and copies them to the folder OUT: `radii.png` of a run of `cifar10-small-iaat-paper` is
 `cifar10-small-radii.png` here. `extremes` draws the images of the smallest and the largest radii in a table:
 `cifar10-extremes.png` is of `docs/results/cifar10/testbed-iaat.yaml` and `runs/iaat-seed0.radii.parquet` beside it.
-`report` takes a picture of the page of some runs; it needs Chromium on the PATH.
+`report` takes a picture of the page of some runs, from PIXELS below its top; it needs Chromium on the PATH.
+`report.png` is of a run of `cifar10-small-iaat --data.limit 4000 --train.epochs 24`, from 2250 on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from PIL import Image
 
 from iaat.analysis.charts import draw_extremes
 from iaat.analysis.run_figures import extreme_thumbnails
@@ -38,6 +40,9 @@ from iaat.experiments.workflow import write_pictures
 from iaat.radius.radii_table import RadiiTable
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
+
+WIDTH, HEIGHT = 1400, 1600
+"""Of the picture of a page, in pixels."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -67,8 +72,8 @@ def extremes(recipe: str, radii: Path, out: Path, overrides: list[str]) -> None:
     SCREEN.save(draw_extremes(*extreme_thumbnails(rows, train), style=SCREEN), out)
 
 
-def report(out: Path, runs: list[str]) -> None:
-    """Take a picture of the page of some runs."""
+def report(out: Path, runs: list[str], top: int = 0) -> None:
+    """Take a picture of the page of some runs, with `iaat report`'s own options among the runs."""
     binary = next(filter(None, map(shutil.which, BROWSERS)), None)
     if binary is None:
         raise UserError(f"no browser: install one of {', '.join(BROWSERS)}")
@@ -77,8 +82,10 @@ def report(out: Path, runs: list[str]) -> None:
         if code := iaat(["report", *runs, "-o", str(page)]):
             sys.exit(code)
         flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=10000")
-        size, where = "--window-size=1400,1600", f"--user-data-dir={folder}/profile"
-        subprocess.run([binary, *flags, size, where, f"--screenshot={out.resolve()}", page.as_uri()], check=True)
+        size, where = f"--window-size={WIDTH},{top + HEIGHT}", f"--user-data-dir={folder}/profile"
+        whole = Path(folder) / "whole.png"
+        subprocess.run([binary, *flags, size, where, f"--screenshot={whole}", page.as_uri()], check=True)
+        Image.open(whole).convert("RGB").crop((0, top, WIDTH, top + HEIGHT)).save(out, optimize=True)
 
 
 def main() -> None:
@@ -101,6 +108,8 @@ def main() -> None:
     three = commands.add_parser("report")
     three.add_argument("out", type=Path)
     three.add_argument("runs", nargs="+")
+    three.add_argument("--top", type=int, default=0)
+    three.add_argument("--data", nargs=1, default=[])
     given = parser.parse_args()
     try:
         if given.command == "frontier":
@@ -110,7 +119,7 @@ def main() -> None:
         elif given.command == "extremes":
             extremes(given.recipe, given.radii, given.out, given.overrides)
         else:
-            report(given.out, given.runs)
+            report(given.out, [*given.runs, *(f"--data.root={root}" for root in given.data)], given.top)
     except UserError as error:
         sys.exit(f"{error}")
 
