@@ -21,4 +21,4 @@ def test_a_notebook_is_stored_with_its_outputs(file):
 
 
 def test_none_is_missing():
-    assert len(NOTEBOOKS) == 1
+    assert len(NOTEBOOKS) == 2
