@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,7 @@ FURTHER = {
 }
 
 
+@cache
 def tree(module: str) -> ast.Module:
     """Syntax tree of a module or package."""
     path = SOURCE.joinpath(*module.split("."))
