@@ -324,7 +324,7 @@ def test_the_installed_command_ends_without_a_traceback():
     command = [sys.executable, "-m", "iaat.cli.main", "train", "quickstart", "--train.lr", "-1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: recipe quickstart: train.lr is -1.0, which should be greater than 0\n"
+    assert done.stderr == "error: recipe quickstart: train.lr is -1, which should be greater than 0\n"
 
 
 def test_evaluation_and_radii_refuse_other_data_than_the_runs_own(tmp_path, capsys):

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from iaat.errors import UserError
-from iaat.runtime.lock import SILENCE, FolderLock
+from iaat.runtime.lock import SILENCE, folder_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from iaat.runtime.lock import FolderLock
-with FolderLock(Path(sys.argv[1]), "trains"):
+from iaat.runtime.lock import folder_lock
+with folder_lock(Path(sys.argv[1]), "trains"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -40,7 +40,7 @@ def holder(file):
 
 def test_a_second_process_is_refused_with_pid_and_host(file, holder):
     with pytest.raises(UserError, match=rf"process {holder.pid} on \S+ trains there, since .*train\.lock"):
-        FolderLock(file, "trains").__enter__()
+        folder_lock(file, "trains").__enter__()
     assert json.loads(file.read_text())["pid"] == holder.pid
 
 
@@ -48,27 +48,27 @@ def test_the_lock_of_a_killed_process_is_taken_over(file, holder):
     holder.kill()
     holder.wait()
     assert file.exists()
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         assert json.loads(file.read_text())["pid"] == os.getpid()
     assert not file.exists()
 
 
 def test_a_second_lock_in_the_same_process_is_refused_too(file):
-    with FolderLock(file, "trains"), pytest.raises(UserError, match=f"process {os.getpid()} on"):
-        FolderLock(file, "trains").__enter__()
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"), pytest.raises(UserError, match=f"process {os.getpid()} on"):
+        folder_lock(file, "trains").__enter__()
+    with folder_lock(file, "trains"):
         pass
 
 
 def test_a_folder_made_for_the_lock_goes_with_it_and_any_other_stays(file):
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         assert file.exists()
     assert not file.parent.exists()
     file.parent.mkdir()
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         pass
     assert file.parent.exists()
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         (file.parent / "something").write_text("of the run")
     assert (file.parent / "something").exists()
 
@@ -83,19 +83,19 @@ def of_another_host(file, seconds_ago):
 def test_an_owner_on_another_host_is_believed_while_it_shows_signs_of_life(file):
     of_another_host(file, SILENCE / 2)
     with pytest.raises(UserError, match="process 7 on elsewhere trains there"):
-        FolderLock(file, "trains").__enter__()
+        folder_lock(file, "trains").__enter__()
     assert json.loads(file.read_text())["host"] == "elsewhere"
 
 
 def test_a_silent_owner_on_another_host_is_taken_for_dead(file):
     of_another_host(file, SILENCE + 5)
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         assert json.loads(file.read_text())["pid"] == os.getpid()
 
 
 def test_the_owner_shows_signs_of_life(file, monkeypatch):
     monkeypatch.setattr("iaat.runtime.lock.BEAT", 0.02)
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         os.utime(file, (0, 0))
         deadline = time.monotonic() + 20
         while file.stat().st_mtime == 0 and time.monotonic() < deadline:
@@ -107,18 +107,18 @@ def test_the_owner_shows_signs_of_life(file, monkeypatch):
 def test_a_lock_file_that_says_nothing_is_taken_over(file, content):
     file.parent.mkdir()
     file.write_text(content)
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         assert json.loads(file.read_text())["pid"] == os.getpid()
 
 
 def test_a_forked_worker_that_outlives_its_parent_does_not_keep_the_lock(file):
     context = multiprocessing.get_context("fork")
     stay = context.Event()
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         worker = context.Process(target=stay.wait, daemon=True)
         worker.start()
         # Closing is all that the death of a process does to its lock; giving it back in order would unlock it.
-    with FolderLock(file, "trains"):
+    with folder_lock(file, "trains"):
         pass
     stay.set()
     worker.join()
@@ -131,15 +131,15 @@ def open_files():
 def test_no_descriptor_is_left_open(file):
     before = open_files()
     for _ in range(5):
-        with FolderLock(file, "trains"), pytest.raises(UserError):
-            FolderLock(file, "trains").__enter__()
+        with folder_lock(file, "trains"), pytest.raises(UserError):
+            folder_lock(file, "trains").__enter__()
     assert open_files() == before
 
 
 def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        FolderLock(tmp_path / "file" / "run" / "train.lock", "trains").__enter__()
+        folder_lock(tmp_path / "file" / "run" / "train.lock", "trains").__enter__()
 
 
 def make_link(file, target):
@@ -166,7 +166,7 @@ def test_a_lock_that_is_a_link_or_no_file_is_refused_and_nothing_is_written(file
     make(file, target)
     before = open_files()
     with pytest.raises(UserError, match=r"train\.lock is a link or no plain file.*remove it"):
-        FolderLock(file, "trains").__enter__()
+        folder_lock(file, "trains").__enter__()
     assert target.read_text() == "of somebody else"
     assert open_files() == before
 
@@ -175,5 +175,5 @@ def test_a_lock_that_is_a_link_to_nothing_makes_no_file(file, tmp_path):
     file.parent.mkdir()
     file.symlink_to(tmp_path / "other")
     with pytest.raises(UserError, match="is a link"):
-        FolderLock(file, "trains").__enter__()
+        folder_lock(file, "trains").__enter__()
     assert not (tmp_path / "other").exists()

@@ -64,34 +64,33 @@ def _answer(arguments: Sequence[str]) -> int:
     runs: list[RunFolder] = []
     try:
         _run(arguments, runs)
-    except UserError as error:
-        print(printable(f"error: {error}"), file=sys.stderr)
-        return MISTAKE
-    except Stopped as stopped:
-        print(printable(f"stopped by {stopped.signal_name}{_resume_hint(arguments, runs)}"), file=sys.stderr)
-        return STOPPED
-    except KeyboardInterrupt:
-        print(printable(f"interrupted{_resume_hint(arguments, runs)}"), file=sys.stderr)
-        return INTERRUPTED
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)
-        return FAILED
-    except LostProcessError as error:
-        print(printable(f"error: {error}{_resume_hint(arguments, runs)}"), file=sys.stderr)
-        return FAILED
-    except _out_of_memory() as error:
-        reason = (str(error).splitlines() or ["out of memory"])[0]
-        advice = f"lower train.batch_size, or free memory{_resume_hint(arguments, runs)}"
-        print(printable(f"error: {reason}: {advice}"), file=sys.stderr)
-        return FAILED
-    except Exception as error:
-        # A mistake of ours, unless it was made by code of the user's.
-        if (of_user := users_traceback(error)) is None:
+    except (Exception, KeyboardInterrupt) as error:
+        if (end := _end(error, _resume_hint(arguments, runs))) is None:
             raise
-        print(printable(f"error: {of_user}"), file=sys.stderr)
-        return MISTAKE
+        print(printable(end[1]), file=sys.stderr)
+        return end[0]
     return 0
+
+
+def _end(error: BaseException, hint: str) -> tuple[int, str] | None:
+    """Exit code and message of a command that an error ended; None for a mistake of ours."""
+    match error:
+        case UserError():
+            return MISTAKE, f"error: {error}"
+        case Stopped():
+            return STOPPED, f"stopped by {error.signal_name}{hint}"
+        case KeyboardInterrupt():
+            return INTERRUPTED, f"interrupted{hint}"
+        case OSError():
+            place = f"{error.filename}: " if error.filename else ""
+            return FAILED, f"error: {place}{error.strerror or error}"
+        case LostProcessError():
+            return FAILED, f"error: {error}{hint}"
+    if isinstance(error, _out_of_memory()):
+        reason = (str(error).splitlines() or ["out of memory"])[0]
+        return FAILED, f"error: {reason}: lower train.batch_size, or free memory{hint}"
+    of_user = users_traceback(error)
+    return None if of_user is None else (MISTAKE, f"error: {of_user}")
 
 
 def _run(arguments: Sequence[str], runs: list[RunFolder]) -> None:

@@ -139,8 +139,6 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
     sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     _add_tensorboard(sub)
-    _add_trust(sub)
-    _add_quiet(sub)
 
     sub = add("compare", "train recipes and sweeps over seeds and print one table", keys)
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -169,8 +167,6 @@ def command_parser() -> argparse.ArgumentParser:
     )
     _add_tensorboard(sub)
     _add_weights(sub)
-    _add_trust(sub)
-    _add_quiet(sub)
 
     keys = (
         "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours keys of data and model, too."
@@ -208,15 +204,11 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out", type=Path, default=Path("evaluations"), help="folder for the results of models other than runs"
     )
-    _add_trust(sub)
-    _add_quiet(sub)
 
     sub = add("radii", "write the radius of every image trained on as a table, and print a summary per class")
     sub.add_argument("folder", metavar="RUN", type=Path, help="run folder")
     sub.add_argument("--out", type=Path, help="a .parquet or .csv file; RUN/radii.parquet by default")
     sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
-    _add_trust(sub)
-    _add_quiet(sub)
 
     keys = "Keys that say where the data lies can follow, such as --data.root DIR."
     sub = add("report", "show runs on one page: accuracies, radii, images, suspects, loss surfaces", keys)
@@ -233,8 +225,6 @@ def command_parser() -> argparse.ArgumentParser:
         "--details", metavar="N", type=int, default=40, help="how many of them are attacked, too (default %(default)s)"
     )
     sub.add_argument("--no-images", action="store_true", help="leave out the images; needs no data")
-    _add_trust(sub)
-    _add_quiet(sub)
 
     keys = "Where the run's data has moved, --data DIR can follow."
     sub = add(
@@ -252,8 +242,6 @@ def command_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("-o", "--out", metavar="PATH", type=Path, help="file or folder; by default named after the run")
     sub.add_argument("--overwrite", action="store_true", help="replace what is there under this name")
-    _add_trust(sub)
-    _add_quiet(sub)
 
     add("recipes", "list the recipes that ship")
 
@@ -268,7 +256,11 @@ def command_parser() -> argparse.ArgumentParser:
         "--data", action="store_true", help="read every sample of both splits, list what cannot be read, count the rest"
     )
     sub.add_argument("--processes", type=int, help="with --probe: processes that each batch is split among (default 1)")
-    _add_trust(sub)
+    for name, each in commands.choices.items():
+        if name != "recipes":
+            _add_trust(each)
+        if name not in ("recipes", "check"):
+            each.add_argument("--quiet", action="store_true", help="print results only")
     return parser
 
 
@@ -299,7 +291,3 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
         help="let code of others run: a module that recipe files may name, such as my_net for my_net:build, or a file "
         "that holds a program, such as model.pt2; may be given several times",
     )
-
-
-def _add_quiet(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quiet", action="store_true", help="print results only")

@@ -37,7 +37,7 @@ from iaat.evaluate.transfer import transfer_section, transfer_stages
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
 from iaat.runtime.files import remove_leftovers
-from iaat.runtime.lock import FolderLock
+from iaat.runtime.lock import folder_lock
 from iaat.runtime.progress import Reporter
 
 IDENTIFYING = 100
@@ -120,7 +120,7 @@ def _evaluate(task: Task, known: Path | None) -> EvaluationResult:
     if MASKING in plan.sections and not task.config.radius:
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
     folder = evaluation_folder(task.evaluated, task.config, task.extras)
-    with FolderLock(folder / "evaluate.lock", "evaluates"):
+    with folder_lock(folder / "evaluate.lock", "evaluates"):
         remove_leftovers(folder)
         known_journal = None if known is None else known / "journal.jsonl"
         return _evaluate_in(folder, Journal(folder / "journal.jsonl", identity(task), known_journal), task, plan)

@@ -9,6 +9,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,8 +28,8 @@ from iaat.radius.snapshots import read_snapshot, snapshots, write_snapshot
 from iaat.runs.epoch_record import EpochRecord, upgrade
 from iaat.runtime.distributed import current
 from iaat.runtime.files import append_json_line, write_json, write_text
-from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, read_json_lines
-from iaat.runtime.lock import FolderLock
+from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, read_json_lines, to_json
+from iaat.runtime.lock import folder_lock
 
 RUN_FILES = (
     *(RECIPE_FILE, "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
@@ -39,12 +40,13 @@ RUN_FILES = (
 """All that a run folder holds: a folder with anything else in it is never replaced."""
 
 
-class EpochTiming(TypedDict):
+@dataclass(frozen=True, slots=True)
+class EpochTiming:
     """One line of `timings.jsonl`."""
 
     epoch: Count
     seconds: float
-    samples_per_second: NotRequired[float]
+    samples_per_second: float | None = None
 
 
 class RunFacts(TypedDict):
@@ -112,14 +114,14 @@ class RunFolder:
         files = (*(self.checkpoint(which) for which in ("last", "best")), *(self.path / "checkpoints").glob("*.pt"))
         return self.exists() and any(file.exists() for file in files)
 
-    def training(self) -> FolderLock:
+    def training(self) -> AbstractContextManager[None]:
         """The lock that a process holds while it trains here.
 
         Raises:
             UserError: a link in the folder leads out of it.
         """
         self._check_stays_inside()
-        return FolderLock(self.path / "train.lock", "trains")
+        return folder_lock(self.path / "train.lock", "trains")
 
     def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
         """The recipe the run was started with, with `--key value` overrides applied.
@@ -245,7 +247,7 @@ class RunFolder:
             most: Epochs of the recipe; larger numbers are damage.
         """
         metrics, timings = self._logs()
-        numbers = [_epoch_of(record) for log in (metrics, timings) for record in log.records] + self.radii_epochs()
+        numbers = [record.epoch for log in (metrics, timings) for record in log.records] + self.radii_epochs()
         return max((number for number in numbers if 0 < number <= most), default=0)
 
     def training_cost(self, epoch: int | None = None) -> dict[str, float]:
@@ -264,7 +266,7 @@ class RunFolder:
             cost["train_forwards"] = sum(record.forwards for record in metrics) / len(metrics)
             cost["train_backwards"] = sum(record.backwards for record in metrics) / len(metrics)
         if timings:
-            cost["train_seconds"] = sum(record["seconds"] for record in timings)
+            cost["train_seconds"] = sum(record.seconds for record in timings)
         if metrics and (radius := metrics[-1].radius_mean_px) is not None:
             cost["radius_mean_px"] = radius
         return cost
@@ -275,10 +277,7 @@ class RunFolder:
 
     def log_faults(self, records: Sequence[dict[str, Any]]) -> None:
         """Write down the steps that were not finite, all of the run; no file where there are none."""
-        if records:
-            write_text(self.path / "faults.jsonl", _lines(records))
-        else:
-            (self.path / "faults.jsonl").unlink(missing_ok=True)
+        _write_lines(self.path / "faults.jsonl", records)
 
     def save_notices(self, records: list[dict[str, Any]]) -> None:
         """Write down in `run.json` what was left out of the data or altered; a damaged file stays as it is."""
@@ -294,10 +293,7 @@ class RunFolder:
 
     def save_skipped(self, records: Sequence[SkippedSample]) -> None:
         """List the samples that are skipped because they cannot be read; no file where there are none."""
-        if records:
-            write_text(self.path / "skipped.jsonl", _lines(records))
-        else:
-            (self.path / "skipped.jsonl").unlink(missing_ok=True)
+        _write_lines(self.path / "skipped.jsonl", records)
 
     def skipped_samples(self) -> list[SkippedSample]:
         """The samples that were skipped so far."""
@@ -313,7 +309,9 @@ class RunFolder:
             records: The log of the epochs up to it.
         """
         write_text(self.metrics_file, _lines([record.to_json() for record in records]))
-        write_text(self.timings_file, _lines(_timings(self.timings_file, epoch)))
+        timings = read_json_lines(self.timings_file, EpochTiming)
+        timings.warn("its time is lost")
+        write_text(self.timings_file, _lines([to_json(each) for each in timings.records if each.epoch <= epoch]))
         for number, file in self._snapshots().items():
             if number > epoch:
                 file.unlink()
@@ -342,24 +340,20 @@ def _lines(records: Sequence[Mapping[str, Any]]) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
-def _timings(file: Path, epoch: int) -> list[EpochTiming]:
-    """Wall times up to an epoch, without those of damaged lines: nothing but their sum depends on them."""
-    lines = read_json_lines(file, EpochTiming)
-    lines.warn("its time is lost")
-    return [record for record in lines.records if record["epoch"] <= epoch]
+def _write_lines(file: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    if records:
+        write_text(file, _lines(records))
+    else:
+        file.unlink(missing_ok=True)
 
 
 _Epoch = TypeVar("_Epoch", EpochRecord, EpochTiming)
 
 
-def _epoch_of(record: EpochRecord | EpochTiming) -> int:
-    return record.epoch if isinstance(record, EpochRecord) else record["epoch"]
-
-
 def _up_to(epoch: int | None, lines: Lines[_Epoch], file: Path, what: str) -> list[_Epoch]:
     """Records of the epochs from the first to `epoch` or the last; none, with a warning, where one is missing."""
-    found = [record for record in lines.records if epoch is None or _epoch_of(record) <= epoch]
-    whole = all(_epoch_of(record) == number for number, record in enumerate(found, start=1))
+    found = [record for record in lines.records if epoch is None or record.epoch <= epoch]
+    whole = all(record.epoch == number for number, record in enumerate(found, start=1))
     if found and whole and (len(found) == epoch if epoch is not None else not (lines.damage or lines.cut)):
         return found
     reason = (*lines.damage, *([lines.cut] if lines.cut else []), f"{file} does not have every epoch once")[0]

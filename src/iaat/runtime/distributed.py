@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -193,16 +194,29 @@ ALONE = Ranks()
 
 _CPU = torch.device("cpu")
 
-_cpu_groups: dict[int, dist.ProcessGroup | None] = {}
-
 
 def _default_cpu_group() -> dist.ProcessGroup | None:
     """The process group for CPU tensors: the default one, or one beside it where that is for GPUs alone."""
-    world = dist.group.WORLD
-    if id(world) not in _cpu_groups:
-        has_cpu = "cpu:" in str(dist.get_backend_config())
-        _cpu_groups[id(world)] = None if has_cpu else _cpu_group(TIMEOUT)
-    return _cpu_groups[id(world)]
+    return None if "cpu:" in str(dist.get_backend_config()) else _cpu_group(id(dist.group.WORLD), TIMEOUT)
+
+
+def _endless_group() -> dist.ProcessGroup:
+    """The group to wait in for the main process."""
+    return _cpu_group(id(dist.group.WORLD), ENDLESS)
+
+
+@cache
+def _cpu_group(world: int, timeout: timedelta) -> dist.ProcessGroup:
+    """All processes of the default group `world` once more, over CPUs."""
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    assert isinstance(group, dist.ProcessGroup)
+    return group
+
+
+def create_groups() -> None:
+    """Create the process groups that are needed later, in all processes together: no signal interrupts that."""
+    _default_cpu_group()
+    _endless_group()
 
 
 def _finish(work: dist.Work | None, device: torch.device, *, patient: bool = False) -> None:
@@ -212,30 +226,6 @@ def _finish(work: dist.Work | None, device: torch.device, *, patient: bool = Fal
         wait_for(work, patient=patient)
     else:
         work.wait()
-
-
-_endless: dict[int, dist.ProcessGroup] = {}
-
-
-def _endless_group() -> dist.ProcessGroup:
-    """The group to wait in for the main process; created while all are there, because no signal interrupts that."""
-    world = dist.group.WORLD
-    if id(world) not in _endless:
-        _endless[id(world)] = _cpu_group(ENDLESS)
-    return _endless[id(world)]
-
-
-def create_groups() -> None:
-    """Create the process groups that are needed later, in all processes together."""
-    _default_cpu_group()
-    _endless_group()
-
-
-def _cpu_group(timeout: timedelta) -> dist.ProcessGroup:
-    """All processes once more, over CPUs."""
-    group = dist.new_group(backend="gloo", timeout=timeout)
-    assert isinstance(group, dist.ProcessGroup)
-    return group
 
 
 def current() -> Ranks:

@@ -1,4 +1,4 @@
-"""`FolderLock`: one writer a folder; the lock names its owner and ends with the process."""
+"""`folder_lock`: one writer a folder; the lock names its owner and ends with the process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import platform
 import stat
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from typing_extensions import TypedDict
 
@@ -49,100 +49,89 @@ class _Owner(TypedDict):
     since: str
 
 
-class FolderLock:
-    """Held while one process writes a folder; a second one is refused with the first one's process id and host.
+@contextmanager
+def folder_lock(file: Path, what: str) -> Iterator[None]:
+    """Context in which one process writes a folder; a second one is refused with the first one's process id and host.
 
     On one machine the kernel decides: its lock ends with the process, whatever ends that. Between machines, where file
-    systems differ in what locks they share, the owner renews the file's time every few seconds.
+    systems differ in what locks they share, the owner renews the file's time every few seconds. A folder that is made
+    for the lock alone goes with it.
 
     Args:
         file: The lock file, in the folder it guards.
         what: What the owner does there, for the message, such as `trains`.
 
     Raises:
-        UserError: on entering: another process holds it, it cannot be written, or is a link or no file.
+        UserError: another process holds it, it cannot be written, or is a link or no file.
     """
-
-    def __init__(self, file: Path, what: str) -> None:
-        self._file, self._what = file, what
-        self._made_folder = False
-        self._descriptor = -1
-        self._released = threading.Event()
-
-    def __enter__(self) -> FolderLock:
-        """Take the lock."""
-        try:
-            self._made_folder = not self._file.parent.exists()
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            while not self._take():
-                pass
-        except OSError as error:
-            raise UserError(f"cannot write {self._file}: {error.strerror or error}; choose another folder") from error
-        self._released.clear()
-        threading.Thread(target=self._live, daemon=True, name="lock").start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give it back, and the folder with it where it was made for the lock alone."""
-        self._released.set()
+    made_folder = not file.parent.exists()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        while (descriptor := _take(file, what)) is None:
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror or error}; choose another folder") from error
+    released = threading.Event()
+    threading.Thread(target=_renew, args=(descriptor, released), daemon=True, name="lock").start()
+    try:
+        yield
+    finally:
+        released.set()
         with suppress(OSError):
-            self._file.unlink()
-        if self._descriptor in _held:
-            _held.discard(self._descriptor)
-            os.close(self._descriptor)
-        self._descriptor = -1
-        if self._made_folder:
+            file.unlink()
+        if descriptor in _held:
+            _held.discard(descriptor)
+            os.close(descriptor)
+        if made_folder:
             with suppress(OSError):  # of a folder that is not empty
-                self._file.parent.rmdir()
+                file.parent.rmdir()
 
-    def _take(self) -> bool:
-        """Lock the file; False if its last owner removed it meanwhile, which makes the lock worth nothing."""
-        descriptor = _open(self._file)
-        try:
-            held = not _lock(descriptor)
-            with suppress(FileNotFoundError):
-                if os.fstat(descriptor).st_ino != self._file.stat().st_ino:
-                    held = False
-                    return False
-            owner = _owner(descriptor)
-            elsewhere = owner is not None and owner["host"] != platform.node()
-            if held or (elsewhere and self._silence(descriptor) < SILENCE):
-                raise UserError(self._refusal(owner))
-            text = json.dumps(
-                {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            )
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, text.encode(), 0)
-            self._descriptor = descriptor
-            _held.add(descriptor)
-            return True
-        finally:
-            if self._descriptor != descriptor:
-                os.close(descriptor)
 
-    def _silence(self, descriptor: int) -> float:
-        """Seconds since the owner's last sign of life, by the clock of the file system."""
-        probe = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
-        try:
-            probe.touch()
-            return probe.stat().st_mtime - os.fstat(descriptor).st_mtime
-        finally:
-            probe.unlink(missing_ok=True)
+def _take(file: Path, what: str) -> int | None:
+    """Lock the file; None if its last owner removed it meanwhile, which makes the lock worth nothing."""
+    descriptor = _open(file)
+    try:
+        held = not _lock(descriptor)
+        with suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino != file.stat().st_ino:
+                return None
+        owner = _owner(descriptor)
+        elsewhere = owner is not None and owner["host"] != platform.node()
+        if held or (elsewhere and _silence(file, descriptor) < SILENCE):
+            raise UserError(_refusal(file, what, owner))
+        text = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
+        _held.add(descriptor)
+        return descriptor
+    finally:
+        if descriptor not in _held:
+            os.close(descriptor)
 
-    def _refusal(self, owner: _Owner | None) -> str:
-        who = "another process" if owner is None else f"process {owner['pid']} on {owner['host']}"
-        since = "" if owner is None else f", since {owner['since']}"
-        return (
-            f"{self._file.parent} is in use: {who} {self._what} there{since}. Wait for it or stop it; of a machine "
-            f"that is gone the lock ends after {SILENCE:.0f} s, or when {self._file} is removed"
-        )
 
-    def _live(self) -> None:
-        while not self._released.wait(BEAT):
-            with suppress(OSError):
-                os.utime(self._descriptor)
+def _silence(file: Path, descriptor: int) -> float:
+    """Seconds since the owner's last sign of life, by the clock of the file system."""
+    probe = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - os.fstat(descriptor).st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _refusal(file: Path, what: str, owner: _Owner | None) -> str:
+    who = "another process" if owner is None else f"process {owner['pid']} on {owner['host']}"
+    since = "" if owner is None else f", since {owner['since']}"
+    return (
+        f"{file.parent} is in use: {who} {what} there{since}. Wait for it or stop it; of a machine that is gone the "
+        f"lock ends after {SILENCE:.0f} s, or when {file} is removed"
+    )
+
+
+def _renew(descriptor: int, released: threading.Event) -> None:
+    while not released.wait(BEAT):
+        with suppress(OSError):
+            os.utime(descriptor)
 
 
 def _open(file: Path) -> int:

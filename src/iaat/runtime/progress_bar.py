@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
@@ -22,7 +19,7 @@ def _text(name: str, style: str = "none") -> TextColumn:
     return TextColumn(f"{{task.fields[{name}]}}", style=style, markup=False, table_column=column)
 
 
-class Bar:
+class Bar(Progress):
     """A bar with name, counts, rate and time left, gone when its context is left."""
 
     def __init__(self, console: Console) -> None:
@@ -30,20 +27,13 @@ class Bar:
         rate, left = _text("rate", "progress.data.speed"), _text("left", "progress.remaining")
         wide = console.width >= _WIDE
         columns = (what, BarColumn(), counts, rate, left) if wide else (what, counts, left)
-        self._progress = Progress(*columns, console=console, transient=True)
-        self._task = self._progress.add_task("", total=1.0, what="", counts="", rate="", left="")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
+        super().__init__(*columns, console=console, transient=True)
+        self._task = self.add_task("", total=1.0, what="", counts="", rate="", left="")
 
     def show(self, shown: TrackedWork, left: float | None) -> None:
         """Draw how far the work is, at the next moment the terminal is drawn."""
-        name = one_line(shown.name, encoding=self._progress.console.encoding)
-        self._progress.update(
+        name = one_line(shown.name, encoding=self.console.encoding)
+        self.update(
             self._task,
             completed=shown.fraction,
             what=name,

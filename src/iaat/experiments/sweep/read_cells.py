@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import find_recipe, is_sweep_file, read_recipe
+from iaat.config.short_options import read_settings
 from iaat.errors import UserError, did_you_mean
 from iaat.experiments.sweep.cell import Cell
-from iaat.experiments.sweep.seeds_and_names import first_repeated, option_value, seeds_of_option
+from iaat.experiments.sweep.seeds_and_names import first_repeated, seeds_of_option
 from iaat.experiments.sweep.sweep_file import read_sweep
 
 UNIFORM = "pgd_at"
@@ -28,7 +29,7 @@ def read_cells(sources: Sequence[str], overrides: Sequence[str] = (), seeds: Seq
     Raises:
         UserError: naming the file, the cell and the fix.
     """
-    one = option_value(overrides, "--seed")
+    one = read_settings(overrides).get("seed")
     if seeds is not None and one is not None:
         raise UserError(
             f"--seeds and --seed exclude each other: --seed {one} trains that one seed, --seeds 3 trains 0, 1 and 2"

@@ -1,4 +1,4 @@
-"""Seeds, options and unique names of sweeps, in files and on the command line."""
+"""Seeds and unique names of sweeps, in files and on the command line."""
 
 from __future__ import annotations
 
@@ -49,16 +49,6 @@ def check_seeds(values: Sequence[int], place: str) -> tuple[int, ...]:
     if (twice := first_repeated(values)) is not None:
         raise UserError(f"{place}: seed {twice} is named twice")
     return tuple(values)
-
-
-def option_value(arguments: Sequence[str], option: str) -> str | None:
-    """Value of the last of the arguments that sets an option, or None."""
-    found = None
-    for number, argument in enumerate(arguments):
-        key, equals, value = argument.partition("=")
-        if key == option:
-            found = value if equals else " ".join(arguments[number + 1 : number + 2])
-    return found
 
 
 def first_repeated(values: Sequence[Any]) -> Any:  # noqa: ANN401

@@ -12,10 +12,11 @@ from typing import Any
 
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import check_is_recipe, find_recipe, is_sweep_file, read_chain
+from iaat.config.recipe_files import check_is_recipe, check_keys, find_recipe, is_sweep_file, read_chain
+from iaat.config.short_options import read_settings
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.experiments.sweep.cell import Cell
-from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds, option_value
+from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds
 from iaat.runtime.text import cut
 
 KEYS = ("about", "extends", "seeds", "set", "curve", "cells")
@@ -59,7 +60,7 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
 def _check_sweep(path: Path, raw: dict[str, Any]) -> str:
     if not is_sweep_file(raw):
         raise UserError(f"{path} is no sweep: recipes are named in cells")
-    _check_keys(raw, KEYS, f"sweep {path}")
+    check_keys(raw, KEYS, f"sweep {path}")
     return f"sweep {path}"
 
 
@@ -73,14 +74,14 @@ def _recipes_of_cell(
     """The recipes of a cell, one for each point of its grid, under their names."""
     place = f"sweep {path}: cell {cut(name, 100)}"
     body = _mapping(body, place)
-    _check_keys(body, CELL_KEYS, place)
+    check_keys(body, CELL_KEYS, place)
     if not isinstance(body.get("recipe"), str):
         raise UserError(f"{place}: has no recipe: name one that ships or a file, such as recipe: cifar10-small-iaat")
     own, grid = _settings(body, place), _grid(body, place)
     for key in grid:
         if key in own:
             raise UserError(f"{place}: {key} is both in set and in grid: keep one")
-        if option_value(overrides, f"--{key}") is not None:
+        if key in read_settings(overrides):
             raise UserError(
                 f"--{key} cannot be set here: it is what the grid of cell {cut(name, 100)} varies; see {path}"
             )
@@ -113,14 +114,6 @@ def _mapping(value: object, place: str) -> dict[Any, Any]:
     if not isinstance(value, dict) or not value:
         raise UserError(f"{place}: must be a mapping with at least one key, not {shown(value)}")
     return value
-
-
-def _check_keys(given: Mapping[Any, object], known: Sequence[str], place: str) -> None:
-    for key in given:
-        if key not in known:
-            raise UserError(
-                f"{place}: unknown key {shown(key)}{did_you_mean(str(key), known)}; known: {', '.join(known)}"
-            )
 
 
 def _settings(body: Mapping[str, Any], place: str) -> dict[str, str]:
