@@ -141,7 +141,8 @@ def write_notebooks(out: Path) -> None:
         text, resources = MarkdownExporter().from_filename(str(file), {"output_files_dir": file.stem})
         text = re.sub(r"\x1b\[[\d;]*m", "", text)  # bold text of a terminal
         # The site's own style of tables takes the place of pandas'.
-        text = re.sub(r"<style scoped>.*?</style>\n", "", text, flags=re.DOTALL).replace(' border="1" class="dataframe"', "")
+        text = re.sub(r"<style scoped>.*?</style>\n", "", text, flags=re.DOTALL)
+        text = text.replace(' border="1" class="dataframe"', "")
         file.with_suffix(".md").write_text(text.replace(".ipynb)", ".md)"), encoding="utf-8")
         for name, content in resources["outputs"].items():
             picture = out / "notebooks" / name
