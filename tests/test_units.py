@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iaat.errors import UserError
-from iaat.units import PIXEL, Radius, check_radius, format_norm, format_px, format_radius
+from iaat.units import PIXEL, Radius, check_radius, format_norm, format_radius
 
 lengths = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
@@ -163,7 +163,7 @@ def test_lengths_inside_the_range_pass(value, norm, width):
 
 @pytest.mark.parametrize(("value", "text"), [(8 / 255, "8.00px"), (0.0314, "8.01px"), (0.0, "0.00px")])
 def test_format_for_people(value, text):
-    assert format_px(value) == text
+    assert format_radius(value, "linf") == text
 
 
 @pytest.mark.parametrize(

@@ -156,14 +156,9 @@ def check_numbers(values: Mapping[str, object], section: str, most: Mapping[str,
                 raise UserError(f"{section}.{key} = {shown(value)}: must be at most {limit:,}")
 
 
-def format_px(value: float) -> str:
-    """Format a radius in px: `0.0314` -> `"8.00px"`."""
-    return f"{value * 255:.2f}px"
-
-
 def format_radius(value: float, norm: str) -> str:
     """Format a learned radius: `"8.00px"` in L-inf, `"0.702"` in L2."""
-    return format_px(value) if norm == "linf" else f"{value:.3f}"
+    return f"{value * 255:.2f}px" if norm == "linf" else f"{value:.3f}"
 
 
 def format_norm(value: float, norm: str, digits: int = 4) -> str:

@@ -31,7 +31,7 @@ from iaat.evaluate.summary import summary, write_evaluation
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.sweep import Cell
-from iaat.runtime.console_table import plain_table
+from iaat.runtime.console_table import PlainTable
 from iaat.runtime.files import encodable
 from iaat.runtime.passes import Passes
 from iaat.runtime.progress import Reporter
@@ -132,7 +132,7 @@ def printed(encoding: str, *shown: object) -> str:
 @example("a|b", ["[red]", "\x1b[2J"], "utf-8")
 def test_what_is_printed_is_harmless(name: str, classes: list[str], encoding: str) -> None:
     rows = [row(name, classes), replace(row(name, classes), seed=1)]
-    table = plain_table(name, name)
+    table = PlainTable(name, name)
     table.add_column("class")
     for each in class_summary(radii(classes)):
         table.add_row(each["class"])

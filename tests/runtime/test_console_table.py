@@ -25,7 +25,7 @@ from iaat.evaluate.section_tables import corruptions_table, curve_table, quarter
 from iaat.experiments.comparison_table import comparison_table
 from iaat.experiments.cost import cost_table
 from iaat.experiments.sweep import cost_of_cells, read_cells
-from iaat.runtime.console_table import facts_table, plain_table
+from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.passes import Passes
 
 WIDTHS = [40, 60, 80, 100, 120, 200]
@@ -133,7 +133,7 @@ def test_no_figure_is_cut(name, width):
 
 
 def narrow_table():
-    table = plain_table("runs", "what they are")
+    table = PlainTable("runs", "what they are")
     table.add_column("run", no_wrap=True)
     table.add_column("robust", justify="right")
     table.add_column("cost", justify="right", drop=1)
@@ -183,7 +183,7 @@ def test_where_nothing_else_fits_a_row_is_a_block_with_everything():
 
 
 def test_names_are_broken_at_hyphens():
-    table = plain_table("")
+    table = PlainTable("")
     table.add_column("run", no_wrap=True)
     table.add_column("clean", justify="right")
     table.add_row("cifar10-resnet18-iaat-paper", "97.68")

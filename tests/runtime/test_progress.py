@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from rich.console import Console
 
-from iaat.runtime.console_table import plain_table
+from iaat.runtime.console_table import PlainTable
 from iaat.runtime.progress import Reporter
 
 MARKUP = "[bold]x[/nope] :smile: [1/2]"
@@ -172,7 +172,7 @@ def test_text_is_printed_as_it_is(terminal):
 
 
 def test_names_in_a_table_are_printed_as_they_are(capsys):
-    table = plain_table("runs")
+    table = PlainTable("runs")
     table.add_column("run")
     table.add_row(MARKUP)
     Reporter().result(table)

@@ -10,7 +10,6 @@ from pathlib import Path
 from iaat.config.choices import CHECKPOINTS
 from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.radius_range import warn_of_radii
-from iaat.config.recipe import Recipe
 from iaat.config.short_options import read_settings
 from iaat.config.suites import suite_parts
 from iaat.data import DataConfig, build_data, check_all_samples, read_dataset_info
@@ -24,7 +23,7 @@ from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, select_c
 from iaat.experiments.targets import check_allowed, evaluate_targets, find_targets
 from iaat.experiments.timing import time_steps, timing_table
 from iaat.runs.run_folder import RunFolder
-from iaat.runtime.console_table import PlainTable, plain_table
+from iaat.runtime.console_table import PlainTable
 from iaat.runtime.device import keep_freed_memory, pick_device, warn_of_missing_device
 from iaat.runtime.progress import Reporter
 from iaat.train.trackers import TensorBoard
@@ -175,7 +174,11 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     last = options.epoch in (None, *run.radii_epochs()[-1:])
     prediction = training_predictions(run, recipe, data, reporter) if last else None
     table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
-    reporter.result(summary_table(class_summary(table), table["epoch"][0].as_py(), _norm_of_radii(recipe)))
+    reporter.result(
+        summary_table(
+            class_summary(table), table["epoch"][0].as_py(), getattr(recipe.method, "norm", recipe.evaluate.norm)
+        )
+    )
     reporter.say(f"{table.num_rows} rows: {file}")
     reporter.next_step("iaat", "report", str(run.path), *_as_before(options, overrides))
 
@@ -184,13 +187,9 @@ _DROPPED = {"p25_px": 1, "p75_px": 1, "p5_px": 2, "p95_px": 2, "fraction_at_zero
 """Columns of the summary of radii that a narrow terminal goes without, the first first."""
 
 
-def _norm_of_radii(recipe: Recipe) -> Norm:
-    return getattr(recipe.method, "norm", recipe.evaluate.norm)
-
-
 def summary_table(rows: Sequence[dict[str, object]], epoch: int, norm: Norm = "linf") -> PlainTable:
     """One line a class: figures of its radii after an epoch, and how many of its samples are classified correctly."""
-    table = plain_table(f"radii after epoch {epoch}, {'in px (1/255)' if norm == 'linf' else 'L2 norm'}")
+    table = PlainTable(f"radii after epoch {epoch}, {'in px (1/255)' if norm == 'linf' else 'L2 norm'}")
     columns = {
         "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
         "p75_px": "75 %", "p95_px": "95 %", "fraction_at_zero": "at 0", "accuracy": "correct",

@@ -14,7 +14,7 @@ from docstring_parser import parse_from_object
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
 from iaat.methods import METHODS
-from iaat.runtime.console_table import PlainTable, facts_table, plain_table
+from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.progress import Reporter
 
 EVERYDAY = {
@@ -88,7 +88,7 @@ def everyday_table(recipe: Recipe) -> PlainTable:
     """Table of the everyday keys that the recipe has, with its values."""
     values = {f"{section}.{key}": value for section, part in recipe.sections().items() for key, value in part.items()}
     values["seed"] = recipe.seed
-    table = plain_table(f"{recipe.about}\n")
+    table = PlainTable(f"{recipe.about}\n")
     for name in ("key", "value", "meaning"):
         table.add_column(name, no_wrap=name == "key")
     for key, text in EVERYDAY.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from iaat.config.recipe_files import merged, read_chain, read_recipe, shipped_recipes, shipped_sweeps
-from iaat.runtime.console_table import PlainTable, plain_table
+from iaat.runtime.console_table import PlainTable
 
 START = "quickstart"
 """The recipe to start with: it needs no data and no GPU."""
@@ -37,7 +37,7 @@ def recipe_tables() -> Iterator[PlainTable | str]:
 
 def _table(title: str, files: Mapping[str, Path], first: Sequence[str] = ()) -> PlainTable:
     """Names and descriptions, sorted with numbers as such: resnet50 before resnet101."""
-    table = plain_table(f"\n{title}", header=False)
+    table = PlainTable(f"\n{title}", header=False)
     table.add_column(no_wrap=True)
     table.add_column()
     for name in sorted(files, key=lambda name: (name not in first, re.sub(r"\d+", lambda m: m[0].zfill(9), name))):

@@ -8,7 +8,7 @@ from iaat.config.suites import SUITE_SECTIONS
 from iaat.evaluate.autoattack import STANDARD_CLASSES
 from iaat.evaluate.naming import attack_title, checkpoint_title, model_title, run_title
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
-from iaat.runtime.console_table import CellText, PlainTable, plain_table
+from iaat.runtime.console_table import CellText, PlainTable
 
 CAPTION = "Each attack: worst case per sample over it and those to its left."
 _WIDEST = 4
@@ -40,7 +40,7 @@ def results_table(rows: Sequence[EvaluationResult]) -> PlainTable:
     """One line an evaluation, accuracies in percent with their 95 % intervals."""
     attack = ", ".join(sorted({row.attack for row in rows}))
     counts = ", ".join(sorted({str(row.n) for row in rows}))
-    table = plain_table(f"accuracy in % [95 % interval]; {attack}; n = {counts} test samples", caption(rows))
+    table = PlainTable(f"accuracy in % [95 % interval]; {attack}; n = {counts} test samples", caption(rows))
     for name in ("run", "seed", "checkpoint"):
         table.add_column(name, no_wrap=True)
     all_clean = any(more_are_clean(row) for row in rows)
@@ -94,7 +94,7 @@ def _percent(accuracy: float | None, interval: tuple[float, float] | None) -> Ce
 
 def stages_table(row: EvaluationResult) -> PlainTable:
     """One line an attack of one evaluation: samples, successes, cost."""
-    table = plain_table(f"{model_title(row)}: attacks in order, each on the samples still classified correctly")
+    table = PlainTable(f"{model_title(row)}: attacks in order, each on the samples still classified correctly")
     table.add_column("attack", no_wrap=True)
     headings = (("samples", 0), ("adversarial", 0), ("accuracy % after it", 0), ("passes/sample", 2), ("seconds", 1))
     for name, drop in headings:

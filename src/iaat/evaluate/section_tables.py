@@ -7,7 +7,7 @@ from statistics import mean
 
 from iaat.evaluate.naming import model_title
 from iaat.evaluate.results import CorruptionResult, CurveResult, EvaluationResult, RadiusQuarter, TransferResult
-from iaat.runtime.console_table import PlainTable, plain_table
+from iaat.runtime.console_table import PlainTable
 from iaat.units import format_norm
 
 
@@ -27,7 +27,7 @@ def section_tables(row: EvaluationResult) -> Iterator[PlainTable]:
 def curve_table(title: str, curve: CurveResult) -> PlainTable:
     """Accuracy by radius, a column a radius."""
     quantiles = (f"{q} %: {_length(norm, curve.norm)}" for q, norm in curve.minimal_norm_quantiles.items())
-    table = plain_table(
+    table = PlainTable(
         f"{title}: accuracy in % by radius ({curve.attack}); expected robustness {100 * curve.expected_robustness:.2f}",
         f"norm of the smallest adversarial perturbation found, quantiles over samples: {', '.join(quantiles)}",
     )
@@ -43,7 +43,7 @@ def _length(value: float | None, norm: str) -> str:
 
 def transfer_table(title: str, rows: tuple[TransferResult, ...]) -> PlainTable:
     """One line an attack that was made on another model."""
-    table = plain_table(f"{title}: accuracy in % on adversarial examples made on other models")
+    table = PlainTable(f"{title}: accuracy in % on adversarial examples made on other models")
     for name in ("made on", "attack", "accuracy", "of the model they were made on"):
         table.add_column(name, justify="left" if name in ("made on", "attack") else "right")
     for row in rows:
@@ -55,7 +55,7 @@ def corruptions_table(title: str, found: CorruptionResult) -> PlainTable:
     """Accuracy in percent of each corruption at each severity."""
     mce = "" if found.mce is None else f"; mCE {100 * found.mce:.1f} % of {found.baseline}"
     title = f"{title}: accuracy in % on corrupted images ({found.source}); mean {100 * found.mean_accuracy:.2f}{mce}"
-    table = plain_table(title)
+    table = PlainTable(title)
     table.add_column("corruption", no_wrap=True)
     for name in (*(f"severity {severity}" for severity in found.severities), "mean"):
         table.add_column(name, justify="right")
@@ -66,7 +66,7 @@ def corruptions_table(title: str, found: CorruptionResult) -> PlainTable:
 
 def quarters_table(title: str, rows: tuple[RadiusQuarter, ...]) -> PlainTable:
     """One line a quarter of the training samples, the smallest radii first."""
-    table = plain_table(f"{title}: training samples in quarters by their radius; accuracy in %")
+    table = PlainTable(f"{title}: training samples in quarters by their radius; accuracy in %")
     for name in ("radius px", "n", "clean", "after screening"):
         table.add_column(name, justify="right")
     for row in rows:

@@ -10,7 +10,7 @@ from iaat.evaluate.naming import attack_title
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.evaluate.results_table import caption, columns, droppable
 from iaat.experiments.comparison_results import ComparisonRow, MeanAccuracy, by_cell, comparison_row
-from iaat.runtime.console_table import CellText, PlainTable, plain_table
+from iaat.runtime.console_table import CellText, PlainTable
 
 _INTERVALS = (
     "[95 % interval]: of one seed Wilson's, over the test samples; of several the t-interval of their mean, over seeds "
@@ -36,7 +36,7 @@ def comparison_table(rows: Sequence[EvaluationResult], above: Mapping[str, str] 
         above: Text of column `above curve` by name; None for no such column.
     """
     headings, lines = _cells(rows, above)
-    table = plain_table(_title(rows), _notes(rows, above))
+    table = PlainTable(_title(rows), _notes(rows, above))
     drops = _DROPPED | {attack_title(key): 5 for key in droppable(columns(rows))}
     for heading in headings:
         justify: Literal["left", "right"] = "left" if heading == "recipe" else "right"

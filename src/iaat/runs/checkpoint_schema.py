@@ -133,10 +133,6 @@ def _is_tensors(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
-def _is_average(value: object) -> bool:
-    return value is None or (isinstance(value, Mapping) and _is_tensors(value.get("model")))
-
-
 def _is_records(value: object) -> bool:
     """Whether a value is dicts that can be written into a log."""
     return isinstance(value, list) and all(map(_is_mapping, value)) and _is_json(value)
@@ -169,22 +165,26 @@ def _is_epochs(value: object) -> bool:
     return _is_records(value) and all(_is_count(record.get("epoch")) for record in value)  # type: ignore[attr-defined]
 
 
-def _is_states(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_mapping, value))
-
-
-def _is_tally(value: object) -> bool:
-    return isinstance(value, Mapping) and _is_count(value.get("steps"))
-
-
 def _is_shape(value: object) -> bool:
     if not isinstance(value, list) or not 1 <= len(value) <= 8 or not all(map(_is_count, value)):
         return False
     return 0 < prod(value) <= _MOST_VALUES
 
 
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+def _each(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _or_none(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _with(key: str, fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, Mapping) and fits(value.get(key))
+
+
+def _is(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kind)
 
 
 Check = tuple[Callable[[object], bool], str]
@@ -192,12 +192,12 @@ Check = tuple[Callable[[object], bool], str]
 _PARTS: dict[str, Check] = {
     **dict.fromkeys(("method", "optimizer", "schedule", "globals", "data"), (_is_mapping, "a dict")),
     "recipe": (lambda value: _is_mapping(value) and _is_json(value), "a dict of settings"),
-    "tally": (_is_tally, "a dict with a number of steps"),
+    "tally": (_with("steps", _is_count), "a dict with a number of steps"),
     "model": (_is_tensors, "a state dict"),
-    "averaged": (_is_average, "None or a dict with a state dict under model"),
-    "scaler": (lambda value: value is None or _is_mapping(value), "None or a dict"),
-    "generator": (lambda value: isinstance(value, Tensor), "a tensor"),
-    "globals_of_others": (_is_states, "a list of dicts"),
+    "averaged": (_or_none(_with("model", _is_tensors)), "None or a dict with a state dict under model"),
+    "scaler": (_or_none(_is_mapping), "None or a dict"),
+    "generator": (_is(Tensor), "a tensor"),
+    "globals_of_others": (_each(_is_mapping), "a list of dicts"),
     "epoch": (_is_count, "a number of epochs"),
     **dict.fromkeys(("best", "lr_share"), (_is_number, "a number")),
     "records": (_is_epochs, "a list of the epochs' records"),
@@ -205,7 +205,7 @@ _PARTS: dict[str, Check] = {
 }
 _DATA: dict[str, Check] = {
     "shape": (_is_shape, "the shape of one input"),
-    "classes": (_is_texts, "a list of names"),
+    "classes": (_each(_is(str)), "a list of names"),
     "train_size": (_is_count, "a number of samples"),
-    **dict.fromkeys(("train_fingerprint", "test_fingerprint"), (lambda value: isinstance(value, str), "a text")),
+    **dict.fromkeys(("train_fingerprint", "test_fingerprint"), (_is(str), "a text")),
 }

@@ -100,7 +100,7 @@ class PlainTable:
         self, heading: str = "", *, justify: Literal["left", "right"] = "left", no_wrap: bool = False, drop: int = 0
     ) -> None:
         """Add a column; the arguments are those of `Column`."""
-        self.columns.append(Column(_heading(heading), justify, no_wrap, drop))
+        self.columns.append(Column("\n".join(map(one_line, heading.split("\n"))), justify, no_wrap, drop))
 
     def add_row(self, *cells: CellText, style: str = "") -> None:
         """Add a row; columns that it does not reach stay empty."""
@@ -211,22 +211,12 @@ class PlainTable:
         yield Text("")
 
 
-def plain_table(title: str, caption: str | None = None, *, header: bool = True) -> PlainTable:
-    """An empty table in the one style of the command line; see `PlainTable`."""
-    return PlainTable(title, caption, header=header)
-
-
 def facts_table(title: str, caption: str | None = None) -> PlainTable:
     """An empty table of facts and their values, without headings; each row is a pair of texts."""
     table = PlainTable(title, caption, header=False)
     table.add_column(no_wrap=True)
     table.add_column()
     return table
-
-
-def _heading(text: str) -> str:
-    """A heading as it may be shown; line ends stay."""
-    return "\n".join(map(one_line, text.split("\n")))
 
 
 def _filled(heading: str, width: int) -> str:

@@ -97,7 +97,8 @@ def _join(launch: Mapping[str, str]) -> Ranks:
     if not counted == ranks.world == int(launch["WORLD_SIZE"]):
         raise UserError(f"{counted} processes answered, the launcher started {launch['WORLD_SIZE']}")
     if gpus:
-        _check_own_gpus(ranks.all_gather_dict({ranks.rank: _gpu()}))
+        own = f"GPU {torch.cuda.get_device_properties(torch.cuda.current_device()).uuid} of {platform.node()}"
+        _check_own_gpus(ranks.all_gather_dict({ranks.rank: own}))
     return ranks
 
 
@@ -106,11 +107,6 @@ def _reason(error: Exception) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     last = next((after for line, after in pairwise(lines) if line.startswith("Last error")), lines[0])
     return re.sub(r"^\[[^\]]*\]\s*", "", last).partition(". ")[0]
-
-
-def _gpu() -> str:
-    """The GPU of this process, by a name that no other has."""
-    return f"GPU {torch.cuda.get_device_properties(torch.cuda.current_device()).uuid} of {platform.node()}"
 
 
 def _check_own_gpus(gpus: Mapping[int, str]) -> None:

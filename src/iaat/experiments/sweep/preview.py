@@ -11,7 +11,7 @@ from iaat.errors import UserError
 from iaat.experiments.cost import total_passes, visits
 from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.timing import CAPTION, StepTiming, format_total, time_steps, training_seconds
-from iaat.runtime.console_table import PlainTable, plain_table
+from iaat.runtime.console_table import PlainTable
 from iaat.runtime.passes import Passes
 from iaat.units import format_duration
 
@@ -43,7 +43,7 @@ def cost_of_cells(cells: Sequence[Cell]) -> PlainTable:
     Raises:
         UserError: the data cannot be found.
     """
-    table = plain_table("costs, at most; forwards and backwards of all seeds")
+    table = PlainTable("costs, at most; forwards and backwards of all seeds")
     table.add_column("cell", no_wrap=True)
     table.add_column("method", no_wrap=True)
     for name, drop in (("seeds", 0), ("epochs", 2), ("passes/step", 1), ("forwards", 0), ("backwards", 0)):
@@ -79,7 +79,7 @@ def time_of_cells(cells: Sequence[Cell], *, processes: int, say: Callable[[str],
     found = _timings(cells, facts, processes, say)
     places = ", ".join(sorted({timing.place for timing in found}))
     caption = f"{CAPTION} Cells that differ in radius or loss weights alone were timed once."
-    table = plain_table(f"probe: {processes} process{'es' if processes > 1 else ''} on {places}", caption)
+    table = PlainTable(f"probe: {processes} process{'es' if processes > 1 else ''} on {places}", caption)
     table.add_column("cell", no_wrap=True)
     for name, drop in (("a step", 1), ("steps", 2), ("a run", 0), ("runs", 0), ("all its runs", 0)):
         table.add_column(name, justify="right", drop=drop)

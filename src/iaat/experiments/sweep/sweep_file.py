@@ -41,7 +41,11 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
     """
     place, files = f"sweep {path}", read_chain(path, _check_sweep)
     common = {key: value for file, raw in files for key, value in _settings(raw, f"sweep {file}").items()}
-    bodies = {str(name): (file, body) for file, raw in files for name, body in _bodies(raw, file).items()}
+    bodies = {}
+    for file, raw in files:
+        if "cells" in raw:
+            own_cells = _mapping(raw["cells"], f"sweep {file}: cells")
+            bodies |= {str(name): (file, body) for name, body in own_cells.items()}
     if not bodies:
         raise UserError(f"{place}: has no cells: write such as cells: {{iaat: {{recipe: cifar10-small-iaat}}}}")
     top = {key: value for _, raw in files for key, value in raw.items()}
@@ -62,10 +66,6 @@ def _check_sweep(path: Path, raw: dict[str, Any]) -> str:
         raise UserError(f"{path} is no sweep: recipes are named in cells")
     check_keys(raw, KEYS, f"sweep {path}")
     return f"sweep {path}"
-
-
-def _bodies(raw: Mapping[str, Any], path: Path) -> dict[Any, Any]:
-    return _mapping(raw["cells"], f"sweep {path}: cells") if "cells" in raw else {}
 
 
 def _recipes_of_cell(
