@@ -213,8 +213,8 @@ def _fault(found: ValidationError, place: str) -> str:
     if error["type"] == "missing":
         return f"{place} is missing"
     if error["msg"].startswith("Input "):
-        found = cut(json.dumps(error["input"], default=shown), 100)
-        return f"{place} is {found}, which {error['msg'].removeprefix('Input ')}"
+        value = cut(json.dumps(error["input"], default=shown), 100)
+        return f"{place} is {value}, which {error['msg'].removeprefix('Input ')}"
     return f"{place}: {cut(error['msg'])}"
 
 

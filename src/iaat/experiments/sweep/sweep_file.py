@@ -41,7 +41,7 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
     """
     place, files = f"sweep {path}", read_chain(path, _check_sweep)
     common = {key: value for file, raw in files for key, value in _settings(raw, f"sweep {file}").items()}
-    bodies = {}
+    bodies: dict[str, tuple[Path, object]] = {}
     for file, raw in files:
         if "cells" in raw:
             own_cells = _mapping(raw["cells"], f"sweep {file}: cells")
