@@ -174,11 +174,8 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     last = options.epoch in (None, *run.radii_epochs()[-1:])
     prediction = training_predictions(run, recipe, data, reporter) if last else None
     table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
-    reporter.result(
-        summary_table(
-            class_summary(table), table["epoch"][0].as_py(), getattr(recipe.method, "norm", recipe.evaluate.norm)
-        )
-    )
+    norm: Norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
+    reporter.result(summary_table(class_summary(table), table["epoch"][0].as_py(), norm))
     reporter.say(f"{table.num_rows} rows: {file}")
     reporter.next_step("iaat", "report", str(run.path), *_as_before(options, overrides))
 

@@ -16,6 +16,7 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.load_recipe import expand_arguments, settings_for_model
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import run_of_checkpoint
+from iaat.config.short_options import read_settings
 from iaat.config.suites import parse_suite
 from iaat.data import DataSplits, build_data, read_dataset_info
 from iaat.data.folder_scan import is_image_folder
@@ -136,41 +137,34 @@ def find_targets(
     Raises:
         UserError: a setting that none of them takes, a wrong value, or a name that is none of these.
     """
-    unique = list(dict.fromkeys(str(Path(name)) if Path(name).exists() else name for name in (*names, *makers)))
+    wanted = dict.fromkeys(map(_place, names))
+    unique = list(dict.fromkeys([*wanted, *map(_place, makers)]))
     runs = [name for name in unique if _run_of(name) is not None]
-    # Each once: data. holds data.root.
-    allowed = RUN_SETTINGS if len(runs) == len(unique) else MODEL_SETTINGS
-    overrides = _with_data(overrides, of_runs_alone=len(runs) == len(unique))
+    runs_alone = len(runs) == len(unique)
+    allowed = RUN_SETTINGS if runs_alone else MODEL_SETTINGS  # each once: data. holds data.root
+    if runs_alone:  # they know their data set: --data is its folder
+        overrides = [each.replace("--data=", "--data.root=", 1) for each in overrides]
+    overrides = expand_arguments(overrides)
     check_allowed(overrides, allowed, "a finished run keeps its recipe" if runs else "the model is not trained here")
-    to_evaluate = {str(Path(name)) if Path(name).exists() else name for name in names}
-    targets = []
-    for name in unique:
-        if name not in runs:
-            _check_names_a_model(name)
-        if name in to_evaluate and name not in runs:
-            _check_names_data(name, overrides)
-        targets.append(_target(name, overrides, out))
-        if name not in runs:
-            _check_file(name, overrides)
-    return (
-        [each for each in targets if each.name in to_evaluate],
-        [each for each in targets if each.name not in to_evaluate],
-    )
+    targets = [_target(name, overrides, out, evaluated=name in wanted) for name in unique]
+    return [each for each in targets if each.name in wanted], [each for each in targets if each.name not in wanted]
 
 
-def _with_data(overrides: Sequence[str], *, of_runs_alone: bool) -> list[str]:
-    """Overrides with the settings of `--data`: for runs, which know their data set, the folder alone."""
-    replaced = [each.replace("--data=", "--data.root=", 1) for each in overrides] if of_runs_alone else overrides
-    return expand_arguments(replaced)
+def _place(name: str) -> str:
+    return str(Path(name)) if Path(name).exists() else name
 
 
-def _target(name: str, overrides: Sequence[str], out: Path) -> Target:
-    found = _run_of(name)
-    if found is None:
-        return Target(name, settings_for_model(name, overrides), None, out)
-    run, checkpoint = found
-    recipe = run.recipe([each for each in overrides if each[2:].startswith(RUN_SETTINGS)])
-    return Target(name, recipe, run, out, checkpoint)
+def _target(name: str, overrides: Sequence[str], out: Path, *, evaluated: bool) -> Target:
+    if (found := _run_of(name)) is not None:
+        run, checkpoint = found
+        recipe = run.recipe([each for each in overrides if each[2:].startswith(RUN_SETTINGS)])
+        return Target(name, recipe, run, out, checkpoint)
+    _check_names_a_model(name)
+    if evaluated:
+        _check_names_data(name, overrides)
+    recipe = settings_for_model(name, overrides)
+    _check_file(name, overrides)
+    return Target(name, recipe, None, out)
 
 
 def _run_of(name: str) -> tuple[RunFolder, str | None] | None:
@@ -183,9 +177,9 @@ def _run_of(name: str) -> tuple[RunFolder, str | None] | None:
 
 def _check_names_data(name: str, overrides: Sequence[str]) -> None:
     """Refuse to evaluate a model of others on data that the user has not named: the default is no choice."""
-    given = {key: value for key, _, value in (each.partition("=") for each in overrides)}
-    root = given.get("--data.root")
-    if "--data.name" in given or (root is not None and is_image_folder(root)):
+    given = read_settings(overrides)
+    root = given.get("data.root")
+    if "data.name" in given or (root is not None and is_image_folder(root)):
         return
     what = f"{name} is no run folder" if root is None else f"{root} holds no train/CLASS and test/CLASS"
     raise UserError(
@@ -209,7 +203,7 @@ def _check_file(name: str, overrides: Sequence[str]) -> None:
     kind = file_kind(Path(name))
     if kind != "weights":
         check_program_trusted(Path(name), kind)
-    elif not any(each.startswith("--model.name=") for each in overrides):
+    elif "model.name" not in read_settings(overrides):
         raise UserError(
             f"{name} holds weights, and no model was named: give --model NAME, such as resnet18 or module:function"
         )

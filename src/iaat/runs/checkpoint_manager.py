@@ -8,6 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -80,35 +81,26 @@ class CheckpointManager:
         """
         for folder in (self._run.path, self._folder, self._run.path / "radii", self._run.pictures):
             remove_leftovers(folder)
-        found = self._whole_last(device)
-        for file in self._files(found["epoch"] if found is not None else None):
-            state = self._whole(file, device)
-            if state is not None:
-                found = state
-                break
+        last = self._whole_last(device)
+        later = [file for file, (epoch, step) in self._files() if last is None or (epoch == last["epoch"] and step)]
+        found = next(filter(None, (self._whole(file, device) for file in later)), last)
         if found is None:
             raise UserError(f"{self._run.path} holds no checkpoint that is whole: start again with --overwrite")
         return found
 
     def last_epoch(self, device: torch.device) -> dict[str, Any] | None:
         """The newest whole checkpoint of a finished epoch; None where no epoch is finished."""
-        found = self._whole_last(device)
-        ended = (file for file in self._files(None) if _position(file)[1] == 0)
-        return found or next((state for file in ended if (state := self._whole(file, device)) is not None), None)
+        ended = (self._whole(file, device) for file, (_, step) in self._files() if not step)
+        return self._whole_last(device) or next(filter(None, ended), None)
 
     def tidy(self, epoch: int, step: int) -> None:
-        """Remove what the process before, killed after a checkpoint was written, had no more time to remove.
-
-        Args:
-            epoch: Epochs finished, of the checkpoint that is gone on from.
-            step: Steps after them.
-        """
+        """Remove what a process that was killed left beside the checkpoint of `step` steps after `epoch` epochs."""
         self._prune(epoch, step or None)
 
     def forget_within(self) -> None:
         """Remove checkpoints within an epoch: training has gone back to the beginning of the epoch."""
-        for file in self._files(None):
-            if _position(file)[1]:
+        for file, (_, step) in self._files():
+            if step:
                 file.unlink(missing_ok=True)
 
     def mend_best(self, device: torch.device) -> None:
@@ -139,29 +131,21 @@ class CheckpointManager:
             file.replace(aside)
             return None
 
-    def _files(self, within: int | None) -> list[Path]:
-        """Files in the folder, newest first; only moments after the end of epoch `within`, if it is given."""
-        files = [file for file in self._folder.glob("*.pt") if _NAME.fullmatch(file.name)]
-        wanted = [file for file in files if within is None or (_position(file)[0] == within and _position(file)[1])]
-        return sorted(wanted, key=_position, reverse=True)
+    def _files(self) -> list[tuple[Path, tuple[int, int]]]:
+        """Files in the folder, newest first, each with the epochs finished and the steps after them."""
+        names = ((file, _NAME.fullmatch(file.name)) for file in self._folder.glob("*.pt"))
+        found = [(file, (int(match[1]), int(match[2] or 0))) for file, match in names if match is not None]
+        return sorted(found, key=itemgetter(1), reverse=True)
 
     def _prune(self, epoch: int, step: int | None) -> None:
         """Remove what is of no more use after a checkpoint was written at the end of `epoch`, or `step` steps later."""
-        files = self._files(None)
-        moments = [file for file in files if _position(file)[1]]
-        here = [file for file in moments if step is not None and _position(file)[0] == epoch]
-        ended = [file for file in files if not _position(file)[1] and _position(file)[0] < epoch + (step is not None)]
+        files, within = self._files(), step is not None
+        here = [file for file, at in files if within and at[0] == epoch and at[1]]
+        ended = [file for file, at in files if not at[1] and at[0] < epoch + within]
         kept = {*here[: self._config.keep + 1], *ended[: self._config.keep]}
-        for file in files:
+        for file, _ in files:
             if file not in kept:
                 file.unlink(missing_ok=True)
-
-
-def _position(file: Path) -> tuple[int, int]:
-    """Epochs finished and steps after them."""
-    match = _NAME.fullmatch(file.name)
-    assert match is not None
-    return int(match[1]), int(match[2] or 0)
 
 
 def _link(old: Path, new: Path) -> None:
