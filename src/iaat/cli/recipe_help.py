@@ -59,17 +59,9 @@ _OPTIONS = {
 def print_recipe_help(
     command: str, source: str, overrides: Sequence[str], typed: Sequence[str], *, everything: bool
 ) -> None:
-    """Print what can be changed in a recipe, with the recipe's values.
+    """Print what can be changed in a recipe, with its values: everyday keys, or `everything`.
 
-    Args:
-        command: `train` or `check`, for the usage.
-        source: Name or file of the recipe.
-        overrides: Recipe keys with their values.
-        typed: The same as they were typed, for the next command.
-        everything: All keys, as their types document them; else those of every day.
-
-    Raises:
-        UserError: a mistake in the recipe or the overrides.
+    `typed` has the overrides as they were typed, for the next command.
     """
     recipe, reporter = load_recipe(source, overrides), Reporter()
     if everything:

@@ -70,14 +70,7 @@ def continues(below: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
 
 
 def take_rule(section: dict[str, Any], typed: dict[str, str]) -> list[str]:
-    """Replace `method.rule`, which chose between what are now two methods, in a recipe and on the command line.
-
-    Args:
-        section: The recipe's `method`; changed in place.
-        typed: Settings of the command line; changed in place.
-
-    Returns:
-        Advice for the user, one line each.
+    """Replace `method.rule`, which chose between what are now two methods, in place; returns lines of advice.
 
     Raises:
         UserError: no such rule.
@@ -110,15 +103,10 @@ def newer_name(key: str) -> str:
 
 
 def take_rate(names: Collection[str], section: dict[str, Any], typed: dict[str, str]) -> Any:  # noqa: ANN401
-    """Take `method.rate`, which was an absolute change of the radius a visit, out of a recipe and of the command line.
+    """Take `method.rate`, which was an absolute change of the radius a visit, out of a recipe and what was typed.
 
-    Args:
-        names: Keys of the method; one of the user's own that has a `rate` keeps it.
-        section: The recipe's `method`; changed in place.
-        typed: Settings of the command line, the last of which counts; changed in place.
-
-    Returns:
-        The rate as it was written; None where there is none, or the reach comes later.
+    Returns it as it was written; None where there is none, the reach comes later, or `names`, the keys of a method of
+    the user's own, have a `rate`.
     """
     if _RATE in names or _REACH not in names:
         return None
@@ -129,13 +117,7 @@ def take_rate(names: Collection[str], section: dict[str, Any], typed: dict[str, 
 
 
 def with_rate(method: Any, rate: Any, epochs: int, *, advise: bool) -> Any:  # noqa: ANN401
-    """The settings with the reach that a rate comes to over the epochs.
-
-    Args:
-        method: Settings that have a `reach`.
-        rate: Change of the radius a visit as it was written, such as "0.63px".
-        epochs: Epochs of the run.
-        advise: Warn with the setting to write instead.
+    """The settings with the reach that a rate, such as "0.63px", comes to over the epochs.
 
     Raises:
         UserError: it is no length, or none that radii can move by.

@@ -24,11 +24,11 @@ from iaat.config.recipe_checks import (
 )
 from iaat.config.recipe_files import Chain, called, check_keys, checked_sections, find_recipe, merged, read_chain
 from iaat.config.safe_yaml import check_text, parse_yaml
-from iaat.config.short_options import expanded, likely_key, read_settings
+from iaat.config.short_options import BOTH, DATA, likely_key, read_settings
 from iaat.config.train_config import TrainConfig
 from iaat.data import DataConfig
 from iaat.data.data_config import DATASETS, WRITTEN_ROOTS
-from iaat.errors import UserError, shown
+from iaat.errors import UserError, did_you_mean, shown
 from iaat.methods import METHODS, find_method
 from iaat.methods.setting_fields import setting_names
 from iaat.models import ModelConfig
@@ -150,14 +150,36 @@ def _confined(recipe: Recipe, typed: Collection[str], place: str, *, stored: boo
 
 
 def _expanded(typed: Mapping[str, str], config: type, data_name: str) -> dict[str, str]:
-    """Settings with the keys of the short options that depend on the recipe."""
-    return expanded(
-        typed,
-        method_keys=setting_names(config),
-        radius_is_attack=getattr(config, "radius_is_attack", True),
-        data_name=data_name,
-        names=DATASETS,
-    )
+    """Settings with radius, norm and data, which depend on the method and on the recipe's data, under their keys.
+
+    Raises:
+        UserError: a radius for a method with a radius of another meaning, or data that is neither a folder nor a set.
+    """
+    own, result = setting_names(config), dict[str, str]()
+    for key, value in typed.items():
+        if key == "radius" and key in own and not getattr(config, "radius_is_attack", True):
+            raise UserError(
+                f"--eps {value}: method.radius is not the radius of the attack here, but its bound: give "
+                f"--method.radius and --evaluate.radius"
+            )
+        if key in BOTH:
+            sections = ("method", "evaluate") if key in own else ("evaluate",)
+            result |= {f"{section}.{key}": value for section in sections}
+        else:
+            result |= _data_settings(value, data_name) if key == DATA else {key: value}
+    return result
+
+
+def _data_settings(value: str, data_name: str) -> dict[str, str]:
+    """A data set by its name, or its folder; what is no data set of files becomes a folder of images, or of shards."""
+    if value in DATASETS or (":" in value and not Path(value).exists()):
+        return {"data.name": value}
+    if not Path(value).is_dir():
+        raise UserError(f"--data {shown(value)} is neither a folder nor a data set{did_you_mean(value, DATASETS)}")
+    if data_name in DATASETS and data_name != "digits":
+        return {"data.root": value}
+    shards = any(Path(value).glob("train*.tar")) or any(Path(value, "train").glob("*.tar"))
+    return {"data.name": "webdataset" if shards else "folder", "data.root": value}
 
 
 def _check_options(model: ModelConfig, place: str) -> None:

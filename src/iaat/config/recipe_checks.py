@@ -65,14 +65,7 @@ def _is_default(recipe: Recipe, key: str) -> bool:
 
 
 def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
-    """Refuse a radius that was written for another norm than the one it is used in.
-
-    A length means another thing in each norm: where the norm changes, the radius has to be given anew.
-
-    Args:
-        recipe: What all came to.
-        files: The recipe's files.
-        typed: Settings of the command line.
+    """Refuse a radius that was written for another norm, in a file or typed, than the one it is used in.
 
     Raises:
         UserError: naming both keys and the usual radius.
@@ -94,11 +87,6 @@ def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
 
 def check_rate(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
     """Refuse a learning rate that was written for another optimiser: SGD's is a hundred times that of Adam.
-
-    Args:
-        recipe: What all came to.
-        files: The recipe's files.
-        typed: Settings of the command line.
 
     Raises:
         UserError: naming both keys.

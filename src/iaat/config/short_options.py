@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from iaat.errors import UserError, asked, did_you_mean, shown
@@ -30,9 +30,9 @@ _RADIUS = ("eps", "epsilon", "radius")
 _ATTACK = dict.fromkeys(_RADIUS, "radius") | {"steps": "steps", "norm": "norm"}
 """Short names of an attack: that of `evaluate` in this command, elsewhere that of training; radius and norm: both."""
 
-_BOTH = {"radius", "norm"}
-_DATA = "data"
-_KNOWN = (*_SHORT, *_ATTACK, _DATA)
+BOTH = {"radius", "norm"}
+DATA = "data"
+_KNOWN = (*_SHORT, *_ATTACK, DATA)
 
 _SYNONYMS = {
     **dict.fromkeys(("eps", "epsilon", "perturbation"), "radius"),
@@ -77,7 +77,7 @@ def read_settings(arguments: Sequence[str]) -> dict[str, str]:
 
 def is_flag(argument: str, following: str | None, command: str) -> bool:
     """Whether `--data` is the option of `iaat check` that takes no value, and not the folder or name of a data set."""
-    if command != "check" or _plain(argument) != _DATA or "=" in argument:
+    if command != "check" or _plain(argument) != DATA or "=" in argument:
         return False
     return following is None or not (Path(following).is_dir() or ":" in following)
 
@@ -89,7 +89,7 @@ def _plain(argument: str) -> str:
 def spelled_out(arguments: Sequence[str], command: str) -> list[str]:
     """Arguments with short options replaced by their keys.
 
-    Those that need the recipe stay, for `expanded`: the radius and the norm, and a folder of data.
+    Those that need the recipe stay, for `load_recipe`: the radius and the norm, and a folder of data.
 
     Args:
         arguments: `--key=value` arguments.
@@ -106,62 +106,15 @@ def _spelled_out(argument: str, command: str) -> str:
         return f"--evaluate.batch_size={value}"
     if name in _SHORT:
         return f"--{_SHORT[name]}={value}"
-    if name == _DATA:
+    if name == DATA:
         return f"--data.root={value}" if command in ("radii", "report", "export") else f"--data={value}"
     key = _ATTACK[name]
     if command == "evaluate":
         return f"--evaluate.{key}={value}"
-    return f"--{key}={value}" if key in _BOTH else f"--method.{key}={value}"
+    return f"--{key}={value}" if key in BOTH else f"--method.{key}={value}"
 
 
 _EXAMPLES = {"epochs": "30", "lr": "0.1", "batch-size": "128", "model": "resnet18", "data": "DIR", "eps": "8px"}
-
-
-def expanded(
-    settings: Mapping[str, str],
-    *,
-    method_keys: Collection[str],
-    radius_is_attack: bool,
-    data_name: str,
-    names: Collection[str],
-) -> dict[str, str]:
-    """Settings with radius, norm and data replaced by the keys of a recipe.
-
-    Args:
-        settings: As `spelled_out` has left them.
-        method_keys: Keys of the recipe's method.
-        radius_is_attack: Whether its `radius` is that of its attacks.
-        data_name: The recipe's data set, without these settings.
-        names: Data sets known by name.
-
-    Raises:
-        UserError: a radius for a method with a radius of another meaning.
-    """
-    result: dict[str, str] = {}
-    for key, value in settings.items():
-        if key == "radius" and key in method_keys and not radius_is_attack:
-            raise UserError(
-                f"--eps {value}: method.radius is not the radius of the attack here, but its bound: give "
-                f"--method.radius and --evaluate.radius"
-            )
-        if key in _BOTH:
-            sections = ("method", "evaluate") if key in method_keys else ("evaluate",)
-            result |= {f"{section}.{key}": value for section in sections}
-        else:
-            result |= _data_settings(value, data_name, names) if key == _DATA else {key: value}
-    return result
-
-
-def _data_settings(value: str, data_name: str, names: Collection[str]) -> dict[str, str]:
-    """A data set by its name, or its folder; what is no data set of files becomes a folder of images, or of shards."""
-    if value in names or (":" in value and not Path(value).exists()):
-        return {"data.name": value}
-    if not Path(value).is_dir():
-        raise UserError(f"--data {shown(value)} is neither a folder nor a data set{did_you_mean(value, names)}")
-    if data_name in names and data_name != "digits":
-        return {"data.root": value}
-    shards = any(Path(value).glob("train*.tar")) or any(Path(value, "train").glob("*.tar"))
-    return {"data.name": "webdataset" if shards else "folder", "data.root": value}
 
 
 def likely_key(argument: str, known: Collection[str]) -> str:
