@@ -35,12 +35,9 @@ WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.devi
 
 
 def run_command(options: argparse.Namespace, overrides: list[str]) -> None:
-    """Run the command that was parsed.
+    """Run the command that was parsed, with recipe keys and their values.
 
-    Args:
-        options: Of `iaat.cli.parser.command_parser`, with `stop`, `arguments` as typed, and the list `runs`, which
-            gets the folders of all runs that are trained.
-        overrides: Recipe keys with their values.
+    `options` have `stop`, `arguments` as typed, and the list `runs`, which gets the folders of all runs it trains.
 
     Raises:
         UserError: a mistake in the input.

@@ -69,12 +69,7 @@ LATER_KEYS: dict[str, object] = {
 
 
 def digest_but_seed(recipe: Recipe, *data: str) -> str:
-    """SHA-256 of all that decides training but the seed: equal for runs that are seeds of each other.
-
-    Args:
-        recipe: The run's.
-        data: Fingerprints of its data.
-    """
+    """SHA-256 of all that decides training, with fingerprints of the data, but the seed: equal for seeds of one run."""
     settings = {key: value for key, value in _flat(recipe).items() if key != "seed" and not key.startswith("evaluate.")}
     deciding = {
         key: value

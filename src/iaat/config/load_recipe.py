@@ -78,10 +78,7 @@ def load_recipe(
 def stored_recipe(values: Mapping[str, Any], name: str, place: str) -> Recipe:
     """The recipe that a checkpoint holds, checked like one in a file; by `Recipe.to_dict` of this version or older.
 
-    Args:
-        values: What the checkpoint holds.
-        name: Name of the recipe.
-        place: Names the checkpoint in messages.
+    `place` names the checkpoint in messages.
 
     Raises:
         UserError: as `load_recipe`, or the values are none that a file could hold.

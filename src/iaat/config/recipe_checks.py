@@ -162,9 +162,7 @@ def warn_without_effect(recipe: Recipe, given: Set[str]) -> None:
 def without_effect(recipe: Recipe, asked: Collection[str]) -> dict[str, str]:
     """Settings that change nothing, or hardly anything, beside the others, each with the reason.
 
-    Args:
-        recipe: The settings.
-        asked: Keys that matter; what takes a method to tell is only looked up for these.
+    What takes a method to tell is only looked up for the keys `asked`.
     """
     found = {f"train.{key}": why for key, why in recipe.train.without_effect().items()}
     if isinstance(recipe.method, MethodConfig):

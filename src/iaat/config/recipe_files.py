@@ -89,11 +89,7 @@ def _check_recipe(path: Path, raw: dict[str, Any]) -> str:
 
 
 def read_chain(path: Path, check: Callable[[Path, dict[str, Any]], str] = _check_recipe) -> Chain:
-    """A file and those it extends, the last of them first, each with what is written in it.
-
-    Args:
-        path: The file.
-        check: Refuses what may not be in one of them; returns its name in messages.
+    """The files of a recipe or sweep; `check` refuses what may not be in one, and returns its name in messages.
 
     Raises:
         UserError: a file cannot be read or is refused, or there is no end of them.

@@ -87,13 +87,9 @@ def _plain(argument: str) -> str:
 
 
 def spelled_out(arguments: Sequence[str], command: str) -> list[str]:
-    """Arguments with short options replaced by their keys.
+    """`--key=value` arguments with short options replaced by their keys; in `evaluate` an attack is the evaluation's.
 
     Those that need the recipe stay, for `load_recipe`: the radius and the norm, and a folder of data.
-
-    Args:
-        arguments: `--key=value` arguments.
-        command: What is run: in `evaluate` an attack is that of the evaluation.
     """
     return [_spelled_out(argument, command) if is_short(argument) else argument for argument in arguments]
 
@@ -118,11 +114,9 @@ _EXAMPLES = {"epochs": "30", "lr": "0.1", "batch-size": "128", "model": "resnet1
 
 
 def likely_key(argument: str, known: Collection[str]) -> str:
-    """`" (did you mean ...?)"` for an option that is none: by the names of others, by the last part, or by likeness.
+    """`" (did you mean ...?)"` for an option, such as `--method.eps`, that is none of `known`.
 
-    Args:
-        argument: What was typed, such as `--method.eps` or `--milestones`.
-        known: All options there are, such as `--method.radius`.
+    It is found by the names of others, by the last part, or by likeness.
     """
     section, _, last = argument.removeprefix("--").replace("-", "_").rpartition(".")
     last = _SYNONYMS.get(last, last)

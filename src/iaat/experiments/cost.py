@@ -84,11 +84,7 @@ def number_format(precision: str, device: torch.device) -> str:
 
 
 def cost_table(recipe: Recipe, facts: DatasetInfo | None = None) -> PlainTable:
-    """Passes, samples and memory of a recipe, for people.
-
-    Args:
-        recipe: What would be trained.
-        facts: What is known of its data; looked up if None.
+    """Passes, samples and memory of a recipe, for people; `facts` of its data are looked up if None.
 
     Raises:
         UserError: the data cannot be found, or the model cannot be built.

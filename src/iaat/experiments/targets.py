@@ -74,11 +74,7 @@ class Target:
     ) -> list[EvaluatedModel]:
         """The models to evaluate: one for each checkpoint of a run, or two for both kinds of its weights.
 
-        Args:
-            checkpoints: Which checkpoints of a run.
-            data: The data set they are evaluated on.
-            weights: Which of a run's weights.
-            preloaded: What `preload` returned; None: loaded now.
+        A model of others is what `preload` returned, or loaded now.
 
         Raises:
             UserError: a model that cannot be loaded, or does not fit the data.
@@ -222,16 +218,11 @@ def evaluate_targets(
     """Evaluate every target in turn; where a suite has transfer, on examples of all the others, too.
 
     Args:
-        targets: What to evaluate.
-        others: Further models to make examples on.
-        checkpoints: Which checkpoints of a run: `best`, `last`.
+        targets, others: What to evaluate, and further models to make examples on.
+        checkpoints, weights: Which of a run's: `best`, `last`; one of `iaat.config.choices.WEIGHTS`.
         reporter: Shows progress.
-        weights: Which of a run's weights, one of `iaat.config.choices.WEIGHTS`.
         corrupted: Folder of published corrupted images.
         baseline: Run folder: mCE is relative to its evaluation by the same settings.
-
-    Returns:
-        The results of each evaluation, in order.
 
     Raises:
         UserError: as `run_evaluation` and `Target.models`.

@@ -210,10 +210,7 @@ def _run(
 def timed(step: Callable[[], float], first: float, limit: float) -> list[float]:
     """Seconds of as many steps as fit into `limit` beside a first one; one in any case, unless the first was longer.
 
-    Args:
-        step: Takes a step and returns its seconds.
-        first: Seconds of the first step, which does not count because it had to warm up.
-        limit: Seconds for all.
+    The first had to warm up, and does not count.
     """
     times: list[float] = []
     while first <= limit and (not times or first + sum(times) + max(times) <= limit):

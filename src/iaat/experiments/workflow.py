@@ -229,7 +229,7 @@ class _RunEvaluator:
     ) -> None:
         self._checkpoint, self._weights, self._reporter, self._stop = checkpoint, weights, reporter, stop
         self._trackers = trackers
-        self._data: tuple[str, DataSplits] | None = None
+        self._data: dict[str, DataSplits] = {}
 
     def results(self, recipe: Recipe, run: RunFolder) -> list[EvaluationResult]:
         """One row for each kind of weights, under the recipe's name."""
@@ -239,7 +239,7 @@ class _RunEvaluator:
                 _report_radii(recipe, self._reporter)
                 data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[tracker])
                 write_pictures(run, recipe, data, self._reporter)
-                self._keep(recipe, data)
+                self._data = {_data_key(recipe): data}
             rows = [self._row(recipe, run, weights) for weights in weights_to_evaluate(recipe, self._weights)]
             for row in rows:
                 tracker.evaluated(row)
@@ -253,14 +253,11 @@ class _RunEvaluator:
         return evaluate_checkpoint(run, recipe, self._checkpoint, data, self._reporter, weights=weights)
 
     def _read(self, recipe: Recipe) -> DataSplits:
-        if self._data is None or self._data[0] != _data_key(recipe):
-            self._data = None  # before the next is read: two would not fit where one is large
-            self._keep(recipe, build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device)))
-        assert self._data is not None
-        return self._data[1]
-
-    def _keep(self, recipe: Recipe, data: DataSplits) -> None:
-        self._data = (_data_key(recipe), data)
+        key = _data_key(recipe)
+        if key not in self._data:
+            self._data.clear()  # before the next is read: two would not fit where one is large
+            self._data[key] = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
+        return self._data[key]
 
 
 def _data_key(recipe: Recipe) -> str:

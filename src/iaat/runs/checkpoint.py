@@ -161,10 +161,7 @@ def data_record(data: DataSplits) -> dict[str, Any]:
 def check_same_data(saved: dict[str, Any], data: DataSplits, *, may_be_repaired: bool = False) -> None:
     """Refuse to go on with other data: radii belong to the samples they were updated on.
 
-    Args:
-        saved: The description in the checkpoint.
-        data: The data at hand.
-        may_be_repaired: Files may hold other bytes, because damaged ones are skipped and may be mended: only warn.
+    Where damaged files are skipped and `may_be_repaired`, other bytes are only warned of.
 
     Raises:
         UserError: number of samples, classes, labels, files or what is in some of them differ from those of the

@@ -65,12 +65,7 @@ def _check_data(data: Mapping[str, Any], file: Path) -> None:
 
 @contextmanager
 def using(part: str, state: Mapping[str, Any], *, fit: str = "") -> Iterator[None]:
-    """Context for restoring one part of a state.
-
-    Args:
-        part: Its key.
-        state: The state.
-        fit: Name of the model that the part has to fit, if it has to.
+    """Context for restoring the part `part` of a state; `fit` names the model that it has to fit, if it has to.
 
     Raises:
         UserError: naming the part and the file, whatever the code stumbled on.
@@ -88,12 +83,9 @@ def using(part: str, state: Mapping[str, Any], *, fit: str = "") -> Iterator[Non
 
 
 def check_same_types(new: object, own: object, name: str = "") -> None:
-    """Refuse values of other types than the present ones, which PyTorch's own loaders would accept.
+    """Refuse what was saved where it is of another type than what has its place now: PyTorch's own loaders take it.
 
-    Args:
-        new: What was saved: numbers and texts in dicts and lists, and tensors.
-        own: What has its place now. A key that only one of the two has is passed over.
-        name: Its place, for the message.
+    Both are numbers and texts in dicts and lists, and tensors; a key that only one of the two has is passed over.
 
     Raises:
         ValueError: naming the first that is of another kind, length or shape.

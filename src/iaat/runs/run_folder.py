@@ -251,12 +251,9 @@ class RunFolder:
         return max((number for number in numbers if 0 < number <= most), default=0)
 
     def training_cost(self, epoch: int | None = None) -> dict[str, float]:
-        """Passes per sample and step and seconds of training, and the last mean radius in px, if any.
+        """Passes per sample and step and seconds of training, and the last mean radius in px, if any, up to an epoch.
 
         What hangs on a line that is damaged or missing is left out, with a warning.
-
-        Args:
-            epoch: Up to this epoch, where a run is still going on; to the end by default.
         """
         logs = self._logs()
         metrics = _up_to(epoch, logs[0], self.metrics_file, "passes")

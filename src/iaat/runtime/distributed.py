@@ -138,14 +138,9 @@ class Ranks:
         )
 
     def raise_together(self, error: UserError | None, *, patient: bool = False) -> None:
-        """Raise the error of any process in every process.
+        """Raise the error of any process in every process: its own, or that of the first other one.
 
-        Args:
-            error: Error of this process; None for none.
-            patient: Others may come late because of work that must not be interrupted.
-
-        Raises:
-            UserError: this process's own error, or that of the first other one.
+        Where the others may come late because of work that must not be interrupted, it is `patient`.
         """
         failed = error is not None
         if not (self._any((failed,), patient=patient)[0] if self.several else failed):

@@ -111,11 +111,7 @@ def read_json_lines(
 ) -> Lines[T]:
     """The records of a JSON-lines file that can be read, and what is wrong with the others; none without a file.
 
-    Args:
-        path: The file.
-        kind: The type of each, as for `read_json`.
-        find_damage: What is wrong with a record that has this type; None: nothing.
-        upgrade: Brings a line to the form of the type, such as one of an older version.
+    Kind and `upgrade` are as for `read_json`; `find_damage` says what is wrong with a record that has this type.
 
     Raises:
         UserError: the file cannot be read at all.
@@ -136,12 +132,7 @@ def read_json_lines(
 
 
 def from_json(value: object, kind: type[T], place: str = "") -> T:
-    """A plain value, as JSON has it, as a value of the type `kind`; see `read_json`.
-
-    Args:
-        value: The value.
-        kind: Its type.
-        place: What it is, for the message.
+    """A plain value, as JSON has it, as a value of the type `kind`; `place` names it in messages.
 
     Raises:
         UnfitError: it does not fit, or is none that JSON can hold.

@@ -15,15 +15,9 @@ def describe_output(output: object) -> str:
 
 
 def path_to_logits(output: object, batch: int, classes: int | None = None) -> str | None:
-    """Path to the logits in an output, such as `.logits`, `['out']` or `[0]`.
+    """Path to the logits in an output, such as `.logits`, `['out']` or `[0]`; None where nothing can be logits.
 
-    Args:
-        output: What the model returned.
-        batch: Number of inputs.
-        classes: Number of classes, if known: logits of so many are preferred.
-
-    Returns:
-        The path; None where nothing in the output can be logits.
+    They are `[batch, classes]`; of another number of classes only if there are none of so many.
     """
     items: list[tuple[str, object]] = []
     if isinstance(getattr(output, "logits", None), Tensor):

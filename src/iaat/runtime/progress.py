@@ -102,11 +102,7 @@ class Reporter:
     def part(self, what: str, number: int, of: int, span: tuple[float, float] | None = None) -> Iterator[None]:
         """Context in which tracked work is part `number`, from 1, of `of` of larger work, such as epoch 5 of 12.
 
-        Args:
-            what: Name of a part.
-            number: Its number.
-            of: How many there are.
-            span: Where it begins and ends, as fractions of the work around it; by default all parts are alike.
+        `span` is where it begins and ends, as fractions of the work around it; by default all parts are alike.
         """
         begin, end = ((number - 1) / of, number / of) if span is None else span
         before = self._parts

@@ -52,16 +52,7 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 
 
 def generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh torch generator for one purpose.
-
-    Args:
-        seed: The run's seed.
-        *purpose: As in `derive_seed`.
-        device: Where the tensors to be drawn live.
-
-    Returns:
-        A generator seeded with `derive_seed(seed, *purpose)`.
-    """
+    """A fresh torch generator on `device`, seeded with `derive_seed(seed, *purpose)`."""
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
 
 
@@ -133,18 +124,10 @@ def draw(
 
 
 def permutation(n: int, seed: int, epoch: int) -> Tensor:
-    """A random order of `n` samples that depends on `(n, seed, epoch)` alone.
+    """A random order of `n` samples, `[n]` int64 on the CPU, that depends on `(n, seed, epoch)` alone.
 
     It sorts hashes instead of calling `torch.randperm`, because torch may change its stream between releases:
     a checkpoint resumed under a newer torch goes on in the same order.
-
-    Args:
-        n: Number of samples.
-        seed: The run's seed.
-        epoch: The epoch, or any other counter.
-
-    Returns:
-        `[n]` int64 on the CPU, each of `0 .. n-1` once.
     """
     keys = _hash_bits(derive_seed(seed, "permutation", epoch), torch.arange(n), 1)
     return keys[:, 0].argsort(stable=True)
@@ -157,8 +140,7 @@ def keyed_uniform(seed: int, epoch: int, index: Tensor, count: int) -> Tensor:
     worker, nor on the device (integer arithmetic throughout, the final scaling is exact).
 
     Args:
-        seed: The run's seed, or one made by `derive_seed` for this use.
-        epoch: The epoch, or any other counter.
+        seed, epoch: What the draws are for: a seed, and an epoch or any other counter.
         index: `[B]` int64, the stable index of each sample.
         count: Draws per sample.
 
@@ -187,12 +169,9 @@ def _mix(word: Tensor) -> Tensor:
 
 
 def seed_globals(seed: int, *purpose: str | int, gpus: bool = True) -> None:
-    """Seed the global generators of Python, NumPy and PyTorch, which layers and code of the user's own draw from.
+    """Seed the global generators of Python, NumPy and PyTorch, from which layers and code of the user's own draw.
 
-    Args:
-        seed: The run's seed.
-        *purpose: As in `derive_seed`.
-        gpus: Those of GPUs, too.
+    The seed is `derive_seed(seed, *purpose)`; generators of GPUs are left alone if not `gpus`.
     """
     word = derive_seed(seed, *purpose)
     random.seed(word)

@@ -30,15 +30,10 @@ _NAMED = 4
 
 
 class RollCall:
-    """Which process waits at which collective, known to all through a store.
+    """Which process waits at which collective, known to all through a store at `place`, `host:port`.
 
-    The store may be on a machine that answers no more, and no signal interrupts its calls, so they run in threads.
-
-    Args:
-        rank, world: This process and the number of all.
-        place: `host:port` of the store.
-        store: Of PyTorch; only this object uses it.
-        hosts: Host of each process.
+    The store may be on a machine that answers no more, and no signal interrupts its calls, so they run in threads. Only
+    this object uses it.
     """
 
     def __init__(self, rank: int, world: int, place: str, store: Store, hosts: Sequence[str]) -> None:

@@ -13,12 +13,7 @@ from typing import Any, TextIO, cast
 class LastingStream:
     """A text stream without write errors: once it cannot be written to, output is dropped.
 
-    Args:
-        stream: What to write to.
-        on_loss: Called once where it can be written to no more, with the reason.
-
-    Attributes:
-        lost: Why it cannot be written to any more; None: it can.
+    `on_loss` is called then, once, with the reason, which `lost` keeps; before, it is None.
     """
 
     def __init__(self, stream: TextIO, on_loss: Callable[[OSError], object] = lambda _: None) -> None:
@@ -52,13 +47,9 @@ class LastingStream:
 
 @contextmanager
 def lasting_streams(on_loss: Callable[[OSError], object]) -> Iterator[LastingStream]:
-    """Context with a `LastingStream` as standard output and error, also where they were closed before.
+    """Context with a `LastingStream` as standard output and error, also where they were closed before; gives the first.
 
-    Args:
-        on_loss: Called where standard output can be written to no more.
-
-    Yields:
-        Standard output.
+    `on_loss` is called where standard output can be written to no more.
     """
     for number in range(3):  # else the next file that is opened is taken for one of them
         try:

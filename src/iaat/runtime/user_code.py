@@ -55,12 +55,7 @@ def trust_typed(name: str) -> None:
 
 
 def check_trusted(name: object, *, key: str, place: str) -> None:
-    """Refuse code that a file names and nobody has trusted; other names pass.
-
-    Args:
-        name: What the file says, such as `my_net:build`.
-        key: Recipe key of the name, for the message.
-        place: The file, for the message.
+    """Refuse code, such as `my_net:build`, that `key` of the file `place` names and nobody trusts; other names pass.
 
     Raises:
         UserError: It names code that is not trusted.
@@ -80,12 +75,8 @@ def import_function(name: str, *, key: str) -> Callable[..., Any]:
 
     What the user's own code raises passes through, so that its traceback is seen.
 
-    Args:
-        name: Dotted module and the name of a callable in it, such as `my_models:tiny`.
-        key: Recipe key of the name, for messages.
-
     Raises:
-        UserError: There is no such module or callable.
+        UserError: There is no such module or callable; `key` is the recipe key of the name.
     """
     module_name, _, function_name = name.partition(":")
     check_module_name(name, key=key)

@@ -65,12 +65,8 @@ def cost_of_cells(cells: Sequence[Cell]) -> PlainTable:
 def time_of_cells(cells: Sequence[Cell], *, processes: int, say: Callable[[str], None]) -> PlainTable:
     """One line a cell: seconds of a step on this machine, hours of a run and of all seeds; below them the total.
 
-    Cells that differ in radius, loss weights and seeds alone are timed once, at the largest radius.
-
-    Args:
-        cells: What would be trained.
-        processes: Number of processes that divide each batch.
-        say: Called with a line before each timing, which takes some 20 seconds.
+    Cells that differ in radius, loss weights and seeds alone are timed once, at the largest radius. `say` gets a line
+    before each timing, which takes some 20 seconds.
 
     Raises:
         UserError: as `time_steps`, naming the cell; or the data cannot be found.

@@ -28,13 +28,9 @@ _MOST_CELLS = 1000
 
 
 def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | None, own_seed: bool) -> list[Cell]:
-    """The cells of a sweep file.
+    """The cells of a sweep file, with overrides on top of every cell.
 
-    Args:
-        path: The file.
-        overrides: `--section.key=value` arguments, on top of every cell.
-        seeds: Seeds of all cells; None: those of the file, or of the recipe.
-        own_seed: The overrides name one seed, which all cells take.
+    Seeds are `seeds`, else those of the file, else that of the recipe; `own_seed`: the one that the overrides name.
 
     Raises:
         UserError: naming the file, the cell and the fix.
