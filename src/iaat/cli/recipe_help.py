@@ -70,7 +70,10 @@ def print_recipe_help(
         reporter.result(f"usage: iaat {command} {source} [--key value ...]\n")
         reporter.result(everyday_table(recipe))
         if command == "train":
-            reporter.result(_options_table())
+            table = facts_table("options of the run")
+            for option in _OPTIONS.items():
+                table.add_row(*option)
+            reporter.result(table)
         reporter.result(f"all keys, with more about these: iaat {command} {source} --help all")
     reporter.result(f"--method NAME takes another method: {', '.join(METHODS)}, or my_file:MyMethod")
     reporter.next_step("iaat", "check", source, *typed)
@@ -86,13 +89,6 @@ def everyday_table(recipe: Recipe) -> PlainTable:
     for key, text in EVERYDAY.items():
         if key in values:
             table.add_row(f"--{key}", _written(values[key]), text)
-    return table
-
-
-def _options_table() -> PlainTable:
-    table = facts_table("options of the run")
-    for option, text in _OPTIONS.items():
-        table.add_row(option, text)
     return table
 
 

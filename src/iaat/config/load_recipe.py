@@ -103,7 +103,9 @@ def _resolved(
 ) -> Recipe:
     """The recipe of settings `raw`, which come from `files`, with arguments on top."""
     own, typed = read_settings(overrides), read_settings([*settings, *overrides])
-    _trust_typed(own)
+    for key in NAMES_OF_CODE:
+        if ":" in own.get(key, ""):
+            trust_typed(own[key])
     advice = take_rule(raw.setdefault("method", {}), typed)
     method_name = _take_method(typed, raw, name, place)
     configs = {**SECTION_TYPES, "method": find_method(method_name).Config}
@@ -184,13 +186,6 @@ def _check_options(model: ModelConfig, place: str) -> None:
     files = {"checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"} & model.options.keys()
     if files and (":" not in model.name or model.name.startswith("timm:")):
         raise UserError(f"{place}: model.options has {min(files)}: give files of weights by model.weights")
-
-
-def _trust_typed(typed: Mapping[str, str]) -> None:
-    """Trust the code that the command line names, and that alone."""
-    for key in NAMES_OF_CODE:
-        if ":" in typed.get(key, ""):
-            trust_typed(typed[key])
 
 
 def settings_for_model(target: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
@@ -67,18 +67,16 @@ class Column:
         return min(natural, _TEXT)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     """Which columns of a table are shown, and whether parts of cells stand under one another."""
 
-    shown: tuple[int, ...]
+    shown: Sequence[int]
     stacked: bool
 
     @property
     def overhead(self) -> int:
         """Columns of the terminal that no column of the table gets."""
-        between = len(self.shown) - 1
-        return _GAP * between if self.stacked else 3 * between + 4
+        return _GAP * (len(self.shown) - 1) if self.stacked else 3 * len(self.shown) + 1
 
 
 class PlainTable:
@@ -127,15 +125,13 @@ class PlainTable:
 
     def _layouts(self) -> Iterator[_Layout]:
         """The layouts to try, the best first."""
-        everything = tuple(range(len(self.columns)))
+        everything = range(len(self.columns))
         yield _Layout(everything, stacked=False)
         yield _Layout(everything, stacked=True)
-        going = sorted((number for number in everything if self.columns[number].drop), key=self._order)
+        drops = {number: column.drop for number, column in enumerate(self.columns) if column.drop}
+        going = sorted(drops, key=drops.__getitem__)
         for gone in range(1, len(going) + 1):
-            yield _Layout(tuple(number for number in everything if number not in going[:gone]), stacked=True)
-
-    def _order(self, number: int) -> int:
-        return self.columns[number].drop
+            yield _Layout([number for number in everything if number not in going[:gone]], stacked=True)
 
     def _widths(self, layout: _Layout, width: int) -> list[int] | None:
         """Width of each column shown; None where they do not fit."""

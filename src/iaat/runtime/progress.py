@@ -155,7 +155,7 @@ class Reporter:
             most: How many there are at most; None: not known.
         """
         if self.quiet or not self._shown:
-            return _nothing
+            return lambda: None
         shown = self._shown[-1]
         shown.within, shown.most, shown.unit = 0, most, unit
         looked = time.monotonic()
@@ -194,7 +194,3 @@ class Reporter:
                 yield
             finally:
                 self._bar = None
-
-
-def _nothing() -> None:
-    """Count nothing."""

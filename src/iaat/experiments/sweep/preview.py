@@ -55,7 +55,13 @@ def cost_of_cells(cells: Sequence[Cell]) -> PlainTable:
         own = Passes(seen * passes.forward, seen * passes.backward)
         sums = Passes(sums.forward + own.forward, sums.backward + own.backward)
         table.add_row(
-            *(cell.name, recipe.method_name, tuple(map(str, cell.seeds)), str(recipe.train.epochs), _parts(passes)),
+            *(
+                cell.name,
+                recipe.method_name,
+                tuple(map(str, cell.seeds)),
+                str(recipe.train.epochs),
+                tuple(str(passes).split()),
+            ),
             *_counts(own),
         )
     table.add_row(_all_runs(cells), "", "", "", "", *_counts(sums), style="bold")
@@ -129,10 +135,6 @@ def _all_runs(cells: Sequence[Cell]) -> str:
 
 def _counts(passes: Passes) -> tuple[str, str]:
     return f"{passes.forward:.3g}", f"{passes.backward:.3g}"
-
-
-def _parts(passes: Passes) -> tuple[str, ...]:
-    return tuple(str(passes).split())
 
 
 def _facts(cells: Sequence[Cell]) -> list[DatasetInfo]:

@@ -11,7 +11,7 @@ from iaat.config.recipe_files import find_recipe, is_sweep_file, read_recipe
 from iaat.config.short_options import read_settings
 from iaat.errors import UserError, did_you_mean
 from iaat.experiments.sweep.cell import Cell
-from iaat.experiments.sweep.seeds_and_names import first_repeated, seeds_of_option
+from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds, first_repeated
 from iaat.experiments.sweep.sweep_file import read_sweep
 
 UNIFORM = "pgd_at"
@@ -34,7 +34,9 @@ def read_cells(sources: Sequence[str], overrides: Sequence[str] = (), seeds: Seq
         raise UserError(
             f"--seeds and --seed exclude each other: --seed {one} trains that one seed, --seeds 3 trains 0, 1 and 2"
         )
-    wanted = None if seeds is None else seeds_of_option(seeds)
+    wanted = None
+    if seeds is not None:  # one number is how many
+        wanted = count_seeds(seeds[0], "--seeds") if len(seeds) == 1 else check_seeds(seeds, "--seeds")
     cells = [cell for source in sources for cell in _read_source(source, overrides, wanted, one is not None)]
     if twice := first_repeated([cell.name.casefold() for cell in cells]):
         raise UserError(f"two cells would share the run folders {twice}-seedN: rename one of the recipes or cells")

@@ -10,15 +10,6 @@ from iaat.errors import UserError, shown
 _MOST_SEEDS = 1000
 
 
-def seeds_of_option(values: Sequence[int]) -> tuple[int, ...]:
-    """Seeds of `--seeds`: one number is how many, counted from 0; several are the seeds themselves.
-
-    Raises:
-        UserError: none, a negative one, or one that is named twice.
-    """
-    return count_seeds(values[0], "--seeds") if len(values) == 1 else check_seeds(values, "--seeds")
-
-
 def count_seeds(number: int, place: str) -> tuple[int, ...]:
     """The first so many seeds, from 0.
 
