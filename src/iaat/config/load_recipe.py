@@ -192,11 +192,7 @@ def settings_for_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
     """The settings to evaluate a model that is no run of iaat: `data`, `model` and `evaluate` of a recipe.
 
     The rest of the recipe has its defaults and means nothing. The model gets inputs in [0, 1] as they are unless
-    `--model.normalize`, or mean and std, say otherwise.
-
-    Args:
-        target: The model, which names the settings in messages.
-        overrides: Command-line arguments, `["--data.name", "cifar10", "--evaluate.suite", "standard"]`.
+    `--model.normalize`, or mean and std, say otherwise. `target` names the settings in messages.
 
     Raises:
         UserError: an unknown key, or a wrong value.

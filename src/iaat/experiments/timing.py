@@ -95,13 +95,8 @@ def time_steps(
     model. Inputs are random; their labels are what the model predicts and radii are at the full radius of the
     settings, so that methods which spare samples spare few. Nothing is read, written or downloaded.
 
-    Args:
-        recipe: The recipe to be trained.
-        facts: Shape and classes of its data.
-        processes: Number of processes that divide each batch.
-        seconds: About how long to take; one step to warm up and one that counts are taken in any case, but only the
-            first if it alone is longer.
-        clock: Time in seconds.
+    It takes about `seconds`: one step to warm up and one that counts in any case, but only the first if it alone is
+    longer.
 
     Raises:
         UserError: too many processes for the batch, a device this machine lacks, or not enough memory.

@@ -102,13 +102,7 @@ def has_average(state: dict[str, Any]) -> bool:
 def restore_model(
     recipe: Recipe, state: dict[str, Any], device: torch.device | str = "cpu", *, raw: bool = False
 ) -> nn.Module:
-    """The model of a checkpoint, in eval mode on `device`: the EMA of its weights where there is one.
-
-    Args:
-        recipe: What was trained.
-        state: The checkpoint.
-        device: Where the model is to be.
-        raw: Take the raw weights even where there is an EMA.
+    """The model of a checkpoint, in eval mode on `device`: the EMA of its weights where there is one, if not `raw`.
 
     Raises:
         UserError: the weights do not fit the recipe's model.

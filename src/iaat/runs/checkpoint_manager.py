@@ -30,11 +30,6 @@ class CheckpointManager:
     `0003.pt`, of earlier epochs, and `0003-000120.pt`, of a moment 120 steps into the epoch after the third, until that
     epoch is finished. Every file is written whole beside its place and renamed, and the old last one is linked to its
     new place before, so that at no moment there is none.
-
-    Args:
-        run: The run folder.
-        config: How often to save, and how many to keep.
-        clock: Seconds that go on, for the time between two checkpoints.
     """
 
     def __init__(self, run: RunFolder, config: TrainConfig, clock: Callable[[], float] = time.monotonic) -> None:

@@ -82,10 +82,7 @@ class _Layout(NamedTuple):
 class PlainTable:
     """A table that is laid out when it is printed, for the width it is printed at. Cells are text and no markup.
 
-    Args:
-        title: Stands above it.
-        caption: Stands below it.
-        header: Whether the columns have headings; a table of facts and their values has none.
+    A title stands above it, a caption below. A table of facts and their values has no `header`.
     """
 
     def __init__(self, title: str, caption: str | None = None, *, header: bool = True) -> None:

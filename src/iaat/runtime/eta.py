@@ -97,11 +97,7 @@ def time_left(seconds: float | None) -> str:
 
 
 class Pace:
-    """Decides when plain progress lines are due, and estimates the time left.
-
-    Args:
-        interval: Seconds between two lines, at first.
-    """
+    """Decides when plain progress lines are due, at first every `interval` seconds, and estimates the time left."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_type_hints
 
 from iaat.errors import UserError, shown
 from iaat.runtime.text import cut
@@ -167,14 +167,7 @@ def check_fields(value: Any, place: str) -> None:  # noqa: ANN401
             raise UserError(str(error)) from None
 
 
-def _validated(
-    kind: Any,  # noqa: ANN401
-    value: object,
-    place: str,
-    *,
-    how: Literal["validate_json", "validate_python"] = "validate_python",
-    strict: bool = True,
-) -> Any:  # noqa: ANN401
+def _validated(kind: Any, value: object, place: str, *, how: str = "validate_python", strict: bool = True) -> Any:  # noqa: ANN401
     from pydantic import ValidationError
 
     try:

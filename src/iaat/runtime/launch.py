@@ -34,10 +34,7 @@ def processes(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
     """Join the processes that a launcher has started beside this one, for as long as the context is open.
 
     Launchers are `torchrun` and SLURM's `srun`; without one, or where PyTorch's default group is set up already, there
-    is nothing to do. Only the main process warns.
-
-    Args:
-        environment: What the launcher has set; that of the process by default.
+    is nothing to do. Only the main process warns. `environment` is that of this process by default.
 
     Raises:
         UserError: the processes that run are not those that the launcher has announced.

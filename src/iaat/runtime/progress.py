@@ -124,10 +124,7 @@ class Reporter:
         """Yield `items` while showing how many of `total` units are done, `size(item)` units each.
 
         Args:
-            items: What is worked on.
-            total: Units of all of them.
             what: Name of the work, beside the parts it is in.
-            size: Units of an item.
             whole: The work makes up the parts that it is in, so the time left is that of all of them, and the bar
                 counts the whole.
         """
