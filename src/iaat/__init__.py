@@ -13,17 +13,23 @@ if TYPE_CHECKING:
     from iaat.attacks import attack_mode, nfgsm, pgd, proportional_steps
     from iaat.data import with_index
     from iaat.errors import UserError
+    from iaat.evaluate.evaluate_given import evaluate_model
+    from iaat.experiments.fit import fit
+    from iaat.experiments.fitted_run import Run
     from iaat.export import export_model
     from iaat.radius import RadiusMemory, paper, staircase, warm_up
     from iaat.runs.load import load
+    from iaat.runs.predict_files import Prediction, predict
     from iaat.runs.trained_model import TrainedModel
     from iaat.runtime.device import keep_freed_memory
     from iaat.runtime.passes import Passes, count_passes
+    from iaat.train.trackers import TensorBoard, Tracker
     from iaat.units import PIXEL, Radius
 
     __version__: str
 
 __all__ = [
+    "fit", "Run", "evaluate_model", "predict", "Prediction", "Tracker", "TensorBoard",
     "load", "TrainedModel", "export_model",
     "pgd", "proportional_steps", "nfgsm", "attack_mode",
     "RadiusMemory", "paper", "staircase", "warm_up",
@@ -42,6 +48,11 @@ _MODULES = {
     "runs.trained_model": ("TrainedModel",),
     "runtime.device": ("keep_freed_memory",),
     "errors": ("UserError",),
+    "evaluate.evaluate_given": ("evaluate_model",),
+    "experiments.fit": ("fit",),
+    "experiments.fitted_run": ("Run",),
+    "runs.predict_files": ("Prediction", "predict"),
+    "train.trackers": ("TensorBoard", "Tracker"),
     "export": ("export_model",),
     "runtime.passes": ("Passes", "count_passes"),
     "radius": ("RadiusMemory", "paper", "staircase", "warm_up"),

@@ -13,10 +13,12 @@ DOCUMENTED = sorted(set(iaat.__all__) - CONSTANTS)
 SECTIONS = {
     "Passes": ("Attributes", "Source", "Example"),
     "UserError": ("Example",),
-    "TrainedModel": ("Attributes", "Example"),
+    **dict.fromkeys(("TrainedModel", "Run", "Prediction"), ("Attributes", "Example")),
+    **dict.fromkeys(("Tracker", "TensorBoard"), ("Example",)),
     "keep_freed_memory": ("Returns", "Source", "Example"),
 }
 RETURNING = {"pgd", "nfgsm", "proportional_steps", "warm_up", "paper", "staircase", "with_index", "count_passes"}
+RETURNING |= {"fit", "load", "evaluate_model", "predict"}
 UNITS = {
     "pgd": (r"`\[B, \.\.\.\]`", r"in units of `x`", r"\[0, 1\]"),
     "nfgsm": (r"`\[B, \.\.\.\]`", r"in radii", r"one number or `\[B\]`"),

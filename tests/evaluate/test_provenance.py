@@ -15,8 +15,8 @@ from iaat import UserError
 from iaat.cli.main import main
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.corruptions import STANDARD
-from iaat.data import DataConfig, build_data
-from iaat.evaluate.evaluate_tensors import evaluate_model
+from iaat.data import DataConfig, InMemorySource, build_data
+from iaat.evaluate.evaluate_given import as_test_set, evaluate_model
 from iaat.evaluate.evaluation import folder_name
 from iaat.evaluate.evaluation import test_sample as sample_of
 from iaat.evaluate.results import plain_config, shown_config
@@ -121,9 +121,8 @@ def test_the_first_samples_in_published_order(network):
 def test_published_order_is_refused_where_there_is_none():
     _, (x, y) = digits()
     order = y.argsort(stable=True)
-    from iaat.evaluate.evaluate_tensors import _bundle
-
-    by_class = _bundle(x[order], y[order], [str(number) for number in range(10)], torch.device("cpu"))
+    names = [str(number) for number in range(10)]
+    by_class = as_test_set(InMemorySource(x[order], y[order], names, complete=False))
     with pytest.raises(UserError, match=r"sorted by class, as image folders are"):
         sample_of(by_class, EvaluateConfig(n=25, order="published"))
     limited = build_data(DataConfig(name="digits", test_limit=100), seed=0)

@@ -7,6 +7,7 @@ import torch
 
 from helpers.training import QUIET, same, tiny
 from iaat import UserError
+from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.evaluate.evaluate_run import load_evaluated
 from iaat.experiments.resolved_recipe import resolved
 from iaat.runs.checkpoint import load_checkpoint
@@ -106,3 +107,10 @@ def test_a_run_begins_with_the_radii_of_another_and_resumes_without_it(tmp_path)
 def test_a_start_that_is_no_run_is_named(tmp_path):
     with pytest.raises(UserError, match=r"radii .*radii\.parquet: no such file"):
         trained(tmp_path / "run", epochs(1, "--method.start_from", str(tmp_path), method="iaat"))
+
+
+def test_radii_of_another_run_are_no_bound_that_is_known():
+    words = ("--method.start_from", "run", "--method.norm", "l2", "--method.radius", "1", "--evaluate.norm", "l2")
+    assert radius_span(tiny("iaat", *words, "--evaluate.radius", "1")) is None
+    assert radius_span(tiny("iaat", "--method.start_from", "run", "--method.cap", "70px")).startswith("at most 70px")
+    warn_of_radii(tiny("iaat", "--method.start_from", "run"))

@@ -16,7 +16,7 @@ from helpers.sending import sending
 from iaat import UserError
 from iaat.cli.main import main
 from iaat.corruptions import STANDARD
-from iaat.evaluate.evaluate_tensors import evaluate_model
+from iaat.evaluate.evaluate_given import evaluate_model
 
 SMALL = ["--n", "30", "--evaluate.steps", "2", "--evaluate.radius", "30px", "--suite", "pgd+screening"]
 DATA = ["--data.name", "digits", "--trust", "net.pt"]

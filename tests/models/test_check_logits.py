@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_tensors import evaluate_model
+from iaat.evaluate.evaluate_given import evaluate_model
 from iaat.models import ModelConfig, build_model
 from iaat.runs.load_model import load_model
 

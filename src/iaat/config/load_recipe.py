@@ -75,6 +75,21 @@ def load_recipe(
     return _resolved(name, merged(files), overrides, place, settings=settings, files=files, stored=stored)
 
 
+def python_recipe(name: str, raw: Mapping[str, Any], written: Mapping[str, str], place: str) -> Recipe:
+    """The recipe of settings that were written in Python, checked like one of the command line.
+
+    Args:
+        name: Name of the recipe.
+        raw: Sections that stand in place of a file.
+        written: What `iaat.config.python_settings.written_settings` returned.
+        place: Names the call in messages.
+
+    Raises:
+        UserError: as `load_recipe`.
+    """
+    return _resolved(name, dict(raw), [f"--{key}={value}" for key, value in written.items()], place, stored=False)
+
+
 def stored_recipe(values: Mapping[str, Any], name: str, place: str) -> Recipe:
     """The recipe that a checkpoint holds, checked like one in a file; by `Recipe.to_dict` of this version or older.
 

@@ -15,6 +15,7 @@ from iaat.data.data_config import DEFAULT_ROOT, FILE_NAMES, TORCHVISION_NAMES, W
 from iaat.data.data_splits import DataSplits
 from iaat.data.extra import ExtraImages
 from iaat.data.folder_scan import is_image_folder
+from iaat.data.given_data import EmptySource, given_splits, is_class_folder
 from iaat.data.image_folder import folder_splits
 from iaat.data.image_split import ImageSplit
 from iaat.data.in_memory import InMemorySource
@@ -25,9 +26,10 @@ from iaat.data.sample_log import SampleLog
 from iaat.data.source import Source
 from iaat.data.stratified import stratified_split, stratified_subset
 from iaat.data.streaming import StreamingSource
-from iaat.data.user_function import function_splits
+from iaat.data.user_function import UserSplit, function_splits
 from iaat.data.webdataset import webdataset_splits
 from iaat.errors import UserError
+from iaat.runtime.user_code import GIVEN
 
 
 def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> DataSplits:
@@ -56,7 +58,9 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
     stream = _streams(config, (train, used), (test, test_index), extra=extra)
     parts = ((train, used), (test, test_index))
     keep = _streamed if stream else _in_memory
-    train_source, test_source = (keep(split, index, config, device) for split, index in parts)
+    train_source, test_source = (
+        keep(split, index, config, device) if len(split) else EmptySource(split) for split, index in parts
+    )
     for source in (train_source, test_source):
         source.sample_log.check_limit()
     if train_source.shape != test_source.shape:
@@ -76,6 +80,9 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
 
 
 def _contents(split: RawSplit) -> str | None:
+    """Hash of what is in some samples; of data sets made by functions it is not kept."""
+    if isinstance(split, UserSplit):
+        return split.contents() if split.hashed else None
     return split.contents() if isinstance(split, ImageSplit) else None
 
 
@@ -86,6 +93,8 @@ def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
         UserError: The data cannot be found, or not be read in the way asked for.
     """
     check_crops(config)
+    if config.name == GIVEN:
+        return given_splits(config)
     if config.is_user_function:
         return function_splits(config)
     if reads_folder(config):
@@ -231,9 +240,19 @@ def _in_memory(split: RawSplit, used: Tensor, config: DataConfig, device: torch.
     )
 
 
+def keep_split(split: RawSplit, config: DataConfig, device: torch.device | str) -> Source:
+    """Source of all samples of a split: in memory, or streamed where that is more than `data.memory_gb`."""
+    everything = torch.arange(len(split))
+    stream = config.stream if config.stream is not None else len(split) * split.sample_bytes > config.memory_gb * 2**30
+    source = (_streamed if stream else _in_memory)(split, everything, config, device)
+    source.sample_log.check_limit()
+    return source
+
+
 def _reads_files(config: DataConfig) -> bool:
     """Whether samples are image files."""
-    return config.name in FILE_NAMES or reads_folder(config)
+    folder = config.name == GIVEN and config.given is not None and is_class_folder(config.given.train)
+    return folder or config.name in FILE_NAMES or reads_folder(config)
 
 
 def reads_folder(config: DataConfig) -> bool:
@@ -250,7 +269,8 @@ def _warn_ignored(config: DataConfig) -> None:
     ignored = []
     if not _reads_files(config):
         ignored += ["size", "resize", "validation"]
-        ignored += [] if config.is_user_function else ["channels", "background", "max_value", "skip_damaged"]
+        of_user = config.is_user_function or config.name == GIVEN
+        ignored += [] if of_user else ["channels", "background", "max_value", "skip_damaged"]
     if config.name not in WRITTEN_ROOTS:
         ignored.append("download")
     if not (config.name in TORCHVISION_NAMES or _reads_files(config)):

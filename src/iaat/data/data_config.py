@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from iaat.errors import UserError, check_choice, did_you_mean, shown
-from iaat.runtime.user_code import check_module_name
+from iaat.runtime.user_code import GIVEN, check_module_name
 from iaat.units import check_numbers
 
 TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
@@ -147,6 +147,9 @@ class DataConfig:
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments that module:function is called with, next to split."""
 
+    given: Any = field(default=None, compare=False, repr=False, metadata={"setting": False})
+    """`GivenData` where the name is `GIVEN`; no key of a recipe."""
+
     def __post_init__(self) -> None:
         _check_name(self.name)
         if self.name in _ROOTS and self.root is None:
@@ -212,7 +215,7 @@ class DataConfig:
 
 
 def _check_name(name: str) -> None:
-    if name in DATASETS:
+    if name in (GIVEN, *DATASETS):
         return
     module, colon, function = name.partition(":")
     if colon and not module.endswith(".py") and all(map(str.isidentifier, (*module.split("."), function))):

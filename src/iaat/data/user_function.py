@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from iaat.data.data_config import DataConfig
+from iaat.data.image_split import SAMPLED
 from iaat.data.indexed_dataset import check_map_style
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
@@ -35,7 +37,7 @@ from iaat.data.sample_log import (
     with_skip_advice,
 )
 from iaat.errors import UserError, did_you_mean
-from iaat.runtime.rng import preserved_globals, seed_globals
+from iaat.runtime.rng import permutation, preserved_globals, seed_globals
 from iaat.runtime.user_code import import_function
 
 _FROZEN = (0, 0)
@@ -56,6 +58,10 @@ class UserSplit(RawSplit):
         images: How PIL images are converted.
         skip: Number of items that may be unreadable.
 
+    Attributes:
+        dataset: The data set.
+        hashed: Whether a run keeps what is in some of its samples, to compare them when it is resumed.
+
     Raises:
         UserError: Not a map-style data set, or items of another form.
     """
@@ -70,7 +76,8 @@ class UserSplit(RawSplit):
         skip: int = 0,
     ) -> None:
         check_map_style(dataset, where=where)
-        self._dataset, self._images = dataset, images
+        self.dataset, self._images = dataset, images
+        self.hashed = False
         self.where = where
         self.notices = Notices()
         with preserved_globals():
@@ -97,7 +104,7 @@ class UserSplit(RawSplit):
         return x, y, SampleRecord(position, alteration_bits(altered), input_digests(x[None])[0])
 
     def _read(self, position: int, altered: set[str] | None) -> tuple[Tensor, int]:
-        x, y = read_item(self._dataset, position, where=self.where, images=self._images, altered=altered)
+        x, y = read_item(self.dataset, position, where=self.where, images=self._images, altered=altered)
         place = f"{self.where}: item {position}"
         check_same_label(y, int(self.labels[position]), where=place)
         fix = "bring all inputs to one shape and type"
@@ -122,13 +129,13 @@ class UserSplit(RawSplit):
 
     def _get_item(self, position: int) -> Any:  # noqa: ANN401
         seed_globals(*_FROZEN, ITEM, position, gpus=False)
-        return get_item(self._dataset, position, where=self.where)
+        return get_item(self.dataset, position, where=self.where)
 
     def _labels(self) -> Tensor:
-        owner, positions = _owner(self._dataset, ("targets", "labels"))
+        owner, positions = _owner(self.dataset, ("targets", "labels"))
         listed = getattr(owner, "targets", getattr(owner, "labels", None))
         if not isinstance(listed, Sequence | Tensor) and not hasattr(listed, "__array__"):
-            pairs = ((position, self._get_item(position)) for position in range(len(self._dataset)))
+            pairs = ((position, self._get_item(position)) for position in range(len(self.dataset)))
             return torch.tensor([item_label(item[1], where=f"{self.where}: item {number}") for number, item in pairs])
         ids = check_labels(listed, where=self.where)
         if len(ids) != len(owner):
@@ -136,6 +143,17 @@ class UserSplit(RawSplit):
                 f"{self.where}: {len(owner)} items but {len(ids)} labels in its targets: give one label an item"
             )
         return ids[positions]
+
+    def contents(self) -> str | None:
+        """Hash of `SAMPLED` inputs, always the same ones; None where they change from read to read."""
+        if not self._repeats([_FROZEN] * 2):
+            return None
+        digest = sha256()
+        positions = permutation(len(self), seed=0, epoch=0)[:SAMPLED].sort().values
+        log = SampleLog(len(self), where=self.where, limit=len(self))
+        for row in self.load(positions, log):
+            digest.update(row.numpy().tobytes())
+        return digest.hexdigest()
 
     def warn_if_random(self, *, streamed: bool) -> None:
         """Warn if the first item changes from read to read in a way that the run cannot reproduce.

@@ -1,6 +1,6 @@
 """Evaluation of any model by a suite of attacks: worst case per sample, findings and verdict."""
 
-from iaat.evaluate.evaluate_tensors import evaluate_model
+from iaat.evaluate.evaluate_given import evaluate_model
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.results import EvaluationResult, StageResult, read_results
 from iaat.evaluate.results_table import results_table

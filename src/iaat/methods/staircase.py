@@ -62,7 +62,7 @@ class StaircaseConfig(LearnedRadiiConfig):
         """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale."""
         if self.start_from is None:
             return super().largest_radius(epochs)
-        return self._within_range(self._bounded(math.inf))  # whatever the other run has left
+        return self._within_range(math.inf if self.cap is None else self.cap)  # whatever the other run has left
 
     def without_effect(self) -> dict[str, str]:
         """Settings that change nothing beside the others, each with what they belong to."""
@@ -93,6 +93,8 @@ class StaircaseRadii(LearnedRadii):
             self._table = RadiiTable.read(config.start_from)
             first = self._table.dense(size, config.initial)
         if first is not None:
+            if len(first) < size:  # samples for validation alone come last
+                first = torch.cat([first, first.new_full((size - len(first),), config.initial)])
             self.radii = self._memory = RadiusMemory(
                 size, initial=first, floor=config.floor, cap=config.cap, norm=config.norm, device=device
             )

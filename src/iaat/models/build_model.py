@@ -55,9 +55,10 @@ def build_model(
             model = with_normalization(network, statistics.mean, statistics.std)
         weight = next(model.parameters(), None)
         device = "cpu" if weight is None else weight.device
-        name = f"model.name {config.name!r}"
+        given = config.module
+        name = f"model.name {config.name!r}" if given is None else f"the model {type(given).__name__}"
         check_fits(model, shape=shape, classes=classes, device=device, name=name, training=True)
-        _check_trainable(model, config.name)
+        _check_trainable(model, name)
     return model
 
 
@@ -66,7 +67,7 @@ def _check_trainable(model: nn.Module, name: str) -> None:
     weights = list(model.parameters())
     if not any(weight.requires_grad for weight in weights):
         why = f"all {len(weights)} are frozen: set requires_grad" if weights else "it holds no torch.nn.Parameter"
-        raise UserError(f"model.name {name!r} has no weights to train ({why}): choose another model")
+        raise UserError(f"{name} has no weights to train ({why}): choose another model")
 
 
 def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> InputStatistics | None:

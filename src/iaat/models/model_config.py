@@ -10,9 +10,6 @@ from iaat.units import check_numbers
 
 NormLayer = Literal["batch", "group"]
 
-GIVEN = "python-object"
-"""Name of a model that was passed as an object; no file has its code."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:

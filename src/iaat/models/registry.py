@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.models.factory import build_from_factory
-from iaat.models.model_config import GIVEN, ModelConfig
+from iaat.models.model_config import ModelConfig
 from iaat.models.resnet import preactresnet18, resnet18
 from iaat.models.small import SmallCNN
 from iaat.models.timm_models import (
@@ -22,6 +22,7 @@ from iaat.models.timm_models import (
 )
 from iaat.models.torchvision_models import TORCHVISION_MODELS, build_torchvision, torchvision_statistics
 from iaat.models.wrn import EXAMPLES, WideResNet, parse_wrn
+from iaat.runtime.user_code import GIVEN
 
 _MOST_DEPTH = 1000
 _MOST_WEIGHTS = 2**31

@@ -105,14 +105,16 @@ class RadiusMemory:
 
     def __repr__(self) -> str:
         """Number and norm; mean and quantiles of radii that are in use and in the memory of this process."""
-        what = "one for each sample" if self._first is not None else format_radius(self._initial, self._norm)
-        text = f"all as they begin, {what}"
+        text = f"all as they begin, {format_radius(self._initial, self._norm)}"
         if self._is_sharded or self._mapped is not None:
             text = "not in memory"
-        elif self._used is not None:
-            levels = (0.05, 0.5, 0.95)
-            values = [float(self.numpy().mean(dtype=np.float64)), *self.quantiles(levels).tolist()]
-            mean, *quantiles = (format_radius(value, self._norm) for value in values)
+        elif self._used is not None or self._first is not None:
+            radii = self._first if self._used is None else self.values
+            assert radii is not None
+            radii, levels = radii.clamp(self.floor, self.cap).double().cpu(), (0.05, 0.5, 0.95)
+            mean, *quantiles = (
+                format_radius(float(value), self._norm) for value in (radii.mean(), *np.quantile(radii.numpy(), levels))
+            )
             shown = (f"{level:.0%} {value}" for level, value in zip(levels, quantiles, strict=True))
             text = f"mean {mean}, quantiles {', '.join(shown)}"
         return f"RadiusMemory({self._size:,} in {self._norm}: {text}; on {self._device})"

@@ -68,7 +68,12 @@ class Scope:
 
 
 def collect_content(
-    runs: Sequence[RunFolder], overrides: Sequence[str], reporter: Reporter, scope: Scope | None = None
+    runs: Sequence[RunFolder],
+    overrides: Sequence[str],
+    reporter: Reporter,
+    scope: Scope | None = None,
+    *,
+    recipes: Sequence[Recipe] | None = None,
 ) -> ReportContent:
     """Collect the content of the report of some runs.
 
@@ -80,13 +85,15 @@ def collect_content(
         overrides: Where the data lies now, as recipe keys.
         reporter: Shows progress.
         scope: How much; the defaults of `Scope` if None.
+        recipes: The recipes of the runs, with models and data that were passed as objects; by default those in the
+            folders.
 
     Raises:
         UserError: a folder without a run, or a damaged file; data that cannot be read or is not what was trained on.
     """
     scope = scope or Scope()
     run_summary.check_runs(runs)
-    recipes = [run.recipe(overrides) for run in runs]
+    recipes = recipes or [run.recipe(overrides) for run in runs]
     parts = run_summary.run_parts(runs, recipes)
     facts = [_state(run)["data"] for run in runs]
     prints = [fact["train_fingerprint"] for fact in facts]

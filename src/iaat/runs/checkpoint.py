@@ -173,6 +173,8 @@ def check_same_data(saved: dict[str, Any], data: DataSplits, *, may_be_repaired:
         )
     if _differ(saved.get("train_contents"), data.train_contents):
         found = "training images were replaced: files of the same names hold other bytes than when the run was started"
+        if data.train.paths is None:
+            found = "training samples have other values than when the run was started, under the same labels"
         if not may_be_repaired:
             raise UserError(f"{found}; put the old ones back (--data.root), or start a new run")
         warnings.warn(f"{found}; with data.skip_damaged the run goes on, as if they had been repaired", stacklevel=2)
@@ -196,6 +198,8 @@ def check_same_test_data(saved: dict[str, Any], data: DataSplits) -> None:
         )
     if saved["shape"] != list(data.shape):
         raise UserError(f"the data has inputs of shape {list(data.shape)}, the run was trained on {saved['shape']}")
+    if not saved["test_fingerprint"]:  # a run without a test set is evaluated on any of its classes
+        return
     if saved["test_fingerprint"] != data.test.fingerprint:
         raise UserError("the test set has other labels or files than the run's own: give the run's data (--data.root)")
     if _differ(saved.get("test_contents"), data.test_contents):

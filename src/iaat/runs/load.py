@@ -15,13 +15,13 @@ from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import RECIPE_FILE, run_of_checkpoint
 from iaat.errors import UserError
 from iaat.models.check_logits import check_fits, check_is_module
-from iaat.models.model_config import GIVEN, ModelConfig
+from iaat.models.model_config import ModelConfig
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.exported_weights import exported_file, exported_state
 from iaat.runs.run_folder import RunFolder
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import pick_device
-from iaat.runtime.user_code import trust_typed
+from iaat.runtime.user_code import GIVEN, trust_typed
 
 
 def load(
@@ -78,15 +78,32 @@ def load(
             f"{target}: its network was passed to iaat.fit as an object ({recipe.about}), and no file has its code: "
             "pass it again, iaat.load(..., model=MyNet())"
         )
+    return as_trained_model(state, recipe, model, place)
+
+
+def as_trained_model(
+    state: Mapping[str, Any], recipe: Recipe, module: nn.Module | None, device: torch.device
+) -> TrainedModel:
+    """The model of a checkpoint's state, in eval mode on `device`.
+
+    Args:
+        state: The state.
+        recipe: Its recipe.
+        module: Gets the weights, in place, and is the network of the result; None: one that the recipe builds.
+        device: Where it is to be.
+
+    Raises:
+        UserError: the weights do not fit.
+    """
     shape, classes = tuple(state["data"]["shape"]), tuple(state["data"]["classes"])
-    loaded = TrainedModel(restore_model(recipe, state), recipe, shape=shape, classes=classes)
-    if model is not None:
-        model.load_state_dict(loaded.network.state_dict())
-        loaded.network = model
-        loaded.recipe = replace(recipe, model=replace(recipe.model, module=None))
-    loaded = loaded.to(place).eval()
-    check_fits(loaded, shape=shape, classes=len(classes), device=place)
-    return loaded
+    own = replace(recipe, model=replace(recipe.model, module=None))
+    trained = TrainedModel(restore_model(recipe, dict(state)), own, shape=shape, classes=classes)
+    if module is not None:
+        module.load_state_dict(trained.network.state_dict())
+        trained.network = module
+    trained = trained.to(device).eval()
+    check_fits(trained, shape=shape, classes=len(classes), device=device)
+    return trained
 
 
 def find_checkpoint(target: Path) -> Path:

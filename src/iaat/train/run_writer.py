@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from iaat.data import DataSplits
 from iaat.runs.checkpoint import check_same_data, data_record
 from iaat.runs.checkpoint_manager import CheckpointManager
 from iaat.runs.epoch_record import EpochRecord
+from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.progress import Reporter
@@ -26,18 +28,24 @@ class RunWriter:
     Args:
         recipe: What is trained.
         data: The data trained on.
-        run: Where to write.
+        run: Where to write; a run in memory is kept by every process.
         device: Where checkpoints are loaded to.
         ranks: The processes that train.
         reporter: Shows notices.
     """
 
     def __init__(
-        self, recipe: Recipe, data: DataSplits, run: RunFolder, device: torch.device, ranks: Ranks, reporter: Reporter
+        self,
+        recipe: Recipe,
+        data: DataSplits,
+        run: RunFolder | MemoryRun,
+        device: torch.device,
+        ranks: Ranks,
+        reporter: Reporter,
     ) -> None:
         self._recipe, self._data, self._run, self._device = recipe, data, run, device
         self._ranks, self._reporter = ranks, reporter
-        self._checkpoints = CheckpointManager(run, recipe.train)
+        self._checkpoints = run if isinstance(run, MemoryRun) else CheckpointManager(run, recipe.train)
         self._noticed = False
 
     def create(self, *, overwrite: bool) -> None:
@@ -46,7 +54,7 @@ class RunWriter:
         Raises:
             UserError: it holds another run, and `overwrite` is not set.
         """
-        self._ranks.on_main(lambda: self._run.create(self._recipe, overwrite=overwrite))
+        self._write(lambda: self._run.create(self._recipe, overwrite=overwrite))
 
     def due(self, steps: int) -> bool:
         """Whether to save a checkpoint after that many steps of the epoch; the main process decides."""
@@ -57,7 +65,7 @@ class RunWriter:
         self._save_skipped()
         saved = self._checkpoint(state)
         saved["tally"] |= {"seconds": seconds}
-        self._ranks.on_main(lambda: self._checkpoints.save_within(saved))
+        self._write(lambda: self._checkpoints.save_within(saved))
 
     def save_epoch(
         self, state: TrainState, record: EpochRecord, timing: dict[str, Any], trained_on: Tensor, *, best: bool
@@ -84,11 +92,11 @@ class RunWriter:
             # Last of all: until it is written the epoch has not happened, and a resumed run makes all its files again.
             self._checkpoints.save_epoch(saved, improved=best)
 
-        self._ranks.on_main(write)
+        self._write(write)
 
     def log_faults(self, state: TrainState) -> None:
         """List the steps that were not finite."""
-        self._ranks.on_main(lambda: self._run.log_faults(state.faults))
+        self._write(lambda: self._run.log_faults(state.faults))
 
     def restore(self, state: TrainState) -> None:
         """Restore the newest whole checkpoint, and remove what came after it.
@@ -97,6 +105,8 @@ class RunWriter:
             UserError: there is none, or it is of other data.
         """
         run, checkpoints = self._run, self._checkpoints
+        assert not isinstance(run, MemoryRun)
+        assert not isinstance(checkpoints, MemoryRun)
         restore_skipped(run, self._data)
         saved = self._ranks.main_first(lambda: checkpoints.newest(self._device))
         self._ranks.check_same(
@@ -126,8 +136,8 @@ class RunWriter:
 
     def go_back_to(self, state: TrainState) -> None:
         """Remove what was written after the epoch of the state."""
-        self._ranks.on_main(lambda: self._run.go_back_to(state.epoch, state.records))
-        self._ranks.on_main(self._checkpoints.forget_within)
+        self._write(lambda: self._run.go_back_to(state.epoch, state.records))
+        self._write(self._checkpoints.forget_within)
 
     def show_notices(self, state: TrainState, *, at_start: bool = False) -> None:
         """Show once what was left out of the data or altered, and keep it: of streamed samples when all were read."""
@@ -152,4 +162,11 @@ class RunWriter:
     def _save_skipped(self) -> None:
         """Share among all processes what each has found about samples, and list those that cannot be read."""
         gather_sample_log(self._data.train.sample_log, self._ranks)
-        self._ranks.on_main(lambda: save_skipped(self._run, self._data))
+        self._write(lambda: save_skipped(self._run, self._data))
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Write in the main process while the others wait; in each where nothing is shared."""
+        if isinstance(self._run, MemoryRun):
+            write()
+        else:
+            self._ranks.on_main(write)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from iaat.data import DataSplits, SampleLog
+from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder, SkippedSample
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.files import encodable
@@ -24,7 +25,7 @@ def gather_sample_log(sample_log: SampleLog, ranks: Ranks) -> None:
     sample_log.check_limit()
 
 
-def save_skipped(run: RunFolder, data: DataSplits) -> None:
+def save_skipped(run: RunFolder | MemoryRun, data: DataSplits) -> None:
     """List the skipped samples in the run folder; no file where there are none."""
     records: list[SkippedSample] = [
         {"split": split, "index": index, "name": encodable(sample_log.name(index)), "reason": encodable(reason)}

@@ -20,6 +20,7 @@ from iaat.data import DataSplits
 from iaat.errors import shown
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
+from iaat.runs.checkpoint import check_fit
 from iaat.runs.checkpoint_schema import check_same_types, using
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime import rng
@@ -177,7 +178,9 @@ def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noq
     Raises:
         ValueError: it does not fit the part as it was built.
     """
-    if key == "schedule":
+    if key == "model":
+        check_fit(part, new)
+    elif key == "schedule":
         new = {name: new[name] for name in _PROGRESS}
         check_same_types(new, part.state_dict())
         if not 0 <= new["last_epoch"] <= getattr(part, "total_steps", new["last_epoch"]):

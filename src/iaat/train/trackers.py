@@ -31,6 +31,18 @@ class Tracker(Protocol):
 
     The process that writes the run folder calls the methods, once the files that belong to a call are written. Training
     waits meanwhile. Arguments are copies.
+
+    Example:
+        >>> import iaat
+        >>> class Losses(iaat.Tracker):
+        ...     def started(self, recipe, run, records):
+        ...         self.losses = [record.loss for record in records]
+        ...     def epoch(self, record):
+        ...         self.losses.append(record.loss)
+        >>> losses, settings = Losses(), {"method": "natural", "limit": 200, "device": "cpu", "quiet": True}
+        >>> run = iaat.fit("small-cnn", "digits", epochs=1, callbacks=[losses], **settings)
+        >>> losses.losses == [run.history[0].loss]
+        True
     """
 
     def started(self, recipe: dict[str, Any], run: Path, records: Sequence[EpochRecord]) -> None:
@@ -121,6 +133,15 @@ class TensorBoard(Tracker):
 
     A run that goes on is written anew from its first epoch, and TensorBoard drops what it had: so the event files say
     what `metrics.jsonl` says, wherever an earlier process ended, and of runs begun without them as well.
+
+    Example:
+        >>> import iaat, pathlib, tempfile
+        >>> folder, settings = tempfile.TemporaryDirectory(), {"limit": 200, "device": "cpu", "quiet": True}
+        >>> out = pathlib.Path(folder.name, "run")
+        >>> tracker = iaat.TensorBoard()
+        >>> _ = iaat.fit("small-cnn", "digits", method="natural", epochs=1, out=out, callbacks=[tracker], **settings)
+        >>> any((out / "tensorboard").iterdir())
+        True
     """
 
     def __init__(self) -> None:

@@ -9,18 +9,20 @@ import torch
 
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, build_data
+from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import compute_deterministically, pick_device
 from iaat.runtime.distributed import current, describe_processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
+from iaat.runtime.user_code import GIVEN
 from iaat.train.trackers import Tracker
 from iaat.train.trainer import Trainer
 
 
 def train(
     recipe: Recipe,
-    run: RunFolder,
+    run: RunFolder | MemoryRun,
     reporter: Reporter,
     *,
     resume: bool = False,
@@ -35,7 +37,8 @@ def train(
 
     Args:
         recipe: What to train.
-        run: Where; a run that is there already is touched only once data and model are known to be good.
+        run: Where, in a folder or in memory; a run that is there already is touched only once data and model are known
+            to be good.
         reporter: Shows progress.
         resume: Go on from the newest whole checkpoint, if there is one, bit for bit as if never interrupted.
         overwrite: Replace the run in the folder.
@@ -87,7 +90,7 @@ def _prepare(recipe: Recipe, reporter: Reporter) -> tuple[DataSplits, torch.devi
         ranks.check_same(device.type, "the devices")
         reporter.say(describe_processes(ranks, device))
         ranks.check_same(recipe.to_yaml(), "the settings")
-    reporter.say(f"reading data: {recipe.data.name}")
+    reporter.say("reading data" if recipe.data.name == GIVEN else f"reading data: {recipe.data.name}")
     data = ranks.main_first(lambda: build_data(recipe.data, seed=recipe.seed, device=device))
     ranks.check_same(data.train.fingerprint, "the training data")
     return data, device

@@ -1,0 +1,65 @@
+"""Samples that were passed to a function to be evaluated: tensors, data sets, loaders, folders."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from iaat.data.build_data import keep_split
+from iaat.data.data_config import DataConfig
+from iaat.data.folder_scan import FolderListing, aligned, is_image_folder, scan_folder
+from iaat.data.given_data import user_split
+from iaat.data.image_folder import FolderFiles
+from iaat.data.image_split import ImageSplit
+from iaat.data.notices import Notices
+from iaat.data.raw_split import RawSplit
+from iaat.data.source import Source
+from iaat.errors import UserError, shown
+
+_WHERE = "data"
+
+
+def given_split(data: object, config: DataConfig, classes: Sequence[str]) -> RawSplit:
+    """Samples as a split.
+
+    Args:
+        data: A map-style data set of (x, y), a `DataLoader`, a pair of tensors, or a folder: with a folder for each
+            class, or with test/ beside train/.
+        config: How images are read.
+        classes: Names of the classes, in the order of the logits; none: those of the data.
+
+    Raises:
+        UserError: it is none of these, or has other classes.
+    """
+    if isinstance(data, str | Path):
+        return _folder_split(Path(data), config, classes)
+    if isinstance(data, DataLoader) and data.collate_fn is not torch.utils.data.default_collate:
+        data = _joined(data)
+    return user_split(data, config, where=_WHERE, classes=classes, complete=False)
+
+
+def given_source(split: RawSplit, config: DataConfig, device: torch.device) -> Source:
+    """Source of a split that was given, on `device`: in memory, or streamed where that is too little."""
+    return keep_split(split, config, device)
+
+
+def _folder_split(folder: Path, config: DataConfig, classes: Sequence[str]) -> ImageSplit:
+    if not folder.is_dir():
+        raise UserError(f"data {shown(str(folder))} is no folder (seen from {Path.cwd()}): give a folder of images")
+    root, name = (folder, "test") if is_image_folder(folder) else (folder.resolve().parent, folder.resolve().name)
+    listing = scan_folder(root, name)
+    if classes:
+        own = FolderListing([], torch.empty(0, dtype=torch.int64), tuple(classes), Notices())
+        listing = aligned(own, listing, root, name)
+    return ImageSplit(FolderFiles(root, name, listing), listing.classes, config)
+
+
+def _joined(loader: DataLoader[object]) -> tuple[Tensor, Tensor]:
+    """All batches (x, y) of a loader as two tensors."""
+    batches = list(loader)
+    if not all(isinstance(batch, tuple | list) and len(batch) >= 2 for batch in batches):
+        raise UserError(f"{_WHERE}: the DataLoader does not give batches (x, y): pass tensors or a data set")
+    x, y = (torch.cat([torch.as_tensor(batch[part]) for batch in batches]) for part in (0, 1))
+    return x, y

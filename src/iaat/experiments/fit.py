@@ -1,0 +1,211 @@
+"""`iaat.fit`: train any module on any data set, by the loop of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from iaat.config.load_recipe import python_recipe
+from iaat.config.python_settings import written_settings
+from iaat.config.radius_range import warn_of_radii
+from iaat.config.recipe import Recipe
+from iaat.data.data_config import DATASETS
+from iaat.data.given_data import GivenData, is_class_folder
+from iaat.errors import UserError, did_you_mean, shown
+from iaat.experiments.fitted_run import Run
+from iaat.experiments.resolved_recipe import check_norms, resolved
+from iaat.methods import find_method
+from iaat.models.check_logits import check_is_module
+from iaat.radius import RadiusMemory
+from iaat.runs.memory_run import MemoryRun
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.launch import processes
+from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import Stop
+from iaat.runtime.user_code import GIVEN
+from iaat.train.trackers import TensorBoard, Tracker, Trackers
+from iaat.train.train_recipe import train
+
+_PLACE = "iaat.fit"
+_RADIUS = "8px"
+
+
+def fit(
+    model: nn.Module | str,
+    train_data: object,
+    *,
+    validation: object = None,
+    method: str = "iaat",
+    radius: float | str = _RADIUS,
+    epochs: int = 30,
+    device: torch.device | str = "auto",
+    out: str | Path | None = None,
+    callbacks: Sequence[Tracker] = (),
+    settings: Mapping[str, object] | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    **more: object,
+) -> Run:
+    """Train a model so that it withstands perturbations of its inputs; by default every sample gets its own radius.
+
+    It is the loop of `iaat train`: same methods, same checkpoints, and several processes under torchrun or srun. The
+    model gets inputs in [0, 1] as they are, is trained in train mode, and has the weights of the best epoch in the end.
+    The best epoch is chosen on samples that are not trained on.
+
+    Args:
+        model: Maps inputs `[B, ...]` in [0, 1] to logits `[B, classes]`; or the name of a network that a recipe knows,
+            such as "resnet18", which gets a layer that standardises its inputs.
+        train_data: A map-style `Dataset` of (x, y) with x a PIL image, a uint8 tensor or a float tensor in [0, 1]; a
+            pair of tensors; a folder with a folder of images for each class, or with train/ and test/; or the name of a
+            data set, such as "cifar10".
+        validation: The same for the samples that choose the best epoch; by default a tenth of the others.
+        method: Training method, such as "iaat", "pgd_at", "trades" or "natural".
+        radius: Radius of the attacks in training and evaluation: "8px", "8/255" or a number on the [0, 1] scale.
+        epochs: Passes over the training samples.
+        device: Where to train: "cpu", "cuda", or "auto" for a GPU if there is one.
+        out: Run folder. Without it nothing is written. With it an interrupted call goes on where it stopped, a finished
+            one is read, and one with more epochs goes on where the schedule allows it.
+        callbacks: Informed of the start and of every epoch: `iaat.TensorBoard()`, or a `iaat.Tracker` of yours.
+        settings: Further keys of a recipe, such as `{"train.ema": 0.995, "evaluate.steps": 50}`.
+        overwrite: Replace the run in `out`.
+        quiet: Show no progress.
+        more: Further keys of a recipe by their last part, such as `lr=0.05`, `batch_size=64`, `optimizer="AdamW"`,
+            `class_weights="balanced"`, `seed=1`. `start_from` takes a run or radii to begin with.
+
+    Returns:
+        The run: `model`, `radii`, `history`, and the functions `evaluate`, `report` and `save`.
+
+    Raises:
+        UserError: a setting or data that cannot be used, a model that does not fit the data, or a run in `out` that was
+            trained otherwise; the message names the difference and the fix.
+
+    Source: this project, after Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051).
+
+    Example:
+        >>> import iaat, torch
+        >>> _ = torch.manual_seed(0)
+        >>> y = torch.arange(120) % 2
+        >>> x = torch.rand(120, 1, 4, 4) * 0.5 + y[:, None, None, None] * 0.5
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> run = iaat.fit(model, (x, y), epochs=3, radius="4px", lr=0.5, batch_size=20, device="cpu", quiet=True)
+        >>> len(run.history), len(run.radii)
+        (3, 120)
+        >>> bool((run.model(x).argmax(1) == y).float().mean() > 0.9)
+        True
+    """
+    name = _PLACE if out is None else Path(out).resolve().name
+    _check_callbacks(callbacks, out)
+    module = None if isinstance(model, str) else check_is_module(model, "model is")
+    asked = _asked(method, radius, epochs, device, settings or {}, more)
+    recipe = _recipe(name, model, train_data, validation, method, asked)
+    run = MemoryRun(name) if out is None else RunFolder(Path(out))
+    check_norms(recipe)
+    going_on = isinstance(run, RunFolder) and run.has_results() and not overwrite
+    fix = "Give the settings it was trained by, another out=, or overwrite=True"
+    reporter, stop = Reporter(quiet=quiet), Stop()
+    with processes(), Trackers(callbacks) as tracker, stop.listening():
+        old = run if isinstance(run, RunFolder) and going_on else None
+        recipe = resolved(recipe, old, longer=True, fix=fix)
+        warn_of_radii(recipe)
+        data = train(recipe, run, reporter, resume=going_on, overwrite=overwrite, stop=stop, trackers=[tracker])
+    return Run(recipe, data, run, module, reporter)
+
+
+def _check_callbacks(callbacks: Sequence[Tracker], out: str | Path | None) -> None:
+    for each in callbacks:
+        if isinstance(each, type) or not all(hasattr(each, call) for call in ("started", "epoch", "finished")):
+            kind = f"the class {each.__name__}" if isinstance(each, type) else f"a {type(each).__name__}"
+            raise UserError(f"callbacks holds {kind}: give objects of classes derived from iaat.Tracker")
+        if out is None and isinstance(each, TensorBoard):
+            raise UserError("TensorBoard writes into the run folder: give out=, such as out='runs/mine'")
+
+
+def _asked(
+    method: str,
+    radius: float | str,
+    epochs: int,
+    device: torch.device | str,
+    settings: Mapping[str, object],
+    more: Mapping[str, object],
+) -> dict[str, object]:
+    """All settings under the names by which they were given."""
+    if twice := sorted(settings.keys() & more.keys()):
+        raise UserError(f"{_PLACE}: {twice[0]} is given twice: leave out one")
+    asked = {"epochs": epochs, "device": str(device), **settings, **more}
+    config = find_method(method).Config
+    # What nobody has asked for is no radius for another norm, nor for a method that means another thing by it.
+    other = "norm" in more or any(key.rpartition(".")[2] == "norm" for key in settings)
+    fits = getattr(config, "radius_is_attack", True) and not other
+    own = {"radius", "method.radius"} & asked.keys()
+    if not own and (radius != _RADIUS or fits):
+        asked["radius"] = radius
+    return asked
+
+
+def _recipe(
+    name: str, model: nn.Module | str, train_data: object, validation: object, method: str, asked: dict[str, object]
+) -> Recipe:
+    """The recipe of the call, with the objects that were passed."""
+    first = _radii(asked.get("start_from"))
+    if first is not None:
+        asked["start_from"] = GIVEN
+    written = written_settings(asked, method, _PLACE)
+    about = f"iaat.fit: {_kind(model)} on {_kind(train_data)}"
+    raw: dict[str, dict[str, object] | str] = {"about": about, "method": {"name": method}}
+    if isinstance(model, str):
+        written["model.name"] = model
+    else:
+        raw["model"] = {"name": GIVEN, "normalize": "none"}
+    if is_named := isinstance(train_data, str | Path) and not is_class_folder(train_data):
+        _check_named(str(train_data))
+        written |= {"data": str(train_data), **_validation_folder(train_data, validation)}
+    else:
+        raw["data"] = {"name": GIVEN}
+    recipe = python_recipe(name, raw, written, _PLACE)
+    for section, of_object in (("model", not isinstance(model, str)), ("data", not is_named)):
+        if of_object and (other := getattr(recipe, section).name) != GIVEN:
+            raise UserError(f"{_PLACE}: {section}.name is {shown(other)}, but it was passed as an object: leave it out")
+    if not isinstance(model, str):
+        recipe = replace(recipe, model=replace(recipe.model, module=model))
+    if not is_named:
+        recipe = replace(recipe, data=replace(recipe.data, given=GivenData(train_data, validation)))
+    if first is not None:
+        recipe = replace(recipe, method=replace(recipe.method, first_radii=first))
+    return recipe
+
+
+def _check_named(train_data: str) -> None:
+    """Refuse a text that is neither a folder, a data set's name nor a function."""
+    if not (Path(train_data).is_dir() or ":" in train_data or train_data in DATASETS):
+        raise UserError(
+            f"train_data {shown(train_data)} is neither a folder (seen from {Path.cwd()}) nor a data set's name"
+            f"{did_you_mean(train_data, DATASETS)}"
+        )
+
+
+def _kind(given: object) -> str:
+    return str(given) if isinstance(given, str | Path) else type(given).__name__
+
+
+def _radii(given: object) -> Tensor | None:
+    """Radii that were passed as an object; None for a path."""
+    given = given.radii if isinstance(given, Run) else given
+    values = given.values if isinstance(given, RadiusMemory) else given
+    return values.detach().cpu() if isinstance(values, Tensor) else None
+
+
+def _validation_folder(train_data: str | Path, validation: object) -> dict[str, str]:
+    """The key for a folder of validation images beside train/."""
+    if validation is None:
+        return {}
+    beside = Path(str(validation))
+    if isinstance(validation, str | Path) and (beside.parent == Path() or beside.parent == Path(train_data)):
+        return {"data.validation": beside.name}
+    raise UserError(
+        f"validation is {shown(validation)}, but train_data is {train_data}: give the folder beside its train/, such "
+        "as 'val'; or pass both as data sets"
+    )

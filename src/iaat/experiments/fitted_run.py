@@ -1,0 +1,214 @@
+"""`Run`: what `iaat.fit` returns."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import nn
+
+from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.recipe import Recipe
+from iaat.data import DataSplits
+from iaat.errors import UserError
+from iaat.evaluate.evaluate_given import samples_for
+from iaat.evaluate.evaluate_run import load_evaluated
+from iaat.evaluate.evaluated_model import EvaluatedModel
+from iaat.evaluate.evaluation import run_evaluation
+from iaat.evaluate.results import EvaluationResult, ModelFacts
+from iaat.models import weights_digest
+from iaat.radius import RadiusMemory
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.checkpoint_schema import SavedState
+from iaat.runs.epoch_record import EpochRecord
+from iaat.runs.load import as_trained_model
+from iaat.runs.memory_run import MemoryRun
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.device import pick_device
+from iaat.runtime.progress import Reporter
+from iaat.units import Norm, Radius
+
+
+class Run:
+    """A finished run, as `iaat.fit` returns it.
+
+    Attributes:
+        model: The network of the best epoch, in eval mode on the training device: inputs in [0, 1] to logits.
+        radii: Radius of every sample of the training data by its position, also of those that chose the best epoch,
+            which keep the one they began with; None where the method keeps none.
+        history: A record of every epoch: `loss`, `validation_clean`, `validation_robust`, `radius_mean_px`, ...
+        train_index: `[n]` int64, positions of the samples that were trained on.
+        recipe: All settings.
+        path: The run folder; None where nothing was written.
+
+    Example:
+        >>> import iaat
+        >>> run = iaat.fit("small-cnn", "digits", method="natural", epochs=1, limit=200, device="cpu", quiet=True)
+        >>> run
+        Run(natural, 1 epoch, 10 classes, nothing written)
+        >>> run.history[0].epoch, run.radii
+        (1, None)
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataSplits,
+        store: RunFolder | MemoryRun,
+        module: nn.Module | None,
+        reporter: Reporter,
+    ) -> None:
+        self.recipe, self._data, self._store, self._reporter = recipe, data, store, reporter
+        self.path = store.path if isinstance(store, RunFolder) else None
+        self._best, last = _state(store, "best"), _state(store, "last")
+        self.model = as_trained_model(self._best, recipe, module, pick_device(recipe.train.device))
+        self.history = [EpochRecord.from_json(record) for record in last["records"]]
+        self.train_index = data.train_index
+        self.radii = _radii(last, recipe, data)
+
+    def __repr__(self) -> str:
+        """Method, epochs, classes and place."""
+        count = len(self.history)
+        place = "nothing written" if self.path is None else str(self.path)
+        epochs = f"{count} epoch{'' if count == 1 else 's'}"
+        return f"Run({self.recipe.method_name}, {epochs}, {len(self.model.classes)} classes, {place})"
+
+    def evaluate(
+        self,
+        data: object = None,
+        *,
+        suite: str = "quick",
+        radius: float | str | None = None,
+        norm: Norm | None = None,
+        n: int | None = None,
+        batch_size: int = 128,
+        seed: int = 0,
+    ) -> EvaluationResult:
+        """Evaluate the model on clean and attacked samples.
+
+        Args:
+            data: A `Dataset` of (x, y), a `DataLoader`, a pair of tensors, or a folder with a folder for each class. By
+                default the test images of the training data's folder; where there are none, the validation samples,
+                which have chosen the epoch, so that figures on them are a little too high.
+            suite: quick, standard, paper, full, or attacks and sections joined by "+".
+            radius: Radius of the attacks; that of the training by default.
+            norm: Norm of the radius.
+            n: Number of samples; 1,000 in suite quick, all in others by default.
+            batch_size: Samples attacked at once.
+            seed: Seed of the attacks.
+
+        Returns:
+            The results: `accuracy`, `interval95`, `verdict`, `findings`, and more. A run folder keeps them.
+
+        Raises:
+            UserError: samples or settings that cannot be used.
+        """
+        own = self.recipe.evaluate
+        config = replace(
+            own,
+            suite=suite,
+            radius=own.radius if radius is None else Radius(radius),
+            norm=norm or own.norm,
+            n=n,
+            batch_size=batch_size,
+            seed=seed,
+        )
+        if data is None and len(self._data.test_index) and isinstance(self._store, RunFolder):
+            evaluated = load_evaluated(self._store, self.recipe, "best", self._data)
+            return run_evaluation(evaluated, self._data, config, self._reporter)
+        return self._evaluate(self._samples(data), config, kept=not len(self._data.test_index))
+
+    def _samples(self, data: object) -> DataSplits:
+        """The data of the run with the samples to evaluate as its test set."""
+        if data is not None:
+            source = samples_for(self.model, data, self.model.classes)
+            return replace(self._data, test=source, test_index=torch.arange(len(source)), test_contents=None)
+        if len(self._data.test_index):
+            return self._data
+        warnings.warn(
+            f"evaluated on the {len(self._data.validation_index)} validation samples, which have chosen the epoch; for "
+            "figures to quote give test data: run.evaluate(test_data)",
+            stacklevel=3,
+        )
+        return replace(self._data, test=self._data.train, test_index=self._data.validation_index, test_contents=None)
+
+    def _evaluate(self, data: DataSplits, config: EvaluateConfig, *, kept: bool) -> EvaluationResult:
+        """Evaluate the model; a run folder keeps the results, unless it has those of a test set of its own."""
+        radii = None
+        if self.radii is not None:
+            index = data.trained_index(self.recipe.train.batch_size, seed=self.recipe.seed, epochs=self._best["epoch"])
+            radii = index, self._best["method"]["radii"]["values"].cpu()[index]
+        with TemporaryDirectory() as temporary:
+            folder = self.path / "evaluations" if kept and self.path is not None else Path(temporary)
+            facts = ModelFacts(
+                run=self.recipe.name, checkpoint="best", epoch=self._best["epoch"], seed=self.recipe.seed
+            )
+            name, digest = f"{self.recipe.name}-best", weights_digest(self.model)
+            evaluated = EvaluatedModel(name, self.model, digest, folder, facts, radii=radii)
+            return run_evaluation(evaluated, data, config, self._reporter)
+
+    def report(self, out: str | Path = "report.html", *, images: int = 2000, details: int = 40) -> Path:
+        """Write one page that shows the run: accuracies, radii, images, suspected label errors.
+
+        Args:
+            out: The page.
+            images: Images in its gallery.
+            details: Images of them that have details, at up to 255 forwards and 240 backwards each.
+
+        Returns:
+            The page.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        # Imported here: what draws pages takes long to import.
+        from iaat.report.collect import Scope, collect_content
+        from iaat.report.page import write_page
+
+        with TemporaryDirectory() as temporary:
+            run = self._folder(Path(temporary, self.recipe.name))
+            scope = Scope(images=images, details=details)
+            content = collect_content([run], (), self._reporter, scope, recipes=[self.recipe])
+            write_page(content, Path(out))
+        return Path(out)
+
+    def save(self, out: str | Path) -> Path:
+        """Write a run that was kept in memory into a run folder, for `iaat.load`, `iaat report` and the like.
+
+        Args:
+            out: The folder; it has to be new or empty.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UserError: there is something in it, it cannot be written, or the run has a folder already.
+        """
+        if self.path is not None:
+            raise UserError(f"the run is in {self.path} already: copy that folder")
+        self._store = self._folder(Path(out))
+        self.path = self._store.path
+        return self.path
+
+    def _folder(self, out: Path) -> RunFolder:
+        return self._store if isinstance(self._store, RunFolder) else self._store.write(self.recipe, out)
+
+
+def _state(store: RunFolder | MemoryRun, which: str) -> SavedState:
+    if isinstance(store, RunFolder):
+        return load_checkpoint(store.checkpoint(which))
+    state = store.best if which == "best" else store.last
+    assert state is not None  # a run has an epoch
+    return state
+
+
+def _radii(last: SavedState, recipe: Recipe, data: DataSplits) -> RadiusMemory | None:
+    """The radii after the last epoch, of the training data without samples that were given for validation alone."""
+    if (state := last["method"].get("radii")) is None:
+        return None
+    values = state["values"]
+    values = values if len(data.extra_index) else values[: len(values) - data.validation_size]
+    return RadiusMemory(len(values), initial=values, norm=getattr(recipe.method, "norm", recipe.evaluate.norm))

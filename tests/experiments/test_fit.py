@@ -1,0 +1,298 @@
+"""`iaat.fit` on modules and data sets of the user's own: the loop of the command line, and what it refuses."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+import iaat
+from helpers.training import same
+from iaat import UserError
+from iaat.cli.main import main
+from iaat.config.load_recipe import load_recipe
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runs.run_folder import RunFolder
+from iaat.runtime.progress import Reporter
+from iaat.train import train
+from iaat.train.trainer import Trainer
+
+QUICK = {"radius": "16px", "lr": 0.05, "batch_size": 32, "quiet": True, "device": "cpu", "validation_steps": 1}
+
+
+class Net(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 36, classes)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.conv(x)).flatten(1))
+
+
+class Rows(Dataset):
+    """Images of three classes, each with a bright row; `kind` is what an item's image is."""
+
+    def __init__(self, n=90, seed=0, kind="float"):
+        generator = torch.Generator().manual_seed(seed)
+        self.y, self.kind = torch.arange(n) % 3, kind
+        self.x = 0.5 * torch.rand(n, 1, 6, 6, generator=generator)
+        self.x[torch.arange(n), 0, self.y] += 0.4
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, position):
+        x, y = self.x[position], int(self.y[position])
+        if self.kind == "image":
+            return Image.fromarray((x[0].numpy() * 255).astype(np.uint8)), y
+        return x, y
+
+
+def fit(model=None, data=None, **settings):
+    torch.manual_seed(0)
+    return iaat.fit(model or Net(), Rows() if data is None else data, **{**QUICK, "epochs": 2, **settings})
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refused(**settings):
+    with pytest.raises(UserError) as caught:
+        fit(**settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished run in a folder, and its module."""
+    place, net = tmp_path_factory.mktemp("fit"), Net()
+    return fit(net, out=place / "run", schedule="constant"), net, place
+
+
+def test_without_out_nothing_is_written_and_the_module_has_the_weights_of_the_best_epoch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = Net()
+    run = fit(net, epochs=3, radius="2px", lr=0.2)
+    assert files(tmp_path) == []
+    assert run.model.network is net
+    assert not net.training
+    x, y = Rows(seed=1).x, Rows(seed=1).y
+    assert torch.equal(net(x), run.model(x))
+    assert (run.model(x).argmax(1) == y).float().mean() > 0.9
+    assert [record.epoch for record in run.history] == [1, 2, 3]
+    assert len(run.radii) == 90
+    assert (run.radii[run.train_index] * 255 != 2).any()
+    rest = sorted(set(range(90)) - set(run.train_index.tolist()))
+    torch.testing.assert_close(run.radii[rest] * 255, torch.full((len(rest),), 2.0))
+    assert repr(run) == "Run(iaat, 3 epochs, 3 classes, nothing written)"
+    assert (run.model.radius, run.model.classes) == (iaat.Radius("2px"), ("0", "1", "2"))
+
+
+def test_it_is_the_loop_of_the_command_line(tmp_path, monkeypatch):
+    """Equal to the bit with a recipe that names the same network and data as functions."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "fitted_rows.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "from torch.utils.data import TensorDataset\n"
+        "def net(shape, classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(36, classes))\n"
+        "def data(split):\n"
+        "    x = torch.rand(90, 1, 6, 6, generator=torch.Generator().manual_seed(len(split)))\n"
+        "    return TensorDataset(x, torch.arange(90) % 3)\n"
+    )
+    words = ["--model.name", "fitted_rows:net", "--data.name", "fitted_rows:data", "--model.normalize", "none"]
+    words += ["--method.radius", "16px", "--evaluate.radius", "16px", "--train.epochs", "2", "--train.lr", "0.05"]
+    words += ["--train.batch_size", "32", "--train.validation_steps", "1", "--train.device", "cpu"]
+    (tmp_path / "plain.yaml").write_text("method: {name: iaat}\n")
+    recipe = load_recipe("plain.yaml", words)
+    from fitted_rows import data, net
+
+    started = []
+    monkeypatch.setattr(Trainer, "fit", _noting(started, Trainer.fit))
+    train(recipe, RunFolder(tmp_path / "command"), Reporter(quiet=True))
+    module = net((1, 6, 6), 3)
+    module.load_state_dict(started[0])
+    iaat.fit(module, data("train"), **{**QUICK, "epochs": 2}, out=tmp_path / "python")
+    mine, theirs = (load_checkpoint(tmp_path / name / "last.pt") for name in ("python", "command"))
+    for part in ("model", "optimizer", "schedule", "method", "records"):
+        assert same(mine[part], theirs[part])
+
+
+def _noting(started, fit):
+    def noting(self, **more):
+        started.append({key: value.clone() for key, value in self.state.model.state_dict().items()})
+        fit(self, **more)
+
+    return noting
+
+
+def test_with_out_a_finished_call_is_read_and_one_with_more_epochs_goes_on(folder):
+    run, _, place = folder
+    assert {"best.pt", "last.pt", "metrics.jsonl", "radii", "recipe.yaml", "run.json"} <= set(files(place / "run"))
+    before = load_checkpoint(place / "run" / "last.pt")
+    again = fit(Net(), out=place / "run", schedule="constant")
+    x = Rows(seed=1).x
+    assert torch.equal(again.model(x), run.model(x))
+    assert torch.equal(again.radii.values, run.radii.values)
+    assert same(load_checkpoint(place / "run" / "last.pt")["model"], before["model"])
+    longer = fit(Net(), out=place / "run", schedule="constant", epochs=3)
+    assert [record.epoch for record in longer.history] == [1, 2, 3]
+    assert longer.history[:2] == run.history
+    fit(Net(), out=place / "run", overwrite=True, schedule="constant")
+
+
+class Stopping(iaat.Tracker):
+    def epoch(self, record):
+        if record.epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_call_ends_as_one_that_was_not(tmp_path):
+    whole = fit(out=tmp_path / "whole", epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(out=tmp_path / "run", epochs=3, callbacks=[Stopping()])
+    fit(Net(), out=tmp_path / "run", epochs=3)  # of other weights, which the checkpoint replaces
+    for which in ("best", "last"):
+        mine, theirs = (load_checkpoint(tmp_path / name / f"{which}.pt") for name in ("run", "whole"))
+        for part in ("model", "method", "optimizer", "records"):
+            assert same(mine[part], theirs[part])
+    assert len(whole.history) == 3
+
+
+def test_in_memory_and_in_a_folder_it_is_the_same_run(tmp_path):
+    memory = fit(ema=0.5, nonfinite="rollback")
+    disk = fit(ema=0.5, nonfinite="rollback", out=tmp_path / "run")
+    x = Rows(seed=1).x
+    assert torch.equal(memory.model(x), disk.model(x))
+    assert torch.equal(memory.radii.values, disk.radii.values)
+    assert memory.history == disk.history
+    assert memory.save(tmp_path / "saved") == tmp_path / "saved"
+    for name in ("last.pt", "best.pt"):
+        mine, theirs = (load_checkpoint(tmp_path / place / name) for place in ("saved", "run"))
+        assert all(same(mine[part], theirs[part]) for part in ("model", "averaged", "optimizer", "method", "generator"))
+    assert (tmp_path / "saved/metrics.jsonl").read_bytes() == (tmp_path / "run/metrics.jsonl").read_bytes()
+    with pytest.raises(UserError, match="already"):
+        memory.save(tmp_path / "again")
+
+
+@pytest.mark.parametrize("kind", ["float", "image", "tensors", "loader"])
+def test_every_kind_of_data_set(kind):
+    rows = Rows(kind="image" if kind == "image" else "float")
+    data = {"tensors": (rows.x, rows.y), "loader": torch.utils.data.DataLoader(rows, batch_size=7)}.get(kind, rows)
+    run = fit(data=data, method="natural", epochs=1)
+    assert run.radii is None
+    assert run.evaluate(data, suite="pgd-1").n == 90
+
+
+def test_validation_samples_may_be_given(tmp_path):
+    run = fit(validation=Rows(30, seed=2))
+    assert len(run.train_index) == len(run.radii) == 90
+    again = fit(validation=Rows(30, seed=2), start_from=run, reach=0.01)
+    torch.testing.assert_close(again.radii.values, run.radii.values, atol=0.2 / 255, rtol=0)
+
+
+def images(root, split, n=12):
+    draw = np.random.default_rng(0)
+    for number, name in enumerate(("cat", "dog", "owl")):
+        place = root / split / name
+        place.mkdir(parents=True)
+        for image in range(n):
+            pixels = draw.integers(80 * number, 80 * number + 80, (9, 9, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / f"{image}.png")
+    return root / split
+
+
+def test_folders_of_images_with_and_without_a_test_set(tmp_path):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
+    train_folder, valid = images(tmp_path, "pictures"), images(tmp_path / "more", "valid", 4)
+    run = fit(net, train_folder, validation=valid, size=8, epochs=1)
+    assert (run.model.classes, run.model.shape) == (("cat", "dog", "owl"), (3, 8, 8))
+    assert len(run.train_index) == 36
+    assert run.evaluate(valid, suite="pgd-1").n == 12
+    images(tmp_path / "both", "train"), images(tmp_path / "both", "test", 5), images(tmp_path / "both", "val", 4)
+    run = fit("small-cnn", tmp_path / "both", validation="val", size=8, epochs=1, out=tmp_path / "run")
+    assert run.evaluate(suite="pgd-1").n == 15
+    assert main(["evaluate", str(tmp_path / "run"), "--suite", "pgd-1", "--quiet"]) == 0
+    assert iaat.evaluate_model(iaat.load(tmp_path / "run"), tmp_path / "both" / "val", suite="pgd-1").n == 12
+
+
+def test_loading_needs_the_module_again(folder):
+    _, _, place = folder
+    with pytest.raises(UserError, match=r"as an object \(iaat\.fit: Net on Rows\).*model=MyNet\(\)"):
+        iaat.load(place / "run")
+    own = Net()
+    loaded, x = iaat.load(place / "run", model=own), Rows(seed=1).x
+    assert loaded.network is own
+    assert torch.equal(loaded(x), iaat.load(place / "run", model=Net())(x))
+    assert main(["evaluate", str(place / "run"), "--quiet"]) == 2  # the command has neither
+
+
+def test_what_a_run_in_out_was_trained_otherwise_by_is_named(folder):
+    _, _, place = folder
+    settings = {"out": place / "run", "schedule": "constant"}
+    assert "train.lr: 0.05 -> 0.1. Give the settings it was trained by" in refused(**settings, **{"lr": 0.1})
+    assert "missing 1.weight, 1.bias; unexpected conv.weight" in refused(
+        model=nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), **settings
+    )
+    assert "has 60 samples, the checkpoint was made with 90" in refused(data=Rows(60), **settings)
+    assert "other values than when the run was started" in refused(data=Rows(seed=5), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochz": 3}, "iaat.fit has no setting 'epochz' (did you mean 'epochs'"),
+        ({"settings": {"train.emma": 1}}, "no setting 'train.emma' (did you mean 'train.ema'"),
+        ({"gamma": "1px"}, "gamma is a setting of method iaat_paper"),
+        ({"name": "x"}, "name is a key of several sections"),
+        ({"settings": {"lr": 1.0}}, "lr is given twice"),
+        ({"learning_rate": 1.0}, "train.lr is given twice"),
+        ({"method": "iat"}, "method.name 'iat' is not known (did you mean 'iaat'"),
+        ({"radius": 8}, "for 8 pixel levels write 8px"),
+        ({"norm": "l2", "radius": "8px"}, "give a method.radius for l2"),
+        ({"optimizer": "AdamW", "settings": {}, "lr": 0.001, "momentum": object()}, "momentum is a object"),
+        ({"model": Net}, "model is the class Net: call it, Net()"),
+        ({"model": 3}, "model is a int"),
+        ({"data": "nowhere"}, "train_data 'nowhere' is neither a folder"),
+        ({"data": "digit"}, "did you mean 'digits'"),
+        ({"data": [1, 2]}, "train_data: item 0 is a int, not a pair"),
+        ({"data": TensorDataset(torch.randn(9, 1, 6, 6) * 9, torch.arange(9) % 3)}, "outside [0, 1]"),
+        ({"model": Net(5)}, "the model Net returns shape [2, 5] for 2 inputs of 3 classes"),
+        ({"callbacks": [Stopping]}, "callbacks holds the class Stopping"),
+        ({"callbacks": [print]}, "callbacks holds a builtin_function"),
+        ({"settings": {"model.name": "resnet18"}}, "it was passed as an object: leave it out"),
+        ({"start_from": "nowhere"}, "radii nowhere: no such file"),
+        ({"validation": "val"}, "validation: str is not addressed by position"),
+    ],
+)
+def test_mistakes_are_named(settings, message):
+    assert message in refused(**settings)
+
+
+def test_tensorboard_needs_a_folder():
+    with pytest.raises(UserError, match="give out="):
+        fit(callbacks=[iaat.TensorBoard()])
+
+
+def test_without_test_data_the_validation_samples_are_evaluated_and_that_is_said():
+    run = fit(epochs=1)
+    with pytest.warns(UserWarning, match=r"the 9 validation samples.*run\.evaluate\(test_data\)"):
+        assert run.evaluate(suite="pgd-1").n == 9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = run.evaluate(Rows(30, seed=1), suite="pgd-1+radii", radius="8px")
+    assert (results.n, results.checkpoint, results.evaluate.radius) == (30, "best", iaat.Radius("8px"))
+    assert len(results.radii) == 4
+
+
+def test_a_report_of_a_run_in_memory(tmp_path):
+    page = fit(epochs=2).report(tmp_path / "page.html", images=9, details=1)
+    assert "iaat" in page.read_text(encoding="utf-8")
+    assert files(tmp_path) == ["page.html"]
