@@ -184,11 +184,11 @@ def test_two_models_are_evaluated_on_each_others_examples(place, capsys):
 def test_python_api_refuses_what_means_nothing(network):
     _, (x, y) = digits()
     for samples, labels, classes, part in (
-        (x * 255, y, 10, "pass x / 255"),
+        (x * 255, y, 10, "divide by 255"),
         (x[:0], y[:0], 10, "at least one"),
         ((x * 255).byte(), y, 10, "x.float() / 255"),
-        (x, y, 4, "0 to 3"),
-        (x, y[:-1], 10, "[358] for 359 inputs"),
+        (x, y, 4, "outside 0..3"),
+        (x, y[:-1], 10, "359 inputs but 358 labels"),
     ):
         with pytest.raises(UserError) as error:
             evaluate_model(network, samples, labels, classes=classes)

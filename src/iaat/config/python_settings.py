@@ -56,9 +56,8 @@ def _key(name: str, known: list[str], place: str) -> str:
     if len(same) == 1:
         return same[0]
     if same:
-        raise UserError(
-            f"{place}: {name} is a key of several sections: write settings={{{same[0]!r}: ...}}, or {same[1]!r}"
-        )
+        keys = " or ".join(f"{{{key!r}: ...}}" for key in same)
+        raise UserError(f"{place}: {name} is a key of several sections: write settings={keys}")
     last = name.rpartition(".")[2]
     owners = [each for each in METHODS if last in setting_names(find_method(each).Config)]
     if owners and name in (last, f"method.{last}"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,8 +59,8 @@ def _folder_split(folder: Path, config: DataConfig, classes: Sequence[str]) -> I
 
 def _joined(loader: DataLoader[object]) -> tuple[Tensor, Tensor]:
     """All batches (x, y) of a loader as two tensors."""
-    batches = list(loader)
-    if not all(isinstance(batch, tuple | list) and len(batch) >= 2 for batch in batches):
+    batches: list[Any] = list(loader)
+    parts = [[torch.as_tensor(each) for each in batch[:2]] for batch in batches if isinstance(batch, tuple | list)]
+    if len(parts) < len(batches) or not all(len(part) == 2 and part[0].ndim > 1 and part[1].ndim for part in parts):
         raise UserError(f"{_WHERE}: the DataLoader does not give batches (x, y): pass tensors or a data set")
-    x, y = (torch.cat([torch.as_tensor(batch[part]) for batch in batches]) for part in (0, 1))
-    return x, y
+    return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])

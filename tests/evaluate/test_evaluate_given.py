@@ -1,0 +1,125 @@
+"""`iaat.evaluate_model` on every kind of samples comes to the same figures."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from iaat import Radius, TrainedModel, UserError, evaluate_model
+from iaat.config.load_recipe import load_recipe
+
+CLASSES = ("cat", "dog", "owl")
+QUICK = {"suite": "pgd-3", "radius": "20px"}
+
+
+class Images(Dataset):
+    def __init__(self, x, y):
+        self.x, self.y, self.classes = x, y, list(CLASSES)
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, position):
+        return Image.fromarray(self.x[position].permute(1, 2, 0).numpy()), int(self.y[position])
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """Images of three classes, each with more of its own colour, sorted by class."""
+    y = torch.arange(60) // 20
+    x = torch.randint(0, 150, (60, 3, 6, 6), generator=torch.Generator().manual_seed(0))
+    x[torch.arange(60), y] += 60
+    return x.byte(), y
+
+
+@pytest.fixture(scope="module")
+def network():
+    layers = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+    layers[2].weight.data.copy_(10 * torch.eye(3))
+    layers[2].bias.data.zero_()
+    return layers.eval()
+
+
+@pytest.fixture(scope="module")
+def folder(pixels, tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    for number, (x, y) in enumerate(zip(*pixels, strict=True)):
+        place = root / "some" / CLASSES[y]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(x.permute(1, 2, 0).numpy()).save(place / f"{number:02d}.png")
+    return root / "some"
+
+
+def own_batches(items):
+    return torch.stack([item[0] for item in items]), torch.tensor([int(item[1]) for item in items])
+
+
+@pytest.mark.parametrize("kind", ["x and y", "pair", "data set", "images", "loader", "own loader", "folder"])
+def test_every_kind_of_samples_has_the_same_figures(kind, pixels, network, folder):
+    bytes_, y = pixels
+    x = bytes_.float() / 255
+    expected = evaluate_model(network, x, y, classes=3, **QUICK)
+    assert 0 < expected.accuracy["worst"] < expected.accuracy["clean"] == 1
+    data = {
+        "x and y": x,
+        "pair": (x, y),
+        "data set": TensorDataset(x, y),
+        "images": Images(bytes_, y),
+        "loader": DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True),
+        "own loader": DataLoader(TensorDataset(x, y), batch_size=7, collate_fn=own_batches),
+        "folder": str(folder),
+    }[kind]
+    found = evaluate_model(network, data, y if kind == "x and y" else None, **QUICK)
+    assert (found.accuracy, found.n, found.classes) == (expected.accuracy, 60, 3)
+    names = CLASSES if kind in ("images", "folder") else ("0", "1", "2")
+    assert tuple(each.name for each in found.per_class) == names
+
+
+def loaded(network, *words):
+    recipe = load_recipe("quickstart", ["--evaluate.radius", "20px", *words])
+    return TrainedModel(network, recipe, shape=(3, 6, 6), classes=CLASSES).eval()
+
+
+def test_a_loaded_model_knows_its_radius_its_classes_and_the_size_of_its_images(network, folder, pixels):
+    found = evaluate_model(loaded(network), folder, suite="pgd-3")
+    assert found.evaluate.radius == Radius("20px")
+    assert evaluate_model(network, folder, suite="pgd-3").evaluate.radius == Radius("8px")
+    small = evaluate_model(network, folder, size=3, **QUICK)
+    assert small.digests.inputs != found.digests.inputs
+    (folder / "owl").rename(folder.parent / "owl")
+    try:
+        with pytest.raises(UserError, match="has no class 'owl'"):
+            evaluate_model(loaded(network), folder, suite="pgd-3")
+    finally:
+        (folder.parent / "owl").rename(folder / "owl")
+
+
+def test_classes_in_another_order_are_refused(network, pixels):
+    turned = Images(*pixels)
+    turned.classes = ["owl", "dog", "cat"]
+    with pytest.raises(UserError, match=r"in another order \(owl, dog, cat, \.\.\.\) than those of the model"):
+        evaluate_model(loaded(network), turned, **QUICK)
+
+
+def test_a_class_without_samples_is_no_mistake(network, pixels):
+    x, y = pixels[0][:40], pixels[1][:40]
+    found = evaluate_model(network, TensorDataset(x.float() / 255, y), **QUICK)
+    assert found.classes == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("nowhere", "is no folder"),
+        ([1, 2], "item 0 is a int, not a pair"),
+        (torch.rand(4, 3, 6, 6), "y a NoneType"),
+        (3, "has no __len__ and no __getitem__"),
+        (TensorDataset(torch.randn(4, 3, 6, 6), torch.arange(4) % 3), "outside \\[0, 1\\]"),
+        (DataLoader(np.arange(6), batch_size=2, collate_fn=list), "does not give batches"),
+    ],
+)
+def test_what_is_no_data_is_named(data, message, network):
+    with pytest.raises(UserError, match=message):
+        evaluate_model(network, data, **QUICK)
