@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iaat.config.differences import digest_but_seed
 from iaat.config.load_recipe import SECTION_TYPES, load_recipe
 from iaat.config.recipe_files import shipped_recipes
 from iaat.errors import UserError, shown
@@ -374,3 +375,11 @@ def test_any_value_of_an_option_is_taken_or_refused(key, value, joined):
     except UserError:
         return
     assert recipe.name == "quickstart"
+
+
+def test_runs_from_before_a_key_was_added_stay_seeds_of_those_after():
+    """The digest by which seeds are known; settings at their defaults are none of it."""
+    assert digest_but_seed(load_recipe("quickstart")).startswith("93e7f49b1a4d")
+    assert digest_but_seed(load_recipe("quickstart", ["--train.clip_grad", "1"])) != digest_but_seed(
+        load_recipe("quickstart")
+    )

@@ -1,7 +1,10 @@
 """`iaat.fit` on modules and data sets of the user's own: the loop of the command line, and what it refuses."""
 
+import re
+import runpy
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +14,12 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 import iaat
+from helpers.processes import finish, start
 from helpers.training import same
 from iaat import UserError
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
+from iaat.methods import METHODS
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
@@ -257,6 +262,7 @@ def test_what_a_run_in_out_was_trained_otherwise_by_is_named(folder):
         ({"method": "iat"}, "method.name 'iat' is not known (did you mean 'iaat'"),
         ({"radius": 8}, "for 8 pixel levels write 8px"),
         ({"norm": "l2", "radius": "8px"}, "give a method.radius for l2"),
+        ({"method": "mma"}, "radius='16px': that of method mma is not the radius of its attacks, but their bound"),
         ({"optimizer": "AdamW", "settings": {}, "lr": 0.001, "momentum": object()}, "momentum is a object"),
         ({"model": Net}, "model is the class Net: call it, Net()"),
         ({"model": 3}, "model is a int"),
@@ -296,3 +302,28 @@ def test_a_report_of_a_run_in_memory(tmp_path):
     page = fit(epochs=2).report(tmp_path / "page.html", images=9, details=1)
     assert "iaat" in page.read_text(encoding="utf-8")
     assert files(tmp_path) == ["page.html"]
+
+
+def test_processes_of_a_launcher_train_together_from_the_weights_of_the_first(capsys):
+    """Each has the run; one process alone comes to the same but for the order of sums."""
+    script = Path(__file__).parents[1] / "helpers" / "fit_process.py"
+    codes, outputs = finish(start(2, script))
+    assert codes == [0, 0], outputs
+    runpy.run_path(str(script))
+    outputs.append(capsys.readouterr().out)
+    first, second, alone = ([float(number) for number in re.findall(r"-?\d+\.\d+", text)] for text in outputs)
+    assert first == second
+    assert first == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_with_another_optimiser_clipping_warm_up_and_class_weights(method):
+    own = {"c": 1.0} if method == "cat" else {}
+    steps = {} if method in ("natural", "nfgsm") else {"steps": 1}
+    net = Net()
+    before = [weight.detach().clone() for weight in net.parameters()]
+    settings = {"optimizer": "AdamW", "lr": 0.01, "clip_grad": 0.5, "schedule": "cosine", "warmup_epochs": 0.5}
+    run = fit(net, method=method, radius="8px", epochs=1, class_weights="balanced", **settings, **steps, **own)
+    assert not any(torch.equal(weight, old) for weight, old in zip(net.parameters(), before, strict=True))
+    assert run.history[0].loss < float("inf")
+    assert (run.radii is not None) == (method in ("cat", "mma", "iaat", "iaat_paper", "iaat_trades"))

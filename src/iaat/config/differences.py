@@ -95,5 +95,5 @@ def _flat_method(method: Any) -> dict[str, Any]:  # noqa: ANN401
     same one worked out are no difference.
     """
     idle = method.without_effect() if isinstance(method, MethodConfig) else {}
-    values = {field.name: getattr(method, field.name) for field in fields(method)}
+    values = {field.name: getattr(method, field.name) for field in fields(method) if field.compare}
     return {f"method.{key}": None if key in idle else plain(value) for key, value in values.items()}

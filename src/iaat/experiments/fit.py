@@ -138,10 +138,14 @@ def _asked(
     asked = {"epochs": epochs, "device": str(device), **settings, **more}
     config = find_method(method).Config
     # What nobody has asked for is no radius for another norm, nor for a method that means another thing by it.
-    other = "norm" in more or any(key.rpartition(".")[2] == "norm" for key in settings)
-    fits = getattr(config, "radius_is_attack", True) and not other
-    own = {"radius", "method.radius"} & asked.keys()
-    if not own and (radius != _RADIUS or fits):
+    own, other = {"radius", "method.radius"} & asked.keys(), {"norm", "method.norm", "evaluate.norm"} & asked.keys()
+    bounds = not getattr(config, "radius_is_attack", True)
+    if bounds and radius != _RADIUS:
+        raise UserError(
+            f"radius={radius!r}: that of method {method} is not the radius of its attacks, but their bound: give "
+            "settings={'method.radius': ..., 'evaluate.radius': ...}"
+        )
+    if not own and (radius != _RADIUS or not (bounds or other)):
         asked["radius"] = radius
     return asked
 
