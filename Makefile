@@ -2,6 +2,7 @@
 # make setup: install what developing needs, and the hooks that run before a commit.
 # make check: lint, types and the tests of what changed since main; seconds to minutes.
 # make test: the test suite; make peers: comparisons with other libraries; make test-all: both and what is slow.
+# make examples: install what examples/ needs, and run each.
 # make docs: the documentation site, in site/; a warning is an error; make notebooks: run its notebooks again.
 # make test-torch VERSION=2.9.1: core tests with that version of PyTorch; VERSION=oldest (default) or newest.
 # make bench: install the peers too, measure attack, step, data and memory; see benchmarks/README.md.
@@ -13,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart setup lint lint-scripts check test peers test-all test-torch docs notebooks bench clean
+.PHONY: quickstart setup lint lint-scripts check test peers examples test-all test-torch docs notebooks bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
@@ -51,7 +52,11 @@ peers: $(VENV)/.installed-peers
 	$(BIN)/python -c 'import adv_lib, art, cv2, imagecorruptions, torchattacks'  # else their tests would be skipped
 	$(PYTEST) tests/peers
 
-test-all: test peers docs
+examples: $(VENV)/.installed-examples
+	$(BIN)/python -c 'import accelerate, cleanlab, datasets, lightning, transformers, wandb'  # else their tests would be skipped
+	$(PYTEST) tests/examples
+
+test-all: test peers examples docs
 	$(MAKE) test-torch VERSION=oldest
 	$(MAKE) test-torch VERSION=newest
 	$(NOTEBOOKS) --output-dir runs/notebooks
@@ -114,6 +119,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
 	$(PIP_INSTALL) --no-deps $$($(BIN)/python -c 'import tomllib; \
 	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["peers"])')
+	@touch $@
+
+$(VENV)/.installed-examples: $(VENV)/.installed-dev
+	$(PIP_INSTALL) -e '.[examples]'
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

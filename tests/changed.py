@@ -18,6 +18,7 @@ OF_FOLDERS = {
     "docs/pictures": ("tests/docs/test_pictures.py",),
     "docs/results": ("tests/docs/test_pictures.py", "tests/evaluate/test_results.py"),
     "docs": ("tests/docs/test_site.py",),
+    "examples": ("tests/examples/test_examples.py", "tests/docs/test_site.py"),
 }
 DOCUMENTS = ("tests/docs/test_commands.py", "tests/docs/test_site.py")
 

@@ -16,7 +16,7 @@ def test_a_module_without_one_runs_the_tests_that_import_it():
 
 def test_a_document_runs_the_tests_that_name_it_wherever_they_are():
     assert {"tests/docs/test_python_snippets.py", "tests/docs/test_commands.py"} <= set(chosen_by("README.md"))
-    assert {"tests/train/test_trackers.py", "tests/docs/test_site.py"} <= set(chosen_by("docs/howto/trackers.md"))
+    assert {"tests/train/test_trackers.py", "tests/docs/test_site.py"} <= set(chosen_by("docs/howto/tables.md"))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Build the documentation site: `make docs`.
 
-What Zensical builds is staged: a copy of docs/, a page for each public function and class, and the notebooks as
-Markdown. Links that leave docs/ lead nowhere on a site, so that their text alone stays.
+What Zensical builds is staged: a copy of docs/, a page for each public function and class, a page of examples/, and the
+notebooks as Markdown. Links that leave docs/ lead nowhere on a site, so that their text alone stays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOCS, SOURCE = ROOT / "docs", ROOT / "src"
+DOCS, SOURCE, EXAMPLES = ROOT / "docs", ROOT / "src", ROOT / "examples"
 LEFT_OUT = ("site", "*.py", "*.parquet", "*.jsonl", "__pycache__")
 # Names of modules without `__all__` that the documents use.
 FURTHER = {
@@ -25,7 +25,7 @@ FURTHER = {
     "iaat.report.suspects": ["find_suspects"],
     "iaat.runs.load_model": ["load_model"],
     "iaat.runs.run_folder": ["RunFolder"],
-    "iaat.train.trackers": ["Tracker"],
+    "iaat.train.trackers": ["Tracker", "TensorBoard"],
     "iaat.runtime.progress": ["Reporter"],
 }
 
@@ -131,6 +131,16 @@ def stage(out: Path) -> None:
         place = file.relative_to(out)
         text = without_outer_links(file.read_text(encoding="utf-8"), place)
         file.write_text(with_api_links(text, place, pages), encoding="utf-8")
+    write_examples(out / "examples.md")
+
+
+def write_examples(file: Path) -> None:
+    """Write one page of the table of examples and of their code."""
+    parts = [re.sub(r"\]\((\w+)\.py\)", r"](#\1)", (EXAMPLES / "README.md").read_text(encoding="utf-8"))]
+    for example in sorted(EXAMPLES.glob("*.py")):
+        code = example.read_text(encoding="utf-8")
+        parts.append(f"## {example.name} {{ #{example.stem} }}\n\n```python\n{code}```\n")
+    file.write_text("\n".join(parts), encoding="utf-8")
 
 
 def write_notebooks(out: Path) -> None:
@@ -151,10 +161,13 @@ def write_notebooks(out: Path) -> None:
 
 
 def without_outer_links(text: str, file: Path) -> str:
-    """Markdown with links out of docs/, and to files that are no pages, replaced by their text."""
+    """Markdown with links to examples led to their page, and others that leave docs/, or no pages, replaced by text."""
 
     def replace(link: re.Match[str]) -> str:
         target = (DOCS / file.parent / link["target"]).resolve()
+        if target.is_relative_to(EXAMPLES):
+            anchor = f"#{target.stem}" if target.suffix == ".py" else ""
+            return f"[{link['text']}]({'../' * len(file.parent.parts)}examples.md{anchor})"
         inside = target.is_relative_to(DOCS) and target.suffix in {".md", ".png", ".svg", ".ipynb"}
         return link[0].replace(".ipynb", ".md") if inside or not target.exists() else link["text"]
 

@@ -8,12 +8,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "examples/README.md")),
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "experiments.md"),
 ]
 PACKAGES = [path.name for path in (ROOT / "src/iaat").iterdir() if path.is_dir() and path.name != "__pycache__"]
 # Paths of the repository, and of src/iaat by the name of their package.
-FOLDERS = "|".join(["tests", "benchmarks", "docs", "src", *PACKAGES])
+FOLDERS = "|".join(["tests", "benchmarks", "docs", "examples", "src", *PACKAGES])
 NAMED = re.compile(rf"(?<![\w/.-])((?:{FOLDERS})/[\w/.-]*\.py)\b")
 
 

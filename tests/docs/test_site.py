@@ -54,7 +54,10 @@ def test_every_page_documents_something(staged):
 
 def test_every_name_that_documents_import_has_a_page(staged):
     pages = documented(staged / "api")
-    texts = [file.read_text(encoding="utf-8") for file in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]]
+    texts = [
+        file.read_text(encoding="utf-8")
+        for file in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.py")]
+    ]
     imports = re.findall(r"^ *from (iaat[\w.]*) import ([\w, ]+)", "\n".join(texts), re.MULTILINE)
     used = {BUILD.home(package, name.strip()) for package, names in imports for name in names.split(",")}
     assert used - set(pages) == set()

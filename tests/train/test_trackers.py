@@ -34,7 +34,8 @@ FAST = [
     *("--train.validation_steps", "1", "--train.validation_n", "10"),
     *("--evaluate.suite", "pgd", "--evaluate.steps", "1", "--evaluate.n", "30"),
 ]
-HOWTO = Path(__file__).parents[2] / "docs/howto"
+ROOT = Path(__file__).parents[2]
+HOWTO = ROOT / "docs/howto"
 IAAT = tiny("iaat", "--method.steps", "1")
 
 
@@ -45,6 +46,11 @@ def snippets(page):
 def execute(code, **names):
     exec(compile(code, "page.md", "exec"), names)
     return names
+
+
+def example(name):
+    """Code of one of the examples."""
+    return (ROOT / "examples" / name).read_text(encoding="utf-8")
 
 
 class Listening(Tracker):
@@ -345,13 +351,12 @@ def test_nothing_is_trained_for_an_option_without_effect(capsys):
     assert "--no-train trains nothing" in capsys.readouterr().err
 
 
-def test_the_page_about_trackers_runs_with_what_wandb_documents(tmp_path, plain, monkeypatch):
+def test_the_example_of_trackers_runs_with_what_wandb_documents(tmp_path, plain, monkeypatch):
     """The module stands for wandb 0.31: names, keywords and the order of steps as its reference has them."""
 
     class Run:
         def __init__(self, **options):
             self.options, self.history, self.ended = options, [], False
-            self.summary = {}
 
         def log(self, data, step=None, commit=None):
             assert not self.ended
@@ -363,7 +368,8 @@ def test_the_page_about_trackers_runs_with_what_wandb_documents(tmp_path, plain,
 
     runs = []
 
-    def init(*, project=None, id=None, name=None, config=None, resume=None):  # noqa: A002
+    def init(*, project=None, id=None, config=None, resume=None, mode=None):  # noqa: A002
+        assert mode == "offline"
         assert resume in ("allow", "never", "must", "auto", None)
         assert not set(id) & set("/\\#?%:")
         runs.append(Run(project=project, id=id, config=config))
@@ -371,17 +377,16 @@ def test_the_page_about_trackers_runs_with_what_wandb_documents(tmp_path, plain,
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
-    monkeypatch.setattr(sys, "argv", ["tracked.py", *FAST])
-    (code,) = snippets("trackers.md")
-    for _ in range(2):
-        names = execute(code, __name__="__main__")
-    log = [(record.epoch, record.to_json()) for record in names["run"].metrics()]
-    assert [len(run.history) for run in runs] == [2, 0]  # nothing was left to train
-    assert runs[0].history == log
-    for run in runs:
-        assert run.options["config"]["train"]["epochs"] == 2
+    monkeypatch.setattr(sys, "argv", ["trackers.py", "1"])
+    execute(example("trackers.py"), __name__="__main__")
+    monkeypatch.setattr(sys, "argv", ["trackers.py", "2"])
+    names = execute(example("trackers.py"), __name__="__main__")
+    log = [(record.epoch, record.to_json()) for record in names["run"].history]
+    assert runs[0].history + runs[1].history == log
+    for run, epochs in zip(runs, (1, 2), strict=True):
+        assert run.options["config"]["train"]["epochs"] == epochs
         assert (run.options["id"], run.ended) == ("tracked", True)
-        assert {"best/clean", "last/worst"} <= run.summary.keys()
+    assert list(Path("runs/tracked/tensorboard").glob("events*"))
 
 
 @pytest.fixture(scope="module")
@@ -405,7 +410,7 @@ def tables(tmp_path_factory):
     return place
 
 
-PANDAS, POLARS, FIFTYONE = snippets("tables.md")
+PANDAS, POLARS = snippets("tables.md")
 
 
 def named_columns(page, table):
@@ -444,8 +449,9 @@ def test_the_records_open_in_polars(tables, monkeypatch):
         assert share == pytest.approx((own["misclassified_by"] == "none").mean())
 
 
-def test_the_images_open_in_fiftyone_as_it_documents(tables, monkeypatch):
+def test_the_example_of_fiftyone_runs_with_what_it_documents(tables, monkeypatch):
     """The module stands for FiftyOne 1.22: a sample takes plain values, and the file must be there."""
+    views = {}
 
     class Sample(dict):
         def __init__(self, filepath=None, tags=None, metadata=None, **fields):
@@ -453,28 +459,46 @@ def test_the_images_open_in_fiftyone_as_it_documents(tables, monkeypatch):
             assert type(fields["radius_px"]) is float
             super().__init__(filepath=filepath, **fields)
 
+        __getattr__ = dict.__getitem__
+
     class Dataset(list):
         def __init__(self, name=None, persistent=False, overwrite=False):
             super().__init__()
 
-        add_sample = list.append
+        add_samples = list.extend
+        save_view = staticmethod(views.__setitem__)
+
+        def match(self, holds):
+            found = Dataset()
+            found.extend(filter(holds, self))
+            return found
 
         def sort_by(self, field_or_expr, reverse=False):
             return sorted(self, key=lambda sample: sample[field_or_expr], reverse=reverse)
+
+        def bounds(self, field_or_expr):
+            values = [sample[field_or_expr] for sample in self]
+            return min(values), max(values)
+
+    class Field:
+        def __init__(self, name):
+            self.name, part = name.split(".")
+            assert part == "label"
+
+        def __ne__(self, other):
+            return lambda sample: sample[self.name] != sample[other.name]
 
     def classification(*, label=None, confidence=None):
         assert isinstance(label, str)
         return label
 
-    fiftyone = types.SimpleNamespace(
-        Dataset=Dataset,
-        Sample=Sample,
-        Classification=classification,
-        launch_app=lambda dataset=None, view=None: view,
-    )
+    fiftyone = types.SimpleNamespace(Dataset=Dataset, Sample=Sample, ViewField=Field, Classification=classification)
     monkeypatch.setitem(sys.modules, "fiftyone", fiftyone)
     monkeypatch.chdir(tables)
-    shown = execute(FIFTYONE)["session"]
+    monkeypatch.setattr(sys, "argv", ["fiftyone_radii.py", "runs/mine", "images"])
+    dataset = execute(example("fiftyone_radii.py"))["dataset"]
     radii = pd.read_parquet("runs/mine/radii.parquet").sort_values("radius_px")
-    assert [sample["radius_px"] for sample in shown] == radii["radius_px"].tolist()
-    assert all(sample["ground_truth"] == Path(sample["filepath"]).parent.name for sample in shown)
+    assert [sample.radius_px for sample in dataset.sort_by("radius_px")] == radii["radius_px"].tolist()
+    assert all(sample.label == Path(sample.filepath).parent.name for sample in dataset)
+    (view,) = views.values()
+    assert [sample.radius_px for sample in view] == radii[radii.prediction != radii.label].radius_px.tolist()

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from iaat.data.data_config import DataConfig
+from iaat.data.hugging_face import as_pairs
 from iaat.data.image_split import SAMPLED
 from iaat.data.indexed_dataset import check_map_style
 from iaat.data.notices import Notices
@@ -52,7 +53,7 @@ class UserSplit(RawSplit):
     generators of Python, NumPy and PyTorch depends on their index alone, and moves no draw of anyone else.
 
     Args:
-        dataset: Gives (x, y) with x a PIL image, a uint8 tensor or a float tensor in [0, 1].
+        dataset: Gives (x, y) with x a PIL image, a uint8 tensor or a float tensor in [0, 1]; or one of Hugging Face.
         complete: Whether each class must have a sample.
         where: Names the data set in messages.
         images: How PIL images are converted.
@@ -76,7 +77,7 @@ class UserSplit(RawSplit):
         skip: int = 0,
     ) -> None:
         check_map_style(dataset, where=where)
-        self.dataset, self._images = dataset, images
+        self.dataset, self._images = as_pairs(dataset, where=where), images
         self.hashed = False
         self.where = where
         self.notices = Notices()
@@ -87,7 +88,7 @@ class UserSplit(RawSplit):
             ]
             self.labels = self._labels()
         self.notices.add(where, "values", count=len(item) - 2)
-        self.classes = _class_names(dataset)
+        self.classes = _class_names(self.dataset)
         self.shape = tuple(self._first.shape)
         self.sample_bytes = self._first.numel() * self._first.element_size()
         self.complete = complete
