@@ -191,3 +191,9 @@ def test_what_a_dataclass_cannot_hold_is_named(change, reason):
 def test_an_older_form_is_upgraded_before_it_is_read(tmp_path):
     write_json(tmp_path / "a.json", {"count": 3})
     assert read_json(tmp_path / "a.json", Typed, lambda old: {"n": old["count"]}) == Typed(n=3)
+
+
+def test_a_whole_number_is_written_again_as_it_was():
+    found = from_json({"n": 1, "seconds": 0}, Typed)
+    assert repr(to_json(found)["seconds"]) == "0"
+    assert repr(from_json({"n": 1, "seconds": 0.0}, Typed).seconds) == "0.0"

@@ -44,14 +44,15 @@ class Between:
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:  # noqa: ANN401
         from pydantic_core import core_schema  # takes long to import, and attacks need none
 
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+        return core_schema.no_info_wrap_validator_function(self._checked, handler(source))
 
-    def _checked(self, value: float) -> float:
+    def _checked(self, given: float, typed: Callable[[float], float]) -> float:
+        value = typed(given)
         if not (abs(value) < math.inf and self.low - _ROUNDING <= value <= self.high + _ROUNDING):
             limits = f"a number from {self.low:g} to {self.high:g}"
             least = f"a finite number of at least {self.low:g}"
             raise ValueError(f"{shown(value)} is not {limits if self.high < math.inf else least}")
-        return value
+        return given  # a whole number as it was written: it is written again
 
 
 Finite = Annotated[float, Between(-math.inf)]
