@@ -25,7 +25,6 @@ FURTHER = {
     "iaat.report.suspects": ["find_suspects"],
     "iaat.runs.load_model": ["load_model"],
     "iaat.runs.run_folder": ["RunFolder"],
-    "iaat.train.trackers": ["Tracker", "TensorBoard"],
     "iaat.runtime.progress": ["Reporter"],
 }
 
