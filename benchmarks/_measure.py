@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from iaat.runtime.console_table import plain_table
+from iaat.runtime.console_table import PlainTable
 from iaat.runtime.device import keep_freed_memory, pick_device
 from iaat.runtime.passes import Passes, count_passes
 
@@ -258,7 +258,7 @@ class Report:
 
     def show(self) -> None:
         """Print the table, then the lines below it."""
-        table = plain_table(self.title)
+        table = PlainTable(self.title)
         for column in self.columns:
             table.add_column(column, justify="left" if column in self.left else "right", no_wrap=bool(column))
         for row in self.rows:

@@ -22,7 +22,7 @@ from iaat.evaluate import attack_samples
 from iaat.evaluate.evaluation import test_sample
 from iaat.evaluate.stages import stages_of
 from iaat.experiments.targets import find_targets
-from iaat.runtime.console_table import plain_table
+from iaat.runtime.console_table import PlainTable
 from iaat.runtime.progress import Reporter
 
 ENSEMBLES = ("screening", "autoattack")
@@ -38,7 +38,7 @@ def main() -> None:
     options, overrides = parser.parse_known_args()
     reporter = Reporter()
     rows = [_compare(run, options, overrides, reporter) for run in options.runs]
-    table = plain_table(f"robust accuracy in %, n = {options.n}; {_machine()}")
+    table = PlainTable(f"robust accuracy in %, n = {options.n}; {_machine()}")
     for name in ("run", "clean", *ENSEMBLES, "robust in one only", "screening s", "AutoAttack s", "ratio", "passes"):
         table.add_column(name, justify="left" if name == "run" else "right")
     for row in rows:

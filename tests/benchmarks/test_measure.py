@@ -104,7 +104,9 @@ def test_the_published_update_is_the_rule_paper():
     new = moved(radius, *outcomes.T, **constants)
     assert torch.equal(new, paper(radius, *outcomes.T, **constants))
     for value, before, (clean, at, above) in zip(new.tolist(), radius.tolist(), outcomes.tolist(), strict=True):
-        expected = iaat_slow.updated_radius(before, clean_right=clean, right_at_e=at, right_above=above, **constants)
+        expected = iaat_slow.updated_radius(
+            before, clean_correct=clean, correct_at_e=at, correct_above=above, **constants
+        )
         assert value == pytest.approx(expected, abs=1e-8)
 
 

@@ -20,10 +20,11 @@ from iaat.cli.main import main
 from iaat.errors import UserError
 from iaat.export import export_model, export_run
 from iaat.export.writers import WRITERS
-from iaat.models.model_config import GIVEN, ModelConfig
+from iaat.models.model_config import ModelConfig
 from iaat.models.model_file_kind import file_kind
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
+from iaat.runtime.user_code import GIVEN
 from iaat.train import train
 
 

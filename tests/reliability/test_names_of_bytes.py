@@ -57,6 +57,6 @@ def test_a_data_folder_of_other_bytes_is_refused_before_training(tmp_path, capsy
     words = ["train", "folder-iaat", "--data.root", root, "--data.size", "8", "--out", str(tmp_path / "run")]
     assert main(words) == 2
     said = capsys.readouterr().err
-    assert "error: recipe folder-iaat: --data.root" in said
+    assert "error: recipe folder-iaat: data.root" in said
     assert "U+DCFF" in said
     assert not (tmp_path / "run").exists()
