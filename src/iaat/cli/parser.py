@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from iaat.config.choices import CHECKPOINTS, FORMATS, WEIGHTS, weights_by_any_name
+from iaat.config.choices import CHECKPOINTS, EXPORT_FORMATS, WEIGHTS, weights_by_any_name
 from iaat.config.short_options import is_flag, is_short, likely_key, spelled_out
 from iaat.errors import UserError, check_choice
 
@@ -235,8 +235,8 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument("target", metavar="RUN", type=Path, help="run folder, for its best checkpoint; or RUN/last.pt")
     sub.add_argument(
         "--format",
-        choices=FORMATS,
-        default=FORMATS[0],
+        choices=EXPORT_FORMATS,
+        default=EXPORT_FORMATS[0],
         help="onnx (default); pt2, of torch.export; torchscript; safetensors, weights with a record of the run; hf, a "
         "folder for the Hugging Face hub with a model card",
     )

@@ -11,7 +11,7 @@ WEIGHTS = ("ema", "raw", "both")
 OLD_WEIGHTS = {"averaged": "ema", "trained": "raw"}
 """Names that earlier versions had for weights, and today's."""
 
-FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "hf")
+EXPORT_FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "hf")
 """Formats that a trained network is exported in."""
 
 

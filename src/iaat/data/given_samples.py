@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from iaat.data.build_data import keep_split
 from iaat.data.data_config import DataConfig
 from iaat.data.folder_scan import FolderListing, aligned, is_image_folder, scan_folder
 from iaat.data.given_data import user_split
@@ -16,7 +15,6 @@ from iaat.data.image_folder import FolderFiles
 from iaat.data.image_split import ImageSplit
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
-from iaat.data.source import Source
 from iaat.errors import UserError, shown
 
 _WHERE = "data"
@@ -39,11 +37,6 @@ def given_split(data: object, config: DataConfig, classes: Sequence[str]) -> Raw
     if isinstance(data, DataLoader) and data.collate_fn is not torch.utils.data.default_collate:
         data = _joined(data)
     return user_split(data, config, where=_WHERE, classes=classes, complete=False)
-
-
-def given_source(split: RawSplit, config: DataConfig, device: torch.device) -> Source:
-    """Source of a split that was given, on `device`: in memory, or streamed where that is too little."""
-    return keep_split(split, config, device)
 
 
 def _folder_split(folder: Path, config: DataConfig, classes: Sequence[str]) -> ImageSplit:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataConfig, DataSplits, InMemorySource, Source
-from iaat.data.given_samples import given_source, given_split
+from iaat.data.build_data import keep_split
+from iaat.data.given_samples import given_split
 from iaat.errors import UserError
 from iaat.evaluate.evaluation import run_evaluation
 from iaat.evaluate.external_model import external_model
@@ -152,7 +153,7 @@ def samples_for(model: nn.Module, data: object, names: tuple[str, ...], size: in
     if not names and split.classes == tuple(map(str, range(len(split.classes)))):
         first = split[0][0].to(device)[None]
         split.classes = _one_a_logit(model, first.float() / 255 if first.dtype == torch.uint8 else first)
-    return given_source(split, config, device)
+    return keep_split(split, config, device)
 
 
 def _one_a_logit(model: nn.Module, x: Tensor) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from iaat.data.data_config import DATASETS
 from iaat.data.given_data import GivenData, is_class_folder
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.experiments.fitted_run import Run
-from iaat.experiments.resolved_recipe import check_norms, resolved
+from iaat.experiments.resolved_recipe import check_one_norm, resolved
 from iaat.methods import find_method
 from iaat.models.check_logits import check_is_module
 from iaat.radius import RadiusMemory
@@ -103,7 +103,7 @@ def fit(
     asked = _asked(method, radius, epochs, device, settings or {}, more)
     recipe = _recipe(name, model, train_data, validation, method, asked)
     run = MemoryRun(name) if out is None else RunFolder(Path(out))
-    check_norms(recipe)
+    check_one_norm(recipe)
     going_on = isinstance(run, RunFolder) and run.has_results() and not overwrite
     fix = "Give the settings it was trained by, another out=, or overwrite=True"
     reporter, stop = Reporter(quiet=quiet), Stop()

@@ -16,7 +16,7 @@ ENDLESS = ("constant", "multistep")
 """Schedules that more epochs do not change: the others have brought the learning rate to 0 at the end."""
 
 
-def check_norms(recipe: Recipe) -> None:
+def check_one_norm(recipe: Recipe) -> None:
     """Refuse a run that trains in one norm and is validated in another.
 
     Raises:

@@ -24,7 +24,7 @@ from iaat.evaluate.evaluate_run import (
 from iaat.evaluate.results import EvaluationResult, Weights
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.cost import total_passes, untrained_model
-from iaat.experiments.resolved_recipe import check_norms, resolved
+from iaat.experiments.resolved_recipe import check_one_norm, resolved
 from iaat.experiments.sweep import Cell, schedule_differences
 from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
 from iaat.runs.run_folder import RunFolder
@@ -59,7 +59,7 @@ def run_recipe(
         UserError: the folder holds another run, or anything is wrong with recipe or data.
         Stopped: a stop was asked for; everything done is kept.
     """
-    check_norms(recipe)
+    check_one_norm(recipe)
     with Trackers(trackers) as tracker, processes() as ranks:
         if resume and ranks.main and not run.has_results():
             reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
@@ -190,7 +190,7 @@ def _check_comparable(cells: Sequence[Cell]) -> None:
 
 def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, RunFolder]:
     """Check a run before the first of all is trained; returns its recipe with the number format decided."""
-    check_norms(recipe)
+    check_one_norm(recipe)
     if training and not run.has_results():
         run.check_free(overwrite=False)
     return resolved(recipe, run), run

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from iaat.config.choices import FORMATS
+from iaat.config.choices import EXPORT_FORMATS
 from iaat.errors import UserError, check_choice
 from iaat.export.comparison_images import comparison_images
 from iaat.export.exportable import find_exportable
@@ -78,21 +78,16 @@ def export_model(
 
     Example:
         >>> import tempfile, torch, iaat
-        >>> from pathlib import Path
-        >>> from iaat.config.load_recipe import load_recipe
-        >>> from iaat.runs.run_folder import RunFolder
-        >>> from iaat.runtime.progress import Reporter
-        >>> from iaat.train import train
         >>> folder = tempfile.TemporaryDirectory()
-        >>> recipe = load_recipe("quickstart-natural", ["--train.epochs", "1", "--data.limit", "100"])
-        >>> data = train(recipe, RunFolder(Path(folder.name, "run")), Reporter(quiet=True))
+        >>> small = dict(method="natural", epochs=1, limit=100, device="cpu", quiet=True)
+        >>> run = iaat.fit("small-cnn", "digits", out=f"{folder.name}/run", **small)
         >>> exported = iaat.export_model(f"{folder.name}/run", "safetensors", f"{folder.name}/digits.safetensors")
         >>> exported.images, exported.difference < 1e-4, exported.record.classes[:3]
         ('32 test images', True, ('0', '1', '2'))
         >>> iaat.load(exported.path)(torch.rand(4, 1, 8, 8)).shape
         torch.Size([4, 10])
     """
-    check_choice(format, FORMATS, "format")
+    check_choice(format, EXPORT_FORMATS, "format")
     writer, target = WRITERS[format], Path(target)
     check_installed(writer.needs, "export", f"format {format}")
     out = default_path(target, writer) if out is None else Path(out)

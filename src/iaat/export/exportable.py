@@ -13,9 +13,8 @@ from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import run_of_checkpoint
 from iaat.models.digest import weights_digest
 from iaat.models.normalize import Normalize, NormalizedModel
-from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.exported_weights import ExportRecord, exported_file, read_record, statistics_of
-from iaat.runs.load import find_checkpoint, load
+from iaat.runs.load import find_checkpoint, load_with_state
 from iaat.runs.run_folder import RunFolder
 from iaat.runs.trained_model import TrainedModel
 
@@ -53,12 +52,11 @@ def find_exportable(target: Path, *, model: nn.Module | None, trust: bool) -> Ex
     Raises:
         UserError: as `iaat.load`.
     """
-    loaded = load(target, model=model, trust=trust)
+    loaded, state = load_with_state(target, model=model, trust=trust)
     if (file := exported_file(target)) is not None:
         return Exportable(loaded, read_record(file))
     file = find_checkpoint(target)
     found = run_of_checkpoint(file)
-    state = load_checkpoint(file)
     data, recipe = state["data"], loaded.recipe
     record = ExportRecord(
         name=recipe.name,

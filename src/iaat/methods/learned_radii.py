@@ -89,10 +89,20 @@ class LearnedRadii(BaseMethod):
 
     def __init__(self, config: LearnedRadiiConfig, *, size: int, device: torch.device | str) -> None:
         super().__init__(config, size=size, device=device)
-        self.radii: RadiusMemory | None = RadiusMemory(
-            size, initial=config.initial, floor=config.floor, cap=config.cap, norm=config.norm, device=device
+        first = self._first_radii(size)
+        self._memory = RadiusMemory(
+            size,
+            initial=config.initial if first is None else first,
+            floor=config.floor,
+            cap=config.cap,
+            norm=config.norm,
+            device=device,
         )
-        self._memory = self.radii
+        self.radii: RadiusMemory | None = self._memory
+
+    def _first_radii(self, size: int) -> Tensor | None:
+        """Radii `[size]` before the first visit; None: all `initial`."""
+        return None
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Radii `[B]` in memory."""

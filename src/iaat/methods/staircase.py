@@ -13,7 +13,7 @@ from iaat.methods.base import StepContext
 from iaat.methods.learned_radii import LearnedRadii, LearnedRadiiConfig
 from iaat.methods.radius_schedule import check_moves
 from iaat.methods.setting_fields import derived
-from iaat.radius import RadiiTable, RadiusMemory, staircase
+from iaat.radius import RadiiTable, staircase
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 
@@ -85,19 +85,18 @@ class StaircaseRadii(LearnedRadii):
 
     config: StaircaseConfig
 
-    def __init__(self, config: StaircaseConfig, *, size: int, device: torch.device | str) -> None:
-        super().__init__(config, size=size, device=device)
-        self._table: RadiiTable | None = None
-        first = config.first_radii
-        if first is None and config.start_from is not None:
-            self._table = RadiiTable.read(config.start_from)
-            first = self._table.dense(size, config.initial)
-        if first is not None:
-            if len(first) < size:  # samples for validation alone come last
-                first = torch.cat([first, first.new_full((size - len(first),), config.initial)])
-            self.radii = self._memory = RadiusMemory(
-                size, initial=first, floor=config.floor, cap=config.cap, norm=config.norm, device=device
-            )
+    _table: RadiiTable | None = None
+    """Radii that a file gave, until the first samples show whether they are of the same data."""
+
+    def _first_radii(self, size: int) -> Tensor | None:
+        """Radii of a finished run, where `start_from` asks for them."""
+        first = self.config.first_radii
+        if first is None and self.config.start_from is not None:
+            self._table = RadiiTable.read(self.config.start_from)
+            first = self._table.dense(size, self.config.initial)
+        if first is not None and len(first) < size:  # samples for validation alone come last
+            first = torch.cat([first, first.new_full((size - len(first),), self.config.initial)])
+        return first
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Radii `[B]` in memory."""

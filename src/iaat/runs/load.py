@@ -51,19 +51,25 @@ def load(
 
     Example:
         >>> import tempfile, torch, iaat
-        >>> from pathlib import Path
-        >>> from iaat.config.load_recipe import load_recipe
-        >>> from iaat.runs.run_folder import RunFolder
-        >>> from iaat.runtime.progress import Reporter
-        >>> from iaat.train import train
         >>> folder = tempfile.TemporaryDirectory()
-        >>> recipe = load_recipe("quickstart-natural", ["--train.epochs", "1", "--data.limit", "100"])
-        >>> data = train(recipe, RunFolder(Path(folder.name, "run")), Reporter(quiet=True))
+        >>> small = dict(method="natural", epochs=1, limit=100, device="cpu", quiet=True)
+        >>> run = iaat.fit("small-cnn", "digits", out=f"{folder.name}/run", **small)
         >>> model = iaat.load(f"{folder.name}/run")
         >>> model.classes[:3], model.shape, model.recipe.method_name
         (('0', '1', '2'), (1, 8, 8), 'natural')
         >>> model(torch.rand(4, 1, 8, 8)).shape
         torch.Size([4, 10])
+    """
+    return load_with_state(target, model=model, device=device, trust=trust)[0]
+
+
+def load_with_state(
+    target: str | Path, *, model: nn.Module | None = None, device: torch.device | str = "cpu", trust: bool = False
+) -> tuple[TrainedModel, Mapping[str, Any]]:
+    """As `load`, with the state that the file holds.
+
+    Raises:
+        UserError: as `load`.
     """
     exported = exported_file(Path(target))
     file = find_checkpoint(Path(target)) if exported is None else exported
@@ -78,7 +84,7 @@ def load(
             f"{target}: its network was passed to iaat.fit as an object ({recipe.about}), and no file has its code: "
             "pass it again, iaat.load(..., model=MyNet())"
         )
-    return as_trained_model(state, recipe, model, place)
+    return as_trained_model(state, recipe, model, place), state
 
 
 def as_trained_model(

@@ -44,32 +44,31 @@ from iaat.train.validation import ValidationAccuracy, validate
 class Trainer:
     """Trains a model by a recipe, and leaves logs, checkpoints and radii in a run folder.
 
-        `train` builds one and runs it to the end; use it directly to drive epochs yourself. Several processes each have
-        one, make the same calls, and the main one writes.
+    `train` builds one and runs it to the end; use it directly to drive epochs yourself. Several processes each have
+    one, make the same calls, and the main one writes.
 
-        Args:
-            recipe: What to train.
-            data: What to train on.
-            run: Where to write.
-            device: Where to compute; the recipe's device by default.
-            reporter: Shows progress; quiet by default.
-            stop: Asked after every step whether to save and stop.
-            trackers: Informed of the start and of every epoch.
-            start_weights: Load the weights that the recipe starts from; False for a run that `resume` restores.
+    Args:
+        recipe: What to train.
+        data: What to train on.
+        run: Where to write.
+        device: Where to compute; the recipe's device by default.
+        reporter: Shows progress; quiet by default.
+        stop: Asked after every step whether to save and stop.
+        trackers: Informed of the start and of every epoch.
+        start_weights: Load the weights that the recipe starts from; False for a run that `resume` restores.
 
-        Attributes:
-            state: All that changes while training.
+    Attributes:
+        state: All that changes while training.
 
-        Example:
-            >>> from pathlib import Path
-            >>> from iaat.config.load_recipe import load_recipe
-            >>> from iaat.data import build_data
-            >>> from iaat.runs.memory_run import MemoryRun
-    from iaat.runs.run_folder import RunFolder
-            >>> recipe = load_recipe("quickstart", ["--train.device", "cpu"])
-            >>> data = build_data(recipe.data, seed=recipe.seed, device="cpu")
-            >>> trainer = Trainer(recipe, data, RunFolder(Path("runs/mine")))
-            >>> trainer.fit()  # doctest: +SKIP
+    Example:
+        >>> from pathlib import Path
+        >>> from iaat.config.load_recipe import load_recipe
+        >>> from iaat.data import build_data
+        >>> from iaat.runs.run_folder import RunFolder
+        >>> recipe = load_recipe("quickstart", ["--train.device", "cpu"])
+        >>> data = build_data(recipe.data, seed=recipe.seed, device="cpu")
+        >>> trainer = Trainer(recipe, data, RunFolder(Path("runs/mine")))
+        >>> trainer.fit()  # doctest: +SKIP
     """
 
     def __init__(
