@@ -4,6 +4,7 @@ import platform
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from iaat.cli.main import main
 from iaat.errors import UserError
-from iaat.runtime.device import autocast, pick_device, uses_bfloat16
+from iaat.runtime.device import autocast, pick_device, uses_bfloat16, warn_of_emulated_bfloat16
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -68,6 +69,15 @@ def test_auto_asks_the_gpu_and_not_for_emulation(monkeypatch, supported):
         torch.cuda, "is_bf16_supported", lambda *, including_emulation: including_emulation or supported
     )
     assert uses_bfloat16("auto", CUDA) is supported
+
+
+@pytest.mark.parametrize(("precision", "native", "warns"), [("bf16", False, 1), ("bf16", True, 0), ("fp32", False, 0)])
+def test_emulated_bfloat16_is_warned_of(monkeypatch, precision, native, warns):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native}, raising=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_emulated_bfloat16(precision, CPU)
+    assert ["train.precision auto" in str(warning.message) for warning in caught] == [True] * warns
 
 
 def test_auto_is_float32_on_other_devices():

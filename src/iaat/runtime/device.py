@@ -76,6 +76,17 @@ def uses_bfloat16(precision: str, device: torch.device) -> bool:
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 
+def warn_of_emulated_bfloat16(precision: str, device: torch.device) -> None:
+    """Warn where `bf16` is asked for and the device has no instructions for it."""
+    if precision == "bf16" and not uses_bfloat16("auto", device):
+        warnings.warn(
+            f"train.precision bf16: this {device.type} has no bfloat16 instructions and emulates them, which can take "
+            "20 times as long as fp32. train.precision auto takes bf16 only where it is fast; a run that is resumed "
+            "keeps its precision",
+            stacklevel=2,
+        )
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context in which models are called."""
     half = precision == "fp16"

@@ -11,7 +11,7 @@ from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, build_data
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
-from iaat.runtime.device import compute_deterministically, pick_device
+from iaat.runtime.device import compute_deterministically, pick_device, warn_of_emulated_bfloat16
 from iaat.runtime.distributed import current, describe_processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
@@ -84,6 +84,7 @@ def train(
 def _prepare(recipe: Recipe, reporter: Reporter) -> tuple[DataSplits, torch.device]:
     """Data and device of a recipe, the same in all processes."""
     ranks, device = current(), pick_device(recipe.train.device)
+    warn_of_emulated_bfloat16(recipe.train.precision, device)
     if recipe.train.deterministic:
         compute_deterministically()
     if ranks.several:
