@@ -3,6 +3,7 @@
 # make check: lint, types and the tests of what changed since main; seconds to minutes.
 # make test: the test suite; make peers: comparisons with other libraries; make test-all: both and what is slow.
 # make examples: install what examples/ needs, and run each.
+# make vendor: copy the report page's Plotly from the npm registry again, in the version of package.json.
 # make docs: the documentation site, in site/; a warning is an error; make notebooks: run its notebooks again.
 # make test-torch VERSION=2.9.1: core tests with that version of PyTorch; VERSION=oldest (default) or newest.
 # make bench: install the peers too, measure attack, step, data and memory; see benchmarks/README.md.
@@ -14,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart setup lint lint-scripts check test peers examples test-all test-torch docs notebooks bench clean
+.PHONY: quickstart setup lint lint-scripts vendor check test peers examples test-all test-torch docs notebooks bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
@@ -31,6 +32,13 @@ lint: $(VENV)/.installed-dev lint-scripts
 lint-scripts:
 	@if command -v npm >/dev/null && $(MAKE) --silent node_modules/.installed; then npm run --silent lint; \
 	else echo "Node.js or the npm registry is missing: the report page's scripts are not checked"; fi
+
+PLOTLY := node_modules/plotly.js-cartesian-dist-min
+
+vendor: node_modules/.installed
+	cp $(PLOTLY)/plotly-cartesian.min.js src/iaat/report/vendor/
+	cp $(PLOTLY)/LICENSE src/iaat/report/vendor/plotly-cartesian.LICENSE
+	cd src/iaat/report/vendor && sha256sum plotly-cartesian.* > SHA256SUMS
 
 # With more than one thread the workers would fight for the processors.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest

@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,7 @@ FLAGS = (
     "--disable-sync",
     "--window-size=1400,900",
 )
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -138,11 +140,34 @@ def test_every_section_is_drawn(page):
         figures = page.find_elements(By.CSS_SELECTOR, f"#{section} figure.chart:not([hidden])")
         assert figures
         for figure in figures:
-            assert figure.find_elements(By.CSS_SELECTOR, ".main-svg")
+            page.execute_script("arguments[0].scrollIntoView()", figure)
+            wait(page, lambda figure=figure: figure.find_elements(By.CSS_SELECTOR, ".main-svg"))
             assert len(figure.find_element(By.CSS_SELECTOR, ".alt").text) > 20
             assert "undefined" not in figure.text
             assert "NaN" not in figure.text
     assert not page.find_elements(By.CSS_SELECTOR, ".error")
+
+
+def test_charts_are_drawn_when_they_come_near(browser):
+    page = browser
+    page.get(page.home)
+    wait(page, lambda: count(page) == 300)
+    drawn = "return ['.plot', '.main-svg'].map((name) => document.querySelectorAll(name).length)"
+    charts, drawings = page.execute_script(drawn)
+    assert charts > 10
+    assert drawings == 0
+    assert not page.execute_script("return 'Plotly' in window")
+    assert len(page.find_element(By.CSS_SELECTOR, "#training figure .alt").text) > 20
+    page.execute_script("document.querySelector('#training figure').scrollIntoView()")
+    wait(page, lambda: page.find_elements(By.CSS_SELECTOR, "#training .main-svg"))
+    assert not page.find_elements(By.CSS_SELECTOR, "#tradeoff .main-svg")
+
+
+def test_what_is_hidden_is_not_shown(page):
+    shown = """return [...document.querySelectorAll("[hidden]")].filter((node) => node.offsetParent !== null).length"""
+    choose(page, "kind", "label")
+    assert page.find_element(By.CSS_SELECTOR, "#gallery .pager").get_attribute("hidden")
+    assert page.execute_script(shown) == 0
 
 
 def test_the_page_is_no_wider_than_the_window(page):
@@ -199,6 +224,10 @@ def test_brushing_the_histogram_chooses_images(page, content):
     wait(page, lambda: count(page) < 300)
     low, high = (float(page.find_element(By.NAME, name).get_attribute("value")) for name in ("low", "high"))
     most = max(content.gallery.radius_px)
+    box = "return document.querySelector('#gallery .selectionlayer path').getBBox().height"
+    plot = "return document.querySelector('#gallery .nsewdrag').getBBox().height"
+    # As high as the chart, not a line.
+    assert page.execute_script(box) == pytest.approx(page.execute_script(plot), rel=0.1)
     assert low == pytest.approx(0.25 * most, abs=0.5)
     assert high == pytest.approx(0.5 * most, abs=0.5)
     assert count(page) == sum(low <= radius <= high for radius in content.gallery.radius_px)
@@ -320,6 +349,23 @@ def test_dark_and_light(page):
     assert light[1] != dark[1]
     toggle.click()
     assert page.execute_script(look) == light
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="make lint-scripts installs npm's packages")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(page, scheme):
+    try:
+        media(page, scheme=scheme)
+        page.execute_script(AXE.read_text(encoding="utf-8"))
+        for figure in page.find_elements(By.CSS_SELECTOR, "figure.chart:not([hidden])"):
+            page.execute_script("arguments[0].scrollIntoView()", figure)
+        found = page.execute_async_script("axe.run().then((results) => arguments[0](results.violations))")
+        assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
+        page.execute_script("arguments[0].click()", thumbs(page)[0])
+        found = page.execute_async_script("axe.run('#detail').then((results) => arguments[0](results.violations))")
+        assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
+    finally:
+        media(page)
 
 
 def test_print(page):

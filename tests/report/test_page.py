@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import shutil
@@ -18,6 +19,9 @@ from iaat.report.page import render, script, write_page
 from iaat.report.report_content import ReportContent, content_json
 from iaat.report.sample_details import Attempt, Neighbour, Reading, SampleDetail
 
+ROOT = Path(__file__).parents[2]
+VENDOR = Path(page_module.__file__).parent / "vendor"
+PLOTLY = "plotly.js-cartesian-dist-min"
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 SECTIONS = ["overview", "tradeoff", "radii", "gallery", "suspects", "surfaces", "corruptions", "training"]
 
@@ -184,7 +188,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     file = tmp_path / "new" / "page.html"
     write_page(minimal(), file)
     before = file.read_bytes()
-    monkeypatch.setattr("iaat.report.page.get_plotlyjs", lambda: 1 / 0)
+    monkeypatch.setattr("iaat.report.page.content_json", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_page(minimal(), file)
     assert file.read_bytes() == before
@@ -198,6 +202,31 @@ def test_a_folder_in_its_place(tmp_path):
 
 def test_two_thousand_thumbnails_stay_below_fifteen_megabytes():
     assert len(render(rich(count=2000, runs=6))) < 15e6
+
+
+def test_plotly_is_the_file_of_the_registry():
+    sums = dict(reversed(line.split()) for line in (VENDOR / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
+    assert set(sums) == {"plotly-cartesian.min.js", "plotly-cartesian.LICENSE"}
+    for name, digest in sums.items():
+        assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
+    # The lock file has the registry's digest of the package, by which npm checked what was copied.
+    lock = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))
+    version = lock["packages"][f"node_modules/{PLOTLY}"]["version"]
+    assert f" v{version}\n" in (VENDOR / "plotly-cartesian.min.js").read_text(encoding="utf-8")[:100]
+
+
+@pytest.mark.skipif(not (ROOT / "node_modules" / PLOTLY).exists(), reason="make lint-scripts installs npm's packages")
+def test_plotly_is_what_npm_installs():
+    installed = ROOT / "node_modules" / PLOTLY / "plotly-cartesian.min.js"
+    assert installed.read_bytes() == (VENDOR / "plotly-cartesian.min.js").read_bytes()
+
+
+def test_plotly_can_draw_every_kind_of_trace_that_the_page_has():
+    bundle = (VENDOR / "plotly-cartesian.min.js").read_text(encoding="utf-8")
+    kinds = set(re.findall(r'\btype: "(\w+)"', script())) - {"button", "rect", "data", "range"}  # no traces
+    assert kinds == {"scatter", "bar", "box", "heatmap", "contour"}
+    for kind in kinds:
+        assert f'moduleType:"trace",name:"{kind}"' in bundle
 
 
 def test_types_of_the_scripts_have_the_fields_of_the_content():

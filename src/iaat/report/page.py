@@ -7,7 +7,6 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
@@ -16,6 +15,7 @@ from iaat.runtime.files import encodable, write_text
 from iaat.units import format_duration
 
 _STATIC = Path(__file__).parent / "static"
+_PLOTLY = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
 _SCRIPTS = ("text", "charts", "results", "radii", "images", "detail", "page")
 _MISSING = "\N{EN DASH}"
 _SUSPECTED = ("label", "ambiguous")
@@ -57,16 +57,19 @@ def render(content: ReportContent) -> str:
         palette={name: color for name, color in PALETTE.items() if name not in ("black", "yellow")},
         css=_inline((_STATIC / "page.css").read_text(encoding="utf-8")),
         script=_inline(script()),
-        plotly=_inline(get_plotlyjs()),
+        plotly=_inline(_PLOTLY.read_text(encoding="utf-8")),
         data=Markup(content_json(content)),
     )
     return encodable(page)
 
 
 def script() -> str:
-    """Return the scripts of the page as one strict function, so that none of their names is global."""
+    """Return the scripts of the page as one strict function, so that none of their names is global.
+
+    It runs when the browser has painted the tables.
+    """
     parts = [(_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    return "\n".join(['"use strict";', "", "(() => {", *parts, "})();", ""])
+    return "\n".join(['"use strict";', "", "requestAnimationFrame(() => setTimeout(() => {", *parts, "}));", ""])
 
 
 def _sections(content: ReportContent) -> list[tuple[str, str]]:

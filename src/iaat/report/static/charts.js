@@ -42,11 +42,21 @@ function themed(layout, height) {
   };
 }
 
-/** Add a chart to a host.
+// Compiling Plotly takes longer than all else on the page, so it waits for the first chart that comes near.
+function loadPlotly() {
+  if (!("Plotly" in window)) document.head.append(element("script", { textContent: find("plotly").textContent }));
+}
+
+const nearing = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) if (isIntersecting) target.dispatchEvent(new Event("near"));
+}, { rootMargin: "60% 0px" });
+
+/** Add a chart to a host. Its title and sentence are there at once, its picture when it comes near the window.
  * @param {HTMLElement} host
  * @param {() => Chart | null} make Gives what the chart shows now; null for nothing.
- * @param {{ wide?: boolean, controls?: HTMLElement | null }} options */
-function chart(host, make, { wide = false, controls = null } = {}) {
+ * @param {{ wide?: boolean, controls?: HTMLElement | null, onpaint?: (plot: PlotElement) => void }} options
+ *   `onpaint` is called once, when the picture is there. */
+function chart(host, make, { wide = false, controls = null, onpaint } = {}) {
   const title = element("h3");
   const plot = /** @type {PlotElement} */ (element("div", { className: "plot", role: "img" }));
   const alt = element("p", { className: "alt" });
@@ -56,6 +66,7 @@ function chart(host, make, { wide = false, controls = null } = {}) {
     element("figcaption", {}, title), plot, controls, alt, details);
   /** @type {Chart | null} */
   let made = null;
+  let near = false;
   host.append(box);
 
   function fill() {
@@ -74,10 +85,24 @@ function chart(host, make, { wide = false, controls = null } = {}) {
     title.textContent = title.title = made.title;
     alt.textContent = made.alt;
     plot.ariaLabel = `${made.title}. ${made.alt}`;
-    Plotly.react(plot, made.data, themed(made.layout ?? {}, made.height ?? 340), { displayModeBar: false });
+    plot.style.minHeight = `${made.height ?? 340}px`;
+    if (near || printing) paint(made);
     fill();
   }
 
+  function paint({ data, layout = {}, height = 340 }) {
+    const first = !plot.layout;
+    loadPlotly();
+    Plotly.react(plot, data, themed(layout, height), { displayModeBar: false });
+    if (first) onpaint?.(plot);
+  }
+
+  plot.addEventListener("near", () => {
+    nearing.unobserve(plot);
+    near = true;
+    draw();
+  });
+  nearing.observe(plot);
   const observer = new ResizeObserver(() => plot.layout?.autosize && plot.offsetWidth && Plotly.Plots.resize(plot));
   const entry = { plot, draw, observer };
   charts.add(entry);
@@ -95,7 +120,8 @@ function redrawAll() {
 
 function forget(entry) {
   entry.observer.disconnect();
-  Plotly.purge(entry.plot);
+  nearing.unobserve(entry.plot);
+  if (entry.plot.layout) Plotly.purge(entry.plot);
   charts.delete(entry);
 }
 

@@ -84,6 +84,8 @@ function showImages(host) {
     const bar = (y, name, tone) => ({ type: "bar", x, y, name, width: (0.92 * most) / bins, marker: { color: tone },
       selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } }, hovertemplate: hover, textposition: "none",
       text: edges.map(([from, to], k) => `${fixed(from)} to ${px(to)}<br>${part[k]} of ${whole[k]} shown`) });
+    // Plotly takes the height of a selection for values of the axis, whatever its reference.
+    const top = 1.05 * Math.max(...whole);
     const brushed = form.elements.low.value !== "" || form.elements.high.value !== "";
     return {
       title: "Radii of the images shown; drag across it to choose a range",
@@ -94,9 +96,9 @@ function showImages(host) {
       layout: {
         barmode: "overlay", dragmode: "select", selectdirection: "h", margin: { l: 56, r: 16, t: 8, b: 44 },
         showlegend: false, uirevision: Math.random(),
-        xaxis: { title: "radius (px)", range: [0, most] }, yaxis: { title: "images" },
+        xaxis: { title: "radius (px)", range: [0, most] }, yaxis: { title: "images", range: [0, top] },
         newselection: { line: { color: color("accent"), width: 1, dash: "dot" } },
-        selections: brushed ? [{ type: "rect", xref: "x", yref: "paper", x0: low, x1: high, y0: 0, y1: 1,
+        selections: brushed ? [{ type: "rect", xref: "x", yref: "y", x0: low, x1: high, y0: 0, y1: top,
           line: { color: color("accent"), width: 1, dash: "dot" } }] : [],
       },
       columns: ["from_px", "to_px", "all", "shown"],
@@ -110,7 +112,7 @@ function showImages(host) {
       const mark = `${signs[gallery.kind[k]]}${misclassified(k) ? "✗" : ""}`;
       const open = button(sprite(k, 64), () => openDetail(shown, page * perPage + at),
         { className: "thumb", title: name, ariaLabel: name, tabIndex: at ? -1 : 0 });
-      open.append(element("span", {}, `${mark} ${fixed(gallery.radius_px[k], 1)}`.trim()));
+      open.append(element("span", { "data-mark": mark }, fixed(gallery.radius_px[k])));
       return element("li", {}, open);
     });
     return element("ul", { className: "thumbs", onkeydown: rove, ariaLabel: "Images; arrow keys move among them" },
@@ -151,18 +153,19 @@ function showImages(host) {
 
   let entry = null;
   shown = chosen();
-  entry = chart(host, histogram, { wide: true });
-  entry.plot.on("plotly_selected", (event) => {
-    if (!event?.range?.x) return;
-    const [low, high] = [...event.range.x].sort((a, b) => a - b);
-    form.elements.low.value = fixed(Math.max(0, low));
-    form.elements.high.value = fixed(Math.min(most, high) + 0.005);
-    update();
-  });
-  entry.plot.on("plotly_deselect", () => {
-    form.elements.low.value = form.elements.high.value = "";
-    update();
-  });
+  entry = chart(host, histogram, { wide: true, onpaint: (plot) => {
+    plot.on("plotly_selected", (event) => {
+      if (!event?.range?.x) return;
+      const [low, high] = [...event.range.x].sort((a, b) => a - b);
+      form.elements.low.value = fixed(Math.max(0, low));
+      form.elements.high.value = fixed(Math.min(most, high) + 0.005);
+      update();
+    });
+    plot.on("plotly_deselect", () => {
+      form.elements.low.value = form.elements.high.value = "";
+      update();
+    });
+  } });
   form.addEventListener("input", (event) => event.target.type === "number" && update());
   form.addEventListener("change", (event) => event.target.type !== "number" && update());
   form.addEventListener("submit", (event) => event.preventDefault());
