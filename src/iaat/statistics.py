@@ -1,4 +1,4 @@
-"""Wilson intervals, t-intervals over seeds and McNemar's test."""
+"""Wilson intervals, t-intervals over seeds, McNemar's test, and differences between two accuracies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from statistics import mean, stdev
 import scipy  # its parts are imported when they are first used
 
 CONFIDENCE = 0.95
+
+_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +42,23 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean=centre, sd=sd, interval=(centre - half, centre + half), n=n)
 
 
+def accuracy_spread(values: Sequence[float], n: int) -> Spread:
+    """Mean of an accuracy over seeds with its 95 % interval within [0, 1].
+
+    Of several seeds that is the t-interval of the mean; of one seed Wilson's over the test samples.
+
+    Args:
+        values: Accuracies as fractions, one a seed, at least one.
+        n: Test samples of each.
+    """
+    over = spread(values)
+    low, high = over.interval or wilson_interval(over.mean, n)
+    return Spread(mean=over.mean, sd=over.sd, interval=(max(low, 0.0), min(high, 1.0)), n=over.n)
+
+
 def wilson_interval(accuracy: float, n: int) -> tuple[float, float]:
     """95 % Wilson score interval of an accuracy in [0, 1] measured on n independent samples (Wilson 1927)."""
-    z = 1.959963984540054
+    z = _Z
     centre = accuracy + z * z / (2 * n)
     half = z * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
@@ -62,3 +78,79 @@ def mcnemar_p_value(gained: int, lost: int) -> float:
     if gained + lost == 0:
         return 1.0
     return float(scipy.stats.binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Difference of two accuracies, as fractions.
+
+    Attributes:
+        mean: First minus second.
+        interval: 95 % interval of it.
+        holds: Whether it is more than chance; otherwise the two are a tie.
+        by: What it rests on, for people.
+    """
+
+    mean: float
+    interval: tuple[float, float]
+    holds: bool
+    by: str
+
+
+def paired_difference(gained: int, lost: int, n: int) -> Difference:
+    """Difference of two accuracies on the same n samples.
+
+    The interval is that of Agresti and Min (2005), Wald's with half a sample more in each of the four outcomes. The
+    difference holds where the interval excludes 0 and the two-sided exact McNemar test has a p-value below 0.05.
+
+    Args:
+        gained: Samples where only the first is correct.
+        lost: Samples where only the second is correct.
+        n: All samples, at least one.
+
+    Example:
+        >>> paired_difference(30, 10, 200).holds
+        True
+    """
+    total, net = n + 2, (gained - lost) / (n + 2)
+    half = _Z * math.sqrt(max((gained + lost + 1) - total * net * net, 0.0)) / total
+    p_value = min(1.0, 2 * mcnemar_p_value(max(gained, lost), min(gained, lost)))
+    interval = (max(net - half, -1.0), min(net + half, 1.0))
+    holds = p_value < 1 - CONFIDENCE and _excludes_zero(interval)
+    return Difference(mean=(gained - lost) / n, interval=interval, holds=holds, by=f"paired over {n:,} samples")
+
+
+def unpaired_difference(first: float, second: float, n_first: int, n_second: int) -> Difference:
+    """Difference of two accuracies of which only the numbers of samples are known, by Newcombe's score interval (1998).
+
+    Source: Newcombe 1998, Statistics in Medicine 17, method 10, from two Wilson intervals.
+    """
+    (low, high), (below, above) = wilson_interval(first, n_first), wilson_interval(second, n_second)
+    mean = first - second
+    interval = (mean - math.hypot(first - low, above - second), mean + math.hypot(high - first, second - below))
+    return Difference(
+        mean=mean, interval=interval, holds=_excludes_zero(interval), by=f"of {n_first:,} and {n_second:,} samples"
+    )
+
+
+def seed_difference(pairs: Sequence[Difference]) -> Difference:
+    """Mean difference over two or more pairs of runs that differ in the seed only.
+
+    Its interval covers both the t-interval over the pairs and the mean of their own intervals: seeds tested on the same
+    samples share the luck of these, which no number of seeds averages out.
+
+    Raises:
+        ValueError: fewer than two pairs have no spread.
+    """
+    if len(pairs) < 2:
+        raise ValueError("a spread over seeds needs at least two pairs of runs")
+    over = spread([pair.mean for pair in pairs])
+    assert over.interval is not None
+    own = [mean(ends) for ends in zip(*(pair.interval for pair in pairs), strict=True)]
+    low, high = min(over.interval[0], own[0]), max(over.interval[1], own[1])
+    interval = (max(low, -1.0), min(high, 1.0))
+    return Difference(mean=over.mean, interval=interval, holds=_excludes_zero(interval), by=f"over {over.n} seeds")
+
+
+def _excludes_zero(interval: tuple[float, float]) -> bool:
+    return interval[0] > 0 or interval[1] < 0

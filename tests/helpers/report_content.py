@@ -1,10 +1,16 @@
 """Contents of a report: one with everything, names that attack the page among it, and one with next to nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from iaat.evaluate.findings import TRUSTED
+from iaat.evaluate.sample_records import SampleRecords
+from iaat.report.opening import focus_row, opening_of
+from iaat.report.pooled_results import complete
 from iaat.report.report_content import (
     Accuracies,
+    AttackedImages,
     Corruptions,
     Gallery,
     Radii,
@@ -12,9 +18,11 @@ from iaat.report.report_content import (
     RunPart,
     Stability,
     SurfacePart,
+    UnderAttack,
     Verdict,
 )
 from iaat.report.thumbnails import perturbation_picture, picture_uri, sprites
+from iaat.report.under_attack import class_results
 
 TAG = "<img src=x onerror=alert(1)>"
 SCRIPT = "</script><script>alert(1)</script>"
@@ -36,7 +44,7 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
     methods = ["iaat", "pgd_at", "pgd_at", "trades", "trades", *["pgd_at"] * runs][:runs]
     parts = [_run(draw, number, method) for number, method in enumerate(methods)]
     with_radii = [number for number, method in enumerate(methods) if number != 1 or method == "iaat"]
-    return ReportContent(
+    content = ReportContent(
         title=f"CIFAR-10, small networks {TAG}",
         made="2026-11-25, iaat 0.1.0",
         classes=CLASSES,
@@ -52,6 +60,56 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
         gallery=_gallery(draw, count, pictures),
         surfaces=[_surface(draw, place, range(runs)) for place in range(3)],
         notes=["runs/old has no radii.parquet: radii are left out", f"{TAG} was not read"],
+        dataset="CIFAR-10",
+    )
+    content = complete(content)
+    row = focus_row(content)
+    attacked = UnderAttack(row.suite, row.worst_case, [class_results(row.recipe, [_records(draw)], len(CLASSES))])
+    images = _attacked(draw) if pictures else None
+    content = replace(content, under_attack=replace(attacked, images=images))
+    return replace(content, opening=opening_of(content))
+
+
+def _records(draw, n=1000):
+    """Records of a model that is 86 % correct and 44 % robust."""
+    label, other = draw.integers(len(CLASSES), size=n), draw.integers(1, len(CLASSES), n)
+    fate = draw.uniform(size=n)
+    wrong = (label + other) % len(CLASSES)
+    by = np.where(
+        fate < 0.14, "clean", np.where(fate < 0.5, "pgd-20", np.where(fate < 0.56, "autoattack/square", "none"))
+    )
+    return SampleRecords(
+        index=np.arange(n),
+        label=label,
+        clean=np.where(by == "clean", wrong, label),
+        adversarial=np.where(by == "none", -1, wrong),
+        misclassified_by=by,
+        norm=np.where(by == "clean", 0.0, np.where(by == "none", np.nan, fate * 8 / 255)),
+    )
+
+
+def _attacked(draw, count=60):
+    """Attacked test images, six of each class."""
+    sheets = sprites(_images(draw, count))
+    label = np.repeat(np.arange(len(CLASSES)), count // len(CLASSES))
+    other = (label + 1) % len(CLASSES)
+    needed = np.arange(count) % 6 > 0
+    return AttackedImages(
+        run=0,
+        checkpoint="best",
+        chosen="of each class at most 6, the smallest perturbations first",
+        left_out=[3] * len(CLASSES),
+        sheets=list(sheets.sheets),
+        columns=sheets.columns,
+        rows=sheets.rows,
+        width=sheets.width,
+        height=sheets.height,
+        index=draw.permutation(10000)[:count].tolist(),
+        label=label.tolist(),
+        clean=np.where(needed, label, other).tolist(),
+        adversarial=other.tolist(),
+        attack=np.where(needed, "PGD-20", "clean").tolist(),
+        norm=np.where(needed, "3.1 px", "").tolist(),
     )
 
 

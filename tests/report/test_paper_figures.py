@@ -16,6 +16,7 @@ from helpers.report_content import CLASSES, LONG, TAG, minimal, rich
 from iaat.analysis.style import PRINT
 from iaat.errors import UserError
 from iaat.report.paper_figures import draw_figures, write_figures
+from iaat.report.pooled_results import complete
 from iaat.report.report_content import RunPart, Verdict
 
 NAMES = (
@@ -38,7 +39,7 @@ def figures(content):
 def only(content, **parts):
     """The content without all but its runs and the given parts."""
     runs = [replace(run, curves={}, quantiles={}) for run in content.runs]
-    return replace(content, **{**EMPTY, "verdicts": [], "gallery": None, "runs": runs, **parts})
+    return complete(replace(content, **{**EMPTY, "verdicts": [], "gallery": None, "runs": runs, **parts}))
 
 
 def labelled(axis, name):
@@ -158,7 +159,8 @@ def test_names_of_users_are_plain_text_that_stays_inside(tmp_path, content, figu
     hostile = ["$x_1$ \\frac{1}{2}", "a\nb\tc\x00\x1b[31m", LONG, TAG, "$\\alpha", "100%_^{", *CLASSES[6:]]
     shown = only(content, gallery=content.gallery, radii=content.radii, curves=content.curves)
     names = [replace(run, name=f"{name} seed {run.seed}") for run, name in zip(shown.runs, hostile, strict=False)]
-    drawn = draw_figures(replace(shown, classes=hostile, runs=names))
+    shown = replace(shown, classes=hostile, runs=names, recipes=[])
+    drawn = draw_figures(shown)
     for figure in (*drawn.values(), *figures.values()):
         with PRINT.context():
             box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())  # in inches
@@ -172,7 +174,7 @@ def test_names_of_users_are_plain_text_that_stays_inside(tmp_path, content, figu
     ticks = {text.get_text() for text in drawn["radii-by-class"].axes[0].get_yticklabels()}
     assert {"$x_1$ \\frac{1}{2}", "a b c\\x00\\x1b[31m", "$\\alpha", "100%_^{"} <= ticks
     assert any(tick.endswith("…") and LONG.startswith(tick[:-1]) for tick in ticks)
-    for path in write_figures(replace(shown, classes=hostile, runs=names, gallery=None), tmp_path, ["svg"]):
+    for path in write_figures(replace(shown, gallery=None), tmp_path, ["svg"]):
         root = ElementTree.parse(path).getroot()
         assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
         assert any("$" in (text.text or "") for text in root.iter("{http://www.w3.org/2000/svg}text"))
@@ -186,7 +188,7 @@ def test_the_tradeoff_shows_runs_means_intervals_frontier_and_the_uniform_curve(
     shown = only(
         content,
         runs=runs,
-        verdicts=[*others, *rows],
+        verdicts=[replace(row, n=100_000) for row in (*others, *rows)],
         differences=[("method.radius", ["", "", "8px", "2px", ""]), ("seed", list("01000"))],
     )
     figure = draw_figures(shown)["tradeoff"]

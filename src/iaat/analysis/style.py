@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,6 +178,29 @@ class SeriesStyle(NamedTuple):
 def series_style(number: int) -> SeriesStyle:
     """Return the style of series number `number`."""
     return SeriesStyle(_COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)], _DASHES[number % len(_DASHES)])
+
+
+_METHOD_SERIES = {
+    **{"iaat": 0, "pgd_at": 1, "natural": 2, "trades": 3, "iaat_trades": 4, "iaat_paper": 5, "mart": 6, "fat": 7},
+    **{"cat": 8, "mma": 9, "nfgsm": 10, "vpb": 11, "gradnorm": 12},
+}
+
+
+def series_numbers(methods: Sequence[str]) -> list[int]:
+    """Return the number of the series style of each recipe by its method, no number twice.
+
+    The first recipe of a method has the number that this method has in every picture; the others have free ones.
+
+    Args:
+        methods: Method of each recipe.
+    """
+    first = {method: _METHOD_SERIES[method] for method in dict.fromkeys(methods) if method in _METHOD_SERIES}
+    free = (number for number in count() if number not in first.values())
+    numbers = []
+    for place, method in enumerate(methods):
+        own = method in first and methods.index(method) == place
+        numbers.append(first[method] if own else next(free))
+    return numbers
 
 
 def darker(color: str) -> tuple[float, float, float]:

@@ -22,7 +22,16 @@ from iaat.config.recipe_checks import (
     own_keys,
     warn_without_effect,
 )
-from iaat.config.recipe_files import Chain, called, check_keys, checked_sections, find_recipe, merged, read_chain
+from iaat.config.recipe_files import (
+    Chain,
+    called,
+    check_keys,
+    checked_sections,
+    find_recipe,
+    merged,
+    read_chain,
+    recipe_name,
+)
 from iaat.config.safe_yaml import check_text, parse_yaml
 from iaat.config.short_options import BOTH, DATA, likely_key, read_settings
 from iaat.config.train_config import TrainConfig
@@ -70,9 +79,9 @@ def load_recipe(
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
     """
     path = find_recipe(str(source))
-    files, name = read_chain(path), path.stem
-    place = f"{called(name)} ({path})"
-    return _resolved(name, merged(files), overrides, place, settings=settings, files=files, stored=stored)
+    files = read_chain(path)
+    place = f"{called(path.stem)} ({path})"
+    return _resolved(recipe_name(path), merged(files), overrides, place, settings=settings, files=files, stored=stored)
 
 
 def python_recipe(name: str, raw: Mapping[str, Any], written: Mapping[str, str], place: str) -> Recipe:

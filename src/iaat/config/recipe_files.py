@@ -12,9 +12,13 @@ from typing import Any
 from iaat.config.deprecated import continues, with_new_names, without_twins
 from iaat.config.safe_yaml import MOST_BYTES, decode_yaml, parse_yaml
 from iaat.errors import UserError, did_you_mean, shown
+from iaat.runtime.json_files import read_json
 
 RECIPE_FILE = "recipe.yaml"
 """The resolved recipe in a run folder."""
+
+RUN_FILE = "run.json"
+"""What else a run folder says of its run, its name first."""
 
 _SHIPPED = Path(str(resources.files("iaat"))) / "recipes"
 _SECTIONS = ("data", "model", "train", "evaluate")
@@ -29,6 +33,16 @@ Chain = Sequence[tuple[Path, dict[str, Any]]]
 def called(name: str) -> str:
     """Name of a recipe in messages: a file of the usual name by its name, and no "recipe recipe"."""
     return RECIPE_FILE if name == Path(RECIPE_FILE).stem else f"recipe {name}"
+
+
+def recipe_name(path: Path) -> str:
+    """Name of the recipe in a file: that of the file, and of a run's `recipe.yaml` the name that the run goes by."""
+    facts = path.parent / RUN_FILE
+    if path.name == RECIPE_FILE and facts.is_file():
+        with suppress(UserError):
+            name = read_json(facts, dict[str, Any]).get("name")
+            return name if isinstance(name, str) and name else path.stem
+    return path.stem
 
 
 def shipped_recipes() -> dict[str, Path]:

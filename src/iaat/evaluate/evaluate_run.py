@@ -167,10 +167,15 @@ def results_of(run: RunFolder) -> list[EvaluationResult]:
 
     Damaged files are left out with a warning.
     """
+    return [results for _, results in evaluations_of(run)]
+
+
+def evaluations_of(run: RunFolder) -> list[tuple[Path, EvaluationResult]]:
+    """Folder and results of all finished evaluations of a run, as `results_of`."""
     found = []
     for file in sorted(run.path.glob("evaluations/*/results.json")):
         try:
-            found.append(read_results(file))
+            found.append((file.parent, read_results(file)))
         except DamagedFileError as error:
             warnings.warn(f"{error}; the evaluation is left out", stacklevel=2)
     return found

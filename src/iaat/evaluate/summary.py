@@ -11,6 +11,7 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.evaluate.naming import evaluation_name
 from iaat.evaluate.results import CLEAN, WORST, ClassResult, EvaluationResult, ModelFacts
 from iaat.evaluate.robust_accuracy import Outcome
+from iaat.evaluate.sample_records import RECORDS_FILE
 from iaat.runtime.files import encodable, replacing, write_json
 from iaat.statistics import wilson_interval
 
@@ -82,5 +83,5 @@ def write_evaluation(folder: Path, outcome: Outcome, results: EvaluationResult, 
         "perturbation_norm": pa.array(outcome.perturbation_norm.numpy()),
     }
     # A file of Python's: pyarrow takes no name of bytes that are no UTF-8.
-    with replacing(folder / "records.parquet") as temporary, temporary.open("wb") as file:
+    with replacing(folder / RECORDS_FILE) as temporary, temporary.open("wb") as file:
         pq.write_table(pa.table(columns), file)

@@ -13,7 +13,7 @@ from iaat.evaluate.naming import RAW_WEIGHTS, run_title
 from iaat.evaluate.results import WORST, EvaluationResult, Interval, check_version, upgraded
 from iaat.evaluate.results_table import columns, more_are_clean
 from iaat.runtime.json_files import Finite, Fraction, NonNegative, read_json, to_json
-from iaat.statistics import spread, wilson_interval
+from iaat.statistics import accuracy_spread
 
 COMPARISON_VERSION = 2
 """Version of `comparison.json`; files of version 1 have no such key."""
@@ -131,8 +131,6 @@ def _known_mean(values: Sequence[float | None]) -> float | None:
 
 
 def _mean_accuracy(values: Sequence[float], n: int) -> MeanAccuracy:
-    over = spread(values)
-    if over.interval is None:
-        return MeanAccuracy(over.mean, wilson_interval(over.mean, n))
-    low, high = over.interval
-    return MeanAccuracy(over.mean, (max(low, 0.0), min(high, 1.0)), over.sd)
+    over = accuracy_spread(values, n)
+    assert over.interval is not None
+    return MeanAccuracy(over.mean, over.interval, over.sd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -22,17 +23,24 @@ from iaat.attacks import pgd, smallest_radius
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, Source, build_data, sequential_order
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import results_of
+from iaat.evaluate.evaluate_run import evaluations_of
+from iaat.evaluate.results import EvaluationResult
+from iaat.evaluate.sample_records import RECORDS_FILE, SampleRecords, read_records
 from iaat.report import run_summary
 from iaat.report.loss_surface import loss_surface
+from iaat.report.opening import focus_row, opening_of, report_title
+from iaat.report.pooled_results import complete
+from iaat.report.recipe_parts import dataset_title
 from iaat.report.report_content import Gallery, Radii, ReportContent, SurfacePart
 from iaat.report.sample_details import DetailSettings, sample_details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
 from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
+from iaat.report.under_attack import attacked_images, under_attack
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.device import pick_device
+from iaat.runtime.json_files import DamagedFileError
 from iaat.runtime.progress import Reporter
 
 BESIDE = 4
@@ -98,7 +106,8 @@ def collect_content(
     facts = [_state(run)["data"] for run in runs]
     prints = [fact["train_fingerprint"] for fact in facts]
     classes = [str(name) for name in facts[0]["classes"]]
-    results = [(number, row) for number, run in enumerate(runs) for row in results_of(run)]
+    evaluations = [(number, *found) for number, run in enumerate(runs) for found in evaluations_of(run)]
+    results = [(number, row) for number, _, row in evaluations]
     others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
     notes = [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
     models = _read_data(runs, recipes, facts[0], reporter) if scope.pictures else None
@@ -109,7 +118,7 @@ def collect_content(
         if (found := run_summary.radii_part(number, run, labels if prints[number] == prints[0] else None, classes))
     ]
     content = ReportContent(
-        title=parts[0].name if len(runs) == 1 else f"{len(runs)} runs",
+        title="",
         made=f"{date.today().isoformat()}, iaat {__version__}",
         classes=classes,
         runs=parts,
@@ -120,11 +129,50 @@ def collect_content(
         radii=radii,
         stability=run_summary.stabilities(runs, prints),
         notes=notes,
+        dataset=dataset_title(recipes[0].data.name),
     )
+    records = _records(evaluations, facts, classes)
+    content = _with_classes(complete(content, records), records, [row for _, row in results], models)
     if models is None:
         notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
-        return content
-    return _with_images(content, models, prints, scope)
+    else:
+        content = _with_images(content, models, prints, scope)
+    return replace(content, title=report_title(content), opening=opening_of(content))
+
+
+def _records(
+    evaluations: Sequence[tuple[int, Path, EvaluationResult]], facts: Sequence[dict[str, Any]], classes: Sequence[str]
+) -> dict[int, SampleRecords]:
+    """Read the records of evaluations on the test data of the first run, by place; damaged ones are left out."""
+    found = {}
+    for place, (number, folder, row) in enumerate(evaluations):
+        if facts[number].get("test_fingerprint") != facts[0].get("test_fingerprint"):
+            continue
+        try:
+            records = read_records(folder / RECORDS_FILE, classes)
+        except DamagedFileError as error:
+            warnings.warn(f"{error}; its test samples are left out", stacklevel=3)
+            continue
+        if len(records.index) == row.n:
+            found[place] = records
+    return found
+
+
+def _with_classes(
+    content: ReportContent,
+    records: dict[int, SampleRecords],
+    results: Sequence[EvaluationResult],
+    models: _Models | None,
+) -> ReportContent:
+    """Add what attacks do to classes and test images, by the evaluations in focus."""
+    row = focus_row(content)
+    found = None if row is None else under_attack(content, row, records)
+    if row is None or found is None or models is None:
+        return replace(content, under_attack=found)
+    place = row.verdicts[0]
+    verdict, test = content.verdicts[place], models.data.test
+    images = attacked_images(verdict.run, verdict.checkpoint, records[place], test, results[place].evaluate.norm)
+    return replace(content, under_attack=replace(found, images=images))
 
 
 @dataclass(frozen=True, slots=True)

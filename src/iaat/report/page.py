@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
-from iaat.report.report_content import ReportContent, Verdict, content_json
+from iaat.report.opening import focus_row
+from iaat.report.pooled_results import complete
+from iaat.report.recipe_parts import recipe_of_runs
+from iaat.report.report_content import (
+    Against,
+    AttackedImages,
+    ClassAccuracy,
+    ClassResults,
+    MeanAccuracy,
+    Pooled,
+    RecipePart,
+    ReportContent,
+    Verdict,
+    content_json,
+)
 from iaat.runtime.files import encodable, write_text
 from iaat.units import format_duration
 
@@ -19,6 +35,15 @@ _PLOTLY = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
 _SCRIPTS = ("text", "charts", "results", "radii", "images", "detail", "page")
 _MISSING = "\N{EN DASH}"
 _SUSPECTED = ("label", "ambiguous")
+_THUMBNAIL = 64
+_LONGEST_HEADING = 14
+_SIGNS = {"better": "▲", "worse": "▼", "tie": "=", "open": "?", "serious": "⚠"}
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><g fill="#0072B2" fill-opacity=".25" stroke="#0072B2" '
+    'stroke-width="2"><circle cx="12" cy="18" r="11"/><circle cx="24" cy="10" r="6.5"/></g><g fill="#0072B2"><circle '
+    'cx="12" cy="18" r="2.5"/><circle cx="24" cy="10" r="2.5"/></g></svg>'
+)
+"""Two images, each with a radius of its own."""
 
 
 def write_page(content: ReportContent, path: Path) -> None:
@@ -43,19 +68,22 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        percent=_percent, interval=_interval, duration=_duration, mark=_mark, reason=_reason, lighter=_lighter
-    )
+    environment.filters.update(_FILTERS)
+    content = content if content.recipes else complete(content)
     page = environment.get_template("page.html.j2").render(
         content=content,
+        icon=_icon(),
+        focus=None if content.opening is None else content.recipes[content.opening.focus],
+        signs=_SIGNS,
+        results=_results(content),
         sections=_sections(content),
         attacks=_union(verdict.attacks for verdict in content.verdicts),
         hardware=_union(run.hardware for run in content.runs),
-        findings=[(verdict, finding) for verdict in content.verdicts for finding in verdict.findings],
-        suites=_union([verdict.suite] for verdict in content.verdicts),
+        findings=_findings(content),
+        suites=_union([row.suite] for row in content.pooled if row.attacks),
         with_radii=[number for number in range(len(content.runs)) if _has_radii(content, number)],
         palette={name: color for name, color in PALETTE.items() if name not in ("black", "yellow")},
-        css=_inline((_STATIC / "page.css").read_text(encoding="utf-8")),
+        css=_inline((_STATIC / "page.css").read_text(encoding="utf-8") + _attacked_sheets(content)),
         script=_inline(script()),
         plotly=_inline(_PLOTLY.read_text(encoding="utf-8")),
         data=Markup(content_json(content)),
@@ -72,6 +100,49 @@ def script() -> str:
     return "\n".join(['"use strict";', "", "requestAnimationFrame(() => setTimeout(() => {", *parts, "}));", ""])
 
 
+def _icon() -> str:
+    """Return the icon of the page as a data URI: a radius around each of three images."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(_ICON.encode()).decode('ascii')}"
+
+
+def _results(content: ReportContent) -> list[tuple[RecipePart, Pooled, list[Verdict]]]:
+    """Return each evaluated recipe with its pooled row and all its evaluations, the recipe in focus first.
+
+    Of several suites the row is of that in which the recipe in focus is compared.
+    """
+    row = focus_row(content)
+    suite = None if row is None else (row.suite, row.n)
+    first = [] if row is None else [row.recipe, *([] if row.against is None else [row.against])]
+    order = sorted(range(len(content.recipes)), key=lambda number: [*first, number].index(number))
+    found = []
+    for number in order:
+        own = [each for each in content.pooled if each.recipe == number]
+        if own:
+            shown = min(own, key=lambda each: (each.suite, each.n) != suite)
+            runs = content.recipes[number].runs
+            members = [verdict for verdict in content.verdicts if verdict.run in runs]
+            members.sort(key=lambda each: ((each.suite, each.n) != (shown.suite, shown.n), each.suite))
+            found.append((content.recipes[number], shown, members))
+    return found
+
+
+def _findings(content: ReportContent) -> list[tuple[RecipePart, list[tuple[Verdict, dict[str, Any]]]]]:
+    """Return the findings of each recipe by their name, with the evaluations that have them; serious ones first."""
+    recipes, found = recipe_of_runs(content), dict[Any, list[tuple[Verdict, dict[str, Any]]]]()
+    for verdict in content.verdicts:
+        for finding in verdict.findings:
+            key = not finding["serious"], finding["name"], content.recipes.index(recipes[verdict.run])
+            found.setdefault(key, []).append((verdict, finding))
+    return [(content.recipes[key[2]], found[key]) for key in sorted(found)]
+
+
+def _attacked_sheets(content: ReportContent) -> str:
+    """Return the style rules of the sheets of attacked test images, which are there without scripts."""
+    images = None if content.under_attack is None else content.under_attack.images
+    sheets = [] if images is None else images.sheets
+    return "".join(f"\n:root {{ --attacked-sheet-{number}: url({sheet}); }}" for number, sheet in enumerate(sheets))
+
+
 def _sections(content: ReportContent) -> list[tuple[str, str]]:
     """Return keys and titles of the sections that have something to show, in their order."""
     gallery = content.gallery if content.gallery is not None and content.gallery.index else None
@@ -82,6 +153,7 @@ def _sections(content: ReportContent) -> list[tuple[str, str]]:
             "Radii",
             bool(content.stability) or any(_has_radii(content, run) for run in range(len(content.runs))),
         ),
+        "attacked": ("Under attack", content.under_attack is not None),
         "gallery": ("Gallery", gallery is not None),
         "suspects": ("Suspects", gallery is not None and any(kind in _SUSPECTED for kind in gallery.kind)),
         "surfaces": ("Loss surface", bool(content.surfaces)),
@@ -139,6 +211,94 @@ def _lighter(color: str) -> str:
     return "#" + "".join(f"{round(0.75 * int(color[start : start + 2], 16) + 0.25 * 255):02x}" for start in (1, 3, 5))
 
 
+def _worst_verdict(row: Pooled, verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the evaluation of a pooled row whose verdict is the worst."""
+    marks = ("serious", "unknown", "good")
+    return min((verdicts[place] for place in row.verdicts), key=lambda verdict: marks.index(_mark(verdict)[0]))
+
+
+def _bounds(value: MeanAccuracy) -> str:
+    return f"{100 * value.low:.1f} to {100 * value.high:.1f}"
+
+
+def _ends(interval: tuple[float, float]) -> str:
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def _against(difference: Against, title: str) -> str:
+    """Return a difference that holds, or else that it is a tie."""
+    if not difference.holds:
+        return f"tie with {title}"
+    points = f"{100 * difference.mean:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f"{points} on {title}"
+
+
+def _of_recipe(values: Sequence[str], recipe: RecipePart) -> str:
+    """Return the values of a setting in the runs of a recipe, each once."""
+    return ", ".join(_union([values[place]] for place in recipe.runs))
+
+
+def _of_class(results: ClassResults, label: int) -> str:
+    found = next((each for each in results.classes if each.label == label), None)
+    return _percent(None if found is None else found.robust)
+
+
+def _most_confused(results: ClassResults, label: int, classes: Sequence[str]) -> str:
+    """Return the class that most samples of a class are predicted as under attack, with their fraction."""
+    found = next(((other, fraction) for own, other, fraction in results.confusion if own == label), None)
+    return _MISSING if found is None else f"{classes[found[0]]} ({100 * found[1]:.0f} %)"
+
+
+def _becomes(results: ClassResults, each: ClassAccuracy, other: int) -> float:
+    """Return the fraction of the samples of a class that is predicted as another, or stays, under attack."""
+    if each.label == other:
+        return each.robust
+    return next((fraction for own, to, fraction in results.confusion if (own, to) == (each.label, other)), 0.0)
+
+
+def _by_class(images: AttackedImages) -> list[tuple[int, list[int]]]:
+    labels = sorted(set(images.label))
+    return [(label, [place for place, own in enumerate(images.label) if own == label]) for label in labels]
+
+
+def _sprite(images: AttackedImages, place: int) -> Markup:
+    """Return the style of one thumbnail: its part of the sheet, in whole multiples of small images."""
+    scale = max(1, _THUMBNAIL // max(images.width, images.height))
+    sheet, position = divmod(place, images.columns * images.rows)
+    row, column = divmod(position, images.columns)
+    width, height = scale * images.width, scale * images.height
+    return Markup(
+        f"background-image: var(--attacked-sheet-{sheet}); width: {width}px; height: {height}px; "
+        f"background-size: {images.columns * width}px auto; background-position: -{column * width}px -{row * height}px"
+    )
+
+
 def _inline(code: str) -> Markup:
     """Return code that is safe inside an element: nothing in it ends the element or begins a comment."""
     return Markup(code.replace("</script", r"<\/script").replace("</style", r"<\/style").replace("<!--", r"<\!--"))
+
+
+def _cut_name(name: str) -> str:
+    return name if len(name) <= _LONGEST_HEADING else f"{name[: _LONGEST_HEADING - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+_FILTERS = {
+    "percent": _percent,
+    "interval": _interval,
+    "duration": _duration,
+    "mark": _mark,
+    "reason": _reason,
+    "lighter": _lighter,
+    "worst_verdict": _worst_verdict,
+    "bounds": _bounds,
+    "ends": _ends,
+    "against": _against,
+    "of_recipe": _of_recipe,
+    "of_class": _of_class,
+    "most_confused": _most_confused,
+    "becomes": _becomes,
+    "by_class": _by_class,
+    "sprite": _sprite,
+    "cut_name": _cut_name,
+}
+"""Filters of the template."""

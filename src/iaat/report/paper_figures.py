@@ -6,11 +6,10 @@ import base64
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,7 +21,17 @@ from iaat.analysis.charts import TradeoffPoint
 from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import FIGURE_FORMATS, INK, MUTED, PALETTE, PRINT
 from iaat.errors import UserError, check_choice
-from iaat.report.report_content import Gallery, ReportContent, RunPart, SurfacePart, Verdict
+from iaat.report.pooled_results import complete
+from iaat.report.recipe_parts import recipe_of_runs
+from iaat.report.report_content import (
+    Gallery,
+    Pooled,
+    RecipePart,
+    ReportContent,
+    RunPart,
+    SurfacePart,
+    Verdict,
+)
 from iaat.units import Radius
 
 _EXTREMES = 10
@@ -36,7 +45,6 @@ Item = TypeVar("Item")
 _UNIFORM = "pgd_at"
 _RADIUS = "method.radius"
 _CHECKPOINTS = ("best", "last")
-_WEIGHTS = ("ema", "raw")
 _PER_PAGE = 6
 _MAPS_PER_PAGE = 4
 _FEW_CLASSES = 20
@@ -78,6 +86,7 @@ def write_figures(content: ReportContent, folder: Path, formats: Sequence[str] =
 
 def draw_figures(content: ReportContent) -> dict[str, Figure]:
     """Draw the charts that have data; return them by their names, such as `tradeoff`."""
+    content = content if content.recipes else complete(content)
     return {
         name if page == 0 else f"{name}-{page + 1}": figure
         for name, draw in _CHARTS.items()
@@ -85,105 +94,59 @@ def draw_figures(content: ReportContent) -> dict[str, Figure]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    """Runs that differ in their seeds alone: their name and the number of their series style."""
-
-    name: str
-    number: int
-    runs: tuple[int, ...]
-
-
-def _recipes(content: ReportContent) -> list[_Recipe]:
-    """Return the recipes of the runs, in their order."""
-    settings = [
-        tuple(values[place] for key, values in content.differences if key != "seed")
-        for place in range(len(content.runs))
-    ]
-    groups: dict[Any, list[int]] = {}
-    for place, run in enumerate(content.runs):
-        name = run.name.partition(f" seed {run.seed}")[0] or run.name
-        groups.setdefault((name, run.method, settings[place]), []).append(place)
-    names = [name for name, _, _ in groups]
-    return [
-        _Recipe(name if names.count(name) == 1 else content.runs[places[0]].name, number, tuple(places))
-        for number, ((name, _, _), places) in enumerate(groups.items())
-    ]
-
-
-def _of_run(content: ReportContent) -> dict[int, _Recipe]:
-    return {place: recipe for recipe in _recipes(content) for place in recipe.runs}
-
-
 def _tradeoff(content: ReportContent) -> Iterator[Figure]:
-    """Draw a chart for each suite of attacks, that of most runs first."""
-    suites: dict[str, list[Verdict]] = {}
-    for verdict in content.verdicts:
-        if verdict.attacks:
-            suites.setdefault(verdict.suite, []).append(verdict)
-    chosen = {suite: _preferred(rows) for suite, rows in suites.items()}
-    for suite, rows in sorted(chosen.items(), key=lambda pair: -len(pair[1])):
-        recipes = [recipe for recipe in _recipes(content) if any(place in rows for place in recipe.runs)]
-        curve = _curve(content, recipes, rows)
+    """Draw a chart for each suite of attacks, that of most recipes first."""
+    suites: dict[tuple[str, int], list[Pooled]] = {}
+    for row in content.pooled:
+        if row.attacks:
+            suites.setdefault((row.suite, row.n), []).append(row)
+    for (suite, _), rows in suites.items():
+        labels = _labels(content, rows)
         points = [
-            _tradeoff_point(recipe, curve.get(recipe.number, recipe.name), rows[place])
-            for recipe in recipes
-            for place in recipe.runs
-            if place in rows
+            _tradeoff_point(content.recipes[row.recipe], labels[row.recipe], content.verdicts[place])
+            for row in rows
+            for place in row.verdicts
         ]
-        worst = sorted({f"robust: {row.worst_case}" for row in rows.values()})
+        curve = [labels[row.recipe] for row in _curve(content, rows)]
+        corners = [labels[row.recipe] for row in sorted(rows, key=lambda row: -row.clean.mean) if row.on_frontier]
+        worst = sorted({f"robust: {row.worst_case}" for row in rows})
         kinds = sorted(
-            {
-                f"{row.checkpoint} checkpoint" + (f", {row.weights} weights" if row.weights else "")
-                for row in rows.values()
-            }
+            {f"{row.checkpoint} checkpoint" + (f", {row.weights} weights" if row.weights else "") for row in rows}
         )
         notes = ["; ".join(worst), f"{suite}; {'; '.join(kinds)}"]
-        yield charts.draw_tradeoff(points, style=PRINT, joined=list(curve.values()), pareto=True, notes=notes)
+        yield charts.draw_tradeoff(points, style=PRINT, joined=curve, frontier=corners, notes=notes)
 
 
-def _preferred(verdicts: Sequence[Verdict]) -> dict[int, Verdict]:
-    """Return for each run the evaluation of its best checkpoint's EMA, or what is nearest to that."""
-
-    def rank(verdict: Verdict) -> tuple[int, int]:
-        return _position(verdict.checkpoint, _CHECKPOINTS), _position(verdict.weights or "", _WEIGHTS)
-
-    found: dict[int, Verdict] = {}
-    for verdict in sorted(verdicts, key=rank):
-        found.setdefault(verdict.run, verdict)
-    return found
-
-
-def _position(name: str, order: Sequence[str]) -> int:
-    return order.index(name) if name in order else len(order)
-
-
-def _tradeoff_point(recipe: _Recipe, label: str, row: Verdict) -> TradeoffPoint:
+def _tradeoff_point(recipe: RecipePart, label: str, row: Verdict) -> TradeoffPoint:
     return TradeoffPoint(
         label,
         row.clean,
         row.robust,
-        number=recipe.number,
+        number=recipe.series,
         clean_interval=row.interval95.get("clean"),
         robust_interval=row.interval95.get(list(row.attacks)[-1]),
     )
 
 
-def _curve(content: ReportContent, recipes: Sequence[_Recipe], rows: dict[int, Verdict]) -> dict[int, str]:
-    """Return the labels of the recipes of uniform radii by their numbers, in the order of the curve.
-
-    Labels are radii where these differ, and names of recipes where not.
-    """
-    uniform = [recipe for recipe in recipes if content.runs[recipe.runs[0]].method == _UNIFORM]
-    radii = {recipe.number: _radius_px(content, recipe.runs[0]) for recipe in uniform}
-    known = {number: radius for number, radius in radii.items() if radius is not None}
-    if len(uniform) < 2 or len(set(known.values())) < len(uniform):
-        return {recipe.number: recipe.name for recipe in sorted(uniform, key=lambda recipe: _mean_clean(recipe, rows))}
-    return {number: f"{radius:g} px" for number, radius in sorted(known.items(), key=lambda pair: pair[1])}
+def _curve(content: ReportContent, rows: Sequence[Pooled]) -> list[Pooled]:
+    """Return the recipes of one radius for all images in the order of the curve: by their radii where these differ."""
+    uniform = [row for row in rows if content.recipes[row.recipe].method == _UNIFORM]
+    radii = _uniform_radii(content, uniform)
+    return sorted(uniform, key=lambda row: radii.get(row.recipe, row.clean.mean))
 
 
-def _mean_clean(recipe: _Recipe, rows: dict[int, Verdict]) -> float:
-    return float(np.mean([rows[place].clean for place in recipe.runs if place in rows]))
+def _labels(content: ReportContent, rows: Sequence[Pooled]) -> dict[int, str]:
+    """Return the labels of recipes: radii on the curve of uniform radii where these differ, and names elsewhere."""
+    radii = _uniform_radii(content, [row for row in rows if content.recipes[row.recipe].method == _UNIFORM])
+    names = {row.recipe: content.recipes[row.recipe].name for row in rows}
+    return names | {recipe: f"{radius:g} px" for recipe, radius in radii.items()}
+
+
+def _uniform_radii(content: ReportContent, uniform: Sequence[Pooled]) -> dict[int, float]:
+    """Return the radii of recipes in px; nothing where they are not known or do not tell the recipes apart."""
+    radii = {row.recipe: _radius_px(content, content.recipes[row.recipe].runs[0]) for row in uniform}
+    known = {recipe: radius for recipe, radius in radii.items() if radius is not None}
+    return known if len(uniform) > 1 and len(set(known.values())) == len(uniform) else {}
 
 
 def _radius_px(content: ReportContent, place: int) -> float | None:
@@ -196,17 +159,17 @@ def _radius_px(content: ReportContent, place: int) -> float | None:
 
 
 def _accuracy(content: ReportContent) -> Iterator[Figure]:
-    recipes, both = _of_run(content), len({part.checkpoint for part in content.curves}) > 1
+    recipes, both = recipe_of_runs(content), len({part.checkpoint for part in content.curves}) > 1
     expected: dict[tuple[int, str], list[float]] = {}
     for part in content.curves:
-        expected.setdefault((recipes[part.run].number, part.checkpoint), []).append(100 * part.expected)
+        expected.setdefault((recipes[part.run].series, part.checkpoint), []).append(100 * part.expected)
     lines = []
     for part in content.curves:
         recipe = recipes[part.run]
-        mean = float(np.mean(expected[recipe.number, part.checkpoint]))
+        mean = float(np.mean(expected[recipe.series, part.checkpoint]))
         name = f"{recipe.name}{f', {part.checkpoint}' if both else ''} ({mean:.1f} %)"
         hollow = both and part.checkpoint != _CHECKPOINTS[0]
-        lines.append(charts.Line(name, recipe.number, part.radius_px, part.accuracy, hollow))
+        lines.append(charts.Line(name, recipe.series, part.radius_px, part.accuracy, hollow))
     if lines:
         yield charts.draw_accuracy_by_radius(lines, "in parentheses: mean over the radii", style=PRINT)
 
@@ -245,11 +208,11 @@ def _training_run(run: RunPart, name: str, number: int = 0) -> charts.TrainingRu
 
 
 def _norms(content: ReportContent) -> Iterator[Figure]:
-    recipes = _of_run(content)
+    recipes = recipe_of_runs(content)
     parts = [
         charts.MeasuredNorms(
             content.runs[part.run].name,
-            recipes[part.run].number,
+            recipes[part.run].series,
             part.norms["radius_px"],
             part.norms["norm_px"],
             part.norms.get("searched_px"),
@@ -349,9 +312,9 @@ def _plane(content: ReportContent, part: SurfacePart, runs: Sequence[int]) -> ch
 
 
 def _training(content: ReportContent) -> Iterator[Figure]:
-    recipes = _of_run(content)
+    recipes = recipe_of_runs(content)
     runs = [
-        _training_run(run, recipes[place].name, recipes[place].number)
+        _training_run(run, recipes[place].name, recipes[place].series)
         for place, run in enumerate(content.runs)
         if any(map(_known, run.curves.values()))
     ]
@@ -365,7 +328,7 @@ def _known(series: Sequence[float | None]) -> bool:
 
 def _corruptions(content: ReportContent) -> Iterator[Figure]:
     """Draw a panel a recipe, the mean over its seeds."""
-    recipes, both = _of_run(content), len({part.checkpoint for part in content.corruptions}) > 1
+    recipes, both = recipe_of_runs(content), len({part.checkpoint for part in content.corruptions}) > 1
     groups: dict[tuple[str, str], list[dict[str, list[float]]]] = {}
     for part in content.corruptions:
         if any(_known(values) for values in part.accuracy.values()):

@@ -56,12 +56,234 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class MeanAccuracy:
+    """An accuracy over seeds: the t-interval of its mean, or Wilson's of one seed, and the standard deviation."""
+
+    mean: float
+    low: float
+    high: float
+    sd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """Difference of a pooled accuracy from that of the recipe it is compared with, as fractions.
+
+    Attributes:
+        mean: This one minus the other.
+        low, high: 95 % interval.
+        holds: False for a tie: the difference is inside the spread over seeds or the intervals.
+        by: What the interval rests on, for people.
+    """
+
+    mean: float
+    low: float
+    high: float
+    holds: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Evaluations of one recipe by one suite, pooled over its seeds.
+
+    Attributes:
+        recipe: Place of the recipe in `ReportContent.recipes`.
+        suite: Attacks and radius.
+        checkpoint, weights: As of `Verdict`.
+        n: Test samples of each seed.
+        verdicts: Places in `ReportContent.verdicts`, one a seed.
+        clean: Clean accuracy.
+        attacks: Accuracy after each attack, as of `Verdict`.
+        gap: Mean of the gaps; None where one is missing.
+        worst_case: As of `Verdict`.
+        against: Place of the recipe it is compared with; None where there is none.
+        clean_against, robust_against: Differences from that one; None likewise.
+        natural_against: Difference in clean accuracy from natural training; None where that is not among the recipes.
+        on_frontier: Whether it is a corner of the frontier, which is drawn through differences that hold.
+    """
+
+    recipe: int
+    suite: str
+    checkpoint: str
+    weights: str | None
+    n: int
+    verdicts: list[int]
+    clean: MeanAccuracy
+    attacks: dict[str, MeanAccuracy]
+    gap: float | None
+    worst_case: str
+    against: int | None = None
+    clean_against: Against | None = None
+    robust_against: Against | None = None
+    natural_against: Against | None = None
+    on_frontier: bool = False
+
+    @property
+    def robust(self) -> MeanAccuracy:
+        """Accuracy after all attacks."""
+        return list(self.attacks.values())[-1] if self.attacks else self.clean
+
+
+@dataclass(frozen=True, slots=True)
+class RecipePart:
+    """Runs that differ in their seeds alone.
+
+    Attributes:
+        name: Name of the recipe, unlike those of the others.
+        title: What sentences call it: its method where that is enough.
+        method: Its method.
+        series: Number of its series style: the same for a method in every picture.
+        runs: Places of its runs.
+        forwards, backwards, seconds: As of `RunPart`, mean over the seeds; None where one is missing.
+    """
+
+    name: str
+    title: str
+    method: str
+    series: int
+    runs: list[int]
+    forwards: float | None
+    backwards: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One sentence of the opening.
+
+    Attributes:
+        question: What it answers: `price`, `gain` or `quote`.
+        outcome: `better`, `worse`, `tie`, `open` or `serious`.
+        sentence: The answer in one sentence.
+        detail: The figures it rests on.
+        command: The command that would settle it; None where none is needed.
+    """
+
+    question: str
+    outcome: str
+    sentence: str
+    detail: str
+    command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What to do next: a finding in one sentence, and the command."""
+
+    sentence: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the page says first.
+
+    Attributes:
+        focus: Place of the recipe that the sentences are about.
+        against: Place of the recipe it is compared with; None where there is none.
+        answers: Sentences, the most important first.
+        steps: Up to three next steps.
+    """
+
+    focus: int
+    against: int | None
+    answers: list[Answer]
+    steps: list[NextStep]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAccuracy:
+    """Accuracies on the n test samples of one class, means over the seeds of a recipe, with Wilson intervals."""
+
+    label: int
+    n: int
+    clean: float
+    clean_interval: tuple[float, float]
+    robust: float
+    robust_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResults:
+    """Accuracies of one recipe by class, and what its predictions become under attack.
+
+    Attributes:
+        recipe: Place of the recipe.
+        seeds: Evaluations that are pooled.
+        classes: One entry a class with test samples.
+        confusion: `[label, predicted under attack, fraction of the label's samples]` of the pairs that occur, the most
+            frequent first, the label itself left out.
+    """
+
+    recipe: int
+    seeds: int
+    classes: list[ClassAccuracy]
+    confusion: list[tuple[int, int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class AttackedImages:
+    """Test images that one evaluation misclassified; all lists have one entry an image.
+
+    Attributes:
+        run: Place of the run.
+        checkpoint: Its checkpoint.
+        chosen: How they were chosen, for people.
+        left_out: By class, how many misclassified test samples are not among them.
+        sheets, columns, rows, width, height: As of `Gallery`.
+        index: In the test data.
+        label: Class numbers.
+        clean: Predicted without attack.
+        adversarial: Predicted under the attack; that without attack where none was needed.
+        attack: The attack that succeeded; `clean` where none was needed.
+        norm: Norm of the perturbation, with its unit; "" where none was needed.
+        no_pictures: Why there are no thumbnails.
+    """
+
+    run: int
+    checkpoint: str
+    chosen: str
+    left_out: list[int]
+    sheets: list[str]
+    columns: int
+    rows: int
+    width: int
+    height: int
+    index: list[int]
+    label: list[int]
+    clean: list[int]
+    adversarial: list[int]
+    attack: list[str]
+    norm: list[str]
+    no_pictures: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnderAttack:
+    """What attacks do to classes and test images.
+
+    Attributes:
+        suite: Attacks and radius.
+        worst_case: What the robust accuracy is over.
+        results: By recipe, that in focus first.
+        images: None where no test data were read.
+    """
+
+    suite: str
+    worst_case: str
+    results: list[ClassResults]
+    images: AttackedImages | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunPart:
     """One run.
 
     Attributes:
         name: Of its recipe, with the seed: `cifar10-small-iaat seed 0`; unlike those of the others.
-        folder: Last part of its path.
+        folder: Its path for commands: relative where it is below the folder in which the report was made, else its
+            last part.
         method: Its method.
         seed: Its seed.
         epochs: Finished epochs.
@@ -235,6 +457,11 @@ class ReportContent:
         gallery: Images, of the first run with radii.
         surfaces: Loss surfaces.
         notes: What could not be shown and why, for people.
+        dataset: Name of the data.
+        recipes: The runs by recipe.
+        pooled: Evaluations pooled over seeds; by suite, that of most recipes first.
+        opening: What the page says first.
+        under_attack: Classes and test images under attack.
     """
 
     title: str
@@ -250,6 +477,11 @@ class ReportContent:
     gallery: Gallery | None = None
     surfaces: list[SurfacePart] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    dataset: str = ""
+    recipes: list[RecipePart] = field(default_factory=list)
+    pooled: list[Pooled] = field(default_factory=list)
+    opening: Opening | None = None
+    under_attack: UnderAttack | None = None
 
 
 def content_json(content: ReportContent) -> str:

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
     curves, quantiles = series(records)
     return RunPart(
         name=name,
-        folder=run.path.resolve().name,
+        folder=_path_for_commands(run.path),
         method=recipe.method_name,
         seed=recipe.seed,
         epochs=len(records),
@@ -60,6 +61,12 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         curves=curves,
         quantiles=quantiles,
     )
+
+
+def _path_for_commands(path: Path) -> str:
+    """The path of a run as commands take it; of one elsewhere the last part, because a page is given away."""
+    whole = path.resolve()
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else whole.name
 
 
 def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:

@@ -62,10 +62,10 @@ def why_no_picture(shape: Sequence[int]) -> str | None:
     return f"inputs of shape {list(shape)} are not drawn: pictures are [1 or 3, height, width]"
 
 
-def source_sprites(source: Source, index: Tensor) -> Sprites:
+def source_sprites(source: Source, index: Tensor, *, budget: int = BUDGET) -> Sprites:
     """Return thumbnails of samples, in the order of `index` `[N]`; without sheets where they are no images.
 
-    Images are read in batches and kept as thumbnails.
+    Images are read in batches and kept as thumbnails; `budget` is that of `sprites`.
 
     Raises:
         UserError: as `sprites`; or an index is outside the data set.
@@ -73,7 +73,7 @@ def source_sprites(source: Source, index: Tensor) -> Sprites:
     if why_no_picture(source.shape) is not None:
         return Sprites()
     parts = [shrink(batch.x) for batch in source.batches(sequential_order(index, _AT_ONCE))]
-    return sprites(np.concatenate(parts)) if parts else Sprites()
+    return sprites(np.concatenate(parts), budget=budget) if parts else Sprites()
 
 
 def sprites(images: Images, *, side: int = SIDE, budget: int = BUDGET) -> Sprites:

@@ -103,7 +103,7 @@ def draw_tradeoff(
     style: Style,
     robust_name: str = "robust accuracy",
     joined: Sequence[str] = (),
-    pareto: bool = False,
+    frontier: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Figure:
     """Draw clean against robust accuracy in percent, one marker for the mean of each label.
@@ -118,19 +118,19 @@ def draw_tradeoff(
         joined: Labels of the curve of uniform radii: a line joins their means in this order. A band around it is one
             standard deviation of the robust accuracies. What is further from it than its own extent is left out of the
             figure and named above it.
-        pareto: Draw the Pareto frontier of the means.
+        frontier: Labels of the frontier's corners: steps join their means, from the highest clean accuracy on.
         notes: Lines above the figure: attacks, weights.
 
     Raises:
-        UserError: No point, an accuracy outside [0, 1], or a joined label that no point has.
+        UserError: No point, an accuracy outside [0, 1], or a label of curve or frontier that no point has.
     """
     groups = _groups(points, joined)
     labels = list(dict.fromkeys(group.label for group in groups))
-    unknown = [label for label in joined if label not in labels]
-    if unknown:
-        raise UserError(f"joined: no point is labelled {unknown[0]!r}; there are {', '.join(map(repr, labels))}")
+    for name, wanted in (("joined", joined), ("frontier", frontier)):
+        if unknown := [label for label in wanted if label not in labels]:
+            raise UserError(f"{name}: no point is labelled {unknown[0]!r}; there are {', '.join(map(repr, labels))}")
     groups, outside = _framed(groups, _in_order(groups, joined, hollow=False))
-    frontier = pareto_frontier([group.mean for group in groups]) if pareto else np.empty((0, 2))
+    corners = np.array([group.mean for group in _in_order(groups, frontier, hollow=False)][::-1]).reshape(-1, 2)
     with style.context():
         width, height = (style.column, 2.7) if len(groups) <= _FEW else (style.page, 4.0)
         figure = Figure(figsize=(width, height * style.scale), layout="constrained")
@@ -140,25 +140,16 @@ def draw_tradeoff(
             _draw_curve(axis, curve, style, hollow=hollow) for curve, hollow in zip(curves, (False, True), strict=True)
         ]
         lines += _draw_families(axis, groups, joined, style)
-        lines.append(_draw_frontier(axis, frontier, style))
+        lines.append(_draw_frontier(axis, corners, style))
         for group in groups:
             _draw_group(axis, group, style, faint=len(groups) <= _FAINT_UP_TO)
         axis.set(xlabel="clean accuracy (%)", ylabel=f"{robust_name} (%)")
         _set_limits(axis, np.concatenate([each for group in groups for each in (group.low, group.high)]))
         _write_notes(axis, [*notes, *_left_out(outside)], style)
-        _draw_key(figure, groups, curve=bool(curves[0]), frontier=len(frontier) > 1, style=style)
+        _draw_key(figure, groups, curve=bool(curves[0]), frontier=len(corners) > 1, style=style)
         settle(figure)
         place_labels(axis, _names(groups, style), np.concatenate([*lines, *map(_inked, groups)]), style.small)
     return figure
-
-
-def pareto_frontier(points: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the points of `[n, 2]` that no other exceeds in both coordinates, sorted by the first; `[k, 2]`."""
-    best: list[NDArray[np.float64]] = []
-    for point in sorted(points, key=lambda point: (-point[0], -point[1])):
-        if not best or point[1] > best[-1][1]:
-            best.append(point)
-    return np.array(best[::-1]).reshape(-1, 2)
 
 
 def _groups(points: Sequence[TradeoffPoint], joined: Sequence[str]) -> list[_Group]:
@@ -244,7 +235,7 @@ def _draw_thin(axis: Axes, groups: Sequence[_Group], label: str, dash: str, styl
 
 
 def _draw_frontier(axis: Axes, frontier: NDArray[np.float64], style: Style) -> NDArray[np.float64]:
-    """Draw the Pareto frontier as steps, where it has several points; return points along it."""
+    """Draw the frontier as steps, where it has several corners; return points along it."""
     if len(frontier) < 2:
         return np.empty((0, 2))
     axis.plot(*frontier.T, color=INK, linewidth=0.8 * style.scale, linestyle=":", drawstyle="steps-pre", zorder=2.5)
@@ -320,7 +311,9 @@ def _draw_key(figure: Figure, groups: Sequence[_Group], *, curve: bool, frontier
     if curve:
         key.append((Line2D([], [], color=MUTED, linewidth=scale, marker="o", markersize=3 * scale), "uniform radii"))
     if frontier:
-        key.append((Line2D([], [], color=INK, linewidth=0.8 * scale, linestyle=":"), "Pareto frontier"))
+        key.append(
+            (Line2D([], [], color=INK, linewidth=0.8 * scale, linestyle=":"), "frontier of differences that hold")
+        )
     if any(group.hollow for group in groups):
         mark = Line2D([], [], color=MUTED, marker="o", markerfacecolor="white", linestyle="")
         key.append((mark, "hollow: raw weights, not their EMA"))

@@ -4,82 +4,97 @@
 
 function tradeoff(host) {
   const figures = figuresIn(host);
-  const suites = [...new Set(content.verdicts.map((verdict) => verdict.suite))];
+  const suites = [...new Set(content.pooled.filter((row) => Object.keys(row.attacks).length).map((row) => row.suite))];
   const chooser = find("tradeoff-suite");
-  const robust = (verdict) => Object.values(verdict.attacks).at(-1);
-  const attacked = content.verdicts.filter((verdict) => known(robust(verdict)));
-  if (attacked.length) {
-    const entry = chart(figures, () => points(suites[Number(chooser?.value ?? 0)]));
+  const robust = (row) => Object.values(row.attacks).at(-1);
+  if (suites.length) {
+    const entry = chart(figures, () => points(suites[Number(chooser?.value ?? 0)]), { wide: !content.curves.length });
     chooser?.addEventListener("change", entry.draw);
   }
   if (content.curves.length) chart(figures, curves);
 
   function points(suite) {
-    const shown = attacked.filter((verdict) => verdict.suite === suite);
+    const shown = content.pooled.filter((row) => row.suite === suite && known(robust(row)));
     if (!shown.length) return null;
-    const bars = (verdict, key, value) => {
-      const [low, high] = verdict.interval95[key] ?? [value, value];
-      return { type: "data", symmetric: false, array: [100 * (high - value)], arrayminus: [100 * (value - low)],
-        thickness: 1, width: 3, color: faded(verdict.run, 0.55) };
-    };
+    const bars = (value, row) => ({ type: "data", symmetric: false, array: [100 * (value.high - value.mean)],
+      arrayminus: [100 * (value.mean - value.low)], thickness: 1.2, width: 3, color: faded(recipes[row.recipe].series, 0.6) });
     /** @type {Record<string, any>[]} */
-    const data = shown.map((verdict) => {
-      const last = Object.keys(verdict.attacks).at(-1);
-      return {
-        type: "scatter", mode: "markers", x: [100 * verdict.clean], y: [100 * robust(verdict)],
-        error_x: bars(verdict, "clean", verdict.clean), error_y: bars(verdict, last, robust(verdict)),
-        marker: { ...marker(verdict.run), size: 11, symbol: symbols[verdict.run % symbols.length] + (
-          verdict.checkpoint === "best" ? "" : "-open") },
-        name: runLabel(verdict.run), legendgroup: verdict.run, hovertemplate: hover,
-        showlegend: shown.find((other) => other.run === verdict.run) === verdict,
-        text: [`${runLabel(verdict.run)}<br>${safe(verdict.checkpoint)} checkpoint<br>clean ${percent(verdict.clean)}<br>${safe(last)} ${percent(robust(verdict))}`],
-      };
+    const data = shown.flatMap((row) => {
+      const recipe = recipes[row.recipe];
+      const [clean, worst] = [row.clean, robust(row)];
+      const name = label(recipe.name, 40);
+      const focus = content.opening?.focus === row.recipe;
+      const text = `${name}<br>${plural(row.verdicts.length, "seed")}, ${safe(row.checkpoint)} checkpoint<br>clean ${span(clean)}<br>robust ${span(worst)}`;
+      const seeds = row.verdicts.length < 2 ? [] : [{
+        type: "scatter", mode: "markers", legendgroup: name, showlegend: false, hovertemplate: hover,
+        x: row.verdicts.map((place) => 100 * content.verdicts[place].clean),
+        y: row.verdicts.map((place) => 100 * robust(content.verdicts[place])),
+        marker: { ...marker(recipe.series), size: 5, opacity: 0.5 },
+        text: row.verdicts.map((place) => runLabel(content.verdicts[place].run)),
+      }];
+      return [...seeds, {
+        type: "scatter", mode: "markers", x: [100 * clean.mean], y: [100 * worst.mean], error_x: bars(clean, row),
+        error_y: bars(worst, row), marker: { ...marker(recipe.series), size: focus ? 15 : 11 }, name, legendgroup: name,
+        hovertemplate: hover, text: [text],
+      }];
     });
     const path = (of, name, dash, tone) => ({
-      type: "scatter", mode: "lines", x: of.map((verdict) => 100 * verdict.clean),
-      y: of.map((verdict) => 100 * robust(verdict)),
+      type: "scatter", mode: "lines", x: of.map((row) => 100 * row.clean.mean), y: of.map((row) => 100 * robust(row).mean),
       name, line: { color: color(tone), dash, width: 1.5 }, hoverinfo: "skip",
     });
-    const byClean = [...shown].sort((a, b) => b.clean - a.clean || robust(b) - robust(a));
-    const frontier = byClean.filter((verdict, place) => byClean.slice(0, place)
-      .every((other) => robust(other) < robust(verdict)));
+    const byClean = [...shown].sort((a, b) => b.clean.mean - a.clean.mean || robust(b).mean - robust(a).mean);
     const references = [["pgd_at", "one radius for all (PGD-AT)", "dot"], ["trades", "TRADES", "dashdot"]];
     for (const [method, name, dash] of references) {
-      const kept = shown.some((verdict) => verdict.checkpoint === "best") ? "best" : shown[0].checkpoint;
-      const of = byClean.filter((verdict) => runs[verdict.run].method === method && verdict.checkpoint === kept);
+      const of = byClean.filter((row) => recipes[row.recipe].method === method);
       if (of.length > 1) data.unshift(path(of, name, dash, "ink"));
     }
-    if (frontier.length > 1) data.unshift(path(frontier, "Pareto frontier", "solid", "muted"));
-    const top = frontier[frontier.length - 1];
+    const corners = byClean.filter((row) => row.on_frontier);
+    if (corners.length > 1) data.unshift(path(corners, "frontier of differences that hold", "solid", "muted"));
+    const top = byClean.reduce((a, b) => (robust(b).mean > robust(a).mean ? b : a));
+    const ties = shown.filter((row) => row.robust_against?.holds === false)
+      .map((row) => `${recipes[row.recipe].name} ties with ${recipes[/** @type {number} */ (row.against)].name} in robust accuracy`);
+    const ends = (value) => [100 * value.low, 100 * value.high];
     return {
       title: `Clean against robust accuracy, ${shown[0].worst_case}`,
-      alt: `Of ${plural(shown.length, "evaluation")} the most robust is ${runs[top.run].name} (${top.checkpoint}) with ${percent(robust(top))} in the ${shown[0].worst_case} and ${percent(top.clean)} clean; the most accurate is ${runs[byClean[0].run].name} (${byClean[0].checkpoint}) with ${percent(byClean[0].clean)} clean and ${percent(robust(byClean[0]))}. Bars are 95 % intervals; open symbols are last checkpoints.`,
+      alt: `Of ${plural(shown.length, "recipe")} the most robust on average is ${recipes[top.recipe].name} with ${percent(robust(top).mean)} in the ${shown[0].worst_case} and ${percent(top.clean.mean)} clean; the most accurate is ${recipes[byClean[0].recipe].name} with ${percent(byClean[0].clean.mean)} clean and ${percent(robust(byClean[0]).mean)}.${ties.length ? ` ${ties.join("; ")}.` : ""} Bars are 95 % intervals, small marks are seeds.`,
       data, height: 380 + 20 * data.filter((trace) => trace.showlegend !== false).length,
       layout: {
-        xaxis: { title: "clean accuracy (%)", fixedrange: false },
-        yaxis: { title: "robust accuracy, worst case (%)", fixedrange: false },
+        xaxis: { title: "clean accuracy (%)", fixedrange: false, range: padded(shown.flatMap((row) => ends(row.clean))) },
+        yaxis: { title: "robust accuracy (%)", fixedrange: false, range: padded(shown.flatMap((row) => ends(robust(row)))) },
         dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false, legend: legend(),
       },
       columns: ["run", "checkpoint", "suite", "n", "clean", "last attack", "robust", "on the frontier"],
-      rows: shown.map((verdict) => [runs[verdict.run].name, verdict.checkpoint, suite, verdict.n, verdict.clean,
-        Object.keys(verdict.attacks).at(-1), robust(verdict), frontier.includes(verdict) ? "yes" : "no"]),
+      rows: content.verdicts.filter((verdict) => verdict.suite === suite && known(robust(verdict)))
+        .map((verdict) => [runs[verdict.run].name, verdict.checkpoint, suite, verdict.n, verdict.clean,
+          Object.keys(verdict.attacks).at(-1) ?? "", robust(verdict),
+          shown.some((row) => row.on_frontier && recipes[row.recipe].runs.includes(verdict.run)) ? "yes" : "no"]),
     };
   }
 
   function curves() {
-    const best = content.curves.reduce((a, b) => (b.expected > a.expected ? b : a));
+    const groups = bySeeds(content.curves, (curve) => curve.checkpoint);
+    const expected = ({ members }) => average(members.map((curve) => curve.expected));
+    const best = groups.reduce((a, b) => (expected(b) > expected(a) ? b : a));
+    const both = new Set(content.curves.map((curve) => curve.checkpoint)).size > 1;
     return {
       title: "Accuracy against the radius of the attack",
-      alt: `${runs[best.run].name} (${best.checkpoint}) has the highest expected robustness, ${fixed(best.expected, 3)}: the mean of its accuracies up to ${px(best.radius_px.at(-1))}.`,
-      data: content.curves.map((curve) => ({
-        type: "scatter", mode: "lines+markers", x: curve.radius_px, y: curve.accuracy.map((fraction) => 100 * fraction),
-        line: { ...line(curve.run), width: curve.checkpoint === "best" ? 2 : 1.2 },
-        marker: { ...marker(curve.run), size: 6 },
-        name: `${runLabel(curve.run)}, ${safe(curve.checkpoint)}: ${fixed(curve.expected, 3)}`,
-        text: curve.radius_px.map(
-          (radius, k) => `${runLabel(curve.run)}, ${safe(curve.checkpoint)}<br>${percent(curve.accuracy[k])} at ${px(radius)}`), hovertemplate: hover,
-      })),
-      height: 380 + 22 * content.curves.length,
+      alt: `${recipes[best.recipe].name} (${best.key}) has the highest expected robustness, ${fixed(expected(best), 3)}: the mean of its accuracies up to ${px(best.members[0].radius_px.at(-1))}${best.members.length > 1 ? ` and over ${best.members.length} seeds` : ""}.`,
+      data: groups.flatMap(({ recipe, key, members }) => {
+        const { series: number, name } = recipes[recipe];
+        const whole = { ...line(number), width: key === "best" ? 2.2 : 1.3 };
+        const seeds = members.length < 2 ? [] : members.map((curve) => ({
+          type: "scatter", mode: "lines", x: curve.radius_px, y: curve.accuracy.map((value) => 100 * value), hoverinfo: "skip",
+          line: { ...whole, width: 0.8, color: faded(number, 0.5) }, showlegend: false, legendgroup: `${recipe} ${key}` }));
+        const mean = members[0].radius_px.map((_, k) => average(members.map((curve) => curve.accuracy[k]).filter(known)));
+        return [...seeds, {
+          type: "scatter", mode: "lines+markers", x: members[0].radius_px, y: mean.map((value) => 100 * value), line: whole,
+          marker: { ...marker(number), size: 6 }, legendgroup: `${recipe} ${key}`,
+          name: `${label(name, 40)}${both ? `, ${safe(key)}` : ""}: ${fixed(expected({ members }), 3)}`,
+          text: members[0].radius_px.map((radius, k) => `${label(name, 40)}, ${safe(key)}<br>${percent(mean[k])} at ${px(radius)}`),
+          hovertemplate: hover,
+        }];
+      }),
+      height: 380 + 22 * groups.length,
       layout: { xaxis: { title: "radius (px)", rangemode: "tozero" },
         yaxis: { title: "accuracy (%)", rangemode: "tozero" },
         legend: { ...legend(), title: { text: "Expected robustness of", font: { size: 12, color: color("muted") } } } },
@@ -88,6 +103,33 @@ function tradeoff(host) {
         (radius, k) => [runs[curve.run].name, curve.checkpoint, radius, curve.accuracy[k]])),
     };
   }
+}
+
+const span = (value) => `${percent(value.mean)} (${fixed(100 * value.low, 1)} to ${fixed(100 * value.high, 1)})`;
+const average = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+
+// The range of an axis that shows all values with room around them, so that no bar is cut.
+function padded(values, least = 4) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const room = Math.max(0.06 * (high - low), (least - (high - low)) / 2, 0.3);
+  return [low - room, high + room];
+}
+
+/** Parts of runs that differ in their seeds alone, and have the same key, together.
+ * @template {{ run: number }} T
+ * @param {T[]} parts
+ * @param {(part: T) => string} keyOf
+ * @returns {{ recipe: number, key: string, members: T[] }[]} */
+function bySeeds(parts, keyOf) {
+  const found = new Map();
+  for (const part of parts) {
+    const recipe = recipeOf(part.run);
+    const key = keyOf(part);
+    const name = `${recipe} ${key}`;
+    if (!found.has(name)) found.set(name, { recipe, key, members: [] });
+    found.get(name).members.push(part);
+  }
+  return [...found.values()];
 }
 
 const legend = () => ({ orientation: "v", tracegroupgap: 0, y: -0.2, x: 0, yanchor: "top", font: { size: 12 } });
@@ -167,20 +209,22 @@ function surfaces(host) {
 function corruptions(host) {
   const chooser = find("corruption-of");
   const parts = content.corruptions;
-  const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+  const groups = bySeeds(parts, (part) => part.checkpoint);
   const entry = chart(figuresIn(host), () => {
     const one = chooser ? parts[chooser.value === "" ? -1 : Number(chooser.value)] : parts[0];
     const names = one ? Object.keys(one.accuracy) : [...new Set(parts.flatMap((part) => Object.keys(part.accuracy)))];
     const columns = one ? Object.values(one.accuracy)[0].map((_, k) => `severity ${k + 1}`)
-      : parts.map((part) => short(`${part.checkpoint}, ${runs[part.run].name}`, innerWidth < 640 ? 14 : 28));
-    const z = names.map((name) => (one ? one.accuracy[name] : parts.map(
-      (part) => (part.accuracy[name]?.length ? mean(part.accuracy[name]) : null))));
+      : groups.map(({ recipe, key }) => short(`${key}, ${recipes[recipe].name}`, innerWidth < 640 ? 14 : 28));
+    const z = names.map((name) => (one ? one.accuracy[name] : groups.map(({ members }) => {
+      const values = members.flatMap((part) => part.accuracy[name] ?? []).filter(known);
+      return values.length ? average(values) : null;
+    })));
     const slanted = innerWidth < 640 || columns.length > 5;
-    const means = names.map((_, k) => mean(z[k].filter(known)));
+    const means = names.map((_, k) => average(z[k].filter(known)));
     const [worst, best] = [names[means.indexOf(Math.min(...means))], names[means.indexOf(Math.max(...means))]];
     return {
       title: one ? `Accuracy on corrupted images: ${runs[one.run].name}, ${one.checkpoint}`
-        : "Accuracy on corrupted images, mean over severities",
+        : "Accuracy on corrupted images, mean over severities and seeds",
       alt: `Mean accuracy is lowest on ${worst} (${percent(Math.min(...means))}) and highest on ${best} (${percent(Math.max(...means))}).`,
       data: [heat({
         z: z.map((row) => row.map((fraction) => (known(fraction) ? 100 * fraction : null))), x: columns.map((_, k) => k),
@@ -198,14 +242,6 @@ function corruptions(host) {
   chooser?.addEventListener("change", entry.draw);
 }
 
-// Lowest and highest last value of a curve over many runs.
-function range(key, numbers, fractions) {
-  const end = (number) => lastKnown(runs[number].curves[key]);
-  const ending = numbers.filter((number) => known(end(number))).sort((a, b) => end(a) - end(b));
-  return [ending[0], ending.at(-1)].filter(known)
-    .map((number, k) => `${k ? "highest" : "lowest"} in ${runs[number].name}, ${fractions ? percent(end(number)) : show(end(number))}`);
-}
-
 function training(host) {
   const kinds = {
     loss: ["Loss", "loss"], train_accuracy: ["Accuracy in training, under the training attack", "accuracy (%)"],
@@ -219,18 +255,24 @@ function training(host) {
     if (!having.length) continue;
     const fractions = axis.includes("%");
     const scaled = (value) => (known(value) && fractions ? 100 * value : value);
-    const ends = having.length > 4 ? range(key, having, fractions) : having.map(
-      (number) => `${runs[number].name}: ${(fractions ? percent : show)(lastKnown(runs[number].curves[key]))}`);
+    const groups = bySeeds(having.map((number) => ({ run: number })), () => "");
+    const means = groups.map(({ members }) => average(members.map(({ run }) => lastKnown(runs[run].curves[key]))));
+    const ends = groups.map(({ recipe, members }, k) =>
+      `${recipes[recipe].name} ${(fractions ? percent : show)(means[k])}${members.length > 1 ? ` (mean of ${members.length} seeds)` : ""}`);
     chart(figures, () => ({
-      title, alt: `At the end: ${ends.join("; ")}.`,
-      data: having.map((number) => ({
-        type: "scatter", mode: "lines", x: runs[number].curves[key].map((_, k) => k + 1),
-        y: runs[number].curves[key].map(scaled), line: line(number), name: runLabel(number),
-        text: runs[number].curves[key].map(
-          (value, k) => `${runLabel(number)}<br>epoch ${k + 1}: ${show(scaled(value))}`), hovertemplate: hover,
-      })),
-      height: 320 + 20 * having.length,
-      layout: { showlegend: having.length > 1, xaxis: { title: "epoch" }, yaxis: { title: axis }, legend: legend() },
+      title, alt: `At the end: ${ends.slice(0, 6).join("; ")}${ends.length > 6 ? `; and ${ends.length - 6} more` : ""}.`,
+      data: having.map((number) => {
+        const { recipe, members } = /** @type {any} */ (groups.find((group) => group.members.some(({ run }) => run === number)));
+        return {
+          type: "scatter", mode: "lines", x: runs[number].curves[key].map((_, k) => k + 1),
+          y: runs[number].curves[key].map(scaled), line: { ...line(recipes[recipe].series), width: members.length > 1 ? 1.4 : 2 },
+          name: label(recipes[recipe].name, 40), legendgroup: String(recipe), showlegend: members[0].run === number,
+          text: runs[number].curves[key].map(
+            (value, k) => `${runLabel(number)}<br>epoch ${k + 1}: ${show(scaled(value))}`), hovertemplate: hover,
+        };
+      }),
+      height: 320 + 20 * groups.length,
+      layout: { showlegend: groups.length > 1, xaxis: { title: "epoch" }, yaxis: { title: axis }, legend: legend() },
       columns: ["epoch", ...having.map((number) => runs[number].name)],
       rows: Array.from({ length: Math.max(...having.map((number) => runs[number].curves[key].length)) },
         (_, k) => [k + 1, ...having.map((number) => runs[number].curves[key][k] ?? null)]),

@@ -2,12 +2,14 @@
 
 /** @type {ReportContent} */
 const content = JSON.parse(find("content").textContent);
-const { runs, classes } = content;
+const { runs, classes, recipes } = content;
+const recipeOf = (run) => recipes.findIndex((recipe) => recipe.runs.includes(run));
 // The sections that use it are there only if the report has images.
 const gallery = /** @type {Gallery} */ (content.gallery);
 const missing = "–";
-const symbols = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon"];
-const dashes = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+// In the order of iaat.analysis.style, so that a method looks alike in every picture.
+const symbols = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "triangle-left"];
+const dashes = ["solid", "dash", "dot", "dashdot", "longdash"];
 
 // ---- Text ----
 

@@ -16,6 +16,43 @@ interface RunPart {
   quantiles: Record<string, Series>;
 }
 
+interface MeanAccuracy { mean: number; low: number; high: number; sd: number | null }
+
+interface Against { mean: number; low: number; high: number; holds: boolean; by: string }
+
+interface Pooled {
+  recipe: number; suite: string; checkpoint: string; weights: string | null; n: number; verdicts: number[];
+  clean: MeanAccuracy; attacks: Record<string, MeanAccuracy>; gap: number | null; worst_case: string;
+  against: number | null; clean_against: Against | null; robust_against: Against | null; natural_against: Against | null;
+  on_frontier: boolean;
+}
+
+interface RecipePart {
+  name: string; title: string; method: string; series: number; runs: number[]; forwards: number | null;
+  backwards: number | null; seconds: number | null;
+}
+
+interface Answer { question: string; outcome: string; sentence: string; detail: string; command: string | null }
+
+interface NextStep { sentence: string; command: string }
+
+interface Opening { focus: number; against: number | null; answers: Answer[]; steps: NextStep[] }
+
+interface ClassAccuracy {
+  label: number; n: number; clean: number; clean_interval: [number, number]; robust: number;
+  robust_interval: [number, number];
+}
+
+interface ClassResults { recipe: number; seeds: number; classes: ClassAccuracy[]; confusion: [number, number, number][] }
+
+interface AttackedImages {
+  run: number; checkpoint: string; chosen: string; left_out: number[]; sheets: string[]; columns: number; rows: number;
+  width: number; height: number; index: number[]; label: number[]; clean: number[]; adversarial: number[];
+  attack: string[]; norm: string[]; no_pictures: string | null;
+}
+
+interface UnderAttack { suite: string; worst_case: string; results: ClassResults[]; images: AttackedImages | null }
+
 interface Accuracies { run: number; checkpoint: string; radius_px: number[]; accuracy: number[]; expected: number }
 
 interface Corruptions { run: number; checkpoint: string; accuracy: Record<string, number[]> }
@@ -62,6 +99,7 @@ interface ReportContent {
   title: string; made: string; classes: string[]; runs: RunPart[]; verdicts: Verdict[];
   differences: [string, string[]][]; curves: Accuracies[]; corruptions: Corruptions[]; radii: Radii[];
   stability: Stability[]; gallery: Gallery | null; surfaces: SurfacePart[]; notes: string[];
+  dataset: string; recipes: RecipePart[]; pooled: Pooled[]; opening: Opening | null; under_attack: UnderAttack | null;
 }
 
 /** What one chart shows: `alt` is a sentence that says the same, `data` and `layout` are Plotly's. */

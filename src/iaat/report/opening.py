@@ -1,0 +1,337 @@
+"""The first sentences of a report: price, gain, cost, whether the figures may be quoted, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from statistics import mean
+
+from iaat.evaluate.findings import DISTRUSTED, UNCHECKED, WORST_CASE
+from iaat.report.pooled_results import has_autoattack
+from iaat.report.report_content import (
+    Against,
+    Answer,
+    MeanAccuracy,
+    NextStep,
+    Opening,
+    Pooled,
+    RecipePart,
+    ReportContent,
+    Verdict,
+)
+
+MOST_STEPS = 3
+"""Next steps at most."""
+
+FEW_SEEDS = 3
+"""Seeds from which an interval over them is of use: with two it reaches 9 standard deviations to each side."""
+
+_NO_FOCUS = ("natural", "pgd_at")
+
+
+def report_title(content: ReportContent) -> str:
+    """Return the title of a report: methods, data, how many runs and seeds.
+
+    Example: `IAAT against PGD-AT on digits: 6 runs, 2 seeds`.
+    """
+    recipes, runs = content.recipes, content.runs
+    where = f" on {content.dataset}" if content.dataset else ""
+    if not recipes:
+        return f"No runs{where}"
+    focus = recipes[focus_of(content)]
+    others = [recipe.title for recipe in recipes if recipe is not focus]
+    # The baseline is named; the others are counted.
+    first = next((recipe.title for recipe in recipes if recipe.method == "pgd_at" and recipe is not focus), None)
+    named = first or (others[0] if others else None)
+    against = "" if named is None else f" against {named}"
+    more = f" and {_count(len(others) - 1, 'other')}" if len(others) > 2 else ""
+    seeds = len({run.seed for run in runs})
+    what = f"seed {runs[0].seed}" if len(runs) == 1 else f"{_count(len(runs), 'run')}, {_count(seeds, 'seed')}"
+    return f"{_capital(focus.title)}{against}{more}{where}: {what}"
+
+
+def focus_of(content: ReportContent) -> int:
+    """Return the recipe a report is about: the first with a radius for each image, else the first that is no baseline.
+
+    With baselines alone it is the first of PGD-AT, and else the first recipe.
+    """
+    with_radii = {part.run for part in content.radii} | {
+        place for place, run in enumerate(content.runs) if run.quantiles
+    }
+    choices = [
+        [number for number, recipe in enumerate(content.recipes) if with_radii & set(recipe.runs)],
+        [number for number, recipe in enumerate(content.recipes) if recipe.method not in _NO_FOCUS],
+        [number for number, recipe in enumerate(content.recipes) if recipe.method == "pgd_at"],
+    ]
+    return next((found[0] for found in choices if found), 0)
+
+
+def opening_of(content: ReportContent) -> Opening | None:
+    """Return what a report says first, from its pooled results; None without runs."""
+    if not content.recipes:
+        return None
+    focus = focus_of(content)
+    row = focus_row(content)
+    if row is None:
+        steps = _steps(content, focus, None, quoted=None)
+        return Opening(focus, None, [_not_evaluated(content, focus)], steps)
+    answers = [_price(content, row), _gain(content, row), _quote(content, row)]
+    return Opening(focus, row.against, answers, _steps(content, focus, row, quoted=answers[-1].command))
+
+
+def focus_row(content: ReportContent) -> Pooled | None:
+    """Return the pooled evaluations that the opening is about; None where the recipe in focus has none.
+
+    AutoAttack before any other suite, one that has a recipe to compare with before one that has none.
+    """
+    own = [row for row in content.pooled if row.recipe == focus_of(content)]
+
+    def rank(row: Pooled) -> tuple[bool, bool, int]:
+        return row.against is not None, has_autoattack(row.attacks), row.n
+
+    return max(own, key=rank, default=None)
+
+
+def _not_evaluated(content: ReportContent, focus: int) -> Answer:
+    sentence = f"No accuracy yet: {_subject(content.recipes[focus])} has not been evaluated."
+    return Answer("quote", "open", sentence, "", _evaluate(content, [focus], "--suite", "standard"))
+
+
+def _price(content: ReportContent, row: Pooled) -> Answer:
+    """Clean accuracy, against the baseline and against natural training where that is among the runs."""
+    other, found = _baseline(content, row), row.clean_against
+    natural = _natural_price(content, row)
+    value = _percent(row.clean.mean)
+    title = _subject(content.recipes[row.recipe])
+    if other is None or found is None:
+        return Answer(
+            "price", "open", f"{title} classifies {value} of clean test images correctly.", _figures(row.clean)
+        )
+    detail = f"{other.title}: {_percent(_row_of(content, row, row.against).clean.mean)}; {_interval(found)}"
+    more = "" if natural is None else f", {natural}"
+    sentence = f"Clean accuracy is {value}, {_compared(found, other)}{more}."
+    return Answer("price", _outcome(found), sentence, detail)
+
+
+def _natural_price(content: ReportContent, row: Pooled) -> str | None:
+    """How far below natural training the clean accuracy is; None where that is the baseline or not there."""
+    rows = [each for each in content.pooled if (each.suite, each.n) == (row.suite, row.n)]
+    natural = next((each for each in rows if content.recipes[each.recipe].method == "natural"), None)
+    if natural is None or natural.recipe in (row.recipe, row.against) or row.against is None:
+        return None
+    found = row.natural_against
+    return None if found is None else _compared(found, content.recipes[natural.recipe])
+
+
+def _gain(content: ReportContent, row: Pooled) -> Answer:
+    other, found = _baseline(content, row), row.robust_against
+    value = _percent(row.robust.mean)
+    if other is None or found is None:
+        return Answer(
+            "gain", "open", f"Robust accuracy is {value}, with nothing to compare it with.", _figures(row.robust)
+        )
+    cost = _cost(content.recipes[row.recipe], other)
+    theirs = _percent(_row_of(content, row, row.against).robust.mean)
+    detail = f"{row.worst_case}; {other.title}: {theirs}; {_interval(found)}"
+    return Answer("gain", _outcome(found), f"Robust accuracy is {value}, {_compared(found, other)}{cost}.", detail)
+
+
+def _cost(own: RecipePart, other: RecipePart) -> str:
+    """What the training cost beside that of another recipe, in passes."""
+    passes = [_passes(recipe) for recipe in (own, other)]
+    if passes[0] is None or not passes[1]:
+        return ""
+    return f", for {passes[0] / passes[1]:.2g} times the training passes"
+
+
+def _passes(recipe: RecipePart) -> float | None:
+    return None if recipe.forwards is None or recipe.backwards is None else recipe.forwards + recipe.backwards
+
+
+def _quote(content: ReportContent, row: Pooled) -> Answer:
+    """Whether the figures may be quoted, by the worst verdict of the seeds, and the command that would make them so."""
+    recipes = [row.recipe, *([] if row.against is None else [row.against])]
+    verdicts = [content.verdicts[place] for place in row.verdicts]
+    serious = [verdict for verdict in verdicts if _is_serious(verdict)]
+    names = sorted({finding["name"] for verdict in serious for finding in verdict.findings if finding.get("serious")})
+    samples = f"{row.n:,} test images"
+    if serious:
+        detail = f"{', '.join(names)}: {_advice(serious)}" if names else serious[0].verdict
+        full = None if "full" in row.suite else _evaluate(content, recipes[:1], "--suite", "full")
+        return Answer("quote", "serious", "Do not quote it: the attacks do not measure this model.", detail, full)
+    if not has_autoattack(row.attacks):
+        last = list(row.attacks)[-1] if row.attacks else "no attack"
+        command = _evaluate(content, recipes, "--suite", "standard")
+        return Answer("quote", "open", f"Not to be quoted yet: {last} is not AutoAttack.", f"on {samples}", command)
+    if any(UNCHECKED in verdict.verdict for verdict in verdicts):
+        command = _evaluate(content, recipes, "--suite", "standard", "--suspicious")
+        return Answer(
+            "quote", "open", "Not to be quoted yet: it is not checked for gradient masking.", samples, command
+        )
+    weak = any(verdict.verdict.startswith(WORST_CASE) for verdict in verdicts)
+    which = "quote the worst case, not PGD" if weak else verdicts[0].verdict
+    detail = f"AutoAttack on {samples}, {_count(len(verdicts), 'seed')}; {which}"
+    if len(verdicts) < FEW_SEEDS:
+        return Answer("quote", "better", f"It may be quoted, as a result of {_count(len(verdicts), 'seed')}.", detail)
+    return Answer("quote", "better", "It may be quoted, with its interval.", detail)
+
+
+def _is_serious(verdict: Verdict) -> bool:
+    return verdict.verdict.startswith(DISTRUSTED) or any(finding.get("serious") for finding in verdict.findings)
+
+
+def _advice(verdicts: Sequence[Verdict]) -> str:
+    return next((finding["advice"] for row in verdicts for finding in row.findings if finding.get("serious")), "")
+
+
+def _steps(content: ReportContent, focus: int, row: Pooled | None, *, quoted: str | None) -> list[NextStep]:
+    """Return the next steps, the most telling first; the command of the quotation is not repeated."""
+    found = [
+        _more_seeds(content, focus),
+        _baseline_step(content, focus, row),
+        _smaller_radius(content, focus, row),
+        _suspects(content),
+        _weak_class(content),
+    ]
+    return [step for step in found if step is not None and step.command != quoted][:MOST_STEPS]
+
+
+def _more_seeds(content: ReportContent, focus: int) -> NextStep | None:
+    seeds = len(content.recipes[focus].runs)
+    if seeds >= FEW_SEEDS:
+        return None
+    first = content.runs[content.recipes[focus].runs[0]]
+    free = next(seed for seed in range(len(content.runs) + 1) if seed not in {run.seed for run in content.runs})
+    said = (
+        "1 seed shows no spread" if seeds == 1 else "The interval of 2 seeds reaches 9 standard deviations to each side"
+    )
+    command = _command(
+        "train", f"{first.folder}/recipe.yaml", "--seed", str(free), "--out", _renamed(first.folder, free)
+    )
+    return NextStep(f"{said}: train one more.", command)
+
+
+def _renamed(folder: str, seed: int) -> str:
+    stem, mark, number = folder.rpartition("-seed")
+    return f"{stem}{mark}{seed}" if mark and number.isdigit() else f"{folder}-seed{seed}"
+
+
+def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> NextStep | None:
+    """Train the same recipe with one radius for all images, where no run has that."""
+    if any(recipe.method == "pgd_at" for recipe in content.recipes):
+        return None
+    first = content.runs[content.recipes[focus].runs[0]]
+    command = _command("train", f"{first.folder}/recipe.yaml", "--method", "pgd_at", "--out", f"{first.folder}-pgd-at")
+    return NextStep("Nothing is compared with one radius for all images: train PGD-AT beside it.", command)
+
+
+def _smaller_radius(content: ReportContent, focus: int, row: Pooled | None) -> NextStep | None:
+    """Train PGD-AT at the mean radius, where only one uniform radius is among the runs."""
+    uniform = [recipe for recipe in content.recipes if recipe.method == "pgd_at"]
+    means = [found for place in content.recipes[focus].runs if (found := _mean_radius(content, place)) is not None]
+    if len(uniform) != 1 or not means or content.recipes[focus].method == "pgd_at":
+        return None
+    radius, first = f"{mean(means):.3g}px", content.runs[uniform[0].runs[0]]
+    command = _command(
+        *("train", f"{first.folder}/recipe.yaml", "--method.radius", radius, "--out", f"{first.folder}-{radius}")
+    )
+    length = radius.removesuffix("px")
+    sentence = f"The mean radius is {length} px: train PGD-AT at it, to see what comes from a radius for each image."
+    return NextStep(sentence, command)
+
+
+def _mean_radius(content: ReportContent, place: int) -> float | None:
+    known = [value for value in content.runs[place].curves.get("radius_mean_px", ()) if value is not None]
+    return known[-1] if known and known[-1] > 0 else None
+
+
+def _suspects(content: ReportContent) -> NextStep | None:
+    gallery = content.gallery
+    count = 0 if gallery is None else gallery.kind.count("label")
+    if gallery is None or not count:
+        return None
+    command = _command("report", content.runs[gallery.run].folder, "-o", "report.html", "--suspects", "suspects.csv")
+    errors = "1 label may be an error" if count == 1 else f"{count} labels may be errors"
+    return NextStep(f"{errors}: write the list and look at the images.", command)
+
+
+def _weak_class(content: ReportContent) -> NextStep | None:
+    """Name the class that is surely less robust than the mean of all, by its interval."""
+    found = content.under_attack
+    results = found.results[0] if found is not None and found.results else None
+    if found is None or results is None or len(results.classes) < 2:
+        return None
+    overall = sum(each.robust * each.n for each in results.classes) / sum(each.n for each in results.classes)
+    worst = min(results.classes, key=lambda each: each.robust)
+    if worst.robust_interval[1] >= overall:
+        return None
+    first = content.runs[content.recipes[results.recipe].runs[0]]
+    name = content.classes[worst.label] if worst.label < len(content.classes) else str(worst.label)
+    weights = ["2" if each == worst.label else "1" for each in range(len(content.classes))]
+    command = _command(
+        *("train", f"{first.folder}/recipe.yaml", "--method.class_weights", f"[{','.join(weights)}]"),
+        *("--out", f"{first.folder}-weighted"),
+    )
+    return NextStep(
+        f"Class {name} is the weakest under attack, {_percent(worst.robust)} against {_percent(overall)} of all: "
+        "give it more weight.",
+        command,
+    )
+
+
+def _evaluate(content: ReportContent, recipes: Sequence[int], *options: str) -> str:
+    folders = [content.runs[place].folder for number in recipes for place in content.recipes[number].runs]
+    return _command("evaluate", *folders, *options)
+
+
+def _command(*words: str) -> str:
+    return shlex.join(("iaat", *words))
+
+
+def _baseline(content: ReportContent, row: Pooled) -> RecipePart | None:
+    return None if row.against is None else content.recipes[row.against]
+
+
+def _row_of(content: ReportContent, row: Pooled, recipe: int | None) -> Pooled:
+    return next(each for each in content.pooled if each.recipe == recipe and (each.suite, each.n) == (row.suite, row.n))
+
+
+def _outcome(found: Against) -> str:
+    if not found.holds:
+        return "tie"
+    return "better" if found.mean > 0 else "worse"
+
+
+def _compared(found: Against, other: RecipePart) -> str:
+    if not found.holds:
+        return f"a tie with {other.title}"
+    return f"{abs(100 * found.mean):.1f} points {'above' if found.mean > 0 else 'below'} {other.title}"
+
+
+def _interval(found: Against) -> str:
+    ends = f"95 % interval {_signed(found.low)} to {_signed(found.high)}"
+    return f"difference {_signed(found.mean)} points, {ends} ({found.by})"
+
+
+def _figures(value: MeanAccuracy) -> str:
+    return f"95 % interval {100 * value.low:.1f} to {100 * value.high:.1f} %"
+
+
+def _signed(fraction: float) -> str:
+    return f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _count(count: int, one: str) -> str:
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
+
+
+def _subject(recipe: RecipePart) -> str:
+    return _capital(recipe.title)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,246 @@
+"""Evaluations pooled over seeds: means with intervals, differences that hold or are ties, the frontier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from statistics import mean
+
+import numpy as np
+
+from iaat.evaluate.results import CLEAN
+from iaat.evaluate.sample_records import SampleRecords
+from iaat.report.recipe_parts import recipe_parts
+from iaat.report.report_content import (
+    Against,
+    MeanAccuracy,
+    Pooled,
+    RecipePart,
+    ReportContent,
+    RunPart,
+    Verdict,
+)
+from iaat.statistics import Difference, accuracy_spread, paired_difference, seed_difference, unpaired_difference
+
+ROBUST = "robust"
+"""Key of the accuracy after all attacks, beside `clean`."""
+
+Records = Mapping[int, SampleRecords]
+"""Test samples of evaluations by the place of their verdict; evaluations without are compared unpaired."""
+
+Differ = Callable[[Pooled, Pooled, str], Difference]
+"""Gives how much higher an accuracy of one recipe is than that of another, as `difference`."""
+
+_CHECKPOINTS = ("best", "last")
+_WEIGHTS = ("ema", "raw")
+
+
+def pool(
+    recipes: Sequence[RecipePart], runs: Sequence[RunPart], verdicts: Sequence[Verdict], records: Records | None = None
+) -> list[Pooled]:
+    """Pool the evaluations of each recipe by suite and number of samples, the suite of most recipes first.
+
+    Of each run the evaluation of its best checkpoint's EMA counts, or what is nearest to that.
+
+    Args:
+        recipes: The recipes.
+        runs: Their runs.
+        verdicts: All evaluations.
+        records: Test samples of evaluations, for paired differences.
+    """
+    suites: dict[tuple[str, int], list[Pooled]] = {}
+    for number, recipe in enumerate(recipes):
+        for (suite, n), places in _by_suite(recipe, verdicts).items():
+            suites.setdefault((suite, n), []).append(_pooled(number, places, verdicts))
+    groups = sorted(suites.values(), key=lambda rows: (-len(rows), -_strength(rows[0])))
+    compared = [_compared(rows, recipes, runs, verdicts, records or {}) for rows in groups]
+    return [row for rows in compared for row in rows]
+
+
+def _by_suite(recipe: RecipePart, verdicts: Sequence[Verdict]) -> dict[tuple[str, int], list[int]]:
+    """Return the places of the preferred evaluations of a recipe, one a run, by suite and samples."""
+
+    def rank(place: int) -> tuple[int, int]:
+        row = verdicts[place]
+        return _position(row.checkpoint, _CHECKPOINTS), _position(row.weights or "", _WEIGHTS)
+
+    found: dict[tuple[str, int], dict[int, int]] = {}
+    for place in sorted(range(len(verdicts)), key=rank):
+        row = verdicts[place]
+        if row.run in recipe.runs:
+            found.setdefault((row.suite, row.n), {}).setdefault(row.run, place)
+    return {key: [by_run[run] for run in recipe.runs if run in by_run] for key, by_run in found.items()}
+
+
+def _position(name: str, order: Sequence[str]) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _strength(row: Pooled) -> int:
+    """Return the number of attacks, AutoAttack before any number of others."""
+    return len(row.attacks) + 100 * has_autoattack(row.attacks)
+
+
+def has_autoattack(attacks: Mapping[str, object]) -> bool:
+    """Return whether AutoAttack is among the attacks, by their titles."""
+    return any(name.casefold() == "autoattack" for name in attacks)
+
+
+def _pooled(recipe: int, places: Sequence[int], verdicts: Sequence[Verdict]) -> Pooled:
+    rows = [verdicts[place] for place in places]
+    first = rows[0]
+    gaps = [row.gap for row in rows if row.gap is not None]
+    return Pooled(
+        recipe=recipe,
+        suite=first.suite,
+        checkpoint=first.checkpoint,
+        weights=first.weights,
+        n=first.n,
+        verdicts=list(places),
+        clean=_mean_accuracy([row.clean for row in rows], first.n),
+        attacks={
+            name: _mean_accuracy([row.attacks[name] for row in rows], first.n)
+            for name in first.attacks
+            if all(name in row.attacks for row in rows)
+        },
+        gap=mean(gaps) if len(gaps) == len(rows) else None,
+        worst_case=first.worst_case,
+    )
+
+
+def _mean_accuracy(values: Sequence[float], n: int) -> MeanAccuracy:
+    over = accuracy_spread(values, max(n, 1))
+    assert over.interval is not None
+    return MeanAccuracy(over.mean, *over.interval, over.sd)
+
+
+def _compared(
+    rows: Sequence[Pooled],
+    recipes: Sequence[RecipePart],
+    runs: Sequence[RunPart],
+    verdicts: Sequence[Verdict],
+    records: Records,
+) -> list[Pooled]:
+    """Add the differences from the baseline of each recipe, and mark the frontier."""
+    by_recipe = {row.recipe: row for row in rows}
+
+    @cache
+    def found(first: int, second: int, key: str) -> Difference:
+        return difference(by_recipe[first], by_recipe[second], key, runs, verdicts, records)
+
+    def differ(first: Pooled, second: Pooled, key: str) -> Difference:
+        return found(first.recipe, second.recipe, key)
+
+    corners = frontier(rows, differ)
+    natural = next((row for row in rows if recipes[row.recipe].method == "natural"), None)
+    return [
+        _with_differences(
+            replace(row, on_frontier=row.recipe in corners), baseline(row, rows, recipes, differ), natural, differ
+        )
+        for row in rows
+    ]
+
+
+def _with_differences(row: Pooled, other: Pooled | None, natural: Pooled | None, differ: Differ) -> Pooled:
+    if natural is not None and natural.recipe != row.recipe:
+        row = replace(row, natural_against=_against(differ(row, natural, CLEAN)))
+    if other is None:
+        return row
+    clean, robust = (_against(differ(row, other, key)) for key in (CLEAN, ROBUST))
+    return replace(row, against=other.recipe, clean_against=clean, robust_against=robust)
+
+
+def _against(found: Difference) -> Against:
+    return Against(found.mean, *found.interval, found.holds, found.by)
+
+
+def baseline(row: Pooled, rows: Sequence[Pooled], recipes: Sequence[RecipePart], differ: Differ) -> Pooled | None:
+    """Return what a recipe is compared with: one radius for all images (PGD-AT), else natural training.
+
+    Of several uniform radii it is the most robust of those whose clean accuracy is not below the recipe's, or else the
+    most robust of all. PGD-AT itself is compared with natural training.
+    """
+    own = recipes[row.recipe].method
+    for method in ("pgd_at", "natural"):
+        there = [each for each in rows if recipes[each.recipe].method == method and each.recipe != row.recipe]
+        if there and own != method and not (own == "natural" and method == "pgd_at"):
+            close = [each for each in there if not _is_worse(differ(each, row, CLEAN))]
+            return max(close or there, key=lambda each: each.robust.mean)
+    return None
+
+
+def difference(
+    first: Pooled,
+    second: Pooled,
+    key: str,
+    runs: Sequence[RunPart],
+    verdicts: Sequence[Verdict],
+    records: Records | None = None,
+) -> Difference:
+    """Return how much higher an accuracy of one recipe is than that of another.
+
+    Runs of one seed are compared with each other; where no seed is in both, in their order.
+
+    Args:
+        first, second: Two recipes of one suite.
+        key: `clean` or `robust`.
+        runs: All runs.
+        verdicts: All evaluations.
+        records: As of `pool`.
+    """
+    seeds = [{runs[verdicts[place].run].seed: place for place in row.verdicts} for row in (first, second)]
+    shared = [(place, seeds[1][seed]) for seed, place in seeds[0].items() if seed in seeds[1]]
+    pairs = shared or list(zip(first.verdicts, second.verdicts, strict=False))
+    found = [_pair(verdicts, one, other, key, records or {}) for one, other in pairs]
+    return found[0] if len(found) == 1 else seed_difference(found)
+
+
+def _pair(verdicts: Sequence[Verdict], one: int, other: int, key: str, records: Records) -> Difference:
+    left, right = records.get(one), records.get(other)
+    if left is not None and right is not None and np.array_equal(left.index, right.index):
+        is_good = [each.is_correct if key == CLEAN else each.is_robust for each in (left, right)]
+        gained, lost = int((is_good[0] & ~is_good[1]).sum()), int((~is_good[0] & is_good[1]).sum())
+        return paired_difference(gained, lost, len(left.index))
+    rows = [verdicts[place] for place in (one, other)]
+    values = [row.clean if key == CLEAN else row.robust for row in rows]
+    return unpaired_difference(values[0], values[1], max(rows[0].n, 1), max(rows[1].n, 1))
+
+
+def frontier(rows: Sequence[Pooled], differ: Differ) -> list[int]:
+    """Return the recipes at the corners of the frontier, from the highest clean accuracy on.
+
+    Only differences that hold count. A recipe is dominated by one that is higher in one accuracy and no lower in the
+    other, and of recipes that tie with the corner before them in one of the two accuracies there is no further corner.
+    """
+    kept = [row for row in rows if not any(_dominates(other, row, differ) for other in rows if other is not row)]
+    ordered = sorted(kept, key=lambda row: (-row.clean.mean, -row.robust.mean))
+    corners: list[Pooled] = []
+    for row in ordered:
+        if not corners or (differ(row, corners[-1], ROBUST).holds and differ(row, corners[-1], CLEAN).holds):
+            corners.append(row)
+    return [row.recipe for row in corners]
+
+
+def _dominates(one: Pooled, other: Pooled, differ: Differ) -> bool:
+    found = [differ(one, other, key) for key in (CLEAN, ROBUST)]
+    return any(map(_is_better, found)) and not any(map(_is_worse, found))
+
+
+def _is_better(found: Difference) -> bool:
+    return found.holds and found.mean > 0
+
+
+def _is_worse(found: Difference) -> bool:
+    return found.holds and found.mean < 0
+
+
+def complete(content: ReportContent, records: Records | None = None) -> ReportContent:
+    """Return a content with its recipes and pooled results.
+
+    Args:
+        content: Runs, differences and evaluations of a report.
+        records: As of `pool`.
+    """
+    recipes = recipe_parts(content.runs, content.differences)
+    return replace(content, recipes=recipes, pooled=pool(recipes, content.runs, content.verdicts, records))

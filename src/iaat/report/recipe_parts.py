@@ -1,0 +1,90 @@
+"""Runs of a report by recipe: those that differ in their seeds alone are one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import mean
+from typing import Any
+
+from iaat.analysis.style import series_numbers
+from iaat.report.report_content import RecipePart, ReportContent, RunPart
+
+METHOD_TITLES = {
+    "natural": "natural training",
+    "pgd_at": "PGD-AT",
+    "nfgsm": "N-FGSM",
+    "trades": "TRADES",
+    "mart": "MART",
+    "fat": "FAT",
+    "mma": "MMA",
+    "cat": "CAT",
+    "vpb": "VPB",
+    "gradnorm": "GradNorm",
+    "iaat": "IAAT",
+    "iaat_paper": "IAAT (paper's rule)",
+    "iaat_trades": "IAAT-TRADES",
+}
+"""Methods as sentences call them."""
+
+DATASET_TITLES = {
+    **{"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN", "mnist": "MNIST", "digits": "digits"},
+    **{"folder": "a folder of images", "webdataset": "shards of images"},
+}
+"""Data sets as sentences call them."""
+
+
+def recipe_parts(runs: Sequence[RunPart], differences: Sequence[tuple[str, list[str]]]) -> list[RecipePart]:
+    """Return the recipes of the runs, in their order.
+
+    Args:
+        runs: The runs.
+        differences: Settings in which they differ, as of `ReportContent`.
+    """
+    groups: dict[Any, list[int]] = {}
+    for place, run in enumerate(runs):
+        settings = tuple(values[place] for key, values in differences if key != "seed")
+        groups.setdefault((recipe_name(run), run.method, settings), []).append(place)
+    names = Counter(name for name, _, _ in groups)
+    methods = [method for _, method, _ in groups]
+    parts = []
+    for number, ((name, method, _), places) in enumerate(groups.items()):
+        unique = name if names[name] == 1 else runs[places[0]].name
+        parts.append(
+            RecipePart(
+                name=unique,
+                title=method_title(method) if methods.count(method) == 1 else unique,
+                method=method,
+                series=series_numbers(methods)[number],
+                runs=places,
+                forwards=_known_mean([runs[place].forwards for place in places]),
+                backwards=_known_mean([runs[place].backwards for place in places]),
+                seconds=_known_mean([runs[place].seconds for place in places]),
+            )
+        )
+    return parts
+
+
+def recipe_name(run: RunPart) -> str:
+    """Return the name of a run without its seed."""
+    return run.name.partition(f" seed {run.seed}")[0] or run.name
+
+
+def method_title(method: str) -> str:
+    """Return a method as sentences call it; one of the user's by its class."""
+    return METHOD_TITLES.get(method, method.rpartition(":")[2])
+
+
+def dataset_title(name: str) -> str:
+    """Return the data as sentences call them; those of a user's function by its name."""
+    return DATASET_TITLES.get(name, name.rpartition(":")[2])
+
+
+def recipe_of_runs(content: ReportContent) -> dict[int, RecipePart]:
+    """Return the recipe of each run, by the place of the run."""
+    return {place: recipe for recipe in content.recipes for place in recipe.runs}
+
+
+def _known_mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return mean(known) if known and len(known) == len(values) else None

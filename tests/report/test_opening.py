@@ -1,0 +1,226 @@
+"""The first sentences of a report, from made evaluations."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from iaat.evaluate.findings import TRUSTED, UNCHECKED
+from iaat.evaluate.sample_records import SampleRecords
+from iaat.report.opening import focus_row, opening_of, report_title
+from iaat.report.pooled_results import complete
+from iaat.report.report_content import (
+    ClassAccuracy,
+    ClassResults,
+    ReportContent,
+    RunPart,
+    UnderAttack,
+    Verdict,
+)
+from iaat.statistics import wilson_interval
+
+N = 1000
+CLASSES = ["cat", "dog"]
+
+
+def run(method, seed=0, passes=11.0, **more):
+    name = {"iaat": "small-iaat", "pgd_at": "small-pgd-at", "natural": "small-natural"}.get(method, method)
+    quantiles = {"50": [1.0, 4.0]} if method == "iaat" else {}
+    curves = {"radius_mean_px": [2.0, 5.5]} if method == "iaat" else {}
+    part = RunPart(
+        f"{name} seed {seed}", f"runs/{name}-seed{seed}", method, seed, 2, {}, passes, passes, 9.0, curves, quantiles
+    )
+    return replace(part, **more)
+
+
+def verdict(place, clean, robust, attack="AutoAttack", text=TRUSTED, findings=(), n=N):
+    attacks = {"PGD-20": robust + 0.02, attack: robust}
+    found = {"clean": clean, **attacks}
+    return Verdict(
+        run=place,
+        checkpoint="best",
+        weights=None,
+        suite=f"{attack} 8px linf",
+        verdict=text,
+        findings=list(findings),
+        n=n,
+        clean=clean,
+        attacks=attacks,
+        interval95={name: wilson_interval(value, n) for name, value in found.items()},
+        gap=0.02,
+        seconds=1.0,
+        worst_case=f"worst case over PGD-20, {attack}; 8px linf",
+    )
+
+
+def made(runs, verdicts, records=None, **more):
+    content = ReportContent("", "today", CLASSES, runs, verdicts, dataset="CIFAR-10", **more)
+    return complete(content, records)
+
+
+def answers(content):
+    return {answer.question: answer for answer in opening_of(content).answers}
+
+
+def pair(clean, robust, **more):
+    """IAAT of these accuracies against PGD-AT of 80 and 45 %, one seed each, unpaired."""
+    runs = [run("pgd_at"), run("iaat", passes=5.5)]
+    return made(runs, [verdict(0, 0.80, 0.45, **more), verdict(1, clean, robust, **more)])
+
+
+def test_a_gain_in_both_says_by_how_much_and_at_what_cost():
+    found = answers(pair(0.90, 0.55))
+    assert found["price"].sentence == "Clean accuracy is 90.0 %, 10.0 points above PGD-AT."
+    assert (
+        found["gain"].sentence
+        == "Robust accuracy is 55.0 %, 10.0 points above PGD-AT, for 0.5 times the training passes."
+    )
+    assert (found["price"].outcome, found["gain"].outcome) == ("better", "better")
+    assert "PGD-AT: 45.0 %; difference +10.0 points, 95 % interval +5.6 to +14.3" in found["gain"].detail
+    assert found["gain"].detail.startswith("worst case over PGD-20, AutoAttack; 8px linf")
+
+
+def test_a_difference_inside_the_intervals_is_a_tie_and_a_loss_is_a_loss():
+    found = answers(pair(0.81, 0.35))
+    assert found["price"].sentence == "Clean accuracy is 81.0 %, a tie with PGD-AT."
+    assert found["price"].outcome == "tie"
+    assert found["gain"].sentence.startswith("Robust accuracy is 35.0 %, 10.0 points below PGD-AT")
+    assert found["gain"].outcome == "worse"
+
+
+def records(is_robust):
+    by = np.where(is_robust, "none", "pgd-20")
+    n = len(by)
+    label = np.zeros(n, dtype=np.int64)
+    return SampleRecords(np.arange(n), label, label, np.where(is_robust, -1, 1), by, np.zeros(n))
+
+
+def test_the_same_samples_are_paired_which_finds_what_intervals_alone_do_not():
+    runs, rows = [run("pgd_at"), run("iaat")], [verdict(0, 1.0, 0.45), verdict(1, 1.0, 0.47)]
+    assert answers(made(runs, rows))["gain"].outcome == "tie"
+    robust = np.arange(N) < 450
+    more = robust | (np.arange(N) >= 980)
+    found = answers(made(runs, rows, {0: records(robust), 1: records(more)}))
+    assert found["gain"].outcome == "better"
+    assert "paired over 1,000 samples" in found["gain"].detail
+
+
+@pytest.mark.parametrize(("second", "outcome"), [(0.552, "better"), (0.47, "tie")])
+def test_seeds_are_pooled_and_their_spread_decides(second, outcome):
+    runs = [run(method, seed) for method in ("pgd_at", "iaat") for seed in (0, 1)]
+    rows = [verdict(place, 0.8, robust) for place, robust in enumerate([0.45, 0.451, 0.55, second])]
+    found = answers(made(runs, rows))["gain"]
+    assert found.outcome == outcome
+    assert "over 2 seeds" in found.detail
+
+
+def test_natural_training_is_the_price_beside_the_baseline():
+    runs = [run("natural"), run("pgd_at"), run("iaat")]
+    found = answers(made(runs, [verdict(0, 0.95, 0.0), verdict(1, 0.80, 0.45), verdict(2, 0.86, 0.45)]))
+    assert found["price"].sentence == (
+        "Clean accuracy is 86.0 %, 6.0 points above PGD-AT, 9.0 points below natural training."
+    )
+    alone = answers(made([runs[0], runs[2]], [verdict(0, 0.95, 0.0), verdict(1, 0.86, 0.45)]))
+    assert alone["gain"].sentence.startswith("Robust accuracy is 45.0 %, 45.0 points above natural training")
+
+
+def test_the_best_uniform_radius_is_the_most_robust_that_costs_no_more_clean_accuracy():
+    radii = ["8px", "4px", "2px", "8px"]
+    runs = [*(run("pgd_at", name=f"uniform-{radius} seed 0") for radius in radii[:3]), run("iaat")]
+    rows = [verdict(0, 0.70, 0.48), verdict(1, 0.86, 0.42), verdict(2, 0.90, 0.30), verdict(3, 0.86, 0.42)]
+    content = made(runs, rows, differences=[("method.radius", radii)])
+    assert answers(content)["gain"].sentence.startswith("Robust accuracy is 42.0 %, a tie with uniform-4px")
+
+
+def test_one_run_alone_says_its_figures_and_asks_for_more():
+    content = made([run("iaat")], [verdict(0, 0.86, 0.45)])
+    found = answers(content)
+    assert found["price"].sentence == "IAAT classifies 86.0 % of clean test images correctly."
+    assert found["gain"].sentence == "Robust accuracy is 45.0 %, with nothing to compare it with."
+    seeds, baseline = opening_of(content).steps
+    assert seeds.command == "iaat train runs/small-iaat-seed0/recipe.yaml --seed 1 --out runs/small-iaat-seed1"
+    assert "--method pgd_at" in baseline.command
+
+
+def test_a_run_without_an_evaluation_says_how_to_get_one():
+    content = made([run("iaat")], [])
+    (answer,) = opening_of(content).answers
+    assert answer.sentence == "No accuracy yet: IAAT has not been evaluated."
+    assert answer.command == "iaat evaluate runs/small-iaat-seed0 --suite standard"
+
+
+def test_no_runs_have_no_opening():
+    content = made([], [])
+    assert opening_of(content) is None
+    assert report_title(content) == "No runs on CIFAR-10"
+
+
+def test_screening_alone_is_not_to_be_quoted_and_the_command_names_both_recipes():
+    found = answers(pair(0.86, 0.45, attack="screening", text=UNCHECKED))["quote"]
+    assert found.sentence == "Not to be quoted yet: screening is not AutoAttack."
+    assert found.command == "iaat evaluate runs/small-iaat-seed0 runs/small-pgd-at-seed0 --suite standard"
+
+
+def test_autoattack_without_a_sign_of_masking_may_be_quoted():
+    found = answers(pair(0.86, 0.45))["quote"]
+    assert found.sentence == "It may be quoted, as a result of 1 seed."
+    assert found.detail == "AutoAttack on 1,000 test images, 1 seed; no sign of masking"
+    assert found.command is None
+    runs = [run("iaat", seed) for seed in range(3)]
+    three = answers(made(runs, [verdict(place, 0.86, 0.45) for place in range(3)]))["quote"]
+    assert three.sentence == "It may be quoted, with its interval."
+
+
+def test_autoattack_without_checks_for_masking_is_not_to_be_quoted():
+    found = answers(pair(0.86, 0.45, text=UNCHECKED))["quote"]
+    assert found.outcome == "open"
+    assert "--suspicious" in found.command
+
+
+def test_a_serious_finding_forbids_it():
+    finding = {
+        "name": "black-box-wins",
+        "evidence": "Square succeeds where PGD does not.",
+        "advice": "Report the black-box figure.",
+        "serious": True,
+        "weak_attack": False,
+    }
+    text = "do not trust PGD here: black-box-wins"
+    found = answers(pair(0.86, 0.45, text=text, findings=[finding]))["quote"]
+    assert found.outcome == "serious"
+    assert found.sentence == "Do not quote it: the attacks do not measure this model."
+    assert found.detail == "black-box-wins: Report the black-box figure."
+
+
+def test_the_suite_with_autoattack_is_the_one_spoken_of():
+    runs = [run("pgd_at"), run("iaat")]
+    rows = [verdict(place, 0.8, 0.5, attack) for place in (0, 1) for attack in ("screening", "AutoAttack")]
+    assert focus_row(made(runs, rows)).suite == "AutoAttack 8px linf"
+
+
+def test_the_title_counts_runs_and_seeds():
+    runs = [run(method, seed) for method in ("natural", "pgd_at", "iaat") for seed in (0, 1)]
+    assert report_title(made(runs, [])) == "IAAT against PGD-AT on CIFAR-10: 6 runs, 2 seeds"
+    assert report_title(made(runs[-1:], [])) == "IAAT on CIFAR-10: seed 1"
+    own = [run("my_package.my_file:Mine"), run("natural")]
+    assert report_title(made(own, [])) == "Mine against natural training on CIFAR-10: 2 runs, 1 seed"
+
+
+def test_at_most_three_next_steps_and_none_repeats_the_command_of_the_quotation():
+    content = pair(0.86, 0.45, attack="screening", text=UNCHECKED)
+    classes = [
+        ClassAccuracy(n, 500, 0.9, (0.87, 0.92), robust, wilson_interval(robust, 500))
+        for n, robust in ((0, 0.2), (1, 0.7))
+    ]
+    attacked = UnderAttack("", "", [ClassResults(1, 1, classes, [])])
+    opening = opening_of(replace(content, under_attack=attacked))
+    assert [step.sentence.split(":")[0] for step in opening.steps] == [
+        "1 seed shows no spread",
+        "The mean radius is 5.5 px",
+        "Class cat is the weakest under attack, 20.0 % against 45.0 % of all",
+    ]
+    assert opening.steps[1].command == (
+        "iaat train runs/small-pgd-at-seed0/recipe.yaml --method.radius 5.5px --out runs/small-pgd-at-seed0-5.5px"
+    )
+    assert "--method.class_weights '[2,1]'" in opening.steps[2].command
+    assert opening.answers[-1].command not in [step.command for step in opening.steps]

@@ -1,0 +1,71 @@
+"""Evaluations pooled over seeds, and the frontier through differences that hold."""
+
+import pytest
+
+from helpers.report_content import rich
+from iaat.analysis.style import series_numbers
+from iaat.report.pooled_results import complete, difference, frontier
+from iaat.report.report_content import ReportContent, RunPart, Verdict
+from iaat.statistics import spread
+
+
+def content(points, n=1000):
+    """One recipe a name, one run a point: clean and robust accuracy."""
+    runs, verdicts = [], []
+    for name, found in points.items():
+        for seed, (clean, robust) in enumerate(found):
+            verdicts.append(
+                Verdict(len(runs), "best", None, "quick", "", [], n, clean, {"apgd": robust}, {}, None, 1.0)
+            )
+            runs.append(RunPart(f"{name} seed {seed}", name, name.split("-")[0], seed, 1, {}, 1.0, 1.0, 1.0, {}))
+    return complete(ReportContent("", "", [], runs, verdicts))
+
+
+def corners(points, **more):
+    made = content(points, **more)
+    return [made.recipes[row.recipe].name for row in made.pooled if row.on_frontier]
+
+
+def test_means_and_intervals_are_those_of_the_seeds():
+    (row,) = content({"iaat": [(0.8, 0.4), (0.82, 0.44), (0.84, 0.41)]}).pooled
+    over = spread([0.4, 0.44, 0.41])
+    assert row.verdicts == [0, 1, 2]
+    assert row.robust.mean == pytest.approx(over.mean)
+    assert (row.robust.low, row.robust.high) == pytest.approx(over.interval)
+    assert row.robust.sd == pytest.approx(over.sd)
+
+
+def test_the_preferred_checkpoint_of_each_run_counts_and_suites_stay_apart():
+    made = rich(runs=5)
+    assert {row.checkpoint for row in made.pooled} == {"best"}
+    assert len({row.suite for row in made.pooled}) == 1
+    assert sorted(place for row in made.pooled for place in row.verdicts) == [0, 2, 4, 6, 8]
+
+
+def test_a_difference_that_does_not_hold_makes_no_corner():
+    apart = {"natural": [(0.95, 0.05)], "iaat": [(0.85, 0.40)], "pgd_at": [(0.75, 0.50)]}
+    assert corners(apart) == ["natural", "iaat", "pgd_at"]
+    assert corners({**apart, "pgd_at": [(0.75, 0.41)]}) == ["natural", "iaat"]
+    tie = {**apart, "pgd_at": [(0.845, 0.405)]}
+    assert len(corners(tie)) == 2
+    assert corners(apart, n=8) != corners(apart)
+
+
+def test_what_is_lower_in_one_and_no_higher_in_the_other_is_not_on_the_frontier():
+    assert corners({"natural": [(0.951, 0.0)], "iaat": [(0.95, 0.40)]}) == ["iaat"]
+
+
+def test_runs_of_one_seed_are_compared_with_each_other():
+    made = content({"a": [(0.8, 0.40), (0.8, 0.50)], "b": [(0.8, 0.30), (0.8, 0.40)]})
+    first, second = made.pooled
+    found = difference(first, second, "robust", made.runs, made.verdicts)
+    assert found.mean == pytest.approx(0.1)
+    assert found.holds
+    assert frontier(made.pooled, lambda a, b, key: difference(a, b, key, made.runs, made.verdicts)) == [0]
+
+
+def test_a_method_has_its_number_in_every_picture_and_no_number_is_there_twice():
+    assert series_numbers(["natural", "iaat"]) == [2, 0]
+    numbers = series_numbers(["pgd_at", "pgd_at", "iaat", "my:Method", "pgd_at"])
+    assert (numbers[0], numbers[2]) == (1, 0)
+    assert len(set(numbers)) == 5
