@@ -57,6 +57,7 @@ def browser(content, downloads, tmp_path_factory):
     file = folder / f"report {TAG.replace('/', '')} #1.html"
     write_page(content, file)
     session = webdriver.Chrome(options=options, service=Service(driver))
+    session.set_script_timeout(180)
     try:
         session.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
         media(session, scheme="light")

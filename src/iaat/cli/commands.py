@@ -99,7 +99,7 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
     if found.missing:
         reporter.next_step("iaat", *(argument for argument in options.arguments if argument != "--no-train"))
     else:
-        folders = [str(options.out / f"{cell.name}-seed{cell.seeds[0]}") for cell in found.cells]
+        folders = [str(options.out / f"{cell.name}-seed{seed}") for cell in found.cells for seed in cell.seeds]
         page = ("-o", str(options.out / "report.html"))
         reporter.next_step("iaat", "report", *folders, *page, *_as_before(options, overrides))
 

@@ -212,7 +212,7 @@ def _lighter(color: str) -> str:
 
 
 def _worst_verdict(row: Pooled, verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the evaluation of a pooled row whose verdict is the worst."""
+    """Return the evaluation of a pooled row with the worst verdict."""
     marks = ("serious", "unknown", "good")
     return min((verdicts[place] for place in row.verdicts), key=lambda verdict: marks.index(_mark(verdict)[0]))
 

@@ -158,7 +158,7 @@ def _against(found: Difference) -> Against:
 def baseline(row: Pooled, rows: Sequence[Pooled], recipes: Sequence[RecipePart], differ: Differ) -> Pooled | None:
     """Return what a recipe is compared with: one radius for all images (PGD-AT), else natural training.
 
-    Of several uniform radii it is the most robust of those whose clean accuracy is not below the recipe's, or else the
+    Of several uniform radii it is the most robust of those with a clean accuracy not below the recipe's, or else the
     most robust of all. PGD-AT itself is compared with natural training.
     """
     own = recipes[row.recipe].method
