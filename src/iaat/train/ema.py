@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor, nn
 
 _SLOW_START = 10
 
@@ -22,6 +24,12 @@ class ModelEMA:
         model: The model in training; its copy is in eval mode and needs no gradients.
         decay: Fraction of the old average that is kept at each step, in (0, 1).
 
+    PyTorch's `AveragedModel` keeps its count of updates on the CPU and copies it to a GPU in every update, which waits
+    for the device; hence this class.
+
+    Attributes:
+        model: The model with the averaged weights.
+
     Source: Polyak and Juditsky 1992 for averages of iterates; for robust models Gowal et al. 2020 (arXiv 2010.03593,
     section 4.3).
     """
@@ -29,27 +37,21 @@ class ModelEMA:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._decay = decay
         self._steps = 0
-        self._averaged = AveragedModel(model, multi_avg_fn=self._average, use_buffers=True)
-        self.model.eval().requires_grad_(False)
-
-    @property
-    def model(self) -> nn.Module:
-        """The model with the averaged weights."""
-        module: nn.Module = self._averaged.module
-        return module
-
-    def update(self, model: nn.Module) -> None:
-        """Move the average after an optimiser step; never waits for the device."""
-        self._averaged.update_parameters(model)
-        self._steps += 1
+        self.model = deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def _average(self, averages: Any, values: Any, _count: object) -> None:  # noqa: ANN401 - as torch.optim declares them
-        keep = min(self._decay, (1 + self._steps) / (_SLOW_START + self._steps))
-        if averages[0].is_floating_point():
+    def update(self, model: nn.Module) -> None:
+        """Move the average after an optimiser step; never waits for the device."""
+        pairs = list(zip(_tensors(self.model), _tensors(model), strict=True))
+        moving = [(average, value) for average, value in pairs if self._steps and average.is_floating_point()]
+        if moving:
+            keep = min(self._decay, (1 + self._steps) / (_SLOW_START + self._steps))
+            averages, values = zip(*moving, strict=True)
             torch._foreach_lerp_(averages, values, 1 - keep)
-        else:  # counters of batches
-            torch._foreach_copy_(averages, values)
+        for average, value in pairs:
+            if not (self._steps and average.is_floating_point()):  # counters; all where the average begins
+                average.copy_(value)
+        self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:
         """State of the averaged model, and the number of steps in it."""
@@ -59,4 +61,8 @@ class ModelEMA:
         """Restore the state of `state_dict`."""
         self.model.load_state_dict(state["model"])
         self._steps = int(state["steps"])
-        self._averaged.n_averaged.fill_(self._steps)
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers."""
+    return itertools.chain(model.parameters(), model.buffers())
