@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from iaat.config.load_recipe import load_recipe, settings_for_model
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe_files import shipped_recipes
 from iaat.errors import UserError
+from iaat.methods import PGDATConfig
 from iaat.units import Radius
 
 
@@ -190,20 +192,52 @@ def test_a_command_says_it_once(capsys):
     assert capsys.readouterr().err.count("without effect") == 1
 
 
+# Another method than that of the recipe below
+
+
+def test_settings_that_another_method_leaves_behind_are_named(own):
+    with pytest.warns(UserWarning, match="is not that of quickstart") as said:
+        recipe = load_recipe(own("extends: quickstart\nmethod: {name: pgd_at, steps: 3}\n"))
+    (message,) = [str(each.message) for each in said if "is not that of" in str(each.message)]
+    assert "radius 64px, min_step 4px there; radius 8px, min_step 2px here" in message
+    assert recipe.method.radius == Radius("8px")
+
+
+def test_nothing_is_said_of_settings_that_are_written_or_typed(own):
+    file = own("extends: quickstart\nmethod: {name: pgd_at, radius: 64px, steps: 5}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_recipe(file, ["--method.min_step", "4px"])
+
+
 # Radii a run can reach
 
 
 @pytest.mark.parametrize(
     ("source", "words", "span"),
     [
-        ("cifar10-small-iaat", [], "at most 19px in training; 8px in evaluation"),
-        ("folder-iaat", ["--train.epochs=5"], "at most 27px in training; 8px in evaluation"),
+        ("cifar10-small-iaat", [], "each image its own, at most 19px in training; 8px in evaluation"),
+        ("folder-iaat", ["--train.epochs=5"], "each image its own, at most 27px in training; 8px in evaluation"),
         ("cifar10-small-pgd-at", ["--method.radius=4px"], "at most 4px in training; 8px in evaluation"),
         ("cifar10-small-natural", [], None),
     ],
 )
 def test_the_largest_radius_is_shown_beside_that_of_the_evaluation(source, words, span):
     assert radius_span(load_recipe(source, words)) == span
+
+
+def test_how_far_radii_of_a_method_of_the_users_go_is_known_only_if_it_says_so():
+    recipe = replace(load_recipe("cifar10-small-pgd-at"), method_name="mine:Mine")
+    assert (
+        radius_span(recipe) == "not known in training, as the method's Config has no largest_radius; 8px in evaluation"
+    )
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(PGDATConfig):
+        def largest_radius(self, epochs):
+            return 16 / 255
+
+    assert radius_span(replace(recipe, method=Config())) == "at most 16px in training; 8px in evaluation"
 
 
 def warned(source, *words):

@@ -77,7 +77,7 @@ def test_counting_activations_leaves_the_network_as_it_was():
 def test_cost_table_of_the_digits():
     words = ["--method=pgd_at", "--method.steps=5", "--train.epochs=5", "--train.batch_size=100", "--model.width=16"]
     rows = lines(cost_table(load_recipe("quickstart", [*words, "--train.device", "cpu", "--train.precision", "fp32"])))
-    assert rows["training samples"] == "1,294 of the 1,438 of digits"
+    assert rows["training samples"] == "about 1,294 of the 1,438 of digits"
     assert rows["inputs, classes"] == "[1, 8, 8], 10"
     assert rows["passes per sample and step"].startswith("6F 6B ")
     assert rows["forwards, backwards in all"] == "3.88e+04, 3.88e+04"  # 1,294 samples, 5 epochs, 6 passes
@@ -94,7 +94,7 @@ def test_extra_images_lengthen_the_epochs(tmp_path):
     words = ["--method=pgd_at", "--method.steps=5", "--train.epochs=5", "--train.batch_size=100"]
     rows = lines(cost_table(load_recipe("quickstart", [*words, "--data.extra", str(file), "--data.extra_limit=400"])))
     # Batches of 30 and 70: 43 full ones and one of 4 and 9.
-    assert rows["training samples"] == "1,294 of the 1,438 of digits + 400 extra, 3,019 visits to them an epoch"
+    assert rows["training samples"] == "about 1,294 of the 1,438 of digits + 400 extra, 3,019 visits to them an epoch"
     assert rows["steps"] == "220 of batch size 100"
     assert rows["forwards, backwards in all"] == "1.29e+05, 1.29e+05"  # 4,313 visits, 5 epochs, 6 passes
     with pytest.raises(UserError, match=r"data\.extra gives 400 images, too few for 140 of them in a batch"):
@@ -112,7 +112,7 @@ def test_costs_of_cifar10_are_known_without_data_model_or_training(tmp_path, mon
     monkeypatch.setattr(socket, "socket", forbidden)
     monkeypatch.setattr(torch.Tensor, "backward", forbidden)
     rows = lines(cost_table(load_recipe("cifar10-small-iaat", ["--data.limit", "10000"])))
-    assert rows["training samples"] == "9,000 of the 50,000 of cifar10"
+    assert rows["training samples"] == "about 9,000 of the 50,000 of cifar10"
     assert rows["radii"] == "0.19 MiB"
     assert list(tmp_path.iterdir()) == []
 

@@ -20,6 +20,7 @@ from iaat.config.recipe_checks import (
     check_units,
     keys_in_files,
     own_keys,
+    warn_of_dropped,
     warn_without_effect,
 )
 from iaat.config.recipe_files import (
@@ -155,6 +156,7 @@ def _resolved(
         given = typed.keys() | own_keys(recipe, files)
         check_units(recipe, given)
         warn_without_effect(recipe, given)
+        warn_of_dropped(recipe, files, typed)
     return _confined(recipe, own, place, stored=stored)
 
 

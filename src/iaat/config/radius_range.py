@@ -6,7 +6,7 @@ import math
 import warnings
 
 from iaat.config.recipe import Recipe
-from iaat.methods import MethodConfig
+from iaat.methods import AttackConfig, MethodConfig
 from iaat.units import Norm, format_norm
 
 _FAR = 4
@@ -15,11 +15,15 @@ _CLOSE = 1 - 1e-6
 
 def radius_span(recipe: Recipe) -> str | None:
     """The largest radius of training attacks and that of the evaluation, for a message; None without attacks."""
-    largest = _largest(recipe)
-    if largest is None or largest == math.inf:
+    largest, method = _largest(recipe), recipe.method
+    if _is_unstated(recipe):
+        trained = "not known in training, as the method's Config has no largest_radius"
+    elif largest is None or largest == math.inf:
         return None
-    trained = _length(largest, getattr(recipe.method, "norm", recipe.evaluate.norm))
-    return f"at most {trained} in training; {_length(recipe.evaluate.radius, recipe.evaluate.norm)} in evaluation"
+    else:
+        learned = "each image its own, " if getattr(method, "learns_radii", False) else ""
+        trained = f"{learned}at most {_length(largest, getattr(method, 'norm', recipe.evaluate.norm))} in training"
+    return f"{trained}; {_length(recipe.evaluate.radius, recipe.evaluate.norm)} in evaluation"
 
 
 def warn_of_radii(recipe: Recipe) -> None:
@@ -47,7 +51,15 @@ def warn_of_radii(recipe: Recipe) -> None:
 
 def _largest(recipe: Recipe) -> float | None:
     method = recipe.method
-    return method.largest_radius(recipe.method_epochs) if isinstance(method, MethodConfig) else None
+    if not isinstance(method, MethodConfig) or _is_unstated(recipe):
+        return None
+    return method.largest_radius(recipe.method_epochs)
+
+
+def _is_unstated(recipe: Recipe) -> bool:
+    """Whether a method of the user's may move its radii without saying how far."""
+    inherited = getattr(type(recipe.method), "largest_radius", None) is AttackConfig.largest_radius
+    return ":" in recipe.method_name and inherited
 
 
 def _length(value: float, norm: Norm) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from iaat.config.deprecated import RENAMED
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import Chain, called, shipped_recipes
+from iaat.config.recipe_files import Chain, called, replaced_method, shipped_recipes
 from iaat.config.train_config import SGD
 from iaat.errors import UserError
 from iaat.methods import MethodConfig, make_method
@@ -62,6 +62,38 @@ def _is_default(recipe: Recipe, key: str) -> bool:
     factory = field.default_factory
     default = field.default if factory is dataclasses.MISSING else factory()
     return bool(getattr(config, name) == default)
+
+
+def warn_of_dropped(recipe: Recipe, files: Chain, typed: Collection[str]) -> None:
+    """Warn where a user's file names another method than the recipe it extends, and so leaves settings of that behind.
+
+    Only settings that both methods have count, and only where the default is another value.
+    """
+    if not files or files[-1][0] in shipped_recipes().values() or (replaced := replaced_method(files)) is None:
+        return
+    source, below = replaced
+    own = files[-1][1].get("method", {})
+    left = [
+        key
+        for key, value in below.items()
+        if key in setting_names(type(recipe.method)) and key not in own and f"method.{key}" not in typed
+        if not _same(getattr(recipe.method, key), value)
+    ]
+    if left:
+        before = ", ".join(f"{key} {below[key]}" for key in left)
+        now = ", ".join(f"{key} {getattr(recipe.method, key)}" for key in left)
+        warnings.warn(
+            f"{called(recipe.name)}: method.name is not that of {source}, whose settings of the method are not taken "
+            f"over: {before} there; {now} here. Write those to keep under method",
+            stacklevel=4,
+        )
+
+
+def _same(value: object, written: object) -> bool:
+    """Whether a setting has the value that a file says."""
+    if isinstance(value, Radius) and isinstance(written, str | int | float):
+        return value == Radius(written)
+    return value == written
 
 
 def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:

@@ -138,6 +138,15 @@ def merged(files: Chain) -> dict[str, Any]:
     return below
 
 
+def replaced_method(files: Chain) -> tuple[str, dict[str, Any]] | None:
+    """Recipe and `method` section that the last file replaces by that of another method; None where it does not."""
+    if len(files) < 2:
+        return None
+    below = merged(files[:-1]).get("method", {})
+    own = with_new_names(files[-1][1]).get("method", {})
+    return None if continues(below, own) else (recipe_name(files[-2][0]), below)
+
+
 def checked_sections(raw: Mapping[str, Any], place: str) -> dict[str, Any]:
     """The settings of a recipe under today's keys, each section a mapping; the keys in them are not checked.
 

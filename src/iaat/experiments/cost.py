@@ -102,9 +102,10 @@ def _work(recipe: Recipe, facts: DatasetInfo) -> list[tuple[str, str]]:
     passes, epochs, span = total_passes(recipe), recipe.train.epochs, radius_span(recipe)
     used, visited = facts.trained(recipe.data), visits(recipe, facts)
     extra, steps = visited - used, len(facts.batch_sizes(recipe.data, recipe.train.batch_size)) * epochs
+    about = "" if facts.validation_size or not recipe.data.validation_fraction else "about "  # split class by class
     more = f" + {facts.extra_used(recipe.data):,} extra, {extra:,} visits to them an epoch" if facts.extra_size else ""
     return [
-        ("training samples", f"{used:,} of the {facts.train_size:,} of {recipe.data.name}{more}"),
+        ("training samples", f"{about}{used:,} of the {facts.train_size:,} of {recipe.data.name}{more}"),
         ("inputs, classes", f"{list(facts.shape)}, {facts.classes}"),
         ("passes per sample and step", f"{passes} at most  (mean over {epochs} epochs; PGD-AT at 10 steps is 11F 11B)"),
         (
