@@ -33,6 +33,26 @@ def test_bins_cover_all_radii_and_are_centred_on_multiples_of_a_round_width(top)
     assert np.isclose(mantissa, [1, 2, 2.5, 5]).any()
 
 
+def test_bins_of_radii_that_all_move_by_one_step_have_no_checkerboard():
+    draw = np.random.default_rng(0)
+    radius, snapshots = np.full(400, 12.0), {}
+    for epoch in range(1, 25):
+        radius = np.maximum(radius + 1.5 * draw.choice([-1, 1], 400), 0)
+        snapshots[epoch] = radius / 255
+    found = radius_histograms(snapshots)
+    filled = np.array(found.counts)[4:] > 0
+    inside = [row[np.flatnonzero(row)[0] : np.flatnonzero(row)[-1]] for row in filled]
+    assert np.mean([row.mean() for row in inside]) > 0.95
+    assert np.diff(found.edges_px) == pytest.approx(3.0)
+
+
+def test_radii_that_take_no_common_step_have_round_bins():
+    snapshots = {epoch: drawn(epoch) for epoch in (1, 2, 3)}
+    edges = radius_histograms(snapshots).edges_px
+    assert edges[0] == pytest.approx(-(edges[1] - edges[0]) / 2)
+    assert radius_histograms({1: drawn(0)}).edges_px == bin_edges(drawn(0).max() * 255).tolist()
+
+
 def chart(snapshots, style=SCREEN, **options):
     return draw_radius_histograms([radius_histograms(snapshots, "a run")], style=style, **options)
 

@@ -52,6 +52,15 @@ def test_a_single_run_has_no_bars_and_the_axes_still_span_some_points():
         assert high - low == pytest.approx(4)
 
 
+def test_no_bar_is_cut_at_the_edge():
+    points = [TradeoffPoint("a", 0.50, 0.30), TradeoffPoint("a", 0.60, 0.20), TradeoffPoint("b", 0.55, 0.25)]
+    (axis,) = tradeoff(points).axes
+    ends = np.concatenate([s for bar in axis.containers for each in bar.lines[2] for s in each.get_segments()])
+    for values, (low, high) in zip(ends.T, (axis.get_xlim(), axis.get_ylim()), strict=True):
+        assert low < values.min()
+        assert values.max() < high
+
+
 def test_joined_groups_are_connected_through_their_means_in_order():
     points = [TradeoffPoint("8", 0.4, 0.3), TradeoffPoint("4", 0.6, 0.2), TradeoffPoint("8", 0.42, 0.32)]
     (axis,) = tradeoff([*points, TradeoffPoint("x", 0.5, 0.5)], joined=["4", "8"]).axes

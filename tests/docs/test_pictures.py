@@ -42,7 +42,8 @@ def test_the_frontier_is_drawn_from_what_lies_in_the_tree_and_names_the_worst_ca
     make.frontier(str(FRONTIER / "sweep.yaml"), FRONTIER / "comparison.json", tmp_path / "frontier.png")
     found = read_comparison(FRONTIER / "comparison.json")
     figure = Comparison(read_cells([str(FRONTIER / "sweep.yaml")]), found.rows, ()).draw(tmp_path / "again.png")
-    assert figure.axes[0].get_ylabel() == "worst case over PGD-20, screening; 8px linf (%)"
+    assert figure.axes[0].get_ylabel() == "robust accuracy (%)"
+    assert "robust: worst case over PGD-20, screening; 8px linf" in figure.axes[0].get_title("left")
     drawn, kept = (matplotlib.image.imread(file) for file in (tmp_path / "frontier.png", FRONTIER / "frontier.png"))
     assert drawn.shape == kept.shape
 

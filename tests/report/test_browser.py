@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shutil
 import time
 from pathlib import Path
@@ -179,6 +180,92 @@ def test_the_page_is_no_wider_than_the_window(page):
             wait(page, lambda width=width: page.execute_script("return document.documentElement.scrollWidth") <= width)
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def resized(browser, width, height=800):
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wait(browser, lambda: browser.execute_script("return innerWidth") == width)
+
+
+def box(browser, node):
+    return browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", node)
+
+
+def test_the_first_sentences_are_in_view(page, content):
+    page.execute_script("scrollTo(0, 0)")
+    try:
+        resized(page, 1024, 768)
+        found = page.find_elements(By.CSS_SELECTOR, ".answer > p:first-child bdi")
+        assert [each.text for each in found] == [answer.sentence for answer in content.opening.answers]
+        assert len(found) == 3
+        assert all(0 < box(page, each)["bottom"] < 600 and box(page, each)["right"] <= 1024 for each in found)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_pooled_row_unfolds_into_its_evaluations(page):
+    (first, *_) = page.find_elements(By.CSS_SELECTOR, "#verdicts tbody")
+    members = first.find_elements(By.CSS_SELECTOR, "tr.member")
+    assert len(members) == 2
+    assert not any(row.is_displayed() for row in members)
+    summary = first.find_element(By.TAG_NAME, "summary")
+    page.execute_script("arguments[0].click()", summary)
+    wait(page, lambda: all(row.is_displayed() for row in members))
+    page.execute_script("arguments[0].click()", summary)
+
+
+def test_accuracies_are_in_view_on_a_phone(page):
+    try:
+        resized(page, 390)
+        for label in ("Clean", "autoattack"):
+            cell = page.find_element(By.CSS_SELECTOR, f'#verdicts tbody tr:first-child td[data-label="{label}"]')
+            assert cell.is_displayed()
+            assert 0 <= box(page, cell)["left"] < box(page, cell)["right"] <= 390
+            assert re.match(r"[\d.]+", cell.text)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_first_column_stays_where_a_table_is_scrolled(page):
+    try:
+        resized(page, 700)
+        table = page.find_element(By.ID, "verdicts")
+        name = table.find_element(By.CSS_SELECTOR, "tbody th")
+        before = box(page, name)["left"]
+        page.execute_script("arguments[0].parentNode.scrollLeft = 200", table)
+        assert page.execute_script("return arguments[0].parentNode.scrollLeft", table) > 50
+        assert box(page, name)["left"] == pytest.approx(before, abs=1)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_class_leads_to_its_attacked_images(page, content):
+    images = content.under_attack.images
+    link = page.find_element(By.CSS_SELECTOR, '#classes a[href="#attacked-3"]')
+    page.execute_script("arguments[0].click()", link)
+    shown = page.find_element(By.ID, "attacked-3").find_elements(By.TAG_NAME, "li")
+    wait(page, lambda: all(each.is_displayed() for each in shown))
+    assert len(shown) == images.label.count(3)
+    place = images.label.index(3)
+    assert f"#{images.index[place]}" in shown[0].text
+    sprite = shown[0].find_element(By.CSS_SELECTOR, ".sprite")
+    assert sprite.value_of_css_property("background-image").startswith('url("data:image')
+
+
+def test_without_scripts_tables_suspects_and_attacked_images_are_there(page, content):
+    try:
+        page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        page.get(page.home)
+        assert content.opening.answers[0].sentence in page.find_element(By.ID, "opening").text
+        assert page.find_element(By.CSS_SELECTOR, "#verdicts td.number strong").is_displayed()
+        assert page.find_elements(By.CSS_SELECTOR, "#suspects tbody tr")
+        summary = page.find_element(By.CSS_SELECTOR, "details.attacked summary")
+        summary.click()
+        assert page.find_element(By.CSS_SELECTOR, "details.attacked .sprite").is_displayed()
+    finally:
+        page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+        page.get(page.home)
 
 
 def test_filters(page, content):

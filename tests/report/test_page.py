@@ -123,7 +123,7 @@ def test_headings_are_in_order(read):
 
 def test_tables_have_captions_and_scopes(read):
     names = [tag for tag, _ in read.tags]
-    assert names.count("table") == names.count("caption") == 6
+    assert names.count("table") == names.count("caption") == 7
     assert all(attributes.get("scope") in ("col", "row") for attributes in read.all("th"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,7 @@ from iaat.errors import UserError
 from iaat.runs.epoch_record import RADIUS_QUANTILES
 
 _MOST_BINS = 48
+_STILL = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +50,47 @@ def radius_histograms(snapshots: Mapping[int, ArrayLike], name: str = "") -> Rad
     radii = {epoch: as_radii(snapshots[epoch], f"radii of epoch {epoch}") * PX_PER_UNIT for epoch in sorted(snapshots)}
     if not radii or not all(values.size for values in radii.values()):
         raise UserError("no radii to count: there is no snapshot, or one of no samples")
-    edges = bin_edges(max(float(values.max()) for values in radii.values()))
+    top = max(float(values.max()) for values in radii.values())
+    edges = bin_edges(top, lattice_step(list(radii.values())))
     counts = [np.histogram(values, edges)[0].tolist() for values in radii.values()]
     return RadiusHistograms(
         name, list(radii), edges.tolist(), counts, [float(np.median(values)) for values in radii.values()]
     )
 
 
-def bin_edges(top: float) -> NDArray[np.float64]:
+def lattice_step(snapshots: Sequence[NDArray[np.float64]]) -> float | None:
+    """Return the step in px that most radii take between two epochs; None where they take no common one.
+
+    Args:
+        snapshots: Radii in px, epoch by epoch; only those of equal length are compared.
+    """
+    changes = [np.abs(after - before) for before, after in pairwise(snapshots) if len(before) == len(after)]
+    moved = np.concatenate([change[change > _STILL] for change in changes]) if changes else np.empty(0)
+    if not moved.size:
+        return None
+    values, counts = np.unique(moved.round(3), return_counts=True)
+    return float(values[counts.argmax()]) if counts.max() > moved.size / 2 else None
+
+
+def bin_edges(top: float, step: float | None = None) -> NDArray[np.float64]:
     """Return the edges of at most 48 bins, centred on multiples of a round width, that cover 0 to `top` px.
 
     Radii that move in even steps then do not fall on the edges. With every radius at 0 the bins cover 0 to 1.
+
+    Where all radii go up or down by one step in every epoch, they are on every second multiple of it, the others in the
+    next epoch: finer bins would be empty in turn, and a map of them a checkerboard. A bin then holds an even number of
+    such multiples, and its edges lie halfway between two.
+
+    Args:
+        top: The largest radius in px.
+        step: Step that most radii take between two epochs, in px.
     """
     top = top or 1.0
     least = top / (_MOST_BINS - 1.5)
+    if step is not None:
+        width = 2 * step * math.ceil(least / (2 * step))
+        count = math.floor((top + step / 2) / width + 1e-9) + 1
+        return np.asarray(np.arange(count + 1) * width - step / 2, dtype=np.float64)
     power = 10.0 ** math.floor(math.log10(least))
     width = power * next(step for step in (1, 2, 2.5, 5, 10) if step * power >= least)
     # Where `top` sits on an edge, rounding must not put it beyond the last: it would be counted nowhere.

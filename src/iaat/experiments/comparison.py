@@ -10,7 +10,7 @@ from statistics import mean
 from matplotlib.figure import Figure
 
 from iaat.analysis.charts import TradeoffPoint, draw_tradeoff
-from iaat.analysis.style import SCREEN
+from iaat.analysis.style import SCREEN, series_numbers
 from iaat.analysis.uniform_curve import Distance, Point, distance
 from iaat.evaluate.naming import worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
@@ -92,6 +92,7 @@ class Comparison:
     def draw(self, file: Path) -> Figure:
         """Draw `frontier.png`: clean accuracy against the worst case."""
         families = {cell.name: cell.family for cell in self.cells}
+        numbers = self._series()
         both = {"ema", "raw"} <= {row.weights for row in self.rows}
         points = [
             TradeoffPoint(
@@ -99,14 +100,23 @@ class Comparison:
                 row.accuracy[CLEAN],
                 row.accuracy[WORST],
                 family=families[row.run],
+                number=numbers[families[row.run]],
                 hollow=both and row.weights == "raw",
             )
             for row in self.rows
         ]
         joined = _by_clean(self._curve_rows())
-        figure = draw_tradeoff(points, style=SCREEN, robust_name=worst_case_name(self.rows[0]), joined=joined)
+        notes = [f"robust: {worst_case_name(self.rows[0])}"]
+        figure = draw_tradeoff(points, style=SCREEN, joined=joined, notes=notes)
         SCREEN.save(figure, file)
         return figure
+
+    def _series(self) -> dict[str, int]:
+        """Number of the series style of each family, by the method of its first recipe."""
+        methods: dict[str, str] = {}
+        for cell in self.cells:
+            methods.setdefault(cell.family, cell.recipe.method_name)
+        return dict(zip(methods, series_numbers(list(methods.values())), strict=True))
 
 
 def _by_clean(rows: Iterable[EvaluationResult]) -> list[str]:

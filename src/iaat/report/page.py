@@ -36,6 +36,7 @@ _SCRIPTS = ("text", "charts", "results", "radii", "images", "detail", "page")
 _MISSING = "\N{EN DASH}"
 _SUSPECTED = ("label", "ambiguous")
 _THUMBNAIL = 64
+_MOST_SUSPECTS = 100
 _LONGEST_HEADING = 14
 _SIGNS = {"better": "▲", "worse": "▼", "tie": "=", "open": "?", "serious": "⚠"}
 _ICON = (
@@ -80,6 +81,7 @@ def render(content: ReportContent) -> str:
         attacks=_union(verdict.attacks for verdict in content.verdicts),
         hardware=_union(run.hardware for run in content.runs),
         findings=_findings(content),
+        suspects=_suspects(content),
         suites=_union([row.suite] for row in content.pooled if row.attacks),
         with_radii=[number for number in range(len(content.runs)) if _has_radii(content, number)],
         palette={name: color for name, color in PALETTE.items() if name not in ("black", "yellow")},
@@ -134,6 +136,16 @@ def _findings(content: ReportContent) -> list[tuple[RecipePart, list[tuple[Verdi
             key = not finding["serious"], finding["name"], content.recipes.index(recipes[verdict.run])
             found.setdefault(key, []).append((verdict, finding))
     return [(content.recipes[key[2]], found[key]) for key in sorted(found)]
+
+
+def _suspects(content: ReportContent) -> list[int]:
+    """Return the places of the most suspect images, likely label errors first, for a page without scripts."""
+    gallery = content.gallery
+    if gallery is None:
+        return []
+    places = [place for place, kind in enumerate(gallery.kind) if kind]
+    ordered = sorted(places, key=lambda place: (gallery.kind[place] != "label", -(gallery.suspicion[place] or 0.0)))
+    return ordered[:_MOST_SUSPECTS]
 
 
 def _attacked_sheets(content: ReportContent) -> str:

@@ -144,7 +144,7 @@ def draw_tradeoff(
         for group in groups:
             _draw_group(axis, group, style, faint=len(groups) <= _FAINT_UP_TO)
         axis.set(xlabel="clean accuracy (%)", ylabel=f"{robust_name} (%)")
-        _set_limits(axis, np.concatenate([each for group in groups for each in (group.low, group.high)]))
+        _set_limits(axis, np.concatenate([each for group in groups for each in _ends(group)]))
         _write_notes(axis, [*notes, *_left_out(outside)], style)
         _draw_key(figure, groups, curve=bool(curves[0]), frontier=len(corners) > 1, style=style)
         settle(figure)
@@ -349,6 +349,12 @@ def _names(groups: Sequence[_Group], style: Style) -> list[PointLabel]:
         x, y = group.mean
         names.append(PointLabel(shown, float(x), float(y), darker(group.color)))
     return names
+
+
+def _ends(group: _Group) -> list[NDArray[np.float64]]:
+    """Return the ends of all bars of a group: intervals of its runs, and the deviation around their mean."""
+    around = [] if group.spread is None else [(group.mean + sign * group.spread)[None] for sign in (-1, 1)]
+    return [group.low, group.high, *around]
 
 
 def _set_limits(axis: Axes, ends: NDArray[np.float64]) -> None:

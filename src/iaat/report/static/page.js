@@ -40,7 +40,7 @@ function markSection() {
 if (pictured) addSheets();
 themes();
 markSection();
-const sections = { tradeoff, radii, gallery: showImages, suspects, surfaces, corruptions, training };
+const sections = { tradeoff, radii, attacked, gallery: showImages, suspects, surfaces, corruptions, training };
 for (const [key, build] of Object.entries(sections)) {
   const host = find(`${key}-body`);
   if (!host) continue;

@@ -279,3 +279,14 @@ function training(host) {
     }));
   }
 }
+
+// ---- Under attack ----
+
+// The page scrolls to the images of a class; not every browser opens what they are folded into.
+function attacked() {
+  for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll("#classes a"))) {
+    link.addEventListener("click", () => {
+      find(link.hash.slice(1)).closest("details").open = true;
+    });
+  }
+}
