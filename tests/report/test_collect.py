@@ -62,6 +62,26 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
     assert content.curves[0].radius_px[-1] == pytest.approx(128)
 
 
+def test_the_opening_and_the_classes_are_those_of_the_records(runs, content):
+    assert content.title == "IAAT against natural training on digits: 3 runs, 2 seeds"
+    assert [answer.question for answer in content.opening.answers] == ["price", "gain", "quote"]
+    assert "a tie with natural training" in content.opening.answers[0].sentence
+    assert content.opening.answers[-1].command.startswith("iaat evaluate iaat-0 iaat-1 natural-0 --suite standard")
+    stored = json.loads(next(runs[0].path.glob("evaluations/best-*/results.json")).read_text())
+    other = json.loads(next(runs[2].path.glob("evaluations/best-*/results.json")).read_text())
+    (row, *_) = content.under_attack.results
+    assert row.seeds == 2
+    for each in row.classes:
+        name = content.classes[each.label]
+        pair = [next(own for own in part["per_class"] if own["name"] == name) for part in (stored, other)]
+        assert each.n == pair[0]["n"]
+        assert each.robust == pytest.approx(sum(own["worst"] for own in pair) / 2)
+        assert each.clean == pytest.approx(sum(own["clean"] for own in pair) / 2)
+    images = content.under_attack.images
+    wrong = round(20 * (1 - stored["accuracy"]["worst"]))
+    assert len(images.index) + sum(images.left_out) == wrong
+
+
 @pytest.mark.parametrize("lost", [1, 2, 3])
 @pytest.mark.parametrize("how", ["missing", "damaged"])
 def test_a_lost_line_of_the_log_leaves_a_gap_at_its_epoch(runs, tmp_path, lost, how):
