@@ -23,6 +23,7 @@ from iaat.report.report_content import (
 )
 from iaat.report.thumbnails import perturbation_picture, picture_uri, sprites
 from iaat.report.under_attack import class_results
+from iaat.report.wall import pack_wall
 
 TAG = "<img src=x onerror=alert(1)>"
 SCRIPT = "</script><script>alert(1)</script>"
@@ -57,7 +58,8 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
         stability=[
             Stability(a, b, float(draw.uniform(0.85, 0.98)), 45000) for a in with_radii for b in with_radii if a < b
         ],
-        gallery=_gallery(draw, count, pictures),
+        gallery=(packed := _gallery(draw, count, pictures))[0],
+        wall=packed[1],
         surfaces=[_surface(draw, place, range(runs)) for place in range(3)],
         notes=["runs/old has no radii.parquet: radii are left out", f"{TAG} was not read"],
         dataset="CIFAR-10",
@@ -245,7 +247,7 @@ def _gallery(draw, count, pictures):
     path = [f"train/{number % 10}/{number:05d}.png" for number in range(count)]
     path[0] = HOSTILE_PATH
     looked_at = [*range(6), count // 2, count - 1]
-    return Gallery(
+    gallery = Gallery(
         run=0,
         total=45000,
         chosen="a quarter each: the smallest radii, the largest, the most suspect, and any",
@@ -258,14 +260,29 @@ def _gallery(draw, count, pictures):
         label=label.tolist(),
         prediction=prediction.tolist(),
         radius_px=radius.tolist(),
-        history_px=history.tolist(),
-        epochs=list(range(1, EPOCHS + 1)),
         path=path,
         suspicion=suspicion.tolist(),
         kind=kind.tolist(),
         suggested=np.where(prediction != label, prediction, -1).tolist(),
         details={str(k): _detail(draw, images, k, int(label[k]), int(other[k])) for k in looked_at},
         no_pictures=None if pictures else "inputs of shape [7] are not drawn: pictures are [1 or 3, height, width]",
+    )
+    return gallery, _wall(draw, gallery, history)
+
+
+def _wall(draw, gallery, history):
+    """The images of the gallery and half as many others."""
+    more = len(gallery.index) // 2
+    others = draw.gamma(2.0, 3.0, more)[:, None] * np.linspace(0.05, 1, EPOCHS)
+    label = np.concatenate([gallery.label, draw.integers(len(CLASSES), size=more)])
+    return pack_wall(
+        0,
+        list(range(1, EPOCHS + 1)),
+        (np.concatenate([history, others]).T / 255).astype(np.float32),
+        np.concatenate([gallery.index, 45000 + np.arange(more)]),
+        label,
+        np.concatenate([gallery.prediction, label[len(gallery.index) :]]),
+        np.array([kind or "clear" for kind in gallery.kind] + ["clear"] * more),
     )
 
 

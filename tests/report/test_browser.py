@@ -74,10 +74,9 @@ def browser(content, downloads, tmp_path_factory):
 @pytest.fixture
 def page(browser):
     """The page with no filter set and no dialog open."""
-    if browser.current_url.endswith("/other.html"):
+    if not browser.current_url.startswith(browser.home):
         browser.get(browser.home)
-    for name in ("sort", "label", "prediction", "outcome", "kind"):
-        Select(browser.find_element(By.NAME, name)).select_by_index(0)
+        wait(browser, lambda: thumbs(browser))
     browser.execute_script("document.getElementById('detail').close(); document.getElementById('filters').reset()")
     wait(browser, lambda: count(browser) == 300)
     return browser
@@ -114,6 +113,30 @@ def dialog(browser):
 
 def focused(browser):
     return browser.switch_to.active_element.get_attribute("aria-label")
+
+
+def wall(browser):
+    """The canvas of the wall, drawn, with all images in view."""
+    canvas = browser.find_element(By.CSS_SELECTOR, "#wall canvas")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    wait(browser, lambda: sum(in_view(browser)) > 0)
+    browser.execute_script(
+        "[...document.querySelectorAll('#wall button')].find((one) => one.textContent === 'Fit').click()"
+    )
+    wait(browser, lambda: sum(in_view(browser)) == 450)
+    return canvas
+
+
+def in_view(browser):
+    """Points and thumbnails that the wall has drawn."""
+    canvas = browser.find_element(By.CSS_SELECTOR, "#wall canvas")
+    return [int(canvas.get_attribute(f"data-{name}") or 0) for name in ("points", "thumbnails")]
+
+
+def open_address(browser, query):
+    browser.get("about:blank")
+    browser.get(f"{browser.home}#{query}")
+    wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#gallery .count"))
 
 
 def drag_over(browser, start, end):
@@ -321,6 +344,125 @@ def test_brushing_the_histogram_chooses_images(page, content):
     assert count(page) == sum(low <= radius <= high for radius in content.gallery.radius_px)
     page.find_element(By.CSS_SELECTOR, "#filters [type=reset]").click()
     wait(page, lambda: count(page) == 300)
+
+
+def test_the_wall_draws_every_image(page):
+    wall(page)
+    points, _ = in_view(page)
+    assert points >= 150  # those that are not in the gallery have no thumbnail
+    note = page.find_element(By.CSS_SELECTOR, "#wall-keys").text
+    assert "Enter opens" in note
+    assert f"{points} points" in page.find_element(By.ID, "wall").text
+    assert "150 of all 450 have no thumbnail" in page.find_element(By.ID, "wall").text
+
+
+def test_keys_zoom_and_move_the_wall_and_open_an_image(page):
+    canvas = wall(page)
+    page.execute_script("arguments[0].focus()", canvas)
+    canvas.send_keys("+++++")
+    wait(page, lambda: in_view(page)[1] > 0 and sum(in_view(page)) < 450)
+    canvas.send_keys(Keys.ARROW_RIGHT)
+    status = page.find_element(By.CSS_SELECTOR, "#wall .visually-hidden")
+    first = status.get_attribute("textContent")
+    canvas.send_keys(Keys.ARROW_DOWN)
+    assert first.startswith("Image ")
+    assert status.get_attribute("textContent") != first
+    canvas.send_keys(Keys.ENTER)
+    assert (
+        dialog(page).find_element(By.TAG_NAME, "h2").text.startswith(status.get_attribute("textContent").split(":")[0])
+    )
+    page.execute_script("document.getElementById('detail').close()")
+    canvas.send_keys("0")
+    wait(page, lambda: sum(in_view(page)) == 450)
+
+
+def test_a_box_on_the_wall_chooses_for_gallery_and_radii(page, content):
+    canvas = wall(page)
+    size = canvas.size
+    actions = ActionChains(page, duration=50)
+    actions.move_to_element_with_offset(canvas, -0.3 * size["width"], -0.45 * size["height"]).click_and_hold()
+    actions.move_by_offset(60, 40).move_by_offset(0.2 * size["width"], 0.3 * size["height"]).release().perform()
+    wait(page, lambda: count(page) < 300)
+    low, high = (float(page.find_element(By.NAME, name).get_attribute("value")) for name in ("low", "high"))
+    labels = set(map(int, page.find_element(By.NAME, "label").get_attribute("value").split(",")))
+    gallery = content.gallery
+    kept = [k for k in range(300) if gallery.label[k] in labels and low <= gallery.radius_px[k] <= high]
+    assert len(labels) > 1
+    assert count(page) == len(kept)
+    page.execute_script("document.querySelector('#radii').scrollIntoView()")
+    assert "are chosen by the filters" in page.find_element(By.CSS_SELECTOR, "#radii .alt").text
+    assert f"low={low:g}" in page.current_url
+    page.back()
+    wait(page, lambda: count(page) == 300)
+
+
+def test_one_epoch_for_wall_and_radii(page):
+    wall(page)
+    slider = page.find_element(By.CSS_SELECTOR, "#wall input[type=range]")
+    slider.send_keys(Keys.HOME)
+    assert page.find_element(By.CSS_SELECTOR, "#wall output").text == "after epoch 1"
+    assert page.find_element(By.CSS_SELECTOR, "#radii output").text == "after epoch 1"
+    assert "epoch=1" in page.current_url
+    wait(page, lambda: sum(in_view(page)) == 450)
+    slider.send_keys(Keys.END)
+    assert "epoch" not in page.current_url
+
+
+def test_the_address_restores_filters_epoch_and_image(page, content):
+    gallery = content.gallery
+    open_address(page, f"gallery?label=3&low=1.5&sort=largest&epoch=4&image={gallery.index[7]}")
+    assert count(page) == sum(gallery.label[k] == 3 and gallery.radius_px[k] >= 1.5 for k in range(300))
+    assert dialog(page).find_element(By.TAG_NAME, "h2").text.startswith(f"Image {gallery.index[7]}")
+    assert page.find_element(By.CSS_SELECTOR, "#wall output").get_attribute("textContent") == "after epoch 4"
+    assert page.find_element(By.NAME, "sort").get_attribute("value") == "largest"
+    page.refresh()
+    wait(page, lambda: dialog(page).is_displayed())
+    page.execute_script("document.getElementById('detail').close()")
+    wait(page, lambda: "image=" not in page.current_url)
+    page.back()
+    wait(page, lambda: dialog(page).is_displayed())
+
+
+def test_what_an_address_cannot_mean_is_left_out(page):
+    open_address(page, "gallery?low=much&sort=__proto__&kind=%3Cimg%3E&image=-4&page=99&epoch=x")
+    assert count(page) == 300
+    assert "Page 3 of 3" in page.find_element(By.CSS_SELECTOR, ".pager").text
+    assert not dialog(page).is_displayed()
+    assert not page.find_elements(By.CSS_SELECTOR, ".error")
+    assert severe(page) == []
+
+
+def test_links_within_the_page_keep_what_is_chosen(page, content):
+    choose(page, "label", 3)
+    page.execute_script("document.querySelector('.bar a[href=\"#training\"]').click()")
+    assert page.current_url.endswith("#training?label=3")
+    assert count(page) == content.gallery.label.count(3)
+
+
+def test_copy_link(page):
+    page.execute_script("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    choose(page, "label", 3)
+    page.find_element(By.ID, "copy-link").click()
+    wait(page, lambda: page.find_element(By.ID, "copied").text == "Link copied")
+    assert page.execute_script("return window.copied") == page.current_url
+    assert page.current_url.endswith("?label=3")
+
+
+def test_without_motion_images_jump(page):
+    try:
+        features = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        wall(page)
+        page.execute_script(
+            "window.frames_ = 0; const ask = requestAnimationFrame;"
+            "window.requestAnimationFrame = (call) => { window.frames_ += 1; return ask(call); }"
+        )
+        page.find_element(By.CSS_SELECTOR, "#wall input[type=range]").send_keys(Keys.HOME)
+        time.sleep(0.7)
+        assert page.execute_script("return window.frames_") <= 2
+    finally:
+        page.get(page.home)
+        media(page)
 
 
 def test_pages_of_the_gallery(page):

@@ -1,5 +1,6 @@
 """A report says what the files of runs say, and looks at the images it claims to."""
 
+import base64
 import json
 import shutil
 
@@ -141,7 +142,18 @@ def test_the_gallery_has_the_radii_predictions_and_history_of_its_images(runs, c
     for place in (0, 20, 39):
         own = radius[index == gallery.index[place]].item() * 255
         assert gallery.radius_px[place] == pytest.approx(own, abs=0.01)
-        assert gallery.history_px[place][-1] == gallery.radius_px[place]
+    assert content.wall.n == 180
+    held = [
+        np.frombuffer(base64.b64decode(text), dtype)
+        for text, dtype in ((content.wall.index, "<u4"), (content.wall.label, "<u2"), (content.wall.prediction, "<u2"))
+    ]
+    assert held[0][:40].tolist() == gallery.index
+    assert sorted(held[0].tolist()) == index.tolist()
+    assert (held[1][:40].tolist(), held[2][:40].tolist()) == (gallery.label, gallery.prediction)
+    for place, epoch in enumerate(content.wall.epochs):
+        at, radius = runs[0].radii_after(epoch)
+        steps = np.frombuffer(base64.b64decode(content.wall.radii[place]), "<u2")
+        assert steps * content.wall.step_px == pytest.approx(255 * radius[np.searchsorted(at, held[0])], abs=1e-3)
     recipe = tiny("iaat")
     model = restore_model(recipe, load_checkpoint(runs[0].checkpoint("last")))
     (batch,) = build_data(recipe.data, seed=0).train.batches(sequential_order(torch.tensor(gallery.index), 64))

@@ -23,7 +23,18 @@ ROOT = Path(__file__).parents[2]
 VENDOR = Path(page_module.__file__).parent / "vendor"
 PLOTLY = "plotly.js-cartesian-dist-min"
 VOID = {"meta", "input", "br", "img", "link", "hr"}
-SECTIONS = ["overview", "tradeoff", "radii", "attacked", "gallery", "suspects", "surfaces", "corruptions", "training"]
+SECTIONS = [
+    "overview",
+    "tradeoff",
+    "radii",
+    "attacked",
+    "wall",
+    "gallery",
+    "suspects",
+    "surfaces",
+    "corruptions",
+    "training",
+]
 
 
 class Reader(HTMLParser):

@@ -36,6 +36,7 @@ from iaat.report.sample_details import DetailSettings, sample_details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
 from iaat.report.thumbnails import picture_uri, shrink, source_sprites, why_no_picture
 from iaat.report.under_attack import attacked_images, under_attack
+from iaat.report.wall import Wall, pack_wall
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
@@ -219,12 +220,13 @@ def _with_images(content: ReportContent, models: _Models, prints: Sequence[str],
     suspects = find_suspects(history, train.labels.numpy()[index], probabilities, index=index)
     if scope.suspects is not None:
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
-    gallery = _gallery(number, run, train, index, history, suspects, scope)
+    gallery = _gallery(number, train, index, history, suspects, scope)
+    wall = _wall(gallery, run.radii_epochs(), history, suspects)
     gallery.details.update(_details(gallery, model, models, recipe, scope))
     same = [other for other in range(len(models.runs)) if prints[other] == prints[0]]
     radii = [_with_norms(part, model, models, recipe) if part.run == number else part for part in content.radii]
     surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], models, recipe)
-    return replace(content, gallery=gallery, radii=radii, surfaces=surfaces)
+    return replace(content, gallery=gallery, wall=wall, radii=radii, surfaces=surfaces)
 
 
 def choose(radius: NDArray[np.float32], suspicion: NDArray[np.float64], count: int) -> NDArray[np.int64]:
@@ -255,7 +257,6 @@ def choose(radius: NDArray[np.float32], suspicion: NDArray[np.float64], count: i
 
 def _gallery(
     number: int,
-    run: RunFolder,
     train: Source,
     index: NDArray[np.int64],
     history: NDArray[np.float32],
@@ -265,7 +266,6 @@ def _gallery(
     chosen = choose(history[-1], suspects.score, scope.images)
     samples = index[chosen]
     packed = source_sprites(train, torch.from_numpy(samples))
-    predicted = np.where(suspects.suggested < 0, suspects.label, suspects.suggested)[chosen]
     of_all = len(chosen) == len(index)
     return Gallery(
         run=number,
@@ -280,16 +280,27 @@ def _gallery(
         height=packed.height,
         index=samples.tolist(),
         label=suspects.label[chosen].tolist(),
-        prediction=predicted.tolist(),
+        prediction=_predicted(suspects)[chosen].tolist(),
         radius_px=_px(history[-1, chosen]),
-        history_px=[_px(column) for column in history[:, chosen].T],
-        epochs=run.radii_epochs(),
         path=["" if train.paths is None else train.paths[sample] for sample in samples],
         suspicion=[round(float(score), 4) for score in suspects.score[chosen]],
         kind=["" if kind == "clear" else str(kind) for kind in suspects.kind[chosen]],
         suggested=suspects.suggested[chosen].tolist(),
         no_pictures=why_no_picture(train.shape),
     )
+
+
+def _predicted(suspects: Suspects) -> NDArray[np.int64]:
+    return np.where(suspects.suggested < 0, suspects.label, suspects.suggested)
+
+
+def _wall(gallery: Gallery, epochs: Sequence[int], history: NDArray[np.float32], suspects: Suspects) -> Wall:
+    """Pack all images, those of the gallery first."""
+    index = suspects.index
+    places = np.searchsorted(index, gallery.index)
+    order = np.concatenate([places, np.setdiff1d(np.arange(len(index)), places)])
+    columns = (index, suspects.label, _predicted(suspects), suspects.kind)
+    return pack_wall(gallery.run, epochs, history[:, order], *(column[order] for column in columns))
 
 
 def _px(values: NDArray[np.float32]) -> list[float]:

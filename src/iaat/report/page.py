@@ -32,7 +32,7 @@ from iaat.units import format_duration
 
 _STATIC = Path(__file__).parent / "static"
 _PLOTLY = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
-_SCRIPTS = ("text", "charts", "results", "radii", "images", "detail", "page")
+_SCRIPTS = ("text", "charts", "selection", "results", "radii", "images", "wall", "detail", "page")
 _MISSING = "\N{EN DASH}"
 _SUSPECTED = ("label", "ambiguous")
 _THUMBNAIL = 64
@@ -166,6 +166,7 @@ def _sections(content: ReportContent) -> list[tuple[str, str]]:
             bool(content.stability) or any(_has_radii(content, run) for run in range(len(content.runs))),
         ),
         "attacked": ("Under attack", content.under_attack is not None),
+        "wall": ("Wall", gallery is not None and content.wall is not None),
         "gallery": ("Gallery", gallery is not None),
         "suspects": ("Suspects", gallery is not None and any(kind in _SUSPECTED for kind in gallery.kind)),
         "surfaces": ("Loss surface", bool(content.surfaces)),

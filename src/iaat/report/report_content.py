@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from iaat.analysis.run_figures import Series
+from iaat.report.wall import Wall
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,9 +383,7 @@ class Gallery:
         width, height: Of a thumbnail in pixels.
         index: Of the samples in the training data.
         label, prediction: Class numbers; a prediction is -1 where it is not known.
-        radius_px: Last radii.
-        history_px: Radii after each of `epochs`.
-        epochs: Of the history.
+        radius_px: Last radii; those of all epochs are in `Wall`.
         path: Files of the images, "" where samples are none.
         suspicion: Score in [0, 1] of the suspect it is; None where there are none.
         kind: `label`, `ambiguous`, or "" for neither.
@@ -406,8 +405,6 @@ class Gallery:
     label: list[int]
     prediction: list[int]
     radius_px: list[float]
-    history_px: list[list[float]]
-    epochs: list[int]
     path: list[str]
     suspicion: list[float | None]
     kind: list[str]
@@ -455,6 +452,7 @@ class ReportContent:
         radii: Of runs that have them.
         stability: Of pairs of runs with radii.
         gallery: Images, of the first run with radii.
+        wall: All images of that run, without pictures.
         surfaces: Loss surfaces.
         notes: What could not be shown and why, for people.
         dataset: Name of the data.
@@ -475,6 +473,7 @@ class ReportContent:
     radii: list[Radii] = field(default_factory=list)
     stability: list[Stability] = field(default_factory=list)
     gallery: Gallery | None = None
+    wall: Wall | None = None
     surfaces: list[SurfacePart] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dataset: str = ""

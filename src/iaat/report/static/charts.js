@@ -48,10 +48,11 @@ function loadPlotly() {
 }
 
 const nearing = new IntersectionObserver((seen) => {
-  for (const { target, isIntersecting } of seen) if (isIntersecting) target.dispatchEvent(new Event("near"));
+  for (const { target, isIntersecting } of seen) target.dispatchEvent(new Event(isIntersecting ? "near" : "far"));
 }, { rootMargin: "60% 0px" });
 
-/** Add a chart to a host. Its title and sentence are there at once, its picture when it comes near the window.
+/** Add a chart to a host. Its title and sentence are there at once, its picture when it comes near the window; while it is
+ * far away the picture stays as it was.
  * @param {HTMLElement} host
  * @param {() => Chart | null} make Gives what the chart shows now; null for nothing.
  * @param {{ wide?: boolean, controls?: HTMLElement | null, onpaint?: (plot: PlotElement) => void }} options
@@ -67,6 +68,7 @@ function chart(host, make, { wide = false, controls = null, onpaint } = {}) {
   /** @type {Chart | null} */
   let made = null;
   let near = false;
+  let stale = true;
   host.append(box);
 
   function fill() {
@@ -78,7 +80,7 @@ function chart(host, make, { wide = false, controls = null, onpaint } = {}) {
       table(`${name}.`, columns, cells));
   }
 
-  function draw() {
+  function draw(all = false) {
     made = make();
     box.hidden = made === null;
     if (made === null) return;
@@ -86,7 +88,8 @@ function chart(host, make, { wide = false, controls = null, onpaint } = {}) {
     alt.textContent = made.alt;
     plot.ariaLabel = `${made.title}. ${made.alt}`;
     plot.style.minHeight = `${made.height ?? 340}px`;
-    if (near || printing) paint(made);
+    stale = !(near || printing || (all && plot.layout));
+    if (!stale) paint(made);
     fill();
   }
 
@@ -98,10 +101,10 @@ function chart(host, make, { wide = false, controls = null, onpaint } = {}) {
   }
 
   plot.addEventListener("near", () => {
-    nearing.unobserve(plot);
     near = true;
-    draw();
+    if (stale) draw();
   });
+  plot.addEventListener("far", () => { near = false; });
   nearing.observe(plot);
   const observer = new ResizeObserver(() => plot.layout?.autosize && plot.offsetWidth && Plotly.Plots.resize(plot));
   const entry = { plot, draw, observer };
@@ -113,7 +116,7 @@ function chart(host, make, { wide = false, controls = null, onpaint } = {}) {
 
 function redrawAll() {
   for (const entry of charts) {
-    if (entry.plot.isConnected) entry.draw();
+    if (entry.plot.isConnected) entry.draw(true);
     else forget(entry);
   }
 }
@@ -127,6 +130,29 @@ function forget(entry) {
 
 const figuresIn = (host) => host.appendChild(element("div", { className: "figures" }));
 const hover = "%{text}<extra></extra>";
+
+/** The part of a layout that lets a range of x be chosen by dragging, and shows the one that is.
+ * @param {(number | null)[] | null} range Its ends; null for one that is open, or for none.
+ * @param {number} most The end of the axis.
+ * @param {number} top The upper end of the y axis: Plotly takes the height of a range for values of the axis,
+ *   whatever its reference. */
+function brush(range, most, top) {
+  const line = { color: color("accent"), width: 1, dash: "dot" };
+  const [low, high] = range ?? [null, null];
+  return { dragmode: "select", selectdirection: "h", uirevision: Math.random(), newselection: { line },
+    selections: known(low) || known(high) ? [{ type: "rect", xref: "x", yref: "y", line, y0: 0, y1: top,
+      x0: Math.max(low ?? 0, 0), x1: Math.min(high ?? most, most) }] : [] };
+}
+
+/** Call a function with the range that was chosen by dragging over a chart; its ends are null if it was taken back. */
+function onBrush(plot, most, call) {
+  plot.on("plotly_selected", (event) => {
+    if (!event?.range?.x) return;
+    const [low, high] = [...event.range.x].sort((a, b) => a - b);
+    call({ low: Number(fixed(Math.max(0, low))), high: Number((Math.min(most, high) + 0.005).toFixed(2)) });
+  });
+  plot.on("plotly_deselect", () => call({ low: null, high: null }));
+}
 
 /** A heat map for Plotly; `text` is what its cells say under the pointer.
  * @param {Record<string, any>} options */

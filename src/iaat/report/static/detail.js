@@ -16,6 +16,7 @@ function openDetail(list, at) {
   };
   dialog.onclick = (event) => event.target === dialog && dialog.close();
   dialog.onclose = () => {
+    select({ image: null });
     dialog.replaceChildren();
     redrawAll();
     opener?.focus();
@@ -27,6 +28,8 @@ function openDetail(list, at) {
   function move(step) {
     if (!list[at + step] && list[at + step] !== 0) return;
     at += step;
+    dialog.dataset.image = gallery.index[list[at]];
+    select({ image: gallery.index[list[at]] }, step === 0);
     previous.disabled = at === 0;
     next.disabled = at === list.length - 1;
     title.replaceChildren(`Image ${gallery.index[list[at]]} `, element("small", {}, `${at + 1} of ${list.length}`));
@@ -91,17 +94,17 @@ function fillDetail(body, k) {
 }
 
 function historyOf(k) {
-  const radius = gallery.history_px[k];
-  if (!radius?.length) return null;
+  const { epochs } = wall;
+  const radius = radiusHistory(k);
   return {
     title: "Radius over the training",
-    alt: `From ${px(radius[0])} after epoch ${gallery.epochs[0]} to ${px(radius.at(-1))} after epoch ${gallery.epochs.at(-1)}, at most ${px(Math.max(...radius))}.`,
-    data: [{ type: "scatter", mode: "lines+markers", x: gallery.epochs, y: radius,
+    alt: `From ${px(radius[0])} after epoch ${epochs[0]} to ${px(radius.at(-1))} after epoch ${epochs.at(-1)}, at most ${px(Math.max(...radius))}.`,
+    data: [{ type: "scatter", mode: "lines+markers", x: epochs, y: radius,
       line: { color: series(0), width: 2, shape: "hv" }, marker: { size: 5, color: series(0) },
       hovertemplate: "epoch %{x}: %{y:.2f} px<extra></extra>" }],
     height: 280, layout: { showlegend: false, xaxis: { title: "epoch" },
       yaxis: { title: "radius (px)", rangemode: "tozero" } },
-    columns: ["epoch", "radius_px"], rows: gallery.epochs.map((epoch, at) => [epoch, radius[at]]),
+    columns: ["epoch", "radius_px"], rows: epochs.map((epoch, at) => [epoch, radius[at]]),
   };
 }
 

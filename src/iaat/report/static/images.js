@@ -3,7 +3,6 @@
 // ---- Images ----
 
 const pictured = Boolean(gallery?.sheets.length);
-const misclassified = (k) => gallery.prediction[k] >= 0 && gallery.prediction[k] !== gallery.label[k];
 const signs = { label: "⚠", ambiguous: "≈", "": "" };
 const suspected = { label: "a label error", ambiguous: "being ambiguous", "": "" };
 const withFiles = Boolean(gallery?.path.some((path) => path));
@@ -21,6 +20,7 @@ function addSheets() {
 
 // Whole multiples keep the pixels of small images square.
 function sprite(k, side) {
+  if (k >= thumbnails) return null;
   const { columns, rows, width, height } = gallery;
   const scale = Math.max(width, height) <= side ? Math.floor(side / Math.max(width, height))
     : side / Math.max(width, height);
@@ -39,37 +39,13 @@ function showImages(host) {
   const count = element("p", { className: "count", role: "status", ariaLive: "polite" });
   const place = element("div");
   const pager = element("div", { className: "pager" });
-  const all = gallery.index.map((_, k) => k);
-  const orders = {
-    smallest: (a, b) => gallery.radius_px[a] - gallery.radius_px[b],
-    largest: (a, b) => gallery.radius_px[b] - gallery.radius_px[a],
-    suspicion: (a, b) => (gallery.suspicion[b] ?? -1) - (gallery.suspicion[a] ?? -1),
-    index: (a, b) => gallery.index[a] - gallery.index[b],
-  };
-  let page = 0;
+  const all = Array.from({ length: thumbnails }, (_, k) => k);
   let shown = all;
 
-  function bounds() {
-    const { low, high } = form.elements;
-    return [low.value === "" ? -Infinity : low.valueAsNumber, high.value === "" ? Infinity : high.valueAsNumber];
-  }
-
-  function chosen() {
-    const want = Object.fromEntries(new FormData(form));
-    const [low, high] = bounds();
-    return all.filter((k) =>
-      (want.label === "" || gallery.label[k] === Number(want.label)) &&
-      (want.prediction === "" || gallery.prediction[k] === Number(want.prediction)) &&
-      (want.outcome === "" || (gallery.prediction[k] >= 0 && misclassified(k) === (want.outcome === "misclassified"))) &&
-      (want.kind === "" || gallery.kind[k] === (want.kind === "none" ? "" : want.kind)) &&
-      gallery.radius_px[k] >= low && gallery.radius_px[k] <= high,
-    ).sort(orders[want.sort]);
-  }
-
-  const most = Math.max(...gallery.radius_px, 1e-6);
+  const most = Math.max(...all.map((k) => gallery.radius_px[k]), 1e-6);
   const bins = 40;
   const bin = (k) => Math.min(bins - 1, Math.floor((gallery.radius_px[k] / most) * bins));
-  
+
   function countInBins(places) {
     const counts = new Array(bins).fill(0);
     for (const k of places) counts[bin(k)] += 1;
@@ -78,15 +54,12 @@ function showImages(host) {
 
   function histogram() {
     const [whole, part] = [countInBins(all), countInBins(shown)];
-    const [low, high] = bounds().map((edge) => Math.min(Math.max(edge, 0), most));
     const x = whole.map((_, k) => ((k + 0.5) * most) / bins);
     const edges = whole.map((_, k) => [(k * most) / bins, ((k + 1) * most) / bins]);
     const bar = (y, name, tone) => ({ type: "bar", x, y, name, width: (0.92 * most) / bins, marker: { color: tone },
       selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } }, hovertemplate: hover, textposition: "none",
       text: edges.map(([from, to], k) => `${fixed(from)} to ${px(to)}<br>${part[k]} of ${whole[k]} shown`) });
-    // Plotly takes the height of a selection for values of the axis, whatever its reference.
     const top = 1.05 * Math.max(...whole);
-    const brushed = form.elements.low.value !== "" || form.elements.high.value !== "";
     return {
       title: "Radii of the images shown; drag across it to choose a range",
       alt: shown.length
@@ -94,12 +67,9 @@ function showImages(host) {
       data: [bar(whole, "all", color("faint")), bar(part, "shown", color("accent"))],
       height: 190,
       layout: {
-        barmode: "overlay", dragmode: "select", selectdirection: "h", margin: { l: 56, r: 16, t: 8, b: 44 },
-        showlegend: false, uirevision: Math.random(),
+        ...brush(known(chosen.at) ? null : [chosen.low, chosen.high], most, top), barmode: "overlay",
+        margin: { l: 56, r: 16, t: 8, b: 44 }, showlegend: false,
         xaxis: { title: "radius (px)", range: [0, most] }, yaxis: { title: "images", range: [0, top] },
-        newselection: { line: { color: color("accent"), width: 1, dash: "dot" } },
-        selections: brushed ? [{ type: "rect", xref: "x", yref: "y", x0: low, x1: high, y0: 0, y1: top,
-          line: { color: color("accent"), width: 1, dash: "dot" } }] : [],
       },
       columns: ["from_px", "to_px", "all", "shown"],
       rows: edges.map(([from, to], k) => [from, to, whole[k], part[k]]),
@@ -110,7 +80,7 @@ function showImages(host) {
     const items = visible.map((k, at) => {
       const name = sentence(k);
       const mark = `${signs[gallery.kind[k]]}${misclassified(k) ? "✗" : ""}`;
-      const open = button(sprite(k, 64), () => openDetail(shown, page * perPage + at),
+      const open = button(sprite(k, 64), () => openDetail(shown, chosen.page * perPage + at),
         { className: "thumb", title: name, ariaLabel: name, tabIndex: at ? -1 : 0 });
       open.append(element("span", { "data-mark": mark }, fixed(gallery.radius_px[k])));
       return element("li", {}, open);
@@ -133,43 +103,57 @@ function showImages(host) {
     next.focus();
   }
 
-  function turn(to) {
-    page = to;
+  function turn() {
+    const pages = Math.max(1, Math.ceil(shown.length / perPage));
+    const page = Math.min(chosen.page, pages - 1);
     const visible = shown.slice(page * perPage, (page + 1) * perPage);
     place.replaceChildren(pictured ? list(visible) : imageTable("Images.", visible, shown));
-    const pages = Math.ceil(shown.length / perPage);
     pager.hidden = pages < 2;
     pager.replaceChildren(
-      button("Previous", () => turn(page - 1), { disabled: page === 0 }), `Page ${page + 1} of ${pages}`,
-      button("Next", () => turn(page + 1), { disabled: page + 1 >= pages }));
+      button("Previous", () => select({ page: page - 1 }), { disabled: page === 0 }), `Page ${page + 1} of ${pages}`,
+      button("Next", () => select({ page: page + 1 }), { disabled: page + 1 >= pages }));
   }
 
   function update() {
-    shown = chosen();
-    count.textContent = `${shown.length} of ${plural(all.length, "image")} shown`;
-    turn(0);
-    entry?.draw();
+    shown = chosenImages(thumbnails);
+    const others = matching().count - shown.length;
+    count.textContent = `${shown.length} of ${plural(all.length, "image")} shown${others ? `; ${others} more on the wall alone` : ""}`;
+    fillForm();
+    turn();
+    entry.draw();
   }
 
-  let entry = null;
-  shown = chosen();
-  entry = chart(host, histogram, { wide: true, onpaint: (plot) => {
-    plot.on("plotly_selected", (event) => {
-      if (!event?.range?.x) return;
-      const [low, high] = [...event.range.x].sort((a, b) => a - b);
-      form.elements.low.value = fixed(Math.max(0, low));
-      form.elements.high.value = fixed(Math.min(most, high) + 0.005);
-      update();
-    });
-    plot.on("plotly_deselect", () => {
-      form.elements.low.value = form.elements.high.value = "";
-      update();
-    });
-  } });
-  form.addEventListener("input", (event) => event.target.type === "number" && update());
-  form.addEventListener("change", (event) => event.target.type !== "number" && update());
+  function fillForm() {
+    const fields = form.elements;
+    if (chosen.label.includes(",") || fields.label.querySelector(".several")) {
+      fields.label.querySelector(".several")?.remove();
+      if (chosen.label.includes(",")) fields.label.append(element("option", { className: "several", value: chosen.label },
+        `${chosen.label.split(",").length} classes`));
+    }
+    for (const name of ["label", "prediction", "outcome", "kind", "sort"]) fields[name].value = chosen[name];
+    for (const name of ["low", "high"]) if (numberIn(name) !== chosen[name]) fields[name].value = chosen[name] ?? "";
+  }
+
+  const numberIn = (name) => (form.elements[name].value === "" ? null : form.elements[name].valueAsNumber);
+  function readForm(step) {
+    const { label, prediction, outcome, kind, sort } = /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(form)));
+    const [low, high] = ["low", "high"].map(numberIn);
+    const at = low === chosen.low && high === chosen.high ? chosen.at : null;
+    select({ label, prediction, outcome, kind, sort, low, high, at }, step);
+  }
+
+  const entry = chart(host, histogram, { wide: true, onpaint: (plot) => onBrush(plot, most, (range) => select({ ...range, at: null })) });
+  form.addEventListener("input", (event) => event.target.type === "number" && readForm(false));
+  form.addEventListener("change", (event) => event.target.type !== "number" && readForm(true));
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(update));
+  form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    select({ ...Object.fromEntries(filterNames.map((name) => [name, nothing[name]])), sort: nothing.sort });
+  });
+  follow((changed) => {
+    if ([...filterNames, "sort"].some((name) => changed.has(name))) update();
+    else if (changed.has("page")) turn();
+  });
   const key = pictured ? "Below each image its radius in px; ✗ misclassified, ⚠ suspected label error, ≈ ambiguous." : "";
   host.append(count, element("p", { className: "key" }, key), place, pager);
   update();

@@ -40,7 +40,11 @@ function markSection() {
 if (pictured) addSheets();
 themes();
 markSection();
-const sections = { tradeoff, radii, attacked, gallery: showImages, suspects, surfaces, corruptions, training };
+addEventListener("popstate", readAddress);
+document.addEventListener("click", keepChosen);
+find("copy-link").addEventListener("click", copyLink);
+readAddress();
+const sections = { tradeoff, radii, attacked, wall: showWall, gallery: showImages, suspects, surfaces, corruptions, training };
 for (const [key, build] of Object.entries(sections)) {
   const host = find(`${key}-body`);
   if (!host) continue;
@@ -51,3 +55,20 @@ for (const [key, build] of Object.entries(sections)) {
     console.error(error);
   }
 }
+
+/** Open the image of the address, or close the one that is open. */
+function showChosenImage() {
+  const at = known(chosen.image) ? gallery.index.indexOf(chosen.image) : -1;
+  if (at < 0 && known(chosen.image)) return select({ image: null }, false);
+  if (at < 0 && dialog.open) dialog.close();
+  if (at < 0 || (dialog.open && dialog.dataset.image === String(chosen.image))) return;
+  const list = chosenImages(thumbnails);
+  if (list.includes(at)) openDetail(list, list.indexOf(at));
+  else openDetail([at], 0);
+}
+if (gallery) {
+  follow((changed) => changed.has("image") && showChosenImage());
+  showChosenImage();
+}
+// The sections had no height when the browser looked for the one of the address.
+if (place) find(place)?.scrollIntoView();

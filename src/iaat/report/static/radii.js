@@ -4,10 +4,15 @@ function radii(host) {
   const chooser = find("radii-run");
   const figures = figuresIn(host);
   const first = runs.findIndex((run, number) => Object.keys(run.quantiles).length || of(number));
-  const chosen = () => (chooser ? Number(chooser.value) : first);
+  const shown = () => chosen.run ?? first;
+  /** @returns {any} */
   function of(number) {
     return content.radii.find((part) => part.run === number);
   }
+
+  const ends = () => of(shown()).edges_px;
+  // Whether the run is the one of gallery and wall, so that their filters mean its images.
+  const ofImages = () => Boolean(wall) && shown() === wall.run;
 
   const slider = element("input", { type: "range", min: 0, step: 1 });
   const output = element("output");
@@ -20,61 +25,97 @@ function radii(host) {
     play.textContent = "Play";
   }
   function start() {
-    if (Number(slider.value) >= Number(slider.max)) slider.value = 0;
+    if (Number(slider.value) >= Number(slider.max)) {
+      slider.value = 0;
+      toEpoch();
+    }
     play.textContent = "Pause";
     timer = setInterval(() => {
       slider.value = Number(slider.value) + 1;
-      entries[0].draw();
+      toEpoch();
       if (Number(slider.value) >= Number(slider.max)) stop();
     }, Math.max(60, 4000 / (Number(slider.max) + 1)));
   }
+  function toEpoch() {
+    const { epochs } = of(shown());
+    select({ epoch: Number(slider.value) === epochs.length - 1 ? null : epochs[Number(slider.value)] }, false);
+  }
   function reset() {
-    stop();
-    slider.max = (of(chosen())?.epochs.length ?? 1) - 1;
-    slider.value = slider.max;
+    const { epochs } = of(shown()) ?? { epochs: [0] };
+    const { epoch } = chosen;
+    slider.max = epochs.length - 1;
+    slider.value = known(epoch) ? Math.max(0, epochs.findLastIndex((one) => one <= epoch)) : slider.max;
+    if (chooser) chooser.value = shown();
   }
   reset();
   const entries = first < 0 ? [] : [
-    chart(figures, histogram, { controls }), chart(figures, bands), chart(figures, boxes), chart(figures, norms),
+    chart(figures, histogram, { controls, onpaint: (plot) => onBrush(plot, ends().at(-1), (range) =>
+      ofImages() && select({ ...range, at: known(range.low) ? chosen.epoch : null })) }), chart(figures, bands), chart(figures, boxes), chart(figures, norms),
   ];
-  slider.addEventListener("input", () => entries[0].draw());
+  slider.addEventListener("input", toEpoch);
   chooser?.addEventListener("change", () => {
+    stop();
+    select({ run: Number(chooser.value) === first ? null : Number(chooser.value), epoch: null });
+  });
+  follow((changed) => {
     reset();
-    for (const entry of entries) entry.draw();
+    if (changed.has("run")) for (const entry of entries) entry.draw();
+    else if (["epoch", ...filterNames].some((name) => changed.has(name))) entries[0]?.draw();
   });
   if (content.stability.length) chart(figures, stability);
 
+  /** How many of the chosen images are in each bin after an epoch; null where no filter is set. */
+  function countChosen(edges, epoch) {
+    if (!ofImages() || !filterText()) return null;
+    const steps = stepsAfter(wallPlace(epoch));
+    const { of } = matching();
+    const counts = new Array(edges.length - 1).fill(0);
+    const scale = counts.length / (edges.at(-1) - edges[0]);
+    for (let k = 0; k < of.length; k += 1) {
+      if (of[k]) counts[Math.min(counts.length - 1, Math.max(0, Math.floor((steps[k] * wall.step_px - edges[0]) * scale)))] += 1;
+    }
+    return counts;
+  }
+
   function histogram() {
-    const part = of(chosen());
+    const part = of(shown());
     if (!part?.epochs.length) return null;
     const place = Number(slider.value);
     const middle = part.edges_px.slice(1).map((edge, k) => (edge + part.edges_px[k]) / 2);
     const width = part.edges_px.slice(1).map((edge, k) => edge - part.edges_px[k]);
     const counts = part.counts[place];
-    const top = counts.indexOf(Math.max(...counts));
+    const most = counts.indexOf(Math.max(...counts));
     const range = (k) => `${fixed(Math.max(0, part.edges_px[k]))} to ${px(part.edges_px[k + 1])}`;
     const labels = (of, epoch) => of.map((count, k) => `${range(k)}: ${plural(count, "image")} after epoch ${epoch}`);
     output.textContent = `after epoch ${part.epochs[place]}`;
     slider.ariaValueText = output.textContent;
     const last = part.counts[part.counts.length - 1];
+    const filtered = countChosen(part.edges_px, part.epochs[place]);
+    const top = 1.05 * Math.max(...counts, ...last);
+    const steady = { selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } } };
     return {
       title: "Radii of the images",
-      alt: `After epoch ${part.epochs[place]} of ${part.epochs.at(-1)} most images, ${counts[top]} of ${counts.reduce((a, b) => a + b, 0)} in one bin, have radii of ${range(top)}.`,
+      alt: `After epoch ${part.epochs[place]} of ${part.epochs.at(-1)} most images, ${counts[most]} of ${counts.reduce((a, b) => a + b, 0)} in one bin, have radii of ${range(most)}.${filtered ? ` ${filtered.reduce((a, b) => a + b, 0)} are chosen by the filters.` : ""}`,
       data: [
-        { type: "bar", x: middle, y: counts, width, marker: { color: series(0), line: { width: 0 } },
-          name: "this epoch", text: labels(counts, part.epochs[place]), textposition: "none", hovertemplate: hover },
+        { type: "bar", x: middle, y: counts, width, marker: { color: filtered ? color("faint") : series(0), line: { width: 0 } },
+          ...steady, name: "this epoch", text: labels(counts, part.epochs[place]), textposition: "none", hovertemplate: hover },
+        ...(filtered ? [{ type: "bar", x: middle, y: filtered, width, marker: { color: series(0), line: { width: 0 } },
+          ...steady, name: "chosen by the filters", hoverinfo: "skip" }] : []),
         { type: "scatter", mode: "lines", visible: last !== counts, x: middle, y: last,
           line: { shape: "hvh", color: color("ink"), width: 1, dash: "dot" }, name: "last epoch", hoverinfo: "skip" },
       ],
-      layout: { bargap: 0, xaxis: { title: "radius (px)" }, yaxis: {
-        title: "images", range: [0, 1.05 * Math.max(...counts, ...last)] } },
+      layout: { bargap: 0, barmode: "overlay",
+        ...(ofImages() && (chosen.at ?? null) === chosen.epoch ? brush([chosen.low, chosen.high], part.edges_px.at(-1), top)
+          : ofImages() ? brush(null, 0, top) : {}),
+        xaxis: { title: "radius (px)", range: [part.edges_px[0], part.edges_px.at(-1)] },
+        yaxis: { title: "images", range: [0, top] } },
       columns: ["from_px", "to_px", ...part.epochs.map((epoch) => `epoch ${epoch}`)],
       rows: middle.map((_, k) => [part.edges_px[k], part.edges_px[k + 1], ...part.counts.map((row) => row[k])]),
     };
   }
 
   function bands() {
-    const { quantiles, curves } = runs[chosen()];
+    const { quantiles, curves } = runs[shown()];
     const levels = ["5", "25", "50", "75", "95"];
     if (!levels.every((level) => quantiles[level]?.length)) return null;
     const epochs = quantiles["50"].map((_, k) => k + 1);
@@ -100,13 +141,13 @@ function radii(host) {
   }
 
   function boxes() {
-    const all = (of(chosen())?.by_class ?? []).flatMap((values, number) => (values ? [{ number, values }] : []));
+    const all = (of(shown())?.by_class ?? []).flatMap((values, number) => (values ? [{ number, values }] : []));
     if (!all.length) return null;
     const sorted = [...all].sort((a, b) => a.values["50"] - b.values["50"]);
     const [low, high] = [sorted[0], sorted[sorted.length - 1]];
-    const shown = sorted.length > 40 ? [...sorted.slice(0, 15), ...sorted.slice(-15)] : sorted;
-    const at = shown.map((_, k) => shown.length - 1 - k);
-    const values = (level) => shown.map((entry) => entry.values[level]);
+    const drawn = sorted.length > 40 ? [...sorted.slice(0, 15), ...sorted.slice(-15)] : sorted;
+    const at = drawn.map((_, k) => drawn.length - 1 - k);
+    const values = (level) => drawn.map((entry) => entry.values[level]);
     return {
       title: "Radii by class",
       alt: `${className(low.number)} has the smallest median radius, ${px(low.values["50"])}, and ${className(high.number)} the largest, ${px(high.values["50"])}; boxes hold half of a class, whiskers 90 %.${sorted.length > 40 ? " The 15 classes at either end are drawn." : ""}`,
@@ -115,9 +156,9 @@ function radii(host) {
         q3: values("75"), upperfence: values("95"),
         line: { color: series(0), width: 1.5 }, fillcolor: faded(0, 0.2), whiskerwidth: 0.5, hoverinfo: "x", name: "",
       }],
-      height: 90 + 25 * shown.length,
+      height: 90 + 25 * drawn.length,
       layout: { showlegend: false, xaxis: { title: "radius (px)", rangemode: "tozero" },
-        yaxis: { tickvals: at, ticktext: shown.map((entry) => label(className(entry.number), 22)), showgrid: false } },
+        yaxis: { tickvals: at, ticktext: drawn.map((entry) => label(className(entry.number), 22)), showgrid: false } },
       columns: ["class", "5 %", "25 %", "50 %", "75 %", "95 %"],
       rows: all.map((entry) => [className(entry.number), ...["5", "25", "50", "75", "95"].map(
         (level) => entry.values[level])]),
@@ -125,7 +166,7 @@ function radii(host) {
   }
 
   function norms() {
-    const pairs = of(chosen())?.norms;
+    const pairs = of(shown())?.norms;
     if (!pairs?.radius_px?.length) return null;
     const group = (adversarial, name, color, symbol) => {
       const places = pairs.norm_px.flatMap((norm, k) => (known(norm) === adversarial ? [k] : []));

@@ -9,7 +9,7 @@ function tradeoff(host) {
   const robust = (row) => Object.values(row.attacks).at(-1);
   if (suites.length) {
     const entry = chart(figures, () => points(suites[Number(chooser?.value ?? 0)]), { wide: !content.curves.length });
-    chooser?.addEventListener("change", entry.draw);
+    chooser?.addEventListener("change", () => entry.draw());
   }
   if (content.curves.length) chart(figures, curves);
 
@@ -239,7 +239,7 @@ function corruptions(host) {
       columns: ["corruption", ...columns], rows: names.map((name, k) => [name, ...z[k]]),
     };
   }, { wide: true });
-  chooser?.addEventListener("change", entry.draw);
+  chooser?.addEventListener("change", () => entry.draw());
 }
 
 function training(host) {

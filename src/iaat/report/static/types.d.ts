@@ -85,9 +85,13 @@ interface SampleDetail {
 
 interface Gallery {
   run: number; total: number; chosen: string; sheets: string[]; columns: number; rows: number; width: number;
-  height: number; index: number[]; label: number[]; prediction: number[]; radius_px: number[]; history_px: number[][];
-  epochs: number[]; path: string[]; suspicion: Series; kind: ("label" | "ambiguous" | "")[]; suggested: number[];
+  height: number; index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; suspicion: Series; kind: ("label" | "ambiguous" | "")[]; suggested: number[];
   details: Record<string, SampleDetail>; no_pictures: string | null;
+}
+
+interface Wall {
+  run: number; n: number; epochs: number[]; left_out: number; bits: 8 | 16; step_px: number; radii: string[];
+  index: string; label: string; prediction: string; kind: string;
 }
 
 interface SurfacePart {
@@ -98,7 +102,7 @@ interface SurfacePart {
 interface ReportContent {
   title: string; made: string; classes: string[]; runs: RunPart[]; verdicts: Verdict[];
   differences: [string, string[]][]; curves: Accuracies[]; corruptions: Corruptions[]; radii: Radii[];
-  stability: Stability[]; gallery: Gallery | null; surfaces: SurfacePart[]; notes: string[];
+  stability: Stability[]; gallery: Gallery | null; wall: Wall | null; surfaces: SurfacePart[]; notes: string[];
   dataset: string; recipes: RecipePart[]; pooled: Pooled[]; opening: Opening | null; under_attack: UnderAttack | null;
 }
 
@@ -110,5 +114,13 @@ interface Chart {
 
 /** The element that Plotly draws in. */
 interface PlotElement extends HTMLElement { layout?: { autosize: boolean }; on(event: string, listener: (event: any) => void): void }
+
+/** What is chosen on the page: filters, order, page, epoch, run of the radii, and the image that is open. Its text is
+ * in the page's address. A `label` may be several, with commas; `at` is the epoch of the radii from `low` to `high`,
+ * and null for the last. */
+interface Chosen {
+  label: string; prediction: string; outcome: string; kind: string; low: number | null; high: number | null;
+  at: number | null; sort: string; page: number; run: number | null; epoch: number | null; image: number | null;
+}
 
 declare const Plotly: any;

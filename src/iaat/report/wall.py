@@ -1,0 +1,115 @@
+"""All images of a run with the radii of its epochs, packed for a page: columns of whole numbers as base64."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from iaat.analysis.array_checks import PX_PER_UNIT
+
+BUDGET = 3_000_000
+"""Bytes that the radii of all epochs may take; base64 makes 4 characters of 3."""
+
+KINDS = ("clear", "label", "ambiguous")
+"""Kinds of suspects by their number in `Wall.kind`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """All images that a run has radii of: first those of the gallery in its order, then the others.
+
+    Columns are little-endian whole numbers as base64, one an image.
+
+    Attributes:
+        run: Place of the run.
+        n: Images.
+        epochs: Epochs of `radii`.
+        left_out: Kept epochs that are not among them, because the page would grow too large.
+        bits: 8 or 16, of a radius.
+        step_px: Radius in px of the number 1 in `radii`.
+        radii: One column an epoch.
+        index: Of the samples in the training data, 32 bits.
+        label, prediction: Class numbers, 16 bits.
+        kind: Place in `KINDS` of what an image is suspected of, 8 bits.
+    """
+
+    run: int
+    n: int
+    epochs: list[int]
+    left_out: int
+    bits: int
+    step_px: float
+    radii: list[str]
+    index: str
+    label: str
+    prediction: str
+    kind: str
+
+
+def pack_wall(
+    run: int,
+    epochs: Sequence[int],
+    history: NDArray[np.float32],
+    index: NDArray[np.int64],
+    label: NDArray[np.int64],
+    prediction: NDArray[np.int64],
+    kind: NDArray[np.str_],
+    *,
+    budget: int = BUDGET,
+) -> Wall:
+    """Pack images for the page.
+
+    Radii get 16 bits if all fit the budget, else 8; epochs at even distances, the first and the last among them, where
+    8 are too many, too.
+
+    Args:
+        run: Place of the run.
+        epochs: `E` epochs.
+        history: Radii `[E, n]` after each on the [0, 1] scale.
+        index: Of the samples in the training data, `[n]`.
+        label: Class numbers `[n]`.
+        prediction: Class numbers `[n]`.
+        kind: Of `KINDS`, `[n]`.
+        budget: Bytes for the radii.
+
+    Returns:
+        The images in the given order.
+
+    Example:
+        >>> import numpy as np
+        >>> one = np.zeros(1, dtype=int)
+        >>> wall = pack_wall(0, [1, 2], np.array([[0.0], [8 / 255]], np.float32), one, one, one, np.array(["clear"]))
+        >>> wall.bits, round(wall.step_px * 65535, 3)
+        (16, 8.0)
+    """
+    n = history.shape[1]
+    bits = 16 if 2 * history.size <= budget else 8
+    shown = _spread(len(epochs), max(2, budget * 8 // bits // max(n, 1)))
+    kept = PX_PER_UNIT * history[shown].astype(np.float64)
+    step = max(float(kept.max(initial=0.0)), 1e-6) / (2**bits - 1)
+    return Wall(
+        run=run,
+        n=n,
+        epochs=[epochs[place] for place in shown],
+        left_out=len(epochs) - len(shown),
+        bits=bits,
+        step_px=step,
+        radii=[_packed(np.rint(radius / step), f"<u{bits // 8}") for radius in kept],
+        index=_packed(index, "<u4"),
+        label=_packed(label, "<u2"),
+        prediction=_packed(prediction, "<u2"),
+        kind=_packed(np.array([KINDS.index(str(name)) for name in kind]), "u1"),
+    )
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most `most` of `count` places at even distances, both ends among them."""
+    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()})
+
+
+def _packed(values: NDArray[np.generic], dtype: DTypeLike) -> str:
+    return base64.b64encode(values.astype(dtype).tobytes()).decode("ascii")
