@@ -10,7 +10,8 @@ all pictures of a run folder and copies them to the folder OUT: `radii.png` of a
 `cifar10-small-radii.png` here. `extremes` draws the images of the smallest and the largest radii in a table:
 `cifar10-extremes.png` is of `docs/results/cifar10/testbed-iaat.yaml` and `runs/iaat-seed0.radii.parquet` beside it.
 `report` takes a picture of the page of some runs, from PIXELS below its top; it needs Chromium on the PATH.
-`report.png` is of a run of `cifar10-small-iaat --data.limit 4000 --train.epochs 24`, from 2250 on.
+`report.png` is the top of the page of all runs of
+`iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 3 --out runs`, made in the folder of `runs`.
 """
 
 from __future__ import annotations

@@ -120,6 +120,8 @@ def test_natural_training_is_the_price_beside_the_baseline():
     assert found["price"].sentence == (
         "Clean accuracy is 86.0 %, 6.0 points above PGD-AT, 9.0 points below natural training."
     )
+    ties = answers(made(runs, [verdict(0, 0.87, 0.0), verdict(1, 0.85, 0.45), verdict(2, 0.86, 0.45)]))
+    assert ties["price"].sentence == "Clean accuracy is 86.0 %, a tie with PGD-AT and with natural training."
     alone = answers(made([runs[0], runs[2]], [verdict(0, 0.95, 0.0), verdict(1, 0.86, 0.45)]))
     assert alone["gain"].sentence.startswith("Robust accuracy is 45.0 %, 45.0 points above natural training")
 

@@ -108,8 +108,10 @@ def _price(content: ReportContent, row: Pooled) -> Answer:
             "price", "open", f"{title} classifies {value} of clean test images correctly.", _figures(row.clean)
         )
     detail = f"{other.title}: {_percent(_row_of(content, row, row.against).clean.mean)}; {_interval(found)}"
+    tied = f"a tie with {other.title}, a tie with "
     more = "" if natural is None else f", {natural}"
-    sentence = f"Clean accuracy is {value}, {_compared(found, other)}{more}."
+    said = f"{_compared(found, other)}{more}".replace(tied, f"a tie with {other.title} and with ")
+    sentence = f"Clean accuracy is {value}, {said}."
     return Answer("price", _outcome(found), sentence, detail)
 
 

@@ -129,10 +129,14 @@ def _tradeoff_point(recipe: RecipePart, label: str, row: Verdict) -> TradeoffPoi
 
 
 def _curve(content: ReportContent, rows: Sequence[Pooled]) -> list[Pooled]:
-    """Return the recipes of one radius for all images in the order of the curve: by their radii where these differ."""
+    """Return the recipes of one radius for all images in the order of the curve: by their radii where these differ.
+
+    One alone is no curve.
+    """
     uniform = [row for row in rows if content.recipes[row.recipe].method == _UNIFORM]
     radii = _uniform_radii(content, uniform)
-    return sorted(uniform, key=lambda row: radii.get(row.recipe, row.clean.mean))
+    ordered = sorted(uniform, key=lambda row: radii.get(row.recipe, row.clean.mean))
+    return ordered if len(ordered) > 1 else []
 
 
 def _labels(content: ReportContent, rows: Sequence[Pooled]) -> dict[int, str]:

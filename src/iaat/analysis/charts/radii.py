@@ -131,9 +131,10 @@ def _norm(runs: Sequence[RadiusHistograms]) -> PowerNorm:
 
 
 def _color_bar(figure: Figure, mesh: QuadMesh, axes: Sequence[Axes], runs: Sequence[RadiusHistograms]) -> None:
-    darkest = mesh.norm.vmax or 0.0
+    darkest = float(np.max(mesh.norm.vmax or 0.0))
     beyond = "max" if max(_percentages(run).max() for run in runs) > darkest else "neither"
-    bar = figure.colorbar(mesh, ax=list(axes), pad=0.01, aspect=30, extend=beyond, ticks=MaxNLocator(5))
+    ticks = [tick for tick in map(float, MaxNLocator(5).tick_values(0, darkest)) if tick <= darkest]
+    bar = figure.colorbar(mesh, ax=list(axes), pad=0.01, aspect=30, extend=beyond, ticks=ticks)
     bar.set_label("samples in the bin (%)")
     bar.outline.set_visible(False)
 
