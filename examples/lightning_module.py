@@ -9,33 +9,34 @@ import sys
 import lightning
 import torch
 from sklearn.datasets import load_digits
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import iaat
-from iaat.attacks import is_correct
 from iaat.methods import IAAT, IAATConfig, StepContext
-from iaat.types import Batch
 
 
 class RobustClassifier(lightning.LightningModule):
-    def setup(self, stage):
-        layers = nn.Conv2d(1, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)
-        self.model = nn.Sequential(*layers)  # yours: inputs in [0, 1] to logits
-        settings = IAATConfig(radius="32px", steps=5).over(epochs=self.trainer.max_epochs)
-        self.method = IAAT(settings, size=len(training), device=self.trainer.strategy.root_device)
+    def __init__(self, samples, epochs):
+        super().__init__()
+        self.save_hyperparameters()  # load_from_checkpoint then needs only the file
+        layers = torch.nn.Flatten(), torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 10)
+        self.model = torch.nn.Sequential(*layers)  # yours: inputs in [0, 1] to logits
+        self.method = IAAT(IAATConfig(radius="32px", steps=5).over(epochs=epochs), size=samples, device="cpu")
+
+    def on_fit_start(self):
+        self.method.radii.to(self.device)
 
     def training_step(self, batch):
-        output = self.method.step(self.model, Batch(*batch), StepContext(self.current_epoch))
-        self.log("radius_px", 255 * output.radius.mean())
-        return output.loss
+        return self.method.step(self.model, iaat.types.Batch(*batch), StepContext(self.current_epoch)).loss
 
     def on_train_epoch_end(self):
         self.method.radii.synchronize()  # between processes, if there are several
 
     def validation_step(self, batch):
         x_adv = iaat.pgd(self.model, *batch, radius="32px")
-        self.log("robust", is_correct(self.model, x_adv, batch[1]).float().mean(), prog_bar=True, sync_dist=True)
+        self.log("robust", (self.model(x_adv).argmax(1) == batch[1]).float().mean(), prog_bar=True, sync_dist=True)
+
+    test_step = validation_step
 
     def on_save_checkpoint(self, checkpoint):
         checkpoint["method"] = self.method.state_dict()
@@ -52,5 +53,7 @@ digits = TensorDataset(torch.tensor(load_digits().images[:, None] / 16).float(),
 training, validation = random_split(digits, [1437, 360])
 loaders = DataLoader(iaat.with_index(training), batch_size=64, shuffle=True), DataLoader(validation, batch_size=360)
 trainer = lightning.Trainer(max_epochs=int(sys.argv[1]) if sys.argv[1:] else 5, log_every_n_steps=1)
-trainer.fit(RobustClassifier(), *loaders, ckpt_path=sys.argv[2] if sys.argv[2:] else None)
-print({name: round(float(value), 3) for name, value in trainer.callback_metrics.items()})
+module = RobustClassifier(len(training), trainer.max_epochs)
+trainer.fit(module, *loaders, ckpt_path=sys.argv[2] if sys.argv[2:] else None)
+trainer.test(module, loaders[1])
+print(RobustClassifier.load_from_checkpoint(trainer.checkpoint_callback.best_model_path).method.radii)

@@ -155,19 +155,22 @@ def test_radii_find_label_errors_as_cleanlab_does():
     assert len(re.findall(r"^ +\d+ +\d+ +label", printed, re.MULTILINE)) > 5
 
 
-def test_lightning_learns_and_goes_on_with_the_radii_of_its_checkpoint():
+def test_lightning_learns_tests_loads_and_goes_on_with_the_radii_of_its_checkpoint():
     pytest.importorskip("lightning", reason=EXTRA)
     run("lightning_module.py", 2)
     (checkpoint,) = Path("lightning_logs/version_0").glob("checkpoints/*.ckpt")
     before = torch.load(checkpoint)["method"]["radii"]["values"]
     assert len((255 * before).round().unique()) > 2
     printed = run("lightning_module.py", 3, checkpoint)
-    assert float(re.findall(r"'robust': ([\d.]+)", printed)[0]) > 0.4
+    (tested,) = re.findall(r"robust\W+([\d.]+)", printed.partition("Test metric")[2])
+    assert float(tested) > 0.4  # of the trained network
     (checkpoint,) = Path("lightning_logs/version_1").glob("checkpoints/*.ckpt")
     state = torch.load(checkpoint)
     assert state["epoch"] == 2
     step = 19 / 8 * 32 / 255 / 3  # of a visit in a run of three epochs
-    assert (state["method"]["radii"]["values"] - before).abs().max() < 1.001 * step
+    after = state["method"]["radii"]["values"]
+    assert (after - before).abs().max() < 1.001 * step
+    assert printed.splitlines()[-1] == str(iaat.RadiusMemory(len(after), initial=after))  # as they were loaded
 
 
 def test_hugging_face_trainer_learns_and_a_resumed_run_is_the_same():
