@@ -136,7 +136,11 @@ def test_ctrl_c_says_what_is_kept(tmp_path, trained, capsys, monkeypatch, comman
     shutil.copytree(trained.path, tmp_path / "quickstart-seed0")
     assert main(words) == 130
     said = capsys.readouterr().err
-    assert "interrupted: training is kept up to the last checkpoint. To go on:" in said
+    kept = {
+        "train": "training is finished, and --resume goes on with the evaluation",
+        "compare": "training is kept up to the last checkpoint",
+    }
+    assert f"interrupted: {kept[command]}. To go on:" in said
     assert said.endswith(" --resume\n") == (command == "train")
 
 

@@ -1,7 +1,6 @@
 """The last line of each command is one that can be typed."""
 
 import shlex
-from pathlib import Path
 
 import pytest
 
@@ -83,8 +82,7 @@ def test_radii_lead_to_a_page_and_the_page_to_a_browser(compared, tmp_path, caps
     ]
     page = tmp_path / "page.html"
     found = next_words(capsys, "report", compared.path, "--no-images", "-o", page)
-    assert found[1:] == ["-m", "webbrowser", "-t", str(page)]
-    assert Path(found[0]).is_file()
+    assert found == ["open", str(page), "in", "a", "browser"]
 
 
 def test_quiet_commands_print_no_next_step(compared, capsys):

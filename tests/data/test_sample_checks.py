@@ -122,3 +122,9 @@ def test_labels_that_begin_at_one_are_refused_with_the_fix() -> None:
         check_classes(torch.tensor([0, 1, 3]), ("a", "b", "c"), where="set")
     with pytest.raises(UserError, match="no samples of class 'a': add samples"):
         check_classes(torch.tensor([1, 2]), ("a", "b", "c"), where="set")
+
+
+def test_labels_that_begin_later_are_named() -> None:
+    labels = torch.arange(5, 15)
+    with pytest.raises(UserError, match=r"set: labels run from 5 to 14: number them from 0"):
+        check_classes(labels, tuple(map(str, range(15))), where="set")

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from PIL import Image
 
 import iaat
 from iaat.cli.main import main
-from iaat.data.image import to_tensor
 
 HOWTO = (Path(__file__).parents[2] / "docs" / "howto" / "export.md").read_text(encoding="utf-8")
 SCRIPTS = re.findall(r"```python\n(.*?)```", HOWTO, flags=re.DOTALL)
@@ -56,26 +56,39 @@ def test_an_image_goes_through_onnx_without_iaat_and_torch(folder, monkeypatch, 
     export = next(words for words in commands("export") if "onnx" in words)
     assert main(export) == 0
     assert "on 16 test images" in capsys.readouterr().out
-    (folder / "photo.png").write_bytes((folder / "images/test/red/3.png").read_bytes())
+    photos = photos_of_all_shapes()
     more = """
-logits_of_three = session.run(["logits"], {"images": np.repeat(x, 3, axis=0)})[0]
+    logits_of_three = session.run(["logits"], {"images": np.repeat(x, 3, axis=0)})[0]
+    np.savez(f"{photo}.npz", x=x, logits=logits_of_three)
 import sys
 assert not {"iaat", "torch"} & {name.partition(".")[0] for name in sys.modules}
-assert json.loads(session.get_modelmeta().custom_metadata_map["iaat"])["resize"] == 64
-np.savez("out.npz", x=x, logits=logits_of_three)
 """
-    done = subprocess.run([sys.executable, "-c", SCRIPTS[0] + more], capture_output=True, text=True)
+    script = SCRIPTS[0].replace('"photo.png"', "photo")
+    script = f"for photo in {photos}:\n{textwrap.indent(script, '    ')}{more}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found, network = np.load(folder / "out.npz"), iaat.load("runs/mine")
-    x = torch.from_numpy(found["x"])
-    logits = network(x)[0]
-    np.testing.assert_allclose(found["logits"], np.tile(logits.detach(), (3, 1)), atol=1e-4)
-    name, probability = done.stdout.split()
-    assert name == network.classes[int(logits.argmax())]
-    assert float(probability) == pytest.approx(float(logits.softmax(0).max()), abs=1e-4)
-    # As the reader of the run has the image: its shorter side resized, its centre cut out.
-    own = to_tensor(Image.open("photo.png").resize((80, 64), Image.Resampling.BILINEAR).crop((8, 0, 72, 64)))
-    assert (x[0] - own / 255).abs().mean() < 0.02
+    network = iaat.load("runs/mine")
+    for photo, line in zip(photos, done.stdout.splitlines(), strict=True):
+        (own,) = iaat.predict(network, photo)
+        found = np.load(f"{photo}.npz")
+        x = torch.from_numpy(found["x"])
+        np.testing.assert_allclose(found["logits"], np.tile(network(x).detach(), (3, 1)), atol=1e-4)
+        # The image is the same to the bit, so that its probability is that of the run.
+        assert network(x).softmax(1)[0].tolist() == list(own.probabilities.values())
+        name, probability = line.split()
+        assert name == own.label
+        assert float(probability) == pytest.approx(own.probability, abs=1e-4)
+
+
+def photos_of_all_shapes():
+    """Names of images that are wide, high, smaller than the input, of its size, and turned by their metadata."""
+    generator = np.random.default_rng(1)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for number, (width, height) in enumerate([(100, 80), (61, 213), (41, 30), (64, 64), (99, 70)]):
+        pixels = np.uint8(generator.integers(0, 256, (height, width, 3)))
+        Image.fromarray(pixels).save(f"photo-{number}.png", exif=turned if number == 4 else None)
+    return [f"photo-{number}.png" for number in range(5)]
 
 
 def test_the_other_lines_of_python_run(folder, monkeypatch, capsys):

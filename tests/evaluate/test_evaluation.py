@@ -179,7 +179,7 @@ def test_transfer_evaluates_each_on_the_others_examples_and_keeps_them(networks,
 def test_transfer_without_another_model_is_said(networks, data, tmp_path):
     results = run_evaluation(evaluated(networks[0], tmp_path), data, replace(CONFIG, suite="pgd+transfer"), QUIET)
     assert [finding.name for finding in results.findings] == ["no-transfer"]
-    assert results.verdict == "not checked for masking: add --suspicious"
+    assert results.verdict == 'not checked for masking: add --suspicious, in Python suite="quick+masking"'
 
 
 def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkeypatch):

@@ -153,7 +153,7 @@ def test_a_network_of_the_users_takes_the_weights_in_place_of_the_one_that_is_na
     with torch.no_grad():
         assert torch.equal(model(x), load(place / "run")(x))
     assert not model.training
-    with pytest.raises(UserError, match=r"does not fit .*object: of another shape network\.features\.0\.weight"):
+    with pytest.raises(UserError, match=r"another network than the one that was trained: its features\.0\.weight"):
         load(place / "run", model=SmallCNN(3, 3, width=4))
     with pytest.raises(UserError, match="model is the class SmallCNN: call it"):
         load(place / "run", model=SmallCNN)
@@ -177,7 +177,7 @@ def test_code_that_a_checkpoint_names_runs_where_it_is_trusted(place, tmp_path, 
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"is not a run folder: it has no recipe\.yaml"):
         load(tmp_path)
-    with pytest.raises(UserError, match=r"no checkpoint .*nothing\.pt"):
+    with pytest.raises(UserError, match=r"nothing\.pt does not exist"):
         load(tmp_path / "nothing.pt")
     (tmp_path / "recipe.yaml").write_text("")
     with pytest.raises(UserError, match="has no checkpoint yet"):

@@ -70,7 +70,7 @@ def test_what_is_no_image_is_named(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     for file, message in (
         ("a.png", r"a\.png"),
-        ("b.png", "there is no such file"),
+        ("b.png", r"b\.png: no such file"),
         ("", "is a folder: give its files"),
     ):
         with pytest.raises(UserError, match=message):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -223,7 +222,7 @@ def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporte
 
         files = write_figures(content, options.figures)
         reporter.say(f"figures: {len(files)} files in {options.figures}")
-    reporter.next_step(sys.executable, "-m", "webbrowser", "-t", str(options.out))
+    reporter.say(f"next: open {options.out} in a browser")
 
 
 _USE = {
@@ -278,6 +277,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if not options.data:
         facts.notices.log(reporter.result)
     if options.probe:
+        reporter.say(f"timing training steps of {recipe.train.batch_size} samples: at least one, and some 20 seconds")
         reporter.result(timing_table(recipe, facts, time_steps(recipe, facts, processes=_processes(options))))
     reporter.next_step("iaat", "train", options.recipe, *options.typed, *_as_before(options, []))
 
@@ -293,7 +293,10 @@ def _check_sweep(options: argparse.Namespace, overrides: list[str], reporter: Re
         warn_of_missing_device(device)
     if options.probe:
         reporter.result(time_of_cells(cells, processes=_processes(options), say=reporter.say))
-    reporter.next_step("iaat", "compare", options.recipe, *options.typed, *_as_before(options, []))
+        reporter.next_step("iaat", "compare", options.recipe, *options.typed, *_as_before(options, []))
+    else:
+        reporter.say("hours on this machine: --probe")
+        reporter.next_step("iaat", "check", options.recipe, *options.typed, "--probe", *_as_before(options, []))
 
 
 def _processes(options: argparse.Namespace) -> int:

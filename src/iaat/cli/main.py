@@ -163,6 +163,8 @@ def _kept(command: str, runs: Sequence[RunFolder], there: bool) -> str:
     """Message of what is kept of a command that ends early; `there` is whether any of its runs has a checkpoint."""
     if command == "evaluate":
         return "finished batches are kept"
+    if command == "train" and there and all(run.is_trained() for run in runs):
+        return "training is finished, and --resume goes on with the evaluation"
     if there:
         return "training is kept up to the last checkpoint"
     return "nothing was trained yet, there is no checkpoint" if runs else "training had not begun"

@@ -64,7 +64,8 @@ class DataConfig:
     download is given on the command line."""
 
     limit: int | None = None
-    """Number of training samples to use, drawn evenly over the classes; indices stay those of the full set."""
+    """Number of training samples to use, drawn evenly over the classes, those for validation included (at least one of
+    each class); indices stay those of the full set."""
 
     test_limit: int | None = None
     """Number of test samples to use, drawn evenly over the classes."""

@@ -93,6 +93,8 @@ def check_classes(labels: Tensor, classes: Sequence[str], *, where: str, complet
     empty = (torch.bincount(labels, minlength=len(classes)) == 0).nonzero().flatten().tolist()
     if complete and empty == [0] and list(classes) == list(map(str, range(len(classes)))):
         raise UserError(f"{where}: no samples of class '0': {_FROM_ONE.format(high=high)}")
+    if complete and low and empty == list(range(low)) and list(classes) == list(map(str, range(len(classes)))):
+        raise UserError(f"{where}: labels run from {low} to {high}: number them from 0")
     if complete and empty:
         names = ", ".join(repr(classes[label]) for label in empty[:10]) + (", ..." if len(empty) > 10 else "")
         raise UserError(f"{where}: no samples of class {names}: add samples or remove the class")
@@ -173,7 +175,10 @@ def _pixel_fault(row: Tensor, position: int) -> str:
     fix = "rescale or clamp it"
     # The tolerance tells an image on another scale from one that a resize has pushed past the ends.
     if low < -0.1:
-        fix = "it looks normalised: remove Normalize, which the model's first layer does (model.mean, model.std)"
+        fix = (
+            "it looks normalised: remove Normalize from the data set, and give mean= and std= (model.mean and "
+            "model.std of a recipe), or normalise in your module"
+        )
     elif high > 1.5:
         fix = "divide by 255" if high <= 255 else "divide by the largest value there can be"
     return f"the input at index {position} reaches from {low:g} to {high:g}, outside [0, 1]: {fix}"

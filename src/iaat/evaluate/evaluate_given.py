@@ -42,7 +42,7 @@ def evaluate_model(
     seed: int = 0,
     batch_size: int = 128,
     folder: str | Path | None = None,
-    reporter: Reporter | None = None,
+    quiet: bool = True,
 ) -> EvaluationResult:
     """Evaluate a model by a suite of attacks, as `iaat evaluate` does.
 
@@ -65,7 +65,7 @@ def evaluate_model(
         batch_size: Samples attacked at once.
         folder: Folder for `results.json`, the table of samples and the journal, by which an interrupted call goes on;
             None keeps nothing.
-        reporter: Shows progress; quiet by default.
+        quiet: Show no progress.
 
     Returns:
         The results: `verdict`, `findings`, `accuracy`, `interval95`, `n`, `passes_per_sample`, `per_class`, and more.
@@ -105,7 +105,7 @@ def evaluate_model(
         digest = weights_digest(model)
         splits = as_test_set(source)
         evaluated = external_model(model, name, splits, place, digest=digest, was_training=model.training)
-        return run_evaluation(evaluated, splits, config, reporter or Reporter(quiet=True))
+        return run_evaluation(evaluated, splits, config, Reporter(quiet=quiet))
 
 
 def _names(classes: int | Sequence[str] | None, model: nn.Module) -> tuple[str, ...]:

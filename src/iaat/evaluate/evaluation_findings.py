@@ -70,7 +70,7 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
         note(
             name="autoattack-warning" + (f"-{number}" if number > 1 else ""),
             evidence=f"warning of AutoAttack's own checks: {text}",
-            advice="Read the masking checks (--suspicious) beside it.",
+            advice="Read the masking checks beside it (--suspicious, in Python a suite with +masking).",
         )
         for number, text in enumerate(texts, start=1)
     ]

@@ -9,7 +9,8 @@ TRUSTED = "no sign of masking"
 DISTRUSTED = "do not trust PGD here"
 WORST_CASE = "quote the worst case, not PGD"
 TOO_FEW = "too few samples to look for masking"
-UNCHECKED = "not checked for masking: add --suspicious"
+UNCHECKED = "not checked for masking"
+HOW_TO_CHECK = 'add --suspicious, in Python suite="quick+masking"'
 NOT_ROBUST = "not robust"
 
 FEW_SAMPLES = "few-samples"
@@ -65,7 +66,9 @@ def _headline(findings: Sequence[Finding], *, checked: bool) -> str:
     if reasons := _names(finding for finding in findings if finding.serious):
         return f"{DISTRUSTED}: {reasons}"
     few = next((finding.evidence for finding in findings if finding.name == FEW_SAMPLES), None)
-    looked = UNCHECKED if not checked else TRUSTED if few is None else f"{TOO_FEW}: {few}"
+    looked = TRUSTED if few is None else f"{TOO_FEW}: {few}"
+    if not checked:
+        looked = f"{UNCHECKED}: {HOW_TO_CHECK}"
     if reasons := _names(finding for finding in findings if finding.weak_attack):
         return f"{WORST_CASE}: {reasons}" + ("" if looked == TRUSTED else f"; {looked}")
     return looked

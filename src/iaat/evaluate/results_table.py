@@ -10,7 +10,7 @@ from iaat.evaluate.naming import attack_title, checkpoint_title, model_title, ru
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.runtime.console_table import CellText, PlainTable
 
-CAPTION = "Each attack: worst case per sample over it and those to its left."
+CAPTION = "Each column counts an image as correct only if it survives this attack and all attacks to the left."
 _WIDEST = 4
 """Attacks up to which a table has a column for each."""
 

@@ -12,10 +12,7 @@ from iaat.evaluate.results_table import caption, columns, droppable
 from iaat.experiments.comparison_results import ComparisonRow, MeanAccuracy, by_cell, comparison_row
 from iaat.runtime.console_table import CellText, PlainTable
 
-_INTERVALS = (
-    "[95 % interval]: of one seed Wilson's, over the test samples; of several the t-interval of their mean, over seeds "
-    "on the same test samples."
-)
+_INTERVALS = "One seed: Wilson interval over test images. Several seeds: t-interval of the mean over seeds."
 _ABOVE = (
     "above curve: points of robust accuracy above the curve of uniform radii at the same clean accuracy, each seed "
     "against the curve of its own seed where that is whole, mean ± sd; tie: the 95 % t-interval over seeds contains 0; "

@@ -141,9 +141,16 @@ def find_targets(
     if runs_alone:  # they know their data set: --data is its folder
         overrides = [each.replace("--data=", "--data.root=", 1) for each in overrides]
     overrides = expand_arguments(overrides)
-    check_allowed(overrides, allowed, "a finished run keeps its recipe" if runs else "the model is not trained here")
+    check_allowed(overrides, allowed, _keeps_its_recipe(runs[0]) if runs else "the model is not trained here")
     targets = [_target(name, overrides, out, evaluated=name in wanted) for name in unique]
     return [each for each in targets if each.name in wanted], [each for each in targets if each.name not in wanted]
+
+
+def _keeps_its_recipe(run: str) -> str:
+    return (
+        f"a finished run keeps its recipe. For other data: iaat evaluate MODEL --model.weights {Path(run) / 'best.pt'} "
+        f"--data.name NAME, or in Python iaat.evaluate_model(iaat.load({run!r}), data)"
+    )
 
 
 def _place(name: str) -> str:

@@ -62,7 +62,7 @@ def run_recipe(
     check_one_norm(recipe)
     with Trackers(trackers) as tracker, processes() as ranks:
         if resume and ranks.main and not run.has_results():
-            reporter.say(f"nothing to resume in {run.path}: starting from the first epoch")
+            reporter.say(f"new run in {run.path}")
         recipe = resolved(recipe, run if resume else None, longer=True)
         if ranks.main:
             _report_radii(recipe, reporter)

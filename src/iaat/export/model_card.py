@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def _part(row: EvaluationResult) -> dict[str, Any]:
     """One evaluation as the template shows it."""
     title = f"Suite {row.suite} at {format_norm(row.evaluate.radius, row.evaluate.norm)} {row.evaluate.norm}"
     # What to type next says nothing to a reader of the card.
-    verdict = row.verdict.replace(UNCHECKED, UNCHECKED.partition(":")[0])
+    verdict = re.sub(f"{UNCHECKED}:[^;]*", UNCHECKED, row.verdict)
     return {"row": row, "title": title, "lines": list(_lines(row)), "notes": list(_notes(row)), "verdict": verdict}
 
 

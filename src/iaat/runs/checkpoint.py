@@ -56,7 +56,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> SavedStat
             format, or one a part of which is of another kind than was written.
     """
     if not path.is_file():
-        raise UserError(f"no checkpoint {path}: the run has not finished its first epoch, or the path is wrong")
+        why = "the run has not finished its first epoch" if path.parent.is_dir() else "the path is wrong"
+        raise UserError(f"no checkpoint {path}: {why}")
     try:
         # Opened once: a run that is going on may put another file in its place between checking and loading.
         with path.open("rb") as file:

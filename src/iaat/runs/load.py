@@ -78,6 +78,7 @@ def load_with_state(
     place = pick_device(device) if isinstance(device, str) else device
     if model is not None:
         network = check_is_module(model, "model is")
+        _check_same_network(network, state)
         recipe = replace(recipe, model=_of_object(recipe.model, network))
     elif recipe.model.name == GIVEN:
         raise UserError(
@@ -118,6 +119,8 @@ def find_checkpoint(target: Path) -> Path:
     Raises:
         UserError: there is none.
     """
+    if not target.exists():
+        raise UserError(f"{target} does not exist (seen from {Path.cwd()}): give a run folder or a checkpoint")
     if not target.is_dir():
         return target
     if not (target / RECIPE_FILE).is_file():
@@ -144,6 +147,22 @@ def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool) -> Recipe:
     found = run_of_checkpoint(file)
     run_name = state.get("name", file.stem) if found is None else RunFolder(found[0]).name()
     return stored_recipe(values, run_name, f"checkpoint {file}")
+
+
+def _check_same_network(network: nn.Module, state: Mapping[str, Any]) -> None:
+    """Refuse a network with other weights than those of a checkpoint, before it is given inputs.
+
+    The checkpoint may have it behind a normalisation, so that names there are longer.
+    """
+    saved = state["model"]
+    for name, weight in network.state_dict().items():
+        shapes = [value.shape for key, value in saved.items() if f".{key}".endswith(f".{name}")]
+        if weight.shape not in shapes:
+            there = f"of shape {list(shapes[0])}" if shapes else "not there"
+            raise UserError(
+                f"model is another network than the one that was trained: its {name} has shape {list(weight.shape)}, "
+                f"and in the checkpoint it is {there}"
+            )
 
 
 def _of_object(config: ModelConfig, module: nn.Module) -> ModelConfig:

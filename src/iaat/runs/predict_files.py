@@ -85,7 +85,7 @@ def predict(
     found: list[Prediction] = []
     for start in range(0, len(paths), batch_size):
         some = paths[start : start + batch_size]
-        x = torch.stack([reader.read(path) for path in some]).to(device_of(trained))
+        x = torch.stack(list(map(reader.read, some))).to(device_of(trained))
         with torch.no_grad():
             probabilities = trained(x.float() / 255).float().softmax(dim=1).cpu()
         found += [_prediction(path, row, trained.classes) for path, row in zip(some, probabilities, strict=True)]
@@ -113,6 +113,8 @@ class _Reader:
 
     def read(self, path: Path) -> Tensor:
         """One image `[C, H, W]` uint8."""
+        if not path.exists():
+            raise UserError(f"{path}: no such file")
         if path.is_dir():
             raise UserError(
                 f"{path} is a folder: give its files, such as sorted(pathlib.Path({str(path)!r}).glob('*.jpg'))"

@@ -250,6 +250,14 @@ class RunFolder:
         numbers = [record.epoch for log in (metrics, timings) for record in log.records] + self.radii_epochs()
         return max((number for number in numbers if 0 < number <= most), default=0)
 
+    def is_trained(self) -> bool:
+        """Whether the last epoch of its recipe is done; not where the recipe cannot be read."""
+        try:
+            epochs = self.recipe().train.epochs
+        except UserError:
+            return False
+        return self.epochs_done(epochs) == epochs
+
     def training_cost(self, epoch: int | None = None) -> dict[str, float]:
         """Passes per sample and step and seconds of training, and the last mean radius in px, if any, up to an epoch.
 

@@ -177,6 +177,9 @@ def _validated(kind: Any, value: object, place: str, *, how: str = "validate_pyt
         raise UnfitError(_fault(error, place)) from None
 
 
+_NOT_FINITE = ("nan", "inf", "infinity")
+
+
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
@@ -197,6 +200,8 @@ def _fault(found: ValidationError, place: str) -> str:
         return f"{place}: {error['ctx']['error']}"
     if error["type"] == "missing":
         return f"{place} is missing"
+    if error["type"] in ("float_type", "float_parsing") and str(error["input"]).lower().lstrip("+-.") in _NOT_FINITE:
+        return f"{place} is {error['input']}, which should be a finite number"
     if error["msg"].startswith("Input "):
         value = cut(json.dumps(error["input"], default=shown), 100)
         return f"{place} is {value}, which {error['msg'].removeprefix('Input ')}"
