@@ -17,13 +17,13 @@ DEVICE = torch.device("cuda", 0)
 aten = torch.ops.aten
 
 _READS = {aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default}
-"""Operations whose result is a value on the host."""
+"""Operations with a result that is a value on the host."""
 
 _SIZED_BY_VALUES = {
     *(aten.nonzero.default, aten.masked_select.default, aten.unique_dim.default, aten.unique_consecutive.default),
     *(aten._unique2.default, aten._unique.default, aten.repeat_interleave.Tensor, aten.bincount.default),
 }
-"""Operations whose result has a size that depends on values, for which the host waits."""
+"""Operations with a result of a size that depends on values, for which the host waits."""
 
 _INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
 

@@ -83,7 +83,7 @@ def warn_of_dropped(recipe: Recipe, files: Chain, typed: Collection[str]) -> Non
         before = ", ".join(f"{key} {below[key]}" for key in left)
         now = ", ".join(f"{key} {getattr(recipe.method, key)}" for key in left)
         warnings.warn(
-            f"{called(recipe.name)}: method.name is not that of {source}, whose settings of the method are not taken "
+            f"{called(recipe.name)}: method.name is not that of {source}. Its settings of the method are not taken "
             f"over: {before} there; {now} here. Write those to keep under method",
             stacklevel=4,
         )
