@@ -53,7 +53,7 @@ check: lint
 	$(PYTEST) $$($(BIN)/python tests/changed.py $(SINCE))
 
 test: $(VENV)/.installed-dev
-	$(PYTEST) -n $(WORKERS) --dist loadfile --ignore $(KILL_HARNESS) --ignore tests/peers
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not slow' --ignore $(KILL_HARNESS) --ignore tests/peers
 	KILLS=10 $(BIN)/python -m pytest $(KILL_HARNESS)
 
 peers: $(VENV)/.installed-peers
@@ -65,6 +65,7 @@ examples: $(VENV)/.installed-examples
 	$(PYTEST) tests/examples
 
 test-all: test peers examples docs
+	$(PYTEST) -n $(WORKERS) -m slow
 	$(MAKE) test-torch VERSION=oldest
 	$(MAKE) test-torch VERSION=newest
 	$(NOTEBOOKS) --output-dir runs/notebooks
