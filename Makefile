@@ -65,7 +65,7 @@ examples: $(VENV)/.installed-examples
 	$(PYTEST) tests/examples
 
 test-all: test peers examples docs
-	$(PYTEST) -n $(WORKERS) -m slow
+	$(PYTEST) -n $(WORKERS) -m slow --ignore tests/peers
 	$(MAKE) test-torch VERSION=oldest
 	$(MAKE) test-torch VERSION=newest
 	$(NOTEBOOKS) --output-dir runs/notebooks

@@ -58,7 +58,7 @@ def _few_queries(monkeypatch):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("batch_size", [40, 15])
+@pytest.mark.parametrize("batch_size", [pytest.param(40, marks=pytest.mark.slow), 15])
 def test_our_stages_are_the_reference_evaluation_bit_for_bit(model, samples, norm, batch_size):
     x, y = samples
     config = EvaluateConfig(radius=Radius(RADII[norm]), norm=norm, seed=3)

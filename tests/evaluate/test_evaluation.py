@@ -71,7 +71,9 @@ def dying(network, after):
     return network.register_forward_hook(count)
 
 
-@pytest.mark.parametrize("suite", ["pgd+screening", "pgd+masking+curve", "pgd+autoattack"])
+@pytest.mark.parametrize(
+    "suite", ["pgd+screening", "pgd+masking+curve", pytest.param("pgd+autoattack", marks=pytest.mark.slow)]
+)
 def test_an_evaluation_killed_anywhere_goes_on_and_ends_with_the_same_numbers(
     suite, networks, data, tmp_path, monkeypatch
 ):

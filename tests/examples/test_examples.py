@@ -94,6 +94,7 @@ def test_bare_loop_learns_and_a_resumed_run_is_the_same(folder, run_here, monkey
     assert same(torch.load("bare_loop.pt"), whole)
 
 
+@pytest.mark.slow  # `make examples` runs it
 def test_processes_of_ddp_have_the_same_radii_of_all_samples():
     codes, printed = finish(start(2, EXAMPLES / "ddp.py", 1))
     assert codes == [0, 0], printed

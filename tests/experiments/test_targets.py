@@ -205,6 +205,7 @@ def test_python_api_puts_a_model_in_eval_mode_says_so_and_gives_it_back(network,
     network.eval()
 
 
+@pytest.mark.slow  # test_evaluation.py kills evaluations, too
 def test_a_process_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(place, monkeypatch):
     words = ["evaluate", "net.pt", *DATA, "--n", "300", "--evaluate.batch_size", "20", "--evaluate.radius", "30px"]
     words += ["--suite", "pgd-40x3+screening", "--quiet"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-RUNS = 6000
+RUNS = 2000
 SCRIPT = Path(__file__).with_name("image_fuzzer.py")
 
 

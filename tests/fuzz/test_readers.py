@@ -5,7 +5,7 @@ import pytest
 from fuzz.reader_cases import Readers
 from fuzz.reader_fuzzer import run_case
 
-CASES = 600
+CASES = 300
 
 
 @pytest.fixture(scope="module")

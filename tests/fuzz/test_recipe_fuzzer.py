@@ -11,7 +11,7 @@ from fuzz import recipe_cases
 from iaat.methods import find_method
 
 FUZZER = Path(__file__).with_name("recipe_fuzzer.py")
-RUNS = 2500
+RUNS = 800
 
 
 def test_no_recipe_of_the_fuzzer_is_more_than_refused(tmp_path):

@@ -39,7 +39,7 @@ def start(world, *command, environment_of=environment, **options):
     ]
 
 
-def finish(processes, timeout=240):
+def finish(processes, timeout=900):
     """Exit codes and outputs of processes, which are killed if they do not end by themselves."""
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]

@@ -69,6 +69,7 @@ def test_evaluation_beside_training_reads_consistent_checkpoints(training):
     assert process.poll() is None
 
 
+@pytest.mark.slow
 def test_two_evaluations_of_the_same_kind_do_not_mix(tmp_path):
     run = tmp_path / "run"
     process = start(command(run))

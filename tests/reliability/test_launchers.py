@@ -76,6 +76,7 @@ def test_a_run_goes_on_however_its_processes_are_started_stopped_or_killed(tmp_p
     assert len(list(run.path.glob("evaluations/*/results.json"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(refusal() != "", reason=refusal())
 def test_a_machine_that_is_lost_stops_the_others_and_both_go_on(tmp_path):
     run = RunFolder(tmp_path / "run")

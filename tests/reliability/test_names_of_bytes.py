@@ -38,7 +38,7 @@ print("all done")
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-@pytest.mark.parametrize("more", [{}, ASCII], ids=["usual", "ASCII"])
+@pytest.mark.parametrize("more", [pytest.param({}, marks=pytest.mark.slow), ASCII], ids=["usual", "ASCII"])
 def test_all_commands_work_in_a_folder_of_other_bytes(tmp_path, more):
     folder = os.fsencode(tmp_path) + b"/runs-\xff-\xc3\xa4"
     ended = subprocess.run(

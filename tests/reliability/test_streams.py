@@ -41,7 +41,9 @@ def test_a_pipe_that_is_read_no_more_does_not_end_a_run(tmp_path):
     assert finished(run)
 
 
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize(
+    "closed", [*(pytest.param(each, marks=pytest.mark.slow) for each in [(1,), (2,)]), (0, 1, 2)], ids=str
+)
 def test_streams_that_are_closed_from_the_start_do_not_end_a_run(tmp_path, closed):
     run = tmp_path / "run"
 

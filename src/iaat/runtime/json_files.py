@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_type_hints
 
 from iaat.errors import UserError, shown
+from iaat.runtime.files import encodable
 from iaat.runtime.text import cut
 
 if TYPE_CHECKING:
@@ -141,9 +142,24 @@ def from_json(value: object, kind: type[T], place: str = "") -> T:
     try:
         # By way of its text, because a list is a tuple and a text a radius there, while a text is never a number.
         text = json.dumps(value)
+        if _LONE_SURROGATE.search(text):
+            text = json.dumps(_encodable(value))
     except (TypeError, ValueError, RecursionError) as error:
         raise UnfitError(f"{place or 'it'} holds what no file of ours can hold: {error}") from None
     return cast("T", _validated(kind, text, place, how="validate_json"))
+
+
+_LONE_SURROGATE = re.compile(r"\\ud[c-f]", re.IGNORECASE)
+"""A byte of a file name that is no UTF-8, as Python decodes it; also half of a letter that JSON writes as two."""
+
+
+def _encodable(value: object) -> object:
+    """A plain value with such bytes of names written out: pydantic reads text that is UTF-8 alone."""
+    if isinstance(value, dict):
+        return {encodable(str(key)): _encodable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(each) for each in value]
+    return encodable(value) if isinstance(value, str) else value
 
 
 def from_text(text: str, kind: type[T]) -> T:
