@@ -112,5 +112,6 @@ def test_a_start_that_is_no_run_is_named(tmp_path):
 def test_radii_of_another_run_are_no_bound_that_is_known():
     words = ("--method.start_from", "run", "--method.norm", "l2", "--method.radius", "1", "--evaluate.norm", "l2")
     assert radius_span(tiny("iaat", *words, "--evaluate.radius", "1")) is None
-    assert radius_span(tiny("iaat", "--method.start_from", "run", "--method.cap", "70px")).startswith("each image its own, at most 70px")
+    capped = tiny("iaat", "--method.start_from", "run", "--method.cap", "70px")
+    assert radius_span(capped).startswith("each image its own, at most 70px")
     warn_of_radii(tiny("iaat", "--method.start_from", "run"))
