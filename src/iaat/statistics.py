@@ -58,10 +58,9 @@ def accuracy_spread(values: Sequence[float], n: int) -> Spread:
 
 def wilson_interval(accuracy: float, n: int) -> tuple[float, float]:
     """95 % Wilson score interval of an accuracy in [0, 1] measured on n independent samples (Wilson 1927)."""
-    z = _Z
-    centre = accuracy + z * z / (2 * n)
-    half = z * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
+    centre = accuracy + _Z * _Z / (2 * n)
+    half = _Z * math.sqrt(accuracy * (1 - accuracy) / n + _Z * _Z / (4 * n * n))
+    scale = 1 + _Z * _Z / n
     return (centre - half) / scale, (centre + half) / scale
 
 

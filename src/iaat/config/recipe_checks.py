@@ -72,11 +72,10 @@ def warn_of_dropped(recipe: Recipe, files: Chain, typed: Collection[str]) -> Non
     if not files or files[-1][0] in shipped_recipes().values() or (replaced := replaced_method(files)) is None:
         return
     source, below = replaced
-    own = files[-1][1].get("method", {})
     left = [
         key
         for key, value in below.items()
-        if key in setting_names(type(recipe.method)) and key not in own and f"method.{key}" not in typed
+        if key in setting_names(type(recipe.method)) and f"method.{key}" not in typed
         if not _same(getattr(recipe.method, key), value)
     ]
     if left:

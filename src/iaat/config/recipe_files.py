@@ -139,12 +139,14 @@ def merged(files: Chain) -> dict[str, Any]:
 
 
 def replaced_method(files: Chain) -> tuple[str, dict[str, Any]] | None:
-    """Recipe and `method` section that the last file replaces by that of another method; None where it does not."""
+    """Recipe, and settings of its method that the last file leaves behind for another; None where it does not."""
     if len(files) < 2:
         return None
     below = merged(files[:-1]).get("method", {})
     own = with_new_names(files[-1][1]).get("method", {})
-    return None if continues(below, own) else (recipe_name(files[-2][0]), below)
+    if continues(below, own):
+        return None
+    return recipe_name(files[-2][0]), {key: value for key, value in below.items() if key not in own}
 
 
 def checked_sections(raw: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing_extensions import TypedDict
 
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import RECIPE_FILE, read_recipe
+from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
 from iaat.errors import UserError
 from iaat.radius.snapshots import read_snapshot, snapshots, write_snapshot
 from iaat.runs.epoch_record import EpochRecord, upgrade
@@ -32,7 +32,7 @@ from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, r
 from iaat.runtime.lock import folder_lock
 
 RUN_FILES = (
-    *(RECIPE_FILE, "run.json", "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
+    *(RECIPE_FILE, RUN_FILE, "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
     "skipped.jsonl",
     *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "tensorboard", "train.lock"),
     *("last.pt.damaged", "best.pt.damaged"),
@@ -179,7 +179,7 @@ class RunFolder:
         self.check_free(overwrite=overwrite)
         if self.path.exists():
             self._clear()
-        write_json(self.path / "run.json", {"name": recipe.name, "seed": recipe.seed, "versions": _versions()})
+        write_json(self.path / RUN_FILE, {"name": recipe.name, "seed": recipe.seed, "versions": _versions()})
         write_text(self.recipe_file, recipe.to_yaml())
 
     def _foreign(self) -> list[str]:
@@ -187,7 +187,7 @@ class RunFolder:
         if not self.path.is_dir():
             return [self.path.name]
         files = sorted(self.path.iterdir())
-        known = RUN_FILES if (self.path / "run.json").exists() else ("train.lock",)
+        known = RUN_FILES if (self.path / RUN_FILE).exists() else ("train.lock",)
         return [file.name for file in files if file.name not in known and not file.match(".*.tmp")]
 
     def _clear(self) -> None:
@@ -213,7 +213,7 @@ class RunFolder:
 
     def facts(self) -> RunFacts:
         """Name and versions the run was started with; nothing, with a warning, where their file is damaged."""
-        file = self.path / "run.json"
+        file = self.path / RUN_FILE
         try:
             return read_json(file, RunFacts) if file.exists() else {}
         except DamagedFileError as error:
@@ -289,7 +289,7 @@ class RunFolder:
         self._add_facts(notices=records)
 
     def _add_facts(self, **facts: object) -> None:
-        file = self.path / "run.json"
+        file = self.path / RUN_FILE
         try:
             known = read_json(file, dict[str, Any]) if file.exists() else {}
         except DamagedFileError:  # `facts` has warned of it

@@ -81,7 +81,7 @@ def warn_of_emulated_bfloat16(precision: str, device: torch.device) -> None:
     if precision == "bf16" and not uses_bfloat16("auto", device):
         warnings.warn(
             f"train.precision bf16: this {device.type} has no bfloat16 instructions and emulates them, which can take "
-            "20 times as long as fp32. train.precision auto takes bf16 only where it is fast; a run that is resumed "
+            "ten times as long as fp32. train.precision auto takes bf16 only where it is fast; a run that is resumed "
             "keeps its precision",
             stacklevel=2,
         )

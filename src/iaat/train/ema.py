@@ -48,9 +48,10 @@ class ModelEMA:
             keep = min(self._decay, (1 + self._steps) / (_SLOW_START + self._steps))
             averages, values = zip(*moving, strict=True)
             torch._foreach_lerp_(averages, values, 1 - keep)
-        for average, value in pairs:
-            if not (self._steps and average.is_floating_point()):  # counters; all where the average begins
-                average.copy_(value)
+        copied = [pair for pair in pairs if not (self._steps and pair[0].is_floating_point())]
+        if copied:  # counters of batches; all where the average begins
+            averages, values = zip(*copied, strict=True)
+            torch._foreach_copy_(averages, values)
         self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:
