@@ -44,13 +44,20 @@ def command(out, recipe="quickstart", *more):
     ]
 
 
+def answer_signals():
+    """Answer signals that the tests ignore.
+
+    A shell that puts the tests into the background has them ignore Ctrl-C, nohup SIGHUP, and so their children.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(words, prepare=None):
     """The command as a process of its own group; `prepare` is called in it before it begins."""
 
     def begin():
-        # A shell that puts the tests into the background has them ignore Ctrl-C, nohup SIGHUP, and so their children.
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, signal.SIG_DFL)
+        answer_signals()
         if prepare is not None:
             prepare()
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.killing import command
+from helpers.killing import answer_signals, command
 from helpers.processes import environment, free_port
 from iaat.runs.run_folder import RunFolder
 
@@ -28,7 +28,13 @@ class Watched:
 
     def __init__(self, words, env=None):
         self.process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, start_new_session=True
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=env,
+            start_new_session=True,
+            preexec_fn=answer_signals,
         )
         self.lines = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -80,6 +86,19 @@ def ranks(started, words, present, world, port):
     return [started([sys.executable, *words], environment(rank, world, port)) for rank in present]
 
 
+def two_in_an_epoch(started, run, port):
+    """Two processes in the middle of an epoch of many steps.
+
+    The main one is not saving there: processes that wait for that do not stop by themselves.
+    """
+    settings = ("--data.limit", "1300", "--train.batch_size", "4", "--train.save_steps", "100000")
+    words = command(run.path, "quickstart", *settings, "--train.epochs", "100000")[1:]
+    both = ranks(started, words, (0, 1), 2, port)
+    wait_for(lambda: run.checkpoint("last").exists(), *both)
+    time.sleep(0.5)
+    return both
+
+
 def said_beside(stopped, waiting, pattern, seconds=15, tries=12):
     """What a process says of another that stands still.
 
@@ -123,9 +142,7 @@ def test_a_process_that_finds_no_main_process_says_so_and_stops(tmp_path, starte
 @pytest.mark.parametrize("frozen", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_process_that_stands_still_is_named_and_does_not_hold_up_a_stop(tmp_path, started, frozen):
     run, port = RunFolder(tmp_path / "run"), free_port()
-    words = command(run.path, "quickstart", "--train.epochs", "100000")[1:]
-    both = ranks(started, words, (0, 1), 2, port)
-    wait_for(lambda: len(list(run.path.glob("checkpoints/*-*.pt"))), *both)
+    both = two_in_an_epoch(started, run, port)
     waiting = both[1 - frozen]
     missing = (
         rf"others; the store at 127\.0\.0\.1:{port}, on the machine of process 0, does not answer",  # it has the store
@@ -142,8 +159,7 @@ def test_a_process_that_stands_still_is_named_and_does_not_hold_up_a_stop(tmp_pa
 
 def test_a_second_signal_ends_the_waiting_at_once(tmp_path, started):
     run, port = RunFolder(tmp_path / "run"), free_port()
-    both = ranks(started, command(run.path, "quickstart", "--train.epochs", "100000")[1:], (0, 1), 2, port)
-    wait_for(lambda: len(list(run.path.glob("checkpoints/*-*.pt"))), *both)
+    both = two_in_an_epoch(started, run, port)
     said_beside(both[1], both[0], "has waited")
     both[0].process.send_signal(signal.SIGINT)
     both[0].await_line("once more stops at once")
