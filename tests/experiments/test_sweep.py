@@ -259,7 +259,7 @@ def test_a_probe_of_a_sweep_times_equal_steps_once_at_the_largest_radius_and_add
 
     def time_steps(recipe, facts, *, processes):
         timed.append((recipe.name, processes))
-        return StepTiming(torch.device("cpu"), processes, 128, 128, (3.0,), True, Passes(1, 1), None, 0)
+        return StepTiming(torch.device("cpu"), processes, 128, 128, 128, (3.0,), True, Passes(1, 1), None, 0)
 
     monkeypatch.setattr("iaat.experiments.sweep.preview.time_steps", time_steps)
     assert main(["check", sweep(tmp_path), "--probe", "--processes", "2"]) == 0

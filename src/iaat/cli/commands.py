@@ -277,7 +277,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if not options.data:
         facts.notices.log(reporter.result)
     if options.probe:
-        reporter.say(f"timing training steps of {recipe.train.batch_size} samples: at least one, and some 20 seconds")
+        reporter.say(f"timing training steps of at most {recipe.train.batch_size} samples: some 20 seconds")
         reporter.result(timing_table(recipe, facts, time_steps(recipe, facts, processes=_processes(options))))
     reporter.next_step("iaat", "train", options.recipe, *options.typed, *_as_before(options, []))
 

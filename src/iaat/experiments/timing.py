@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,7 @@ from iaat.experiments.cost import MIB, number_format, step_bytes, total_passes, 
 from iaat.runtime import rng
 from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
-from iaat.runtime.distributed import Ranks
+from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.passes import Passes, count_passes
 from iaat.train.batch_split import AT_LEAST, MicroBatch, Parts, split_batch
 from iaat.train.nonfinite import LAG, NonfiniteMonitor
@@ -27,7 +27,10 @@ from iaat.types import Batch
 from iaat.units import Radius, format_duration, format_number
 
 SECONDS = 20.0
-"""About how long the timing takes, if a step is not longer."""
+"""About how long the timing takes; on other devices than the CPU longer where two steps are."""
+
+_FEWEST = AT_LEAST
+"""Samples of the first step on the CPU, of which one may take seconds."""
 
 _STEPS_AN_EPOCH = 10_000
 """More than are ever timed: a schedule is made for so many."""
@@ -42,6 +45,7 @@ class StepTiming:
         processes: Number of processes that divide each batch.
         batch_size: Samples of a batch, all processes together.
         samples: Samples of a batch that the timed process trains on; no process has more.
+        timed: As many of them as were in each timed step: all, or fewer where all would have taken too long.
         times: Seconds of each step that counts.
         warmed: Whether a warm-up step came first.
         passes: Forwards and backwards per sample of a step.
@@ -53,6 +57,7 @@ class StepTiming:
     processes: int
     batch_size: int
     samples: int
+    timed: int
     times: tuple[float, ...]
     warmed: bool
     passes: Passes
@@ -67,8 +72,8 @@ class StepTiming:
 
     @property
     def step_seconds(self) -> float:
-        """Mean seconds of a step."""
-        return sum(self.times) / len(self.times)
+        """Mean seconds of a step of `samples`, in proportion to what was timed."""
+        return sum(self.times) / len(self.times) * self.samples / self.timed
 
     @property
     def rate(self) -> float:
@@ -95,8 +100,16 @@ def time_steps(
     model. Inputs are random; their labels are what the model predicts and radii are at the full radius of the
     settings, so that methods which spare samples spare few. Nothing is read, written or downloaded.
 
-    It takes about `seconds`: one step to warm up and one that counts in any case, but only the first if it alone is
-    longer.
+    It takes about `seconds`. On the CPU steps begin with few samples and grow while a larger one fits, at most to all;
+    elsewhere a step has all, because small ones do not fill a GPU, and one warms up and one counts in any case, but
+    only the first if it alone is longer.
+
+    Args:
+        recipe: What would be trained.
+        facts: Shape and number of its data.
+        processes: Processes that divide each batch.
+        seconds: Time to spend.
+        clock: Seconds since any moment.
 
     Raises:
         UserError: too many processes for the batch, a device this machine lacks, or not enough memory.
@@ -115,8 +128,7 @@ def time_steps(
     micro_batches = split_batch(torch.arange(batch), Ranks(world=processes), recipe.train.accumulate)
     try:
         with rng.preserved_globals():
-            state, parts = _prepared(recipe, facts, micro_batches, device)
-            return _run(recipe, state, parts, processes, seconds, clock)
+            return _run(_Stepper(recipe, facts, micro_batches, device, clock), recipe, processes, seconds)
     except (RuntimeError, MemoryError) as error:
         if not _is_lack_of_memory(error):
             raise
@@ -127,21 +139,66 @@ def time_steps(
         ) from error
 
 
-def _prepared(
-    recipe: Recipe, facts: DatasetInfo, micro_batches: list[MicroBatch], device: torch.device
-) -> tuple[TrainState, Parts]:
-    """A state at the beginning of the last epoch, and the micro-batches of the process in a step."""
-    generator = rng.generator(recipe.seed, "probe", device=device)
-    counts = [len(micro.rows) for micro in micro_batches]
-    x = torch.rand((sum(counts), *facts.shape), generator=generator, device=device)
-    state = _state(recipe, facts, x, device)
-    state.epoch = recipe.train.epochs - 1
-    parts = []
-    for micro, place in zip(micro_batches, torch.split(torch.arange(len(x), device=device), counts), strict=True):
-        part = state.to_memory_format(Batch(x[place], torch.zeros_like(place), place))
-        with autocast(recipe.train.precision, device):
-            parts.append((micro, replace(part, y=predict(state.model, part.x))))
-    return state, parts
+class _Stepper:
+    """Takes and times training steps of any part of a batch, at the beginning of the last epoch."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        facts: DatasetInfo,
+        micro_batches: list[MicroBatch],
+        device: torch.device,
+        clock: Callable[[], float],
+    ) -> None:
+        generator = rng.generator(recipe.seed, "probe", device=device)
+        rows = sum(len(micro.rows) for micro in micro_batches)
+        self.x = torch.rand((rows, *facts.shape), generator=generator, device=device)
+        self.state = _state(recipe, facts, self.x, device)
+        self.state.epoch = recipe.train.epochs - 1
+        self.radius = None if self.state.method.radii is None else getattr(recipe.method, "radius", None)
+        self.micro_batches, self.device, self.clock = micro_batches, device, clock
+        self._train, self._monitor = recipe.train, NonfiniteMonitor(LAG)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a whole step."""
+        return _samples(self.micro_batches)
+
+    def step(self, parts: Parts) -> float:
+        """Seconds of one step, at full radii."""
+        radii = self.state.method.radii
+        if radii is not None and self.radius is not None:
+            radii[:] = torch.full((len(radii),), float(self.radius), device=self.device)
+        begun = self.clock()
+        take_step(self.state, parts, self._train, self.device, self._monitor)
+        next(self.state.model.parameters()).flatten()[0].item()  # waits for the device
+        return self.clock() - begun
+
+    def parts(self, samples: int) -> Parts:
+        """As many whole micro-batches as have at most so many samples; where none has, one of so many."""
+        chosen = [
+            micro
+            for number, micro in enumerate(self.micro_batches, 1)
+            if _samples(self.micro_batches[:number]) <= samples
+        ] or split_batch(torch.arange(samples), ALONE)
+        rows = [len(micro.rows) for micro in chosen]
+        places = torch.split(torch.arange(sum(rows), device=self.device), rows)
+        return [(micro, self._batch(place)) for micro, place in zip(chosen, places, strict=True)]
+
+    def bytes(self) -> int:
+        """Bytes that a whole step takes, by counting."""
+        half = number_format(self._train.precision, self.device) != "float32"
+        most = max(len(micro.rows) for micro in self.micro_batches)
+        return step_bytes(self.state.model, tuple(self.x.shape[1:]), most, 2 if half else 4)
+
+    def _batch(self, place: Tensor) -> Batch:
+        batch = self.state.to_memory_format(Batch(self.x[place], torch.zeros_like(place), place))
+        with autocast(self._train.precision, self.device):
+            return replace(batch, y=predict(self.state.model, batch.x))
+
+
+def _samples(micro_batches: Iterable[MicroBatch]) -> int:
+    return sum(micro.own for micro in micro_batches)
 
 
 def _state(recipe: Recipe, facts: DatasetInfo, x: Tensor, device: torch.device) -> TrainState:
@@ -159,56 +216,57 @@ def _state(recipe: Recipe, facts: DatasetInfo, x: Tensor, device: torch.device) 
     return build_state(recipe, data, _STEPS_AN_EPOCH, device)
 
 
-def _run(
-    recipe: Recipe,
-    state: TrainState,
-    parts: Parts,
-    processes: int,
-    limit: float,
-    clock: Callable[[], float],
-) -> StepTiming:
-    x, monitor = parts[0][1].x, NonfiniteMonitor(LAG)
-    on_gpu = x.device.type == "cuda"
-    radius = None if state.method.radii is None else getattr(recipe.method, "radius", None)
+def _run(stepper: _Stepper, recipe: Recipe, processes: int, limit: float) -> StepTiming:
+    device, begun, warmed = stepper.device, stepper.clock(), False
+    on_cpu, on_gpu = device.type == "cpu", device.type == "cuda"
 
-    def step() -> float:
-        """Seconds of one step, at full radii."""
-        if state.method.radii is not None and radius is not None:
-            state.method.radii[:] = torch.full((len(state.method.radii),), float(radius), device=x.device)
-        begun = clock()
-        take_step(state, parts, recipe.train, x.device, monitor)
-        next(state.model.parameters()).flatten()[0].item()  # waits for the device
-        return clock() - begun
+    def left() -> float:
+        return limit - (stepper.clock() - begun)
 
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(x.device)
-    with count_passes(state.model) as passes:
-        first = step()
-    times = timed(step, first, limit)
-    samples = sum(micro.own for micro, _ in parts)
-    half = number_format(recipe.train.precision, x.device) != "float32"
+    larger: int | None = min(_FEWEST, stepper.samples) if on_cpu else stepper.samples
+    while larger is not None:
+        parts = stepper.parts(larger)
+        size = _samples(micro for micro, _ in parts)
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        with count_passes(stepper.state.model) as passes:
+            first = stepper.step(parts)
+        larger = larger_size(size, stepper.samples, first, left())
+        warmed = warmed or larger is not None
+    times = timed(lambda: stepper.step(parts), first, first + left(), least=0 if on_cpu else 1)
     return StepTiming(
-        device=x.device,
+        device=device,
         processes=processes,
         batch_size=recipe.train.batch_size,
-        samples=samples,
+        samples=stepper.samples,
+        timed=size,
         times=tuple(times or [first]),
-        warmed=bool(times),
-        passes=Passes(passes.forward / samples, passes.backward / samples),
-        radius=radius,
-        memory=torch.cuda.max_memory_allocated(x.device)
-        if on_gpu
-        else step_bytes(state.model, tuple(x.shape[1:]), max(len(batch.y) for _, batch in parts), 2 if half else 4),
+        warmed=warmed or bool(times),
+        passes=Passes(passes.forward / size, passes.backward / size),
+        radius=stepper.radius,
+        memory=torch.cuda.max_memory_allocated(device) if on_gpu else stepper.bytes(),
     )
 
 
-def timed(step: Callable[[], float], first: float, limit: float) -> list[float]:
-    """Seconds of as many steps as fit into `limit` beside a first one; one in any case, unless the first was longer.
+def larger_size(size: int, samples: int, seconds: float, left: float) -> int | None:
+    """The next number of samples to time, of at most `samples`; None where time is short.
+
+    It is four times `size`, or twice, if a step of it fits into the time that is left. Samples are taken to cost alike;
+    in larger steps they cost less, if anything.
+    """
+    for larger in (min(4 * size, samples), min(2 * size, samples)):
+        if larger > size and seconds * larger / size <= left:
+            return larger
+    return None
+
+
+def timed(step: Callable[[], float], first: float, limit: float, least: int = 1) -> list[float]:
+    """Seconds of as many steps as fit into `limit` beside a first one; `least` or more, unless the first was longer.
 
     The first had to warm up, and does not count.
     """
     times: list[float] = []
-    while first <= limit and (not times or first + sum(times) + max(times) <= limit):
+    while first <= limit and (len(times) < least or first + sum(times) + max(times or [first]) <= limit):
         times.append(step())
     return times
 
@@ -227,14 +285,22 @@ CAPTION = (
 """What a table of timed steps has to say below it."""
 
 
+SCALED = (
+    "Scaled: whole steps would have taken too long, and their time is that of smaller ones in proportion. It is too "
+    "long rather than too short, because a sample costs more in a small step."
+)
+"""What it has to say of steps that were timed with fewer samples than they have."""
+
+
 def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> PlainTable:
     """Timed steps and what follows from them for the recipe, for people."""
+    scaled = f" {SCALED}" if found.timed < found.samples else ""
     radii = (
         ""
         if found.radius is None
         else f" All radii were {Radius(found.radius)}; below that, as at first, steps cost less."
     )
-    table = facts_table("probe", CAPTION + radii)
+    table = facts_table("probe", CAPTION + scaled + radii)
     for row in (*_measured(recipe, found), *_projected(recipe, facts, found)):
         table.add_row(*row)
     return table
@@ -242,14 +308,23 @@ def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> Plain
 
 def _measured(recipe: Recipe, found: StepTiming) -> list[tuple[str, str]]:
     on_gpu = found.device.type == "cuda"
-    warm = "after one to warm up" if found.warmed else "with none to warm up"
+    warm = "after warming up" if found.warmed else "with none to warm up"
     kind = "tensors on the GPU" if on_gpu else "not measured: weights, gradients, momentum, activations"
     count = f"{len(found.times)} step{'s' if len(found.times) > 1 else ''}"
     return [
-        ("timed", f"{count} of {found.samples} samples, {warm}, on {found.place}"),
+        ("timed", f"{count} of {_timed_samples(found)}, {warm}, on {found.place}"),
         ("passes per sample and step", f"{found.passes}, of {total_passes(recipe)} at most"),
         ("memory of a process", f"{found.memory / MIB:,.0f} MiB ({kind})"),
     ]
+
+
+def _timed_samples(found: StepTiming) -> str:
+    """Number of samples that were timed, and what it stands for."""
+    return (
+        f"{found.timed} samples"
+        if found.timed == found.samples
+        else f"{found.timed} of {found.samples} samples, scaled"
+    )
 
 
 def _projected(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> list[tuple[str, str]]:
