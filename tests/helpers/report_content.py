@@ -8,6 +8,7 @@ from iaat.evaluate.findings import TRUSTED
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.opening import focus_row, opening_of
 from iaat.report.pooled_results import complete
+from iaat.report.radius_reasons import radius_reasons
 from iaat.report.report_content import (
     Accuracies,
     AttackedImages,
@@ -275,14 +276,18 @@ def _wall(draw, gallery, history):
     more = len(gallery.index) // 2
     others = draw.gamma(2.0, 3.0, more)[:, None] * np.linspace(0.05, 1, EPOCHS)
     label = np.concatenate([gallery.label, draw.integers(len(CLASSES), size=more)])
+    radii = (np.concatenate([history, others]).T / 255).astype(np.float32)
+    epochs = list(range(1, EPOCHS + 1))
+    probabilities = draw.dirichlet(np.ones(len(CLASSES)), len(label))
     return pack_wall(
         0,
-        list(range(1, EPOCHS + 1)),
-        (np.concatenate([history, others]).T / 255).astype(np.float32),
+        epochs,
+        radii,
         np.concatenate([gallery.index, 45000 + np.arange(more)]),
         label,
         np.concatenate([gallery.prediction, label[len(gallery.index) :]]),
         np.array([kind or "clear" for kind in gallery.kind] + ["clear"] * more),
+        reasons=radius_reasons(radii, epochs, label, probabilities, method="iaat"),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.report_content import CLASSES, FORMULA, HOSTILE_PATH, MARKUP, TAG, minimal, rich
 from iaat.report.page import write_page
+from iaat.report.wall import sentence_of
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 from selenium.webdriver import ActionChains, Keys  # noqa: E402
@@ -513,6 +514,15 @@ def test_detail_by_keyboard(page, content):
     ActionChains(page).send_keys(Keys.ESCAPE).perform()
     wait(page, lambda: not shown.is_displayed())
     assert focused(page).startswith(f"Image {content.gallery.index[1]}:")
+
+
+@pytest.mark.parametrize("place", [0, 20, 299, 449])
+def test_every_image_has_the_sentence_on_its_radius(page, content, place):
+    """With details and without, in the gallery and on the wall alone."""
+    index = content.gallery.index[place] if place < 300 else 45000 + place - 300
+    open_address(page, f"wall?image={index}")
+    reason = dialog(page).find_element(By.CSS_SELECTOR, ".reason").get_attribute("textContent")
+    assert reason == sentence_of(content.wall, place, content.classes)
 
 
 def test_an_image_without_details(page):

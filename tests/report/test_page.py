@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from helpers.report_content import SCRIPT, TAG, minimal, rich
 from iaat.errors import UserError
@@ -18,6 +19,7 @@ from iaat.report import report_content
 from iaat.report.page import render, script, write_page
 from iaat.report.report_content import ReportContent, content_json
 from iaat.report.sample_details import Attempt, Neighbour, Reading, SampleDetail
+from iaat.report.wall import Reasons, sentence_of
 
 ROOT = Path(__file__).parents[2]
 VENDOR = Path(page_module.__file__).parent / "vendor"
@@ -188,6 +190,12 @@ def test_two_verdicts_on_one_model_name_the_attacks_of_each(content):
         assert "has another verdict" not in render(ReportContent("title", "today", content.classes, content.runs, rows))
 
 
+def test_suspects_have_their_sentence_without_scripts(content, page):
+    kinds = content.gallery.kind
+    for place in (kinds.index("label"), kinds.index("ambiguous")):
+        assert str(escape(sentence_of(content.wall, place, content.classes))) in page
+
+
 def test_missing_attacks_and_intervals(content):
     verdict = content.verdicts[0]
     other = type(verdict)(0, "best", "trained", "quick 8px linf", "unheard of", [], 5, 0.5, {}, {}, None, 1.0)
@@ -251,7 +259,7 @@ def test_plotly_can_draw_every_kind_of_trace_that_the_page_has():
 def test_types_of_the_scripts_have_the_fields_of_the_content():
     text = (Path(page_module.__file__).parent / "static" / "types.d.ts").read_text(encoding="utf-8")
     records = [each for each in vars(report_content).values() if is_dataclass(each)]
-    for record in [*records, SampleDetail, Attempt, Reading, Neighbour]:
+    for record in [*records, Reasons, SampleDetail, Attempt, Reading, Neighbour]:
         (block,) = re.findall(rf"interface {record.__name__} {{(.*?)}}\n", text, re.DOTALL)
         assert re.findall(r"(\w+)\??:", block) == [field.name for field in fields(record)], record
 

@@ -30,6 +30,7 @@ from iaat.report import run_summary
 from iaat.report.loss_surface import loss_surface
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import complete
+from iaat.report.radius_reasons import RadiusReasons, radius_reasons
 from iaat.report.recipe_parts import dataset_title
 from iaat.report.report_content import Gallery, Radii, ReportContent, SurfacePart
 from iaat.report.sample_details import DetailSettings, sample_details
@@ -221,7 +222,8 @@ def _with_images(content: ReportContent, models: _Models, prints: Sequence[str],
     if scope.suspects is not None:
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
     gallery = _gallery(number, train, index, history, suspects, scope)
-    wall = _wall(gallery, run.radii_epochs(), history, suspects)
+    reasons = _reasons(recipe, run.radii_epochs(), history, suspects.label, probabilities)
+    wall = _wall(gallery, run.radii_epochs(), history, suspects, reasons)
     gallery.details.update(_details(gallery, model, models, recipe, scope))
     same = [other for other in range(len(models.runs)) if prints[other] == prints[0]]
     radii = [_with_norms(part, model, models, recipe) if part.run == number else part for part in content.radii]
@@ -294,13 +296,48 @@ def _predicted(suspects: Suspects) -> NDArray[np.int64]:
     return np.where(suspects.suggested < 0, suspects.label, suspects.suggested)
 
 
-def _wall(gallery: Gallery, epochs: Sequence[int], history: NDArray[np.float32], suspects: Suspects) -> Wall:
+def _reasons(
+    recipe: Recipe,
+    epochs: Sequence[int],
+    history: NDArray[np.float32],
+    label: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+) -> RadiusReasons | None:
+    """Say why the radii are what they are; None where there is one class, with no other to confuse it with."""
+    if probabilities.shape[1] < 2:
+        return None
+    # In natural training no radius moves.
+    rows = [row for row, epoch in enumerate(epochs) if epoch > recipe.train.natural_epochs] or [len(epochs) - 1]
+    cap = getattr(recipe.method, "cap", None)
+    return radius_reasons(
+        history[rows],
+        [epochs[row] for row in rows],
+        label,
+        probabilities,
+        method=recipe.method_name,
+        largest=None if cap is None else float(cap),
+    )
+
+
+def _wall(
+    gallery: Gallery,
+    epochs: Sequence[int],
+    history: NDArray[np.float32],
+    suspects: Suspects,
+    reasons: RadiusReasons | None,
+) -> Wall:
     """Pack all images, those of the gallery first."""
     index = suspects.index
     places = np.searchsorted(index, gallery.index)
     order = np.concatenate([places, np.setdiff1d(np.arange(len(index)), places)])
     columns = (index, suspects.label, _predicted(suspects), suspects.kind)
-    return pack_wall(gallery.run, epochs, history[:, order], *(column[order] for column in columns))
+    return pack_wall(
+        gallery.run,
+        epochs,
+        history[:, order],
+        *(column[order] for column in columns),
+        reasons=None if reasons is None else reasons.in_order(order),
+    )
 
 
 def _px(values: NDArray[np.float32]) -> list[float]:

@@ -27,12 +27,13 @@ from iaat.report.report_content import (
     Verdict,
     content_json,
 )
+from iaat.report.wall import sentence_of
 from iaat.runtime.files import encodable, write_text
 from iaat.units import format_duration
 
 _STATIC = Path(__file__).parent / "static"
 _PLOTLY = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
-_SCRIPTS = ("text", "charts", "selection", "results", "radii", "images", "wall", "detail", "page")
+_SCRIPTS = ("text", "charts", "selection", "about", "results", "radii", "images", "wall", "detail", "page")
 _MISSING = "\N{EN DASH}"
 _SUSPECTED = ("label", "ambiguous")
 _THUMBNAIL = 64
@@ -82,6 +83,7 @@ def render(content: ReportContent) -> str:
         hardware=_union(run.hardware for run in content.runs),
         findings=_findings(content),
         suspects=_suspects(content),
+        reasons={place: _reason_of(content, place) for place in _suspects(content)},
         suites=_union([row.suite] for row in content.pooled if row.attacks),
         with_radii=[number for number in range(len(content.runs)) if _has_radii(content, number)],
         palette={name: color for name, color in PALETTE.items() if name not in ("black", "yellow")},
@@ -146,6 +148,11 @@ def _suspects(content: ReportContent) -> list[int]:
     places = [place for place, kind in enumerate(gallery.kind) if kind]
     ordered = sorted(places, key=lambda place: (gallery.kind[place] != "label", -(gallery.suspicion[place] or 0.0)))
     return ordered[:_MOST_SUSPECTS]
+
+
+def _reason_of(content: ReportContent, place: int) -> str:
+    """Return why the radius of an image is what it is; "" where nothing is known."""
+    return "" if content.wall is None else sentence_of(content.wall, place, content.classes)
 
 
 def _attacked_sheets(content: ReportContent) -> str:

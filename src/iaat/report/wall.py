@@ -10,12 +10,31 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from iaat.analysis.array_checks import PX_PER_UNIT
+from iaat.report.radius_reasons import RadiusReasons, fill
 
 BUDGET = 3_000_000
 """Bytes that the radii of all epochs may take; base64 makes 4 characters of 3."""
 
 KINDS = ("clear", "label", "ambiguous")
 """Kinds of suspects by their number in `Wall.kind`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why the radii of the images of a wall are what they are, see `RadiusReasons`; columns as those of `Wall`.
+
+    Attributes:
+        templates: Sentences with names in braces for values.
+        template, epoch, count, other, mine, theirs: As of `RadiusReasons`, 16 bits.
+    """
+
+    templates: list[str]
+    template: str
+    epoch: str
+    count: str
+    other: str
+    mine: str
+    theirs: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,7 @@ class Wall:
         index: Of the samples in the training data, 32 bits.
         label, prediction: Class numbers, 16 bits.
         kind: Place in `KINDS` of what an image is suspected of, 8 bits.
+        reasons: A sentence on the radius of each; None: nothing is said.
     """
 
     run: int
@@ -48,6 +68,7 @@ class Wall:
     label: str
     prediction: str
     kind: str
+    reasons: Reasons | None = None
 
 
 def pack_wall(
@@ -59,6 +80,7 @@ def pack_wall(
     prediction: NDArray[np.int64],
     kind: NDArray[np.str_],
     *,
+    reasons: RadiusReasons | None = None,
     budget: int = BUDGET,
 ) -> Wall:
     """Pack images for the page.
@@ -74,6 +96,7 @@ def pack_wall(
         label: Class numbers `[n]`.
         prediction: Class numbers `[n]`.
         kind: Of `KINDS`, `[n]`.
+        reasons: Of the images, in their order.
         budget: Bytes for the radii.
 
     Returns:
@@ -103,7 +126,35 @@ def pack_wall(
         label=_packed(label, "<u2"),
         prediction=_packed(prediction, "<u2"),
         kind=_packed(np.array([KINDS.index(str(name)) for name in kind]), "u1"),
+        reasons=None if reasons is None else _pack_reasons(reasons),
     )
+
+
+def sentence_of(wall: Wall, place: int, classes: Sequence[str]) -> str:
+    """Return the sentence on the radius of the image at a place of the wall; "" where there is none."""
+    reasons = wall.reasons
+    if reasons is None:
+        return ""
+    template, epoch, count, other, mine, theirs = (_at(getattr(reasons, name), place, 16) for name in _REASON_COLUMNS)
+    last = _at(wall.radii[-1], place, wall.bits) * wall.step_px
+    label = classes[_at(wall.label, place, 16)]
+    return fill(reasons.templates[template], label, classes[other], last, epoch, count, mine, theirs)
+
+
+_REASON_COLUMNS = ("template", "epoch", "count", "other", "mine", "theirs")
+
+
+def _pack_reasons(reasons: RadiusReasons) -> Reasons:
+    columns = {name: _packed(getattr(reasons, name), "<u2") for name in _REASON_COLUMNS}
+    return Reasons(templates=list(reasons.templates), **columns)
+
+
+def _at(packed: str, place: int, bits: int) -> int:
+    """Return one number of a packed column, of which only its part is decoded."""
+    first = place * bits // 8
+    start = first // 3
+    part = base64.b64decode(packed[4 * start : 4 * start + 8])
+    return int.from_bytes(part[first - 3 * start : first - 3 * start + bits // 8], "little")
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -48,17 +48,9 @@ function fillDetail(body, k) {
   const detail = gallery.details[String(k)];
   const name = sentence(k);
   const big = detail?.image ? element("img", { src: detail.image, alt: name }) : pictured ? sprite(k, 256) : null;
-  const facts = /** @type {([string, string] | null)[]} */ ([
-    ["Label", className(gallery.label[k])], ["Prediction", className(gallery.prediction[k])],
-    gallery.suggested[k] >= 0 ? ["May be", className(gallery.suggested[k])] : null,
-    ["Radius", px(gallery.radius_px[k])],
-    detail ? ["Smallest adversarial norm", detail.smallest_px === null ? `none up to ${px(detail.searched_px)}`
-      : px(detail.smallest_px)] : null,
-    gallery.kind[k] ? ["Suspected of", suspected[gallery.kind[k]]] : null,
-    known(gallery.suspicion[k]) ? ["Suspicion", fixed(gallery.suspicion[k], 3)] : null,
-    gallery.path[k] ? ["File", gallery.path[k]] : null,
-  ]).filter(known);
-  const list = element("dl", {}, ...facts.flatMap(([fact, value]) =>
+  const reason = reasonOf(k);
+  if (reason.length) body.append(element("p", { className: "reason" }, ...reason));
+  const list = element("dl", {}, ...facts(k).flatMap(([fact, value]) =>
     [element("dt", {}, fact), element("dd", {}, text(value))]));
   body.append(element("div", { className: "summary" }, big ? element("div", { className: "big" }, big) : null, list));
   const figures = figuresIn(body);

@@ -3,15 +3,7 @@
 // ---- Images ----
 
 const pictured = Boolean(gallery?.sheets.length);
-const signs = { label: "⚠", ambiguous: "≈", "": "" };
-const suspected = { label: "a label error", ambiguous: "being ambiguous", "": "" };
 const withFiles = Boolean(gallery?.path.some((path) => path));
-
-function sentence(k) {
-  const guess = gallery.prediction[k] < 0 ? "" : `, predicted ${className(gallery.prediction[k])}`;
-  const kind = suspected[gallery.kind[k]];
-  return `Image ${gallery.index[k]}: ${className(gallery.label[k])}${guess}, radius ${px(gallery.radius_px[k])}${kind ? `, suspected of ${kind}` : ""}`;
-}
 
 function addSheets() {
   const rules = gallery.sheets.map((uri, k) => `.sheet-${k} { background-image: url(${JSON.stringify(uri)}); }`);

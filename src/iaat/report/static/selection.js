@@ -43,8 +43,6 @@ function addOthers() {
 }
 if (wall) addOthers();
 
-const misclassified = (k) => gallery.prediction[k] >= 0 && gallery.prediction[k] !== gallery.label[k];
-
 // ---- What is chosen ----
 
 /** @type {Chosen} */

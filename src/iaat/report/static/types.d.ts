@@ -89,9 +89,13 @@ interface Gallery {
   details: Record<string, SampleDetail>; no_pictures: string | null;
 }
 
+interface Reasons {
+  templates: string[]; template: string; epoch: string; count: string; other: string; mine: string; theirs: string;
+}
+
 interface Wall {
   run: number; n: number; epochs: number[]; left_out: number; bits: 8 | 16; step_px: number; radii: string[];
-  index: string; label: string; prediction: string; kind: string;
+  index: string; label: string; prediction: string; kind: string; reasons: Reasons | null;
 }
 
 interface SurfacePart {
