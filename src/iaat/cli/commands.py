@@ -29,7 +29,7 @@ from iaat.train.trackers import TensorBoard
 from iaat.types import Batch
 from iaat.units import Norm, format_radius
 
-WHERE = ("data.root", "data.extra", "data.download", "data.workers", "train.device")
+WHERE = ("data.root", "data.extra", "data.relabel", "data.download", "data.workers", "train.device")
 """Keys for the present location of a finished run's data."""
 
 

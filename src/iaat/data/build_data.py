@@ -21,6 +21,7 @@ from iaat.data.image_split import ImageSplit
 from iaat.data.in_memory import InMemorySource
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
+from iaat.data.relabel import relabelled
 from iaat.data.sample_checks import check_classes
 from iaat.data.sample_log import SampleLog
 from iaat.data.source import Source
@@ -53,6 +54,11 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
     split_seed = seed if config.split_seed is None else config.split_seed
     test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
     train_index, validation_index, listed = _train_and_validation(train, config, split_seed)
+    train_contents = _contents(train)
+    # After the draws: the same samples are for training and for validation as without corrections.
+    train, corrections = relabelled(config.relabel, train)
+    if corrections is not None:
+        listed |= corrections.notices(train_index, validation_index)
     extra = _drawn_extra(config, train, split_seed)
     used = torch.cat([train_index, validation_index]).sort().values
     stream = _streams(config, (train, used), (test, test_index), extra=extra)
@@ -73,7 +79,7 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
         *(train_source, test_source, train_index, validation_index, test_index, mean, std),
         validation_size=train.validation_size,
         listed=train.notices | listed | test.notices,
-        train_contents=_contents(train),
+        train_contents=train_contents,
         test_contents=_contents(test),
     )
     return data if extra is None else _with_extra(data, extra, config, device)

@@ -13,6 +13,7 @@ from iaat.data.data_config import DataConfig
 from iaat.data.duplicates import duplicates
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
+from iaat.data.relabel import relabelled
 from iaat.data.sample_checks import check_classes
 from iaat.data.sample_log import SampleLog
 from iaat.data.streaming import StreamingSource
@@ -49,7 +50,9 @@ def check_all_samples(config: DataConfig, track: Track) -> DataCheck:
     Raises:
         UserError: The data cannot be found, or not a single sample can be used.
     """
-    splits = read_splits(replace(config, skip_damaged=_ANY))
+    stored, test_split = read_splits(replace(config, skip_damaged=_ANY))
+    corrected, _ = relabelled(config.relabel, stored)
+    splits = (corrected, test_split)
     train, test = (_read_all(split, config, track) for split in splits)
     notices = Notices()
     for split, sample_log in zip(splits, (train, test), strict=True):

@@ -145,6 +145,11 @@ class DataConfig:
     extra_limit: int | None = None
     """Number of extra images to use, drawn evenly over their classes; indices stay those of the whole file."""
 
+    relabel: str | None = None
+    """CSV file with decisions on labels, as the page of iaat report saves it: columns index or path, label, new_label
+    and decision. Rows that say relabel change the label of a training sample, those for validation that were drawn
+    from the training set included; keep and unsure change nothing. null: none."""
+
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments that module:function is called with, next to split."""
 

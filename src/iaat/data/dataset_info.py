@@ -9,6 +9,7 @@ from iaat.data.batch_order import batch_sizes, check_enough
 from iaat.data.build_data import check_crops, read_extra, read_splits, reads_folder
 from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
 from iaat.data.notices import Notices
+from iaat.data.relabel import relabelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def read_dataset_info(config: DataConfig) -> DatasetInfo:
         info = _PUBLISHED[config.name]
     else:
         train, test = read_splits(config)
+        train, corrections = relabelled(config.relabel, train)
         info = DatasetInfo(
             train.shape,
             len(train.classes),
@@ -87,7 +89,7 @@ def read_dataset_info(config: DataConfig) -> DatasetInfo:
             len(test),
             train.sample_bytes,
             validation_size=train.validation_size,
-            notices=train.notices | test.notices,
+            notices=train.notices | test.notices | (Notices() if corrections is None else corrections.notices()),
         )
     extra = read_extra(config, shape=info.shape, classes=info.classes)
     return info if extra is None else replace(info, extra_size=len(extra), notices=info.notices | extra.notices)

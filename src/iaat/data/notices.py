@@ -89,6 +89,7 @@ KINDS = {
     "frames": NoticeKind(
         "{image|images} of several frames or pages, of which the first is read", "save the others as files", False
     ),
+    "relabelled": NoticeKind("{row|rows} [changes|change] a label", "the labels of the others stay as they are", False),
     "single": NoticeKind(
         "{class|classes} with one training sample, and so without a validation sample", "add samples", False
     ),

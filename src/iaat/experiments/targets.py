@@ -36,7 +36,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
 
-RUN_SETTINGS = ("evaluate.", "data.root", "data.extra", "data.download", "data.workers", "train.device")
+RUN_SETTINGS = ("evaluate.", "data.root", "data.extra", "data.relabel", "data.download", "data.workers", "train.device")
 """Settings that may be given for a run of ours: the rest is its recipe's."""
 
 MODEL_SETTINGS = ("evaluate.", "data.", "model.", "train.device")

@@ -170,7 +170,7 @@ def check_same_data(saved: dict[str, Any], data: DataSplits, *, may_be_repaired:
     if saved["train_fingerprint"] != data.train.fingerprint:
         raise UserError(
             "the training set has other labels, classes or files than the one the checkpoint was made with: "
-            "give the same data (--data.root), or start a new run"
+            "give the same data (--data.root) with the same corrected labels (--data.relabel), or start a new run"
         )
     if _differ(saved.get("train_contents"), data.train_contents):
         found = "training images were replaced: files of the same names hold other bytes than when the run was started"
