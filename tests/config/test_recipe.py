@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from iaat.config.differences import digest_but_seed
 from iaat.config.load_recipe import SECTION_TYPES, load_recipe
+from iaat.config.method_in_name import without_method
 from iaat.config.recipe_files import shipped_recipes
 from iaat.errors import UserError, shown
 from iaat.methods import METHODS
@@ -255,6 +256,23 @@ def test_options_arrive_exactly_as_they_were_written(write):
     assert load_recipe(write(recipe.to_yaml())) == recipe
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ((), "quickstart"),
+        (("--method", "iaat"), "quickstart"),
+        (("--method", "pgd_at"), "quickstart-with-pgd_at"),
+        (("--method.name", "pgd_at"), "quickstart-with-pgd_at"),
+        (("--method", "iaat.methods.pgd_at:PGDAT"), "quickstart-with-PGDAT"),
+        (("--method.reach", "3"), "quickstart"),
+    ],
+)
+def test_another_method_than_the_recipes_is_in_its_name(words, name):
+    recipe = load_recipe("quickstart", words)
+    assert recipe.name == name
+    assert without_method(name, recipe.method_name) == "quickstart"
+
+
 def test_extends_takes_names_files_and_chains_the_nearest_last(write):
     write({"extends": "quickstart", "seed": 5, "train": {"epochs": 7, "lr": 0.3}}, "base.yaml")
     write({"extends": "base.yaml", "train": {"epochs": 8}}, "middle.yaml")
@@ -297,7 +315,8 @@ def test_method_option_swaps_the_method_and_keeps_the_settings_both_know(words, 
     recipe, swapped = load_recipe(path), load_recipe(path, words)
     assert swapped.method_name == "pgd_at"
     assert (swapped.method.radius, swapped.method.steps) == (Radius("6px"), 3)
-    assert dataclasses.replace(swapped, method_name="iaat", method=recipe.method) == recipe
+    as_before = dataclasses.replace(swapped, name=recipe.name, method_name="iaat", method=recipe.method)
+    assert as_before == recipe
     natural = load_recipe(path, ["--method", "natural"])
     assert natural.method == METHODS["natural"].Config()
 

@@ -10,6 +10,7 @@ from PIL import Image
 import iaat.experiments.comparison
 import iaat.experiments.workflow
 from iaat.cli.main import main
+from iaat.experiments.sweep import read_cells
 from iaat.runs.run_folder import RunFolder
 from iaat.train.run_writer import RunWriter
 
@@ -223,6 +224,33 @@ def interrupted(folder):
     assert len(run.metrics()) == 1
     assert main(["evaluate", str(folder), "--checkpoint", "best", "--quiet"]) == 0
     return run
+
+
+def test_another_method_is_in_the_names_of_rows_and_folders_and_old_folders_go_on(tmp_path, record, capsys):
+    out = tmp_path / "out"
+    words = ["compare", "quickstart-pgd-at", "quickstart-natural", *FAST, "--method", "natural", "--out", str(out)]
+    assert main(words) == 0
+    folders = ["quickstart-pgd-at-with-natural-seed0", "quickstart-natural-seed0"]
+    assert record.trained == folders
+    names = {"quickstart-pgd-at-with-natural", "quickstart-natural"}
+    assert {cell["name"] for cell in found(out)["cells"]} == names
+
+    # Older versions named the run by the recipe alone.
+    (out / folders[0]).rename(out / "quickstart-pgd-at-seed0")
+    assert main(words) == 0
+    assert record.trained == folders
+    assert {cell["name"] for cell in found(out)["cells"]} == names
+    assert "report " + str(out / "quickstart-pgd-at-seed0") in capsys.readouterr().out.replace("\n", " ")
+
+    # A run of other settings there is another run.
+    assert main([*words, "--train.lr", "0.01", "--only", "quickstart-pgd-at-with-natural"]) == 0
+    assert record.trained == [*folders, folders[0]]
+
+
+def test_another_method_is_in_the_names_of_a_sweeps_cells(sweep):
+    cells = read_cells([sweep], ["--method", "trades"])
+    assert [cell.name for cell in cells] == [f"{name}-with-trades" for name in NAMES]
+    assert [cell.name for cell in read_cells([sweep])] == NAMES
 
 
 def test_no_train_shows_what_is_finished_and_names_the_rest(sweep, out, tmp_path, record, capsys):

@@ -18,7 +18,8 @@ from iaat.evaluate.evaluate_run import training_predictions
 from iaat.evaluate.findings import UNCHECKED
 from iaat.evaluate.table_rows import table_rows
 from iaat.experiments.cost import cost_table
-from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, select_cells, time_of_cells
+from iaat.experiments.place_of_run import place_of_run
+from iaat.experiments.sweep import Cell, cost_of_cells, is_sweep, read_cells, select_cells, time_of_cells
 from iaat.experiments.targets import check_allowed, evaluate_targets, find_targets
 from iaat.experiments.timing import time_steps, timing_table
 from iaat.runs.run_folder import RunFolder
@@ -53,7 +54,7 @@ def _train(options: argparse.Namespace, overrides: list[str], reporter: Reporter
         raise UserError("--resume and --overwrite exclude each other")
     trackers = _trackers(options)
     recipe = load_recipe(options.recipe, overrides)
-    run = RunFolder(options.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}")
+    run = RunFolder(options.out) if options.out else place_of_run(recipe, Path("runs"))
     options.runs.append(run)
     rows = run_recipe(
         *(recipe, run, reporter),
@@ -80,7 +81,7 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
     trackers = _trackers(options)
     cells = read_cells(options.recipes, overrides, options.seeds)
     cells = select_cells(cells, options.only) if options.only else cells
-    options.runs += [RunFolder(options.out / f"{cell.name}-seed{seed}") for cell in cells for seed in cell.seeds]
+    options.runs += _runs_of(cells, options.out)
     found = compare(
         cells,
         options.out,
@@ -98,9 +99,13 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
     if found.missing:
         reporter.next_step("iaat", *(argument for argument in options.arguments if argument != "--no-train"))
     else:
-        folders = [str(options.out / f"{cell.name}-seed{seed}") for cell in found.cells for seed in cell.seeds]
+        folders = [str(run.path) for run in _runs_of(found.cells, options.out)]
         page = ("-o", str(options.out / "report.html"))
         reporter.next_step("iaat", "report", *folders, *page, *_as_before(options, overrides))
+
+
+def _runs_of(cells: Sequence[Cell], out: Path) -> list[RunFolder]:
+    return [place_of_run(cell.seeded(seed), out) for cell in cells for seed in cell.seeds]
 
 
 def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:

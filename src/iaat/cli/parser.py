@@ -135,7 +135,7 @@ def command_parser() -> argparse.ArgumentParser:
     )
     sub = add("train", "train a recipe, evaluate it, write radii and pictures", keys)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
-    sub.add_argument("--out", type=Path, help="run folder; runs/RECIPE-seedN by default")
+    sub.add_argument("--out", type=Path, help="run folder; by default runs/RECIPE-seedN or RECIPE-with-METHOD-seedN")
     sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
     sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     _add_tensorboard(sub)

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 from iaat.config.deprecated import newer_name, take_rate, take_rule, warn_of_old_names, with_new_keys, with_rate
 from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.method_in_name import with_method
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_checks import (
     check_norms,
@@ -66,6 +67,8 @@ def load_recipe(
 ) -> Recipe:
     """Read a recipe by name or file, apply `--section.key value` overrides, and check all of it.
 
+    A method that an override changes becomes part of the name: `quickstart-with-pgd_at`.
+
     Nothing that a file says is imported or run: code that it names (`model: {name: my_net:build}`) is refused, unless
     an override names the same, or `iaat.runtime.user_code.trust` the module.
 
@@ -82,7 +85,12 @@ def load_recipe(
     path = find_recipe(str(source))
     files = read_chain(path)
     place = f"{called(path.stem)} ({path})"
-    return _resolved(recipe_name(path), merged(files), overrides, place, settings=settings, files=files, stored=stored)
+    name, raw = recipe_name(path), merged(files)
+    recipe = _resolved(name, raw, overrides, place, settings=settings, files=files, stored=stored)
+    own = read_settings(settings).get("method", raw["method"].get("name"))
+    if "method" in read_settings(overrides) and own not in (None, recipe.method_name):
+        recipe = dataclasses.replace(recipe, name=with_method(name, recipe.method_name))
+    return recipe
 
 
 def python_recipe(name: str, raw: Mapping[str, Any], written: Mapping[str, str], place: str) -> Recipe:

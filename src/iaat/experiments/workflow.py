@@ -24,6 +24,7 @@ from iaat.evaluate.evaluate_run import (
 from iaat.evaluate.results import EvaluationResult, Weights
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.cost import total_passes, untrained_model
+from iaat.experiments.place_of_run import place_of_run
 from iaat.experiments.resolved_recipe import check_one_norm, resolved
 from iaat.experiments.sweep import Cell, schedule_differences
 from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
@@ -137,7 +138,7 @@ def compare(
         UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
     """
     _check_comparable(cells)
-    runs = [_checked(recipe, RunFolder(out / f"{recipe.name}-seed{recipe.seed}"), training) for recipe in _all(cells)]
+    runs = [_checked(recipe, place_of_run(recipe, out), training) for recipe in _all(cells)]
     if training:
         _check_models([recipe for recipe, run in runs if not run.has_results()])
     if differing := schedule_differences(cells):

@@ -12,7 +12,7 @@ from typing import Any
 
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import check_is_recipe, check_keys, find_recipe, is_sweep_file, read_chain
+from iaat.config.recipe_files import check_is_recipe, check_keys, find_recipe, is_sweep_file, read_chain, recipe_name
 from iaat.config.short_options import read_settings
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.experiments.sweep.cell import Cell
@@ -94,7 +94,8 @@ def _recipes_of_cell(
             recipe = load_recipe(found, overrides, settings=settings)
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
-        yield dataclasses.replace(recipe, name=full)
+        method = recipe.name.removeprefix(recipe_name(found))  # where another was typed
+        yield dataclasses.replace(recipe, name=full + method)
 
 
 def _checked_name(name: str, place: str) -> str:
