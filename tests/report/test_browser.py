@@ -409,6 +409,78 @@ def test_one_epoch_for_wall_and_radii(page):
     assert "epoch" not in page.current_url
 
 
+def test_the_wheel_zooms_where_the_pointer_is(page):
+    canvas = wall(page)
+    turn = (
+        "const [canvas, held] = arguments; const {left, top} = canvas.getBoundingClientRect();"
+        "return canvas.dispatchEvent(new WheelEvent('wheel', {deltaY: -120, ctrlKey: held, cancelable: true,"
+        " bubbles: true, clientX: left + 200, clientY: top + 60}))"
+    )
+    page.execute_script("document.activeElement.blur()")
+    assert page.execute_script(turn, canvas, False), "the wheel scrolls the page while the wall has no focus"
+    assert sum(in_view(page)) == 450
+    assert not page.execute_script(turn, canvas, True)
+    wait(page, lambda: sum(in_view(page)) < 450)
+
+
+def test_two_fingers_zoom_the_wall(page):
+    canvas = wall(page)
+    middle = page.execute_script(
+        "const {x, y, width, height} = arguments[0].getBoundingClientRect(); return [x + width / 2, y + height / 2]",
+        canvas,
+    )
+
+    def touch(kind, *apart):
+        points = [
+            {"x": middle[0] + side * each, "y": middle[1], "id": k} for each in apart for k, side in enumerate((-1, 1))
+        ]
+        page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 40)
+    for apart in range(50, 170, 10):
+        touch("touchMove", apart)
+    touch("touchEnd")
+    wait(page, lambda: 0 < sum(in_view(page)) < 450)
+    assert count(page) == 300, "two fingers choose nothing"
+    assert not dialog(page).is_displayed()
+
+
+def test_play_goes_through_the_epochs_once(page):
+    wall(page)
+    button = next(one for one in page.find_elements(By.CSS_SELECTOR, "#wall button") if one.text == "Play")
+    seen = page.execute_async_script(
+        "const [button, done] = arguments; const output = document.querySelector('#wall output'); const seen = [];"
+        "new MutationObserver(() => { if (seen.at(-1) !== output.textContent) seen.push(output.textContent);"
+        " if (output.textContent === 'after epoch 20') setTimeout(() => done(seen), 300); })"
+        ".observe(output, {childList: true}); button.click();",
+        button,
+    )
+    assert seen == [f"after epoch {epoch}" for epoch in range(1, 21)]
+    assert button.text == "Play"
+
+
+def test_no_more_thumbnails_are_drawn_than_the_limit(browser, content, tmp_path):
+    file = tmp_path / "few.html"
+    write_page(content, file)
+    text = file.read_text(encoding="utf-8")
+    limit = "const mostThumbnails = 3000;"
+    assert text.count(limit) == 1
+    file.write_text(text.replace(limit, "const mostThumbnails = 30;"), encoding="utf-8")
+    try:
+        browser.get(file.as_uri())
+        (canvas,) = wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#wall canvas"))
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", canvas)
+        wait(browser, lambda: sum(in_view(browser)) == 450)
+        drawn = set()
+        for _ in range(6):
+            canvas.send_keys("+")
+            time.sleep(0.3)
+            drawn.add(in_view(browser)[1])
+        assert max(drawn) == 30, drawn
+    finally:
+        browser.get(browser.home)
+
+
 def test_the_address_restores_filters_epoch_and_image(page, content):
     gallery = content.gallery
     open_address(page, f"gallery?label=3&low=1.5&sort=largest&epoch=4&image={gallery.index[7]}")
