@@ -18,12 +18,16 @@ from pathlib import Path
 
 from torch import nn
 
-from iaat.methods import Natural
+from iaat.methods import IAAT, Natural
 
 Path("imported").touch()
 
 
 class Mine(Natural):
+    pass
+
+
+class WithRadii(IAAT):
     pass
 
 
@@ -82,11 +86,14 @@ def refused(capsys, *words):
         ["evaluate", "{run}"],
         ["evaluate", "resnet18", "--data.name", "digits", "--transfer", "{run}"],
         ["radii", "{run}"],
+        ["report", "{run}"],
         ["train", "quickstart", "--out", "{run}", "--resume"],
     ],
     ids=" ".join,
 )
 def test_no_command_runs_what_a_file_names(folder, capsys, section, command):
+    if section == "method" and command[0] in ("radii", "report"):
+        pytest.skip("reads what the method has written, without it: the next test")
     body = {"extends": "quickstart", **{section: SHELL[section]}}
     places = {
         "recipe": write(folder / "mine.yaml", body),
@@ -103,6 +110,42 @@ def test_no_command_runs_what_a_file_names(folder, capsys, section, command):
     assert f"--trust {module}" in message
     assert set(folder.rglob("*")) == before
     assert "antigravity" not in sys.modules
+
+
+def test_radii_and_report_of_an_own_method_need_neither_its_program_nor_trust(folder, monkeypatch, capsys):
+    words = ["train", "quickstart", "--method", "my_net:WithRadii", "--method.radius", "5px", "--model.width", "4"]
+    assert main([*words, "--out", "run", *FAST]) == 0
+    monkeypatch.setattr(iaat.runtime.user_code, "_TRUSTED", set())
+    sys.modules.pop("my_net")
+    (folder / "imported").unlink()
+    (folder / "my_net.py").rename(folder / "elsewhere.py")
+    (folder / "run" / "radii.parquet").unlink()
+    capsys.readouterr()
+    assert main(["radii", "run"]) == 0
+    assert "radii after epoch 1, in px" in capsys.readouterr().out
+    assert (folder / "run" / "radii.parquet").exists()
+    assert main(["report", "run", "--no-images", "-o", "page.html", "--quiet"]) == 0
+    assert "my_net:WithRadii" in (folder / "page.html").read_text()
+    assert not (folder / "imported").exists()
+
+
+def test_a_report_without_images_needs_no_model(folder, monkeypatch, capsys):
+    words = ["--model.name", "my_net:build", "--model.width", "null"]
+    assert main(["train", "quickstart", *words, "--out", "run", *FAST]) == 0
+    monkeypatch.setattr(iaat.runtime.user_code, "_TRUSTED", set())
+    (folder / "imported").unlink()
+    sys.modules.pop("my_net")
+    for command in ("radii", "report"):
+        assert "--trust my_net" in refused(capsys, command, "run")
+    assert main(["report", "run", "--no-images", "-o", "page.html", "--quiet"]) == 0
+    assert not (folder / "imported").exists()
+
+
+@pytest.mark.parametrize("key", ["no name", "class", "1", "a-b"])
+def test_settings_of_an_own_method_that_no_class_can_have_are_refused(folder, capsys, key):
+    write(folder / "run" / "recipe.yaml", {"method": {"name": "evil:Method", key: 1}})
+    assert main(["radii", "run"]) == 2
+    assert "is no name of a setting" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("key", ["model.name", "data.name", "method.name", "method"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from iaat.config.choices import CHECKPOINTS
-from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
+from iaat.config.load_recipe import CODE_OF_IMAGES, NAMES_OF_CODE, load_recipe
 from iaat.config.radius_range import warn_of_radii
 from iaat.config.short_options import read_settings
 from iaat.config.suites import suite_parts
@@ -169,7 +169,7 @@ def _radii(options: argparse.Namespace, overrides: list[str], reporter: Reporter
 
     check_allowed(overrides, WHERE, "a finished run keeps its recipe")
     run = RunFolder(options.folder)
-    recipe = run.recipe(overrides)
+    recipe = run.recipe(overrides, code=CODE_OF_IMAGES)
     data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
     # Only the last epoch's model is kept: the predictions of earlier ones are not known.
     last = options.epoch in (None, *run.radii_epochs()[-1:])

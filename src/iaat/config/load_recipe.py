@@ -37,6 +37,7 @@ from iaat.config.recipe_files import (
 from iaat.config.safe_yaml import check_text, parse_yaml
 from iaat.config.short_options import BOTH, DATA, likely_key, read_settings
 from iaat.config.train_config import TrainConfig
+from iaat.config.written_config import written_config
 from iaat.data import DataConfig
 from iaat.data.data_config import DATASETS, WRITTEN_ROOTS
 from iaat.errors import UserError, did_you_mean, shown
@@ -58,12 +59,20 @@ SECTION_TYPES: dict[str, type] = {
 NAMES_OF_CODE = ("model.name", "data.name", "method")
 """Keys that may name code as module:function."""
 
+CODE_OF_IMAGES = ("model.name", "data.name")
+"""Those that readers of a finished run need to show its images: radii are on the disk, without the method."""
+
 _LONGEST_LIST = 1000
 _LONGEST_TEXT = 4096  # a path; what reads a text, such as 8px or [1, 2], need not bear more
 
 
 def load_recipe(
-    source: str | Path, overrides: Sequence[str] = (), *, settings: Sequence[str] = (), stored: bool = False
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    settings: Sequence[str] = (),
+    stored: bool = False,
+    code: Collection[str] = NAMES_OF_CODE,
 ) -> Recipe:
     """Read a recipe by name or file, apply `--section.key value` overrides, and check all of it.
 
@@ -78,6 +87,8 @@ def load_recipe(
         settings: The same, of another file: below the overrides, and trusted as little as the recipe.
         stored: The source is what a run has written and is not trained by: no advice on its keys helps anybody, and it
             keeps `train.radii_folder`.
+        code: Those of `NAMES_OF_CODE` that will be used. What the others name need not be trusted and is not imported;
+            a method of the user's own then has the settings that are written, as they are written.
 
     Raises:
         UserError: no such recipe, broken YAML, an unknown key (with the nearest valid name), or a wrong value.
@@ -86,7 +97,7 @@ def load_recipe(
     files = read_chain(path)
     place = f"{called(path.stem)} ({path})"
     name, raw = recipe_name(path), merged(files)
-    recipe = _resolved(name, raw, overrides, place, settings=settings, files=files, stored=stored)
+    recipe = _resolved(name, raw, overrides, place, settings=settings, files=files, stored=stored, code=code)
     own = read_settings(settings).get("method", raw["method"].get("name"))
     if "method" in read_settings(overrides) and own not in (None, recipe.method_name):
         recipe = dataclasses.replace(recipe, name=with_method(name, recipe.method_name))
@@ -133,6 +144,7 @@ def _resolved(
     settings: Sequence[str] = (),
     files: Chain = (),
     stored: bool,
+    code: Collection[str] = NAMES_OF_CODE,
 ) -> Recipe:
     """The recipe of settings `raw`, which come from `files`, with arguments on top."""
     own, typed = read_settings(overrides), read_settings([*settings, *overrides])
@@ -140,8 +152,12 @@ def _resolved(
         if ":" in own.get(key, ""):
             trust_typed(own[key])
     advice = take_rule(raw.setdefault("method", {}), typed)
-    method_name = _take_method(typed, raw, name, place)
-    configs = {**SECTION_TYPES, "method": find_method(method_name).Config}
+    if "method" not in code and ":" in str(raw["method"].get("name")):
+        method_name = str(raw["method"]["name"])
+        configs = {**SECTION_TYPES, "method": written_config(raw["method"], place)}
+    else:
+        method_name = _take_method(typed, raw, name, place)
+        configs = {**SECTION_TYPES, "method": find_method(method_name).Config}
     typed = _expanded(typed, configs["method"], str(raw.get("data", {}).get("name", DataConfig.name)))
     if not stored:
         warn_of_old_names(keys_in_files(files) | typed.keys(), called(name))
@@ -151,8 +167,9 @@ def _resolved(
     if rate is not None:
         method = with_rate(recipe.method, rate, recipe.method_epochs, advise=not stored)
         recipe = dataclasses.replace(recipe, method=method)
-    check_trusted(recipe.model.name, key="model.name", place=place)
-    check_trusted(recipe.data.name, key="data.name", place=place)
+    for key, used in (("model.name", recipe.model.name), ("data.name", recipe.data.name)):
+        if key in code:
+            check_trusted(used, key=key, place=place)
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
     check_norms(recipe, files, typed)

@@ -20,6 +20,7 @@ from iaat import __version__
 from iaat.analysis.array_checks import PX_PER_UNIT, suffix_of
 from iaat.analysis.tables import write_table
 from iaat.attacks import pgd, smallest_radius
+from iaat.config.load_recipe import CODE_OF_IMAGES
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, Source, build_data, sequential_order
 from iaat.errors import UserError
@@ -103,7 +104,7 @@ def collect_content(
     """
     scope = scope or Scope()
     run_summary.check_runs(runs)
-    recipes = recipes or [run.recipe(overrides) for run in runs]
+    recipes = recipes or [run.recipe(overrides, code=CODE_OF_IMAGES if scope.pictures else ()) for run in runs]
     parts = run_summary.run_parts(runs, recipes)
     facts = [_state(run)["data"] for run in runs]
     prints = [fact["train_fingerprint"] for fact in facts]

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +20,7 @@ import torch
 import yaml
 from typing_extensions import TypedDict
 
-from iaat.config.load_recipe import load_recipe
+from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
 from iaat.errors import UserError
@@ -123,8 +123,8 @@ class RunFolder:
         self._check_stays_inside()
         return folder_lock(self.path / "train.lock", "trains")
 
-    def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
-        """The recipe the run was started with, with `--key value` overrides applied.
+    def recipe(self, overrides: Sequence[str] = (), *, code: Collection[str] = NAMES_OF_CODE) -> Recipe:
+        """The recipe the run was started with, with `--key value` overrides applied; `code` as for `load_recipe`.
 
         Raises:
             UserError: the folder holds no run, or an override is wrong.
@@ -134,7 +134,7 @@ class RunFolder:
                 f"{self.path} is not a run folder: it has no recipe.yaml; give the --out of an `iaat train`"
             )
         self._check_stays_inside()
-        return dataclasses.replace(load_recipe(self.recipe_file, overrides, stored=True), name=self.name())
+        return dataclasses.replace(load_recipe(self.recipe_file, overrides, stored=True, code=code), name=self.name())
 
     def _check_stays_inside(self) -> None:
         """Refuse a folder with links out of it: what is written into it would end up in other places.
