@@ -48,6 +48,26 @@ def test_radii_of_other_data_are_refused(tmp_path):
         table.check_labels(torch.tensor([0, 2]), torch.tensor([0, 1]))
 
 
+def test_radii_of_other_data_are_refused_before_samples_are_read(tmp_path):
+    file = written(tmp_path / "radii.parquet")
+    table = RadiiTable.read(str(file))
+    table.check_data("method.radii", "digits", 5)
+    table.check_data("method.radii", "digits", 5, torch.tensor([0, 7, 2, 7, 1]))
+    table.check_data("method.radii", "digits", 9, torch.tensor([0, 7]))  # of extra images no labels are known
+    with pytest.raises(UserError) as error:
+        table.check_data("method.radii", "digits", 2)
+    assert str(error.value) == (
+        f"method.radii {file}: these are radii of other data: 3 samples up to index 4, of which digits with its 2 "
+        "training samples lacks 2 (2, 4): give the radii of a run on this data, or leave method.radii out"
+    )
+    with pytest.raises(
+        UserError, match=r"2 of its 3 samples .* such as sample 2 \(class 2 in the file, 0 in the data\)"
+    ):
+        table.check_data("method.radii", "digits", 5, torch.tensor([0, 1, 0, 1, 0]))
+    unlabelled = RadiiTable("snapshot", table.index, torch.full((3,), -1), table.radius)
+    unlabelled.check_data("method.radii", "digits", 5, torch.zeros(5, dtype=torch.int64))
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [

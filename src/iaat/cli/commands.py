@@ -8,6 +8,7 @@ from pathlib import Path
 
 from iaat.config.choices import CHECKPOINTS
 from iaat.config.load_recipe import CODE_OF_IMAGES, NAMES_OF_CODE, load_recipe
+from iaat.config.radii_files import check_radii_files
 from iaat.config.radius_range import warn_of_radii
 from iaat.config.short_options import read_settings
 from iaat.config.suites import suite_parts
@@ -276,6 +277,7 @@ def _check(options: argparse.Namespace, overrides: list[str], reporter: Reporter
     if options.data:  # before anything that ends at the first sample that cannot be read
         _check_data(recipe.data, reporter)
     facts = read_dataset_info(recipe.data)
+    check_radii_files(recipe, facts)
     reporter.result(cost_table(recipe, facts))
     warn_of_radii(recipe)
     warn_of_missing_device(recipe.train.device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
 from iaat.data.batch_order import batch_sizes, check_enough
 from iaat.data.build_data import check_crops, read_extra, read_splits, reads_folder
 from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
@@ -25,6 +27,7 @@ class DatasetInfo:
         extra_size: Extra images in their file.
         validation_size: Training samples that are for validation only.
         notices: Notices from before samples are read.
+        labels: Labels `[train_size]` of the training samples; None where they are not known before samples are read.
     """
 
     shape: tuple[int, ...]
@@ -35,6 +38,7 @@ class DatasetInfo:
     extra_size: int = 0
     validation_size: int = 0
     notices: Notices = field(default_factory=Notices, compare=False)
+    labels: Tensor | None = field(default=None, compare=False, repr=False)
 
     def trained(self, config: DataConfig) -> int:
         """Number of samples trained on, after limit and validation split; to within the rounding of each class."""
@@ -90,6 +94,7 @@ def read_dataset_info(config: DataConfig) -> DatasetInfo:
             train.sample_bytes,
             validation_size=train.validation_size,
             notices=train.notices | test.notices | (Notices() if corrections is None else corrections.notices()),
+            labels=train.labels,
         )
     extra = read_extra(config, shape=info.shape, classes=info.classes)
     return info if extra is None else replace(info, extra_size=len(extra), notices=info.notices | extra.notices)

@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from iaat.analysis.run_figures import draw_run, write_radii
+from iaat.config.radii_files import check_radii_files
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, build_data, read_dataset_info
@@ -198,12 +199,14 @@ def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, Ru
 
 
 def _check_models(recipes: Sequence[Recipe]) -> None:
-    """Check that data can be read and models can be built, each kind once."""
+    """Check that data can be read, radii are those of the data, and models can be built, each kind once."""
     facts: dict[str, DatasetInfo] = {}
-    for recipe in {repr((recipe.data, recipe.model)): recipe for recipe in recipes}.values():
+    for recipe in {repr((recipe.data, recipe.model, recipe.method)): recipe for recipe in recipes}.values():
         key = repr(recipe.data)
         facts[key] = facts.get(key) or read_dataset_info(recipe.data)
-        untrained_model(recipe, facts[key])
+        check_radii_files(recipe, facts[key])
+    for recipe in {repr((recipe.data, recipe.model)): recipe for recipe in recipes}.values():
+        untrained_model(recipe, facts[repr(recipe.data)])
 
 
 def is_finished(recipe: Recipe, run: RunFolder) -> bool:

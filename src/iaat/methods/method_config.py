@@ -52,6 +52,10 @@ class MethodConfig:
         """These settings without the files that a run begins from: for a method that gets all its state."""
         return self
 
+    def radii_files(self) -> dict[str, str]:
+        """Files of radii, or run folders with them, that a run begins from, by the key that names each."""
+        return {}
+
     def for_classes(self, counts: Tensor) -> Self:
         """These settings with the weights of the classes worked out.
 

@@ -32,6 +32,10 @@ class PGDATConfig(InnerConfig):
         if self.shuffle_radii and self.radii is None:
             raise UserError("method.shuffle_radii = true: there is nothing to shuffle; set method.radii, too")
 
+    def radii_files(self) -> dict[str, str]:
+        """The file of fixed radii."""
+        return {} if self.radii is None else {"method.radii": self.radii}
+
 
 class PGDAT(AdversarialTraining):
     """Minimise the cross-entropy of adversarial examples of one radius, or of the radii in a table.

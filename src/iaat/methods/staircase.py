@@ -58,6 +58,11 @@ class StaircaseConfig(LearnedRadiiConfig):
         """These settings without radii to begin from."""
         return replace(self, start_from=None, first_radii=None)
 
+    def radii_files(self) -> dict[str, str]:
+        """The file of radii that samples begin with."""
+        asked = self.first_radii is None and self.start_from is not None
+        return {"method.start_from": str(self.start_from)} if asked else {}
+
     def largest_radius(self, epochs: int) -> float:
         """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale."""
         if self.start_from is None:

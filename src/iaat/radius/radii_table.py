@@ -77,6 +77,40 @@ class RadiiTable:
         if not bool((self.radius.isfinite() & (self.radius >= 0)).all()):
             raise UserError(f"radii {self.name}: a radius is negative or not finite")
 
+    def check_data(self, key: str, data: str, size: int, labels: Tensor | None = None) -> None:
+        """Refuse a table of other data.
+
+        Args:
+            key: What names the file, for messages.
+            data: Name of the data that is to be trained on.
+            size: Number of its samples.
+            labels: Labels `[n]` of the first of them, where they are known.
+
+        Raises:
+            UserError: the table has samples that the data lacks, or of other classes.
+        """
+        fix = f"give the radii of a run on this data, or leave {key} out"
+        lost = self.index[self.index >= size].sort().values.tolist()
+        if lost:
+            raise UserError(
+                f"{key} {self.name}: these are radii of other data: {len(self.index):,} samples up to index "
+                f"{lost[-1]}, of which {data} with its {size:,} training samples lacks {len(lost):,} "
+                f"({_some(lost)}): {fix}"
+            )
+        if labels is None:
+            return
+        known = (self.index < len(labels)) & (self.label != UNKNOWN)
+        index, listed = self.index[known], self.label[known]
+        own = labels.cpu()[index]
+        differing = (own != listed).nonzero()[:, 0]
+        if len(differing):
+            row = int(differing[index[differing].argmin()])
+            raise UserError(
+                f"{key} {self.name}: these are radii of other data: {len(differing):,} of its {len(self.index):,} "
+                f"samples have another class in {data}, such as sample {int(index[row])} (class {int(listed[row])} in "
+                f"the file, {int(own[row])} in the data): {fix}"
+            )
+
     def shuffled(self, seed: int = 0) -> RadiiTable:
         """Table with the same samples and their radii in a random order."""
         order = permutation(len(self.radius), seed=seed, epoch=0)
@@ -112,3 +146,11 @@ class RadiiTable:
                 f"radii {self.name}: sample {int(index[row])} has class {int(y[row])} in the data and "
                 f"{int(listed[row])} in the table: give the radii of a run on this data"
             )
+
+
+_MOST_NAMED = 3
+
+
+def _some(numbers: list[int]) -> str:
+    """The first few numbers."""
+    return ", ".join(map(str, numbers[:_MOST_NAMED])) + (", ..." if len(numbers) > _MOST_NAMED else "")

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 
 import torch
 
+from iaat.config.radii_files import begins_from_radii, check_radii_files, check_radii_for
 from iaat.config.recipe import Recipe
-from iaat.data import DataSplits, build_data
+from iaat.data import DataSplits, build_data, read_dataset_info
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import compute_deterministically, pick_device, warn_of_emulated_bfloat16
@@ -64,7 +65,7 @@ def train(
     with ExitStack() as held:
         ranks.on_main(enter)
         reporter = reporter if ranks.main else Reporter(quiet=True)
-        data, device = _prepare(recipe, reporter)
+        data, device = _prepare(recipe, reporter, begins=not resume)
         trainer = Trainer(
             recipe,
             data,
@@ -81,8 +82,8 @@ def train(
     return data
 
 
-def _prepare(recipe: Recipe, reporter: Reporter) -> tuple[DataSplits, torch.device]:
-    """Data and device of a recipe, the same in all processes."""
+def _prepare(recipe: Recipe, reporter: Reporter, *, begins: bool) -> tuple[DataSplits, torch.device]:
+    """Data and device of a recipe, the same in all processes; radii that it `begins` from are checked."""
     ranks, device = current(), pick_device(recipe.train.device)
     warn_of_emulated_bfloat16(recipe.train.precision, device)
     if recipe.train.deterministic:
@@ -92,6 +93,10 @@ def _prepare(recipe: Recipe, reporter: Reporter) -> tuple[DataSplits, torch.devi
         reporter.say(describe_processes(ranks, device))
         ranks.check_same(recipe.to_yaml(), "the settings")
     reporter.say("reading data" if recipe.data.name == GIVEN else f"reading data: {recipe.data.name}")
+    if begins and begins_from_radii(recipe) and not recipe.data.is_user_function:
+        check_radii_files(recipe, ranks.main_first(lambda: read_dataset_info(recipe.data)))  # samples may take long
     data = ranks.main_first(lambda: build_data(recipe.data, seed=recipe.seed, device=device))
     ranks.check_same(data.train.fingerprint, "the training data")
+    if begins:
+        check_radii_for(recipe, len(data.train), data.train.labels)
     return data, device

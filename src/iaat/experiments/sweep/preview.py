@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from iaat.config.differences import PLACE_KEYS
+from iaat.config.radii_files import check_radii_files
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, read_dataset_info
 from iaat.errors import UserError
@@ -51,6 +52,7 @@ def cost_of_cells(cells: Sequence[Cell]) -> PlainTable:
     sums = Passes(0, 0)
     for cell, facts in zip(cells, _facts(cells), strict=True):
         recipe, passes = cell.recipe, total_passes(cell.recipe)
+        check_radii_files(recipe, facts)
         seen = visits(recipe, facts) * recipe.train.epochs * len(cell.seeds)
         own = Passes(seen * passes.forward, seen * passes.backward)
         sums = Passes(sums.forward + own.forward, sums.backward + own.backward)

@@ -1,0 +1,45 @@
+"""Checks of files of radii that a run begins from, as soon as something is known of its data."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from iaat.config.recipe import Recipe
+from iaat.data import DatasetInfo
+from iaat.methods import MethodConfig
+from iaat.radius import RadiiTable
+from iaat.runtime.user_code import GIVEN
+
+
+def begins_from_radii(recipe: Recipe) -> bool:
+    """Whether the method of a recipe reads a file of radii."""
+    return isinstance(recipe.method, MethodConfig) and bool(recipe.method.radii_files())
+
+
+def check_radii_files(recipe: Recipe, facts: DatasetInfo) -> None:
+    """Refuse radii of other data, by what is known of the data before its samples are read.
+
+    Raises:
+        UserError: no such file, it is no table of radii, or one of other data, naming the file, both sets and the fix.
+    """
+    check_radii_for(recipe, facts.train_size + facts.extra_size, facts.labels)
+
+
+def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None) -> None:
+    """Refuse radii of other data.
+
+    Args:
+        recipe: What would be trained.
+        size: Training samples, with those for validation and extra ones.
+        labels: Labels of the first of them, `[n]`; None where they are not known.
+
+    Raises:
+        UserError: as `check_radii_files`.
+    """
+    if not begins_from_radii(recipe):
+        return
+    data = "this data" if recipe.data.name == GIVEN else recipe.data.name
+    # Corrections change classes: a run before them has the radii of the same data.
+    known = None if recipe.data.relabel is not None else labels
+    for key, file in recipe.method.radii_files().items():
+        RadiiTable.read(file).check_data(key, data, size, known)
