@@ -111,10 +111,9 @@ def _is_done(work: dist.Work) -> bool:
     try:
         work.wait(_TURN)
     except RuntimeError:
-        if work.is_completed():  # it failed
-            work.wait()
-            raise
-        return False
+        if not work.is_completed():
+            return False
+        work.wait()  # raises again what failed; nothing where the work was done just after the turn
     return True
 
 
