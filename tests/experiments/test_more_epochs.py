@@ -64,7 +64,7 @@ def test_a_run_that_goes_on_is_resumed_as_the_longer_one(tmp_path):
     assert resolved(epochs(3, *CONSTANT), run, longer=True).train.epochs == 3
     trained(tmp_path / "run", epochs(5, *CONSTANT), longer=True)
     assert run.lengthened() == [2, 3]
-    assert json.loads((run.path / "run.json").read_text())["name"] == "quickstart-with-pgd_at"
+    assert json.loads((run.path / "run.json").read_text())["name"] == "quickstart"
 
 
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])

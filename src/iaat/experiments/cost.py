@@ -14,6 +14,7 @@ from iaat.data import DatasetInfo, read_dataset_info
 from iaat.errors import UserError
 from iaat.methods import make_method
 from iaat.models import build_model, count_parameters
+from iaat.models.double_normalization import warn_of_double_normalization
 from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.device import pick_device, uses_bfloat16
 from iaat.runtime.passes import Passes
@@ -60,9 +61,11 @@ def untrained_model(recipe: Recipe, facts: DatasetInfo) -> nn.Module:
         UserError: the model cannot be built.
     """
     channels, config = facts.shape[0], replace(recipe.model, pretrained=False)
-    return build_model(
+    model = build_model(
         config, shape=facts.shape, classes=facts.classes, mean=torch.zeros(channels), std=torch.ones(channels)
     )
+    warn_of_double_normalization(model, config)
+    return model
 
 
 def step_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, bytes_per_value: int) -> int:

@@ -32,7 +32,7 @@ _AVERAGE = re.compile(r"(^|[._])(ema|averaged?|avg|swa|polyak|shadow)($|[._])", 
 _INSERTED = re.compile(r"(?:^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """Components that torch.compile, FSDP and activation checkpointing put anywhere into a name."""
 
-_STATISTICS = (
+STATISTICS = (
     *(("mean", "std"), ("mu", "sigma"), ("mu", "std"), ("mean", "sigma"), ("new_mean", "new_std"), ("_mean", "_std")),
     *(("image_mean", "image_std"), ("pixel_mean", "pixel_std"), ("means", "sds"), ("means", "stds")),
 )
@@ -187,7 +187,7 @@ def _statistics(
             if not name.startswith(place) or inner.count(".") > 1 or name.removeprefix(prefix) in expected:
                 continue
             module, dot, last = inner.rpartition(".")
-            for mean, std in _STATISTICS:
+            for mean, std in STATISTICS:
                 other = f"{place}{module}{dot}{std}"
                 if last == mean and (found := _channelwise(value, state.get(other))) is not None:
                     own = (mean, module) == ("mean", "normalize") and prefix.endswith("network.")

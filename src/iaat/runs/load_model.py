@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from iaat.errors import UserError
 from iaat.models.build_model import explicit_statistics, put_normalization, refuse_key_alone
 from iaat.models.check_logits import check_fits, check_is_module
+from iaat.models.double_normalization import warn_of_double_normalization
 from iaat.models.factory import check_arguments
 from iaat.models.model_config import ModelConfig
 from iaat.models.model_file_kind import file_kind, is_file_name
@@ -89,6 +90,7 @@ def load_model(
             config = _named(target, config)
             network, statistics = _build(config, shape=shape, classes=classes)
         model = _normalized(network, config, statistics, channels=shape[0], data=(mean, std))
+    warn_of_double_normalization(model, config)
     model = model.to(device).eval()
     check_fits(model, shape=shape, classes=classes, device=device)
     return model

@@ -20,6 +20,7 @@ from iaat.data import DataSplits
 from iaat.errors import shown
 from iaat.methods import Method, make_method
 from iaat.models import build_model, supports_channels_last
+from iaat.models.double_normalization import warn_of_double_normalization
 from iaat.runs.checkpoint import check_fit
 from iaat.runs.checkpoint_schema import check_same_types, using
 from iaat.runs.epoch_record import EpochRecord
@@ -237,6 +238,8 @@ def build_state(
     model = ranks.main_first(
         lambda: build_model(config, shape=shape, classes=classes, mean=data.mean, std=data.std, seed=recipe.seed)
     ).to(device)
+    if start_weights and ranks.main:
+        warn_of_double_normalization(model, config)
     channels_last = recipe.train.channels_last and len(data.shape) == 3
     if channels_last and not supports_channels_last(model, data.shape):
         warnings.warn(f"model {recipe.model.name} fails in train.channels_last: trained without it", stacklevel=2)
