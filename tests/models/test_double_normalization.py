@@ -28,7 +28,7 @@ class WithBuffers(nn.Module):
 
 
 class Normalization(nn.Module):
-    """By attributes whose names say nothing."""
+    """By attributes with names of no meaning."""
 
     def __init__(self, a, b):
         super().__init__()
