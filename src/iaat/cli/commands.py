@@ -208,6 +208,15 @@ def _cell(key: str, value: object, norm: Norm) -> str:
     return "-" if value is None else str(value)
 
 
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    """Return whole numbers with commas between them, each once."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if not (word.isascii() and word.isdigit()):
+            raise UserError(f"{name} {text}: {word!r} is no whole number; give numbers such as {name} 17,42")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
 def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     # Imported here: no other command needs what draws pages.
     from iaat.report.collect import Scope, check_scope, collect_content
@@ -215,7 +224,12 @@ def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporte
 
     check_allowed(overrides, WHERE, "a finished run keeps its recipe")
     scope = Scope(
-        images=options.images, details=options.details, pictures=not options.no_images, suspects=options.suspects
+        images=options.images,
+        details=options.details,
+        details_of=_numbers("--details-of", options.details_of),
+        pictures=not options.no_images,
+        suspects=options.suspects,
+        page=options.out,
     )
     check_scope(scope, options.out, options.figures)
     content = collect_content([RunFolder(folder) for folder in options.folders], overrides, reporter, scope)

@@ -378,6 +378,8 @@ class Gallery:
         run: Place of the run.
         total: Trained samples, of which these are some.
         chosen: How they were chosen, for people.
+        pictured: Images on the sheets: those of the gallery, and after them neighbours of images in detail, which are
+            the next ones of `Wall`.
         sheets: Sprite sheets as data URIs; empty where inputs are no pictures, with the reason in `no_pictures`.
         columns, rows: Thumbnails a row, rows a sheet; image k is on sheet k // (columns * rows), in reading order.
         width, height: Of a thumbnail in pixels.
@@ -388,14 +390,16 @@ class Gallery:
         suspicion: Score in [0, 1] of the suspect it is; None where there are none.
         kind: `label`, `ambiguous`, or "" for neither.
         suggested: The class it may be instead.
-        details: By the place of an image in these lists, as text: what its view shows more, see `SampleDetail` in
-            `iaat.report.sample_details`; pictures are data URIs.
+        details: By the place of an image in these lists, as text: what its view shows more, see `drawn_detail`.
         no_pictures: Why there are no thumbnails.
+        compute: Command that computes the details of the image `{index}`; "" for none.
+        compute_more: What to give that command for more details.
     """
 
     run: int
     total: int
     chosen: str
+    pictured: int
     sheets: list[str]
     columns: int
     rows: int
@@ -411,6 +415,8 @@ class Gallery:
     suggested: list[int]
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
     no_pictures: str | None = None
+    compute: str = ""
+    compute_more: str = ""
 
 
 @dataclass(frozen=True, slots=True)

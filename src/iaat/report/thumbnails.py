@@ -156,6 +156,18 @@ def picture_uri(image: Images) -> str:
     return _encoded(_picture(as_bytes(image)), "PNG", optimize=True)
 
 
+def lossless_uri(image: Images) -> str:
+    """Return one image `[C, H, W]` of C 1 or 3 as a `data:` URI, WebP or PNG, whichever is smaller.
+
+    Raises:
+        UserError: as `picture_uri`.
+    """
+    reason = why_no_picture(image.shape)
+    if reason is not None:
+        raise UserError(reason)
+    return _lossless(_picture(as_bytes(image)))
+
+
 def perturbation_picture(delta: Images) -> tuple[Picture, float]:
     """Return a picture of a perturbation at full contrast around mid-grey, and the factor of its contrast.
 

@@ -46,3 +46,8 @@ function facts(k) {
     gallery.path[k] ? ["File", gallery.path[k]] : null,
   ]).filter(known);
 }
+
+function picture(uri, alt, ...caption) {
+  return element("figure", { className: "picture" }, uri ? element("img", { src: uri, alt }) : null,
+    element("figcaption", {}, ...caption));
+}

@@ -12,7 +12,7 @@ function addSheets() {
 
 // Whole multiples keep the pixels of small images square.
 function sprite(k, side) {
-  if (k >= thumbnails) return null;
+  if (k >= gallery.pictured) return null;
   const { columns, rows, width, height } = gallery;
   const scale = Math.max(width, height) <= side ? Math.floor(side / Math.max(width, height))
     : side / Math.max(width, height);
@@ -31,7 +31,7 @@ function showImages(host) {
   const count = element("p", { className: "count", role: "status", ariaLive: "polite" });
   const place = element("div");
   const pager = element("div", { className: "pager" });
-  const all = Array.from({ length: thumbnails }, (_, k) => k);
+  const all = Array.from({ length: inGallery }, (_, k) => k);
   let shown = all;
 
   const most = Math.max(...all.map((k) => gallery.radius_px[k]), 1e-6);
@@ -107,7 +107,7 @@ function showImages(host) {
   }
 
   function update() {
-    shown = chosenImages(thumbnails);
+    shown = chosenImages(inGallery);
     const others = matching().count - shown.length;
     count.textContent = `${shown.length} of ${plural(all.length, "image")} shown${others ? `; ${others} more on the wall alone` : ""}`;
     fillForm();
