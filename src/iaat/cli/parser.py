@@ -213,7 +213,11 @@ def command_parser() -> argparse.ArgumentParser:
     keys = "Keys that say where the data lies can follow, such as --data.root DIR."
     sub = add("report", "show runs on one page: accuracies, radii, images, suspects, loss surfaces", keys)
     sub.add_argument(
-        "folders", metavar="RUN", nargs="+", type=Path, help="run folders; the first with radii has the images"
+        "folders",
+        metavar="RUN",
+        nargs="+",
+        type=Path,
+        help="run folders, or a folder of them; the first with radii has the images",
     )
     sub.add_argument(
         "-o", "--out", type=Path, default=Path("report.html"), help="the page, one file (default %(default)s)"
