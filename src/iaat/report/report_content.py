@@ -490,8 +490,14 @@ class ReportContent:
 
 
 def content_json(content: ReportContent) -> str:
-    """Return the content as JSON for use inside a page: numbers that are not finite are null, and no tag can begin."""
-    text = json.dumps(_plain(asdict(content)), separators=(",", ":"), allow_nan=False)
+    """Return the content as JSON for use inside a page: numbers that are not finite are null, and no tag can begin.
+
+    The sheets of attacked test images are left out: the page has them once, in its styles.
+    """
+    plain = _plain(asdict(content))
+    if plain["under_attack"] and plain["under_attack"]["images"]:
+        plain["under_attack"]["images"]["sheets"] = []
+    text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -62,7 +62,8 @@ function fillDetail(body, k) {
   const detail = gallery.details[String(k)];
   const reason = reasonOf(k);
   if (reason.length) body.append(element("p", { className: "reason" }, ...reason));
-  const big = sprite(k, 256) ?? (pictured ? element("p", { className: "muted" }, "The page has no picture of it.") : null);
+  // That of a detail is lossless, as the sheets of many images are not.
+  const big = detail?.image ? element("img", { src: detail.image, alt: sentence(k) }) : sprite(k, 256) ?? (pictured ? element("p", { className: "muted" }, "The page has no picture of it.") : null);
   const list = element("dl", {}, ...facts(k).flatMap(([fact, value]) =>
     [element("dt", {}, fact), element("dd", {}, text(value))]));
   if (big?.matches(".sprite")) Object.assign(big, { role: "img", ariaLabel: sentence(k) });
