@@ -67,6 +67,17 @@ def test_compare_leads_to_a_page_or_to_what_is_missing(folder, compared, capsys)
     assert again == ["iaat", *map(str, words), "--seeds", "2"]
 
 
+def test_a_comparison_of_several_runs_leads_to_a_page_of_their_folder(tmp_path, capsys):
+    words = ["compare", "quickstart", *FAST, "--seeds", "0", "1", "--out", tmp_path]
+    page = tmp_path / "report.html"
+    found = next_words(capsys, *words)
+    assert found == ["iaat", "report", str(tmp_path), "-o", str(page)]
+    assert main([*found[1:], "--no-images"]) == 0
+    runs = [str(tmp_path / f"quickstart-seed{seed}") for seed in (0, 1)]
+    assert f"2 runs: {', '.join(runs)}\n" in capsys.readouterr().out
+    assert page.exists()
+
+
 def test_evaluate_leads_to_the_checks_that_are_left_and_then_to_a_page(compared, capsys):
     words = ["evaluate", compared.path, "--evaluate.steps=1", "--n", "20", "--checkpoint", "best"]
     found = next_words(capsys, *words)

@@ -6,6 +6,7 @@ import numpy as np
 
 from iaat.evaluate.findings import TRUSTED
 from iaat.evaluate.sample_records import SampleRecords
+from iaat.report.detail_pictures import drawn_detail
 from iaat.report.opening import focus_row, opening_of
 from iaat.report.pooled_results import complete
 from iaat.report.radius_reasons import radius_reasons
@@ -14,7 +15,6 @@ from iaat.report.report_content import (
     AttackedImages,
     Corruptions,
     Gallery,
-    Neighbours,
     Radii,
     ReportContent,
     RunPart,
@@ -23,7 +23,8 @@ from iaat.report.report_content import (
     UnderAttack,
     Verdict,
 )
-from iaat.report.thumbnails import perturbation_picture, picture_uri, sprites
+from iaat.report.sample_details import Attempt, Neighbour, Reading, SampleDetail
+from iaat.report.thumbnails import as_bytes, perturbation_picture, picture_uri, sprites
 from iaat.report.under_attack import class_results
 from iaat.report.wall import pack_wall
 
@@ -37,6 +38,8 @@ CLASSES = ["airplane", TAG, SCRIPT, FORMULA, LONG, HEBREW, "鳥🐦", "frog %{x}
 HOSTILE_PATH = f"train/{TAG}/+1.png"
 EPOCHS = 20
 COUNT = 300
+NEAR = 4
+"""Images that have a thumbnail and are not in the gallery."""
 LEVELS = ("5", "25", "50", "75", "95")
 ATTACKS = ("pgd-20", "pgd-50x5", "autoattack")
 
@@ -235,7 +238,7 @@ def _images(draw, count):
 
 
 def _gallery(draw, count, pictures):
-    images = _images(draw, count)
+    images = _images(draw, count + NEAR)
     sheets = sprites(images)
     label = draw.integers(len(CLASSES), size=count)
     other = (label + draw.integers(1, len(CLASSES), count)) % len(CLASSES)
@@ -249,40 +252,42 @@ def _gallery(draw, count, pictures):
     path = [f"train/{number % 10}/{number:05d}.png" for number in range(count)]
     path[0] = HOSTILE_PATH
     looked_at = [*range(6), count // 2, count - 1]
+    index = draw.permutation(45000)[:count].tolist()
+    # Of each image in detail four neighbours of the gallery, and four that are on the wall alone.
+    near = [*index[10:14], *range(45000, 45000 + NEAR)]
+    details = {k: _detail(draw, images, k, int(label[k]), int(other[k]), near) for k in looked_at}
     gallery = Gallery(
         run=0,
         total=45000,
+        pictured=count + NEAR if pictures else 0,
         chosen="a quarter each: the smallest radii, the largest, the most suspect, and any",
         sheets=list(sheets.sheets) if pictures else [],
         columns=sheets.columns if pictures else 1,
         rows=sheets.rows if pictures else 1,
         width=sheets.width if pictures else 0,
         height=sheets.height if pictures else 0,
-        index=draw.permutation(45000)[:count].tolist(),
+        index=index,
         label=label.tolist(),
         prediction=prediction.tolist(),
         radius_px=radius.tolist(),
         path=path,
-        rank=(np.argsort(np.argsort(-suspicion, kind="stable")) + 1).tolist(),
-        notes=["30 of 450 images are suspected of a label error.", f"12 have a small radius {TAG}, and are withheld."],
+        suspicion=suspicion.tolist(),
         kind=kind.tolist(),
         suggested=np.where(prediction != label, prediction, -1).tolist(),
-        details={str(k): _detail(draw, images, k, int(label[k]), int(other[k])) for k in looked_at},
+        details={str(k): _drawn(detail, pictures) for k, detail in details.items()},
+        compute="iaat report run-0 -o report.html --details-of {index}",
+        compute_more="--details N",
         no_pictures=None if pictures else "inputs of shape [7] are not drawn: pictures are [1 or 3, height, width]",
     )
-    gallery = replace(gallery, neighbours=_neighbours(draw, gallery, pictures))
     return gallery, _wall(draw, gallery, history)
 
 
-def _neighbours(draw, gallery, pictures):
-    """Three neighbours of each class for the suspected label errors but the last."""
-    called = sorted((k for k, kind in enumerate(gallery.kind) if kind == "label"), key=gallery.rank.__getitem__)[:-1]
-    sheets = sprites(_images(draw, 12))
-    rows = [[int(each) for each in draw.choice(12, 3, replace=False)] for _ in range(2 * len(called))]
-    shape = (sheets.columns, sheets.rows, sheets.width, sheets.height) if pictures else (1, 1, 0, 0)
-    files = list(sheets.sheets) if pictures else []
-    index = list(range(50_000, 50_012))
-    return Neighbours(called, rows[: len(called)], rows[len(called) :], index, files, *shape)
+def _drawn(detail, pictures):
+    """A detail as the page has it; without pictures as of inputs that are no images."""
+    if not pictures:
+        bare = lambda each: replace(each, image=None, perturbation=None)  # noqa: E731
+        detail = replace(detail, frames=tuple(map(bare, detail.frames)), strip=tuple(map(bare, detail.strip)))
+    return drawn_detail(detail)
 
 
 def _wall(draw, gallery, history):
@@ -315,48 +320,40 @@ def _reading(draw, first, second):
     }
 
 
-def _detail(draw, images, k, label, confused):
+def _detail(draw, images, k, label, confused, near):
+    """A detail of an image that attacks of 4 px and more succeed on; `near` are samples for its neighbours."""
+    direction = draw.normal(size=(3, 32, 32)).astype(np.float32)
+
     def reading(adversarial):
         first, second = (confused, label) if adversarial else (label, confused)
         sure, found = _reading(draw, first, second)
         pair = (0.7 * (1 - sure), sure) if adversarial else (sure, 0.7 * (1 - sure))
-        return {**found, "label": pair[0], "confused": pair[1]}
+        return Reading(**found, label=pair[0], confused=pair[1])
 
-    def attempt(radius, target, adversarial):
-        delta = np.sign(draw.normal(size=(3, 32, 32))).astype(np.float32) * radius / 255
-        perturbation, factor = perturbation_picture(delta)
-        return {
-            "target": target,
-            "radius_px": radius,
-            "norm_px": radius,
-            "succeeded": adversarial,
-            "reading": reading(adversarial),
-            "image": picture_uri(np.clip(images[k] + delta, 0, 1)),
-            "perturbation": picture_uri(perturbation),
-            "factor": factor,
-        }
+    def attempt(radius, target):
+        x_adv = np.clip(images[k] + np.clip(4 * direction, -1, 1) * radius / 255, 0, 1).astype(np.float32)
+        perturbation, factor = perturbation_picture(x_adv - images[k])
+        adversarial = radius > 8 if target is not None else radius >= 4
+        return Attempt(target, radius, radius, adversarial, reading(adversarial), as_bytes(x_adv), perturbation, factor)
 
-    def neighbours(number):
-        return [
-            {"index": 100 * number + rank, "label": number, "distance": 1.2 + 0.3 * rank, "image": picture_uri(image)}
-            for rank, image in enumerate(images[draw.integers(len(images), size=4)])
-        ]
+    def neighbours(places):
+        return tuple(Neighbour(int(place), label, 1.2 + 0.3 * n, as_bytes(images[0])) for n, place in enumerate(places))
 
-    return {
-        "index": k,
-        "label": label,
-        "confused": confused,
-        "clean": reading(False),
-        "image": picture_uri(images[k]),
-        "own": attempt(2.0, None, False),
-        "uniform": attempt(8.0, None, True),
-        "smallest_px": 3.4,
-        "searched_px": 32.0,
-        "strip": [attempt(radius, confused, radius > 8) for radius in (8.0, 16.0, 32.0)],
-        "space": "penultimate",
-        "near_own": neighbours(label),
-        "near_confused": neighbours(confused),
-    }
+    radii = (0.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0)
+    return SampleDetail(
+        index=k,
+        label=label,
+        confused=confused,
+        frames=tuple(attempt(radius, None) for radius in radii),
+        own_at=2,
+        uniform_at=5,
+        smallest_px=3.4,
+        searched_px=32.0,
+        strip=tuple(attempt(radius, confused) for radius in (8.0, 16.0, 32.0)),
+        space="penultimate",
+        near_own=neighbours(near[:4]),
+        near_confused=neighbours(near[4:]),
+    )
 
 
 def _surface(draw, place, runs):

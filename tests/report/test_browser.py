@@ -1,27 +1,79 @@
 """The page in a real browser, offline: what it shows, what it asks for, and that no name of the user's becomes code."""
 
+import base64
+import csv
+import io
 import re
+import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from helpers.browser import box, media, resized, saved, severe, wait
-from helpers.report_content import CLASSES, FORMULA, HOSTILE_PATH, MARKUP, minimal, rich
+from helpers.report_content import CLASSES, FORMULA, HOSTILE_PATH, MARKUP, TAG, minimal, rich
+from iaat.report.detail_pictures import attacked_uri
 from iaat.report.page import write_page
 from iaat.report.wall import sentence_of
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 from selenium.webdriver import ActionChains, Keys  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,900",
+)
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
 def content():
     return rich()
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(content, downloads, tmp_path_factory):
+    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("chromium and chromedriver are needed on the PATH")
+    folder = tmp_path_factory.mktemp("browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    file = folder / f"report {TAG.replace('/', '')} #1.html"
+    write_page(content, file)
+    session = webdriver.Chrome(options=options, service=Service(driver))
+    session.set_script_timeout(180)
+    try:
+        session.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+        media(session, scheme="light")
+        watch = "window.alerts = []; window.alert = (text) => window.alerts.push(text);"
+        session.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": watch})
+        session.home = file.as_uri()
+        session.get(session.home)
+        yield session
+    finally:
+        session.quit()
 
 
 @pytest.fixture
@@ -30,9 +82,24 @@ def page(browser):
     if not browser.current_url.startswith(browser.home):
         browser.get(browser.home)
         wait(browser, lambda: thumbs(browser))
-    browser.execute_script("document.getElementById('detail').close(); document.getElementById('filters').reset()")
+    browser.execute_script("document.getElementById('detail').close()")
+    wait(browser, lambda: "image=" not in browser.current_url)
+    browser.execute_script("document.getElementById('filters').reset()")
     wait(browser, lambda: count(browser) == 300)
     return browser
+
+
+def media(browser, kind="", scheme="light"):
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": kind, "features": features})
+
+
+def wait(browser, condition):
+    return WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda _: condition())
+
+
+def severe(browser):
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 def count(browser):
@@ -91,6 +158,15 @@ def drag_over(browser, start, end):
     ).release().perform()
 
 
+def saved(browser, downloads, button):
+    """Rows of the CSV file that a click on a button saves."""
+    before = set(downloads.glob("*.csv"))
+    browser.execute_script("arguments[0].click()", button)
+    (file,) = wait(browser, lambda: set(downloads.glob("*.csv")) - before)
+    text = wait(browser, lambda: file.read_text(encoding="utf-8-sig"))
+    return file.name, list(csv.reader(io.StringIO(text)))
+
+
 def test_every_section_is_drawn(page):
     for section in ("tradeoff", "radii", "gallery", "surfaces", "corruptions", "training"):
         figures = page.find_elements(By.CSS_SELECTOR, f"#{section} figure.chart:not([hidden])")
@@ -134,6 +210,16 @@ def test_the_page_is_no_wider_than_the_window(page):
             wait(page, lambda width=width: page.execute_script("return document.documentElement.scrollWidth") <= width)
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def resized(browser, width, height=800):
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wait(browser, lambda: browser.execute_script("return innerWidth") == width)
+
+
+def box(browser, node):
+    return browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", node)
 
 
 def test_the_first_sentences_are_in_view(page, content):
@@ -207,6 +293,11 @@ def test_without_scripts_tables_suspects_and_attacked_images_are_there(page, con
         summary = page.find_element(By.CSS_SELECTOR, "details.attacked summary")
         summary.click()
         assert page.find_element(By.CSS_SELECTOR, "details.attacked .sprite").is_displayed()
+        attacked = page.find_elements(By.CSS_SELECTOR, ".attacked-details li")
+        assert len(attacked) == len(content.gallery.details)
+        assert "Attacked within 3.00 px: robust, " in attacked[0].text
+        assert sentence_of(content.wall, 0, content.classes) in attacked[0].text
+        assert attacked[0].find_element(By.TAG_NAME, "img").get_property("naturalWidth") == 32
     finally:
         page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
         page.get(page.home)
@@ -242,7 +333,7 @@ def test_orders(page, content):
         choose(page, "sort", order)
         assert first() == gallery.index[key.index(min(key))]
     choose(page, "sort", "suspicion")
-    assert gallery.rank[gallery.index.index(first())] == 1
+    assert gallery.suspicion[gallery.index.index(first())] == max(gallery.suspicion)
 
 
 def test_a_range_of_radii(page, content):
@@ -270,11 +361,11 @@ def test_brushing_the_histogram_chooses_images(page, content):
 def test_the_wall_draws_every_image(page):
     wall(page)
     points, _ = in_view(page)
-    assert points >= 150  # those that are not in the gallery have no thumbnail
+    assert points >= 146  # outside the gallery, but for four neighbours
     note = page.find_element(By.CSS_SELECTOR, "#wall-keys").text
     assert "Enter opens" in note
     assert f"{points} points" in page.find_element(By.ID, "wall").text
-    assert "150 of all 450 have no thumbnail" in page.find_element(By.ID, "wall").text
+    assert "146 of all 450 have no thumbnail" in page.find_element(By.ID, "wall").text
 
 
 def test_keys_zoom_and_move_the_wall_and_open_an_image(page):
@@ -412,8 +503,142 @@ def test_the_address_restores_filters_epoch_and_image(page, content):
     wait(page, lambda: dialog(page).is_displayed())
     page.execute_script("document.getElementById('detail').close()")
     wait(page, lambda: "image=" not in page.current_url)
+    assert count(page) == sum(gallery.label[k] == 3 and gallery.radius_px[k] >= 1.5 for k in range(300))
+
+
+def test_an_opened_image_is_one_step_in_the_history(page, content):
+    """Back closes it; closing it leaves no step behind; forward opens it again."""
+    index = content.gallery.index
+    choose(page, "label", 3)
+    steps, address = page.execute_script("return history.length"), page.current_url
+    page.execute_script("arguments[0].click()", thumbs(page)[0])
+    assert page.execute_script("return history.length") == steps + 1
+    ActionChains(page).send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT).perform()
+    assert page.execute_script("return history.length") == steps + 1
     page.back()
+    wait(page, lambda: not dialog(page).is_displayed())
+    assert page.current_url == address
+    page.forward()
     wait(page, lambda: dialog(page).is_displayed())
+    assert "image=" in page.current_url
+    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    wait(page, lambda: page.current_url == address)
+    page.back()  # to before the filter, not to the image
+    wait(page, lambda: count(page) == 300)
+    assert not dialog(page).is_displayed()
+    # One that the address opened has nothing to go back to.
+    open_address(page, f"gallery?image={index[2]}")
+    page.execute_script("document.getElementById('detail').close()")
+    wait(page, lambda: page.current_url.endswith("#gallery"))
+
+
+def test_a_neighbour_opens_its_own_detail(page, content):
+    gallery = content.gallery
+    page.execute_script("arguments[0].click()", thumbs(page)[0])
+    steps, title = page.execute_script("return history.length"), dialog(page).find_element(By.TAG_NAME, "h2")
+    near = dialog(page).find_elements(By.CSS_SELECTOR, "button.picture")
+    assert [each.get_attribute("ariaLabel").split(":")[0] for each in near] == [
+        f"Open image {number}" for number in [*gallery.index[10:14], *range(45000, 45004)]
+    ]
+    assert len(dialog(page).find_elements(By.CSS_SELECTOR, "button.picture .sprite")) == 8
+    page.execute_script("arguments[0].click()", near[7])  # in no gallery, and with a thumbnail
+    title = dialog(page).find_element(By.TAG_NAME, "h2")
+    assert title.text == f"Image 45003 neighbour of image {gallery.index[0]}"
+    assert dialog(page).find_elements(By.CSS_SELECTOR, ".big .sprite")
+    assert dialog(page).find_element(By.CSS_SELECTOR, ".reason").text
+    assert page.execute_script("return history.length") == steps + 1
+    (back,) = [each for each in dialog(page).find_elements(By.TAG_NAME, "button") if "←" in each.text]
+    assert back.text == f"← Image {gallery.index[0]}"
+    back.click()
+    wait(page, lambda: dialog(page).get_attribute("data-image") == str(gallery.index[0]))
+    page.forward()
+    wait(page, lambda: dialog(page).get_attribute("data-image") == "45003")
+    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    wait(page, lambda: "image=" not in page.current_url)
+    assert not dialog(page).is_displayed()
+
+
+def frame_of(page):
+    """The frame that is drawn, what the slider says, and the widths of the bars."""
+    canvas, slider = (dialog(page).find_element(By.CSS_SELECTOR, name) for name in (".frames canvas", "[type=range]"))
+    wait(page, lambda: canvas.get_attribute("data-frame") == slider.get_attribute("value"))
+    bars = page.execute_script(
+        "return [...document.querySelectorAll('#detail .bar-fill')].map((bar) => parseFloat(bar.style.width))"
+    )
+    return int(slider.get_attribute("value")), slider.get_attribute("aria-valuetext"), bars
+
+
+def pixels_of(page, place):
+    """The bytes `[H, W, 3]` of a canvas of the attack: the attacked image or its perturbation."""
+    values = page.execute_script(
+        "const canvas = document.querySelectorAll('#detail .frames canvas')[arguments[0]];"
+        "return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]",
+        place,
+    )
+    return np.array(values).reshape(32, 32, 4)[:, :, :3]
+
+
+def decoded(uri):
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
+        return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def test_the_slider_moves_picture_perturbation_and_probabilities(page, content):
+    detail = content.gallery.details["0"]
+    frames = detail["frames"]
+    page.execute_script("arguments[0].click()", thumbs(page)[0])
+    at, words, bars = frame_of(page)
+    assert at == detail["own_at"] == 2
+    assert words.startswith("3.00 px: robust, ")
+    slider = dialog(page).find_element(By.CSS_SELECTOR, "[type=range]")
+    assert slider.accessible_name == "Radius of the attack (px)"
+    for key, place in ((Keys.ARROW_RIGHT, 3), (Keys.END, 9), (Keys.HOME, 0), (Keys.ARROW_RIGHT, 1)):
+        slider.send_keys(key)
+        at, words, bars = frame_of(page)
+        frame = frames[place]
+        assert at == place
+        outcome = "misclassified as" if frame["succeeded"] else "robust, " if place else "correct, "
+        assert words.startswith(f"{frame['radius_px']:.2f} px: {outcome}")
+        probabilities = dict(zip(frame["reading"]["classes"], frame["reading"]["probabilities"], strict=True))
+        assert bars[0] == pytest.approx(100 * probabilities[detail["label"]], abs=0.01)
+        assert bars[1] == pytest.approx(100 * probabilities[detail["confused"]], abs=0.01)
+        assert np.array_equal(pixels_of(page, 0), decoded(attacked_uri(detail, place)))
+        captions = [each.text for each in dialog(page).find_elements(By.CSS_SELECTOR, ".frames figcaption")]
+        if place:
+            # White and black are the largest change, so that nothing is cut off.
+            assert f"white is +{frame['radius_px']:.2f} px" in captions[1]
+            assert (pixels_of(page, 1).min(), pixels_of(page, 1).max()) == (0, 255)
+        else:
+            assert captions == ["Not attacked", "No perturbation"]
+    assert dialog(page).get_attribute("data-image") == str(content.gallery.index[0])  # arrows moved the slider alone
+
+
+def test_marks_of_the_slider(page):
+    page.execute_script("arguments[0].click()", thumbs(page)[0])
+    shown = dialog(page)
+    jumps = shown.find_elements(By.CSS_SELECTOR, ".attack button")
+    assert [each.text for each in jumps] == [
+        "○ own radius, 3.00 px",
+        "◆ the evaluation's radius, 8.00 px",
+        "✗ smallest radius at which it succeeds, 4.00 px",
+    ]
+    for jump, place, sign in zip(jumps, (2, 5, 3), "○◆✗", strict=True):
+        page.execute_script("arguments[0].click()", jump)
+        assert frame_of(page)[0] == place
+        ticks = shown.find_elements(By.CSS_SELECTOR, ".ticks b")
+        assert [n for n, tick in enumerate(ticks) if sign in tick.get_attribute("textContent")] == [place]
+
+
+def test_without_motion_the_bars_jump(page):
+    look = "return getComputedStyle(document.querySelector('#detail .bar-fill')).transitionDuration"
+    page.execute_script("arguments[0].click()", thumbs(page)[0])
+    assert page.execute_script(look) == "0.12s"
+    try:
+        features = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        assert page.execute_script(look) == "0s"
+    finally:
+        media(page)
 
 
 def test_what_an_address_cannot_mean_is_left_out(page):
@@ -482,11 +707,11 @@ def test_detail_by_click(page, content):
     assert shown.is_displayed()
     assert f"Image {content.gallery.index[0]}" in shown.text
     assert HOSTILE_PATH in shown.text
-    assert len(shown.find_elements(By.CSS_SELECTOR, ".picture img")) == 4 + 3 + 8
-    assert len(shown.find_elements(By.CSS_SELECTOR, "figure.chart .main-svg")) >= 2
-    assert page.execute_script(
-        "return [...arguments[0].querySelectorAll('img')].every((img) => img.naturalWidth)", shown
-    )
+    assert len(shown.find_elements(By.CSS_SELECTOR, ".picture canvas")) == 2 + 3
+    assert len(shown.find_elements(By.CSS_SELECTOR, ".picture .sprite")) == 8
+    assert len(shown.find_elements(By.CSS_SELECTOR, "figure.chart")) == 2
+    drawn = "return [...arguments[0].querySelectorAll('canvas')].every((canvas) => canvas.width === 32)"
+    wait(page, lambda: page.execute_script(drawn, shown))
     ActionChains(page).send_keys(Keys.ESCAPE).perform()
     wait(page, lambda: not shown.is_displayed())
     assert focused(page) == words
@@ -517,14 +742,33 @@ def test_every_image_has_the_sentence_on_its_radius(page, content, place):
     assert reason == sentence_of(content.wall, place, content.classes)
 
 
-def test_an_image_without_details(page):
+def test_an_image_without_details(page, content):
     page.execute_script("arguments[0].click()", thumbs(page)[20])
-    assert "has no details" in dialog(page).text
+    shown = dialog(page)
+    assert "has no details" in shown.text
+    index = content.gallery.index[20]
+    assert (
+        shown.find_element(By.CSS_SELECTOR, "pre code").text == f"iaat report run-0 -o report.html --details-of {index}"
+    )
+    assert shown.find_elements(By.CSS_SELECTOR, ".big .sprite")
+    assert "Radius over the training" in shown.text
+    page.execute_script("document.getElementById('detail').close()")
+    open_address(page, "wall?image=45100")  # on the wall alone
+    assert "The page has no picture of it." in dialog(page).text
+    assert dialog(page).find_element(By.CSS_SELECTOR, "pre code").text.endswith("--details-of 45100")
+
+
+def test_the_page_says_how_many_have_details(page, content):
+    kinds = content.gallery.kind
+    words = page.find_element(By.ID, "computed").text
+    assert words.startswith("Attacks, smallest adversarial norms and neighbours are computed for 8 of these 300 images")
+    assert f"some of the {sum(map(bool, kinds))} suspects first." in words
+    assert words.endswith("--details N changes how many.")
 
 
 def test_suspects_open_their_images(page, content):
     gallery = content.gallery
-    places = sorted((k for k in range(300) if gallery.kind[k] == "label"), key=lambda k: gallery.rank[k])
+    places = sorted((k for k in range(300) if gallery.kind[k] == "label"), key=lambda k: (-gallery.suspicion[k], k))
     cell = page.find_element(By.CSS_SELECTOR, "#suspects .cell")
     page.execute_script("arguments[0].focus(); arguments[0].click()", cell)
     assert f"Image {gallery.index[places[0]]} 1 of {len(places)}" in dialog(page).text

@@ -3,6 +3,8 @@
 import base64
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,10 +164,13 @@ def test_the_gallery_has_the_radii_predictions_and_history_of_its_images(runs, c
 
 def test_details_surfaces_and_norms_are_there_and_all_of_it_is_json(content):
     gallery = content.gallery
-    assert sorted(gallery.details) == sorted(map(str, in_detail(gallery, 3)))
-    detail = next(iter(gallery.details.values()))
-    assert detail["image"].startswith("data:image/")
-    assert detail["index"] in gallery.index
+    assert list(gallery.details) == list(map(str, in_detail(gallery, 3)))
+    for place, detail in gallery.details.items():
+        assert detail["image"].startswith("data:image/")
+        assert detail["sheet"].startswith("data:image/")
+        assert detail["index"] == gallery.index[int(place)]
+        own = detail["frames"][detail["own_at"]]
+        assert own["radius_px"] == pytest.approx(gallery.radius_px[int(place)], abs=0.01)
     norms = content.radii[0].norms
     assert len(norms["radius_px"]) == len(norms["norm_px"]) == norms["n"] == 180
     assert content.radii[1].norms is None
@@ -173,6 +178,46 @@ def test_details_surfaces_and_norms_are_there_and_all_of_it_is_json(content):
     read = json.loads(content_json(content))
     assert read["gallery"]["index"] == gallery.index
     assert "<" not in content_json(content)
+
+
+def test_neighbours_that_are_in_no_gallery_have_thumbnails_after_it(content):
+    gallery = content.gallery
+    sides = [detail[side] for detail in gallery.details.values() for side in ("near_own", "near_confused")]
+    near = {each["index"] for side in sides for each in side}
+    on_wall = np.frombuffer(base64.b64decode(content.wall.index), "<u4").tolist()
+    assert on_wall[40 : gallery.pictured] == sorted(near - set(gallery.index))
+    assert gallery.pictured > 40
+
+
+def test_details_can_be_asked_for_by_index(runs, content):
+    others = sorted(
+        set(np.frombuffer(base64.b64decode(content.wall.index), "<u4").tolist()) - set(content.gallery.index)
+    )
+    scope = Scope(images=40, details=2, details_of=(others[-1], others[3]), page=Path("out.html"))
+    gallery = collect_content(runs[:1], ["--data.root", "my data"], QUIET, scope).gallery
+    asked = [gallery.index.index(number) for number in (others[-1], others[3])]
+    assert list(map(int, gallery.details)) == [*asked, *in_detail(gallery, 2, scope.details_of)[2:]]
+    assert len(gallery.details) == 4
+    assert gallery.radius_px == sorted(gallery.radius_px)
+    assert gallery.compute == (
+        "iaat report iaat-0 --data.root 'my data' --images 40 --details 2 -o out.html "
+        f"--details-of {others[-1]},{others[3]},{{index}}"
+    )
+    assert gallery.compute_more == "--details N"
+
+
+def test_an_image_without_a_radius_has_no_details(runs):
+    with pytest.raises(UserError, match=r"--details-of 99999: quickstart seed 0 has no radius for this image"):
+        collect_content(runs[:1], [], QUIET, Scope(images=5, details=0, details_of=(99999,)))
+
+
+def test_details_are_of_suspects_first_then_of_both_ends(content):
+    kinds = ["", "label", "", "ambiguous", "", ""]
+    gallery = replace(content.gallery, index=[9, 8, 7, 6, 5, 4], kind=kinds, suspicion=[0.9, 0.2, 0.1, 0.8, 0.3, None])
+    assert in_detail(gallery, 1) == [3]
+    assert in_detail(gallery, 4) == [3, 1, 0, 5]
+    assert in_detail(gallery, 2, asked=[4, 6]) == [5, 3, 1, 0]
+    assert in_detail(gallery, 0) == []
 
 
 def test_two_reports_of_the_same_runs_say_the_same(runs, content):
@@ -207,15 +252,14 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 
 def test_a_gallery_has_both_ends_of_the_radii_and_the_most_suspect():
-    by_radius = np.random.default_rng(0).permutation(1000)
-    rank = np.arange(1000, 0, -1)
-    rank[400:425] = np.arange(-25, 0)
-    chosen = choose(by_radius, rank, 100)
+    radius = np.linspace(0, 1, 1000, dtype=np.float32)
+    suspicion = np.zeros(1000)
+    suspicion[400:425] = 1
+    chosen = choose(radius, suspicion, 100)
     assert len(set(chosen)) == 100
-    assert set(by_radius[:25]) | set(by_radius[-25:]) | set(range(400, 425)) <= set(chosen.tolist())
-    place = np.argsort(by_radius)
-    assert (np.diff(place[chosen]) > 0).all()
-    assert len(choose(by_radius, rank, 5000)) == 1000
+    assert set(range(25)) | set(range(975, 1000)) | set(range(400, 425)) <= set(chosen.tolist())
+    assert (np.diff(radius[chosen]) >= 0).all()
+    assert len(choose(radius, suspicion, 5000)) == 1000
 
 
 @pytest.mark.parametrize(
@@ -223,6 +267,8 @@ def test_a_gallery_has_both_ends_of_the_radii_and_the_most_suspect():
     [
         (Scope(images=-1), "report.html", "--images -1"),
         (Scope(details=-1), "report.html", "--details -1"),
+        (Scope(details_of=(3, -1)), "report.html", "--details-of -1"),
+        (Scope(details_of=(3,), pictures=False), "report.html", "--no-images leaves out"),
         (Scope(), ".", "is a folder"),
         (Scope(suspects="suspects.txt"), "report.html", "must end in .csv or .parquet"),
         (Scope(suspects="suspects.csv", pictures=False), "report.html", "--no-images leaves out"),

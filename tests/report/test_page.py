@@ -227,8 +227,13 @@ def test_a_folder_in_its_place(tmp_path):
         write_page(minimal(), tmp_path)
 
 
-def test_two_thousand_thumbnails_stay_below_fifteen_megabytes():
-    assert len(render(rich(count=2000, runs=6))) < 15e6
+def test_two_thousand_thumbnails_stay_below_eight_megabytes():
+    assert len(render(rich(count=2000, runs=6))) < 8e6
+
+
+def test_attacked_images_are_in_the_page_once(content, page):
+    (sheet,) = content.under_attack.images.sheets
+    assert page.count(sheet) == 1
 
 
 def test_plotly_is_the_file_of_the_registry():

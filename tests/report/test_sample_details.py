@@ -87,8 +87,11 @@ def test_attacks_end_at_the_corner_of_a_linear_model():
     x, y = inputs(data, index)
     for row, found in enumerate(sample_details(model, data, index, data, own=own, settings=FEW)):
         away = gap.sign().reshape(SHAPE) * (1 - 2 * float(y[row]))
-        attempts = [found.uniform, *found.strip, *([found.own] if found.own else [])]
-        radii = [8.0, 8.0, 16.0, 32.0, *([float(own[row]) * 255] if found.own else [])]
+        swept = [found.uniform, *found.strip, *found.frames]
+        attempts = [*swept, *([found.own] if found.own else [])]
+        own_px = [float(own[row]) * 255] if found.own else []
+        frames = sorted({*range(0, 18, 2), *np.round(own_px, 4)})
+        radii = [8.0, 8.0, 16.0, 32.0, *frames, *own_px]
         for attempt, radius in zip(attempts, radii, strict=True):
             worst = x[row] + away * radius * PIXEL
             expected = model(worst[None]).detach().softmax(dim=1)[0]
@@ -100,10 +103,33 @@ def test_attacks_end_at_the_corner_of_a_linear_model():
             if radius:
                 assert attempt.factor == pytest.approx(0.5 / (radius * PIXEL), rel=1e-4)
                 assert set(np.unique(attempt.perturbation)) <= {0, 255}
+                # The factor is exact: nothing is cut off, and the attacked image follows from the two pictures.
+                shown = (attempt.perturbation / 255 - 0.5) / attempt.factor
+                assert np.abs(shown - (worst - x[row]).numpy()).max() < 1e-6
             else:
                 assert (attempt.perturbation == 128).all()
         assert (found.own is None) == (row == 3)
         assert [attempt.target for attempt in attempts[:4]] == [None, 1 - found.label, 1 - found.label, 1 - found.label]
+
+
+def test_frames_are_the_clean_input_and_attacks_at_growing_radii_with_the_own_at_its_place():
+    model, data = linear(), source()
+    own = torch.tensor([0.0, 5.0, 4.0, 40.0, torch.nan]) * PIXEL
+    grid = [0, 2, 4, 6, 8, 10, 12, 14, 16]
+    expected = [(grid, 0, 4), ([0, 2, 4, 5, *grid[3:]], 3, 5), (grid, 2, 4), ([*grid, 40], 9, 4), (grid, None, 4)]
+    found = sample_details(model, data, torch.arange(5), data, own=own, settings=FEW)
+    for row, (each, (radii, own_at, uniform_at)) in enumerate(zip(found, expected, strict=True)):
+        assert [frame.radius_px for frame in each.frames] == pytest.approx(radii, abs=1e-4), row
+        assert (each.own_at, each.uniform_at) == (own_at, uniform_at)
+        assert each.frames[0].norm_px == 0
+        assert (each.frames[0].perturbation == 128).all()
+        for frame in each.frames:
+            assert frame.target is None
+            assert frame.norm_px <= frame.radius_px + 1e-4
+            assert frame.succeeded == (frame.reading.prediction != each.label)
+            # What a page makes of the clean image and the perturbation: the attacked image to one level.
+            made = each.image + 255 * (frame.perturbation / 255 - 0.5) / frame.factor * (frame.norm_px > 0)
+            assert np.abs(np.clip(np.rint(made), 0, 255) - frame.image).max() <= 1
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -145,7 +171,7 @@ def test_an_attack_that_succeeds_is_never_below_the_smallest_radius():
     coarse = dataclasses.replace(FEW, levels=1)  # so that the search alone finds breaks of 26.7 px and more
     found = list(sample_details(model, data, torch.arange(20), data, own=own, settings=coarse))
     for each in found:
-        for attempt in (each.own, each.uniform, *each.strip):
+        for attempt in (*each.frames, *each.strip):
             if attempt.reading.prediction != each.label:
                 assert each.smallest_px <= attempt.norm_px
     assert any(0 < each.smallest_px < 26 for each in found if each.smallest_px is not None)
@@ -275,16 +301,16 @@ def test_it_costs_at_most_what_is_said():
     pool = len(neighbour_pool(data.labels, torch.arange(40), torch.tensor([0, 1]), 5000, 5, 0))
     with count_passes(model) as passes:
         list(sample_details(model, data, index, data, own=own))
-    assert passes.forward == 10 * 255 + pool + 1  # one to find the last linear layer
-    assert passes.backward == 10 * 240
+    assert passes.forward == 10 * 402 + pool + 1  # one to find the last linear layer
+    assert passes.backward == 10 * 380
 
 
 def test_inputs_that_are_no_images_have_everything_but_pictures():
     torch.manual_seed(0)
     model, data = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), source(shape=(6,))
     (found,) = sample_details(model, data, torch.tensor([3]), data, own=torch.tensor([PIXEL]), settings=FEW)
-    attempts = (found.own, found.uniform, *found.strip)
-    assert [each.image for each in (found, *attempts, *found.near_own, *found.near_confused)] == [None] * 14
+    attempts = (*found.frames, *found.strip)
+    assert [each.image for each in (found, *attempts, *found.near_own, *found.near_confused)] == [None] * 22
     assert all(each.perturbation is None for each in attempts)
     assert found.uniform.norm_px == pytest.approx(8, abs=1e-3)
 
@@ -294,6 +320,7 @@ def test_radii_beyond_the_pixel_range_are_cut_to_it():
     (found,) = sample_details(linear(), source(), torch.tensor([3]), source(), settings=settings)
     assert [each.radius_px for each in found.strip] == pytest.approx([127.5, 255, 255])
     assert found.searched_px == pytest.approx(255)
+    assert [frame.radius_px for frame in found.frames[-3:]] == pytest.approx([191.25, 223.125, 255])
     assert found.image.shape == SHAPE
 
 
@@ -313,7 +340,15 @@ def test_what_makes_no_sense_is_refused():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("radius", 0.0), ("radius", 8.0), ("reach", -1.0), ("growth", (1.0, float("nan"))), ("steps", 0), ("levels", 0)],
+    [
+        ("radius", 0.0),
+        ("radius", 8.0),
+        ("reach", -1.0),
+        ("growth", (1.0, float("nan"))),
+        ("sweep", (0.0,)),
+        ("steps", 0),
+        ("levels", 0),
+    ],
 )
 def test_settings_without_a_meaning_are_refused(setting, value):
     with pytest.raises(UserError, match=setting):

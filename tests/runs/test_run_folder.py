@@ -13,7 +13,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
 from iaat.radius.snapshots import checksum
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import RunFolder, runs_in
 
 
 @pytest.fixture(scope="module")
@@ -279,3 +279,13 @@ def test_differences_of_methods_name_every_setting_that_comes_or_goes():
     come = {f"{key}: None -> {value}" for key, value in own.items()}
     assert set(recipe_differences(iaat, natural)) == {"method.name: 'iaat' -> 'natural'", *gone}
     assert set(recipe_differences(natural, iaat)) == {"method.name: 'natural' -> 'iaat'", *come}
+
+
+def test_runs_are_found_in_a_folder_of_them(run, tmp_path, recipe):
+    other = RunFolder(run.path.with_name("another"))
+    other.create(recipe, overwrite=False)
+    (run.path.parent / "comparison.json").write_text("{}")
+    (run.path.parent / "evaluations").mkdir()
+    assert runs_in(run.path) == [run]
+    assert runs_in(run.path.parent) == sorted([run, other], key=lambda each: each.path)
+    assert runs_in(tmp_path / "no such folder") == [RunFolder(tmp_path / "no such folder")]

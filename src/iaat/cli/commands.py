@@ -23,7 +23,7 @@ from iaat.experiments.place_of_run import place_of_run
 from iaat.experiments.sweep import Cell, cost_of_cells, is_sweep, read_cells, select_cells, time_of_cells
 from iaat.experiments.targets import check_allowed, evaluate_targets, find_targets
 from iaat.experiments.timing import time_steps, timing_table
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import RunFolder, runs_in
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.device import keep_freed_memory, pick_device, warn_of_missing_device
 from iaat.runtime.progress import Reporter
@@ -100,7 +100,9 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
     if found.missing:
         reporter.next_step("iaat", *(argument for argument in options.arguments if argument != "--no-train"))
     else:
-        folders = [str(run.path) for run in _runs_of(found.cells, options.out)]
+        runs = _runs_of(found.cells, options.out)
+        whole = len(runs) > 1 and {run.path for run in runs_in(options.out)} == {run.path for run in runs}
+        folders = [str(options.out)] if whole else [str(run.path) for run in runs]
         page = ("-o", str(options.out / "report.html"))
         reporter.next_step("iaat", "report", *folders, *page, *_as_before(options, overrides))
 
@@ -208,6 +210,15 @@ def _cell(key: str, value: object, norm: Norm) -> str:
     return "-" if value is None else str(value)
 
 
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    """Return whole numbers with commas between them, each once."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if not (word.isascii() and word.isdigit()):
+            raise UserError(f"{name} {text}: {word!r} is no whole number; give numbers such as {name} 17,42")
+    return tuple(dict.fromkeys(map(int, words)))
+
+
 def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
     # Imported here: no other command needs what draws pages.
     from iaat.report.collect import Scope, check_scope, collect_content
@@ -215,10 +226,18 @@ def _report(options: argparse.Namespace, overrides: list[str], reporter: Reporte
 
     check_allowed(overrides, WHERE, "a finished run keeps its recipe")
     scope = Scope(
-        images=options.images, details=options.details, pictures=not options.no_images, suspects=options.suspects
+        images=options.images,
+        details=options.details,
+        details_of=_numbers("--details-of", options.details_of),
+        pictures=not options.no_images,
+        suspects=options.suspects,
+        page=options.out,
     )
     check_scope(scope, options.out, options.figures)
-    content = collect_content([RunFolder(folder) for folder in options.folders], overrides, reporter, scope)
+    runs = [run for folder in options.folders for run in runs_in(folder)]
+    if len(runs) > len(options.folders):
+        reporter.say(f"{len(runs)} runs: {', '.join(str(run.path) for run in runs)}")
+    content = collect_content(runs, overrides, reporter, scope)
     write_page(content, options.out)
     reporter.result(f"page: {options.out}")
     if options.suspects is not None and content.gallery is not None:

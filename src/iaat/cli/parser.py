@@ -213,7 +213,11 @@ def command_parser() -> argparse.ArgumentParser:
     keys = "Keys that say where the data lies can follow, such as --data.root DIR."
     sub = add("report", "show runs on one page: accuracies, radii, images, suspects, loss surfaces", keys)
     sub.add_argument(
-        "folders", metavar="RUN", nargs="+", type=Path, help="run folders; the first with radii has the images"
+        "folders",
+        metavar="RUN",
+        nargs="+",
+        type=Path,
+        help="run folders, or a folder of them; the first with radii has the images",
     )
     sub.add_argument(
         "-o", "--out", type=Path, default=Path("report.html"), help="the page, one file (default %(default)s)"
@@ -222,7 +226,17 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument("--suspects", metavar="FILE", type=Path, help="write all suspects as .csv or .parquet, too")
     sub.add_argument("--images", metavar="N", type=int, default=2000, help="size of the gallery (default %(default)s)")
     sub.add_argument(
-        "--details", metavar="N", type=int, default=40, help="how many of them are attacked, too (default %(default)s)"
+        "--details",
+        metavar="N",
+        type=int,
+        default=40,
+        help="how many of them are attacked, too, suspects first (default %(default)s)",
+    )
+    sub.add_argument(
+        "--details-of",
+        metavar="INDEX[,INDEX ...]",
+        default="",
+        help="images that are attacked beside them, by their index in the training data",
     )
     sub.add_argument("--no-images", action="store_true", help="leave out the images; needs no data")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -150,13 +151,16 @@ class Run:
             evaluated = EvaluatedModel(name, self.model, digest, folder, facts, radii=radii)
             return run_evaluation(evaluated, data, config, self._reporter)
 
-    def report(self, out: str | Path = "report.html", *, images: int = 2000, details: int = 40) -> Path:
+    def report(
+        self, out: str | Path = "report.html", *, images: int = 2000, details: int = 40, details_of: Sequence[int] = ()
+    ) -> Path:
         """Write one page that shows the run: accuracies, radii, images, suspected label errors.
 
         Args:
             out: The page.
             images: Images in its gallery.
-            details: Images of them that have details, at up to 255 forwards and 240 backwards each.
+            details: Images of them that have details, at up to 402 forwards and 380 backwards each: suspects first.
+            details_of: Images that have details beside them, by their position in the training data.
 
         Returns:
             The page.
@@ -170,7 +174,7 @@ class Run:
 
         with TemporaryDirectory() as temporary:
             run = self._folder(Path(temporary, self.recipe.name))
-            scope = Scope(images=images, details=details)
+            scope = Scope(images=images, details=details, details_of=tuple(map(int, details_of)))
             content = collect_content([run], (), self._reporter, scope, recipes=[self.recipe])
             write_page(content, Path(out))
         return Path(out)

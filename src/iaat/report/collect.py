@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 
 from iaat import __version__
 from iaat.analysis.array_checks import PX_PER_UNIT, suffix_of
-from iaat.analysis.radius_order import radius_history, radius_order
 from iaat.analysis.tables import write_table
 from iaat.attacks import pgd, smallest_radius
 from iaat.config.load_recipe import CODE_OF_IMAGES
@@ -29,15 +29,17 @@ from iaat.evaluate.evaluate_run import evaluations_of
 from iaat.evaluate.results import EvaluationResult
 from iaat.evaluate.sample_records import RECORDS_FILE, SampleRecords, read_records
 from iaat.report import run_summary
+from iaat.report.detail_pictures import drawn_detail
 from iaat.report.loss_surface import loss_surface
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import complete
 from iaat.report.radius_reasons import RadiusReasons, radius_reasons
 from iaat.report.recipe_parts import dataset_title
-from iaat.report.report_content import Gallery, Neighbours, Radii, ReportContent, SurfacePart
-from iaat.report.sample_details import DetailSettings, near_samples, sample_details
-from iaat.report.suspects import Suspects, class_probabilities, find_suspects
-from iaat.report.thumbnails import BUDGET, Sprites, picture_uri, shrink, source_sprites, why_no_picture
+from iaat.report.report_content import Gallery, Radii, ReportContent, SurfacePart
+from iaat.report.run_summary import path_for_commands
+from iaat.report.sample_details import DetailSettings, sample_details
+from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
+from iaat.report.thumbnails import picture_uri, source_sprites, why_no_picture
 from iaat.report.under_attack import attacked_images, under_attack
 from iaat.report.wall import Wall, pack_wall
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
@@ -53,16 +55,8 @@ BESIDE = 4
 SURFACES = 4
 """Images with loss surfaces."""
 
-REVIEWED = 200
-"""Suspected label errors with neighbours of both classes, at most."""
-
 NORMS = 300
 """Samples with a measured smallest adversarial norm."""
-
-_PICTURE_SIDE = 128
-"""Longest side of a picture in the details, in pixels."""
-
-_PICTURES = ("image", "perturbation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +65,19 @@ class Scope:
 
     Attributes:
         images: Thumbnails in the gallery.
-        details: Images of them that have details, at up to 255 forwards and 240 backwards each.
+        details: Images of them that have details, at up to 402 forwards and 380 backwards each: suspects first.
+        details_of: Positions in the training data of images that have details and are in the gallery, too.
         pictures: Whether to read the data and run the models at all.
         suspects: A `.csv` or `.parquet` file for the table of all suspects; None: not written.
+        page: The page that is made by `iaat report`, for the commands on it; None: it is made by `FittedRun.report`.
     """
 
     images: int = 2000
     details: int = 40
+    details_of: tuple[int, ...] = ()
     pictures: bool = True
     suspects: Path | None = None
+    page: Path | None = None
 
 
 def collect_content(
@@ -143,7 +141,7 @@ def collect_content(
     if models is None:
         notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
     else:
-        content = _with_images(content, models, prints, scope)
+        content = _with_images(content, models, prints, scope, overrides)
     return replace(content, title=report_title(content), opening=opening_of(content))
 
 
@@ -212,7 +210,9 @@ def _read_data(
     return _Models(runs, recipes, data, device, reporter)
 
 
-def _with_images(content: ReportContent, models: _Models, prints: Sequence[str], scope: Scope) -> ReportContent:
+def _with_images(
+    content: ReportContent, models: _Models, prints: Sequence[str], scope: Scope, overrides: Sequence[str]
+) -> ReportContent:
     """Add gallery, details, measured norms and loss surfaces to the content."""
     own = [part.run for part in content.radii if prints[part.run] == prints[0]]
     if not own:
@@ -221,40 +221,72 @@ def _with_images(content: ReportContent, models: _Models, prints: Sequence[str],
     number = own[0]
     run, recipe, train = models.runs[number], models.recipes[number], models.data.train
     index, history = radius_history(run)
+    asked = _positions(index, scope.details_of, content.runs[number].name)
     model = models.of_run(number)
     probabilities = class_probabilities(model, train, index, recipe.evaluate.batch_size, models.reporter)
     suspects = find_suspects(history, train.labels.numpy()[index], probabilities, index=index)
     if scope.suspects is not None:
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
-    gallery = _gallery(number, train, index, history, suspects, scope)
-    reasons = _reasons(recipe, run.radii_epochs(), history, suspects.label, probabilities)
-    wall = _wall(gallery, run.radii_epochs(), history, suspects, reasons)
-    gallery = replace(gallery, neighbours=_neighbours(gallery, model, models, recipe))
+    gallery = _gallery(number, train, index, history, suspects, scope, asked)
+    compute, compute_more = _commands([part.folder for part in content.runs], overrides, scope)
+    gallery = replace(gallery, compute=compute, compute_more=compute_more)
     gallery.details.update(_details(gallery, model, models, recipe, scope))
+    near = _neighbours_elsewhere(gallery, index)
+    gallery = _with_sheets(gallery, near, train)
+    reasons = _reasons(recipe, run.radii_epochs(), history, suspects.label, probabilities)
+    wall = _wall(gallery, near, run.radii_epochs(), history, suspects, reasons)
     same = [other for other in range(len(models.runs)) if prints[other] == prints[0]]
     radii = [_with_norms(part, model, models, recipe) if part.run == number else part for part in content.radii]
     surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], models, recipe)
     return replace(content, gallery=gallery, wall=wall, radii=radii, surfaces=surfaces)
 
 
-def choose(by_radius: NDArray[np.int64], rank: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+def _positions(index: NDArray[np.int64], asked: Sequence[int], run: str) -> NDArray[np.int64]:
+    """Return the places of images in `index` `[n]`, ascending positions in the training data."""
+    wanted = np.array(asked, dtype=np.int64)
+    if lost := sorted(set(asked) - set(index[np.isin(index, wanted)].tolist())):
+        raise UserError(
+            f"--details-of {lost[0]}: {run} has no radius for this image; it has those of {len(index)} training images "
+            f"between {index.min()} and {index.max()}, and images for validation have none"
+        )
+    return np.searchsorted(index, wanted)
+
+
+def _commands(folders: Sequence[str], overrides: Sequence[str], scope: Scope) -> tuple[str, str]:
+    """Return how the details of one image more are computed, and how those of more images."""
+    before = "".join(f"{number}," for number in scope.details_of)
+    if scope.page is None:
+        return f"run.report(details_of=[{before}{{index}}])", "details=N"
+    sizes = [("--images", scope.images, Scope.images), ("--details", scope.details, Scope.details)]
+    given = [word for name, size, usual in sizes if size != usual for word in (name, str(size))]
+    start = shlex.join(["iaat", "report", *folders, *overrides, *given, "-o", path_for_commands(scope.page)])
+    return f"{start} --details-of {before}{{index}}", "--details N"
+
+
+def choose(radius: NDArray[np.float32], suspicion: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """Choose the images of a gallery; return their positions, in the order of their radii.
 
-    A quarter each of the smallest radii, the largest, the most suspect, and of all at random.
+    A quarter each of the smallest radii, the largest, the most suspect, and of all at random; of equal radii by
+    chance, too.
 
     Args:
-        by_radius: `[n]` positions in the order of their radii, as `radius_order` gives them.
-        rank: `[n]` of suspects, 1 for the most suspect.
+        radius: `[n]`.
+        suspicion: `[n]`.
         count: How many at most.
     """
-    if len(by_radius) <= count:
-        return by_radius
+    if len(radius) <= count:
+        return np.argsort(radius, kind="stable")
+    shuffled = rng.permutation(len(radius), seed=0, epoch=0).numpy()
     quarter = count // 4
-    orders = [by_radius[:quarter], by_radius[::-1][:quarter], np.argsort(rank)[:quarter]]
-    wanted = np.concatenate([*orders, rng.permutation(len(by_radius), seed=0, epoch=0).numpy()])
+    orders = [
+        shuffled[np.argsort(radius[shuffled], kind="stable")],
+        shuffled[np.argsort(-radius[shuffled], kind="stable")],
+        shuffled[np.argsort(-suspicion[shuffled], kind="stable")],
+    ]
+    wanted = np.concatenate([*(order[:quarter] for order in orders), shuffled])
     _, first = np.unique(wanted, return_index=True)
     chosen = wanted[np.sort(first)][:count]
-    return by_radius[np.isin(by_radius, chosen)]
+    return chosen[np.argsort(radius[chosen], kind="stable")]
 
 
 def _gallery(
@@ -264,10 +296,12 @@ def _gallery(
     history: NDArray[np.float32],
     suspects: Suspects,
     scope: Scope,
+    asked: NDArray[np.int64],
 ) -> Gallery:
-    chosen = choose(radius_order(history, index), suspects.rank, scope.images)
+    """Choose the images, those asked for among them; their sheets come later."""
+    chosen = np.union1d(choose(history[-1], suspects.score, scope.images), asked).astype(np.int64)
+    chosen = chosen[np.argsort(history[-1, chosen], kind="stable")]
     samples = index[chosen]
-    packed = source_sprites(train, torch.from_numpy(samples))
     of_all = len(chosen) == len(index)
     return Gallery(
         run=number,
@@ -275,22 +309,43 @@ def _gallery(
         chosen="all images trained on"
         if of_all
         else "a quarter each: the smallest radii, the largest, the most suspect, and any",
-        sheets=list(packed.sheets),
-        columns=packed.columns,
-        rows=packed.rows,
-        width=packed.width,
-        height=packed.height,
+        pictured=0,
+        sheets=[],
+        columns=1,
+        rows=1,
+        width=0,
+        height=0,
         index=samples.tolist(),
         label=suspects.label[chosen].tolist(),
         prediction=_predicted(suspects)[chosen].tolist(),
         radius_px=_px(history[-1, chosen]),
         path=["" if train.paths is None else train.paths[sample] for sample in samples],
-        rank=suspects.rank[chosen].tolist(),
+        suspicion=[round(float(score), 4) for score in suspects.score[chosen]],
         kind=["" if kind == "clear" else str(kind) for kind in suspects.kind[chosen]],
         suggested=suspects.suggested[chosen].tolist(),
-        notes=suspects.notes(),
         no_pictures=why_no_picture(train.shape),
     )
+
+
+def _with_sheets(gallery: Gallery, near: NDArray[np.int64], train: Source) -> Gallery:
+    """Add thumbnails of the gallery's images, then of samples `near`."""
+    packed = source_sprites(train, torch.from_numpy(np.concatenate([gallery.index, near]).astype(np.int64)))
+    return replace(
+        gallery,
+        pictured=len(gallery.index) + len(near) if packed.sheets else 0,
+        sheets=list(packed.sheets),
+        columns=packed.columns,
+        rows=packed.rows,
+        width=packed.width,
+        height=packed.height,
+    )
+
+
+def _neighbours_elsewhere(gallery: Gallery, index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the neighbours of images in detail that have radii and are not in the gallery, in ascending order."""
+    sides = [detail[side] for detail in gallery.details.values() for side in ("near_own", "near_confused")]
+    found = np.array([each["index"] for side in sides for each in side], dtype=np.int64)
+    return np.setdiff1d(np.intersect1d(found, index), gallery.index)
 
 
 def _predicted(suspects: Suspects) -> NDArray[np.int64]:
@@ -316,20 +371,21 @@ def _reasons(
         label,
         probabilities,
         method=recipe.method_name,
-        largest=None if cap is None else float(cap),
+        largest=float(cap) if isinstance(cap, int | float) else None,  # of a method of the user's it may be text
     )
 
 
 def _wall(
     gallery: Gallery,
+    near: NDArray[np.int64],
     epochs: Sequence[int],
     history: NDArray[np.float32],
     suspects: Suspects,
     reasons: RadiusReasons | None,
 ) -> Wall:
-    """Pack all images, those of the gallery first."""
+    """Pack all images: those of the gallery first, then samples `near`."""
     index = suspects.index
-    places = np.searchsorted(index, gallery.index)
+    places = np.searchsorted(index, np.concatenate([gallery.index, near]).astype(np.int64))
     order = np.concatenate([places, np.setdiff1d(np.arange(len(index)), places)])
     columns = (index, suspects.label, _predicted(suspects), suspects.kind)
     return pack_wall(
@@ -345,37 +401,33 @@ def _px(values: NDArray[np.float32]) -> list[float]:
     return [round(float(value) * PX_PER_UNIT, 2) for value in values]
 
 
-def in_detail(gallery: Gallery, count: int) -> list[int]:
-    """Return the positions of images that get details: half the most suspect, then from both ends of the radii."""
-    by_suspicion = sorted(range(len(gallery.index)), key=gallery.rank.__getitem__)
+def in_detail(gallery: Gallery, count: int, asked: Sequence[int] = ()) -> list[int]:
+    """Return the positions of images that get details: those asked for, and up to `count` others.
+
+    The others are the suspects first, the most suspect of them first, then images from both ends of the radii.
+
+    Args:
+        gallery: The images.
+        count: Of the others.
+        asked: Positions in the training data.
+    """
+    wanted = [gallery.index.index(number) for number in asked]
     places = range(len(gallery.index))
+    suspects = [place for place in _by_suspicion(gallery) if gallery.kind[place]]
     ends = [place for pair in zip(places, reversed(places), strict=True) for place in pair]
-    return list(dict.fromkeys([*by_suspicion[: count // 2], *ends]))[:count]
+    others = [place for place in dict.fromkeys([*suspects, *ends]) if place not in set(wanted)]
+    return [*dict.fromkeys(wanted), *others[:count]]
 
 
-def _neighbours(gallery: Gallery, model: nn.Module, models: _Models, recipe: Recipe) -> Neighbours | None:
-    """Find neighbours of both classes of the images that are most suspected of a label error."""
-    called = [place for place, kind in enumerate(gallery.kind) if kind == "label"]
-    places = sorted(called, key=gallery.rank.__getitem__)[:REVIEWED]
-    if not places:
-        return None
-    models.reporter.say("neighbours of suspects")
-    train, samples = models.data.train, torch.tensor([gallery.index[place] for place in places])
-    settings = DetailSettings(batch_size=recipe.evaluate.batch_size)
-    sides = near_samples(model, train, samples, train, models.data.train_index, settings)
-    near = [[[found for found, _ in side.row(row)] for row in range(len(places))] for side in sides]
-    index = sorted({found for side in near for row in side for found in row})
-    own, other = ([[index.index(found) for found in row] for row in side] for side in near)
-    packed = source_sprites(train, torch.tensor(index), budget=BUDGET // 4) if index else Sprites()
-    shape = (packed.columns, packed.rows, packed.width, packed.height)
-    return Neighbours(places, own, other, index, list(packed.sheets), *shape)
+def _by_suspicion(gallery: Gallery) -> list[int]:
+    return sorted(range(len(gallery.index)), key=lambda place: -(gallery.suspicion[place] or 0.0))
 
 
 def _details(
     gallery: Gallery, model: nn.Module, models: _Models, recipe: Recipe, scope: Scope
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Compute the details of some images; yield them by the positions of the images."""
-    places = in_detail(gallery, scope.details)
+    places = in_detail(gallery, scope.details, scope.details_of)
     if not places:
         return
     samples = torch.tensor([gallery.index[place] for place in places])
@@ -385,18 +437,7 @@ def _details(
     found = sample_details(model, train, samples, train, own=own, among=models.data.train_index, settings=settings)
     shown = models.reporter.track(found, total=len(places), what="details")
     for place, detail in zip(places, shown, strict=True):
-        yield str(place), _drawn(asdict(detail))
-
-
-def _drawn(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, dict):
-        return {
-            key: picture_uri(shrink(item[None], side=_PICTURE_SIDE)[0])
-            if key in _PICTURES and item is not None
-            else _drawn(item)
-            for key, item in value.items()
-        }
-    return [_drawn(item) for item in value] if isinstance(value, list | tuple) else value
+        yield str(place), drawn_detail(detail)
 
 
 def _with_norms(part: Radii, model: nn.Module, models: _Models, recipe: Recipe) -> Radii:
@@ -433,7 +474,8 @@ def _with_norms(part: Radii, model: nn.Module, models: _Models, recipe: Recipe) 
 
 def _surfaces(gallery: Gallery, numbers: Sequence[int], models: _Models, recipe: Recipe) -> list[SurfacePart]:
     """Compute loss surfaces of the models of some runs around the most suspect images and those of extreme radii."""
-    places = in_detail(gallery, 2 * SURFACES)[::2][:SURFACES]
+    ends = [0, len(gallery.index) - 1] if gallery.index else []
+    places = list(dict.fromkeys([*_by_suspicion(gallery)[: SURFACES - 2], *ends]))
     if not places:
         return []
     samples = torch.tensor([gallery.index[place] for place in places])
@@ -472,6 +514,11 @@ def check_scope(scope: Scope, page: Path, figures: Path | None) -> None:
     for name, count in (("--images", scope.images), ("--details", scope.details)):
         if count < 0:
             raise UserError(f"{name} {count}: a number, 0 or more")
+    for number in scope.details_of:
+        if number < 0:
+            raise UserError(f"--details-of {number}: images are numbered from 0")
+    if scope.details_of and not scope.pictures:
+        raise UserError("--details-of needs the data, which --no-images leaves out")
     if page.is_dir():
         raise UserError(f"--out {page} is a folder: give the name of a file, such as {page / 'report.html'}")
     if figures is not None and figures.is_file():

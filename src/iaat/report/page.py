@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
+from iaat.report.detail_pictures import attacked_uri
 from iaat.report.opening import focus_row
 from iaat.report.pooled_results import complete
 from iaat.report.recipe_parts import recipe_of_runs
@@ -33,7 +34,7 @@ from iaat.units import format_duration
 
 _STATIC = Path(__file__).parent / "static"
 _PLOTLY = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
-_SCRIPTS = ("text", "charts", "selection", "about", "results", "radii", "images", "review", "wall", "detail", "page")
+_SCRIPTS = ("text", "charts", "selection", "about", "results", "radii", "images", "wall", "frames", "detail", "page")
 _MISSING = "\N{EN DASH}"
 _SUSPECTED = ("label", "ambiguous")
 _THUMBNAIL = 64
@@ -83,7 +84,8 @@ def render(content: ReportContent) -> str:
         hardware=_union(run.hardware for run in content.runs),
         findings=_findings(content),
         suspects=_suspects(content),
-        reasons={place: _reason_of(content, place) for place in _suspects(content)},
+        reasons={place: _reason_of(content, place) for place in _spoken_of(content)},
+        attacked=_attacked_details(content),
         suites=_union([row.suite] for row in content.pooled if row.attacks),
         with_radii=[number for number in range(len(content.runs)) if _has_radii(content, number)],
         palette={name: color for name, color in PALETTE.items() if name not in ("black", "yellow")},
@@ -146,8 +148,26 @@ def _suspects(content: ReportContent) -> list[int]:
     if gallery is None:
         return []
     places = [place for place, kind in enumerate(gallery.kind) if kind]
-    ordered = sorted(places, key=lambda place: (gallery.kind[place] != "label", gallery.rank[place]))
+    ordered = sorted(places, key=lambda place: (gallery.kind[place] != "label", -(gallery.suspicion[place] or 0.0)))
     return ordered[:_MOST_SUSPECTS]
+
+
+def _spoken_of(content: ReportContent) -> list[int]:
+    """Return the places of the images with a sentence on a page without scripts."""
+    details = {} if content.gallery is None else content.gallery.details
+    return [*_suspects(content), *map(int, details)]
+
+
+def _attacked_details(content: ReportContent) -> list[tuple[int, str | None, dict[str, Any]]]:
+    """Return place, attacked picture and outcome of each image in detail at its own radius, for a page without scripts.
+
+    Where an image has no radius it is that of the evaluation.
+    """
+    found = []
+    for place, drawn in ({} if content.gallery is None else content.gallery.details).items():
+        at = drawn["uniform_at"] if drawn["own_at"] is None else drawn["own_at"]
+        found.append((int(place), attacked_uri(drawn, at), drawn["frames"][at]))
+    return found
 
 
 def _reason_of(content: ReportContent, place: int) -> str:

@@ -370,29 +370,6 @@ class Stability:
     n: int
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """Nearest training images of both classes for images of a gallery, with thumbnails of their own.
-
-    Attributes:
-        of: Places in the gallery.
-        own: For each, its neighbours of its label, the nearest first, by their places in `index`.
-        other: Likewise those of the class it may be instead.
-        index: Of the neighbours in the training data, each once.
-        sheets, columns, rows, width, height: Of the neighbours, as in `Gallery`.
-    """
-
-    of: list[int]
-    own: list[list[int]]
-    other: list[list[int]]
-    index: list[int]
-    sheets: list[str]
-    columns: int
-    rows: int
-    width: int
-    height: int
-
-
 @dataclass(frozen=True, slots=True)
 class Gallery:
     """Images of one run with radii; all lists have one entry an image.
@@ -401,26 +378,28 @@ class Gallery:
         run: Place of the run.
         total: Trained samples, of which these are some.
         chosen: How they were chosen, for people.
+        pictured: Images on the sheets: those of the gallery, and after them neighbours of images in detail, which are
+            the next ones of `Wall`.
         sheets: Sprite sheets as data URIs; empty where inputs are no pictures, with the reason in `no_pictures`.
         columns, rows: Thumbnails a row, rows a sheet; image k is on sheet k // (columns * rows), in reading order.
         width, height: Of a thumbnail in pixels.
         index: Of the samples in the training data.
         label, prediction: Class numbers; a prediction is -1 where it is not known.
-        radius_px: Last radii, in ascending `radius_order`; those of all epochs are in `Wall`.
+        radius_px: Last radii; those of all epochs are in `Wall`.
         path: Files of the images, "" where samples are none.
-        rank: Of the suspect it is among `total`, 1 for the most suspect; see `find_suspects`.
+        suspicion: Score in [0, 1] of the suspect it is; None where there are none.
         kind: `label`, `ambiguous`, or "" for neither.
         suggested: The class it may be instead.
-        notes: Sentences on what is called a label error and what is withheld, see `Suspects.notes`.
-        neighbours: Of the images that are most suspected of a label error; None where there are none.
-        details: By the place of an image in these lists, as text: what its view shows more, see `SampleDetail` in
-            `iaat.report.sample_details`; pictures are data URIs.
+        details: By the place of an image in these lists, as text: what its view shows more, see `drawn_detail`.
         no_pictures: Why there are no thumbnails.
+        compute: Command that computes the details of the image `{index}`; "" for none.
+        compute_more: What to give that command for more details.
     """
 
     run: int
     total: int
     chosen: str
+    pictured: int
     sheets: list[str]
     columns: int
     rows: int
@@ -431,13 +410,13 @@ class Gallery:
     prediction: list[int]
     radius_px: list[float]
     path: list[str]
-    rank: list[int]
+    suspicion: list[float | None]
     kind: list[str]
     suggested: list[int]
-    notes: list[str] = field(default_factory=list)
-    neighbours: Neighbours | None = None
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
     no_pictures: str | None = None
+    compute: str = ""
+    compute_more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -511,8 +490,14 @@ class ReportContent:
 
 
 def content_json(content: ReportContent) -> str:
-    """Return the content as JSON for use inside a page: numbers that are not finite are null, and no tag can begin."""
-    text = json.dumps(_plain(asdict(content)), separators=(",", ":"), allow_nan=False)
+    """Return the content as JSON for use inside a page: numbers that are not finite are null, and no tag can begin.
+
+    The sheets of attacked test images are left out: the page has them once, in its styles.
+    """
+    plain = _plain(asdict(content))
+    if plain["under_attack"] and plain["under_attack"]["images"]:
+        plain["under_attack"]["images"]["sheets"] = []
+    text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

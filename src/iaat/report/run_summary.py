@@ -50,7 +50,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
     curves, quantiles = series(records)
     return RunPart(
         name=name,
-        folder=_path_for_commands(run.path),
+        folder=path_for_commands(run.path),
         method=recipe.method_name,
         seed=recipe.seed,
         epochs=len(records),
@@ -63,8 +63,8 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
     )
 
 
-def _path_for_commands(path: Path) -> str:
-    """The path of a run as commands take it; of one elsewhere the last part, because a page is given away."""
+def path_for_commands(path: Path) -> str:
+    """Return a path as commands take it; of one elsewhere the last part, because a page is given away."""
     whole = path.resolve()
     return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else whole.name
 

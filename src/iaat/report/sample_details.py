@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from iaat.attacks import Targeted, geometry, pgd, pgd_early_stop, smallest_radius
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
-from iaat.report.neighbours import Side, nearest, neighbour_pool
+from iaat.report.neighbours import nearest, neighbour_pool
 from iaat.report.representation import eval_logits, last_linear, moved, represent
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.runtime import rng
 from iaat.units import PIXEL, Norm, check_radius
+
+_SAME_PX = 0.005
+"""Radii that are nearer to one another have one frame."""
 
 Space = Literal["penultimate", "input"]
 """Where distances between samples are taken: between inputs of the last linear layer, or of the model."""
@@ -31,6 +34,7 @@ class DetailSettings:
         radius: Of the evaluation, on the [0, 1] scale.
         norm: `linf` or `l2`.
         steps: Of every PGD.
+        sweep: Radii of the frames, in radii of the evaluation; 0, the evaluation's and the sample's own come to them.
         growth: Radii of the targeted attacks, in radii of the evaluation.
         reach: Largest radius of the search for the smallest adversarial norm, in radii of the evaluation.
         levels: Evenly spaced radii of that search.
@@ -44,6 +48,7 @@ class DetailSettings:
     radius: float = 8 * PIXEL
     norm: Norm = "linf"
     steps: int = 20
+    sweep: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     growth: tuple[float, ...] = (1.0, 2.0, 4.0)
     reach: float = 4.0
     levels: int = 127
@@ -56,6 +61,7 @@ class DetailSettings:
     def __post_init__(self) -> None:
         check_radius(self.radius, self.norm, name="radius")
         radii = [("radius", self.radius), ("reach", self.reach), *(("growth", each) for each in self.growth)]
+        radii += [("sweep", each) for each in self.sweep]
         for name, value in radii:
             if not 0 < value < math.inf:
                 raise UserError(f"{name} = {value:g}: must be above 0 and finite")
@@ -85,7 +91,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attack on one sample.
+    """One attack on one sample; one of radius 0 leaves it as it is.
 
     Attributes:
         target: The class of a targeted attack; None: away from the label.
@@ -133,10 +139,9 @@ class SampleDetail:
         index: Its position in its data set.
         label: Its class.
         confused: The likeliest class that is not the label: what it is confused with, if it is.
-        clean: The model's reading of the clean input.
-        image: The clean input, bytes `[C, H, W]`; None where inputs are no images.
-        own: PGD at the sample's own radius; None where it has none.
-        uniform: PGD at the radius of the evaluation.
+        frames: PGD at growing radii, from 0, which is the clean input.
+        own_at: Place of the frame at the sample's own radius; None where it has none.
+        uniform_at: Place of the frame at the radius of the evaluation.
         smallest_px: Smallest adversarial norm found, an upper bound of the true one; 0 where the clean
             input is misclassified, None where none was found.
         searched_px: Largest radius of the search.
@@ -149,16 +154,35 @@ class SampleDetail:
     index: int
     label: int
     confused: int
-    clean: Reading
-    image: Picture | None
-    own: Attempt | None
-    uniform: Attempt
+    frames: tuple[Attempt, ...]
+    own_at: int | None
+    uniform_at: int
     smallest_px: float | None
     searched_px: float
     strip: tuple[Attempt, ...]
     space: Space
     near_own: tuple[Neighbour, ...]
     near_confused: tuple[Neighbour, ...]
+
+    @property
+    def clean(self) -> Reading:
+        """The model's reading of the clean input."""
+        return self.frames[0].reading
+
+    @property
+    def image(self) -> Picture | None:
+        """The clean input, bytes `[C, H, W]`; None where inputs are no images."""
+        return self.frames[0].image
+
+    @property
+    def own(self) -> Attempt | None:
+        """PGD at the sample's own radius; None where it has none."""
+        return None if self.own_at is None else self.frames[self.own_at]
+
+    @property
+    def uniform(self) -> Attempt:
+        """PGD at the radius of the evaluation."""
+        return self.frames[self.uniform_at]
 
 
 def sample_details(
@@ -173,11 +197,11 @@ def sample_details(
 ) -> Iterator[SampleDetail]:
     """Compute the details of samples, in the order of `index`, a batch at a time as they are asked for.
 
-    With the default settings a sample costs at most 255 forwards and 240 backwards: 2 forwards of the clean input, 21
-    forwards and 20 backwards for PGD at each of 5 radii, and for the smallest radius 1 forward and 7 rounds of
-    bisection of 21 forwards and 20 backwards, fewer where an attack succeeds early. To that come one
-    forward for each sample of the pool, and one more. RAM holds a batch of attacked inputs, the representations of all
-    N samples and those of a batch of the pool.
+    With the default settings a sample costs at most 402 forwards and 380 backwards: 2 forwards of the clean input, 21
+    forwards and 20 backwards for PGD at each of 9 radii and towards another class at 3, and for the smallest radius 1
+    forward and 7 rounds of bisection of 21 forwards and 20 backwards, fewer where an attack succeeds early. To that
+    come one forward for each sample of the pool, and one more. RAM holds a batch of attacked inputs, their pictures,
+    the representations of all N samples and those of a batch of the pool.
 
     The pool is of the classes that are needed, in equal parts, drawn by the seed; where `source` is `train` itself a
     sample is no neighbour of its own. The representation is what the last linear layer of the model is given, if its
@@ -206,7 +230,23 @@ def sample_details(
         raise UserError(f"radii of shape {list(radii.shape)} for {len(index)} samples: pass one for each, or None")
     if not len(index):
         return
-    survey, sides = _near(model, source, index, train, among, settings)
+    survey = _survey(model, source, index, settings.batch_size)
+    among = torch.arange(len(train)) if among is None else among
+    wanted = (survey.label, survey.confused)
+    pool = neighbour_pool(
+        train.labels, among, torch.cat(wanted).cpu(), settings.pool, settings.neighbours + 1, settings.seed
+    )
+    sides = nearest(
+        model,
+        survey.head,
+        survey.features,
+        wanted,
+        train,
+        pool,
+        alike=index if source is train else torch.full_like(index, -1),
+        count=settings.neighbours,
+        batch_size=settings.batch_size,
+    )
     order = sequential_order(torch.arange(len(index)), settings.batch_size)
     batches = source.batches([index[rows] for rows in order])
     for number, (rows, batch) in enumerate(zip(order, batches, strict=True)):
@@ -229,50 +269,6 @@ class _Survey(NamedTuple):
     @property
     def space(self) -> Space:
         return "input" if self.head is None else "penultimate"
-
-
-def near_samples(
-    model: nn.Module, source: Source, index: Tensor, train: Source, among: Tensor, settings: DetailSettings
-) -> tuple[Side, Side]:
-    """Find the nearest training samples of the label and of the likeliest other class, without attacks.
-
-    It costs one forward for each sample and for each of the pool.
-
-    Args:
-        model: As in `sample_details`.
-        source: Data set of the samples.
-        index: `[N]` int64, which of them, at least one.
-        train: Training data.
-        among: `[M]` int64, training samples that may be neighbours.
-        settings: The sizes.
-
-    Raises:
-        UserError: as `sample_details`.
-    """
-    return _near(model, source, index, train, among, settings)[1]
-
-
-def _near(
-    model: nn.Module, source: Source, index: Tensor, train: Source, among: Tensor | None, settings: DetailSettings
-) -> tuple[_Survey, tuple[Side, Side]]:
-    survey = _survey(model, source, index, settings.batch_size)
-    among = torch.arange(len(train)) if among is None else among
-    wanted = (survey.label, survey.confused)
-    pool = neighbour_pool(
-        train.labels, among, torch.cat(wanted).cpu(), settings.pool, settings.neighbours + 1, settings.seed
-    )
-    sides = nearest(
-        model,
-        survey.head,
-        survey.features,
-        wanted,
-        train,
-        pool,
-        alike=index if source is train else torch.full_like(index, -1),
-        count=settings.neighbours,
-        batch_size=settings.batch_size,
-    )
-    return survey, sides
 
 
 def _survey(model: nn.Module, source: Source, index: Tensor, batch_size: int) -> _Survey:
@@ -348,7 +344,11 @@ class _Attacks:
                 loss=Targeted() if targeted else "ce",
                 generator=generator,
             )
-        size = geometry(settings.norm).norm(x_adv - self.x)
+        return self.outcomes(x_adv, radius, targeted=targeted)
+
+    def outcomes(self, x_adv: Tensor, radius: Tensor, *, targeted: bool) -> list[Attempt]:
+        """Return what inputs `[B, ...]` within radii `[B]` are read as."""
+        size = geometry(self.settings.norm).norm(x_adv - self.x)
         pictures = self.pictures(x_adv)
         columns = zip(self.y.tolist(), self.confused.tolist(), radius.tolist(), size.tolist(), strict=True)
         made = []
@@ -398,40 +398,53 @@ def _attacked(
 ) -> Iterator[SampleDetail]:
     """Yield the details of batch number `number`, with neighbours of the label and of the class it is confused with."""
     x, settings = attacks.x, attacks.settings
-    clean, pictures = attacks.read(x), attacks.pictures(x)
     has_own = own.isfinite().tolist()
     at_own = attacks.attempts(own.to(x), targeted=False, purpose=("own", number)) if any(has_own) else [None] * len(x)
-    uniform = attacks.attempts(torch.full_like(own, settings.radius).to(x), targeted=False, purpose=("uniform", number))
+    limit = 1.0 if settings.norm == "linf" else math.inf
+    swept = sorted({min(factor * settings.radius, limit) for factor in (1.0, *settings.sweep)})
+    frames = [attacks.outcomes(x, torch.zeros_like(own).to(x), targeted=False)]
+    for place, radius in enumerate(swept):
+        purpose = ("frame", place, number)
+        frames.append(attacks.attempts(torch.full_like(own, radius).to(x), targeted=False, purpose=purpose))
     strip = [
         attacks.attempts(
             torch.full_like(own, factor * settings.radius).to(x), targeted=True, purpose=("strip", place, number)
         )
         for place, factor in enumerate(settings.growth)
     ]
-    reach = settings.reach * settings.radius
-    reach = min(reach, 1.0) if settings.norm == "linf" else reach
+    reach = min(settings.reach * settings.radius, limit)
     levels = torch.arange(1, settings.levels + 1, dtype=torch.float64) / settings.levels * reach
     size = attacks.smallest(levels.to(x), ("smallest", number))
-    for row, reading in enumerate(clean):
-        attempt = at_own[row] if has_own[row] else None
+    for row, norm in enumerate(size.tolist()):
+        ordered, own_at = _with_own([frame[row] for frame in frames], at_own[row] if has_own[row] else None)
         targeted = tuple(each[row] for each in strip)
-        attempts = [uniform[row], *targeted, *([attempt] if attempt else [])]
         label = int(attacks.y[row])
+        uniform = frames[1 + swept.index(min(settings.radius, limit))][row]
         yield SampleDetail(
             index=int(index[row]),
             label=label,
             confused=int(attacks.confused[row]),
-            clean=reading,
-            image=pictures[row],
-            own=attempt,
-            uniform=uniform[row],
-            smallest_px=_smallest_px(float(size[row]), attempts, label),
+            frames=tuple(ordered),
+            own_at=own_at,
+            uniform_at=next(place for place, frame in enumerate(ordered) if frame is uniform),
+            smallest_px=_smallest_px(norm, [*ordered, *targeted], label),
             searched_px=reach / PIXEL,
             strip=targeted,
             space=space,
             near_own=near[0][row],
             near_confused=near[1][row],
         )
+
+
+def _with_own(frames: Sequence[Attempt], own: Attempt | None) -> tuple[list[Attempt], int | None]:
+    """Return frames with that of the own radius at its place, and the place; of two at one radius the first stays."""
+    if own is None:
+        return list(frames), None
+    place = sum(frame.radius_px < own.radius_px for frame in frames)
+    for near in (place - 1, place):
+        if 0 <= near < len(frames) and abs(frames[near].radius_px - own.radius_px) < _SAME_PX:
+            return list(frames), near
+    return [*frames[:place], own, *frames[place:]], place
 
 
 def _smallest_px(size: float, attempts: Sequence[Attempt], label: int) -> float | None:

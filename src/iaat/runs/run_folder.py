@@ -380,3 +380,13 @@ def _versions() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "processes": str(current().world),
     }
+
+
+def runs_in(folder: Path) -> list[RunFolder]:
+    """The run in a folder, or the runs in the folders of a folder, such as the `--out` of `iaat compare`, by name.
+
+    Folders in it that hold no run are left out. A folder without any run comes back as it is, so that who reads it
+    says what is missing.
+    """
+    inner = [] if (folder / RECIPE_FILE).exists() or not folder.is_dir() else sorted(folder.iterdir())
+    return [RunFolder(each) for each in inner if RunFolder(each).exists()] or [RunFolder(folder)]

@@ -1,88 +1,111 @@
 // One image in detail.
 
 const dialog = find("detail");
+/** What had the focus before the dialog opened.
+ * @type {HTMLElement | null} */
+let openedBy = null;
 
-function openDetail(list, at) {
-  const opener = /** @type {HTMLElement | null} */ (document.activeElement);
+/** Open an image of a list, one step in the browser's history; arrow keys go on in the list.
+ * @param {number[]} list Places of images.
+ * @param {number} at Which of them.
+ * @param {number | null} from The image that it was opened from as a neighbour. */
+function openDetail(list, at, from = null) {
   const title = element("h2", { id: "detail-title", tabIndex: -1, ariaLive: "polite" });
   const body = element("div", { className: "dialog-body" });
   const previous = button("← Previous", () => move(-1));
   const next = button("Next →", () => move(1));
-  dialog.replaceChildren(element("div", { className: "dialog-head" }, title, previous, next,
+  const moves = known(from) ? [button(`← Image ${gallery.index[from]}`, () => history.back())] : [previous, next];
+  dialog.replaceChildren(element("div", { className: "dialog-head" }, title, ...moves,
     button("Close", () => dialog.close())), body);
   dialog.onkeydown = (event) => {
+    if (event.target.type === "range") return;
     if (event.key === "ArrowLeft") move(-1);
     else if (event.key === "ArrowRight") move(1);
   };
   dialog.onclick = (event) => event.target === dialog && dialog.close();
-  dialog.onclose = () => {
-    select({ image: null });
-    dialog.replaceChildren();
-    redrawAll();
-    opener?.focus();
-  };
-  dialog.showModal();
+  dialog.onclose = onClosed;
+  // How many steps lead back to the page without a dialog; an image that the address opened has none.
+  const steps = dialog.open ? history.state?.opened && history.state.opened + 1 : 1;
+  if (!dialog.open) {
+    openedBy = /** @type {HTMLElement | null} */ (document.activeElement);
+    dialog.showModal();
+  }
   title.focus();
   move(0);
 
   function move(step) {
-    if (!list[at + step] && list[at + step] !== 0) return;
+    if (!known(list[at + step])) return;
     at += step;
     dialog.dataset.image = gallery.index[list[at]];
-    select({ image: gallery.index[list[at]] }, step === 0);
+    select({ image: gallery.index[list[at]] }, step === 0, steps ? { opened: steps } : null);
     previous.disabled = at === 0;
     next.disabled = at === list.length - 1;
-    title.replaceChildren(`Image ${gallery.index[list[at]]} `, element("small", {}, `${at + 1} of ${list.length}`));
+    title.replaceChildren(`Image ${gallery.index[list[at]]} `, element("small", {}, known(from)
+      ? `neighbour of image ${gallery.index[from]}` : `${at + 1} of ${list.length}`));
     body.replaceChildren();
     fillDetail(body, list[at]);
     dialog.scrollTop = 0;
   }
 }
 
-function picture(uri, alt, ...caption) {
-  return element("figure", { className: "picture" }, uri ? element("img", { src: uri, alt }) : null,
-    element("figcaption", {}, ...caption));
+/** Take back the steps of the open images, so that none is left behind in the history. */
+function onClosed() {
+  dialog.replaceChildren();
+  redrawAll();
+  openedBy?.focus({ preventScroll: true });
+  if (!known(chosen.image)) return;
+  if (history.state?.opened) history.go(-history.state.opened);
+  else select({ image: null }, false);
 }
 
 function fillDetail(body, k) {
   const detail = gallery.details[String(k)];
-  const name = sentence(k);
-  const big = detail?.image ? element("img", { src: detail.image, alt: name }) : pictured ? sprite(k, 256) : null;
   const reason = reasonOf(k);
   if (reason.length) body.append(element("p", { className: "reason" }, ...reason));
+  // That of a detail is lossless, as the sheets of many images are not.
+  const big = detail?.image ? element("img", { src: detail.image, alt: sentence(k) }) : sprite(k, 256) ?? (pictured ? element("p", { className: "muted" }, "The page has no picture of it.") : null);
   const list = element("dl", {}, ...facts(k).flatMap(([fact, value]) =>
     [element("dt", {}, fact), element("dd", {}, text(value))]));
+  if (big?.matches(".sprite")) Object.assign(big, { role: "img", ariaLabel: sentence(k) });
   body.append(element("div", { className: "summary" }, big ? element("div", { className: "big" }, big) : null, list));
+  if (!detail) body.append(...howToCompute(k));
+  else showFrames(body, detail);
   const figures = figuresIn(body);
   chart(figures, () => historyOf(k));
-  if (!detail) {
-    body.append(element("p", { className: "muted" }, "This image has no details."));
-    return;
-  }
-  chart(figures, () => readings(detail));
-  const attempts = [{ attempt: detail.own, at: "own radius" }, { attempt: detail.uniform, at: "the evaluation's radius" }];
-  const parts = attempts.flatMap(({ attempt, at }) => {
-    if (attempt === null) return [];
-    const outcome = attempt.succeeded ? ["misclassified as ", named(attempt.reading.prediction)] : ["robust"];
-    const shown = picture(attempt.image, `Attacked at ${at}`, `Attacked at ${at}, ${px(attempt.radius_px)}: `,
-      ...outcome, ` (${percent(attempt.reading.probabilities[0])})`);
-    return attempt.perturbation ? [shown, picture(attempt.perturbation, `Perturbation at ${at}`,
-      `Its perturbation, ×${show(Math.round(attempt.factor))}`)] : [shown];
-  });
-  const strip = detail.strip.map((attempt) => picture(attempt.image,
-    `Towards ${className(attempt.target)} at ${px(attempt.radius_px)}`,
-    `${px(attempt.radius_px)}: `, named(attempt.reading.prediction),
-    ` (${percent(attempt.reading.probabilities[0])})`));
-  const near = (neighbours) => neighbours.map((other) => picture(
-    other.image, `Image ${other.index}`, `Image ${other.index}, `, named(other.label),
-    `, distance ${show(other.distance)}`));
+  if (!detail) return;
+  chart(figures, () => probabilitiesOf(detail));
   const space = detail.space === "input" ? "between inputs" : "in the last layer before the logits";
   const group = (title, pictures) => pictures.length && body.append(
     element("h3", {}, ...title), element("div", { className: "strip" }, ...pictures));
-  group(["Attacked"], parts);
+  const strip = detail.strip.map((attempt, at) => {
+    const canvas = detail.image ? element("canvas", { role: "img",
+      ariaLabel: `Towards ${className(attempt.target)} at ${px(attempt.radius_px)}` }) : null;
+    if (canvas) pixelsOf(detail).then((pixels) => drawAttacked(canvas, pixels, detail.frames.length + at, attempt));
+    return element("figure", { className: "picture" }, canvas, element("figcaption", {}, `${px(attempt.radius_px)}: `,
+      named(attempt.reading.prediction), ` (${percent(attempt.reading.probabilities[0])})`));
+  });
   group(["Moved towards ", named(detail.confused)], strip);
-  group(["Nearest of ", named(detail.label), `, ${space}`], near(detail.near_own));
-  group(["Nearest of ", named(detail.confused), `, ${space}`], near(detail.near_confused));
+  group(["Nearest of ", named(detail.label), `, ${space}`], detail.near_own.map((other) => neighbour(other, k)));
+  group(["Nearest of ", named(detail.confused), `, ${space}`], detail.near_confused.map((other) => neighbour(other, k)));
+}
+
+/** A training sample near an image; it opens its own detail. */
+function neighbour(other, from) {
+  const k = gallery.index.indexOf(other.index);
+  const caption = [`Image ${other.index}, `, named(other.label), `, distance ${show(other.distance)}`];
+  if (k < 0) return element("div", { className: "picture" }, ...caption);
+  const open = button(sprite(k, 128), () => openDetail([k], 0, from),
+    { className: "picture", ariaLabel: `Open image ${other.index}: ${className(other.label)}, distance ${show(other.distance)}` });
+  open.append(element("span", {}, ...caption));
+  return open;
+}
+
+/** That the image has no details, and the command that computes them. */
+function howToCompute(k) {
+  const words = "This image has no details: attacks at growing radii, smallest adversarial norm, neighbours.";
+  const command = gallery.compute.replaceAll("{index}", String(gallery.index[k]));
+  return [element("p", { className: "muted" }, command ? `${words} This computes them:` : words),
+    ...(command ? [element("pre", {}, element("code", {}, command))] : [])];
 }
 
 function historyOf(k) {
@@ -97,35 +120,5 @@ function historyOf(k) {
     height: 280, layout: { showlegend: false, xaxis: { title: "epoch" },
       yaxis: { title: "radius (px)", rangemode: "tozero" } },
     columns: ["epoch", "radius_px"], rows: epochs.map((epoch, at) => [epoch, radius[at]]),
-  };
-}
-
-function readings(detail) {
-  const read = [["clean", detail.clean, 0, ""], ["attacked, own radius", detail.own?.reading, 4, "/"],
-    ["attacked, evaluation's radius", detail.uniform.reading, 1, "x"]].filter(([, reading]) => reading);
-  const shown = [...new Set([detail.label, detail.confused, ...read.flatMap(([, reading]) => reading.classes)])].slice(0, 7);
-  const at = shown.map((_, k) => k);
-  const probability = (reading, number) => {
-    const place = reading.classes.indexOf(number);
-    if (place >= 0) return reading.probabilities[place];
-    return number === detail.label ? reading.label : number === detail.confused ? reading.confused : null;
-  };
-  const { clean } = detail;
-  return {
-    title: "Probabilities",
-    alt: `Clean: ${className(clean.prediction)} with ${percent(clean.probabilities[0])}; ${read.slice(1).map(([name, reading]) => `${name}: ${className(reading.prediction)} with ${percent(reading.probabilities[0])}`).join("; ")}.`,
-    data: read.map(([name, reading, tone, pattern]) => ({
-      type: "bar", orientation: "h", name, y: at, x: shown.map(
-        (number) => { const value = probability(reading, number); return known(value) ? 100 * value : null; }),
-      marker: { color: series(tone), pattern: { shape: pattern, fillmode: "overlay", fgcolor: color("page"),
-        fgopacity: 0.8, size: 7, solidity: 0.2 } }, textposition: "none", hovertemplate: hover,
-      text: shown.map((number) => `${label(className(number))}<br>${name}: ${percent(probability(reading, number))}`),
-    })),
-    height: 120 + 40 * shown.length,
-    layout: { bargap: 0.25, xaxis: { title: "probability (%)", range: [0, 100] },
-      yaxis: { tickvals: at, ticktext: shown.map((number) => label(className(number), 18)), autorange: "reversed",
-      showgrid: false }, legend: { ...legend(), y: -0.2 } },
-    columns: ["class", ...read.map(([name]) => name)],
-    rows: shown.map((number) => [className(number), ...read.map(([, reading]) => probability(reading, number))]),
   };
 }

@@ -6,23 +6,21 @@ const pictured = Boolean(gallery?.sheets.length);
 const withFiles = Boolean(gallery?.path.some((path) => path));
 
 function addSheets() {
-  const sheets = { sheet: gallery.sheets, near: gallery.neighbours?.sheets ?? [] };
-  const rules = Object.entries(sheets).flatMap(([name, uris]) =>
-    uris.map((uri, k) => `.${name}-${k} { background-image: url(${JSON.stringify(uri)}); }`));
+  const rules = gallery.sheets.map((uri, k) => `.sheet-${k} { background-image: url(${JSON.stringify(uri)}); }`);
   document.head.append(element("style", {}, rules.join("\n")));
 }
 
 // Whole multiples keep the pixels of small images square.
-const sprite = (k, side) => (k < thumbnails ? spriteOf(gallery, "sheet", k, side) : null);
-function spriteOf(packed, name, k, side) {
-  const { columns, rows, width, height } = packed;
+function sprite(k, side) {
+  if (k >= gallery.pictured) return null;
+  const { columns, rows, width, height } = gallery;
   const scale = Math.max(width, height) <= side ? Math.floor(side / Math.max(width, height))
     : side / Math.max(width, height);
   const sheet = Math.floor(k / (columns * rows));
   const place = k % (columns * rows);
   const [x, y] = [(place % columns) * width * scale, Math.floor(place / columns) * height * scale];
   return element("span", {
-    className: `sprite ${name}-${sheet}`,
+    className: `sprite sheet-${sheet}`,
     style: `width:${width * scale}px;height:${height * scale}px;background-size:${columns * width * scale}px auto;background-position:-${x}px -${y}px`,
   });
 }
@@ -33,7 +31,7 @@ function showImages(host) {
   const count = element("p", { className: "count", role: "status", ariaLive: "polite" });
   const place = element("div");
   const pager = element("div", { className: "pager" });
-  const all = Array.from({ length: thumbnails }, (_, k) => k);
+  const all = Array.from({ length: inGallery }, (_, k) => k);
   let shown = all;
 
   const most = Math.max(...all.map((k) => gallery.radius_px[k]), 1e-6);
@@ -109,7 +107,7 @@ function showImages(host) {
   }
 
   function update() {
-    shown = chosenImages(thumbnails);
+    shown = chosenImages(inGallery);
     const others = matching().count - shown.length;
     count.textContent = `${shown.length} of ${plural(all.length, "image")} shown${others ? `; ${others} more on the wall alone` : ""}`;
     fillForm();
@@ -153,7 +151,7 @@ function showImages(host) {
   update();
 }
 
-const allColumns = ["Image", "Index", "Label", "Prediction", "Radius (px)", "Suspected of", "Rank", "File"];
+const allColumns = ["Image", "Index", "Label", "Prediction", "Radius (px)", "Suspected of", "Score", "File"];
 
 function imageTable(caption, places, list, wanted = allColumns) {
   const columns = wanted.filter((name) => name !== "File" || withFiles);
@@ -164,7 +162,7 @@ function imageTable(caption, places, list, wanted = allColumns) {
       Index: gallery.index[k], Label: className(gallery.label[k]), Prediction: className(gallery.prediction[k]),
       "May be": className(gallery.suggested[k]), "Radius (px)": numeral(gallery.radius_px[k], 2),
       "Suspected of": suspected[gallery.kind[k]] || missing,
-      Rank: gallery.rank[k],
+      Score: numeral(gallery.suspicion[k], 3),
       File: gallery.path[k] || missing,
     };
     return columns.map((name) => cells[name]);
@@ -175,26 +173,24 @@ function imageTable(caption, places, list, wanted = allColumns) {
 // ---- Suspects ----
 
 function suspects(host) {
-  review(host);
   const titles = { label: "Suspected label errors", ambiguous: "Ambiguous images" };
   for (const [kind, title] of Object.entries(titles)) {
     const places = gallery.kind.flatMap((own, k) => (own === kind ? [k] : []))
-      .sort(bySuspicion);
+      .sort((a, b) => (gallery.suspicion[b] ?? -1) - (gallery.suspicion[a] ?? -1));
     if (!places.length) continue;
     const body = element("div");
     const few = 10;
     const fill = (some) =>
       body.replaceChildren(imageTable(`The most suspect first; ${some.length} of ${places.length}.`, some, places,
-      ["Image", "Rank", "Index", "Label", "May be", "Radius (px)", "File"]));
+      ["Image", "Index", "Label", "May be", "Radius (px)", "Score", "File"]));
     const more = button(`Show all ${places.length}`, () => {
       fill(places);
       more.hidden = true;
     }, { hidden: places.length <= few });
     const save = button("Download CSV", () => download(title,
-      ["rank", "index", "path", "label", "suggested", "radius_px"],
-      places.map((k) => [Number.isFinite(gallery.rank[k]) ? gallery.rank[k] : null, gallery.index[k], gallery.path[k],
-        className(gallery.label[k]), gallery.suggested[k] < 0 ? "" : className(gallery.suggested[k]),
-        gallery.radius_px[k]])));
+      ["index", "label", "prediction", "may be", "radius_px", "score", "file"],
+      places.map((k) => [gallery.index[k], className(gallery.label[k]), className(gallery.prediction[k]),
+        className(gallery.suggested[k]), gallery.radius_px[k], gallery.suspicion[k], gallery.path[k]])));
     save.dataset.kind = kind;
     host.append(element("h3", {}, `${title} (${places.length})`), body,
       element("div", { className: "controls" }, more, save));

@@ -62,7 +62,7 @@ function showChosenImage() {
   if (at < 0 && known(chosen.image)) return select({ image: null }, false);
   if (at < 0 && dialog.open) dialog.close();
   if (at < 0 || (dialog.open && dialog.dataset.image === String(chosen.image))) return;
-  const list = chosenImages(thumbnails);
+  const list = chosenImages(inGallery);
   if (list.includes(at)) openDetail(list, list.indexOf(at));
   else openDetail([at], 0);
 }

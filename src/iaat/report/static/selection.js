@@ -1,10 +1,10 @@
 // What is chosen on the page, the same for all its charts, and in its address: filters, epoch, the open image.
 
-// ---- All images: those of the gallery, then the others, which have no thumbnails ----
+// ---- All images: those of the gallery, then neighbours with thumbnails, then the others ----
 
 // There whenever the gallery is.
 const wall = /** @type {Wall} */ (content.wall);
-const thumbnails = gallery?.index.length ?? 0;
+const inGallery = gallery?.index.length ?? 0;
 
 function numbers(text, bits) {
   const raw = atob(text);
@@ -30,14 +30,14 @@ function addOthers() {
   const [index, label, prediction] = [numbers(wall.index, 32), numbers(wall.label, 16), numbers(wall.prediction, 16)];
   const kind = numbers(wall.kind, 8);
   const last = stepsAfter(wall.epochs.length - 1);
-  for (let k = thumbnails; k < wall.n; k += 1) {
+  for (let k = inGallery; k < wall.n; k += 1) {
     gallery.index.push(index[k]);
     gallery.label.push(label[k]);
     gallery.prediction.push(prediction[k]);
     gallery.radius_px.push(last[k] * wall.step_px);
     gallery.kind.push(kinds[kind[k]]);
     gallery.suggested.push(prediction[k] === label[k] ? -1 : prediction[k]);
-    gallery.rank.push(Infinity);
+    gallery.suspicion.push(null);
     gallery.path.push("");
   }
 }
@@ -58,12 +58,15 @@ const follow = (call) => followers.add(call);
 
 /** Change what is chosen.
  * @param {Partial<Chosen>} changes
- * @param {boolean} step Whether the browser's back button returns to what was chosen before. */
-function select(changes, step = true) {
+ * @param {boolean} step Whether the browser's back button returns to what was chosen before.
+ * @param {{ opened: number } | null} state Kept with a new step. */
+function select(changes, step = true, state = null) {
   const first = [...filterNames, "sort"].some((name) => name in changes) ? { page: 0 } : {};
   apply({ ...chosen, ...first, ...changes });
   const address = addressOf(chosen);
-  if (address !== location.hash) history[step ? "pushState" : "replaceState"](null, "", address || location.pathname);
+  if (address === location.hash) return;
+  if (step) history.pushState(state, "", address || location.pathname);
+  else history.replaceState(history.state, "", address || location.pathname);
 }
 
 /** @param {Chosen} next */
@@ -96,12 +99,10 @@ function matching() {
   return mask;
 }
 
-// The images of the gallery come in the order of their radii, ties included.
-const bySuspicion = (a, b) => gallery.rank[a] - gallery.rank[b] || a - b;
 const orders = {
   smallest: (a, b) => gallery.radius_px[a] - gallery.radius_px[b],
-  largest: (a, b) => gallery.radius_px[b] - gallery.radius_px[a] || b - a,
-  suspicion: bySuspicion,
+  largest: (a, b) => gallery.radius_px[b] - gallery.radius_px[a],
+  suspicion: (a, b) => (gallery.suspicion[b] ?? -1) - (gallery.suspicion[a] ?? -1),
   index: (a, b) => gallery.index[a] - gallery.index[b],
 };
 /** Places of the chosen images in their order, of the first `count` alone. */

@@ -71,27 +71,25 @@ interface Stability { first: number; second: number; correlation: number; n: num
 interface Reading { prediction: number; classes: number[]; probabilities: number[]; label: number; confused: number }
 
 interface Attempt {
-  target: number | null; radius_px: number; norm_px: number; succeeded: boolean; reading: Reading; image: string | null;
-  perturbation: string | null; factor: number;
+  target: number | null; radius_px: number; norm_px: number; succeeded: boolean; reading: Reading; image: null;
+  perturbation: null; factor: number;
 }
 
-interface Neighbour { index: number; label: number; distance: number; image: string | null }
+interface Neighbour { index: number; label: number; distance: number; image: null }
 
 interface SampleDetail {
-  index: number; label: number; confused: number; clean: Reading; image: string | null; own: Attempt | null;
-  uniform: Attempt; smallest_px: number | null; searched_px: number; strip: Attempt[]; space: "penultimate" | "input";
+  index: number; label: number; confused: number; frames: Attempt[]; own_at: number | null; uniform_at: number;
+  smallest_px: number | null; searched_px: number; strip: Attempt[]; space: "penultimate" | "input";
   near_own: Neighbour[]; near_confused: Neighbour[];
 }
 
-interface Neighbours {
-  of: number[]; own: number[][]; other: number[][]; index: number[]; sheets: string[]; columns: number; rows: number;
-  width: number; height: number;
-}
+/** A detail with its pictures, see iaat/report/detail_pictures.py. */
+interface DrawnDetail extends SampleDetail { image: string | null; sheet: string | null; columns: number }
 
 interface Gallery {
-  run: number; total: number; chosen: string; sheets: string[]; columns: number; rows: number; width: number;
-  height: number; index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; rank: number[]; kind: ("label" | "ambiguous" | "")[]; suggested: number[]; notes: string[]; neighbours: Neighbours | null;
-  details: Record<string, SampleDetail>; no_pictures: string | null;
+  run: number; total: number; chosen: string; pictured: number; sheets: string[]; columns: number; rows: number; width: number;
+  height: number; index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; suspicion: Series; kind: ("label" | "ambiguous" | "")[]; suggested: number[];
+  details: Record<string, DrawnDetail>; no_pictures: string | null; compute: string; compute_more: string;
 }
 
 interface Reasons {

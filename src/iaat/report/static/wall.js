@@ -238,7 +238,7 @@ function showWall(host) {
       const y = at.y[k] * scale + shiftY;
       if (x + side < edge || x - side > width || y + side < 0 || y - side > floor) continue;
       count += 1;
-      if (side >= least && k < thumbnails && of[k]) near.push(k);
+      if (side >= least && k < gallery.pictured && of[k]) near.push(k);
       else square(x, y, side, of[k] ? (wrong[k] ? tones.misclassified : tones.correct) : tones.off, edge, floor, width);
     }
     if (near.length <= mostThumbnails) return { near, count };
@@ -345,8 +345,8 @@ function showWall(host) {
     if (duration) return;
     canvas.dataset.points = dots;
     canvas.dataset.thumbnails = pictures;
-    const closer = pictured && !pictures && thumbnails ? " Zoom in to see thumbnails." : "";
-    const others = wall.n - thumbnails;
+    const closer = pictured && !pictures ? " Zoom in to see thumbnails." : "";
+    const others = wall.n - gallery.pictured;
     const lacking = others && pictured ? ` ${others} of all ${wall.n} have no thumbnail in this page: --images ${wall.n} gives them one.` : "";
     const skipped = wall.left_out ? ` ${wall.left_out} epochs between those of the slider are left out.` : "";
     const text = `In view: ${plural(pictures, "thumbnail")}, ${plural(dots, "point")}.${closer}${lacking}${skipped}`;
