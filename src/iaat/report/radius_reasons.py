@@ -14,6 +14,9 @@ from iaat.report.suspects import WAVERING, wavering
 STEADY = 0.9
 """Fraction of epochs from which on a radius counts as growing steadily."""
 
+LEAST = 3
+"""Epochs from which on a trend is called one."""
+
 KINDS = ("zero", "fell", "top", "grows", "wavers", "falls", "mixed", "once")
 """Kinds of histories, see `radius_reasons`; of several that fit the first."""
 
@@ -110,9 +113,9 @@ def radius_reasons(
     - `zero`: 0 in the last epoch and the one before it;
     - `fell`: 0 in the last epoch alone;
     - `top`: at `largest` in the last epoch;
-    - `grows`: grew in at least `STEADY` of the epochs;
+    - `grows`: grew in at least `STEADY` of the epochs, `LEAST` or more;
     - `wavers`: `wavering` is at least `WAVERING`;
-    - `falls`: fell in more than half of the epochs;
+    - `falls`: fell in more than half of the epochs, `LEAST` or more;
     - `mixed`: all else; `once` where there is one epoch.
 
     "Misclassified" and "attacks succeed" are said for methods alone with radii that move by the outcome of one attack:
@@ -187,9 +190,9 @@ def _kinds(
         "zero": (at_zero < last, epochs[known_from], grew),
         "fell": (at_zero == last, epochs[known_from], grew),
         "top": (at_top <= last, epochs[np.minimum(at_top, last)], grew),
-        "grows": (grew >= STEADY * steps, np.full_like(grew, epochs[-1]), grew),
+        "grows": ((grew >= STEADY * steps) & (steps >= LEAST), np.full_like(grew, epochs[-1]), grew),
         "wavers": (wavering(radii) >= WAVERING, np.full_like(grew, epochs[-1]), turns),
-        "falls": (2 * fell > steps, np.full_like(grew, epochs[-1]), fell),
+        "falls": ((2 * fell > steps) & (steps >= LEAST), np.full_like(grew, epochs[-1]), fell),
         "mixed": (np.full(count, True), np.full_like(grew, epochs[-1]), grew),
     }
     if not steps:
