@@ -99,7 +99,7 @@ def _attacked(draw, count=60):
     """Attacked test images, six of each class."""
     sheets = sprites(_images(draw, count))
     label = np.repeat(np.arange(len(CLASSES)), count // len(CLASSES))
-    other = (label + 1) % len(CLASSES)
+    other = (label + 1 + np.arange(count) % 2) % len(CLASSES)
     needed = np.arange(count) % 6 > 0
     return AttackedImages(
         run=0,

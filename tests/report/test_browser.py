@@ -283,6 +283,28 @@ def test_a_class_leads_to_its_attacked_images(page, content):
     assert sprite.value_of_css_property("background-image").startswith('url("data:image')
 
 
+def test_a_confusion_leads_to_its_attacked_images(page, content):
+    images = content.under_attack.images
+    place = images.label.index(3)
+    to = images.adversarial[place]
+    link = page.find_element(By.CSS_SELECTOR, f'#confusion a[href="#attacked-3-{to}"]')
+    page.execute_script("arguments[0].click()", link)
+    items = page.find_element(By.ID, "attacked-3").find_elements(By.TAG_NAME, "li")
+    pairs = [images.adversarial[k] == to for k in range(len(images.label)) if images.label[k] == 3]
+    wait(page, lambda: [each.is_displayed() for each in items] == pairs)
+    folded = page.find_element(By.ID, "attacked-3").find_element(By.XPATH, "..")
+    assert f"The {sum(pairs)} predicted as {content.classes[to]}." in folded.text
+    page.execute_script("arguments[0].click()", folded.find_element(By.TAG_NAME, "button"))
+    assert all(each.is_displayed() for each in items)
+    linked = {one.get_attribute("href").split("#")[1] for one in page.find_elements(By.CSS_SELECTOR, "#confusion a")}
+    shown = {f"attacked-{label}-{other}" for label, other in zip(images.label, images.adversarial, strict=True)}
+    assert linked == shown & {f"attacked-{label}-{other}" for label, other, _ in confusion(content)}
+
+
+def confusion(content):
+    return content.under_attack.results[0].confusion
+
+
 def test_without_scripts_tables_suspects_and_attacked_images_are_there(page, content):
     try:
         page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})

@@ -301,6 +301,15 @@ def _by_class(images: AttackedImages) -> list[tuple[int, list[int]]]:
     return [(label, [place for place, own in enumerate(images.label) if own == label]) for label in labels]
 
 
+def _pairs(images: AttackedImages | None) -> dict[tuple[int, int], int]:
+    """Return the first of the attacked images of each label and class predicted under attack."""
+    found: dict[tuple[int, int], int] = {}
+    if images is not None:
+        for place, pair in enumerate(zip(images.label, images.adversarial, strict=True)):
+            found.setdefault(pair, place)
+    return found
+
+
 def _sprite(images: AttackedImages, place: int) -> Markup:
     """Return the style of one thumbnail: its part of the sheet, in whole multiples of small images."""
     scale = max(1, _THUMBNAIL // max(images.width, images.height))
@@ -338,6 +347,7 @@ _FILTERS = {
     "most_confused": _most_confused,
     "becomes": _becomes,
     "by_class": _by_class,
+    "pairs": _pairs,
     "sprite": _sprite,
     "cut_name": _cut_name,
 }

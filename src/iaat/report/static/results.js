@@ -284,9 +284,21 @@ function training(host) {
 
 // The page scrolls to the images of a class; not every browser opens what they are folded into.
 function attacked() {
-  for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll("#classes a"))) {
-    link.addEventListener("click", () => {
-      find(link.hash.slice(1)).closest("details").open = true;
-    });
+  for (const link of /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll("#classes a, #confusion a"))) {
+    const [, label, to] = link.hash.split("-");
+    link.addEventListener("click", () => showAttacked(find(`attacked-${label}`), to));
   }
+}
+
+/** Unfold the attacked images of a class: all of them, or those predicted as one class alone. */
+function showAttacked(list, to) {
+  const folded = list.closest("details");
+  folded.open = true;
+  folded.querySelector(".key")?.remove();
+  const images = /** @type {NodeListOf<HTMLElement>} */ (list.querySelectorAll("li"));
+  for (const image of images) image.hidden = known(to) && image.dataset.to !== to;
+  if (!known(to)) return;
+  const left = [...images].filter((image) => !image.hidden).length;
+  list.before(element("p", { className: "key" }, `The ${left} predicted as ${className(Number(to))}. `,
+    button(`Show all ${images.length}`, () => showAttacked(list, undefined))));
 }
