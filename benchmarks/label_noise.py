@@ -29,6 +29,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from iaat.analysis.radius_order import radius_history
 from iaat.config.differences import differences
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataSplits, sequential_order
@@ -42,7 +43,6 @@ from iaat.report.suspects import (
     class_probabilities,
     combined_score,
     find_suspects,
-    radius_history,
     radius_score,
     self_confidence_score,
 )

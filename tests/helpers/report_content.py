@@ -15,6 +15,7 @@ from iaat.report.report_content import (
     AttackedImages,
     Corruptions,
     Gallery,
+    Neighbours,
     Radii,
     ReportContent,
     RunPart,
@@ -271,7 +272,8 @@ def _gallery(draw, count, pictures):
         prediction=prediction.tolist(),
         radius_px=radius.tolist(),
         path=path,
-        suspicion=suspicion.tolist(),
+        rank=(np.argsort(np.argsort(-suspicion, kind="stable")) + 1).tolist(),
+        notes=["30 of 450 images are suspected of a label error.", f"12 have a small radius {TAG}, and are withheld."],
         kind=kind.tolist(),
         suggested=np.where(prediction != label, prediction, -1).tolist(),
         details={str(k): _drawn(detail, pictures) for k, detail in details.items()},
@@ -279,6 +281,7 @@ def _gallery(draw, count, pictures):
         compute_more="--details N",
         no_pictures=None if pictures else "inputs of shape [7] are not drawn: pictures are [1 or 3, height, width]",
     )
+    gallery = replace(gallery, neighbours=_neighbours(draw, gallery, pictures))
     return gallery, _wall(draw, gallery, history)
 
 
@@ -288,6 +291,17 @@ def _drawn(detail, pictures):
         bare = lambda each: replace(each, image=None, perturbation=None)  # noqa: E731
         detail = replace(detail, frames=tuple(map(bare, detail.frames)), strip=tuple(map(bare, detail.strip)))
     return drawn_detail(detail)
+
+
+def _neighbours(draw, gallery, pictures):
+    """Three neighbours of each class for the suspected label errors but the last."""
+    called = sorted((k for k, kind in enumerate(gallery.kind) if kind == "label"), key=gallery.rank.__getitem__)[:-1]
+    sheets = sprites(_images(draw, 12))
+    rows = [[int(each) for each in draw.choice(12, 3, replace=False)] for _ in range(2 * len(called))]
+    shape = (sheets.columns, sheets.rows, sheets.width, sheets.height) if pictures else (1, 1, 0, 0)
+    files = list(sheets.sheets) if pictures else []
+    index = list(range(50_000, 50_012))
+    return Neighbours(called, rows[: len(called)], rows[len(called) :], index, files, *shape)
 
 
 def _wall(draw, gallery, history):

@@ -1,10 +1,8 @@
 """The page in a real browser, offline: what it shows, what it asks for, and that no name of the user's becomes code."""
 
 import base64
-import csv
 import io
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -12,68 +10,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.report_content import CLASSES, FORMULA, HOSTILE_PATH, MARKUP, TAG, minimal, rich
+from helpers.browser import box, media, resized, saved, severe, wait
+from helpers.report_content import CLASSES, FORMULA, HOSTILE_PATH, MARKUP, minimal, rich
 from iaat.report.detail_pictures import attacked_uri
 from iaat.report.page import write_page
 from iaat.report.wall import sentence_of
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 from selenium.webdriver import ActionChains, Keys  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+from selenium.webdriver.support.ui import Select  # noqa: E402
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,900",
-)
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
 def content():
     return rich()
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory):
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(content, downloads, tmp_path_factory):
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("chromium and chromedriver are needed on the PATH")
-    folder = tmp_path_factory.mktemp("browser")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    file = folder / f"report {TAG.replace('/', '')} #1.html"
-    write_page(content, file)
-    session = webdriver.Chrome(options=options, service=Service(driver))
-    session.set_script_timeout(180)
-    try:
-        session.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
-        media(session, scheme="light")
-        watch = "window.alerts = []; window.alert = (text) => window.alerts.push(text);"
-        session.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": watch})
-        session.home = file.as_uri()
-        session.get(session.home)
-        yield session
-    finally:
-        session.quit()
 
 
 @pytest.fixture
@@ -87,19 +40,6 @@ def page(browser):
     browser.execute_script("document.getElementById('filters').reset()")
     wait(browser, lambda: count(browser) == 300)
     return browser
-
-
-def media(browser, kind="", scheme="light"):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": kind, "features": features})
-
-
-def wait(browser, condition):
-    return WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda _: condition())
-
-
-def severe(browser):
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 def count(browser):
@@ -158,15 +98,6 @@ def drag_over(browser, start, end):
     ).release().perform()
 
 
-def saved(browser, downloads, button):
-    """Rows of the CSV file that a click on a button saves."""
-    before = set(downloads.glob("*.csv"))
-    browser.execute_script("arguments[0].click()", button)
-    (file,) = wait(browser, lambda: set(downloads.glob("*.csv")) - before)
-    text = wait(browser, lambda: file.read_text(encoding="utf-8-sig"))
-    return file.name, list(csv.reader(io.StringIO(text)))
-
-
 def test_every_section_is_drawn(page):
     for section in ("tradeoff", "radii", "gallery", "surfaces", "corruptions", "training"):
         figures = page.find_elements(By.CSS_SELECTOR, f"#{section} figure.chart:not([hidden])")
@@ -210,16 +141,6 @@ def test_the_page_is_no_wider_than_the_window(page):
             wait(page, lambda width=width: page.execute_script("return document.documentElement.scrollWidth") <= width)
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def resized(browser, width, height=800):
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    wait(browser, lambda: browser.execute_script("return innerWidth") == width)
-
-
-def box(browser, node):
-    return browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", node)
 
 
 def test_the_first_sentences_are_in_view(page, content):
@@ -355,7 +276,7 @@ def test_orders(page, content):
         choose(page, "sort", order)
         assert first() == gallery.index[key.index(min(key))]
     choose(page, "sort", "suspicion")
-    assert gallery.suspicion[gallery.index.index(first())] == max(gallery.suspicion)
+    assert gallery.rank[gallery.index.index(first())] == 1
 
 
 def test_a_range_of_radii(page, content):
@@ -790,7 +711,7 @@ def test_the_page_says_how_many_have_details(page, content):
 
 def test_suspects_open_their_images(page, content):
     gallery = content.gallery
-    places = sorted((k for k in range(300) if gallery.kind[k] == "label"), key=lambda k: (-gallery.suspicion[k], k))
+    places = sorted((k for k in range(300) if gallery.kind[k] == "label"), key=lambda k: gallery.rank[k])
     cell = page.find_element(By.CSS_SELECTOR, "#suspects .cell")
     page.execute_script("arguments[0].focus(); arguments[0].click()", cell)
     assert f"Image {gallery.index[places[0]]} 1 of {len(places)}" in dialog(page).text
@@ -800,14 +721,14 @@ def test_suspects_as_csv(page, content, downloads):
     gallery = content.gallery
     name, (head, *rows) = saved(page, downloads, page.find_element(By.CSS_SELECTOR, "#suspects [data-kind=label]"))
     assert name == "suspected-label-errors.csv"
-    assert head == ["index", "label", "prediction", "may be", "radius_px", "score", "file"]
+    assert head == ["rank", "index", "path", "label", "suggested", "radius_px"]
     assert len(rows) == gallery.kind.count("label")
-    scores = [float(row[5]) for row in rows]
-    assert scores == sorted(scores, reverse=True)
+    ranks = [rank for rank, kind in zip(gallery.rank, gallery.kind, strict=True) if kind == "label"]
+    assert [int(row[0]) for row in rows] == sorted(ranks)
     for row in rows:
-        k = gallery.index.index(int(row[0]))
-        names = [CLASSES[number] for number in (gallery.label[k], gallery.prediction[k], gallery.suggested[k])]
-        assert row[1:4] == [f"'{name}" if name == FORMULA else name for name in names]
+        k = gallery.index.index(int(row[1]))
+        names = [CLASSES[number] for number in (gallery.label[k], gallery.suggested[k])]
+        assert row[3:5] == [f"'{name}" if name == FORMULA else name for name in names]
     assert any(f"'{FORMULA}" in row for row in rows)
 
 

@@ -213,7 +213,7 @@ def test_an_image_without_a_radius_has_no_details(runs):
 
 def test_details_are_of_suspects_first_then_of_both_ends(content):
     kinds = ["", "label", "", "ambiguous", "", ""]
-    gallery = replace(content.gallery, index=[9, 8, 7, 6, 5, 4], kind=kinds, suspicion=[0.9, 0.2, 0.1, 0.8, 0.3, None])
+    gallery = replace(content.gallery, index=[9, 8, 7, 6, 5, 4], kind=kinds, rank=[1, 4, 5, 2, 3, 6])
     assert in_detail(gallery, 1) == [3]
     assert in_detail(gallery, 4) == [3, 1, 0, 5]
     assert in_detail(gallery, 2, asked=[4, 6]) == [5, 3, 1, 0]
@@ -252,14 +252,15 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 
 def test_a_gallery_has_both_ends_of_the_radii_and_the_most_suspect():
-    radius = np.linspace(0, 1, 1000, dtype=np.float32)
-    suspicion = np.zeros(1000)
-    suspicion[400:425] = 1
-    chosen = choose(radius, suspicion, 100)
+    by_radius = np.random.default_rng(0).permutation(1000)
+    rank = np.arange(1000, 0, -1)
+    rank[400:425] = np.arange(-25, 0)
+    chosen = choose(by_radius, rank, 100)
     assert len(set(chosen)) == 100
-    assert set(range(25)) | set(range(975, 1000)) | set(range(400, 425)) <= set(chosen.tolist())
-    assert (np.diff(radius[chosen]) >= 0).all()
-    assert len(choose(radius, suspicion, 5000)) == 1000
+    assert set(by_radius[:25]) | set(by_radius[-25:]) | set(range(400, 425)) <= set(chosen.tolist())
+    place = np.argsort(by_radius)
+    assert (np.diff(place[chosen]) > 0).all()
+    assert len(choose(by_radius, rank, 5000)) == 1000
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pyarrow.csv
 import pytest
@@ -6,16 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.training import QUIET, tiny
+from iaat.analysis.radius_order import radius_history
 from iaat.analysis.tables import write_table
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import last_model
 from iaat.report.suspects import (
+    MEASURED,
     SUSPECT_KINDS,
     class_probabilities,
     combined_score,
     find_suspects,
     normalized_margin_score,
-    radius_history,
     radius_score,
     self_confidence_score,
     wavering,
@@ -24,6 +28,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.train import train
 
 CLASSES = 4
+ROOT = Path(__file__).parents[2]
 EPOCHS = 12
 
 
@@ -144,8 +149,10 @@ def test_the_order_of_the_samples_means_nothing(seed, tied):
     order = np.random.default_rng(seed).permutation(len(labels))
     straight = find_suspects(history, labels, probabilities)
     shuffled = find_suspects(history[:, order], labels[order], probabilities[order], index=order)
-    for name in straight.__slots__:
+    facts = ("withheld", "accuracy", "needed")
+    for name in set(straight.__slots__) - set(facts):
         assert (getattr(straight, name)[order] == getattr(shuffled, name)).all(), name
+    assert [getattr(straight, name) for name in facts] == [getattr(shuffled, name) for name in facts]
 
 
 @settings(max_examples=30, deadline=None)
@@ -169,11 +176,14 @@ def test_scores_are_fractions_and_ranks_are_each_there_once(seed, count, epochs)
     assert (np.diff(found.score[np.argsort(found.rank)]) <= 0).all()
 
 
-def test_equal_samples_share_a_score_and_rank_by_index():
+def test_equal_samples_share_a_score_and_are_ranked_by_a_draw_of_their_index():
     history, labels, probabilities = np.zeros((3, 6)), [0] * 3 + [1] * 3, np.full((6, 2), 0.5)
     found = find_suspects(history, labels, probabilities, index=[5, 4, 3, 2, 1, 0])
     assert (found.score == 0.5).all()
-    assert found.rank.tolist() == [6, 5, 4, 3, 2, 1]
+    assert sorted(found.rank) == [1, 2, 3, 4, 5, 6]
+    assert found.rank.tolist() not in ([6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6])
+    again = find_suspects(history, labels, probabilities, index=[0, 1, 2, 3, 4, 5])
+    assert again.rank.tolist() == found.rank[::-1].tolist()
     assert (found.suggested == -1).all()
     assert set(found.kind) == {"clear"}
 
@@ -313,3 +323,75 @@ def test_history_of_samples_that_joined_later_is_left_out(tmp_path, trained):
 def test_a_run_without_radii_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no radii"):
         radius_history(RunFolder(tmp_path))
+
+
+def small_radii(count, classes=CLASSES):
+    """Radii of which those of the first sample are the smallest of its class."""
+    history = np.tile(np.linspace(0.01, 0.1, count), (4, 1))
+    return history, np.arange(count) % classes
+
+
+def confident(labels, classes=CLASSES, sure=0.94):
+    chances = np.full((len(labels), classes), (1 - sure) / (classes - 1))
+    chances[np.arange(len(labels)), labels] = sure
+    return chances
+
+
+def test_an_image_between_two_other_classes_is_not_called_a_label_error():
+    history, labels = small_radii(80)
+    chances = confident(labels)
+    assert labels[0] == 0
+    kinds = {}
+    for row in ([0.02, 0.90, 0.05, 0.03], [0.03, 0.45, 0.42, 0.10], [0.02, 0.62, 0.33, 0.03], [0.02, 0.66, 0.29, 0.03]):
+        chances[0] = row
+        found = find_suspects(history, labels, chances)
+        kinds[row[1]] = str(found.kind[0])
+        assert found.withheld == (found.kind[0] != "label")
+        assert found.suggested[0] == 1
+    # The suggestion has to be twice as probable as any third class.
+    assert kinds == {0.90: "label", 0.45: "ambiguous", 0.62: "ambiguous", 0.66: "label"}
+
+
+@pytest.mark.parametrize(("classes", "needed"), [(2, 1 - 2 / 3 * 0.5), (4, 0.5), (10, 0.4)])
+def test_a_model_that_is_not_accurate_calls_no_label_an_error(classes, needed):
+    count = 100 * classes
+    history, labels = small_radii(count, classes)
+    for correct in (needed + 0.02, needed - 0.02):
+        # Wrong predictions on the samples of the largest radii, and one sure one on the smallest.
+        predicted = labels.copy()
+        missed = np.arange(count)[round(correct * count) :]
+        predicted[missed] = (labels[missed] + 1) % classes
+        predicted[0] = (labels[0] + 1) % classes
+        found = find_suspects(history, labels, confident(predicted, classes))
+        assert found.accuracy == pytest.approx(correct, abs=2 / count)
+        assert found.needed == pytest.approx(needed)
+        called = {str(found.kind[0])}
+        assert called == ({"label"} if correct > needed else {"ambiguous"})
+        notes = " ".join(found.notes())
+        if correct > needed:
+            assert f"of {count:,} images are suspected of a label error" in notes
+            assert "53 % (symmetric 5 %)" in notes
+        else:
+            assert "label" not in set(found.kind)
+            assert f"predicts the labels of {100 * found.accuracy:.0f} % of these images" in notes
+            assert notes.endswith("1 with a small radius and another prediction is withheld.")
+
+
+def test_precision_on_the_page_is_that_of_the_result_files():
+    """The percentages are means over seeds of the runs that were not used to choose the scores."""
+    for name, data in (("CIFAR-10", "cifar10"), ("digits", "digits")):
+        file = ROOT / f"benchmarks/results/label-noise-{data}-amd-epyc-1t-2026-11-25.json"
+        rows = [row for row in json.loads(file.read_text())["rows"] if not row["chosen on"]]
+        for noise, percent in MEASURED[name].items():
+            kind, rate = noise.replace("pairs", "pair").removesuffix(" %").split(" ")
+            found = [row["kinds"]["label"] for row in rows if row["noise"] == f"{kind}-{rate}"]
+            wrong, samples = (np.mean([each[key] for each in found]) for key in ("wrong", "samples"))
+            assert percent == round(100 * wrong / samples)
+
+
+def test_equal_scores_are_ranked_by_the_history_of_the_radius():
+    # All have the mean radius 1 and so one score: rows are samples, columns epochs.
+    history = np.array([[1, 1, 1], [2, 1, 0], [0, 3, 0], [3, 0, 0]]).T
+    found = find_suspects(history, [0] * 4, np.full((4, 2), 0.5))
+    assert (found.score == 0.5).all()
+    assert found.rank.tolist() == [4, 3, 2, 1]

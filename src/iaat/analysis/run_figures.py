@@ -20,6 +20,7 @@ from iaat.analysis.charts import (
     draw_training,
     labelled_thumbnail,
 )
+from iaat.analysis.radius_order import radius_history, radius_order
 from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
 from iaat.analysis.style import SCREEN
 from iaat.analysis.tables import radii_table, write_table
@@ -27,7 +28,6 @@ from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
 from iaat.runs.run_folder import RunFolder
-from iaat.runtime import rng
 
 EXTREMES = 20
 """Images of the smallest radii that are drawn, and of the largest."""
@@ -94,7 +94,9 @@ def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px:
         classes = {"radii by class": quantiles_by_class(radius, label, source.classes)}
         figures["radii-per-class"] = draw_class_radii(classes, source.classes, style=SCREEN, title=title)
         if len(source.shape) == 3 and source.shape[0] in (1, 3):
-            figures["extremes"] = draw_extremes(*extreme_thumbnails(table, source), style=SCREEN, title=title)
+            figures["extremes"] = draw_extremes(
+                *extreme_thumbnails(table, source, radius_history(run)), style=SCREEN, title=title
+            )
     files = {run.pictures / f"{name}.png": figure for name, figure in figures.items()}
     for file, figure in files.items():
         SCREEN.save(figure, file)
@@ -119,19 +121,20 @@ def _by_name(rows: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[
     return {name: [None if (value := row.get(name)) is None else float(value) for row in rows] for name in names}
 
 
-def extreme_thumbnails(table: pa.Table, source: Source) -> tuple[list[Thumbnail], list[Thumbnail]]:
-    """Return the images of the smallest radii and of the largest; of equal radii a fixed random choice.
-
-    Many samples share the radius 0, and in the order of their index the first twenty of a folder are of one class.
+def extreme_thumbnails(
+    table: pa.Table, source: Source, history: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[list[Thumbnail], list[Thumbnail]]:
+    """Return the images of the smallest radii and of the largest, in `radius_order`.
 
     Args:
         table: Radii as `radii_table` gives them.
         source: The training samples.
+        history: Indices `[n]` and radii `[E, n]` as `radius_history` gives them; None: those of the table alone.
     """
-    shuffled = rng.permutation(table.num_rows, seed=0, epoch=0).numpy()
-    radius = table["radius"].to_numpy()[shuffled]
-    smallest, largest = (shuffled[np.argsort(sign * radius, kind="stable")[:EXTREMES]] for sign in (1, -1))
-    return _thumbnails(table, source, smallest), _thumbnails(table, source, largest)
+    index = table["index"].to_numpy()
+    shared, radii = (index, table["radius"].to_numpy()[None]) if history is None else history
+    rows = np.searchsorted(index, shared)[radius_order(radii, shared)]
+    return _thumbnails(table, source, rows[:EXTREMES]), _thumbnails(table, source, rows[::-1][:EXTREMES])
 
 
 def _thumbnails(table: pa.Table, source: Source, rows: np.ndarray) -> list[Thumbnail]:

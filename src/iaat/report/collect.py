@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from iaat import __version__
 from iaat.analysis.array_checks import PX_PER_UNIT, suffix_of
+from iaat.analysis.radius_order import radius_history, radius_order
 from iaat.analysis.tables import write_table
 from iaat.attacks import pgd, smallest_radius
 from iaat.config.load_recipe import CODE_OF_IMAGES
@@ -35,11 +36,11 @@ from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import complete
 from iaat.report.radius_reasons import RadiusReasons, radius_reasons
 from iaat.report.recipe_parts import dataset_title
-from iaat.report.report_content import Gallery, Radii, ReportContent, SurfacePart
+from iaat.report.report_content import Gallery, Neighbours, Radii, ReportContent, SurfacePart
 from iaat.report.run_summary import path_for_commands
-from iaat.report.sample_details import DetailSettings, sample_details
-from iaat.report.suspects import Suspects, class_probabilities, find_suspects, radius_history
-from iaat.report.thumbnails import picture_uri, source_sprites, why_no_picture
+from iaat.report.sample_details import DetailSettings, near_samples, sample_details
+from iaat.report.suspects import Suspects, class_probabilities, find_suspects
+from iaat.report.thumbnails import BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
 from iaat.report.under_attack import attacked_images, under_attack
 from iaat.report.wall import Wall, pack_wall
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
@@ -54,6 +55,9 @@ BESIDE = 4
 
 SURFACES = 4
 """Images with loss surfaces."""
+
+REVIEWED = 200
+"""Suspected label errors with neighbours of both classes, at most."""
 
 NORMS = 300
 """Samples with a measured smallest adversarial norm."""
@@ -230,6 +234,7 @@ def _with_images(
     gallery = _gallery(number, train, index, history, suspects, scope, asked)
     compute, compute_more = _commands([part.folder for part in content.runs], overrides, scope)
     gallery = replace(gallery, compute=compute, compute_more=compute_more)
+    gallery = replace(gallery, neighbours=_neighbours(gallery, model, models, recipe))
     gallery.details.update(_details(gallery, model, models, recipe, scope))
     near = _neighbours_elsewhere(gallery, index)
     gallery = _with_sheets(gallery, near, train)
@@ -263,30 +268,24 @@ def _commands(folders: Sequence[str], overrides: Sequence[str], scope: Scope) ->
     return f"{start} --details-of {before}{{index}}", "--details N"
 
 
-def choose(radius: NDArray[np.float32], suspicion: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+def choose(by_radius: NDArray[np.int64], rank: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Choose the images of a gallery; return their positions, in the order of their radii.
 
-    A quarter each of the smallest radii, the largest, the most suspect, and of all at random; of equal radii by
-    chance, too.
+    A quarter each of the smallest radii, the largest, the most suspect, and of all at random.
 
     Args:
-        radius: `[n]`.
-        suspicion: `[n]`.
+        by_radius: `[n]` positions in the order of their radii, as `radius_order` gives them.
+        rank: `[n]` of suspects, 1 for the most suspect.
         count: How many at most.
     """
-    if len(radius) <= count:
-        return np.argsort(radius, kind="stable")
-    shuffled = rng.permutation(len(radius), seed=0, epoch=0).numpy()
+    if len(by_radius) <= count:
+        return by_radius
     quarter = count // 4
-    orders = [
-        shuffled[np.argsort(radius[shuffled], kind="stable")],
-        shuffled[np.argsort(-radius[shuffled], kind="stable")],
-        shuffled[np.argsort(-suspicion[shuffled], kind="stable")],
-    ]
-    wanted = np.concatenate([*(order[:quarter] for order in orders), shuffled])
+    orders = [by_radius[:quarter], by_radius[::-1][:quarter], np.argsort(rank)[:quarter]]
+    wanted = np.concatenate([*orders, rng.permutation(len(by_radius), seed=0, epoch=0).numpy()])
     _, first = np.unique(wanted, return_index=True)
     chosen = wanted[np.sort(first)][:count]
-    return chosen[np.argsort(radius[chosen], kind="stable")]
+    return by_radius[np.isin(by_radius, chosen)]
 
 
 def _gallery(
@@ -298,9 +297,9 @@ def _gallery(
     scope: Scope,
     asked: NDArray[np.int64],
 ) -> Gallery:
-    """Choose the images, those asked for among them; their sheets come later."""
-    chosen = np.union1d(choose(history[-1], suspects.score, scope.images), asked).astype(np.int64)
-    chosen = chosen[np.argsort(history[-1, chosen], kind="stable")]
+    by_radius = radius_order(history, index)
+    chosen = np.union1d(choose(by_radius, suspects.rank, scope.images), asked).astype(np.int64)
+    chosen = by_radius[np.isin(by_radius, chosen)]
     samples = index[chosen]
     of_all = len(chosen) == len(index)
     return Gallery(
@@ -320,9 +319,10 @@ def _gallery(
         prediction=_predicted(suspects)[chosen].tolist(),
         radius_px=_px(history[-1, chosen]),
         path=["" if train.paths is None else train.paths[sample] for sample in samples],
-        suspicion=[round(float(score), 4) for score in suspects.score[chosen]],
+        rank=suspects.rank[chosen].tolist(),
         kind=["" if kind == "clear" else str(kind) for kind in suspects.kind[chosen]],
         suggested=suspects.suggested[chosen].tolist(),
+        notes=suspects.notes(),
         no_pictures=why_no_picture(train.shape),
     )
 
@@ -420,7 +420,25 @@ def in_detail(gallery: Gallery, count: int, asked: Sequence[int] = ()) -> list[i
 
 
 def _by_suspicion(gallery: Gallery) -> list[int]:
-    return sorted(range(len(gallery.index)), key=lambda place: -(gallery.suspicion[place] or 0.0))
+    return sorted(range(len(gallery.index)), key=gallery.rank.__getitem__)
+
+
+def _neighbours(gallery: Gallery, model: nn.Module, models: _Models, recipe: Recipe) -> Neighbours | None:
+    """Find neighbours of both classes of the images that are most suspected of a label error."""
+    called = [place for place, kind in enumerate(gallery.kind) if kind == "label"]
+    places = sorted(called, key=gallery.rank.__getitem__)[:REVIEWED]
+    if not places:
+        return None
+    models.reporter.say("neighbours of suspects")
+    train, samples = models.data.train, torch.tensor([gallery.index[place] for place in places])
+    settings = DetailSettings(batch_size=recipe.evaluate.batch_size)
+    sides = near_samples(model, train, samples, train, models.data.train_index, settings)
+    near = [[[found for found, _ in side.row(row)] for row in range(len(places))] for side in sides]
+    index = sorted({found for side in near for row in side for found in row})
+    own, other = ([[index.index(found) for found in row] for row in side] for side in near)
+    packed = source_sprites(train, torch.tensor(index), budget=BUDGET // 4) if index else Sprites()
+    shape = (packed.columns, packed.rows, packed.width, packed.height)
+    return Neighbours(places, own, other, index, list(packed.sheets), *shape)
 
 
 def _details(

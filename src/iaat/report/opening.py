@@ -252,9 +252,12 @@ def _suspects(content: ReportContent) -> NextStep | None:
     count = 0 if gallery is None else gallery.kind.count("label")
     if gallery is None or not count:
         return None
-    command = _command("report", content.runs[gallery.run].folder, "-o", "report.html", "--suspects", "suspects.csv")
+    folder = content.runs[gallery.run].folder
+    command = _command(
+        "train", f"{folder}/recipe.yaml", "--data.relabel", "relabel.csv", "--out", f"{folder}-relabelled"
+    )
     errors = "1 label may be an error" if count == 1 else f"{count} labels may be errors"
-    return NextStep(f"{errors}: write the list and look at the images.", command)
+    return NextStep(f"{errors}: review them under Suspects, save relabel.csv, and train on it.", command)
 
 
 def _weak_class(content: ReportContent) -> NextStep | None:

@@ -34,7 +34,10 @@ from iaat.units import format_duration
 
 _STATIC = Path(__file__).parent / "static"
 _PLOTLY = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
-_SCRIPTS = ("text", "charts", "selection", "about", "results", "radii", "images", "wall", "frames", "detail", "page")
+_SCRIPTS = (
+    *("text", "charts", "selection", "about", "results", "radii", "images", "review", "wall", "frames", "detail"),
+    "page",
+)
 _MISSING = "\N{EN DASH}"
 _SUSPECTED = ("label", "ambiguous")
 _THUMBNAIL = 64
@@ -148,7 +151,7 @@ def _suspects(content: ReportContent) -> list[int]:
     if gallery is None:
         return []
     places = [place for place, kind in enumerate(gallery.kind) if kind]
-    ordered = sorted(places, key=lambda place: (gallery.kind[place] != "label", -(gallery.suspicion[place] or 0.0)))
+    ordered = sorted(places, key=lambda place: (gallery.kind[place] != "label", gallery.rank[place]))
     return ordered[:_MOST_SUSPECTS]
 
 

@@ -241,9 +241,7 @@ def _extremes(content: ReportContent) -> Iterator[Figure]:
     gallery = content.gallery
     if gallery is None or not gallery.sheets or not gallery.index:
         return
-    # Equal radii are in random order: in the order of the data the first ones of a folder are all of one class.
-    shuffled = np.random.default_rng(0).permutation(len(gallery.index))
-    order = shuffled[np.argsort(np.array(gallery.radius_px)[shuffled], kind="stable")].tolist()
+    order = range(len(gallery.index))
     each = min(_EXTREMES, -(-len(order) // 2))
     sheets = _Sheets(gallery)
     smallest, largest = (
@@ -268,12 +266,7 @@ def _suspects(content: ReportContent) -> Iterator[Figure]:
     gallery = content.gallery
     if gallery is None or not gallery.sheets:
         return
-    scores = {
-        place: score
-        for place, (score, kind) in enumerate(zip(gallery.suspicion, gallery.kind, strict=True))
-        if score is not None and kind
-    }
-    top = sorted(scores, key=lambda place: -scores[place])[:_SUSPECTS]
+    top = sorted((place for place, kind in enumerate(gallery.kind) if kind), key=gallery.rank.__getitem__)[:_SUSPECTS]
     if not top:
         return
     sheets = _Sheets(gallery)
@@ -285,12 +278,12 @@ def _suspects(content: ReportContent) -> Iterator[Figure]:
             (_class(content, gallery.label[place]), INK),
             (instead, PALETTE["vermillion"] if suggested >= 0 else MUTED),
             (f"#{gallery.index[place]}", MUTED),
-            (f"score {scores[place]:.2f}", INK),
+            (f"rank {gallery.rank[place]:,}", INK),
         ]
         thumbnails.append(charts.Thumbnail(sheets[place], lines))
     caption = (
-        "Under each: label, \N{RIGHTWARDS ARROW} class it may be instead, index in the training data, suspicion. "
-        f"By {content.runs[gallery.run].name}"
+        "Under each: label, \N{RIGHTWARDS ARROW} class it may be instead, index in the training data, rank "
+        f"among {gallery.total:,} images. By {content.runs[gallery.run].name}"
     )
     yield charts.draw_image_blocks([charts.ImageBlock("Most suspect images", thumbnails)], caption, style=PRINT)
 

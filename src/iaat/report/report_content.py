@@ -370,6 +370,29 @@ class Stability:
     n: int
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """Nearest training images of both classes for images of a gallery, with thumbnails of their own.
+
+    Attributes:
+        of: Places in the gallery.
+        own: For each, its neighbours of its label, the nearest first, by their places in `index`.
+        other: Likewise those of the class it may be instead.
+        index: Of the neighbours in the training data, each once.
+        sheets, columns, rows, width, height: Of the neighbours, as in `Gallery`.
+    """
+
+    of: list[int]
+    own: list[list[int]]
+    other: list[list[int]]
+    index: list[int]
+    sheets: list[str]
+    columns: int
+    rows: int
+    width: int
+    height: int
+
+
 @dataclass(frozen=True, slots=True)
 class Gallery:
     """Images of one run with radii; all lists have one entry an image.
@@ -385,11 +408,13 @@ class Gallery:
         width, height: Of a thumbnail in pixels.
         index: Of the samples in the training data.
         label, prediction: Class numbers; a prediction is -1 where it is not known.
-        radius_px: Last radii; those of all epochs are in `Wall`.
+        radius_px: Last radii, in ascending `radius_order`; those of all epochs are in `Wall`.
         path: Files of the images, "" where samples are none.
-        suspicion: Score in [0, 1] of the suspect it is; None where there are none.
+        rank: Of the suspect it is among `total`, 1 for the most suspect; see `find_suspects`.
         kind: `label`, `ambiguous`, or "" for neither.
         suggested: The class it may be instead.
+        notes: Sentences on what is called a label error and what is withheld, see `Suspects.notes`.
+        neighbours: Of the images that are most suspected of a label error; None where there are none.
         details: By the place of an image in these lists, as text: what its view shows more, see `drawn_detail`.
         no_pictures: Why there are no thumbnails.
         compute: Command that computes the details of the image `{index}`; "" for none.
@@ -410,9 +435,11 @@ class Gallery:
     prediction: list[int]
     radius_px: list[float]
     path: list[str]
-    suspicion: list[float | None]
+    rank: list[int]
     kind: list[str]
     suggested: list[int]
+    notes: list[str] = field(default_factory=list)
+    neighbours: Neighbours | None = None
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
     no_pictures: str | None = None
     compute: str = ""

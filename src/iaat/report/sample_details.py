@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from iaat.attacks import Targeted, geometry, pgd, pgd_early_stop, smallest_radius
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
-from iaat.report.neighbours import nearest, neighbour_pool
+from iaat.report.neighbours import Side, nearest, neighbour_pool
 from iaat.report.representation import eval_logits, last_linear, moved, represent
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.runtime import rng
@@ -230,23 +230,7 @@ def sample_details(
         raise UserError(f"radii of shape {list(radii.shape)} for {len(index)} samples: pass one for each, or None")
     if not len(index):
         return
-    survey = _survey(model, source, index, settings.batch_size)
-    among = torch.arange(len(train)) if among is None else among
-    wanted = (survey.label, survey.confused)
-    pool = neighbour_pool(
-        train.labels, among, torch.cat(wanted).cpu(), settings.pool, settings.neighbours + 1, settings.seed
-    )
-    sides = nearest(
-        model,
-        survey.head,
-        survey.features,
-        wanted,
-        train,
-        pool,
-        alike=index if source is train else torch.full_like(index, -1),
-        count=settings.neighbours,
-        batch_size=settings.batch_size,
-    )
+    survey, sides = _near(model, source, index, train, among, settings)
     order = sequential_order(torch.arange(len(index)), settings.batch_size)
     batches = source.batches([index[rows] for rows in order])
     for number, (rows, batch) in enumerate(zip(order, batches, strict=True)):
@@ -269,6 +253,50 @@ class _Survey(NamedTuple):
     @property
     def space(self) -> Space:
         return "input" if self.head is None else "penultimate"
+
+
+def near_samples(
+    model: nn.Module, source: Source, index: Tensor, train: Source, among: Tensor, settings: DetailSettings
+) -> tuple[Side, Side]:
+    """Find the nearest training samples of the label and of the likeliest other class, without attacks.
+
+    It costs one forward for each sample and for each of the pool.
+
+    Args:
+        model: As in `sample_details`.
+        source: Data set of the samples.
+        index: `[N]` int64, which of them, at least one.
+        train: Training data.
+        among: `[M]` int64, training samples that may be neighbours.
+        settings: The sizes.
+
+    Raises:
+        UserError: as `sample_details`.
+    """
+    return _near(model, source, index, train, among, settings)[1]
+
+
+def _near(
+    model: nn.Module, source: Source, index: Tensor, train: Source, among: Tensor | None, settings: DetailSettings
+) -> tuple[_Survey, tuple[Side, Side]]:
+    survey = _survey(model, source, index, settings.batch_size)
+    among = torch.arange(len(train)) if among is None else among
+    wanted = (survey.label, survey.confused)
+    pool = neighbour_pool(
+        train.labels, among, torch.cat(wanted).cpu(), settings.pool, settings.neighbours + 1, settings.seed
+    )
+    sides = nearest(
+        model,
+        survey.head,
+        survey.features,
+        wanted,
+        train,
+        pool,
+        alike=index if source is train else torch.full_like(index, -1),
+        count=settings.neighbours,
+        batch_size=settings.batch_size,
+    )
+    return survey, sides
 
 
 def _survey(model: nn.Module, source: Source, index: Tensor, batch_size: int) -> _Survey:

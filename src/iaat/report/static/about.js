@@ -4,6 +4,8 @@ const signs = { label: "⚠", ambiguous: "≈", "": "" };
 const suspected = { label: "a label error", ambiguous: "being ambiguous", "": "" };
 const misclassified = (k) => gallery.prediction[k] >= 0 && gallery.prediction[k] !== gallery.label[k];
 
+const rankOf = (k) => `rank ${gallery.rank[k].toLocaleString("en")} of ${gallery.total.toLocaleString("en")}`;
+
 /** Class, prediction, radius and suspicion of an image, as one line. */
 function sentence(k) {
   const guess = gallery.prediction[k] < 0 ? "" : `, predicted ${className(gallery.prediction[k])}`;
@@ -42,7 +44,7 @@ function facts(k) {
     detail ? ["Smallest adversarial norm", detail.smallest_px === null ? `none up to ${px(detail.searched_px)}`
       : px(detail.smallest_px)] : null,
     gallery.kind[k] ? ["Suspected of", suspected[gallery.kind[k]]] : null,
-    known(gallery.suspicion[k]) ? ["Suspicion", fixed(gallery.suspicion[k], 3)] : null,
+    Number.isFinite(gallery.rank[k]) ? ["Suspicion", rankOf(k)] : null,
     gallery.path[k] ? ["File", gallery.path[k]] : null,
   ]).filter(known);
 }

@@ -6,21 +6,23 @@ const pictured = Boolean(gallery?.sheets.length);
 const withFiles = Boolean(gallery?.path.some((path) => path));
 
 function addSheets() {
-  const rules = gallery.sheets.map((uri, k) => `.sheet-${k} { background-image: url(${JSON.stringify(uri)}); }`);
+  const sheets = { sheet: gallery.sheets, near: gallery.neighbours?.sheets ?? [] };
+  const rules = Object.entries(sheets).flatMap(([name, uris]) =>
+    uris.map((uri, k) => `.${name}-${k} { background-image: url(${JSON.stringify(uri)}); }`));
   document.head.append(element("style", {}, rules.join("\n")));
 }
 
 // Whole multiples keep the pixels of small images square.
-function sprite(k, side) {
-  if (k >= gallery.pictured) return null;
-  const { columns, rows, width, height } = gallery;
+const sprite = (k, side) => (k >= 0 && k < gallery.pictured ? spriteOf(gallery, "sheet", k, side) : null);
+function spriteOf(packed, name, k, side) {
+  const { columns, rows, width, height } = packed;
   const scale = Math.max(width, height) <= side ? Math.floor(side / Math.max(width, height))
     : side / Math.max(width, height);
   const sheet = Math.floor(k / (columns * rows));
   const place = k % (columns * rows);
   const [x, y] = [(place % columns) * width * scale, Math.floor(place / columns) * height * scale];
   return element("span", {
-    className: `sprite sheet-${sheet}`,
+    className: `sprite ${name}-${sheet}`,
     style: `width:${width * scale}px;height:${height * scale}px;background-size:${columns * width * scale}px auto;background-position:-${x}px -${y}px`,
   });
 }
@@ -151,7 +153,7 @@ function showImages(host) {
   update();
 }
 
-const allColumns = ["Image", "Index", "Label", "Prediction", "Radius (px)", "Suspected of", "Score", "File"];
+const allColumns = ["Image", "Index", "Label", "Prediction", "Radius (px)", "Suspected of", "Rank", "File"];
 
 function imageTable(caption, places, list, wanted = allColumns) {
   const columns = wanted.filter((name) => name !== "File" || withFiles);
@@ -162,7 +164,7 @@ function imageTable(caption, places, list, wanted = allColumns) {
       Index: gallery.index[k], Label: className(gallery.label[k]), Prediction: className(gallery.prediction[k]),
       "May be": className(gallery.suggested[k]), "Radius (px)": numeral(gallery.radius_px[k], 2),
       "Suspected of": suspected[gallery.kind[k]] || missing,
-      Score: numeral(gallery.suspicion[k], 3),
+      Rank: gallery.rank[k],
       File: gallery.path[k] || missing,
     };
     return columns.map((name) => cells[name]);
@@ -173,24 +175,26 @@ function imageTable(caption, places, list, wanted = allColumns) {
 // ---- Suspects ----
 
 function suspects(host) {
+  review(host);
   const titles = { label: "Suspected label errors", ambiguous: "Ambiguous images" };
   for (const [kind, title] of Object.entries(titles)) {
     const places = gallery.kind.flatMap((own, k) => (own === kind ? [k] : []))
-      .sort((a, b) => (gallery.suspicion[b] ?? -1) - (gallery.suspicion[a] ?? -1));
+      .sort(bySuspicion);
     if (!places.length) continue;
     const body = element("div");
     const few = 10;
     const fill = (some) =>
       body.replaceChildren(imageTable(`The most suspect first; ${some.length} of ${places.length}.`, some, places,
-      ["Image", "Index", "Label", "May be", "Radius (px)", "Score", "File"]));
+      ["Image", "Rank", "Index", "Label", "May be", "Radius (px)", "File"]));
     const more = button(`Show all ${places.length}`, () => {
       fill(places);
       more.hidden = true;
     }, { hidden: places.length <= few });
     const save = button("Download CSV", () => download(title,
-      ["index", "label", "prediction", "may be", "radius_px", "score", "file"],
-      places.map((k) => [gallery.index[k], className(gallery.label[k]), className(gallery.prediction[k]),
-        className(gallery.suggested[k]), gallery.radius_px[k], gallery.suspicion[k], gallery.path[k]])));
+      ["rank", "index", "path", "label", "suggested", "radius_px"],
+      places.map((k) => [Number.isFinite(gallery.rank[k]) ? gallery.rank[k] : null, gallery.index[k], gallery.path[k],
+        className(gallery.label[k]), gallery.suggested[k] < 0 ? "" : className(gallery.suggested[k]),
+        gallery.radius_px[k]])));
     save.dataset.kind = kind;
     host.append(element("h3", {}, `${title} (${places.length})`), body,
       element("div", { className: "controls" }, more, save));

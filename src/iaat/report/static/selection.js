@@ -37,7 +37,7 @@ function addOthers() {
     gallery.radius_px.push(last[k] * wall.step_px);
     gallery.kind.push(kinds[kind[k]]);
     gallery.suggested.push(prediction[k] === label[k] ? -1 : prediction[k]);
-    gallery.suspicion.push(null);
+    gallery.rank.push(Infinity);
     gallery.path.push("");
   }
 }
@@ -99,10 +99,12 @@ function matching() {
   return mask;
 }
 
+// The images of the gallery come in the order of their radii, ties included.
+const bySuspicion = (a, b) => gallery.rank[a] - gallery.rank[b] || a - b;
 const orders = {
   smallest: (a, b) => gallery.radius_px[a] - gallery.radius_px[b],
-  largest: (a, b) => gallery.radius_px[b] - gallery.radius_px[a],
-  suspicion: (a, b) => (gallery.suspicion[b] ?? -1) - (gallery.suspicion[a] ?? -1),
+  largest: (a, b) => gallery.radius_px[b] - gallery.radius_px[a] || b - a,
+  suspicion: bySuspicion,
   index: (a, b) => gallery.index[a] - gallery.index[b],
 };
 /** Places of the chosen images in their order, of the first `count` alone. */

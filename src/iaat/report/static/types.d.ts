@@ -86,9 +86,14 @@ interface SampleDetail {
 /** A detail with its pictures, see iaat/report/detail_pictures.py. */
 interface DrawnDetail extends SampleDetail { image: string | null; sheet: string | null; columns: number }
 
+interface Neighbours {
+  of: number[]; own: number[][]; other: number[][]; index: number[]; sheets: string[]; columns: number; rows: number;
+  width: number; height: number;
+}
+
 interface Gallery {
   run: number; total: number; chosen: string; pictured: number; sheets: string[]; columns: number; rows: number; width: number;
-  height: number; index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; suspicion: Series; kind: ("label" | "ambiguous" | "")[]; suggested: number[];
+  height: number; index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; rank: number[]; kind: ("label" | "ambiguous" | "")[]; suggested: number[]; notes: string[]; neighbours: Neighbours | null;
   details: Record<string, DrawnDetail>; no_pictures: string | null; compute: string; compute_more: string;
 }
 

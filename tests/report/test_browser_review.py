@@ -1,0 +1,226 @@
+"""Review of suspects in a real browser: decisions, keys, what is kept, and the table that training reads."""
+
+from pathlib import Path
+
+import pytest
+
+from helpers.browser import box, resized, saved, severe, wait
+from helpers.report_content import rich
+from iaat.data.relabel import read_decisions
+
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+CARD = "#review .card"
+
+
+@pytest.fixture(scope="module")
+def content():
+    return rich()
+
+
+def suspects_of(gallery, kind="label"):
+    return sorted((k for k, own in enumerate(gallery.kind) if own == kind), key=gallery.rank.__getitem__)
+
+
+def loaded(browser):
+    browser.get("about:blank")
+    browser.get(browser.home)
+    wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, CARD))
+
+
+@pytest.fixture
+def page(browser):
+    """The page as it is opened for the first time."""
+    loaded(browser)
+    browser.execute_script("localStorage.clear()")
+    loaded(browser)
+    return browser
+
+
+def status(browser):
+    return browser.find_element(By.CSS_SELECTOR, "#review [role=status]").text
+
+
+def card(browser):
+    return browser.find_element(By.CSS_SELECTOR, CARD)
+
+
+def place(browser):
+    return int(card(browser).get_attribute("data-place"))
+
+
+def named(browser, text):
+    return next(each for each in browser.find_elements(By.CSS_SELECTOR, "#review button") if each.text == text)
+
+
+def click(browser, text):
+    browser.execute_script("arguments[0].click()", named(browser, text))
+
+
+def test_the_first_card_is_the_most_suspect_with_its_classes_rank_and_neighbours(page, content):
+    gallery, first = content.gallery, suspects_of(content.gallery)[0]
+    shown = card(page)
+    assert place(page) == first
+    title = shown.find_element(By.TAG_NAME, "h4").text
+    assert content.classes[gallery.label[first]][:10] in title
+    assert content.classes[gallery.suggested[first]][:10] in title
+    assert f"rank {gallery.rank[first]} of 45,000" in shown.text
+    assert shown.find_element(By.CSS_SELECTOR, ".card-picture .sprite").is_displayed()
+    own, other = shown.find_elements(By.CSS_SELECTOR, ".near")
+    near = gallery.neighbours
+    for side, rows in ((own, near.own), (other, near.other)):
+        names = [each.get_attribute("title") for each in side.find_elements(By.CSS_SELECTOR, "[role=img]")]
+        assert names == [f"Image {near.index[at]}" for at in rows[near.of.index(first)]]
+        assert (
+            side.find_element(By.CSS_SELECTOR, ".sprite").value_of_css_property("background-image").startswith("url(")
+        )
+
+
+def test_keys_decide_undo_and_go_on(page, content):
+    places = suspects_of(content.gallery)
+    count = len(places)
+    documented = page.find_element(By.CSS_SELECTOR, "#review > p").text
+    assert all(f"{key} " in documented for key in "KRUZ")
+    assert status(page).startswith(f"0 of {count} reviewed")
+    page.execute_script("arguments[0].focus()", card(page))
+    for key, at in (("k", 1), ("r", 2), ("u", 3)):
+        page.switch_to.active_element.send_keys(key)
+        assert place(page) == places[at]
+    assert status(page) == f"3 of {count} reviewed: 1 kept, 1 relabelled, 1 unsure"
+    assert page.find_element(By.CSS_SELECTOR, "#review progress").get_property("value") == 3
+    page.switch_to.active_element.send_keys("z")
+    assert place(page) == places[2]
+    assert status(page) == f"2 of {count} reviewed: 1 kept, 1 relabelled, 0 unsure"
+    page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert place(page) == places[1]
+    assert "Decided: relabelled as" in card(page).text
+    page.switch_to.active_element.send_keys("k")
+    assert status(page) == f"2 of {count} reviewed: 2 kept, 0 relabelled, 0 unsure"
+    # What has been decided is passed over.
+    assert place(page) == places[2]
+    click(page, "Undo")
+    assert status(page) == f"2 of {count} reviewed: 1 kept, 1 relabelled, 0 unsure"
+
+
+def test_the_table_is_what_training_reads(page, content, downloads):
+    gallery, places = content.gallery, suspects_of(content.gallery)
+    click(page, "Keep")
+    click(page, "Relabel as")
+    select = Select(card(page).find_element(By.TAG_NAME, "select"))
+    other = next(k for k in range(10) if k not in (gallery.label[places[2]], gallery.suggested[places[2]]))
+    select.select_by_value(str(other))
+    click(page, "Relabel as")
+    click(page, "Unsure")
+    name, rows = saved(page, downloads, named(page, "Download relabel.csv"))
+    assert name.startswith("relabel")
+    assert rows[0] == ["index", "path", "label", "new_label", "decision"]
+    found = read_decisions(Path(downloads) / name)
+    assert [int(each.index) for each in found] == [gallery.index[k] for k in places[:4]]
+    assert [each.decision for each in found] == ["keep", "relabel", "relabel", "unsure"]
+    bare = [each.new_label.removeprefix("'") for each in found]
+    assert bare == ["", content.classes[gallery.suggested[places[1]]], content.classes[other], ""]
+    assert [each.label.removeprefix("'") for each in found] == [content.classes[gallery.label[k]] for k in places[:4]]
+    assert [each.path.removeprefix("'") for each in found] == [gallery.path[k] for k in places[:4]]
+
+
+def test_decisions_outlive_the_page_but_not_their_label(page, content):
+    places = suspects_of(content.gallery)
+    click(page, "Keep")
+    click(page, "Unsure")
+    loaded(page)
+    assert status(page).startswith(f"2 of {len(places)} reviewed: 1 kept")
+    change = """const key = Object.keys(localStorage).find((name) => name.startsWith("iaat review"));
+      const found = JSON.parse(localStorage[key]);
+      Object.values(found)[0].label = "another";
+      localStorage[key] = JSON.stringify(found)"""
+    page.execute_script(change)
+    loaded(page)
+    assert status(page).startswith(f"1 of {len(places)} reviewed")
+    page.execute_script("for (const key of Object.keys(localStorage)) localStorage[key] = '[{'")
+    loaded(page)
+    assert status(page).startswith(f"0 of {len(places)} reviewed")
+
+
+def test_a_browser_that_keeps_nothing_says_so_and_goes_on(page, content):
+    refuse = (
+        "for (const name of ['getItem', 'setItem']) Storage.prototype[name] = () => { throw new Error('refused'); };"
+    )
+    script = page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": refuse})
+    try:
+        loaded(page)
+        assert not page.find_elements(By.CSS_SELECTOR, "#suspects .error")
+        click(page, "Keep")
+        assert status(page).startswith("1 of")
+        assert "download relabel.csv before you close it" in page.find_element(By.CSS_SELECTOR, "#review .note").text
+    finally:
+        page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": script["identifier"]})
+
+
+def test_a_grid_of_cards_each_with_its_own_keys(page, content):
+    places = suspects_of(content.gallery)
+    click(page, "Grid")
+    cards = page.find_elements(By.CSS_SELECTOR, CARD)
+    assert [int(each.get_attribute("data-place")) for each in cards] == places[:12]
+    page.execute_script("arguments[0].focus()", cards[5])
+    page.switch_to.active_element.send_keys("u")
+    fifth = page.find_elements(By.CSS_SELECTOR, CARD)[5]
+    assert fifth.get_attribute("data-decision") == "unsure"
+    assert int(page.switch_to.active_element.get_attribute("data-place")) == places[6]
+    click(page, "Next")
+    assert int(card(page).get_attribute("data-place")) == places[12]
+    click(page, "One at a time")
+    assert len(page.find_elements(By.CSS_SELECTOR, CARD)) == 1
+
+
+def test_ambiguous_images_need_a_class_before_they_are_relabelled(page, content):
+    gallery = content.gallery
+    Select(page.find_element(By.CSS_SELECTOR, "#review .controls select")).select_by_value("ambiguous")
+    first = next(k for k in suspects_of(gallery, "ambiguous") if gallery.suggested[k] < 0)
+    while place(page) != first:
+        click(page, "Next")
+    assert not named(page, "Relabel as").is_enabled()
+    page.execute_script("arguments[0].focus()", card(page))
+    page.switch_to.active_element.send_keys("r")
+    assert status(page) == "Choose a new label first."
+    Select(card(page).find_element(By.TAG_NAME, "select")).select_by_value(str((gallery.label[first] + 1) % 10))
+    click(page, "Relabel as")
+    assert "1 relabelled" in status(page)
+
+
+def test_buttons_have_names_keys_and_room_on_a_phone(page):
+    assert [
+        named(page, text).get_attribute("aria-keyshortcuts") for text in ("Keep", "Relabel as", "Unsure", "Undo")
+    ] == [*("K", "R", "U", "Z")]
+    assert "Not decided" in card(page).get_attribute("aria-label")
+    try:
+        resized(page, 390)
+        wait(page, lambda: page.execute_script("return document.documentElement.scrollWidth") <= 390)
+        for layout in ("Grid", "One at a time"):
+            for text in ("Keep", "Relabel as", "Unsure"):
+                area = box(page, named(page, text))
+                assert 0 <= area["left"] < area["right"] <= 390
+                assert area["height"] >= 44
+            click(page, layout)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_what_is_withheld_and_what_was_measured_is_said_with_and_without_scripts(page, content):
+    for off in (False, True):
+        try:
+            page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": off})
+            page.get(page.home)
+            said = page.find_element(By.ID, "suspects").text
+            assert all(note in said for note in content.gallery.notes)
+        finally:
+            page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_nothing_of_the_review_fails_or_becomes_code(page):
+    for text in ("Keep", "Relabel as", "Grid", "Undo"):
+        click(page, text)
+    assert not severe(page)
+    assert page.execute_script("return window.alerts") == []
