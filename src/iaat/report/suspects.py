@@ -46,6 +46,9 @@ MEASURED = {
 }
 """Of the samples called label errors, how many in % had a label that was made wrong, by how many were and how
 (benchmarks/label_noise.py, docs/experiments.md, 2026-11-25; before `DECIDED`, which calls fewer)."""
+LOOKED_AT = {"looked": 100, "doubtful": 5, "suggestion": 2}
+"""CIFAR-10 with its own labels (IAAT, seed 1): how many suspects of a label error one person looked at, labels that the
+picture does not plainly show, suggestions that fit better (docs/experiments.md, 2026-11-29)."""
 WAVERING = 0.25
 """Fraction of epochs from which on a radius counts as wavering: that often it began to grow or stopped growing."""
 
@@ -212,13 +215,18 @@ def find_suspects(
 
 
 def measured_note() -> str:
-    """Return a sentence on how many of the labels called errors were so, where labels were made wrong on purpose."""
+    """Return sentences on how many of the labels called errors were so, made wrong and in real data."""
     cifar, digits = MEASURED["CIFAR-10"], MEASURED["digits"]
     rates = ", ".join(f"{value} % ({name})" for name, value in cifar.items())
-    return (
+    made = (
         f"Where labels were made wrong on purpose, so many of the labels called errors were wrong: on CIFAR-10 {rates},"
-        f" on digits {min(digits.values())} to {max(digits.values())} %. Real errors are often on harder images."
+        f" on digits {min(digits.values())} to {max(digits.values())} %."
     )
+    real = (
+        "In data with few errors most are correct labels of rare views: of the first {looked} on CIFAR-10 as it is,"
+        " {doubtful} labels were doubtful to a person, and {suggestion} suggestions fitted better."
+    )
+    return f"{made} {real.format(**LOOKED_AT)}"
 
 
 def radius_score(history: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
