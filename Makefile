@@ -3,6 +3,7 @@
 # make check: lint, types and the tests of what changed since main; seconds to minutes.
 # make test: the test suite; make peers: comparisons with other libraries; make test-all: both and what is slow.
 # make examples: install what examples/ needs, and run each.
+# make example-page: train what the example of a report shows, on digits, and write it to docs/example.html.
 # make vendor: copy the report page's Plotly from the npm registry again, in the version of package.json.
 # make docs: the documentation site, in site/; a warning is an error; make notebooks: run its notebooks again.
 # make test-torch VERSION=2.9.1: core tests with that version of PyTorch; VERSION=oldest (default) or newest.
@@ -15,10 +16,14 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart setup lint lint-scripts vendor check test peers examples test-all test-torch docs notebooks bench clean
+.PHONY: quickstart example-page setup lint lint-scripts vendor check test peers examples test-all test-torch docs notebooks bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
+
+# Nothing is trained anew where runs/quickstart has it.
+example-page: quickstart
+	$(BIN)/iaat report runs/quickstart -o docs/example.html
 
 setup: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install

@@ -167,7 +167,7 @@ def without_outer_links(text: str, file: Path) -> str:
         if target.is_relative_to(EXAMPLES):
             anchor = f"#{target.stem}" if target.suffix == ".py" else ""
             return f"[{link['text']}]({'../' * len(file.parent.parts)}examples.md{anchor})"
-        inside = target.is_relative_to(DOCS) and target.suffix in {".md", ".png", ".svg", ".ipynb"}
+        inside = target.is_relative_to(DOCS) and target.suffix in {".md", ".html", ".png", ".svg", ".ipynb"}
         return link[0].replace(".ipynb", ".md") if inside or not target.exists() else link["text"]
 
     return re.sub(r"(?<!!)\[(?P<text>[^\]]*)\]\((?!\w+:|#)(?P<target>[^)#\s]+)(?:#[^)]*)?\)", replace, text)

@@ -717,6 +717,45 @@ def test_suspects_open_their_images(page, content):
     assert f"Image {gallery.index[places[0]]} 1 of {len(places)}" in dialog(page).text
 
 
+def test_pages_of_suspects(page, content):
+    ranks = sorted(
+        rank for rank, kind in zip(content.gallery.rank, content.gallery.kind, strict=True) if kind == "label"
+    )
+    assert len(ranks) > 10
+    seen = []
+    for number in range(-(-len(ranks) // 10)):
+        table = page.find_element(By.CSS_SELECTOR, "#suspects table")
+        seen += [
+            int(row.find_element(By.CSS_SELECTOR, ":nth-child(2)").get_attribute("textContent").replace(",", ""))
+            for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")
+        ]
+        pager = page.find_element(
+            By.XPATH,
+            "//*[@id='suspects']//h3[starts-with(., 'Suspected')]/following-sibling::*[contains(@class, 'pager')][1]",
+        )
+        assert f"Page {number + 1} of " in pager.get_attribute("textContent")
+        after = pager.find_elements(By.TAG_NAME, "button")[1]
+        page.execute_script("arguments[0].focus(); arguments[0].click()", after)
+    assert seen == ranks
+    assert page.switch_to.active_element.text == "Previous"
+
+
+def test_the_example_page_is_whole(browser):
+    """docs/example.html, as `make example-page` writes it."""
+    file = Path(__file__).parents[2] / "docs" / "example.html"
+    assert file.stat().st_size < 3e6
+    severe(browser)
+    try:
+        browser.get(file.as_uri())
+        wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#gallery .count"))
+        assert count(browser) == 1295
+        names = browser.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+        assert [name for name in names if not name.startswith(("file:", "data:", "blob:"))] == []
+        assert severe(browser) == []
+    finally:
+        browser.get(browser.home)
+
+
 def test_suspects_as_csv(page, content, downloads):
     gallery = content.gallery
     name, (head, *rows) = saved(page, downloads, page.find_element(By.CSS_SELECTOR, "#suspects [data-kind=label]"))

@@ -27,6 +27,17 @@ function spriteOf(packed, name, k, side) {
   });
 }
 
+/** Fill a pager: the buttons to the pages before and after one, from 0; nothing for a single page. */
+function fillPager(pager, page, pages, go) {
+  const pressed = [...pager.children].indexOf(/** @type {Element} */ (document.activeElement));
+  const buttons = [button("Previous", () => go(page - 1), { disabled: page === 0 }),
+    button("Next", () => go(page + 1), { disabled: page + 1 >= pages })];
+  pager.hidden = pages < 2;
+  pager.replaceChildren(buttons[0], `Page ${page + 1} of ${pages}`, buttons[1]);
+  // The button that was pressed is new: it keeps the focus, or the other has it at an end.
+  if (pressed >= 0) (buttons[pressed].disabled ? buttons[1 - pressed] : buttons[pressed]).focus();
+}
+
 function showImages(host) {
   const form = find("filters");
   const perPage = matchMedia("(max-width: 40rem)").matches ? 60 : 120;
@@ -102,10 +113,7 @@ function showImages(host) {
     const page = Math.min(chosen.page, pages - 1);
     const visible = shown.slice(page * perPage, (page + 1) * perPage);
     place.replaceChildren(pictured ? list(visible) : imageTable("Images.", visible, shown));
-    pager.hidden = pages < 2;
-    pager.replaceChildren(
-      button("Previous", () => select({ page: page - 1 }), { disabled: page === 0 }), `Page ${page + 1} of ${pages}`,
-      button("Next", () => select({ page: page + 1 }), { disabled: page + 1 >= pages }));
+    fillPager(pager, page, pages, (next) => select({ page: next }));
   }
 
   function update() {
@@ -174,6 +182,8 @@ function imageTable(caption, places, list, wanted = allColumns) {
 
 // ---- Suspects ----
 
+const suspectsPerPage = 10;
+
 function suspects(host) {
   review(host);
   const titles = { label: "Suspected label errors", ambiguous: "Ambiguous images" };
@@ -182,22 +192,23 @@ function suspects(host) {
       .sort(bySuspicion);
     if (!places.length) continue;
     const body = element("div");
-    const few = 10;
-    const fill = (some) =>
-      body.replaceChildren(imageTable(`The most suspect first; ${some.length} of ${places.length}.`, some, places,
-      ["Image", "Rank", "Index", "Label", "May be", "Radius (px)", "File"]));
-    const more = button(`Show all ${places.length}`, () => {
-      fill(places);
-      more.hidden = true;
-    }, { hidden: places.length <= few });
+    const pager = element("div", { className: "pager" });
+    const turn = (page) => {
+      const some = places.slice(page * suspectsPerPage, (page + 1) * suspectsPerPage);
+      const first = page * suspectsPerPage + 1;
+      body.replaceChildren(imageTable(
+        `The most suspect first; ${first} to ${first + some.length - 1} of ${places.length}.`, some, places,
+        ["Image", "Rank", "Index", "Label", "May be", "Radius (px)", "File"]));
+      fillPager(pager, page, Math.ceil(places.length / suspectsPerPage), turn);
+    };
     const save = button("Download CSV", () => download(title,
       ["rank", "index", "path", "label", "suggested", "radius_px"],
       places.map((k) => [Number.isFinite(gallery.rank[k]) ? gallery.rank[k] : null, gallery.index[k], gallery.path[k],
         className(gallery.label[k]), gallery.suggested[k] < 0 ? "" : className(gallery.suggested[k]),
         gallery.radius_px[k]])));
     save.dataset.kind = kind;
-    host.append(element("h3", {}, `${title} (${places.length})`), body,
-      element("div", { className: "controls" }, more, save));
-    fill(places.slice(0, few));
+    host.append(element("h3", {}, `${title} (${places.length})`), body, pager,
+      element("div", { className: "controls" }, save));
+    turn(0);
   }
 }
