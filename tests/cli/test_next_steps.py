@@ -79,7 +79,7 @@ def test_a_comparison_of_several_runs_leads_to_a_page_of_their_folder(tmp_path, 
 
 
 def test_evaluate_leads_to_the_checks_that_are_left_and_then_to_a_page(compared, capsys):
-    words = ["evaluate", compared.path, "--evaluate.steps=1", "--n", "20", "--checkpoint", "best"]
+    words = ["evaluate", compared.path, "--evaluate.steps=1", "--samples", "20", "--checkpoint", "best"]
     found = next_words(capsys, *words)
     assert found == ["iaat", *map(str, words), "--suspicious"]
     assert next_words(capsys, *found[1:]) == ["iaat", "report", str(compared.path)]
@@ -97,7 +97,7 @@ def test_radii_lead_to_a_page_and_the_page_to_a_browser(compared, tmp_path, caps
 
 
 def test_quiet_commands_print_no_next_step(compared, capsys):
-    assert main(["evaluate", str(compared.path), "--evaluate.steps=1", "--n=20", "--quiet"]) == 0
+    assert main(["evaluate", str(compared.path), "--evaluate.steps=1", "--samples=20", "--quiet"]) == 0
     assert "next: " not in capsys.readouterr().out
 
 

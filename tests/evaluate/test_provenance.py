@@ -84,7 +84,7 @@ def test_all_that_is_clean_is_a_column_where_fewer_were_attacked(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     torch.save(cnn().state_dict(), "net.pth")
     words = ["evaluate", "helpers.planted:cnn", "--model.weights", "net.pth", "--data.name", "digits", "--quiet"]
-    assert main([*words, "--suite", "pgd-1", "--n", "30"]) == 0
+    assert main([*words, "--suite", "pgd-1", "--samples", "30"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "clean, all: on all 359 test samples, unattacked." in text
     assert main([*words, "--suite", "pgd-1"]) == 0
@@ -137,7 +137,7 @@ def test_a_baseline_may_be_evaluated_in_the_same_command(tmp_path, capsys, monke
     for name, epochs in (("base", "1"), ("other", "2")):
         words = ["--train.epochs", epochs, "--out", str(tmp_path / name)]
         assert main(["train", "quickstart-natural", *fast, *words]) == 0
-    words = ["--n", "20", "--checkpoint", "last", "--quiet", "--suite", "pgd-1+corruptions"]
+    words = ["--samples", "20", "--checkpoint", "last", "--quiet", "--suite", "pgd-1+corruptions"]
     capsys.readouterr()
     other, base = str(tmp_path / "other"), str(tmp_path / "base")
     assert main(["evaluate", other, base, *words, "--baseline", base]) == 0

@@ -18,7 +18,7 @@ from iaat.cli.main import main
 from iaat.corruptions import STANDARD
 from iaat.evaluate.evaluate_given import evaluate_model
 
-SMALL = ["--n", "30", "--evaluate.steps", "2", "--evaluate.radius", "30px", "--suite", "pgd+screening"]
+SMALL = ["--samples", "30", "--evaluate.steps", "2", "--evaluate.radius", "30px", "--suite", "pgd+screening"]
 DATA = ["--data.name", "digits", "--trust", "net.pt"]
 
 
@@ -164,7 +164,7 @@ def test_what_is_neither_run_nor_model_is_named(name, place, capsys):
 
 def test_unknown_suites_and_numbers_are_refused(place, capsys):
     assert "did you mean 'standard'" in refused(capsys, "evaluate", "net.pt", *DATA, "--suite", "standart")
-    assert "evaluate.n" in refused(capsys, "evaluate", "net.pt", *DATA, "--n", "0")
+    assert "evaluate.n" in refused(capsys, "evaluate", "net.pt", *DATA, "--samples", "0")
 
 
 def test_suspicious_adds_the_masking_checks(place, capsys, monkeypatch):
@@ -175,7 +175,7 @@ def test_suspicious_adds_the_masking_checks(place, capsys, monkeypatch):
 
 
 def test_two_models_are_evaluated_on_each_others_examples(place, capsys):
-    words = ["--n", "20", "--evaluate.radius", "30px", "--suite", "pgd-2+transfer-3"]
+    words = ["--samples", "20", "--evaluate.radius", "30px", "--suite", "pgd-2+transfer-3"]
     assert main(["evaluate", "net.pt", f"{place}:other", *DATA, *words]) == 0
     made = {json.loads(path.read_text())["transfer"][0]["source"] for path in Path().rglob("results.json")}
     assert made == {"net.pt", f"{place}-other"}
@@ -207,7 +207,17 @@ def test_python_api_puts_a_model_in_eval_mode_says_so_and_gives_it_back(network,
 
 @pytest.mark.slow  # test_evaluation.py kills evaluations, too
 def test_a_process_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(place, monkeypatch):
-    words = ["evaluate", "net.pt", *DATA, "--n", "300", "--evaluate.batch_size", "20", "--evaluate.radius", "30px"]
+    words = [
+        "evaluate",
+        "net.pt",
+        *DATA,
+        "--samples",
+        "300",
+        "--evaluate.batch_size",
+        "20",
+        "--evaluate.radius",
+        "30px",
+    ]
     words += ["--suite", "pgd-40x3+screening", "--quiet"]
     assert main([*words, "--out", "whole"]) == 0
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -233,7 +243,7 @@ def test_runs_and_models_of_others_mix(place, capsys, tmp_path):
     fast = ["--data.limit", "200", "--model.width", "4", "--train.epochs", "1", "--train.validation_n", "10"]
     fast += ["--train.validation_steps", "1", "--evaluate.n", "20", "--evaluate.suite", "pgd-2"]
     assert main(["train", "quickstart-natural", *fast, "--out", run, "--quiet"]) == 0
-    words = ["--n", "20", "--suite", "pgd-2", "--checkpoint", "last", "--quiet"]
+    words = ["--samples", "20", "--suite", "pgd-2", "--checkpoint", "last", "--quiet"]
     assert main(["evaluate", run, *words, "--trust", "net.pt", "--transfer", "net.pt"]) == 0
     assert "net.pt" in capsys.readouterr().out
     assert main(["evaluate", "net.pt", *DATA, *words, "--transfer", run]) == 0
@@ -249,7 +259,7 @@ def test_runs_and_models_of_others_mix(place, capsys, tmp_path):
 def test_other_settings_of_the_same_file_have_another_folder(place):
     for mean in ("[0]", "[0.01]"):
         fix = ["--model.mean", mean, "--model.std", "[1]"]
-        assert main(["evaluate", "net.pt", *DATA, "--n", "20", "--suite", "pgd-2", *fix, "--quiet"]) == 0
+        assert main(["evaluate", "net.pt", *DATA, "--samples", "20", "--suite", "pgd-2", *fix, "--quiet"]) == 0
     assert len(list(Path("evaluations").iterdir())) == 2
 
 
@@ -259,7 +269,7 @@ def test_a_baseline_run_gives_mce(place, tmp_path, capsys, monkeypatch):
     fast = ["--data.limit", "200", "--model.width", "4", "--train.epochs", "1", "--train.validation_n", "10"]
     fast += ["--train.validation_steps", "1", "--evaluate.n", "20", "--evaluate.suite", "pgd-2"]
     assert main(["train", "quickstart-natural", *fast, "--out", run, "--quiet"]) == 0
-    words = ["evaluate", run, "--n", "20", "--checkpoint", "last", "--quiet", "--suite", "pgd-2+corruptions"]
+    words = ["evaluate", run, "--samples", "20", "--checkpoint", "last", "--quiet", "--suite", "pgd-2+corruptions"]
     assert "the baseline has no results" in refused(capsys, *words, "--baseline", tmp_path / "other")
     assert main(words) == 0
     assert main([*words, "--baseline", run]) == 0

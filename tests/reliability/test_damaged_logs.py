@@ -12,7 +12,7 @@ from iaat.evaluate.results import read_results
 from iaat.runtime.json_files import DamagedFileError
 
 RECIPE = ("quickstart", "--train.epochs", "3", "--data.limit", "200", "--model.width", "4", "--evaluate.n", "40")
-QUICK = ("--suite", "pgd-2", "--n", "40", "--checkpoint", "best")
+QUICK = ("--suite", "pgd-2", "--samples", "40", "--checkpoint", "best")
 
 COST = {"train_forwards", "train_backwards", "train_seconds"}
 

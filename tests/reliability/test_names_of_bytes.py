@@ -19,7 +19,7 @@ for words in (
     ("train", *RECIPE, *QUICK, "--out", RUN, "--tensorboard"),
     ("train", *RECIPE, *QUICK, "--out", RUN, "--resume"),
     ("compare", *RECIPE, *QUICK, "--out", out, "--seeds", "2"),
-    ("evaluate", RUN, "--suite", "pgd-2", "--n", "20"),
+    ("evaluate", RUN, "--suite", "pgd-2", "--samples", "20"),
     ("radii", RUN),
     ("radii", RUN, "--out", f"{out}/radii.csv"),
     ("report", RUN, "-o", f"{out}/page.html", "--images", "20", "--details", "1", "--figures", f"{out}/{figures}"),

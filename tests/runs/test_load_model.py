@@ -615,7 +615,7 @@ def test_an_exported_program_needs_trust_too(network, tmp_path):
 def test_the_command_line_loads_a_program_only_with_trust(tmp_path, capsys):
     file = hostile_program(tmp_path / "p.pt")
     torch.save(SmallCNN(1, CLASSES).state_dict(), "weights.pth")
-    words = ["--data.name", "digits", "--n", "4", "--evaluate.steps", "1", "--suite", "pgd", "--quiet"]
+    words = ["--data.name", "digits", "--samples", "4", "--evaluate.steps", "1", "--suite", "pgd", "--quiet"]
     for targets in ([str(file)], ["weights.pth", "--model", "small-cnn", "--transfer", str(file)]):
         assert main(["evaluate", *targets, *words]) == 2
         assert f"--trust {file}" in capsys.readouterr().err

@@ -26,6 +26,7 @@ from iaat.experiments.timing import time_steps, timing_table
 from iaat.runs.run_folder import RunFolder, runs_in
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.device import keep_freed_memory, pick_device, warn_of_missing_device
+from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.train.trackers import TensorBoard
 from iaat.types import Batch
@@ -117,12 +118,17 @@ def _evaluate(options: argparse.Namespace, overrides: list[str], reporter: Repor
     which = CHECKPOINTS if options.checkpoint == "both" else (options.checkpoint,)
     overrides = [*overrides, *_evaluation_arguments(options, overrides)]
     targets, others = find_targets(options.targets, options.transfer, overrides, options.out)
-    rows = evaluate_targets(
-        *(targets, others, which, reporter),
-        weights=options.weights,
-        corrupted=options.corrupted,
-        baseline=options.baseline,
-    )
+    with processes() as ranks:
+        rows = evaluate_targets(
+            *(targets, others, which, reporter if ranks.main else Reporter(quiet=True)),
+            weights=options.weights,
+            corrupted=options.corrupted,
+            baseline=options.baseline,
+            ranks=ranks,
+        )
+        ranks.wait_for_all()
+    if not ranks.main:
+        return
     for shown in evaluation_report(rows):
         reporter.result(shown)
     if any(UNCHECKED in row.verdict for row in rows):
@@ -162,7 +168,7 @@ def _evaluation_arguments(options: argparse.Namespace, overrides: Sequence[str])
         if not any(known.startswith(part) for known in suite_parts(suite)):
             suite = f"{suite}+{part}"
     settings = {} if suite is None else {"suite": suite}
-    settings |= {} if options.n is None else {"n": options.n}
+    settings |= {} if options.samples is None else {"n": options.samples}
     return [f"--evaluate.{key}={value}" for key, value in settings.items()]
 
 

@@ -103,8 +103,8 @@ def _run(arguments: Sequence[str], runs: list[RunFolder]) -> None:
         return
     options, overrides = parse_arguments(arguments)
     trust(*getattr(options, "trust", ()))
-    if launched() and options.command != "train":
-        raise UserError(f"`iaat {options.command}` runs in one process: only `iaat train` is for a launcher")
+    if launched() and options.command not in ("train", "evaluate"):
+        raise UserError(f"`iaat {options.command}` runs in one process: a launcher is for `iaat train` and `evaluate`")
     options.stop, options.arguments, options.runs = Stop(), arguments, runs
     with options.stop.listening():
         if options.command == "recipes":

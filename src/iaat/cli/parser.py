@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,6 +117,14 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _OldName(argparse.Action):
+    """Stores the value of an option by its old name, with a warning; its destination is the new one."""
+
+    def __call__(self, _parser: object, options: argparse.Namespace, value: object, name: str | None = None) -> None:
+        warnings.warn(f"{name} is --{self.dest} now, and is read as such: write the new name", stacklevel=2)
+        setattr(options, self.dest, value)
+
+
 def command_parser() -> argparse.ArgumentParser:
     """The commands with their options; `command` is the name of the one that was given."""
     parser = _Parser(
@@ -179,7 +188,10 @@ def command_parser() -> argparse.ArgumentParser:
         help="run folders; or module:function, a timm name, a TorchScript or exported file, a file of weights",
     )
     sub.add_argument("--suite", help="quick (default), standard, paper, full, or a list such as pgd+autoattack")
-    sub.add_argument("--n", type=int, help="test samples to attack; by default 1,000 in suite quick, all in others")
+    sub.add_argument(
+        "--samples", type=int, help="test samples to attack; by default 1,000 in suite quick, all in others"
+    )
+    sub.add_argument("--n", type=int, dest="samples", action=_OldName, help=argparse.SUPPRESS)
     sub.add_argument("--suspicious", action="store_true", help="add the checks for gradient masking to the suite")
     sub.add_argument(
         "--checkpoint", choices=(*CHECKPOINTS, "both"), default="both", help="which of a run's (default both)"

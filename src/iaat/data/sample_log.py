@@ -13,6 +13,7 @@ from torch import Tensor
 
 from iaat.data.notices import Notices
 from iaat.errors import UserError
+from iaat.runtime.distributed import Ranks
 
 T = TypeVar("T")
 
@@ -200,3 +201,19 @@ class SampleLog:
             first = min(self.unreadable)
             notices.add(self.where, "damaged", self.name(first), count=len(self.unreadable), of=of)
         return notices
+
+
+def gather_sample_log(sample_log: SampleLog, ranks: Ranks) -> None:
+    """Merge what all processes have found about the samples of a split; all call it together.
+
+    Raises:
+        SampleReadError: together they have met more unreadable samples than are allowed.
+    """
+    if not ranks.several:
+        return
+    rows, errors = sample_log.new_records()
+    found = ranks.all_gather_dict(errors)
+    for part in ranks.all_gather(rows):
+        numbers = part[:, 0].tolist()
+        sample_log.merge(part, {number: found[number] for number in numbers if number in found})
+    sample_log.check_limit()

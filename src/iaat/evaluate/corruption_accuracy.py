@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from statistics import mean
@@ -76,11 +75,13 @@ def corruption_section(context: Context) -> Section:
     """
     images = corrupted_images(context)
     tasks = [(name, severity) for name in images.names for severity in images.severities]
-    shown = context.reporter.track(tasks, total=len(tasks), what="corruptions")
-    values = {
-        task: context.journal.unit("corruption#{}/{}".format(*task), partial(_accuracy, context, images, *task))
-        for task in shown
-    }
+
+    def measure(numbers: Sequence[int]) -> Iterator[float]:
+        for number in context.reporter.track(numbers, total=len(numbers), what="corruptions"):
+            yield _accuracy(context, images, *tasks[number])
+
+    keys = [f"corruption#{name}/{severity}" for name, severity in tasks]
+    values = dict(zip(tasks, context.journal.units(keys, measure), strict=True))
     images.notices.log(context.reporter.say)
     accuracy = {name: tuple(values[name, severity] for severity in images.severities) for name in images.names}
     mce, baseline = _against_baseline(images, accuracy, context.extras.baseline)
@@ -165,7 +166,7 @@ def _check_baseline(images: Corrupted, baseline: EvaluationResult | None) -> Non
     if theirs is None or (theirs.identity, theirs.severities) != (images.identity, tuple(images.severities)):
         raise UserError(
             f"the baseline {baseline.run} was not evaluated on the same corrupted images: evaluate it first with "
-            "the same --suite, --n and --corrupted"
+            "the same --suite, --samples and --corrupted"
         )
 
 

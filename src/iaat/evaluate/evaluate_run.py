@@ -25,6 +25,7 @@ from iaat.models import supports_channels_last, weights_digest
 from iaat.runs.checkpoint import check_same_data, check_same_test_data, has_average, load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
+from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.json_files import DamagedFileError
 from iaat.runtime.progress import Reporter
 
@@ -69,17 +70,17 @@ def evaluate_checkpoint(
 
 
 def evaluate_checkpoints(
-    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter
+    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter, *, ranks: Ranks = ALONE
 ) -> Iterator[EvaluationResult]:
     """Results of the best and of the last checkpoint of a run, each as by `evaluate_checkpoint`.
 
-    Where both have the same weights, these are attacked once.
+    Where both have the same weights, these are attacked once. The processes `ranks` share out the batches.
 
     Raises:
         UserError: as `evaluate_checkpoint`.
     """
-    models = [load_evaluated(run, recipe, which, data) for which in CHECKPOINTS]
-    for results in run_evaluations(models, data, recipe.evaluate, reporter):
+    models = ranks.main_first(lambda: [load_evaluated(run, recipe, which, data) for which in CHECKPOINTS])
+    for results in run_evaluations(models, data, recipe.evaluate, reporter, ranks=ranks):
         yield replace(results, folder=str(run.path))
 
 

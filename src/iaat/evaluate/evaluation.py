@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +37,7 @@ from iaat.evaluate.summary import summary, write_evaluation
 from iaat.evaluate.transfer import transfer_section, transfer_stages
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
+from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.files import remove_leftovers
 from iaat.runtime.lock import folder_lock
 from iaat.runtime.progress import Reporter
@@ -52,6 +54,7 @@ def run_evaluation(
     extras: Extras | None = None,
     *,
     known: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> EvaluationResult:
     """Evaluate a model on the test set by the suite of `config`; write `results.json` and `records.parquet`.
 
@@ -66,13 +69,15 @@ def run_evaluation(
         reporter: Shows progress.
         extras: Other models for transfer, published corrupted images, a baseline.
         known: Folder of an evaluation of the same weights, to take finished batches from.
+        ranks: The processes that share out the batches; all call this with the same model and data, and get the same
+            results. The main one writes.
 
     Raises:
         UserError: the test set has no samples, or a section lacks what it needs.
     """
     with attack_mode(evaluated.model, "eval"):
         task = Task(evaluated, data, test_sample(data, config), config, reporter, extras or Extras())
-        return _evaluate(task, known)
+        return _evaluate(task, known, ranks)
 
 
 def run_evaluations(
@@ -81,6 +86,8 @@ def run_evaluations(
     config: EvaluateConfig,
     reporter: Reporter,
     extras_of: Callable[[EvaluatedModel], Extras] = lambda _: Extras(),
+    *,
+    ranks: Ranks = ALONE,
 ) -> Iterator[EvaluationResult]:
     """Results of each model in turn; one with the same weights as one before it is not attacked again.
 
@@ -90,6 +97,7 @@ def run_evaluations(
         config: Suite, radius, norm, samples.
         reporter: Shows progress.
         extras_of: What the sections of the evaluation of each need from elsewhere.
+        ranks: The processes that share out the batches, as in `run_evaluation`.
 
     Raises:
         UserError: as `run_evaluation`.
@@ -98,7 +106,7 @@ def run_evaluations(
         extras = extras_of(evaluated)
         same = next((each for each in models[:number] if _same_weights(each, evaluated)), None)
         known = None if same is None else evaluation_folder(same, config, extras_of(same))
-        yield run_evaluation(evaluated, data, config, reporter, extras, known=known)
+        yield run_evaluation(evaluated, data, config, reporter, extras, known=known, ranks=ranks)
 
 
 def _same_weights(one: EvaluatedModel, other: EvaluatedModel) -> bool:
@@ -113,23 +121,36 @@ def evaluation_folder(evaluated: EvaluatedModel, config: EvaluateConfig, extras:
     return evaluated.folder / folder_name(config, evaluated.facts.checkpoint, extras)
 
 
-def _evaluate(task: Task, known: Path | None) -> EvaluationResult:
+def _evaluate(task: Task, known: Path | None, ranks: Ranks) -> EvaluationResult:
     plan = parse_suite(task.config.suite)
     if "corruptions" in plan.sections:
         check_corruptions(task)
     if MASKING in plan.sections and not task.config.radius:
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
     folder = evaluation_folder(task.evaluated, task.config, task.extras)
-    with folder_lock(folder / "evaluate.lock", "evaluates"):
-        remove_leftovers(folder)
+    with _held(folder, ranks):
         known_journal = None if known is None else known / "journal.jsonl"
-        return _evaluate_in(folder, Journal(folder / "journal.jsonl", identity(task), known_journal), task, plan)
+        journal = Journal(folder / "journal.jsonl", identity(task), known_journal, ranks)
+        return _evaluate_in(folder, journal, task, plan)
+
+
+@contextmanager
+def _held(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """Context in which the main process alone writes the folder of an evaluation."""
+
+    def enter() -> None:
+        held.enter_context(folder_lock(folder / "evaluate.lock", "evaluates"))
+        remove_leftovers(folder)
+
+    with ExitStack() as held:
+        ranks.on_main(enter)
+        yield
 
 
 def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> EvaluationResult:
     for finding in plan_findings(plan, task):
         task.reporter.say(f"note {finding.name}: {finding.evidence}")
-    plan, stages, left_out = _possible(task, plan)
+    plan, stages, left_out = _possible(task, plan, journal.ranks)
     outcome = task.attack(task.data.test, task.index, stages, journal)
     # Without the samples that cannot be read.
     settings = (task.config, task.reporter, task.extras)
@@ -159,7 +180,8 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
         **provenance(context),
         **{name: value for section in sections for name, value in section.measured().items()},
     )
-    write_evaluation(folder, context.outcome, results, task.data.classes)
+    journal.ranks.on_main(lambda: write_evaluation(folder, context.outcome, results, task.data.classes))
+    journal.finish()
     return results
 
 
@@ -228,14 +250,15 @@ def _predictions(task: Task) -> str:
     return " ".join(map(str, predict(task.evaluated.model, batch.x.clone()).tolist()))
 
 
-def _possible(task: Task, plan: Plan) -> tuple[Plan, list[Stage], list[str]]:
+def _possible(task: Task, plan: Plan, ranks: Ranks) -> tuple[Plan, list[Stage], list[str]]:
     """The plan and its stages; without a gradient path only those that need none, and the names of the rest."""
     data = task.data
     stages = stages_of(plan.attacks, task.config, len(data.classes), data.test.shape)
     if plan.transfer_steps is not None:
-        stages += transfer_stages(task, plan.transfer_steps)
+        stages += transfer_stages(task, plan.transfer_steps, ranks)
     (batch,) = data.test.batches([task.index[:2]])
-    if input_gradient(task.evaluated.model, batch.x, batch.y, cross_entropy) is not None:
+    blocked = input_gradient(task.evaluated.model, batch.x, batch.y, cross_entropy) is None
+    if not ranks.any(blocked)[0]:
         return plan, stages, []
     kept = [stage for stage in stages if stage.name.endswith("/square") or stage.group == "transfer"]
     without = [name for name in plan.sections if name in ("curve", "radii")]

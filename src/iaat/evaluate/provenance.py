@@ -54,12 +54,17 @@ def clean_of_all(context: Context) -> CleanAccuracy:
     attacked, everything = int(context.outcome.correct_after(CLEAN).sum()), context.data.test_index
     rest = everything[~torch.isin(everything, context.index)]
     count = partial(_count_correct, context, rest)
-    correct = attacked + (context.journal.unit("clean-of-the-rest", count) if len(rest) else 0)
+    correct = attacked + (context.journal.total("clean-of-the-rest", count) if len(rest) else 0)
     n = len(context.index) + len(rest)
     return CleanAccuracy(correct / n, n, wilson_interval(correct / n, n))
 
 
 def _count_correct(context: Context, index: Tensor) -> int:
-    batches = context.data.test.batches(sequential_order(index, context.config.batch_size))
-    shown = context.reporter.track(batches, total=len(index), what="clean, the rest", size=lambda batch: len(batch.y))
+    """How many of the samples `[n]` that fall to this process are classified correctly."""
+    ranks, order = context.journal.ranks, sequential_order(index, context.config.batch_size)
+    own = [order[number] for number in range(ranks.rank, len(order), ranks.world)]
+    if not own:
+        return 0
+    batches, total = context.data.test.batches(own), sum(map(len, own))
+    shown = context.reporter.track(batches, total=total, what="clean, the rest", size=lambda batch: len(batch.y))
     return sum(int((predict(context.evaluated.model, batch.x) == batch.y).sum()) for batch in shown)

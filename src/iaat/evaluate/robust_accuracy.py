@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NotRequired, TypedDict
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, geometry, predict
 from iaat.data import Source
+from iaat.data.sample_log import gather_sample_log
 from iaat.errors import UserError
 from iaat.evaluate.autoattack import logged
 from iaat.evaluate.results import CLEAN, ROBUST, StageResult
@@ -37,12 +38,14 @@ class Stage:
         run: The attack.
         most: About how many forwards it takes for a batch at most, to show progress; None: not known.
         unit: Name of a forward in the progress shown.
+        prepare: Called once before it is run, by all processes together; None: there is nothing to prepare.
     """
 
     name: str
     run: BatchAttack
     most: int | None = None
     unit: str = "forward"
+    prepare: Callable[[], None] | None = None
 
     @property
     def group(self) -> str:
@@ -214,22 +217,23 @@ def attack_samples(
         seed: Seed of the random draws; each batch of each stage has its own.
         journal: Remembers finished batches; none by default.
         reporter: Shows progress, if given.
-        ranks: The processes that divide the batches among them, all of which get the whole outcome.
-        stop: Asked after every batch where processes divide them; they then stop together.
+        ranks: Where there is no journal, which has its own: the processes that share out the batches. All of them get
+            the whole outcome, that of one process.
+        stop: Asked after every batch where processes share them out; they then stop together.
 
     Raises:
         UserError: a sample cannot be read, also by another process; or none can.
         Stopped: a stop was asked for, in whichever process.
     """
     index = index.cpu()
-    journal = Journal(None, {}) if journal is None else journal
+    journal = Journal(None, {}, ranks=ranks) if journal is None else journal
     evaluator = _BatchEvaluator(model, radius, norm, seed, reporter)
     state = _SampleState.empty(len(index))
     with attack_mode(model, "eval"):
         for stage in (Stage(CLEAN, lambda _model, batch, _generator: batch.x), *stages):
             rows = (state.stage < 0).nonzero()[:, 0]  # still classified correctly
             parts = torch.split(rows, batch_size) if len(rows) else ()
-            batches = _run_stage(evaluator, source, [index[part] for part in parts], stage, journal, ranks, stop)
+            batches = _run_stage(evaluator, source, [index[part] for part in parts], stage, journal, stop)
             state.add(stage, parts, batches)
     names = [*(result.name for result in state.results), ROBUST]
     kept = (~state.unreadable).nonzero()[:, 0]
@@ -252,34 +256,25 @@ def _run_stage(
     parts: Sequence[Tensor],
     stage: Stage,
     journal: Journal,
-    ranks: Ranks,
     stop: Stop | None,
 ) -> list[_Batch]:
     """Run a stage on each batch of samples; batches in the journal are not read again."""
-    keys = [f"{stage.name}#{number}" for number in range(len(parts))]
-    numbers = range(ranks.rank, len(parts), ranks.world)
-    todo = [parts[number] for number in numbers if keys[number] not in journal]
-    batches = source.batches(todo) if todo else iter(())
-    tracked: Iterable[int] = numbers
-    if evaluator.reporter is not None:
-        total = sum(len(parts[number]) for number in numbers)
-        tracked = evaluator.reporter.track(numbers, total=total, what=stage.name, size=lambda each: len(parts[each]))
-    found, error = {}, None
-    try:
+
+    def run(numbers: Sequence[int]) -> Iterator[_Batch]:
+        batches = source.batches([parts[number] for number in numbers])
+        tracked: Iterable[int] = numbers
+        if evaluator.reporter is not None:
+            total = sum(len(parts[number]) for number in numbers)
+            tracked = evaluator.reporter.track(numbers, total=total, what=stage.name, size=lambda n: len(parts[n]))
         for number in tracked:
-            found[number] = journal.unit(
-                keys[number],
-                lambda: evaluator(stage, next(batches), number, _unreadable(source, parts[number])),  # noqa: B023
-            )
-            if ranks.several and stop is not None and stop.requested:
-                break
-    except UserError as failed:
-        error = failed
-    ranks.raise_together(error)
-    if stop is not None and ranks.several and ranks.any(stop.requested is not None)[0]:
-        raise stop.stopped()
-    merged = ranks.all_gather_dict(found)
-    return [merged[number] for number in range(len(parts))]
+            yield evaluator(stage, next(batches), number, _unreadable(source, parts[number]))
+
+    keys = [f"{stage.name}#{number}" for number in range(len(parts))]
+    if stage.prepare is not None and journal.missing(keys):
+        stage.prepare()
+    values = journal.units(keys, run, stop)
+    gather_sample_log(source.sample_log, journal.ranks)
+    return values
 
 
 def _unreadable(source: Source, index: Tensor) -> list[int]:

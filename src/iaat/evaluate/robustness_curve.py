@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TypedDict
 
 import torch
@@ -77,12 +77,15 @@ class _Batch(TypedDict):
 def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, float]:
     """Level `[n]` and norm `[n]` of the smallest adversarial perturbation of each sample, passes and seconds."""
     order = sequential_order(context.index, context.config.batch_size)
-    batches = enumerate(context.data.test.batches(order))
-    tracked = context.reporter.track(batches, total=len(context.index), what="curve", size=lambda b: len(b[1].y))
-    values = [
-        context.journal.unit(f"curve#{number}", partial(_search_batch, context, batch, levels, number))
-        for number, batch in tracked
-    ]
+
+    def search(numbers: Sequence[int]) -> Iterator[_Batch]:
+        batches = context.data.test.batches([order[number] for number in numbers])
+        total = sum(len(order[number]) for number in numbers)
+        tracked = context.reporter.track(batches, total=total, what="curve", size=lambda batch: len(batch.y))
+        for number, batch in zip(numbers, tracked, strict=True):
+            yield _search_batch(context, batch, levels, number)
+
+    values = context.journal.units([f"curve#{number}" for number in range(len(order))], search)
     level = torch.tensor([entry for value in values for entry in value["level"]])
     norm = torch.tensor([entry for value in values for entry in value["size"]])
     passes = Passes(sum(value["forward"] for value in values), sum(value["backward"] for value in values))

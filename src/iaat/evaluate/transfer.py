@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,30 @@ from torch import Tensor, nn
 
 from iaat.attacks import pgd, predict
 from iaat.data import sequential_order
+from iaat.errors import UserError
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.results import TransferResult
 from iaat.evaluate.robust_accuracy import Stage
 from iaat.evaluate.sections import Context, Section, Task
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
+from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.files import replacing
 from iaat.types import Batch
 
 
-def transfer_stages(task: Task, steps: int) -> list[Stage]:
+def transfer_stages(task: Task, steps: int, ranks: Ranks) -> list[Stage]:
     """One stage for each other model: its adversarial examples, tried on the samples that are still correct.
 
     Args:
         task: The evaluation.
         steps: PGD steps; the authors of IAAT take 1,000.
+        ranks: The processes that evaluate together.
     """
-    return [_stage(task, other, steps) for other in task.extras.others]
+    return [_stage(task, other, steps, ranks) for other in task.extras.others]
 
 
-def _stage(task: Task, other: EvaluatedModel, steps: int) -> Stage:
+def _stage(task: Task, other: EvaluatedModel, steps: int, ranks: Ranks) -> Stage:
     made: dict[str, Tensor] = {}
     row = {number: position for position, number in enumerate(task.index.tolist())}
 
@@ -44,7 +48,24 @@ def _stage(task: Task, other: EvaluatedModel, steps: int) -> Stage:
         rows = torch.tensor([row[number] for number in batch.index.tolist()])
         return made["x_adv"][rows].to(batch.x)
 
-    return Stage(f"transfer/{other.name}", run)
+    return Stage(f"transfer/{other.name}", run, prepare=partial(make_examples, task, other, steps, ranks))
+
+
+def make_examples(task: Task, other: EvaluatedModel, steps: int, ranks: Ranks) -> None:
+    """Make the examples that are not kept yet, each batch by one of the processes, which then see all.
+
+    Raises:
+        UserError: a process cannot make some, in every process.
+    """
+    if not ranks.several:
+        return  # made when they are first wanted
+    error = None
+    try:
+        _made(task, other, steps, ranks)
+    except UserError as failed:
+        error = failed
+    ranks.wait_for_all()
+    ranks.raise_together(error)
 
 
 def examples(task: Task, other: EvaluatedModel, steps: int) -> Tensor:
@@ -53,12 +74,17 @@ def examples(task: Task, other: EvaluatedModel, steps: int) -> Tensor:
     PGD on cross-entropy that goes on after a sample is adversarial: a larger loss transfers better. Kept batch by
     batch in `transfer/` of the model's folder under a name made of all that decides them, and read from there.
     """
+    return torch.cat(_made(task, other, steps, ALONE))
+
+
+def _made(task: Task, other: EvaluatedModel, steps: int, ranks: Ranks) -> list[Tensor]:
+    """The batches of examples of this process among those that share them out."""
     folder = other.folder / "transfer" / _digest(task, other, steps)
     order = sequential_order(task.index, task.config.batch_size)
-    numbers = task.reporter.track(
-        range(len(order)), total=len(task.index), what=f"examples on {other.name}", size=lambda n: len(order[n])
-    )
-    return torch.cat([_kept(folder / f"{n:04d}.safetensors", task, other, order[n], steps, n) for n in numbers])
+    own = range(ranks.rank, len(order), ranks.world)
+    total = sum(len(order[n]) for n in own)
+    numbers = task.reporter.track(own, total=total, what=f"examples on {other.name}", size=lambda n: len(order[n]))
+    return [_kept(folder / f"{n:04d}.safetensors", task, other, order[n], steps, n) for n in numbers]
 
 
 def _digest(task: Task, other: EvaluatedModel, steps: int) -> str:
@@ -93,7 +119,10 @@ def transfer_section(context: Context, steps: int) -> Section:
     """Accuracy on each other model's examples of all samples, beside that model's own accuracy."""
     rows = []
     for other in context.extras.others:
-        found = context.journal.unit(f"transfer#{other.digest}", lambda: _accuracies(context, other, steps))  # noqa: B023
+        key = f"transfer#{other.digest}"
+        if key not in context.journal:
+            make_examples(context, other, steps, context.journal.ranks)
+        found = context.journal.unit(key, lambda: _accuracies(context, other, steps))  # noqa: B023
         rows.append(TransferResult(other.name, f"PGD-{steps}", **found))
     return Section(transfer=tuple(rows))
 

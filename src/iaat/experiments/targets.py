@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from iaat.models.programs import check_program_trusted
 from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.runs.load_model import is_own_name, load_model
 from iaat.runs.run_folder import RunFolder
-from iaat.runtime.device import pick_device
+from iaat.runtime.device import device_of, pick_device
+from iaat.runtime.distributed import ALONE, Ranks, describe_processes
 from iaat.runtime.progress import Reporter
 
 RUN_SETTINGS = ("evaluate.", "data.root", "data.extra", "data.relabel", "data.download", "data.workers", "train.device")
@@ -221,6 +223,7 @@ def evaluate_targets(
     weights: str = "ema",
     corrupted: Path | None = None,
     baseline: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[EvaluationResult]:
     """Evaluate every target in turn; where a suite has transfer, on examples of all the others, too.
 
@@ -230,18 +233,21 @@ def evaluate_targets(
         reporter: Shows progress.
         corrupted: Folder of published corrupted images.
         baseline: Run folder: mCE is relative to its evaluation by the same settings.
+        ranks: The processes that share out the batches; all make the same call and get the same results.
 
     Raises:
         UserError: as `run_evaluation` and `Target.models`.
     """
     # All are loaded before the first is evaluated: a mistake in the last must not cost the work on the first.
     read: dict[str, DataSplits] = {}
-    loaded, preloaded = [], [target.preload() for target in targets]
+    loaded, preloaded = [], [ranks.main_first(target.preload) for target in targets]
     for target, model in zip(targets, preloaded, strict=True):
         key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
-        data = read[key] if key in read else read.setdefault(key, target.data())
-        loaded.append((target, data, target.models(checkpoints, data, weights, model)))
-        _warn_of_unfinished(target, loaded[-1][2])
+        data = read[key] if key in read else read.setdefault(key, ranks.main_first(target.data))
+        models = ranks.main_first(partial(target.models, checkpoints, data, weights, model))
+        loaded.append((target, data, models))
+        _warn_of_unfinished(target, models)
+    _check_same(loaded, ranks, reporter)
     base = None
     if baseline is not None and not any(_is_run(target, baseline) for target in targets):
         base = {each.name: _baseline(baseline, checkpoints[0], each.recipe.evaluate, corrupted) for each in targets}
@@ -252,16 +258,32 @@ def evaluate_targets(
         makers: list[EvaluatedModel] = []
         if parse_suite(config.suite).transfer_steps is not None:
             rest = (other for other in (*targets, *others) if other is not target)
-            makers = [maker for other in rest for maker in other.models(checkpoints[:1], data)]
+            for other in rest:
+                makers += ranks.main_first(partial(other.models, checkpoints[:1], data))
         if baseline is not None and base is None:
-            results = run_evaluation(models[0], data, config, reporter, Extras(_others(makers, models[0]), corrupted))
+            extra = Extras(_others(makers, models[0]), corrupted)
+            results = run_evaluation(models[0], data, config, reporter, extra, ranks=ranks)
             base = dict.fromkeys((each.name for each in targets), replace(results, folder=str(baseline)))
         against = None if base is None else base[target.name]
         folders = [evaluated.folder if target.run is None else target.run.path for evaluated in models]
         extras = {each.name: Extras(_others(makers, each), corrupted, against) for each in models}
-        results_of = run_evaluations(models, data, config, reporter, lambda each: extras[each.name])  # noqa: B023
+        results_of = run_evaluations(models, data, config, reporter, lambda each: extras[each.name], ranks=ranks)  # noqa: B023
         rows[target.name] = [replace(row, folder=str(folder)) for folder, row in zip(folders, results_of, strict=True)]
     return [row for target in targets for row in rows[target.name]]
+
+
+def _check_same(
+    loaded: Sequence[tuple[Target, DataSplits, Sequence[EvaluatedModel]]], ranks: Ranks, reporter: Reporter
+) -> None:
+    """Refuse processes that differ in what they are to evaluate."""
+    if not ranks.several:
+        return
+    models = [evaluated for _, _, each in loaded for evaluated in each]
+    reporter.say(describe_processes(ranks, device_of(models[0].model)))
+    ranks.check_same(" ".join(device_of(evaluated.model).type for evaluated in models), "the devices")
+    ranks.check_same(" ".join(target.recipe.to_yaml() for target, _, _ in loaded), "the settings")
+    ranks.check_same(" ".join(data.test.fingerprint for _, data, _ in loaded), "the test data")
+    ranks.check_same(" ".join(evaluated.digest for evaluated in models), "the models")
 
 
 def _warn_of_unfinished(target: Target, models: Sequence[EvaluatedModel]) -> None:

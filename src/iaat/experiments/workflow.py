@@ -31,6 +31,7 @@ from iaat.experiments.sweep import Cell, schedule_differences
 from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
+from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
@@ -51,8 +52,8 @@ def run_recipe(
 ) -> list[EvaluationResult]:
     """Train a recipe to the end, evaluate its best and last checkpoint on the test set, write radii and pictures.
 
-    Where a launcher has started several processes, they train together; the main one does the rest alone, trackers
-    included.
+    Where a launcher has started several processes, they train and evaluate together. The main one writes the pictures
+    and informs trackers.
 
     Returns:
         The results of the two evaluations; nothing in other processes than the main one.
@@ -69,10 +70,24 @@ def run_recipe(
         if ranks.main:
             _report_radii(recipe, reporter)
         data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[tracker])
-        results = _evaluate(run, recipe, data, reporter, tracker) if ranks.main else []
+        evaluators = _evaluators(run, ranks, reporter)
+        results = []
+        if ranks.main or evaluators.several:
+            shown = reporter if ranks.main else Reporter(quiet=True)
+            results = _evaluate(run, recipe, data, shown, tracker, evaluators)
         # A launcher may take processes that end before the main one for a failure.
-        ranks.wait_for_main()
-    return results
+        ranks.wait_for_all()
+    return results if ranks.main else []
+
+
+def _evaluators(run: RunFolder, ranks: Ranks, reporter: Reporter) -> Ranks:
+    """The processes that evaluate a run together: all, or the main one where not all see the run folder."""
+    blind = not run.checkpoint("last").exists()
+    if not ranks.any(blind)[0]:
+        return ranks
+    if ranks.main:
+        reporter.say(f"some processes do not see {run.path}: the main one evaluates alone")
+    return ALONE
 
 
 def _report_radii(recipe: Recipe, reporter: Reporter) -> None:
@@ -82,12 +97,14 @@ def _report_radii(recipe: Recipe, reporter: Reporter) -> None:
 
 
 def _evaluate(
-    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter, tracker: Tracker
+    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter, tracker: Tracker, ranks: Ranks
 ) -> list[EvaluationResult]:
     results, known = [], data.notices()
-    for result in evaluate_checkpoints(run, recipe, data, reporter):
+    for result in evaluate_checkpoints(run, recipe, data, reporter, ranks=ranks):
         tracker.evaluated(result)
         results.append(result)
+    if not ranks.main:
+        return results
     _report_test_set(run, data, known, reporter)
     write_pictures(run, recipe, data, reporter)
     return results

@@ -1,4 +1,4 @@
-"""Ranks of several processes that train one model: broadcast, all-gather, all-reduce, barriers, shared errors.
+"""Ranks of several processes that train or evaluate together: broadcast, all-gather, all-reduce, shared errors.
 
 Everywhere else the code calls `current()` for its rank; with one process all of this costs nothing.
 """
@@ -31,7 +31,9 @@ TIMEOUT = timedelta(minutes=30)
 download. One that has ended is noticed at once."""
 
 ENDLESS = timedelta(days=365)
-"""How long processes that have nothing left to do wait for the main one, which is still working."""
+"""How long processes that have nothing left to do wait for those that are still working."""
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.2
 
 
 class ElsewhereError(UserError):
@@ -40,7 +42,7 @@ class ElsewhereError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among those that train together; by default it is alone.
+    """This process among those that work together; by default it is alone.
 
     Attributes:
         rank: Its number, from 0; number 0 is the main one, which writes files.
@@ -151,13 +153,15 @@ class Ranks:
             raise error
         raise ElsewhereError(errors[min(errors)])
 
-    def wait_for_main(self) -> None:
-        """Wait until the main process comes here, without a timeout; signals are answered meanwhile."""
+    def wait_for_all(self) -> None:
+        """Wait until all processes come here, without a timeout; signals are answered meanwhile."""
         if self.several:
             there = dist.barrier(group=_endless_group(), async_op=True)
             assert there is not None
+            pause = _SHORTEST_PAUSE
             while not there.is_completed():
-                time.sleep(0.2)
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
             there.wait()
 
     def on_main(self, act: Callable[[], object]) -> None:
@@ -170,6 +174,21 @@ class Ranks:
             self.raise_together(_failure(act) if self.main else None, patient=True)
         else:
             act()
+
+    def from_main(self, compute: Callable[[], T]) -> T:
+        """What a function returns in the main process, a value that JSON can hold; the others wait without a timeout.
+
+        Raises:
+            UserError: it failed there, in every process.
+        """
+        if not self.several:
+            return compute()
+        found: list[T] = []
+        error = _failure(lambda: found.append(compute())) if self.main else None
+        self.wait_for_all()
+        self.raise_together(error)
+        value: T = json.loads(self.broadcast_text(json.dumps(found[0] if self.main else None)))
+        return value
 
     def main_first(self, act: Callable[[], T]) -> T:
         """Call a function in the main process, then in the others, which find done what is needed once.
@@ -196,7 +215,7 @@ def _default_cpu_group() -> dist.ProcessGroup | None:
 
 
 def _endless_group() -> dist.ProcessGroup:
-    """The group to wait in for the main process."""
+    """The group to wait in without a timeout."""
     return _cpu_group(id(dist.group.WORLD), ENDLESS)
 
 

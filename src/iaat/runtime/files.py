@@ -68,15 +68,15 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def append_json_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one record to a JSON-lines file, on the disk when this returns.
+def append_json_line(path: Path, *records: dict[str, Any]) -> None:
+    """Append records to a JSON-lines file, one a line, on the disk when this returns.
 
     Raises:
         UserError: the file cannot be written.
     """
     try:
         with path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(record) + "\n")
+            handle.write("".join(json.dumps(record) + "\n" for record in records))
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
+from iaat.data.sample_log import gather_sample_log
 from iaat.runs.checkpoint import check_same_data, data_record
 from iaat.runs.checkpoint_manager import CheckpointManager
 from iaat.runs.epoch_record import EpochRecord
@@ -18,7 +19,7 @@ from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.progress import Reporter
-from iaat.train.skipped_samples import gather_sample_log, restore_skipped, save_skipped
+from iaat.train.skipped_samples import restore_skipped, save_skipped
 from iaat.train.state import TrainState
 
 

@@ -1,28 +1,11 @@
-"""Samples that cannot be read: shared among processes, listed in the run folder, skipped again on resume."""
+"""Samples that cannot be read: listed in the run folder, skipped again on resume."""
 
 from __future__ import annotations
 
 from iaat.data import DataSplits, SampleLog
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder, SkippedSample
-from iaat.runtime.distributed import Ranks
 from iaat.runtime.files import encodable
-
-
-def gather_sample_log(sample_log: SampleLog, ranks: Ranks) -> None:
-    """Merge what all processes have found about the samples of a split; all call it together.
-
-    Raises:
-        SampleReadError: together they have met more unreadable samples than are allowed.
-    """
-    if not ranks.several:
-        return
-    rows, errors = sample_log.new_records()
-    found = ranks.all_gather_dict(errors)
-    for part in ranks.all_gather(rows):
-        numbers = part[:, 0].tolist()
-        sample_log.merge(part, {number: found[number] for number in numbers if number in found})
-    sample_log.check_limit()
 
 
 def save_skipped(run: RunFolder | MemoryRun, data: DataSplits) -> None:

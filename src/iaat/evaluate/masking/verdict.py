@@ -196,7 +196,7 @@ def _samples(case: Case) -> Result:
     finding = note(
         name=FEW_SAMPLES,
         evidence=f"{correct} of {case.n} are classified correctly and can be attacked, {needed} are needed",
-        advice=f"Evaluate more samples (--n): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
+        advice=f"Evaluate more samples (--samples): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
         f"them shows with {POWER:.0%} probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
     )
     return Result(measures, (finding,) if correct < needed else ())
