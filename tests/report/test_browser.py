@@ -588,6 +588,8 @@ def test_what_an_address_cannot_mean_is_left_out(page):
     open_address(page, "gallery?low=much&sort=__proto__&kind=%3Cimg%3E&image=-4&page=99&epoch=x")
     assert count(page) == 300
     assert "Page 3 of 3" in page.find_element(By.CSS_SELECTOR, ".pager").text
+    open_address(page, "gallery?run=77&page=-3&at=1.5")
+    assert "Page 1 of 3" in page.find_element(By.CSS_SELECTOR, ".pager").text
     assert not dialog(page).is_displayed()
     assert not page.find_elements(By.CSS_SELECTOR, ".error")
     assert severe(page) == []

@@ -9,7 +9,7 @@ from helpers.report_content import rich
 from iaat.data.relabel import read_decisions
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-from selenium.webdriver import Keys
+from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
@@ -142,6 +142,59 @@ def test_decisions_outlive_the_page_but_not_their_label(page, content):
     page.execute_script("for (const key of Object.keys(localStorage)) localStorage[key] = '[{'")
     loaded(page)
     assert status(page).startswith(f"0 of {len(places)} reviewed")
+
+
+def test_keys_work_on_a_card_in_view_before_anything_is_focused(page, content):
+    page.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", card(page))
+    assert page.switch_to.active_element.tag_name == "body"
+    ActionChains(page).send_keys("k").perform()
+    assert "1 kept" in status(page)
+    page.execute_script("document.activeElement.blur(); scrollTo({top: 0, behavior: 'instant'})")
+    ActionChains(page).send_keys("k").perform()
+    assert "1 kept" in status(page)
+
+
+KEY = "const key = Object.keys(localStorage).find((name) => name.startsWith('iaat review'));"
+
+
+def test_decisions_of_another_page_of_the_run_stay(page, content):
+    click(page, "Keep")
+    page.execute_script(
+        KEY
+        + """const found = JSON.parse(localStorage[key]);
+      found[987654] = { decision: "unsure", label: "x", to: "" };
+      localStorage[key] = JSON.stringify(found)"""
+    )
+    click(page, "Unsure")
+    click(page, "Undo")
+    kept = page.execute_script(KEY + "return JSON.parse(localStorage[key])")
+    assert sorted(each["decision"] for each in kept.values()) == ["keep", "unsure"]
+    assert "987654" in kept
+
+
+def test_forged_decisions_are_left_out(page, content):
+    click(page, "Keep")
+    for forged in (
+        {"decision": "constructor", "to": ""},
+        {"decision": "relabel", "to": "no class"},
+        {"decision": "relabel", "to": {"x": 1}},
+        {"decision": "keep", "to": "<b>"},
+    ):
+        page.execute_script(
+            KEY
+            + """const found = JSON.parse(localStorage[key]);
+          for (const each of Object.values(found)) Object.assign(each, arguments[0]);
+          localStorage[key] = JSON.stringify(found)""",
+            forged,
+        )
+        loaded(page)
+        assert status(page).startswith("0 of")
+    for text in ("null", "7", "[]"):
+        page.execute_script(KEY + "localStorage[key] = arguments[0]", text)
+        loaded(page)
+        click(page, "Keep")
+        assert "1 kept" in status(page)
+        assert not severe(page)
 
 
 def test_a_browser_that_keeps_nothing_says_so_and_goes_on(page, content):

@@ -44,14 +44,14 @@ def test_histories_of_a_staircase(radii, sentence):
 def test_a_radius_that_goes_up_and_down_names_both_classes():
     radii = [1, 2, 1, 2, 1, 2, 3, 2]  # up and down: six changes, of which five are turns after the first
     turns = sum((b > a) != (c > b) for a, b, c in zip(radii, radii[1:], radii[2:], strict=False))
-    expected = f"Goes up and down, {turns} turns in 7 epochs: the trained model gives cat 48.0 % and dog 40.0 %."
+    expected = f"Goes up and down, {turns} turns in 7 epochs: the trained model gives cat (48.0 %) and dog (40.0 %)."
     assert said(radii, chance=TORN) == expected
-    refused = f"Goes up and down, {turns} turns in 7 epochs: the trained model gives cat 20.0 % and bird 50.0 %."
+    refused = f"Goes up and down, {turns} turns in 7 epochs: the trained model gives cat (20.0 %) and bird (50.0 %)."
     assert said(radii, chance=REFUSED) == refused
 
 
 def test_another_prediction_is_said_once():
-    more = " The trained model predicts bird (50.0 %; cat 20.0 %)."
+    more = " The trained model predicts bird (50.0 %; cat: 20.0 %)."
     assert said([1, 0, 0], chance=REFUSED) == f"Misclassified without attack since epoch 3: its radius is 0.{more}"
     assert said(UP, chance=REFUSED) == f"Grew in 5 of 5 epochs: easy.{more}"
     assert "predicts" not in said(UP, chance=(0.5, 0.5, 0.0))

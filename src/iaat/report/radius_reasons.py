@@ -25,7 +25,8 @@ _SENTENCES = {
     "fell": "Its radius fell to 0 in epoch {epoch}.",
     "top": "At the largest radius allowed since epoch {epoch}: easy.",
     "grows": "Grew in {count} of {of}: easy.",
-    "wavers": "Goes up and down, {count} turns in {of}: the trained model gives {label} {mine} and {other} {theirs}.",
+    "wavers": "Goes up and down, {count} turns in {of}: "
+    "the trained model gives {label} ({mine}) and {other} ({theirs}).",
     "falls": "Fell in {count} of {of}, to {last}.",
     "mixed": "Grew in {count} of {of}, to {last}.",
     "once": "Radii are kept of one epoch alone: {last} after epoch {epoch}.",
@@ -36,7 +37,7 @@ _OF_ATTACKS = {
     "falls": "Fell in {count} of {of}, to {last}: attacks on it succeed more often than not.",
 }
 """Where each step of a radius is the outcome of one attack at it."""
-_REFUSED = " The trained model predicts {other} ({theirs}; {label} {mine})."
+_REFUSED = " The trained model predicts {other} ({theirs}; {label}: {mine})."
 """Follows where that is so, and has not been said."""
 _BY_OUTCOME = ("iaat", "iaat_trades")
 """Methods with radii that the outcome of the training attack moves; one at 0 stays there if the sample is misclassified

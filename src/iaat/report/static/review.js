@@ -9,30 +9,45 @@ const cardsPerPage = 12;
 
 /** Decisions by the index of the image, as the browser keeps them; nothing where it keeps none. */
 function decisionStore() {
-  const { folder, name } = runs[gallery.run];
-  const key = `iaat review ${JSON.stringify([content.dataset, folder, name, gallery.total])}`;
+  // The seconds tell runs of one name apart, of other data or in other folders.
+  const { folder, name, seconds } = runs[gallery.run];
+  const key = `iaat review ${JSON.stringify([content.dataset, folder, name, gallery.total, seconds])}`;
+  const stored = () => {
+    const found = JSON.parse(localStorage.getItem(key) ?? "{}");
+    return found !== null && typeof found === "object" ? found : {};
+  };
+  const isDecision = (value, k) => Object.hasOwn(decisionNames, value?.decision) && value.label === className(gallery.label[k]) &&
+    (value.decision === "relabel" ? classes.includes(value.to) && value.to !== value.label : value.to === "");
   return {
     /** Decisions by the place of the image. A label that is another one now was corrected since: what was decided on it
      * is of the past.
      * @returns {Map<number, Decision>} */
     read() {
       try {
-        const found = JSON.parse(localStorage.getItem(key) ?? "{}");
+        const found = stored();
         const decisions = new Map();
         for (let k = 0; k < inGallery; k += 1) {
           const value = found[gallery.index[k]];
-          if (decisionNames[value?.decision] && value.label === className(gallery.label[k])) decisions.set(k, value);
+          if (isDecision(value, k)) decisions.set(k, value);
         }
         return decisions;
       } catch {
         return new Map();
       }
     },
-    /** Whether they are kept. */
-    write(decisions) {
+    /** Keep the decision on one image, or that there is none; those of other pages of the run stay as they are.
+     * @param {Decision | undefined} decision
+     * @returns {boolean} Whether it is kept. */
+    write(k, decision) {
+      let all = {};
       try {
-        const byIndex = [...decisions].map(([k, decision]) => [gallery.index[k], decision]);
-        localStorage.setItem(key, JSON.stringify(Object.fromEntries(byIndex)));
+        all = stored();
+      } catch {
+        // What is damaged is written anew.
+      }
+      try {
+        all[gallery.index[k]] = decision;
+        localStorage.setItem(key, JSON.stringify(all));
         return true;
       } catch {
         return false;
@@ -89,6 +104,12 @@ function review(host) {
     status, bar, warning, cards, pager);
   const decisionOn = (k) => decisions.get(k);
   host.append(panel);
+  // Whoever has scrolled to a card has focused nothing yet.
+  document.addEventListener("keydown", (event) => {
+    const { top, bottom } = cards.getBoundingClientRect();
+    const inView = top < innerHeight && bottom > 0;
+    if (inView && !grid && !dialog.open && (event.target === document.body || event.target.matches?.(".bar nav a"))) press(event);
+  });
   show();
 
   function keysOf(keys) {
@@ -111,7 +132,7 @@ function review(host) {
     past.push([k, decisionOn(k)]);
     decisions.set(k, { decision, label: className(gallery.label[k]), to: decision === "relabel" ? className(to) : "" });
     wanted.delete(k);
-    keep();
+    keep(k);
     const place = list.indexOf(k);
     const open = [...list.keys()].map((step) => (place + 1 + step) % list.length).find((other) => !decisionOn(list[other]));
     at = open ?? place;
@@ -124,7 +145,7 @@ function review(host) {
     const [k, before] = last;
     if (before) decisions.set(k, before);
     else decisions.delete(k);
-    keep();
+    keep(k);
     if (!list.includes(k)) {
       choice.value = gallery.kind[k];
       list = placesOf(choice.value);
@@ -133,8 +154,8 @@ function review(host) {
     show(true);
   }
 
-  function keep() {
-    kept = store.write(decisions);
+  function keep(k) {
+    kept = store.write(k, decisions.get(k)) && kept;
   }
 
   function saveTable() {

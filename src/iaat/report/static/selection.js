@@ -152,6 +152,10 @@ function addressOf(/** @type {Chosen} */ of) {
 const meanings = { label: /^\d+(,\d+)*$/, prediction: /^\d+$/, outcome: /^(correct|misclassified)$/,
   kind: /^(label|ambiguous|none)$/, sort: /^(smallest|largest|suspicion|index)$/ };
 
+const counted = ["page", "run", "epoch", "at", "image"];
+const isOne = (name, value) => Number.isFinite(value) && (!counted.includes(name) || (Number.isInteger(value) && value >= 0)) &&
+  (name !== "run" || (value in runs && (content.radii.some(({ run }) => run === value) || Object.keys(runs[value].quantiles).length > 0)));
+
 // What is no number or no name that the page knows is left out.
 function chosenIn(query) {
   const given = new URLSearchParams(query);
@@ -160,7 +164,7 @@ function chosenIn(query) {
     const value = given.get(name);
     if (value === null || value === "") continue;
     if (meanings[name]?.test(value)) next[name] = value;
-    else if (!meanings[name] && Number.isFinite(Number(value))) next[name] = Number(value);
+    else if (!meanings[name] && isOne(name, Number(value))) next[name] = Number(value);
   }
   return next;
 }
