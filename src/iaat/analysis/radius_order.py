@@ -44,7 +44,7 @@ def radius_order(history: ArrayLike, index: ArrayLike) -> NDArray[np.int64]:
     radii, number = np.asarray(history), np.asarray(index, dtype=np.int64)
     above = radii > 0
     last_above = np.where(above.any(axis=0), len(radii) - above[::-1].argmax(axis=0), 0)
-    draw = keyed_uniform(derive_seed(0, "image order"), 0, torch.from_numpy(number), 1)[:, 0].numpy()
+    draw = keyed_uniform(derive_seed(0, "image order"), 0, torch.tensor(number), 1)[:, 0].numpy()
     mean = radii.mean(axis=0, dtype=np.float64)
     return np.lexsort((number, draw, last_above, above.sum(axis=0), mean, radii[-1]))
 

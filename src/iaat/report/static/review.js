@@ -108,7 +108,8 @@ function review(host) {
   document.addEventListener("keydown", (event) => {
     const { top, bottom } = cards.getBoundingClientRect();
     const inView = top < innerHeight && bottom > 0;
-    if (inView && !grid && !dialog.open && (event.target === document.body || event.target.matches?.(".bar nav a"))) press(event);
+    const unfocused = event.target instanceof Element && event.target.matches("body, .bar nav a");
+    if (inView && !grid && !dialog.open && unfocused) press(event);
   });
   show();
 
