@@ -14,9 +14,10 @@ from helpers.training import QUIET, tiny
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.experiments.workflow import run_recipe
-from iaat.report.collect import Scope, check_scope, choose, collect_content, in_detail
+from iaat.report.collect import Scope, _why_missing, check_scope, choose, collect_content, in_detail
 from iaat.report.report_content import content_json
 from iaat.report.run_summary import run_parts
+from iaat.report.suspects import find_suspects
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import append_json_line
@@ -236,6 +237,23 @@ def test_runs_without_radii_have_no_gallery_and_say_so(runs):
     content = collect_content(runs[1:2], [], QUIET, SMALL)
     assert content.gallery is None
     assert "no run has a radius for each image" in content.notes[0]
+
+
+def test_a_report_without_a_gallery_says_so(runs):
+    found = collect_content(runs[:1], [], QUIET, Scope(images=0, details=0))
+    assert "no gallery, wall and suspects: --images is 0" in found.notes
+    assert not found.gallery.index
+
+
+def test_that_nothing_is_suspect_is_said():
+    radii = np.full((3, 6), 8 / 255)
+    labels = np.arange(6) % 2
+    sure = np.where(labels[:, None] == np.arange(2), 0.9, 0.1)
+    (note,) = _why_missing(Scope(), find_suspects(radii, labels, sure))
+    assert note.startswith("no image is suspected")
+    mixed = np.where(np.arange(6)[None] < 2, 0, radii)
+    unsure = np.where(np.arange(6)[:, None] < 2, 1 - sure, sure)
+    assert _why_missing(Scope(), find_suspects(mixed, labels, unsure)) == []
 
 
 def test_all_suspects_are_written_as_a_table(runs, tmp_path):

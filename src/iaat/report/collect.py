@@ -231,6 +231,7 @@ def _with_images(
     suspects = find_suspects(history, train.labels.numpy()[index], probabilities, index=index)
     if scope.suspects is not None:
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
+    content.notes.extend(_why_missing(scope, suspects))
     gallery = _gallery(number, train, index, history, suspects, scope, asked)
     compute, compute_more = _commands([part.folder for part in content.runs], overrides, scope)
     gallery = replace(gallery, compute=compute, compute_more=compute_more)
@@ -244,6 +245,15 @@ def _with_images(
     radii = [_with_norms(part, model, models, recipe) if part.run == number else part for part in content.radii]
     surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], models, recipe)
     return replace(content, gallery=gallery, wall=wall, radii=radii, surfaces=surfaces)
+
+
+def _why_missing(scope: Scope, suspects: Suspects) -> list[str]:
+    """Return a sentence on sections that the page has not, and why."""
+    if not scope.images:
+        return ["no gallery, wall and suspects: --images is 0"]
+    if (suspects.kind == "clear").all():
+        return ["no image is suspected of a label error or of being ambiguous, so no suspects are shown"]
+    return []
 
 
 def _positions(index: NDArray[np.int64], asked: Sequence[int], run: str) -> NDArray[np.int64]:
