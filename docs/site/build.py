@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS, SOURCE, EXAMPLES = ROOT / "docs", ROOT / "src", ROOT / "examples"
-LEFT_OUT = ("site", "*.py", "*.parquet", "*.jsonl", "__pycache__")
+LEFT_OUT = ("site", "*.py", "*.parquet", "*.jsonl", "*.safetensors", "__pycache__")
 # Names of modules without `__all__` that the documents use.
 FURTHER = {
     "iaat.types": ["Batch", "StepOutput"],
