@@ -240,7 +240,7 @@ def test_another_method_is_in_the_names_of_rows_and_folders_and_old_folders_go_o
     assert main(words) == 0
     assert record.trained == folders
     assert {cell["name"] for cell in found(out)["cells"]} == names
-    assert "report " + str(out / "quickstart-pgd-at-seed0") in capsys.readouterr().out.replace("\n", " ")
+    assert f"next: iaat report {out} -o" in capsys.readouterr().out  # all runs in it are those compared
 
     # A run of other settings there is another run.
     assert main([*words, "--train.lr", "0.01", "--only", "quickstart-pgd-at-with-natural"]) == 0

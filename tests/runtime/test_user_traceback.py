@@ -6,7 +6,7 @@ import pytest
 
 import iaat.runtime.user_code
 from iaat.cli.main import main
-from iaat.runtime.user_traceback import users_traceback
+from iaat.runtime.user_traceback import register, users_traceback
 
 CODE = """
 import torch
@@ -134,3 +134,13 @@ def test_a_mistake_of_ours_is_not_put_down_to_the_user(monkeypatch):
     monkeypatch.setattr("iaat.cli.main.parse_arguments", broken)
     with pytest.raises(RuntimeError, match="ours"):
         main(["check", "quickstart"])
+
+
+def test_iaats_own_modules_stay_its_own_when_they_are_named():
+    register(iaat.runtime.user_code)
+    try:
+        users_traceback(None)
+    except Exception as error:  # noqa: BLE001, it is the traceback that counts
+        lines = users_traceback(error)
+    assert "user_traceback.py" not in lines
+    assert __file__ in lines

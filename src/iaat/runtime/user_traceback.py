@@ -20,9 +20,9 @@ _NAMED: set[Path] = set()
 
 
 def register(module: ModuleType) -> None:
-    """Count a module, with the package it is in, as the user's own, wherever it is installed."""
+    """Count a module, with the package it is in, as the user's own, wherever it is installed; iaat's never is."""
     file = getattr(module, "__file__", None)
-    if file is not None:
+    if file is not None and _OURS not in Path(file).resolve().parents:
         path = Path(file).resolve()
         depth = module.__name__.count(".") - (path.name != "__init__.py")
         _NAMED.add(path if depth < 0 else path.parents[depth])
