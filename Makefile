@@ -58,7 +58,7 @@ check: lint
 	$(PYTEST) $$($(BIN)/python tests/changed.py $(SINCE))
 
 test: $(VENV)/.installed-dev
-	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not slow' --ignore $(KILL_HARNESS) --ignore tests/peers
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m 'not slow' --ignore $(KILL_HARNESS) --ignore tests/peers
 	KILLS=10 $(BIN)/python -m pytest $(KILL_HARNESS)
 
 peers: $(VENV)/.installed-peers

@@ -13,16 +13,6 @@ settings.register_profile("iaat", deadline=None)
 settings.load_profile("iaat")
 
 
-LONG = ("reliability", "train", "report", "evaluate")
-"""Folders with files of few, long tests: begun first, so that no worker is left with one of them at the end."""
-
-
-def pytest_collection_modifyitems(items):
-    """Order the folders of tests by `LONG`; within a folder nothing changes."""
-    first = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: first.get(item.path.parent.name, len(LONG)))
-
-
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """What a test draws from the global generator does not depend on the tests before it."""

@@ -393,7 +393,7 @@ def test_any_value_of_an_option_is_taken_or_refused(key, value, joined):
         recipe = load_recipe("quickstart", [f"--{key}={value}"] if joined else [f"--{key}", value])
     except UserError:
         return
-    assert recipe.name == "quickstart"
+    assert recipe.name.partition("-with-")[0] == "quickstart"
 
 
 def test_runs_from_before_a_key_was_added_stay_seeds_of_those_after():

@@ -239,10 +239,10 @@ def of_users_code(tmp_path, monkeypatch):
     """Train the network of a function in a module of the user's, and forget that its name was typed."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr("iaat.runtime.user_code._TRUSTED", set())
-    (tmp_path / "own_nets.py").write_text(CODE)
+    (tmp_path / "exported_nets.py").write_text(CODE)
 
     def trained(function):
-        words = ["--model.name", f"own_nets:{function}"]
+        words = ["--model.name", f"exported_nets:{function}"]
         recipe = tiny("natural", *words)
         own = RunFolder(tmp_path / function)
         train(replace(recipe, model=replace(recipe.model, width=None)), own, QUIET)
@@ -250,21 +250,21 @@ def of_users_code(tmp_path, monkeypatch):
         return own.path
 
     yield trained
-    sys.modules.pop("own_nets", None)
+    sys.modules.pop("exported_nets", None)
 
 
 def test_code_of_the_user_runs_only_if_it_is_trusted(of_users_code, capsys):
     own = of_users_code("linear")
-    assert "add --trust own_nets" in refused(capsys, own, "--format", "safetensors")
-    assert main(["export", str(own), "--format", "safetensors", "--trust", "own_nets"]) == 0
+    assert "add --trust exported_nets" in refused(capsys, own, "--format", "safetensors")
+    assert main(["export", str(own), "--format", "safetensors", "--trust", "exported_nets"]) == 0
     iaat.runtime.user_code._TRUSTED.clear()
-    with pytest.raises(UserError, match="--trust own_nets"):
+    with pytest.raises(UserError, match="--trust exported_nets"):
         iaat.load("linear.safetensors")
     assert torch.equal(iaat.load("linear.safetensors", trust=True)(images()), iaat.load(own)(images()))
 
 
 def test_a_forward_that_depends_on_values_is_named(of_users_code, capsys):
-    message = refused(capsys, of_users_code("moody"), "--format", "pt2", "--trust", "own_nets")
+    message = refused(capsys, of_users_code("moody"), "--format", "pt2", "--trust", "exported_nets")
     assert "PyTorch cannot write this model as an exported program" in message
     assert "--format safetensors" in message
 
