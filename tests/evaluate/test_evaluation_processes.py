@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from helpers.evaluation_process import CONFIG, evaluate
-from helpers.killing import _timeless
+from helpers.killing import timeless
 from helpers.processes import finish, start
 
 WORKER = Path(__file__).parents[1] / "helpers" / "evaluation_process.py"
@@ -16,14 +15,6 @@ SUITE = "pgd+autoattack+transfer-3+curve+corruptions+masking"
 BRIEF = "pgd+pgd-5+transfer-3"
 PRELIMINARIES = CONFIG.samples + 2
 """Samples that every process sends forward for itself: those that identify the model, and two for its gradient."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +43,12 @@ def only(folder, name):
 def journal(folder):
     """Values of all units but the wall times, by name."""
     lines = map(json.loads, only(folder, "journal.jsonl").read_text().splitlines())
-    return {line["unit"]: _timeless(line["value"]) for line in lines if line["unit"] != "date"}
+    return {line["unit"]: timeless(line["value"]) for line in lines if line["unit"] != "date"}
 
 
 def assert_equal_evaluations(one, other):
     """Results but the wall times, records and journal are the same, to the last bit."""
-    ours, theirs = (_timeless(json.loads(only(folder, "results.json").read_text())) for folder in (one, other))
+    ours, theirs = (timeless(json.loads(only(folder, "results.json").read_text())) for folder in (one, other))
     assert ours == theirs
     pd.testing.assert_frame_equal(*(pd.read_parquet(only(each, "records.parquet")) for each in (one, other)))
     assert journal(one) == journal(other)

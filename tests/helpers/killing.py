@@ -131,7 +131,7 @@ def _hash(file: Path) -> str:
     elif file.suffix == ".safetensors":
         content = _as_bytes({name: array.tolist() for name, array in load_file(file).items()})
     elif file.name == "results.json":
-        content = _as_bytes(_timeless(json.loads(file.read_text())))
+        content = _as_bytes(timeless(json.loads(file.read_text())))
     else:
         content = file.read_bytes()
     return hashlib.sha256(content).hexdigest()
@@ -149,7 +149,7 @@ def _as_bytes(value) -> bytes:
     return repr(value).encode()
 
 
-def _timeless(value):
+def timeless(value):
     if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if key not in TIMES}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        return {key: timeless(item) for key, item in value.items() if key not in TIMES}
+    return [timeless(item) for item in value] if isinstance(value, list) else value

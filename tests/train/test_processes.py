@@ -16,14 +16,6 @@ CLOSE = 1e-12
 """Of float64: a sum over processes has another order than the sum over a batch."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """Every run trained by this process."""

@@ -46,16 +46,8 @@ def _shown(key: str, value: object, recipe: Recipe) -> str:
 
 PLACE_KEYS = frozenset(
     {
-        *(
-            "about",
-            "data.root",
-            "data.download",
-            "data.extra",
-            "data.relabel",
-            "data.workers",
-            "data.memory_gb",
-            "data.stream",
-        ),
+        *("about", "data.root", "data.download", "data.extra", "data.relabel"),
+        *("data.workers", "data.memory_gb", "data.stream"),
         *("train.device", "train.accumulate", "train.radii", "train.radii_folder"),
         *("train.save_minutes", "train.save_steps", "train.keep"),
         *("train.nonfinite", "train.rollback_lr", "train.nonfinite_limit"),

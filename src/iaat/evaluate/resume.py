@@ -116,13 +116,7 @@ class Journal:
             UserError: one cannot compute its part, in every process.
         """
         if key not in self:
-            part, error = 0, None
-            try:
-                part = compute()
-            except UserError as failed:
-                error = failed
-            self.ranks.wait_for_all()
-            self.ranks.raise_together(error)
+            part = self.ranks.each(compute)
             whole = int(self.ranks.sum_(torch.tensor([part])))
             self._keep_together({key: whole})
         value: int = self._values[self._prefix + key]

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from iaat.attacks import pgd, predict
 from iaat.data import sequential_order
-from iaat.errors import UserError
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.results import TransferResult
 from iaat.evaluate.robust_accuracy import Stage
@@ -57,15 +56,8 @@ def make_examples(task: Task, other: EvaluatedModel, steps: int, ranks: Ranks) -
     Raises:
         UserError: a process cannot make some, in every process.
     """
-    if not ranks.several:
-        return  # made when they are first wanted
-    error = None
-    try:
-        _made(task, other, steps, ranks)
-    except UserError as failed:
-        error = failed
-    ranks.wait_for_all()
-    ranks.raise_together(error)
+    if ranks.several:  # else they are made when they are first wanted
+        ranks.each(lambda: _made(task, other, steps, ranks))
 
 
 def examples(task: Task, other: EvaluatedModel, steps: int) -> Tensor:

@@ -19,18 +19,27 @@ from torch import Tensor, nn
 
 from iaat import __version__
 from iaat.analysis.array_checks import PX_PER_UNIT, suffix_of
-from iaat.analysis.radius_order import radius_history, radius_order
+from iaat.analysis.radius_order import radius_history
 from iaat.analysis.tables import write_table
 from iaat.attacks import pgd, smallest_radius
 from iaat.config.load_recipe import CODE_OF_IMAGES
 from iaat.config.recipe import Recipe
-from iaat.data import DataSplits, Source, build_data, sequential_order
+from iaat.data import DataSplits, build_data, sequential_order
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import evaluations_of
 from iaat.evaluate.results import EvaluationResult
 from iaat.evaluate.sample_records import RECORDS_FILE, SampleRecords, read_records
 from iaat.report import run_summary
 from iaat.report.detail_pictures import drawn_detail
+from iaat.report.gallery import (
+    by_suspicion,
+    in_detail,
+    in_px,
+    make_gallery,
+    make_wall,
+    neighbours_elsewhere,
+    with_sheets,
+)
 from iaat.report.loss_surface import loss_surface
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import complete
@@ -42,7 +51,6 @@ from iaat.report.sample_details import DetailSettings, near_samples, sample_deta
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects
 from iaat.report.thumbnails import BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
 from iaat.report.under_attack import attacked_images, under_attack
-from iaat.report.wall import Wall, pack_wall
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
@@ -232,15 +240,15 @@ def _with_images(
     if scope.suspects is not None:
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
     content.notes.extend(_why_missing(scope, suspects))
-    gallery = _gallery(number, train, index, history, suspects, scope, asked)
+    gallery = make_gallery(number, train, index, history, suspects, scope.images, asked)
     compute, compute_more = _commands([part.folder for part in content.runs], overrides, scope)
-    gallery = replace(gallery, compute=compute, compute_more=compute_more)
-    gallery = replace(gallery, neighbours=_neighbours(gallery, model, models, recipe))
+    near_suspects = _neighbours(gallery, model, models, recipe)
+    gallery = replace(gallery, compute=compute, compute_more=compute_more, neighbours=near_suspects)
     gallery.details.update(_details(gallery, model, models, recipe, scope))
-    near = _neighbours_elsewhere(gallery, index)
-    gallery = _with_sheets(gallery, near, train)
+    near = neighbours_elsewhere(gallery, index)
+    gallery = with_sheets(gallery, near, train)
     reasons = _reasons(recipe, run.radii_epochs(), history, suspects.label, probabilities)
-    wall = _wall(gallery, near, run.radii_epochs(), history, suspects, reasons)
+    wall = make_wall(gallery, near, run.radii_epochs(), history, suspects, reasons)
     same = [other for other in range(len(models.runs)) if prints[other] == prints[0]]
     radii = [_with_norms(part, model, models, recipe) if part.run == number else part for part in content.radii]
     surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], models, recipe)
@@ -278,90 +286,6 @@ def _commands(folders: Sequence[str], overrides: Sequence[str], scope: Scope) ->
     return f"{start} --details-of {before}{{index}}", "--details N"
 
 
-def choose(by_radius: NDArray[np.int64], rank: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Choose the images of a gallery; return their positions, in the order of their radii.
-
-    A quarter each of the smallest radii, the largest, the most suspect, and of all at random.
-
-    Args:
-        by_radius: `[n]` positions in the order of their radii, as `radius_order` gives them.
-        rank: `[n]` of suspects, 1 for the most suspect.
-        count: How many at most.
-    """
-    if len(by_radius) <= count:
-        return by_radius
-    quarter = count // 4
-    orders = [by_radius[:quarter], by_radius[::-1][:quarter], np.argsort(rank)[:quarter]]
-    wanted = np.concatenate([*orders, rng.permutation(len(by_radius), seed=0, epoch=0).numpy()])
-    _, first = np.unique(wanted, return_index=True)
-    chosen = wanted[np.sort(first)][:count]
-    return by_radius[np.isin(by_radius, chosen)]
-
-
-def _gallery(
-    number: int,
-    train: Source,
-    index: NDArray[np.int64],
-    history: NDArray[np.float32],
-    suspects: Suspects,
-    scope: Scope,
-    asked: NDArray[np.int64],
-) -> Gallery:
-    by_radius = radius_order(history, index)
-    chosen = np.union1d(choose(by_radius, suspects.rank, scope.images), asked).astype(np.int64)
-    chosen = by_radius[np.isin(by_radius, chosen)]
-    samples = index[chosen]
-    of_all = len(chosen) == len(index)
-    return Gallery(
-        run=number,
-        total=len(index),
-        chosen="all images trained on"
-        if of_all
-        else "a quarter each: the smallest radii, the largest, the most suspect, and any",
-        pictured=0,
-        sheets=[],
-        columns=1,
-        rows=1,
-        width=0,
-        height=0,
-        index=samples.tolist(),
-        label=suspects.label[chosen].tolist(),
-        prediction=_predicted(suspects)[chosen].tolist(),
-        radius_px=_px(history[-1, chosen]),
-        path=["" if train.paths is None else train.paths[sample] for sample in samples],
-        rank=suspects.rank[chosen].tolist(),
-        kind=["" if kind == "clear" else str(kind) for kind in suspects.kind[chosen]],
-        suggested=suspects.suggested[chosen].tolist(),
-        notes=suspects.notes(),
-        no_pictures=why_no_picture(train.shape),
-    )
-
-
-def _with_sheets(gallery: Gallery, near: NDArray[np.int64], train: Source) -> Gallery:
-    """Add thumbnails of the gallery's images, then of samples `near`."""
-    packed = source_sprites(train, torch.from_numpy(np.concatenate([gallery.index, near]).astype(np.int64)))
-    return replace(
-        gallery,
-        pictured=len(gallery.index) + len(near) if packed.sheets else 0,
-        sheets=list(packed.sheets),
-        columns=packed.columns,
-        rows=packed.rows,
-        width=packed.width,
-        height=packed.height,
-    )
-
-
-def _neighbours_elsewhere(gallery: Gallery, index: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the neighbours of images in detail that have radii and are not in the gallery, in ascending order."""
-    sides = [detail[side] for detail in gallery.details.values() for side in ("near_own", "near_confused")]
-    found = np.array([each["index"] for side in sides for each in side], dtype=np.int64)
-    return np.setdiff1d(np.intersect1d(found, index), gallery.index)
-
-
-def _predicted(suspects: Suspects) -> NDArray[np.int64]:
-    return np.where(suspects.suggested < 0, suspects.label, suspects.suggested)
-
-
 def _reasons(
     recipe: Recipe,
     epochs: Sequence[int],
@@ -385,58 +309,9 @@ def _reasons(
     )
 
 
-def _wall(
-    gallery: Gallery,
-    near: NDArray[np.int64],
-    epochs: Sequence[int],
-    history: NDArray[np.float32],
-    suspects: Suspects,
-    reasons: RadiusReasons | None,
-) -> Wall:
-    """Pack all images: those of the gallery first, then samples `near`."""
-    index = suspects.index
-    places = np.searchsorted(index, np.concatenate([gallery.index, near]).astype(np.int64))
-    order = np.concatenate([places, np.setdiff1d(np.arange(len(index)), places)])
-    columns = (index, suspects.label, _predicted(suspects), suspects.kind)
-    return pack_wall(
-        gallery.run,
-        epochs,
-        history[:, order],
-        *(column[order] for column in columns),
-        reasons=None if reasons is None else reasons.in_order(order),
-    )
-
-
-def _px(values: NDArray[np.float32]) -> list[float]:
-    return [round(float(value) * PX_PER_UNIT, 2) for value in values]
-
-
-def in_detail(gallery: Gallery, count: int, asked: Sequence[int] = ()) -> list[int]:
-    """Return the positions of images that get details: those asked for, and up to `count` others.
-
-    The others are the suspects first, the most suspect of them first, then images from both ends of the radii.
-
-    Args:
-        gallery: The images.
-        count: Of the others.
-        asked: Positions in the training data.
-    """
-    wanted = [gallery.index.index(number) for number in asked]
-    places = range(len(gallery.index))
-    suspects = [place for place in _by_suspicion(gallery) if gallery.kind[place]]
-    ends = [place for pair in zip(places, reversed(places), strict=True) for place in pair]
-    others = [place for place in dict.fromkeys([*suspects, *ends]) if place not in set(wanted)]
-    return [*dict.fromkeys(wanted), *others[:count]]
-
-
-def _by_suspicion(gallery: Gallery) -> list[int]:
-    return sorted(range(len(gallery.index)), key=gallery.rank.__getitem__)
-
-
 def _neighbours(gallery: Gallery, model: nn.Module, models: _Models, recipe: Recipe) -> Neighbours | None:
     """Find neighbours of both classes of the images that are most suspected of a label error."""
-    called = [place for place, kind in enumerate(gallery.kind) if kind == "label"]
-    places = sorted(called, key=gallery.rank.__getitem__)[:REVIEWED]
+    places = [place for place in by_suspicion(gallery) if gallery.kind[place] == "label"][:REVIEWED]
     if not places:
         return None
     models.reporter.say("neighbours of suspects")
@@ -488,7 +363,7 @@ def _with_norms(part: Radii, model: nn.Module, models: _Models, recipe: Recipe) 
     known = np.isfinite(norm)
     pairs = {
         "index": index[some].tolist(),
-        "radius_px": _px(radius[some]),
+        "radius_px": in_px(radius[some]),
         "norm_px": [
             round(float(value) * PX_PER_UNIT, 2) if finite else None for value, finite in zip(norm, known, strict=True)
         ],
@@ -503,7 +378,7 @@ def _with_norms(part: Radii, model: nn.Module, models: _Models, recipe: Recipe) 
 def _surfaces(gallery: Gallery, numbers: Sequence[int], models: _Models, recipe: Recipe) -> list[SurfacePart]:
     """Compute loss surfaces of the models of some runs around the most suspect images and those of extreme radii."""
     ends = [0, len(gallery.index) - 1] if gallery.index else []
-    places = list(dict.fromkeys([*_by_suspicion(gallery)[: SURFACES - 2], *ends]))
+    places = list(dict.fromkeys([*by_suspicion(gallery)[: SURFACES - 2], *ends]))
     if not places:
         return []
     samples = torch.tensor([gallery.index[place] for place in places])

@@ -175,6 +175,20 @@ class Ranks:
         else:
             act()
 
+    def each(self, compute: Callable[[], T]) -> T:
+        """What a function returns in this process; all call it, and wait for the slowest without a timeout.
+
+        Raises:
+            UserError: it failed in one, in every process.
+        """
+        if not self.several:
+            return compute()
+        found: list[T] = []
+        error = _failure(lambda: found.append(compute()))
+        self.wait_for_all()
+        self.raise_together(error)
+        return found[0]
+
     def from_main(self, compute: Callable[[], T]) -> T:
         """What a function returns in the main process, a value that JSON can hold; the others wait without a timeout.
 
@@ -183,11 +197,8 @@ class Ranks:
         """
         if not self.several:
             return compute()
-        found: list[T] = []
-        error = _failure(lambda: found.append(compute())) if self.main else None
-        self.wait_for_all()
-        self.raise_together(error)
-        value: T = json.loads(self.broadcast_text(json.dumps(found[0] if self.main else None)))
+        found = self.each(lambda: compute() if self.main else None)
+        value: T = json.loads(self.broadcast_text(json.dumps(found)))
         return value
 
     def main_first(self, act: Callable[[], T]) -> T:

@@ -27,13 +27,13 @@ function spriteOf(packed, name, k, side) {
   });
 }
 
-/** Fill a pager: the buttons to the pages before and after one, from 0; nothing for a single page. */
-function fillPager(pager, page, pages, go) {
+/** Fill a pager: the buttons to the pages before and after one, from 0, and where that is; nothing for a single page. */
+function fillPager(pager, page, pages, go, where = `Page ${page + 1} of ${pages}`) {
   const pressed = [...pager.children].indexOf(/** @type {Element} */ (document.activeElement));
   const buttons = [button("Previous", () => go(page - 1), { disabled: page === 0 }),
     button("Next", () => go(page + 1), { disabled: page + 1 >= pages })];
   pager.hidden = pages < 2;
-  pager.replaceChildren(buttons[0], `Page ${page + 1} of ${pages}`, buttons[1]);
+  pager.replaceChildren(buttons[0], where, buttons[1]);
   // The button that was pressed is new: it keeps the focus, or the other has it at an end.
   if (pressed >= 0) (buttons[pressed].disabled ? buttons[1 - pressed] : buttons[pressed]).focus();
 }

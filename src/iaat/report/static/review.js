@@ -199,10 +199,8 @@ function review(host) {
     cards.className = grid ? "review grid" : "review";
     cards.replaceChildren(...visible.map((k) => card(k)));
     const step = grid ? cardsPerPage : 1;
-    pager.replaceChildren(
-      button("Previous", () => go(Math.max(0, first - step)), { disabled: first === 0 }),
-      grid ? `${first + 1} to ${first + visible.length} of ${list.length}` : `${at + 1} of ${list.length}`,
-      button("Next", () => go(first + step), { disabled: first + step >= list.length }));
+    fillPager(pager, first / step, Math.ceil(list.length / step), (page) => go(page * step),
+      grid ? `${first + 1} to ${first + visible.length} of ${list.length}` : `${at + 1} of ${list.length}`);
     if (focus) cards.querySelector(`[data-place="${list[at]}"]`)?.focus({ preventScroll: !grid });
   }
 
