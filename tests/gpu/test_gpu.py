@@ -35,7 +35,7 @@ def step_on(device, name):
     cls = METHODS[case.method]
     method = cls(cls.Config(**case.options).over(EPOCHS), size=SIZE, device=device)
     if method.radii is not None:
-        method.radii[:] = torch.arange(SIZE, device=device) / 3 / 255
+        method.radii[:] = (torch.arange(SIZE) / 3 / 255).to(device)
     output = method.step(model, moved(batch, device), context())
     output.loss.backward()
     found = [output.loss.detach(), *(parameter.grad for parameter in model.parameters())]
@@ -65,7 +65,7 @@ def waits_of_step(recipe):
             take_step(state, parts, recipe.train, GPU, monitor)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return [f"{each.filename}:{each.lineno}" for each in caught if "synchronizing" in str(each.message)]
+    return [f"{each.filename}:{each.lineno}" for each in caught if "called a synchronizing" in str(each.message)]
 
 
 @pytest.mark.parametrize("name", SETTINGS)

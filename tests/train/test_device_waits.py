@@ -105,3 +105,33 @@ def test_the_stand_in_computes_without_a_wait_and_refuses_to_mix_devices():
         assert gradient.tolist() == [2.0, 2.0, 2.0]
         with pytest.raises(MixedDevicesError):
             x + torch.ones(3)
+
+
+@pytest.mark.parametrize("method", ["pgd_at", "iaat"])
+def test_a_step_that_is_not_finite_is_undone_on_the_device(method):
+    recipe = tiny(*settings_of(method), *PARTS["EMA"])
+    data = build_data(recipe.data, seed=0, device="cpu")
+    micros = split_batch(data.order(64, seed=0, epoch=0)[0], ALONE, 1)
+    (batch,) = data.train.batches([micros[0].index])
+    with standing_in(), mock.patch.object(rng, "batch_generator", return_value=_Generator()):
+        state = build_state(recipe, data, 10, DEVICE)
+        state.model.train()
+        state.epoch = WARMUP
+        monitor = NonfiniteMonitor(LAG)
+        good = _on_device(batch)
+        bad = Batch(DeviceTensor(torch.full_like(batch.x, torch.nan)), good.y, good.index)
+        take_step(state, [(micros[0], good)], recipe.train, DEVICE, monitor)
+        before = _numbers(state)
+        take_step(state, [(micros[0], bad)], recipe.train, DEVICE, monitor)
+        assert all(map(torch.equal, before, _numbers(state)))
+        take_step(state, [(micros[0], good)], recipe.train, DEVICE, monitor)
+        assert not all(map(torch.equal, before, _numbers(state)))
+
+
+def _numbers(state):
+    """Copies of weights, buffers, EMA, momenta and radii."""
+    modules = state.model, state.ema.model
+    tensors = [each for module in modules for each in (*module.parameters(), *module.buffers())]
+    tensors += [each for values in state.optimizer.state.values() for each in values.values() if each is not None]
+    tensors += [] if state.method.radii is None else [state.method.radii[:]]
+    return [each.detach().inner.clone() for each in tensors]

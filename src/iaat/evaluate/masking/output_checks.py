@@ -72,14 +72,19 @@ def differences(first: Tensor, second: Tensor) -> Tensor:
     """
     first, second = first.double(), second.double()
     centred = second - second.mean(dim=-1, keepdim=True)
-    spread = (centred - centred.mean(dim=-2, keepdim=True)).norm(dim=-1).median(dim=-1, keepdim=True).values
+    spread = _median((centred - centred.mean(dim=-2, keepdim=True)).norm(dim=-1))
     # Of a single sample, or of samples that are mostly alike, nothing but the logits themselves gives a unit.
-    unit = torch.where(spread > 0, spread, centred.norm(dim=-1).median(dim=-1, keepdim=True).values).clamp_min(1e-30)
+    unit = torch.where(spread > 0, spread, _median(centred.norm(dim=-1))).clamp_min(1e-30)
     change = first - second
     rounding = 4 * torch.finfo(torch.float32).eps * second.norm(dim=-1)
     distance = (change - change.mean(dim=-1, keepdim=True)).norm(dim=-1)
     difference: Tensor = ((distance - rounding).clamp_min(0) / unit).nan_to_num(LARGE).clamp_max(LARGE)
     return difference
+
+
+def _median(values: Tensor) -> Tensor:
+    """Lower median `[..., 1]` of values `[..., B]`; that of PyTorch is not deterministic on a GPU, and refused there."""
+    return values.sort(dim=-1).values[..., (values.shape[-1] - 1) // 2, None]
 
 
 def _changed(flips: float, n: int) -> bool:
