@@ -29,11 +29,13 @@ class StepContext:
         generator: Source of every random start; PyTorch's global one if None.
         own: Number of samples of the batch that count, the first ones; the rest are copies that pad the micro-batch of
             one of several processes. None: all count.
+        teacher: The model with the EMA of the weights, where the run has one.
     """
 
     epoch: int
     generator: torch.Generator | None = None
     own: int | None = None
+    teacher: nn.Module | None = None
 
 
 class Method(Protocol):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from iaat.methods.base import StepContext
 from iaat.methods.learned_radii import LearnedRadii, LearnedRadiiConfig
 from iaat.methods.radius_schedule import check_moves
+from iaat.methods.gradnorm import _mean
 from iaat.methods.setting_fields import derived
 from iaat.radius import RadiiTable, staircase
 from iaat.types import Batch, StepOutput
@@ -28,6 +29,12 @@ class StaircaseConfig(LearnedRadiiConfig):
 
     start: Radius | None = None
     """The radius every sample begins with; null: `radius`. 0 costs less, but a short run stays at small radii."""
+    success: float = 0.5
+    """Fraction of the attacks that succeed where a radius rests: a failed attack moves it up by a visit's step, a
+    successful one down by (1 - success) / success of it."""
+    spread: float = 0.0
+    """Attack at `radius` times the ratio of a radius to the batch's mean, clipped to 1 - spread .. 1 + spread; 0: at
+    the learned radius."""
     start_from: str | None = None
     """Run with the radii that samples begin with, its folder or the Parquet file that `iaat radii RUN` writes; samples
     it does not list begin with `start`."""
@@ -108,11 +115,17 @@ class StaircaseRadii(LearnedRadii):
         if self._table is not None:  # once, by the first samples
             self._table.check_labels(batch.index, batch.y)
             self._table = None
-        return super().radii_of(model, batch, context)
+        learned = super().radii_of(model, batch, context)
+        if self.config.spread:
+            low, high = 1 - self.config.spread, 1 + self.config.spread
+            ratio = (learned / _mean(learned, context.own).clamp_min(1e-6)).clamp(low, high)
+            return ratio / _mean(ratio, context.own) * self.config.radius
+        return learned
 
     def update(self, batch: Batch, output: StepOutput) -> None:
         """Move the radii by the outcome of the training attack."""
         assert self.config.per_visit is not None
         correct = output.logits.argmax(dim=1) == batch.y
-        moved = staircase(self._memory[batch.index], correct, up=self.config.per_visit)
+        down = self.config.per_visit * ((1 - self.config.success) / self.config.success)
+        moved = staircase(self._memory[batch.index], correct, up=self.config.per_visit, down=down)
         self._memory[batch.index] = moved.clamp_max(self._memory.largest)
