@@ -185,7 +185,8 @@ def command_parser() -> argparse.ArgumentParser:
         "targets",
         metavar="RUN_OR_MODEL",
         nargs="+",
-        help="run folders; or module:function, a timm name, a TorchScript or exported file, a file of weights",
+        help="run folders, or safetensors that `iaat export` wrote; or module:function, a timm name, a TorchScript or "
+        "exported file, a file of weights",
     )
     sub.add_argument("--suite", help="quick (default), standard, paper, full, or a list such as pgd+autoattack")
     sub.add_argument(

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from iaat.config.evaluate_config import EvaluateConfig
-from iaat.config.load_recipe import expand_arguments, settings_for_model
+from iaat.config.load_recipe import expand_arguments, settings_for_model, stored_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import run_of_checkpoint
 from iaat.config.short_options import read_settings
@@ -32,14 +32,18 @@ from iaat.models import MODELS, weights_digest
 from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
 from iaat.models.timm_models import is_timm_name, timm_names
+from iaat.runs.exported_weights import exported_file, read_record
+from iaat.runs.load import load
 from iaat.runs.load_model import is_own_name, load_model
 from iaat.runs.run_folder import RunFolder
+from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import device_of, pick_device
 from iaat.runtime.distributed import ALONE, Ranks, describe_processes
 from iaat.runtime.progress import Reporter
+from iaat.runtime.text import cut
 
 RUN_SETTINGS = ("evaluate.", "data.root", "data.extra", "data.relabel", "data.download", "data.workers", "train.device")
-"""Settings that may be given for a run of ours: the rest is its recipe's."""
+"""Settings that may be given for a run of ours, or what was exported of one: the rest is its recipe's."""
 
 MODEL_SETTINGS = ("evaluate.", "data.", "model.", "train.device")
 """Settings that may be given for a model of others."""
@@ -55,6 +59,7 @@ class Target:
         run: The run folder; None for a model of others.
         out: Folder of the evaluations of models of others.
         checkpoint: The checkpoint of the run that was named by its file, if one was.
+        exported: Whether it is what `iaat export` wrote of a run.
     """
 
     name: str
@@ -62,6 +67,7 @@ class Target:
     run: RunFolder | None
     out: Path
     checkpoint: str | None = None
+    exported: bool = False
 
     def data(self) -> DataSplits:
         """The data set it is evaluated on."""
@@ -97,6 +103,8 @@ class Target:
         Raises:
             UserError: a model that cannot be loaded, or does not fit the data.
         """
+        if self.exported:
+            return load(self.name, device=pick_device(self.recipe.train.device))
         data = self.recipe.data
         if self.run is not None or self.recipe.model.normalize == "data" or data.is_user_function:
             return None
@@ -108,12 +116,24 @@ class Target:
 
     def _external(self, data: DataSplits, preloaded: nn.Module | None) -> EvaluatedModel:
         model = preloaded or self._load(shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std)
+        if isinstance(model, TrainedModel):
+            _check_same_classes(model, data, self.name)
         name = re.sub(r"[^\w.-]+", "-", Path(self.name).name if Path(self.name).exists() else self.name).strip("-.")
         # Settings decide what the same weights compute, too.
         digest = sha256(f"{weights_digest(model)} {self.recipe.sections()['model']}".encode()).hexdigest()
         scale_is_given = self.recipe.model.mean is not None
         folder = self.out / f"{name}-{digest[:8]}"
         return external_model(model, name, data, folder, digest=digest, scale_is_given=scale_is_given)
+
+
+def _check_same_classes(model: TrainedModel, data: DataSplits, name: str) -> None:
+    """Refuse data of other inputs or classes than those that an exported model was trained on."""
+    for what, own, given in (("classes", model.classes, data.classes), ("inputs of shape", model.shape, data.shape)):
+        if tuple(own) != tuple(given):
+            raise UserError(
+                f"{name} was trained on {what} {cut(', '.join(map(str, own)), 200)}, and the data has "
+                f"{cut(', '.join(map(str, given)), 200)}: give the data it was trained on, --data.root DIR"
+            )
 
 
 def find_targets(
@@ -137,7 +157,7 @@ def find_targets(
     """
     wanted = dict.fromkeys(map(_place, names))
     unique = list(dict.fromkeys([*wanted, *map(_place, makers)]))
-    runs = [name for name in unique if _run_of(name) is not None]
+    runs = [name for name in unique if _run_of(name) is not None or _is_exported(name)]
     runs_alone = len(runs) == len(unique)
     allowed = RUN_SETTINGS if runs_alone else MODEL_SETTINGS  # each once: data. holds data.root
     if runs_alone:  # they know their data set: --data is its folder
@@ -149,8 +169,9 @@ def find_targets(
 
 
 def _keeps_its_recipe(run: str) -> str:
+    weights = exported_file(Path(run)) or Path(run) / "best.pt"
     return (
-        f"a finished run keeps its recipe. For other data: iaat evaluate MODEL --model.weights {Path(run) / 'best.pt'} "
+        f"a finished run keeps its recipe. For other data: iaat evaluate MODEL --model.weights {weights} "
         f"--data.name NAME, or in Python iaat.evaluate_model(iaat.load({run!r}), data)"
     )
 
@@ -164,6 +185,11 @@ def _target(name: str, overrides: Sequence[str], out: Path, *, evaluated: bool) 
         run, checkpoint = found
         recipe = run.recipe([each for each in overrides if each[2:].startswith(RUN_SETTINGS)])
         return Target(name, recipe, run, out, checkpoint)
+    if (file := exported_file(Path(name))) is not None and not _names_model(overrides):
+        record = read_record(file)
+        own = [each for each in overrides if each[2:].startswith(RUN_SETTINGS)]
+        recipe = stored_recipe(record.recipe, record.name, f"exported weights {name}", own)
+        return Target(name, recipe, None, out, exported=True)
     _check_names_a_model(name)
     if evaluated:
         _check_names_data(name, overrides)
@@ -172,9 +198,18 @@ def _target(name: str, overrides: Sequence[str], out: Path, *, evaluated: bool) 
     return Target(name, recipe, None, out)
 
 
+def _is_exported(name: str) -> bool:
+    return exported_file(Path(name)) is not None
+
+
+def _names_model(overrides: Sequence[str]) -> bool:
+    """Whether settings say what model a file of weights is of."""
+    return any(key.startswith("model.") for key in read_settings(overrides))
+
+
 def _run_of(name: str) -> tuple[RunFolder, str | None] | None:
     """The run of a folder, or of a checkpoint in one, with the checkpoint; None for a model of others."""
-    if Path(name).is_dir():
+    if Path(name).is_dir() and not (_is_exported(name) and not RunFolder(Path(name)).exists()):
         return RunFolder(Path(name)), None
     found = run_of_checkpoint(Path(name))
     return None if found is None else (RunFolder(found[0]), found[1])

@@ -104,6 +104,8 @@ def cross_entropy_at(
 
     def objective(model: nn.Module) -> StepOutput:
         logits = full_precision(model(x))
-        return StepOutput(config.mean(config.cross_entropy(logits, y if target is None else target), y), logits.detach(), radius)
+        return StepOutput(
+            config.mean(config.cross_entropy(logits, y if target is None else target), y), logits.detach(), radius
+        )
 
     return objective

@@ -73,7 +73,7 @@ def _groups(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _flat(tensor: Tensor) -> Tensor | None:
-    """The numbers of a tensor in the order of its memory, a view `[N]` of it; None where there are gaps between them."""
+    """The numbers of a tensor as a view `[N]` in the order of its memory; None where there are gaps between them."""
     if tensor.is_contiguous():
         return tensor.view(-1)
     if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):

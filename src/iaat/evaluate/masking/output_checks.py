@@ -83,7 +83,7 @@ def differences(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _median(values: Tensor) -> Tensor:
-    """Lower median `[..., 1]` of values `[..., B]`; that of PyTorch is not deterministic on a GPU, and refused there."""
+    """Lower median `[..., 1]` of values `[..., B]`, deterministic on a GPU, too, where `torch.median` is not."""
     return values.sort(dim=-1).values[..., (values.shape[-1] - 1) // 2, None]
 
 

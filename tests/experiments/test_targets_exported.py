@@ -1,0 +1,59 @@
+"""`iaat evaluate` of what `iaat export` wrote: as the run it is of."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.training import QUIET, tiny
+from iaat.cli.main import main
+from iaat.export import export_model
+from iaat.runs.run_folder import RunFolder
+from iaat.train import train
+
+SAMPLES = ("--samples", "40", "--suite", "pgd-3")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    train(tiny("natural", "--train.epochs", "2"), RunFolder(folder), QUIET)
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def results(place):
+    (file,) = Path(place).rglob("results.json")
+    found = json.loads(file.read_text())
+    return {key: found[key] for key in ("accuracy", "per_class", "attack", "evaluate", "clean_all")}
+
+
+@pytest.mark.parametrize("form", ["safetensors", "hf"])
+def test_it_has_the_numbers_of_its_run(run, here, form):
+    exported = here / ("run.safetensors" if form == "safetensors" else "hub")
+    export_model(run, form, exported)
+    assert main(["evaluate", str(exported), *SAMPLES, "--out", "own"]) == 0
+    assert main(["evaluate", str(run), "--checkpoint", "best", *SAMPLES]) == 0
+    assert results("own") == results(run / "evaluations")
+
+
+def test_settings_of_the_model_are_refused_with_the_way_to_other_data(run, here, capsys):
+    export_model(run, "safetensors", here / "run.safetensors")
+    assert main(["evaluate", "run.safetensors", "--data.name", "cifar10"]) == 2
+    assert "iaat evaluate MODEL --model.weights run.safetensors --data.name NAME" in capsys.readouterr().err
+
+
+def test_data_of_other_classes_are_refused(run, here, capsys):
+    file = here / "run.safetensors"
+    export_model(run, "safetensors", file)
+    content = file.read_bytes()
+    renamed = content.replace(b'\\"classes\\": [\\"0\\"', b'\\"classes\\": [\\"7\\"')
+    assert renamed != content
+    file.write_bytes(renamed)
+    assert main(["evaluate", "run.safetensors", *SAMPLES]) == 2
+    assert "was trained on classes 7, 1, 2" in capsys.readouterr().err
