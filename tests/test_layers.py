@@ -130,6 +130,38 @@ def test_no_two_modules_share_a_name():
     assert {name for name, count in names.items() if count > 1} == {"__init__", "registry"}
 
 
+# Public names that two files define although they mean different things; no new ones.
+NAMED_TWICE = {"soft_labels"}
+
+
+def defined(source):
+    """Public classes, functions and constants that a source defines; not its type variables."""
+    for node in ast.parse(source).body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                yield name
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case ast.Assign(targets=targets, value=value):
+                if not (isinstance(value, ast.Call) and ast.unparse(value.func) == "TypeVar"):
+                    yield from (each.id for each in targets if isinstance(each, ast.Name))
+
+
+def test_no_two_modules_define_a_public_name():
+    """One who looks for a name finds one thing; what packages export again is that thing."""
+    files = [file for file in ROOT.rglob("*.py") if file.name != "__init__.py"]
+    names = Counter(name for file in files for name in set(defined(file.read_text(encoding="utf-8"))))
+    assert {name for name, count in names.items() if count > 1 and not name.startswith("_")} == NAMED_TWICE
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["class Thing: ...", "def Thing(): ...", "Thing = 1", "Thing: int = 1", "Thing = Callable[[int], int]"],
+)
+def test_every_way_to_define_a_public_name_is_seen(source):
+    assert "Thing" in set(defined(source))
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -42,6 +42,12 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean=centre, sd=sd, interval=(centre - half, centre + half), n=n)
 
 
+def known_mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where there is no value or one is not known, as of a run with a damaged log."""
+    known = [value for value in values if value is not None]
+    return mean(known) if known and len(known) == len(values) else None
+
+
 def accuracy_spread(values: Sequence[float], n: int) -> Spread:
     """Mean of an accuracy over seeds with its 95 % interval within [0, 1].
 

@@ -5,7 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from iaat.analysis import SCREEN
-from iaat.analysis.figure_text import ELLIPSIS, fit, fit_name, put_title, text_width
+from iaat.analysis.figure_text import ELLIPSIS, fit_name, fit_text, put_title, text_width
 from iaat.runtime.text import cut
 
 # What DejaVu Sans has: a missing glyph would only repeat one warning.
@@ -26,7 +26,7 @@ def test_width_is_what_the_renderer_draws():
 @given(TEXTS, st.floats(0.3, 2.0))
 def test_fit_keeps_as_much_of_the_beginning_as_there_is_room_for(text, width):
     with SCREEN.context():
-        fitted = fit(text, width, 9)
+        fitted = fit_text(text, width, 9)
         if text_width(cut(text), 9) <= width:
             assert fitted == cut(text)
             return

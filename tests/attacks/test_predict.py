@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from iaat.attacks import is_correct, predict
+from iaat.attacks import is_correct, predict_classes
 
 
 def network():
@@ -19,7 +19,7 @@ def test_predictions_are_those_of_the_mode_and_the_model_stays_as_it_was(mode):
     expected = model(x).argmax(1) if mode == "batch" else model.eval()(x).argmax(1)
     model.train()
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    found = predict(model, x, mode)
+    found = predict_classes(model, x, mode)
     assert torch.equal(found, expected)
     assert (found.dtype, found.requires_grad) == (torch.int64, False)
     assert model.training

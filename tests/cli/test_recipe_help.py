@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from iaat.cli.main import main
-from iaat.cli.recipe_help import EVERYDAY, described, everyday_table
+from iaat.cli.recipe_help import EVERYDAY, everyday_table, setting_texts
 from iaat.cli.recipe_list import GROUPS, START, group_of, recipe_tables
 from iaat.config.load_recipe import SECTION_TYPES, load_recipe
 from iaat.config.recipe_files import shipped_recipes, shipped_sweeps
@@ -55,7 +55,7 @@ def test_help_all_documents_every_key(capsys):
 
 @pytest.mark.parametrize("config", [*SECTION_TYPES.values(), *(method.Config for method in METHODS.values())])
 def test_every_setting_is_described(config):
-    texts = described(config)
+    texts = setting_texts(config)
     assert [key for key in setting_names(config) if len(re.findall("[a-z]+", texts[key])) < 2] == []
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from iaat.data.notices import KINDS, Notices
+from iaat.data.notices import NOTICE_KINDS, Notices
 from iaat.data.sample_log import SampleLog, SampleRecord, alteration_bits
 
 
@@ -36,7 +36,7 @@ def test_notices_are_in_the_singular_where_one_thing_was_met(kind, one, two):
     assert line(kind, 2).startswith(f"images: {two}")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NOTICE_KINDS)
 @pytest.mark.parametrize("of", [None, 2000])
 def test_every_kind_has_a_singular_and_no_notice_shows_its_forms(kind, of):
     one, two = (line(kind, count, of=of) for count in (1, 2))

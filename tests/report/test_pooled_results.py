@@ -31,7 +31,7 @@ def test_means_and_intervals_are_those_of_the_seeds():
     over = spread([0.4, 0.44, 0.41])
     assert row.verdicts == [0, 1, 2]
     assert row.robust.mean == pytest.approx(over.mean)
-    assert (row.robust.low, row.robust.high) == pytest.approx(over.interval)
+    assert row.robust.interval95 == pytest.approx(over.interval)
     assert row.robust.sd == pytest.approx(over.sd)
 
 

@@ -5,7 +5,8 @@ import base64
 import numpy as np
 import pytest
 
-from iaat.report.wall import KINDS, pack_wall
+from iaat.report.suspects import SUSPECT_KINDS
+from iaat.report.wall import pack_wall
 
 N = 7
 
@@ -13,7 +14,7 @@ N = 7
 def packed(history, budget=10**6):
     n = np.shape(history)[1]
     label = np.arange(n) % 3
-    kind = np.array([KINDS[k % 3] for k in range(n)])
+    kind = np.array([SUSPECT_KINDS[k % 3] for k in range(n)])
     epochs = list(range(1, len(history) + 1))
     return pack_wall(
         2, epochs, np.asarray(history, np.float32), 70000 + np.arange(n), label, label[::-1], kind, budget=budget

@@ -20,7 +20,7 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
     return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
-def fit(text: str, width: float, size: float, weight: str = "normal") -> str:
+def fit_text(text: str, width: float, size: float, weight: str = "normal") -> str:
     """Return `text` as one line, cut at its end where it is wider than `width` inches.
 
     Args:
@@ -57,5 +57,5 @@ def put_title(figure: Figure, title: str | None) -> None:
     """Write `title`, if there is one, above the panels of `figure`, at the left, on one line."""
     if title:
         size = float(FontProperties(size=rcParams["figure.titlesize"]).get_size_in_points())
-        text = fit(title, figure.get_figwidth() - 0.3, size, rcParams["figure.titleweight"])
+        text = fit_text(title, figure.get_figwidth() - 0.3, size, rcParams["figure.titleweight"])
         figure.suptitle(text, x=0.01, ha="left")

@@ -26,7 +26,7 @@ from iaat.attacks.mi_fgsm import mi_fgsm
 from iaat.attacks.nfgsm import nfgsm
 from iaat.attacks.per_sample_steps import proportional_steps
 from iaat.attacks.pgd import pgd
-from iaat.attacks.predict import is_correct, predict
+from iaat.attacks.predict import is_correct, predict_classes
 from iaat.attacks.screening import apgd_ce, apgd_t, screen
 from iaat.attacks.smallest_radius import SmallestRadius, smallest_radius
 
@@ -48,7 +48,7 @@ __all__ = [
     "find_boundary",
     "Boundary",
     "padded_rows",
-    "predict",
+    "predict_classes",
     "is_correct",
     "attack_mode",
     "mixes_samples",

@@ -9,7 +9,7 @@ from iaat.attacks.attack_mode import Mode, attack_mode
 from iaat.runtime.distributed import unwrap_ddp
 
 
-def predict(model: nn.Module, x: Tensor, mode: Mode = "eval") -> Tensor:
+def predict_classes(model: nn.Module, x: Tensor, mode: Mode = "eval") -> Tensor:
     """Predicted classes `[B]`, int64, of inputs `x` `[B, ...]`, with the model in `mode` and without gradients."""
     with attack_mode(model, mode), torch.no_grad():
         predicted: Tensor = unwrap_ddp(model)(x).argmax(dim=1)
@@ -26,4 +26,4 @@ def is_correct(model: nn.Module, x: Tensor, y: Tensor, mode: Mode = "eval") -> T
         >>> is_correct(torch.nn.Identity(), x, y)
         tensor([ True, False])
     """
-    return predict(model, x, mode) == y
+    return predict_classes(model, x, mode) == y

@@ -97,7 +97,7 @@ def _written(value: object) -> str:
     return yaml.safe_dump(value).splitlines()[0] if value is None or isinstance(value, bool) else str(value)
 
 
-def described(config: type) -> dict[str, str]:
+def setting_texts(config: type) -> dict[str, str]:
     """The docstring of each setting of a section, by its key."""
     bases = [base for base in reversed(config.__mro__) if dataclasses.is_dataclass(base)]
     return {param.arg_name: param.description or "" for base in bases for param in parse_from_object(base).params}
@@ -109,7 +109,7 @@ def _print_all(command: str, source: str, recipe: Recipe) -> None:
     for section, values in recipe.sections().items():
         config = getattr(recipe, section)
         group = parser.add_argument_group(section, (inspect.getdoc(config) or "").partition("\n")[0])
-        texts, hints = described(type(config)), get_type_hints(type(config))
+        texts, hints = setting_texts(type(config)), get_type_hints(type(config))
         for key, value in values.items():
             text = f"{texts.get(key, '')} (default: {_written(value)})".replace("%", "%%")
             kind = inspect.formatannotation(hints[key]).replace("iaat.units.", "")

@@ -13,8 +13,8 @@ from iaat.units import check_numbers
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 FromZero = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+_Positive = Annotated[float, Field(gt=0)]
+_NonNegative = Annotated[float, Field(ge=0)]
 Below1 = Annotated[float, Field(ge=0, lt=1)]
 
 SGD = "sgd"
@@ -42,24 +42,24 @@ class TrainConfig:
     """Optimiser: sgd, or the name of another class of torch.optim, such as AdamW."""
     optimizer_options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the optimiser, such as '{betas: [0.9, 0.98], eps: 1e-6}'."""
-    lr: Positive = 0.1
+    lr: _Positive = 0.1
     """Peak learning rate."""
     momentum: Below1 = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
     """Nesterov momentum of SGD."""
-    weight_decay: NonNegative = 5e-4
+    weight_decay: _NonNegative = 5e-4
     """Weight decay."""
-    clip_grad: NonNegative = 0.0
+    clip_grad: _NonNegative = 0.0
     """Largest norm of the gradient of all weights together; a longer one is scaled down to it. 0: no clipping."""
     schedule: Literal["onecycle", "cosine", "multistep", "constant"] = "onecycle"
     """Course of the learning rate, per step: up, then down to 0; cosine to 0; drops at the milestones; or constant."""
-    warmup_epochs: NonNegative = 0.0
+    warmup_epochs: _NonNegative = 0.0
     """Epochs, also a fraction of one, in which the rate rises from 0 to lr before schedule cosine, multistep or
     constant goes on; onecycle has a rise of its own."""
     milestones: list[int] = field(default_factory=list)
     """Epochs after which schedule multistep drops the rate."""
-    lr_drop: Positive = 0.1
+    lr_drop: _Positive = 0.1
     """Factor of each drop of schedule multistep."""
     ema: Below1 = 0.0
     """Decay of an exponential moving average (EMA) of the weights, such as 0.995; 0: no average. Where there is one, it
@@ -94,7 +94,7 @@ class TrainConfig:
     """Validation samples attacked after each epoch; clean accuracy is of all of them."""
     snapshot_every: AtLeastOne = 1
     """Epochs between two saved snapshots of all radii."""
-    save_minutes: NonNegative = 10.0
+    save_minutes: _NonNegative = 10.0
     """Minutes between two checkpoints within an epoch; 0: none. There is one after every epoch in any case."""
     save_steps: FromZero = 0
     """Steps between two checkpoints within an epoch; 0: none."""

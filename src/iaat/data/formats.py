@@ -77,7 +77,7 @@ def register_plugins() -> None:
         importlib.import_module("pillow_heif").register_heif_opener()
 
 
-def described(content: bytes) -> str | None:
+def kind_of_file(content: bytes) -> str | None:
     """Kind of a file by its first bytes, such as "an AVIF image"; None if unknown."""
     for place, mark, name in _MARKS:
         if content[place : place + len(mark)] == mark:

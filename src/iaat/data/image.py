@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from iaat.data.formats import FORMATS, ONLY_BY_SUFFIX, described, register_plugins
+from iaat.data.formats import FORMATS, ONLY_BY_SUFFIX, kind_of_file, register_plugins
 from iaat.data.png import is_png, without_metadata
 from iaat.data.resized_crop import Box
 from iaat.data.sample_log import SampleReadError
@@ -283,7 +283,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _what_is_wrong(content: bytes, error: Exception) -> str:
     """Reason why a file cannot be read, and the fix."""
-    if isinstance(error, UnidentifiedImageError) and (name := described(content)) is not None:
+    if isinstance(error, UnidentifiedImageError) and (name := kind_of_file(content)) is not None:
         return f"it is {name}, which is not read here: convert it to PNG or JPEG, or remove the file"
     return f"cannot be read as an image ({_reason(error)}): repair or remove the file"
 

@@ -38,7 +38,7 @@ class NoticeKind:
         return fitting(self.what), fitting(self.fix)
 
 
-KINDS = {
+NOTICE_KINDS = {
     "unread": NoticeKind("{image|images} left out, of a type that is not read", "convert [it|them] to PNG or JPEG"),
     "other": NoticeKind(
         "other {file|files} left out",
@@ -126,7 +126,7 @@ class Notice:
 
     Attributes:
         where: Names the place, such as "training images of DIR".
-        kind: One of `KINDS`.
+        kind: One of `NOTICE_KINDS`.
         count: How often.
         example: The first one.
         details: Count by suffix, where that says more.
@@ -143,11 +143,11 @@ class Notice:
     @property
     def serious(self) -> bool:
         """Whether results may suffer."""
-        return KINDS[self.kind].serious
+        return NOTICE_KINDS[self.kind].serious
 
     def line(self) -> str:
         """Notice as one sentence."""
-        what, advice = KINDS[self.kind].text(self.count, of=self.of is not None)
+        what, advice = NOTICE_KINDS[self.kind].text(self.count, of=self.of is not None)
         among = "" if self.of is None else f" of {self.of:,}"
         most = sorted(self.details.items(), key=lambda item: (-item[1], item[0]))[:_DETAILS]
         more = ", ..." if len(self.details) > _DETAILS else ""
@@ -173,7 +173,7 @@ class Notices:
             ValueError: They are something else.
         """
         notices = from_json(records, list[Notice])
-        if unknown := [notice.kind for notice in notices if notice.kind not in KINDS]:
+        if unknown := [notice.kind for notice in notices if notice.kind not in NOTICE_KINDS]:
             raise ValueError(f"{shown(unknown[0])} is no kind of notice")
         return cls(notices)
 
@@ -184,13 +184,13 @@ class Notices:
 
         Args:
             where: Names the place.
-            kind: One of `KINDS`.
+            kind: One of `NOTICE_KINDS`.
             example: Names the thing; the first is kept.
             count: How often.
             detail: Suffix or the like to count it under, too.
             of: Number of samples that were read.
         """
-        assert kind in KINDS
+        assert kind in NOTICE_KINDS
         if not count:
             return
         notice = self._notices.setdefault((where, kind), Notice(where, kind, example=example))

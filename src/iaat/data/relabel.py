@@ -17,6 +17,7 @@ from iaat.data.raw_split import RawSplit
 from iaat.data.sample_checks import check_classes
 from iaat.data.sample_log import SampleLog, SampleRecord
 from iaat.errors import UserError, did_you_mean, shown
+from iaat.runtime.files import encodable
 
 DECISIONS = ("keep", "relabel", "unsure")
 """What a row may say. Only `relabel` changes a label; an empty decision is a row that nobody has looked at."""
@@ -202,8 +203,8 @@ class _Table:
     def __init__(self, split: RawSplit) -> None:
         self._split = split
         self._size = len(split) - split.validation_size
-        self._places = {_written(path): place for place, path in enumerate(split.paths or ())}
-        self._classes = {_written(name): number for number, name in enumerate(split.classes)}
+        self._places = {encodable(path): place for place, path in enumerate(split.paths or ())}
+        self._classes = {encodable(name): number for number, name in enumerate(split.classes)}
         self.changed: dict[int, int] = {}
 
     def name(self, position: int) -> str:
@@ -272,11 +273,6 @@ class _Table:
                 f" {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}{did_you_mean(value, names)}"
             )
         return number
-
-
-def _written(text: str) -> str:
-    """A name as files of ours have it."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _look_up(places: Mapping[str, int], value: str) -> int | None:

@@ -12,7 +12,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from iaat.attacks import predict
+from iaat.attacks import predict_classes
 from iaat.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
@@ -154,7 +154,7 @@ def _accuracy(context: Context, images: Corrupted, name: str, severity: int) -> 
     device = device_of(model)
     correct, n = 0, 0
     for x, y in images.batches(name, severity):
-        correct += int((predict(model, x.to(device)) == y.to(device)).sum())
+        correct += int((predict_classes(model, x.to(device)) == y.to(device)).sum())
         n += len(y)
     return correct / n
 

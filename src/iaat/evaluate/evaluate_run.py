@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import predict
+from iaat.attacks import predict_classes
 from iaat.config.choices import CHECKPOINTS, WEIGHTS, weights_by_any_name
 from iaat.config.differences import digest_but_seed
 from iaat.config.evaluate_config import EvaluateConfig
@@ -207,4 +207,4 @@ def training_predictions(run: RunFolder, recipe: Recipe, data: DataSplits, repor
     index = torch.from_numpy(run.radii_after(kept[-1])[0]) if kept else data.train_index
     batches = data.train.batches(sequential_order(index, recipe.evaluate.batch_size))
     shown = reporter.track(batches, total=len(index), what="predict", size=lambda batch: len(batch.y))
-    return torch.cat([predict(model, batch.x) for batch in shown]).cpu()
+    return torch.cat([predict_classes(model, batch.x) for batch in shown]).cpu()

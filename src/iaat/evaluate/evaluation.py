@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from iaat.attacks import attack_mode, cross_entropy, predict
+from iaat.attacks import attack_mode, cross_entropy, predict_classes
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import Plan, parse_suite
 from iaat.data import DataSplits
@@ -247,7 +247,7 @@ def _of_extras(extras: Extras) -> dict[str, Any]:
 def _predictions(task: Task) -> str:
     """Classes predicted for some clean samples: models of the same weights may differ in their code."""
     (batch,) = task.data.test.batches([task.index[:IDENTIFYING]])
-    return " ".join(map(str, predict(task.evaluated.model, batch.x.clone()).tolist()))
+    return " ".join(map(str, predict_classes(task.evaluated.model, batch.x.clone()).tolist()))
 
 
 def _possible(task: Task, plan: Plan, ranks: Ranks) -> tuple[Plan, list[Stage], list[str]]:

@@ -13,7 +13,7 @@ import scipy
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import attack_mode, predict
+from iaat.attacks import attack_mode, predict_classes
 from iaat.errors import UserError
 from iaat.evaluate.findings import Finding, note
 from iaat.evaluate.masking.probabilities import probability_finding
@@ -130,7 +130,7 @@ def _commonest(y: Tensor) -> float:
 
 
 def _correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    return torch.cat([predict(model, part) for part in torch.split(x, _BATCH)]) == y
+    return torch.cat([predict_classes(model, part) for part in torch.split(x, _BATCH)]) == y
 
 
 def _gain(better: Tensor, correct: Tensor) -> float:

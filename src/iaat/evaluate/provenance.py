@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import iaat
-from iaat.attacks import predict
+from iaat.attacks import predict_classes
 from iaat.data import sequential_order
 from iaat.evaluate.results import CLEAN, CleanAccuracy, Digests
 from iaat.evaluate.sections import Context
@@ -67,4 +67,4 @@ def _count_correct(context: Context, index: Tensor) -> int:
         return 0
     batches, total = context.data.test.batches(own), sum(map(len, own))
     shown = context.reporter.track(batches, total=total, what="clean, the rest", size=lambda batch: len(batch.y))
-    return sum(int((predict(context.evaluated.model, batch.x) == batch.y).sum()) for batch in shown)
+    return sum(int((predict_classes(context.evaluated.model, batch.x) == batch.y).sum()) for batch in shown)

@@ -10,7 +10,7 @@ from iaat.evaluate.naming import attack_title, checkpoint_title, model_title, ru
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.runtime.console_table import CellText, PlainTable
 
-CAPTION = "Each column counts an image as correct only if it survives this attack and all attacks to the left."
+_CAPTION = "Each column counts an image as correct only if it survives this attack and all attacks to the left."
 _WIDEST = 4
 """Attacks up to which a table has a column for each."""
 
@@ -76,7 +76,7 @@ def checkpoint_cell(row: EvaluationResult) -> str:
 def caption(rows: Sequence[EvaluationResult]) -> str:
     """What a reader must know of the figures of a table."""
     attacks = {name for row in rows for name in row.attacks}
-    notes = [CAPTION]
+    notes = [_CAPTION]
     if several := sorted({row.clean_all.n for row in rows if row.clean_all and more_are_clean(row)}):
         notes.append(f"clean, all: on all {', '.join(f'{n:,}' for n in several)} test samples, unattacked.")
     if "screening" in attacks:

@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import attack_mode, geometry, predict
+from iaat.attacks import attack_mode, geometry, predict_classes
 from iaat.data import Source
 from iaat.data.sample_log import gather_sample_log
 from iaat.errors import UserError
@@ -299,7 +299,7 @@ class _BatchEvaluator:
         each = None if self.reporter is None else self.reporter.counter(stage.unit, stage.most)
         with count_passes(self.model, each=each) as passes, logged() as warnings:
             x_adv = stage.run(self.model, batch, generator)
-            prediction = predict(self.model, x_adv)
+            prediction = predict_classes(self.model, x_adv)
         norms = geometry(self.norm).norm(x_adv - batch.x)
         inside = is_inside(x_adv, norms, self.radius)
         return {

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from iaat.attacks import pgd, predict
+from iaat.attacks import pgd, predict_classes
 from iaat.data import sequential_order
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.results import TransferResult
@@ -128,5 +128,5 @@ def _accuracies(context: Context, other: EvaluatedModel, steps: int) -> dict[str
 def _accuracy(evaluated: EvaluatedModel, x_adv: Tensor, context: Context) -> float:
     labels = context.data.test.labels[context.index]
     device, parts = device_of(evaluated.model), torch.split(x_adv, context.config.batch_size)
-    predicted = torch.cat([predict(evaluated.model, part.to(device)).cpu() for part in parts])
+    predicted = torch.cat([predict_classes(evaluated.model, part.to(device)).cpu() for part in parts])
     return float((predicted == labels).double().mean())

@@ -9,25 +9,17 @@ from statistics import mean
 from typing import Any
 
 from iaat.analysis.uniform_curve import Distance
+from iaat.evaluate.mean_accuracy import MeanAccuracy, mean_accuracy
 from iaat.evaluate.naming import RAW_WEIGHTS, run_title
-from iaat.evaluate.results import WORST, EvaluationResult, Interval, check_version, upgraded
+from iaat.evaluate.results import WORST, EvaluationResult, check_version, upgraded
 from iaat.evaluate.results_table import columns, more_are_clean
-from iaat.runtime.json_files import Finite, Fraction, NonNegative, read_json, to_json
-from iaat.statistics import accuracy_spread
+from iaat.runtime.json_files import Finite, NonNegative, read_json, to_json
+from iaat.statistics import known_mean
 
 COMPARISON_VERSION = 2
 """Version of `comparison.json`; files of version 1 have no such key."""
 
 _OLD_RAW_WEIGHTS = " (trained weights)"
-
-
-@dataclass(frozen=True, slots=True)
-class MeanAccuracy:
-    """An accuracy over seeds with the t-interval of its mean; of one seed Wilson's interval and no deviation."""
-
-    mean: Fraction
-    interval95: Interval
-    sd: NonNegative | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,28 +101,16 @@ def comparison_row(rows: Sequence[EvaluationResult], above: Distance | None = No
         name=run_title(rows[0]),
         seeds=tuple(row.seed or 0 for row in rows),
         accuracy={
-            key: _mean_accuracy([row.accuracy[key] for row in rows], rows[0].n)
+            key: mean_accuracy([row.accuracy[key] for row in rows], rows[0].n)
             for key in dict.fromkeys([*columns(rows), WORST])
         },
-        clean_all=_mean_accuracy([each.accuracy for each in all_clean], all_clean[0].n)
+        clean_all=mean_accuracy([each.accuracy for each in all_clean], all_clean[0].n)
         if len(all_clean) == len(rows)
         else None,
         gap=mean(gap) if gap else None,
         radius_mean_px=mean(radii) if radii else None,
-        train_forwards=_known_mean([row.train_forwards for row in rows]),
-        train_backwards=_known_mean([row.train_backwards for row in rows]),
-        train_seconds=_known_mean([row.train_seconds for row in rows]),
+        train_forwards=known_mean([row.train_forwards for row in rows]),
+        train_backwards=known_mean([row.train_backwards for row in rows]),
+        train_seconds=known_mean([row.train_seconds for row in rows]),
         above_curve=above,
     )
-
-
-def _known_mean(values: Sequence[float | None]) -> float | None:
-    """The mean; None where a value is not known, as of a run with a damaged log."""
-    known = [value for value in values if value is not None]
-    return mean(known) if len(known) == len(values) else None
-
-
-def _mean_accuracy(values: Sequence[float], n: int) -> MeanAccuracy:
-    over = accuracy_spread(values, n)
-    assert over.interval is not None
-    return MeanAccuracy(over.mean, over.interval, over.sd)

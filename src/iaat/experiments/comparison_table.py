@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.evaluate.naming import attack_title
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.evaluate.results_table import caption, columns, droppable
-from iaat.experiments.comparison_results import ComparisonRow, MeanAccuracy, by_cell, comparison_row
+from iaat.experiments.comparison_results import ComparisonRow, by_cell, comparison_row
 from iaat.runtime.console_table import CellText, PlainTable
 
 _INTERVALS = "One seed: Wilson interval over test images. Several seeds: t-interval of the mean over seeds."

@@ -12,7 +12,7 @@ from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device, uses_bfloat16
 
-ENDLESS = ("constant", "multistep")
+_ENDLESS = ("constant", "multistep")
 """Schedules that more epochs do not change: the others have brought the learning rate to 0 at the end."""
 
 
@@ -64,12 +64,12 @@ def _goes_on(old: Recipe, new: Recipe, run: RunFolder) -> bool:
     as_before = dataclasses.replace(new, train=dataclasses.replace(new.train, epochs=before))
     if new.train.epochs <= before or recipe_differences(old, as_before):
         return False
-    if new.train.schedule not in ENDLESS:
+    if new.train.schedule not in _ENDLESS:
         raise UserError(
             f"{run.path} was trained for {before} epochs by train.schedule {new.train.schedule}, which has brought the "
             f"learning rate to its end: {new.train.epochs} epochs would be another run. Begin one from its weights "
             f"(model.weights {run.checkpoint('last')}) and radii (method.start_from {run.path}), or use train.schedule "
-            f"{' or '.join(ENDLESS)} from the start"
+            f"{' or '.join(_ENDLESS)} from the start"
         )
     done = load_checkpoint(run.checkpoint("last"))["epoch"] if run.checkpoint("last").exists() else 0
     if done < before:

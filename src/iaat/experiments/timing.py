@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from iaat.attacks import predict
+from iaat.attacks import predict_classes
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, InMemorySource
 from iaat.errors import UserError
@@ -194,7 +194,7 @@ class _Stepper:
     def _batch(self, place: Tensor) -> Batch:
         batch = self.state.to_memory_format(Batch(self.x[place], torch.zeros_like(place), place))
         with autocast(self._train.precision, self.device):
-            return replace(batch, y=predict(self.state.model, batch.x))
+            return replace(batch, y=predict_classes(self.state.model, batch.x))
 
 
 def _samples(micro_batches: Iterable[MicroBatch]) -> int:
@@ -277,7 +277,7 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     return known or "not enough memory" in str(error) or "can't allocate memory" in str(error)
 
 
-CAPTION = (
+TIMING_CAPTION = (
     "At perfect scaling, processes that divide a batch take no longer for a step than one does alone, as timed here. "
     "Left out: reading data, exchanging gradients, attacks on validation and test samples. Inputs were random, "
     "the model untrained."
@@ -300,7 +300,7 @@ def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> Plain
         if found.radius is None
         else f" All radii were {Radius(found.radius)}; below that, as at first, steps cost less."
     )
-    table = facts_table("probe", CAPTION + scaled + radii)
+    table = facts_table("probe", TIMING_CAPTION + scaled + radii)
     for row in (*_measured(recipe, found), *_projected(recipe, facts, found)):
         table.add_row(*row)
     return table

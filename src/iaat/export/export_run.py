@@ -18,7 +18,7 @@ from iaat.export.writers import WRITERS
 from iaat.runs.exported_weights import ExportRecord
 from iaat.runtime.extras import check_installed
 
-TOLERANCE = 1e-4
+_TOLERANCE = 1e-4
 """Largest difference of two logits: of 1, or of the largest logit where that is larger."""
 
 
@@ -118,9 +118,9 @@ def _difference(written: Tensor, logits: Tensor, *, what: str) -> float:
         UserError: it is beyond the tolerance.
     """
     difference, largest = float((written - logits).abs().max()), float(logits.abs().max())
-    if difference <= TOLERANCE * max(largest, 1.0):  # false for NaN, too
+    if difference <= _TOLERANCE * max(largest, 1.0):  # false for NaN, too
         return difference
     raise UserError(
         f"{what} was removed: its logits differ from the model's by up to {difference:.3g}, the largest of which is"
-        f" {largest:.3g}, and {TOLERANCE * max(largest, 1.0):.3g} is allowed: take another format"
+        f" {largest:.3g}, and {_TOLERANCE * max(largest, 1.0):.3g} is allowed: take another format"
     )

@@ -49,7 +49,7 @@ from iaat.report.report_content import Gallery, Neighbours, Radii, ReportContent
 from iaat.report.run_summary import path_for_commands
 from iaat.report.sample_details import DetailSettings, near_samples, sample_details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects
-from iaat.report.thumbnails import BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
+from iaat.report.thumbnails import SHEET_BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
 from iaat.report.under_attack import attacked_images, under_attack
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
@@ -139,7 +139,7 @@ def collect_content(
         made=f"{date.today().isoformat()}, iaat {__version__}",
         classes=classes,
         runs=parts,
-        verdicts=[run_summary.verdict(*each) for each in results],
+        verdicts=[run_summary.verdict_row(*each) for each in results],
         differences=run_summary.recipe_comparison(recipes),
         curves=run_summary.accuracies(results),
         corruptions=run_summary.corruptions(results),
@@ -321,7 +321,7 @@ def _neighbours(gallery: Gallery, model: nn.Module, models: _Models, recipe: Rec
     near = [[[found for found, _ in side.row(row)] for row in range(len(places))] for side in sides]
     index = sorted({found for side in near for row in side for found in row})
     own, other = ([[index.index(found) for found in row] for row in side] for side in near)
-    packed = source_sprites(train, torch.tensor(index), budget=BUDGET // 4) if index else Sprites()
+    packed = source_sprites(train, torch.tensor(index), budget=SHEET_BUDGET // 4) if index else Sprites()
     shape = (packed.columns, packed.rows, packed.width, packed.height)
     return Neighbours(places, own, other, index, list(packed.sheets), *shape)
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from statistics import mean
 
 from iaat.evaluate.findings import DISTRUSTED, UNCHECKED, WORST_CASE
+from iaat.evaluate.masking.case import percent
+from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.pooled_results import has_autoattack
 from iaat.report.report_content import (
-    Against,
     Answer,
-    MeanAccuracy,
     NextStep,
     Opening,
     Pooled,
@@ -19,6 +19,7 @@ from iaat.report.report_content import (
     ReportContent,
     Verdict,
 )
+from iaat.statistics import Difference
 
 MOST_STEPS = 3
 """Next steps at most."""
@@ -101,13 +102,13 @@ def _price(content: ReportContent, row: Pooled) -> Answer:
     """Clean accuracy, against the baseline and against natural training where that is among the runs."""
     other, found = _baseline(content, row), row.clean_against
     natural = _natural_price(content, row)
-    value = _percent(row.clean.mean)
+    value = percent(row.clean.mean)
     title = _subject(content.recipes[row.recipe])
     if other is None or found is None:
         return Answer(
             "price", "open", f"{title} classifies {value} of clean test images correctly.", _figures(row.clean)
         )
-    detail = f"{other.title}: {_percent(_row_of(content, row, row.against).clean.mean)}; {_interval(found)}"
+    detail = f"{other.title}: {percent(_row_of(content, row, row.against).clean.mean)}; {_interval(found)}"
     tied = f"a tie with {other.title}, a tie with "
     more = "" if natural is None else f", {natural}"
     said = f"{_compared(found, other)}{more}".replace(tied, f"a tie with {other.title} and with ")
@@ -127,13 +128,13 @@ def _natural_price(content: ReportContent, row: Pooled) -> str | None:
 
 def _gain(content: ReportContent, row: Pooled) -> Answer:
     other, found = _baseline(content, row), row.robust_against
-    value = _percent(row.robust.mean)
+    value = percent(row.robust.mean)
     if other is None or found is None:
         return Answer(
             "gain", "open", f"Robust accuracy is {value}, with nothing to compare it with.", _figures(row.robust)
         )
     cost = _cost(content.recipes[row.recipe], other)
-    theirs = _percent(_row_of(content, row, row.against).robust.mean)
+    theirs = percent(_row_of(content, row, row.against).robust.mean)
     detail = f"{row.worst_case}; {other.title}: {theirs}; {_interval(found)}"
     return Answer("gain", _outcome(found), f"Robust accuracy is {value}, {_compared(found, other)}{cost}.", detail)
 
@@ -278,7 +279,7 @@ def _weak_class(content: ReportContent) -> NextStep | None:
         *("--out", f"{first.folder}-weighted"),
     )
     return NextStep(
-        f"Class {name} is the weakest under attack, {_percent(worst.robust)} against {_percent(overall)} of all: "
+        f"Class {name} is the weakest under attack, {percent(worst.robust)} against {percent(overall)} of all: "
         "give it more weight.",
         command,
     )
@@ -301,33 +302,32 @@ def _row_of(content: ReportContent, row: Pooled, recipe: int | None) -> Pooled:
     return next(each for each in content.pooled if each.recipe == recipe and (each.suite, each.n) == (row.suite, row.n))
 
 
-def _outcome(found: Against) -> str:
+def _outcome(found: Difference) -> str:
     if not found.holds:
         return "tie"
     return "better" if found.mean > 0 else "worse"
 
 
-def _compared(found: Against, other: RecipePart) -> str:
+def _compared(found: Difference, other: RecipePart) -> str:
     if not found.holds:
         return f"a tie with {other.title}"
     return f"{abs(100 * found.mean):.1f} points {'above' if found.mean > 0 else 'below'} {other.title}"
 
 
-def _interval(found: Against) -> str:
-    ends = f"95 % interval {_signed(found.low)} to {_signed(found.high)}"
-    return f"difference {_signed(found.mean)} points, {ends} ({found.by})"
+def _interval(found: Difference) -> str:
+    low, high = found.interval
+    ends = f"95 % interval {signed_points(low)} to {signed_points(high)}"
+    return f"difference {signed_points(found.mean)} points, {ends} ({found.by})"
 
 
 def _figures(value: MeanAccuracy) -> str:
-    return f"95 % interval {100 * value.low:.1f} to {100 * value.high:.1f} %"
+    low, high = value.interval95
+    return f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
 
 
-def _signed(fraction: float) -> str:
+def signed_points(fraction: float) -> str:
+    """A difference of accuracies in points, such as `+12.3`, with the sign that minus has in print."""
     return f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
 
 
 def _count(count: int, one: str) -> str:

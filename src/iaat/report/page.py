@@ -13,15 +13,13 @@ from markupsafe import Markup
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
 from iaat.report.detail_pictures import attacked_uri
-from iaat.report.opening import focus_row
+from iaat.report.opening import focus_row, signed_points
 from iaat.report.pooled_results import complete
 from iaat.report.recipe_parts import recipe_of_runs
 from iaat.report.report_content import (
-    Against,
     AttackedImages,
     ClassAccuracy,
     ClassResults,
-    MeanAccuracy,
     Pooled,
     RecipePart,
     ReportContent,
@@ -30,6 +28,7 @@ from iaat.report.report_content import (
 )
 from iaat.report.wall import sentence_of
 from iaat.runtime.files import encodable, write_text
+from iaat.statistics import Difference
 from iaat.units import format_duration
 
 _STATIC = Path(__file__).parent / "static"
@@ -221,7 +220,7 @@ def _percent(fraction: float | None) -> str:
 
 def _interval(verdict: Verdict, name: str) -> str:
     bounds = verdict.interval95.get(name)
-    return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
+    return "" if bounds is None else _ends(bounds)
 
 
 def _duration(seconds: float | None) -> str:
@@ -260,20 +259,15 @@ def _worst_verdict(row: Pooled, verdicts: Sequence[Verdict]) -> Verdict:
     return min((verdicts[place] for place in row.verdicts), key=lambda verdict: marks.index(_mark(verdict)[0]))
 
 
-def _bounds(value: MeanAccuracy) -> str:
-    return f"{100 * value.low:.1f} to {100 * value.high:.1f}"
-
-
 def _ends(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
 
-def _against(difference: Against, title: str) -> str:
+def _against(difference: Difference, title: str) -> str:
     """Return a difference that holds, or else that it is a tie."""
     if not difference.holds:
         return f"tie with {title}"
-    points = f"{100 * difference.mean:+.1f}".replace("-", "\N{MINUS SIGN}")
-    return f"{points} on {title}"
+    return f"{signed_points(difference.mean)} on {title}"
 
 
 def _of_recipe(values: Sequence[str], recipe: RecipePart) -> str:
@@ -342,7 +336,6 @@ _FILTERS = {
     "reason": _reason,
     "lighter": _lighter,
     "worst_verdict": _worst_verdict,
-    "bounds": _bounds,
     "ends": _ends,
     "against": _against,
     "of_recipe": _of_recipe,

@@ -9,21 +9,20 @@ from statistics import mean
 
 import numpy as np
 
+from iaat.evaluate.mean_accuracy import mean_accuracy
 from iaat.evaluate.results import CLEAN
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.recipe_parts import recipe_parts
 from iaat.report.report_content import (
-    Against,
-    MeanAccuracy,
     Pooled,
     RecipePart,
     ReportContent,
     RunPart,
     Verdict,
 )
-from iaat.statistics import Difference, accuracy_spread, paired_difference, seed_difference, unpaired_difference
+from iaat.statistics import Difference, paired_difference, seed_difference, unpaired_difference
 
-ROBUST = "robust"
+_ROBUST = "robust"
 """Key of the accuracy after all attacks, beside `clean`."""
 
 Records = Mapping[int, SampleRecords]
@@ -98,21 +97,15 @@ def _pooled(recipe: int, places: Sequence[int], verdicts: Sequence[Verdict]) -> 
         weights=first.weights,
         n=first.n,
         verdicts=list(places),
-        clean=_mean_accuracy([row.clean for row in rows], first.n),
+        clean=mean_accuracy([row.clean for row in rows], max(first.n, 1)),
         attacks={
-            name: _mean_accuracy([row.attacks[name] for row in rows], first.n)
+            name: mean_accuracy([row.attacks[name] for row in rows], max(first.n, 1))
             for name in first.attacks
             if all(name in row.attacks for row in rows)
         },
         gap=mean(gaps) if len(gaps) == len(rows) else None,
         worst_case=first.worst_case,
     )
-
-
-def _mean_accuracy(values: Sequence[float], n: int) -> MeanAccuracy:
-    over = accuracy_spread(values, max(n, 1))
-    assert over.interval is not None
-    return MeanAccuracy(over.mean, *over.interval, over.sd)
 
 
 def _compared(
@@ -144,15 +137,11 @@ def _compared(
 
 def _with_differences(row: Pooled, other: Pooled | None, natural: Pooled | None, differ: Differ) -> Pooled:
     if natural is not None and natural.recipe != row.recipe:
-        row = replace(row, natural_against=_against(differ(row, natural, CLEAN)))
+        row = replace(row, natural_against=differ(row, natural, CLEAN))
     if other is None:
         return row
-    clean, robust = (_against(differ(row, other, key)) for key in (CLEAN, ROBUST))
+    clean, robust = (differ(row, other, key) for key in (CLEAN, _ROBUST))
     return replace(row, against=other.recipe, clean_against=clean, robust_against=robust)
-
-
-def _against(found: Difference) -> Against:
-    return Against(found.mean, *found.interval, found.holds, found.by)
 
 
 def baseline(row: Pooled, rows: Sequence[Pooled], recipes: Sequence[RecipePart], differ: Differ) -> Pooled | None:
@@ -217,13 +206,13 @@ def frontier(rows: Sequence[Pooled], differ: Differ) -> list[int]:
     ordered = sorted(kept, key=lambda row: (-row.clean.mean, -row.robust.mean))
     corners: list[Pooled] = []
     for row in ordered:
-        if not corners or (differ(row, corners[-1], ROBUST).holds and differ(row, corners[-1], CLEAN).holds):
+        if not corners or (differ(row, corners[-1], _ROBUST).holds and differ(row, corners[-1], CLEAN).holds):
             corners.append(row)
     return [row.recipe for row in corners]
 
 
 def _dominates(one: Pooled, other: Pooled, differ: Differ) -> bool:
-    found = [differ(one, other, key) for key in (CLEAN, ROBUST)]
+    found = [differ(one, other, key) for key in (CLEAN, _ROBUST)]
     return any(map(_is_better, found)) and not any(map(_is_worse, found))
 
 

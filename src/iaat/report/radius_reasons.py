@@ -17,7 +17,7 @@ STEADY = 0.9
 LEAST = 3
 """Epochs from which on a trend is called one."""
 
-KINDS = ("zero", "fell", "top", "grows", "wavers", "falls", "mixed", "once")
+_KINDS = ("zero", "fell", "top", "grows", "wavers", "falls", "mixed", "once")
 """Kinds of histories, see `radius_reasons`; of several that fit the first."""
 
 _SENTENCES = {
@@ -155,11 +155,11 @@ def radius_reasons(
     chance[rows, label] = -1
     other = chance.argmax(axis=1)
     theirs = chance[rows, other]
-    refused = (theirs > mine) & (kind != KINDS.index("wavers"))
+    refused = (theirs > mine) & (kind != _KINDS.index("wavers"))
     sentences = _templates(method, epochs)
     return RadiusReasons(
         templates=(*sentences, *(sentence + _REFUSED for sentence in sentences)),
-        template=kind + len(KINDS) * refused,
+        template=kind + len(_KINDS) * refused,
         epoch=epoch,
         count=number,
         other=other,
@@ -173,13 +173,13 @@ def _templates(method: str, epochs: Sequence[int]) -> list[str]:
     consecutive = steps == epochs[-1] - epochs[0]
     of = f"{steps} {'' if consecutive else 'kept '}epoch{'' if steps == 1 else 's'}"
     said = _SENTENCES | (_OF_ATTACKS if method in _BY_OUTCOME else {})
-    return [said[kind].replace("{of}", of) for kind in KINDS]
+    return [said[kind].replace("{of}", of) for kind in _KINDS]
 
 
 def _kinds(
     radii: NDArray[np.floating], epochs: NDArray[np.int64], largest: float | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return place in `KINDS`, epoch and count of each history."""
+    """Return place in `_KINDS`, epoch and count of each history."""
     steps, last, count = len(radii) - 1, len(radii) - 1, radii.shape[1]
     grew, fell = (radii[1:] > radii[:-1]).sum(axis=0), (radii[1:] < radii[:-1]).sum(axis=0)
     turns = np.rint(wavering(radii) * max(0, steps - 1)).astype(np.int64)
@@ -197,9 +197,9 @@ def _kinds(
         "mixed": (np.full(count, True), np.full_like(grew, epochs[-1]), grew),
     }
     if not steps:
-        return np.full_like(grew, KINDS.index("once")), np.full_like(grew, epochs[-1]), grew
+        return np.full_like(grew, _KINDS.index("once")), np.full_like(grew, epochs[-1]), grew
     masks, since, numbers = (list(part) for part in zip(*found.values(), strict=True))
-    places = [np.full_like(grew, KINDS.index(name)) for name in found]
+    places = [np.full_like(grew, _KINDS.index(name)) for name in found]
     return np.select(masks, places), np.select(masks, since), np.select(masks, numbers)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from statistics import mean
 from typing import Any
 
 from iaat.analysis.style import series_numbers
 from iaat.report.report_content import RecipePart, ReportContent, RunPart
+from iaat.statistics import known_mean
 
 METHOD_TITLES = {
     "natural": "natural training",
@@ -44,7 +44,7 @@ def recipe_parts(runs: Sequence[RunPart], differences: Sequence[tuple[str, list[
     groups: dict[Any, list[int]] = {}
     for place, run in enumerate(runs):
         settings = tuple(values[place] for key, values in differences if key != "seed")
-        groups.setdefault((recipe_name(run), run.method, settings), []).append(place)
+        groups.setdefault((name_without_seed(run), run.method, settings), []).append(place)
     names = Counter(name for name, _, _ in groups)
     methods = [method for _, method, _ in groups]
     parts = []
@@ -57,15 +57,15 @@ def recipe_parts(runs: Sequence[RunPart], differences: Sequence[tuple[str, list[
                 method=method,
                 series=series_numbers(methods)[number],
                 runs=places,
-                forwards=_known_mean([runs[place].forwards for place in places]),
-                backwards=_known_mean([runs[place].backwards for place in places]),
-                seconds=_known_mean([runs[place].seconds for place in places]),
+                forwards=known_mean([runs[place].forwards for place in places]),
+                backwards=known_mean([runs[place].backwards for place in places]),
+                seconds=known_mean([runs[place].seconds for place in places]),
             )
         )
     return parts
 
 
-def recipe_name(run: RunPart) -> str:
+def name_without_seed(run: RunPart) -> str:
     """Return the name of a run without its seed."""
     return run.name.partition(f" seed {run.seed}")[0] or run.name
 
@@ -83,8 +83,3 @@ def dataset_title(name: str) -> str:
 def recipe_of_runs(content: ReportContent) -> dict[int, RecipePart]:
     """Return the recipe of each run, by the place of the run."""
     return {place: recipe for recipe in content.recipes for place in recipe.runs}
-
-
-def _known_mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if known and len(known) == len(values) else None

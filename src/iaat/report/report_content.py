@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from iaat.analysis.run_figures import Series
+from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.wall import Wall
+from iaat.statistics import Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +59,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class MeanAccuracy:
-    """An accuracy over seeds: the t-interval of its mean, or Wilson's of one seed, and the standard deviation."""
-
-    mean: float
-    low: float
-    high: float
-    sd: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Against:
-    """Difference of a pooled accuracy from that of the recipe it is compared with, as fractions.
-
-    Attributes:
-        mean: This one minus the other.
-        low, high: 95 % interval.
-        holds: False for a tie: the difference is inside the spread over seeds or the intervals.
-        by: What the interval rests on, for people.
-    """
-
-    mean: float
-    low: float
-    high: float
-    holds: bool
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
 class Pooled:
     """Evaluations of one recipe by one suite, pooled over its seeds.
 
@@ -99,8 +73,8 @@ class Pooled:
         gap: Mean of the gaps; None where one is missing.
         worst_case: As of `Verdict`.
         against: Place of the recipe it is compared with; None where there is none.
-        clean_against, robust_against: Differences from that one; None likewise.
-        natural_against: Difference in clean accuracy from natural training; None where that is not among the recipes.
+        clean_against, robust_against: This one minus that one; None likewise.
+        natural_against: Clean accuracy minus that of natural training; None where that is not among the recipes.
         on_frontier: Whether it is a corner of the frontier, which is drawn through differences that hold.
     """
 
@@ -115,9 +89,9 @@ class Pooled:
     gap: float | None
     worst_case: str
     against: int | None = None
-    clean_against: Against | None = None
-    robust_against: Against | None = None
-    natural_against: Against | None = None
+    clean_against: Difference | None = None
+    robust_against: Difference | None = None
+    natural_against: Difference | None = None
     on_frontier: bool = False
 
     @property

@@ -83,7 +83,7 @@ def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:
     return [by_number.get(number) for number in numbers]
 
 
-def verdict(number: int, row: EvaluationResult) -> Verdict:
+def verdict_row(number: int, row: EvaluationResult) -> Verdict:
     """Return an evaluation of run number `number`."""
     attacks = with_worst(row.attacks)
     pgd = next((row.accuracy[name] for name in row.attacks if name.startswith("pgd")), None)

@@ -52,8 +52,8 @@ picture does not plainly show, suggestions that fit better (docs/experiments.md,
 WAVERING = 0.25
 """Fraction of epochs from which on a radius counts as wavering: that often it began to grow or stopped growing."""
 
-SUSPECT_KINDS = ("label", "ambiguous", "clear")
-"""Kinds of suspects: likely label errors, ambiguous images, and samples without suspicion."""
+SUSPECT_KINDS = ("clear", "label", "ambiguous")
+"""Kinds of suspects: samples without suspicion, likely label errors, ambiguous images. Pages have their numbers."""
 
 _SUM_TOLERANCE = 1e-3
 _ROUNDING = 1e-9

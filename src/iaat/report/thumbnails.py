@@ -21,7 +21,7 @@ from iaat.errors import UserError
 SIDE = 64
 """Longest side of a thumbnail in px."""
 
-BUDGET = 3_400_000
+SHEET_BUDGET = 3_400_000
 """Characters that all sheets of a page may take before they lose detail: a page of 10,000 images stays below 8 MB."""
 
 _SHEET_SIDE = 2048  # browsers decode a sheet whole, and some refuse pictures of more than 4096 px
@@ -62,7 +62,7 @@ def why_no_picture(shape: Sequence[int]) -> str | None:
     return f"inputs of shape {list(shape)} are not drawn: pictures are [1 or 3, height, width]"
 
 
-def source_sprites(source: Source, index: Tensor, *, budget: int = BUDGET) -> Sprites:
+def source_sprites(source: Source, index: Tensor, *, budget: int = SHEET_BUDGET) -> Sprites:
     """Return thumbnails of samples, in the order of `index` `[N]`; without sheets where they are no images.
 
     Images are read in batches and kept as thumbnails; `budget` is that of `sprites`.
@@ -76,7 +76,7 @@ def source_sprites(source: Source, index: Tensor, *, budget: int = BUDGET) -> Sp
     return sprites(np.concatenate(parts), budget=budget) if parts else Sprites()
 
 
-def sprites(images: Images, *, side: int = SIDE, budget: int = BUDGET) -> Sprites:
+def sprites(images: Images, *, side: int = SIDE, budget: int = SHEET_BUDGET) -> Sprites:
     """Pack images `[N, C, H, W]` into sheets: none where they are no images (`why_no_picture` of one says why).
 
     Sheets are lossless, WebP or PNG, whichever is smaller, as long as all of them fit the budget. Where they do not,

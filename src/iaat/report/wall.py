@@ -11,12 +11,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.report.radius_reasons import RadiusReasons, fill
+from iaat.report.suspects import SUSPECT_KINDS
 
-BUDGET = 3_000_000
+WALL_BUDGET = 3_000_000
 """Bytes that the radii of all epochs may take; base64 makes 4 characters of 3."""
-
-KINDS = ("clear", "label", "ambiguous")
-"""Kinds of suspects by their number in `Wall.kind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Wall:
         radii: One column an epoch.
         index: Of the samples in the training data, 32 bits.
         label, prediction: Class numbers, 16 bits.
-        kind: Place in `KINDS` of what an image is suspected of, 8 bits.
+        kind: Place in `SUSPECT_KINDS` of what an image is suspected of, 8 bits.
         reasons: A sentence on the radius of each; None: nothing is said.
     """
 
@@ -81,7 +79,7 @@ def pack_wall(
     kind: NDArray[np.str_],
     *,
     reasons: RadiusReasons | None = None,
-    budget: int = BUDGET,
+    budget: int = WALL_BUDGET,
 ) -> Wall:
     """Pack images for the page.
 
@@ -95,7 +93,7 @@ def pack_wall(
         index: Of the samples in the training data, `[n]`.
         label: Class numbers `[n]`.
         prediction: Class numbers `[n]`.
-        kind: Of `KINDS`, `[n]`.
+        kind: Of `SUSPECT_KINDS`, `[n]`.
         reasons: Of the images, in their order.
         budget: Bytes for the radii.
 
@@ -125,7 +123,7 @@ def pack_wall(
         index=_packed(index, "<u4"),
         label=_packed(label, "<u2"),
         prediction=_packed(prediction, "<u2"),
-        kind=_packed(np.array([KINDS.index(str(name)) for name in kind]), "u1"),
+        kind=_packed(np.array([SUSPECT_KINDS.index(str(name)) for name in kind]), "u1"),
         reasons=None if reasons is None else _pack_reasons(reasons),
     )
 

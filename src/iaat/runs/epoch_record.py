@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from iaat.errors import UserError, shown
 from iaat.runtime.json_files import Between, UnfitError, from_json, to_json
 
-RECORD_VERSION = 2
+EPOCH_RECORD_VERSION = 2
 """Version of the format; lines of version 1 carry no number and have `holdout_` for `validation_`."""
 
 RADIUS_QUANTILES = (5, 25, 50, 75, 95)
@@ -65,7 +65,7 @@ class EpochRecord:
         """The record as JSON has it: its version, and all values that are there."""
         values = to_json(self)
         metrics = values.pop("metrics")
-        return {"version": RECORD_VERSION, **values, **metrics}
+        return {"version": EPOCH_RECORD_VERSION, **values, **metrics}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> EpochRecord:
@@ -93,7 +93,7 @@ def upgrade(values: Any) -> Any:  # noqa: ANN401
     version = values.get("version", 1)
     if not isinstance(version, int) or version < 1:
         raise UnfitError(f"version is {shown(version)}, not a number of a format")
-    if version > RECORD_VERSION:
+    if version > EPOCH_RECORD_VERSION:
         raise UserError(f"version {version} of metrics.jsonl was written by a newer iaat: update this one")
     named = {_OLD_NAMES.get(key, key): value for key, value in values.items() if key != "version"}
     known = {each.name for each in fields(EpochRecord)} - {"metrics"}

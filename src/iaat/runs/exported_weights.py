@@ -26,7 +26,7 @@ WEIGHTS_FILE = "model.safetensors"
 RECORD = "iaat"
 """Key of the record in the metadata of exported files, of whatever format."""
 
-RECORD_VERSION = 1
+EXPORT_RECORD_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class ExportRecord:
     train_fingerprint: str
     test_fingerprint: str
     iaat: str
-    version: int = RECORD_VERSION
+    version: int = EXPORT_RECORD_VERSION
 
     def text(self) -> str:
         """The record as JSON."""
@@ -81,7 +81,7 @@ def read_record(file: Path) -> ExportRecord:
         record = from_json(json.loads(_metadata(file).get(RECORD, "")), ExportRecord)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: its record: {cut(str(error), 300)}; export the run again") from None
-    if record.version > RECORD_VERSION:
+    if record.version > EXPORT_RECORD_VERSION:
         raise UserError(f"{file} was written by a newer iaat ({cut(record.iaat, 100)}): update this one")
     return record
 

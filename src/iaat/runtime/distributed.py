@@ -30,7 +30,7 @@ TIMEOUT = timedelta(minutes=30)
 """How long a process waits for another that is still connected: as long as the main one may take to save, or to
 download. One that has ended is noticed at once."""
 
-ENDLESS = timedelta(days=365)
+_ENDLESS = timedelta(days=365)
 """How long processes that have nothing left to do wait for those that are still working."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.2
@@ -227,7 +227,7 @@ def _default_cpu_group() -> dist.ProcessGroup | None:
 
 def _endless_group() -> dist.ProcessGroup:
     """The group to wait in without a timeout."""
-    return _cpu_group(id(dist.group.WORLD), ENDLESS)
+    return _cpu_group(id(dist.group.WORLD), _ENDLESS)
 
 
 @cache

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from iaat.analysis.figure_text import fit
+from iaat.analysis.figure_text import fit_text
 from iaat.analysis.style import INK, MUTED, PALETTE, Style
 from iaat.errors import UserError
 
@@ -140,7 +140,7 @@ class _Sheet:
     ) -> None:
         """Write a line with its upper left corner at (x, y), cut to `room`."""
         x, y = self._fractions(figure, at)
-        fitted = fit(text, room / self._style.dpi, size, weight)
+        fitted = fit_text(text, room / self._style.dpi, size, weight)
         figure.text(x, 1 - y, fitted, va="top", ha="left", size=size, color=color, weight=weight)
 
     def draw(self, figure: Figure, thumbnail: Thumbnail, at: tuple[int, int]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from iaat.analysis.charts.images import as_picture, show_pixels
 from iaat.analysis.charts.layout import legend_below, settle
-from iaat.analysis.figure_text import fit, fit_name
+from iaat.analysis.figure_text import fit_name, fit_text
 from iaat.analysis.style import INK, PALETTE, SHADES, Style
 
 _EDGE = PALETTE["vermillion"]
@@ -95,7 +95,7 @@ def _draw_sample(axis: Axes, plane: LossPlane, style: Style) -> None:
     else:
         show_pixels(axis, as_picture(plane.image))
         axis.set_aspect("equal")
-    text = "\n".join(fit(line, 0.75 * style.scale, style.small) for line in plane.lines)
+    text = "\n".join(fit_text(line, 0.75 * style.scale, style.small) for line in plane.lines)
     axis.set_xlabel(text, fontsize=style.small, loc="left")
 
 

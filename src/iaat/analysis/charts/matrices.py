@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from iaat.analysis.charts.layout import finite, make_panels, settle
-from iaat.analysis.figure_text import fit, fit_name, text_width
+from iaat.analysis.figure_text import fit_name, fit_text, text_width
 from iaat.analysis.style import SHADES, Style, ink_on
 
 _MOST_RUNS = 40
@@ -97,7 +97,7 @@ def draw_corruptions(runs: Sequence[CorruptionGrid], *, style: Style) -> Figure:
             mean = f"mean {np.nanmean(cells):.1f} %" if np.isfinite(cells).any() else "no values"
             of = f", {run.seeds} seeds" if run.seeds > 1 else ""
             axis.set_title(f"{fit_name(run.name, room, style.font)}\n{mean}{of}")
-        axes[0].set_yticks(range(len(kinds)), [fit(kind.replace("_", " "), names, style.font) for kind in kinds])
+        axes[0].set_yticks(range(len(kinds)), [fit_text(kind.replace("_", " "), names, style.font) for kind in kinds])
         bar = figure.colorbar(ScalarMappable(norm, SHADES), ax=axes, aspect=30, pad=0.01)
         bar.set_label("accuracy (%)")
         bar.outline.set_visible(False)

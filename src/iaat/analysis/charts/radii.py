@@ -26,7 +26,7 @@ from iaat.analysis.charts.layout import (
     settle,
     whole_epochs,
 )
-from iaat.analysis.figure_text import fit, fit_name, put_title
+from iaat.analysis.figure_text import fit_name, fit_text, put_title
 from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import INK, MUTED, PALETTE, SHADES, Style, series_style
 from iaat.errors import UserError
@@ -197,7 +197,7 @@ def draw_class_radii(
             axis.set(title=fit_name(name, room, style.font), xlabel="radius (px)")
             if len(order) > len(shown):
                 axis.axhline(half - 0.5, color=MUTED, linewidth=0.8 * style.scale, linestyle=":")
-        axes[0].set_yticks(range(len(shown)), [fit(classes[number], names, style.font) for number in shown])
+        axes[0].set_yticks(range(len(shown)), [fit_text(classes[number], names, style.font) for number in shown])
         axes[0].set_ylim(len(shown) - 0.4, -0.6)
         handles = [
             Line2D([], [], color=PALETTE["sky"], linewidth=1.4 * style.scale),

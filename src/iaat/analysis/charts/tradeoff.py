@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from iaat.analysis.charts.layout import legend_below, settle
-from iaat.analysis.figure_text import fit, fit_name
+from iaat.analysis.figure_text import fit_name, fit_text
 from iaat.analysis.label_placement import PointLabel, place_labels
 from iaat.analysis.style import INK, MUTED, Style, darker, series_style
 from iaat.errors import UserError
@@ -281,7 +281,7 @@ def _draw_bars(
 def _write_notes(axis: Axes, notes: Sequence[str], style: Style) -> None:
     figure = axis.get_figure(root=True)
     assert figure is not None
-    fitted = [fit(note, figure.get_figwidth() - 0.6 * style.scale, style.small) for note in notes]
+    fitted = [fit_text(note, figure.get_figwidth() - 0.6 * style.scale, style.small) for note in notes]
     axis.set_title("\n".join(fitted), fontsize=style.small, color=MUTED)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from iaat.evaluate.findings import Finding, note
 
-TOLERANCE = 1e-4
+_TOLERANCE = 1e-4
 """How near rows must be to a sum, or a log-sum-exp, of 1 or 0."""
 
 
@@ -21,13 +21,13 @@ def probability_finding(outputs: Tensor) -> Finding | None:
         return None
     low, high = outputs.aminmax()
     inside = bool(low >= 0 and high <= 1)
-    if inside and bool(((outputs.sum(dim=1) - 1).abs() < TOLERANCE).all()):
+    if inside and bool(((outputs.sum(dim=1) - 1).abs() < _TOLERANCE).all()):
         return Finding(
             name="softmax-outputs",
             evidence="all outputs lie in [0, 1] and add up to 1 for every sample: they are probabilities",
             advice="Return the logits, without the softmax.",
         )
-    if bool((outputs.logsumexp(dim=1).abs() < TOLERANCE).all()):
+    if bool((outputs.logsumexp(dim=1).abs() < _TOLERANCE).all()):
         return note(
             name="log-softmax-outputs",
             evidence="the exponentials of the outputs add up to 1 for every sample: they are log-probabilities",

@@ -11,7 +11,7 @@ from iaat.data import DatasetInfo, read_dataset_info
 from iaat.errors import UserError
 from iaat.experiments.cost import total_passes, visits
 from iaat.experiments.sweep.cell import Cell
-from iaat.experiments.timing import CAPTION, SCALED, StepTiming, format_total, time_steps, training_seconds
+from iaat.experiments.timing import SCALED, TIMING_CAPTION, StepTiming, format_total, time_steps, training_seconds
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.passes import Passes
 from iaat.units import format_duration
@@ -82,7 +82,7 @@ def time_of_cells(cells: Sequence[Cell], *, processes: int, say: Callable[[str],
     facts = _facts(cells)
     found = _timings(cells, facts, processes, say)
     places = ", ".join(sorted({timing.place for timing in found}))
-    caption = f"{CAPTION} Cells that differ in radius or loss weights alone were timed once."
+    caption = f"{TIMING_CAPTION} Cells that differ in radius or loss weights alone were timed once."
     scaled = [cell.name for cell, timing in zip(cells, found, strict=True) if timing.timed < timing.samples]
     caption += f" {SCALED} So it is of {len(scaled)} of {len(cells)} cells." if scaled else ""
     table = PlainTable(f"probe: {processes} process{'es' if processes > 1 else ''} on {places}", caption)

@@ -16,8 +16,8 @@ function tradeoff(host) {
   function points(suite) {
     const shown = content.pooled.filter((row) => row.suite === suite && known(robust(row)));
     if (!shown.length) return null;
-    const bars = (value, row) => ({ type: "data", symmetric: false, array: [100 * (value.high - value.mean)],
-      arrayminus: [100 * (value.mean - value.low)], thickness: 1.2, width: 3, color: faded(recipes[row.recipe].series, 0.6) });
+    const bars = (value, row) => ({ type: "data", symmetric: false, array: [100 * (value.interval95[1] - value.mean)],
+      arrayminus: [100 * (value.mean - value.interval95[0])], thickness: 1.2, width: 3, color: faded(recipes[row.recipe].series, 0.6) });
     /** @type {Record<string, any>[]} */
     const data = shown.flatMap((row) => {
       const recipe = recipes[row.recipe];
@@ -53,7 +53,7 @@ function tradeoff(host) {
     const top = byClean.reduce((a, b) => (robust(b).mean > robust(a).mean ? b : a));
     const ties = shown.filter((row) => row.robust_against?.holds === false)
       .map((row) => `${recipes[row.recipe].name} ties with ${recipes[/** @type {number} */ (row.against)].name} in robust accuracy`);
-    const ends = (value) => [100 * value.low, 100 * value.high];
+    const ends = (value) => value.interval95.map((end) => 100 * end);
     return {
       title: `Clean against robust accuracy, ${shown[0].worst_case}`,
       alt: `Of ${plural(shown.length, "recipe")} the most robust on average is ${recipes[top.recipe].name} with ${percent(robust(top).mean)} in the ${shown[0].worst_case} and ${percent(top.clean.mean)} clean; the most accurate is ${recipes[byClean[0].recipe].name} with ${percent(byClean[0].clean.mean)} clean and ${percent(robust(byClean[0]).mean)}.${ties.length ? ` ${ties.join("; ")}.` : ""} Bars are 95 % intervals, small marks are seeds.`,
@@ -105,7 +105,7 @@ function tradeoff(host) {
   }
 }
 
-const span = (value) => `${percent(value.mean)} (${fixed(100 * value.low, 1)} to ${fixed(100 * value.high, 1)})`;
+const span = (value) => `${percent(value.mean)} (${value.interval95.map((end) => fixed(100 * end, 1)).join(" to ")})`;
 const average = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
 // The range of an axis that shows all values with room around them, so that no bar is cut.

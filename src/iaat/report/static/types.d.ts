@@ -16,14 +16,14 @@ interface RunPart {
   quantiles: Record<string, Series>;
 }
 
-interface MeanAccuracy { mean: number; low: number; high: number; sd: number | null }
+interface MeanAccuracy { mean: number; interval95: [number, number]; sd: number | null }
 
-interface Against { mean: number; low: number; high: number; holds: boolean; by: string }
+interface Difference { mean: number; interval: [number, number]; holds: boolean; by: string }
 
 interface Pooled {
   recipe: number; suite: string; checkpoint: string; weights: string | null; n: number; verdicts: number[];
   clean: MeanAccuracy; attacks: Record<string, MeanAccuracy>; gap: number | null; worst_case: string;
-  against: number | null; clean_against: Against | null; robust_against: Against | null; natural_against: Against | null;
+  against: number | null; clean_against: Difference | null; robust_against: Difference | null; natural_against: Difference | null;
   on_frontier: boolean;
 }
 
