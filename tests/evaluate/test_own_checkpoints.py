@@ -153,7 +153,7 @@ def test_a_network_of_the_users_takes_the_weights_in_place_of_the_one_that_is_na
     with torch.no_grad():
         assert torch.equal(model(x), load(place / "run")(x))
     assert not model.training
-    with pytest.raises(UserError, match=r"another network than the one that was trained: its features\.0\.weight"):
+    with pytest.raises(UserError, match=r"model is not the one that was trained: its features\.0\.weight"):
         load(place / "run", model=SmallCNN(3, 3, width=4))
     with pytest.raises(UserError, match="model is the class SmallCNN: call it"):
         load(place / "run", model=SmallCNN)

@@ -12,7 +12,7 @@ OLD_WEIGHTS = {"averaged": "ema", "trained": "raw"}
 """Names that earlier versions had for weights, and today's."""
 
 EXPORT_FORMATS = ("onnx", "pt2", "torchscript", "safetensors", "hf")
-"""Formats that a trained network is exported in."""
+"""Formats that a trained model is exported in."""
 
 
 def weights_by_any_name(name: str) -> str:

@@ -57,7 +57,7 @@ def fit(
     The best epoch is chosen on samples that are not trained on.
 
     Args:
-        model: Maps inputs `[B, ...]` in [0, 1] to logits `[B, classes]`; or the name of a network that a recipe knows,
+        model: Maps inputs `[B, ...]` in [0, 1] to logits `[B, classes]`; or the name of a model that a recipe knows,
             such as "resnet18", which gets a layer that standardises its inputs.
         train_data: A map-style `Dataset` of (x, y) with x a PIL image, a uint8 tensor or a float tensor in [0, 1]; a
             pair of tensors; a folder with a folder of images for each class, or with train/ and test/; or the name of a

@@ -37,7 +37,7 @@ class Run:
     """A finished run, as `iaat.fit` returns it.
 
     Attributes:
-        model: The network of the best epoch, in eval mode on the training device: inputs in [0, 1] to logits.
+        model: That of the best epoch, in eval mode on the training device: inputs in [0, 1] to logits.
         radii: Radius of every sample of the training data by its position, also of those that chose the best epoch,
             which keep the one they began with; None where the method keeps none.
         history: A record of every epoch: `loss`, `validation_clean`, `validation_robust`, `radius_mean_px`, ...

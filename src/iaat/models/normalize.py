@@ -42,7 +42,7 @@ class NormalizedModel(nn.Module):
 
     Attributes:
         normalize: The `Normalize` layer.
-        network: The model behind it, which gets standardised inputs.
+        network: The module behind it, which gets standardised inputs.
     """
 
     def __init__(self, normalize: Normalize, network: nn.Module) -> None:

@@ -33,7 +33,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": resnet18,
     "preactresnet18": preactresnet18,
 }
-"""Networks with a fixed name; `wrn-DEPTH-WIDTH` and others are read from theirs."""
+"""Models with a fixed name; `wrn-DEPTH-WIDTH` and others are read from theirs."""
 
 
 def build_network(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -78,7 +78,7 @@ def _copy_of_given(module: nn.Module | None) -> nn.Module:
     """A copy of the model that was passed as an object."""
     if module is None:
         raise UserError(
-            f"model.name {GIVEN}: the network was passed to iaat.fit as an object, and no file has its code: in Python "
+            f"model.name {GIVEN}: the model was passed to iaat.fit as an object, and no file has its code: in Python "
             "pass it again, model=MyNet() to iaat.load"
         )
     try:

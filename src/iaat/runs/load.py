@@ -1,4 +1,4 @@
-"""`iaat.load`: the trained network of a run folder or of a checkpoint."""
+"""`iaat.load`: the trained model of a run folder or of a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from iaat.runtime.user_code import GIVEN, trust_typed
 def load(
     target: str | Path, *, model: nn.Module | None = None, device: torch.device | str = "cpu", trust: bool = False
 ) -> TrainedModel:
-    """Load the trained network of a run, in eval mode, without any setting.
+    """Load the trained model of a run, in eval mode, without any setting.
 
     A run that keeps a moving average of its weights gives the average, as its evaluation does.
 
     Args:
         target: A run folder, for its best checkpoint (else its last); a checkpoint, which may lie anywhere; or what
             `iaat export` wrote as safetensors or as a folder for the hub.
-        model: The network itself, where it was passed to `iaat.fit` as an object, or to use no code that the checkpoint
+        model: The model itself, where it was passed to `iaat.fit` as an object, or to use no code that the checkpoint
             names: it gets the weights.
-        device: Where the network is to be: "cpu", "cuda", "auto" for a GPU if there is one.
+        device: Where the model is to be: "cpu", "cuda", "auto" for a GPU if there is one.
         trust: Import the code that the checkpoint names as module:function. Without it such a checkpoint is refused.
 
     Returns:
-        The network with its normalisation: inputs `[B, C, H, W]` in [0, 1] to logits `[B, classes]`. Its attributes
+        The model with its normalisation: inputs `[B, C, H, W]` in [0, 1] to logits `[B, classes]`. Its attributes
         `classes`, `shape`, `radius`, `norm` and `recipe` say what it was trained on.
 
     Raises:
-        UserError: there is no checkpoint, it is damaged, it names code that is not trusted, its network was an object,
+        UserError: there is no checkpoint, it is damaged, it names code that is not trusted, its model was an object,
             or `model` has other weights.
 
     Source: this project; PyTorch's `torch.load(weights_only=True)` reads the file, so that it runs no code.
@@ -77,12 +77,12 @@ def load_with_state(
     recipe = _recipe(file, state, trust=trust)
     place = pick_device(device) if isinstance(device, str) else device
     if model is not None:
-        network = check_is_module(model, "model is")
-        _check_same_network(network, state)
-        recipe = replace(recipe, model=_of_object(recipe.model, network))
+        module = check_is_module(model, "model is")
+        _check_same_model(module, state)
+        recipe = replace(recipe, model=_of_object(recipe.model, module))
     elif recipe.model.name == GIVEN:
         raise UserError(
-            f"{target}: its network was passed to iaat.fit as an object ({recipe.about}), and no file has its code: "
+            f"{target}: its model was passed to iaat.fit as an object ({recipe.about}), and no file has its code: "
             "pass it again, iaat.load(..., model=MyNet())"
         )
     return as_trained_model(state, recipe, model, place), state
@@ -96,7 +96,7 @@ def as_trained_model(
     Args:
         state: The state.
         recipe: Its recipe.
-        module: Gets the weights, in place, and is the network of the result; None: one that the recipe builds.
+        module: Gets the weights, in place, and is what the result evaluates; None: one that the recipe builds.
         device: Where it is to be.
 
     Raises:
@@ -149,18 +149,18 @@ def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool) -> Recipe:
     return stored_recipe(values, run_name, f"checkpoint {file}")
 
 
-def _check_same_network(network: nn.Module, state: Mapping[str, Any]) -> None:
-    """Refuse a network with other weights than those of a checkpoint, before it is given inputs.
+def _check_same_model(module: nn.Module, state: Mapping[str, Any]) -> None:
+    """Refuse a model with other weights than those of a checkpoint, before it is given inputs.
 
     The checkpoint may have it behind a normalisation, so that names there are longer.
     """
     saved = state["model"]
-    for name, weight in network.state_dict().items():
+    for name, weight in module.state_dict().items():
         shapes = [value.shape for key, value in saved.items() if f".{key}".endswith(f".{name}")]
         if weight.shape not in shapes:
             there = f"of shape {list(shapes[0])}" if shapes else "not there"
             raise UserError(
-                f"model is another network than the one that was trained: its {name} has shape {list(weight.shape)}, "
+                f"model is not the one that was trained: its {name} has shape {list(weight.shape)}, "
                 f"and in the checkpoint it is {there}"
             )
 

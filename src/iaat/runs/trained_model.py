@@ -1,4 +1,4 @@
-"""`TrainedModel`: the network of a run with what is known of its training."""
+"""`TrainedModel`: the model of a run with what is known of its training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from iaat.units import Norm, Radius
 
 
 class TrainedModel(nn.Module):
-    """A trained network: takes inputs in [0, 1] and returns logits. `iaat.load` makes it.
+    """A trained model: takes inputs in [0, 1] and returns logits. `iaat.load` makes it.
 
     Attributes:
         normalize: Layer that standardises inputs; `nn.Identity` where the run had none.
-        network: The network behind it.
+        network: The module behind it, which gets standardised inputs.
         classes: Names of the classes, in the order of the logits.
         shape: Shape of one input, `(C, H, W)` for images.
         recipe: All settings of the run.
