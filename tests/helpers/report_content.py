@@ -7,24 +7,21 @@ import numpy as np
 from iaat.evaluate.findings import TRUSTED
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.detail_pictures import drawn_detail
+from iaat.report.detail_records import Attempt, Neighbour, Reading, SampleDetail
+from iaat.report.image_content import AttackedImages, Gallery, Neighbours, SurfacePart
 from iaat.report.opening import focus_row, opening_of
 from iaat.report.pooled_results import complete
 from iaat.report.radius_reasons import radius_reasons
 from iaat.report.report_content import (
     Accuracies,
-    AttackedImages,
     Corruptions,
-    Gallery,
-    Neighbours,
     Radii,
     ReportContent,
     RunPart,
     Stability,
-    SurfacePart,
     UnderAttack,
     Verdict,
 )
-from iaat.report.sample_details import Attempt, Neighbour, Reading, SampleDetail
 from iaat.report.thumbnails import as_bytes, perturbation_picture, picture_uri, sprites
 from iaat.report.under_attack import class_results
 from iaat.report.wall import pack_wall

@@ -12,7 +12,8 @@ from torch import nn
 
 from iaat.data import InMemorySource
 from iaat.report.detail_pictures import attacked_uri, drawn_detail
-from iaat.report.sample_details import DetailSettings, sample_details
+from iaat.report.detail_records import DetailSettings
+from iaat.report.sample_details import sample_details
 from iaat.units import PIXEL
 
 FEW = DetailSettings(steps=3, levels=3, batch_size=8)

@@ -16,9 +16,9 @@ from iaat.errors import UserError
 from iaat.evaluate.findings import TRUSTED
 from iaat.report import page as page_module
 from iaat.report import report_content
+from iaat.report.detail_records import Attempt, Neighbour, Reading, SampleDetail
 from iaat.report.page import render, script, write_page
 from iaat.report.report_content import ReportContent, content_json
-from iaat.report.sample_details import Attempt, Neighbour, Reading, SampleDetail
 from iaat.report.wall import Reasons, sentence_of
 
 ROOT = Path(__file__).parents[2]

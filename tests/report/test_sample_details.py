@@ -9,9 +9,10 @@ from torch import nn
 
 from iaat.data import InMemorySource
 from iaat.errors import UserError
+from iaat.report.detail_records import DetailSettings
 from iaat.report.neighbours import neighbour_pool
 from iaat.report.representation import last_linear, represent
-from iaat.report.sample_details import DetailSettings, sample_details
+from iaat.report.sample_details import sample_details
 from iaat.runtime.passes import count_passes
 from iaat.units import PIXEL
 

@@ -31,6 +31,7 @@ from iaat.evaluate.results import EvaluationResult
 from iaat.evaluate.sample_records import RECORDS_FILE, SampleRecords, read_records
 from iaat.report import run_summary
 from iaat.report.detail_pictures import drawn_detail
+from iaat.report.detail_records import DetailSettings
 from iaat.report.gallery import (
     by_suspicion,
     in_detail,
@@ -40,14 +41,15 @@ from iaat.report.gallery import (
     neighbours_elsewhere,
     with_sheets,
 )
+from iaat.report.image_content import Gallery, Neighbours, SurfacePart
 from iaat.report.loss_surface import loss_surface
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import complete
 from iaat.report.radius_reasons import RadiusReasons, radius_reasons
 from iaat.report.recipe_parts import dataset_title
-from iaat.report.report_content import Gallery, Neighbours, Radii, ReportContent, SurfacePart
+from iaat.report.report_content import Radii, ReportContent
 from iaat.report.run_summary import path_for_commands
-from iaat.report.sample_details import DetailSettings, near_samples, sample_details
+from iaat.report.sample_details import near_samples, sample_details
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects
 from iaat.report.thumbnails import SHEET_BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
 from iaat.report.under_attack import attacked_images, under_attack

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from iaat.report.sample_details import SampleDetail
+from iaat.report.detail_records import SampleDetail
 from iaat.report.thumbnails import lossless_uri, shrink, sprites
 
 _DIGITS = 5

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.radius_order import radius_order
 from iaat.data import Source
+from iaat.report.image_content import Gallery
 from iaat.report.radius_reasons import RadiusReasons
-from iaat.report.report_content import Gallery
 from iaat.report.suspects import Suspects
 from iaat.report.thumbnails import source_sprites, why_no_picture
 from iaat.report.wall import Wall, pack_wall

@@ -13,11 +13,11 @@ from markupsafe import Markup
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
 from iaat.report.detail_pictures import attacked_uri
+from iaat.report.image_content import AttackedImages
 from iaat.report.opening import focus_row, signed_points
 from iaat.report.pooled_results import complete
 from iaat.report.recipe_parts import recipe_of_runs
 from iaat.report.report_content import (
-    AttackedImages,
     ClassAccuracy,
     ClassResults,
     Pooled,

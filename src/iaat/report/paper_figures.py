@@ -21,17 +21,10 @@ from iaat.analysis.charts import TradeoffPoint
 from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import FIGURE_FORMATS, INK, MUTED, PALETTE, PRINT
 from iaat.errors import UserError, check_choice
+from iaat.report.image_content import Gallery, SurfacePart
 from iaat.report.pooled_results import complete
 from iaat.report.recipe_parts import recipe_of_runs
-from iaat.report.report_content import (
-    Gallery,
-    Pooled,
-    RecipePart,
-    ReportContent,
-    RunPart,
-    SurfacePart,
-    Verdict,
-)
+from iaat.report.report_content import Pooled, RecipePart, ReportContent, RunPart, Verdict
 from iaat.units import Radius
 
 _EXTREMES = 10

@@ -1,4 +1,4 @@
-// Types of the page's content, for the type checker alone; the fields of iaat/report/report_content.py.
+// Types of the page's content, for the type checker alone; the fields of iaat/report/report_content.py, image_content.py.
 
 type Series = (number | null)[];
 
