@@ -130,10 +130,6 @@ def test_no_two_modules_share_a_name():
     assert {name for name, count in names.items() if count > 1} == {"__init__", "registry"}
 
 
-# Public names that two files define although they mean different things; no new ones.
-NAMED_TWICE = {"soft_labels"}
-
-
 def defined(source):
     """Public classes, functions and constants that a source defines; not its type variables."""
     for node in ast.parse(source).body:
@@ -151,7 +147,7 @@ def test_no_two_modules_define_a_public_name():
     """One who looks for a name finds one thing; what packages export again is that thing."""
     files = [file for file in ROOT.rglob("*.py") if file.name != "__init__.py"]
     names = Counter(name for file in files for name in set(defined(file.read_text(encoding="utf-8"))))
-    assert {name for name, count in names.items() if count > 1 and not name.startswith("_")} == NAMED_TWICE
+    assert {name for name, count in names.items() if count > 1 and not name.startswith("_")} == set()
 
 
 @pytest.mark.parametrize(

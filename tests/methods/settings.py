@@ -1,6 +1,7 @@
 """Every training method with small settings, what the common tests may expect of it, and what they run it on."""
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -9,6 +10,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from iaat.methods import METHODS, StepContext
+from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
 
@@ -41,6 +43,8 @@ class Case:
     """Modes its attack can run in."""
     epochs: tuple[int, ...] = (WARMUP,)
     """Epochs in which it does different things."""
+    needs_ema: bool = False
+    """Runs of it need `train.ema`: the average is a teacher."""
     any_radius: Mapping[str, object] = field(default_factory=dict)
     """Settings under which the norm alone bounds the radius."""
 
@@ -56,12 +60,27 @@ SETTINGS: dict[str, Case] = {
     "pgd_at": Case(method="pgd_at", options=ATTACK),
     "pgd_at, random targets": Case(method="pgd_at", options={**ATTACK, "target": "random"}),
     "pgd_at nfgsm": Case(method="pgd_at", options={**ATTACK, "inner": "nfgsm"}),
+    "pgd_at, kl": Case(method="pgd_at", options={**ATTACK, "kl": 2.0}, cross_entropy=False),
     "nfgsm": Case(method="nfgsm", options=ATTACK),
+    "nfgsm, soft labels": Case(
+        method="nfgsm",
+        options={**ATTACK, "soft_labels": 0.7, "soft_temperature": 2.0},
+        cross_entropy=False,
+        needs_ema=True,
+    ),
     "iaat": Case(method="iaat", options=STAIRCASE, learns_radii=True),
     "iaat, all steps for all": Case(
         method="iaat", options={**STAIRCASE, "full_steps_at": Radius(0)}, learns_radii=True
     ),
     "iaat nfgsm": Case(method="iaat", options={**STAIRCASE, "inner": "nfgsm"}, learns_radii=True),
+    "iaat, soft labels by radius and kl": Case(
+        method="iaat",
+        options={**STAIRCASE, "soft_labels": 0.9, "soft_by_radius": True, "kl": 1.0},
+        cross_entropy=False,
+        learns_radii=True,
+        needs_ema=True,
+    ),
+    "iaat, spread": Case(method="iaat", options={**STAIRCASE, "spread": 0.5, "success": 0.3}, learns_radii=True),
     "iaat_paper": Case(method="iaat_paper", options=PAPER, learns_radii=True, epochs=STAGES),
     "iaat_paper, misclassified on clean": Case(
         method="iaat_paper", options={**PAPER, "clean_wrong": "clean"}, learns_radii=True, epochs=STAGES
@@ -136,8 +155,29 @@ def visited(name, **overrides):
     return method
 
 
+class Teacher(nn.Module):
+    """Some linear classifier of digits, in the number format of its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = torch.randn(64, 10, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+
+    def forward(self, x):
+        return x.flatten(1) @ self.matrix.to(x)
+
+
+TEACHER = Teacher()
+
+
 def context(epoch=WARMUP, seed=0):
-    return StepContext(epoch=epoch, generator=torch.Generator().manual_seed(seed))
+    return StepContext(epoch=epoch, generator=torch.Generator().manual_seed(seed), teacher=TEACHER)
+
+
+@contextmanager
+def counted(model):
+    """Passes of the model and of the teacher."""
+    with count_passes(model) as passes, count_passes(TEACHER, passes):
+        yield passes
 
 
 def network(seed=0, dtype=torch.float32):

@@ -10,7 +10,7 @@ from torch import nn
 
 from iaat.errors import UserError
 from iaat.methods import GradNorm, GradNormConfig, StepContext
-from iaat.methods.gradnorm import scales
+from iaat.methods.batch_scales import batch_scales
 from iaat.runtime.passes import count_passes
 from iaat.types import Batch
 from iaat.units import Radius
@@ -119,7 +119,7 @@ def test_the_two_norms_rank_samples_by_their_own_dual():
 
 def test_without_bounds_every_sample_loses_as_much_to_first_order():
     norms = torch.tensor([0.3, 1.0, 2.0, 7.0], dtype=torch.float64)
-    gained = scales(norms, power=1.0, low=1e-6, high=1e6) * norms
+    gained = batch_scales(norms, power=1.0, low=1e-6, high=1e6) * norms
     torch.testing.assert_close(gained, gained[:1].expand(4))
 
 
@@ -149,7 +149,7 @@ def test_the_gradient_is_that_of_the_plain_cross_entropy():
 )
 def test_multiples_are_finite_within_bounds_and_of_mean_one_whatever_the_gradients(norms, power, low, high):
     given_norms = torch.tensor(norms, dtype=torch.float32)
-    multiples = scales(given_norms, power=power, low=low, high=high)
+    multiples = batch_scales(given_norms, power=power, low=low, high=high)
     assert multiples.shape == given_norms.shape
     assert bool(multiples.isfinite().all())
     assert multiples.double().mean().item() == pytest.approx(1, abs=1e-6)
@@ -173,7 +173,7 @@ def test_multiples_are_finite_within_bounds_and_of_mean_one_whatever_the_gradien
 )
 def test_gradients_of_zero_and_nan(norms, expected):
     mean = sum(expected) / len(expected)
-    multiples = scales(torch.tensor(norms), power=1.0, low=0.5, high=1.5)
+    multiples = batch_scales(torch.tensor(norms), power=1.0, low=0.5, high=1.5)
     assert multiples.tolist() == pytest.approx([each / mean for each in expected], rel=1e-6)
 
 

@@ -11,9 +11,8 @@ from iaat.errors import UserError
 from iaat.methods import METHODS, StepContext
 from iaat.methods.guard import GuardCheck
 from iaat.methods.setting_fields import setting_names
-from iaat.runtime.passes import count_passes
 from iaat.units import Radius
-from methods.settings import EPOCHS, SETTINGS, SIZE, digits, half_learned
+from methods.settings import EPOCHS, SETTINGS, SIZE, TEACHER, counted, digits, half_learned
 
 OTHER = {
     "label_smoothing": 0.2,
@@ -29,8 +28,14 @@ OTHER = {
     "noise": 1.0,
     "guard_every": 2,
     "guard_gap": 0.001,
+    "soft_labels": 0.4,
+    "soft_temperature": 3.0,
+    "soft_by_radius": True,
+    "kl": 5.0,
     "reach": 1.7,
     "start": Radius("9px"),
+    "success": 0.6,
+    "spread": 0.2,
     "floor": Radius("15.9px"),
     "cap": Radius("16.1px"),
     "full_steps_at": Radius("90px"),
@@ -56,6 +61,7 @@ INSTEAD = {
     "clean_wrong": {"clean": "decay"},
     "target": {"random": "none"},
     "mode": {"batch": "eval"},
+    "soft_by_radius": {"True": False},
 }
 """Values for cases that have the other one already."""
 
@@ -91,10 +97,10 @@ def outcome(config, method_name):
     method = METHODS[method_name](config, size=SIZE, device="cpu")
     seen = []
     for epoch in range(4):
-        model, context = deepcopy(learned()), StepContext(epoch, torch.Generator().manual_seed(epoch))
+        model, context = deepcopy(learned()), StepContext(epoch, torch.Generator().manual_seed(epoch), teacher=TEACHER)
         if epoch == SPREAD_IN and method.radii is not None:
             method.radii[:] = torch.arange(SIZE) / 3 / 255  # as in the course of training
-        with count_passes(model) as passes:
+        with counted(model) as passes:
             output = method.step(model, batch, context)
         seen += [output.loss, output.logits, output.radius, method.cost(epoch), (passes.forward, passes.backward)]
     if method.radii is not None:

@@ -18,7 +18,9 @@ from iaat.types import Batch
 from methods.settings import SETTINGS, STEPS, WARMUP
 
 WAITS = {
-    **dict.fromkeys(["iaat", "iaat_trades"], 1),  # for the number of steps of each sample
+    **dict.fromkeys(
+        ["iaat", "iaat, soft labels by radius and kl", "iaat, spread", "iaat_trades"], 1
+    ),  # for the number of steps of each sample
     **dict.fromkeys([name for name in SETTINGS if name.startswith("iaat_paper")], 2),  # two times samples are picked
     "fat": STEPS,  # picks samples in each of its steps
 }
@@ -37,7 +39,12 @@ PARTS = {
 
 def settings_of(name):
     case = SETTINGS[name]
-    return case.method, *(word for key, value in case.options.items() for word in (f"--method.{key}", str(value)))
+    average = PARTS["EMA"] if case.needs_ema else []
+    return (
+        case.method,
+        *average,
+        *(word for key, value in case.options.items() for word in (f"--method.{key}", str(value))),
+    )
 
 
 def waits_of_step(recipe):

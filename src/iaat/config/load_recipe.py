@@ -18,6 +18,7 @@ from iaat.config.recipe import Recipe
 from iaat.config.recipe_checks import (
     check_norms,
     check_rate,
+    check_teacher,
     check_units,
     keys_in_files,
     own_keys,
@@ -174,6 +175,7 @@ def _resolved(
     _ = recipe.run_method  # refuses what does not fit the number of epochs
     check_norms(recipe, files, typed)
     check_rate(recipe, files, typed)
+    check_teacher(recipe)
     if not stored:
         for line in advice:
             warnings.warn(f"{called(name)}: {line}", stacklevel=3)

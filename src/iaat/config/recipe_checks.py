@@ -131,6 +131,19 @@ def check_rate(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
         )
 
 
+def check_teacher(recipe: Recipe) -> None:
+    """Refuse settings of the method that need the EMA of the weights in a run without one.
+
+    Raises:
+        UserError: naming both keys.
+    """
+    setting = recipe.method.needs_ema if isinstance(recipe.method, MethodConfig) else None
+    if setting is not None and not recipe.train.ema:
+        raise UserError(
+            f"{setting} needs the moving average of the weights, and train.ema is 0: give train.ema, such as 0.995"
+        )
+
+
 def _written_for(
     files: Chain, typed: Mapping[str, str], section: str, key: str, decider: str, default: str
 ) -> tuple[str, str]:

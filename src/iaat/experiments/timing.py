@@ -18,7 +18,7 @@ from iaat.runtime import rng
 from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
 from iaat.runtime.distributed import ALONE, Ranks
-from iaat.runtime.passes import Passes, count_passes
+from iaat.runtime.passes import Passes
 from iaat.train.batch_split import AT_LEAST, MicroBatch, Parts, split_batch
 from iaat.train.nonfinite import LAG, NonfiniteMonitor
 from iaat.train.state import TrainState, build_state
@@ -229,7 +229,7 @@ def _run(stepper: _Stepper, recipe: Recipe, processes: int, limit: float) -> Ste
         size = _samples(micro for micro, _ in parts)
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
-        with count_passes(stepper.state.model) as passes:
+        with stepper.state.count_passes() as passes:
             first = stepper.step(parts)
         larger = larger_size(size, stepper.samples, first, left())
         warmed = warmed or larger is not None

@@ -1,5 +1,6 @@
 """Training methods, their settings, and the parts that methods of users are made of."""
 
+from iaat.methods.adversarial_loss import AdversarialLoss, AdversarialLossConfig
 from iaat.methods.adversarial_training import AdversarialTraining
 from iaat.methods.attack_config import AttackConfig
 from iaat.methods.base import BaseMethod, Method, Objective, StepContext
@@ -28,6 +29,8 @@ __all__ = [
     "Method",
     "BaseMethod",
     "AdversarialTraining",
+    "AdversarialLoss",
+    "AdversarialLossConfig",
     "Objective",
     "StepContext",
     "MethodConfig",

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import full_precision, kl_divergence
-from iaat.errors import UserError
+from iaat.attacks import full_precision
 from iaat.methods.base import BaseMethod, Objective, StepContext
 from iaat.methods.guard import Guard
 from iaat.methods.inner_config import InnerConfig
@@ -48,13 +47,14 @@ class AdversarialTraining(BaseMethod):
         return None
 
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
-        """Attack the batch at its radii; the loss is the cross-entropy of the adversarial inputs."""
+        """Attack the batch at its radii, and return the loss."""
         radius = self.radii_of(model, batch, context) * self.config.ramp_factor(context.epoch)
         x_adv = self.attacker.attack(model, batch, radius, context.generator, steps=self.steps_of(radius))
-        y = soft_labels(self.config, batch, radius, context.teacher)
-        if self.config.kl:
-            return trades_at(batch, x_adv, y, radius, self.config)
-        return cross_entropy_at(x_adv, batch.y, radius, self.config, y)
+        return self.objective_at(batch, x_adv, radius, context)
+
+    def objective_at(self, batch: Batch, x_adv: Tensor, radius: Tensor, context: StepContext) -> Objective:
+        """The loss of adversarial inputs `[B, ...]` at `radius` `[B]`: their cross-entropy."""
+        return cross_entropy_at(x_adv, batch.y, radius, self.config)
 
     def cost(self, epoch: int) -> Passes:
         """K + 1 forwards and backwards; K is 1 with inner nfgsm."""
@@ -66,46 +66,17 @@ def uniform_radii(batch: Batch, radius: float) -> Tensor:
     return torch.full_like(batch.y, radius, dtype=torch.float32)
 
 
-@torch.no_grad()
-def soft_labels(config: InnerConfig, batch: Batch, radius: Tensor, teacher: nn.Module | None) -> Tensor:
-    """Labels `[B]`, or probabilities `[B, classes]` softened by the teacher's prediction on the clean inputs.
-
-    Source: Wu et al. 2024, annealing self-distillation rectification (arXiv 2305.12118, section 4).
-    """
-    if not config.soft_labels:
-        return batch.y
-    if teacher is None:
-        raise UserError("method.soft_labels needs the EMA of the model: set train.ema, too")
-    predicted = (full_precision(teacher(batch.x)) / config.soft_temperature).softmax(dim=1)
-    own = predicted.gather(1, batch.y[:, None])
-    share = config.soft_labels - (predicted.amax(dim=1, keepdim=True) - own)
-    if config.soft_by_radius:
-        share = share * (1 - radius[:, None] / config.radius)
-    share = share.clamp(0, 1)
-    return share * predicted + (1 - share) * nn.functional.one_hot(batch.y, predicted.shape[1])
-
-
-def trades_at(batch: Batch, x_adv: Tensor, y: Tensor, radius: Tensor, config: InnerConfig) -> Objective:
-    """Clean cross-entropy plus the KL divergence to the adversarial prediction, weighted by the radius."""
-
-    def objective(model: nn.Module) -> StepOutput:
-        clean, adversarial = full_precision(model(batch.x)), full_precision(model(x_adv))
-        weight = config.kl / config.radius * radius
-        losses = config.cross_entropy(clean, y) + weight * kl_divergence(clean, adversarial)
-        return StepOutput(config.mean(losses, batch.y), adversarial.detach(), radius)
-
-    return objective
-
-
 def cross_entropy_at(
     x: Tensor, y: Tensor, radius: Tensor | None, config: MethodConfig, target: Tensor | None = None
 ) -> Objective:
-    """The mean cross-entropy, with label smoothing of the settings, of inputs `x` `[B, ...]` at `radius` `[B]`."""
+    """The mean cross-entropy, with label smoothing of the settings, of inputs `x` `[B, ...]` at `radius` `[B]`.
+
+    It is that of the labels `y` `[B]`, or of `target`, distributions `[B, classes]`; classes are weighed by `y`.
+    """
+    target = y if target is None else target
 
     def objective(model: nn.Module) -> StepOutput:
         logits = full_precision(model(x))
-        return StepOutput(
-            config.mean(config.cross_entropy(logits, y if target is None else target), y), logits.detach(), radius
-        )
+        return StepOutput(config.mean(config.cross_entropy(logits, target), y), logits.detach(), radius)
 
     return objective

@@ -29,7 +29,8 @@ class StepContext:
         generator: Source of every random start; PyTorch's global one if None.
         own: Number of samples of the batch that count, the first ones; the rest are copies that pad the micro-batch of
             one of several processes. None: all count.
-        teacher: The model with the EMA of the weights, where the run has one.
+        teacher: The model with the EMA of the weights, where the run has one; methods that ask it say so by
+            `MethodConfig.needs_ema`.
     """
 
     epoch: int

@@ -13,9 +13,9 @@ from iaat.attacks import cross_entropy, full_precision
 from iaat.attacks.attack_state import frozen_model, gradient_of
 from iaat.errors import UserError
 from iaat.methods.base import StepContext
+from iaat.methods.batch_scales import batch_scales
 from iaat.methods.inner_config import InnerConfig
 from iaat.methods.scaled_radii import ScaledRadii
-from iaat.runtime.distributed import current
 from iaat.runtime.passes import Passes
 from iaat.types import Batch
 from iaat.units import Norm
@@ -78,37 +78,9 @@ class GradNorm(ScaledRadii):
             leaf = x.requires_grad_()
             gradient = gradient_of(cross_entropy(full_precision(model(leaf)), y), leaf)
         norms = torch.linalg.vector_norm(gradient.flatten(1), ord=DUAL[self.config.norm], dim=1)
-        return scales(norms, power=self.config.power, low=self.config.low, high=self.config.high, own=context.own)
+        return batch_scales(norms, power=self.config.power, low=self.config.low, high=self.config.high, own=context.own)
 
     def cost(self, epoch: int) -> Passes:
         """The passes of adversarial training and a clean forward and backward."""
         attacked = super().cost(epoch)
         return Passes(attacked.forward + 1, attacked.backward + 1)
-
-
-def scales(norms: Tensor, *, power: float, low: float, high: float, own: int | None = None) -> Tensor:
-    """`clip((mean g / g_i) ** power, low, high)` `[B]`, divided by its mean.
-
-    Args:
-        norms: Gradient norms g `[B]`. A NaN is left out of the mean and counts as the mean itself; 0 gets `high`.
-        power: Exponent.
-        low: Smallest ratio.
-        high: Largest ratio.
-        own: Number of samples, the first ones, that the means are over; None: all. Means are over all processes.
-
-    Returns:
-        Finite multiples `[B]` between `low / high` and `high / low`, of mean 1.
-    """
-    ratio = (_mean(norms, own) / norms) ** power
-    # 0 / 0 and inf / inf are NaN, too: where nothing can be compared, all ratios are 1.
-    bounded = ratio.nan_to_num(nan=1.0).clamp(low, high)
-    return bounded / _mean(bounded, own)
-
-
-def _mean(values: Tensor, own: int | None) -> Tensor:
-    """Mean of the values `[B]` of the samples that count, in all processes, NaN left out."""
-    ranks, values = current(), values[:own]
-    if not ranks.several:
-        return values.nanmean()
-    sums = ranks.sum_(torch.stack((values.nansum(), (~values.isnan()).sum().to(values))))
-    return sums[0] / sums[1]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from iaat.methods.adversarial_training import AdversarialTraining
-from iaat.methods.inner_config import InnerConfig
+from iaat.methods.adversarial_loss import AdversarialLoss, AdversarialLossConfig
 from iaat.methods.staircase import StaircaseConfig, StaircaseRadii
 
 
 @dataclass(frozen=True, kw_only=True)
-class IAATConfig(InnerConfig, StaircaseConfig):
+class IAATConfig(AdversarialLossConfig, StaircaseConfig):
     """Settings of IAAT. By default radii start at `radius`, and attacks of that radius and above take all `steps`."""
 
 
-class IAAT(StaircaseRadii, AdversarialTraining):
+class IAAT(StaircaseRadii, AdversarialLoss):
     """Minimise the cross-entropy of adversarial examples, each at its sample's learned radius.
 
     A radius grows as long as the model is correct under the attack it is trained with, and shrinks otherwise.

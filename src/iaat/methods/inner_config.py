@@ -32,17 +32,6 @@ class InnerConfig(AttackConfig):
     """Fraction of the accuracy under nfgsm that PGD-10 may take away; if it takes significantly more, training goes on
     with pgd."""
 
-    soft_labels: float = 0.0
-    """Fraction of the label's probability that the EMA of the model gives, in [0, 1); less where it predicts another
-    class. 0: labels as they are."""
-    soft_temperature: float = 1.0
-    """Temperature of that prediction."""
-    soft_by_radius: bool = False
-    """Soft labels for small radii: the fraction falls from `soft_labels` at radius 0 to 0 at `radius`."""
-    kl: float = 0.0
-    """Weight at `radius` of the KL divergence of TRADES, in proportion to the radius of a sample, with the clean
-    cross-entropy in place of the adversarial; 0: the adversarial cross-entropy alone."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self.inner, INNER, "method.inner")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from iaat.errors import UserError
 from iaat.methods.adversarial_training import uniform_radii
 from iaat.methods.attack_config import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
+from iaat.methods.method_config import MethodConfig
 from iaat.methods.training_attacks import PGDAttacker
 from iaat.runtime.passes import Passes
 from iaat.runtime.rng import draw
@@ -85,15 +87,39 @@ class KLRegularizedTraining(BaseMethod):
             steps=self.steps_of(radius),
             x_init=with_noise(batch.x, NOISE, context.generator),
         )
+        return divergence_at(batch, x_adv, radius, weight, self.config, terms=self.terms, names=self.metric_names)
 
-        def objective(model: nn.Module) -> StepOutput:
-            clean, adversarial = full_precision(model(batch.x)), full_precision(model(x_adv))
-            first, divergence = self.terms(clean, adversarial, batch.y)
-            metrics = dict(zip(self.metric_names, (first.detach(), divergence.detach()), strict=True))
-            loss = self.config.mean(first + weight * divergence, batch.y)
-            return StepOutput(loss, adversarial.detach(), radius, metrics)
 
-        return objective
+def divergence_at(
+    batch: Batch,
+    x_adv: Tensor,
+    radius: Tensor,
+    weight: Tensor | float,
+    config: MethodConfig,
+    *,
+    terms: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+    names: tuple[str, str],
+) -> Objective:
+    """The mean of a first term plus `weight` times a divergence of the clean and the adversarial prediction.
+
+    Args:
+        batch: Clean inputs and labels.
+        x_adv: Adversarial inputs `[B, ...]` at `radius` `[B]`.
+        radius: What the step reports as its radii.
+        weight: Weight of the divergence, one for all or `[B]`.
+        config: Weights of the classes.
+        terms: The two terms `[B]` of clean and adversarial logits, in at least float32, and labels.
+        names: Names of the terms among the metrics.
+    """
+
+    def objective(model: nn.Module) -> StepOutput:
+        clean, adversarial = full_precision(model(batch.x)), full_precision(model(x_adv))
+        first, divergence = terms(clean, adversarial, batch.y)
+        metrics = dict(zip(names, (first.detach(), divergence.detach()), strict=True))
+        loss = config.mean(first + weight * divergence, batch.y)
+        return StepOutput(loss, adversarial.detach(), radius, metrics)
+
+    return objective
 
 
 def with_noise(x: Tensor, scale: float, generator: torch.Generator | None) -> Tensor:

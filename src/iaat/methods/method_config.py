@@ -105,6 +105,16 @@ class MethodConfig:
         """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale; None without attack."""
         return None
 
+    @property
+    def needs_ema(self) -> str | None:
+        """The setting that needs the EMA of the weights as a teacher, with its value; None where none does."""
+        return None
+
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy `[B]` of each sample, with the label smoothing of the settings (Szegedy et al. 2016, §7)."""
+        """Cross-entropy `[B]` of each sample, with the label smoothing of the settings (Szegedy et al. 2016, §7).
+
+        Args:
+            logits: `[B, classes]`.
+            y: Labels `[B]`, or distributions `[B, classes]` of the logits' type, which are smoothed alike.
+        """
         return F.cross_entropy(logits, y, reduction="none", label_smoothing=self.label_smoothing)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
-from iaat.methods.adversarial_training import AdversarialTraining, uniform_radii
+from iaat.methods.adversarial_loss import AdversarialLoss, AdversarialLossConfig
+from iaat.methods.adversarial_training import uniform_radii
 from iaat.methods.base import StepContext
-from iaat.methods.inner_config import InnerConfig
 from iaat.radius import RadiiTable
 from iaat.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGDATConfig(InnerConfig):
+class PGDATConfig(AdversarialLossConfig):
     """Settings of PGD adversarial training."""
 
     radii: str | None = None
@@ -31,13 +31,18 @@ class PGDATConfig(InnerConfig):
         super().__post_init__()
         if self.shuffle_radii and self.radii is None:
             raise UserError("method.shuffle_radii = true: there is nothing to shuffle; set method.radii, too")
+        if self.soft_by_radius and self.radii is None and not self.ramp:
+            raise UserError(
+                "method.soft_by_radius = true: all samples are attacked at method.radius, where no label is softened; "
+                "set method.radii, or train with method iaat"
+            )
 
     def radii_files(self) -> dict[str, str]:
         """The file of fixed radii."""
         return {} if self.radii is None else {"method.radii": self.radii}
 
 
-class PGDAT(AdversarialTraining):
+class PGDAT(AdversarialLoss):
     """Minimise the cross-entropy of adversarial examples of one radius, or of the radii in a table.
 
     Source: Madry et al. 2018 (arXiv 1706.06083), eq. 2.1.

@@ -9,10 +9,11 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from iaat.errors import UserError
 from iaat.methods.base import StepContext
+from iaat.methods.batch_scales import batch_scales
 from iaat.methods.learned_radii import LearnedRadii, LearnedRadiiConfig
 from iaat.methods.radius_schedule import check_moves
-from iaat.methods.gradnorm import _mean
 from iaat.methods.setting_fields import derived
 from iaat.radius import RadiiTable, staircase
 from iaat.types import Batch, StepOutput
@@ -30,11 +31,11 @@ class StaircaseConfig(LearnedRadiiConfig):
     start: Radius | None = None
     """The radius every sample begins with; null: `radius`. 0 costs less, but a short run stays at small radii."""
     success: float = 0.5
-    """Fraction of the attacks that succeed where a radius rests: a failed attack moves it up by a visit's step, a
-    successful one down by (1 - success) / success of it."""
+    """Fraction of the attacks that succeed where a radius comes to rest, in (0, 1). A failed attack moves a radius up
+    by a visit's step, a successful one down by (1 - success) / success of it."""
     spread: float = 0.0
-    """Attack at `radius` times the ratio of a radius to the batch's mean, clipped to 1 - spread .. 1 + spread; 0: at
-    the learned radius."""
+    """Attack every batch at a mean of `radius`: at `radius` times the ratio of each learned radius to their mean, which
+    is clipped to 1 - spread .. 1 + spread and brought back to a mean of 1. 0: attack at the learned radii."""
     start_from: str | None = None
     """Run with the radii that samples begin with, its folder or the Parquet file that `iaat radii RUN` writes; samples
     it does not list begin with `start`."""
@@ -46,6 +47,10 @@ class StaircaseConfig(LearnedRadiiConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_radii("start", "per_visit")
+        if not 0 < self.success < 1:
+            raise UserError(f"method.success = {self.success:g}: a fraction of attacks between 0 and 1, such as 0.3")
+        if not 0 <= self.spread < 1:
+            raise UserError(f"method.spread = {self.spread:g}: a fraction in [0, 1), such as 0.5")
 
     @property
     def initial(self) -> Radius:
@@ -71,7 +76,10 @@ class StaircaseConfig(LearnedRadiiConfig):
         return {"method.start_from": str(self.start_from)} if asked else {}
 
     def largest_radius(self, epochs: int) -> float:
-        """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale."""
+        """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale: a bound."""
+        if self.spread:
+            largest = self.radius * (1 + self.spread) / (1 - self.spread)
+            return self._within_range(largest) * self.ramp_factor(epochs - 1)
         if self.start_from is None:
             return super().largest_radius(epochs)
         return self._within_range(math.inf if self.cap is None else self.cap)  # whatever the other run has left
@@ -111,21 +119,19 @@ class StaircaseRadii(LearnedRadii):
         return first
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
-        """Radii `[B]` in memory."""
+        """Radii `[B]` in memory; with `spread` those of mean `radius` that follow them."""
         if self._table is not None:  # once, by the first samples
             self._table.check_labels(batch.index, batch.y)
             self._table = None
-        learned = super().radii_of(model, batch, context)
-        if self.config.spread:
-            low, high = 1 - self.config.spread, 1 + self.config.spread
-            ratio = (learned / _mean(learned, context.own).clamp_min(1e-6)).clamp(low, high)
-            return ratio / _mean(ratio, context.own) * self.config.radius
-        return learned
+        learned, spread = super().radii_of(model, batch, context), self.config.spread
+        if not spread:
+            return learned
+        return self.config.radius * batch_scales(learned, power=-1.0, low=1 - spread, high=1 + spread, own=context.own)
 
     def update(self, batch: Batch, output: StepOutput) -> None:
         """Move the radii by the outcome of the training attack."""
         assert self.config.per_visit is not None
         correct = output.logits.argmax(dim=1) == batch.y
-        down = self.config.per_visit * ((1 - self.config.success) / self.config.success)
-        moved = staircase(self._memory[batch.index], correct, up=self.config.per_visit, down=down)
+        up, success = float(self.config.per_visit), self.config.success
+        moved = staircase(self._memory[batch.index], correct, up=up, down=up * (1 - success) / success)
         self._memory[batch.index] = moved.clamp_max(self._memory.largest)

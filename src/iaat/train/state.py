@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from iaat.runs.checkpoint_schema import check_same_types, using
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE, Ranks
+from iaat.runtime.passes import Passes, count_passes
 from iaat.train.ddp import GradientSync, sync_batchnorm
 from iaat.train.ema import ModelEMA
 from iaat.train.epoch_progress import EpochProgress
@@ -73,6 +76,14 @@ class TrainState:
     def result(self) -> nn.Module:
         """The model to evaluate: with the EMA of the weights where there is one, else as it is trained."""
         return self.model if self.ema is None else self.ema.model
+
+    @contextmanager
+    def count_passes(self, so_far: Passes | None = None) -> Iterator[Passes]:
+        """Count the passes of steps, on top of `so_far`: those of the model, and of the EMA where it is a teacher."""
+        passes = Passes() if so_far is None else so_far
+        of_teacher = nullcontext() if self.ema is None else count_passes(self.ema.model, passes)
+        with count_passes(self.model, passes), of_teacher:
+            yield passes
 
     def to_memory_format(self, batch: Batch) -> Batch:
         """The batch in the memory order the model takes."""

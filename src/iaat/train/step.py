@@ -35,8 +35,9 @@ def take_step(
     snapshot = StepSnapshot(state, torch.concat([batch.index for _, batch in parts]))
     state.optimizer.zero_grad(set_to_none=True)
     scale, outputs = state.loss_scale(device), []
+    teacher = None if state.ema is None else state.ema.model
     for number, (micro, batch) in enumerate(parts, start=1):
-        context = StepContext(state.epoch, state.generator, micro.own, None if state.ema is None else state.ema.model)
+        context = StepContext(state.epoch, state.generator, micro.own, teacher)
         with computing(), state.generator.drawing_rows(micro.rows, micro.total):
             objective = state.method.prepare(state.model, batch, context)
         with state.gradient_sync.no_sync(enabled=number < len(parts)):

@@ -17,7 +17,6 @@ from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
 from iaat.runtime.distributed import current
-from iaat.runtime.passes import count_passes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop, Stopped
 from iaat.train.batch_split import Parts
@@ -214,7 +213,7 @@ class Trainer:
         if progress.lr is None:
             progress.lr = state.optimizer.param_groups[0]["lr"] * state.lr_factor
         state.model.train()
-        with count_passes(state.model, progress.passes):
+        with state.count_passes(progress.passes):
             for parts in self._batches():
                 self.train_step(parts)
                 self._after_step()
