@@ -81,8 +81,7 @@ def print_recipe_help(
 
 def everyday_table(recipe: Recipe) -> PlainTable:
     """Table of the everyday keys that the recipe has, with its values."""
-    values = {f"{section}.{key}": value for section, part in recipe.sections().items() for key, value in part.items()}
-    values["seed"] = recipe.seed
+    values = recipe.dotted()
     table = PlainTable(f"{recipe.about}\n")
     for name in ("key", "value", "meaning"):
         table.add_column(name, no_wrap=name == "key")

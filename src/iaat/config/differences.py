@@ -81,12 +81,9 @@ def digest_but_seed(recipe: Recipe, *data: str) -> str:
 
 
 def _flat(recipe: Recipe, *, as_run: bool = True) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in recipe.to_dict().items():
-        flat |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
     # What None reads image files as, and what run folders from before it could be None say.
     channels = recipe.data.channels or 3
-    return flat | {"data.channels": channels} | _flat_method(recipe.run_method if as_run else recipe.method)
+    return recipe.dotted() | {"data.channels": channels} | _flat_method(recipe.run_method if as_run else recipe.method)
 
 
 def _flat_method(method: Any) -> dict[str, Any]:  # noqa: ANN401

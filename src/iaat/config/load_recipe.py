@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import NoneType
@@ -362,14 +362,18 @@ _MOST_NAMED = 4
 
 def all_keys() -> list[str]:
     """Every key of a recipe, with those of all methods that ship."""
-    sections = [*SECTION_TYPES.items(), *(("method", find_method(name).Config) for name in METHODS)]
+    return setting_keys([*SECTION_TYPES.items(), *(("method", find_method(name).Config) for name in METHODS)])
+
+
+def setting_keys(sections: Iterable[tuple[str, type]]) -> list[str]:
+    """`seed` and the dotted keys of the settings of sections, each once."""
     keys = [f"{section}.{key}" for section, config in sections for key in setting_names(config)]
     return list(dict.fromkeys(["seed", *keys]))
 
 
 def _check_known(typed: Mapping[str, str], configs: Mapping[str, type], place: str) -> None:
     """Refuse typed keys that no section has."""
-    known = ["seed", *(f"{section}.{key}" for section, config in configs.items() for key in setting_names(config))]
+    known = setting_keys(configs.items())
     for key in typed:
         if key not in known:
             raise UserError(f"{place} has no option {shown(f'--{key}')}{_hint(key, known)}")

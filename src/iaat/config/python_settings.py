@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from iaat.config.load_recipe import SECTION_TYPES
+from iaat.config.load_recipe import SECTION_TYPES, setting_keys
 from iaat.config.short_options import is_short, spelled_out
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.methods import METHODS, find_method
@@ -27,8 +27,7 @@ def written_settings(settings: Mapping[str, object], method: str, place: str) ->
         UserError: an unknown name, with the nearest; one that several sections have; a key that is given twice; or a
             value that no recipe holds.
     """
-    sections = {**SECTION_TYPES, "method": find_method(method).Config}
-    known = ["seed", *(f"{section}.{key}" for section, config in sections.items() for key in setting_names(config))]
+    known = setting_keys([*SECTION_TYPES.items(), ("method", find_method(method).Config)])
     written: dict[str, str] = {}
     for name, value in _flat(settings):
         key = _key(name, known, place)

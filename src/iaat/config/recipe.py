@@ -59,6 +59,12 @@ class Recipe:
         """The settings of each section as plain values."""
         return {key: _plain(getattr(self, key)) for key in ("data", "model", "method", "train", "evaluate")}
 
+    def dotted(self) -> dict[str, Any]:
+        """The values of `to_dict` by dotted key, such as `train.lr`; `about` and `seed` have no section."""
+        plain = self.to_dict()
+        own = {key: plain.pop(key) for key in ("about", "seed")}
+        return own | {f"{section}.{key}": value for section, values in plain.items() for key, value in values.items()}
+
     def to_yaml(self) -> str:
         """`to_dict` as YAML text."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)

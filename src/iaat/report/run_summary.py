@@ -135,7 +135,8 @@ def recipe_comparison(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]:
 
     Settings that only some of the methods have are shown where a run has changed them.
     """
-    flat, usual = [_flat(recipe) for recipe in recipes], [_usual(recipe) for recipe in recipes]
+    flat = [{key: _text(value) for key, value in recipe.dotted().items()} for recipe in recipes]
+    usual = [_usual(recipe) for recipe in recipes]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     rows = [(key, [settings.get(key, "") for settings in flat]) for key in keys if key != "about"]
 
@@ -150,14 +151,6 @@ def _usual(recipe: Recipe) -> dict[str, str]:
     """Return the defaults of the method's settings, by dotted key."""
     fields = dataclasses.fields(recipe.method)
     return {f"method.{field.name}": _text(plain(field.default)) for field in fields}
-
-
-def _flat(recipe: Recipe) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for section, value in recipe.to_dict().items():
-        inner = value if isinstance(value, dict) else {"": value}
-        found |= {f"{section}.{key}".rstrip("."): _text(item) for key, item in inner.items()}
-    return found
 
 
 def _text(value: object) -> str:

@@ -27,10 +27,9 @@ def schedule_differences(cells: Sequence[Cell]) -> list[str]:
     """
     values: dict[str, dict[str, str]] = {}
     for cell in cells:
-        sections = cell.recipe.sections()
-        for section in ("data", "model", "train"):
-            for key, value in sections[section].items():
-                values.setdefault(f"{section}.{key}", {}).setdefault(str(value), cell.name)
+        for key, value in cell.recipe.dotted().items():
+            if key.startswith(("data.", "model.", "train.")):
+                values.setdefault(key, {}).setdefault(str(value), cell.name)
     return [
         f"{key} ({', '.join(f'{value} in {name}' for value, name in found.items())})"
         for key, found in values.items()
