@@ -80,7 +80,10 @@ def _run(folder: Path, width: int, at_once: int, options: argparse.Namespace) ->
         _, errors = child.communicate()
         if child.returncode:
             sys.exit(errors)
-    return [json.loads((run / "timings.jsonl").read_text(encoding="utf-8").splitlines()[-1])["samples_per_second"] for run in runs]
+    return [
+        json.loads((run / "timings.jsonl").read_text(encoding="utf-8").splitlines()[-1])["samples_per_second"]
+        for run in runs
+    ]
 
 
 if __name__ == "__main__":

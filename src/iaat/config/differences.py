@@ -65,8 +65,14 @@ LATER_KEYS: dict[str, object] = {
     "train.warmup_epochs": 0.0,
     "method.class_weights": "none",
     "method.start_from": None,
+    "method.success": 0.5,
+    "method.spread": 0.0,
+    "method.soft_labels": 0.0,
+    "method.soft_temperature": 1.0,
+    "method.soft_by_radius": False,
+    "method.kl": 0.0,
 }
-"""Keys that digests did not have at first, with the values that stand for what was done then."""
+"""Keys that digests did not have at first, with the values that stand for what was done then; None, of idle ones, too."""
 
 
 def digest_but_seed(recipe: Recipe, *data: str) -> str:
@@ -75,7 +81,7 @@ def digest_but_seed(recipe: Recipe, *data: str) -> str:
     deciding = {
         key: value
         for key, value in settings.items()
-        if key not in PLACE_KEYS and not (key in LATER_KEYS and value == LATER_KEYS[key])
+        if key not in PLACE_KEYS and not (key in LATER_KEYS and value in (None, LATER_KEYS[key]))
     }
     return sha256(json.dumps([deciding, data], sort_keys=True, default=str).encode()).hexdigest()
 
