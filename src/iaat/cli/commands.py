@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -28,9 +29,12 @@ from iaat.runtime.console_table import PlainTable
 from iaat.runtime.device import keep_freed_memory, pick_device, warn_of_missing_device
 from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import end_with_parent
 from iaat.train.trackers import TensorBoard
 from iaat.types import Batch
 from iaat.units import Norm, format_radius
+
+_THIS_COMMAND = (sys.executable, "-m", "iaat")
 
 WHERE = ("data.root", "data.extra", "data.relabel", "data.download", "data.workers", "train.device")
 """Keys for the present location of a finished run's data."""
@@ -83,6 +87,10 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
     trackers = _trackers(options)
     cells = read_cells(options.recipes, overrides, options.seeds)
     cells = select_cells(cells, options.only) if options.only else cells
+    if options.run:
+        _run_of_comparison(options, cells, reporter, trackers)
+        return
+    _check_jobs(options)
     options.runs += _runs_of(cells, options.out)
     found = compare(
         cells,
@@ -93,6 +101,8 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         training=not options.no_train,
         stop=options.stop,
         trackers=trackers,
+        jobs=options.jobs,
+        job_command=lambda cell, seed: [*_THIS_COMMAND, *options.arguments, "--run", cell, str(seed)],
     )
     reporter.result(found.table())
     if found.missing:
@@ -106,6 +116,26 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
         folders = [str(options.out)] if whole else [str(run.path) for run in runs]
         page = ("-o", str(options.out / "report.html"))
         reporter.next_step("iaat", "report", *folders, *page, *_as_before(options, overrides))
+
+
+def _check_jobs(options: argparse.Namespace) -> None:
+    if options.jobs < 1:
+        raise UserError(f"--jobs {options.jobs}: a number of runs at once, 1 or more")
+    if options.jobs > 1 and options.no_train:
+        raise UserError("--jobs is for what is trained, and --no-train trains nothing: leave one out")
+
+
+def _run_of_comparison(
+    options: argparse.Namespace, cells: Sequence[Cell], reporter: Reporter, trackers: Sequence[TensorBoard]
+) -> None:
+    """Train and evaluate one run for the process that compares it."""
+    from iaat.experiments.workflow import run_cell
+
+    end_with_parent()
+    (cell,) = (each for each in cells if each.name == options.run[0])
+    recipe = cell.seeded(int(options.run[1]))
+    settings = {"checkpoint": options.checkpoint, "weights": options.weights, "stop": options.stop}
+    run_cell(recipe, options.out, reporter, trackers=trackers, **settings)
 
 
 def _runs_of(cells: Sequence[Cell], out: Path) -> list[RunFolder]:

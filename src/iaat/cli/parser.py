@@ -165,6 +165,8 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--only", metavar="CELL", nargs="+", default=[], help="only these cells, or all cells of these grids"
     )
+    sub.add_argument("--jobs", type=int, default=1, help="train and evaluate so many runs at once, a process each")
+    sub.add_argument("--run", nargs=2, metavar=("CELL", "SEED"), help=argparse.SUPPRESS)  # what --jobs starts
     sub.add_argument(
         "--no-train", action="store_true", help="train nothing: show the finished runs and name the others"
     )

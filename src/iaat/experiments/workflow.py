@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from iaat.evaluate.evaluate_run import (
 from iaat.evaluate.results import EvaluationResult, Weights
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.cost import total_passes, untrained_model
+from iaat.experiments.parallel_runs import Job, run_jobs
 from iaat.experiments.place_of_run import place_of_run
 from iaat.experiments.resolved_recipe import check_one_norm, resolved
 from iaat.experiments.sweep import Cell, schedule_differences
@@ -137,6 +138,8 @@ def compare(
     training: bool = True,
     stop: Stop | None = None,
     trackers: Sequence[Tracker] = (),
+    jobs: int = 1,
+    job_command: Callable[[str, int], Sequence[str]] | None = None,
 ) -> Comparison:
     """Train and evaluate every run that is not finished, and write the comparison.
 
@@ -151,6 +154,8 @@ def compare(
         training: Train runs that are not finished; else leave them out, and name them in `missing`.
         stop: Asked after every training step whether to save and stop.
         trackers: Trackers of every run that is trained and evaluated, one after another.
+        jobs: How many runs are trained and evaluated at once, each by a process of its own.
+        job_command: For more than one job, the command that does so for the run of a cell's name and a seed.
 
     Raises:
         UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
@@ -164,6 +169,11 @@ def compare(
     rows: list[EvaluationResult] = []
     missing: list[str] = []
     evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
+    if training and jobs > 1 and job_command is not None:
+        todo = [recipe for recipe, run in runs if not evaluator.has_results(recipe, run)]
+        run_jobs(
+            [Job(f"{each.name}-seed{each.seed}", job_command(each.name, each.seed)) for each in todo], jobs, reporter
+        )
     with reporter.notices_once():
         for number, ((recipe, run), span) in enumerate(zip(runs, _spans(runs), strict=True), start=1):
             if training or is_finished(recipe, run):
@@ -177,6 +187,26 @@ def compare(
     comparison = Comparison(cells, rows, missing)
     comparison.write(out)
     return comparison
+
+
+def run_cell(
+    recipe: Recipe,
+    out: Path,
+    reporter: Reporter,
+    *,
+    checkpoint: str,
+    weights: str,
+    stop: Stop | None = None,
+    trackers: Sequence[Tracker] = (),
+) -> None:
+    """Train and evaluate one run of a comparison, as far as that is not done; the arguments are those of `compare`.
+
+    Raises:
+        UserError: anything that stops the run.
+        Stopped: a stop was asked for.
+    """
+    run = place_of_run(recipe, out)
+    _RunEvaluator(checkpoint, weights, reporter, stop, trackers).results(*_checked(recipe, run, training=True))
 
 
 def _spans(runs: Sequence[tuple[Recipe, RunFolder]]) -> list[tuple[float, float]]:
@@ -251,6 +281,14 @@ class _RunEvaluator:
         self._checkpoint, self._weights, self._reporter, self._stop = checkpoint, weights, reporter, stop
         self._trackers = trackers
         self._data: dict[str, DataSplits] = {}
+
+    def has_results(self, recipe: Recipe, run: RunFolder) -> bool:
+        """Whether a run is trained to its end and evaluated."""
+        stored = (
+            stored_results(run, self._checkpoint, recipe.evaluate, weights=each)
+            for each in weights_to_evaluate(recipe, self._weights)
+        )
+        return is_finished(recipe, run) and None not in stored
 
     def results(self, recipe: Recipe, run: RunFolder) -> list[EvaluationResult]:
         """One row for each kind of weights, under the recipe's name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
 import threading
@@ -26,6 +27,17 @@ def ignore_stops() -> None:
     for name in _SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL if name == "SIGINT" else signal.SIG_IGN)
+
+
+def end_with_parent() -> None:
+    """Have this process stop when its standard input ends, as it does with the process that holds its other end."""
+
+    def wait() -> None:
+        while os.read(0, 1):  # not sys.stdin, whose lock would be held when the interpreter ends
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)  # a signal to this thread would not interrupt what the main one waits for
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 _listening: list[Stop] = []

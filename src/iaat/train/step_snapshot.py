@@ -45,7 +45,7 @@ class StepSnapshot:
                 torch.where(finite_there, group[0], copy, out=group[0])
             else:
                 kept = torch.where(finite_there, torch.cat(group), copy)
-                torch._foreach_copy_(group, list(kept.split([len(each) for each in group])))
+                torch._foreach_copy_(group, list(torch.split(kept, [len(each) for each in group])))
         if self._optimizer_is_new and not bool(finite):  # waits for the device, in the first step alone
             self._state.optimizer.state.clear()
         if self._radii is not None:

@@ -1,0 +1,167 @@
+"""`iaat compare --jobs`: several runs at once, each in a process of its own."""
+
+import json
+import signal
+import sys
+import time
+
+import pytest
+
+from helpers.killing import TIMES, start
+from helpers.training import TINY
+from iaat import UserError
+from iaat.cli.main import main
+from iaat.experiments.parallel_runs import Job, environment, run_jobs
+from iaat.runs.checkpoint import load_checkpoint
+from iaat.runtime.progress import Reporter
+from iaat.runtime.signals import STOPPED, Stopped
+
+COMPARED = ("compare", "quickstart-natural", "quickstart", *TINY, "--evaluate.n", "20", "--quiet")
+
+
+def program(text):
+    return [sys.executable, "-c", text]
+
+
+class Listening(Reporter):
+    """Keeps what it is to say."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def without_times(found):
+    """The content of a file without what differs between equal runs: times and places."""
+    if isinstance(found, dict):
+        return {key: without_times(value) for key, value in found.items() if key not in {*TIMES, "folder"}}
+    return [without_times(each) for each in found] if isinstance(found, list) else found
+
+
+def test_a_comparison_by_jobs_is_that_of_one_process(tmp_path, capsys):
+    for name, more in (("one", ()), ("two", ("--jobs", "2"))):
+        assert main([*COMPARED, "--seed", "0", "--out", str(tmp_path / name), *more]) == 0
+    one, two = (json.loads((tmp_path / name / "comparison.json").read_text()) for name in ("one", "two"))
+    assert without_times(one) == without_times(two)
+    assert not list((tmp_path / "two").glob("*/train.lock"))
+
+
+def test_a_failed_job_is_named_when_the_others_have_ended(tmp_path):
+    late = tmp_path / "late"
+    jobs = [
+        Job("bad", program("import sys; print('working'); sys.exit('error: no data')")),
+        Job("good", program(f"import time; time.sleep(0.5); open({str(late)!r}, 'w')")),
+        Job("next", program("print('warning: twice'); print('warning: twice')")),
+    ]
+    reporter = Listening()
+    with pytest.warns(UserWarning, match="^twice$") as warned, pytest.raises(UserError) as caught:
+        run_jobs(jobs, 2, reporter)
+    assert str(caught.value) == "run bad failed: no data"
+    assert late.exists()
+    assert len(warned) == 1
+    assert "bad: working" in reporter.said
+
+
+def test_no_more_run_at_once_than_asked_for(tmp_path):
+    text = (
+        "import os, pathlib, time; place = pathlib.Path({place!r}); mine = place / str(os.getpid()); mine.touch(); "
+        "time.sleep(0.3); print(len(list(place.iterdir()))); mine.unlink()"
+    )
+    reporter = Listening()
+    run_jobs([Job(str(k), program(text.format(place=str(tmp_path)))) for k in range(4)], 2, reporter)
+    counts = [int(line.partition(": ")[2]) for line in reporter.said if line[1:3] == ": "]
+    assert len(counts) == 4
+    assert max(counts) <= 2
+
+
+def test_a_job_that_was_stopped_stops_the_others(tmp_path):
+    jobs = [
+        Job("stopped", program(f"raise SystemExit({STOPPED})")),
+        Job("long", program("import time; time.sleep(99)")),
+    ]
+    with pytest.raises(Stopped):
+        run_jobs(jobs, 2, Reporter(quiet=True))
+
+
+def test_jobs_share_out_threads_and_gpus():
+    assert environment(3, "2", {"PATH": "x"}, gpus=1) == {"PATH": "x", "OMP_NUM_THREADS": "2"}
+    assert environment(3, "2", {}, gpus=2)["CUDA_VISIBLE_DEVICES"] == "1"
+    assert environment(1, "2", {"CUDA_VISIBLE_DEVICES": "4,6"}, gpus=2)["CUDA_VISIBLE_DEVICES"] == "6"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(("--jobs", "0"), "--jobs 0: a number of runs at once"), (("--jobs", "2", "--no-train"), "--jobs is for what is")],
+)
+def test_wrong_numbers_are_refused(words, message, capsys):
+    assert main([*COMPARED, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def long_comparison(out):
+    words = [
+        sys.executable,
+        "-m",
+        "iaat",
+        *COMPARED,
+        "--train.epochs",
+        "5000",
+        "--train.save_steps",
+        "1",
+        "--jobs",
+        "2",
+    ]
+    process = start([*words, "--seeds", "2", "--out", str(out)])
+    runs = [out / f"{name}-seed0" for name in ("quickstart-natural", "quickstart")]
+    while not all((run / "last.pt").exists() for run in runs):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return process, runs
+
+
+def test_a_stop_reaches_all_jobs_and_keeps_what_they_have(tmp_path):
+    process, runs = long_comparison(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == STOPPED, errors
+    assert "training is kept up to the last checkpoint" in errors
+    assert "--jobs 2" in errors
+    for run in runs:
+        assert not (run / "train.lock").exists()
+        assert load_checkpoint(run / "last.pt")["epoch"] >= 0
+
+
+JOB = """
+import pathlib, time
+from iaat.runtime.signals import Stop, end_with_parent
+stop = Stop()
+with stop.listening():
+    end_with_parent()
+    pathlib.Path({begun!r}).touch()
+    try:
+        time.sleep(600)
+    finally:
+        pathlib.Path({ended!r}).touch()
+"""
+PARENT = """
+from iaat.experiments.parallel_runs import Job, run_jobs
+from iaat.runtime.progress import Reporter
+run_jobs([Job("one", {command!r})], 2, Reporter(quiet=True))
+"""
+
+
+def test_jobs_end_with_a_process_that_is_killed(tmp_path):
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    parent = start(program(PARENT.format(command=program(JOB.format(begun=str(begun), ended=str(ended))))))
+    while not begun.exists():
+        assert parent.poll() is None, parent.communicate()
+        time.sleep(0.05)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 120
+    while not ended.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ended.exists()
