@@ -33,7 +33,7 @@ def end_with_parent() -> None:
     """Have this process stop when its standard input ends, as it does with the process that holds its other end."""
 
     def wait() -> None:
-        while os.read(0, 1):  # not sys.stdin, whose lock would be held when the interpreter ends
+        while os.read(0, 1):  # not sys.stdin: the interpreter would end with its lock held
             pass
         os.kill(os.getpid(), signal.SIGTERM)  # a signal to this thread would not interrupt what the main one waits for
 
