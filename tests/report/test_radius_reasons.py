@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from helpers.training import tiny
 from iaat.errors import UserError
+from iaat.report.collect import _reasons
 from iaat.report.radius_reasons import radius_reasons
 from iaat.report.wall import pack_wall, sentence_of
 
@@ -118,3 +120,10 @@ def test_a_packed_wall_says_the_same(bits):
     ]
     assert len(set(found)) > 10
     assert sentence_of(pack_wall(0, epochs, history, order, label, label, kind), 0, CLASSES) == ""
+
+
+@pytest.mark.parametrize("words", [(), ("--method.spread", "0.5")])
+def test_a_learned_radius_of_0_says_nothing_of_a_sample_that_is_attacked_all_the_same(words):
+    history = np.array([[1.0], [0.0], [0.0]]) / 255
+    reasons = _reasons(tiny("iaat", *words), [1, 2, 3], history, np.array([0]), np.array([[0.6, 0.4]]))
+    assert ("without attack" in reasons.sentence(0, "cat", "dog", 0.0)) == (not words)

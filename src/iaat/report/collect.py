@@ -301,12 +301,14 @@ def _reasons(
     # In natural training no radius moves.
     rows = [row for row, epoch in enumerate(epochs) if epoch > recipe.train.natural_epochs] or [len(epochs) - 1]
     cap = getattr(recipe.method, "cap", None)
+    # Attacks of a constant mean are not at the learned radii: one of 0 says nothing of the sample without attack.
+    attacked_there = not getattr(recipe.method, "spread", 0)
     return radius_reasons(
         history[rows],
         [epochs[row] for row in rows],
         label,
         probabilities,
-        method=recipe.method_name,
+        method=recipe.method_name if attacked_there else "",
         largest=float(cap) if isinstance(cap, int | float) else None,  # of a method of the user's it may be text
     )
 
