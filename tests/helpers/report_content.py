@@ -1,6 +1,6 @@
 """Contents of a report: one with everything, names that attack the page among it, and one with next to nothing."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from iaat.report.report_content import (
     UnderAttack,
     Verdict,
 )
-from iaat.report.thumbnails import as_bytes, perturbation_picture, picture_uri, sprites
+from iaat.report.thumbnails import Sprites, as_bytes, perturbation_picture, picture_uri, sprites
 from iaat.report.under_attack import class_results
 from iaat.report.wall import pack_wall
 
@@ -104,11 +104,7 @@ def _attacked(draw, count=60):
         checkpoint="best",
         chosen="of each class at most 6, the smallest perturbations first",
         left_out=[3] * len(CLASSES),
-        sheets=list(sheets.sheets),
-        columns=sheets.columns,
-        rows=sheets.rows,
-        width=sheets.width,
-        height=sheets.height,
+        **asdict(sheets),
         index=draw.permutation(10000)[:count].tolist(),
         label=label.tolist(),
         clean=np.where(needed, label, other).tolist(),
@@ -237,7 +233,7 @@ def _images(draw, count):
 
 def _gallery(draw, count, pictures):
     images = _images(draw, count + NEAR)
-    sheets = sprites(images)
+    sheets = sprites(images) if pictures else Sprites()
     label = draw.integers(len(CLASSES), size=count)
     other = (label + draw.integers(1, len(CLASSES), count)) % len(CLASSES)
     radius = np.sort(draw.gamma(2.0, 3.0, count)).round(2)
@@ -259,11 +255,7 @@ def _gallery(draw, count, pictures):
         total=45000,
         pictured=count + NEAR if pictures else 0,
         chosen="a quarter each: the smallest radii, the largest, the most suspect, and any",
-        sheets=list(sheets.sheets) if pictures else [],
-        columns=sheets.columns if pictures else 1,
-        rows=sheets.rows if pictures else 1,
-        width=sheets.width if pictures else 0,
-        height=sheets.height if pictures else 0,
+        **asdict(sheets),
         index=index,
         label=label.tolist(),
         prediction=prediction.tolist(),
@@ -293,12 +285,11 @@ def _drawn(detail, pictures):
 def _neighbours(draw, gallery, pictures):
     """Three neighbours of each class for the suspected label errors but the last."""
     called = sorted((k for k, kind in enumerate(gallery.kind) if kind == "label"), key=gallery.rank.__getitem__)[:-1]
-    sheets = sprites(_images(draw, 12))
+    images = _images(draw, 12)
+    sheets = sprites(images) if pictures else Sprites()
     rows = [[int(each) for each in draw.choice(12, 3, replace=False)] for _ in range(2 * len(called))]
-    shape = (sheets.columns, sheets.rows, sheets.width, sheets.height) if pictures else (1, 1, 0, 0)
-    files = list(sheets.sheets) if pictures else []
     index = list(range(50_000, 50_012))
-    return Neighbours(called, rows[: len(called)], rows[len(called) :], index, files, *shape)
+    return Neighbours(called, rows[: len(called)], rows[len(called) :], index, **asdict(sheets))
 
 
 def _wall(draw, gallery, history):

@@ -3,8 +3,9 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from html.parser import HTMLParser
+from inspect import get_annotations
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from markupsafe import escape
 from helpers.report_content import SCRIPT, TAG, minimal, rich
 from iaat.errors import UserError
 from iaat.evaluate.findings import TRUSTED
+from iaat.report import image_content, report_content
 from iaat.report import page as page_module
-from iaat.report import report_content
 from iaat.report.detail_records import Attempt, Neighbour, Reading, SampleDetail
 from iaat.report.page import render, script, write_page
 from iaat.report.report_content import ReportContent, content_json
+from iaat.report.thumbnails import Sprites
 from iaat.report.wall import Reasons, sentence_of
 
 ROOT = Path(__file__).parents[2]
@@ -263,10 +265,11 @@ def test_plotly_can_draw_every_kind_of_trace_that_the_page_has():
 
 def test_types_of_the_scripts_have_the_fields_of_the_content():
     text = (Path(page_module.__file__).parent / "static" / "types.d.ts").read_text(encoding="utf-8")
-    records = [each for each in vars(report_content).values() if is_dataclass(each)]
-    for record in [*records, Reasons, SampleDetail, Attempt, Reading, Neighbour]:
-        (block,) = re.findall(rf"interface {record.__name__} {{(.*?)}}\n", text, re.DOTALL)
-        assert re.findall(r"(\w+)\??:", block) == [field.name for field in fields(record)], record
+    found = {**vars(report_content), **vars(image_content)}.values()
+    for record in [*filter(is_dataclass, found), Reasons, SampleDetail, Attempt, Reading, Neighbour]:
+        extends = " extends Sprites" if issubclass(record, Sprites) and record is not Sprites else ""
+        (block,) = re.findall(rf"interface {record.__name__}{extends} {{(.*?)}}\n", text, re.DOTALL)
+        assert re.findall(r"(\w+)\??:", block) == list(get_annotations(record)), record
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -326,8 +326,7 @@ def _neighbours(gallery: Gallery, model: nn.Module, models: _Models, recipe: Rec
     index = sorted({found for side in near for row in side for found in row})
     own, other = ([[index.index(found) for found in row] for row in side] for side in near)
     packed = source_sprites(train, torch.tensor(index), budget=SHEET_BUDGET // 4) if index else Sprites()
-    shape = (packed.columns, packed.rows, packed.width, packed.height)
-    return Neighbours(places, own, other, index, list(packed.sheets), *shape)
+    return Neighbours(places, own, other, index, **asdict(packed))
 
 
 def _details(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -62,11 +62,6 @@ def make_gallery(
         if of_all
         else "a quarter each: the smallest radii, the largest, the most suspect, and any",
         pictured=0,
-        sheets=[],
-        columns=1,
-        rows=1,
-        width=0,
-        height=0,
         index=samples.tolist(),
         label=suspects.label[chosen].tolist(),
         prediction=_predicted(suspects)[chosen].tolist(),
@@ -86,11 +81,7 @@ def with_sheets(gallery: Gallery, near: NDArray[np.int64], train: Source) -> Gal
     return replace(
         gallery,
         pictured=len(gallery.index) + len(near) if packed.sheets else 0,
-        sheets=list(packed.sheets),
-        columns=packed.columns,
-        rows=packed.rows,
-        width=packed.width,
-        height=packed.height,
+        **asdict(packed),
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from iaat.report.thumbnails import Sprites
 
-@dataclass(frozen=True)
-class Neighbours:
+
+@dataclass(frozen=True, slots=True)
+class Neighbours(Sprites):
     """Nearest training images of both classes for images of a gallery, with thumbnails of their own.
 
     Attributes:
@@ -15,22 +17,16 @@ class Neighbours:
         own: For each, its neighbours of its label, the nearest first, by their places in `index`.
         other: Likewise those of the class it may be instead.
         index: Of the neighbours in the training data, each once.
-        sheets, columns, rows, width, height: Of the neighbours, as in `Gallery`.
     """
 
     of: list[int]
     own: list[list[int]]
     other: list[list[int]]
     index: list[int]
-    sheets: list[str]
-    columns: int
-    rows: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
+class Gallery(Sprites):
     """Images of one run with radii; all lists have one entry an image.
 
     Attributes:
@@ -39,9 +35,6 @@ class Gallery:
         chosen: How they were chosen, for people.
         pictured: Images on the sheets: those of the gallery, and after them neighbours of images in detail, which are
             the next ones of `Wall`.
-        sheets: Sprite sheets as data URIs; empty where inputs are no pictures, with the reason in `no_pictures`.
-        columns, rows: Thumbnails a row, rows a sheet; image k is on sheet k // (columns * rows), in reading order.
-        width, height: Of a thumbnail in pixels.
         index: Of the samples in the training data.
         label, prediction: Class numbers; a prediction is -1 where it is not known.
         radius_px: Last radii, in ascending `radius_order`; those of all epochs are in `Wall`.
@@ -61,11 +54,6 @@ class Gallery:
     total: int
     chosen: str
     pictured: int
-    sheets: list[str]
-    columns: int
-    rows: int
-    width: int
-    height: int
     index: list[int]
     label: list[int]
     prediction: list[int]
@@ -83,7 +71,7 @@ class Gallery:
 
 
 @dataclass(frozen=True, slots=True)
-class AttackedImages:
+class AttackedImages(Sprites):
     """Test images that one evaluation misclassified; all lists have one entry an image.
 
     Attributes:
@@ -91,7 +79,6 @@ class AttackedImages:
         checkpoint: Its checkpoint.
         chosen: How they were chosen, for people.
         left_out: By class, how many misclassified test samples are not among them.
-        sheets, columns, rows, width, height: As of `Gallery`.
         index: In the test data.
         label: Class numbers.
         clean: Predicted without attack.
@@ -105,11 +92,6 @@ class AttackedImages:
     checkpoint: str
     chosen: str
     left_out: list[int]
-    sheets: list[str]
-    columns: int
-    rows: int
-    width: int
-    height: int
     index: list[int]
     label: list[int]
     clean: list[int]

@@ -310,8 +310,7 @@ def _pairs(images: AttackedImages | None) -> dict[tuple[int, int], int]:
 def _sprite(images: AttackedImages, place: int) -> Markup:
     """Return the style of one thumbnail: its part of the sheet, in whole multiples of small images."""
     scale = max(1, _THUMBNAIL // max(images.width, images.height))
-    sheet, position = divmod(place, images.columns * images.rows)
-    row, column = divmod(position, images.columns)
+    sheet, row, column = images.tile(place)
     width, height = scale * images.width, scale * images.height
     return Markup(
         f"background-image: var(--attacked-sheet-{sheet}); width: {width}px; height: {height}px; "

@@ -359,8 +359,7 @@ class _Sheets:
 
     def __getitem__(self, place: int) -> NDArray[np.float64]:
         gallery = self._gallery
-        sheet, position = divmod(place, gallery.columns * gallery.rows)
-        row, column = divmod(position, gallery.columns)
+        sheet, row, column = gallery.tile(place)
         top, left = row * gallery.height, column * gallery.width
         return self._decoded(sheet)[top : top + gallery.height, left : left + gallery.width]
 

@@ -36,9 +36,11 @@ Picture = NDArray[np.uint8]
 """An image `[C, H, W]`, C 1 or 3."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sprites:
     """Thumbnails of one size, row by row on one or more sheets; all sheets but the last are full.
+
+    Records of images extend it by what is known of each.
 
     Attributes:
         sheets: The pictures as `data:` URIs, WebP or PNG; none where there is nothing to draw.
@@ -53,6 +55,11 @@ class Sprites:
     height: int = 0
     columns: int = 1
     rows: int = 1
+
+    def tile(self, place: int) -> tuple[int, int, int]:
+        """Return sheet, row and column of a thumbnail."""
+        sheet, position = divmod(place, self.columns * self.rows)
+        return sheet, *divmod(position, self.columns)
 
 
 def why_no_picture(shape: Sequence[int]) -> str | None:
@@ -104,7 +111,7 @@ def sprites(images: Images, *, side: int = SIDE, budget: int = SHEET_BUDGET) -> 
         if sum(map(len, sheets)) <= budget:
             break
         sheets = [_encoded(picture, "WEBP", quality=quality, method=4) for picture in pictures]
-    return Sprites(tuple(sheets), width, height, columns, rows)
+    return Sprites(sheets=tuple(sheets), width=width, height=height, columns=columns, rows=rows)
 
 
 def shrink(images: Images, *, side: int = SIDE) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -108,11 +109,7 @@ def attacked_images(
         checkpoint=checkpoint,
         chosen=f"of each class at most {each}, the smallest perturbations first",
         left_out=[max(0, len(some) - each) for some in by_class],
-        sheets=list(packed.sheets),
-        columns=packed.columns,
-        rows=packed.rows,
-        width=packed.width,
-        height=packed.height,
+        **asdict(packed),
         index=records.index[chosen].tolist(),
         label=records.label[chosen].tolist(),
         clean=records.clean[chosen].tolist(),

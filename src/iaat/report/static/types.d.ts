@@ -45,9 +45,12 @@ interface ClassAccuracy {
 
 interface ClassResults { recipe: number; seeds: number; classes: ClassAccuracy[]; confusion: [number, number, number][] }
 
-interface AttackedImages {
-  run: number; checkpoint: string; chosen: string; left_out: number[]; sheets: string[]; columns: number; rows: number;
-  width: number; height: number; index: number[]; label: number[]; clean: number[]; adversarial: number[];
+/** Thumbnails of one size on sheets, see iaat/report/thumbnails.py. */
+interface Sprites { sheets: string[]; width: number; height: number; columns: number; rows: number }
+
+interface AttackedImages extends Sprites {
+  run: number; checkpoint: string; chosen: string; left_out: number[];
+  index: number[]; label: number[]; clean: number[]; adversarial: number[];
   attack: string[]; norm: string[]; no_pictures: string | null;
 }
 
@@ -86,14 +89,11 @@ interface SampleDetail {
 /** A detail with its pictures, see iaat/report/detail_pictures.py. */
 interface DrawnDetail extends SampleDetail { image: string | null; sheet: string | null; columns: number }
 
-interface Neighbours {
-  of: number[]; own: number[][]; other: number[][]; index: number[]; sheets: string[]; columns: number; rows: number;
-  width: number; height: number;
-}
+interface Neighbours extends Sprites { of: number[]; own: number[][]; other: number[][]; index: number[] }
 
-interface Gallery {
-  run: number; total: number; chosen: string; pictured: number; sheets: string[]; columns: number; rows: number; width: number;
-  height: number; index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; rank: number[]; kind: ("label" | "ambiguous" | "")[]; suggested: number[]; notes: string[]; neighbours: Neighbours | null;
+interface Gallery extends Sprites {
+  run: number; total: number; chosen: string; pictured: number;
+  index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; rank: number[]; kind: ("label" | "ambiguous" | "")[]; suggested: number[]; notes: string[]; neighbours: Neighbours | null;
   details: Record<string, DrawnDetail>; no_pictures: string | null; compute: string; compute_more: string;
 }
 
