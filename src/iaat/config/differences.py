@@ -72,7 +72,7 @@ LATER_KEYS: dict[str, object] = {
     "method.soft_by_radius": False,
     "method.kl": 0.0,
 }
-"""Keys that digests did not have at first, with the values that stand for what was done then, and None for idle ones."""
+"""Keys that digests did not have at first, with the values that stand for what was done then; None if idle, too."""
 
 
 def digest_but_seed(recipe: Recipe, *data: str) -> str:
