@@ -50,7 +50,7 @@ def fit(
     quiet: bool = False,
     **more: object,
 ) -> Run:
-    """Train a model so that it withstands perturbations of its inputs; by default every sample gets its own radius.
+    """Train a model to be robust to perturbations of its inputs; by default every sample gets its own radius.
 
     It is the loop of `iaat train`: same methods, same checkpoints, and several processes under torchrun or srun. The
     model gets inputs in [0, 1] as they are, is trained in train mode, and has the weights of the best epoch in the end.
