@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from helpers.killing import TIMES, start
-from helpers.training import TINY
+from helpers.killing import start
+from helpers.results import without_times
+from helpers.training import TINY, Listening
 from iaat import UserError
 from iaat.cli.main import main
 from iaat.experiments.parallel_runs import Job, environment, run_jobs
@@ -21,24 +22,6 @@ COMPARED = ("compare", "quickstart-natural", "quickstart", *TINY, "--evaluate.n"
 
 def program(text):
     return [sys.executable, "-c", text]
-
-
-class Listening(Reporter):
-    """Keeps what it is to say."""
-
-    def __init__(self):
-        super().__init__(quiet=True)
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-
-
-def without_times(found):
-    """The content of a file without what differs between equal runs: times and places."""
-    if isinstance(found, dict):
-        return {key: without_times(value) for key, value in found.items() if key not in {*TIMES, "folder"}}
-    return [without_times(each) for each in found] if isinstance(found, list) else found
 
 
 def test_a_comparison_by_jobs_is_that_of_one_process(tmp_path, capsys):

@@ -26,6 +26,17 @@ def tiny(method="iaat", *more):
     return dataclasses.replace(load_recipe("quickstart", [*TINY, "--method", method, *more]), name="quickstart")
 
 
+class Listening(Reporter):
+    """Keeps what it is to say."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
 class Interrupting(Reporter):
     """Stops the run as Ctrl-C would, when the batch of that number has been trained on."""
 

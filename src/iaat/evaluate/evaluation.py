@@ -28,10 +28,11 @@ from iaat.evaluate.naming import evaluation_name
 from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
 from iaat.evaluate.radius_quarters import radii_section
 from iaat.evaluate.results import EvaluationResult, plain_config
-from iaat.evaluate.resume import Journal
+from iaat.evaluate.resume import Journal, Known
 from iaat.evaluate.robust_accuracy import Stage
 from iaat.evaluate.robustness_curve import curve_section, with_curve
 from iaat.evaluate.sections import Context, Extras, Task
+from iaat.evaluate.shared_stages import JOURNAL, earlier_suites
 from iaat.evaluate.stages import stages_of
 from iaat.evaluate.summary import summary, write_evaluation
 from iaat.evaluate.transfer import transfer_section, transfer_stages
@@ -129,9 +130,24 @@ def _evaluate(task: Task, known: Path | None, ranks: Ranks) -> EvaluationResult:
         raise UserError("evaluate.radius is 0: the checks for masking need attacks; give a radius, or another suite")
     folder = evaluation_folder(task.evaluated, task.config, task.extras)
     with _held(folder, ranks):
-        known_journal = None if known is None else known / "journal.jsonl"
-        journal = Journal(folder / "journal.jsonl", identity(task), known_journal, ranks)
+        journal = _journal(folder, task, known, ranks)
         return _evaluate_in(folder, journal, task, plan)
+
+
+def _journal(folder: Path, task: Task, known: Path | None, ranks: Ranks) -> Journal:
+    """The journal of an evaluation, with what others of the same weights have done."""
+
+    def stage_names(attacks: Sequence[str]) -> list[str]:
+        data = task.data
+        return [stage.name for stage in stages_of(tuple(attacks), task.config, len(data.classes), data.test.shape)]
+
+    own = identity(task)
+    others = earlier_suites(folder, own, stage_names) if ranks.main else []
+    others += [] if known is None else [Known(known / JOURNAL, own)]
+    journal = Journal(folder / JOURNAL, own, others, ranks)
+    for other in journal.taken:
+        task.reporter.say(f"taken from {other.path.parent}: {', '.join(sorted(other.stages or ['all of it']))}")
+    return journal
 
 
 @contextmanager

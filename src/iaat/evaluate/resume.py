@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,13 +16,40 @@ from typing_extensions import TypedDict
 from iaat.errors import UserError
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.files import append_json_line, write_text
-from iaat.runtime.json_files import read_json_lines
+from iaat.runtime.json_files import Lines, read_json_lines
 from iaat.runtime.signals import Stop
 
 T = TypeVar("T")
 
 _IDENTITY = "identity"
 """Name of the first line, which identifies the evaluation."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Another journal to take values from.
+
+    Attributes:
+        path: Its file.
+        identity: What its first line must say; others are passed over.
+        stages: Names of the stages that are taken, batches `NAME#0`, `NAME#1`, ...; None: all units.
+        unit: One more unit that is taken.
+    """
+
+    path: Path
+    identity: dict[str, Any]
+    stages: frozenset[str] | None = None
+    unit: str | None = None
+
+    def wants(self, unit: str) -> bool:
+        """Whether a unit is taken."""
+        return self.stages is None or unit == self.unit or unit.partition("#")[0] in self.stages
+
+
+def identity_of(path: Path) -> Any:  # noqa: ANN401
+    """What the first line of a journal says of it; None where it cannot be read."""
+    records = _lines(path).records
+    return records[0]["value"] if records and records[0]["unit"] == _IDENTITY else None
 
 
 class _Line(TypedDict):
@@ -44,20 +72,24 @@ class Journal:
     Args:
         path: The file; None keeps the values in memory only.
         identity: Plain values that decide every unit's value: model, data, attack, seed; those of the main process.
-        known: File of another journal, to take values from where it has the same identity.
+        known: Other journals to take values from.
         ranks: The processes that evaluate together; all make the same calls.
+
+    Attributes:
+        taken: The other journals that values were taken from, in the main process.
 
     Raises:
         UserError: the file cannot be written.
     """
 
     def __init__(
-        self, path: Path | None, identity: dict[str, Any], known: Path | None = None, ranks: Ranks = ALONE
+        self, path: Path | None, identity: dict[str, Any], known: Sequence[Known] = (), ranks: Ranks = ALONE
     ) -> None:
         self._path = path
         self.ranks = ranks
         self._prefix = ""
         self._values: dict[str, Any] = {}
+        self.taken: list[Known] = []
         if path is None:
             return
         ranks.on_main(lambda: self._open(path, identity, known))
@@ -67,13 +99,15 @@ class Journal:
         if not ranks.main:
             self._path = self._begin_part(path, identity)
 
-    def _open(self, path: Path, identity: dict[str, Any], known: Path | None) -> None:
+    def _open(self, path: Path, identity: dict[str, Any], known: Sequence[Known]) -> None:
         """Take the values of the files there are, and write all of them into one."""
-        for file in (known, path, *_parts(path)):
-            records = [] if file is None else _records(file)
-            # Compared as JSON has it, where a tuple is a list.
-            if records and records[0] == json.loads(json.dumps(_line(_IDENTITY, identity))):
-                self._values |= {record["unit"]: record["value"] for record in records[1:]}
+        for file in (path, *_parts(path)):
+            self._values |= _values(_records(file), identity)
+        for each in known:
+            values = _values(_lines(each.path).records, each.identity)
+            new = {unit: value for unit, value in values.items() if each.wants(unit) and unit not in self._values}
+            self._values |= new
+            self.taken += [each] if new else []
         lines = [_line(_IDENTITY, identity), *(_line(unit, value) for unit, value in self._values.items())]
         write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
         self._remove_parts()
@@ -210,10 +244,22 @@ def _checksum(unit: str, value: Any) -> str:  # noqa: ANN401
 
 
 def _records(path: Path) -> list[_Line]:
-    """The lines that are as they were written."""
-    lines = read_json_lines(path, _Line, _damage)
+    """The lines that are as they were written, with a warning of the others."""
+    lines = _lines(path)
     lines.warn("computed again")
     return lines.records
+
+
+def _lines(path: Path) -> Lines[_Line]:
+    return read_json_lines(path, _Line, _damage)
+
+
+def _values(records: Sequence[_Line], identity: dict[str, Any]) -> dict[str, Any]:
+    """The values of units, where the lines are of a journal with this identity."""
+    # Compared as JSON has it, where a tuple is a list.
+    if not records or records[0] != json.loads(json.dumps(_line(_IDENTITY, identity))):
+        return {}
+    return {line["unit"]: line["value"] for line in records[1:]}
 
 
 def _damage(line: _Line) -> str | None:
