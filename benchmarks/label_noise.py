@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from iaat.analysis.radius_order import radius_history
-from iaat.config.differences import differences
+from iaat.config.differences import recipe_differences
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataSplits, sequential_order
 from iaat.data.build_data import read_splits
@@ -162,7 +162,7 @@ class Cell:
         )
         name = f"{self.source}-{self.noise}-seed{self.seed}-{what}" + (f"-part{fold}of{folds}" if folds else "")
         run = RunFolder(self.out / name)
-        if run.has_results() and (changed := differences(run.recipe(), recipe)):
+        if run.has_results() and (changed := recipe_differences(run.recipe(), recipe)):
             raise UserError(f"{run.path} was trained otherwise: {'; '.join(changed)}: give another --out")
         return run, train(recipe, run, reporter, resume=True)
 

@@ -3,7 +3,9 @@
 import ast
 import re
 from collections import Counter
+from contextlib import suppress
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,22 @@ def test_no_two_modules_define_a_public_name():
 )
 def test_every_way_to_define_a_public_name_is_seen(source):
     assert "Thing" in set(defined(source))
+
+
+def test_scripts_beside_the_package_import_what_is_there():
+    """Most of them take long to run, and no other test does."""
+    scripts = [file for folder in ("benchmarks", "docs") for file in (ROOT.parents[1] / folder).rglob("*.py")]
+    names = {(file.name, name) for file in scripts for name in imports(file.read_text(encoding="utf-8"))}
+    missing = [each for each in sorted(names) if each[1].startswith("iaat.") and not is_there(each[1])]
+    assert scripts
+    assert missing == []
+
+
+def is_there(name):
+    module, _, attribute = name.rpartition(".")
+    with suppress(ImportError):
+        return hasattr(import_module(module), attribute) or import_module(name)
+    return False
 
 
 @pytest.mark.parametrize(
