@@ -38,7 +38,7 @@ from iaat.experiments.comparison import Comparison
 from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.sweep import read_cells
 from iaat.experiments.workflow import write_pictures
-from iaat.radius.radii_table import RadiiTable
+from iaat.radius.read_radii import RadiiTable
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 
