@@ -27,6 +27,7 @@ from iaat.evaluate.sections import Extras
 from iaat.models.digest import weights_digest
 from iaat.runtime.distributed import ALONE, current
 from iaat.runtime.launch import processes
+from iaat.runtime.launch_environment import exit_process
 from iaat.runtime.progress import Reporter
 from iaat.units import Radius
 
@@ -106,7 +107,8 @@ def main():
             found = evaluate(options.folder, options.suite, ranks, options.stop_after, options.fail)
             (options.folder / f"passes-{ranks.rank}.json").write_text(json.dumps(found))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        exit_process(1)
 
 
 if __name__ == "__main__":

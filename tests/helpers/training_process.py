@@ -22,6 +22,7 @@ from iaat.errors import UserError
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import current
 from iaat.runtime.launch import processes
+from iaat.runtime.launch_environment import exit_process
 from iaat.runtime.signals import Stop, Stopped
 from iaat.train import state, train
 from iaat.train.nonfinite import NonfiniteMonitor
@@ -148,7 +149,8 @@ def main():
                 path, _, steps = word.partition("@")
                 train_watched(Path(path).name, Path(path).parent, int(steps or 0))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        exit_process(1)
 
 
 if __name__ == "__main__":

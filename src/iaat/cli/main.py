@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from iaat.cli.parser import HELP, command_parser, parse_arguments, without_help
 from iaat.config.recipe_files import find_recipe
 from iaat.errors import LostProcessError, UserError
-from iaat.runtime.launch_environment import launched
+from iaat.runtime.launch_environment import exit_process, launched
 from iaat.runtime.signals import STOPPED, Stop, Stopped, ignore_stops
 from iaat.runtime.streams import lasting_streams
 from iaat.runtime.text import printable
@@ -194,7 +194,7 @@ def entry() -> NoReturn:
     """Run the command and exit; a stop requested when all is done does not change the exit code."""
     code = main()
     ignore_stops()
-    sys.exit(code)
+    exit_process(code)
 
 
 if __name__ == "__main__":
