@@ -7,6 +7,7 @@
 # make vendor: copy the report page's Plotly from the npm registry again, in the version of package.json.
 # make docs: the documentation site, in site/; a warning is an error; make notebooks: run its notebooks again.
 # make test-torch VERSION=2.9.1: core tests with that version of PyTorch; VERSION=oldest (default) or newest.
+# make bench-gpu: tests, attack, steps and several runs at once on a GPU.
 # make bench: install the peers too, measure attack, step, data and memory; see benchmarks/README.md.
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Where pip keeps what may be built with: PIP_CONSTRAINT until 25.2, PIP_BUILD_CONSTRAINT since.
 BUILD_CONSTRAINTS := benchmarks/build-constraints.txt
 
-.PHONY: quickstart example-page setup lint lint-scripts vendor check test peers examples test-all test-torch docs notebooks bench clean
+.PHONY: quickstart example-page setup lint lint-scripts vendor check test peers examples test-all test-torch docs notebooks bench bench-gpu clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/iaat compare quickstart-natural quickstart-pgd-at quickstart --seeds 0 1 2 --out runs/quickstart
@@ -111,6 +112,13 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/memory.py
+
+# Sized for ten minutes on a GPU of a data centre; that was not measured.
+bench-gpu: $(VENV)/.installed-bench $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/gpu
+	$(BIN)/python benchmarks/attack.py --model resnet18 --repeats 5
+	$(BIN)/python benchmarks/step.py --model resnet18 --repeats 5
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/many_runs.py --width 16 64 --at-once 1 8
 
 node_modules/.installed: package.json package-lock.json
 	npm ci --silent --no-audit --no-fund --fetch-retries=1 --fetch-timeout=20000

@@ -51,7 +51,8 @@ def init_weights(network: nn.Module) -> None:
     Source: He et al. 2015 (arXiv 1502.01852), in the fan-out form of the ResNet and WideResNet code.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        # On the meta device there is nothing to draw, and PyTorch would import its compiler to do so.
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
