@@ -27,7 +27,7 @@ from iaat.evaluate.results import (
     shown_config,
     upgraded,
 )
-from iaat.evaluate.results_table import columns, stages_table
+from iaat.evaluate.results_table import caption, columns, stages_table
 from iaat.evaluate.summary import per_class, summary, write_evaluation
 from iaat.experiments.comparison_results import read_comparison
 from iaat.runtime.json_files import from_json
@@ -249,3 +249,20 @@ def test_comparisons_of_version_1_are_read(folder):
         cell["accuracy"]["worst"]["mean"] for cell in raw["cells"]
     ]
     assert any(cell.above_curve is not None for cell in found.cells)
+
+
+def test_the_table_states_what_screening_misses_of_autoattack():
+    accuracy = {"clean": 0.7, "screening": 0.4, "autoattack": 0.38, "worst": 0.38}
+    stages = (
+        StageResult("clean", 500, 150, Passes(500, 0), 1.0),
+        StageResult("screening/apgd-ce", 350, 150, Passes(1, 1), 1.0),
+        StageResult("autoattack/apgd-ce", 200, 2, Passes(1, 1), 1.0),
+        StageResult("autoattack/apgd-t", 198, 8, Passes(1, 1), 1.0),
+    )
+    row = made_up(accuracy, stages=stages)
+    text = "Of the samples that screening calls robust AutoAttack breaks"
+    assert f"{text} 10 of 200." in caption([row])
+    assert f"{text} 10 of 200, 10 of 200." in caption([row, made_up(), row])
+    turned = made_up({"clean": 0.7, "autoattack": 0.4, "screening": 0.4, "worst": 0.4}, stages=stages)
+    between = made_up({"clean": 0.7, "screening": 0.4, "cw": 0.4, "autoattack": 0.4, "worst": 0.4}, stages=stages)
+    assert text not in caption([turned, between, made_up()])  # who missed what is not known there

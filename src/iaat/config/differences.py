@@ -52,7 +52,7 @@ PLACE_KEYS = frozenset(
         *("train.save_minutes", "train.save_steps", "train.keep"),
         *("train.nonfinite", "train.rollback_lr", "train.nonfinite_limit"),
         *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts"),
-        *("evaluate.n", "evaluate.order", "evaluate.seed"),
+        *("evaluate.n", "evaluate.order", "evaluate.seed", "evaluate.autoattack_arithmetic"),
     }
 )
 """Keys of where a run is made and how it is evaluated in the end; they do not change training, so may on resume."""

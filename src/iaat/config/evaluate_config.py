@@ -43,6 +43,10 @@ class EvaluateConfig:
     published is refused for data that is sorted by class, as image folders are."""
     seed: FromZero = 0
     """Seed of the attacks."""
+    autoattack_arithmetic: Literal["reference", "channels_last", "bfloat16"] = "reference"
+    """How AutoAttack computes: reference, as the reference does; or faster and with other rounding, on images in
+    channels-last format (channels_last), or also in bfloat16. Its examples are evaluated in float32 all the same, and
+    those of another class there are counted. Numbers of these two are not to be quoted as AutoAttack's."""
 
     def __post_init__(self) -> None:
         _check_suite(self.suite)

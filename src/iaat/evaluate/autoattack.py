@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode
+from iaat.evaluate.arithmetic import Arithmetic, InArithmetic
 from iaat.runtime.rng import seeded
 
 STANDARD_CLASSES = 4
@@ -68,6 +69,7 @@ def reference_attack(
     seed: int,
     queries: int = QUERIES,
     shortcuts: bool = True,
+    arithmetic: Arithmetic = "reference",
 ) -> Tensor:
     """Run one attack of the reference implementation on one batch, with the constants of its standard version.
 
@@ -85,6 +87,7 @@ def reference_attack(
         seed: Seed of the attack.
         queries: Queries of the Square attack, 5000 in the standard version.
         shortcuts: False runs the code of the reference alone.
+        arithmetic: How the attack calls the model; only `reference` rounds as the reference does.
 
     Returns:
         `[B, C, H, W]`: adversarial inputs where the attack found one, the clean input elsewhere.
@@ -94,8 +97,9 @@ def reference_attack(
     from iaat.evaluate.lean import lean
 
     with seeded(0), attack_mode(model, "eval"):
+        attacked = model if arithmetic == "reference" else InArithmetic(model, arithmetic)
         suite = pyautoattack.AutoAttack(
-            model, device=x.device, eps=float(radius), norm=_NORMS[norm], seed=seed, version="standard"
+            attacked, device=x.device, eps=float(radius), norm=_NORMS[norm], seed=seed, version="standard"
         )
         runner = _runner(suite, attack, classes)
         runner.seed = seed

@@ -74,6 +74,15 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
         )
         for number, text in enumerate(texts, start=1)
     ]
+    flips = [f"{stage.name} {stage.flips} of {stage.samples}" for stage in outcome.stages if stage.flips]
+    if flips:
+        findings.append(
+            note(
+                name="autoattack-flips",
+                evidence=f"of another class in float32 than in the arithmetic of the attack: {', '.join(flips)}",
+                advice="The attack may have left these samples too early: leave evaluate.autoattack_arithmetic out.",
+            )
+        )
     outside = [f"{stage.name} {stage.outside} of {stage.samples}" for stage in outcome.stages if stage.outside]
     if outside:
         findings.append(
@@ -106,6 +115,14 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
                 name="autoattack-shape",
                 evidence=f"{no_square}: it is left out",
                 advice="Say so beside the number; no black-box attack is run.",
+            )
+        )
+    if "autoattack" in plan.attacks and task.config.autoattack_arithmetic != "reference":
+        findings.append(
+            note(
+                name="autoattack-arithmetic",
+                evidence=f"AutoAttack computes in {task.config.autoattack_arithmetic}, which rounds otherwise than it",
+                advice="Quote the number without evaluate.autoattack_arithmetic.",
             )
         )
     if "masking" in plan.sections and no_square:

@@ -42,7 +42,8 @@ ClassName = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 class StageResult:
     """Result of one attack: samples it was given, samples on which it succeeded, and its cost.
 
-    `outside` counts points it returned outside of their ball or the image range.
+    `outside` counts points it returned outside of their ball or the image range, `flips` those of another class in
+    float32 than in the arithmetic of the attack.
     """
 
     name: str
@@ -52,6 +53,7 @@ class StageResult:
     seconds: NonNegative
     outside: Count = 0
     warnings: tuple[str, ...] = ()
+    flips: Count = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,9 +81,22 @@ def caption(rows: Sequence[EvaluationResult]) -> str:
         notes.append(f"clean, all: on all {', '.join(f'{n:,}' for n in several)} test samples, unattacked.")
     if "screening" in attacks:
         notes.append("screening: APGD-CE and APGD-T of this package, for sweeps; it is not AutoAttack.")
+    missed = [each for row in rows if (each := screening_missed(row)) is not None]
+    if missed:
+        counts = ", ".join(f"{count} of {left}" for count, left in missed)
+        notes.append(f"Of the samples that screening calls robust AutoAttack breaks {counts}.")
     if "autoattack" in attacks and any(row.classes < STANDARD_CLASSES for row in rows):
         notes.append(f"AutoAttack: fewer than {STANDARD_CLASSES} classes, so not the standard ensemble.")
     return " ".join(notes)
+
+
+def screening_missed(row: EvaluationResult) -> tuple[int, int] | None:
+    """How many samples that screening leaves robust AutoAttack breaks, and of how many; None unless it comes next."""
+    names = list(row.attacks)
+    if "screening" not in names or names[names.index("screening") + 1 :][:1] != ["autoattack"]:
+        return None
+    stages = [stage for stage in row.stages if stage.name.partition("/")[0] == "autoattack"]
+    return (sum(stage.adversarial for stage in stages), stages[0].samples) if stages else None
 
 
 def _percent(accuracy: float | None, interval: tuple[float, float] | None) -> CellText:

@@ -14,6 +14,7 @@ from iaat.attacks import attack_mode, geometry, predict_classes
 from iaat.data import Source
 from iaat.data.sample_log import gather_sample_log
 from iaat.errors import UserError
+from iaat.evaluate.arithmetic import Arithmetic, InArithmetic
 from iaat.evaluate.autoattack import logged
 from iaat.evaluate.results import CLEAN, ROBUST, StageResult
 from iaat.evaluate.resume import Journal
@@ -38,6 +39,7 @@ class Stage:
         run: The attack.
         most: About how many forwards it takes for a batch at most, to show progress; None: not known.
         unit: Name of a forward in the progress shown.
+        arithmetic: How it calls the model; where that is not the model's own way, its flips are counted.
         prepare: Called once before it is run, by all processes together; None: there is nothing to prepare.
     """
 
@@ -46,6 +48,7 @@ class Stage:
     most: int | None = None
     unit: str = "forward"
     prepare: Callable[[], None] | None = None
+    arithmetic: Arithmetic = "reference"
 
     @property
     def group(self) -> str:
@@ -142,6 +145,7 @@ class _Batch(TypedDict):
     seconds: float
     warnings: list[str]
     unreadable: NotRequired[list[int]]
+    flips: NotRequired[int]
 
 
 @dataclass(slots=True)
@@ -181,6 +185,7 @@ class _SampleState:
                 seconds=sum(batch["seconds"] for batch in batches),
                 outside=sum(batch["outside"] for batch in batches),
                 warnings=tuple(dict.fromkeys(text for batch in batches for text in batch["warnings"])),
+                flips=sum(batch.get("flips", 0) for batch in batches),
             )
         )
 
@@ -300,6 +305,9 @@ class _BatchEvaluator:
         with count_passes(self.model, each=each) as passes, logged() as warnings:
             x_adv = stage.run(self.model, batch, generator)
             prediction = predict_classes(self.model, x_adv)
+        flips = 0
+        if stage.arithmetic != "reference":
+            flips = int((predict_classes(InArithmetic(self.model, stage.arithmetic), x_adv) != prediction).sum())
         norms = geometry(self.norm).norm(x_adv - batch.x)
         inside = is_inside(x_adv, norms, self.radius)
         return {
@@ -312,6 +320,7 @@ class _BatchEvaluator:
             "seconds": time.perf_counter() - begun,
             "warnings": warnings,
             "unreadable": unreadable,
+            "flips": flips,
         }
 
 

@@ -96,10 +96,12 @@ def _autoattack(config: EvaluateConfig, classes: int, shape: tuple[int, ...]) ->
                 norm=config.norm,
                 classes=classes,
                 seed=config.seed,
+                arithmetic=config.autoattack_arithmetic,
             )
 
         unit = "query" if attack == "square" else "forward"
-        return Stage(f"autoattack/{attack}", run, forwards(attack, classes), unit)
+        most = forwards(attack, classes)
+        return Stage(f"autoattack/{attack}", run, most, unit, arithmetic=config.autoattack_arithmetic)
 
     return [stage(attack) for attack in ensemble(classes, shape, config.norm)]
 
