@@ -138,6 +138,31 @@ def test_every_attack_alone_breaks_what_the_reference_breaks(networks, attack, n
     assert attack.startswith("apgd") or torch.equal(first, second)
 
 
+@pytest.mark.parametrize("norm", RADII)
+def test_a_network_in_channels_last_on_colour_images(norm, monkeypatch):
+    """Its gradients are not in the order of memory of the images."""
+    monkeypatch.setattr("iaat.evaluate.autoattack._TARGETS", 1)
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.Flatten()
+    network = nn.Sequential(*layers, nn.Linear(392, 10)).to(memory_format=torch.channels_last).eval()
+    x = torch.rand(24, 3, 16, 16)
+    with torch.no_grad():
+        y = network(x).argmax(1)
+    radius = {"linf": 0.02, "l2": 0.3}[norm]
+    for attack in ATTACKS:
+        settings = {"radius": radius, "norm": norm, "classes": 10, "seed": 0, "queries": 30}
+        first, second = (reference_attack(attack, network, x, y, shortcuts=lean, **settings) for lean in (False, True))
+        with torch.no_grad():
+            robust, ours = (network(x_adv).argmax(1) == y for x_adv in (first, second))
+        assert torch.equal(robust, ours), attack
+        assert torch.equal(first[robust], second[robust])
+        for arithmetic in ("channels_last", "bfloat16"):
+            x_adv = reference_attack(attack, network, x, y, arithmetic=arithmetic, **settings)
+            assert x_adv.shape == x.shape
+            assert x_adv.dtype == torch.float32
+            assert float((x_adv - x).abs().max()) <= (radius + 1e-6 if norm == "linf" else 1)
+
+
 class Counted(nn.Module):
     """A network that counts the samples it is given; its logits may depend on how many those are."""
 

@@ -189,7 +189,8 @@ class _WithoutBroken:
             logits = self.model(leaf)
             loss = self._losses(logits, y, target)
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-        return loss.detach(), logits.detach().max(1)[1] != y, gradient
+        # Contiguous, as the reference's: norms are summed in the order of the memory.
+        return loss.detach(), logits.detach().max(1)[1] != y, gradient.contiguous()
 
     def _losses(self: Any, logits: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
         if self.loss == "ce":
