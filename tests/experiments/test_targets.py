@@ -221,7 +221,7 @@ def test_a_process_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(p
     words += ["--suite", "pgd-40x3+screening", "--quiet"]
     assert main([*words, "--out", "whole"]) == 0
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    place = "iaat.evaluate.resume:append_json_line"
+    place = "iaat.evaluate.journal:append_json_line"
     killed = subprocess.run(sending([signal.SIGKILL], place, 20, [*words, "--out", "broken"]), env=one_thread)
     assert killed.returncode == -signal.SIGKILL
     journal = Path("broken")

@@ -273,7 +273,7 @@ def test_without_the_data_random_images_take_its_place(run, tmp_path, capsys, mo
     def gone(config):
         raise UserError("data/cifar10 is no folder")
 
-    monkeypatch.setattr("iaat.export.comparison_images.read_splits", gone)
+    monkeypatch.setattr("iaat.export.check_images.read_splits", gone)
     exported = export_model(run.path, "torchscript")
     assert exported.images == "32 random images, because the run's data is not at hand (data/cifar10 is no folder)"
     assert "data/cifar10 is no folder" in refused(capsys, run.path, "--format", "pt2", "--data", tmp_path)

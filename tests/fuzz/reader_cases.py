@@ -26,7 +26,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import evaluate_checkpoint, stored_results
-from iaat.evaluate.resume import Journal
+from iaat.evaluate.journal import Journal
 from iaat.models import ModelConfig, SmallCNN
 from iaat.radius.snapshots import checksum
 from iaat.runs.checkpoint import load_checkpoint, restore_model

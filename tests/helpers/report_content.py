@@ -10,7 +10,7 @@ from iaat.report.detail_pictures import drawn_detail
 from iaat.report.detail_records import Attempt, Neighbour, Reading, SampleDetail
 from iaat.report.image_content import AttackedImages, Gallery, Neighbours, SurfacePart
 from iaat.report.opening import focus_row, opening_of
-from iaat.report.pooled_results import complete
+from iaat.report.pooled_results import with_pooled_results
 from iaat.report.radius_reasons import radius_reasons
 from iaat.report.report_content import (
     Accuracies,
@@ -67,7 +67,7 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
         notes=["runs/old has no radii.parquet: radii are left out", f"{TAG} was not read"],
         dataset="CIFAR-10",
     )
-    content = complete(content)
+    content = with_pooled_results(content)
     row = focus_row(content)
     attacked = UnderAttack(row.suite, row.worst_case, [class_results(row.recipe, [_records(draw)], len(CLASSES))])
     images = _attacked(draw) if pictures else None

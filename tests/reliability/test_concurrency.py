@@ -76,7 +76,7 @@ def test_two_evaluations_of_the_same_kind_do_not_mix(tmp_path):
     process.communicate()
     words = ["evaluate", str(run), "--suite", "pgd-2", "--evaluate.n", "100", "--checkpoint", "best", "--quiet"]
     # Stands still in the middle of its work, so that it cannot be done before the second begins.
-    first = start(sending([signal.SIGSTOP], "iaat.evaluate.resume:append_json_line", 1, words))
+    first = start(sending([signal.SIGSTOP], "iaat.evaluate.journal:append_json_line", 1, words))
     _, status = os.waitpid(first.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
     second = iaat(*words)

@@ -8,7 +8,7 @@ import pytest
 from iaat.evaluate.findings import TRUSTED, UNCHECKED
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.opening import focus_row, opening_of, report_title
-from iaat.report.pooled_results import complete
+from iaat.report.pooled_results import with_pooled_results
 from iaat.report.report_content import (
     ClassAccuracy,
     ClassResults,
@@ -55,7 +55,7 @@ def verdict(place, clean, robust, attack="AutoAttack", text=TRUSTED, findings=()
 
 def made(runs, verdicts, records=None, **more):
     content = ReportContent("", "today", CLASSES, runs, verdicts, dataset="CIFAR-10", **more)
-    return complete(content, records)
+    return with_pooled_results(content, records)
 
 
 def answers(content):

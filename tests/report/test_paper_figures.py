@@ -16,7 +16,7 @@ from helpers.report_content import CLASSES, LONG, TAG, minimal, rich
 from iaat.analysis.style import PRINT
 from iaat.errors import UserError
 from iaat.report.paper_figures import draw_figures, write_figures
-from iaat.report.pooled_results import complete
+from iaat.report.pooled_results import with_pooled_results
 from iaat.report.report_content import RunPart, Verdict
 
 NAMES = (
@@ -39,7 +39,7 @@ def figures(content):
 def only(content, **parts):
     """The content without all but its runs and the given parts."""
     runs = [replace(run, curves={}, quantiles={}) for run in content.runs]
-    return complete(replace(content, **{**EMPTY, "verdicts": [], "gallery": None, "runs": runs, **parts}))
+    return with_pooled_results(replace(content, **{**EMPTY, "verdicts": [], "gallery": None, "runs": runs, **parts}))
 
 
 def labelled(axis, name):

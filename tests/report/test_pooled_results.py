@@ -4,7 +4,7 @@ import pytest
 
 from helpers.report_content import rich
 from iaat.analysis.style import series_numbers
-from iaat.report.pooled_results import complete, difference, frontier
+from iaat.report.pooled_results import accuracy_difference, frontier, with_pooled_results
 from iaat.report.report_content import ReportContent, RunPart, Verdict
 from iaat.statistics import spread
 
@@ -18,7 +18,7 @@ def content(points, n=1000):
                 Verdict(len(runs), "best", None, "quick", "", [], n, clean, {"apgd": robust}, {}, None, 1.0)
             )
             runs.append(RunPart(f"{name} seed {seed}", name, name.split("-")[0], seed, 1, {}, 1.0, 1.0, 1.0, {}))
-    return complete(ReportContent("", "", [], runs, verdicts))
+    return with_pooled_results(ReportContent("", "", [], runs, verdicts))
 
 
 def corners(points, **more):
@@ -58,10 +58,10 @@ def test_what_is_lower_in_one_and_no_higher_in_the_other_is_not_on_the_frontier(
 def test_runs_of_one_seed_are_compared_with_each_other():
     made = content({"a": [(0.8, 0.40), (0.8, 0.50)], "b": [(0.8, 0.30), (0.8, 0.40)]})
     first, second = made.pooled
-    found = difference(first, second, "robust", made.runs, made.verdicts)
+    found = accuracy_difference(first, second, "robust", made.runs, made.verdicts)
     assert found.mean == pytest.approx(0.1)
     assert found.holds
-    assert frontier(made.pooled, lambda a, b, key: difference(a, b, key, made.runs, made.verdicts)) == [0]
+    assert frontier(made.pooled, lambda a, b, key: accuracy_difference(a, b, key, made.runs, made.verdicts)) == [0]
 
 
 def test_a_method_has_its_number_in_every_picture_and_no_number_is_there_twice():

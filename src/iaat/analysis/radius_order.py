@@ -38,14 +38,17 @@ def radius_order(history: ArrayLike, index: ArrayLike) -> NDArray[np.int64]:
         index: `[n]` positions in the training set.
 
     Example:
+        >>> from iaat.analysis.radius_order import radius_order
         >>> radius_order([[0, 4, 1], [2, 0, 0], [1, 0, 0]], [10, 11, 12]).tolist()
         [2, 1, 0]
     """
     radii, number = np.asarray(history), np.asarray(index, dtype=np.int64)
     above = radii > 0
     last_above = np.where(above.any(axis=0), len(radii) - above[::-1].argmax(axis=0), 0)
+    # Always by seed 0: the order of two runs, and of page and pictures, is to be the same.
     draw = keyed_uniform(derive_seed(0, "image order"), 0, torch.tensor(number), 1)[:, 0].numpy()
     mean = radii.mean(axis=0, dtype=np.float64)
+    # numpy sorts by the last key first.
     return np.lexsort((number, draw, last_above, above.sum(axis=0), mean, radii[-1]))
 
 

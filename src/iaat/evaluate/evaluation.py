@@ -22,13 +22,13 @@ from iaat.evaluate.corruption_accuracy import check_corruptions, corruption_sect
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation_findings import all_findings, plan_findings
 from iaat.evaluate.findings import verdict
+from iaat.evaluate.journal import Journal, Known
 from iaat.evaluate.masking.gradient_checks import input_gradient
 from iaat.evaluate.masking.masking_section import MASKING, masking_section
 from iaat.evaluate.naming import evaluation_name
 from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
 from iaat.evaluate.radius_quarters import radii_section
 from iaat.evaluate.results import EvaluationResult, plain_config
-from iaat.evaluate.resume import Journal, Known
 from iaat.evaluate.robust_accuracy import Stage
 from iaat.evaluate.robustness_curve import curve_section, with_curve
 from iaat.evaluate.sections import Context, Extras, Task

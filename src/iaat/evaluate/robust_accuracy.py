@@ -16,8 +16,8 @@ from iaat.data.sample_log import gather_sample_log
 from iaat.errors import UserError
 from iaat.evaluate.arithmetic import Arithmetic, InArithmetic
 from iaat.evaluate.autoattack import logged
+from iaat.evaluate.journal import Journal
 from iaat.evaluate.results import CLEAN, ROBUST, StageResult
-from iaat.evaluate.resume import Journal
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
 from iaat.runtime.distributed import ALONE, Ranks

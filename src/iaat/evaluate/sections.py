@@ -12,8 +12,8 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataSplits, Source
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.findings import Finding
+from iaat.evaluate.journal import Journal
 from iaat.evaluate.results import EvaluationResult, SectionResults
-from iaat.evaluate.resume import Journal
 from iaat.evaluate.robust_accuracy import Outcome, Stage, attack_samples
 from iaat.runtime.passes import Passes
 from iaat.runtime.progress import Reporter

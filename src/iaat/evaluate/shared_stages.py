@@ -10,8 +10,8 @@ from typing import Any
 
 from iaat.config.suites import parse_suite
 from iaat.errors import UserError
+from iaat.evaluate.journal import Known, identity_of
 from iaat.evaluate.results import CLEAN
-from iaat.evaluate.resume import Known, identity_of
 
 JOURNAL = "journal.jsonl"
 """File of an evaluation's journal, in its folder."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from iaat.config.choices import EXPORT_FORMATS
 from iaat.errors import UserError, check_choice
-from iaat.export.comparison_images import comparison_images
+from iaat.export.check_images import check_images
 from iaat.export.exportable import find_exportable
 from iaat.export.output_path import check_path, default_path, written_beside
 from iaat.export.writers import WRITERS
@@ -93,7 +93,7 @@ def export_model(
     out = default_path(target, writer) if out is None else Path(out)
     check_path(out, format, overwrite=overwrite)
     exported = find_exportable(target, model=model, trust=trust)
-    images = comparison_images(exported.model.recipe, exported.model.shape, None if data is None else str(data))
+    images = check_images(exported.model.recipe, exported.model.shape, None if data is None else str(data))
     parts = [images.x[:1], images.x[1:]]
     logits = _computed(exported.model, parts)
     with written_beside(out, is_folder=writer.is_folder, overwrite=overwrite) as written:

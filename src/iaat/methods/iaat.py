@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from iaat.methods.adversarial_loss import AdversarialLoss, AdversarialLossConfig
-from iaat.methods.staircase import StaircaseConfig, StaircaseRadii
+from iaat.methods.staircase_radii import StaircaseConfig, StaircaseRadii
 
 
 @dataclass(frozen=True, kw_only=True)

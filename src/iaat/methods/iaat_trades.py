@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from iaat.errors import UserError
-from iaat.methods.staircase import StaircaseConfig, StaircaseRadii
+from iaat.methods.staircase_radii import StaircaseConfig, StaircaseRadii
 from iaat.methods.trades import TRADES, TRADESConfig
 
 

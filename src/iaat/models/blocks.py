@@ -10,7 +10,7 @@ from iaat.models.model_config import NormLayer
 
 
 class BasicBlock(nn.Module):
-    """`relu(F(x) + shortcut(x))` with F of two 3x3 convolutions (He et al. 2015, arXiv 1512.03385, fig. 2).
+    """`relu(residual(x) + shortcut(x))`, a residual of two 3x3 convolutions (He et al. 2015, arXiv 1512.03385, fig. 2).
 
     The shortcut is the identity, or a 1x1 convolution with normalisation where the shape changes (option B there).
     """
@@ -35,7 +35,7 @@ class BasicBlock(nn.Module):
 
 
 class PreActBlock(nn.Module):
-    """`F(a) + shortcut` with `a = relu(norm(x))` (He et al. 2016, arXiv 1603.05027, fig. 1b).
+    """`residual(a) + shortcut` with `a = relu(norm(x))` (He et al. 2016, arXiv 1603.05027, fig. 1b).
 
     The shortcut is x itself, or a bare 1x1 convolution of `a` where the shape changes.
     """

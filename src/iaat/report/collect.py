@@ -44,7 +44,7 @@ from iaat.report.gallery import (
 from iaat.report.image_content import Gallery, Neighbours, SurfacePart
 from iaat.report.loss_surface import loss_surface
 from iaat.report.opening import focus_row, opening_of, report_title
-from iaat.report.pooled_results import complete
+from iaat.report.pooled_results import with_pooled_results
 from iaat.report.radius_reasons import RadiusReasons, radius_reasons
 from iaat.report.recipe_parts import dataset_title
 from iaat.report.report_content import Radii, ReportContent
@@ -151,7 +151,7 @@ def collect_content(
         dataset=dataset_title(recipes[0].data.name),
     )
     records = _records(evaluations, facts, classes)
-    content = _with_classes(complete(content, records), records, [row for _, row in results], models)
+    content = _with_classes(with_pooled_results(content, records), records, [row for _, row in results], models)
     if models is None:
         notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
     else:

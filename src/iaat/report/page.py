@@ -15,7 +15,7 @@ from iaat.evaluate.findings import DISTRUSTED, TRUSTED
 from iaat.report.detail_pictures import attacked_uri
 from iaat.report.image_content import AttackedImages
 from iaat.report.opening import focus_row, signed_points
-from iaat.report.pooled_results import complete
+from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import recipe_of_runs
 from iaat.report.report_content import (
     ClassAccuracy,
@@ -74,7 +74,7 @@ def render(content: ReportContent) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(_FILTERS)
-    content = content if content.recipes else complete(content)
+    content = content if content.recipes else with_pooled_results(content)
     page = environment.get_template("page.html.j2").render(
         content=content,
         icon=_icon(),

@@ -22,7 +22,7 @@ from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import FIGURE_FORMATS, INK, MUTED, PALETTE, PRINT
 from iaat.errors import UserError, check_choice
 from iaat.report.image_content import Gallery, SurfacePart
-from iaat.report.pooled_results import complete
+from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import recipe_of_runs
 from iaat.report.report_content import Pooled, RecipePart, ReportContent, RunPart, Verdict
 from iaat.units import Radius
@@ -79,7 +79,7 @@ def write_figures(content: ReportContent, folder: Path, formats: Sequence[str] =
 
 def draw_figures(content: ReportContent) -> dict[str, Figure]:
     """Draw the charts that have data; return them by their names, such as `tradeoff`."""
-    content = content if content.recipes else complete(content)
+    content = content if content.recipes else with_pooled_results(content)
     return {
         name if page == 0 else f"{name}-{page + 1}": figure
         for name, draw in _CHARTS.items()

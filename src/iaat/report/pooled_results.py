@@ -29,13 +29,13 @@ Records = Mapping[int, SampleRecords]
 """Test samples of evaluations by the place of their verdict; evaluations without are compared unpaired."""
 
 Differ = Callable[[Pooled, Pooled, str], Difference]
-"""Gives how much higher an accuracy of one recipe is than that of another, as `difference`."""
+"""Gives how much higher an accuracy of one recipe is than that of another, as `accuracy_difference`."""
 
 _CHECKPOINTS = ("best", "last")
 _WEIGHTS = ("ema", "raw")
 
 
-def pool(
+def pool_by_suite(
     recipes: Sequence[RecipePart], runs: Sequence[RunPart], verdicts: Sequence[Verdict], records: Records | None = None
 ) -> list[Pooled]:
     """Pool the evaluations of each recipe by suite and number of samples, the suite of most recipes first.
@@ -119,17 +119,17 @@ def _compared(
     by_recipe = {row.recipe: row for row in rows}
 
     @cache
-    def found(first: int, second: int, key: str) -> Difference:
-        return difference(by_recipe[first], by_recipe[second], key, runs, verdicts, records)
+    def cached_difference(first: int, second: int, key: str) -> Difference:
+        return accuracy_difference(by_recipe[first], by_recipe[second], key, runs, verdicts, records)
 
     def differ(first: Pooled, second: Pooled, key: str) -> Difference:
-        return found(first.recipe, second.recipe, key)
+        return cached_difference(first.recipe, second.recipe, key)
 
     corners = frontier(rows, differ)
     natural = next((row for row in rows if recipes[row.recipe].method == "natural"), None)
     return [
         _with_differences(
-            replace(row, on_frontier=row.recipe in corners), baseline(row, rows, recipes, differ), natural, differ
+            replace(row, on_frontier=row.recipe in corners), baseline_of(row, rows, recipes, differ), natural, differ
         )
         for row in rows
     ]
@@ -144,7 +144,7 @@ def _with_differences(row: Pooled, other: Pooled | None, natural: Pooled | None,
     return replace(row, against=other.recipe, clean_against=clean, robust_against=robust)
 
 
-def baseline(row: Pooled, rows: Sequence[Pooled], recipes: Sequence[RecipePart], differ: Differ) -> Pooled | None:
+def baseline_of(row: Pooled, rows: Sequence[Pooled], recipes: Sequence[RecipePart], differ: Differ) -> Pooled | None:
     """Return what a recipe is compared with: one radius for all images (PGD-AT), else natural training.
 
     Of several uniform radii it is the most robust of those with a clean accuracy not below the recipe's, or else the
@@ -159,7 +159,7 @@ def baseline(row: Pooled, rows: Sequence[Pooled], recipes: Sequence[RecipePart],
     return None
 
 
-def difference(
+def accuracy_difference(
     first: Pooled,
     second: Pooled,
     key: str,
@@ -176,7 +176,7 @@ def difference(
         key: `clean` or `robust`.
         runs: All runs.
         verdicts: All evaluations.
-        records: As of `pool`.
+        records: As of `pool_by_suite`.
     """
     seeds = [{runs[verdicts[place].run].seed: place for place in row.verdicts} for row in (first, second)]
     shared = [(place, seeds[1][seed]) for seed, place in seeds[0].items() if seed in seeds[1]]
@@ -224,12 +224,12 @@ def _is_worse(found: Difference) -> bool:
     return found.holds and found.mean < 0
 
 
-def complete(content: ReportContent, records: Records | None = None) -> ReportContent:
+def with_pooled_results(content: ReportContent, records: Records | None = None) -> ReportContent:
     """Return a content with its recipes and pooled results.
 
     Args:
         content: Runs, differences and evaluations of a report.
-        records: As of `pool`.
+        records: As of `pool_by_suite`.
     """
     recipes = recipe_parts(content.runs, content.differences)
-    return replace(content, recipes=recipes, pooled=pool(recipes, content.runs, content.verdicts, records))
+    return replace(content, recipes=recipes, pooled=pool_by_suite(recipes, content.runs, content.verdicts, records))

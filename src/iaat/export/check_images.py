@@ -15,7 +15,8 @@ from iaat.data.source import finish_batch
 from iaat.errors import UserError
 from iaat.runtime.rng import generator
 
-COUNT = 32
+_COUNT = 32
+"""Enough for logits that differ by rounding alone to show by how much, and a moment of computing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +27,8 @@ class ComparisonImages:
     what: str
 
 
-def comparison_images(recipe: Recipe, shape: tuple[int, ...], root: str | None) -> ComparisonImages:
-    """Test images of a run, evenly over the classes; random ones where its data is not at hand. Nothing is downloaded.
+def check_images(recipe: Recipe, shape: tuple[int, ...], root: str | None) -> ComparisonImages:
+    """Test images of a run, evenly over the test set; random ones where its data is not at hand. Nothing is downloaded.
 
     Args:
         recipe: The run's.
@@ -44,15 +45,15 @@ def comparison_images(recipe: Recipe, shape: tuple[int, ...], root: str | None) 
     except (UserError, OSError) as error:
         if root is not None:
             raise
-        x = torch.rand(COUNT, *shape, generator=generator(0))
-        return ComparisonImages(x, f"{COUNT} random images, because the run's data is not at hand ({error})")
+        x = torch.rand(_COUNT, *shape, generator=generator(0))
+        return ComparisonImages(x, f"{_COUNT} random images, because the run's data is not at hand ({error})")
 
 
 def _test_images(recipe: Recipe, shape: tuple[int, ...], root: str | None) -> ComparisonImages:
     _, test = read_splits(replace(recipe.data, download=False, root=recipe.data.root if root is None else root))
     if test.shape != shape:
         raise UserError(f"{test.where}: inputs have shape {list(test.shape)}, the model takes {list(shape)}")
-    # Readers list samples by class, so that equal steps reach all classes.
-    index = torch.linspace(0, len(test) - 1, min(COUNT, len(test))).long()
+    # Image folders are listed by class, so that equal steps reach all classes.
+    index = torch.linspace(0, len(test) - 1, min(_COUNT, len(test))).long()
     x = finish_batch(test.load(index), test.labels[index], index, Augmentation(), None).x
     return ComparisonImages(x, f"{len(x)} test images")

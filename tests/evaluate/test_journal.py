@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from iaat.evaluate.resume import Journal
+from iaat.evaluate.journal import Journal
 
 IDENTITY = {"model": "abc", "evaluate": {"radius": "8px", "levels": (1, 2)}}
 
