@@ -13,7 +13,7 @@ from iaat.evaluate import Stage, attack_samples
 from iaat.evaluate.arithmetic import InArithmetic
 from iaat.evaluate.autoattack import reference_attack
 from iaat.evaluate.evaluated_model import EvaluatedModel
-from iaat.evaluate.evaluation import run_evaluation
+from iaat.evaluate.evaluation import folder_name, run_evaluation
 from iaat.evaluate.results import ModelFacts
 from iaat.models.digest import weights_digest
 from iaat.runtime.progress import Reporter
@@ -117,3 +117,9 @@ def test_its_examples_are_about_as_many_and_hold_in_float32(arithmetic, network,
 def test_a_setting_of_the_recipe_is_one_of_three():
     with pytest.raises(Exception, match="autoattack_arithmetic"):
         replace(EvaluateConfig(), autoattack_arithmetic="float8")
+
+
+def test_each_arithmetic_has_a_folder_of_its_own():
+    kinds = [EvaluateConfig(autoattack_arithmetic=each) for each in ("reference", "channels_last", "bfloat16")]
+    assert len({folder_name(config, "best") for config in kinds}) == 3
+    assert folder_name(kinds[0], "best") == folder_name(EvaluateConfig(), "best")

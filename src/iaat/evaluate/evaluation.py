@@ -232,6 +232,7 @@ def folder_name(config: EvaluateConfig, checkpoint: str | None, extras: Extras |
     """Name of the folder of an evaluation."""
     parts = [*([checkpoint] if checkpoint else []), *evaluation_name(config, exact=True).lower().split()]
     parts += [f"{'n' if config.order == 'random' else 'first'}{config.samples}"] if config.samples else []
+    parts += [config.autoattack_arithmetic] if config.autoattack_arithmetic != "reference" else []
     if extras is not None and (extras.others or extras.corrupted):
         parts.append(f"with-{sha256(json.dumps(_of_extras(extras)).encode()).hexdigest()[:8]}")
     return "-".join(parts)
