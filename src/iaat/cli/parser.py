@@ -151,7 +151,7 @@ def command_parser() -> argparse.ArgumentParser:
 
     sub = add("compare", "train recipes and sweeps over seeds and print one table", keys)
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
-    sub.description, sub.epilog = textwrap.fill(sub.description or "", 100), SWEEP_HELP
+    sub.description, sub.epilog = textwrap.fill(sub.description or "", 80), SWEEP_HELP
     sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, YAML files, sweeps")
     sub.add_argument(
         "--seeds",
@@ -165,7 +165,9 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--only", metavar="CELL", nargs="+", default=[], help="only these cells, or all cells of these grids"
     )
-    sub.add_argument("--jobs", type=int, default=1, help="train and evaluate so many runs at once, a process each")
+    sub.add_argument(
+        "--jobs", metavar="N", type=int, default=1, help="train and evaluate so many runs at once, a process each"
+    )
     sub.add_argument("--run", nargs=2, metavar=("CELL", "SEED"), help=argparse.SUPPRESS)  # what --jobs starts
     sub.add_argument(
         "--no-train", action="store_true", help="train nothing: show the finished runs and name the others"
