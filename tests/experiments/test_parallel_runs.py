@@ -10,7 +10,6 @@ import pytest
 from helpers.killing import start
 from helpers.results import without_times
 from helpers.training import TINY, Listening
-from iaat import UserError
 from iaat.cli.main import main
 from iaat.experiments.parallel_runs import Job, environment, run_jobs
 from iaat.runs.checkpoint import load_checkpoint
@@ -32,20 +31,35 @@ def test_a_comparison_by_jobs_is_that_of_one_process(tmp_path, capsys):
     assert not list((tmp_path / "two").glob("*/train.lock"))
 
 
-def test_a_failed_job_is_named_when_the_others_have_ended(tmp_path):
+def test_a_failed_job_is_named_and_ends_none_of_the_others(tmp_path):
     late = tmp_path / "late"
     jobs = [
         Job("bad", program("import sys; print('working'); sys.exit('error: no data')")),
         Job("good", program(f"import time; time.sleep(0.5); open({str(late)!r}, 'w')")),
         Job("next", program("print('warning: twice'); print('warning: twice')")),
+        Job("killed", program("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")),
     ]
     reporter = Listening()
-    with pytest.warns(UserWarning, match="^twice$") as warned, pytest.raises(UserError) as caught:
-        run_jobs(jobs, 2, reporter)
-    assert str(caught.value) == "run bad failed: no data"
+    with pytest.warns(UserWarning, match="^twice$") as warned:
+        failed = run_jobs(jobs, 2, reporter)
+    assert failed.keys() == {"bad", "killed"}
+    assert failed["bad"] == "no data"
+    assert "where memory runs out" in failed["killed"]
     assert late.exists()
     assert len(warned) == 1
     assert "bad: working" in reporter.said
+    assert any(line.startswith("bad: failed: no data. 3 of 4 runs are left") for line in reporter.said)
+
+
+def test_a_comparison_shows_what_is_finished_where_a_run_has_failed(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("extends: quickstart-natural\ntrain: {lr: 1.0e+9}\n")
+    words = ["compare", "quickstart-natural", str(tmp_path / "bad.yaml"), *TINY, "--evaluate.n", "20", "--seed", "0"]
+    assert main([*words, "--out", str(tmp_path), "--jobs", "2"]) == 2
+    shown = capsys.readouterr()
+    assert "quickstart-natural" in shown.out
+    assert "not finished: bad-seed0 (failed: " in shown.out
+    assert "bad-seed0 failed; the same command goes on" in shown.err
+    assert (tmp_path / "comparison.json").exists()
 
 
 def test_no_more_run_at_once_than_asked_for(tmp_path):
@@ -55,7 +69,7 @@ def test_no_more_run_at_once_than_asked_for(tmp_path):
     )
     reporter = Listening()
     run_jobs([Job(str(k), program(text.format(place=str(tmp_path)))) for k in range(4)], 2, reporter)
-    counts = [int(line.partition(": ")[2]) for line in reporter.said if line[1:3] == ": "]
+    counts = [int(line.partition(": ")[2]) for line in reporter.said if line[3:].isdigit()]
     assert len(counts) == 4
     assert max(counts) <= 2
 

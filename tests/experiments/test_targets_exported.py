@@ -30,7 +30,19 @@ def here(tmp_path, monkeypatch):
 def results(place):
     (file,) = Path(place).rglob("results.json")
     found = json.loads(file.read_text())
-    return {key: found[key] for key in ("accuracy", "per_class", "attack", "evaluate", "clean_all")}
+    keys = (
+        "accuracy",
+        "per_class",
+        "attack",
+        "evaluate",
+        "clean_all",
+        "findings",
+        "run",
+        "seed",
+        "checkpoint",
+        "epoch",
+    )
+    return {key: found.get(key) for key in keys}
 
 
 @pytest.mark.parametrize("form", ["safetensors", "hf"])
@@ -57,3 +69,18 @@ def test_data_of_other_classes_are_refused(run, here, capsys):
     file.write_bytes(renamed)
     assert main(["evaluate", "run.safetensors", *SAMPLES]) == 2
     assert "was trained on classes 7, 1, 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [0, 10, 2000])
+def test_a_file_that_is_cut_off_is_damaged(run, here, capsys, size):
+    file = here / "run.safetensors"
+    export_model(run, "safetensors", file)
+    file.write_bytes(file.read_bytes()[:size])
+    assert main(["evaluate", "run.safetensors", *SAMPLES]) == 2
+    assert "run.safetensors is damaged" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_it_does_not_hold_is_refused(run, here, capsys):
+    export_model(run, "safetensors", here / "run.safetensors")
+    assert main(["evaluate", "run.safetensors", "--checkpoint", "last"]) == 2
+    assert "run.safetensors holds checkpoint best alone: leave out --checkpoint last" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_a_step_is_named_and_not_taken_and_training_stops(monkeypatch, tmp_path,
         "statistics": "the norm of BatchNorm's statistics is inf", "overflow": "the norm of the gradient is inf",
     }[kind]  # fmt: skip
     with pytest.raises(
-        NonfiniteError, match=rf"epoch 2, step 2: .*{cause}.*not taken.*--resume --train\.nonfinite skip"
+        NonfiniteError, match=rf"epoch 2, step 2: .*{cause}.*not taken.*go on with --train\.nonfinite skip"
     ):
         run_with(monkeypatch, run.path, kind, {FAULTY})
     (record,) = [json.loads(line) for line in (run.path / "faults.jsonl").read_text().splitlines()]

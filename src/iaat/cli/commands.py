@@ -108,6 +108,8 @@ def _compare(options: argparse.Namespace, overrides: list[str], reporter: Report
     if found.missing:
         reporter.result(f"not finished: {', '.join(found.missing)}")
     reporter.say(f"tables: {options.out / 'comparison.json'}, comparison.md    picture: {options.out / 'frontier.png'}")
+    if found.failed:
+        raise UserError(f"{', '.join(found.failed)} failed; the same command goes on with what is missing")
     if found.missing:
         reporter.next_step("iaat", *(argument for argument in options.arguments if argument != "--no-train"))
     else:
@@ -122,7 +124,7 @@ def _check_jobs(options: argparse.Namespace) -> None:
     if options.jobs < 1:
         raise UserError(f"--jobs {options.jobs}: a number of runs at once, 1 or more")
     if options.jobs > 1 and options.no_train:
-        raise UserError("--jobs is for what is trained, and --no-train trains nothing: leave one out")
+        raise UserError("--jobs is for what is trained and evaluated, and --no-train trains nothing: leave one out")
 
 
 def _run_of_comparison(

@@ -121,7 +121,7 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
         findings.append(
             note(
                 name="autoattack-arithmetic",
-                evidence=f"AutoAttack computes in {task.config.autoattack_arithmetic}, which rounds otherwise than it",
+                evidence=f"AutoAttack computes in {task.config.autoattack_arithmetic}, not as the reference rounds",
                 advice="Quote the number without evaluate.autoattack_arithmetic.",
             )
         )

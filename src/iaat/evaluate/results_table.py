@@ -81,7 +81,7 @@ def caption(rows: Sequence[EvaluationResult]) -> str:
         notes.append(f"clean, all: on all {', '.join(f'{n:,}' for n in several)} test samples, unattacked.")
     if "screening" in attacks:
         notes.append("screening: APGD-CE and APGD-T of this package, for sweeps; it is not AutoAttack.")
-    missed = [each for row in rows if (each := screening_missed(row)) is not None]
+    missed = [each for row in rows if (each := screening_missed(row)) is not None and each[1]]
     if missed:
         counts = ", ".join(f"{count} of {left}" for count, left in missed)
         notes.append(f"Of the samples that screening calls robust AutoAttack breaks {counts}.")

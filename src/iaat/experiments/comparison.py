@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 
@@ -30,11 +30,13 @@ class Comparison:
         cells: The recipes that are compared.
         rows: Results of every finished run, each under the name of its cell; at least one.
         missing: Runs that are not finished, for people.
+        failed: Why runs have failed, by name.
     """
 
     cells: Sequence[Cell]
     rows: Sequence[EvaluationResult]
     missing: Sequence[str]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def above(self) -> dict[str, Distance] | None:
         """Distance of each recipe above the curve, by its name in tables; None where there is no curve.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import subprocess
 import threading
 import warnings
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from iaat.errors import UserError
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import STOPPED, Stopped
 
@@ -45,7 +45,7 @@ class _Child:
     errors: list[str] = field(default_factory=list)
 
 
-def run_jobs(jobs: Sequence[Job], count: int, reporter: Reporter) -> None:
+def run_jobs(jobs: Sequence[Job], count: int, reporter: Reporter) -> dict[str, str]:
     """Run all jobs, `count` at once; what they print appears line by line behind their names.
 
     Each job gets its part of the processors, unless OMP_NUM_THREADS says otherwise, and where there are several GPUs
@@ -56,19 +56,21 @@ def run_jobs(jobs: Sequence[Job], count: int, reporter: Reporter) -> None:
         count: How many run at once.
         reporter: Shows what they print.
 
+    Returns:
+        Why jobs have failed, by their names; empty where none has.
+
     Raises:
-        UserError: jobs have failed; names them and their errors, when all others have ended.
         Stopped: a stop was asked for, or a job was stopped.
     """
     if not jobs:
-        return
+        return {}
     count = min(count, len(jobs))
     waiting, slots = list(jobs), list(range(count))
     lines: queue.Queue[tuple[_Child, str | None]] = queue.Queue()
     running: list[_Child] = []
-    failed: list[_Child] = []
+    failed: dict[str, str] = {}
     threads = os.environ.get(_THREADS) or str(max(1, (os.cpu_count() or 1) // count))
-    reporter.say(f"{len(jobs)} runs, {count} at once, each on {threads} thread{'s' if threads != '1' else ''}")
+    reporter.say(f"{_counted(len(jobs), 'run')}, {count} at once, each on {_counted(int(threads), 'thread')}")
     shown: set[str] = set()
     try:
         while waiting or running:
@@ -85,12 +87,16 @@ def run_jobs(jobs: Sequence[Job], count: int, reporter: Reporter) -> None:
             if code == STOPPED:
                 raise Stopped("its run " + child.job.name)
             if code:
-                failed.append(child)
-                reporter.say(f"{child.job.name}: failed; the other runs go on")
+                failed[child.job.name] = _reason(child)
+            ended = f"failed: {failed[child.job.name]}" if code else "finished"
+            reporter.say(f"{child.job.name}: {ended}. {len(waiting) + len(running)} of {len(jobs)} runs are left")
     finally:
         _end(running)
-    if failed:
-        raise UserError("; ".join(f"run {child.job.name} failed: {_reason(child)}" for child in failed))
+    return failed
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def environment(slot: int, threads: str, known: Mapping[str, str], gpus: int) -> dict[str, str]:
@@ -145,9 +151,12 @@ def _show(child: _Child, line: str, reporter: Reporter, shown: set[str]) -> None
 
 
 def _reason(child: _Child) -> str:
+    code = child.process.returncode
     if child.errors:
         return " ".join(child.errors).removeprefix(_ERROR)
-    return f"exit code {child.process.returncode}"
+    if code == -signal.SIGKILL:
+        return "killed by SIGKILL, as the system does where memory runs out; it goes on from its last checkpoint"
+    return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _close(child: _Child) -> None:

@@ -26,13 +26,14 @@ from iaat.evaluate.evaluate_run import load_evaluated, weights_to_evaluate
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluations
 from iaat.evaluate.external_model import external_model
-from iaat.evaluate.results import EvaluationResult, read_results
+from iaat.evaluate.masking import fresh_copy
+from iaat.evaluate.results import EvaluationResult, ModelFacts, read_results
 from iaat.evaluate.sections import Extras
 from iaat.models import MODELS, weights_digest
 from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
 from iaat.models.timm_models import is_timm_name, timm_names
-from iaat.runs.exported_weights import exported_file, read_record
+from iaat.runs.exported_weights import ExportRecord, check_readable, exported_file, read_record
 from iaat.runs.load import load
 from iaat.runs.load_model import is_own_name, load_model
 from iaat.runs.run_folder import RunFolder
@@ -59,7 +60,7 @@ class Target:
         run: The run folder; None for a model of others.
         out: Folder of the evaluations of models of others.
         checkpoint: The checkpoint of the run that was named by its file, if one was.
-        exported: Whether it is what `iaat export` wrote of a run.
+        exported: The record of what `iaat export` wrote of a run.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Target:
     run: RunFolder | None
     out: Path
     checkpoint: str | None = None
-    exported: bool = False
+    exported: ExportRecord | None = None
 
     def data(self) -> DataSplits:
         """The data set it is evaluated on."""
@@ -93,6 +94,8 @@ class Target:
                 for which in (checkpoints if self.checkpoint is None else (self.checkpoint,))
                 for kind in weights_to_evaluate(self.recipe, weights)
             ]
+        if self.exported is not None:
+            return [_evaluated_export(self, self.exported, checkpoints, data, preloaded)]
         return [self._external(data, preloaded)]
 
     def preload(self) -> nn.Module | None:
@@ -103,8 +106,8 @@ class Target:
         Raises:
             UserError: a model that cannot be loaded, or does not fit the data.
         """
-        if self.exported:
-            return load(self.name, device=pick_device(self.recipe.train.device))
+        if self.exported is not None:
+            return _load_exported(self)
         data = self.recipe.data
         if self.run is not None or self.recipe.model.normalize == "data" or data.is_user_function:
             return None
@@ -116,8 +119,6 @@ class Target:
 
     def _external(self, data: DataSplits, preloaded: nn.Module | None) -> EvaluatedModel:
         model = preloaded or self._load(shape=data.shape, classes=len(data.classes), mean=data.mean, std=data.std)
-        if isinstance(model, TrainedModel):
-            _check_same_classes(model, data, self.name)
         name = re.sub(r"[^\w.-]+", "-", Path(self.name).name if Path(self.name).exists() else self.name).strip("-.")
         # Settings decide what the same weights compute, too.
         digest = sha256(f"{weights_digest(model)} {self.recipe.sections()['model']}".encode()).hexdigest()
@@ -126,14 +127,49 @@ class Target:
         return external_model(model, name, data, folder, digest=digest, scale_is_given=scale_is_given)
 
 
-def _check_same_classes(model: TrainedModel, data: DataSplits, name: str) -> None:
+def _load_exported(target: Target) -> TrainedModel:
+    try:
+        return load(target.name, device=pick_device(target.recipe.train.device))
+    except UserError as error:
+        place = "" if target.name in str(error) else f"exported weights {target.name}: "
+        raise UserError(f"{place}{error}") from error
+
+
+def _evaluated_export(
+    target: Target, record: ExportRecord, checkpoints: Sequence[str], data: DataSplits, preloaded: nn.Module | None
+) -> EvaluatedModel:
+    """An exported model, named and evaluated as its run.
+
+    Raises:
+        UserError: another checkpoint is asked for, or data of other classes or inputs.
+    """
+    own = record.checkpoint
+    if own is not None and len(checkpoints) == 1 and own not in checkpoints:
+        raise UserError(f"{target.name} holds checkpoint {own} alone: leave out --checkpoint {checkpoints[0]}")
+    model = preloaded or _load_exported(target)
+    _check_same_data(record, data, target.name)
+    facts = ModelFacts(run=record.name, checkpoint=own, epoch=record.epoch, seed=target.recipe.seed)
+    digest = weights_digest(model)
+    folder = target.out / f"{Path(target.name).stem}-{digest[:8]}"
+    return EvaluatedModel(
+        name=record.name, model=model, digest=digest, folder=folder, facts=facts, fresh=fresh_copy(model)
+    )
+
+
+def _check_same_data(record: ExportRecord, data: DataSplits, name: str) -> None:
     """Refuse data of other inputs or classes than those that an exported model was trained on."""
-    for what, own, given in (("classes", model.classes, data.classes), ("inputs of shape", model.shape, data.shape)):
-        if tuple(own) != tuple(given):
-            raise UserError(
-                f"{name} was trained on {what} {cut(', '.join(map(str, own)), 200)}, and the data has "
-                f"{cut(', '.join(map(str, given)), 200)}: give the data it was trained on, --data.root DIR"
-            )
+    for what, own, given in (
+        ("classes", record.classes, data.classes),
+        ("inputs of shape", record.shape, data.shape),
+    ):
+        if tuple(own) == tuple(given):
+            continue
+        shown = [cut(", ".join(map(str, each)), 200) for each in (own, given)]
+        order = ", in another order" if sorted(map(str, own)) == sorted(map(str, given)) else ""
+        raise UserError(
+            f"{name} was trained on {what} {shown[0]}, and the data has {shown[1]}{order}: give the data it was "
+            "trained on; --data.root DIR says where it is now"
+        )
 
 
 def find_targets(
@@ -185,11 +221,12 @@ def _target(name: str, overrides: Sequence[str], out: Path, *, evaluated: bool) 
         run, checkpoint = found
         recipe = run.recipe([each for each in overrides if each[2:].startswith(RUN_SETTINGS)])
         return Target(name, recipe, run, out, checkpoint)
+    check_readable(Path(name))
     if (file := exported_file(Path(name))) is not None and not _names_model(overrides):
         record = read_record(file)
         own = [each for each in overrides if each[2:].startswith(RUN_SETTINGS)]
         recipe = stored_recipe(record.recipe, record.name, f"exported weights {name}", own)
-        return Target(name, recipe, None, out, exported=True)
+        return Target(name, recipe, None, out, exported=record)
     _check_names_a_model(name)
     if evaluated:
         _check_names_data(name, overrides)

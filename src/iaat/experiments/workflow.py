@@ -169,24 +169,30 @@ def compare(
     rows: list[EvaluationResult] = []
     missing: list[str] = []
     evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
+    failed: dict[str, str] = {}
     if training and jobs > 1 and job_command is not None:
         todo = [recipe for recipe, run in runs if not evaluator.has_results(recipe, run)]
-        run_jobs(
-            [Job(f"{each.name}-seed{each.seed}", job_command(each.name, each.seed)) for each in todo], jobs, reporter
-        )
+        failed = run_jobs([Job(_name(each), job_command(each.name, each.seed)) for each in todo], jobs, reporter)
     with reporter.notices_once():
         for number, ((recipe, run), span) in enumerate(zip(runs, _spans(runs), strict=True), start=1):
-            if training or is_finished(recipe, run):
+            if _name(recipe) in failed:
+                missing.append(f"{_name(recipe)} (failed: {failed[_name(recipe)]})")
+            elif training or is_finished(recipe, run):
                 reporter.say(f"run {number}/{len(runs)}: {run.path}")
                 with reporter.part("run", number, len(runs), span):
                     rows += evaluator.results(recipe, run)
             else:
                 missing.append(_progress(recipe, run))
     if not rows:
-        raise UserError(f"none of these runs is finished in {out}: {'; '.join(missing)}. Leave out --no-train to train")
-    comparison = Comparison(cells, rows, missing)
+        fix = "" if training else ". Leave out --no-train to train"
+        raise UserError(f"none of these runs is finished in {out}: {'; '.join(missing)}{fix}")
+    comparison = Comparison(cells, rows, missing, failed)
     comparison.write(out)
     return comparison
+
+
+def _name(recipe: Recipe) -> str:
+    return f"{recipe.name}-seed{recipe.seed}"
 
 
 def run_cell(

@@ -63,6 +63,21 @@ def exported_file(target: Path) -> Path | None:
     return file if is_safetensors and RECORD in _metadata(file) else None
 
 
+def check_readable(file: Path) -> None:
+    """Refuse a safetensors file that is damaged or cut off.
+
+    Raises:
+        UserError: with the reason.
+    """
+    if file.suffix.lower() != ".safetensors" or not file.is_file():
+        return
+    try:
+        with safe_open(file, framework="pt") as opened:
+            opened.metadata()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{file} is damaged ({cut(str(error), 200)}): export, save or download it again") from None
+
+
 def _metadata(file: Path) -> Mapping[str, str]:
     try:
         with safe_open(file, framework="pt") as opened:

@@ -115,8 +115,8 @@ def apply_policy(fault: str, count: int, config: TrainConfig, say: Callable[[str
     """
     if config.nonfinite == "stop":
         raise NonfiniteError(
-            f"{fault}. What the finished epochs left is kept: go on by --resume --train.nonfinite skip, or rollback, "
-            f"or {lower_rate(config)}"
+            f"{fault}. What the finished epochs left is kept: go on with --train.nonfinite skip, or rollback "
+            f"(`iaat train` needs --resume, too), or {lower_rate(config)}"
         )
     if count >= config.nonfinite_limit:
         limit = f"train.nonfinite_limit is {config.nonfinite_limit}"
@@ -129,4 +129,4 @@ def apply_policy(fault: str, count: int, config: TrainConfig, say: Callable[[str
 def lower_rate(config: TrainConfig) -> str:
     """What to do where numbers overflow."""
     rate = f"a lower train.lr ({config.lr:g})"
-    return f"start again with {rate} or train.precision fp32, in another --out or with --overwrite"
+    return f"start again with {rate} or train.precision fp32, in another --out (`iaat train` takes --overwrite, too)"
