@@ -1,5 +1,6 @@
 """Reader processes: deaf to signals, gone with the loader or with the main process, and explained when they die."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -150,6 +151,22 @@ def test_a_reader_that_dies_while_the_main_process_does_something_else_is_explai
             time.sleep(0.05)
 
     died(train)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_what_a_dead_reader_has_sent_and_cannot_be_fetched_is_explained(error):
+    process = multiprocessing.get_context("spawn").Process(target=print)
+    process.start()
+    process.join()
+    message = rf"ended by itself \(DataLoader worker \(pid {process.pid}\) was gone: "
+    with pytest.raises(UserError, match=message), loader_workers._explained([process]):
+        raise error
+
+
+def test_an_error_of_the_data_is_not_taken_for_a_death(monkeypatch):
+    monkeypatch.setattr(loader_workers, "_DYING", 0.0)
+    with pytest.raises(ConnectionResetError), loader_workers._explained([multiprocessing.current_process()]):
+        raise ConnectionResetError(104, "Connection reset by peer")
 
 
 def test_the_dead_are_no_trouble_to_the_next_loader() -> None:

@@ -3,9 +3,10 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,8 @@ from iaat.errors import UserError
 _NOT_FOR_WORKERS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
 _DEATH = "DataLoader worker (pid"
 _ENDING = 2.0
+_DYING = 2.0
+"""Seconds in which a worker that failed to send must have ended for that to be the reason."""
 
 
 def ignore_signals(_worker: int) -> None:
@@ -35,14 +38,14 @@ def start_workers(loader: DataLoader[Any]) -> Iterator[Any]:
     """
     with _held_back():
         iterator = iter(loader)
-    end = _End()
-    for worker in getattr(iterator, "_workers", ()):
+    end, workers = _End(), getattr(iterator, "_workers", ())
+    for worker in workers:
         # PyTorch, and multiprocessing when Python exits, end a worker that hangs by SIGTERM and wait for it.
         worker._popen.terminate = worker._popen.kill
         worker.join = partial(end.join, worker.join)
     _explain_deaths()
     while True:
-        with _explained():
+        with _explained(workers):
             found = next(iterator, None)
         if found is None:
             return
@@ -70,18 +73,33 @@ class _End:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Explain the death of a worker, where PyTorch finds that one did."""
+def _explained(workers: Sequence[BaseProcess] = ()) -> Iterator[None]:
+    """Explain the death of a worker, where PyTorch finds that one did, or where what it sent cannot be fetched."""
     try:
         yield
-    except RuntimeError as error:
-        if not str(error).startswith(_DEATH):
+    except (RuntimeError, EOFError, OSError) as error:
+        reason = " ".join(str(error).split())
+        if not isinstance(error, RuntimeError):
+            if (dead := _dead(workers)) is None:
+                raise
+            reason = f"DataLoader worker (pid {dead.pid}) was gone: {reason or type(error).__name__}"
+        elif not reason.startswith(_DEATH):
             raise
         raise UserError(
-            f"a process that reads samples ended by itself ({' '.join(str(error).split())}): most likely there was too"
+            f"a process that reads samples ended by itself ({reason}): most likely there was too"
             " little memory; set fewer data.workers (0: the main process reads) or a smaller train.batch_size, or raise"
             " the limits on memory and on shared memory (/dev/shm)"
         ) from error
+
+
+def _dead(workers: Sequence[BaseProcess]) -> BaseProcess | None:
+    """A worker that has ended; one that is just ending is waited for."""
+    deadline = time.monotonic() + (_DYING if workers else 0.0)
+    while True:
+        dead = next((worker for worker in workers if not worker.is_alive()), None)
+        if dead is not None or time.monotonic() > deadline:
+            return dead
+        time.sleep(0.05)
 
 
 def _numbers() -> list[int]:
