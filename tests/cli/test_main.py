@@ -1,6 +1,7 @@
 """Every command through `main`, on real digits and on image folders; mistakes end in one line and exit code 2."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -421,3 +422,12 @@ def test_warnings_reach_the_user_without_source_lines(tmp_path):
     words = ["train", "quickstart-natural", *FAST, "--data.size", "32", "--quiet", "--out", str(tmp_path / "run")]
     done = subprocess.run([sys.executable, "-m", "iaat.cli.main", *words], capture_output=True, text=True, check=True)
     assert done.stderr == "warning: data.size=32 has no effect with data.name=digits\n"
+
+
+def test_variables_of_a_launcher_that_are_no_numbers_are_an_error_without_a_traceback():
+    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "x"}
+    words = [sys.executable, "-m", "iaat", "train", "quickstart"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the launcher has set WORLD_SIZE to 'x', which is no number")
+    assert "Traceback" not in done.stderr

@@ -27,7 +27,7 @@ from iaat.evaluate.sections import Extras
 from iaat.models.digest import weights_digest
 from iaat.runtime.distributed import ALONE, current
 from iaat.runtime.launch import processes
-from iaat.runtime.launch_environment import exit_process
+from iaat.runtime.process_end import exit_process
 from iaat.runtime.progress import Reporter
 from iaat.units import Radius
 

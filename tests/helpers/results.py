@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from helpers.killing import TIMES
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.evaluate.results import ClassResult, EvaluationResult
 from iaat.runtime.passes import Passes
@@ -33,10 +32,3 @@ def made_up(accuracy=None, n=500, **fields):
         seed=0,
     )
     return replace(found, **fields)
-
-
-def without_times(found):
-    """The content of a file of results without what differs between equal runs: times and places."""
-    if isinstance(found, dict):
-        return {key: without_times(value) for key, value in found.items() if key not in {*TIMES, "folder"}}
-    return [without_times(each) for each in found] if isinstance(found, list | tuple) else found

@@ -22,7 +22,7 @@ from iaat.errors import UserError
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import current
 from iaat.runtime.launch import processes
-from iaat.runtime.launch_environment import exit_process
+from iaat.runtime.process_end import exit_process
 from iaat.runtime.signals import Stop, Stopped
 from iaat.train import state, train
 from iaat.train.nonfinite import NonfiniteMonitor

@@ -28,8 +28,8 @@ from iaat.runs.run_folder import RunFolder, runs_in
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.device import keep_freed_memory, pick_device, warn_of_missing_device
 from iaat.runtime.launch import processes
+from iaat.runtime.process_end import end_with_parent
 from iaat.runtime.progress import Reporter
-from iaat.runtime.signals import end_with_parent
 from iaat.train.trackers import TensorBoard
 from iaat.types import Batch
 from iaat.units import Norm, format_radius

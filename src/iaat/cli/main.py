@@ -9,14 +9,15 @@ import argparse
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from iaat.cli.parser import HELP, command_parser, parse_arguments, without_help
 from iaat.config.recipe_files import find_recipe
 from iaat.errors import LostProcessError, UserError
-from iaat.runtime.launch_environment import exit_process, launched
+from iaat.runtime.launch_environment import launched
+from iaat.runtime.process_end import exit_process
 from iaat.runtime.signals import STOPPED, Stop, Stopped, ignore_stops
 from iaat.runtime.streams import lasting_streams
 from iaat.runtime.text import printable
@@ -65,30 +66,30 @@ def _answer(arguments: Sequence[str]) -> int:
     try:
         _run(arguments, runs)
     except (Exception, KeyboardInterrupt) as error:
-        if (end := _end(error, _resume_hint(arguments, runs))) is None:
+        if (end := _end(error, partial(_resume_hint, arguments, runs))) is None:
             raise
         print(printable(end[1]), file=sys.stderr)
         return end[0]
     return 0
 
 
-def _end(error: BaseException, hint: str) -> tuple[int, str] | None:
-    """Exit code and message of a command that an error ended; None for a mistake of ours."""
+def _end(error: BaseException, hint: Callable[[], str]) -> tuple[int, str] | None:
+    """Exit code and message of a command that an error ended; None for a mistake of ours. `hint` says how to go on."""
     match error:
         case UserError():
             return MISTAKE, f"error: {error}"
         case Stopped():
-            return STOPPED, f"stopped by {error.signal_name}{hint}"
+            return STOPPED, f"stopped by {error.signal_name}{hint()}"
         case KeyboardInterrupt():
-            return INTERRUPTED, f"interrupted{hint}"
+            return INTERRUPTED, f"interrupted{hint()}"
         case OSError():
             place = f"{error.filename}: " if error.filename else ""
             return FAILED, f"error: {place}{error.strerror or error}"
         case LostProcessError():
-            return FAILED, f"error: {error}{hint}"
+            return FAILED, f"error: {error}{hint()}"
     if isinstance(error, _out_of_memory()):
         reason = (str(error).splitlines() or ["out of memory"])[0]
-        return FAILED, f"error: {reason}: lower train.batch_size, or free memory{hint}"
+        return FAILED, f"error: {reason}: lower train.batch_size, or free memory{hint()}"
     of_user = users_traceback(error)
     return None if of_user is None else (MISTAKE, f"error: {of_user}")
 

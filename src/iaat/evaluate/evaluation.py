@@ -26,7 +26,7 @@ from iaat.evaluate.journal import Journal, Known
 from iaat.evaluate.masking.gradient_checks import input_gradient
 from iaat.evaluate.masking.masking_section import MASKING, masking_section
 from iaat.evaluate.naming import evaluation_name
-from iaat.evaluate.provenance import clean_of_all, deciding_versions, provenance
+from iaat.evaluate.provenance import CLEAN_OF_THE_REST, clean_of_all, deciding_versions, provenance
 from iaat.evaluate.radius_quarters import radii_section
 from iaat.evaluate.results import EvaluationResult, plain_config
 from iaat.evaluate.robust_accuracy import Stage
@@ -146,7 +146,8 @@ def _journal(folder: Path, task: Task, known: Path | None, ranks: Ranks) -> Jour
     others += [] if known is None else [Known(known / JOURNAL, own)]
     journal = Journal(folder / JOURNAL, own, others, ranks)
     for other in journal.taken:
-        task.reporter.say(f"taken from {other.path.parent}: {', '.join(sorted(other.stages or ['all of it']))}")
+        names = ["all of it"] if other.units is None else sorted(other.units - {CLEAN_OF_THE_REST})
+        task.reporter.say(f"taken from {other.path.parent}: {', '.join(names)}")
     return journal
 
 

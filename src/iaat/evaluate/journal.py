@@ -32,18 +32,16 @@ class Known:
     Attributes:
         path: Its file.
         identity: What its first line must say; others are passed over.
-        stages: Names of the stages that are taken, batches `NAME#0`, `NAME#1`, ...; None: all units.
-        unit: One more unit that is taken.
+        units: Names of the units that are taken, without the numbers of batches (`NAME#0`, `NAME#1`, ...); None: all.
     """
 
     path: Path
     identity: dict[str, Any]
-    stages: frozenset[str] | None = None
-    unit: str | None = None
+    units: frozenset[str] | None = None
 
     def wants(self, unit: str) -> bool:
         """Whether a unit is taken."""
-        return self.stages is None or unit == self.unit or unit.partition("#")[0] in self.stages
+        return self.units is None or unit.partition("#")[0] in self.units
 
 
 def identity_of(path: Path) -> Any:  # noqa: ANN401

@@ -19,6 +19,9 @@ from iaat.evaluate.results import CLEAN, CleanAccuracy, Digests
 from iaat.evaluate.sections import Context
 from iaat.statistics import wilson_interval
 
+CLEAN_OF_THE_REST = "clean-of-the-rest"
+"""Unit of the journal: how many of the samples that are not attacked are classified correctly."""
+
 
 def deciding_versions() -> dict[str, str]:
     """Versions of the libraries that decide the numbers of an evaluation."""
@@ -54,7 +57,7 @@ def clean_of_all(context: Context) -> CleanAccuracy:
     attacked, everything = int(context.outcome.correct_after(CLEAN).sum()), context.data.test_index
     rest = everything[~torch.isin(everything, context.index)]
     count = partial(_count_correct, context, rest)
-    correct = attacked + (context.journal.total("clean-of-the-rest", count) if len(rest) else 0)
+    correct = attacked + (context.journal.total(CLEAN_OF_THE_REST, count) if len(rest) else 0)
     n = len(context.index) + len(rest)
     return CleanAccuracy(correct / n, n, wilson_interval(correct / n, n))
 

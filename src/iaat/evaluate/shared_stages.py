@@ -11,12 +11,11 @@ from typing import Any
 from iaat.config.suites import parse_suite
 from iaat.errors import UserError
 from iaat.evaluate.journal import Known, identity_of
+from iaat.evaluate.provenance import CLEAN_OF_THE_REST
 from iaat.evaluate.results import CLEAN
 
 JOURNAL = "journal.jsonl"
 """File of an evaluation's journal, in its folder."""
-
-_REST = "clean-of-the-rest"
 
 
 def earlier_suites(
@@ -40,7 +39,7 @@ def earlier_suites(
         if theirs is None or not _differs_in_suite_alone(theirs, wanted):
             continue
         names = _shared_names(suite, theirs["evaluate"]["suite"], stage_names)
-        found.append(Known(file, theirs, frozenset({CLEAN, *names}), _REST))
+        found.append(Known(file, theirs, frozenset({CLEAN, CLEAN_OF_THE_REST, *names})))
     return found
 
 

@@ -118,7 +118,7 @@ def environment(slot: int, threads: str, known: Mapping[str, str], gpus: int) ->
 def _start(job: Job, slot: int, threads: str, lines: queue.Queue[tuple[_Child, str | None]]) -> _Child:
     process = subprocess.Popen(
         job.command,
-        stdin=subprocess.PIPE,  # ends with this process, whatever ends it: see `end_with_parent`
+        stdin=subprocess.PIPE,  # ends with this process, whatever ends it: see `iaat.runtime.process_end`
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -26,22 +26,19 @@ from iaat.evaluate.evaluate_run import load_evaluated, weights_to_evaluate
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluations
 from iaat.evaluate.external_model import external_model
-from iaat.evaluate.masking import fresh_copy
-from iaat.evaluate.results import EvaluationResult, ModelFacts, read_results
+from iaat.evaluate.results import EvaluationResult, read_results
 from iaat.evaluate.sections import Extras
+from iaat.experiments.exported_target import check_exported, evaluated_export, load_exported
 from iaat.models import MODELS, weights_digest
 from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
 from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.runs.exported_weights import ExportRecord, check_readable, exported_file, read_record
-from iaat.runs.load import load
 from iaat.runs.load_model import is_own_name, load_model
 from iaat.runs.run_folder import RunFolder
-from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import device_of, pick_device
 from iaat.runtime.distributed import ALONE, Ranks, describe_processes
 from iaat.runtime.progress import Reporter
-from iaat.runtime.text import cut
 
 RUN_SETTINGS = ("evaluate.", "data.root", "data.extra", "data.relabel", "data.download", "data.workers", "train.device")
 """Settings that may be given for a run of ours, or what was exported of one: the rest is its recipe's."""
@@ -95,7 +92,9 @@ class Target:
                 for kind in weights_to_evaluate(self.recipe, weights)
             ]
         if self.exported is not None:
-            return [_evaluated_export(self, self.exported, checkpoints, data, preloaded)]
+            model = preloaded or load_exported(self.name, device=pick_device(self.recipe.train.device))
+            check_exported(self.name, self.exported, checkpoints, data)
+            return [evaluated_export(self.name, self.exported, model, seed=self.recipe.seed, out=self.out)]
         return [self._external(data, preloaded)]
 
     def preload(self) -> nn.Module | None:
@@ -107,7 +106,7 @@ class Target:
             UserError: a model that cannot be loaded, or does not fit the data.
         """
         if self.exported is not None:
-            return _load_exported(self)
+            return load_exported(self.name, device=pick_device(self.recipe.train.device))
         data = self.recipe.data
         if self.run is not None or self.recipe.model.normalize == "data" or data.is_user_function:
             return None
@@ -125,51 +124,6 @@ class Target:
         scale_is_given = self.recipe.model.mean is not None
         folder = self.out / f"{name}-{digest[:8]}"
         return external_model(model, name, data, folder, digest=digest, scale_is_given=scale_is_given)
-
-
-def _load_exported(target: Target) -> TrainedModel:
-    try:
-        return load(target.name, device=pick_device(target.recipe.train.device))
-    except UserError as error:
-        place = "" if target.name in str(error) else f"exported weights {target.name}: "
-        raise UserError(f"{place}{error}") from error
-
-
-def _evaluated_export(
-    target: Target, record: ExportRecord, checkpoints: Sequence[str], data: DataSplits, preloaded: nn.Module | None
-) -> EvaluatedModel:
-    """An exported model, named and evaluated as its run.
-
-    Raises:
-        UserError: another checkpoint is asked for, or data of other classes or inputs.
-    """
-    own = record.checkpoint
-    if own is not None and len(checkpoints) == 1 and own not in checkpoints:
-        raise UserError(f"{target.name} holds checkpoint {own} alone: leave out --checkpoint {checkpoints[0]}")
-    model = preloaded or _load_exported(target)
-    _check_same_data(record, data, target.name)
-    facts = ModelFacts(run=record.name, checkpoint=own, epoch=record.epoch, seed=target.recipe.seed)
-    digest = weights_digest(model)
-    folder = target.out / f"{Path(target.name).stem}-{digest[:8]}"
-    return EvaluatedModel(
-        name=record.name, model=model, digest=digest, folder=folder, facts=facts, fresh=fresh_copy(model)
-    )
-
-
-def _check_same_data(record: ExportRecord, data: DataSplits, name: str) -> None:
-    """Refuse data of other inputs or classes than those that an exported model was trained on."""
-    for what, own, given in (
-        ("classes", record.classes, data.classes),
-        ("inputs of shape", record.shape, data.shape),
-    ):
-        if tuple(own) == tuple(given):
-            continue
-        shown = [cut(", ".join(map(str, each)), 200) for each in (own, given)]
-        order = ", in another order" if sorted(map(str, own)) == sorted(map(str, given)) else ""
-        raise UserError(
-            f"{name} was trained on {what} {shown[0]}, and the data has {shown[1]}{order}: give the data it was "
-            "trained on; --data.root DIR says where it is now"
-        )
 
 
 def find_targets(

@@ -171,12 +171,13 @@ def compare(
     evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
     failed: dict[str, str] = {}
     if training and jobs > 1 and job_command is not None:
-        todo = [recipe for recipe, run in runs if not evaluator.has_results(recipe, run)]
-        failed = run_jobs([Job(_name(each), job_command(each.name, each.seed)) for each in todo], jobs, reporter)
+        todo = [(recipe, run) for recipe, run in runs if not evaluator.has_results(recipe, run)]
+        commands = [Job(run.path.name, job_command(recipe.name, recipe.seed)) for recipe, run in todo]
+        failed = run_jobs(commands, jobs, reporter)
     with reporter.notices_once():
         for number, ((recipe, run), span) in enumerate(zip(runs, _spans(runs), strict=True), start=1):
-            if _name(recipe) in failed:
-                missing.append(f"{_name(recipe)} (failed: {failed[_name(recipe)]})")
+            if run.path.name in failed:
+                missing.append(f"{run.path.name} (failed: {failed[run.path.name]})")
             elif training or is_finished(recipe, run):
                 reporter.say(f"run {number}/{len(runs)}: {run.path}")
                 with reporter.part("run", number, len(runs), span):
@@ -189,10 +190,6 @@ def compare(
     comparison = Comparison(cells, rows, missing, failed)
     comparison.write(out)
     return comparison
-
-
-def _name(recipe: Recipe) -> str:
-    return f"{recipe.name}-seed{recipe.seed}"
 
 
 def run_cell(

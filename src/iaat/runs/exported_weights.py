@@ -72,18 +72,21 @@ def check_readable(file: Path) -> None:
     if file.suffix.lower() != ".safetensors" or not file.is_file():
         return
     try:
-        with safe_open(file, framework="pt") as opened:
-            opened.metadata()
+        _read_metadata(file)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{file} is damaged ({cut(str(error), 200)}): export, save or download it again") from None
 
 
 def _metadata(file: Path) -> Mapping[str, str]:
     try:
-        with safe_open(file, framework="pt") as opened:
-            return opened.metadata() or {}
+        return _read_metadata(file)
     except (SafetensorError, OSError, ValueError):
         return {}
+
+
+def _read_metadata(file: Path) -> Mapping[str, str]:
+    with safe_open(file, framework="pt") as opened:
+        return opened.metadata() or {}
 
 
 def read_record(file: Path) -> ExportRecord:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
-from typing import NoReturn
 
 from iaat.errors import UserError, shown
 
@@ -14,19 +12,6 @@ from iaat.errors import UserError, shown
 def launched() -> bool:
     """Whether a launcher has started this process as one of several."""
     return launch_of(os.environ) is not None
-
-
-def exit_process(code: int) -> NoReturn:
-    """End this process with an exit code.
-
-    After an error of one of several processes the connections between them are still open, and closing them while the
-    others end can abort this process, which would lose its code. So it ends without closing them.
-    """
-    if code and launched():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
 
 
 _KEYS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")

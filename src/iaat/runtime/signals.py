@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import os
 import signal
 import sys
 import threading
@@ -27,17 +26,6 @@ def ignore_stops() -> None:
     for name in _SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL if name == "SIGINT" else signal.SIG_IGN)
-
-
-def end_with_parent() -> None:
-    """Have this process stop when its standard input ends, as it does with the process that holds its other end."""
-
-    def wait() -> None:
-        while os.read(0, 1):  # not sys.stdin: the interpreter would end with its lock held
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)  # a signal to this thread would not interrupt what the main one waits for
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 _listening: list[Stop] = []

@@ -18,9 +18,8 @@ class StepSnapshot:
     """All that one training step changes, as it was before: weights, buffers, optimiser, EMA, radii of the batch.
 
     The host need not know whether the step is undone, so it waits for a GPU in the first step alone, and for
-    optimisers that keep numbers on the host. Costs a copy of these tensors, and on a GPU three passes over them in few
-    kernels: one for every tensor of a small network would take longer to launch than its attack. What a method keeps
-    beside radii is not restored.
+    optimisers that keep numbers on the host. Costs a copy of these tensors, and on a GPU three passes over them, in few
+    kernels in place of two for every tensor. What a method keeps beside radii is not restored.
 
     Args:
         state: The training state before the step, attacks included.

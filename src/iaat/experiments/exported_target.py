@@ -1,0 +1,62 @@
+"""What `iaat export` wrote of a run, evaluated as that run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from iaat.data import DataSplits
+from iaat.errors import UserError
+from iaat.evaluate.evaluated_model import EvaluatedModel
+from iaat.evaluate.masking import fresh_copy
+from iaat.evaluate.results import ModelFacts
+from iaat.models import weights_digest
+from iaat.runs.exported_weights import ExportRecord
+from iaat.runs.load import load
+from iaat.runs.trained_model import TrainedModel
+from iaat.runtime.text import cut
+
+
+def load_exported(name: str, *, device: torch.device) -> TrainedModel:
+    """The model in an exported file or folder.
+
+    Raises:
+        UserError: as `iaat.load`, naming the file.
+    """
+    try:
+        return load(name, device=device)
+    except UserError as error:
+        place = "" if name in str(error) else f"exported weights {name}: "
+        raise UserError(f"{place}{error}") from error
+
+
+def evaluated_export(name: str, record: ExportRecord, model: nn.Module, *, seed: int, out: Path) -> EvaluatedModel:
+    """An exported model under the name and with the facts of its run; `out` gets a folder of its evaluations."""
+    digest = weights_digest(model)
+    facts = ModelFacts(run=record.name, checkpoint=record.checkpoint, epoch=record.epoch, seed=seed)
+    folder = out / f"{Path(name).stem}-{digest[:8]}"
+    return EvaluatedModel(record.name, model, digest, folder, facts, fresh=fresh_copy(model))
+
+
+def check_exported(name: str, record: ExportRecord, checkpoints: Sequence[str], data: DataSplits) -> None:
+    """Refuse to evaluate an exported model as a checkpoint that it is not, or on data of other inputs or classes.
+
+    Raises:
+        UserError: naming both.
+    """
+    own = record.checkpoint
+    if own is not None and len(checkpoints) == 1 and own not in checkpoints:
+        raise UserError(f"{name} holds checkpoint {own} alone: leave out --checkpoint {checkpoints[0]}")
+    pairs = (("classes", record.classes, data.classes), ("inputs of shape", record.shape, data.shape))
+    for what, trained, given in pairs:
+        if tuple(trained) == tuple(given):
+            continue
+        shown = [cut(", ".join(map(str, each)), 200) for each in (trained, given)]
+        order = ", in another order" if sorted(map(str, trained)) == sorted(map(str, given)) else ""
+        raise UserError(
+            f"{name} was trained on {what} {shown[0]}, and the data has {shown[1]}{order}: give the data it was "
+            "trained on; --data.root DIR says where it is now"
+        )
