@@ -1,6 +1,10 @@
-"""Names of a finished run's checkpoints and weights, and of export formats, as the command line takes them."""
+"""Choices by name: a finished run's checkpoints and weights, export formats, and how AutoAttack computes."""
 
 import warnings
+from typing import Literal
+
+Arithmetic = Literal["reference", "channels_last", "bfloat16"]
+"""How AutoAttack calls the model: as it is; on images in channels-last format; so, with layers in bfloat16."""
 
 CHECKPOINTS = ("best", "last")
 """Checkpoints of a run that are evaluated."""

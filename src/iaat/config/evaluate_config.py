@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from iaat.config.choices import Arithmetic
 from iaat.config.suites import QUICK_N, SUITES, parse_suite
 from iaat.config.train_config import AtLeastOne, FromZero
 from iaat.errors import UserError, shown
@@ -43,7 +44,7 @@ class EvaluateConfig:
     published is refused for data that is sorted by class, as image folders are."""
     seed: FromZero = 0
     """Seed of the attacks."""
-    autoattack_arithmetic: Literal["reference", "channels_last", "bfloat16"] = "reference"
+    autoattack_arithmetic: Arithmetic = "reference"
     """How AutoAttack computes: reference, as the reference does; or faster and with other rounding, on images in
     channels-last format (channels_last), or also in bfloat16. Its examples are evaluated in float32 all the same, and
     those of another class there are counted. Numbers of these two are not to be quoted as AutoAttack's."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Arithmetic = Literal["reference", "channels_last", "bfloat16"]
-"""How an attack calls the model: as it is; on images in channels-last format; so, with layers in bfloat16."""
+from iaat.config.choices import Arithmetic
 
 
 class InArithmetic(nn.Module):

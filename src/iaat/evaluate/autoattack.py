@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode
-from iaat.evaluate.arithmetic import Arithmetic, InArithmetic
+from iaat.config.choices import Arithmetic
+from iaat.evaluate.arithmetic import InArithmetic
 from iaat.runtime.rng import seeded
 
 STANDARD_CLASSES = 4

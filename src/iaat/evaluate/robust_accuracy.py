@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, geometry, predict_classes
+from iaat.config.choices import Arithmetic
 from iaat.data import Source
 from iaat.data.sample_log import gather_sample_log
 from iaat.errors import UserError
-from iaat.evaluate.arithmetic import Arithmetic, InArithmetic
+from iaat.evaluate.arithmetic import InArithmetic
 from iaat.evaluate.autoattack import logged
 from iaat.evaluate.journal import Journal
 from iaat.evaluate.results import CLEAN, ROBUST, StageResult
