@@ -36,8 +36,8 @@ from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.comparison_results import read_comparison
+from iaat.experiments.run_recipe import write_pictures
 from iaat.experiments.sweep import read_cells
-from iaat.experiments.workflow import write_pictures
 from iaat.radius.read_radii import RadiiTable
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter

@@ -21,7 +21,7 @@ LEFT_OUT = ("site", "*.py", "*.parquet", "*.jsonl", "*.safetensors", "__pycache_
 FURTHER = {
     "iaat.types": ["Batch", "StepOutput"],
     "iaat.config.load_recipe": ["load_recipe"],
-    "iaat.experiments.workflow": ["run_recipe"],
+    "iaat.experiments.run_recipe": ["run_recipe"],
     "iaat.report.suspects": ["find_suspects"],
     "iaat.runs.load_model": ["load_model"],
     "iaat.runs.run_folder": ["RunFolder"],

@@ -130,8 +130,8 @@ def test_ctrl_c_says_what_is_kept(tmp_path, trained, capsys, monkeypatch, comman
     assert (
         f"interrupted: training had not begun. To go on:\n  {shlex.join(['iaat', *words])}\n" in capsys.readouterr().err
     )
-    monkeypatch.setattr("iaat.experiments.workflow.run_recipe", interrupted)
-    monkeypatch.setattr("iaat.experiments.workflow.compare", interrupted)
+    monkeypatch.setattr("iaat.cli.commands.train.run_recipe", interrupted)
+    monkeypatch.setattr("iaat.cli.commands.compare.compare", interrupted)
     assert main(words) == 130
     assert "interrupted: nothing was trained yet, there is no checkpoint. To go on:" in capsys.readouterr().err
     shutil.copytree(trained.path, tmp_path / "quickstart-seed0")

@@ -8,7 +8,7 @@ import yaml
 from helpers.training import QUIET, TINY, Interrupting, same
 from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
-from iaat.experiments.workflow import run_recipe
+from iaat.experiments.run_recipe import run_recipe
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.train import train

@@ -11,8 +11,8 @@ import pytest
 from helpers.training import QUIET, tiny
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.comparison_results import read_comparison
+from iaat.experiments.run_recipe import run_recipe
 from iaat.experiments.sweep import read_cells
-from iaat.experiments.workflow import run_recipe
 from iaat.runs.run_folder import RunFolder
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -60,6 +60,10 @@ def test_a_comparison_shows_what_is_finished_where_a_run_has_failed(tmp_path, ca
     assert "not finished: bad-seed0 (failed: " in shown.out
     assert "bad-seed0 failed; the same command goes on" in shown.err
     assert (tmp_path / "comparison.json").exists()
+    assert main([*words, "--out", str(tmp_path), "--no-train"]) == 0
+    assert "not finished: bad-seed0 (no epoch finished)" in capsys.readouterr().out
+    assert main([*words, "--out", str(tmp_path)]) == 2
+    assert "error: bad-seed0: " in capsys.readouterr().err
 
 
 def test_no_more_run_at_once_than_asked_for(tmp_path):

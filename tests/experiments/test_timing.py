@@ -243,7 +243,7 @@ def test_only_check_with_probe_takes_a_step(steps, capsys, monkeypatch):
     assert main(words) == 0
     assert steps == []
     assert "samples a second" not in capsys.readouterr().out
-    monkeypatch.setattr("iaat.cli.commands.time_steps", partial(time_steps, seconds=0.0))
+    monkeypatch.setattr("iaat.cli.commands.check.time_steps", partial(time_steps, seconds=0.0))
     assert main([*words, "--probe", "--processes", "4"]) == 0
     assert [sizes for sizes, _ in steps] == [[2]]
     out = capsys.readouterr().out

@@ -13,7 +13,7 @@ import torch
 from helpers.training import QUIET, tiny
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
-from iaat.experiments.workflow import run_recipe
+from iaat.experiments.run_recipe import run_recipe
 from iaat.report.collect import Scope, _why_missing, check_scope, collect_content
 from iaat.report.gallery import choose, in_detail
 from iaat.report.report_content import content_json

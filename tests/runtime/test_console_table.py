@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from helpers.results import made_up
-from iaat.cli.commands import summary_table
+from iaat.cli.commands.radii import summary_table
 from iaat.cli.recipe_list import recipe_tables
 from iaat.config.load_recipe import load_recipe
 from iaat.evaluate.results import (

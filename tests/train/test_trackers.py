@@ -20,8 +20,9 @@ from helpers.training import QUIET, Interrupting, same, tiny
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
 from iaat.evaluate.results import read_results
+from iaat.experiments.compare_runs import compare
+from iaat.experiments.run_recipe import run_recipe
 from iaat.experiments.sweep import read_cells
-from iaat.experiments.workflow import compare, run_recipe
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
@@ -100,7 +101,7 @@ class Meddling(Tracker):
 @pytest.fixture
 def plain(monkeypatch):
     """No pictures, which take longer than these trainings."""
-    monkeypatch.setattr("iaat.experiments.workflow.draw_run", lambda *_: [])
+    monkeypatch.setattr("iaat.experiments.run_recipe.draw_run", lambda *_: [])
 
 
 @pytest.fixture
@@ -405,7 +406,7 @@ def tables(tmp_path_factory):
         *("--evaluate.suite", "pgd", "--evaluate.steps", "1"),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("iaat.experiments.workflow.draw_run", lambda *_: [])
+        patch.setattr("iaat.experiments.run_recipe.draw_run", lambda *_: [])
         assert main(["train", "folder-iaat", *words, "--out", str(place / "runs/mine"), "--quiet"]) == 0
     return place
 

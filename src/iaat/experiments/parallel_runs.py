@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -33,6 +33,19 @@ class Job:
 
     name: str
     command: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """How the runs of a comparison are trained and evaluated beside each other.
+
+    Attributes:
+        at_once: How many at once.
+        command: For the name of a cell and a seed, what trains and evaluates that run: a program and its arguments.
+    """
+
+    at_once: int
+    command: Callable[[str, int], Sequence[str]]
 
 
 @dataclass(eq=False)

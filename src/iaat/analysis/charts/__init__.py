@@ -10,7 +10,7 @@ from iaat.analysis.charts.lines import (
 )
 from iaat.analysis.charts.loss_planes import LossPlane, draw_loss_planes
 from iaat.analysis.charts.matrices import CorruptionGrid, draw_corruptions, draw_pair_matrix
-from iaat.analysis.charts.radii import (
+from iaat.analysis.charts.radius_pictures import (
     MeasuredNorms,
     draw_class_radii,
     draw_radius_against_norm,

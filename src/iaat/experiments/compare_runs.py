@@ -1,131 +1,34 @@
-"""From a recipe to its results: train, evaluate, write radii and pictures; and a comparison of several recipes."""
+"""Train, evaluate and compare the runs of several recipes."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from iaat.analysis.run_figures import draw_run, write_radii
 from iaat.config.radii_files import check_radii_files
-from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, build_data, read_dataset_info
-from iaat.data.notices import Notices
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import (
-    evaluate_checkpoint,
-    evaluate_checkpoints,
-    stored_results,
-    training_predictions,
-    weights_to_evaluate,
-)
+from iaat.evaluate.evaluate_run import evaluate_checkpoint, stored_results, weights_to_evaluate
 from iaat.evaluate.results import EvaluationResult, Weights
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.cost import total_passes, untrained_model
-from iaat.experiments.parallel_runs import Job, run_jobs
+from iaat.experiments.parallel_runs import Job, Jobs, run_jobs
 from iaat.experiments.place_of_run import place_of_run
 from iaat.experiments.resolved_recipe import check_one_norm, resolved
+from iaat.experiments.run_recipe import report_radii, write_pictures
 from iaat.experiments.sweep import Cell, schedule_differences
 from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
-from iaat.runtime.distributed import ALONE, Ranks
-from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
 from iaat.train import train
-from iaat.train.skipped_samples import save_skipped
 from iaat.train.trackers import Tracker, Trackers
-
-
-def run_recipe(
-    recipe: Recipe,
-    run: RunFolder,
-    reporter: Reporter,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    stop: Stop | None = None,
-    trackers: Sequence[Tracker] = (),
-) -> list[EvaluationResult]:
-    """Train a recipe to the end, evaluate its best and last checkpoint on the test set, write radii and pictures.
-
-    Where a launcher has started several processes, they train and evaluate together. The main one writes the pictures
-    and informs trackers.
-
-    Returns:
-        The results of the two evaluations; nothing in other processes than the main one.
-
-    Raises:
-        UserError: the folder holds another run, or anything is wrong with recipe or data.
-        Stopped: a stop was asked for; everything done is kept.
-    """
-    check_one_norm(recipe)
-    with Trackers(trackers) as tracker, processes() as ranks:
-        if resume and ranks.main and not run.has_results():
-            reporter.say(f"new run in {run.path}")
-        recipe = resolved(recipe, run if resume else None, longer=True)
-        if ranks.main:
-            _report_radii(recipe, reporter)
-        data = train(recipe, run, reporter, resume=resume, overwrite=overwrite, stop=stop, trackers=[tracker])
-        evaluators = _evaluators(run, ranks, reporter)
-        results = []
-        if ranks.main or evaluators.several:
-            shown = reporter if ranks.main else Reporter(quiet=True)
-            results = _evaluate(run, recipe, data, shown, tracker, evaluators)
-        # A launcher may take processes that end before the main one for a failure.
-        ranks.wait_for_all()
-    return results if ranks.main else []
-
-
-def _evaluators(run: RunFolder, ranks: Ranks, reporter: Reporter) -> Ranks:
-    """The processes that evaluate a run together: all, or the main one where not all see the run folder."""
-    blind = not run.checkpoint("last").exists()
-    if not ranks.any(blind)[0]:
-        return ranks
-    if ranks.main:
-        reporter.say(f"some processes do not see {run.path}: the main one evaluates alone")
-    return ALONE
-
-
-def _report_radii(recipe: Recipe, reporter: Reporter) -> None:
-    if span := radius_span(recipe):
-        reporter.say(f"radii of attacks: {span}")
-    warn_of_radii(recipe)
-
-
-def _evaluate(
-    run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter, tracker: Tracker, ranks: Ranks
-) -> list[EvaluationResult]:
-    results, known = [], data.notices()
-    for result in evaluate_checkpoints(run, recipe, data, reporter, ranks=ranks):
-        tracker.evaluated(result)
-        results.append(result)
-    if not ranks.main:
-        return results
-    _report_test_set(run, data, known, reporter)
-    write_pictures(run, recipe, data, reporter)
-    return results
-
-
-def _report_test_set(run: RunFolder, data: DataSplits, known: Notices, reporter: Reporter) -> None:
-    """Report and keep the notices of reading a streamed test set."""
-    notices = data.notices()
-    notices.log(reporter.say, known=known, logged=reporter.shown_notices)
-    run.save_notices(notices.to_records())
-    save_skipped(run, data)
-
-
-def write_pictures(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: Reporter) -> list[Path]:
-    """Write the table of radii (where the method has any) and all pictures; returns the pictures' files."""
-    table = None
-    if run.radii_epochs():
-        table, _ = write_radii(run, data.train, training_predictions(run, recipe, data, reporter))
-    uniform = getattr(recipe.method, "radius", None)
-    return draw_run(run, data.train, table, None if uniform is None else uniform * 255)
 
 
 def compare(
@@ -138,8 +41,7 @@ def compare(
     training: bool = True,
     stop: Stop | None = None,
     trackers: Sequence[Tracker] = (),
-    jobs: int = 1,
-    job_command: Callable[[str, int], Sequence[str]] | None = None,
+    jobs: Jobs | None = None,
 ) -> Comparison:
     """Train and evaluate every run that is not finished, and write the comparison.
 
@@ -154,8 +56,8 @@ def compare(
         training: Train runs that are not finished; else leave them out, and name them in `missing`.
         stop: Asked after every training step whether to save and stop.
         trackers: Trackers of every run that is trained and evaluated, one after another.
-        jobs: How many runs are trained and evaluated at once, each by a process of its own.
-        job_command: For more than one job, the command that does so for the run of a cell's name and a seed.
+        jobs: Several runs at once, each trained and evaluated by a process of its own; None: one after another, in
+            this process.
 
     Raises:
         UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
@@ -170,17 +72,17 @@ def compare(
     missing: list[str] = []
     evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
     failed: dict[str, str] = {}
-    if training and jobs > 1 and job_command is not None:
+    if training and jobs is not None:
         todo = [(recipe, run) for recipe, run in runs if not evaluator.has_results(recipe, run)]
-        commands = [Job(run.path.name, job_command(recipe.name, recipe.seed)) for recipe, run in todo]
-        failed = run_jobs(commands, jobs, reporter)
+        commands = [Job(run.path.name, jobs.command(recipe.name, recipe.seed)) for recipe, run in todo]
+        failed = run_jobs(commands, jobs.at_once, reporter)
     with reporter.notices_once():
         for number, ((recipe, run), span) in enumerate(zip(runs, _spans(runs), strict=True), start=1):
             if run.path.name in failed:
                 missing.append(f"{run.path.name} (failed: {failed[run.path.name]})")
             elif training or is_finished(recipe, run):
                 reporter.say(f"run {number}/{len(runs)}: {run.path}")
-                with reporter.part("run", number, len(runs), span):
+                with reporter.part("run", number, len(runs), span), _named(run):
                     rows += evaluator.results(recipe, run)
             else:
                 missing.append(_progress(recipe, run))
@@ -210,6 +112,15 @@ def run_cell(
     """
     run = place_of_run(recipe, out)
     _RunEvaluator(checkpoint, weights, reporter, stop, trackers).results(*_checked(recipe, run, training=True))
+
+
+@contextmanager
+def _named(run: RunFolder) -> Iterator[None]:
+    """Errors name the run: another of the comparison may have another recipe and other data."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{run.path.name}: {error}") from error
 
 
 def _spans(runs: Sequence[tuple[Recipe, RunFolder]]) -> list[tuple[float, float]]:
@@ -272,7 +183,8 @@ def is_finished(recipe: Recipe, run: RunFolder) -> bool:
 
 def _progress(recipe: Recipe, run: RunFolder) -> str:
     done = run.epochs_done(recipe.train.epochs) if run.has_results() else 0
-    return f"{run.path.name} ({f'epoch {done} of {recipe.train.epochs}' if done else 'not begun'})"
+    begun = "no epoch finished" if run.path.exists() else "not begun"
+    return f"{run.path.name} ({f'epoch {done} of {recipe.train.epochs}' if done else begun})"
 
 
 class _RunEvaluator:
@@ -298,7 +210,7 @@ class _RunEvaluator:
         with Trackers(self._trackers) as tracker:
             if not is_finished(recipe, run):
                 resume = run.has_results()
-                _report_radii(recipe, self._reporter)
+                report_radii(recipe, self._reporter)
                 data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[tracker])
                 write_pictures(run, recipe, data, self._reporter)
                 self._data = {_data_key(recipe): data}

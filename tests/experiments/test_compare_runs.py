@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 from PIL import Image
 
+import iaat.experiments.compare_runs
 import iaat.experiments.comparison
-import iaat.experiments.workflow
 from iaat.cli.main import main
 from iaat.experiments.sweep import read_cells
 from iaat.runs.run_folder import RunFolder
@@ -37,7 +37,7 @@ class Record:
 
     def __init__(self, patch, drawing=False):
         self.trained, self.drawn, self.evaluated = [], [], []
-        train, evaluate = iaat.experiments.workflow.train, iaat.experiments.workflow.evaluate_checkpoint
+        train, evaluate = iaat.experiments.compare_runs.train, iaat.experiments.compare_runs.evaluate_checkpoint
 
         def counting_train(recipe, run, *more, **options):
             self.trained.append(run.path.name)
@@ -47,10 +47,10 @@ class Record:
             self.evaluated.append((run.path.name, which, weights))
             return evaluate(run, recipe, which, *more, weights=weights)
 
-        patch.setattr(iaat.experiments.workflow, "train", counting_train)
-        patch.setattr(iaat.experiments.workflow, "evaluate_checkpoint", counting_evaluation)
+        patch.setattr(iaat.experiments.compare_runs, "train", counting_train)
+        patch.setattr(iaat.experiments.compare_runs, "evaluate_checkpoint", counting_evaluation)
         # Pictures take longer than these trainings.
-        patch.setattr(iaat.experiments.workflow, "write_pictures", lambda run, *_: self.drawn.append(run.path.name))
+        patch.setattr(iaat.experiments.compare_runs, "write_pictures", lambda run, *_: self.drawn.append(run.path.name))
         if not drawing:
             patch.setattr(iaat.experiments.comparison.Comparison, "draw", lambda *_: None)
 
