@@ -119,6 +119,17 @@ def test_a_setting_of_the_recipe_is_one_of_three():
         replace(EvaluateConfig(), autoattack_arithmetic="float8")
 
 
+def test_it_has_no_effect_without_autoattack_and_a_warning_says_so(network, tmp_path, recwarn):
+    data = build_data(DataConfig(), seed=0)
+    for arithmetic in ("reference", "bfloat16"):
+        config = EvaluateConfig(suite="pgd", steps=1, n=10, autoattack_arithmetic=arithmetic)
+        facts, folder = ModelFacts(run="net", seed=0), tmp_path / arithmetic
+        model = EvaluatedModel(name="net", model=network, digest=weights_digest(network), folder=folder, facts=facts)
+        run_evaluation(model, data, config, Reporter(quiet=True))
+    (warning,) = recwarn
+    assert str(warning.message) == "evaluate.autoattack_arithmetic=bfloat16 has no effect: suite pgd has no AutoAttack"
+
+
 def test_each_arithmetic_has_a_folder_of_its_own():
     kinds = [EvaluateConfig(autoattack_arithmetic=each) for each in ("reference", "channels_last", "bfloat16")]
     assert len({folder_name(config, "best") for config in kinds}) == 3

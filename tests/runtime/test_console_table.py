@@ -164,6 +164,17 @@ def test_parts_of_a_cell_are_under_one_another_where_there_is_less_room():
     assert ["[36.2,", "48.5]", "456B"] in found
 
 
+def test_parts_of_a_cell_stay_beside_one_another_below_a_heading_that_is_as_wide():
+    table = PlainTable("attacks")
+    table.add_column("attack", no_wrap=True)
+    table.add_column("passes/sample", justify="right")
+    table.add_column("accuracy after it", justify="right")
+    table.add_row("pgd-20", ("16F", "15B"), "6.67")
+    table.add_row("pgd-50", ("256F", "250B"), "3.33")
+    assert ["pgd-20", "16F", "15B", "6.67"] in lines(table, 34)
+    assert ["accuracy"] in lines(table, 34)  # which is the narrow layout
+
+
 def test_columns_are_left_out_in_their_order_and_named():
     at_32, at_24 = lines(narrow_table(), 32), lines(narrow_table(), 24)
     assert ["one-run", "51.53", "12.34"] in at_32

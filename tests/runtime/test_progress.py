@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.progress import Reporter
@@ -183,6 +184,18 @@ def test_long_lines_are_not_broken(capsys):
     path = "/a-folder" * 40
     Reporter().say(path)
     assert capsys.readouterr().out == f"{path}\n"
+
+
+def test_prose_is_broken_between_words_on_a_terminal_alone():
+    prose, width = "robust in the worst case " * 20, 60
+    for terminal in (False, True):
+        shown = reporter(terminal=terminal, width=width)
+        shown.result(Text(prose))
+        lines = printed(shown).splitlines()
+        assert " ".join(" ".join(lines).split()) == prose.strip()
+        assert (len(lines) == 1) is not terminal
+        assert not terminal or max(map(len, lines)) <= width
+        assert {word for line in lines for word in line.split()} == set(prose.split())
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -21,16 +21,22 @@ _MANY_STAGES = 4
 def evaluation_report(results: Sequence[EvaluationResult]) -> Iterator[PlainTable | Text | str]:
     """Tables and lines of the output, in their order."""
     rows = table_rows(results)
+    for table in _tables(rows):
+        yield table
+        if table.caption:  # under which no line is left free
+            yield ""
+    for row in rows:
+        yield Text(f"{model_title(row)}: {row.verdict}", style=_style(row.verdict))
+        yield from _findings(row)
+
+
+def _tables(rows: Sequence[EvaluationResult]) -> Iterator[PlainTable]:
     yield results_table(rows)
-    for group in groups_of_seeds(rows):
-        yield comparison_table(group)
+    yield from map(comparison_table, groups_of_seeds(rows))
     for row in rows:
         if len(row.stages) >= _MANY_STAGES:
             yield stages_table(row)
         yield from section_tables(row)
-    for row in rows:
-        yield Text(f"{model_title(row)}: {row.verdict}", style=_style(row.verdict))
-        yield from _findings(row)
 
 
 def _style(verdict: str) -> str:
@@ -39,7 +45,7 @@ def _style(verdict: str) -> str:
     return "bold green" if verdict == TRUSTED else "bold yellow"
 
 
-def _findings(row: EvaluationResult) -> Iterator[str]:
+def _findings(row: EvaluationResult) -> Iterator[Text]:
     for finding in row.findings:
         kind = "FINDING" if finding.serious or finding.weak_attack else "note"
-        yield f"{kind} {finding.name} ({model_title(row)}): {finding.evidence}. {finding.advice}"
+        yield Text(f"{kind} {finding.name} ({model_title(row)}): {finding.evidence}. {finding.advice}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -124,6 +125,7 @@ def evaluation_folder(evaluated: EvaluatedModel, config: EvaluateConfig, extras:
 
 def _evaluate(task: Task, known: Path | None, ranks: Ranks) -> EvaluationResult:
     plan = parse_suite(task.config.suite)
+    _warn_ignored(task.config, plan)
     if "corruptions" in plan.sections:
         check_corruptions(task)
     if MASKING in plan.sections and not task.config.radius:
@@ -132,6 +134,13 @@ def _evaluate(task: Task, known: Path | None, ranks: Ranks) -> EvaluationResult:
     with _held(folder, ranks):
         journal = _journal(folder, task, known, ranks)
         return _evaluate_in(folder, journal, task, plan)
+
+
+def _warn_ignored(config: EvaluateConfig, plan: Plan) -> None:
+    """Warn of a setting that has no effect."""
+    if config.autoattack_arithmetic != "reference" and "autoattack" not in plan.attacks:
+        setting = f"evaluate.autoattack_arithmetic={config.autoattack_arithmetic}"
+        warnings.warn(f"{setting} has no effect: suite {config.suite} has no AutoAttack", stacklevel=2)
 
 
 def _journal(folder: Path, task: Task, known: Path | None, ranks: Ranks) -> Journal:

@@ -164,12 +164,16 @@ class PlainTable:
             column = self.columns[number]
             heading = _filled(column.heading, width) if layout.stacked else column.heading
             table.add_column(Text(heading), justify=column.justify, width=width, overflow="fold")
-        join = "\n".join if layout.stacked else " ".join
+        joins = [self._join(number, width) for number, width in zip(layout.shown, widths, strict=True)]
         for row, style in zip(self.rows, self._styles, strict=True):
-            cells = (join(row[number]) for number in layout.shown)
+            cells = (join.join(row[number]) for number, join in zip(layout.shown, joins, strict=True))
             fitted = map(self._fitted, layout.shown, cells, widths)
             table.add_row(*map(Text, fitted), style=style)
         return Padding(table, (1, 0)) if layout.stacked else table
+
+    def _join(self, number: int, width: int) -> str:
+        """What stands between the parts of cells: a blank where all cells of the column fit into one line."""
+        return " " if all(cell_len(" ".join(row[number])) <= width for row in self.rows) else "\n"
 
     def _fitted(self, number: int, cell: str, width: int) -> str:
         """Text that is too long for its column in lines, which end at a hyphen where there is one."""

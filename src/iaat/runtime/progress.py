@@ -74,7 +74,7 @@ class Reporter:
             self._print_text(text)
 
     def result(self, text: RenderableType) -> None:
-        """Print a result; also when quiet."""
+        """Print a result; also when quiet. A `Text` is prose: on a terminal its lines end between words."""
         if isinstance(text, str | Text):
             self._print_text(text)
         else:
@@ -87,7 +87,9 @@ class Reporter:
     def _print_text(self, text: str | Text) -> None:
         plain, style = (text, None) if isinstance(text, str) else (text.plain, text.style)
         shown = printable(plain, encoding=self.console.encoding)
-        self.console.print(shown, style=style, markup=False, emoji=False, soft_wrap=True)
+        # Commands and paths are left to the terminal, which copies them in one piece.
+        soft_wrap = isinstance(text, str) or not self.console.is_terminal
+        self.console.print(shown, style=style, markup=False, emoji=False, soft_wrap=soft_wrap)
 
     @contextmanager
     def notices_once(self) -> Iterator[None]:
