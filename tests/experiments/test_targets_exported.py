@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from helpers.training import QUIET, tiny
 from iaat.cli.main import main
@@ -58,6 +60,29 @@ def test_settings_of_the_model_are_refused_with_the_way_to_other_data(run, here,
     export_model(run, "safetensors", here / "run.safetensors")
     assert main(["evaluate", "run.safetensors", "--data.name", "cifar10"]) == 2
     assert "iaat evaluate MODEL --model.weights run.safetensors --data.name NAME" in capsys.readouterr().err
+
+
+def test_its_own_data_set_may_be_named(run, here, capsys):
+    export_model(run, "safetensors", here / "run.safetensors")
+    assert (
+        main(["evaluate", "run.safetensors", str(run), "--data.name", "digits", *SAMPLES, "--checkpoint", "best"]) == 0
+    )
+    assert main(["evaluate", str(run), "--data.name", "mnist", *SAMPLES]) == 2
+    assert "--data.name cannot be set here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("std", ["[0.0]", "[1e999]", "null", "[0.1, 0.2]"])
+def test_statistics_that_cannot_standardise_are_damage(run, here, capsys, std):
+    file = here / "run.safetensors"
+    export_model(run, "safetensors", file)
+    with safe_open(file, framework="pt") as opened:
+        metadata, weights = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    record = json.loads(metadata["iaat"])
+    assert len(record["std"]) == 1
+    text = json.dumps(record | {"std": "HERE"}).replace('"HERE"', std)
+    save_file(weights, file, {**metadata, "iaat": text})
+    assert main(["evaluate", "run.safetensors", *SAMPLES]) == 2
+    assert "run.safetensors is damaged: its record: mean [" in capsys.readouterr().err
 
 
 def test_data_of_other_classes_are_refused(run, here, capsys):

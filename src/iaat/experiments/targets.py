@@ -153,9 +153,19 @@ def find_targets(
     if runs_alone:  # they know their data set: --data is its folder
         overrides = [each.replace("--data=", "--data.root=", 1) for each in overrides]
     overrides = expand_arguments(overrides)
+    if runs_alone:
+        overrides = _without_own_data_set(runs, overrides, out)
     check_allowed(overrides, allowed, _keeps_its_recipe(runs[0]) if runs else "the model is not trained here")
     targets = [_target(name, overrides, out, evaluated=name in wanted) for name in unique]
     return [each for each in targets if each.name in wanted], [each for each in targets if each.name not in wanted]
+
+
+def _without_own_data_set(runs: Sequence[str], overrides: Sequence[str], out: Path) -> list[str]:
+    """The settings without `data.name` where it names the data set that all runs have anyway."""
+    given = read_settings(overrides).get("data.name")
+    if given is None or {_target(run, [], out, evaluated=True).recipe.data.name for run in runs} != {given}:
+        return list(overrides)
+    return [each for each in overrides if not each.startswith("--data.name=")]
 
 
 def _keeps_its_recipe(run: str) -> str:

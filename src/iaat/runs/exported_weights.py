@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,11 +98,24 @@ def read_record(file: Path) -> ExportRecord:
     """
     try:
         record = from_json(json.loads(_metadata(file).get(RECORD, "")), ExportRecord)
+        _check_statistics(record)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: its record: {cut(str(error), 300)}; export the run again") from None
     if record.version > EXPORT_RECORD_VERSION:
         raise UserError(f"{file} was written by a newer iaat ({cut(record.iaat, 100)}): update this one")
     return record
+
+
+def _check_statistics(record: ExportRecord) -> None:
+    """Check that mean and std are there together, finite, and std above 0.
+
+    Raises:
+        ValueError: they are not.
+    """
+    mean, std = record.mean or (), record.std or ()
+    sound = len(mean) == len(std) and all(map(math.isfinite, (*mean, *std))) and min(std, default=1) > 0
+    if not sound:
+        raise ValueError(f"mean {list(mean)} and std {list(std)} cannot standardise inputs")
 
 
 def exported_state(file: Path) -> SavedState:
