@@ -63,7 +63,6 @@ LATER_KEYS: dict[str, object] = {
     "train.optimizer_options": {},
     "train.clip_grad": 0.0,
     "train.warmup_epochs": 0.0,
-    "train.compile": False,
     "method.class_weights": "none",
     "method.start_from": None,
     "method.success": 0.5,

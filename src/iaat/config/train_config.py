@@ -76,9 +76,6 @@ class TrainConfig:
     without bf16; gradients are scaled, so that small ones are not lost. Losses and radii are float32 always."""
     channels_last: bool = True
     """Memory order of images and convolutions."""
-    compile: bool = False
-    """Compile the model by torch.compile for whole batches in training steps: half a minute to some minutes at the
-    start of every process, then faster steps with other rounding. On CPUs it needs a C++ compiler."""
     device: str = "auto"
     """cpu, cuda, cuda:N, mps, or auto: a GPU if there is one; of several processes each takes the GPU of its number."""
     sync_batchnorm: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from iaat.config.recipe import Recipe
-from iaat.config.train_config import TrainConfig
 from iaat.data import DataSplits
 from iaat.errors import shown
 from iaat.methods import Method, make_method
@@ -30,8 +29,6 @@ from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.passes import Passes, count_passes
-from iaat.train.batch_split import split_batch
-from iaat.train.compiled_forward import CompiledForward
 from iaat.train.ddp import GradientSync, sync_batchnorm
 from iaat.train.ema import ModelEMA
 from iaat.train.epoch_progress import EpochProgress
@@ -48,7 +45,6 @@ class TrainState:
         gradient_sync: Averages gradients and buffers over processes.
         ema: Moving average of the weights, where the recipe asks for one.
         scaler: Finds the loss scale of fp16, with which gradients neither vanish nor overflow.
-        compiled: The compiled forward of the model, where the recipe asks for one; not saved.
         channels_last: Whether the model takes batches in that memory order; a fact of the model, not saved.
         epoch: Epochs finished.
         best: Highest validation score so far, and -1 before the first epoch.
@@ -67,7 +63,6 @@ class TrainState:
     gradient_sync: GradientSync
     ema: ModelEMA | None = None
     scaler: GradScaler | None = None
-    compiled: CompiledForward | None = None
     channels_last: bool = False
     epoch: int = 0
     best: float = -1.0
@@ -89,10 +84,6 @@ class TrainState:
         of_teacher = nullcontext() if self.ema is None else count_passes(self.ema.model, passes)
         with count_passes(self.model, passes), of_teacher:
             yield passes
-
-    def compiling(self) -> AbstractContextManager[None]:
-        """Context of training steps, in which the model computes by its compiled forward if it has one."""
-        return nullcontext() if self.compiled is None else self.compiled.active()
 
     def to_memory_format(self, batch: Batch) -> Batch:
         """The batch in the memory order the model takes."""
@@ -279,16 +270,8 @@ def build_state(
         gradient_sync=GradientSync(model, ranks),
         ema=ModelEMA(model, recipe.train.ema) if recipe.train.ema else None,
         scaler=GradScaler(device.type) if recipe.train.precision == "fp16" else None,
-        compiled=CompiledForward(model, _sizes(recipe.train, ranks)) if recipe.train.compile else None,
         channels_last=channels_last,
         clip_grad=recipe.train.clip_grad,
-    )
-
-
-def _sizes(config: TrainConfig, ranks: Ranks) -> frozenset[int]:
-    """Numbers of samples in the micro-batches of this process in a whole batch."""
-    return frozenset(
-        len(micro.index) for micro in split_batch(torch.arange(config.batch_size), ranks, config.accumulate)
     )
 
 

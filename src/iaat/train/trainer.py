@@ -213,7 +213,7 @@ class Trainer:
         if progress.lr is None:
             progress.lr = state.optimizer.param_groups[0]["lr"] * state.lr_factor
         state.model.train()
-        with state.count_passes(progress.passes), state.compiling():
+        with state.count_passes(progress.passes):
             for parts in self._batches():
                 self.train_step(parts)
                 self._after_step()
