@@ -8,7 +8,7 @@
 # make docs: the documentation site, in site/; a warning is an error; make notebooks: run its notebooks again.
 # make test-torch VERSION=2.9.1: core tests with that version of PyTorch; VERSION=oldest (default) or newest.
 # make bench-gpu: tests, attack, steps and several runs at once on a GPU.
-# make bench: install the peers too, measure attack, step, data and memory; see benchmarks/README.md.
+# make bench: install the peers too, measure attack, step, data and memory, write docs/results/speed.md; see benchmarks/README.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -112,6 +112,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/overview.py
 
 # Sized for ten minutes on a GPU of a data centre; that was not measured.
 bench-gpu: $(VENV)/.installed-bench $(VENV)/.installed-dev

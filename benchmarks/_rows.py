@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from _measure import NOT_INSTALLED, Spread, Timing, compare, passes_of
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from iaat.errors import UserError
 from iaat.runtime.passes import Passes
@@ -29,6 +31,7 @@ class Row:
         note: Why it did not run, or what to know of it.
         facts: More plain values for the result file.
         countable: False where hooks would change what runs.
+        flops: Floating point operations of one call, a multiplication and an addition being two; counted where None.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Row:
     note: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     countable: bool = True
+    flops: float | None = None
     passes: Passes | None = None
     timing: Timing | None = None
 
@@ -91,7 +95,59 @@ def _counted(row: Row, run: Callable[[], object]) -> Passes | None:
     if not row.countable:
         run()
         return None
-    return passes_of(row.model, run, row.samples)
+    row.flops = counted_flops(lambda: setattr(row, "passes", passes_of(row.model, run, row.samples)))
+    return row.passes
+
+
+def counted_flops(run: Callable[[], object]) -> float:
+    """Floating point operations of one call, a multiplication and an addition being two."""
+    with _FlopCounter() as counter:
+        run()
+    return counter.total
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Counts operations by PyTorch's formulas; its own counter also follows modules, which fails in autograd.grad."""
+
+    total = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Call the operation, and add what its formula gives; operations without one are element by element."""
+        out = func(*args, **(kwargs or {}))
+        if (formula := flop_registry.get(func._overloadpacket)) is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+_PEAK = "matrix multiplication"
+_SIDE = 2048
+"""Rows and columns of the matrices that the peak is measured on."""
+
+
+def peak_row(model: nn.Module, precision: str, device: torch.device) -> Row:
+    """The fastest that the processor multiplies: two large square matrices."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    matrices = torch.full((2, _SIDE, _SIDE), 0.5, dtype=kind, device=device)
+    row = Row(_PEAK, precision, lambda: lambda: torch.mm(*matrices), model, 1, countable=False)
+    row.flops = 2 * _SIDE**3
+    return row
+
+
+def share_of_peak(rows: Sequence[Row], row: Row) -> Spread | None:
+    """Operations a second of a row as a fraction of the peak's of its precision; None where one was not timed."""
+    timed, peak_key = by_key(rows), key_of(_PEAK, row.precision)
+    if row.key not in timed or peak_key not in timed or not row.flops:
+        return None
+    peak = timed[peak_key]
+    assert peak.flops is not None
+    share = _timing(peak).ratio(_timing(row))
+    return Spread(*(row.flops / peak.flops * each for each in (share.median, share.low, share.high)))
 
 
 def _is_peer(error: ModuleNotFoundError) -> bool:
@@ -123,6 +179,8 @@ def record(row: Row, ratios: dict[str, Spread | None]) -> dict[str, Any]:
     values: dict[str, Any] = {"name": row.name, "precision": row.precision, "note": row.note, **row.facts}
     if row.passes is not None:
         values["passes"] = {"forward": row.passes.forward, "backward": row.passes.backward}
+    if row.flops:
+        values["flops"] = row.flops
     if row.timing is not None:
         values["seconds"] = list(row.timing.seconds)
         values["median_s"] = row.timing.spread.median

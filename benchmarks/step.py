@@ -6,7 +6,8 @@
 A step of ours is what the training loop does: zero the gradients, `method.step`, backward, the optimiser's step. The
 floor is what no implementation can avoid: K times (forward, backward to the inputs alone) and once (forward, full
 backward), on the same model in the same mode, precision and memory format, without optimiser. All candidates take
-turns in one process. Writes `step-<model>-<hardware>-<date>.json`.
+turns in one process. "Of peak" is a row's floating point operations a second over those of the multiplication of two
+large matrices in the same precision. Writes `step-<model>-<hardware>-<date>.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, Literal
 
 import torch
 from _measure import CONSOLE, Goal, Report, Spread, hardware_line, start, write_results
-from _rows import Row, cells, fastest, key_of, measure, notes, ratio, record
+from _rows import Row, cells, fastest, key_of, measure, notes, peak_row, ratio, record, share_of_peak
 from _workload import RADIUS, SAMPLES, Workload, bare_gradients, bare_step, build_workload, workload_parser
 from published import PublishedIAAT
 
@@ -110,6 +111,7 @@ def _measure_model(name: str, options: argparse.Namespace, device: torch.device)
     ours = plain.laid_out()
     facts = plain.describe()
     rows = [
+        *(peak_row(ours.model, precision, device) for precision in options.precision),
         *(row for precision in options.precision for row in _ours(ours, precision)),
         *(row for precision in options.precision for row in _compiled(ours, precision, _modes(options, device))),
         *_default_format(plain),
@@ -118,6 +120,7 @@ def _measure_model(name: str, options: argparse.Namespace, device: torch.device)
     ]
     floors = [row.key for row in rows if row.floor is None and row.name.startswith("floor")]
     keep = [*floors, *(key_of(PGD_AT, precision) for precision in options.precision)]
+    keep += [row.key for row in rows if row.flops]
     rows = measure(rows, rounds=options.repeats, device=device, only=options.only, keep=keep)
     _check_published(rows, options.steps)
     goals = list(_goals(rows, options.precision))
@@ -127,7 +130,9 @@ def _measure_model(name: str, options: argparse.Namespace, device: torch.device)
         f"{hardware_line()}"
     )
     report = Report(
-        title, ["step", "", "passes/sample", "ms", "x floor", "x pgd_at", "published / it"], left=["step", ""]
+        title,
+        ["step", "", "passes/sample", "ms", "x floor", "x pgd_at", "published / it", "of peak"],
+        left=["step", ""],
     )
     report.rows = [cells(row, ratios[row.key]) for row in rows]
     clean, attacked = (f"{100 * facts[f'correct_{name}']:.0f} %" for name in ("clean", "attacked"))
@@ -284,6 +289,7 @@ def _ratios(rows: list[Row], row: Row) -> dict[str, Spread | None]:
         "of_floor": of_floor and ratio(rows, row.key, of_floor),
         "of_pgd_at": ratio(rows, row.key, key_of(PGD_AT, row.precision)),
         "published_over_it": ratio(rows, key_of(PUBLISHED, "fp32"), row.key),
+        "share_of_peak": share_of_peak(rows, row),
     }
 
 

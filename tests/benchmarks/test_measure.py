@@ -125,3 +125,52 @@ def test_the_published_procedure_trains_as_the_slow_oracle():
     assert len(set(history[-1])) > 1
     for ours, its in zip(model.parameters(), slow.parameters(), strict=True):
         assert torch.allclose(ours, its, atol=1e-6)
+
+
+def test_operations_are_those_of_the_formulas_forward_and_backward():
+    from _rows import counted_flops
+
+    model, x = nn.Linear(3, 5, bias=False), torch.rand(7, 3)
+    product = 2 * 7 * 3 * 5
+    assert counted_flops(lambda: model(x)) == product
+    assert counted_flops(lambda: model(x).sum().backward()) == 2 * product  # and the gradient of the weights
+    leaf = x.clone().requires_grad_()
+    assert counted_flops(lambda: torch.autograd.grad(model(leaf).sum(), leaf)) == 2 * product
+    assert counted_flops(lambda: model(leaf).sum().backward()) == 3 * product
+
+
+def test_the_share_of_the_peak_is_of_the_same_round():
+    from _measure import Spread, Timing
+    from _rows import Row, key_of, share_of_peak
+
+    peak, row = Row("matrix multiplication", "bf16", tiny, tiny(), 1), Row("step", "bf16", tiny, tiny(), 1)
+    peak.flops, row.flops = 100.0, 50.0
+    peak.timing, row.timing = Timing(peak.key, (1.0, 2.0)), Timing(row.key, (1.0, 4.0))
+    assert share_of_peak([peak, row], row) == Spread(0.375, 0.3125, 0.4375)  # 0.5 and 0.25
+    assert peak.key == key_of("matrix multiplication", "bf16")
+    row.flops = None
+    assert share_of_peak([peak, row], row) is None
+
+
+def test_of_each_figure_the_newest_file_that_has_it_counts(tmp_path):
+    from overview import Results
+
+    def write(name, date, rows):
+        record = {"what": "step-x", "date": date, "command": name, "rows": rows}
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+
+    ratio = {"median": 2.0}
+    write("a-new", "2026-02-01", [{"name": "one", "of": {"median": 1.0}}])
+    write("b-old", "2026-01-01", [{"name": "one", "of": ratio}, {"name": "two", "of": ratio}, {"name": "three"}])
+    results = Results(tmp_path)
+    assert results.median("step-x", "of", name="one") == 1.0
+    assert results.median("step-x", "of", name="two") == 2.0
+    assert results.median("step-x", "of", name="three") is None
+    assert results.median("step-y", "of", name="one") is None
+    assert [file["command"] for file in results.used.values()] == ["a-new", "b-old"]
+
+
+def test_the_page_of_speed_is_that_of_the_results_that_are_here():
+    from overview import PAGE, RESULTS, RUNS, Results, page
+
+    assert PAGE.read_text(encoding="utf-8") == page(Results(RESULTS), RUNS), "run benchmarks/overview.py"
