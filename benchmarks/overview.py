@@ -128,8 +128,8 @@ multiplications than their formula counts (Winograd's algorithm).
 ## What accuracy costs
 
 All of CIFAR-10, PreActResNet-18 of width 16, [last checkpoints](cifar10/README.md), means over seeds. A pass is one
-image forward or backward. PFLOP are 10^15 floating point operations of training, a multiplication and an addition being two.
-Robust accuracy is screening at 8px, not AutoAttack.
+image forward or backward. PFLOP are 10^15 floating point operations of training, a multiplication and an addition being
+two. Robust accuracy is screening at 8px, not AutoAttack.
 
 {runs}
 
