@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 from _measure import CONSOLE, RESULTS
-from _rows import counted_flops
+from _rows import counted_flops, markdown_table
 
 from iaat.models import ModelConfig, build_model
 
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def page(results: Results, runs: Path) -> str:
     """The page, as Markdown."""
-    tables = {name: _table(rows) for name, rows in _rows_of(results, runs)}
+    tables = {name: markdown_table(rows) for name, rows in _rows_of(results, runs)}
     return _PAGE.format(**tables, sources="\n".join(_sources(results)))
 
 
@@ -137,11 +137,6 @@ two. Robust accuracy is screening at 8px, not AutoAttack.
 
 {sources}
 """
-
-
-def _table(rows: Iterator[Sequence[str]]) -> str:
-    header, *rest = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rest))
 
 
 def _step_rows(results: Results) -> Iterator[Sequence[str]]:
@@ -208,7 +203,8 @@ class _Run(NamedTuple):
 
 def _run_rows(runs: Path) -> Iterator[Sequence[str]]:
     yield ["run", "seeds", "passes of training, millions", "PFLOP", "clean", "screening @8px"]
-    found = [_read_run(path) for path in sorted(runs.glob("*.results.json"))]
+    paths = [path for path in sorted(runs.glob("*.results.json")) if ".autoattack." not in path.name]
+    found = [_read_run(path) for path in paths]
     for cell in dict.fromkeys(run.cell for run in found):
         some = [run for run in found if run.cell == cell]
         means = [statistics.mean(values) for values in zip(*(run[1:] for run in some), strict=True)]

@@ -174,3 +174,18 @@ def test_the_page_of_speed_is_that_of_the_results_that_are_here():
     from overview import PAGE, RESULTS, RUNS, Results, page
 
     assert PAGE.read_text(encoding="utf-8") == page(Results(RESULTS), RUNS), "run benchmarks/overview.py"
+
+
+def test_the_page_of_the_claim_is_that_of_the_runs_that_are_here():
+    from claim import PAGE, RUNS, page
+
+    assert PAGE.read_text(encoding="utf-8") == page(RUNS), "run benchmarks/claim.py"
+
+
+def test_a_distance_from_a_line_is_measured_along_both_axes():
+    from claim import Outcome, above_line
+
+    first, second = Outcome(80, 30, 100), Outcome(84, 22, 100)  # two points of robustness for one of clean accuracy
+    assert above_line(Outcome(82, 28, 100), first, second) == pytest.approx((1, 2))
+    assert above_line(Outcome(82, 26, 100), first, second) == pytest.approx((0, 0))
+    assert above_line(Outcome(83, 22, 100), first, second) == pytest.approx((-1, -2))
