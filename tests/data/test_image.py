@@ -139,6 +139,20 @@ def test_the_range_of_levels_is_a_key_and_few_levels_are_noticed(tmp_path: Path,
         decode(tmp_path / f"a.{suffix}", max_value=1023)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_dark_images_are_those_of_few_levels_wherever_the_bright_pixel_is(tmp_path: Path, channels: int) -> None:
+    draws = np.random.default_rng(0)
+    for largest in (0, 1, 31, 32, 255):
+        for _ in range(5):
+            pixels = draws.integers(0, min(largest, 20) + 1, (3, 5, 3), dtype=np.uint8)
+            pixels[draws.integers(3), draws.integers(5), draws.integers(3)] = largest
+            pixels = pixels if channels == 3 else pixels.max(2)
+            Image.fromarray(pixels).save(tmp_path / "a.png")
+            altered: set[str] = set()
+            decode(tmp_path / "a.png", channels=channels, altered=altered)  # type: ignore[arg-type]
+            assert altered == ({"dark"} if 0 < pixels.max() < 32 else set())
+
+
 def test_levels_of_8_bits_are_spread_where_they_are_few(tmp_path: Path) -> None:
     pixels = np.arange(17, dtype=np.uint8).reshape(1, 17)
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -417,7 +431,7 @@ def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.
         raise PermissionError(13, "Permission denied", "a.png")
 
     jpeg(tmp_path / "a.jpg")
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("iaat.data.image.open", refuse, raising=False)
     with pytest.raises(UserError, match=r"a\.jpg: may not be read \(Permission denied\): change its permissions"):
         decode(tmp_path / "a.jpg")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from iaat.data import DataConfig, StreamingSource, build_data, folder_splits, image_split
+from iaat.data import DataConfig, StreamingSource, build_data, folder_splits, image_folder, image_split
 from iaat.data.batch_order import sequential_order
 from iaat.errors import UserError
 
@@ -104,6 +104,23 @@ def test_what_is_no_file_any_more_is_named(make_folder: Callable[..., Path], wor
     source = StreamingSource(train, train.labels, train.classes, workers=workers)
     with pytest.raises(UserError, match=rf"train/dog/003\.png: {message}"):
         list(source.batches(sequential_order(torch.arange(10), 4)))
+
+
+@pytest.mark.parametrize("slow", [-1.0, 1e9], ids=["threads", "one thread"])
+def test_states_are_size_and_time_of_each_file(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, slow: float
+) -> None:
+    monkeypatch.setattr(image_folder, "_LOOKED_UP", 3)
+    monkeypatch.setattr(image_folder, "_SLOW", slow)
+    root = make_folder()
+    for number, path in enumerate(sorted((root / "train").rglob("*.png"))):
+        os.utime(path, ns=(0, 10**9 * number))
+    train, _ = folder_splits(config(root))
+    (root / "train/dog/002.png").unlink()
+    expected = [
+        [(root / path).stat().st_size, 10**9 * number] for number, path in enumerate(train.paths or ()) if number != 7
+    ]
+    assert train.states().tolist() == [*expected[:7], [-1, -1], *expected[7:]]
 
 
 def test_a_folder_that_vanishes_while_it_is_streamed_is_named(make_folder: Callable[..., Path]) -> None:

@@ -35,6 +35,6 @@ def test_commands_and_keys_shown_exist() -> None:
         name, *words = line.split()
         recipe_words = [word for word in words if word != "--data"]  # a flag of check itself
         config = load_recipe(name, recipe_words).data
-        assert (config.size, config.resize, config.resized_crop) == (224, 256, 0.08)
+        assert (config.size, config.resize, config.resized_crop) == (224, 256, 0.08 if "imagenet" in name else 0)
     known = {field.name for field in fields(DataConfig)}
     assert set(re.findall(r"(?:`|--)data\.([a-z_]+)", HOWTO)) <= known

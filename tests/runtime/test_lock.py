@@ -5,12 +5,14 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from iaat.errors import UserError
+from iaat.runtime import lock
 from iaat.runtime.lock import SILENCE, folder_lock
 
 HOLDER = """
@@ -42,6 +44,20 @@ def test_a_second_process_is_refused_with_pid_and_host(file, holder):
     with pytest.raises(UserError, match=rf"process {holder.pid} on \S+ trains there, since .*train\.lock"):
         folder_lock(file, "trains").__enter__()
     assert json.loads(file.read_text())["pid"] == holder.pid
+
+
+def test_a_lock_is_waited_for_and_one_line_names_its_owner(file, holder):
+    said = []
+
+    def say(line):
+        said.append(line)
+        threading.Timer(3 * lock._PAUSE, holder.kill).start()
+
+    with lock.waiting_lock(file, "trains", say):
+        assert json.loads(file.read_text())["pid"] == os.getpid()
+    assert len(said) == 1
+    assert said[0].startswith(f"waiting: {file.parent} is in use: process {holder.pid} on ")
+    assert not file.exists()
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(file, holder):

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from iaat.config.load_recipe import NAMES_OF_CODE
 from iaat.config.short_options import read_settings
 
-LOCATION_KEYS = ("data.root", "data.extra", "data.relabel", "data.download", "data.workers", "train.device")
+LOCATION_KEYS = (
+    "data.root",
+    "data.extra",
+    "data.relabel",
+    "data.cache",
+    "data.download",
+    "data.workers",
+    "train.device",
+)
 """Keys for the present location of a finished run's data."""
 
 

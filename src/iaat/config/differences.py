@@ -46,7 +46,7 @@ def _shown(key: str, value: object, recipe: Recipe) -> str:
 
 PLACE_KEYS = frozenset(
     {
-        *("about", "data.root", "data.download", "data.extra", "data.relabel"),
+        *("about", "data.root", "data.download", "data.extra", "data.relabel", "data.cache"),
         *("data.workers", "data.memory_gb", "data.stream"),
         *("train.device", "train.accumulate", "train.radii", "train.radii_folder"),
         *("train.save_minutes", "train.save_steps", "train.keep"),

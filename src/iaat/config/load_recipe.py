@@ -198,6 +198,8 @@ def _confined(recipe: Recipe, typed: Collection[str], place: str, *, stored: boo
     writes = data.name in WRITTEN_ROOTS and data.root is not None and data.download
     if writes and "data.root" not in typed and "data.download" not in typed:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(data, download=False))
+    if data.cache is not None and "data.cache" not in typed:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, may_write_cache=False))
     return recipe
 
 

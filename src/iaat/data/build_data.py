@@ -3,12 +3,14 @@
 import warnings
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from iaat.data.augment import Augmentation
 from iaat.data.builtin_datasets import digits_splits, torchvision_splits
+from iaat.data.cached_split import CachedSplit, with_cache
 from iaat.data.channel_statistics import channel_stats
 from iaat.data.concat_source import ConcatSource
 from iaat.data.data_config import DEFAULT_ROOT, FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
@@ -30,10 +32,50 @@ from iaat.data.streaming import StreamingSource
 from iaat.data.user_function import UserSplit, function_splits
 from iaat.data.webdataset import webdataset_splits
 from iaat.errors import UserError
+from iaat.runtime.distributed import ALONE, Ranks
+from iaat.runtime.progress import Reporter
 from iaat.runtime.user_code import GIVEN
 
 
-def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "cpu") -> DataSplits:
+class _Parts(NamedTuple):
+    """Splits as they are stored, and sorted indices of the samples to use, with notices about these."""
+
+    train: RawSplit
+    test: RawSplit
+    train_index: Tensor
+    validation_index: Tensor
+    notices: Notices
+    test_index: Tensor
+
+    @property
+    def used(self) -> Tensor:
+        """Sorted indices of the samples of `train` for training and for validation."""
+        return torch.cat([self.train_index, self.validation_index]).sort().values
+
+    def fill_caches(self, config: DataConfig, reporter: Reporter) -> None:
+        """Decode the samples to use into `config.cache`; without it nothing is done.
+
+        Where training images are cut from the whole image in every epoch these are left out.
+        """
+        if config.resized_crop and isinstance(self.train, CachedSplit):
+            reporter.say(
+                "data.cache: for validation and test alone: data.resized_crop cuts training images from the whole image"
+                " in every epoch"
+            )
+        whole = self.validation_index if config.resized_crop else self.used
+        for split, index in ((self.train, whole), (self.test, self.test_index)):
+            if isinstance(split, CachedSplit):
+                split.fill(index, reporter)
+
+
+def build_data(
+    config: DataConfig,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    reporter: Reporter | None = None,
+    ranks: Ranks = ALONE,
+) -> DataSplits:
     """Read a data set and split it.
 
     The validation split and the limits are drawn from `config.split_seed`, not from the training seed, so that runs
@@ -43,26 +85,31 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
         config: The `data` section.
         seed: The training seed; used only where `config.split_seed` is None.
         device: Training device: samples in memory are kept there, batches are yielded there.
+        reporter: Shows progress while `config.cache` is filled; None: nothing does.
+        ranks: The processes that make this call; the main one reads first.
 
     Raises:
         UserError: The recipe or the data cannot be used; the message says what to change.
     """
     _warn_ignored(config)
-    train, test = read_splits(config)
-    for split in (train, test):  # before anything is drawn by class
-        check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
-    split_seed = seed if config.split_seed is None else config.split_seed
-    test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
-    train_index, validation_index, listed = _train_and_validation(train, config, split_seed)
-    train_contents = _contents(train)
+    reporter = reporter or Reporter(quiet=True)
+    if config.cache is not None and ranks.several:  # the others wait without a timeout: decoding may take hours
+        ranks.each(lambda: _fill_caches(config, seed, reporter) if ranks.main else None)
+    return ranks.main_first(lambda: _build(config, seed, device, reporter))
+
+
+def _build(config: DataConfig, seed: int, device: torch.device | str, reporter: Reporter) -> DataSplits:
+    read = _read_parts(config, seed)
+    split_seed = _split_seed(config, seed)
+    train_contents, listed = _contents(read.train), read.notices
     # After the draws: the same samples are for training and for validation as without corrections.
-    train, corrections = relabelled(config.relabel, train)
+    train, corrections = relabelled(config.relabel, read.train)
     if corrections is not None:
-        listed |= corrections.notices(train_index, validation_index)
+        listed |= corrections.notices(read.train_index, read.validation_index)
     extra = _drawn_extra(config, train, split_seed)
-    used = torch.cat([train_index, validation_index]).sort().values
-    stream = _streams(config, (train, used), (test, test_index), extra=extra)
-    parts = ((train, used), (test, test_index))
+    parts = ((train, read.used), (read.test, read.test_index))
+    stream = _streams(config, *parts, extra=extra)
+    read.fill_caches(config, reporter)
     keep = _streamed if stream else _in_memory
     train_source, test_source = (
         keep(split, index, config, device) if len(split) else EmptySource(split) for split, index in parts
@@ -71,25 +118,44 @@ def build_data(config: DataConfig, *, seed: int, device: torch.device | str = "c
         source.sample_log.check_limit()
     if train_source.shape != test_source.shape:
         raise UserError(
-            f"{train.where}: inputs have shape {list(train_source.shape)}, but {test.where}: {list(test_source.shape)}:"
-            " bring both to one shape"
+            f"{train.where}: inputs have shape {list(train_source.shape)}, but {read.test.where}:"
+            f" {list(test_source.shape)}: bring both to one shape"
         )
-    mean, std = channel_stats(train_source, train_index, seed=split_seed)
+    mean, std = channel_stats(train_source, read.train_index, seed=split_seed)
     data = DataSplits(
-        *(train_source, test_source, train_index, validation_index, test_index, mean, std),
+        *(train_source, test_source, read.train_index, read.validation_index, read.test_index, mean, std),
         validation_size=train.validation_size,
-        listed=train.notices | listed | test.notices,
+        listed=train.notices | listed | read.test.notices,
         train_contents=train_contents,
-        test_contents=_contents(test),
+        test_contents=_contents(read.test),
     )
     return data if extra is None else _with_extra(data, extra, config, device)
+
+
+def _fill_caches(config: DataConfig, seed: int, reporter: Reporter) -> None:
+    read = _read_parts(config, seed)
+    relabelled(config.relabel, read.train)  # a mistake in the table is found before hours of work
+    read.fill_caches(config, reporter)
+
+
+def _read_parts(config: DataConfig, seed: int) -> _Parts:
+    train, test = with_cache(config, *read_splits(config))
+    for split in (train, test):  # before anything is drawn by class
+        check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
+    split_seed = _split_seed(config, seed)
+    test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
+    return _Parts(train, test, *_train_and_validation(train, config, split_seed), test_index)
+
+
+def _split_seed(config: DataConfig, seed: int) -> int:
+    return seed if config.split_seed is None else config.split_seed
 
 
 def _contents(split: RawSplit) -> str | None:
     """Hash of what is in some samples; of data sets made by functions it is not kept."""
     if isinstance(split, UserSplit):
         return split.contents() if split.hashed else None
-    return split.contents() if isinstance(split, ImageSplit) else None
+    return split.contents() if isinstance(split, ImageSplit | CachedSplit) else None
 
 
 def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
@@ -274,7 +340,7 @@ def _warn_ignored(config: DataConfig) -> None:
     """Warn of settings that have no effect."""
     ignored = []
     if not _reads_files(config):
-        ignored += ["size", "resize", "validation"]
+        ignored += ["size", "resize", "validation", "cache"]
         of_user = config.is_user_function or config.name == GIVEN
         ignored += [] if of_user else ["channels", "background", "max_value", "skip_damaged"]
     if config.name not in WRITTEN_ROOTS:

@@ -122,6 +122,11 @@ class DataConfig:
     """Largest level of the images, such as 4095 for 12 bits stored in 16, which becomes 255; None: 255 for 8 bits and
     65535 for 16 bits. A level above 255 leaves images of 8 bits as they are."""
 
+    cache: str | None = None
+    """Image files: folder to keep decoded images in, from which later starts, and each epoch of streamed data, read
+    them in place of the files. An image takes channels x height x width bytes. Images with a file that has changed are
+    decoded again. To be typed: a folder that a recipe file names is read, but not written. null: none."""
+
     skip_damaged: int = 0
     """Number of unreadable samples to skip, which are listed in the run folder; 0: stop at the first."""
 
@@ -156,6 +161,9 @@ class DataConfig:
     given: Any = field(default=None, compare=False, repr=False, metadata={"setting": False})
     """`GivenData` where the name is `GIVEN`; no key of a recipe."""
 
+    may_write_cache: bool = field(default=True, compare=False, repr=False, metadata={"setting": False})
+    """Whether `cache` was typed, and not named by a file; no key of a recipe."""
+
     def __post_init__(self) -> None:
         _check_name(self.name)
         if self.name in _ROOTS and self.root is None:
@@ -180,6 +188,8 @@ class DataConfig:
     def _check_names(self) -> None:
         if self.background != "white":
             _ = self.background_rgb
+        if self.cache is not None and not self.cache.strip():
+            raise UserError("data.cache is empty: give a folder for decoded images, or leave it out")
         name = self.validation
         if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
             raise UserError(f"data.validation is {shown(name)}: give the name of a folder beside train, e.g. val")

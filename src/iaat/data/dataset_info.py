@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iaat.data.batch_order import batch_sizes, check_enough
 from iaat.data.build_data import check_crops, read_extra, read_splits, reads_folder
+from iaat.data.cached_split import held_in_caches
 from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
 from iaat.data.notices import Notices
 from iaat.data.relabel import relabelled
@@ -28,6 +29,7 @@ class DatasetInfo:
         validation_size: Training samples that are for validation only.
         notices: Notices from before samples are read.
         labels: Labels `[train_size]` of the training samples; None where they are not known before samples are read.
+        cached: Samples of both splits that `data.cache` holds; None without it.
     """
 
     shape: tuple[int, ...]
@@ -39,6 +41,7 @@ class DatasetInfo:
     validation_size: int = 0
     notices: Notices = field(default_factory=Notices, compare=False)
     labels: Tensor | None = field(default=None, compare=False, repr=False)
+    cached: int | None = None
 
     def trained(self, config: DataConfig) -> int:
         """Number of samples trained on, after limit and validation split; to within the rounding of each class."""
@@ -50,6 +53,12 @@ class DatasetInfo:
         used = min(config.limit or self.train_size, self.train_size)
         used += min(config.test_limit or self.test_size, self.test_size)
         return used * self.sample_bytes + self.extra_used(config) * math.prod(self.shape)
+
+    def to_cache(self, config: DataConfig) -> int:
+        """Number of samples that `data.cache` is to hold; see `trained`."""
+        train = min(config.limit or self.train_size, self.train_size)
+        train -= self.trained(config) if config.resized_crop else 0
+        return train + min(config.test_limit or self.test_size, self.test_size)
 
     def extra_used(self, config: DataConfig) -> int:
         """Number of extra images in use."""
@@ -85,6 +94,7 @@ def read_dataset_info(config: DataConfig) -> DatasetInfo:
         info = _PUBLISHED[config.name]
     else:
         train, test = read_splits(config)
+        cached = held_in_caches(config, train, test)
         train, corrections = relabelled(config.relabel, train)
         info = DatasetInfo(
             train.shape,
@@ -95,6 +105,7 @@ def read_dataset_info(config: DataConfig) -> DatasetInfo:
             validation_size=train.validation_size,
             notices=train.notices | test.notices | (Notices() if corrections is None else corrections.notices()),
             labels=train.labels,
+            cached=cached,
         )
     extra = read_extra(config, shape=info.shape, classes=info.classes)
     return info if extra is None else replace(info, extra_size=len(extra), notices=info.notices | extra.notices)

@@ -64,14 +64,14 @@ def scan_folder(root: str | Path, split: str) -> FolderListing:
     scan = _Scan(base, where_of(split, base))
     content = scan.content(folder)
     for file in content.images:
-        scan.note("loose", file)
+        scan.note("loose", base / file)
     class_folders = [each for each in content.folders if not scan.is_other_class(each, content)]
     if not class_folders:
         raise UserError(f"data.root: {folder} has no class folders: {_LAYOUT}")
     paths: list[str] = []
     labels: list[int] = []
     for label, class_folder in enumerate(class_folders):
-        found = sorted(map(scan.relative, scan.images(class_folder, class_folder, set())))
+        found = sorted(scan.images(class_folder, class_folder, set()))
         if not found:
             raise UserError(
                 f"data.root: class folder {class_folder} has no images{scan.held(class_folder)}: add images or remove"
@@ -145,9 +145,11 @@ def _touches(target: Path, folder: Path) -> bool:
 
 
 class _Content(NamedTuple):
-    """Content of a folder, sorted by code point: image files, folders and links to folders, and which are links."""
+    """Content of a folder, sorted by code point: image files by their paths from the root, folders and links to
+    folders, and which are links.
+    """
 
-    images: list[Path]
+    images: list[str]
     folders: list[Path]
     links: set[Path]
 
@@ -184,22 +186,23 @@ class _Scan:
 
     def content(self, folder: Path) -> _Content:
         """Content of a folder."""
-        content = _Content([], [], set())
+        content, prefix = _Content([], [], set()), f"{self.relative(folder)}/"
         for name, is_folder, is_link in _readable(folder, lambda: _entries(folder)):
-            path = folder / name
-            suffix = path.suffix.lower()
+            suffix = _suffix(name)
             if name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails"):
-                self.note("system", path)
+                self.note("system", folder / name)
             elif name.startswith("."):
-                self.note("hidden", path)
+                self.note("hidden", folder / name)
             elif is_folder:
-                content.folders.append(path)
+                content.folders.append(folder / name)
                 if is_link:
-                    content.links.add(path)
+                    content.links.add(folder / name)
             elif suffix in IMAGE_SUFFIXES:
-                content.images.append(path)
+                content.images.append(
+                    prefix + name
+                )  # as text: of millions of paths as objects the scan takes thrice as long
             else:
-                self.note("unread" if suffix in UNREAD else "other", path, suffix or "no suffix")
+                self.note("unread" if suffix in UNREAD else "other", folder / name, suffix or "no suffix")
         return content
 
     def is_other_class(self, folder: Path, content: _Content) -> bool:
@@ -212,8 +215,8 @@ class _Scan:
         self.note("link", folder)
         return True
 
-    def images(self, folder: Path, top: Path, seen: set[tuple[int, int]], *, by_link: bool = False) -> Iterator[Path]:
-        """Yield the images in a folder of the class `top` and below it; a link that leads to it is counted.
+    def images(self, folder: Path, top: Path, seen: set[tuple[int, int]], *, by_link: bool = False) -> Iterator[str]:
+        """Yield paths from the root of the images of a folder of the class `top` and below; a link to it is counted.
 
         `seen` says where the folders walked through really are.
         """
@@ -254,6 +257,12 @@ class _Scan:
         content = inside.content(folder)
         found = next((notice.example for notice in inside.notices), "") or next(map(str, content.folders), "")
         return f"; it holds {found}" if found else ""
+
+
+def _suffix(name: str) -> str:
+    """Suffix of a file in lower case, as `Path.suffix` has it."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    return "" if suffix == "." else suffix
 
 
 def is_image_folder(root: str | Path) -> bool:

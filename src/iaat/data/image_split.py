@@ -1,17 +1,17 @@
 """Split of image files, in a folder or in tar shards, as a `RawSplit`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from iaat.data.data_config import DataConfig
@@ -67,6 +67,25 @@ class ImageFiles(Protocol):
         """
         ...
 
+    def states(self) -> NDArray[np.int64]:
+        """State of the file of each image, `[N, K]`: numbers that differ if it has changed.
+
+        The first is the size of the encoded image in bytes, -1 where it cannot be looked up.
+        """
+        ...
+
+
+class Decoded(NamedTuple):
+    """What was found out about an image when it was decoded.
+
+    Attributes:
+        record: Its record, with the digest of its pixels.
+        file_digest: Digest of its encoded bytes; 0 where it is not wanted.
+    """
+
+    record: SampleRecord
+    file_digest: int
+
 
 class _Reference(NamedTuple):
     """First image, which sets the size of all others."""
@@ -110,6 +129,7 @@ class ImageSplit(RawSplit):
         self.validation_size = validation_size
         self.notices = files.notices
         self._files = files
+        self._prefix = str(files.root / "x")[:-1]  # paths are joined as text: as objects they take as long as decoding
         self._config = config
         if reference is None:
             _, self._reference = first_readable(self._as_reference, size=len(self), skip=config.skip_damaged)
@@ -149,46 +169,72 @@ class ImageSplit(RawSplit):
         Raises:
             UserError: An image cannot be read or differs in size; names the first such.
         """
-        positions = index.tolist()
-        out = np.zeros((len(positions), *self._reference.image.shape), dtype=np.uint8)
+        out = np.zeros((len(index), *self.shape), dtype=np.uint8)
+        skip = sample_log is not None and sample_log.limit > 0
+        with closing(self.decoded(index.tolist(), out, skip=skip)) as parts:  # an error ends the threads at once
+            for found in parts:
+                if sample_log is not None:
+                    sample_log.add(each.record for each in found)
+        return torch.from_numpy(out)
 
-        def decode_chunk(start: int) -> None:
-            found = []
-            for row, position in enumerate(positions[start : start + _CHUNK], start):
-                altered = set[str]()
-                try:
-                    out[row] = self._read(position, altered).numpy()
-                    found.append(SampleRecord(position, alteration_bits(altered), digest_of(out[row].data)))
-                except SampleReadError as error:
-                    if sample_log is None or not sample_log.limit:
-                        raise with_skip_advice(error) from error
-                    found.append(SampleRecord(position, error=str(error)))
-            if sample_log is not None:
-                with taking:
-                    sample_log.add(found)
+    def decoded(
+        self, positions: Sequence[int], out: NDArray[np.uint8], *, skip: bool, hashed: bool = False
+    ) -> Generator[list[Decoded], None, None]:
+        """Decode images, in threads if they are large, and yield what was found out about them, in order, in parts.
 
-        taking = Lock()
+        Args:
+            positions: Which.
+            out: `[len(positions), C, H, W]`, receives the pixels; of unreadable images it is left as it is.
+            skip: Whether unreadable images are left out.
+            hashed: Whether the digests of the files are wanted.
+
+        Raises:
+            UserError: An image cannot be read or differs in size; names the first such.
+        """
 
         small = self._reference.file_bytes < _THREADED_FILE_BYTES
-        threads = ThreadPoolExecutor(max_workers=1 if small else min(32, os.cpu_count() or 1))
+        workers = 1 if small else min(32, os.cpu_count() or 1)
+        at_once = max(1, min(_CHUNK, len(positions) // (4 * workers)))
+
+        def decode_part(start: int) -> list[Decoded]:
+            part = positions[start : start + at_once]
+            return [self._decoded(*each, skip=skip, hashed=hashed) for each in zip(part, out[start:], strict=False)]
+
+        threads = ThreadPoolExecutor(workers)
         try:
-            list(threads.map(decode_chunk, range(0, len(positions), _CHUNK)))
+            yield from threads.map(decode_part, range(0, len(positions), at_once))
         finally:
             threads.shutdown(cancel_futures=True)
-        return torch.from_numpy(out)
+
+    def _decoded(self, position: int, out: NDArray[np.uint8], *, skip: bool, hashed: bool) -> Decoded:
+        altered = set[str]()
+        try:
+            content = self._files.content(position)
+            out[...] = self._read(position, altered, content).numpy()
+        except SampleReadError as error:
+            if not skip:
+                raise with_skip_advice(error) from error
+            return Decoded(SampleRecord(position, error=str(error)), 0)
+        record = SampleRecord(position, alteration_bits(altered), digest_of(out.data))
+        return Decoded(record, digest_of(content) if hashed else 0)
+
+    def states(self) -> NDArray[np.int64]:
+        """State of each image's file, `[N, K]`, which differs if the file has changed: see `ImageFiles.states`."""
+        return self._files.states()
 
     def _as_reference(self, position: int) -> _Reference:
         content = self._files.content(position)
-        return _Reference(self._decode(position, content=content), self._place(position), len(content))
+        return _Reference(self._decode(position, content=content), self.place(position), len(content))
 
-    def _place(self, position: int) -> str:
-        """Name of one image, for messages."""
-        return str(self._files.root / self._files.paths[position])
+    def place(self, position: int) -> str:
+        """Path of one image, for messages."""
+        return f"{self._prefix}{self._files.paths[position]}"
 
-    def _read(self, position: int, altered: set[str] | None = None) -> Tensor:
-        image = self._decode(position, altered=altered)
+    def _read(self, position: int, altered: set[str] | None = None, content: bytes | None = None) -> Tensor:
+        image = self._decode(position, altered=altered, content=content)
         first, place, _ = self._reference
-        check_alike(image, first, where=self._place(position), first_where=place, fix=_SIZE_FIX)
+        if image.shape != first.shape:
+            check_alike(image, first, where=self.place(position), first_where=place, fix=_SIZE_FIX)
         return image
 
     def _decode(
@@ -209,6 +255,6 @@ class ImageSplit(RawSplit):
             size=config.size,
             resize=config.resize,
             crop=crop,
-            where=self._place(position),
+            where=self.place(position),
             altered=altered,
         )

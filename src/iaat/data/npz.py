@@ -122,6 +122,18 @@ class NpzFile:
             if file.read(1):
                 raise EOFError(f"{name} is longer than its {shape[0]} rows")
 
+    def column(self, name: str, dtype: type[np.generic], *, most: int) -> NDArray[Any]:
+        """The array `name` of one dimension.
+
+        Raises:
+            UserError: The file is missing or damaged.
+            ValueError: The array is of another type, of more dimensions, or has more than `most` entries.
+        """
+        header = self.header(name)
+        if header.dtype != dtype or len(header.shape) != 1 or header.shape[0] > most:
+            raise ValueError(f"{name} is {header.dtype} {header.shape}")
+        return np.concatenate([np.zeros(0, dtype), *self.chunks(name)])
+
     @contextmanager
     def _opened(self) -> Iterator[zipfile.ZipFile]:
         if not self._path.is_file():

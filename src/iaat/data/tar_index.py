@@ -83,25 +83,18 @@ def _read(path: Path, stamp: bytes, shards: list[str], sizes: Sequence[int]) -> 
         return None
     file, total = NpzFile(path, where=str(path), expected="an index"), sum(sizes)
     try:
-        if _array(file, "stamp", np.uint8, most=len(stamp)).tobytes() != stamp:
+        if file.column("stamp", np.uint8, most=len(stamp)).tobytes() != stamp:
             return None
         names, left_out = (
-            json.loads(_array(file, name, np.uint8, most=4 * total).tobytes()) for name in ("names", "left_out")
+            json.loads(file.column(name, np.uint8, most=4 * total).tobytes()) for name in ("names", "left_out")
         )
         most = total // _LEAST_SAMPLE_BYTES
-        columns = {name: _array(file, name, np.int64, most=most) for name in _COLUMNS}
+        columns = {name: file.column(name, np.int64, most=most) for name in _COLUMNS}
         listing = ShardListing(shards, names=names, notices=Notices.from_records(left_out), **columns)
         return listing if _is_sound(listing, np.array(sizes)) else None
     # A damaged index can fail in any way: the shards are there.
     except Exception:
         return None
-
-
-def _array(file: NpzFile, name: str, dtype: type[np.generic], *, most: int) -> NDArray[Any]:
-    header = file.header(name)
-    if header.dtype != dtype or len(header.shape) != 1 or header.shape[0] > most:
-        raise ValueError(f"{name} is {header.dtype} {header.shape}")
-    return np.concatenate(list(file.chunks(name)))
 
 
 def _is_sound(listing: ShardListing, sizes: NDArray[np.int64]) -> bool:

@@ -1,17 +1,18 @@
 """Tar shards of WebDataset as a `RawSplit`: samples in a fixed order, read by offset."""
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from iaat.data.data_config import DataConfig
 from iaat.data.folder_scan import note_unused_splits, where_of
-from iaat.data.image_folder import check_validation
+from iaat.data.image_folder import check_validation, file_states
 from iaat.data.image_split import ImageSplit
+from iaat.data.positional_file import PositionalFile
 from iaat.data.tar_index import list_shards
 from iaat.data.tar_scan import ShardListing, joined_listings
 from iaat.errors import UserError
@@ -38,7 +39,7 @@ class ShardFiles:
         self.paths, self.labels, self.notices = listing.paths, torch.from_numpy(listing.labels), listing.notices
         self._shards = listing.shards
         self._shard, self._offset, self._size = listing.shard, listing.offset, listing.size
-        self._opened = lru_cache(maxsize=_MOST_OPEN)(_Shard)
+        self._opened = lru_cache(maxsize=_MOST_OPEN)(PositionalFile)
 
     def content(self, position: int) -> bytes:
         """Bytes of one image file.
@@ -56,29 +57,15 @@ class ShardFiles:
             raise UserError(f"{place}: ends too early, the shard has changed since the start: start anew")
         return content
 
+    def states(self) -> NDArray[np.int64]:
+        """`[N, 4]`: size and offset of each image, size and time of change of its shard."""
+        return np.column_stack([self._size, self._offset, file_states(self.root, self._shards)[self._shard]])
+
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "_opened"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _opened=lru_cache(maxsize=_MOST_OPEN)(_Shard))
-
-
-class _Shard:
-    """Open shard, closed when it is no longer in use."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
-
-    def read(self, size: int, offset: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), size, offset)
-        with Path(self._file.name).open("rb") as file:  # Windows
-            file.seek(offset)
-            return file.read(size)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):  # it could be opened
-            self._file.close()
+        vars(self).update(state, _opened=lru_cache(maxsize=_MOST_OPEN)(PositionalFile))
 
 
 def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:

@@ -230,7 +230,8 @@ class _RunEvaluator:
         key = _data_key(recipe)
         if key not in self._data:
             self._data.clear()  # before the next is read: two would not fit where one is large
-            self._data[key] = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
+            device = pick_device(recipe.train.device)
+            self._data[key] = build_data(recipe.data, seed=recipe.seed, device=device, reporter=self._reporter)
         return self._data[key]
 
 

@@ -130,7 +130,16 @@ def _memory(recipe: Recipe, facts: DatasetInfo, model: nn.Module, parameters: in
         ("activations of a step", f"about {activations / MIB:.0f} MiB"),
         ("radii", f"{4 * (facts.train_size + facts.extra_size) / MIB:.2f} MiB"),
         ("data, decoded", f"{facts.decoded_bytes(recipe.data) / MIB:.0f} MiB"),
+        *([] if facts.cached is None else [("data.cache", _cache(recipe, facts, facts.cached))]),
     ]
+
+
+def _cache(recipe: Recipe, facts: DatasetInfo, held: int) -> str:
+    """What the cache of decoded images holds, and how much is to be written."""
+    wanted = facts.to_cache(recipe.data)
+    missing = max(0, wanted - held)
+    rest = f"; {missing * facts.sample_bytes / MIB:.0f} MiB will be written" if missing else ""
+    return f"{wanted - missing:,} of {wanted:,} images are in {recipe.data.cache}{rest}"
 
 
 def _device(name: str) -> torch.device:

@@ -40,7 +40,16 @@ from iaat.runtime.device import device_of, pick_device
 from iaat.runtime.distributed import ALONE, Ranks, describe_processes
 from iaat.runtime.progress import Reporter
 
-RUN_SETTINGS = ("evaluate.", "data.root", "data.extra", "data.relabel", "data.download", "data.workers", "train.device")
+RUN_SETTINGS = (
+    "evaluate.",
+    "data.root",
+    "data.extra",
+    "data.relabel",
+    "data.cache",
+    "data.download",
+    "data.workers",
+    "train.device",
+)
 """Settings that may be given for a run of ours, or what was exported of one: the rest is its recipe's."""
 
 MODEL_SETTINGS = ("evaluate.", "data.", "model.", "train.device")
@@ -67,9 +76,10 @@ class Target:
     checkpoint: str | None = None
     exported: ExportRecord | None = None
 
-    def data(self) -> DataSplits:
-        """The data set it is evaluated on."""
-        return build_data(self.recipe.data, seed=self.recipe.seed, device=pick_device(self.recipe.train.device))
+    def data(self, ranks: Ranks, reporter: Reporter) -> DataSplits:
+        """The data set it is evaluated on; all processes call it together."""
+        device = pick_device(self.recipe.train.device)
+        return build_data(self.recipe.data, seed=self.recipe.seed, device=device, reporter=reporter, ranks=ranks)
 
     def models(
         self,
@@ -279,7 +289,7 @@ def evaluate_targets(
     loaded, preloaded = [], [ranks.main_first(target.preload) for target in targets]
     for target, model in zip(targets, preloaded, strict=True):
         key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
-        data = read[key] if key in read else read.setdefault(key, ranks.main_first(target.data))
+        data = read[key] if key in read else read.setdefault(key, target.data(ranks, reporter))
         models = ranks.main_first(partial(target.models, checkpoints, data, weights, model))
         loaded.append((target, data, models))
         _warn_of_unfinished(target, models)

@@ -19,7 +19,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runs.trained_model import TrainedModel
 
 _PATHS = (
-    *(("data", "root"), ("data", "extra"), ("data", "relabel")),
+    *(("data", "root"), ("data", "extra"), ("data", "relabel"), ("data", "cache")),
     *(("model", "weights"), ("method", "radii"), ("train", "radii_folder")),
 )
 """Settings that hold paths: of them the last part is kept, because files that are given away name no folders."""

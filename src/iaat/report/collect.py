@@ -219,7 +219,7 @@ def _read_data(
 ) -> _Models:
     device = pick_device(recipes[0].train.device)
     reporter.say(f"reading data: {recipes[0].data.name}")
-    data = build_data(recipes[0].data, seed=recipes[0].seed, device=device)
+    data = build_data(recipes[0].data, seed=recipes[0].seed, device=device, reporter=reporter)
     check_same_data(facts, data)
     return _Models(runs, recipes, data, device, reporter)
 

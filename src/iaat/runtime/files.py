@@ -12,12 +12,16 @@ from typing import Any
 from iaat.errors import UserError
 
 
+class WriteError(UserError):
+    """A file cannot be written; the system's error is its cause."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path to write to, renamed to `path` when the block ends well and removed when it does not.
 
     Raises:
-        UserError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -52,9 +56,9 @@ def remove_leftovers(folder: Path) -> None:
             file.unlink()
 
 
-def cannot_write(path: Path, error: OSError) -> UserError:
+def cannot_write(path: Path, error: OSError) -> WriteError:
     """Error for a file that the system does not let be written."""
-    return UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")
+    return WriteError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")
 
 
 def write_text(path: Path, text: str) -> None:

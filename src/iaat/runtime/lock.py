@@ -8,13 +8,14 @@ import platform
 import stat
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from typing_extensions import TypedDict
 
 from iaat.errors import UserError
+from iaat.runtime.files import WriteError
 from iaat.runtime.json_files import from_json
 
 try:
@@ -28,6 +29,7 @@ BEAT = 10.0
 SILENCE = 120.0
 """Seconds without one after which an owner on another machine is taken for dead."""
 
+_PAUSE = 0.2
 
 _held: set[int] = set()
 
@@ -41,6 +43,10 @@ def _let_go_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+class LockedError(UserError):
+    """Another process holds a lock."""
 
 
 class _Owner(TypedDict):
@@ -62,7 +68,9 @@ def folder_lock(file: Path, what: str) -> Iterator[None]:
         what: What the owner does there, for the message, such as `trains`.
 
     Raises:
-        UserError: another process holds it, it cannot be written, or is a link or no file.
+        LockedError: another process holds it.
+        WriteError: it cannot be written.
+        UserError: it is a link or no file.
     """
     made_folder = not file.parent.exists()
     try:
@@ -70,7 +78,7 @@ def folder_lock(file: Path, what: str) -> Iterator[None]:
         while (descriptor := _take(file, what)) is None:
             pass
     except OSError as error:
-        raise UserError(f"cannot write {file}: {error.strerror or error}; choose another folder") from error
+        raise WriteError(f"cannot write {file}: {error.strerror or error}; choose another folder") from error
     released = threading.Event()
     threading.Thread(target=_renew, args=(descriptor, released), daemon=True, name="lock").start()
     try:
@@ -87,6 +95,33 @@ def folder_lock(file: Path, what: str) -> Iterator[None]:
                 file.parent.rmdir()
 
 
+@contextmanager
+def waiting_lock(file: Path, what: str, say: Callable[[str], object]) -> Iterator[None]:
+    """As `folder_lock`, but another process that holds it is waited for; one line names it.
+
+    Args:
+        file: The lock file, in the folder it guards.
+        what: What the owner does there, for the message, such as `trains`.
+        say: Takes the line.
+
+    Raises:
+        WriteError: it cannot be written.
+        UserError: it is a link or no file.
+    """
+    with ExitStack() as held:
+        waited = False
+        while True:
+            try:
+                held.enter_context(folder_lock(file, what))
+                break
+            except LockedError as error:
+                if not waited:
+                    say(f"waiting: {error}")
+                waited = True
+                time.sleep(_PAUSE)
+        yield
+
+
 def _take(file: Path, what: str) -> int | None:
     """Lock the file; None if its last owner removed it meanwhile, which makes the lock worth nothing."""
     descriptor = _open(file)
@@ -98,7 +133,7 @@ def _take(file: Path, what: str) -> int | None:
         owner = _owner(descriptor)
         elsewhere = owner is not None and owner["host"] != platform.node()
         if held or (elsewhere and _silence(file, descriptor) < SILENCE):
-            raise UserError(_refusal(file, what, owner))
+            raise LockedError(_refusal(file, what, owner))
         text = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)

@@ -95,7 +95,7 @@ def _prepare(recipe: Recipe, reporter: Reporter, *, begins: bool) -> tuple[DataS
     reporter.say("reading data" if recipe.data.name == GIVEN else f"reading data: {recipe.data.name}")
     if begins and begins_from_radii(recipe) and not recipe.data.is_user_function:
         check_radii_files(recipe, ranks.main_first(lambda: read_dataset_info(recipe.data)))  # samples may take long
-    data = ranks.main_first(lambda: build_data(recipe.data, seed=recipe.seed, device=device))
+    data = build_data(recipe.data, seed=recipe.seed, device=device, reporter=reporter, ranks=ranks)
     ranks.check_same(data.train.fingerprint, "the training data")
     if begins:
         check_radii_for(recipe, len(data.train), data.train.labels)

@@ -27,7 +27,8 @@ def radii_command(options: argparse.Namespace, overrides: list[str], reporter: R
     check_allowed(overrides, LOCATION_KEYS, "a finished run keeps its recipe")
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides, code=CODE_OF_IMAGES)
-    data = build_data(recipe.data, seed=recipe.seed, device=pick_device(recipe.train.device))
+    device = pick_device(recipe.train.device)
+    data = build_data(recipe.data, seed=recipe.seed, device=device, reporter=reporter)
     # Only the last epoch's model is kept: the predictions of earlier ones are not known.
     last = options.epoch in (None, *run.radii_epochs()[-1:])
     prediction = training_predictions(run, recipe, data, reporter) if last else None
