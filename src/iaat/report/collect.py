@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from torch import Tensor, nn
+from torch import nn
 
 from iaat import __version__
 from iaat.analysis.array_checks import PX_PER_UNIT, suffix_of
 from iaat.analysis.radius_order import radius_history
 from iaat.analysis.tables import write_table
-from iaat.attacks import pgd, smallest_radius
 from iaat.config.load_recipe import CODE_OF_IMAGES
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, build_data, sequential_order
@@ -50,6 +49,7 @@ from iaat.report.recipe_parts import dataset_title
 from iaat.report.report_content import Radii, ReportContent
 from iaat.report.run_summary import path_for_commands
 from iaat.report.sample_details import near_samples, sample_details
+from iaat.report.smallest_norms import smallest_norms
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects
 from iaat.report.thumbnails import SHEET_BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
 from iaat.report.under_attack import attacked_images, under_attack
@@ -71,6 +71,8 @@ REVIEWED = 200
 
 NORMS = 300
 """Samples with a measured smallest adversarial norm."""
+NORM_STEPS = 20
+"""Steps of PGD at each radius of that search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,17 +354,10 @@ def _with_norms(part: Radii, model: nn.Module, models: _Models, recipe: Recipe) 
     some = rng.permutation(len(index), seed=0, epoch=1)[:NORMS].sort().values.numpy()
     top = 4 * float(recipe.evaluate.radius)
     levels = torch.linspace(0, top, 33)[1:]
-    attack = partial(pgd, steps=20)
-    norms: list[Tensor] = []
     batches = models.data.train.batches(sequential_order(torch.from_numpy(index[some]), recipe.evaluate.batch_size))
     shown = models.reporter.track(batches, total=len(some), what="smallest norms", size=lambda batch: len(batch.y))
-    for number, batch in enumerate(shown):
-        generator = rng.generator(0, "report norms", number, device=models.device)
-        found = smallest_radius(
-            attack, model, batch.x, batch.y, levels=levels, norm=recipe.evaluate.norm, generator=generator
-        )
-        norms.append(found.norm.cpu())
-    norm = torch.cat(norms).numpy()
+    smallest = partial(smallest_norms, model, levels=levels, norm=recipe.evaluate.norm, steps=NORM_STEPS)
+    norm = torch.cat([smallest(batch.x, batch.y).cpu() for batch in shown]).numpy()
     known = np.isfinite(norm)
     pairs = {
         "index": index[some].tolist(),

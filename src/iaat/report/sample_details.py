@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import Targeted, geometry, pgd, pgd_early_stop, smallest_radius
+from iaat.attacks import Targeted, geometry, pgd
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.report.detail_records import Attempt, DetailSettings, Neighbour, Reading, SampleDetail, Space
 from iaat.report.neighbours import Side, nearest, neighbour_pool
 from iaat.report.representation import eval_logits, last_linear, moved, represent
+from iaat.report.smallest_norms import smallest_norms
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.runtime import rng
 from iaat.units import PIXEL
@@ -241,18 +242,11 @@ class _Attacks:
         """Return inputs `[B, ...]` as images, where they are."""
         return list(as_bytes(x)) if self.drawable else [None] * len(x)
 
-    def smallest(self, levels: Tensor, purpose: tuple[str | int, ...]) -> Tensor:
+    def smallest(self, levels: Tensor) -> Tensor:
         """Return the smallest adversarial norm found `[B]`: 0 where misclassified, NaN where none was found."""
-        generator = rng.generator(self.settings.seed, "details", *purpose, device=self.x.device)
-
-        # Early stopping finds adversarial inputs well inside the ball, and costs less.
-        def attack(model: nn.Module, x: Tensor, y: Tensor, /, **settings: Any) -> Tensor:  # noqa: ANN401
-            return pgd_early_stop(model, x, y, steps=self.settings.steps, x_init=x, **settings)
-
+        settings = self.settings
         with torch.autocast(self.x.device.type, enabled=False):
-            return smallest_radius(
-                attack, self.model, self.x, self.y, levels=levels, norm=self.settings.norm, generator=generator
-            ).norm
+            return smallest_norms(self.model, self.x, self.y, levels=levels, norm=settings.norm, steps=settings.steps)
 
 
 def _attacked(
@@ -281,7 +275,7 @@ def _attacked(
     ]
     reach = min(settings.reach * settings.radius, limit)
     levels = torch.arange(1, settings.levels + 1, dtype=torch.float64) / settings.levels * reach
-    size = attacks.smallest(levels.to(x), ("smallest", number))
+    size = attacks.smallest(levels.to(x))
     for row, norm in enumerate(size.tolist()):
         ordered, own_at = _with_own([frame[row] for frame in frames], at_own[row] if has_own[row] else None)
         targeted = tuple(each[row] for each in strip)
