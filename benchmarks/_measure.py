@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import platform
 import re
+import shlex
 import statistics
 import sys
 import time
@@ -201,7 +202,7 @@ def _version(name: str) -> str | None:
 
 def command_line() -> str:
     """The command as someone in the repository's root would type it."""
-    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
 
 
 def write_results(

@@ -28,11 +28,14 @@ PAGE = ROOT / "docs/results/speed.md"
 
 MODELS = {"small-cnn": "small CNN, batch 128", "resnet18": "ResNet-18, batch 32"}
 PRECISIONS = ("fp32", "bf16")
+TRAINED = " (trained)"
+"""End of the name of a row with `--radii` of a trained run, not made-up ones."""
 STEPS = {
     "forwards and backwards alone, the lower bound": ("floor, mode eval",),
     "**PGD-AT**": ("pgd_at",),
     "**IAAT**, all radii at 8px": ("iaat",),
     "**IAAT**, radii spread from 0 to 16px": ("iaat, spread radii",),
+    "**IAAT**, radii as it ended with on CIFAR-10": ("iaat, spread radii" + TRAINED,),
     "IAAT by the authors' rule": ("iaat_paper",),
     "IAAT, single steps (N-FGSM)": ("iaat, inner nfgsm",),
     "PGD-AT with torchattacks": ("torchattacks",),
@@ -43,6 +46,20 @@ STEPS = {
     "the IAAT procedure as published": ("IAAT as published",),
 }
 """Rows of the table of steps, and the names of what they are in the files; of several the fastest counts."""
+
+
+FILES = {
+    "start from the cache": ("60,000 PNG files, start with `data.cache`", "images a second, to the files themselves"),
+    "epoch from files, 2 workers": (
+        "the same, a streamed epoch, 2 workers",
+        "images a second, to torchvision's ImageFolder with two workers",
+    ),
+    "epoch from the cache, 0 workers": (
+        "the same with `data.cache`, no workers",
+        "images a second, to torchvision's ImageFolder with two workers",
+    ),
+}
+"""Rows of the benchmark of image files, with what they and their ratios are."""
 
 
 class Measured(NamedTuple):
@@ -57,13 +74,14 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-        self._files = sorted(files, key=lambda file: str(file["date"]), reverse=True)
+        # Of one day's files the one of most rows counts, not that of a few.
+        self._files = sorted(files, key=lambda file: (str(file["date"]), len(file["rows"])), reverse=True)
         self.used: dict[str, dict[str, Any]] = {}
 
     def find(self, what: str, key: str, **named: str) -> Measured | None:
         """The newest row that has a value of `key` and is named so, of a file of `what`; None where there is none."""
         for file in self._files:
-            for row in file["rows"] if file["what"] == what else ():
+            for row in _named_rows(file) if file["what"] == what else ():
                 if key in row and all(row.get(name) == value for name, value in named.items()):
                     self.used[f"{file['date']} {file['command']}"] = file
                     return Measured(row, file)
@@ -73,6 +91,13 @@ class Results:
         """The median of a ratio."""
         found = self.find(what, key, **named)
         return None if found is None else float(found.row[key]["median"])
+
+
+def _named_rows(file: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of a file; those with radii of a trained run are named so."""
+    trained = bool(file.get("config", {}).get("radii"))
+    for row in file["rows"]:
+        yield {**row, "name": f"{row['name']}{TRAINED}"} if trained and row.get("radii") == "spread" else row
 
 
 def main() -> None:
@@ -184,6 +209,10 @@ def _other_rows(results: Results) -> Iterator[Sequence[str]]:
                 times = [found.row[each]["seconds"] for each in ("reference", key)]
                 gain = statistics.median(its / mine for its, mine in zip(*times, strict=True))
                 yield [f"AutoAttack, {norm}, {title}", f"{gain:.2f}", "the reference's seconds, to ours"]
+    for name, (title, what) in FILES.items():
+        rate = results.median("image-files", "times_as_fast", name=name)
+        if rate is not None:
+            yield [title, f"{rate:.1f}", what]
     for name, title in (("ours, reflect", "reflected"), ("ours, zeros", "zero")):
         rate = results.median("data", "over_torchvision", name=name)
         if rate is not None:
