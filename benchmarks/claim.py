@@ -142,14 +142,17 @@ def _distance_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
     yield ["attack", "seeds", "clean, each seed", "mean, interval", "robust, each seed", "mean, interval"]
     for attack, outcomes in found.items():
         above = distances(outcomes)
-        for fresh in (False, True):
-            seeds = [seed for seed in above if (seed >= FRESH) is fresh]
+        looked_at, fresh = ([seed for seed in above if (seed >= FRESH) is new] for new in (False, True))
+        groups = {"": looked_at, "fresh: ": fresh, "all: ": [*looked_at, *fresh] if looked_at and fresh else []}
+        for name, seeds in groups.items():
             if seeds:
                 columns = zip(*(above[seed] for seed in seeds), strict=True)
-                cells = [
-                    cell for values in columns for cell in (", ".join(f"{each:+.1f}" for each in values), _mean(values))
-                ]
-                yield [TITLES[attack], f"{'fresh: ' if fresh else ''}{', '.join(map(str, seeds))}", *cells]
+                figures = (cell for values in columns for cell in (_each(values), _mean(values)))
+                yield [TITLES[attack], f"{name}{', '.join(map(str, seeds))}", *figures]
+
+
+def _each(values: Sequence[float]) -> str:
+    return ", ".join(f"{each:+.1f}" for each in values)
 
 
 def _mean(values: Sequence[float]) -> str:
