@@ -35,12 +35,24 @@ RADIUS, MIN_STEP = 8 / 255, 2 / 255
 SAMPLES = 50_000
 """Size of the memory of radii, CIFAR-10's."""
 PREPARING_STEPS = 30
+
+
+class _Labelled:
+    """Training samples of which nothing but the labels is asked."""
+
+    labels = torch.arange(SAMPLES) % CLASSES
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+
 IMAGES = SimpleNamespace(
     shape=SHAPE,
     classes=[str(number) for number in range(CLASSES)],
     mean=torch.full((3,), 0.5),
     std=torch.full((3,), 0.25),
-    train=range(SAMPLES),
+    train=_Labelled(),
+    train_index=torch.arange(SAMPLES),
 )
 """All that a training state wants to know of the data (`iaat.train.state.build_state`)."""
 

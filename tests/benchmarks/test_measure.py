@@ -189,3 +189,36 @@ def test_a_distance_from_a_line_is_measured_along_both_axes():
     assert above_line(Outcome(82, 28, 100), first, second) == pytest.approx((1, 2))
     assert above_line(Outcome(82, 26, 100), first, second) == pytest.approx((0, 0))
     assert above_line(Outcome(83, 22, 100), first, second) == pytest.approx((-1, -2))
+
+
+@pytest.mark.parametrize("method", ["natural", "pgd_at", "iaat"])
+def test_a_training_state_can_be_built_of_the_images_of_the_benchmarks(method):
+    from _workload import IMAGES
+
+    from iaat.config.load_recipe import load_recipe
+    from iaat.train.state import build_state
+
+    recipe = load_recipe("cifar10-small-pgd-at", ["--method", method, "--model.width", "4"])
+    state = build_state(recipe, IMAGES, 10, torch.device("cpu"))
+    assert state.model(torch.rand(2, *IMAGES.shape)).shape == (2, 10)
+
+
+def test_the_cost_of_fast_adversarial_training_is_that_of_its_passes():
+    from time_to_robust import Candidate, _fast, _ratios
+
+    device = torch.device("cpu")
+    fast = _fast("fp32", device)
+    assert fast.samples == 15 * 50_000
+    model = nn.Linear(4, 2)
+    other = Candidate(lambda: model(torch.rand(8, 4)).sum().backward(), model, 8, fast.samples // 2)
+    other.count()
+    assert (other.passes.forward, other.passes.backward) == (1, 1)
+    assert other.flops == 2 * 2 * 4 * 2  # forward and the gradient of the weights
+    fast.passes, fast.flops = type(other.passes)(2, 2), 2 * other.flops
+    from _measure import Timing
+
+    timings = {"recipe": Timing("recipe", (1.0,)), "fast adversarial training": Timing("fast", (2.0,))}
+    ratios = _ratios({"recipe": other, "fast adversarial training": fast}, timings)
+    assert ratios["passes"].median == pytest.approx(0.25)
+    assert ratios["flops"].median == pytest.approx(0.25)
+    assert ratios["seconds"].median == pytest.approx(0.5 * 16 * 0.5)  # batches of 8, not of 128
