@@ -21,6 +21,7 @@ from _measure import CONSOLE
 from _rows import markdown_table
 from numpy.typing import NDArray
 
+from iaat.analysis.uniform_curve import Point, above_curve
 from iaat.evaluate.sample_records import read_records
 from iaat.statistics import mcnemar_p_value, spread
 
@@ -63,7 +64,12 @@ def main() -> None:
 def page(runs: Path) -> str:
     """The page, as Markdown."""
     found = {attack: read_outcomes(runs, attack) for attack in ATTACKS}
-    tables = {"accuracies": _accuracy_rows(found), "distances": _distance_rows(found), "pairs": _pair_rows(runs, found)}
+    tables = {
+        "accuracies": _accuracy_rows(found),
+        "distances": _distance_rows(found),
+        "others": _other_rows(found),
+        "pairs": _pair_rows(runs, found),
+    }
     return _PAGE.format(**{name: markdown_table(rows) for name, rows in tables.items()})
 
 
@@ -85,6 +91,13 @@ Seeds from 10 on are fresh: nothing was chosen by them. A chord lies below a cur
 curve itself is smaller.
 
 {distances}
+
+## Other rules
+
+Robust accuracy above the curve of the uniform radii of the same seed, at the same clean accuracy: straight lines
+between the radii that were run; empty outside of them.
+
+{others}
 
 ## On the same images
 
@@ -159,6 +172,18 @@ def _mean(values: Sequence[float]) -> str:
     over = spread(values)
     interval = "" if over.interval is None else f" ({over.interval[0]:+.2f} to {over.interval[1]:+.2f})"
     return f"{over.mean:+.2f}{interval}"
+
+
+def _other_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
+    yield ["attack", "run", "seed", "clean", "robust", "above the curve, points"]
+    for attack, outcomes in found.items():
+        others = [key for key in outcomes if not key[0].startswith("uniform-") and key[0] != RECIPE]
+        for cell, seed in sorted(others):
+            point = outcomes[cell, seed]
+            curve = [each for key, each in outcomes.items() if key[0].startswith("uniform-") and key[1] == seed]
+            above = above_curve([Point(each.clean, each.robust) for each in curve], point.clean, point.robust)
+            shown = "" if above is None else f"{above:+.1f}"
+            yield [TITLES[attack], cell, str(seed), f"{point.clean:.2f}", f"{point.robust:.1f}", shown]
 
 
 def _pair_rows(runs: Path, found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
