@@ -189,8 +189,8 @@ def _other_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
 def _pair_rows(runs: Path, found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
     yield ["attack", "seed", "against", "only IAAT", "only the other", "difference, points", "p"]
     for attack, outcomes in found.items():
-        for seed in distances(outcomes):
-            for other in LINE:
+        for seed in sorted({seed for cell, seed in outcomes if cell == RECIPE}):
+            for other in (cell for cell in LINE if (cell, seed) in outcomes):
                 first, second = (_robust(runs, cell, seed, attack) for cell in (RECIPE, other))
                 gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
                 p_value = min(1.0, 2 * mcnemar_p_value(max(gained, lost), min(gained, lost)))
