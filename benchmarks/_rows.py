@@ -95,18 +95,20 @@ def _counted(row: Row, run: Callable[[], object]) -> Passes | None:
     if not row.countable:
         run()
         return None
-    row.flops = counted_flops(lambda: setattr(row, "passes", passes_of(row.model, run, row.samples)))
-    return row.passes
+    with FlopCounter() as counter:
+        passes = passes_of(row.model, run, row.samples)
+    row.flops = counter.total
+    return passes
 
 
 def counted_flops(run: Callable[[], object]) -> float:
     """Floating point operations of one call, a multiplication and an addition being two."""
-    with _FlopCounter() as counter:
+    with FlopCounter() as counter:
         run()
     return counter.total
 
 
-class _FlopCounter(TorchDispatchMode):
+class FlopCounter(TorchDispatchMode):
     """Counts operations by PyTorch's formulas; its own counter also follows modules, which fails in autograd.grad."""
 
     total = 0

@@ -9,7 +9,6 @@ writes docs/results/cifar10/claim.md. Nothing is trained or evaluated here.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,15 +21,16 @@ from _rows import markdown_table
 from numpy.typing import NDArray
 
 from iaat.analysis.uniform_curve import Point, above_curve
+from iaat.corruptions.cifar_classes import CIFAR10
+from iaat.evaluate.results import read_results
 from iaat.evaluate.sample_records import read_records
-from iaat.statistics import mcnemar_p_value, spread
+from iaat.statistics import mcnemar_two_sided, spread
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "docs/results/cifar10/runs"
 PAGE = ROOT / "docs/results/cifar10/claim.md"
 
 RECIPE, LINE = "iaat", ("uniform-3px", "uniform-4px")
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ATTACKS = {"screening": "results.json", "autoattack": "autoattack.results.json"}
 TITLES = {"screening": "screening", "autoattack": "AutoAttack"}
 FRESH = 10
@@ -114,9 +114,10 @@ def read_outcomes(runs: Path, attack: str) -> dict[tuple[str, int], Outcome]:
         match = re.fullmatch(rf"(.+)-seed(\d+)\.{re.escape(ATTACKS[attack])}", path.name)
         if match is None or match[1].endswith(".autoattack"):
             continue
-        record = json.loads(path.read_text(encoding="utf-8"))
-        clean, robust = record["clean_all"]["accuracy"], record["accuracy"][attack]
-        found[match[1], int(match[2])] = Outcome(100 * clean, 100 * robust, record["n"])
+        result = read_results(path)
+        assert result.clean_all is not None, f"{path}: evaluated without the clean accuracy of all test images"
+        robust = result.accuracy[attack]
+        found[match[1], int(match[2])] = Outcome(100 * result.clean_all.accuracy, 100 * robust, result.n)
     return found
 
 
@@ -193,7 +194,7 @@ def _pair_rows(runs: Path, found: Mapping[str, Outcomes]) -> Iterator[Sequence[s
             for other in (cell for cell in LINE if (cell, seed) in outcomes):
                 first, second = (_robust(runs, cell, seed, attack) for cell in (RECIPE, other))
                 gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-                p_value = min(1.0, 2 * mcnemar_p_value(max(gained, lost), min(gained, lost)))
+                p_value = mcnemar_two_sided(gained, lost)
                 points = 100 * (gained - lost) / len(first)
                 yield [TITLES[attack], str(seed), other, str(gained), str(lost), f"{points:+.1f}", f"{p_value:.1g}"]
 
@@ -201,7 +202,7 @@ def _pair_rows(runs: Path, found: Mapping[str, Outcomes]) -> Iterator[Sequence[s
 def _robust(runs: Path, cell: str, seed: int, attack: str) -> NDArray[np.bool_]:
     """Whether each image is robust; the images are the same ones in all runs."""
     kind = ATTACKS[attack].replace("results.json", "records.parquet")
-    records = read_records(runs / f"{cell}-seed{seed}.{kind}", CLASSES)
+    records = read_records(runs / f"{cell}-seed{seed}.{kind}", CIFAR10)
     return records.is_robust
 
 

@@ -20,6 +20,7 @@ import torch
 from _measure import CONSOLE, RESULTS
 from _rows import counted_flops, markdown_table
 
+from iaat.evaluate.results import read_results
 from iaat.models import ModelConfig, build_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,13 +63,6 @@ FILES = {
 """Rows of the benchmark of image files, with what they and their ratios are."""
 
 
-class Measured(NamedTuple):
-    """A row of a result file."""
-
-    row: dict[str, Any]
-    file: dict[str, Any]
-
-
 class Results:
     """All result files, the newest first."""
 
@@ -78,19 +72,19 @@ class Results:
         self._files = sorted(files, key=lambda file: (str(file["date"]), len(file["rows"])), reverse=True)
         self.used: dict[str, dict[str, Any]] = {}
 
-    def find(self, what: str, key: str, **named: str) -> Measured | None:
+    def find(self, what: str, key: str, **named: str) -> dict[str, Any] | None:
         """The newest row that has a value of `key` and is named so, of a file of `what`; None where there is none."""
         for file in self._files:
             for row in _named_rows(file) if file["what"] == what else ():
                 if key in row and all(row.get(name) == value for name, value in named.items()):
                     self.used[f"{file['date']} {file['command']}"] = file
-                    return Measured(row, file)
+                    return row
         return None
 
     def median(self, what: str, key: str, **named: str) -> float | None:
         """The median of a ratio."""
         found = self.find(what, key, **named)
-        return None if found is None else float(found.row[key]["median"])
+        return None if found is None else float(found[key]["median"])
 
 
 def _named_rows(file: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -187,7 +181,7 @@ def _passes(results: Results, names: Sequence[str]) -> str:
     for model in MODELS:
         found = results.find(f"step-{model}", "passes", name=names[0])
         if found is not None:
-            passes = found.row["passes"]
+            passes = found["passes"]
             return f"{passes['forward']:.3g}F {passes['backward']:.3g}B"
     return ""
 
@@ -206,7 +200,7 @@ def _other_rows(results: Results) -> Iterator[Sequence[str]]:
         for key, title in (("ours", "as it is"), ("bfloat16", "in bfloat16")):
             found = results.find(what, key, stage="in all")
             if found is not None:
-                times = [found.row[each]["seconds"] for each in ("reference", key)]
+                times = [found[each]["seconds"] for each in ("reference", key)]
                 gain = statistics.median(its / mine for its, mine in zip(*times, strict=True))
                 yield [f"AutoAttack, {norm}, {title}", f"{gain:.2f}", "the reference's seconds, to ours"]
     for name, (title, what) in FILES.items():
@@ -247,14 +241,14 @@ def _run_rows(runs: Path) -> Iterator[Sequence[str]]:
 
 
 def _read_run(path: Path) -> _Run:
-    record = json.loads(path.read_text(encoding="utf-8"))
+    result = read_results(path)
+    assert result.clean_all is not None, f"{path}: evaluated without the clean accuracy of all test images"
     forwards, backwards, steps = _training_passes(path.with_name(path.name.replace("results.json", "metrics.jsonl")))
     forward, to_inputs, full = _flops_of_testbed()
     # A backward of an attack goes to the inputs alone, that of the loss to the weights, too.
     flops = forwards * forward + (backwards - steps) * to_inputs + steps * full
     cell = path.name.removesuffix(".results.json").rpartition("-seed")[0]
-    robust = record["accuracy"]["screening"]
-    return _Run(cell, forwards + backwards, flops / 1e15, record["clean_all"]["accuracy"], robust)
+    return _Run(cell, forwards + backwards, flops / 1e15, result.clean_all.accuracy, result.accuracy["screening"])
 
 
 SAMPLES = 49_000

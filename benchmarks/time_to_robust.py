@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from _measure import CONSOLE, Report, Spread, Timing, compare, parser, passes_of, start, write_results
-from _rows import counted_flops
+from _rows import FlopCounter
 from _workload import CLASSES, IMAGES, SHAPE
 from torch import Tensor, nn
 
@@ -66,8 +66,9 @@ class Candidate:
 
     def count(self) -> None:
         """Count passes and operations of a step."""
-        total = counted_flops(lambda: setattr(self, "passes", passes_of(self.model, self.step, self.batch)))
-        self.flops = total / self.batch
+        with FlopCounter() as counter:
+            self.passes = passes_of(self.model, self.step, self.batch)
+        self.flops = counter.total / self.batch
 
 
 def main() -> None:

@@ -85,6 +85,11 @@ def mcnemar_p_value(gained: int, lost: int) -> float:
     return float(scipy.stats.binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue)
 
 
+def mcnemar_two_sided(gained: int, lost: int) -> float:
+    """Two-sided p-value of the exact McNemar test: that the two outcomes are alike; arguments as `mcnemar_p_value`."""
+    return min(1.0, 2 * mcnemar_p_value(max(gained, lost), min(gained, lost)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """Difference of two accuracies, as fractions.
@@ -119,7 +124,7 @@ def paired_difference(gained: int, lost: int, n: int) -> Difference:
     """
     total, net = n + 2, (gained - lost) / (n + 2)
     half = _Z * math.sqrt(max((gained + lost + 1) - total * net * net, 0.0)) / total
-    p_value = min(1.0, 2 * mcnemar_p_value(max(gained, lost), min(gained, lost)))
+    p_value = mcnemar_two_sided(gained, lost)
     interval = (max(net - half, -1.0), min(net + half, 1.0))
     holds = p_value < 1 - CONFIDENCE and _excludes_zero(interval)
     return Difference(mean=(gained - lost) / n, interval=interval, holds=holds, by=f"paired over {n:,} samples")

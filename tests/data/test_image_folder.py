@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from iaat.data import DataConfig, StreamingSource, build_data, folder_splits, image_folder, image_split
+from iaat.data import DataConfig, StreamingSource, build_data, file_states, folder_splits, image_split
 from iaat.data.batch_order import sequential_order
 from iaat.errors import UserError
 
@@ -110,8 +110,8 @@ def test_what_is_no_file_any_more_is_named(make_folder: Callable[..., Path], wor
 def test_states_are_size_and_time_of_each_file(
     make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, slow: float
 ) -> None:
-    monkeypatch.setattr(image_folder, "_LOOKED_UP", 3)
-    monkeypatch.setattr(image_folder, "_SLOW", slow)
+    monkeypatch.setattr(file_states, "_LOOKED_UP", 3)
+    monkeypatch.setattr(file_states, "_SLOW", slow)
     root = make_folder()
     for number, path in enumerate(sorted((root / "train").rglob("*.png"))):
         os.utime(path, ns=(0, 10**9 * number))

@@ -5,19 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from iaat.config.differences import LOCATION_KEYS
 from iaat.config.load_recipe import NAMES_OF_CODE
 from iaat.config.short_options import read_settings
-
-LOCATION_KEYS = (
-    "data.root",
-    "data.extra",
-    "data.relabel",
-    "data.cache",
-    "data.download",
-    "data.workers",
-    "train.device",
-)
-"""Keys for the present location of a finished run's data."""
 
 
 def as_before(options: argparse.Namespace, overrides: Sequence[str]) -> list[str]:

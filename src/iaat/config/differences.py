@@ -44,11 +44,16 @@ def _shown(key: str, value: object, recipe: Recipe) -> str:
     return repr(value)
 
 
+LOCATION_KEYS = (
+    *("data.root", "data.extra", "data.relabel", "data.cache", "data.download", "data.workers"),
+    "train.device",
+)
+"""Keys of where a finished run's data are now, and how they are read."""
+
 PLACE_KEYS = frozenset(
     {
-        *("about", "data.root", "data.download", "data.extra", "data.relabel", "data.cache"),
-        *("data.workers", "data.memory_gb", "data.stream"),
-        *("train.device", "train.accumulate", "train.radii", "train.radii_folder"),
+        *LOCATION_KEYS,
+        *("about", "data.memory_gb", "data.stream", "train.accumulate", "train.radii", "train.radii_folder"),
         *("train.save_minutes", "train.save_steps", "train.keep"),
         *("train.nonfinite", "train.rollback_lr", "train.nonfinite_limit"),
         *("evaluate.suite", "evaluate.steps", "evaluate.step_size", "evaluate.restarts"),

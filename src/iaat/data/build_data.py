@@ -57,6 +57,8 @@ class _Parts(NamedTuple):
 
         Where training images are cut from the whole image in every epoch these are left out.
         """
+        if config.cache is None:
+            return
         if config.resized_crop and isinstance(self.train, CachedSplit):
             reporter.say(
                 "data.cache: for validation and test alone: data.resized_crop cuts training images from the whole image"

@@ -1,22 +1,16 @@
 """Image folders as a `RawSplit`."""
 
-import os
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iaat.data.data_config import DEFAULT_ROOT, DataConfig
-from iaat.data.folder_scan import FolderListing, aligned, joined, note_unused_splits, scan_folder, where_of
+from iaat.data.file_states import file_states
+from iaat.data.folder_scan import FolderListing, aligned, joined, note_unused_splits, path_prefix, scan_folder, where_of
 from iaat.data.image import read_file
 from iaat.data.image_split import ImageSplit
 from iaat.errors import UserError
-
-_LOOKED_UP, _THREADS, _SLOW = 512, 16, 50e-6
 
 
 class FolderFiles:
@@ -31,7 +25,7 @@ class FolderFiles:
     def __init__(self, root: Path, split: str, listing: FolderListing) -> None:
         self.root, self.where = root, where_of(split, root)
         self.paths, self.labels, _, self.notices = listing
-        self._prefix = str(root / "x")[:-1]
+        self._prefix = path_prefix(root)
 
     def content(self, position: int) -> bytes:
         """Bytes of one image file."""
@@ -40,25 +34,6 @@ class FolderFiles:
     def states(self) -> NDArray[np.int64]:
         """`[N, 2]`: size and time of change of each file."""
         return file_states(self.root, self.paths)
-
-
-def file_states(root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
-    """Size in bytes and time of change in ns of files, `[N, 2]`; -1 of one that cannot be looked up."""
-    states = np.full((len(paths), 2), -1, dtype=np.int64)
-
-    def look_up(start: int) -> None:
-        for number, path in enumerate(paths[start : start + _LOOKED_UP], start):
-            with suppress(OSError):  # reported when the image is decoded
-                found = os.stat(os.path.join(root, path))  # noqa: PTH116, PTH118 (a Path takes as long as the look-up)
-                states[number] = found.st_size, found.st_mtime_ns
-
-    began = time.perf_counter()
-    look_up(0)
-    # A network's file system takes a fraction of a millisecond for each. On a local disk threads hinder each other.
-    slow = time.perf_counter() - began > _SLOW * min(len(paths), _LOOKED_UP)
-    with ThreadPoolExecutor(_THREADS if slow else 1) as threads:
-        list(threads.map(look_up, range(_LOOKED_UP, len(paths), _LOOKED_UP)))
-    return states
 
 
 def folder_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:

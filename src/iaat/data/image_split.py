@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from iaat.data.data_config import DataConfig
+from iaat.data.folder_scan import path_prefix
 from iaat.data.image import decode
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
@@ -129,7 +130,7 @@ class ImageSplit(RawSplit):
         self.validation_size = validation_size
         self.notices = files.notices
         self._files = files
-        self._prefix = str(files.root / "x")[:-1]  # paths are joined as text: as objects they take as long as decoding
+        self._prefix = path_prefix(files.root)
         self._config = config
         if reference is None:
             _, self._reference = first_readable(self._as_reference, size=len(self), skip=config.skip_damaged)

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from iaat.config.differences import LOCATION_KEYS
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.load_recipe import expand_arguments, settings_for_model, stored_recipe
 from iaat.config.recipe import Recipe
@@ -40,16 +41,7 @@ from iaat.runtime.device import device_of, pick_device
 from iaat.runtime.distributed import ALONE, Ranks, describe_processes
 from iaat.runtime.progress import Reporter
 
-RUN_SETTINGS = (
-    "evaluate.",
-    "data.root",
-    "data.extra",
-    "data.relabel",
-    "data.cache",
-    "data.download",
-    "data.workers",
-    "train.device",
-)
+RUN_SETTINGS = ("evaluate.", *LOCATION_KEYS)
 """Settings that may be given for a run of ours, or what was exported of one: the rest is its recipe's."""
 
 MODEL_SETTINGS = ("evaluate.", "data.", "model.", "train.device")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from iaat.analysis import class_summary
 from iaat.analysis.run_figures import write_radii
-from iaat.cli.next_command import LOCATION_KEYS, as_before
+from iaat.cli.next_command import as_before
+from iaat.config.differences import LOCATION_KEYS
 from iaat.config.load_recipe import CODE_OF_IMAGES
 from iaat.data import build_data
 from iaat.evaluate.evaluate_run import training_predictions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from iaat.cli.next_command import LOCATION_KEYS
+from iaat.config.differences import LOCATION_KEYS
 from iaat.errors import UserError
 from iaat.experiments.targets import check_allowed
 from iaat.report.collect import Scope, check_scope, collect_content
