@@ -14,10 +14,12 @@ from helpers.training import QUIET, tiny
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.experiments.run_recipe import run_recipe
-from iaat.report.collect import Scope, _why_missing, check_scope, collect_content
+from iaat.report.collect import collect_content
+from iaat.report.examined_images import _why_missing
 from iaat.report.gallery import choose, in_detail
 from iaat.report.report_content import content_json
 from iaat.report.run_summary import run_parts
+from iaat.report.scope import Scope, check_scope
 from iaat.report.suspects import find_suspects
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.run_folder import RunFolder
@@ -227,7 +229,7 @@ def test_two_reports_of_the_same_runs_say_the_same(runs, content):
 
 
 def test_without_images_only_files_are_read(runs, monkeypatch):
-    monkeypatch.setattr("iaat.report.collect.build_data", lambda *_, **__: pytest.fail("data was read"))
+    monkeypatch.setattr("iaat.report.examined_images.build_data", lambda *_, **__: pytest.fail("data was read"))
     content = collect_content(runs[1:2], [], QUIET, Scope(pictures=False))
     assert content.gallery is None
     assert content.radii == []

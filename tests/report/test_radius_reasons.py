@@ -5,7 +5,7 @@ import pytest
 
 from helpers.training import tiny
 from iaat.errors import UserError
-from iaat.report.collect import _reasons
+from iaat.report.examined_images import _reasons
 from iaat.report.radius_reasons import radius_reasons
 from iaat.report.wall import pack_wall, sentence_of
 

@@ -169,8 +169,9 @@ class Run:
             UserError: it cannot be written.
         """
         # Imported here: what draws pages takes long to import.
-        from iaat.report.collect import Scope, collect_content
+        from iaat.report.collect import collect_content
         from iaat.report.page import write_page
+        from iaat.report.scope import Scope
 
         with TemporaryDirectory() as temporary:
             run = self._folder(Path(temporary, self.recipe.name))

@@ -7,9 +7,10 @@ import argparse
 from iaat.config.differences import LOCATION_KEYS
 from iaat.errors import UserError
 from iaat.experiments.targets import check_allowed
-from iaat.report.collect import Scope, check_scope, collect_content
+from iaat.report.collect import collect_content
 from iaat.report.page import write_page
 from iaat.report.paper_figures import write_figures
+from iaat.report.scope import Scope, check_scope
 from iaat.runs.run_folder import runs_in
 from iaat.runtime.progress import Reporter
 
