@@ -1,4 +1,4 @@
-"""IAAT against the line between two uniform radii of the same seed, from the results of runs that are kept.
+"""IAAT and other rules against uniform radii on all of CIFAR-10, from the results of runs that are kept.
 
     python benchmarks/claim.py [--runs FOLDER] [--out FILE]
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,6 @@ from _measure import CONSOLE
 from _rows import markdown_table
 from numpy.typing import NDArray
 
-from iaat.analysis.uniform_curve import Point, above_curve
 from iaat.corruptions.cifar_classes import CIFAR10
 from iaat.evaluate.results import read_results
 from iaat.evaluate.sample_records import read_records
@@ -30,7 +29,10 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "docs/results/cifar10/runs"
 PAGE = ROOT / "docs/results/cifar10/claim.md"
 
-RECIPE, LINE = "iaat", ("uniform-3px", "uniform-4px")
+CLAIMS = {"iaat": ("uniform-3px", "uniform-4px"), "iaat-rests-70": ("uniform-2px", "uniform-3px")}
+"""Recipes, and the two uniform radii that each is compared with: those around its clean accuracy."""
+UNIFORM = "uniform-"
+
 ATTACKS = {"screening": "results.json", "autoattack": "autoattack.results.json"}
 TITLES = {"screening": "screening", "autoattack": "AutoAttack"}
 FRESH = 10
@@ -67,14 +69,17 @@ def page(runs: Path) -> str:
     tables = {
         "accuracies": _accuracy_rows(found),
         "distances": _distance_rows(found),
-        "others": _other_rows(found),
+        "above_curve": _curve_rows(found),
         "pairs": _pair_rows(runs, found),
     }
-    return _PAGE.format(**{name: markdown_table(rows) for name, rows in tables.items()})
+    scatter = "; ".join(
+        f"Under {TITLES[attack]}: {curve}" for attack in ATTACKS if (curve := fitted_curve(found[attack]))
+    )
+    return _PAGE.format(**{name: markdown_table(rows) for name, rows in tables.items()}, scatter=scatter)
 
 
 _PAGE = """\
-# IAAT and the line between uniform 3 and 4px
+# IAAT and other rules against uniform radii
 
 Written by `python benchmarks/claim.py` from the results in [runs/](runs); do not edit. Accuracies in %: clean of 10,000
 test images; robust at 8px of the first images of the seeded order, as many as the heading says.
@@ -83,21 +88,22 @@ test images; robust at 8px of the first images of the seeded order, as many as t
 
 {accuracies}
 
-## Above the line
+## Above the line of two uniform radii
 
-The line goes through uniform 3 and 4px of the same seed: how much more clean accuracy IAAT has at its robust accuracy,
-and how much more robust accuracy at its clean accuracy, in points. Interval: 95 % t-interval of the mean over seeds.
-Seeds from 10 on are fresh: nothing was chosen by them. A chord lies below a curve that bends, so the distance to the
-curve itself is smaller.
+The line goes through two uniform runs of the same seed, of the radii around the recipe's clean accuracy: how much more
+clean accuracy the recipe has at its robust accuracy, and how much more robust accuracy at its clean accuracy, in
+points. Interval: 95 % t-interval of the mean over seeds. Seeds from 10 on are fresh: nothing was chosen by them. A line
+lies below a curve that bends, so the distance to the curve itself is smaller.
 
 {distances}
 
-## Other rules
+## Above the curve of all uniform runs
 
-Robust accuracy above the curve of the uniform radii of the same seed, at the same clean accuracy: straight lines
-between the radii that were run; empty outside of them.
+Robust accuracy above the parabola of least squares through all uniform runs of all seeds, at the same clean accuracy,
+in points; empty outside of them. How far these runs themselves scatter about it says how much of that is chance.
+{scatter}.
 
-{others}
+{above_curve}
 
 ## On the same images
 
@@ -128,12 +134,48 @@ def above_line(point: Outcome, first: Outcome, second: Outcome) -> tuple[float, 
     return point.clean - (first.clean + (point.robust - first.robust) / slope), robust
 
 
-def distances(outcomes: Outcomes) -> dict[int, tuple[float, float]]:
-    """Distance of IAAT from the line of its own seed, for each seed that has all three runs."""
-    cells = (RECIPE, *LINE)
+def distances(outcomes: Outcomes, recipe: str, line: tuple[str, str]) -> dict[int, tuple[float, float]]:
+    """Distance of a recipe from the line of its own seed, for each seed that has all three runs."""
+    cells = (recipe, *line)
     seeds = sorted({seed for _, seed in outcomes})
     whole = [seed for seed in seeds if all((cell, seed) in outcomes for cell in cells)]
     return {seed: above_line(*(outcomes[cell, seed] for cell in cells)) for seed in whole}
+
+
+class Curve(NamedTuple):
+    """Robust accuracy by clean accuracy, `a x^2 + b x + c`, of uniform radii.
+
+    Attributes:
+        coefficients: a, b, c.
+        sd: Standard deviation of the runs about it, in points of robust accuracy.
+        ends: Smallest and largest clean accuracy.
+        runs: How many it goes through.
+    """
+
+    coefficients: tuple[float, ...]
+    sd: float
+    ends: tuple[float, float]
+    runs: int
+
+    def __str__(self) -> str:
+        return f"{self.runs} runs, standard deviation {self.sd:.2f} points"
+
+    def above(self, point: Outcome) -> float | None:
+        """Robust accuracy of a point above the curve; None outside of it."""
+        low, high = self.ends
+        return point.robust - float(np.polyval(self.coefficients, point.clean)) if low <= point.clean <= high else None
+
+
+def fitted_curve(outcomes: Outcomes) -> Curve | None:
+    """The parabola of least squares through the uniform runs; None with fewer than three radii or five runs."""
+    uniform = {key: each for key, each in outcomes.items() if key[0].startswith(UNIFORM)}
+    if len({cell for cell, _ in uniform}) < 3 or len(uniform) < 5:
+        return None
+    clean, robust = (np.array(values) for values in list(zip(*uniform.values(), strict=True))[:2])
+    coefficients = np.polyfit(clean, robust, 2)
+    left = robust - np.polyval(coefficients, clean)
+    sd = float(np.sqrt((left**2).sum() / (len(left) - 3)))
+    return Curve(tuple(map(float, coefficients)), sd, (float(clean.min()), float(clean.max())), len(uniform))
 
 
 def _accuracy_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
@@ -153,16 +195,34 @@ def _accuracy_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
 
 
 def _distance_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
-    yield ["attack", "seeds", "clean, each seed", "mean, interval", "robust, each seed", "mean, interval"]
-    for attack, outcomes in found.items():
-        above = distances(outcomes)
-        looked_at, fresh = ([seed for seed in above if (seed >= FRESH) is new] for new in (False, True))
-        groups = {"": looked_at, "fresh: ": fresh, "all: ": [*looked_at, *fresh] if looked_at and fresh else []}
-        for name, seeds in groups.items():
-            if seeds:
+    yield [
+        "recipe",
+        "line",
+        "attack",
+        "seeds",
+        "clean, each seed",
+        "mean, interval",
+        "robust, each seed",
+        "mean, interval",
+    ]
+    for recipe, line in CLAIMS.items():
+        for attack, outcomes in found.items():
+            above = distances(outcomes, recipe, line)
+            for name, seeds in _seed_groups(above).items():
                 columns = zip(*(above[seed] for seed in seeds), strict=True)
-                figures = (cell for values in columns for cell in (_each(values), _mean(values)))
-                yield [TITLES[attack], f"{name}{', '.join(map(str, seeds))}", *figures]
+                figures = [cell for values in columns for cell in (_each(values), _mean(values))]
+                yield [recipe, " ".join(line), TITLES[attack], name, *figures]
+
+
+def _seed_groups(seeds: Iterable[int]) -> dict[str, list[int]]:
+    """Seeds that were looked at, fresh ones, and all, by what the page calls them; only groups that have a seed."""
+    looked_at, fresh = ([seed for seed in seeds if (seed >= FRESH) is new] for new in (False, True))
+    groups = {"": looked_at, "fresh: ": fresh, "all: ": [*looked_at, *fresh] if looked_at and fresh else []}
+    return {f"{name}{_numbers(group)}": group for name, group in groups.items() if group}
+
+
+def _numbers(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _each(values: Sequence[float]) -> str:
@@ -175,28 +235,32 @@ def _mean(values: Sequence[float]) -> str:
     return f"{over.mean:+.2f}{interval}"
 
 
-def _other_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
-    yield ["attack", "run", "seed", "clean", "robust", "above the curve, points"]
+def _curve_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
+    yield ["attack", "run", "seeds", "each seed", "mean, interval"]
     for attack, outcomes in found.items():
-        others = [key for key in outcomes if not key[0].startswith("uniform-") and key[0] != RECIPE]
-        for cell, seed in sorted(others):
-            point = outcomes[cell, seed]
-            curve = [each for key, each in outcomes.items() if key[0].startswith("uniform-") and key[1] == seed]
-            above = above_curve([Point(each.clean, each.robust) for each in curve], point.clean, point.robust)
-            shown = "" if above is None else f"{above:+.1f}"
-            yield [TITLES[attack], cell, str(seed), f"{point.clean:.2f}", f"{point.robust:.1f}", shown]
+        if (curve := fitted_curve(outcomes)) is None:
+            continue
+        for cell in sorted({cell for cell, _ in outcomes if not cell.startswith(UNIFORM)}):
+            known = {seed: curve.above(point) for (each, seed), point in sorted(outcomes.items()) if each == cell}
+            inside = {seed: value for seed, value in known.items() if value is not None}
+            shown = list(inside.values())
+            yield [TITLES[attack], cell, _numbers(inside or known), _each(shown), _mean(shown) if shown else ""]
 
 
 def _pair_rows(runs: Path, found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
-    yield ["attack", "seed", "against", "only IAAT", "only the other", "difference, points", "p"]
+    yield ["attack", "recipe", "seed", "against", "only the recipe", "only the other", "difference, points", "p"]
     for attack, outcomes in found.items():
-        for seed in sorted({seed for cell, seed in outcomes if cell == RECIPE}):
-            for other in (cell for cell in LINE if (cell, seed) in outcomes):
-                first, second = (_robust(runs, cell, seed, attack) for cell in (RECIPE, other))
-                gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-                p_value = mcnemar_two_sided(gained, lost)
-                points = 100 * (gained - lost) / len(first)
-                yield [TITLES[attack], str(seed), other, str(gained), str(lost), f"{points:+.1f}", f"{p_value:.1g}"]
+        for recipe, line in CLAIMS.items():
+            for seed in sorted({seed for cell, seed in outcomes if cell == recipe}):
+                for other in (cell for cell in line if (cell, seed) in outcomes):
+                    figures = _pair(*(_robust(runs, cell, seed, attack) for cell in (recipe, other)))
+                    yield [TITLES[attack], recipe, str(seed), other, *figures]
+
+
+def _pair(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> list[str]:
+    gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    points = 100 * (gained - lost) / len(first)
+    return [str(gained), str(lost), f"{points:+.1f}", f"{mcnemar_two_sided(gained, lost):.1g}"]
 
 
 def _robust(runs: Path, cell: str, seed: int, attack: str) -> NDArray[np.bool_]:

@@ -191,6 +191,18 @@ def test_a_distance_from_a_line_is_measured_along_both_axes():
     assert above_line(Outcome(83, 22, 100), first, second) == pytest.approx((-1, -2))
 
 
+def test_the_distance_from_a_curve_is_that_from_its_parabola():
+    from claim import Outcome, fitted_curve
+
+    bent = {(f"uniform-{radius}px", 0): Outcome(clean, 50 - clean**2, 100) for radius, clean in enumerate([1, 2, 4])}
+    assert fitted_curve(bent) is None  # three runs lie on their parabola, whatever they are
+    beside = {("uniform-1px", seed): Outcome(2, 46 + off, 100) for seed, off in ((1, 1), (2, -1))}
+    curve = fitted_curve(bent | beside)
+    assert curve.sd == pytest.approx(1.0)  # squares of 0, 0, 0, 1, -1 over five runs less three coefficients
+    assert curve.above(Outcome(3, 42, 100)) == pytest.approx(1.0)
+    assert curve.above(Outcome(4.5, 42, 100)) is None
+
+
 @pytest.mark.parametrize("method", ["natural", "pgd_at", "iaat"])
 def test_a_training_state_can_be_built_of_the_images_of_the_benchmarks(method):
     from _workload import IMAGES
