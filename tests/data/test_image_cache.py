@@ -191,6 +191,73 @@ def test_files_that_changed_are_decoded_again_and_no_others(
     assert not (read_all(data.train) == 0).all(1).any()
 
 
+def copied(source: Path, target: Path, *, level: int) -> None:
+    """Copy a data set as images of one size and one time, which differ in their level alone."""
+    for number, path in enumerate(sorted(source.rglob("*.png"))):
+        new = (target / path.relative_to(source)).with_suffix(".bmp")
+        new.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 6), (level, number, 0)).save(new)
+        os.utime(new, (10**9, 10**9))
+
+
+def test_files_that_took_the_place_of_others_of_the_same_size_and_time_are_decoded_again(
+    root: Path, cache: Path, tmp_path: Path
+) -> None:
+    copied(root, data := tmp_path / "data", level=1)
+    build(data, cache)
+    (data / "train/cat/000.bmp").unlink()
+    for number in range(1, 10):
+        (data / f"train/cat/{number:03}.bmp").rename(data / f"train/cat/{number - 1:03}.bmp")
+    with pytest.warns(UserWarning, match=r"\(9 changed, 1 removed\): 9 of the training images"):
+        assert_same(build(data, cache), build(data))
+
+
+def test_data_sets_with_equal_names_sizes_and_times_are_not_mixed(root: Path, cache: Path, tmp_path: Path) -> None:
+    for level in (1, 2):
+        copied(root, tmp_path / str(level) / "data", level=level)
+    build(tmp_path / "1/data", cache)
+    with pytest.warns(UserWarning, match="holds more images that are gone or changed than others: 20 of the training"):
+        assert_same(build(tmp_path / "2/data", cache), build(tmp_path / "2/data"))
+
+
+def test_data_sets_whose_folders_differ_in_name_have_their_own_files(
+    root: Path, cache: Path, tmp_path: Path, decoded: list[str]
+) -> None:
+    shutil.copytree(root, other := tmp_path / "other")
+    for _ in range(2):
+        decoded.clear()
+        for data in (root, other):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", message="data.cache")
+                build(data, cache)
+    assert len(decoded) == 2  # the first image of each
+
+
+def test_a_class_more_costs_its_own_images_alone(root: Path, cache: Path, decoded: list[str]) -> None:
+    build(root, cache)
+    for split in ("train", "test"):
+        shutil.copytree(root / split / "cat", root / split / "ant")
+    decoded.clear()
+    with pytest.warns(UserWarning, match=r"\(10 added\): 10 of the training images"):
+        data = build(root, cache)
+    assert len(decoded) == 1 + 10 + 10
+    assert_same(data, build(root))
+
+
+def test_a_file_of_the_far_future_is_read(root: Path, cache: Path) -> None:
+    os.utime(root / "train/dog/004.png", (2**34, 2**34))  # of 2514: in nanoseconds no int64
+    assert_same(build(root, cache), build(root))
+
+
+def test_a_link_that_leads_nowhere_is_tried_once(root: Path, cache: Path) -> None:
+    (root / "train/cat/000.png").unlink()
+    (root / "train/cat/000.png").symlink_to("nowhere.png")
+    build(root, cache, skip_damaged=1)
+    said = Said()
+    build_data(config(root, cache, skip_damaged=1), seed=0, reporter=said)
+    assert not said.said
+
+
 def test_a_shard_that_was_written_again_is_decoded_again(
     root: Path, cache: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
@@ -529,13 +596,15 @@ Usage = namedtuple("Usage", "total used free")
 def test_a_disk_without_space_is_noticed_before_anything_is_decoded(
     root: Path, cache: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 10**6, 2048))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 10**6, 5120))  # enough for one split
     message = (
-        r"data\.cache is .*cache, .*its disk has 0\.00195 MiB left.*needs 0\.00328 MiB for .*leave data\.cache out"
+        r"data\.cache is .*cache, .*its disk has 0\.00488 MiB left.*needs 0\.00656 MiB for 40 images: make room, .*"
+        r"leave data\.cache out"
     )
     with pytest.raises(UserError, match=message):
         build(root, cache)
     assert len(decoded) == 1
+    assert not cache.exists()
 
 
 def test_a_write_that_fails_names_key_size_and_fix(
@@ -559,12 +628,32 @@ def test_a_write_that_fails_names_key_size_and_fix(
     assert len([place for place in decoded if place.startswith("train")]) == 1 + 14
 
 
-@pytest.mark.parametrize("place", ["file", "file/inside"])
-def test_a_folder_that_cannot_be_made_is_refused(root: Path, tmp_path: Path, place: str, decoded: list[str]) -> None:
+UNUSABLE = {
+    "file": "which is no folder: give another folder, or leave",
+    "file/inside": r"which cannot be written \(Not a directory\): give another folder, or leave",
+    "x" * 300: r"which cannot be read \(File name too long\): give another folder, or leave",
+    "images/train": "which lies in .*images/train, among the images: give a folder beside it, such as .*images/cache",
+    "images/test/new": "which lies in .*images/test, among the images",
+}
+
+
+@pytest.mark.parametrize(("place", "reason"), UNUSABLE.items(), ids=["file", "in file", "long", "train", "in test"])
+def test_a_folder_that_cannot_be_used_is_refused(
+    root: Path, tmp_path: Path, place: str, reason: str, decoded: list[str]
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"data\.cache is .*file.*, which cannot be written \((Not a dir|File exists)"):
+    root = root.rename(tmp_path / "images")
+    with pytest.raises(UserError, match=rf"^data\.cache is \S+, {reason}"):
         build(root, tmp_path / place)
     assert len(decoded) == 1
+    if "inside" not in place:
+        with pytest.raises(UserError, match=reason):
+            read_dataset_info(config(root, tmp_path / place), seed=0)
+
+
+def test_a_path_that_no_shell_has_completed_is_an_error_of_the_recipe() -> None:
+    with pytest.raises(UserError, match=r"data\.cache is '~/c': write the path out"):
+        DataConfig(cache="~/c")
 
 
 def test_nothing_is_written_through_a_link(
@@ -582,6 +671,19 @@ def test_nothing_is_written_through_a_link(
     assert other.read_bytes() == b"mine"
 
 
+def test_nothing_is_written_into_a_file_that_has_another_name(root: Path, cache: Path, tmp_path: Path) -> None:
+    build(root, cache)
+    os.link(pixels(cache), tmp_path / "backup")
+    flip(pixels(cache), 4 * 108 + 7)
+    content = pixels(cache).read_bytes()
+    with pytest.warns(UserWarning, match="damaged there"):
+        build(root, cache)
+    added(root)
+    with pytest.raises(UserError, match=r"cannot be written \(train-.*pixels is a hard link to a file"):
+        build(root, cache)
+    assert (tmp_path / "backup").read_bytes() == content
+
+
 def test_no_folder_is_an_error_of_the_recipe() -> None:
     with pytest.raises(UserError, match=r"data\.cache is empty"):
         DataConfig(cache=" ")
@@ -595,13 +697,31 @@ def test_it_has_no_effect_where_there_are_no_image_files(cache: Path) -> None:
 
 def test_check_counts_what_is_there(root: Path, cache: Path) -> None:
     assert read_dataset_info(config(root)).cached is None
-    info = read_dataset_info(config(root, cache))
-    assert (info.cached, info.to_cache(config(root))) == (0, 40)
+    few: dict[str, Any] = {"limit": 8, "test_limit": 4, "split_seed": None}
+
+    def counted(*, seed: int = 0, **settings: Any) -> Any:
+        return read_dataset_info(config(root, cache, **settings), seed=seed).cached
+
+    assert read_dataset_info(config(root, cache)).cached is None
+    assert counted() == (0, 40)
     assert not cache.exists()
-    build(root, cache, limit=8, test_limit=4)
-    info = read_dataset_info(config(root, cache))
-    assert (info.cached, info.to_cache(config(root, limit=8, test_limit=4))) == (12, 12)
-    assert info.to_cache(config(root, size=4, resized_crop=0.5)) == 2 + 20
+    build(root, cache, **few)
+    assert counted(**few) == (12, 12)
+    assert counted() == (12, 40)
+    assert counted(size=4, resized_crop=0.5) == (0, 2 + 20)
+    others = counted(**few, seed=5)
+    assert others.wanted == 12
+    assert others.held < 12  # other samples are drawn
+    assert others.wanted - others.held == filled_by(lambda: build_data(config(root, cache, **few), seed=5), cache)
+
+
+def filled_by(act: Callable[[], object], cache: Path) -> int:
+    """How many images were decoded into the cache."""
+    before = sum(path.stat().st_size for path in cache.glob("*.pixels"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="data.cache")
+        act()
+    return (sum(path.stat().st_size for path in cache.glob("*.pixels")) - before) // 108
 
 
 def squeezed(text: str) -> str:
@@ -609,12 +729,20 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def test_check_says_what_will_be_written(root: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_what_will_be_written(
+    root: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["check", "folder-natural", "--data.root", str(root), "--data.size", "512", "--model", "small-cnn"]
     assert main(words) == 0
     assert squeezed("images are in") not in squeezed(capsys.readouterr().out)
     assert main([*words, "--data.cache", str(cache)]) == 0
     assert squeezed(f"0 of 40 images are in {cache}; 30 MiB will be written") in squeezed(capsys.readouterr().out)
+    recipe = tmp_path / "mine.yaml"
+    data = f"data: {{root: {root}, cache: {cache}, size: 512}}"
+    recipe.write_text(f"extends: folder-natural\n{data}\nmodel: {{name: small-cnn}}\n")
+    assert main(["check", str(recipe)]) == 0
+    rest = f"a file names data.cache, so nothing is written: type --data.cache {cache}"
+    assert squeezed(f"0 of 40 images are in {cache}; {rest}") in squeezed(capsys.readouterr().out)
 
 
 def test_a_split_travels_to_another_process(root: Path, cache: Path) -> None:

@@ -18,6 +18,7 @@ from iaat.data.data_splits import DataSplits
 from iaat.data.extra import ExtraImages
 from iaat.data.folder_scan import is_image_folder
 from iaat.data.given_data import EmptySource, given_splits, is_class_folder
+from iaat.data.image_cache import check_space
 from iaat.data.image_folder import folder_splits
 from iaat.data.image_split import ImageSplit
 from iaat.data.in_memory import InMemorySource
@@ -35,6 +36,13 @@ from iaat.errors import UserError
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.progress import Reporter
 from iaat.runtime.user_code import GIVEN
+
+
+class CachedCount(NamedTuple):
+    """How many samples `data.cache` holds of those that it is to hold."""
+
+    held: int
+    wanted: int
 
 
 class _Parts(NamedTuple):
@@ -64,10 +72,17 @@ class _Parts(NamedTuple):
                 "data.cache: for validation and test alone: data.resized_crop cuts training images from the whole image"
                 " in every epoch"
             )
+        parts = self.to_cache(config)
+        if config.may_write_cache:
+            check_space([(split.cache, index) for split, index in parts], Path(config.cache))
+        for split, index in parts:
+            split.fill(index, reporter)
+
+    def to_cache(self, config: DataConfig) -> list[tuple[CachedSplit, Tensor]]:
+        """Splits that have a cache, each with the sorted indices of the samples that it is to hold."""
         whole = self.validation_index if config.resized_crop else self.used
-        for split, index in ((self.train, whole), (self.test, self.test_index)):
-            if isinstance(split, CachedSplit):
-                split.fill(index, reporter)
+        parts = ((self.train, whole), (self.test, self.test_index))
+        return [(split, index) for split, index in parts if isinstance(split, CachedSplit)]
 
 
 def build_data(
@@ -140,8 +155,33 @@ def _fill_caches(config: DataConfig, seed: int, reporter: Reporter) -> None:
     read.fill_caches(config, reporter)
 
 
+def count_cached(config: DataConfig, seed: int, train: RawSplit, test: RawSplit) -> CachedCount | None:
+    """Count the samples that `data.cache` holds, and those that it is to hold; nothing is decoded or written.
+
+    Args:
+        config: The `data` section.
+        seed: The training seed; used only where `config.split_seed` is None.
+        train, test: The splits, as `read_splits` returns them.
+
+    Returns:
+        None without `data.cache`, and for data that are no image files.
+
+    Raises:
+        UserError: A class has no sample, or the limits do not fit; the folder cannot be read.
+    """
+    if config.cache is None:
+        return None
+    parts = _drawn(config, seed, *with_cache(config, train, test)).to_cache(config)
+    wanted = sum(len(index) for _, index in parts)
+    return CachedCount(wanted - sum(split.cache.missing(index) for split, index in parts), wanted) if parts else None
+
+
 def _read_parts(config: DataConfig, seed: int) -> _Parts:
-    train, test = with_cache(config, *read_splits(config))
+    return _drawn(config, seed, *with_cache(config, *read_splits(config)))
+
+
+def _drawn(config: DataConfig, seed: int, train: RawSplit, test: RawSplit) -> _Parts:
+    """Draw the samples to use."""
     for split in (train, test):  # before anything is drawn by class
         check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
     split_seed = _split_seed(config, seed)

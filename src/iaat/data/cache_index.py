@@ -19,7 +19,7 @@ from iaat.data.npz import NpzFile
 from iaat.data.sample_log import ALTERATIONS, digest_of
 from iaat.runtime.files import replacing
 
-_VERSION = 1
+_VERSION = 2
 _DECODING = 1
 """To be raised by whoever changes what `iaat.data.image.decode` makes of a file."""
 _DECODERS = ("jpg", "libjpeg_turbo", "jpg_2000", "libtiff", "webp", "avif")
@@ -98,7 +98,8 @@ class CacheIndex:
         if self.states.shape[1:] != states.shape[1:]:
             raise StaleError("is of files of another kind")
         old, there = _places(self.names, names)
-        same = there & (self.states[old] == states).all(1) & (states[:, 0] >= 0)
+        looked_up = (states[:, 0] >= 0) | (self.rows[old] == UNREADABLE)
+        same = there & (self.states[old] == states).all(1) & looked_up
         index = CacheIndex(
             names,
             states,
@@ -133,8 +134,12 @@ class CacheIndex:
         """Read an index that was made in the way that `about` says; it is not trusted.
 
         Raises:
-            StaleError: It is damaged, or made in another way.
+            StaleError: It is damaged, cannot be read, or was made in another way.
         """
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise StaleError(f"has an index that cannot be read ({error.strerror})") from error
         try:
             return cls._read(path, about)
         except StaleError:

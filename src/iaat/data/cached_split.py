@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from iaat.data.image_cache import ImageCache
 from iaat.data.image_split import ImageSplit
 from iaat.data.raw_split import RawSplit
 from iaat.data.sample_log import SampleLog, SampleRecord
+from iaat.errors import UserError
 from iaat.runtime.progress import Reporter
 
 
@@ -92,17 +94,20 @@ def with_cache(config: DataConfig, train: RawSplit, test: RawSplit) -> tuple[Raw
     Args:
         config: Gives the folder of the cache, and what decides pixels.
         train, test: The splits.
+
+    Raises:
+        UserError: The cache lies among the images, or is no folder.
     """
     return _cached(train, "train", config), _cached(test, "test", config)
-
-
-def held_in_caches(config: DataConfig, train: RawSplit, test: RawSplit) -> int | None:
-    """How many samples of both splits `data.cache` holds; None without it. Nothing is decoded or written."""
-    splits = [split for split in with_cache(config, train, test) if isinstance(split, CachedSplit)]
-    return sum(split.cache.held(torch.arange(len(split))) for split in splits) if splits else None
 
 
 def _cached(split: RawSplit, name: str, config: DataConfig) -> RawSplit:
     if config.cache is None or not isinstance(split, ImageSplit):
         return split
+    among = (split.root / (split.paths or [""])[0].partition("/")[0]).resolve()
+    if Path(config.cache).resolve().is_relative_to(among):
+        raise UserError(
+            f"data.cache is {config.cache}, which lies in {among}, among the images: give a folder beside it, such as"
+            f" {split.root / 'cache'}"
+        )
     return CachedSplit(split, ImageCache(split, name, config))

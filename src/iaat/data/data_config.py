@@ -190,6 +190,10 @@ class DataConfig:
             _ = self.background_rgb
         if self.cache is not None and not self.cache.strip():
             raise UserError("data.cache is empty: give a folder for decoded images, or leave it out")
+        if self.cache is not None and self.cache.startswith("~"):
+            raise UserError(
+                f"data.cache is {shown(self.cache)}: write the path out, because no shell has replaced the ~"
+            )
         name = self.validation
         if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
             raise UserError(f"data.validation is {shown(name)}: give the name of a folder beside train, e.g. val")

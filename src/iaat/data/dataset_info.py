@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from iaat.data.batch_order import batch_sizes, check_enough
-from iaat.data.build_data import check_crops, read_extra, read_splits, reads_folder
-from iaat.data.cached_split import held_in_caches
+from iaat.data.build_data import CachedCount, check_crops, count_cached, read_extra, read_splits, reads_folder
 from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
 from iaat.data.notices import Notices
 from iaat.data.relabel import relabelled
@@ -29,7 +28,7 @@ class DatasetInfo:
         validation_size: Training samples that are for validation only.
         notices: Notices from before samples are read.
         labels: Labels `[train_size]` of the training samples; None where they are not known before samples are read.
-        cached: Samples of both splits that `data.cache` holds; None without it.
+        cached: Samples that `data.cache` holds and is to hold; None without it, or not counted.
     """
 
     shape: tuple[int, ...]
@@ -41,7 +40,7 @@ class DatasetInfo:
     validation_size: int = 0
     notices: Notices = field(default_factory=Notices, compare=False)
     labels: Tensor | None = field(default=None, compare=False, repr=False)
-    cached: int | None = None
+    cached: CachedCount | None = None
 
     def trained(self, config: DataConfig) -> int:
         """Number of samples trained on, after limit and validation split; to within the rounding of each class."""
@@ -53,12 +52,6 @@ class DatasetInfo:
         used = min(config.limit or self.train_size, self.train_size)
         used += min(config.test_limit or self.test_size, self.test_size)
         return used * self.sample_bytes + self.extra_used(config) * math.prod(self.shape)
-
-    def to_cache(self, config: DataConfig) -> int:
-        """Number of samples that `data.cache` is to hold; see `trained`."""
-        train = min(config.limit or self.train_size, self.train_size)
-        train -= self.trained(config) if config.resized_crop else 0
-        return train + min(config.test_limit or self.test_size, self.test_size)
 
     def extra_used(self, config: DataConfig) -> int:
         """Number of extra images in use."""
@@ -83,8 +76,13 @@ _PUBLISHED = {
 }
 
 
-def read_dataset_info(config: DataConfig) -> DatasetInfo:
+def read_dataset_info(config: DataConfig, *, seed: int | None = None) -> DatasetInfo:
     """Read size and shape of a data set; nothing is downloaded, and of image files one is read.
+
+    Args:
+        config: The `data` section.
+        seed: The training seed, to count what `data.cache` holds of the samples that are drawn by it; None: this is
+            not counted.
 
     Raises:
         UserError: the data cannot be found or read.
@@ -94,7 +92,7 @@ def read_dataset_info(config: DataConfig) -> DatasetInfo:
         info = _PUBLISHED[config.name]
     else:
         train, test = read_splits(config)
-        cached = held_in_caches(config, train, test)
+        cached = None if seed is None else count_cached(config, seed, train, test)
         train, corrections = relabelled(config.relabel, train)
         info = DatasetInfo(
             train.shape,

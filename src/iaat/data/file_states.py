@@ -15,17 +15,23 @@ _LOOKED_UP = 512
 _THREADS = 16
 _SLOW = 50e-6
 """Seconds that a file takes, from which on threads look."""
+_LARGEST = 2**63 - 1
+"""Of an int64; times after 2262 are larger."""
 
 
 def file_states(root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
-    """Size in bytes and time of change in ns of files, `[N, 2]`; -1 of one that cannot be looked up."""
-    states = np.full((len(paths), 2), -1, dtype=np.int64)
+    """Size in bytes and two times in ns of files, `[N, 3]`; -1 of one that cannot be looked up.
+
+    The times are those of the last change of its content (mtime, which copies and archives may set to what they like)
+    and of its content, name or rights (ctime, which is the system's own; on Windows, of its creation).
+    """
+    states = np.full((len(paths), 3), -1, dtype=np.int64)
 
     def look_up(start: int) -> None:
         for number, path in enumerate(paths[start : start + _LOOKED_UP], start):
             with suppress(OSError):  # reported when the image is decoded
                 found = os.stat(os.path.join(root, path))  # noqa: PTH116, PTH118 (a Path takes as long as the look-up)
-                states[number] = found.st_size, found.st_mtime_ns
+                states[number] = found.st_size, found.st_mtime_ns & _LARGEST, found.st_ctime_ns & _LARGEST
 
     began = time.perf_counter()
     look_up(0)

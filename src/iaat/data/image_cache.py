@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -41,18 +42,24 @@ _INDEX_BYTES = 64
 class ImageCache:
     """Decoded images of one split, in a file of pixels and an index beside it.
 
-    An image is used as long as its file has the size and time of change of when it was decoded. Its pixels are compared
-    with a checksum at every reading. Processes share the file, and each opens it for itself.
+    An image is used as long as its file has the size and times of when it was decoded, see `file_states`. Its pixels
+    are compared with a checksum at every reading. Processes share the file, and each opens it for itself.
 
     Args:
         split: The images. Their places in the split are their indices here.
         name: Name of the split, for the names of the files.
         config: Gives the folder, and what decides pixels.
+
+    Raises:
+        UserError: The folder is a file.
     """
 
     def __init__(self, split: ImageSplit, name: str, config: DataConfig) -> None:
         assert config.cache is not None
         self._folder, self._may_write = Path(config.cache), config.may_write_cache
+        with self._readable():
+            if self._folder.exists() and not self._folder.is_dir():
+                raise UserError(f"data.cache is {self._folder}, which is no folder: {_ADVICE}")
         self._split, self._skip = split, config.skip_damaged
         self._stem = f"{name}-{'x'.join(map(str, split.shape))}-{_key(split, config)}"
         self._row_bytes = split.sample_bytes
@@ -75,10 +82,18 @@ class ImageCache:
         """The index: see `CacheIndex`."""
         return self._folder / f"{self._stem}.npz"
 
-    def held(self, used: Tensor) -> int:
-        """How many of the images `used` are held and up to date; nothing is decoded or written."""
+    def missing(self, used: Tensor) -> int:
+        """How many of the images `used` are not held, or older than their files; nothing is decoded or written.
+
+        Raises:
+            UserError: The folder cannot be read.
+        """
         self._open()
-        return len(used) - len(self._missing(used))
+        return len(self._missing(used))
+
+    def bytes_of(self, count: int) -> int:
+        """Space on the disk for `count` images more."""
+        return count * (self._row_bytes + _INDEX_BYTES)
 
     def fill(self, used: Tensor, reporter: Reporter) -> None:
         """Decode those of the images `used` that are not held, and keep them.
@@ -91,8 +106,8 @@ class ImageCache:
             reporter: Shows progress.
 
         Raises:
-            UserError: The folder cannot be written, or its disk has no space; an image differs in size from the others,
-                or more of them than `data.skip_damaged` cannot be read.
+            UserError: The folder cannot be read or written; an image differs in size from the others, or more of them
+                than `data.skip_damaged` cannot be read.
         """
         self._open()
         missing = self._missing(used)
@@ -107,7 +122,6 @@ class ImageCache:
             missing = self._missing(used)
             if len(missing):
                 self._warn_of_rest(reason, len(missing))
-                self._check_space(len(missing))
                 self._decode(missing, reporter)
 
     def image(self, position: int) -> Tensor | None:
@@ -179,6 +193,10 @@ class ImageCache:
     def _open(self) -> str:
         """Read the index anew; returns why some images have to be decoded again, to go on "the cache ..."."""
         self._file = None
+        with self._readable():
+            return self._open_index()
+
+    def _open_index(self) -> str:
         self._index = CacheIndex.blank(self._names, self._states, generation=max(self._generations(), default=0) + 1)
         if not self.index_file.exists():
             return ""
@@ -260,13 +278,14 @@ class ImageCache:
         os.fsync(file.fileno())
         self._index.save(self.index_file, how_made())
 
-    def _check_space(self, count: int) -> None:
-        free = shutil.disk_usage(self._folder).free
-        if self._needed(count) > free:
-            raise OSError(f"its disk has {_size_text(free)} left")
-
-    def _needed(self, count: int) -> int:
-        return count * (self._row_bytes + _INDEX_BYTES)
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Context in which a failure to read names the key and the fix."""
+        try:
+            yield
+        except OSError as error:
+            text = f"data.cache is {self._folder}, which cannot be read ({error.strerror}): {_ADVICE}"
+            raise UserError(text) from error
 
     @contextmanager
     def _named_errors(self, count: int) -> Iterator[None]:
@@ -275,11 +294,9 @@ class ImageCache:
             yield
         except (OSError, WriteError) as error:
             cause = error.__cause__ if isinstance(error, WriteError) else error
-            raise UserError(
-                f"data.cache is {self._folder}, which cannot be written ({getattr(cause, 'strerror', None) or cause});"
-                f" it needs {_size_text(self._needed(count))} for the {self._split.where}: make room, give another"
-                " folder, or leave data.cache out"
-            ) from error
+            number, reason = getattr(cause, "errno", None), getattr(cause, "strerror", None) or str(cause)
+            needed = _size_text(self.bytes_of(count)) if number in _FULL else None
+            raise UserError(_unwritable(self._folder, reason, needed, f"the {self._split.where}")) from error
 
     def _warn_of_lack(self, count: int) -> None:
         warnings.warn(
@@ -300,20 +317,56 @@ class ImageCache:
         warnings.warn(f"data.cache: {self.file}: {what} damaged there, and decoded again", stacklevel=3)
 
 
+def check_space(parts: Sequence[tuple[ImageCache, Tensor]], folder: Path) -> None:
+    """Check that there is room for all images that are to be decoded, before the first one is.
+
+    Args:
+        parts: Caches, each with the images of its split that it is to hold.
+        folder: The folder of all, which need not be there yet.
+
+    Raises:
+        UserError: Its disk has not enough space left; the folder cannot be read.
+    """
+    missing = [cache.missing(used) for cache, used in parts]
+    needed = sum(cache.bytes_of(count) for (cache, _), count in zip(parts, missing, strict=True))
+    there = next((each for each in (folder, *folder.absolute().parents) if each.is_dir()), None)
+    if there is not None and needed > (free := shutil.disk_usage(there).free):
+        reason = f"its disk has {_size_text(free)} left"
+        raise UserError(_unwritable(folder, reason, _size_text(needed), f"{sum(missing):,} images"))
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ADVICE = "give another folder, or leave data.cache out"
+
+
+def _unwritable(folder: Path, reason: str, needed: str | None, images: str) -> str:
+    """The message for a folder that cannot be written, with the size that `images` need where there is no room."""
+    text = f"data.cache is {folder}, which cannot be written ({reason})"
+    return f"{text}: {_ADVICE}" if needed is None else f"{text}; it needs {needed} for {images}: make room, {_ADVICE}"
+
+
 def _for_writing(path: Path) -> IO[bytes]:
     """Open a file to read and write, which is made if it is not there; what a link leads to is not opened.
 
     Raises:
-        OSError: It is a link, or cannot be opened.
+        OSError: It is a link, has a second name, or cannot be opened.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.fdopen(os.open(path, flags, 0o666), "rb+")
+    file = os.fdopen(os.open(path, flags, 0o666), "rb+")
+    if os.fstat(file.fileno()).st_nlink > 1:
+        file.close()
+        raise OSError(errno.EMLINK, f"{path.name} is a hard link to a file that has another name, too")
+    return file
 
 
 def _key(split: ImageSplit, config: DataConfig) -> str:
-    """Digest of the settings that decide pixels, and of what distinguishes data sets that share a folder."""
+    """Digest of the settings that decide pixels, and of the name of the data's folder.
+
+    So data sets that share a cache have files of their own, as long as their folders have different names. The whole
+    path is left out: data may be moved.
+    """
     pixels = [config.channels or 3, config.background_rgb, config.max_value, config.size, config.resize]
-    text = json.dumps([pixels, config.validation, split.classes])
+    text = json.dumps([pixels, config.validation, split.root.resolve().name])
     return sha256(text.encode()).hexdigest()[:8]
 
 

@@ -32,7 +32,7 @@ class FolderFiles:
         return read_file(f"{self._prefix}{self.paths[position]}")
 
     def states(self) -> NDArray[np.int64]:
-        """`[N, 2]`: size and time of change of each file."""
+        """`[N, 3]`: see `file_states`."""
         return file_states(self.root, self.paths)
 
 

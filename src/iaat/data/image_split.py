@@ -219,6 +219,11 @@ class ImageSplit(RawSplit):
         record = SampleRecord(position, alteration_bits(altered), digest_of(out.data))
         return Decoded(record, digest_of(content) if hashed else 0)
 
+    @property
+    def root(self) -> Path:
+        """The folder that `paths` are relative to."""
+        return self._files.root
+
     def states(self) -> NDArray[np.int64]:
         """State of each image's file, `[N, K]`, which differs if the file has changed: see `ImageFiles.states`."""
         return self._files.states()

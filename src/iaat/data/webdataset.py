@@ -59,7 +59,7 @@ class ShardFiles:
         return content
 
     def states(self) -> NDArray[np.int64]:
-        """`[N, 4]`: size and offset of each image, size and time of change of its shard."""
+        """`[N, 5]`: size and offset of each image, and the state of its shard, see `file_states`."""
         return np.column_stack([self._size, self._offset, file_states(self.root, self._shards)[self._shard]])
 
     def __getstate__(self) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def cost_table(recipe: Recipe, facts: DatasetInfo | None = None) -> PlainTable:
     Raises:
         UserError: the data cannot be found, or the model cannot be built.
     """
-    facts = read_dataset_info(recipe.data) if facts is None else facts
+    facts = read_dataset_info(recipe.data, seed=recipe.seed) if facts is None else facts
     model = untrained_model(recipe, facts)
     parameters = count_parameters(model)
     table = facts_table("costs")
@@ -130,16 +130,18 @@ def _memory(recipe: Recipe, facts: DatasetInfo, model: nn.Module, parameters: in
         ("activations of a step", f"about {activations / MIB:.0f} MiB"),
         ("radii", f"{4 * (facts.train_size + facts.extra_size) / MIB:.2f} MiB"),
         ("data, decoded", f"{facts.decoded_bytes(recipe.data) / MIB:.0f} MiB"),
-        *([] if facts.cached is None else [("data.cache", _cache(recipe, facts, facts.cached))]),
+        *([] if facts.cached is None else [("data.cache", _cache(recipe, facts.sample_bytes, *facts.cached))]),
     ]
 
 
-def _cache(recipe: Recipe, facts: DatasetInfo, held: int) -> str:
+def _cache(recipe: Recipe, sample_bytes: int, held: int, wanted: int) -> str:
     """What the cache of decoded images holds, and how much is to be written."""
-    wanted = facts.to_cache(recipe.data)
-    missing = max(0, wanted - held)
-    rest = f"; {missing * facts.sample_bytes / MIB:.0f} MiB will be written" if missing else ""
-    return f"{wanted - missing:,} of {wanted:,} images are in {recipe.data.cache}{rest}"
+    data, rest = recipe.data, ""
+    if held < wanted and data.may_write_cache:
+        rest = f"; {(wanted - held) * sample_bytes / MIB:.0f} MiB will be written"
+    elif held < wanted:
+        rest = f"; a file names data.cache, so nothing is written: type --data.cache {data.cache}"
+    return f"{held:,} of {wanted:,} images are in {data.cache}{rest}"
 
 
 def _device(name: str) -> torch.device:

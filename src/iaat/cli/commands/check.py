@@ -30,7 +30,7 @@ def check_command(options: argparse.Namespace, overrides: list[str], reporter: R
     reporter.result(recipe.to_yaml())
     if options.data:  # before anything that ends at the first sample that cannot be read
         _check_data(recipe.data, reporter)
-    facts = read_dataset_info(recipe.data)
+    facts = read_dataset_info(recipe.data, seed=recipe.seed)
     check_radii_files(recipe, facts)
     reporter.result(cost_table(recipe, facts))
     warn_of_radii(recipe)
