@@ -220,7 +220,7 @@ def test_data_sets_with_equal_names_sizes_and_times_are_not_mixed(root: Path, ca
         assert_same(build(tmp_path / "2/data", cache), build(tmp_path / "2/data"))
 
 
-def test_data_sets_whose_folders_differ_in_name_have_their_own_files(
+def test_data_sets_in_folders_of_different_names_have_their_own_files(
     root: Path, cache: Path, tmp_path: Path, decoded: list[str]
 ) -> None:
     shutil.copytree(root, other := tmp_path / "other")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from iaat.evaluate.findings import TRUSTED, UNCHECKED
+from iaat.evaluate.findings import TOO_FEW, TRUSTED, UNCHECKED, WORST_CASE
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
@@ -177,6 +177,15 @@ def test_autoattack_without_checks_for_masking_is_not_to_be_quoted():
     found = answers(pair(0.86, 0.45, text=UNCHECKED))["quote"]
     assert found.outcome == "open"
     assert "--suspicious" in found.command
+
+
+def test_too_few_samples_to_look_for_masking_are_not_to_be_quoted():
+    for text in (f"{TOO_FEW}: 20 of 60 are correct", f"{WORST_CASE}: pgd-gap; {TOO_FEW}: 20 of 60 are correct"):
+        found = answers(pair(0.86, 0.45, text=text))["quote"]
+        assert found.outcome == "open"
+        assert found.sentence.startswith("Not to be quoted yet: too few test images")
+        assert "20 of 60 are correct" in found.detail
+        assert found.command == "iaat evaluate runs/small-iaat-seed0 runs/small-pgd-at-seed0 --suite standard"
 
 
 def test_a_serious_finding_forbids_it():

@@ -29,7 +29,8 @@ class Distance:
     Attributes:
         by_seed: For each seed; None where its clean accuracy is outside the curve's.
         spread: Over the seeds that are inside; None where none is.
-        verdict: `above` or `below` where the 95 % t-interval over seeds excludes 0, else `tie`; `one seed` where only
+        verdict: `above` or `below` where the 95 % t-interval over seeds excludes 0, else `tie` where the mean is within
+            one standard deviation of 0, and `undecided` beyond it: the seeds are too few to say. `one seed` where only
             one is inside, and `outside` where none is.
     """
 
@@ -89,4 +90,6 @@ def _verdict(over: Spread | None) -> str:
     if over.interval is None:
         return "one seed"
     low, high = over.interval
-    return "above" if low > 0 else "below" if high < 0 else "tie"
+    if low > 0 or high < 0:
+        return "above" if low > 0 else "below"
+    return "tie" if over.sd is None or abs(over.mean) <= over.sd else "undecided"

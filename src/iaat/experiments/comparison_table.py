@@ -16,7 +16,8 @@ from iaat.runtime.console_table import CellText, PlainTable
 _INTERVALS = "One seed: Wilson interval over test images. Several seeds: t-interval of the mean over seeds."
 _ABOVE = (
     "above curve: points of robust accuracy above the curve of uniform radii at the same clean accuracy, each seed "
-    "against the curve of its own seed where that is whole, mean ± sd; tie: the 95 % t-interval over seeds contains 0; "
+    "against the curve of its own seed where that is whole, mean ± sd; above, below: the 95 % t-interval over seeds "
+    "excludes 0; tie: the mean is within one sd of 0; undecided: it is not, but the seeds are too few to exclude 0; "
     "outside: of the range of the curve's clean accuracies. The curve is straight between its points: a concave curve "
     "lies above that, and the true distance is smaller."
 )

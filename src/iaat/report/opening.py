@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from statistics import mean
 
-from iaat.evaluate.findings import DISTRUSTED, UNCHECKED, WORST_CASE
+from iaat.evaluate.findings import DISTRUSTED, TOO_FEW, UNCHECKED, WORST_CASE
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.pooled_results import has_autoattack
@@ -171,6 +171,10 @@ def _quote(content: ReportContent, row: Pooled) -> Answer:
         return Answer(
             "quote", "open", "Not to be quoted yet: it is not checked for gradient masking.", samples, command
         )
+    if few := next((verdict.verdict for verdict in verdicts if TOO_FEW in verdict.verdict), None):
+        command = _evaluate(content, recipes, "--suite", "standard")
+        text = "Not to be quoted yet: too few test images were attacked to look for gradient masking."
+        return Answer("quote", "open", text, f"on {samples}; {few}", command)
     weak = any(verdict.verdict.startswith(WORST_CASE) for verdict in verdicts)
     which = "quote the worst case, not PGD" if weak else verdicts[0].verdict
     detail = f"AutoAttack on {samples}, {_count(len(verdicts), 'seed')}; {which}"
