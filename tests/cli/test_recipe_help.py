@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
 from iaat.cli.main import main
+from iaat.cli.parser import COMMANDS
 from iaat.cli.recipe_help import EVERYDAY, everyday_table, setting_texts
 from iaat.cli.recipe_list import GROUPS, START, group_of, recipe_tables
 from iaat.config.load_recipe import SECTION_TYPES, load_recipe
@@ -57,6 +59,29 @@ def test_help_all_documents_every_key(capsys):
 def test_every_setting_is_described(config):
     texts = setting_texts(config)
     assert [key for key in setting_names(config) if len(re.findall("[a-z]+", texts[key])) < 2] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], *([command] for command in COMMANDS), ["train", "quickstart"], ["check", "imagenet-resnet50-iaat"]],
+    ids=" ".join,
+)
+def test_help_fits_into_80_columns(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    asked = [["--help"], ["--help", "all"]] if len(words) == 2 else [["--help"]]
+    for more in asked:
+        with suppress(SystemExit):
+            main([*words, *more])
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) > 3
+        assert [line for line in lines if len(line.rstrip()) > 80] == []
+
+
+def test_choices_of_a_setting_are_shown_as_those_of_an_option(capsys):
+    assert main(["train", "quickstart", "--help", "all"]) == 0
+    out = capsys.readouterr().out
+    assert "--train.select {mean,robust,clean}" in out
+    assert "Literal" not in out
 
 
 def test_help_that_nobody_reads_to_the_end_warns_of_nothing():

@@ -375,6 +375,31 @@ def test_images_on_which_square_cannot_start_in_l2_are_evaluated_without_it(tmp_
     assert "note autoattack-shape: Square in l2 cannot start on images of 12 x 12 pixels" in capsys.readouterr().out
 
 
+def test_few_classes_are_noted_once_for_all_models_of_a_command(tmp_path, monkeypatch, capsys):
+    few_queries(monkeypatch)
+    x = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    layers = [nn.Sequential(nn.Flatten(), nn.Linear(64, 3)) for _ in range(2)]
+    source = InMemorySource(x, layers[0](x).argmax(1), "abc", complete=False)
+    everything = torch.arange(24)
+    data = DataSplits(source, source, everything, everything, everything, torch.zeros(1), torch.ones(1))
+    reporter, results = Reporter(), []
+    for number, layer in enumerate(layers):
+        model = evaluated(layer.eval(), tmp_path / str(number), name=f"net{number}")
+        config = replace(CONFIG, suite="pgd+autoattack+masking", n=None, radius=Radius("10px"))
+        results.append(run_evaluation(model, data, config, reporter))
+    for found in results:
+        names = [finding.name for finding in found.findings]
+        assert names.count("autoattack-classes") == 1
+        assert "few-classes" not in names
+    before = capsys.readouterr().out
+    assert before.count("note autoattack-classes") == 1
+    after = "\n".join(str(each) for each in evaluation_report(results, reporter.has_said))
+    assert "autoattack-classes" not in after
+    assert "net1 seed 0" in after
+    quiet = "\n".join(str(each) for each in evaluation_report(results, QUIET.has_said))
+    assert quiet.count("note autoattack-classes (net0 seed 0, net1 seed 0)") == 1
+
+
 def test_what_the_masking_checks_break_counts_in_the_worst_case_everywhere(networks, data, tmp_path):
     """A memory hides the network from every attack of the suite; the copy that has seen nothing gives it away."""
     radius = 20 / 255

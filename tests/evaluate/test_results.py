@@ -133,7 +133,7 @@ def test_results_table_shows_each_run_in_percent(outcome):
     assert [line[:4] for line in lines] == [["quickstart", "7", "best", "(12)"], ["other", "7", "last", "(30)"]]
     assert lines[0][4:] == [
         *("87.50", *bounds(7 / 8), "62.50", *bounds(5 / 8), "50.00", *bounds(1 / 2)),
-        *("cat:", "33.3", "21.5F", "20.2B"),
+        *("33.3", "(cat)", "21.5F", "20.2B"),
     ]
     assert "quick PGD-20 8px linf; n = 8 test samples" in text
     assert "it is not AutoAttack" in " ".join(text.split())
@@ -159,6 +159,16 @@ def test_stages_table_counts_down_to_the_worst_case(outcome):
         ["screening/apgd-ce", "5", "0", "62.50"],
         ["screening/apgd-t", "5", "1", "50.00"],
     ]
+    # Errors on clean images are not adversarial.
+    headings = [column.heading for column in stages_table(results(outcome)).columns]
+    assert "misclassified" in headings
+    assert "adversarial" not in headings
+
+
+def test_the_worst_class_is_named_behind_its_accuracy_in_one_line():
+    console = Console(file=io.StringIO(), width=80)
+    console.print(results_table([made_up(worst_class=ClassResult("8", 50, 0.5, 0.0))]))
+    assert "  0.0 (8)" in console.file.getvalue()
 
 
 def test_the_worst_case_is_named_by_all_attacks_and_the_radius():

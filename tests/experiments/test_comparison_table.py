@@ -9,6 +9,7 @@ from rich.text import Text
 
 from helpers.results import made_up
 from iaat.cli.evaluation_output import evaluation_report
+from iaat.evaluate.findings import Finding, note
 from iaat.evaluate.results import CleanAccuracy
 from iaat.experiments.comparison_results import by_cell, comparison_row
 from iaat.experiments.comparison_table import comparison_markdown, comparison_table
@@ -111,6 +112,26 @@ def test_clean_accuracy_on_all_test_samples_has_a_column_where_fewer_are_attacke
     assert lines(shown(comparison_table([rows[0], ROWS[4]]), 160))["middle"][4] == "-"
 
 
+@pytest.mark.parametrize("attacks", [("screening",), ("pgd-50x5", "autoattack")])
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("curve", [False, True])
+def test_passes_stay_in_80_columns_and_a_line_names_what_does_not(attacks, seeds, curve):
+    distance = "+10.50 one seed" if seeds == 1 else "+10.50 ± 10.40 above (2 of 3 seeds)"
+    above = {"cifar10-small-iaat": distance} if curve else None
+    accuracy = {"clean": 0.8, "pgd-20": 0.5, **dict.fromkeys(attacks, 0.4), "worst": 0.4}
+    costs = {"train_forwards": 11.0, "train_backwards": 10.5, "train_seconds": 12345.0, "radius_mean_px": 7.5}
+    clean = CleanAccuracy(0.81, 10_000, wilson_interval(0.81, 10_000))
+    rows = [made_up(accuracy, run="cifar10-small-iaat", seed=seed, clean_all=clean, **costs) for seed in range(seeds)]
+    table = comparison_table(rows, above)
+    text = shown(table, 80)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "11.0F" in text
+    assert "10.5B" in text
+    assert "─" * 40 in text  # a table, not a block a row
+    note = " ".join(text.split()).partition("not shown in 80 columns, but in a wider terminal: ")[2]
+    assert {"gap", "train s"} <= {column.line for column in table.columns if column.line in note}
+
+
 def test_a_table_of_three_seeds_fits_in_150_columns():
     rows = [row("uniform-10.5px", seed, 0.99 - seed / 10, 0.8, 0.7 - seed / 10, radius_mean_px=10) for seed in range(3)]
     text = shown(comparison_table(rows, {"uniform-10.5px": "+10.50 ± 10.40 above"}), 300)
@@ -155,6 +176,30 @@ def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():
     assert means(rows[:2]) == []  # one seed of each
     twice = [row("pgd", seed, 0.7, 0.4, 0.38) for seed in (0, 0, 1)]
     assert means(twice) == []
+
+
+def findings_of(*models, said=lambda _: False):
+    """Lines of findings in the output of `iaat evaluate` of models with these findings, by their seeds."""
+    rows = [row("iaat", seed, 0.7, 0.4, 0.38, findings=found) for seed, found in enumerate(models)]
+    return [each.plain for each in evaluation_report(rows, said) if isinstance(each, Text)][len(models) :]
+
+
+def test_a_finding_is_printed_once_with_the_models_that_have_it():
+    same, other = (note("few-samples", f"{count} of 40 are correct", "Evaluate more") for count in (12, 11))
+    serious = Finding(name="random-outputs", evidence="they differ", advice="Switch it off")
+    assert findings_of((same,)) == ["note few-samples (iaat seed 0 best): 12 of 40 are correct. Evaluate more"]
+    assert findings_of((same, serious), (same,), (other,)) == [
+        "note few-samples (iaat seed 0 best, iaat seed 1 best): 12 of 40 are correct; (iaat seed 2 best): 11 of 40 are "
+        "correct. Evaluate more",
+        "FINDING random-outputs (iaat seed 0 best): they differ. Switch it off",
+    ]
+
+
+def test_a_note_that_was_printed_before_the_attacks_is_not_printed_again():
+    first, second = note("autoattack-classes", "3 classes", "Say so"), note("not-robust", "1 %", "Expected")
+    assert findings_of((first, second), said={first.text()}.__contains__) == [
+        "note not-robust (iaat seed 0 best): 1 %. Expected"
+    ]
 
 
 @pytest.mark.parametrize(

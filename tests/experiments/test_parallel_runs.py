@@ -51,6 +51,14 @@ def test_a_failed_job_is_named_and_ends_none_of_the_others(tmp_path):
     assert any(line.startswith("bad: failed: no data. 3 of 4 runs are left") for line in reporter.said)
 
 
+def test_what_is_said_of_all_jobs_alike_is_shown_once(capsys):
+    text = "print('# clean: on 30 samples'); print('note autoattack-classes: 3 classes'); print('epoch  loss')"
+    run_jobs([Job(name, program(text)) for name in ("one", "two")], 2, Reporter())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.count("# clean: on 30 samples") == lines.count("note autoattack-classes: 3 classes") == 1
+    assert {"one: epoch  loss", "two: epoch  loss"} <= set(lines)
+
+
 def test_a_comparison_shows_what_is_finished_where_a_run_has_failed(tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text("extends: quickstart-natural\ntrain: {lr: 1.0e+9}\n")
     words = ["compare", "quickstart-natural", str(tmp_path / "bad.yaml"), *TINY, "--evaluate.n", "20", "--seed", "0"]

@@ -209,6 +209,18 @@ def test_an_error_in_the_work_passes_through(terminal):
         seen.extend(shown.track(broken(), total=2, what="train"))
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_to_be_said_once_is(terminal):
+    shown, quiet = reporter(terminal=terminal, width=40), reporter(quiet=True)
+    for each in (shown, shown, quiet):
+        each.say_once("a note that has some forty columns, and more")
+    assert " ".join(printed(shown).split()) == "a note that has some forty columns, and more"
+    assert len(printed(shown).splitlines()) == (2 if terminal else 1)
+    assert shown.has_said("a note that has some forty columns, and more")
+    assert printed(quiet) == ""
+    assert not quiet.has_said("a note that has some forty columns, and more")
+
+
 def test_notices_are_shown_once_inside_of_the_context_alone():
     reporter = Reporter(quiet=True)
     with suppress(KeyError), reporter.notices_once():

@@ -1,8 +1,8 @@
-"""Output of `iaat evaluate`: the tables, then the verdict on each evaluation with its findings."""
+"""Output of `iaat evaluate`: the tables, then the verdict on each evaluation, then all findings, each once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.text import Text
 
@@ -18,8 +18,15 @@ from iaat.runtime.console_table import PlainTable
 _MANY_STAGES = 4
 
 
-def evaluation_report(results: Sequence[EvaluationResult]) -> Iterator[PlainTable | Text | str]:
-    """Tables and lines of the output, in their order."""
+def evaluation_report(
+    results: Sequence[EvaluationResult], said: Callable[[str], bool] = lambda _: False
+) -> Iterator[PlainTable | Text | str]:
+    """Tables and lines of the output, in their order.
+
+    Args:
+        results: Results of evaluations.
+        said: Whether a finding, as `Finding.text` has it, was printed before the evaluations began.
+    """
     rows = table_rows(results)
     for table in _tables(rows):
         yield table
@@ -27,7 +34,7 @@ def evaluation_report(results: Sequence[EvaluationResult]) -> Iterator[PlainTabl
             yield ""
     for row in rows:
         yield Text(f"{model_title(row)}: {row.verdict}", style=_style(row.verdict))
-        yield from _findings(row)
+    yield from map(Text, _findings(rows, said))
 
 
 def _tables(rows: Sequence[EvaluationResult]) -> Iterator[PlainTable]:
@@ -45,7 +52,14 @@ def _style(verdict: str) -> str:
     return "bold green" if verdict == TRUSTED else "bold yellow"
 
 
-def _findings(row: EvaluationResult) -> Iterator[Text]:
-    for finding in row.findings:
-        kind = "FINDING" if finding.serious or finding.weak_attack else "note"
-        yield Text(f"{kind} {finding.name} ({model_title(row)}): {finding.evidence}. {finding.advice}")
+def _findings(rows: Sequence[EvaluationResult], said: Callable[[str], bool]) -> Iterator[str]:
+    """A line for all findings of one kind that have the same advice, with what each model shows of it."""
+    merged: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for row in rows:
+        for finding in row.findings:
+            if not said(finding.text()):
+                evidence = merged.setdefault((f"{finding.kind} {finding.name}", finding.advice), {})
+                evidence.setdefault(finding.evidence, []).append(model_title(row))
+    for (name, advice), evidence in merged.items():
+        found = (f"({', '.join(models)}): {text}" for text, models in evidence.items())
+        yield f"{name} {'; '.join(found)}. {advice}"

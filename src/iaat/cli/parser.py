@@ -21,18 +21,21 @@ HELP = ("-h", "--help", "--help=all")
 SWEEP_HELP = """\
 A sweep is a YAML file, given in place of a recipe:
 
-  extends: other.yaml          # optional: a sweep that this one changes
-  seeds: 3                     # how many, or a list; --seeds and --seed replace it
-  set: {train.epochs: 40}      # keys of every cell; those of the command line replace them
-  curve: uniform               # the others are compared with the curve of this grid
+  extends: other.yaml      # optional: a sweep that this one changes
+  seeds: 3                 # how many, or a list; --seeds and --seed replace it
+  set: {train.epochs: 40}  # keys of every cell; those of the command line win
+  curve: uniform           # the others are compared with this grid's curve
   cells:
     natural: {recipe: cifar10-small-natural}
-    uniform: {recipe: cifar10-small-pgd-at, grid: {method.radius: [2px, 4px, 8px]}}
+    uniform:
+      recipe: cifar10-small-pgd-at
+      grid: {method.radius: [2px, 4px, 8px]}
     iaat:    {recipe: cifar10-small-iaat, set: {method.reach: 3}}
 
-Cells of a grid are called uniform-2px, uniform-4px, uniform-8px. Their runs are OUT/CELL-seedN; one that `iaat train
-RECIPE ... --out OUT/CELL-seedN` has trained with the same settings is reused. `iaat check SWEEP` lists the cells with
-their costs. OUT gets comparison.json, comparison.md and frontier.png."""
+Cells of a grid are called uniform-2px, uniform-4px, uniform-8px. Their runs
+are OUT/CELL-seedN; one that `iaat train RECIPE ... --out OUT/CELL-seedN` has
+trained with the same settings is reused. `iaat check SWEEP` lists the cells
+with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

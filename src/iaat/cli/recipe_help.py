@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+import textwrap
 from collections.abc import Sequence
-from typing import get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from docstring_parser import parse_from_object
@@ -66,6 +68,8 @@ def print_recipe_help(
     recipe, reporter = load_recipe(source, overrides), Reporter()
     if everything:
         _print_all(command, source, recipe)
+        if command == "train":
+            reporter.result(_filled(f"\nrun options: {', '.join(_OPTIONS)}", reporter.console.width))
     else:
         reporter.result(f"usage: iaat {command} {source} [--key value ...]\n")
         reporter.result(everyday_table(recipe))
@@ -75,7 +79,8 @@ def print_recipe_help(
                 table.add_row(*option)
             reporter.result(table)
         reporter.result(f"all keys, with more about these: iaat {command} {source} --help all")
-    reporter.result(f"--method NAME takes another method: {', '.join(METHODS)}, or my_file:MyMethod")
+    methods = f"--method NAME takes another method: {', '.join(METHODS)}, or my_file:MyMethod"
+    reporter.result(_filled(methods, reporter.console.width))
     reporter.next_step("iaat", "check", source, *typed)
 
 
@@ -96,6 +101,19 @@ def _written(value: object) -> str:
     return yaml.safe_dump(value).splitlines()[0] if value is None or isinstance(value, bool) else str(value)
 
 
+def _kind(hint: Any) -> str:  # noqa: ANN401
+    """What a setting takes, such as `float | None`; choices as in `{linf,l2}`."""
+    if get_origin(hint) is Literal:
+        return f"{{{','.join(map(str, get_args(hint)))}}}"
+    if get_origin(hint) in (Union, UnionType):
+        return " | ".join(map(_kind, get_args(hint))).replace("NoneType", "None")
+    return inspect.formatannotation(hint).replace("iaat.units.", "")
+
+
+def _filled(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_on_hyphens=False, replace_whitespace=False)
+
+
 def setting_texts(config: type) -> dict[str, str]:
     """The docstring of each setting of a section, by its key."""
     bases = [base for base in reversed(config.__mro__) if dataclasses.is_dataclass(base)]
@@ -111,8 +129,5 @@ def _print_all(command: str, source: str, recipe: Recipe) -> None:
         texts, hints = setting_texts(type(config)), get_type_hints(type(config))
         for key, value in values.items():
             text = f"{texts.get(key, '')} (default: {_written(value)})".replace("%", "%%")
-            kind = inspect.formatannotation(hints[key]).replace("iaat.units.", "")
-            group.add_argument(f"--{section}.{key}", metavar=kind, help=text)
+            group.add_argument(f"--{section}.{key}", metavar=_kind(hints[key]), help=text)
     parser.print_help()
-    if command == "train":
-        print(f"\nrun options: {', '.join(_OPTIONS)}")

@@ -175,7 +175,7 @@ def _held(folder: Path, ranks: Ranks) -> Iterator[None]:
 
 def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> EvaluationResult:
     for finding in plan_findings(plan, task):
-        task.reporter.say(f"note {finding.name}: {finding.evidence}")
+        task.reporter.say_once(finding.text())
     plan, stages, left_out = _possible(task, plan, journal.ranks)
     outcome = task.attack(task.data.test, task.index, stages, journal)
     # Without the samples that cannot be read.

@@ -16,6 +16,9 @@ NOT_ROBUST = "not robust"
 FEW_SAMPLES = "few-samples"
 """Finding of too few samples for the checks to say anything."""
 
+FEW_CLASSES = "few-classes"
+"""Finding of a model with too few classes for the targeted DLR loss."""
+
 BELOW_CONSTANT = "not-robust"
 """Finding of a model that is less robust than one that predicts one class for all inputs."""
 
@@ -38,6 +41,15 @@ class Finding:
     advice: str
     serious: bool = True
     weak_attack: bool = False
+
+    @property
+    def kind(self) -> str:
+        """`FINDING` of what bears on the verdict, `note` of the rest."""
+        return "FINDING" if self.serious or self.weak_attack else "note"
+
+    def text(self) -> str:
+        """All of it in one line."""
+        return f"{self.kind} {self.name}: {self.evidence}. {self.advice}"
 
 
 def note(name: str, evidence: str, advice: str) -> Finding:

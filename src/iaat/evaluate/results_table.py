@@ -56,7 +56,7 @@ def results_table(rows: Sequence[EvaluationResult]) -> PlainTable:
             clean = row.clean_all
             accuracies.insert(1, "-" if clean is None else _percent(clean.accuracy, clean.interval95))
         cost = (f"{row.passes_per_sample.forward:.1f}F", f"{row.passes_per_sample.backward:.1f}B")
-        worst = (f"{row.worst_class.name}:", f"{100 * row.worst_class.worst:.1f}")
+        worst = f"{100 * row.worst_class.worst:.1f} ({row.worst_class.name})"
         seed = "-" if row.seed is None else str(row.seed)
         table.add_row(run_title(row), seed, checkpoint_cell(row), *accuracies, worst, cost)
     return table
@@ -106,10 +106,10 @@ def _percent(accuracy: float | None, interval: tuple[float, float] | None) -> Ce
 
 
 def stages_table(row: EvaluationResult) -> PlainTable:
-    """One line an attack of one evaluation: samples, successes, cost."""
+    """One line an attack of one evaluation: its samples, those misclassified, its cost."""
     table = PlainTable(f"{model_title(row)}: attacks in order, each on the samples still classified correctly")
     table.add_column("attack", no_wrap=True)
-    headings = (("samples", 0), ("adversarial", 0), ("accuracy % after it", 0), ("passes/sample", 2), ("seconds", 1))
+    headings = (("samples", 0), ("misclassified", 0), ("accuracy % after it", 0), ("passes/sample", 2), ("seconds", 1))
     for name, drop in headings:
         table.add_column(name, justify="right", drop=drop)
     correct = row.n

@@ -116,7 +116,7 @@ def _work(recipe: Recipe, facts: DatasetInfo) -> list[tuple[str, str]]:
             f"{visited * epochs * passes.forward:.3g}, {visited * epochs * passes.backward:.3g}",
         ),
         ("steps", f"{steps:,} of batch size {recipe.train.batch_size}"),
-        *([] if span is None else [("radii of attacks", span)]),
+        *([] if span is None else [("attack radii", span)]),
     ]
 
 

@@ -18,6 +18,8 @@ from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import STOPPED, Stopped
 
 _WARNING, _ERROR = "warning: ", "error: "
+_OF_ALL = ("# ", "note ")
+"""Beginnings of lines that are about all runs alike: what the columns of epochs mean, notes on the attacks."""
 _THREADS = "OMP_NUM_THREADS"
 _GPUS = "CUDA_VISIBLE_DEVICES"
 
@@ -153,9 +155,11 @@ def _start(job: Job, slot: int, threads: str, lines: queue.Queue[tuple[_Child, s
 
 
 def _show(child: _Child, line: str, reporter: Reporter, shown: set[str]) -> None:
-    """Show a line of a job: what runs warn of once, errors when it has ended."""
+    """Show a line of a job: what runs warn of or say of all alike once, errors when it has ended."""
     if line.startswith(_ERROR) or child.errors:
         child.errors.append(line)
+    elif line.startswith(_OF_ALL):
+        reporter.say_once(line)
     elif not line.startswith(_WARNING):
         reporter.say(f"{child.job.name}: {line}")
     elif line not in shown:

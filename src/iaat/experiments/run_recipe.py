@@ -76,7 +76,7 @@ def _evaluators(run: RunFolder, ranks: Ranks, reporter: Reporter) -> Ranks:
 def report_radii(recipe: Recipe, reporter: Reporter) -> None:
     """Print the radii that a recipe trains and evaluates at, and warn of unlikely ones."""
     if span := radius_span(recipe):
-        reporter.say(f"radii of attacks: {span}")
+        reporter.say(f"attack radii: {span}")
     warn_of_radii(recipe)
 
 

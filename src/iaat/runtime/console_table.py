@@ -183,7 +183,7 @@ class PlainTable:
     def _left_out(self, layout: _Layout, width: int) -> Iterator[RenderableType]:
         gone = [column.line for number, column in enumerate(self.columns) if number not in layout.shown]
         if gone:
-            yield Constrain(Text(f"not shown in {width} columns: {', '.join(gone)}"), width)
+            yield Constrain(Text(f"not shown in {width} columns, but in a wider terminal: {'; '.join(gone)}"), width)
 
     def _blocks(self, width: int) -> Iterator[RenderableType]:
         """For each row its name, and below it a line a column."""

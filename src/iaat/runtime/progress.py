@@ -67,11 +67,22 @@ class Reporter:
         self._parts: list[WorkPart] = []
         self._shown: list[TrackedWork] = []
         self._bar: Bar | None = None
+        self._said_once: set[str] = set()
 
     def say(self, text: str) -> None:
         """Print a message; nothing when quiet."""
         if not self.quiet:
             self._print_text(text)
+
+    def say_once(self, text: str) -> None:
+        """Print a message, which is prose, unless it has been printed; nothing when quiet."""
+        if not self.quiet and text not in self._said_once:
+            self._said_once.add(text)
+            self._print_text(Text(text))
+
+    def has_said(self, text: str) -> bool:
+        """Whether `say_once` has printed this."""
+        return text in self._said_once
 
     def result(self, text: RenderableType) -> None:
         """Print a result; also when quiet. A `Text` is prose: on a terminal its lines end between words."""

@@ -1,15 +1,24 @@
-"""Radius statistics of an epoch, and the line that shows an epoch."""
+"""Radius statistics of an epoch, and the line that shows an epoch, with its heading."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
+from iaat.config.recipe import Recipe
+from iaat.evaluate.naming import attack_title, pgd_name
 from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
-from iaat.train.validation import ValidationAccuracy
-from iaat.units import Norm, format_radius
+from iaat.train.validation import ValidationAccuracy, validation_attack
+from iaat.units import Norm, format_duration, format_radius
+
+_WIDEST = 80
+
+_WIDTHS = {"loss": 8, "train": 6, "clean": 6, "robust": 6, "radius": 8, "time": 8}
+"""Columns of the terminal that each figure of an epoch gets: below 80 in all, with five digits of epochs, too."""
 
 
 def radius_statistics(radius: Tensor) -> tuple[float, dict[str, float]]:
@@ -35,8 +44,38 @@ def with_outcome(record: EpochRecord, accuracy: ValidationAccuracy, radii: Tenso
     return replace(record, radius_mean_px=mean, radius_quantiles_px=quantiles)
 
 
+def epoch_legend(recipe: Recipe, samples: int, *, radii: bool) -> list[str]:
+    """What the columns of `epoch_line` mean, in lines that narrow terminals show whole.
+
+    Args:
+        recipe: What is trained.
+        samples: Number of validation samples.
+        radii: Whether the method has radii.
+    """
+    train = recipe.train
+    attack = attack_title(pgd_name(validation_attack(train, recipe.evaluate)))
+    best = "mean of the two" if train.select == "mean" else train.select
+    validation = (
+        f"clean: on {samples:,} validation samples; robust: {attack} (train.validation_steps) on "
+        f"{min(train.validation_n, samples):,} of them (train.validation_n); best: {best} (train.select {train.select})"
+    )
+    lines = ["train: accuracy under the training attack, if there is one", *textwrap.wrap(validation, _WIDEST - 2)]
+    lines += ["radius: mean over the training samples"] if radii else []
+    return [f"# {line}" for line in lines]
+
+
+def epoch_heading(epochs: int, *, radii: bool) -> str:
+    """The names of the columns of `epoch_line`.
+
+    Args:
+        epochs: Epochs of the run.
+        radii: Whether the method has radii.
+    """
+    return _in_columns("epoch", epochs, {name: name for name in _WIDTHS if radii or name != "radius"})
+
+
 def epoch_line(record: EpochRecord, epochs: int, norm: Norm, seconds: float, *, best: bool) -> str:
-    """An epoch in one line.
+    """An epoch in one line, below the names of `epoch_heading`.
 
     Args:
         record: The epoch, finished.
@@ -46,9 +85,19 @@ def epoch_line(record: EpochRecord, epochs: int, norm: Norm, seconds: float, *, 
         best: Whether it is the best epoch so far.
     """
     mean = record.radius_mean_px
-    radius = "" if mean is None else f"  radius {format_radius(mean / 255, norm)}"
-    return (
-        f"epoch {record.epoch:3d}/{epochs}  loss {record.loss:.3f}  train {record.train_accuracy:6.1%}  "
-        f"validation clean {record.validation_clean:6.1%} robust {record.validation_robust:6.1%}{radius}  "
-        f"{seconds:.1f} s{'  best' if best else ''}"
-    )
+    figures = {
+        "loss": f"{record.loss:.3f}",
+        "train": f"{record.train_accuracy:.1%}",
+        "clean": f"{record.validation_clean:.1%}",
+        "robust": f"{record.validation_robust:.1%}",
+        **({} if mean is None else {"radius": format_radius(mean / 255, norm)}),
+        "time": format_duration(round(seconds, 1)),
+    }
+    line = _in_columns(f"{record.epoch}/{epochs}", epochs, figures)
+    return f"{line}  best" if best else line
+
+
+def _in_columns(first: str, epochs: int, texts: Mapping[str, str]) -> str:
+    """Texts by the names of their columns, right-aligned behind the number of the epoch."""
+    width = max(len("epoch"), 2 * len(str(epochs)) + 1)
+    return "  ".join([first.rjust(width), *(text.rjust(_WIDTHS[name]) for name, text in texts.items())])

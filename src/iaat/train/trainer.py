@@ -22,7 +22,7 @@ from iaat.runtime.signals import Stop, Stopped
 from iaat.train.batch_split import Parts
 from iaat.train.epoch_batches import epoch_batches
 from iaat.train.epoch_progress import EpochProgress
-from iaat.train.epoch_summary import epoch_line, with_outcome
+from iaat.train.epoch_summary import epoch_heading, epoch_legend, epoch_line, with_outcome
 from iaat.train.guard_checks import GuardChecks
 from iaat.train.nonfinite import (
     LAG,
@@ -90,7 +90,7 @@ class Trainer:
         self.ranks = current()
         self.state = self._new_state(start_weights=start_weights)
         self._writer = RunWriter(recipe, data, run, self.device, self.ranks, self.reporter)
-        self._resumed = False
+        self._resumed = self._headed = False
         self._begin_epoch()
 
     def fit(self, *, overwrite: bool = False) -> None:
@@ -308,6 +308,17 @@ class Trainer:
         timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": rate}
         self._writer.save_epoch(state, record, timing, trained_on, best=best)
         self.trackers.epoch(record)
+        self._show_epoch(record, seconds, best=best)
+        return record
+
+    def _show_epoch(self, record: EpochRecord, seconds: float, *, best: bool) -> None:
+        """Print the line of an epoch, the first below its heading."""
+        recipe = self.recipe
+        if not self._headed:
+            radii = record.radius_mean_px is not None
+            for line in epoch_legend(recipe, len(self.data.validation_index), radii=radii):
+                self.reporter.say_once(line)
+            self.reporter.say(epoch_heading(recipe.train.epochs, radii=radii))
+            self._headed = True
         norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
         self.reporter.say(epoch_line(record, recipe.train.epochs, norm, seconds, best=best))
-        return record

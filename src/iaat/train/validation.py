@@ -31,6 +31,11 @@ class ValidationAccuracy(NamedTuple):
         return {"clean": self.clean, "robust": self.robust, "mean": (self.clean + self.robust) / 2}[select]
 
 
+def validation_attack(train: TrainConfig, evaluate: EvaluateConfig) -> EvaluateConfig:
+    """Settings of the PGD on validation samples: that of the evaluation with steps of its own."""
+    return dataclasses.replace(evaluate, steps=train.validation_steps, step_size=None, restarts=1)
+
+
 def validate(
     model: nn.Module,
     data: DataSplits,
@@ -56,7 +61,7 @@ def validate(
         Stopped: a stop was asked for.
         UserError: samples cannot be read.
     """
-    config = dataclasses.replace(evaluate, steps=train.validation_steps, step_size=None, restarts=1)
+    config = validation_attack(train, evaluate)
     index = data.validation_index[rng.permutation(len(data.validation_index), seed=0, epoch=0)]
     accuracy = partial(
         attack_samples,

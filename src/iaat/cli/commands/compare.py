@@ -53,7 +53,9 @@ def _print_comparison(
     reporter.result(found.table())
     if found.missing:
         reporter.result(f"not finished: {', '.join(found.missing)}")
-    reporter.say(f"tables: {options.out / 'comparison.json'}, comparison.md    picture: {options.out / 'frontier.png'}")
+    reporter.say(
+        f"all columns: {options.out / 'comparison.md'}, comparison.json    picture: {options.out / 'frontier.png'}"
+    )
     if found.failed:
         raise UserError(f"{', '.join(found.failed)} failed; the same command goes on with what is missing")
     if found.missing:

@@ -31,7 +31,7 @@ def evaluate_command(options: argparse.Namespace, overrides: list[str], reporter
         ranks.wait_for_all()
     if not ranks.main:
         return
-    for shown in evaluation_report(rows):
+    for shown in evaluation_report(rows, reporter.has_said):
         reporter.result(shown)
     if any(UNCHECKED in row.verdict for row in rows):
         reporter.next_step("iaat", *options.arguments, "--suspicious")

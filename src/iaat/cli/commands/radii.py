@@ -42,7 +42,11 @@ def radii_command(options: argparse.Namespace, overrides: list[str], reporter: R
 
 def summary_table(rows: Sequence[dict[str, object]], epoch: int, norm: Norm = "linf") -> PlainTable:
     """One line a class: figures of its radii after an epoch, and how many of its samples are classified correctly."""
-    table = PlainTable(f"radii after epoch {epoch}, {'in px (1/255)' if norm == 'linf' else 'L2 norm'}")
+    known = any(row["accuracy"] is not None for row in rows)
+    table = PlainTable(
+        f"radii after epoch {epoch}, {'in px (1/255)' if norm == 'linf' else 'L2 norm'}",
+        "correct: of the training images without attack, by the last model" if known else None,
+    )
     columns = {
         "class": "class", "count": "n", "mean_px": "mean", "p5_px": "5 %", "p25_px": "25 %", "p50_px": "median",
         "p75_px": "75 %", "p95_px": "95 %", "fraction_at_zero": "at 0", "accuracy": "correct",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat.evaluate.autoattack import reference_warnings
-from iaat.evaluate.findings import Finding, note
+from iaat.evaluate.findings import FEW_CLASSES, Finding, note
 from iaat.evaluate.masking.case import LARGE, Case, Result, percent
 from iaat.evaluate.masking.probabilities import probability_finding
 
@@ -56,7 +56,7 @@ def _nonfinite(finite: Tensor) -> Result:
 
 def _classes(classes: int) -> Result:
     finding = note(
-        name="few-classes",
+        name=FEW_CLASSES,
         evidence=f"the model has {classes} classes, and the targeted DLR loss needs 4",
         advice="Know that AutoAttack runs without its targeted DLR attack here.",
     )
