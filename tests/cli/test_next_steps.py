@@ -1,10 +1,12 @@
 """The last line of each command is one that can be typed."""
 
+import argparse
 import shlex
 
 import pytest
 
 from iaat.cli.main import main
+from iaat.cli.next_command import as_before
 from iaat.cli.parser import parse_arguments
 from iaat.config.recipe_files import find_recipe
 from iaat.runs.run_folder import RunFolder
@@ -99,6 +101,25 @@ def test_radii_lead_to_a_page_and_the_page_to_a_browser(compared, tmp_path, caps
 def test_quiet_commands_print_no_next_step(compared, capsys):
     assert main(["evaluate", str(compared.path), "--evaluate.steps=1", "--samples=20", "--quiet"]) == 0
     assert "next: " not in capsys.readouterr().out
+
+
+def test_each_module_is_trusted_by_an_option_of_its_own():
+    typed = ["--model.name=my_net:build", "--data.name=my_data:load", "--data.root=pets", "--train.epochs=3"]
+    words = as_before(argparse.Namespace(trust=["my_net", "more"]), typed)
+    assert words == ["--data.root=pets", "--trust", "my_net", "--trust", "more", "--trust", "my_data"]
+    options, _ = parse_arguments(["evaluate", "run", *words])
+    assert options.trust == ["my_net", "more", "my_data"]
+
+
+def test_check_names_a_model_that_does_not_fit_and_nothing_else(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "misfit.py").write_text("from torch import nn\ndef build(): return nn.Linear(3, 3)\n")
+    words = ["check", "quickstart", "--model.width=null", "--model.name=misfit:build"]
+    for more in ([], ["--data"]):
+        assert main([*words, *more]) == 2
+        shown = capsys.readouterr()
+        assert "model.name 'misfit:build' cannot take inputs of shape [2, 1, 8, 8]" in shown.err
+        assert shown.out == ""
 
 
 def test_code_of_the_users_is_trusted_in_the_next_command(capsys, tmp_path, monkeypatch):

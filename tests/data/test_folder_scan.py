@@ -170,6 +170,25 @@ def test_missing_folders_are_named(make_folder: Callable[..., Path], tmp_path: P
         scan_folder(root, "test")
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_folder_of_a_split_is_answered_with_the_one_above(
+    make_folder: Callable[..., Path], split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(per_class=1)
+    (root / split / "cat").rename(root / split / "triangle")  # near enough to train to be proposed
+    with pytest.raises(UserError, match=rf"it holds dog, triangle: .*; give data\.root {root}, which holds both$"):
+        scan_folder(root / split, "train")
+    monkeypatch.chdir(root / split)
+    with pytest.raises(UserError, match=rf"; give data\.root {root}, which holds both$"):
+        scan_folder(".", "train")
+    monkeypatch.chdir(root)
+    with pytest.raises(UserError, match=r"; give data\.root \., which holds both$"):
+        scan_folder(split, "train")
+    shutil.rmtree(root / ("test" if split == "train" else "train"))
+    with pytest.raises(UserError, match=r"has no folder train; it holds dog, triangle: the layout is [^;]*$"):
+        scan_folder(root / split, "train")
+
+
 def test_split_without_class_folders_is_refused(make_folder: Callable[..., Path]) -> None:
     root = make_folder(per_class=1)
     for name in ("cat", "dog"):

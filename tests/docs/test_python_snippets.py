@@ -1,6 +1,7 @@
 """Python of README, docs/start.md and docs/howto/own-loop.md runs, and does what is said of it."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
+
+from iaat.models import ModelConfig, build_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,3 +64,17 @@ def test_the_start_trains_and_loads(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run_snippet("docs/start.md", {}, epochs='1, limit=200, device="cpu", quiet=True', width="2")
     assert capsys.readouterr().out.endswith("'9') 64px\n")
+
+
+def test_the_network_of_a_users_file_is_built_for_the_classes_and_by_the_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "my_net", raising=False)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/howto/recipes.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    (tmp_path / "my_net.py").write_text(f"from torch import nn\n{code}")
+    config = ModelConfig(name="my_net:Net", options={"width": 32}, normalize="none")
+    network = build_model(config, shape=(3, 8, 8), classes=7)
+    sys.modules.pop("my_net")
+    assert [network[0].out_channels, network[-1].out_features] == [32, 7]

@@ -298,6 +298,31 @@ def test_without_test_data_the_validation_samples_are_evaluated_and_that_is_said
     assert len(results.radii) == 4
 
 
+def test_commands_say_how_a_run_with_objects_is_read_in_python(folder, capsys):
+    _, _, place = folder
+    run, page = str(place / "run"), str(place / "page.html")
+    assert main(["report", run, "-o", page, "--quiet"]) == 2
+    message = capsys.readouterr().err
+    assert (
+        f"run = iaat.fit(..., out={run!r}), which reads the finished run, and then run.report('report.html')" in message
+    )
+    assert f"iaat report {run} --no-images" in message
+    assert main(["report", run, "--no-images", "-o", page, "--quiet"]) == 0
+    for command in ("evaluate", "radii"):
+        assert main([command, run]) == 2
+        assert "then run.evaluate(), run.report('report.html') or run.radii" in capsys.readouterr().err
+    again = fit(Net(), out=place / "run", schedule="constant")
+    assert again.report(place / "again.html", images=4, details=0).exists()
+
+
+def test_a_report_of_a_network_alone_that_was_an_object_says_so(tmp_path, capsys):
+    images(tmp_path / "both", "train"), images(tmp_path / "both", "test", 5)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
+    fit(net, tmp_path / "both", size=8, epochs=1, out=tmp_path / "run")
+    assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "page.html"), "--quiet"]) == 2
+    assert "its model was passed to iaat.fit as an object" in capsys.readouterr().err
+
+
 def test_a_report_of_a_run_in_memory(tmp_path):
     page = fit(epochs=2).report(tmp_path / "page.html", images=9, details=1)
     assert "iaat" in page.read_text(encoding="utf-8")

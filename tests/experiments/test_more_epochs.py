@@ -1,12 +1,16 @@
 """More epochs on a finished run: radii and state are kept; schedules that have ended refuse."""
 
+import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from helpers.training import QUIET, same, tiny
 from iaat import UserError
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.evaluate.evaluate_run import load_evaluated
 from iaat.experiments.resolved_recipe import resolved
@@ -73,6 +77,49 @@ def test_a_schedule_that_has_ended_is_named_with_the_way_on(tmp_path, schedule):
     run, *_ = trained(tmp_path / "run", epochs(1, *words, method="natural"))
     with pytest.raises(UserError, match=rf"by train\.schedule {schedule}.*method\.start_from.*constant or"):
         resolved(epochs(2, *words, method="natural"), run, longer=True)
+
+
+def test_a_stopped_run_is_not_said_to_have_ended_its_schedule(tmp_path):
+    run, *_ = trained(tmp_path / "run", epochs(1, method="natural"))
+    run.lengthen(3)  # as one that was stopped after the first of three
+    with pytest.raises(UserError) as caught:
+        resolved(epochs(4, method="natural"), run, longer=True)
+    message = str(caught.value)
+    assert "has 1 of its 3 epochs, and train.schedule onecycle was planned for 3: with 4 the learning rates" in message
+    assert "Finish it with train.epochs 3, or train all 4 epochs in another run folder" in message
+    assert "to its end" not in message
+
+
+ACCEPTED = {
+    "suite": "pgd",
+    "steps": "3",
+    "step_size": "2px",
+    "restarts": "2",
+    "n": "9",
+    "order": "published",
+    "seed": "5",
+    "autoattack_arithmetic": "bfloat16",
+}
+REFUSED = {"radius": "32px", "norm": "l2", "target": "random", "batch_size": "7"}
+
+
+def test_every_key_of_the_evaluation_is_accepted_on_resume_or_refused_with_the_reason(tmp_path):
+    keys = {each.name for each in dataclasses.fields(EvaluateConfig)}
+    assert keys == {*ACCEPTED, *REFUSED}
+    run, *_ = trained(tmp_path / "run", epochs(1, method="natural"))
+    for key, value in ACCEPTED.items():
+        resolved(epochs(1, f"--evaluate.{key}", value, method="natural"), run, longer=True)
+    named = ", ".join(f"evaluate.{key}" for key in REFUSED)
+    for key, value in REFUSED.items():
+        radius = ("--evaluate.radius", "1") if key == "norm" else ()
+        changed = epochs(1, f"--evaluate.{key}", value, *radius, method="natural")
+        with pytest.raises(UserError, match=rf"evaluate\.{key}: .*{named} are also those of the attack on validation"):
+            resolved(changed, run, longer=True)
+    with pytest.raises(UserError) as caught:
+        resolved(epochs(1, "--train.lr", "0.3", method="natural"), run, longer=True)
+    assert "validation" not in str(caught.value)
+    text = (Path(__file__).parents[2] / "docs/reliability.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`evaluate\.(\w+)`", text)) == set(REFUSED)
 
 
 def test_only_a_finished_run_that_differs_in_nothing_else_goes_on(tmp_path):

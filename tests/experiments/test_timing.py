@@ -155,6 +155,23 @@ def test_radii_are_full_at_every_step(steps, clock):
     assert time_steps(recipe("--method", "pgd_at"), FACTS, seconds=0).radius is None
 
 
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        ((), "All radii were 64px; below that, attacks take fewer steps."),
+        (("--method.start", "0px"), "All radii were 64px; below that, as at first, attacks take fewer steps."),
+        (("--method.full_steps_at", "80px"), "64px; below 80px, as at first, attacks take fewer steps."),
+        (("--method.full_steps_at", "0px"), "All radii were 64px."),
+        (("--method", "iaat_paper"), "All radii were 64px."),
+        (("--method", "pgd_at"), "a sample costs more in a small step."),
+    ],
+)
+def test_the_table_says_where_steps_cost_less(words, note):
+    chosen = recipe(*words)
+    table = timing_table(chosen, FACTS, time_steps(chosen, FACTS, seconds=0))
+    assert " ".join(table.caption.split()).endswith(note)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_probed_and_takes_no_more_than_it_states(method):
     radius = [] if method == "natural" else ["--method.radius", "20px"]

@@ -263,6 +263,42 @@ def test_code_of_the_user_runs_only_if_it_is_trusted(of_users_code, capsys):
     assert torch.equal(iaat.load("linear.safetensors", trust=True)(images()), iaat.load(own)(images()))
 
 
+@pytest.mark.parametrize("format_name", ["safetensors", "hf"])
+def test_the_printed_call_loads_a_network_of_the_user(of_users_code, capsys, format_name):
+    own = of_users_code("linear")
+    assert main(["export", str(own), "--format", format_name, "--trust", "exported_nets"]) == 0
+    call, note = [line for line in capsys.readouterr().out.splitlines() if "trust=True" in line]
+    assert note.startswith("trust=True imports exported_nets; in its place model=NET takes the module itself")
+    iaat.runtime.user_code._TRUSTED.clear()
+    logits = eval(call.removeprefix("in Python: "), {"iaat": iaat, "x": images()})
+    assert torch.equal(logits, iaat.load(own)(images()))
+
+
+def test_a_module_that_is_passed_takes_exported_weights_without_the_code_they_name(of_users_code):
+    own = of_users_code("linear")
+    file = export_model(own, "safetensors", "linear.safetensors", trust=True).path
+    expected = iaat.load(own)(images())
+    iaat.runtime.user_code._TRUSTED.clear()
+    sys.modules.pop("exported_nets")
+
+    def net(classes=10, *more):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, classes), *more)
+
+    for target in (file, own):
+        back = iaat.load(target, model=net())
+        assert torch.equal(back(images()), expected)
+        assert back.recipe.model.name == GIVEN
+        fix = r"; build it as exported_nets:linear is for inputs of shape \[1, 8, 8\] and 10 classes"
+        for other, difference in (
+            (net(7), r"its 1.weight has shape \[7, 64\], and in the file it is of shape \[10, 64\]"),
+            (net(10, nn.Linear(10, 10)), r"its 2.weight has shape \[10, 10\], and in the file there is none"),
+            (nn.Flatten(), r"the file has (network\.)?1\.\w+, which it lacks"),
+        ):
+            with pytest.raises(UserError, match=difference + fix):
+                iaat.load(target, model=other)
+    assert "exported_nets" not in sys.modules
+
+
 def test_a_forward_that_depends_on_values_is_named(of_users_code, capsys):
     message = refused(capsys, of_users_code("moody"), "--format", "pt2", "--trust", "exported_nets")
     assert "PyTorch cannot write this model as an exported program" in message

@@ -6,6 +6,7 @@ from torch import nn
 
 from iaat.errors import UserError
 from iaat.models import MODELS, ModelConfig, NormalizedModel, WideResNet, build_model, supports_channels_last
+from iaat.runtime.user_code import GIVEN
 
 SHAPE = (3, 8, 8)
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.25, 0.2, 0.5])
@@ -171,6 +172,24 @@ def test_user_factory_from_the_working_directory(user_code):
     )
 
 
+@pytest.mark.parametrize("name", ["Net", "shaped", "bare", "open_ended", "both"])
+def test_factories_and_classes_get_what_their_signature_takes(user_code, name):
+    user_code(
+        "class Net(nn.Linear):\n"
+        "    def __init__(self, classes=3): super().__init__(6, classes)\n"
+        "def shaped(shape): return nn.Linear(*shape, 4)\n"
+        "def bare(): return nn.Linear(6, 4)\n"
+        "def open_ended(**given): return nn.Linear(*given['shape'], given['classes'])\n"
+        "def both(classes, **given): return nn.Linear(*given['shape'], classes)\n"
+    )
+    assert build(name=f"my_models:{name}", shape=(6,), classes=4).weight.shape == (4, 6)
+
+
+def test_a_given_module_with_other_outputs_is_answered_with_the_number():
+    with pytest.raises(UserError, match=r"has 3 classes, the data 4; build it with 4 outputs$"):
+        build(name=GIVEN, module=nn.Linear(6, 3), shape=(6,), classes=4)
+
+
 def test_user_factory_keeps_its_frozen_modules(user_code):
     user_code("def frozen(shape, classes): return nn.Sequential(nn.BatchNorm1d(6).eval(), nn.Linear(6, classes))")
     model = build(name="my_models:frozen", shape=(6,), classes=4)
@@ -188,8 +207,13 @@ def test_user_factory_keeps_its_frozen_modules(user_code):
         ("my_models.py:tiny", r"model\.name is .*write my_models:tiny, without \.py"),
         ("my models:tiny", "is not a module's name: write module:function"),
         ("my_models:number", "returned a int; it must return a torch.nn.Module"),
-        ("my_models:narrow", "unexpected keyword argument 'classes'"),
-        ("my_models:wrong", r"my_models:wrong' returns shape \[2, 5\] .*: the model has 5 classes, the data 4"),
+        ("my_models:needy", r"called with classes= and model.options \{\}: missing a required argument: 'depth'"),
+        ("my_models:positional", "missing a required argument: 'classes'|missing a required positional-only argument"),
+        (
+            "my_models:wrong",
+            r"wrong' returns shape \[2, 5\] .*: the model has 5 classes, the data 4; build it with 4 outputs: an "
+            r"argument named classes is given this number, any other by --model\.options '\{NAME: 4\}'",
+        ),
         ("my_models:pair", r"returns a tuple of 2 .*return self\.network\(x\)\[0\]"),
         ("my_models:mismatch", r"cannot take inputs of shape \[2, 6\], .*: RuntimeError"),
     ],
@@ -201,7 +225,8 @@ def test_user_factory_mistakes(user_code, name, message):
         "    def forward(self, x): return x, x\n"
         "def tiny(shape, classes): return nn.Linear(6, classes)\n"
         "def number(shape, classes): return 3\n"
-        "def narrow(shape): return nn.Linear(6, 4)\n"
+        "def needy(depth, classes): return nn.Linear(6, classes)\n"
+        "def positional(classes, /): return nn.Linear(6, classes)\n"
         "def wrong(shape, classes): return nn.Linear(6, 5)\n"
         "def pair(shape, classes): return Pair()\n"
         "def mismatch(shape, classes): return nn.Linear(7, 4)\n"

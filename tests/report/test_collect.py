@@ -204,7 +204,7 @@ def test_details_can_be_asked_for_by_index(runs, content):
     assert len(gallery.details) == 4
     assert gallery.radius_px == sorted(gallery.radius_px)
     assert gallery.compute == (
-        "iaat report iaat-0 --data.root 'my data' --images 40 --details 2 -o out.html "
+        "iaat report iaat-0 '--data.root=my data' --images 40 --details 2 -o out.html "
         f"--details-of {others[-1]},{others[3]},{{index}}"
     )
     assert gallery.compute_more == "--details N"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.report_content import rich
 from iaat.evaluate.findings import TOO_FEW, TRUSTED, UNCHECKED, WORST_CASE
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.opening import focus_row, opening_of, report_title
@@ -142,6 +143,25 @@ def test_one_run_alone_says_its_figures_and_asks_for_more():
     seeds, baseline = opening_of(content).steps
     assert seeds.command == "iaat train runs/small-iaat-seed0/recipe.yaml --seed 1 --out runs/small-iaat-seed1"
     assert "--method pgd_at" in baseline.command
+
+
+def test_commands_have_what_a_run_needs():
+    overrides = ["--data.root=pets"]
+    runs = [run("iaat", modules=["my_net", "my_data"]), run("pgd_at", modules=["my_net"])]
+    rows = [verdict(0, 0.86, 0.45, "screening"), verdict(1, 0.8, 0.45, "screening")]
+    opening = opening_of(made(runs, rows, overrides=overrides))
+    needed = " --data.root=pets --trust my_net --trust my_data"
+    assert opening.answers[-1].command.endswith(f"--suite standard{needed}")
+    assert opening.steps[0].command.endswith(f"--out runs/small-iaat-seed1{needed}")
+
+
+def test_where_the_data_lies_does_not_take_back_what_a_command_sets():
+    overrides = ["--data.root=pets", "--data.relabel=old.csv"]
+    content = replace(rich(pictures=False), overrides=overrides)
+    commands = [step.command for step in opening_of(content).steps]
+    (command,) = [command for command in commands if "--data.relabel relabel.csv" in command]
+    assert command.endswith("-relabelled --data.root=pets")
+    assert all(other.endswith("--data.root=pets --data.relabel=old.csv") for other in commands if other != command)
 
 
 def test_a_run_without_an_evaluation_says_how_to_get_one():

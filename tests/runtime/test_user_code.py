@@ -1,6 +1,7 @@
 """A file may not run code by itself: what it names is neither imported nor called until the user has said so."""
 
 import dataclasses
+import re
 import sys
 
 import pytest
@@ -139,6 +140,20 @@ def test_a_report_without_images_needs_no_model(folder, monkeypatch, capsys):
         assert "--trust my_net" in refused(capsys, command, "run")
     assert main(["report", "run", "--no-images", "-o", "page.html", "--quiet"]) == 0
     assert not (folder / "imported").exists()
+
+
+def test_commands_on_the_page_trust_what_was_trusted_and_know_where_the_data_is(folder, monkeypatch):
+    words = ["--model.name", "my_net:build", "--model.width", "null"]
+    assert main(["train", "quickstart", *words, "--out", "run", *FAST]) == 0
+    monkeypatch.setattr(iaat.runtime.user_code, "_TRUSTED", set())
+    report = ["report", "run", "--data.workers", "0", "-o", "page.html", "--images", "4", "--details", "0", "--quiet"]
+    assert main([*report, "--trust", "my_net"]) == 0
+    commands = re.findall(r"iaat (?:train|evaluate|report) run[^\"<\\]*", (folder / "page.html").read_text())
+    assert {command.split()[1] for command in commands} == {"train", "evaluate", "report"}
+    assert all("--data.workers=0 --trust my_net" in command for command in commands)
+    monkeypatch.setattr(iaat.runtime.user_code, "_TRUSTED", set())
+    assert main(["report", "run", "--no-images", "-o", "page.html", "--quiet"]) == 0
+    assert "--trust" not in re.findall(r"iaat train run/[^\"<\\]*", (folder / "page.html").read_text())[0]
 
 
 @pytest.mark.parametrize("key", ["no name", "class", "1", "a-b"])

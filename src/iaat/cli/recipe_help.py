@@ -26,7 +26,7 @@ EVERYDAY = {
     "data.crop": "random crops after padding by this many pixels; 0: none",
     "data.flip": "mirror images at random",
     "data.workers": "processes that read images, where these are read from disk while training",
-    "model.name": "the model: small-cnn, resnet18, wrn-34-10, resnet50, a timm name, my_file:function",
+    "model.name": "the model: small-cnn, resnet18, wrn-34-10, resnet50, a timm name, my_file:Net (a class or function)",
     "model.pretrained": "start from published weights (resnet50, resnet101, resnet152, timm)",
     "model.weights": "start from the weights in this file, such as RUN/last.pt",
     "method.radius": "how far the attack may change a pixel; 8px is 8/255",

@@ -7,6 +7,7 @@ from dataclasses import fields
 from hashlib import sha256
 from typing import Any
 
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.recipe import Recipe, plain
 from iaat.methods import MethodConfig
 from iaat.units import Radius, format_norm
@@ -61,6 +62,11 @@ PLACE_KEYS = frozenset(
     }
 )
 """Keys of where a run is made and how it is evaluated in the end; they do not change training, so may on resume."""
+
+VALIDATION_KEYS = tuple(
+    key for key in (f"evaluate.{each.name}" for each in fields(EvaluateConfig)) if key not in PLACE_KEYS
+)
+"""Keys of the evaluation that the attack on validation samples has, too: it selects the best epoch."""
 
 
 LATER_KEYS: dict[str, object] = {

@@ -120,10 +120,18 @@ def python_recipe(name: str, raw: Mapping[str, Any], written: Mapping[str, str],
     return _resolved(name, dict(raw), [f"--{key}={value}" for key, value in written.items()], place, stored=False)
 
 
-def stored_recipe(values: Mapping[str, Any], name: str, place: str, overrides: Sequence[str] = ()) -> Recipe:
+def stored_recipe(
+    values: Mapping[str, Any],
+    name: str,
+    place: str,
+    overrides: Sequence[str] = (),
+    *,
+    code: Collection[str] = NAMES_OF_CODE,
+) -> Recipe:
     """The recipe that a checkpoint holds, checked like one in a file; by `Recipe.to_dict` of this version or older.
 
-    `place` names the checkpoint in messages; `overrides` are `--key=value` arguments on top.
+    `place` names the checkpoint in messages; `overrides` are `--key=value` arguments on top; `code` as for
+    `load_recipe`.
 
     Raises:
         UserError: as `load_recipe`, or the values are none that a file could hold.
@@ -133,7 +141,7 @@ def stored_recipe(values: Mapping[str, Any], name: str, place: str, overrides: S
         raw = parse_yaml(json.dumps(values))
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: its recipe is damaged: {cut(str(error))}") from None
-    return _resolved(name, checked_sections(raw, place), overrides, place, stored=True)
+    return _resolved(name, checked_sections(raw, place), overrides, place, stored=True, code=code)
 
 
 def _resolved(

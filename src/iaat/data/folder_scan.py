@@ -288,10 +288,21 @@ def _split_folder(base: Path, split: str) -> Path:
         if (base / name).is_dir():
             return base / name
     there = [path.name for path in visible(base, files=False)]
+    root = _root_of(base)
+    fix = did_you_mean(names[0], there) if root is None else f"; give data.root {root}, which holds both"
     raise UserError(
         f"data.root: {base} has no folder {' or '.join(names)}; it holds {', '.join(there[:10]) or 'no folders'}:"
-        f" {_LAYOUT}{did_you_mean(names[0], there)}"
+        f" {_LAYOUT}{fix}"
     )
+
+
+def _root_of(folder: Path) -> Path | None:
+    """The folder that holds both splits, where `folder` is one of them; None where it is not."""
+    whole = folder.absolute()
+    is_split = any(whole.name in names for names in SPLIT_FOLDERS.values())
+    if not is_split or not is_image_folder(whole.parent):
+        return None
+    return folder.parent if folder.name == whole.name else whole.parent
 
 
 def visible(folder: Path, *, files: bool) -> list[Path]:

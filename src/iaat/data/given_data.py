@@ -52,8 +52,9 @@ def given_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
     given = config.given
     if given is None:
         raise UserError(
-            f"data.name={GIVEN}: the data was passed to iaat.fit as an object, which no file has: use the run that"
-            " iaat.fit returns"
+            f"data.name={GIVEN}: the data was passed to iaat.fit as an object, which no file has: in Python call "
+            "iaat.fit as before, with out=, which reads the finished run: run = iaat.fit(...); then run.evaluate(), "
+            "run.report('report.html') or run.radii"
         )
     folders = [is_class_folder(each) for each in (given.train, given.validation) if each is not None]
     if any(folders) and not all(folders):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 
-from iaat.config.differences import recipe_differences
+from iaat.config.differences import VALIDATION_KEYS, recipe_differences
 from iaat.config.recipe import Recipe
 from iaat.errors import UserError
 from iaat.runs.checkpoint import load_checkpoint
@@ -64,14 +65,21 @@ def _goes_on(old: Recipe, new: Recipe, run: RunFolder) -> bool:
     as_before = dataclasses.replace(new, train=dataclasses.replace(new.train, epochs=before))
     if new.train.epochs <= before or recipe_differences(old, as_before):
         return False
-    if new.train.schedule not in _ENDLESS:
+    done = load_checkpoint(run.checkpoint("last"))["epoch"] if run.checkpoint("last").exists() else 0
+    endless = new.train.schedule in _ENDLESS
+    if done < before and not endless:
+        raise UserError(
+            f"{run.path} has {done} of its {before} epochs, and train.schedule {new.train.schedule} was planned for "
+            f"{before}: with {new.train.epochs} the learning rates already used would have been others. Finish it with "
+            f"train.epochs {before}, or train all {new.train.epochs} epochs in another run folder"
+        )
+    if not endless:
         raise UserError(
             f"{run.path} was trained for {before} epochs by train.schedule {new.train.schedule}, which has brought the "
             f"learning rate to its end: {new.train.epochs} epochs would be another run. Begin one from its weights "
             f"(model.weights {run.checkpoint('last')}) and radii (method.start_from {run.path}), or use train.schedule "
             f"{' or '.join(_ENDLESS)} from the start"
         )
-    done = load_checkpoint(run.checkpoint("last"))["epoch"] if run.checkpoint("last").exists() else 0
     if done < before:
         raise UserError(
             f"{run.path} has {done} of its {before} epochs: finish it with train.epochs {before}; then it can go on to "
@@ -84,8 +92,19 @@ def _check_same_recipe(old: Recipe, new: Recipe, run: RunFolder, fix: str) -> No
     if changed := recipe_differences(old, new):
         fix = fix or f"Use the same settings, --overwrite, or another --out; {_own_way_on(run)} goes on with its own"
         raise UserError(
-            f"{run.path} holds a run of another recipe, which cannot be resumed: {'; '.join(changed)}. {fix}"
+            f"{run.path} holds a run of another recipe, which cannot be resumed: {'; '.join(changed)}. "
+            f"{_reason(changed, run)}{fix}"
         )
+
+
+def _reason(changed: Sequence[str], run: RunFolder) -> str:
+    """Why a setting of the evaluation is one of the training, where one has changed."""
+    if not any(each.startswith("evaluate.") for each in changed):
+        return ""
+    return (
+        f"{', '.join(VALIDATION_KEYS)} are also those of the attack on validation samples, which selects the best "
+        f"epoch: `{shlex.join(('iaat', 'evaluate', str(run.path)))}` takes others later. "
+    )
 
 
 def _own_way_on(run: RunFolder) -> str:

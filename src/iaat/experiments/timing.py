@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -295,15 +296,23 @@ SCALED = (
 def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> PlainTable:
     """Timed steps and what follows from them for the recipe, for people."""
     scaled = f" {SCALED}" if found.timed < found.samples else ""
-    radii = (
-        ""
-        if found.radius is None
-        else f" All radii were {Radius(found.radius)}; below that, as at first, steps cost less."
-    )
-    table = facts_table("probe", TIMING_CAPTION + scaled + radii)
+    table = facts_table("probe", TIMING_CAPTION + scaled + _radii_note(recipe, found))
     for row in (*_measured(recipe, found), *_projected(recipe, facts, found)):
         table.add_row(*row)
     return table
+
+
+def _radii_note(recipe: Recipe, found: StepTiming) -> str:
+    """At which radii steps were timed, and where they cost less."""
+    if found.radius is None:
+        return ""
+    method = recipe.method
+    full, first = getattr(method, "all_steps_from", 0.0), getattr(method, "initial", math.inf)
+    if not full:  # a step costs the same at every radius
+        return f" All radii were {Radius(found.radius)}."
+    at_first = ", as at first" if first < full and getattr(method, "start_from", None) is None else ""
+    below = "that" if full == found.radius else Radius(full)
+    return f" All radii were {Radius(found.radius)}; below {below}{at_first}, attacks take fewer steps."
 
 
 def _measured(recipe: Recipe, found: StepTiming) -> list[tuple[str, str]]:

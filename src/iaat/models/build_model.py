@@ -57,9 +57,25 @@ def build_model(
         device = "cpu" if weight is None else weight.device
         given = config.module
         name = f"model.name {config.name!r}" if given is None else f"the model {type(given).__name__}"
-        check_fits(model, shape=shape, classes=classes, device=device, name=name, training=True)
+        check_fits(
+            model,
+            shape=shape,
+            classes=classes,
+            device=device,
+            name=name,
+            training=True,
+            outputs_fix=_outputs_fix(config.name, classes),
+        )
         _check_trainable(model, name)
     return model
+
+
+def _outputs_fix(name: str, classes: int) -> str:
+    """What to do about a model with another number of outputs than classes."""
+    fix = f"build it with {classes} outputs"
+    if ":" not in name:
+        return fix
+    return f"{fix}: an argument named classes is given this number, any other by --model.options '{{NAME: {classes}}}'"
 
 
 def _check_trainable(model: nn.Module, name: str) -> None:

@@ -30,6 +30,7 @@ def check_fits(
     device: torch.device | str = "cpu",
     name: str = "the model",
     training: bool = False,
+    outputs_fix: str | None = None,
 ) -> None:
     """Check a model on two inputs; logits in half precision are cast to float32 from then on.
 
@@ -42,6 +43,7 @@ def check_fits(
         device: Where the model is.
         name: Its name in messages.
         training: Whether to check train mode, too, in which auxiliary classifiers are active.
+        outputs_fix: What to do about another number of outputs than classes; None: the advice for a trained model.
 
     Raises:
         UserError: it cannot take such inputs, changes them, or does not return logits `[2, classes]`.
@@ -49,10 +51,10 @@ def check_fits(
     x = torch.linspace(0, 1, 2 * math.prod(shape), device=device).reshape(2, *shape)
     with torch.no_grad(), kept_buffers(model):
         with attack_mode(model, "eval"):
-            logits = logits_of(model, x, classes=classes, name=name)
+            logits = logits_of(model, x, classes=classes, name=name, outputs_fix=outputs_fix)
         if training:
             with attack_mode(model, "train"):
-                logits_of(model, x, classes=classes, name=f"in train mode {name}")
+                logits_of(model, x, classes=classes, name=f"in train mode {name}", outputs_fix=outputs_fix)
     if logits.dtype in _HALF:
         cast_logits(model)
 
@@ -88,8 +90,10 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
-def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the model") -> Tensor:
-    """Logits `[B, classes]` of inputs `x` `[B, ...]`, checked.
+def logits_of(
+    model: nn.Module, x: Tensor, *, classes: int, name: str = "the model", outputs_fix: str | None = None
+) -> Tensor:
+    """Logits `[B, classes]` of inputs `x` `[B, ...]`, checked; name and fix as for `check_fits`.
 
     Raises:
         UserError: the model cannot take the inputs, changes them, or returns anything else.
@@ -115,7 +119,7 @@ def logits_of(model: nn.Module, x: Tensor, *, classes: int, name: str = "the mod
         return output
     raise UserError(
         f"{name} returns shape {list(output.shape)} for {batch} inputs of {classes} classes:"
-        f" {_advice(output, batch, classes)}"
+        f" {_advice(output, batch, classes, outputs_fix)}"
     )
 
 
@@ -143,7 +147,7 @@ def check_is_module(value: object, what: str) -> nn.Module:
     raise UserError(f"{what} a {kind}; it must return a torch.nn.Module")
 
 
-def _advice(output: Tensor, batch: int, classes: int) -> str:
+def _advice(output: Tensor, batch: int, classes: int, outputs_fix: str | None) -> str:
     if not output.is_floating_point():
         return f"these are {output.dtype} and no logits; return the scores before argmax"
     if output.ndim == 1 or output.shape == (batch, 1):
@@ -154,10 +158,11 @@ def _advice(output: Tensor, batch: int, classes: int) -> str:
             else f"return {classes} logits an input"
         )
     if output.ndim == 2 and len(output) == batch:
-        return (
-            f"the model has {output.shape[1]} classes, the data {classes}; give the data the model was trained on, or "
-            f"choose the {classes} outputs in a factory of yours, logits[:, [...]], in the order of the data's classes"
+        fix = outputs_fix or (
+            f"give the data the model was trained on, or choose the {classes} outputs in a factory of yours, "
+            "logits[:, [...]], in the order of the data's classes"
         )
+        return f"the model has {output.shape[1]} classes, the data {classes}; {fix}"
     if output.ndim > 2 and output.flatten(1).shape == (batch, classes):
         return "take the last dimensions away, logits.flatten(1)"
     return f"return one logit a class and an input, shape {[batch, classes]}"

@@ -17,8 +17,10 @@ class ModelConfig:
 
     name: str = "small-cnn"
     """small-cnn | resnet18 | preactresnet18 | wrn-DEPTH-WIDTH (such as wrn-32-10) for small images; resnet50 |
-    resnet101 | resnet152 of torchvision for large ones; a timm name, also as timm:NAME; module:function, a factory of
-    yours called with shape=, classes= and the options."""
+    resnet101 | resnet152 of torchvision for large ones; a timm name, also as timm:NAME; module:function, a class or
+    function of yours, such as my_net:Net of my_net.py with class Net(nn.Module) and def __init__(self, classes=10). It
+    is called with the options and, where its signature takes them, classes= (their number) and shape= (of one input,
+    such as (3, 32, 32)); it builds a module with one output for each class."""
 
     width: int | None = None
     """Channels of the first layer of small-cnn (its default: 16), resnet18 and preactresnet18 (64)."""

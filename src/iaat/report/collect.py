@@ -12,6 +12,7 @@ from typing import Any
 from iaat import __version__
 from iaat.config.load_recipe import CODE_OF_IMAGES
 from iaat.config.recipe import Recipe
+from iaat.config.same_place import same_place
 from iaat.evaluate.evaluate_run import evaluations_of
 from iaat.evaluate.results import EvaluationResult
 from iaat.evaluate.sample_records import RECORDS_FILE, SampleRecords, read_records
@@ -83,13 +84,14 @@ def collect_content(
         stability=run_summary.stabilities(runs, prints),
         notes=notes,
         dataset=dataset_title(recipes[0].data.name),
+        overrides=same_place(overrides, ()),
     )
     records = _records(evaluations, facts, classes)
     content = _with_classes(with_pooled_results(content, records), records, [row for _, row in results], models)
     if models is None:
         notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
     else:
-        content = with_images(content, models, prints, scope, overrides)
+        content = with_images(content, models, prints, scope)
     return replace(content, title=report_title(content), opening=opening_of(content))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
+from iaat.runtime.user_code import GIVEN
 
 BESIDE = 4
 """Loss surfaces side by side, one a model."""
@@ -71,8 +73,15 @@ class ExaminedRuns:
     reporter: Reporter
 
     def of_run(self, number: int) -> nn.Module:
-        """Return the model of a run that its last radii belong to."""
-        return restore_model(self.recipes[number], state_of(self.runs[number]), self.device)
+        """Return the model of a run that its last radii belong to.
+
+        Raises:
+            UserError: no file has it.
+        """
+        run, recipe = self.runs[number], self.recipes[number]
+        if recipe.model.name == GIVEN and recipe.model.module is None:
+            raise _passed_as_object("model", run)
+        return restore_model(recipe, state_of(run), self.device)
 
 
 def state_of(run: RunFolder) -> dict[str, Any]:
@@ -88,6 +97,8 @@ def read_data(
     Raises:
         UserError: They cannot be read, or are not those that it was trained on, by `facts` of its checkpoint.
     """
+    if recipes[0].data.name == GIVEN and recipes[0].data.given is None:
+        raise _passed_as_object("data", runs[0])
     device = pick_device(recipes[0].train.device)
     reporter.say(f"reading data: {recipes[0].data.name}")
     data = build_data(recipes[0].data, seed=recipes[0].seed, device=device, reporter=reporter)
@@ -95,9 +106,16 @@ def read_data(
     return ExaminedRuns(runs, recipes, data, device, reporter)
 
 
-def with_images(
-    content: ReportContent, models: ExaminedRuns, prints: Sequence[str], scope: Scope, overrides: Sequence[str]
-) -> ReportContent:
+def _passed_as_object(what: str, run: RunFolder) -> UserError:
+    """The error for a run with an object that no file has."""
+    return UserError(
+        f"{run.path}: its {what} was passed to iaat.fit as an object, which no file has. In Python call iaat.fit as "
+        f"before, run = iaat.fit(..., out={str(run.path)!r}), which reads the finished run, and then "
+        f"run.report('report.html'); or leave the images out: iaat report {quote(str(run.path))} --no-images"
+    )
+
+
+def with_images(content: ReportContent, models: ExaminedRuns, prints: Sequence[str], scope: Scope) -> ReportContent:
     """Add gallery, details, measured norms and loss surfaces to the content.
 
     Args:
@@ -105,7 +123,6 @@ def with_images(
         models: The runs.
         prints: Fingerprint of the training data of each run; runs on other data than the first's are left out.
         scope: How much.
-        overrides: Where the data lies now, as recipe keys, for the commands on the page.
 
     Raises:
         UserError: `scope` asks for an image that has no radius.
@@ -125,7 +142,7 @@ def with_images(
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
     content.notes.extend(_why_missing(scope, suspects))
     gallery = make_gallery(number, train, index, history, suspects, scope.images, asked)
-    compute, compute_more = commands_for_more([part.folder for part in content.runs], overrides, scope)
+    compute, compute_more = commands_for_more(content.runs, content.overrides, scope)
     near_suspects = _neighbours(gallery, model, models, recipe)
     gallery = replace(gallery, compute=compute, compute_more=compute_more, neighbours=near_suspects)
     gallery.details.update(_details(gallery, model, models, recipe, scope))

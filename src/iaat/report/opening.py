@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from statistics import mean
 
+from iaat.config.same_place import same_place
 from iaat.evaluate.findings import DISTRUSTED, TOO_FEW, UNCHECKED, WORST_CASE
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.mean_accuracy import MeanAccuracy
@@ -17,6 +18,7 @@ from iaat.report.report_content import (
     Pooled,
     RecipePart,
     ReportContent,
+    RunPart,
     Verdict,
 )
 from iaat.statistics import Difference
@@ -212,9 +214,7 @@ def _more_seeds(content: ReportContent, focus: int) -> NextStep | None:
     said = (
         "1 seed shows no spread" if seeds == 1 else "The interval of 2 seeds reaches 9 standard deviations to each side"
     )
-    command = _command(
-        "train", f"{first.folder}/recipe.yaml", "--seed", str(free), "--out", _renamed(first.folder, free)
-    )
+    command = _train(content, first, "--seed", str(free), "--out", _renamed(first.folder, free))
     return NextStep(f"{said}: train one more.", command)
 
 
@@ -228,7 +228,7 @@ def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> Ne
     if any(recipe.method == "pgd_at" for recipe in content.recipes):
         return None
     first = content.runs[content.recipes[focus].runs[0]]
-    command = _command("train", f"{first.folder}/recipe.yaml", "--method", "pgd_at", "--out", f"{first.folder}-pgd-at")
+    command = _train(content, first, "--method", "pgd_at", "--out", f"{first.folder}-pgd-at")
     return NextStep("Nothing is compared with one radius for all images: train PGD-AT beside it.", command)
 
 
@@ -239,9 +239,7 @@ def _smaller_radius(content: ReportContent, focus: int, row: Pooled | None) -> N
     if len(uniform) != 1 or not means or content.recipes[focus].method == "pgd_at":
         return None
     radius, first = f"{mean(means):.3g}px", content.runs[uniform[0].runs[0]]
-    command = _command(
-        *("train", f"{first.folder}/recipe.yaml", "--method.radius", radius, "--out", f"{first.folder}-{radius}")
-    )
+    command = _train(content, first, "--method.radius", radius, "--out", f"{first.folder}-{radius}")
     length = radius.removesuffix("px")
     sentence = f"The mean radius is {length} px: train PGD-AT at it, to see what comes from a radius for each image."
     return NextStep(sentence, command)
@@ -257,10 +255,8 @@ def _suspects(content: ReportContent) -> NextStep | None:
     count = 0 if gallery is None else gallery.kind.count("label")
     if gallery is None or not count:
         return None
-    folder = content.runs[gallery.run].folder
-    command = _command(
-        "train", f"{folder}/recipe.yaml", "--data.relabel", "relabel.csv", "--out", f"{folder}-relabelled"
-    )
+    run = content.runs[gallery.run]
+    command = _train(content, run, "--data.relabel", "relabel.csv", "--out", f"{run.folder}-relabelled")
     errors = "1 label may be an error" if count == 1 else f"{count} labels may be errors"
     return NextStep(f"{errors}: review them under Suspects, save relabel.csv, and train on it.", command)
 
@@ -278,10 +274,8 @@ def _weak_class(content: ReportContent) -> NextStep | None:
     first = content.runs[content.recipes[results.recipe].runs[0]]
     name = content.classes[worst.label] if worst.label < len(content.classes) else str(worst.label)
     weights = ["2" if each == worst.label else "1" for each in range(len(content.classes))]
-    command = _command(
-        *("train", f"{first.folder}/recipe.yaml", "--method.class_weights", f"[{','.join(weights)}]"),
-        *("--out", f"{first.folder}-weighted"),
-    )
+    options = ("--method.class_weights", f"[{','.join(weights)}]", "--out", f"{first.folder}-weighted")
+    command = _train(content, first, *options)
     return NextStep(
         f"Class {name} is the weakest under attack, {percent(worst.robust)} against {percent(overall)} of all: "
         "give it more weight.",
@@ -290,12 +284,18 @@ def _weak_class(content: ReportContent) -> NextStep | None:
 
 
 def _evaluate(content: ReportContent, recipes: Sequence[int], *options: str) -> str:
-    folders = [content.runs[place].folder for number in recipes for place in content.recipes[number].runs]
-    return _command("evaluate", *folders, *options)
+    runs = [content.runs[place] for number in recipes for place in content.recipes[number].runs]
+    return _command(content, runs, "evaluate", *(run.folder for run in runs), *options)
 
 
-def _command(*words: str) -> str:
-    return shlex.join(("iaat", *words))
+def _train(content: ReportContent, run: RunPart, *options: str) -> str:
+    return _command(content, [run], "train", f"{run.folder}/recipe.yaml", *options)
+
+
+def _command(content: ReportContent, runs: Sequence[RunPart], *words: str) -> str:
+    """A command on these runs: with where the data lies, unless the words say so, and with the code to trust."""
+    where = [each for each in content.overrides if each.partition("=")[0] not in words]
+    return shlex.join(("iaat", *words, *same_place(where, [name for run in runs for name in run.modules])))
 
 
 def _baseline(content: ReportContent, row: Pooled) -> RecipePart | None:

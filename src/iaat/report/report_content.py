@@ -232,6 +232,7 @@ class RunPart:
         curves: Series over all finished epochs by the names of `metrics.jsonl`, such as `loss`, `validation_clean`,
             `radius_mean_px`; None for an epoch without a line in the log.
         quantiles: Of the radii over epochs, in px, by level: `5`, `25`, `50`, `75`, `95`; empty without radii.
+        modules: Modules of the user's that it needs and that were trusted, for commands.
     """
 
     name: str
@@ -245,6 +246,7 @@ class RunPart:
     seconds: float | None
     curves: dict[str, Series]
     quantiles: dict[str, Series] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +334,7 @@ class ReportContent:
         pooled: Evaluations pooled over seeds; by suite, that of most recipes first.
         opening: What the page says first.
         under_attack: Classes and test images under attack.
+        overrides: Where the data lies now, as recipe keys, for commands.
     """
 
     title: str
@@ -353,6 +356,7 @@ class ReportContent:
     pooled: list[Pooled] = field(default_factory=list)
     opening: Opening | None = None
     under_attack: UnderAttack | None = None
+    overrides: list[str] = field(default_factory=list)
 
 
 def content_json(content: ReportContent) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from iaat.config.load_recipe import stored_recipe
+from iaat.config.load_recipe import NAMES_OF_CODE, stored_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import RECIPE_FILE, run_of_checkpoint
 from iaat.errors import UserError
@@ -34,10 +34,10 @@ def load(
     Args:
         target: A run folder, for its best checkpoint (else its last); a checkpoint, which may lie anywhere; or what
             `iaat export` wrote as safetensors or as a folder for the hub.
-        model: The model itself, where it was passed to `iaat.fit` as an object, or to use no code that the checkpoint
-            names: it gets the weights.
+        model: The model itself, which gets the weights: where it was passed to `iaat.fit` as an object, or in place of
+            the module:function that the file names for it, which is not imported then.
         device: Where the model is to be: "cpu", "cuda", "auto" for a GPU if there is one.
-        trust: Import the code that the checkpoint names as module:function. Without it such a checkpoint is refused.
+        trust: Import the code that the file names as module:function. Without it such a file is refused.
 
     Returns:
         The model with its normalisation: inputs `[B, C, H, W]` in [0, 1] to logits `[B, classes]`. Its attributes
@@ -74,11 +74,11 @@ def load_with_state(
     exported = exported_file(Path(target))
     file = find_checkpoint(Path(target)) if exported is None else exported
     state = load_checkpoint(file) if exported is None else exported_state(file)
-    recipe = _recipe(file, state, trust=trust)
+    recipe = _recipe(file, state, trust=trust, own_model=model is not None)
     place = pick_device(device) if isinstance(device, str) else device
     if model is not None:
         module = check_is_module(model, "model is")
-        _check_same_model(module, state)
+        _check_same_model(module, state, recipe)
         recipe = replace(recipe, model=_of_object(recipe.model, module))
     elif recipe.model.name == GIVEN:
         raise UserError(
@@ -136,8 +136,11 @@ def is_run(target: Path) -> bool:
     return (target.is_dir() and (target / RECIPE_FILE).is_file()) or run_of_checkpoint(target) is not None
 
 
-def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool) -> Recipe:
-    """The recipe in a checkpoint, under the name of its run where it lies in one."""
+def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool, own_model: bool) -> Recipe:
+    """The recipe in a checkpoint, under the name of its run where it lies in one.
+
+    With `own_model` the model that it names is not used, and need not be trusted.
+    """
     values = state["recipe"]
     if trust:
         for section in ("model", "data", "method"):
@@ -146,23 +149,37 @@ def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool) -> Recipe:
                 trust_typed(name)
     found = run_of_checkpoint(file)
     run_name = state.get("name", file.stem) if found is None else RunFolder(found[0]).name()
-    return stored_recipe(values, run_name, f"checkpoint {file}")
+    code = tuple(key for key in NAMES_OF_CODE if not (own_model and key == "model.name"))
+    return stored_recipe(values, run_name, f"checkpoint {file}", code=code)
 
 
-def _check_same_model(module: nn.Module, state: Mapping[str, Any]) -> None:
-    """Refuse a model with other weights than those of a checkpoint, before it is given inputs.
+def _check_same_model(module: nn.Module, state: Mapping[str, Any], recipe: Recipe) -> None:
+    """Refuse a model with other weights than those of a checkpoint, before it is given inputs."""
+    difference = _other_weights(module.state_dict(), state["model"])
+    if difference is None:
+        return
+    shape, classes, name = list(state["data"]["shape"]), len(state["data"]["classes"]), recipe.model.name
+    how = "it was" if name == GIVEN else f"{name} is"
+    raise UserError(
+        f"model is not the one that was trained: {difference}; build it as {how} for inputs of shape {shape} and "
+        f"{classes} classes"
+    )
 
-    The checkpoint may have it behind a normalisation, so that names there are longer.
+
+def _other_weights(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> str | None:
+    """The first difference of a model's weights from saved ones, in words; None where there is none.
+
+    The saved ones may be of the model behind a normalisation, so that names there are longer.
     """
-    saved = state["model"]
-    for name, weight in module.state_dict().items():
-        shapes = [value.shape for key, value in saved.items() if f".{key}".endswith(f".{name}")]
-        if weight.shape not in shapes:
-            there = f"of shape {list(shapes[0])}" if shapes else "not there"
-            raise UserError(
-                f"model is not the one that was trained: its {name} has shape {list(weight.shape)}, "
-                f"and in the checkpoint it is {there}"
-            )
+    there = {name: [key for key in saved if f".{key}".endswith(f".{name}")] for name in own}
+    for name, weight in own.items():
+        shapes = [list(saved[key].shape) for key in there[name]]
+        if list(weight.shape) not in shapes:
+            found = f"it is of shape {shapes[0]}" if shapes else "there is none"
+            return f"its {name} has shape {list(weight.shape)}, and in the file {found}"
+    known = {key for keys in there.values() for key in keys}
+    more = [key for key in saved if key not in known and not key.startswith("normalize.")]
+    return f"the file has {more[0]}, which it lacks" if more else None
 
 
 def _of_object(config: ModelConfig, module: nn.Module) -> ModelConfig:

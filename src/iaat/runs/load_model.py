@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
 from iaat.models.build_model import explicit_statistics, put_normalization, refuse_key_alone
-from iaat.models.check_logits import check_fits, check_is_module
+from iaat.models.check_logits import check_fits
 from iaat.models.double_normalization import warn_of_double_normalization
-from iaat.models.factory import check_arguments
+from iaat.models.factory import call_factory
 from iaat.models.model_config import ModelConfig
 from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.normalize import with_normalization
@@ -141,21 +139,11 @@ def is_own_name(name: str) -> bool:
 
 def _from_factory(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
     """Call a factory with those of `shape` and `classes` that its signature names."""
-    name = config.name
-    _refuse_settings(config, name, but=("options",))
-    factory = import_function(name, key="model")
-    given = {key: value for key, value in {"shape": shape, "classes": classes}.items() if _takes(factory, key)}
-    check_arguments(name, factory, given, config.options)
-    network = factory(**given, **config.options)
-    return check_is_module(network, f"model {name} returned")
-
-
-def _takes(factory: Any, argument: str) -> bool:  # noqa: ANN401
-    """Whether a signature names the argument; of one that takes any name it is not known whether it would use this."""
-    try:
-        return argument in inspect.signature(factory).parameters
-    except ValueError:
-        return True
+    _refuse_settings(config, config.name, but=("options",))
+    factory = import_function(config.name, key="model")
+    of_data: dict[str, object] = {"shape": shape, "classes": classes}
+    # Functions of others, such as torchvision's, pass **kwargs on to a class that does not know these names.
+    return call_factory(f"model {config.name}", factory, of_data, config.options, unnamed=False)
 
 
 def _pretrained(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:

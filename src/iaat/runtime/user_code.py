@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,10 +67,22 @@ def check_trusted(name: object, *, key: str, place: str) -> None:
         return
     module = name.partition(":")[0]
     if not _TRUSTED & {name, module}:
+        instead = ", or model=MyNet() for iaat.load" if key == "model.name" else ""
         raise UserError(
             f"{place}: {key} names code, {shown(name)}, which a file may not run by itself: if you trust it, add "
-            f"--trust {module[:100]} (in Python, trust=True)"
+            f"--trust {module[:100]} (in Python, trust=True{instead})"
         )
+
+
+def modules_of(names: Iterable[str]) -> list[str]:
+    """The modules of those names that are code, such as `my_net` of `my_net:build`; each once."""
+    code = [name for name in names if ":" in name and not name.startswith("timm:")]
+    return list(dict.fromkeys(name.partition(":")[0] for name in code))
+
+
+def trusted_modules(names: Iterable[str]) -> list[str]:
+    """As `modules_of`, of the names that are trusted."""
+    return modules_of(name for name in names if _TRUSTED & {name, name.partition(":")[0]})
 
 
 def import_function(name: str, *, key: str) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.config.radii_files import check_radii_files
 from iaat.config.radius_range import warn_of_radii
 from iaat.data import DataConfig, check_all_samples, read_dataset_info
+from iaat.data.check_data import DataCheck
 from iaat.errors import UserError
 from iaat.experiments.cost import cost_table
 from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, time_of_cells
@@ -27,12 +28,15 @@ def check_command(options: argparse.Namespace, overrides: list[str], reporter: R
         _check_sweep(options, overrides, reporter)
         return
     recipe = load_recipe(options.recipe, overrides)
-    reporter.result(recipe.to_yaml())
-    if options.data:  # before anything that ends at the first sample that cannot be read
-        _check_data(recipe.data, reporter)
+    # Before anything that ends at the first sample that cannot be read.
+    checked = _check_data(recipe.data, reporter) if options.data else None
     facts = read_dataset_info(recipe.data, seed=recipe.seed)
     check_radii_files(recipe, facts)
-    reporter.result(cost_table(recipe, facts))
+    costs = cost_table(recipe, facts)  # before the long recipe, so that a mistake stands alone
+    reporter.result(recipe.to_yaml())
+    if checked is not None:
+        _report_data(checked, reporter)
+    reporter.result(costs)
     warn_of_radii(recipe)
     warn_of_missing_device(recipe.train.device)
     if not options.data:
@@ -64,7 +68,7 @@ def _processes(options: argparse.Namespace) -> int:
     return 1 if options.processes is None else int(options.processes)
 
 
-def _check_data(config: DataConfig, reporter: Reporter) -> None:
+def _check_data(config: DataConfig, reporter: Reporter) -> DataCheck:
     """Read every sample, and list those that cannot be read.
 
     Raises:
@@ -75,12 +79,17 @@ def _check_data(config: DataConfig, reporter: Reporter) -> None:
         return reporter.track(batches, total=total, what=what, size=lambda batch: len(batch.y))
 
     found = check_all_samples(config, track)
-    found.notices.log(reporter.result)
-    for reason in found.faulty:
-        reporter.result(reason)
     if found.faulty:
+        found.notices.log(reporter.result)
+        for reason in found.faulty:
+            reporter.result(reason)
         raise UserError(
             f"{len(found.faulty):,} of {found.size:,} samples cannot be used: repair or remove them, or let"
             f" data.skip_damaged {len(found.faulty)} go on without those that cannot be read"
         )
+    return found
+
+
+def _report_data(found: DataCheck, reporter: Reporter) -> None:
+    found.notices.log(reporter.result)
     reporter.result(f"all {found.size:,} samples can be read")

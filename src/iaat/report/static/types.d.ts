@@ -13,7 +13,7 @@ interface Verdict {
 interface RunPart {
   name: string; folder: string; method: string; seed: number; epochs: number; hardware: Record<string, string>;
   forwards: number | null; backwards: number | null; seconds: number | null; curves: Record<string, Series>;
-  quantiles: Record<string, Series>;
+  quantiles: Record<string, Series>; modules: string[];
 }
 
 interface MeanAccuracy { mean: number; interval95: [number, number]; sd: number | null }
@@ -116,6 +116,7 @@ interface ReportContent {
   differences: [string, string[]][]; curves: Accuracies[]; corruptions: Corruptions[]; radii: Radii[];
   stability: Stability[]; gallery: Gallery | null; wall: Wall | null; surfaces: SurfacePart[]; notes: string[];
   dataset: string; recipes: RecipePart[]; pooled: Pooled[]; opening: Opening | null; under_attack: UnderAttack | null;
+  overrides: string[];
 }
 
 /** What one chart shows: `alt` is a sentence that says the same, `data` and `layout` are Plotly's. */
