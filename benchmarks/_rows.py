@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,12 +198,6 @@ def cells(row: Row, ratios: dict[str, Spread | None]) -> list[str]:
     time = row.note.partition(":")[0] if row.timing is None else f"{1000 * row.timing.spread.median:.1f}"
     shown = ["" if each is None else f"{each.median:.3f} [{each.low:.2f}, {each.high:.2f}]" for each in ratios.values()]
     return [row.name, row.precision, passes, time, *shown]
-
-
-def markdown_table(rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; the first row is the heading."""
-    header, *rest = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rest))
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 from _measure import CONSOLE
-from _rows import markdown_table
 from numpy.typing import NDArray
 
 from iaat.corruptions.cifar_classes import CIFAR10
 from iaat.evaluate.results import read_results
 from iaat.evaluate.sample_records import read_records
+from iaat.runtime.text import markdown_table
 from iaat.statistics import mcnemar_two_sided, spread
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import torch
 from _measure import CONSOLE, RESULTS
-from _rows import counted_flops, markdown_table
+from _rows import counted_flops
 
 from iaat.evaluate.results import read_results
 from iaat.models import ModelConfig, build_model
+from iaat.runtime.text import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "docs/results/cifar10/runs"

@@ -12,6 +12,7 @@ from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.evaluate.results_table import caption, columns, droppable
 from iaat.experiments.comparison_results import ComparisonRow, by_cell, comparison_row
 from iaat.runtime.console_table import CellText, PlainTable
+from iaat.runtime.text import markdown_table
 
 _INTERVALS = "One seed: Wilson interval over test images. Several seeds: t-interval of the mean over seeds."
 _ABOVE = (
@@ -49,11 +50,9 @@ def comparison_table(rows: Sequence[EvaluationResult], above: Mapping[str, str] 
 def comparison_markdown(rows: Sequence[EvaluationResult], above: Mapping[str, str] | None = None) -> str:
     """The same table as Markdown."""
     headings, lines = _cells(rows, above)
-    ruler = ["---" if heading == "recipe" else "---:" for heading in headings]
     joined = [[cell if isinstance(cell, str) else " ".join(cell) for cell in line] for line in lines]
-    table = [[heading.replace("\n", " ") for heading in headings], ruler, *joined]
-    text = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in table)
-    return f"{_title(rows)}\n\n{text}\n\n{_notes(rows, above)}\n"
+    table = markdown_table([[heading.replace("\n", " ") for heading in headings], *joined], right=True)
+    return f"{_title(rows)}\n\n{table}\n\n{_notes(rows, above)}\n"
 
 
 def _title(rows: Sequence[EvaluationResult]) -> str:

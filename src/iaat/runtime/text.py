@@ -1,6 +1,7 @@
 """Text from users, such as class and file names, made safe for terminals and tables."""
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 # They join or part letters in several scripts, and people in one emoji; alone they show nothing and do nothing.
 _JOINERS = "\u200c\u200d"
@@ -59,3 +60,15 @@ def _shown(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name, as Python decodes it
         code -= 0xDC00
     return character.encode("ascii", "backslashreplace").decode() if code > 0xFF else f"\\x{code:02x}"
+
+
+def markdown_table(rows: Iterable[Sequence[str]], *, right: bool = False) -> str:
+    """A table in Markdown.
+
+    Args:
+        rows: Cells, of the heading first; a `|` in them is escaped.
+        right: Whether all columns but the first are aligned to the right.
+    """
+    heading, *rest = ([cell.replace("|", r"\|") for cell in row] for row in rows)
+    ruler = ["---", *["---:" if right else "---"] * (len(heading) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heading, ruler, *rest))
