@@ -3,7 +3,8 @@
     python benchmarks/claim.py [--runs FOLDER] [--out FILE]
 
 Reads CELL-seedN.results.json and records.parquet (suite quick) and CELL-seedN.autoattack.results.json (AutoAttack) and
-writes docs/results/cifar10/claim.md. Nothing is trained or evaluated here.
+writes docs/results/cifar10/claim.md and, with the screening of all runs, claim.png. Nothing is trained or evaluated
+here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import numpy as np
 from _measure import CONSOLE
 from numpy.typing import NDArray
 
+from iaat.analysis.charts.tradeoff import TradeoffPoint, draw_tradeoff
+from iaat.analysis.style import SCREEN
 from iaat.corruptions.cifar_classes import CIFAR10
 from iaat.evaluate.results import read_results
 from iaat.evaluate.sample_records import read_records
@@ -59,8 +62,9 @@ def main() -> None:
     options = made.parse_args()
     text = page(options.runs)
     options.out.write_text(text, encoding="utf-8")
+    draw(read_outcomes(options.runs, "screening"), picture := options.out.with_suffix(".png"))
     CONSOLE.print(text, highlight=False, markup=False, soft_wrap=True)
-    CONSOLE.print(f"written: {options.out}", highlight=False, soft_wrap=True)
+    CONSOLE.print(f"written: {options.out}, {picture}", highlight=False, soft_wrap=True)
 
 
 def page(runs: Path) -> str:
@@ -111,6 +115,14 @@ Robust images that only one of two runs of a seed has; two-sided exact McNemar t
 
 {pairs}
 """
+
+
+def draw(outcomes: Outcomes, file: Path) -> None:
+    """Draw clean against robust accuracy of each run, the means of the uniform radii joined."""
+    points = [TradeoffPoint(cell, each.clean / 100, each.robust / 100) for (cell, _), each in outcomes.items()]
+    joined = sorted({point.label for point in points if point.label.startswith(UNIFORM)})
+    notes = ["robust: screening at 8px; faint: single runs"]
+    SCREEN.save(draw_tradeoff(points, style=SCREEN, joined=joined, notes=notes), file)
 
 
 def read_outcomes(runs: Path, attack: str) -> dict[tuple[str, int], Outcome]:

@@ -41,3 +41,14 @@ def test_targets_and_extras_named_exist(document):
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.MULTILINE)) <= targets
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert set(re.findall(r"(?:iaat|\.)\[([a-z]+)\]", text)) <= set(extras)
+
+
+CARDS = [path for path in DOCUMENTS if path.parent.name == "methods" and path.name != "README.md"]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=ids)
+def test_sources_of_a_method_exist(card):
+    """Files after the first of a line `Source: ...` are named without their folder, src/iaat/methods."""
+    sources = re.findall(r"^Source: (.*)", card.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    named = {name for line in sources for name in re.findall(r"`(\w+\.py)`", line)}
+    assert [name for name in sorted(named) if not (ROOT / "src/iaat/methods" / name).is_file()] == []
