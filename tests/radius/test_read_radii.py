@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -87,9 +89,14 @@ def test_what_is_no_table_of_radii_is_refused(changed, reason, tmp_path):
         RadiiTable.read(str(written(tmp_path / "radii.parquet", **changed)))
 
 
-def test_files_that_are_no_tables_are_refused(tmp_path):
+def test_files_that_are_no_tables_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"no such file; `iaat radii RUN`"):
         RadiiTable.read(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=rf"radii runs/a\.parquet: no such file in {re.escape(str(tmp_path))}, from which"
+    ):
+        RadiiTable.read("runs/a.parquet")
     (tmp_path / "radii.parquet").write_bytes(b"password")
     with pytest.raises(UserError, match="no table with the columns"):
         RadiiTable.read(str(tmp_path))

@@ -58,7 +58,10 @@ class RadiiTable:
             table = pa.parquet.read_table(path, columns=["index", "label_id", "radius"])
             index, label, radius = (torch.tensor(table[name].to_numpy()) for name in ("index", "label_id", "radius"))
         except FileNotFoundError:
-            raise UserError(f"radii {path}: no such file; `iaat radii RUN` writes one for a run with radii") from None
+            where = "" if path.is_absolute() else f" in {Path.cwd()}, from which paths are seen"
+            raise UserError(
+                f"radii {path}: no such file{where}; `iaat radii RUN` writes one for a run with radii"
+            ) from None
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
             raise UserError(
                 f"radii {path}: no table with the columns index, label_id and radius, as `iaat radii RUN` writes it"
