@@ -107,7 +107,7 @@ def test_what_is_no_file_any_more_is_named(make_folder: Callable[..., Path], wor
 
 
 @pytest.mark.parametrize("slow", [-1.0, 1e9], ids=["threads", "one thread"])
-def test_states_are_size_and_time_of_each_file(
+def test_states_are_size_and_times_of_each_file(
     make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, slow: float
 ) -> None:
     monkeypatch.setattr(file_states, "_LOOKED_UP", 3)
@@ -117,10 +117,10 @@ def test_states_are_size_and_time_of_each_file(
         os.utime(path, ns=(0, 10**9 * number))
     train, _ = folder_splits(config(root))
     (root / "train/dog/002.png").unlink()
-    expected = [
-        [(root / path).stat().st_size, 10**9 * number] for number, path in enumerate(train.paths or ()) if number != 7
-    ]
-    assert train.states().tolist() == [*expected[:7], [-1, -1], *expected[7:]]
+    found = [(root / path).stat() for number, path in enumerate(train.paths or ()) if number != 7]
+    assert [each.st_mtime_ns // 10**9 for each in found] == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+    expected = [[each.st_size, each.st_mtime_ns, each.st_ctime_ns] for each in found]
+    assert train.states().tolist() == [*expected[:7], [-1, -1, -1], *expected[7:]]
 
 
 def test_a_folder_that_vanishes_while_it_is_streamed_is_named(make_folder: Callable[..., Path]) -> None:
