@@ -207,16 +207,8 @@ def _accuracy_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
 
 
 def _distance_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
-    yield [
-        "recipe",
-        "line",
-        "attack",
-        "seeds",
-        "clean, each seed",
-        "mean, interval",
-        "robust, each seed",
-        "mean, interval",
-    ]
+    figures = [title for kind in ("clean", "robust") for title in (f"{kind}, each seed", "mean, interval")]
+    yield ["recipe", "line", "attack", "seeds", *figures]
     for recipe, line in CLAIMS.items():
         for attack, outcomes in found.items():
             above = distances(outcomes, recipe, line)

@@ -23,6 +23,7 @@ from iaat.cli.main import main
 from iaat.config.differences import recipe_differences
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataConfig, DataSplits, build_data, image_cache, image_split, read_dataset_info
+from iaat.data.cache_index import CacheIndex
 from iaat.data.cached_split import CachedSplit, with_cache
 from iaat.data.given_data import GivenData
 from iaat.data.image_cache import ImageCache
@@ -722,6 +723,16 @@ def filled_by(act: Callable[[], object], cache: Path) -> int:
         warnings.filterwarnings("ignore", message="data.cache")
         act()
     return (sum(path.stat().st_size for path in cache.glob("*.pixels")) - before) // 108
+
+
+def test_the_index_of_a_full_cache_is_read_once_a_split(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(root, cache)
+    read, real = [], CacheIndex.read
+    monkeypatch.setattr(CacheIndex, "read", lambda *args: read.append(args[0].name) or real(*args))
+    build(root, cache)
+    assert [name.split("-")[0] for name in read] == ["train", "test"]
 
 
 def squeezed(text: str) -> str:

@@ -3,32 +3,29 @@
 import warnings
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from iaat.data.augment import Augmentation
 from iaat.data.builtin_datasets import digits_splits, torchvision_splits
-from iaat.data.cached_split import CachedSplit, with_cache
+from iaat.data.cached_split import CachedSplit, fill_caches, with_cache
 from iaat.data.channel_statistics import channel_stats
 from iaat.data.concat_source import ConcatSource
 from iaat.data.data_config import DEFAULT_ROOT, FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
 from iaat.data.data_splits import DataSplits
+from iaat.data.drawn_samples import DrawnSamples, draw_samples, seed_of_draws
 from iaat.data.extra import ExtraImages
 from iaat.data.folder_scan import is_image_folder
 from iaat.data.given_data import EmptySource, given_splits, is_class_folder
-from iaat.data.image_cache import check_space
 from iaat.data.image_folder import folder_splits
 from iaat.data.image_split import ImageSplit
 from iaat.data.in_memory import InMemorySource
-from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
 from iaat.data.relabel import relabelled
-from iaat.data.sample_checks import check_classes
 from iaat.data.sample_log import SampleLog
 from iaat.data.source import Source
-from iaat.data.stratified import stratified_split, stratified_subset
+from iaat.data.stratified import stratified_subset
 from iaat.data.streaming import StreamingSource
 from iaat.data.user_function import UserSplit, function_splits
 from iaat.data.webdataset import webdataset_splits
@@ -36,53 +33,6 @@ from iaat.errors import UserError
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.progress import Reporter
 from iaat.runtime.user_code import GIVEN
-
-
-class CachedCount(NamedTuple):
-    """How many samples `data.cache` holds of those that it is to hold."""
-
-    held: int
-    wanted: int
-
-
-class _Parts(NamedTuple):
-    """Splits as they are stored, and sorted indices of the samples to use, with notices about these."""
-
-    train: RawSplit
-    test: RawSplit
-    train_index: Tensor
-    validation_index: Tensor
-    notices: Notices
-    test_index: Tensor
-
-    @property
-    def used(self) -> Tensor:
-        """Sorted indices of the samples of `train` for training and for validation."""
-        return torch.cat([self.train_index, self.validation_index]).sort().values
-
-    def fill_caches(self, config: DataConfig, reporter: Reporter) -> None:
-        """Decode the samples to use into `config.cache`; without it nothing is done.
-
-        Where training images are cut from the whole image in every epoch these are left out.
-        """
-        if config.cache is None:
-            return
-        if config.resized_crop and isinstance(self.train, CachedSplit):
-            reporter.say(
-                "data.cache: for validation and test alone: data.resized_crop cuts training images from the whole image"
-                " in every epoch"
-            )
-        parts = self.to_cache(config)
-        if config.may_write_cache:
-            check_space([(split.cache, index) for split, index in parts], Path(config.cache))
-        for split, index in parts:
-            split.fill(index, reporter)
-
-    def to_cache(self, config: DataConfig) -> list[tuple[CachedSplit, Tensor]]:
-        """Splits that have a cache, each with the sorted indices of the samples that it is to hold."""
-        whole = self.validation_index if config.resized_crop else self.used
-        parts = ((self.train, whole), (self.test, self.test_index))
-        return [(split, index) for split, index in parts if isinstance(split, CachedSplit)]
 
 
 def build_data(
@@ -116,8 +66,8 @@ def build_data(
 
 
 def _build(config: DataConfig, seed: int, device: torch.device | str, reporter: Reporter) -> DataSplits:
-    read = _read_parts(config, seed)
-    split_seed = _split_seed(config, seed)
+    read = _drawn(config, seed)
+    split_seed = seed_of_draws(config, seed)
     train_contents, listed = _contents(read.train), read.notices
     # After the draws: the same samples are for training and for validation as without corrections.
     train, corrections = relabelled(config.relabel, read.train)
@@ -126,7 +76,7 @@ def _build(config: DataConfig, seed: int, device: torch.device | str, reporter: 
     extra = _drawn_extra(config, train, split_seed)
     parts = ((train, read.used), (read.test, read.test_index))
     stream = _streams(config, *parts, extra=extra)
-    read.fill_caches(config, reporter)
+    fill_caches(config, read, reporter)
     keep = _streamed if stream else _in_memory
     train_source, test_source = (
         keep(split, index, config, device) if len(split) else EmptySource(split) for split, index in parts
@@ -150,47 +100,13 @@ def _build(config: DataConfig, seed: int, device: torch.device | str, reporter: 
 
 
 def _fill_caches(config: DataConfig, seed: int, reporter: Reporter) -> None:
-    read = _read_parts(config, seed)
+    read = _drawn(config, seed)
     relabelled(config.relabel, read.train)  # a mistake in the table is found before hours of work
-    read.fill_caches(config, reporter)
+    fill_caches(config, read, reporter)
 
 
-def count_cached(config: DataConfig, seed: int, train: RawSplit, test: RawSplit) -> CachedCount | None:
-    """Count the samples that `data.cache` holds, and those that it is to hold; nothing is decoded or written.
-
-    Args:
-        config: The `data` section.
-        seed: The training seed; used only where `config.split_seed` is None.
-        train, test: The splits, as `read_splits` returns them.
-
-    Returns:
-        None without `data.cache`, and for data that are no image files.
-
-    Raises:
-        UserError: A class has no sample, or the limits do not fit; the folder cannot be read.
-    """
-    if config.cache is None:
-        return None
-    parts = _drawn(config, seed, *with_cache(config, train, test)).to_cache(config)
-    wanted = sum(len(index) for _, index in parts)
-    return CachedCount(wanted - sum(split.cache.missing(index) for split, index in parts), wanted) if parts else None
-
-
-def _read_parts(config: DataConfig, seed: int) -> _Parts:
-    return _drawn(config, seed, *with_cache(config, *read_splits(config)))
-
-
-def _drawn(config: DataConfig, seed: int, train: RawSplit, test: RawSplit) -> _Parts:
-    """Draw the samples to use."""
-    for split in (train, test):  # before anything is drawn by class
-        check_classes(split.labels, split.classes, where=split.where, complete=split.complete)
-    split_seed = _split_seed(config, seed)
-    test_index = _limited(test, config.test_limit, split_seed, key="test_limit", at_least=0)
-    return _Parts(train, test, *_train_and_validation(train, config, split_seed), test_index)
-
-
-def _split_seed(config: DataConfig, seed: int) -> int:
-    return seed if config.split_seed is None else config.split_seed
+def _drawn(config: DataConfig, seed: int) -> DrawnSamples:
+    return draw_samples(config, seed, *with_cache(config, *read_splits(config)))
 
 
 def _contents(split: RawSplit) -> str | None:
@@ -266,33 +182,6 @@ def _with_extra(
         extra_ratio=config.extra_ratio,
         listed=data.listed | images.notices,
     )
-
-
-def _train_and_validation(split: RawSplit, config: DataConfig, seed: int) -> tuple[Tensor, Tensor, Notices]:
-    """Sorted indices for training and for validation, and notices about them."""
-    used = _limited(split, config.limit, seed, key="limit", at_least=2)
-    if split.validation_size:
-        return used, torch.arange(len(split) - split.validation_size, len(split)), Notices()
-    train, held = stratified_split(split.labels, config.validation_fraction, seed, used)
-    notices, counts = Notices(), torch.bincount(split.labels[used])
-    single = (counts == 1).nonzero().flatten().tolist()
-    if single:
-        notices.add(split.where, "single", repr(split.classes[single[0]]), count=len(single), of=len(split.classes))
-    return train, held, notices
-
-
-def _limited(split: RawSplit, limit: int | None, seed: int, *, key: str, at_least: int) -> Tensor:
-    """Sorted indices of `limit` samples, none of them for validation only."""
-    labels = split.labels[: len(split) - split.validation_size]
-    if limit is None:
-        return torch.arange(len(labels))
-    smallest = int(torch.bincount(labels).clamp(max=at_least).sum())
-    if limit < smallest:
-        raise UserError(
-            f"data.{key} is {limit}, too few for {at_least} samples of each of {len(split.classes)} classes (one for"
-            f" training, one for validation): give at least {smallest}"
-        )
-    return stratified_subset(labels, limit, seed, at_least=at_least)
 
 
 def _streams(config: DataConfig, *parts: tuple[RawSplit, Tensor], extra: tuple[ExtraImages, Tensor] | None) -> bool:

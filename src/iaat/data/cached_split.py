@@ -1,16 +1,18 @@
-"""`CachedSplit`: an `ImageSplit` that reads decoded images from an `ImageCache`."""
+"""`CachedSplit`: an `ImageSplit` that reads decoded images from an `ImageCache`; caches of both splits of a recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from iaat.data.data_config import DataConfig
-from iaat.data.image_cache import ImageCache
+from iaat.data.drawn_samples import DrawnSamples, draw_samples
+from iaat.data.image_cache import ImageCache, check_space
 from iaat.data.image_split import ImageSplit
 from iaat.data.raw_split import RawSplit
 from iaat.data.sample_log import SampleLog, SampleRecord
@@ -111,3 +113,63 @@ def _cached(split: RawSplit, name: str, config: DataConfig) -> RawSplit:
             f" {split.root / 'cache'}"
         )
     return CachedSplit(split, ImageCache(split, name, config))
+
+
+class CachedCount(NamedTuple):
+    """How many samples `data.cache` holds of those that it is to hold."""
+
+    held: int
+    wanted: int
+
+
+def count_cached(config: DataConfig, seed: int, train: RawSplit, test: RawSplit) -> CachedCount | None:
+    """Count the samples that `data.cache` holds, and those that it is to hold; nothing is decoded or written.
+
+    Args:
+        config: The `data` section.
+        seed: The training seed; used only where `config.split_seed` is None.
+        train, test: The splits, as `read_splits` returns them.
+
+    Returns:
+        None without `data.cache`, and for data that are no image files.
+
+    Raises:
+        UserError: A class has no sample, or the limits do not fit; the folder cannot be read.
+    """
+    if config.cache is None:
+        return None
+    parts = _to_cache(config, draw_samples(config, seed, *with_cache(config, train, test)))
+    wanted = sum(len(index) for _, index in parts)
+    return CachedCount(wanted - sum(split.cache.missing(index) for split, index in parts), wanted) if parts else None
+
+
+def fill_caches(config: DataConfig, drawn: DrawnSamples, reporter: Reporter) -> None:
+    """Decode the samples to use into `config.cache`; without it nothing is done.
+
+    Where training images are cut from the whole image in every epoch these are left out.
+
+    Raises:
+        UserError: see `ImageCache.fill`; the disk has not enough space.
+    """
+    if config.cache is None:
+        return
+    if config.resized_crop and isinstance(drawn.train, CachedSplit):
+        reporter.say(
+            "data.cache: for validation and test alone: data.resized_crop cuts training images from the whole image"
+            " in every epoch"
+        )
+    parts = _to_cache(config, drawn)
+    missing = [split.cache.missing(index) for split, index in parts]
+    if config.may_write_cache:
+        needed = sum(split.cache.bytes_of(count) for (split, _), count in zip(parts, missing, strict=True))
+        check_space(Path(config.cache), needed, sum(missing))
+    for (split, index), count in zip(parts, missing, strict=True):
+        if count:
+            split.fill(index, reporter)
+
+
+def _to_cache(config: DataConfig, drawn: DrawnSamples) -> list[tuple[CachedSplit, Tensor]]:
+    """Splits that have a cache, each with the sorted indices of the samples that it is to hold."""
+    whole = drawn.validation_index if config.resized_crop else drawn.used
+    parts = ((drawn.train, whole), (drawn.test, drawn.test_index))
+    return [(split, index) for split, index in parts if isinstance(split, CachedSplit)]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from iaat.data.batch_order import batch_sizes, check_enough
-from iaat.data.build_data import CachedCount, check_crops, count_cached, read_extra, read_splits, reads_folder
+from iaat.data.build_data import check_crops, read_extra, read_splits, reads_folder
+from iaat.data.cached_split import CachedCount, count_cached
 from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
 from iaat.data.notices import Notices
 from iaat.data.relabel import relabelled

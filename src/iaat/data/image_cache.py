@@ -317,22 +317,21 @@ class ImageCache:
         warnings.warn(f"data.cache: {self.file}: {what} damaged there, and decoded again", stacklevel=3)
 
 
-def check_space(parts: Sequence[tuple[ImageCache, Tensor]], folder: Path) -> None:
+def check_space(folder: Path, needed: int, count: int) -> None:
     """Check that there is room for all images that are to be decoded, before the first one is.
 
     Args:
-        parts: Caches, each with the images of its split that it is to hold.
-        folder: The folder of all, which need not be there yet.
+        folder: Of the caches; it need not be there yet.
+        needed: Bytes.
+        count: Images.
 
     Raises:
-        UserError: Its disk has not enough space left; the folder cannot be read.
+        UserError: Its disk has not enough space left.
     """
-    missing = [cache.missing(used) for cache, used in parts]
-    needed = sum(cache.bytes_of(count) for (cache, _), count in zip(parts, missing, strict=True))
     there = next((each for each in (folder, *folder.absolute().parents) if each.is_dir()), None)
     if there is not None and needed > (free := shutil.disk_usage(there).free):
         reason = f"its disk has {_size_text(free)} left"
-        raise UserError(_unwritable(folder, reason, _size_text(needed), f"{sum(missing):,} images"))
+        raise UserError(_unwritable(folder, reason, _size_text(needed), f"{count:,} images"))
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

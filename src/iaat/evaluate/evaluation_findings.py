@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from iaat.config.suites import Plan
 from iaat.evaluate.autoattack import STANDARD_CLASSES, ensemble, why_no_square
-from iaat.evaluate.findings import BELOW_CONSTANT, FEW_CLASSES, Finding, note
+from iaat.evaluate.findings import AUTOATTACK_CLASSES, BELOW_CONSTANT, FEW_CLASSES, Finding, note
 from iaat.evaluate.masking import gap_finding, no_black_box, transfer_finding
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.masking.gradient_checks import blocked
@@ -35,7 +35,7 @@ def all_findings(context: Context, plan: Plan, sections: Sequence[Section], left
     found += _below_constant(context.outcome, len(context.data.classes))
     found += [*plan_findings(plan, context), *_of_left_out(left_out)]
     named = {finding.name: finding for finding in found}
-    if "autoattack-classes" in named:  # which says the same, and what runs instead
+    if AUTOATTACK_CLASSES in named:  # which says the same, and what runs instead
         named.pop(FEW_CLASSES, None)
     return list(named.values())
 
@@ -106,7 +106,7 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     if "autoattack" in plan.attacks and classes < STANDARD_CLASSES:
         findings.append(
             note(
-                name="autoattack-classes",
+                name=AUTOATTACK_CLASSES,
                 evidence=f"with {classes} classes the targeted DLR loss of AutoAttack is not defined: "
                 f"{', '.join(ensemble(classes, shape, norm))} are run instead",
                 advice="Say so beside the number; it is not the standard ensemble.",

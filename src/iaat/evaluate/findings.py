@@ -19,6 +19,9 @@ FEW_SAMPLES = "few-samples"
 FEW_CLASSES = "few-classes"
 """Finding of a model with too few classes for the targeted DLR loss."""
 
+AUTOATTACK_CLASSES = "autoattack-classes"
+"""Finding of data with too few classes for the standard AutoAttack; it says what runs instead."""
+
 BELOW_CONSTANT = "not-robust"
 """Finding of a model that is less robust than one that predicts one class for all inputs."""
 
@@ -44,7 +47,7 @@ class Finding:
 
     @property
     def kind(self) -> str:
-        """`FINDING` of what bears on the verdict, `note` of the rest."""
+        """`FINDING` where it decides the verdict, else `note`."""
         return "FINDING" if self.serious or self.weak_attack else "note"
 
     def text(self) -> str:
