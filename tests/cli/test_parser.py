@@ -31,3 +31,10 @@ def test_the_number_of_samples_goes_by_its_old_name_too():
     with pytest.warns(UserWarning, match="--n is --samples now"):
         by_old, _ = parse_arguments(["evaluate", "RUN", "--n", "200"])
     assert by_old.samples == parse_arguments(["evaluate", "RUN", "--samples", "200"])[0].samples == 200
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "evaluate", "radii", "report", "export"])
+def test_a_tilde_that_no_shell_has_replaced_is_the_home_folder(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options, _ = parse_arguments([command, "RUN", "--out=~/there"])
+    assert options.out == tmp_path / "there"

@@ -402,3 +402,31 @@ def test_runs_from_before_a_key_was_added_stay_seeds_of_those_after():
     assert digest_but_seed(load_recipe("quickstart", ["--train.clip_grad", "1"])) != digest_but_seed(
         load_recipe("quickstart")
     )
+
+
+PATHS = {
+    "data.root": "folder-iaat",
+    "data.cache": "folder-iaat",
+    "data.extra": "cifar10-resnet18-iaat",
+    "data.relabel": "folder-iaat",
+    "model.weights": "folder-iaat",
+    "method.radii": "folder-pgd-at",
+    "method.start_from": "folder-iaat",
+    "train.radii_folder": "folder-iaat",
+}
+
+
+@pytest.mark.parametrize(("key", "source"), PATHS.items(), ids=PATHS)
+def test_a_tilde_is_the_home_folder_in_every_path(key, source, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    section, name = key.split(".")
+    root = [] if key == "data.root" else ["--data.root=images"]
+    more = ["--train.radii=sharded"] if key == "train.radii_folder" else []
+    recipe = load_recipe(source, [*root, *more, f"--{key}=~/there"])
+    assert getattr(getattr(recipe, section), name) == str(tmp_path / "there")
+
+
+def test_a_tilde_in_a_file_is_the_home_folder_and_elsewhere_in_a_path_it_stays(write, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = load_recipe(write({"extends": "folder-iaat", "data": {"root": "~/images", "relabel": "a/~/b~"}}))
+    assert (recipe.data.root, recipe.data.relabel) == (str(tmp_path / "images"), "a/~/b~")

@@ -652,11 +652,6 @@ def test_a_folder_that_cannot_be_used_is_refused(
             read_dataset_info(config(root, tmp_path / place), seed=0)
 
 
-def test_a_path_that_no_shell_has_completed_is_an_error_of_the_recipe() -> None:
-    with pytest.raises(UserError, match=r"data\.cache is '~/c': write the path out"):
-        DataConfig(cache="~/c")
-
-
 def test_nothing_is_written_through_a_link(
     root: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -352,3 +352,16 @@ def test_every_method_trains_with_another_optimiser_clipping_warm_up_and_class_w
     assert not any(torch.equal(weight, old) for weight, old in zip(net.parameters(), before, strict=True))
     assert run.history[0].loss < float("inf")
     assert (run.radii is not None) == (method in ("cat", "mma", "iaat", "iaat_paper", "iaat_trades"))
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        images(tmp_path / "images", split)
+    run = iaat.fit("small-cnn", "~/images", epochs=1, out="~/run", device="cpu", quiet=True)
+    assert run.path == tmp_path / "run"
+    run.report("~/page.html", details=0)
+    iaat.load("~/run")
+    iaat.evaluate_model(run.model, "~/images/test", suite="pgd-5", folder="~/results")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["images", "page.html", "results", "run"]

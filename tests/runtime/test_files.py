@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from iaat.errors import UserError
-from iaat.runtime.files import append_json_line, replacing, write_json, write_text
+from iaat.runtime.files import append_json_line, replacing, user_path, write_json, write_text
 from iaat.runtime.json_files import read_json_lines
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/run") == tmp_path / "run"
+    assert [str(user_path(each)) for each in ("run~", "a/~", "~nobody-of-this-name/x")] == [
+        *("run~", "a/~", "~nobody-of-this-name/x")
+    ]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 from iaat.config.choices import CHECKPOINTS, EXPORT_FORMATS, WEIGHTS, weights_by_any_name
 from iaat.config.short_options import is_flag, is_short, likely_key, spelled_out
 from iaat.errors import UserError, check_choice
+from iaat.runtime.files import user_path
 
 COMMANDS = ("train", "compare", "evaluate", "radii", "report", "export", "recipes", "check")
 
@@ -147,7 +148,9 @@ def command_parser() -> argparse.ArgumentParser:
     )
     sub = add("train", "train a recipe, evaluate it, write radii and pictures", keys)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
-    sub.add_argument("--out", type=Path, help="run folder; by default runs/RECIPE-seedN or RECIPE-with-METHOD-seedN")
+    sub.add_argument(
+        "--out", type=user_path, help="run folder; by default runs/RECIPE-seedN or RECIPE-with-METHOD-seedN"
+    )
     sub.add_argument("--resume", action="store_true", help="go on with an interrupted run in the folder")
     sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     _add_tensorboard(sub)
@@ -163,7 +166,7 @@ def command_parser() -> argparse.ArgumentParser:
         help="number of seeds, from 0, or a list of several; --seed 7 trains seed 7 alone",
     )
     sub.add_argument(
-        "--out", type=Path, default=Path("runs"), help="folder of the run folders; finished runs are reused"
+        "--out", type=user_path, default=Path("runs"), help="folder of the run folders; finished runs are reused"
     )
     sub.add_argument(
         "--only", metavar="CELL", nargs="+", default=[], help="only these cells, or all cells of these grids"
@@ -213,21 +216,21 @@ def command_parser() -> argparse.ArgumentParser:
         help="add adversarial examples made on these models",
     )
     sub.add_argument(
-        "--corrupted", metavar="DIR", type=Path, help="folder of CIFAR-10-C or ImageNet-C; adds corrupted images"
+        "--corrupted", metavar="DIR", type=user_path, help="folder of CIFAR-10-C or ImageNet-C; adds corrupted images"
     )
     sub.add_argument(
         "--baseline",
         metavar="RUN",
-        type=Path,
+        type=user_path,
         help="run that mCE is relative to; evaluated before, or in the same command",
     )
     sub.add_argument(
-        "--out", type=Path, default=Path("evaluations"), help="folder for the results of models other than runs"
+        "--out", type=user_path, default=Path("evaluations"), help="folder for the results of models other than runs"
     )
 
     sub = add("radii", "write the radius of every image trained on as a table, and print a summary per class")
-    sub.add_argument("folder", metavar="RUN", type=Path, help="run folder")
-    sub.add_argument("--out", type=Path, help="a .parquet or .csv file; RUN/radii.parquet by default")
+    sub.add_argument("folder", metavar="RUN", type=user_path, help="run folder")
+    sub.add_argument("--out", type=user_path, help="a .parquet or .csv file; RUN/radii.parquet by default")
     sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
 
     keys = "Keys that say where the data lies can follow, such as --data.root DIR."
@@ -236,14 +239,14 @@ def command_parser() -> argparse.ArgumentParser:
         "folders",
         metavar="RUN",
         nargs="+",
-        type=Path,
+        type=user_path,
         help="run folders, or a folder of them; the first with radii has the images",
     )
     sub.add_argument(
-        "-o", "--out", type=Path, default=Path("report.html"), help="the page, one file (default %(default)s)"
+        "-o", "--out", type=user_path, default=Path("report.html"), help="the page, one file (default %(default)s)"
     )
-    sub.add_argument("--figures", metavar="DIR", type=Path, help="write the figures as PNG, PDF and SVG, too")
-    sub.add_argument("--suspects", metavar="FILE", type=Path, help="write all suspects as .csv or .parquet, too")
+    sub.add_argument("--figures", metavar="DIR", type=user_path, help="write the figures as PNG, PDF and SVG, too")
+    sub.add_argument("--suspects", metavar="FILE", type=user_path, help="write all suspects as .csv or .parquet, too")
     sub.add_argument("--images", metavar="N", type=int, default=2000, help="size of the gallery (default %(default)s)")
     sub.add_argument(
         "--details",
@@ -266,7 +269,9 @@ def command_parser() -> argparse.ArgumentParser:
         "write a trained model as ONNX, a PyTorch program, safetensors or a folder for the Hugging Face hub",
         keys,
     )
-    sub.add_argument("target", metavar="RUN", type=Path, help="run folder, for its best checkpoint; or RUN/last.pt")
+    sub.add_argument(
+        "target", metavar="RUN", type=user_path, help="run folder, for its best checkpoint; or RUN/last.pt"
+    )
     sub.add_argument(
         "--format",
         choices=EXPORT_FORMATS,
@@ -274,7 +279,9 @@ def command_parser() -> argparse.ArgumentParser:
         help="onnx (default); pt2, of torch.export; torchscript; safetensors, weights with a record of the run; hf, a "
         "folder for the Hugging Face hub with a model card",
     )
-    sub.add_argument("-o", "--out", metavar="PATH", type=Path, help="file or folder; by default named after the run")
+    sub.add_argument(
+        "-o", "--out", metavar="PATH", type=user_path, help="file or folder; by default named after the run"
+    )
     sub.add_argument("--overwrite", action="store_true", help="replace what is there under this name")
 
     add("recipes", "list the recipes that ship")

@@ -46,6 +46,7 @@ from iaat.methods import METHODS, find_method
 from iaat.methods.setting_fields import setting_names
 from iaat.models import ModelConfig
 from iaat.models.registry import check_name
+from iaat.runtime.files import user_path
 from iaat.runtime.json_files import UnfitError, from_json, from_text
 from iaat.runtime.text import cut
 from iaat.runtime.user_code import check_trusted, trust_typed
@@ -234,6 +235,7 @@ def _expanded(typed: Mapping[str, str], config: type, data_name: str) -> dict[st
 
 def _data_settings(value: str, data_name: str) -> dict[str, str]:
     """A data set by its name, or its folder; what is no data set of files becomes a folder of images, or of shards."""
+    value = str(user_path(value))
     if value in DATASETS or (":" in value and not Path(value).exists()):
         return {"data.name": value}
     if not Path(value).is_dir():

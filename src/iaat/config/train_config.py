@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from iaat.errors import UserError, check_choice, shown
-from iaat.runtime.json_files import check_fields
+from iaat.runtime.json_files import UserPath, check_fields
 from iaat.units import check_numbers
 
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -84,7 +84,7 @@ class TrainConfig:
     radii: Literal["replicated", "sharded"] = "replicated"
     """Where several processes keep radii: replicated, all in each, exchanged once an epoch; or sharded, each its part,
     looked up at each step, for data sets with radii that do not fit into the memory of a device."""
-    radii_folder: str | None = None
+    radii_folder: UserPath | None = None
     """Folder on a local disk for memory-mapped radii, where even host memory is too small; null: on the device."""
     select: Literal["mean", "robust", "clean"] = "mean"
     """Validation accuracy that decides which epoch is kept as best: clean, robust (PGD), or the mean of the two."""

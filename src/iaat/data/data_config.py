@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from iaat.errors import UserError, check_choice, did_you_mean, shown
+from iaat.runtime.json_files import UserPath
 from iaat.runtime.user_code import GIVEN, check_module_name
 from iaat.units import check_numbers
 
@@ -54,7 +55,7 @@ class DataConfig:
     module:function, a function called with split="train" or "test" that returns a map-style dataset of (x, y). Its
     items are read once into memory, and a random transform is drawn once, unless `stream` is set."""
 
-    root: str | None = None
+    root: UserPath | None = None
     """Folder with the data; None: "data" for the downloaded sets. A root with train/ and test/, both with one folder
     a class, is read as an image folder, whichever of these data sets is named, also digits."""
 
@@ -122,7 +123,7 @@ class DataConfig:
     """Largest level of the images, such as 4095 for 12 bits stored in 16, which becomes 255; None: 255 for 8 bits and
     65535 for 16 bits. A level above 255 leaves images of 8 bits as they are."""
 
-    cache: str | None = None
+    cache: UserPath | None = None
     """Image files: folder to keep decoded images in, from which later starts, and each epoch of streamed data, read
     them in place of the files. An image takes channels x height x width bytes. Images with a file that has changed are
     decoded again. To be typed: a folder that a recipe file names is read, but not written. null: none."""
@@ -140,7 +141,7 @@ class DataConfig:
     workers: int = 0
     """Reader processes when samples are streamed; 0: the main process reads."""
 
-    extra: str | None = None
+    extra: UserPath | None = None
     """File with extra training images, such as generated ones: a .npz with image (uint8 [N, H, W, C]) and label (class
     numbers in the order of the data set's classes); null: none. They fill up the batches and are never validated on."""
 
@@ -150,7 +151,7 @@ class DataConfig:
     extra_limit: int | None = None
     """Number of extra images to use, drawn evenly over their classes; indices stay those of the whole file."""
 
-    relabel: str | None = None
+    relabel: UserPath | None = None
     """CSV file with decisions on labels, as the page of iaat report saves it: columns index or path, label, new_label
     and decision. Rows that say relabel change the label of a training sample, those for validation that were drawn
     from the training set included; keep and unsure change nothing. null: none."""
@@ -190,10 +191,6 @@ class DataConfig:
             _ = self.background_rgb
         if self.cache is not None and not self.cache.strip():
             raise UserError("data.cache is empty: give a folder for decoded images, or leave it out")
-        if self.cache is not None and self.cache.startswith("~"):
-            raise UserError(
-                f"data.cache is {shown(self.cache)}: write the path out, because no shell has replaced the ~"
-            )
         name = self.validation
         if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
             raise UserError(f"data.validation is {shown(name)}: give the name of a folder beside train, e.g. val")

@@ -16,6 +16,7 @@ from iaat.data.image_split import ImageSplit
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
 from iaat.errors import UserError, shown
+from iaat.runtime.files import user_path
 
 _WHERE = "data"
 
@@ -33,7 +34,7 @@ def given_split(data: object, config: DataConfig, classes: Sequence[str]) -> Raw
         UserError: it is none of these, or has other classes.
     """
     if isinstance(data, str | Path):
-        return _folder_split(Path(data), config, classes)
+        return _folder_split(user_path(data), config, classes)
     if isinstance(data, DataLoader) and data.collate_fn is not torch.utils.data.default_collate:
         data = _joined(data)
     return user_split(data, config, where=_WHERE, classes=classes, complete=False)

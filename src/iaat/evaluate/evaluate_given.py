@@ -22,6 +22,7 @@ from iaat.models import weights_digest
 from iaat.models.check_logits import casting, check_is_module
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import device_of
+from iaat.runtime.files import user_path
 from iaat.runtime.progress import Reporter
 from iaat.units import Norm, Radius
 
@@ -100,7 +101,7 @@ def evaluate_model(
     source = _source(model, data, y, _names(classes, model), size)
     # The model is the caller's, so that the cast is taken off again.
     with TemporaryDirectory() as temporary, casting(model):
-        place = Path(temporary if folder is None else folder)
+        place = user_path(temporary if folder is None else folder)
         name = type(model).__name__
         digest = weights_digest(model)
         splits = as_test_set(source)

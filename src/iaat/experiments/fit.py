@@ -23,6 +23,7 @@ from iaat.models.check_logits import check_is_module
 from iaat.radius import RadiusMemory
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
+from iaat.runtime.files import user_path
 from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
@@ -97,12 +98,14 @@ def fit(
         >>> bool((run.model(x).argmax(1) == y).float().mean() > 0.9)
         True
     """
-    name = _PLACE if out is None else Path(out).resolve().name
+    out = None if out is None else user_path(out)
+    train_data, validation = _of_user(train_data), _of_user(validation)
+    name = _PLACE if out is None else out.resolve().name
     _check_callbacks(callbacks, out)
     module = None if isinstance(model, str) else check_is_module(model, "model is")
     asked = _asked(method, radius, epochs, device, settings or {}, more)
     recipe = _recipe(name, model, train_data, validation, method, asked)
-    run = MemoryRun(name) if out is None else RunFolder(Path(out))
+    run = MemoryRun(name) if out is None else RunFolder(out)
     check_one_norm(recipe)
     going_on = isinstance(run, RunFolder) and run.has_results() and not overwrite
     fix = "Give the settings it was trained by, another out=, or overwrite=True"
@@ -164,9 +167,9 @@ def _recipe(
         written["model.name"] = model
     else:
         raw["model"] = {"name": GIVEN, "normalize": "none"}
-    if is_named := isinstance(train_data, str | Path) and not is_class_folder(train_data):
-        _check_named(str(train_data))
-        written |= {"data": str(train_data), **_validation_folder(train_data, validation)}
+    if is_named := isinstance(train_data, str) and not is_class_folder(train_data):
+        _check_named(train_data)
+        written |= {"data": train_data, **_validation_folder(train_data, validation)}
     else:
         raw["data"] = {"name": GIVEN}
     recipe = python_recipe(name, raw, written, _PLACE)
@@ -191,6 +194,11 @@ def _check_named(train_data: str) -> None:
         )
 
 
+def _of_user(given: object) -> object:
+    """What was given, with `~` at the start of a folder's path replaced."""
+    return str(user_path(given)) if isinstance(given, str | Path) else given
+
+
 def _kind(given: object) -> str:
     return str(given) if isinstance(given, str | Path) else type(given).__name__
 
@@ -202,7 +210,7 @@ def _radii(given: object) -> Tensor | None:
     return values.detach().cpu() if isinstance(values, Tensor) else None
 
 
-def _validation_folder(train_data: str | Path, validation: object) -> dict[str, str]:
+def _validation_folder(train_data: str, validation: object) -> dict[str, str]:
     """The key for a folder of validation images beside train/."""
     if validation is None:
         return {}

@@ -29,6 +29,7 @@ from iaat.runs.load import as_trained_model
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
+from iaat.runtime.files import user_path
 from iaat.runtime.progress import Reporter
 from iaat.units import Norm, Radius
 
@@ -173,12 +174,13 @@ class Run:
         from iaat.report.page import write_page
         from iaat.report.scope import Scope
 
+        out = user_path(out)
         with TemporaryDirectory() as temporary:
             run = self._folder(Path(temporary, self.recipe.name))
             scope = Scope(images=images, details=details, details_of=tuple(map(int, details_of)))
             content = collect_content([run], (), self._reporter, scope, recipes=[self.recipe])
-            write_page(content, Path(out))
-        return Path(out)
+            write_page(content, out)
+        return out
 
     def save(self, out: str | Path) -> Path:
         """Write a run that was kept in memory into a run folder, for `iaat.load`, `iaat report` and the like.
@@ -194,7 +196,7 @@ class Run:
         """
         if self.path is not None:
             raise UserError(f"the run is in {self.path} already: copy that folder")
-        self._store = self._folder(Path(out))
+        self._store = self._folder(user_path(out))
         self.path = self._store.path
         return self.path
 

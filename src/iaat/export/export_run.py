@@ -17,6 +17,7 @@ from iaat.export.output_path import check_path, default_path, written_beside
 from iaat.export.writers import WRITERS
 from iaat.runs.exported_weights import ExportRecord
 from iaat.runtime.extras import check_installed
+from iaat.runtime.files import user_path
 
 _TOLERANCE = 1e-4
 """Largest difference of two logits: of 1, or of the largest logit where that is larger."""
@@ -88,9 +89,9 @@ def export_model(
         torch.Size([4, 10])
     """
     check_choice(format, EXPORT_FORMATS, "format")
-    writer, target = WRITERS[format], Path(target)
+    writer, target = WRITERS[format], user_path(target)
     check_installed(writer.needs, "export", f"format {format}")
-    out = default_path(target, writer) if out is None else Path(out)
+    out = default_path(target, writer) if out is None else user_path(out)
     check_path(out, format, overwrite=overwrite)
     exported = find_exportable(target, model=model, trust=trust)
     images = check_images(exported.model.recipe, exported.model.shape, None if data is None else str(data))

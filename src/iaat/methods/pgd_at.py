@@ -13,6 +13,7 @@ from iaat.methods.adversarial_loss import AdversarialLoss, AdversarialLossConfig
 from iaat.methods.adversarial_training import uniform_radii
 from iaat.methods.base import StepContext
 from iaat.radius import RadiiTable
+from iaat.runtime.json_files import UserPath
 from iaat.types import Batch
 
 
@@ -20,7 +21,7 @@ from iaat.types import Batch
 class PGDATConfig(AdversarialLossConfig):
     """Settings of PGD adversarial training."""
 
-    radii: str | None = None
+    radii: UserPath | None = None
     """Fixed radii to train at: a run folder with radii.parquet, or a Parquet file such as `iaat radii
     RUN --out FILE` writes; samples it does not list have `radius`. null: all samples have `radius`."""
     shuffle_radii: bool = False

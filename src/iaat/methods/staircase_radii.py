@@ -16,6 +16,7 @@ from iaat.methods.learned_radii import LearnedRadii, LearnedRadiiConfig
 from iaat.methods.radius_schedule import check_moves
 from iaat.methods.setting_fields import derived
 from iaat.radius import RadiiTable, staircase
+from iaat.runtime.json_files import UserPath
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
 
@@ -36,7 +37,7 @@ class StaircaseConfig(LearnedRadiiConfig):
     spread: float = 0.0
     """Attack every batch at a mean of `radius`: at `radius` times the ratio of each learned radius to their mean, which
     is clipped to 1 - spread .. 1 + spread and brought back to a mean of 1. 0: attack at the learned radii."""
-    start_from: str | None = None
+    start_from: UserPath | None = None
     """Run with the radii that samples begin with, its folder or the Parquet file that `iaat radii RUN` writes; samples
     it does not list begin with `start`."""
     first_radii: Tensor | None = field(default=None, compare=False, repr=False, metadata={"setting": False})

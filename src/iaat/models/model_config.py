@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from torch import nn
 
 from iaat.errors import UserError, shown
+from iaat.runtime.json_files import UserPath
 from iaat.units import check_numbers
 
 NormLayer = Literal["batch", "group"]
@@ -43,7 +44,7 @@ class ModelConfig:
     std: list[float] | None = None
     """Standard deviation of each channel, or [one] for all; goes with mean."""
 
-    weights: str | None = None
+    weights: UserPath | None = None
     """File of trained weights (.pt, .pth, .safetensors; RUN/last.pt of a run): training starts from it, or `iaat
     evaluate` evaluates it where the model is given by name or factory."""
 

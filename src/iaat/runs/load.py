@@ -21,6 +21,7 @@ from iaat.runs.exported_weights import exported_file, exported_state
 from iaat.runs.run_folder import RunFolder
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import pick_device
+from iaat.runtime.files import user_path
 from iaat.runtime.user_code import GIVEN, trust_typed
 
 
@@ -71,8 +72,9 @@ def load_with_state(
     Raises:
         UserError: as `load`.
     """
-    exported = exported_file(Path(target))
-    file = find_checkpoint(Path(target)) if exported is None else exported
+    target = user_path(target)
+    exported = exported_file(target)
+    file = find_checkpoint(target) if exported is None else exported
     state = load_checkpoint(file) if exported is None else exported_state(file)
     recipe = _recipe(file, state, trust=trust, own_model=model is not None)
     place = pick_device(device) if isinstance(device, str) else device

@@ -16,6 +16,11 @@ class WriteError(UserError):
     """A file cannot be written; the system's error is its cause."""
 
 
+def user_path(path: str | Path) -> Path:
+    """A path as its user means it: `~` at its start is the home folder, also where no shell has replaced it."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser fails on ~name of nobody
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path to write to, renamed to `path` when the block ends well and removed when it does not.

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
+from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_type_hints
 
@@ -56,6 +57,17 @@ class Between:
         return given  # a whole number as it was written: it is written again
 
 
+@dataclass(frozen=True, slots=True)
+class _OfUser:
+    """Paths with `~` for the home folder, in a type: as `iaat.runtime.files.user_path` reads them."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+        from pydantic_core import core_schema  # takes long to import, and attacks need none
+
+        return core_schema.no_info_after_validator_function(expanduser, handler(source))
+
+
+UserPath = Annotated[str, _OfUser()]
 Finite = Annotated[float, Between(-math.inf)]
 NonNegative = Annotated[float, Between(0)]
 Fraction = Annotated[float, Between(0, 1)]
