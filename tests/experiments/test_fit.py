@@ -130,6 +130,16 @@ def test_it_is_the_loop_of_the_command_line(tmp_path, monkeypatch):
         assert same(mine[part], theirs[part])
 
 
+def test_a_model_that_cannot_be_found_is_named_before_data_are_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mistyped_net.py").write_text("def build(classes):\n    pass\n")
+    assert main(["train", "quickstart", "--model.name", "mistyped_net:bild"]) == 2
+    message = capsys.readouterr().err
+    assert "has no function 'bild': name one that it defines (did you mean 'build'?)" in message
+    assert "reading data" not in message
+
+
 def _noting(started, fit):
     def noting(self, **more):
         started.append({key: value.clone() for key, value in self.state.model.state_dict().items()})

@@ -249,7 +249,7 @@ def _data_settings(value: str, data_name: str) -> dict[str, str]:
 def _check_options(model: ModelConfig, place: str) -> None:
     """Refuse options with which timm reads files itself, which in some of its versions runs their code."""
     files = {"checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"} & model.options.keys()
-    if files and (":" not in model.name or model.name.startswith("timm:")):
+    if files and not model.is_user_function:
         raise UserError(f"{place}: model.options has {min(files)}: give files of weights by model.weights")
 
 

@@ -33,7 +33,7 @@ def warn_of_double_normalization(model: nn.Module, config: ModelConfig) -> None:
         model: The model as `build_model` or `load_model` returns it.
         config: Its settings.
     """
-    own = config.name == GIVEN or (":" in config.name and not config.name.startswith("timm:"))
+    own = config.name == GIVEN or config.is_user_function
     ours = config.normalize != "none" or config.mean is not None
     if not own or not ours or not isinstance(model, NormalizedModel):
         return

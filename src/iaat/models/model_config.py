@@ -67,6 +67,11 @@ class ModelConfig:
                 )
         check_numbers({key: value for key, value in vars(self).items() if key != "options"}, "model", {"width": 4096})
 
+    @property
+    def is_user_function(self) -> bool:
+        """Whether `name` is of the form module:function."""
+        return ":" in self.name and not self.name.startswith("timm:")
+
     def without_start(self) -> Self:
         """These settings without the weights that training starts from, for a model that gets all its weights later."""
         return replace(self, weights=None, weights_key=None, pretrained=False)
