@@ -8,6 +8,7 @@ import pytest
 from helpers.report_content import rich
 from iaat.evaluate.findings import TOO_FEW, TRUSTED, UNCHECKED, WORST_CASE
 from iaat.evaluate.sample_records import SampleRecords
+from iaat.report.commands import evaluation_command, training_command
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.report_content import (
@@ -153,6 +154,21 @@ def test_commands_have_what_a_run_needs():
     needed = " --data.root=pets --trust my_net --trust my_data"
     assert opening.answers[-1].command.endswith(f"--suite standard{needed}")
     assert opening.steps[0].command.endswith(f"--out runs/small-iaat-seed1{needed}")
+
+
+def test_a_run_with_objects_is_trained_and_evaluated_in_python():
+    content = made([run("iaat", of_objects=True)], [verdict(0, 0.86, 0.45, "screening")], overrides=["--data.root=x"])
+    opening = opening_of(content)
+    assert opening.answers[-1].command == "run.evaluate(suite='standard')  # run = iaat.fit(...) as before"
+    assert [step.command for step in opening.steps] == [
+        "iaat.fit(..., seed=1, out='runs/small-iaat-seed1')  # the other arguments as before",
+        "iaat.fit(..., method='pgd_at', out='runs/small-iaat-seed0-pgd-at')  # the other arguments as before",
+    ]
+    given = {"method.class_weights": [1, 2], "out": "b"}
+    assert training_command(content, content.runs[0], given) == (
+        "iaat.fit(..., out='b', settings={'method.class_weights': [1, 2]})  # the other arguments as before"
+    )
+    assert "suite='full'" in evaluation_command(content, [0], "standard", suspicious=True)
 
 
 def test_where_the_data_lies_does_not_take_back_what_a_command_sets():

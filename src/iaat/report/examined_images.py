@@ -20,6 +20,7 @@ from iaat.analysis.tables import write_table
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, build_data, sequential_order
 from iaat.errors import UserError
+from iaat.report.commands import commands_for_more
 from iaat.report.detail_pictures import drawn_detail
 from iaat.report.detail_records import DetailSettings
 from iaat.report.gallery import (
@@ -36,7 +37,7 @@ from iaat.report.loss_surface import loss_surface
 from iaat.report.radius_reasons import RadiusReasons, radius_reasons
 from iaat.report.report_content import Radii, ReportContent
 from iaat.report.sample_details import near_samples, sample_details
-from iaat.report.scope import Scope, commands_for_more
+from iaat.report.scope import Scope
 from iaat.report.smallest_norms import smallest_norms
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects
 from iaat.report.thumbnails import SHEET_BUDGET, Sprites, picture_uri, source_sprites, why_no_picture

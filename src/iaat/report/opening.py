@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from statistics import mean
 
-from iaat.config.same_place import same_place
 from iaat.evaluate.findings import DISTRUSTED, TOO_FEW, UNCHECKED, WORST_CASE
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.mean_accuracy import MeanAccuracy
+from iaat.report.commands import evaluation_command, training_command
 from iaat.report.pooled_results import has_autoattack
 from iaat.report.report_content import (
     Answer,
@@ -18,7 +17,6 @@ from iaat.report.report_content import (
     Pooled,
     RecipePart,
     ReportContent,
-    RunPart,
     Verdict,
 )
 from iaat.statistics import Difference
@@ -97,7 +95,7 @@ def focus_row(content: ReportContent) -> Pooled | None:
 
 def _not_evaluated(content: ReportContent, focus: int) -> Answer:
     sentence = f"No accuracy yet: {_subject(content.recipes[focus])} has not been evaluated."
-    return Answer("quote", "open", sentence, "", _evaluate(content, [focus], "--suite", "standard"))
+    return Answer("quote", "open", sentence, "", evaluation_command(content, [focus], "standard"))
 
 
 def _price(content: ReportContent, row: Pooled) -> Answer:
@@ -162,19 +160,19 @@ def _quote(content: ReportContent, row: Pooled) -> Answer:
     samples = f"{row.n:,} test images"
     if serious:
         detail = f"{', '.join(names)}: {_advice(serious)}" if names else serious[0].verdict
-        full = None if "full" in row.suite else _evaluate(content, recipes[:1], "--suite", "full")
+        full = None if "full" in row.suite else evaluation_command(content, recipes[:1], "full")
         return Answer("quote", "serious", "Do not quote it: the attacks do not measure this model.", detail, full)
     if not has_autoattack(row.attacks):
         last = list(row.attacks)[-1] if row.attacks else "no attack"
-        command = _evaluate(content, recipes, "--suite", "standard")
+        command = evaluation_command(content, recipes, "standard")
         return Answer("quote", "open", f"Not to be quoted yet: {last} is not AutoAttack.", f"on {samples}", command)
     if any(UNCHECKED in verdict.verdict for verdict in verdicts):
-        command = _evaluate(content, recipes, "--suite", "standard", "--suspicious")
+        command = evaluation_command(content, recipes, "standard", suspicious=True)
         return Answer(
             "quote", "open", "Not to be quoted yet: it is not checked for gradient masking.", samples, command
         )
     if few := next((verdict.verdict for verdict in verdicts if TOO_FEW in verdict.verdict), None):
-        command = _evaluate(content, recipes, "--suite", "standard")
+        command = evaluation_command(content, recipes, "standard")
         text = "Not to be quoted yet: too few test images were attacked to look for gradient masking."
         return Answer("quote", "open", text, f"on {samples}; {few}", command)
     weak = any(verdict.verdict.startswith(WORST_CASE) for verdict in verdicts)
@@ -214,7 +212,7 @@ def _more_seeds(content: ReportContent, focus: int) -> NextStep | None:
     said = (
         "1 seed shows no spread" if seeds == 1 else "The interval of 2 seeds reaches 9 standard deviations to each side"
     )
-    command = _train(content, first, "--seed", str(free), "--out", _renamed(first.folder, free))
+    command = training_command(content, first, {"seed": free, "out": _renamed(first.folder, free)})
     return NextStep(f"{said}: train one more.", command)
 
 
@@ -228,7 +226,7 @@ def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> Ne
     if any(recipe.method == "pgd_at" for recipe in content.recipes):
         return None
     first = content.runs[content.recipes[focus].runs[0]]
-    command = _train(content, first, "--method", "pgd_at", "--out", f"{first.folder}-pgd-at")
+    command = training_command(content, first, {"method": "pgd_at", "out": f"{first.folder}-pgd-at"})
     return NextStep("Nothing is compared with one radius for all images: train PGD-AT beside it.", command)
 
 
@@ -239,7 +237,7 @@ def _smaller_radius(content: ReportContent, focus: int, row: Pooled | None) -> N
     if len(uniform) != 1 or not means or content.recipes[focus].method == "pgd_at":
         return None
     radius, first = f"{mean(means):.3g}px", content.runs[uniform[0].runs[0]]
-    command = _train(content, first, "--method.radius", radius, "--out", f"{first.folder}-{radius}")
+    command = training_command(content, first, {"method.radius": radius, "out": f"{first.folder}-{radius}"})
     length = radius.removesuffix("px")
     sentence = f"The mean radius is {length} px: train PGD-AT at it, to see what comes from a radius for each image."
     return NextStep(sentence, command)
@@ -256,7 +254,7 @@ def _suspects(content: ReportContent) -> NextStep | None:
     if gallery is None or not count:
         return None
     run = content.runs[gallery.run]
-    command = _train(content, run, "--data.relabel", "relabel.csv", "--out", f"{run.folder}-relabelled")
+    command = training_command(content, run, {"data.relabel": "relabel.csv", "out": f"{run.folder}-relabelled"})
     errors = "1 label may be an error" if count == 1 else f"{count} labels may be errors"
     return NextStep(f"{errors}: review them under Suspects, save relabel.csv, and train on it.", command)
 
@@ -273,29 +271,13 @@ def _weak_class(content: ReportContent) -> NextStep | None:
         return None
     first = content.runs[content.recipes[results.recipe].runs[0]]
     name = content.classes[worst.label] if worst.label < len(content.classes) else str(worst.label)
-    weights = ["2" if each == worst.label else "1" for each in range(len(content.classes))]
-    options = ("--method.class_weights", f"[{','.join(weights)}]", "--out", f"{first.folder}-weighted")
-    command = _train(content, first, *options)
+    weights = [2 if each == worst.label else 1 for each in range(len(content.classes))]
+    command = training_command(content, first, {"method.class_weights": weights, "out": f"{first.folder}-weighted"})
     return NextStep(
         f"Class {name} is the weakest under attack, {percent(worst.robust)} against {percent(overall)} of all: "
         "give it more weight.",
         command,
     )
-
-
-def _evaluate(content: ReportContent, recipes: Sequence[int], *options: str) -> str:
-    runs = [content.runs[place] for number in recipes for place in content.recipes[number].runs]
-    return _command(content, runs, "evaluate", *(run.folder for run in runs), *options)
-
-
-def _train(content: ReportContent, run: RunPart, *options: str) -> str:
-    return _command(content, [run], "train", f"{run.folder}/recipe.yaml", *options)
-
-
-def _command(content: ReportContent, runs: Sequence[RunPart], *words: str) -> str:
-    """A command on these runs: with where the data lies, unless the words say so, and with the code to trust."""
-    where = [each for each in content.overrides if each.partition("=")[0] not in words]
-    return shlex.join(("iaat", *words, *same_place(where, [name for run in runs for name in run.modules])))
 
 
 def _baseline(content: ReportContent, row: Pooled) -> RecipePart | None:

@@ -24,7 +24,7 @@ from iaat.evaluate.results_table import with_worst
 from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Stability, Verdict
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
-from iaat.runtime.user_code import trusted_modules
+from iaat.runtime.user_code import GIVEN, trusted_modules
 
 
 def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunPart]:
@@ -62,6 +62,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         curves=curves,
         quantiles=quantiles,
         modules=trusted_modules((recipe.model.name, recipe.data.name, recipe.method_name)),
+        of_objects=GIVEN in (recipe.model.name, recipe.data.name),
     )
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from iaat.analysis.array_checks import suffix_of
-from iaat.config.same_place import same_place
 from iaat.errors import UserError
-from iaat.report.report_content import RunPart
-from iaat.report.run_summary import path_for_commands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +52,3 @@ def check_scope(scope: Scope, page: Path, figures: Path | None) -> None:
         suffix_of(scope.suspects, ("csv", "parquet"))
         if not scope.pictures:
             raise UserError("--suspects needs the models' predictions, which --no-images leaves out")
-
-
-def commands_for_more(runs: Sequence[RunPart], overrides: Sequence[str], scope: Scope) -> tuple[str, str]:
-    """Return the commands for more details, which the page shows.
-
-    Args:
-        runs: The runs.
-        overrides: Where the data lies now, as recipe keys.
-        scope: What the page has.
-
-    Returns:
-        How the details of one image more are computed, `{index}` in place of its position; how those of more images.
-    """
-    before = "".join(f"{number}," for number in scope.details_of)
-    if scope.page is None:
-        return f"run.report(details_of=[{before}{{index}}])", "details=N"
-    sizes = [("--images", scope.images, Scope.images), ("--details", scope.details, Scope.details)]
-    given = [word for name, size, usual in sizes if size != usual for word in (name, str(size))]
-    folders, again = [run.folder for run in runs], same_place(overrides, [name for run in runs for name in run.modules])
-    start = shlex.join(["iaat", "report", *folders, *again, *given, "-o", path_for_commands(scope.page)])
-    return f"{start} --details-of {before}{{index}}", "--details N"
