@@ -13,8 +13,9 @@ from iaat.data import DataConfig, check_all_samples, read_dataset_info
 from iaat.data.check_data import DataCheck
 from iaat.errors import UserError
 from iaat.experiments.cost import cost_table
+from iaat.experiments.shorter import shorter_by
 from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, time_of_cells
-from iaat.experiments.timing import time_steps, timing_table
+from iaat.experiments.timing import time_steps, timing_table, training_seconds
 from iaat.runtime.device import warn_of_missing_device
 from iaat.runtime.progress import Reporter
 from iaat.types import Batch
@@ -43,7 +44,11 @@ def check_command(options: argparse.Namespace, overrides: list[str], reporter: R
         facts.notices.log(reporter.result)
     if options.probe:
         reporter.say(f"timing training steps of at most {recipe.train.batch_size} samples: some 20 seconds")
-        reporter.result(timing_table(recipe, facts, time_steps(recipe, facts, processes=_processes(options))))
+        found = time_steps(recipe, facts, processes=_processes(options))
+        reporter.result(timing_table(recipe, facts, found))
+        seconds = training_seconds(recipe, facts, found)
+        if advice := shorter_by(recipe, facts, seconds, on_cpu=found.device.type == "cpu"):
+            reporter.say(advice)
     reporter.next_step("iaat", "train", options.recipe, *options.typed, *as_before(options, []))
 
 
