@@ -240,7 +240,7 @@ def test_folders_of_images_with_and_without_a_test_set(tmp_path):
 
 def test_loading_needs_the_module_again(folder):
     _, _, place = folder
-    with pytest.raises(UserError, match=r"as an object \(iaat\.fit: Net on Rows\).*model=MyNet\(\)"):
+    with pytest.raises(UserError, match=r"as an object, which no file has \(iaat\.fit: Net on Rows\).*model=MyNet\(\)"):
         iaat.load(place / "run")
     own = Net()
     loaded, x = iaat.load(place / "run", model=own), Rows(seed=1).x
@@ -330,7 +330,7 @@ def test_a_report_of_a_network_alone_that_was_an_object_says_so(tmp_path, capsys
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 3))
     fit(net, tmp_path / "both", size=8, epochs=1, out=tmp_path / "run")
     assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "page.html"), "--quiet"]) == 2
-    assert "its model was passed to iaat.fit as an object" in capsys.readouterr().err
+    assert "the model was passed to iaat.fit as an object" in capsys.readouterr().err
 
 
 def test_a_report_of_a_run_in_memory(tmp_path):

@@ -21,7 +21,7 @@ from iaat.data.sample_log import SampleLog, SampleRecord
 from iaat.data.source import Source, check_order
 from iaat.data.user_function import UserSplit
 from iaat.errors import UserError
-from iaat.runtime.user_code import GIVEN
+from iaat.runtime.user_code import GIVEN, passed_as_object
 from iaat.types import Batch
 
 
@@ -52,9 +52,8 @@ def given_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
     given = config.given
     if given is None:
         raise UserError(
-            f"data.name={GIVEN}: the data was passed to iaat.fit as an object, which no file has: in Python call "
-            "iaat.fit as before, with out=, which reads the finished run: run = iaat.fit(...); then run.evaluate(), "
-            "run.report('report.html') or run.radii"
+            f"{passed_as_object(f'data.name {GIVEN}', 'data')}: in Python call iaat.fit as before, with out=, which "
+            "reads the finished run: run = iaat.fit(...); then run.evaluate(), run.report('report.html') or run.radii"
         )
     folders = [is_class_folder(each) for each in (given.train, given.validation) if each is not None]
     if any(folders) and not all(folders):

@@ -22,7 +22,7 @@ from iaat.models.timm_models import (
 )
 from iaat.models.torchvision_models import TORCHVISION_MODELS, build_torchvision, torchvision_statistics
 from iaat.models.wrn import EXAMPLES, WideResNet, parse_wrn
-from iaat.runtime.user_code import GIVEN
+from iaat.runtime.user_code import GIVEN, passed_as_object
 
 _MOST_DEPTH = 1000
 _MOST_WEIGHTS = 2**31
@@ -78,8 +78,7 @@ def _copy_of_given(module: nn.Module | None) -> nn.Module:
     """A copy of the model that was passed as an object."""
     if module is None:
         raise UserError(
-            f"model.name {GIVEN}: the model was passed to iaat.fit as an object, and no file has its code: in Python "
-            "pass it again, model=MyNet() to iaat.load"
+            f"{passed_as_object(f'model.name {GIVEN}', 'model')}: in Python pass it again, model=MyNet() to iaat.load"
         )
     try:
         return deepcopy(module)

@@ -46,7 +46,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
-from iaat.runtime.user_code import GIVEN
+from iaat.runtime.user_code import GIVEN, passed_as_object
 
 BESIDE = 4
 """Loss surfaces side by side, one a model."""
@@ -110,9 +110,9 @@ def read_data(
 def _passed_as_object(what: str, run: RunFolder) -> UserError:
     """The error for a run with an object that no file has."""
     return UserError(
-        f"{run.path}: its {what} was passed to iaat.fit as an object, which no file has. In Python call iaat.fit as "
-        f"before, run = iaat.fit(..., out={str(run.path)!r}), which reads the finished run, and then "
-        f"run.report('report.html'); or leave the images out: iaat report {quote(str(run.path))} --no-images"
+        f"{passed_as_object(str(run.path), what)}. In Python call iaat.fit as before, "
+        f"run = iaat.fit(..., out={str(run.path)!r}), which reads the finished run, and then run.report('report.html');"
+        f" or leave the images out: iaat report {quote(str(run.path))} --no-images"
     )
 
 

@@ -22,7 +22,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import pick_device
 from iaat.runtime.files import user_path
-from iaat.runtime.user_code import GIVEN, trust_typed
+from iaat.runtime.user_code import GIVEN, passed_as_object, trust_typed
 
 
 def load(
@@ -84,8 +84,7 @@ def load_with_state(
         recipe = replace(recipe, model=_of_object(recipe.model, module))
     elif recipe.model.name == GIVEN:
         raise UserError(
-            f"{target}: its model was passed to iaat.fit as an object ({recipe.about}), and no file has its code: "
-            "pass it again, iaat.load(..., model=MyNet())"
+            f"{passed_as_object(str(target), 'model')} ({recipe.about}): pass it again, iaat.load(..., model=MyNet())"
         )
     return as_trained_model(state, recipe, model, place), state
 

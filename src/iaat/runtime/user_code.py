@@ -13,8 +13,14 @@ from iaat.runtime.user_traceback import register
 GIVEN = "python-object"
 """Name of a model, or of data, that was passed as an object; no file has it."""
 
+
 _TRUSTED: set[str] = set()
 _TRUSTED_FILES: set[Path] = set()
+
+
+def passed_as_object(place: str, what: str) -> str:
+    """Begin a message about a model, or data, that is needed again: place, and why it is not there."""
+    return f"{place}: the {what} was passed to iaat.fit as an object, which no file has"
 
 
 def trust(*names: str) -> None:
