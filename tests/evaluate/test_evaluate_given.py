@@ -123,3 +123,27 @@ def test_a_class_without_samples_is_no_mistake(network, pixels):
 def test_what_is_no_data_is_named(data, message, network):
     with pytest.raises(UserError, match=message):
         evaluate_model(network, data, **QUICK)
+
+
+def test_other_inputs_in_the_same_folder_are_evaluated_anew(pixels, network, tmp_path):
+    """Same labels and shape, and clean predictions that are alike: only the pixels differ."""
+    x = pixels[0].float() / 255
+    nearer = x.mean(dim=1, keepdim=True) + 0.05 * (x - x.mean(dim=1, keepdim=True))
+    first = evaluate_model(network, x, pixels[1], classes=3, folder=tmp_path, **QUICK)
+    found = evaluate_model(network, nearer, pixels[1], classes=3, folder=tmp_path, **QUICK)
+    assert found.accuracy["clean"] == first.accuracy["clean"] == 1
+    assert found.accuracy == evaluate_model(network, nearer, pixels[1], classes=3, **QUICK).accuracy
+    assert found.accuracy["worst"] < first.accuracy["worst"]
+    assert found.digests.inputs != first.digests.inputs
+
+
+def test_every_layer_gets_its_own_flag_back(pixels, network):
+    """Frozen normalisation in a model in training, and dropout left on in a model in eval mode."""
+    pool, flat, linear = network
+    frozen = nn.Sequential(pool, flat, nn.BatchNorm1d(3), linear).train()
+    dropping = nn.Sequential(pool, flat, nn.Dropout(), linear).eval()
+    for model in (frozen, dropping):
+        model[2].training = not model.training
+        before = [each.training for each in model.modules()]
+        evaluate_model(model, pixels[0].float() / 255, pixels[1], **QUICK)
+        assert [each.training for each in model.modules()] == before

@@ -178,6 +178,16 @@ def test_transfer_evaluates_each_on_the_others_examples_and_keeps_them(networks,
     assert same == [True, False, True]
 
 
+def test_examples_for_transfer_are_made_anew_for_other_pixels(networks, data, tmp_path):
+    robust, natural = (evaluated(net, tmp_path / name, name) for net, name in zip(networks, "ab", strict=True))
+    config, extras = replace(CONFIG, suite="pgd+transfer-10"), Extras(others=(natural,))
+    run_evaluation(robust, data, config, QUIET, extras)
+    (batch,) = data.test.batches([torch.arange(len(data.test))])
+    darker = InMemorySource(0.9 * batch.x, data.test.labels, data.test.classes)
+    run_evaluation(robust, replace(data, test=darker), config, QUIET, extras)
+    assert len(list((tmp_path / "b" / "transfer").iterdir())) == 2
+
+
 def test_transfer_without_another_model_is_said(networks, data, tmp_path):
     results = run_evaluation(evaluated(networks[0], tmp_path), data, replace(CONFIG, suite="pgd+transfer"), QUIET)
     assert [finding.name for finding in results.findings] == ["no-transfer"]

@@ -241,6 +241,22 @@ def test_a_model_handed_over_in_train_mode_is_named_and_serious_where_its_figure
         network.eval()
 
 
+def test_after_the_comparison_in_train_mode_the_model_is_attacked_as_it_was():
+    """Its running statistics would move by the train-mode attack, and Square would see another model."""
+    network = honest("natural cnn")
+    seen = []
+
+    def note(layer, _inputs):
+        seen.append(None if layer.training else layer.running_mean.clone())
+
+    layer = next(each for each in network.modules() if isinstance(each, nn.BatchNorm2d))
+    handle = layer.register_forward_pre_hook(note)
+    report(network, was_training=True)
+    handle.remove()
+    assert None in seen  # it ran in train mode
+    assert all(torch.equal(each, seen[0]) for each in seen if each is not None)
+
+
 def test_train_mode_is_a_note_where_it_changes_nothing():
     network = honest("natural mlp")[:2].append(nn.Identity()).extend(honest("natural mlp")[3:])  # without dropout
     found = report(network, was_training=True)

@@ -182,6 +182,15 @@ def test_a_second_evaluation_has_the_same_labels():
     assert torch.equal(labels_of(objective, model), labels_of(objective, model))
 
 
+def test_in_a_ramp_radii_grow_to_what_was_tried_and_not_beyond():
+    """The margin of one sample is 0.1: a radius on trial above it fails, however small the ramp made the attack."""
+    method, data, model = build(1, ramp=20, radius=Radius(0.2), c=1.0), batch([0.1]), Planted()
+    for epoch in range(EPOCHS):
+        _, output = trained_on(method, model, data, epoch)
+        assert float(method.radii.values) <= max(0.1, float(output.radius))
+    assert float(method.radii.values) <= 0.1
+
+
 def test_the_ramp_shrinks_radii_and_the_smoothing_that_follows_them():
     each = 200
     method, data, model = build(each, ramp=4), batch([0.4] * each), Planted()

@@ -8,6 +8,7 @@ import torch
 
 from iaat.errors import UserError
 from iaat.methods import NFGSM, PGDAT
+from iaat.methods.registry import make_method
 from iaat.units import Radius
 from methods.settings import context, digits, network
 
@@ -53,6 +54,19 @@ def test_a_resumed_run_keeps_its_radii_though_the_file_has_changed(table, tmp_pa
     resumed = build(PGDAT, table)
     resumed.load_state_dict(method.state_dict())
     assert torch.equal(trained_at(resumed, batch), before)
+
+
+def test_a_resumed_run_needs_no_file(table, tmp_path):
+    method, batch = build(PGDAT, table), digits(SIZE)
+    before = trained_at(method, batch)
+    (tmp_path / "radii.parquet").unlink()
+    resumed = make_method("pgd_at", method.config, size=SIZE, device="cpu", begins=False)
+    resumed.load_state_dict(method.state_dict())
+    assert torch.equal(trained_at(resumed, batch), before)
+
+
+def test_the_largest_radius_of_a_file_is_not_that_of_the_settings(table):
+    assert build(PGDAT, table).config.largest_radius(9) == float("inf")
 
 
 def test_radii_of_other_data_and_shuffling_nothing_are_refused(table):

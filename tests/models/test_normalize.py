@@ -17,6 +17,12 @@ def test_closed_form_at_every_rank(rest, stored):
     torch.testing.assert_close(z[:, 1], 8 * x[:, 1] - 2)
 
 
+def test_lists_are_taken_as_other_libraries_do():
+    layer = Normalize(MEAN.tolist(), tuple(STD.tolist()))
+    assert torch.equal(layer.mean, MEAN)
+    assert torch.equal(layer.std, STD)
+
+
 def test_statistics_travel_with_the_weights_and_are_not_trained():
     model = with_normalization(nn.Flatten(), MEAN, STD)
     assert set(model.state_dict()) == {"normalize.mean", "normalize.std"}

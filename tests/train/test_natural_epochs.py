@@ -2,14 +2,18 @@
 
 import pytest
 import torch
+from torch import nn
 
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError
 from iaat.experiments.cost import total_passes
+from iaat.methods.base import StepContext
+from iaat.methods.registry import make_method
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.train import train
+from iaat.types import Batch
 
 FIRST = ("--train.natural_epochs", "1")
 
@@ -46,6 +50,32 @@ def test_the_stated_cost_counts_the_phase(tmp_path):
     words = (*FIRST, "--method.steps", "2", "--method.full_steps_at", "0px")
     stated, records = total_passes(tiny("iaat", *words)), trained(tmp_path / "run", "iaat", *words).metrics()
     assert stated.forward == pytest.approx(sum(record.forwards for record in records) / len(records))
+
+
+def test_the_stated_cost_counts_the_perturbation_of_weights_in_each_phase(tmp_path):
+    """In the natural epoch its loss takes a forward and a backward more, then those of TRADES' loss."""
+    words = (*FIRST, "--method.steps", "1", "--train.awp", "0.01")
+    stated, records = total_passes(tiny("trades", *words)), trained(tmp_path / "run", "trades", *words).metrics()
+    assert (records[0].forwards, records[0].backwards) == (2, 2)
+    assert stated.forward == pytest.approx(sum(record.forwards for record in records) / len(records))
+    assert stated.backward == pytest.approx(sum(record.backwards for record in records) / len(records))
+
+
+def test_a_method_that_has_begun_has_its_guard_as_soon_as_it_is_restored():
+    """A run that stopped between the last step of an epoch and its validation takes no step before the epoch ends."""
+    recipe = tiny("nfgsm", *FIRST, "--method.guard_every", "1")
+
+    def made():
+        method = make_method(recipe.method_name, recipe.run_method, size=4, device="cpu", natural_epochs=1)
+        return method, nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+
+    batch = Batch(torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1]), torch.arange(4))
+    for epoch, has_guard in ((0, False), (1, True)):
+        method, model = made()
+        method.prepare(model, batch, StepContext(epoch=epoch, generator=torch.Generator()))
+        restored, _ = made()
+        restored.load_state_dict(method.state_dict())
+        assert (restored.guard is not None) == has_guard
 
 
 def test_the_guard_rests_and_then_checks(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,6 +151,21 @@ def test_the_test_set_is_evaluated_without_them(skipping, name):
     recipe, run, data, _ = skipping[name]
     results = evaluate_checkpoint(run, recipe, "last", data, QUIET)
     assert results.n == 19
+    assert results.stages[0].samples == 19
+    left = 19
+    for stage in results.stages:  # what the table derives from them
+        left -= stage.adversarial
+    assert left / 19 == pytest.approx(results.accuracy["worst"])
+
+
+def test_training_samples_are_evaluated_by_their_radii_without_them(skipping, monkeypatch):
+    recipe, run, data, _ = skipping["memory"]
+    monkeypatch.setattr("iaat.runtime.rng.permutation", lambda n, **_: torch.arange(n))
+    recipe = replace(recipe, evaluate=replace(recipe.evaluate, suite="pgd-1+radii"))
+    results = evaluate_checkpoint(run, recipe, "last", data, QUIET)
+    asked = data.trained_index(recipe.train.batch_size, seed=recipe.seed, epochs=recipe.train.epochs)[: results.n]
+    readable = len(asked) - len(data.train.sample_log.unreadable.keys() & set(asked.tolist()))
+    assert sum(part.n for part in results.radii) == readable < len(asked)
 
 
 def test_a_repaired_sample_stays_skipped_in_a_run_that_goes_on(tmp_path):

@@ -6,7 +6,7 @@ import math
 import warnings
 
 from iaat.config.recipe import Recipe
-from iaat.methods import AttackConfig, MethodConfig
+from iaat.methods import AttackConfig, MethodConfig, PGDATConfig
 from iaat.units import Norm, format_norm
 
 _FAR = 4
@@ -58,8 +58,8 @@ def _largest(recipe: Recipe) -> float | None:
 
 def _is_unstated(recipe: Recipe) -> bool:
     """Whether a method of the user's may move its radii without saying how far."""
-    inherited = getattr(type(recipe.method), "largest_radius", None) is AttackConfig.largest_radius
-    return ":" in recipe.method_name and inherited
+    stated = getattr(type(recipe.method), "largest_radius", None)
+    return ":" in recipe.method_name and stated in (AttackConfig.largest_radius, PGDATConfig.largest_radius)
 
 
 def _length(value: float, norm: Norm) -> str:

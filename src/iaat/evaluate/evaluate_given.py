@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
+from iaat.attacks import attack_mode
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataConfig, DataSplits, InMemorySource, Source
 from iaat.data.build_data import keep_split
@@ -159,15 +160,11 @@ def samples_for(model: nn.Module, data: object, names: tuple[str, ...], size: in
 
 def _one_a_logit(model: nn.Module, x: Tensor) -> tuple[str, ...]:
     """Names for the classes of a model, by the number of its logits; two where it returns something else."""
-    training = model.training
-    model.eval()
     try:
-        with torch.no_grad():
+        with attack_mode(model, "eval"), torch.no_grad():
             logits = model(x)
     except Exception:  # what is wrong is found out when the model is checked
         logits = None
-    finally:
-        model.train(training)
     count = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 2
     return tuple(map(str, range(count)))
 

@@ -27,10 +27,16 @@ from iaat.evaluate.journal import Journal, Known
 from iaat.evaluate.masking.gradient_checks import input_gradient
 from iaat.evaluate.masking.masking_section import MASKING, masking_section
 from iaat.evaluate.naming import evaluation_name
-from iaat.evaluate.provenance import CLEAN_OF_THE_REST, clean_of_all, deciding_versions, provenance
+from iaat.evaluate.provenance import (
+    CLEAN_OF_THE_REST,
+    clean_of_all,
+    deciding_versions,
+    digest_of_inputs,
+    provenance,
+)
 from iaat.evaluate.radius_quarters import radii_section
 from iaat.evaluate.results import EvaluationResult, plain_config
-from iaat.evaluate.robust_accuracy import Stage
+from iaat.evaluate.robust_accuracy import Outcome, Stage
 from iaat.evaluate.robustness_curve import curve_section, with_curve
 from iaat.evaluate.sections import Context, Extras, Task
 from iaat.evaluate.shared_stages import JOURNAL, earlier_suites
@@ -78,8 +84,9 @@ def run_evaluation(
         UserError: the test set has no samples, or a section lacks what it needs.
     """
     with attack_mode(evaluated.model, "eval"):
-        task = Task(evaluated, data, test_sample(data, config), config, reporter, extras or Extras())
-        return _evaluate(task, known, ranks)
+        index = test_sample(data, config)
+        inputs = ranks.from_main(lambda: digest_of_inputs(data.test, index, config.batch_size))
+        return _evaluate(Task(evaluated, data, index, inputs, config, reporter, extras or Extras()), known, ranks)
 
 
 def run_evaluations(
@@ -178,9 +185,7 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
         task.reporter.say_once(finding.text())
     plan, stages, left_out = _possible(task, plan, journal.ranks)
     outcome = task.attack(task.data.test, task.index, stages, journal)
-    # Without the samples that cannot be read.
-    settings = (task.config, task.reporter, task.extras)
-    context = Context(task.evaluated, task.data, outcome.index, *settings, journal, outcome)
+    context = _after_attacks(task, outcome, journal)
     sections = []
     if "curve" in plan.sections:
         sections.append(curve_section(context))
@@ -209,6 +214,15 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
     journal.ranks.on_main(lambda: write_evaluation(folder, context.outcome, results, task.data.classes))
     journal.finish()
     return results
+
+
+def _after_attacks(task: Task, outcome: Outcome, journal: Journal) -> Context:
+    """What sections may use: the samples that could be read, and what the attacks did to them."""
+    inputs, size = task.inputs, task.config.batch_size
+    if len(outcome.index) < len(task.index):
+        inputs = journal.ranks.from_main(lambda: digest_of_inputs(task.data.test, outcome.index, size))
+    settings = (task.config, task.reporter, task.extras)
+    return Context(task.evaluated, task.data, outcome.index, inputs, *settings, journal, outcome)
 
 
 def test_sample(data: DataSplits, config: EvaluateConfig) -> Tensor:
@@ -251,11 +265,12 @@ def folder_name(config: EvaluateConfig, checkpoint: str | None, extras: Extras |
 def identity(task: Task) -> dict[str, Any]:
     """Everything that decides a number of an evaluation."""
     return {
-        "format": 2,
+        "format": 3,
         "model": task.evaluated.digest,
         "data": task.data.test.fingerprint,
         "contents": task.data.test_contents,
         "samples": sha256(task.index.numpy().tobytes()).hexdigest(),
+        "inputs": task.inputs,
         "evaluate": plain_config(task.config),
         **_of_extras(task.extras),
         "predictions": _predictions(task),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import iaat
 from iaat.attacks import predict_classes
-from iaat.data import sequential_order
+from iaat.data import Source, sequential_order
 from iaat.evaluate.results import CLEAN, CleanAccuracy, Digests
 from iaat.evaluate.sections import Context
 from iaat.statistics import wilson_interval
@@ -40,14 +40,15 @@ def provenance(context: Context) -> dict[str, Any]:
         "digests": Digests(
             model=context.evaluated.digest,
             test_set=context.data.test.fingerprint,
-            inputs=context.journal.unit("inputs", lambda: _digest_of_inputs(context)),
+            inputs=context.inputs,
         ),
     }
 
 
-def _digest_of_inputs(context: Context) -> str:
+def digest_of_inputs(source: Source, index: Tensor, batch_size: int) -> str:
+    """SHA-256 of the inputs of samples `[n]`: float32 pixels in the order of `index`."""
     digest = sha256()
-    for batch in context.data.test.batches(sequential_order(context.index, context.config.batch_size)):
+    for batch in source.batches(sequential_order(index, batch_size)):
         digest.update(batch.x.contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
 

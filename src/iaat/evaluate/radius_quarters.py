@@ -28,7 +28,8 @@ def radii_section(context: Context) -> Section:
     chosen = rng.permutation(len(index), seed=0, epoch=0)[: min(MOST_SAMPLES, len(context.index))].sort().values
     stages = stages_of(SUITES["quick"], context.config, len(context.data.classes))
     outcome = context.attack(context.data.train, index[chosen], stages, context.journal.part("train"))
-    return Section(radii=quarters(outcome, radius[chosen]))
+    readable = torch.isin(index[chosen], outcome.index)
+    return Section(radii=quarters(outcome, radius[chosen][readable]))
 
 
 def quarters(outcome: Outcome, radius: Tensor) -> tuple[RadiusQuarter, ...]:

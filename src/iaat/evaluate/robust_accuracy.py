@@ -167,7 +167,7 @@ class _SampleState:
 
     def add(self, stage: Stage, parts: Sequence[Tensor], batches: Sequence[_Batch]) -> None:
         """Add what a stage did to the samples of its batches."""
-        number = len(self.results)
+        number, adversarials, blanks = len(self.results), 0, 0
         for rows, batch in zip(parts, batches, strict=True):
             prediction, adversarial = torch.tensor(batch["prediction"]), torch.tensor(batch["broken"])
             if number == 0:
@@ -175,13 +175,15 @@ class _SampleState:
             self.adversarial[rows] = prediction
             self.stage[rows[adversarial]] = number
             self.norm[rows[adversarial]] = torch.tensor(batch["size"], dtype=torch.float32)[adversarial]
-            blank = rows[batch.get("unreadable", [])]
-            self.unreadable[blank], self.stage[blank] = True, number  # no attack is to be run on them
+            blank = batch.get("unreadable", [])
+            self.unreadable[rows[blank]], self.stage[rows[blank]] = True, number  # no attack is to be run on them
+            blanks += len(blank)
+            adversarials += int(adversarial.sum()) - int(adversarial[blank].sum())
         self.results.append(
             StageResult(
                 name=stage.name,
-                samples=sum(len(rows) for rows in parts),
-                adversarial=sum(sum(batch["broken"]) for batch in batches),
+                samples=sum(len(rows) for rows in parts) - blanks,
+                adversarial=adversarials,
                 passes=Passes(sum(batch["forward"] for batch in batches), sum(batch["backward"] for batch in batches)),
                 seconds=sum(batch["seconds"] for batch in batches),
                 outside=sum(batch["outside"] for batch in batches),

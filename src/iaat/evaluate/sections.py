@@ -36,11 +36,12 @@ class Extras:
 
 @dataclass(frozen=True)
 class Task:
-    """An evaluation to be run: the model, the samples `index` `[n]` of the test set, and all settings."""
+    """An evaluation to be run: the model, the samples `index` `[n]` of the test set, their digest, and all settings."""
 
     evaluated: EvaluatedModel
     data: DataSplits
     index: Tensor
+    inputs: str
     config: EvaluateConfig
     reporter: Reporter
     extras: Extras

@@ -84,6 +84,7 @@ def _digest(task: Task, other: EvaluatedModel, steps: int) -> str:
     what = {
         "model": other.digest,
         "data": task.data.test.fingerprint,
+        "inputs": task.inputs,
         "index": task.index.tolist(),
         "attack": [str(float(config.radius)), config.norm, steps, config.seed, config.batch_size],
     }

@@ -33,7 +33,8 @@ def total_passes(recipe: Recipe) -> Passes:
     )
     epochs = range(recipe.train.epochs)
     costs = [method.cost(epoch) for epoch in epochs]
-    costs += [method.objective_cost for epoch in epochs if recipe.train.awp_in(epoch)]
+    objective = (Passes(1, 1) if epoch < first else method.objective_cost for epoch in epochs)
+    costs += [cost for epoch, cost in enumerate(objective) if recipe.train.awp_in(epoch)]
     return Passes(sum(c.forward for c in costs) / len(epochs), sum(c.backward for c in costs) / len(epochs))
 
 

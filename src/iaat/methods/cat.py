@@ -17,7 +17,7 @@ from iaat.methods.attack_config import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
 from iaat.methods.radius_schedule import cat_eta, check_moves
 from iaat.methods.training_attacks import PGDAttacker
-from iaat.radius import RadiusMemory, staircase
+from iaat.radius import RadiusMemory
 from iaat.runtime.passes import Passes
 from iaat.runtime.rng import draw, keyed_uniform
 from iaat.types import Batch, StepOutput
@@ -80,7 +80,7 @@ class CAT(BaseMethod):
     A sample with radius eps_i is trained at eps_i + eta, at most eps_max. If the training forward is correct, that is
     its new radius; if not, it keeps eps_i. A fraction c * eps_i of the label's probability is spread by a draw from the
     flat Dirichlet distribution, where eps_i is the radius before the trial. (The authors' code makes the label after
-    the trial.) Radii begin at 0 and never fall.
+    the trial.) Radii begin at 0 and never fall. A ramp scales the radius on trial.
 
     Source: Cheng et al. 2020 (arXiv 2002.06789), algorithm 1.
 
@@ -123,9 +123,10 @@ class CAT(BaseMethod):
 
     def update(self, batch: Batch, output: StepOutput) -> None:
         """Keep the radii on trial where the training forward was correct."""
-        correct = output.logits.argmax(dim=1) == batch.y
-        moved = staircase(self._memory[batch.index], correct, up=self._eta, down=0.0)
-        self._memory[batch.index] = moved.clamp_max(self._memory.largest)
+        assert output.radius is not None
+        correct, own = output.logits.argmax(dim=1) == batch.y, self._memory[batch.index]
+        # In a ramp the radius on trial may be below the one a sample has.
+        self._memory[batch.index] = torch.where(correct, torch.maximum(own, output.radius), own)
 
     def cost(self, epoch: int) -> Passes:
         """K + 1 forwards and backwards."""

@@ -13,6 +13,9 @@ from iaat.methods.method_config import MethodConfig
 from iaat.runtime.passes import Passes
 from iaat.types import Batch, StepOutput
 
+_OVER = "natural_epochs_over"
+"""Key of the state: whether the method has begun."""
+
 
 class NaturalPretraining(BaseMethod):
     """A method that begins after some epochs of natural training, in which radii stay as they are.
@@ -36,8 +39,7 @@ class NaturalPretraining(BaseMethod):
 
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
         """The cross-entropy of the clean batch, or the loss of the method once it has begun."""
-        self._begun = context.epoch >= self._epochs
-        self.guard = self._method.guard if self._begun else None
+        self._set_begun(begun=context.epoch >= self._epochs)
         if not self._begun:
             return cross_entropy_at(batch.x, batch.y, None, self.config)
         return self._method.prepare(model, batch, replace(context, epoch=context.epoch - self._epochs))
@@ -51,10 +53,15 @@ class NaturalPretraining(BaseMethod):
         """One forward and one backward, then those of the method."""
         return Passes(1, 1) if epoch < self._epochs else self._method.cost(epoch - self._epochs)
 
+    def _set_begun(self, *, begun: bool) -> None:
+        self._begun = begun
+        self.guard = self._method.guard if begun else None
+
     def state_dict(self) -> dict[str, Any]:
-        """The state of the method."""
-        return self._method.state_dict()
+        """The state of the method, and whether it has begun."""
+        return {**self._method.state_dict(), _OVER: self._begun}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of `state_dict`."""
-        self._method.load_state_dict(state)
+        self._method.load_state_dict({key: value for key, value in state.items() if key != _OVER})
+        self._set_begun(begun=state.get(_OVER, False))  # files of older versions do not have it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,6 +39,10 @@ class PGDATConfig(AdversarialLossConfig):
                 "set method.radii, or train with method iaat"
             )
 
+    def largest_radius(self, epochs: int) -> float:
+        """Largest radius of a training attack in a run of so many epochs; infinite where a file has the radii."""
+        return super().largest_radius(epochs) if self.radii is None else math.inf
+
     def radii_files(self) -> dict[str, str]:
         """The file of fixed radii."""
         return {} if self.radii is None else {"method.radii": self.radii}
@@ -61,16 +66,16 @@ class PGDAT(AdversarialLoss):
     def __init__(self, config: PGDATConfig, *, size: int, device: torch.device | str) -> None:
         super().__init__(config, size=size, device=device)
         self._size, self._device = size, device
-        self._table = None if config.radii is None else RadiiTable.read(config.radii)
         self._fixed: Tensor | None = None
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """The radius of the settings, or those of the table, `[B]`."""
-        if self._table is None:
+        if self.config.radii is None:
             return uniform_radii(batch, self.config.radius)
-        if self._fixed is None:
-            self._table.check_labels(batch.index, batch.y)
-            table = self._table.shuffled() if self.config.shuffle_radii else self._table
+        if self._fixed is None:  # the first step of a run; a resumed one has them
+            table = RadiiTable.read(self.config.radii)
+            table.check_labels(batch.index, batch.y)
+            table = table.shuffled() if self.config.shuffle_radii else table
             self._fixed = table.dense(self._size, self.config.radius).to(self._device)
         return self._fixed[batch.index]
 

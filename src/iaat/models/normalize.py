@@ -1,5 +1,7 @@
 """Input standardisation as a layer, so that attacks and radii always live on the [0, 1] scale."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -10,8 +12,8 @@ class Normalize(nn.Module):
     """Standardise inputs `[B, C, ...]` of any rank channel by channel: `(x - mean) / std`.
 
     Args:
-        mean: `[C]` (or `[C, 1, 1]`), on the scale of the inputs.
-        std: The same shape, above 0.
+        mean: A number for each channel, on the scale of the inputs: a list, or a tensor `[C]` or `[C, 1, 1]`.
+        std: As many, above 0.
 
     Raises:
         UserError: if the two differ in length or a standard deviation is not above 0.
@@ -20,8 +22,9 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, mean: Tensor | Sequence[float], std: Tensor | Sequence[float]) -> None:
         super().__init__()
+        mean, std = torch.as_tensor(mean), torch.as_tensor(std)
         check_statistics(mean, std)
         self.register_buffer("mean", mean.detach().to(torch.float32).flatten().clone())
         self.register_buffer("std", std.detach().to(torch.float32).flatten().clone())
@@ -56,7 +59,9 @@ class NormalizedModel(nn.Module):
         return logits
 
 
-def with_normalization(model: nn.Module, mean: Tensor, std: Tensor) -> NormalizedModel:
+def with_normalization(
+    model: nn.Module, mean: Tensor | Sequence[float], std: Tensor | Sequence[float]
+) -> NormalizedModel:
     """Put a `Normalize` layer, on the device of the model, in front of it.
 
     Raises:

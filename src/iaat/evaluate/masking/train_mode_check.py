@@ -44,7 +44,7 @@ def check_train_mode(case: Case, robust: Tensor | None) -> Result:
     eval mode: then every figure of the model in train mode is misleading.
 
     Args:
-        case: The model; its running statistics move, and `kept_buffers` puts them back.
+        case: The model; its running statistics move.
         robust: `[B]`, the samples that PGD in eval mode has left robust; None where the model has no gradients.
     """
     with attack_mode(case.model, "train"):

@@ -184,7 +184,9 @@ def _results(case: Case, given: _Given) -> Iterator[Result]:
     if found is not None:
         yield check_growth(case, robust, given.predicted)
     if given.left_in_training and not stuck.findings:
-        yield check_train_mode(case, None if white is None else white.pgd)
+        with kept_buffers(case.model):  # later checks attack the model as it was
+            trained = check_train_mode(case, None if white is None else white.pgd)
+        yield trained
     result, robust = check_black_box(case, robust, given.queries)
     yield result
     yield _compare_accuracies(case, white, robust, given.gap)
