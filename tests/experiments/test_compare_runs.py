@@ -10,6 +10,7 @@ from PIL import Image
 import iaat.experiments.compare_runs
 import iaat.experiments.comparison
 from iaat.cli.main import main
+from iaat.data import DataConfig, build_data
 from iaat.experiments.sweep import read_cells
 from iaat.runs.run_folder import RunFolder
 from iaat.train.run_writer import RunWriter
@@ -292,3 +293,19 @@ def test_a_comparison_says_what_its_runs_share_of_the_data_once(tmp_path, record
     assert main(["compare", "quickstart", *words, "--seeds", "2", "--out", str(tmp_path / "out")]) == 0
     assert len(record.trained) == 2
     assert capsys.readouterr().out.count("1 other file left out") == 1
+
+
+def test_a_finished_run_of_other_labels_is_refused(tmp_path, record, capsys):
+    """The table of corrected labels is typed the second time: the run that is there has not seen it."""
+    words = ["compare", "quickstart-natural", "--out", str(tmp_path / "runs"), *FAST]
+    assert main(words) == 0
+    labels = build_data(DataConfig(limit=120), seed=0).train.labels.tolist()
+    changed = tmp_path / "fix.csv"
+    rows = [f"{position},{labels[position]},{(labels[position] + 1) % 10},relabel" for position in range(9)]
+    changed.write_text("\n".join(["index,label,new_label,decision", *rows]) + "\n")
+    capsys.readouterr()
+    assert main([*words, "--data.relabel", str(changed)]) == 2
+    assert "other labels, classes or files than the one the checkpoint was made with" in capsys.readouterr().err
+    changed.write_text("index,label,new_label,decision\n")  # corrects nothing
+    assert main([*words, "--data.relabel", str(changed)]) == 0
+    assert record.trained == ["quickstart-natural-seed0"]

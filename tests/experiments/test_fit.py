@@ -20,6 +20,7 @@ from iaat import UserError
 from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
 from iaat.methods import METHODS
+from iaat.models import with_normalization
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
@@ -269,6 +270,9 @@ def test_what_a_run_in_out_was_trained_otherwise_by_is_named(folder):
         ({"name": "x"}, "name is a key of several sections"),
         ({"settings": {"lr": 1.0}}, "lr is given twice"),
         ({"learning_rate": 1.0}, "train.lr is given twice"),
+        ({"radius": "4px", "settings": {"method.radius": "2px"}}, "radius='4px', and method.radius in settings"),
+        ({"radius": "4px", "settings": {"radius": "2px"}}, "radius='4px', and radius in settings"),
+        ({"radius": "4px", "settings": {"method": {"radius": "2px"}}}, "radius='4px', and method.radius in settings"),
         ({"method": "iat"}, "method.name 'iat' is not known (did you mean 'iaat'"),
         ({"radius": 8}, "for 8 pixel levels write 8px"),
         ({"norm": "l2", "radius": "8px"}, "give a method.radius for l2"),
@@ -290,6 +294,41 @@ def test_what_a_run_in_out_was_trained_otherwise_by_is_named(folder):
 )
 def test_mistakes_are_named(settings, message):
     assert message in refused(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"evaluate.radius": "2px"}, {"evaluate": {"radius": "2px"}}])
+@pytest.mark.parametrize("method", ["iaat", "natural"])
+def test_the_radius_of_the_evaluation_stays_beside_the_default_of_the_training(method, settings):
+    torch.manual_seed(0)
+    run = iaat.fit(Net(), Rows(), method=method, epochs=1, device="cpu", quiet=True, settings=settings)
+    assert str(run.recipe.evaluate.radius) == "2px"
+    assert str(getattr(run.recipe.method, "radius", "8px")) == "8px"
+
+
+def test_an_evaluation_has_the_settings_of_the_run_where_none_are_given():
+    own = {"evaluate.n": 7, "evaluate.suite": "pgd-3", "evaluate.seed": 5, "evaluate.batch_size": 4}
+    run, test = fit(epochs=1, settings=own), Rows(30, seed=1)
+    results = run.evaluate(test)
+    assert (results.n, results.attacks, results.evaluate.seed, results.evaluate.batch_size) == (7, ("pgd-3",), 5, 4)
+    given = run.evaluate(test, suite="pgd-1", n=9, seed=0, batch_size=3)
+    assert (given.n, given.attacks, given.evaluate.seed, given.evaluate.batch_size) == (9, ("pgd-1",), 0, 3)
+    with pytest.raises(UserError, match=r"norm='l2': the radius of the run is 16px in linf; give radius="):
+        run.evaluate(test, norm="l2")
+    assert run.evaluate(test, norm="l2", radius=0.5).evaluate.norm == "l2"
+
+
+@pytest.mark.parametrize("more", [{}, {"mean": [0.4], "std": [0.3]}])
+def test_a_module_with_its_own_normalisation_gets_the_weights_and_is_evaluated(tmp_path, more):
+    net = with_normalization(Net(), [0.5], [0.25])
+    run = fit(net, out=tmp_path / "run", **more)
+    x = torch.rand(5, 1, 6, 6)
+    expected = run.model(x)
+    if not more:
+        torch.testing.assert_close(net(x), expected)
+    loaded = iaat.load(tmp_path / "run", model=with_normalization(Net(), [0.5], [0.25]))
+    torch.testing.assert_close(loaded(x), expected)
+    again = fit(with_normalization(Net(), [0.5], [0.25]), out=tmp_path / "run", **more)
+    torch.testing.assert_close(again.model(x), expected)
 
 
 def test_tensorboard_needs_a_folder():

@@ -185,6 +185,24 @@ def test_a_key_that_a_grid_varies_cannot_be_set_for_all(tmp_path):
     assert "grid of cell uniform" in message
 
 
+@pytest.mark.parametrize(
+    ("key", "option"), [("method.radius", "radius"), ("evaluate.radius", "radius"), ("method.norm", "norm")]
+)
+def test_nor_can_it_by_a_short_option_that_sets_it_among_others(key, option, tmp_path):
+    values = "[linf, l2]" if option == "norm" else "[32px, 64px]"
+    text = f"cells: {{u: {{recipe: quickstart-pgd-at, grid: {{{key}: {values}}}}}}}"
+    message = refused(sweep(tmp_path, text), f"--{option}=x")
+    assert f"--{option} cannot be set here: it is what the grid of cell u varies, {key}" in message
+
+
+def test_nor_can_it_by_an_older_name(tmp_path):
+    new, old = "data.validation_fraction", "data.holdout"
+    message = refused(
+        sweep(tmp_path, f"cells: {{u: {{recipe: quickstart-pgd-at, grid: {{{new}: [0.1, 0.2]}}}}}}"), f"--{old}=0.3"
+    )
+    assert f"--{old} cannot be set here" in message
+
+
 def test_cells_of_several_sources_must_differ_in_name_and_agree_on_the_curve(tmp_path):
     first = sweep(tmp_path, SHORT)
     with pytest.raises(UserError, match="iaat-seedN"):

@@ -17,8 +17,10 @@ from torch import nn
 import iaat
 from helpers.training import QUIET, tiny
 from iaat.cli.main import main
+from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
 from iaat.export import export_model, export_run
+from iaat.export.exportable import _without_folders
 from iaat.export.writers import WRITERS
 from iaat.models.model_config import ModelConfig
 from iaat.models.model_file_kind import file_kind
@@ -95,6 +97,27 @@ def test_folders_of_the_machine_stay_on_it(run):
     written = "".join(file.read_text(errors="replace") for file in exported.path.iterdir())
     assert "somebody" not in written
     assert exported.record.recipe["data"]["root"] == "pets"
+
+
+PATHS = (
+    "data.root",
+    "data.extra",
+    "data.relabel",
+    "data.cache",
+    "model.weights",
+    "method.start_from",
+    "train.radii_folder",
+)
+
+
+def test_no_path_of_the_settings_names_a_folder():
+    words = [f"--{key}=/home/somebody/secret/last" for key in PATHS]
+    recipe = load_recipe("folder-iaat", [*words, "--train.radii=sharded"])
+    written = json.dumps(_without_folders(recipe))
+    assert "somebody" not in written
+    assert written.count('"last"') == len(PATHS)
+    fixed = load_recipe("quickstart-pgd-at", ["--method.radii=/home/somebody/last"])
+    assert _without_folders(fixed)["method"]["radii"] == "last"
 
 
 def test_networks_passed_as_objects_are_passed_again(run, tmp_path):

@@ -42,6 +42,16 @@ def test_classes_and_probabilities_in_the_order_of_the_files(tmp_path):
     assert iaat.predict(model(), files[1]) == [found[1]]
 
 
+def test_a_model_in_train_mode_predicts_as_in_eval_mode_and_stays_as_it_is(tmp_path):
+    trained = model()
+    trained.network = nn.Sequential(nn.BatchNorm2d(3), trained.network)
+    files = [picture(tmp_path, "a.png"), picture(tmp_path, "b.png", colour=(5, 5, 5))]
+    expected = iaat.predict(trained.eval(), files)
+    assert iaat.predict(trained.train(), files) == expected
+    assert trained.training
+    assert trained.network[0].num_batches_tracked == 0
+
+
 def test_files_are_resized_and_cropped_as_the_training_images(tmp_path):
     pixels = np.zeros((40, 40, 3), dtype=np.uint8)
     pixels[10:30, 10:30] = 255  # the centre, which a crop after resizing sees alone

@@ -193,3 +193,30 @@ def test_a_lock_that_is_a_link_to_nothing_makes_no_file(file, tmp_path):
     with pytest.raises(UserError, match="is a link"):
         folder_lock(file, "trains").__enter__()
     assert not (tmp_path / "other").exists()
+
+
+def test_a_lock_that_its_owner_removes_while_it_is_taken_is_made_anew(file, monkeypatch):
+    """Else its holder would have a lock on a file that nobody sees any more, and a third process would get in."""
+    take = lock._lock
+    removed = []
+
+    def remove_first(descriptor):
+        if not removed:
+            removed.append(file.unlink())
+        return take(descriptor)
+
+    monkeypatch.setattr(lock, "_lock", remove_first)
+    with folder_lock(file, "trains"):
+        assert file.exists()
+        with pytest.raises(UserError, match="trains there"):
+            folder_lock(file, "trains").__enter__()
+
+
+def test_without_locks_of_the_kernel_a_living_owner_on_this_machine_is_respected(file, holder, monkeypatch):
+    monkeypatch.setattr(lock, "_lock", lambda _: None)
+    with pytest.raises(UserError, match=f"process {holder.pid} on"):
+        folder_lock(file, "trains").__enter__()
+    holder.kill()
+    holder.wait()
+    with folder_lock(file, "trains"), pytest.raises(UserError, match=f"process {os.getpid()} on"):
+        folder_lock(file, "trains").__enter__()

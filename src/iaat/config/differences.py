@@ -89,12 +89,14 @@ LATER_KEYS: dict[str, object] = {
 def digest_but_seed(recipe: Recipe, *data: str) -> str:
     """SHA-256 of all that decides training, with fingerprints of the data, but the seed: equal for seeds of one run."""
     settings = {key: value for key, value in _flat(recipe).items() if key != "seed" and not key.startswith("evaluate.")}
-    deciding = {
-        key: value
-        for key, value in settings.items()
-        if key not in PLACE_KEYS and not (key in LATER_KEYS and value in (None, LATER_KEYS[key]))
-    }
+    deciding = {key: value for key, value in settings.items() if _decides(key, value)}
     return sha256(json.dumps([deciding, data], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _decides(key: str, value: object) -> bool:
+    if key == "train.accumulate":  # BatchNorm normalises by the parts; it may change on resume all the same
+        return value != 1
+    return key not in PLACE_KEYS and not (key in LATER_KEYS and value in (None, LATER_KEYS[key]))
 
 
 def _flat(recipe: Recipe, *, as_run: bool = True) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from iaat.experiments.place_of_run import place_of_run
 from iaat.experiments.resolved_recipe import check_one_norm, resolved
 from iaat.experiments.run_recipe import report_radii, write_pictures
 from iaat.experiments.sweep import Cell, schedule_differences
-from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
+from iaat.runs.checkpoint import DamagedCheckpoint, check_same_data, load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
@@ -214,10 +214,21 @@ class _RunEvaluator:
                 data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[tracker])
                 write_pictures(run, recipe, data, self._reporter)
                 self._data = {_data_key(recipe): data}
+            else:
+                self._check_data(recipe, run)
             rows = [self._row(recipe, run, weights) for weights in weights_to_evaluate(recipe, self._weights)]
             for row in rows:
                 tracker.evaluated(row)
         return [dataclasses.replace(row, run=recipe.name) for row in rows]
+
+    def _check_data(self, recipe: Recipe, run: RunFolder) -> None:
+        """Refuse a finished run that was trained on other extra images or labels than the recipe asks for.
+
+        Where the settings are the same, nothing is read: a table can be made without the data.
+        """
+        mine, theirs = recipe.data, run.recipe(code=()).data
+        if (mine.extra, mine.relabel) != (theirs.extra, theirs.relabel):
+            check_same_data(load_checkpoint(run.checkpoint("last"))["data"], self._read(recipe))
 
     def _row(self, recipe: Recipe, run: RunFolder, weights: Weights | None) -> EvaluationResult:
         stored = stored_results(run, self._checkpoint, recipe.evaluate, weights=weights)

@@ -140,8 +140,12 @@ def _asked(
         raise UserError(f"{_PLACE}: {twice[0]} is given twice: leave out one")
     asked = {"epochs": epochs, "device": str(device), **settings, **more}
     config = find_method(method).Config
+    given = {f"{key}.{name}" for key, value in settings.items() if isinstance(value, Mapping) for name in value}
+    own = {"radius", "eps", "epsilon", "method.radius"} & {*asked, *given}
+    other = {"norm", "method.norm", "evaluate.norm"} & {*asked, *given}
+    if own and radius != _RADIUS:
+        raise UserError(f"{_PLACE}: radius={radius!r}, and {min(own)} in settings: leave out one")
     # What nobody has asked for is no radius for another norm, nor for a method that means another thing by it.
-    own, other = {"radius", "method.radius"} & asked.keys(), {"norm", "method.norm", "evaluate.norm"} & asked.keys()
     bounds = not getattr(config, "radius_is_attack", True)
     if bounds and radius != _RADIUS:
         raise UserError(
@@ -149,7 +153,7 @@ def _asked(
             "settings={'method.radius': ..., 'evaluate.radius': ...}"
         )
     if not own and (radius != _RADIUS or not (bounds or other)):
-        asked["radius"] = radius
+        asked = {"radius": radius, **asked}  # first, so that evaluate.radius in settings stays
     return asked
 
 

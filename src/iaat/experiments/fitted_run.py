@@ -82,12 +82,12 @@ class Run:
         self,
         data: object = None,
         *,
-        suite: str = "quick",
+        suite: str | None = None,
         radius: float | str | None = None,
         norm: Norm | None = None,
         n: int | None = None,
-        batch_size: int = 128,
-        seed: int = 0,
+        batch_size: int | None = None,
+        seed: int | None = None,
     ) -> EvaluationResult:
         """Evaluate the model on clean and attacked samples.
 
@@ -96,11 +96,14 @@ class Run:
                 default the test images of the training data's folder; where there are none, the validation samples,
                 which have chosen the epoch, so that figures on them are a little too high.
             suite: quick, standard, paper, full, or attacks and sections joined by "+".
-            radius: Radius of the attacks; that of the training by default.
-            norm: Norm of the radius.
-            n: Number of samples; 1,000 in suite quick, all in others by default.
+            radius: Radius of the attacks.
+            norm: Norm of the radius; another one than that of the settings needs a radius, too.
+            n: Number of samples.
             batch_size: Samples attacked at once.
             seed: Seed of the attacks.
+
+        What is not given is what the settings of the run have under `evaluate`: by default suite quick on 1,000 samples
+        (all in other suites) at the radius of the training.
 
         Returns:
             The results: `accuracy`, `interval95`, `verdict`, `findings`, and more. A run folder keeps them.
@@ -109,14 +112,16 @@ class Run:
             UserError: samples or settings that cannot be used.
         """
         own = self.recipe.evaluate
+        if norm not in (None, own.norm) and radius is None:
+            raise UserError(f"norm={norm!r}: the radius of the run is {own.radius} in {own.norm}; give radius=, too")
         config = replace(
             own,
-            suite=suite,
+            suite=suite or own.suite,
             radius=own.radius if radius is None else Radius(radius),
             norm=norm or own.norm,
-            n=n,
-            batch_size=batch_size,
-            seed=seed,
+            n=own.n if n is None else n,
+            batch_size=own.batch_size if batch_size is None else batch_size,
+            seed=own.seed if seed is None else seed,
         )
         if data is None and len(self._data.test_index) and isinstance(self._store, RunFolder):
             evaluated = load_evaluated(self._store, self.recipe, "best", self._data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import nn
 
@@ -17,12 +17,7 @@ from iaat.runs.exported_weights import ExportRecord, exported_file, read_record,
 from iaat.runs.load import find_checkpoint, load_with_state
 from iaat.runs.run_folder import RunFolder
 from iaat.runs.trained_model import TrainedModel
-
-_PATHS = (
-    *(("data", "root"), ("data", "extra"), ("data", "relabel"), ("data", "cache")),
-    *(("model", "weights"), ("method", "radii"), ("train", "radii_folder")),
-)
-"""Settings that hold paths: of them the last part is kept, because files that are given away name no folders."""
+from iaat.runtime.json_files import UserPath
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +81,11 @@ def _input_text(model: TrainedModel) -> str:
 
 
 def _without_folders(recipe: Recipe) -> dict[str, Any]:
+    """The settings; of paths the last part, because files that are given away name no folders."""
     values = recipe.to_dict()
-    for section, key in _PATHS:
-        if isinstance(value := values[section].get(key), str):
-            values[section][key] = PureWindowsPath(value).name  # which ends at slashes of both kinds
+    for section in ("data", "model", "method", "train", "evaluate"):
+        hints = get_type_hints(type(getattr(recipe, section)), include_extras=True)
+        for key in (key for key, kind in hints.items() if kind == UserPath | None):
+            if isinstance(value := values[section].get(key), str):
+                values[section][key] = PureWindowsPath(value).name  # which ends at slashes of both kinds
     return values

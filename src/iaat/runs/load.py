@@ -16,6 +16,7 @@ from iaat.config.recipe_files import RECIPE_FILE, run_of_checkpoint
 from iaat.errors import UserError
 from iaat.models.check_logits import check_fits, check_is_module
 from iaat.models.model_config import ModelConfig
+from iaat.models.normalize import NormalizedModel
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.exported_weights import exported_file, exported_state
 from iaat.runs.run_folder import RunFolder
@@ -105,13 +106,24 @@ def as_trained_model(
     """
     shape, classes = tuple(state["data"]["shape"]), tuple(state["data"]["classes"])
     own = replace(recipe, model=replace(recipe.model, module=None))
-    trained = TrainedModel(restore_model(recipe, dict(state)), own, shape=shape, classes=classes)
+    restored = restore_model(recipe, dict(state))
+    trained = TrainedModel(restored, own, shape=shape, classes=classes)
     if module is not None:
-        module.load_state_dict(trained.network.state_dict())
-        trained.network = module
+        _give_weights(module, restored, trained)
     trained = trained.to(device).eval()
     check_fits(trained, shape=shape, classes=len(classes), device=device)
     return trained
+
+
+def _give_weights(module: nn.Module, restored: nn.Module, trained: TrainedModel) -> None:
+    """Let the caller's module have the weights of the model, and be what it evaluates."""
+    if isinstance(module, NormalizedModel) and not isinstance(trained.network, NormalizedModel):
+        # Its own layer, which the model was split at; of a layer of the settings, it would be the network behind.
+        module.load_state_dict(restored.state_dict())
+        trained.normalize, trained.network = module.normalize, module.network
+        return
+    module.load_state_dict(trained.network.state_dict())
+    trained.network = module
 
 
 def find_checkpoint(target: Path) -> Path:

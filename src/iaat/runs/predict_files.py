@@ -11,6 +11,7 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor
 
+from iaat.attacks import attack_mode
 from iaat.data.image import decode
 from iaat.errors import UserError
 from iaat.runs.load import load
@@ -86,7 +87,7 @@ def predict(
     for start in range(0, len(paths), batch_size):
         some = paths[start : start + batch_size]
         x = torch.stack(list(map(reader.read, some))).to(device_of(trained))
-        with torch.no_grad():
+        with attack_mode(trained, "eval"), torch.no_grad():
             probabilities = trained(x.float() / 255).float().softmax(dim=1).cpu()
         found += [_prediction(path, row, trained.classes) for path, row in zip(some, probabilities, strict=True)]
     return found

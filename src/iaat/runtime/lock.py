@@ -126,13 +126,12 @@ def _take(file: Path, what: str) -> int | None:
     """Lock the file; None if its last owner removed it meanwhile, which makes the lock worth nothing."""
     descriptor = _open(file)
     try:
-        held = not _lock(descriptor)
-        with suppress(FileNotFoundError):
-            if os.fstat(descriptor).st_ino != file.stat().st_ino:
-                return None
+        locked = _lock(descriptor)
+        if not _is_same(descriptor, file):
+            return None
         owner = _owner(descriptor)
-        elsewhere = owner is not None and owner["host"] != platform.node()
-        if held or (elsewhere and _silence(file, descriptor) < SILENCE):
+        unsure = owner is not None and (owner["host"] != platform.node() or (locked is None and _lives(owner["pid"])))
+        if locked is False or (unsure and _silence(file, descriptor) < SILENCE):
             raise LockedError(_refusal(file, what, owner))
         text = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
         os.ftruncate(descriptor, 0)
@@ -142,6 +141,14 @@ def _take(file: Path, what: str) -> int | None:
     finally:
         if descriptor not in _held:
             os.close(descriptor)
+
+
+def _is_same(descriptor: int, file: Path) -> bool:
+    """Whether the file is still there and is the one that was opened: its last owner removes it."""
+    try:
+        return os.fstat(descriptor).st_ino == file.stat().st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _silence(file: Path, descriptor: int) -> float:
@@ -193,17 +200,30 @@ def _open(file: Path) -> int:
     return descriptor
 
 
-def _lock(descriptor: int) -> bool:
-    """Whether the kernel gave us the lock; where there are no locks, the times of the file have to do."""
-    if fcntl is None:
+def _lives(process: int) -> bool:
+    """Whether a process of this machine may still be there."""
+    if os.name != "posix":  # where the question could end it
         return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether the kernel gave us the lock; None where there are no locks: the times of the file have to do."""
+    if fcntl is None:
+        return None
     try:
         # flock and not lockf: two locks of one process exclude each other, too.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks
-        return True
+        return None
     return True
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iaat.config.deprecated import with_new_keys
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import check_is_recipe, check_keys, find_recipe, is_sweep_file, read_chain, recipe_name
-from iaat.config.short_options import read_settings
+from iaat.config.short_options import BOTH, read_settings
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds
@@ -77,9 +78,9 @@ def _recipes_of_cell(
     for key in grid:
         if key in own:
             raise UserError(f"{place}: {key} is both in set and in grid: keep one")
-        if key in read_settings(overrides):
+        if (option := _option_for(key, overrides)) is not None:
             raise UserError(
-                f"--{key} cannot be set here: it is what the grid of cell {cut(name, 100)} varies; see {path}"
+                f"--{option} cannot be set here: it is what the grid of cell {cut(name, 100)} varies, {key}; see {path}"
             )
     points = math.prod(map(len, grid.values()))
     if points > _MOST_CELLS:
@@ -96,6 +97,15 @@ def _recipes_of_cell(
             raise UserError(f"{place}: {error}") from None
         method = recipe.name.removeprefix(recipe_name(found))  # where another was typed
         yield dataclasses.replace(recipe, name=full + method)
+
+
+def _option_for(key: str, overrides: Sequence[str]) -> str | None:
+    """The option among the overrides that sets a key, also by an older name, or with others as `--eps` does."""
+    section, _, last = key.partition(".")
+    of_both = last if section in ("method", "evaluate") and last in BOTH else None
+    return next(
+        (option for option in read_settings(overrides) if option == of_both or key in with_new_keys({option: ""})), None
+    )
 
 
 def _checked_name(name: str, place: str) -> str:
