@@ -56,7 +56,7 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
         verdicts=[_verdict(draw, number, checkpoint) for number in range(runs) for checkpoint in ("best", "last")],
         differences=[("method", methods), ("method.radius", ["8px"] * runs), ("data.root", [SCRIPT] * runs)],
         curves=[_accuracies(number) for number in range(runs)],
-        corruptions=[Corruptions(number, "best", _corrupted(draw)) for number in range(runs)],
+        corruptions=[_corruptions(draw, number) for number in range(runs)],
         radii=[_radii(draw, number) for number in with_radii],
         stability=[
             Stability(a, b, float(draw.uniform(0.85, 0.98)), 45000) for a in with_radii for b in with_radii if a < b
@@ -188,7 +188,11 @@ def _verdict(draw, number, checkpoint):
 def _accuracies(number):
     radius = [0.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0]
     accuracy = [max(0.0, 0.86 - 0.025 * number - 0.05 * r * (1 - 0.02 * number) + 0.0005 * r * r) for r in radius]
-    return Accuracies(number, "best", radius, accuracy, float(np.mean(accuracy)))
+    return Accuracies(number, "best", radius, accuracy, float(np.mean(accuracy)), "ema", "standard 8px linf", 1000)
+
+
+def _corruptions(draw, number):
+    return Corruptions(number, "best", _corrupted(draw), "ema", "standard 8px linf", 1000, "published, CIFAR-10-C")
 
 
 def _corrupted(draw):

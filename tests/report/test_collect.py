@@ -66,6 +66,8 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
     assert verdict.robust == stored["accuracy"]["worst"]
     assert verdict.worst_case == "worst case over PGD-2, screening, curve; 64px linf"
     assert len(content.curves) == 6
+    of = [(row.run, row.checkpoint, row.weights, row.suite, row.n) for row in content.verdicts]
+    assert [(part.run, part.checkpoint, part.weights, part.suite, part.n) for part in content.curves] == of
     assert content.curves[0].radius_px[-1] == pytest.approx(128)
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from iaat.analysis.style import PALETTE
 from iaat.evaluate.findings import DISTRUSTED, TRUSTED
 from iaat.report.detail_pictures import attacked_uri
+from iaat.report.evaluation_groups import names_that_differ
 from iaat.report.image_content import AttackedImages
 from iaat.report.opening import focus_row, signed_points
 from iaat.report.pooled_results import with_pooled_results
@@ -89,6 +90,7 @@ def render(content: ReportContent) -> str:
         reasons={place: _reason_of(content, place) for place in _spoken_of(content)},
         attacked=_attacked_details(content),
         suites=_union([row.suite] for row in content.pooled if row.attacks),
+        corruption_names=names_that_differ(content.corruptions),
         with_radii=[number for number in range(len(content.runs)) if _has_radii(content, number)],
         palette={name: color for name, color in PALETTE.items() if name not in ("black", "yellow")},
         css=_inline((_STATIC / "page.css").read_text(encoding="utf-8") + _attacked_sheets(content)),

@@ -21,6 +21,7 @@ from iaat.analysis.charts import TradeoffPoint
 from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import FIGURE_FORMATS, INK, MUTED, PALETTE, PRINT
 from iaat.errors import UserError, check_choice
+from iaat.report.evaluation_groups import EvaluationGroup, Measured, curves_by_axis, evaluation_groups
 from iaat.report.image_content import Gallery, SurfacePart
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import recipe_of_runs
@@ -156,19 +157,25 @@ def _radius_px(content: ReportContent, place: int) -> float | None:
 
 
 def _accuracy(content: ReportContent) -> Iterator[Figure]:
-    recipes, both = recipe_of_runs(content), len({part.checkpoint for part in content.curves}) > 1
-    expected: dict[tuple[int, str], list[float]] = {}
-    for part in content.curves:
-        expected.setdefault((recipes[part.run].series, part.checkpoint), []).append(100 * part.expected)
-    lines = []
-    for part in content.curves:
-        recipe = recipes[part.run]
-        mean = float(np.mean(expected[recipe.series, part.checkpoint]))
-        name = f"{recipe.name}{f', {part.checkpoint}' if both else ''} ({mean:.1f} %)"
-        hollow = both and part.checkpoint != _CHECKPOINTS[0]
-        lines.append(charts.Line(name, recipe.series, part.radius_px, part.accuracy, hollow))
-    if lines:
-        yield charts.draw_accuracy_by_radius(lines, "in parentheses: mean over the radii", style=PRINT)
+    """Draw a chart for each axis of radii: means over others do not compare."""
+    axes = curves_by_axis(content.curves)
+    for curves in axes:
+        both = len({part.checkpoint for part in curves}) > 1
+        lines: list[charts.Line] = []
+        for group in evaluation_groups(content, curves):
+            mean = float(np.mean([100 * part.expected for part in group.members]))
+            name = f"{_named(group)} ({mean:.1f} %)"
+            hollow = both and group.members[0].checkpoint != _CHECKPOINTS[0]
+            lines.extend(
+                charts.Line(name, group.recipe.series, part.radius_px, part.accuracy, hollow) for part in group.members
+            )
+        radii = f"the radii, n = {curves[0].n}" if len(axes) > 1 else "the radii"
+        yield charts.draw_accuracy_by_radius(lines, f"in parentheses: mean over {radii}", style=PRINT)
+
+
+def _named(group: EvaluationGroup[Measured]) -> str:
+    """Return the recipe, and what tells the group from others of it."""
+    return f"{group.recipe.name}, {group.names}" if group.names else group.recipe.name
 
 
 def _radii_by_epoch(content: ReportContent) -> Iterator[Figure]:
@@ -317,20 +324,13 @@ def _known(series: Sequence[float | None]) -> bool:
 
 
 def _corruptions(content: ReportContent) -> Iterator[Figure]:
-    """Draw a panel a recipe, the mean over its seeds."""
-    recipes, both = recipe_of_runs(content), len({part.checkpoint for part in content.corruptions}) > 1
-    groups: dict[tuple[str, str], list[dict[str, list[float]]]] = {}
-    for part in content.corruptions:
-        if any(_known(values) for values in part.accuracy.values()):
-            groups.setdefault((recipes[part.run].name, part.checkpoint), []).append(part.accuracy)
-    parts = [
-        charts.CorruptionGrid(
-            f"{name}{f', {checkpoint}' if both else ''}",
-            {kind: _mean([each[kind] for each in found if kind in each]) for kind in dict.fromkeys(chain(*found))},
-            len(found),
-        )
-        for (name, checkpoint), found in groups.items()
-    ]
+    """Draw a panel a recipe and evaluation, the mean over its seeds."""
+    known = [part for part in content.corruptions if any(map(_known, part.accuracy.values()))]
+    parts = []
+    for group in evaluation_groups(content, known):
+        found = [part.accuracy for part in group.members]
+        means = {kind: _mean([each[kind] for each in found if kind in each]) for kind in dict.fromkeys(chain(*found))}
+        parts.append(charts.CorruptionGrid(_named(group), means, len(found)))
     yield from map(partial(charts.draw_corruptions, style=PRINT), _pages(parts, _MAPS_PER_PAGE))
 
 

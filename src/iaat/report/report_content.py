@@ -256,11 +256,11 @@ class Accuracies:
     """Accuracy of an evaluated run against the radius.
 
     Attributes:
-        run: Place of the run.
-        checkpoint: Which checkpoint.
+        run, checkpoint, weights, suite, n: As of `Verdict`.
         radius_px: Radii from 0 upwards.
         accuracy: Accuracy at each.
         expected: Expected robustness, the mean of the curve.
+        norm: Of the radii.
     """
 
     run: int
@@ -268,15 +268,23 @@ class Accuracies:
     radius_px: list[float]
     accuracy: list[float]
     expected: float
+    weights: str | None = None
+    suite: str = ""
+    n: int = 0
+    norm: str = "linf"
 
 
 @dataclass(frozen=True, slots=True)
 class Corruptions:
-    """Accuracy on corrupted images: one value a severity for each corruption."""
+    """Accuracy on corrupted images, by their `source`: one value a severity for each corruption."""
 
     run: int
     checkpoint: str
     accuracy: dict[str, list[float]]
+    weights: str | None = None
+    suite: str = ""
+    n: int = 0
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,10 @@ def accuracies(results: Sequence[tuple[int, EvaluationResult]]) -> list[Accuraci
             radius_px=[PX_PER_UNIT * radius for radius in row.curve.radius],
             accuracy=list(row.curve.accuracy),
             expected=row.curve.expected_robustness,
+            weights=row.weights,
+            suite=row.attack,
+            n=row.n,
+            norm=row.curve.norm,
         )
         for number, row in results
         if row.curve is not None
@@ -126,7 +130,13 @@ def corruptions(results: Sequence[tuple[int, EvaluationResult]]) -> list[Corrupt
     """Return accuracy on corruptions, of evaluations that measured it."""
     return [
         Corruptions(
-            number, row.checkpoint or "-", {name: list(each) for name, each in row.corruptions.accuracy.items()}
+            run=number,
+            checkpoint=row.checkpoint or "-",
+            accuracy={name: list(each) for name, each in row.corruptions.accuracy.items()},
+            weights=row.weights,
+            suite=row.attack,
+            n=row.n,
+            source=row.corruptions.source,
         )
         for number, row in results
         if row.corruptions is not None

@@ -11,7 +11,8 @@ function tradeoff(host) {
     const entry = chart(figures, () => points(suites[Number(chooser?.value ?? 0)]), { wide: !content.curves.length });
     chooser?.addEventListener("change", () => entry.draw());
   }
-  if (content.curves.length) chart(figures, curves);
+  const axes = curvesByAxis();
+  for (const parts of axes) chart(figures, () => curves(parts));
 
   function points(suite) {
     const shown = content.pooled.filter((row) => row.suite === suite && known(robust(row)));
@@ -71,17 +72,30 @@ function tradeoff(host) {
     };
   }
 
-  function curves() {
-    const groups = bySeeds(content.curves, (curve) => curve.checkpoint);
+  /** Curves of equal radii, norm and number of samples together: means over others do not compare. */
+  function curvesByAxis() {
+    const found = new Map();
+    for (const curve of content.curves) {
+      const key = JSON.stringify([curve.norm, curve.n, curve.radius_px]);
+      found.set(key, [...(found.get(key) ?? []), curve]);
+    }
+    return /** @type {Accuracies[][]} */ ([...found.values()]);
+  }
+
+  /** @param {Accuracies[]} parts */
+  function curves(parts) {
+    const groups = byEvaluation(parts);
     const expected = ({ members }) => average(members.map((curve) => curve.expected));
     const best = groups.reduce((a, b) => (expected(b) > expected(a) ? b : a));
-    const both = new Set(content.curves.map((curve) => curve.checkpoint)).size > 1;
+    const both = new Set(groups.map(({ key }) => key)).size > 1;
+    const end = parts[0].radius_px.at(-1);
     return {
-      title: "Accuracy against the radius of the attack",
-      alt: `${recipes[best.recipe].name} (${best.key}) has the highest expected robustness, ${fixed(expected(best), 3)}: the mean of its accuracies up to ${px(best.members[0].radius_px.at(-1))}${best.members.length > 1 ? ` and over ${best.members.length} seeds` : ""}.`,
+      title: axes.length > 1 ? `Accuracy against the radius of the attack, up to ${px(end)}, n = ${parts[0].n}`
+        : "Accuracy against the radius of the attack",
+      alt: `${recipes[best.recipe].name} (${best.key}) has the highest expected robustness, ${fixed(expected(best), 3)}: the mean of its accuracies up to ${px(end)}${best.members.length > 1 ? ` and over ${best.members.length} seeds` : ""}.`,
       data: groups.flatMap(({ recipe, key, members }) => {
         const { series: number, name } = recipes[recipe];
-        const whole = { ...line(number), width: key === "best" ? 2.2 : 1.3 };
+        const whole = { ...line(number), width: members[0].checkpoint === "best" ? 2.2 : 1.3 };
         const seeds = members.length < 2 ? [] : members.map((curve) => ({
           type: "scatter", mode: "lines", x: curve.radius_px, y: curve.accuracy.map((value) => 100 * value), hoverinfo: "skip",
           line: { ...whole, width: 0.8, color: faded(number, 0.5) }, showlegend: false, legendgroup: `${recipe} ${key}` }));
@@ -98,9 +112,9 @@ function tradeoff(host) {
       layout: { xaxis: { title: "radius (px)", rangemode: "tozero" },
         yaxis: { title: "accuracy (%)", rangemode: "tozero" },
         legend: { ...legend(), title: { text: "Expected robustness of", font: { size: 12, color: color("muted") } } } },
-      columns: ["run", "checkpoint", "radius_px", "accuracy"],
-      rows: content.curves.flatMap((curve) => curve.radius_px.map(
-        (radius, k) => [runs[curve.run].name, curve.checkpoint, radius, curve.accuracy[k]])),
+      columns: ["run", "checkpoint", "suite", "n", "radius_px", "accuracy"],
+      rows: parts.flatMap((curve) => curve.radius_px.map(
+        (radius, k) => [runs[curve.run].name, curve.checkpoint, curve.suite, curve.n, radius, curve.accuracy[k]])),
     };
   }
 }
@@ -115,7 +129,26 @@ function padded(values, least = 4) {
   return [low - room, high + room];
 }
 
-/** Parts of runs that differ in their seeds alone, and have the same key, together.
+const evaluationFacts = (part) =>
+  [part.checkpoint, part.weights ? `${part.weights} weights` : "", part.suite, `n = ${part.n}`, part.source ?? ""];
+
+/** Gives the names of what a part was measured on and with: the checkpoint, and what is not the same in all parts. */
+function namesAmong(parts) {
+  const facts = parts.map(evaluationFacts);
+  const differs = facts[0]?.map((fact, k) => k === 0 || facts.some((other) => other[k] !== fact));
+  return (part) => evaluationFacts(part).filter((fact, k) => fact && differs[k]).join(", ");
+}
+
+/** Parts that differ in the seeds of their runs alone together, under the names of what they were measured with.
+ * @template {Accuracies | Corruptions} T
+ * @param {T[]} parts */
+function byEvaluation(parts) {
+  const names = namesAmong(parts);
+  return bySeeds(parts, (part) => JSON.stringify([...evaluationFacts(part), "radius_px" in part ? [part.norm, part.radius_px] : null]))
+    .map((group) => ({ ...group, key: names(group.members[0]) }));
+}
+
+/** Parts of runs that differ in their seeds alone, and have the same key, together; of one run never two.
  * @template {{ run: number }} T
  * @param {T[]} parts
  * @param {(part: T) => string} keyOf
@@ -125,7 +158,8 @@ function bySeeds(parts, keyOf) {
   for (const part of parts) {
     const recipe = recipeOf(part.run);
     const key = keyOf(part);
-    const name = `${recipe} ${key}`;
+    let name = `${recipe} ${key}`;
+    while (found.get(name)?.members.some(({ run }) => run === part.run)) name += " again";
     if (!found.has(name)) found.set(name, { recipe, key, members: [] });
     found.get(name).members.push(part);
   }
@@ -209,7 +243,8 @@ function surfaces(host) {
 function corruptions(host) {
   const chooser = find("corruption-of");
   const parts = content.corruptions;
-  const groups = bySeeds(parts, (part) => part.checkpoint);
+  const groups = byEvaluation(parts);
+  const namesOf = namesAmong(parts);
   const entry = chart(figuresIn(host), () => {
     const one = chooser ? parts[chooser.value === "" ? -1 : Number(chooser.value)] : parts[0];
     const names = one ? Object.keys(one.accuracy) : [...new Set(parts.flatMap((part) => Object.keys(part.accuracy)))];
@@ -223,7 +258,7 @@ function corruptions(host) {
     const means = names.map((_, k) => average(z[k].filter(known)));
     const [worst, best] = [names[means.indexOf(Math.min(...means))], names[means.indexOf(Math.max(...means))]];
     return {
-      title: one ? `Accuracy on corrupted images: ${runs[one.run].name}, ${one.checkpoint}`
+      title: one ? `Accuracy on corrupted images: ${runs[one.run].name}, ${namesOf(one)}`
         : "Accuracy on corrupted images, mean over severities and seeds",
       alt: `Mean accuracy is lowest on ${worst} (${percent(Math.min(...means))}) and highest on ${best} (${percent(Math.max(...means))}).`,
       data: [heat({

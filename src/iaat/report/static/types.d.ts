@@ -56,9 +56,15 @@ interface AttackedImages extends Sprites {
 
 interface UnderAttack { suite: string; worst_case: string; results: ClassResults[]; images: AttackedImages | null }
 
-interface Accuracies { run: number; checkpoint: string; radius_px: number[]; accuracy: number[]; expected: number }
+interface Accuracies {
+  run: number; checkpoint: string; radius_px: number[]; accuracy: number[]; expected: number; weights: string | null;
+  suite: string; n: number; norm: string;
+}
 
-interface Corruptions { run: number; checkpoint: string; accuracy: Record<string, number[]> }
+interface Corruptions {
+  run: number; checkpoint: string; accuracy: Record<string, number[]>; weights: string | null; suite: string; n: number;
+  source: string;
+}
 
 interface MeasuredNorms {
   index?: number[]; radius_px: number[]; norm_px: Series; searched_px: number; correlation: number | null; n: number;

@@ -1,0 +1,58 @@
+"""Charts of results in a real browser, of runs that were evaluated in several ways."""
+
+from dataclasses import replace
+
+import pytest
+
+from helpers.browser import wait
+from helpers.report_content import rich
+
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
+from selenium.webdriver.common.by import By
+
+
+@pytest.fixture(scope="module")
+def content():
+    """Each run evaluated at two radii, and on corrupted images of two sources."""
+    content = rich(count=60)
+    half = [
+        replace(part, radius_px=[r / 2 for r in part.radius_px], expected=part.expected + 0.1)
+        for part in content.curves
+    ]
+    others = [
+        replace(part, source="synthetic", accuracy={name: [0.9] * 5 for name in part.accuracy})
+        for part in content.corruptions
+    ]
+    return replace(content, curves=[*content.curves, *half], corruptions=[*content.corruptions, *others])
+
+
+def drawn(browser, section, number):
+    """The data that Plotly has drawn in a chart of a section."""
+    plot = browser.find_elements(By.CSS_SELECTOR, f"#{section} .plot")[number]
+    browser.execute_script("arguments[0].scrollIntoView()", plot)
+    wait(browser, lambda: plot.find_elements(By.CSS_SELECTOR, ".main-svg"))
+    return browser.execute_script(
+        "return arguments[0].data.map(({ x, y, z, name, showlegend }) => ({ x, y, z, name, showlegend }))", plot
+    )
+
+
+def test_curves_of_two_radii_are_two_charts_of_one_seed_each(browser, content):
+    charts = browser.find_elements(By.CSS_SELECTOR, "#tradeoff figure.chart")
+    titles = [chart.find_element(By.TAG_NAME, "h3").text for chart in charts]
+    assert titles[1:] == [
+        f"Accuracy against the radius of the attack, up to {most} px, n = 1000" for most in ("16.00", "8.00")
+    ]
+    for number in (1, 2):
+        assert "seeds" not in charts[number].find_element(By.CSS_SELECTOR, ".alt").text
+        lines = drawn(browser, "tradeoff", number)
+        parts = content.curves[3 * (number - 1) : 3 * number]
+        assert [line["y"] for line in lines] == [pytest.approx([100 * a for a in part.accuracy]) for part in parts]
+        assert [line["x"] for line in lines] == [part.radius_px for part in parts]
+
+
+def test_corruptions_of_two_sources_are_two_columns(browser, content):
+    (cells,) = drawn(browser, "corruptions", 0)
+    assert len(cells["z"][0]) == 6
+    assert [row[3:] for row in cells["z"]] == [pytest.approx([90] * 3)] * len(cells["z"])
+    options = browser.find_elements(By.CSS_SELECTOR, "#corruption-of option")
+    assert options[-1].get_attribute("textContent").endswith(", synthetic")
