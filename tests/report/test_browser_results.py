@@ -6,14 +6,16 @@ import pytest
 
 from helpers.browser import wait
 from helpers.report_content import rich
+from iaat.report.pooled_results import with_pooled_results
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
 
 
 @pytest.fixture(scope="module")
 def content():
-    """Each run evaluated at two radii, and on corrupted images of two sources."""
+    """Each run evaluated at two radii, on two numbers of samples, and on corrupted images of two sources."""
     content = rich(count=60)
     half = [
         replace(part, radius_px=[r / 2 for r in part.radius_px], expected=part.expected + 0.1)
@@ -23,7 +25,15 @@ def content():
         replace(part, source="synthetic", accuracy={name: [0.9] * 5 for name in part.accuracy})
         for part in content.corruptions
     ]
-    return replace(content, curves=[*content.curves, *half], corruptions=[*content.corruptions, *others])
+    few = [replace(row, n=100, clean=row.clean - 0.5) for row in content.verdicts]
+    return with_pooled_results(
+        replace(
+            content,
+            curves=[*content.curves, *half],
+            corruptions=[*content.corruptions, *others],
+            verdicts=[*content.verdicts, *few],
+        )
+    )
 
 
 def drawn(browser, section, number):
@@ -56,3 +66,13 @@ def test_corruptions_of_two_sources_are_two_columns(browser, content):
     assert [row[3:] for row in cells["z"]] == [pytest.approx([90] * 3)] * len(cells["z"])
     options = browser.find_elements(By.CSS_SELECTOR, "#corruption-of option")
     assert options[-1].get_attribute("textContent").endswith(", synthetic")
+
+
+def test_the_tradeoff_is_of_one_number_of_samples(browser, content):
+    chooser = Select(browser.find_element(By.ID, "tradeoff-suite"))
+    assert [option.text for option in chooser.options] == [f"standard 8px linf, n = {n}" for n in (1000, 100)]
+    for number, n in enumerate((1000, 100)):
+        chooser.select_by_value(str(number))
+        points = [trace["x"][0] for trace in drawn(browser, "tradeoff", 0) if trace["name"] and len(trace["x"]) == 1]
+        assert points == pytest.approx([100 * row.clean.mean for row in content.pooled if row.n == n])
+    chooser.select_by_value("0")

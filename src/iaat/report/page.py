@@ -89,7 +89,7 @@ def render(content: ReportContent) -> str:
         suspects=_suspects(content),
         reasons={place: _reason_of(content, place) for place in _spoken_of(content)},
         attacked=_attacked_details(content),
-        suites=_union([row.suite] for row in content.pooled if row.attacks),
+        suites=_union([f"{row.suite}, n = {row.n}"] for row in content.pooled if row.attacks),
         corruption_names=names_that_differ(content.corruptions),
         with_radii=[number for number in range(len(content.runs)) if _has_radii(content, number)],
         palette={name: color for name, color in PALETTE.items() if name not in ("black", "yellow")},

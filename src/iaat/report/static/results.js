@@ -4,7 +4,9 @@
 
 function tradeoff(host) {
   const figures = figuresIn(host);
-  const suites = [...new Set(content.pooled.filter((row) => Object.keys(row.attacks).length).map((row) => row.suite))];
+  // The template has them in this order, too.
+  const suiteOf = (row) => `${row.suite}, n = ${row.n}`;
+  const suites = [...new Set(content.pooled.filter((row) => Object.keys(row.attacks).length).map(suiteOf))];
   const chooser = find("tradeoff-suite");
   const robust = (row) => Object.values(row.attacks).at(-1);
   if (suites.length) {
@@ -15,7 +17,7 @@ function tradeoff(host) {
   for (const parts of axes) chart(figures, () => curves(parts));
 
   function points(suite) {
-    const shown = content.pooled.filter((row) => row.suite === suite && known(robust(row)));
+    const shown = content.pooled.filter((row) => suiteOf(row) === suite && known(robust(row)));
     if (!shown.length) return null;
     const bars = (value, row) => ({ type: "data", symmetric: false, array: [100 * (value.interval95[1] - value.mean)],
       arrayminus: [100 * (value.mean - value.interval95[0])], thickness: 1.2, width: 3, color: faded(recipes[row.recipe].series, 0.6) });
@@ -65,8 +67,8 @@ function tradeoff(host) {
         dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false, legend: legend(),
       },
       columns: ["run", "checkpoint", "suite", "n", "clean", "last attack", "robust", "on the frontier"],
-      rows: content.verdicts.filter((verdict) => verdict.suite === suite && known(robust(verdict)))
-        .map((verdict) => [runs[verdict.run].name, verdict.checkpoint, suite, verdict.n, verdict.clean,
+      rows: content.verdicts.filter((verdict) => suiteOf(verdict) === suite && known(robust(verdict)))
+        .map((verdict) => [runs[verdict.run].name, verdict.checkpoint, verdict.suite, verdict.n, verdict.clean,
           Object.keys(verdict.attacks).at(-1) ?? "", robust(verdict),
           shown.some((row) => row.on_frontier && recipes[row.recipe].runs.includes(verdict.run)) ? "yes" : "no"]),
     };
