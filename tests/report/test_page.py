@@ -207,6 +207,20 @@ def test_missing_attacks_and_intervals(content):
     assert "unheard of" in page
 
 
+def test_a_robust_difference_is_below_the_last_attack_of_its_own_row(content):
+    base = content.verdicts[0]
+    full, other = ({"PGD-20": robust, "AutoAttack": robust} for robust in (0.56, 0.44))
+    quick = {"PGD-20": 0.5, "screening": 0.5}
+    rows = [
+        replace(base, run=run, suite=suite, attacks=attacks, interval95={})
+        for run, suite, attacks in ((0, "full", full), (1, "full", other), (0, "quick", quick))
+    ]
+    page = render(ReportContent("title", "today", content.classes, content.runs[:2], rows))
+    cells = re.findall(r'<td class="number" data-label="([^"]*)">(.*?)</td>', page)
+    assert [label for label, cell in cells if "+12.0 on " in cell] == ["AutoAttack"]
+    assert 'data-label="screening"' in page
+
+
 def test_names_that_utf8_cannot_hold(tmp_path):
     file = tmp_path / "page.html"
     write_page(ReportContent("bad \udce9", "today", ["\udce9"], minimal().runs, []), file)

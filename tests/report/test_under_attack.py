@@ -10,7 +10,7 @@ import pytest
 from helpers.training import tiny
 from iaat.data import build_data
 from iaat.evaluate.sample_records import SampleRecords, read_records
-from iaat.report.under_attack import attacked_images, class_results
+from iaat.report.under_attack import MOST_PAIRS, attacked_images, class_results
 from iaat.runtime.json_files import DamagedFileError
 from iaat.statistics import wilson_interval
 
@@ -42,6 +42,17 @@ def test_seeds_are_pooled():
     found = class_results(0, [FOUR, robust], classes=3)
     assert [each.robust for each in found.classes] == [0.5, 0.75]
     assert found.confusion == [(0, 1, 0.5), (1, 2, 0.25)]
+
+
+def test_of_many_classes_each_keeps_its_first_pair():
+    label, step = np.repeat(np.arange(100), 20), np.tile(np.arange(1, 21), 100)
+    # The classes below 50 become two others ten times each, the others ten others twice.
+    other = np.where(label < 50, label + 1 + step % 2, label + 1 + step % 10) % 100
+    found = class_results(0, [records(label, label, other, ["pgd-20"] * len(label))], classes=100)
+    assert {own for own, _, _ in found.confusion} == set(range(100))
+    fractions = [fraction for _, _, fraction in found.confusion]
+    assert fractions == sorted(fractions, reverse=True)
+    assert len(fractions) == MOST_PAIRS + 20
 
 
 def test_images_are_of_each_class_the_smallest_norms_first_and_what_is_left_out_is_counted():

@@ -189,7 +189,7 @@ class ClassResults:
         seeds: Evaluations that are pooled.
         classes: One entry a class with test samples.
         confusion: `[label, predicted under attack, fraction of the label's samples]` of the pairs that occur, the most
-            frequent first, the label itself left out.
+            frequent first, the label itself left out; of more than 400 the first ones, and the first of each label.
     """
 
     recipe: int

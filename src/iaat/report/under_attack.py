@@ -27,7 +27,7 @@ LEAST_OF_CLASS = 2
 """Images of each class, also where that makes more in all."""
 
 MOST_PAIRS = 400
-"""Pairs of classes in the confusion under attack: all of 20 classes."""
+"""Pairs of classes in the confusion under attack: all of 20 classes; of more also the first pair of each class."""
 
 _SHEET_BUDGET = 800_000
 
@@ -72,8 +72,12 @@ def _confusion(records: Sequence[SampleRecords], counts: Mapping[int, int]) -> l
         attacked = predicted_under_attack(each)
         wrong = (attacked != each.label) & (attacked >= 0) & (each.label >= 0)
         pairs.update(zip(each.label[wrong].tolist(), attacked[wrong].tolist(), strict=True))
-    ordered = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
-    return [(a, b, count / (counts[a] * len(records))) for (a, b), count in ordered[:MOST_PAIRS] if a in counts]
+    ordered = sorted((pair for pair in pairs.items() if pair[0][0] in counts), key=lambda pair: (-pair[1], pair[0]))
+    first: dict[int, int] = {}
+    for place, ((label, _), _) in enumerate(ordered):
+        first.setdefault(label, place)
+    kept = sorted({*range(min(MOST_PAIRS, len(ordered))), *first.values()})
+    return [(a, b, count / (counts[a] * len(records))) for (a, b), count in map(ordered.__getitem__, kept)]
 
 
 def predicted_under_attack(records: SampleRecords) -> NDArray[np.int64]:
