@@ -39,6 +39,12 @@ class Noisy(TensorDataset):
 
 def noisy(split):
     return Noisy(torch.zeros(12, 5), torch.arange(12) % 3)
+
+
+def named(split, train, test):
+    data = make_blobs(split)
+    data.classes = train if split == "train" else test
+    return data
 """
 
 
@@ -92,6 +98,29 @@ def test_faults_inside_the_users_code_are_shown_as_they_are() -> None:
     with pytest.raises(IndexError) as caught:
         function_splits(config("my_blobs:broken"))
     assert caught.value.__notes__ == ["raised by data.name=my_blobs:broken, called with split='train' and {}"]
+
+
+BIRDS = ["bird", "cat", "dog"]
+
+
+@pytest.mark.usefixtures("in_folder")
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (["dog", "cat", "bird"], "in another order than those of .*: label 0 is 'dog' here and 'bird' there"),
+        (["cat", "dog"], "other classes than those of .*: label 0 is 'cat' here and 'bird' there"),
+        (["bird", "cat", "owl"], "label 2 is 'owl' here and 'dog' there"),
+    ],
+)
+def test_a_test_set_that_numbers_the_classes_otherwise_is_refused(test: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=rf"split=test: its `classes` .*{message}"):
+        function_splits(config("my_blobs:named", train=BIRDS, test=test))
+
+
+@pytest.mark.usefixtures("in_folder")
+@pytest.mark.parametrize("test", [BIRDS, ["bird", "cat"], [], ["0", "1", "2"], [*BIRDS, "owl"]])
+def test_a_test_set_with_the_same_numbers_has_the_names_of_training(test: list[str]) -> None:
+    assert function_splits(config("my_blobs:named", train=BIRDS, test=test))[1].classes == tuple(BIRDS)
 
 
 class Named(Dataset[tuple[object, int]]):

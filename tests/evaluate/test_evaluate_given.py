@@ -99,7 +99,12 @@ def test_a_loaded_model_knows_its_radius_its_classes_and_the_size_of_its_images(
 def test_classes_in_another_order_are_refused(network, pixels):
     turned = Images(*pixels)
     turned.classes = ["owl", "dog", "cat"]
-    with pytest.raises(UserError, match=r"in another order \(owl, dog, cat, \.\.\.\) than those of the model"):
+    with pytest.raises(
+        UserError, match=r"\('owl', 'dog', 'cat'\) are in another order than those of the training data"
+    ):
+        evaluate_model(loaded(network), turned, **QUICK)
+    turned.classes = ["dog", "owl"]
+    with pytest.raises(UserError, match=r"label 0 is 'dog' here and 'cat' there"):
         evaluate_model(loaded(network), turned, **QUICK)
 
 

@@ -214,6 +214,12 @@ def test_validation_samples_may_be_given(tmp_path):
     torch.testing.assert_close(again.radii.values, run.radii.values, atol=0.2 / 255, rtol=0)
 
 
+def test_validation_samples_with_other_classes_are_refused():
+    data, valid = Rows(), Rows(30)
+    data.classes, valid.classes = ["bird", "cat", "dog"], ["cat", "dog"]
+    assert "validation: its `classes` ('cat', 'dog') are other classes" in refused(data=data, validation=valid)
+
+
 def images(root, split, n=12):
     draw = np.random.default_rng(0)
     for number, name in enumerate(("cat", "dog", "owl")):

@@ -17,6 +17,7 @@ from iaat.data.image_split import ImageSplit
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
 from iaat.data.read_item import ImageSettings
+from iaat.data.sample_checks import check_same_classes
 from iaat.data.sample_log import SampleLog, SampleRecord
 from iaat.data.source import Source, check_order
 from iaat.data.user_function import UserSplit
@@ -111,18 +112,14 @@ def user_split(
         complete: Whether each class has to have a sample; by default where no names are given.
 
     Raises:
-        UserError: It is none of these, or has another number of classes.
+        UserError: It is none of these, or numbers the classes in another way.
     """
     images = ImageSettings(config.channels, config.background_rgb, config.max_value)
     dataset = as_dataset(data, where=where)
     complete = not classes if complete is None else complete
     split = UserSplit(dataset, complete=complete, where=where, images=images, skip=config.skip_damaged)
     own = split.classes
-    if classes and own and sorted(own) == sorted(classes) and list(own) != list(classes):
-        raise UserError(
-            f"{where}: its classes are in another order ({', '.join(own[:5])}, ...) than those of the model"
-            f" ({', '.join(classes[:5])}, ...): number the labels alike"
-        )
+    check_same_classes(own, classes, where)
     split.classes = tuple(classes) or own or tuple(map(str, range(int(split.labels.max()) + 1)))
     return split
 

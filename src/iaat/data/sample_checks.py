@@ -64,6 +64,38 @@ def check_class_names(names: Iterable[str], where: str) -> None:
             )
 
 
+def check_same_classes(own: Sequence[str], classes: Sequence[str], where: str) -> None:
+    """Refuse class names of a second data set under which a number stands for another class than in training.
+
+    Names at the end may be missing on either side: labels without a class are found by themselves. Where a side has
+    numbers for names there is nothing to compare.
+
+    Args:
+        own: Names of the second data set; may be empty.
+        classes: Names of the training data; may be empty.
+        where: Names the second data set.
+
+    Raises:
+        UserError: naming the first class that differs.
+    """
+    if any(list(names) == list(map(str, range(len(names)))) for names in (own, classes)):
+        return
+    pairs = enumerate(zip(own, classes, strict=False))
+    number = next((number for number, (mine, theirs) in pairs if mine != theirs), None)
+    if number is not None:
+        what = "in another order than" if sorted(own) == sorted(classes) else "other classes than"
+        raise UserError(
+            f"{where}: its `classes` ({_few(own)}) are {what} those of the training data ({_few(classes)}): label"
+            f" {number} is {shown(own[number])} here and {shown(classes[number])} there; number the labels alike"
+            " (ImageFolder numbers the folders that it finds: give each class one), or remove `classes` where the"
+            " numbers agree and only the names differ"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join([*(shown(name) for name in names[:5]), *(["..."] if len(names) > 5 else [])])
+
+
 def check_classes(labels: Tensor, classes: Sequence[str], *, where: str, complete: bool = True) -> None:
     """Check class ids against the class names.
 

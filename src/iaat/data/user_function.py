@@ -27,7 +27,7 @@ from iaat.data.read_item import (
     get_item,
     read_item,
 )
-from iaat.data.sample_checks import check_labels, item_label
+from iaat.data.sample_checks import check_labels, check_same_classes, item_label
 from iaat.data.sample_log import (
     SampleLog,
     SampleReadError,
@@ -198,7 +198,8 @@ def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
         to its largest label; the test set need not have samples of each.
 
     Raises:
-        UserError: The function cannot be found or called, or does not return map-style data sets.
+        UserError: The function cannot be found or called, does not return map-style data sets, or the test set numbers
+            the classes in another way.
     """
     factory = import_function(config.name, key="data.name")
     images = ImageSettings(config.channels, config.background_rgb, config.max_value)
@@ -211,6 +212,7 @@ def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
         )
         splits[-1].warn_if_random(streamed=config.stream is True)
     train, test = splits
+    check_same_classes(test.classes, train.classes, test.where)
     if not train.classes:
         train.classes = tuple(map(str, range(int(train.labels.max()) + 1)))
     test.classes = train.classes
