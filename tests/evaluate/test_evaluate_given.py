@@ -5,10 +5,18 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 from iaat import Radius, TrainedModel, UserError, evaluate_model
 from iaat.config.load_recipe import load_recipe
+from iaat.data.given_data import as_dataset
 
 CLASSES = ("cat", "dog", "owl")
 QUICK = {"suite": "pgd-3", "radius": "20px"}
@@ -75,6 +83,29 @@ def test_every_kind_of_samples_has_the_same_figures(kind, pixels, network, folde
     assert (found.accuracy, found.n, found.classes) == (expected.accuracy, 60, 3)
     names = CLASSES if kind in ("images", "folder") else ("0", "1", "2")
     assert tuple(each.name for each in found.per_class) == names
+
+
+SAMPLES = TensorDataset(torch.rand(6, 3, 6, 6), torch.arange(6) % 3)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "name"),
+    [
+        ({"sampler": SubsetRandomSampler([0, 1])}, "SubsetRandomSampler"),
+        ({"sampler": RandomSampler(SAMPLES, replacement=True)}, "RandomSampler"),
+        ({"sampler": RandomSampler(SAMPLES, num_samples=3)}, "RandomSampler"),
+        ({"sampler": SequentialSampler(range(3))}, "SequentialSampler"),
+        ({"batch_sampler": [[0, 1], [2]]}, "list"),
+    ],
+)
+def test_a_loader_that_does_not_give_each_sample_once_is_refused(network, sampling, name):
+    with pytest.raises(UserError, match=rf"by a {name} of its own.*torch\.utils\.data\.Subset\(dataset, indices\)"):
+        evaluate_model(network, DataLoader(SAMPLES, **sampling), **QUICK)
+
+
+def test_a_sampler_of_all_samples_is_accepted():
+    for loader in (DataLoader(SAMPLES), DataLoader(SAMPLES, batch_size=4, shuffle=True, drop_last=True)):
+        assert as_dataset(loader, where="data") is SAMPLES
 
 
 def loaded(network, *words):

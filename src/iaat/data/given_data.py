@@ -8,7 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 from iaat.data.data_config import DataConfig
 from iaat.data.folder_scan import FolderListing, aligned, is_image_folder, joined, scan_folder
@@ -128,7 +136,7 @@ def as_dataset(data: object, *, where: str) -> Any:  # noqa: ANN401
     """A map-style data set of what was given: tensors as one, a loader's own, anything else as it is.
 
     Raises:
-        UserError: A `DataLoader` that makes batches in a way of its own.
+        UserError: A `DataLoader` that makes batches in a way of its own, or leaves out or repeats samples.
     """
     if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(each, Tensor) for each in data):
         x, y = data
@@ -140,8 +148,23 @@ def as_dataset(data: object, *, where: str) -> Any:  # noqa: ANN401
     if isinstance(data, DataLoader):
         if data.collate_fn is not torch.utils.data.default_collate:
             raise UserError(f"{where}: the DataLoader has a collate_fn of its own: pass a data set of its samples")
+        _check_sampler(data, where=where)
         return data.dataset
     return data
+
+
+def _check_sampler(loader: DataLoader[Any], *, where: str) -> None:
+    """Refuse a loader that does not give each sample once: its data set is used without the loader."""
+    if isinstance(loader.dataset, IterableDataset):  # has no sampler, and is refused as a data set
+        return
+    batches = loader.batch_sampler
+    sampler: Any = batches.sampler if type(batches) is BatchSampler else batches
+    whole = type(sampler) in (SequentialSampler, RandomSampler) and len(sampler) == len(loader.dataset)  # type: ignore[arg-type]
+    if not whole or getattr(sampler, "replacement", False):
+        raise UserError(
+            f"{where}: the DataLoader takes its samples by a {type(sampler).__name__} of its own, which is not used"
+            " here: pass its data set, or torch.utils.data.Subset(dataset, indices) for some of the samples"
+        )
 
 
 class EmptySplit(RawSplit):
