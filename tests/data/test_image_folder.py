@@ -37,6 +37,25 @@ def test_loading_keeps_pixels_with_their_index(
     assert label == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("test", r"'test' \(found as 'val'\), which is the test folder"),
+        ("val", "'val', which is the test folder"),
+        ("linked", r"'linked', which is the test folder"),
+        ("train", "'train', which is the training folder"),
+    ],
+)
+def test_the_test_folder_under_another_name_is_no_validation_folder(
+    make_folder: Callable[..., Path], name: str, message: str
+) -> None:
+    root = make_folder()
+    (root / "test").rename(root / "val")
+    (root / "linked").symlink_to(root / "val")
+    with pytest.raises(UserError, match=rf"data\.validation is {message} already"):
+        folder_splits(config(root, validation=name))
+
+
 def test_sizes_that_differ_are_refused_with_both_paths(make_folder: Callable[..., Path]) -> None:
     root = make_folder()
     Image.new("RGB", (7, 6)).save(root / "train/dog/002.png")

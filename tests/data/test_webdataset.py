@@ -335,6 +335,10 @@ def test_a_validation_split_of_shards_is_used_on_a_key_and_else_noted(tmp_path: 
     assert all(notice.kind != "split" for notice in data.notices())
     with pytest.raises(UserError, match=r"data\.validation is 'test', which is the test folder already"):
         splits(root, validation="test")
+    (root / "test").rename(root / "valid")
+    (root / "val").rename(root / "other")
+    with pytest.raises(UserError, match=r"validation is 'test' \(found as 'valid'\), which is the test folder already"):
+        splits(root, validation="test")
 
 
 def test_a_damaged_image_is_named_by_its_shard(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from iaat.data.file_states import file_states
 from iaat.data.folder_scan import FolderListing, aligned, joined, note_unused_splits, path_prefix, scan_folder, where_of
 from iaat.data.image import read_file
 from iaat.data.image_split import ImageSplit
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 
 
 class FolderFiles:
@@ -54,23 +54,36 @@ def folder_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
     test = aligned(train, test, root)
     used, validation_size = ["train", Path(test.paths[0]).parts[0]], 0
     if config.validation is not None:
-        check_validation(config.validation, used)
-        validation = aligned(train, scan_folder(root, config.validation), root, config.validation)
+        validation = scan_folder(root, config.validation)
+        used.append(Path(validation.paths[0]).parts[0])
+        check_validation(config.validation, used, root)
+        validation = aligned(train, validation, root, config.validation)
         validation_size, train = len(validation.paths), joined(train, validation)
-        used.append(config.validation)
     note_unused_splits(train.notices, root, used)
     first = ImageSplit(FolderFiles(root, "train", train), train.classes, config, validation_size=validation_size)
     return first, ImageSplit(FolderFiles(root, "test", test), test.classes, config, reference=first)
 
 
-def check_validation(name: str, used: list[str]) -> None:
-    """Refuse a validation folder that is the training or test folder.
+def check_validation(name: str, used: list[str], root: Path) -> None:
+    """Refuse a validation folder that is the training or test folder, or a link to it.
+
+    Args:
+        name: `data.validation`; "test" may be found under another name, see `SPLIT_FOLDERS`.
+        used: Names under which the training, test and validation split were found.
+        root: The folder that holds them.
 
     Raises:
         UserError: It is the training or the test folder.
     """
-    if name in used:
-        raise UserError(
-            f"data.validation is {name!r}, which is the {'training' if name == 'train' else 'test'} folder already:"
-            " give the data set a folder test beside it"
-        )
+    *others, found = used
+    for role, other in zip(("training", "test"), others, strict=True):
+        if _is_same(root / found, root / other):
+            place = "" if found == name else f" (found as {shown(found)})"
+            raise UserError(
+                f"data.validation is {shown(name)}{place}, which is the {role} folder already: give the data set a"
+                " folder test beside it"
+            )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one == other or (one.is_dir() and other.is_dir() and one.samefile(other))

@@ -89,10 +89,10 @@ def webdataset_splits(config: DataConfig) -> tuple[ImageSplit, ImageSplit]:
     classes, why = _class_names(root, train)
     used = ["train", _split_name(test)]
     if config.validation is not None:
-        check_validation(config.validation, used)
         validation = list_shards(root, config.validation, keep=config.download)
+        used.append(_split_name(validation))
+        check_validation(config.validation, used, root)
         validation_size, train = len(validation.names), joined_listings(train, validation)
-        used.append(config.validation)
     for listing in (train, test):
         _check_labels(listing, len(classes), root, why)
     note_unused_splits(train.notices, root, used)
