@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from iaat.data import DataConfig, StreamingSource
+from iaat.data import DataConfig, StreamingSource, user_function
 from iaat.data.user_function import UserSplit, function_splits
 from iaat.errors import UserError
 
@@ -226,6 +226,34 @@ def test_items_that_change_from_read_to_read_are_reported_unless_streamed(stream
         warnings.simplefilter("error")
         function_splits(DataConfig(name="my_blobs:noisy", stream=True))
         function_splits(DataConfig(name="my_blobs:make_blobs", stream=stream))
+
+
+class Flipped(Named):
+    """Items are flipped at random; the first looks the same in a mirror."""
+
+    def __getitem__(self, position: int) -> tuple[object, int]:
+        x, y = super().__getitem__(position)
+        assert isinstance(x, torch.Tensor)
+        return (x.flip(-1) if torch.rand(()) < 0.5 else x), y
+
+
+@pytest.mark.parametrize("symmetric", [0, 1, 2])
+def test_a_flip_that_is_drawn_once_is_reported(symmetric: int) -> None:
+    rows = [torch.zeros(4) if row <= symmetric else torch.arange(4.0) / 4 for row in range(4)]
+    for seed in range(8):  # of data sets that draw, half would pass a comparison of two reads
+        items: list[tuple[object, int]] = [(row, number % 2) for number, row in enumerate(rows)]
+        split = split_of(Flipped([*items[:1], *items[: 1 + seed], *items[1:]]))
+        with pytest.warns(UserWarning, match="a random transform is drawn once"):
+            split.warn_if_random(streamed=False)
+
+
+def test_slow_and_unreadable_items_are_not_read_on_and_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Unreadable([(torch.zeros(2), i % 2) for i in range(4)])
+    split = split_of(dataset)
+    monkeypatch.setattr(user_function, "_SECONDS", 0.0)
+    dataset.read.clear()
+    split.warn_if_random(streamed=False)
+    assert dataset.read == [0, 0, 0, 3, 0, 3]
 
 
 class Unreadable(Named):

@@ -1,8 +1,10 @@
 """Data sets made by a function of the user: `data.name = module:function`."""
 
 import inspect
+import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -43,6 +45,10 @@ from iaat.runtime.user_code import import_function
 
 _FROZEN = (0, 0)
 """The `(seed, epoch)` of an item's random draws where it is read once for all epochs."""
+_EPOCHS_TRIED = 16
+_SECONDS = 1.0
+_LEAST_READ = 6
+"""Reads, in search of items that are random, that are not given up after `_SECONDS`: two of each of three items."""
 
 
 class UserSplit(RawSplit):
@@ -157,7 +163,9 @@ class UserSplit(RawSplit):
         return digest.hexdigest()
 
     def warn_if_random(self, *, streamed: bool) -> None:
-        """Warn if the first item changes from read to read in a way that the run cannot reproduce.
+        """Warn if items change from read to read in a way that the run cannot reproduce.
+
+        Some are read again, for no longer than is needed to see it, and about a second where they are slow.
 
         Args:
             streamed: Items are read anew in every epoch; else once, if they fit into memory.
@@ -168,7 +176,7 @@ class UserSplit(RawSplit):
                 " each item: no run can be repeated; draw from random, numpy.random or torch without a generator of"
                 " your own"
             )
-        elif not streamed and not self._repeats([(0, epoch) for epoch in (1, 2)]):
+        elif not streamed and self._changes_by_epoch():
             message = (
                 f"{self.where}: items change from read to read: a random transform is drawn once when the data is kept"
                 " in memory; use data.crop / data.flip, or data.stream=true"
@@ -179,12 +187,29 @@ class UserSplit(RawSplit):
 
     def _repeats(self, keys: Sequence[tuple[int, int]]) -> bool:
         """Whether the first item stays the same when the global generators are seeded by these keys."""
-        with preserved_globals():
-            for key in keys:
-                seed_globals(*key, ITEM, self._first_position, gpus=False)
-                if not torch.equal(self._read(self._first_position, None)[0], self._first):
+        return all(torch.equal(self._drawn(self._first_position, key), self._first) for key in keys)
+
+    def _changes_by_epoch(self) -> bool:
+        """Whether an item differs between epochs: of a flip that is drawn, half of the reads do not show it."""
+        end = time.monotonic() + _SECONDS
+        read = 0
+        first = dict[int, Tensor]()
+        for epoch in range(1, _EPOCHS_TRIED + 1):
+            for position in sorted({self._first_position, len(self) // 2, len(self) - 1}):
+                if read >= _LEAST_READ and time.monotonic() > end:
                     return False
-        return True
+                read += 1
+                with suppress(UserError):  # a sample that cannot be used is named where it is needed
+                    x = self._drawn(position, (0, epoch))
+                    if not torch.equal(x, first.setdefault(position, x)):
+                        return True
+        return False
+
+    def _drawn(self, position: int, key: tuple[int, int]) -> Tensor:
+        """An item with the global generators seeded by a key."""
+        with preserved_globals():
+            seed_globals(*key, ITEM, position, gpus=False)
+            return self._read(position, None)[0]
 
 
 def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
