@@ -58,6 +58,24 @@ def test_validation_images_that_are_trained_on_are_counted(make_folder: Callable
     assert "1 of 10 validation samples is in the training set, too, such as val/dog/001.png (in training: " in logged[0]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_drawn_validation_images_that_are_trained_on_are_counted(
+    make_folder: Callable[..., Path], stream: bool
+) -> None:
+    root = make_folder()
+    data = built(root, stream=stream)
+    held, trained = (
+        index[data.train.labels[index] == 1].tolist() for index in (data.validation_index, data.train_index)
+    )
+    assert data.train.paths is not None
+    one, other = data.train.paths[held[0]], data.train.paths[trained[0]]
+    shutil.copy(root / other, root / one)
+    assert lines(built(root, stream=stream)) == [
+        f"training images of {root}: 1 of 2 validation samples is in the training set, too, such as {one} (in training:"
+        f" {other}): the selection will be biased; remove it, or what equals it in training"
+    ]
+
+
 def test_distinct_and_unused_images_are_passed_over(make_folder: Callable[..., Path]) -> None:
     root = make_folder()
     assert lines(built(root)) == []

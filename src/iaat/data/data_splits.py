@@ -67,7 +67,10 @@ class DataSplits:
     def notices(self) -> Notices:
         """Notices of what was left out or altered so far; streamed samples count once they are read."""
         train, test, size = self.train.sample_log, self.test.sample_log, len(self.train.sample_log.digests)
-        twins = duplicates(train, test, self.train.labels[:size], self.classes, validation_size=self.validation_size)
+        labels, separate = self.train.labels[:size], self.validation_size
+        twins = duplicates(
+            train, test, labels, self.classes, validation_size=separate, validation=self.validation_index
+        )
         return self.listed | train.notices() | test.notices() | twins
 
     def order(self, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:

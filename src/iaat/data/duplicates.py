@@ -11,7 +11,13 @@ from iaat.data.sample_log import SampleLog
 
 
 def duplicates(
-    train: SampleLog, test: SampleLog, labels: Tensor, classes: Sequence[str], *, validation_size: int = 0
+    train: SampleLog,
+    test: SampleLog,
+    labels: Tensor,
+    classes: Sequence[str],
+    *,
+    validation_size: int = 0,
+    validation: Tensor | None = None,
 ) -> Notices:
     """Find exact duplicates among the samples that were read so far.
 
@@ -23,14 +29,17 @@ def duplicates(
         labels: `[N]` class ids of the training set.
         classes: Class names.
         validation_size: How many of the training set, the last ones, are for validation only.
+        validation: Indices of all samples for validation, where they are known: also those drawn from the others.
     """
     notices = Notices()
     readable = train.readable
     border = len(train.digests) - validation_size
-    trained, validated = readable[readable < border], readable[readable >= border]
-    _note_trained(notices, "trained", train, trained, test, test.readable)
-    _note_trained(notices, "held out", train, trained, train, validated)
-    _note_twins(notices, train, trained, labels.numpy(), classes)
+    own = readable[readable < border]
+    held = np.arange(border, len(train.digests)) if validation is None else validation.numpy()
+    is_held = np.isin(readable, held)
+    _note_trained(notices, "trained", train, own, test, test.readable)
+    _note_trained(notices, "held out", train, readable[~is_held], train, readable[is_held])
+    _note_twins(notices, train, own, labels.numpy(), classes)
     return notices
 
 

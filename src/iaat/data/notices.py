@@ -106,7 +106,7 @@ NOTICE_KINDS = {
     ),
     "held out": NoticeKind(
         "validation {sample|samples} [is|are] in the training set, too",
-        "the selection will be biased; remove [it|them] from one of the sets",
+        "the selection will be biased; remove [it|them], or what equals [it|them] in training",
     ),
     "twins": NoticeKind(
         "{sample|samples} [has|have] a twin of another class",
