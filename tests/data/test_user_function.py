@@ -249,6 +249,7 @@ def test_a_flip_that_is_drawn_once_is_reported(symmetric: int) -> None:
 
 def test_slow_and_unreadable_items_are_not_read_on_and_on(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = Unreadable([(torch.zeros(2), i % 2) for i in range(4)])
+    dataset.targets = [0, 1, 0, 1]  # type: ignore[attr-defined]
     split = split_of(dataset)
     monkeypatch.setattr(user_function, "_SECONDS", 0.0)
     dataset.read.clear()
