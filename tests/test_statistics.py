@@ -76,3 +76,16 @@ def test_an_accuracy_of_one_seed_has_wilsons_interval_and_none_leaves_the_unit_i
     assert accuracy_spread([0.9], 50).interval == wilson_interval(0.9, 50)
     low, high = accuracy_spread([0.9, 1.0], 50).interval
     assert (low > 0, high) == (True, 1.0)
+
+
+def test_intervals_of_several_classes_hold_together():
+    """Ten classes, all alike: one interval misses the truth in some 5 % of the draws, else in far more."""
+    draw = np.random.default_rng(0)
+    rates = draw.binomial(100, 0.45, size=(2000, 10)) / 100
+
+    def fails(row, tests):
+        bounds = [wilson_interval(rate, 100, tests=tests) for rate in row]
+        return any(not low <= 0.45 <= high for low, high in bounds)
+
+    missed = {tests: np.mean([fails(row, tests) for row in rates]) for tests in (1, 10)}
+    assert missed[10] < 0.08 < 0.3 < missed[1]

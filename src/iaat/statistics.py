@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import NormalDist, mean, stdev
 
 import scipy  # its parts are imported when they are first used
 
@@ -62,11 +62,18 @@ def accuracy_spread(values: Sequence[float], n: int) -> Spread:
     return Spread(mean=over.mean, sd=over.sd, interval=(max(low, 0.0), min(high, 1.0)), n=over.n)
 
 
-def wilson_interval(accuracy: float, n: int) -> tuple[float, float]:
-    """95 % Wilson score interval of an accuracy in [0, 1] measured on n independent samples (Wilson 1927)."""
-    centre = accuracy + _Z * _Z / (2 * n)
-    half = _Z * math.sqrt(accuracy * (1 - accuracy) / n + _Z * _Z / (4 * n * n))
-    scale = 1 + _Z * _Z / n
+def wilson_interval(accuracy: float, n: int, *, tests: int = 1) -> tuple[float, float]:
+    """95 % Wilson score interval of an accuracy in [0, 1] measured on n independent samples (Wilson 1927).
+
+    Args:
+        accuracy: The accuracy.
+        n: Number of samples.
+        tests: Intervals that shall all hold together with 95 % probability at least (Bonferroni): each is wider.
+    """
+    z = _Z if tests == 1 else NormalDist().inv_cdf(1 - 0.025 / tests)
+    centre = accuracy + z * z / (2 * n)
+    half = z * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
     return (centre - half) / scale, (centre + half) / scale
 
 

@@ -14,7 +14,7 @@ from helpers.training import QUIET, tiny
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.experiments.run_recipe import run_recipe
-from iaat.report.collect import collect_content
+from iaat.report.collect import _of_data, collect_content
 from iaat.report.examined_images import _why_missing
 from iaat.report.gallery import choose, in_detail
 from iaat.report.report_content import content_json
@@ -301,3 +301,26 @@ def test_a_gallery_has_both_ends_of_the_radii_and_the_most_suspect():
 def test_what_would_stop_a_report_at_its_end_is_found_before(scope, page, message, tmp_path):
     with pytest.raises(UserError, match=message):
         check_scope(scope, tmp_path / page, None)
+
+
+def test_evaluations_of_a_checkpoint_that_is_another_one_since_are_left_out(runs, tmp_path):
+    run = RunFolder(tmp_path / "gone-on")
+    shutil.copytree(runs[0].path, run.path)
+    file = next(run.path.glob("evaluations/last-*/results.json"))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "epoch": 1}))
+    with pytest.warns(UserWarning, match=r"is of epoch 1, and the last checkpoint is of epoch 3 since: left out"):
+        content = collect_content([run], [], QUIET, Scope(pictures=False))
+    assert [row.checkpoint for row in content.verdicts] == ["best"]
+
+
+def test_a_run_given_twice_is_refused(runs):
+    with pytest.raises(UserError, match="is given twice"):
+        collect_content([runs[0], RunFolder(runs[0].path.parent / "." / runs[0].path.name)], [], QUIET, SMALL)
+
+
+def test_a_run_on_other_test_data_has_a_suite_of_its_own(content):
+    facts = [{"test_fingerprint": name} for name in ("a", "b", "a")]
+    suites = [_of_data(row, facts, content.runs).suite for row in content.verdicts]
+    own = content.verdicts[2].suite
+    assert suites[2:4] == [f"{own}, test data of {content.runs[1].name}"] * 2
+    assert suites[:2] == suites[4:] == [own] * 2

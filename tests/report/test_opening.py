@@ -271,3 +271,49 @@ def test_at_most_three_next_steps_and_none_repeats_the_command_of_the_quotation(
     )
     assert "--method.class_weights '[2,1]'" in opening.steps[2].command
     assert opening.answers[-1].command not in [step.command for step in opening.steps]
+
+
+def test_a_difference_over_fewer_seeds_than_the_accuracy_says_which():
+    runs = [*(run("iaat", seed) for seed in range(3)), run("pgd_at", 0)]
+    rows = [verdict(place, 0.86, robust) for place, robust in enumerate((0.52, 0.42, 0.41))] + [verdict(3, 0.86, 0.46)]
+    found = answers(made(runs, rows))
+    assert found["gain"].sentence.startswith(
+        "Robust accuracy is 45.0 %, and on seed 0, which both have, 6.0 points above"
+    )
+    assert found["quote"].sentence == "It may be quoted, as a result of 1 seed."
+    both = answers(made([*runs[:1], runs[3]], [rows[0], verdict(1, 0.86, 0.46)]))
+    assert "which both have" not in both["gain"].sentence
+
+
+def test_the_cost_of_training_is_of_all_epochs():
+    runs = [run("pgd_at", epochs=30, forwards=6.0, backwards=6.0), run("iaat", epochs=60, forwards=5.2, backwards=5.2)]
+    found = answers(made(runs, [verdict(0, 0.80, 0.45), verdict(1, 0.90, 0.55)]))
+    assert found["gain"].sentence.endswith("for 1.7 times the training passes.")
+
+
+def test_the_same_seed_again_is_no_further_seed():
+    runs = [replace(run("iaat"), name=f"small-iaat seed 0 #{number}") for number in range(3)]
+    content = made(runs, [verdict(place, 0.86, 0.45) for place in range(3)])
+    assert [recipe.runs for recipe in content.recipes] == [[0], [1], [2]]
+    assert answers(content)["quote"].sentence == "It may be quoted, as a result of 1 seed."
+
+
+def test_seeds_are_pooled_by_one_checkpoint():
+    """The best checkpoint of one seed is not averaged with the last of two others."""
+    runs = [run("iaat", seed) for seed in range(3)]
+    rows = [verdict(0, 0.80, 0.50), *(replace(verdict(place, 0.86, 0.40), checkpoint="last") for place in (0, 1, 2))]
+    (row,) = made(runs, rows).pooled
+    assert (row.checkpoint, row.verdicts, row.clean.mean) == ("last", [1, 2, 3], pytest.approx(0.86))
+
+
+def test_other_rounding_and_a_distrusted_baseline_are_not_to_be_quoted():
+    noted = {"name": "autoattack-arithmetic", "evidence": "layers in bfloat16", "advice": "", "serious": False}
+    found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, findings=[noted])]))["quote"]
+    assert (found.outcome, found.sentence) == ("open", "Not to be quoted as AutoAttack's: it ran with other rounding.")
+    serious = {"name": "zero-gradients", "evidence": "", "advice": "Mend it.", "serious": True}
+    runs, rows = [run("iaat"), run("pgd_at")], [verdict(0, 0.86, 0.45), verdict(1, 0.8, 0.51, findings=[serious])]
+    found = answers(made(runs, rows))["quote"]
+    assert found.sentence == "Not to be quoted as a comparison: the attacks do not measure PGD-AT."
+    few = {"name": "autoattack-classes", "evidence": "2 classes", "advice": "", "serious": False}
+    found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, findings=[few])]))["quote"]
+    assert found.detail.endswith("; 2 classes")

@@ -79,7 +79,8 @@ def test_a_radius_at_the_largest_allowed():
 
 
 def test_epochs_are_those_kept():
-    assert said([1, 0, 0], epochs=[10, 20, 30]) == "Misclassified without attack since epoch 30: its radius is 0."
+    assert said([1, 0, 0], epochs=[28, 29, 30]) == "Misclassified without attack since epoch 30: its radius is 0."
+    assert said([1, 0, 0], epochs=[10, 20, 30]) == "Its radius is 0 since epoch 30."  # it may have risen in between
     assert said(UP, epochs=[5, 10, 15, 20, 25, 30]) == "Grew in 5 of 5 kept epochs: easy."
     assert said([1, 2], epochs=[3, 4]) == "Grew in 1 of 1 epoch, to 2.00 px."
     assert said([2, 1]) == "Grew in 0 of 1 epoch, to 1.00 px."

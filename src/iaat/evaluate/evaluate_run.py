@@ -171,15 +171,34 @@ def results_of(run: RunFolder) -> list[EvaluationResult]:
     return [results for _, results in evaluations_of(run)]
 
 
-def evaluations_of(run: RunFolder) -> list[tuple[Path, EvaluationResult]]:
-    """Folder and results of all finished evaluations of a run, as `results_of`."""
+def evaluations_of(run: RunFolder, *, current: bool = False) -> list[tuple[Path, EvaluationResult]]:
+    """Folder and results of all finished evaluations of a run, as `results_of`.
+
+    Args:
+        run: The run.
+        current: Leave out, with a warning, those of checkpoints that are others since: the run has gone on.
+    """
     found = []
     for file in sorted(run.path.glob("evaluations/*/results.json")):
         try:
             found.append((file.parent, read_results(file)))
         except DamagedFileError as error:
             warnings.warn(f"{error}; the evaluation is left out", stacklevel=2)
-    return found
+    return [each for each in found if _is_current(run, *each)] if current and found else found
+
+
+def _is_current(run: RunFolder, folder: Path, results: EvaluationResult) -> bool:
+    which = results.checkpoint
+    if which is None or results.epoch is None or not run.checkpoint(which).exists():
+        return True
+    now = load_checkpoint(run.checkpoint(which))["epoch"]
+    if results.epoch != now:
+        warnings.warn(
+            f"{folder} is of epoch {results.epoch}, and the {which} checkpoint is of epoch {now} since: left out; "
+            "evaluate the run again",
+            stacklevel=3,
+        )
+    return bool(results.epoch == now)
 
 
 def last_model(run: RunFolder, recipe: Recipe, data: DataSplits) -> nn.Module:

@@ -21,7 +21,7 @@ from iaat.report.examined_images import ExaminedRuns, read_data, state_of, with_
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import dataset_title
-from iaat.report.report_content import ReportContent
+from iaat.report.report_content import ReportContent, RunPart, Verdict
 from iaat.report.scope import Scope
 from iaat.report.under_attack import attacked_images, under_attack
 from iaat.runs.run_folder import RunFolder
@@ -60,7 +60,7 @@ def collect_content(
     facts = [state_of(run)["data"] for run in runs]
     prints = [fact["train_fingerprint"] for fact in facts]
     classes = [str(name) for name in facts[0]["classes"]]
-    evaluations = [(number, *found) for number, run in enumerate(runs) for found in evaluations_of(run)]
+    evaluations = [(number, *found) for number, run in enumerate(runs) for found in evaluations_of(run, current=True)]
     results = [(number, row) for number, _, row in evaluations]
     others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
     notes = [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
@@ -76,7 +76,7 @@ def collect_content(
         made=f"{date.today().isoformat()}, iaat {__version__}",
         classes=classes,
         runs=parts,
-        verdicts=[run_summary.verdict_row(*each) for each in results],
+        verdicts=[_of_data(run_summary.verdict_row(*each), facts, parts) for each in results],
         differences=run_summary.recipe_comparison(recipes),
         curves=run_summary.accuracies(results),
         corruptions=run_summary.corruptions(results),
@@ -93,6 +93,13 @@ def collect_content(
     else:
         content = with_images(content, models, prints, scope)
     return replace(content, title=report_title(content), opening=opening_of(content))
+
+
+def _of_data(verdict: Verdict, facts: Sequence[dict[str, Any]], parts: Sequence[RunPart]) -> Verdict:
+    """A verdict; on other test data than that of the first run under a suite of its own, which is not compared."""
+    if facts[verdict.run].get("test_fingerprint") == facts[0].get("test_fingerprint"):
+        return verdict
+    return replace(verdict, suite=f"{verdict.suite}, test data of {parts[verdict.run].name}")
 
 
 def _records(

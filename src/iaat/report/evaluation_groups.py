@@ -28,7 +28,7 @@ class EvaluationGroup(Generic[Measured]):
 
 
 def evaluation_groups(content: ReportContent, parts: Sequence[Measured]) -> list[EvaluationGroup[Measured]]:
-    """Group the measurements whose mean is one over seeds, in their order.
+    """Group the measurements that have a mean over seeds, in their order.
 
     Two of one run are never in one group: their mean would be none over seeds.
     """

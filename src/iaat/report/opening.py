@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean
+from typing import Any
 
 from iaat.evaluate.findings import DISTRUSTED, TOO_FEW, UNCHECKED, WORST_CASE
 from iaat.evaluate.masking.case import percent
@@ -19,7 +20,7 @@ from iaat.report.report_content import (
     ReportContent,
     Verdict,
 )
-from iaat.statistics import Difference
+from iaat.statistics import Difference, wilson_interval
 
 MOST_STEPS = 3
 """Next steps at most."""
@@ -28,6 +29,11 @@ FEW_SEEDS = 3
 """Seeds from which an interval over them is of use: with two it reaches 9 standard deviations to each side."""
 
 _NO_FOCUS = ("natural", "pgd_at")
+_ARITHMETIC = "autoattack-arithmetic"
+"""Note of an evaluation with an AutoAttack that is not to be quoted as such."""
+
+_OTHER_ATTACKS = ("autoattack-classes", "autoattack-shape", "attacks-left-out")
+"""Notes that some of AutoAttack's attacks were replaced or left out, as they cannot run there."""
 
 
 def report_title(content: ReportContent) -> str:
@@ -112,7 +118,7 @@ def _price(content: ReportContent, row: Pooled) -> Answer:
     tied = f"a tie with {other.title}, a tie with "
     more = "" if natural is None else f", {natural}"
     said = f"{_compared(found, other)}{more}".replace(tied, f"a tie with {other.title} and with ")
-    sentence = f"Clean accuracy is {value}, {said}."
+    sentence = f"Clean accuracy is {value}, {_on_shared(content, row)}{said}."
     return Answer("price", _outcome(found), sentence, detail)
 
 
@@ -133,22 +139,40 @@ def _gain(content: ReportContent, row: Pooled) -> Answer:
         return Answer(
             "gain", "open", f"Robust accuracy is {value}, with nothing to compare it with.", _figures(row.robust)
         )
-    cost = _cost(content.recipes[row.recipe], other)
+    cost = _cost(content, content.recipes[row.recipe], other)
     theirs = percent(_row_of(content, row, row.against).robust.mean)
     detail = f"{row.worst_case}; {other.title}: {theirs}; {_interval(found)}"
-    return Answer("gain", _outcome(found), f"Robust accuracy is {value}, {_compared(found, other)}{cost}.", detail)
+    sentence = f"Robust accuracy is {value}, {_on_shared(content, row)}{_compared(found, other)}{cost}."
+    return Answer("gain", _outcome(found), sentence, detail)
 
 
-def _cost(own: RecipePart, other: RecipePart) -> str:
-    """What the training cost beside that of another recipe, in passes."""
-    passes = [_passes(recipe) for recipe in (own, other)]
+def _shared_seeds(content: ReportContent, row: Pooled) -> list[int]:
+    """The seeds that a recipe and what it is compared with both have."""
+    rows = [row, _row_of(content, row, row.against)]
+    seeds = [{content.runs[content.verdicts[place].run].seed for place in each.verdicts} for each in rows]
+    return sorted(seeds[0] & seeds[1])
+
+
+def _on_shared(content: ReportContent, row: Pooled) -> str:
+    """Where a difference is over fewer seeds than the accuracy beside it: over which."""
+    shared = _shared_seeds(content, row)
+    if not shared or len(shared) == len(row.verdicts) == len(_row_of(content, row, row.against).verdicts):
+        return ""
+    return f"and on seed{'' if len(shared) == 1 else 's'} {', '.join(map(str, shared))}, which both have, "
+
+
+def _cost(content: ReportContent, own: RecipePart, other: RecipePart) -> str:
+    """What the training cost beside that of another recipe, in passes of all its epochs."""
+    passes = [_passes(content, recipe) for recipe in (own, other)]
     if passes[0] is None or not passes[1]:
         return ""
     return f", for {passes[0] / passes[1]:.2g} times the training passes"
 
 
-def _passes(recipe: RecipePart) -> float | None:
-    return None if recipe.forwards is None or recipe.backwards is None else recipe.forwards + recipe.backwards
+def _passes(content: ReportContent, recipe: RecipePart) -> float | None:
+    if recipe.forwards is None or recipe.backwards is None:
+        return None
+    return (recipe.forwards + recipe.backwards) * mean(content.runs[place].epochs for place in recipe.runs)
 
 
 def _quote(content: ReportContent, row: Pooled) -> Answer:
@@ -175,12 +199,33 @@ def _quote(content: ReportContent, row: Pooled) -> Answer:
         command = evaluation_command(content, recipes, "standard")
         text = "Not to be quoted yet: too few test images were attacked to look for gradient masking."
         return Answer("quote", "open", text, f"on {samples}; {few}", command)
+    if (unfit := _unfit_to_compare(content, row, verdicts, samples)) is not None:
+        return unfit
     weak = any(verdict.verdict.startswith(WORST_CASE) for verdict in verdicts)
     which = "quote the worst case, not PGD" if weak else verdicts[0].verdict
-    detail = f"AutoAttack on {samples}, {_count(len(verdicts), 'seed')}; {which}"
-    if len(verdicts) < FEW_SEEDS:
-        return Answer("quote", "better", f"It may be quoted, as a result of {_count(len(verdicts), 'seed')}.", detail)
+    notes = "".join(f"; {finding['evidence']}" for finding in _findings(verdicts[:1], _OTHER_ATTACKS))
+    detail = f"AutoAttack on {samples}, {_count(len(verdicts), 'seed')}; {which}{notes}"
+    seeds = len(verdicts) if row.against is None else len(_shared_seeds(content, row)) or len(verdicts)
+    if seeds < FEW_SEEDS:
+        return Answer("quote", "better", f"It may be quoted, as a result of {_count(seeds, 'seed')}.", detail)
     return Answer("quote", "better", "It may be quoted, with its interval.", detail)
+
+
+def _unfit_to_compare(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict], samples: str) -> Answer | None:
+    """Why figures with AutoAttack are not to be quoted all the same: the arithmetic, or what they are compared with."""
+    if found := _findings(verdicts, (_ARITHMETIC,)):
+        text = "Not to be quoted as AutoAttack's: it ran with other rounding."
+        return Answer("quote", "open", text, f"on {samples}; {found[0]['evidence']}")
+    theirs = [] if row.against is None else _row_of(content, row, row.against).verdicts
+    distrusted = [content.verdicts[place] for place in theirs if _is_serious(content.verdicts[place])]
+    if not distrusted or row.against is None:
+        return None
+    text = f"Not to be quoted as a comparison: the attacks do not measure {content.recipes[row.against].title}."
+    return Answer("quote", "open", text, f"on {samples}; {_advice(distrusted) or distrusted[0].verdict}")
+
+
+def _findings(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[dict[str, Any]]:
+    return [finding for verdict in verdicts for finding in verdict.findings if finding["name"] in names]
 
 
 def _is_serious(verdict: Verdict) -> bool:
@@ -255,19 +300,19 @@ def _suspects(content: ReportContent) -> NextStep | None:
         return None
     run = content.runs[gallery.run]
     command = training_command(content, run, {"data.relabel": "relabel.csv", "out": f"{run.folder}-relabelled"})
-    errors = "1 label may be an error" if count == 1 else f"{count} labels may be errors"
+    errors = "1 label on this page may be an error" if count == 1 else f"{count} labels on this page may be errors"
     return NextStep(f"{errors}: review them under Suspects, save relabel.csv, and train on it.", command)
 
 
 def _weak_class(content: ReportContent) -> NextStep | None:
-    """Name the class that is surely less robust than the mean of all, by its interval."""
+    """Name the least robust class, where that is surely below the mean of all: the interval allows for all classes."""
     found = content.under_attack
     results = found.results[0] if found is not None and found.results else None
     if found is None or results is None or len(results.classes) < 2:
         return None
     overall = sum(each.robust * each.n for each in results.classes) / sum(each.n for each in results.classes)
     worst = min(results.classes, key=lambda each: each.robust)
-    if worst.robust_interval[1] >= overall:
+    if wilson_interval(worst.robust, worst.n, tests=len(results.classes))[1] >= overall:
         return None
     first = content.runs[content.recipes[results.recipe].runs[0]]
     name = content.classes[worst.label] if worst.label < len(content.classes) else str(worst.label)

@@ -58,18 +58,24 @@ def pool_by_suite(
 
 
 def _by_suite(recipe: RecipePart, verdicts: Sequence[Verdict]) -> dict[tuple[str, int], list[int]]:
-    """Return the places of the preferred evaluations of a recipe, one a run, by suite and samples."""
+    """Return the places of the preferred evaluations of a recipe, one a run, by suite and samples.
 
-    def rank(place: int) -> tuple[int, int]:
-        row = verdicts[place]
+    All are of one checkpoint and kind of weights: that which most runs have, of equals the preferred.
+    """
+
+    def rank(row: Verdict) -> tuple[int, int]:
         return _position(row.checkpoint, _CHECKPOINTS), _position(row.weights or "", _WEIGHTS)
 
-    found: dict[tuple[str, int], dict[int, int]] = {}
-    for place in sorted(range(len(verdicts)), key=rank):
-        row = verdicts[place]
+    found: dict[tuple[str, int], dict[tuple[int, int], dict[int, int]]] = {}
+    for place, row in enumerate(verdicts):
         if row.run in recipe.runs:
-            found.setdefault((row.suite, row.n), {}).setdefault(row.run, place)
-    return {key: [by_run[run] for run in recipe.runs if run in by_run] for key, by_run in found.items()}
+            found.setdefault((row.suite, row.n), {}).setdefault(rank(row), {}).setdefault(row.run, place)
+    result = {}
+    for key, kinds in found.items():
+        most = max(map(len, kinds.values()))
+        chosen = kinds[min(kind for kind, by_run in kinds.items() if len(by_run) == most)]
+        result[key] = [chosen[run] for run in recipe.runs if run in chosen]
+    return result
 
 
 def _position(name: str, order: Sequence[str]) -> int:

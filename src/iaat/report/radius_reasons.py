@@ -120,7 +120,8 @@ def radius_reasons(
     - `mixed`: all else; `once` where there is one epoch.
 
     "Misclassified" and "attacks succeed" are said for methods alone with radii that move by the outcome of one attack:
-    a radius of 0 that does not grow there was misclassified without attack, in training and with its augmentation.
+    a radius of 0 that does not grow there was misclassified without attack, in training and with its augmentation. They
+    are said only where the radii of every epoch are kept.
 
     Args:
         history: Radii `[E, n]` after each kept epoch, on the [0, 1] scale.
@@ -172,7 +173,8 @@ def _templates(method: str, epochs: Sequence[int]) -> list[str]:
     steps = len(epochs) - 1
     consecutive = steps == epochs[-1] - epochs[0]
     of = f"{steps} {'' if consecutive else 'kept '}epoch{'' if steps == 1 else 's'}"
-    said = _SENTENCES | (_OF_ATTACKS if method in _BY_OUTCOME else {})
+    # Between kept epochs a radius may have risen and fallen.
+    said = _SENTENCES | (_OF_ATTACKS if method in _BY_OUTCOME and consecutive else {})
     return [said[kind].replace("{of}", of) for kind in _KINDS]
 
 

@@ -42,13 +42,15 @@ def recipe_parts(runs: Sequence[RunPart], differences: Sequence[tuple[str, list[
         differences: Settings in which they differ, as of `ReportContent`.
     """
     groups: dict[Any, list[int]] = {}
+    seen: Counter[Any] = Counter()
     for place, run in enumerate(runs):
-        settings = tuple(values[place] for key, values in differences if key != "seed")
-        groups.setdefault((name_without_seed(run), run.method, settings), []).append(place)
-    names = Counter(name for name, _, _ in groups)
-    methods = [method for _, method, _ in groups]
+        key = (name_without_seed(run), run.method, tuple(values[place] for key, values in differences if key != "seed"))
+        seen[key, run.seed] += 1  # the same seed again is no further seed of the recipe
+        groups.setdefault((*key, seen[key, run.seed]), []).append(place)
+    names = Counter(name for name, *_ in groups)
+    methods = [method for _, method, *_ in groups]
     parts = []
-    for number, ((name, method, _), places) in enumerate(groups.items()):
+    for number, ((name, method, *_), places) in enumerate(groups.items()):
         unique = name if names[name] == 1 else runs[places[0]].name
         parts.append(
             RecipePart(

@@ -224,7 +224,11 @@ def check_runs(runs: Sequence[RunFolder]) -> None:
     Raises:
         UserError: naming the folder.
     """
+    seen: set[Path] = set()
     for run in runs:
+        if run.path.resolve() in seen:
+            raise UserError(f"{run.path} is given twice: its figures would count as those of two seeds")
+        seen.add(run.path.resolve())
         if not run.has_results():
             raise UserError(
                 f"{run.path} holds no run with a finished epoch: give the --out of an `iaat train` that has got so far"

@@ -302,9 +302,12 @@ class RunFolder:
 
     def skipped_samples(self) -> list[SkippedSample]:
         """The samples that were skipped so far."""
-        lines = read_json_lines(self.path / "skipped.jsonl", SkippedSample)
+        lines = self._skipped_lines()
         lines.warn("these samples are skipped again only if they still cannot be read")
         return lines.records
+
+    def _skipped_lines(self) -> Lines[SkippedSample]:
+        return read_json_lines(self.path / "skipped.jsonl", SkippedSample)
 
     def go_back_to(self, epoch: int, records: Sequence[EpochRecord]) -> None:
         """Drop logs and snapshots of the epochs after `epoch`, which will be made again.
@@ -330,12 +333,15 @@ class RunFolder:
         return sorted(self._snapshots())
 
     def radii_after(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices `[n]` of the trained samples and their radii `[n]` after an epoch.
+        """Indices `[n]` of the trained samples and their radii `[n]` after an epoch, without those never read.
 
         Raises:
             UserError: the file of that epoch is damaged.
         """
-        return read_snapshot(self._snapshots()[epoch])
+        index, radius = read_snapshot(self._snapshots()[epoch])
+        skipped = [each["index"] for each in self._skipped_lines().records if each["split"] == "train"]
+        kept = ~np.isin(index, skipped)
+        return index[kept], radius[kept]
 
     def _snapshots(self) -> dict[int, Path]:
         return snapshots(self.path / "radii")
