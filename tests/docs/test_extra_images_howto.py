@@ -10,6 +10,8 @@ from iaat.analysis.run_figures import write_radii
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataConfig
 from iaat.evaluate.evaluate_run import training_predictions
+from iaat.report.collect import collect_content
+from iaat.report.scope import Scope
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.train import train
@@ -37,6 +39,8 @@ def test_the_example_makes_a_file_and_trains_with_it(tmp_path: Path, monkeypatch
     assert [row["index"] for row in made] == list(range(1438, 1938))
     assert sum(row["prediction"] == row["label"] for row in made) > 250
     assert len(rows) == len(data.train_index) + 500
+    scope = Scope(images=5, details=0)
+    assert collect_content([run], [], quiet, scope, recipes=[recipe]).gallery.extra_from == 1438
 
 
 def test_commands_and_keys_shown_exist() -> None:

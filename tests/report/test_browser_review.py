@@ -1,5 +1,6 @@
 """Review of suspects in a real browser: decisions, keys, what is kept, and the table that training reads."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,15 @@ CARD = "#review .card"
 
 @pytest.fixture(scope="module")
 def content():
-    return rich()
+    """With extra images of the indices from 40,500 on, suspects among them."""
+    content = rich()
+    return replace(content, gallery=replace(content.gallery, extra_from=40_500))
 
 
 def suspects_of(gallery, kind="label"):
-    return sorted((k for k, own in enumerate(gallery.kind) if own == kind), key=gallery.rank.__getitem__)
+    """Places of the suspects that can be relabelled, the most suspect first."""
+    places = [k for k, own in enumerate(gallery.kind) if own == kind and gallery.index[k] < gallery.extra_from]
+    return sorted(places, key=gallery.rank.__getitem__)
 
 
 def loaded(browser):
@@ -77,6 +82,30 @@ def test_the_first_card_is_the_most_suspect_with_its_classes_rank_and_neighbours
         assert (
             side.find_element(By.CSS_SELECTOR, ".sprite").value_of_css_property("background-image").startswith("url(")
         )
+
+
+def test_extra_images_have_no_card_and_no_row(page, content, downloads):
+    gallery = content.gallery
+    extra = [k for k, kind in enumerate(gallery.kind) if kind and gallery.index[k] >= gallery.extra_from]
+    labels = [k for k in extra if gallery.kind[k] == "label"]
+    assert labels
+    assert f"{len(extra)} suspects are extra images" in page.find_element(By.ID, "suspects").text
+    for k in labels:
+        page.execute_script(
+            """const { folder, name, seconds } = arguments[0];
+            const key = `iaat review ${JSON.stringify([arguments[1], folder, name, arguments[2], seconds])}`;
+            const found = JSON.parse(localStorage.getItem(key) ?? "{}");
+            found[arguments[3]] = { decision: "keep", label: arguments[4], to: "" };
+            localStorage.setItem(key, JSON.stringify(found));""",
+            {key: getattr(content.runs[gallery.run], key) for key in ("folder", "name", "seconds")},
+            *(content.dataset, gallery.total, gallery.index[k], content.classes[gallery.label[k]]),
+        )
+    loaded(page)
+    assert status(page).startswith(f"0 of {len(suspects_of(gallery))} reviewed")
+    click(page, "Keep")
+    name, rows = saved(page, downloads, named(page, "Download relabel.csv"))
+    (downloads / name).unlink()  # the next table has the same name
+    assert [int(row[0]) for row in rows[1:]] == [gallery.index[suspects_of(gallery)[0]]]
 
 
 def test_keys_decide_undo_and_go_on(page, content):

@@ -25,6 +25,7 @@ from iaat.report.detail_pictures import drawn_detail
 from iaat.report.detail_records import DetailSettings
 from iaat.report.gallery import (
     by_suspicion,
+    first_extra,
     in_detail,
     in_px,
     make_gallery,
@@ -143,6 +144,7 @@ def with_images(content: ReportContent, models: ExaminedRuns, prints: Sequence[s
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
     content.notes.extend(_why_missing(scope, suspects))
     gallery = make_gallery(number, train, index, history, suspects, scope.images, asked)
+    gallery = replace(gallery, extra_from=first_extra(models.data))
     compute, compute_more = commands_for_more(content.runs, content.overrides, scope)
     near_suspects = _neighbours(gallery, model, models, recipe)
     gallery = replace(gallery, compute=compute, compute_more=compute_more, neighbours=near_suspects)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.radius_order import radius_order
-from iaat.data import Source
+from iaat.data import DataSplits, Source
 from iaat.report.image_content import Gallery
 from iaat.report.radius_reasons import RadiusReasons
 from iaat.report.suspects import Suspects
@@ -73,6 +73,11 @@ def make_gallery(
         notes=suspects.notes(),
         no_pictures=why_no_picture(train.shape),
     )
+
+
+def first_extra(data: DataSplits) -> int | None:
+    """Return the index of the first extra image that is trained on; None where there are none."""
+    return int(data.extra_index[0]) if len(data.extra_index) else None
 
 
 def with_sheets(gallery: Gallery, near: NDArray[np.int64], train: Source) -> Gallery:

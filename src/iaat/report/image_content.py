@@ -48,6 +48,7 @@ class Gallery(Sprites):
         no_pictures: Why there are no thumbnails.
         compute: Command that computes the details of the image `{index}`; "" for none.
         compute_more: What to give that command for more details.
+        extra_from: First index of the extra images, which `data.relabel` has no rows for; None where there are none.
     """
 
     run: int
@@ -68,6 +69,7 @@ class Gallery(Sprites):
     no_pictures: str | None = None
     compute: str = ""
     compute_more: str = ""
+    extra_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

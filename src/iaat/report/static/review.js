@@ -4,6 +4,8 @@
 
 const decisionKeys = { k: "keep", r: "relabel", u: "unsure" };
 const decisionNames = { keep: "kept", relabel: "relabelled", unsure: "unsure" };
+/** Whether an image is an extra one, for which `data.relabel` takes no row. */
+const isExtra = (k) => known(gallery.extra_from) && gallery.index[k] >= gallery.extra_from;
 // A card on a page of twelve is as large as fits three in a row.
 const cardsPerPage = 12;
 
@@ -28,7 +30,7 @@ function decisionStore() {
         const decisions = new Map();
         for (let k = 0; k < inGallery; k += 1) {
           const value = found[gallery.index[k]];
-          if (isDecision(value, k)) decisions.set(k, value);
+          if (!isExtra(k) && isDecision(value, k)) decisions.set(k, value);
         }
         return decisions;
       } catch {
@@ -72,8 +74,11 @@ function neighboursOf(k) {
 
 function review(host) {
   const groups = { label: "Suspected label errors", ambiguous: "Ambiguous images" };
-  const placesOf = (kind) => Array.from({ length: inGallery }, (_, k) => k).filter((k) => gallery.kind[k] === kind).sort(bySuspicion);
+  const placesOf = (kind) => Array.from({ length: inGallery }, (_, k) => k).filter((k) => gallery.kind[k] === kind && !isExtra(k)).sort(bySuspicion);
   const kinds = Object.keys(groups).filter((kind) => placesOf(kind).length);
+  const extra = Array.from({ length: inGallery }, (_, k) => k).filter((k) => gallery.kind[k] && isExtra(k)).length;
+  if (extra) host.append(element("p", { className: "alt" },
+    `${plural(extra, "suspect is an extra image", "suspects are extra images")} (data.extra), for which data.relabel takes no row: correct their labels there.`));
   if (!kinds.length) return;
   let list = placesOf(kinds[0]);
   let at = 0;
