@@ -491,17 +491,18 @@ function showWall(host) {
     select({ low: Math.floor(100 * low) / 100, high: Math.ceil(100 * high) / 100, at: chosen.epoch, label: all ? "" : names.join(",") });
   }
 
-  /** The smallest and largest radius of the images in a box; null if there is none. */
+  /** The smallest and largest radius of the images in a box, with half a step to either side, as the gallery has radii
+   * that are not rounded to steps; null if there is none. */
   function radiiIn(x0, x1, y0, y1) {
     const steps = stepsAfter(shownPlace());
     let [low, high] = [Infinity, -Infinity];
     for (let k = 0; k < wall.n; k += 1) {
       const [x, y] = [toX(at.x[k]), toY(at.y[k])];
       if (x < x0 || x > x1 || y < y0 || y > y1) continue;
-      low = Math.min(low, steps[k] * wall.step_px);
-      high = Math.max(high, steps[k] * wall.step_px);
+      low = Math.min(low, steps[k]);
+      high = Math.max(high, steps[k]);
     }
-    return low <= high ? [low, high] : null;
+    return low <= high ? [Math.max(0, (low - 0.5) * wall.step_px), (high + 0.5) * wall.step_px] : null;
   }
 
   function showTip(point) {
