@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, features
 
 from iaat.data.formats import FORMATS, IMAGE_SUFFIXES
 from iaat.data.image import MOST_PIXELS, decode
+from iaat.data.read_item import ImageSettings, stored_input
 from iaat.errors import UserError
 
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]], dtype=np.uint8)
@@ -165,6 +166,42 @@ def test_levels_of_8_bits_are_spread_where_they_are_few(tmp_path: Path) -> None:
     assert np.array_equal(decode(tmp_path / "a.png", channels=1, max_value=4095)[0].numpy(), pixels)
     with pytest.raises(UserError, match=r"a\.png: has the level 16, above 15: set data\.max_value"):
         decode(tmp_path / "a.png", max_value=15)
+
+
+def colour_of_words(kind: str, words: np.ndarray) -> bytes:
+    """A file of 16-bit colour `[H, W, 3]`, which Pillow cannot write."""
+    height, width, _ = words.shape
+    if kind == "ppm":
+        return b"P6 %d %d 65535\n" % (width, height) + words.astype(">u2").tobytes()
+    if kind == "png":
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in words)
+        chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+        parts = [(name, content, zlib.crc32(name + content)) for name, content in (*chunks, (b"IEND", b""))]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
+            for name, content, check in parts
+        )
+    pixels = words.astype("<u2").tobytes()
+    entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2)]
+    entries += [(273, 4, 1, 128), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(pixels))]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(struct.pack("<HHII", *each) for each in entries)
+    return head.ljust(122, b"\0") + struct.pack("<HHH", 16, 16, 16) + pixels
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "ppm"])
+def test_colour_of_16_bits_is_noted_and_has_no_other_range(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(colour_of_words(kind, np.array([[[4095, 0, 65535], [32768, 257, 256]]], dtype=np.uint16)))
+    altered: set[str] = set()
+    expected = torch.tensor([[15 if kind != "ppm" else 16, 128], [0, 1], [255, 1]], dtype=torch.uint8)
+    for max_value in (None, 65535):
+        assert torch.equal(decode(path, max_value=max_value, altered=altered)[:, 0], expected)
+    assert altered == {"depth"}
+    message = r"has levels up to 65535 in each of several channels.* data\.max_value=4095 cannot be applied"
+    with pytest.raises(UserError, match=rf"a\.{kind}: {message}"):
+        decode(path, max_value=4095)
+    with Image.open(path) as image, pytest.raises(UserError, match=rf"item 7: {message}"):
+        stored_input(image, where="item 7", images=ImageSettings(max_value=4095), altered=set())
 
 
 def test_numbers_without_a_range_are_read_with_one(tmp_path: Path) -> None:

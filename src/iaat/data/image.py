@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from iaat.data.formats import FORMATS, ONLY_BY_SUFFIX, kind_of_file, register_plugins
+from iaat.data.levels import MOST_WORD, check_colour_depth, scale_levels
 from iaat.data.png import is_png, without_metadata
 from iaat.data.resized_crop import Box
 from iaat.data.sample_log import SampleReadError
@@ -22,7 +22,6 @@ from iaat.errors import UserError
 # Modes of 16-bit grey. "I" (32 bit) is what Pillow makes of 16 bits in some formats.
 _WORDS = ("I;16", "I;16L", "I;16B", "I;16N")
 _FORMATS_WITH_16_BIT_I = ("PNG", "PPM")
-_MOST_WORD = 65535
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", *_WORDS)
 # Their frames are an animation, or the pages of one document; of a camera's file they are previews.
 _FORMATS_OF_FRAMES = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
@@ -108,6 +107,7 @@ def decode(
             _check_size(image, size, resize)
             sides = None if crop is None or size is None else _skip_detail(image, crop, size)
             kind = image.format
+            check_colour_depth(image, max_value, noted)
             converted = to_mode(
                 _upright(image), channels, file_format=kind, background=background, max_value=max_value, altered=noted
             )
@@ -178,7 +178,7 @@ def to_mode(
             raise ValueError(
                 f"pixels of mode {image.mode} have no defined range, convert them to 8 or 16 bits or set data.max_value"
             )
-        image = Image.fromarray(_scaled(np.asarray(image), max_value))
+        image = Image.fromarray(scale_levels(np.asarray(image), max_value))
     else:
         if image.has_transparency_data:
             image = _composed(image, mode, background, altered)
@@ -194,35 +194,14 @@ def _of_words(image: Image.Image, background: Colour, max_value: float | None, a
     """Reduce an image of 16-bit levels to 8 bits."""
     words = np.asarray(image)
     altered.add("depth")
-    if max_value is None and words.max(initial=0) < (_MOST_WORD + 1) // 4:
+    if max_value is None and words.max(initial=0) < (MOST_WORD + 1) // 4:
         altered.add("levels")
-    levels = _scaled(words, _MOST_WORD if max_value is None else max_value)
+    levels = scale_levels(words, MOST_WORD if max_value is None else max_value)
     clear = image.info.get("transparency")
     if isinstance(clear, int) and bool((hidden := words == clear).any()):
         altered.add("transparent")
         levels[hidden] = _grey_of(background)
     return Image.fromarray(levels)
-
-
-def _scaled(levels: NDArray[Any], top: float) -> NDArray[np.uint8]:
-    """Scale `[H, W]` levels from 0 to `top` to 8 bits.
-
-    Row by row, because 64-bit numbers of all pixels could take GBs.
-
-    Raises:
-        UserError: A level is outside of 0 to `top`.
-    """
-    scaled = np.empty(levels.shape, dtype=np.uint8)
-    whole = levels.dtype.kind in "iu" and float(top).is_integer()
-    for row, values in enumerate(levels):
-        if not (values.min(initial=0) >= 0 and values.max(initial=0) <= top):
-            odd = next(value for value in values.tolist() if not 0 <= value <= top)
-            raise UserError(f"has the level {odd:g}, outside of 0 to {top:g}: set data.max_value to the largest level")
-        if whole:
-            scaled[row] = (values.astype(np.int64) * 255 + int(top) // 2) // int(top)
-        else:
-            scaled[row] = np.rint(values.astype(np.float64) * (255 / top))
-    return scaled
 
 
 def _stretched(image: Image.Image, top: float) -> Image.Image:

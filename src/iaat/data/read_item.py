@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from iaat.data.image import GREY_MODES, WHITE, Colour, to_mode, to_tensor
+from iaat.data.levels import check_colour_depth
 from iaat.data.sample_checks import item_label
 from iaat.data.sample_log import SampleReadError
 from iaat.errors import UserError
@@ -115,6 +116,7 @@ def stored_input(x: object, *, where: str, images: ImageSettings, altered: set[s
         channels = images.channels or (1 if x.mode in GREY_MODES else 3)
         try:
             kind, background, top = x.format, images.background, images.max_value
+            check_colour_depth(x, top, altered)
             return to_tensor(
                 to_mode(x, channels, file_format=kind, background=background, max_value=top, altered=altered)
             )
