@@ -72,6 +72,22 @@ def test_digits_change_their_label_where_a_row_says_relabel_and_nowhere_else(tmp
     ]
 
 
+def test_of_classes_that_share_a_name_a_number_is_asked_for(tmp_path: Path) -> None:
+    data: Any = TensorDataset(torch.rand(40, 3), torch.arange(40) % 4)
+    data.classes, data.targets = ["crane", "dog", "crane", "owl"], data.tensors[1]
+
+    def labels(*rows: str) -> list[int]:
+        config = DataConfig(name=GIVEN, given=GivenData(data), relabel=write(tmp_path, *rows))
+        return built(config).train.labels[:4].tolist()
+
+    assert labels("1,,dog,2,relabel", "0,,crane,owl,relabel", "2,,crane,,keep") == [3, 2, 2, 3]
+    message = r"row 2: new_label is 'crane', which is the name of the classes 0, 2: give the number"
+    with pytest.raises(UserError, match=message):
+        labels("1,,dog,crane,relabel")
+    with pytest.raises(UserError, match=r"row 2: label is 'crane', which is the name of the classes 0, 2"):
+        labels("1,,crane,dog,relabel")
+
+
 def test_a_limit_leaves_samples_out_and_the_count_says_so(tmp_path: Path) -> None:
     plain = built(DataConfig(limit=100))
     used = set(plain.train_index.tolist()) | set(plain.validation_index.tolist())

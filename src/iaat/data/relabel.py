@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from iaat.data.sample_checks import check_classes
 from iaat.data.sample_log import SampleLog, SampleRecord
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.runtime.files import encodable
+
+T = TypeVar("T")
 
 DECISIONS = ("keep", "relabel", "unsure")
 """What a row may say. Only `relabel` changes a label; an empty decision is a row that nobody has looked at."""
@@ -171,8 +174,8 @@ def corrections(file: Path, split: RawSplit) -> Corrections:
     """Read a table of decisions and check it against the training data.
 
     A sample is found by its path, or by its index where it has none; where both are given they have to agree. Classes
-    are names, or numbers where no class has this name. A sample that a row relabels may have another row below, which
-    begins with the new label: so tables of several rounds of review are put together.
+    are names, or numbers where no class has this name; so of classes that share a name. A sample that a row relabels
+    may have another row below, which begins with the new label: so tables of several rounds of review are put together.
 
     Args:
         file: See `read_decisions`.
@@ -204,7 +207,12 @@ class _Table:
         self._split = split
         self._size = len(split) - split.validation_size
         self._places = {encodable(path): place for place, path in enumerate(split.paths or ())}
-        self._classes = {encodable(name): number for number, name in enumerate(split.classes)}
+        names = [encodable(name) for name in split.classes]
+        numbers: dict[str, list[int]] = {}
+        for number, name in enumerate(names):
+            numbers.setdefault(name, []).append(number)
+        self._classes = {name: found[0] for name, found in numbers.items() if len(found) == 1}
+        self._repeated = {name: found for name, found in numbers.items() if len(found) > 1}
         self.changed: dict[int, int] = {}
 
     def name(self, position: int) -> str:
@@ -246,7 +254,8 @@ class _Table:
 
     def apply(self, row: Decision, position: int) -> None:
         """Check the label of a row against that of the data, and change it where the row says so."""
-        label, own = self._class(row, "label", row.label), self.changed.get(position, int(self._split.labels[position]))
+        own = self.changed.get(position, int(self._split.labels[position]))
+        label = own if own in self._twins(row.label) else self._class(row, "label", row.label)
         new = self._class(row, "new_label", row.new_label) if row.new_label.strip() else None
         if label != own:
             raise UserError(
@@ -263,19 +272,27 @@ class _Table:
         self.changed[position] = new
 
     def _class(self, row: Decision, column: str, value: str) -> int:
-        number = _look_up(self._classes, value)
-        if number is None and (text := value.strip()).isascii() and text.isdigit() and int(text) < len(self._classes):
+        number, names = _look_up(self._classes, value), self._split.classes
+        if twins := self._twins(value):
+            raise UserError(
+                f"{row.place}: {column} is {shown(value)}, which is the name of the classes"
+                f" {', '.join(map(str, twins))}: give the number of the one that is meant"
+            )
+        if number is None and (text := value.strip()).isascii() and text.isdigit() and int(text) < len(names):
             number = int(text)
         if number is None:
-            names = self._split.classes
             raise UserError(
                 f"{row.place}: {column} is {shown(value)}, which is no class: give one of"
                 f" {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}{did_you_mean(value, names)}"
             )
         return number
 
+    def _twins(self, value: str) -> list[int]:
+        """Numbers of the classes of a name that several have, as two of ImageNet's; empty for others."""
+        return _look_up(self._repeated, value) or []
 
-def _look_up(places: Mapping[str, int], value: str) -> int | None:
+
+def _look_up(places: Mapping[str, T], value: str) -> T | None:
     """Find a name as it is written, without blanks around it, or without the apostrophe before a formula."""
     bare = value[1:] if value.startswith("'") and value[1:].startswith(_FORMULA) else value
     return next((places[each] for each in (value, value.strip(), bare) if each in places), None)
