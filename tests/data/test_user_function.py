@@ -13,6 +13,7 @@ from PIL import Image
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from iaat.data import DataConfig, StreamingSource, user_function
+from iaat.data.sample_log import SampleLog
 from iaat.data.user_function import UserSplit, function_splits
 from iaat.errors import UserError
 
@@ -199,6 +200,19 @@ def test_a_damaged_image_that_was_opened_but_not_decoded_is_named(tmp_path: Path
         UserError, match=r"mine: item 0: cannot be read as an image \(.*truncated.*\): repair or remove"
     ):
         split_of(Named([(Image.open(path), 0)]))
+
+
+def test_an_image_that_cannot_be_decoded_may_be_skipped_where_it_is_the_first(tmp_path: Path) -> None:
+    Image.effect_noise((30, 30), 50).convert("RGB").save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:500])
+    dataset = Named([(Image.open(tmp_path / f"{name}.png"), number % 2) for number, name in enumerate("baab")])
+    with pytest.raises(UserError, match=r"mine: item 0: cannot be read as an image .* data\.skip_damaged"):
+        split_of(dataset)
+    split = UserSplit(dataset, complete=True, where="mine", skip=2)
+    assert split.shape == (3, 30, 30)
+    log = SampleLog(4, where="mine", limit=2)
+    split.load(torch.arange(4), log)
+    assert sorted(log.unreadable) == [0, 3]
 
 
 def test_float_inputs_become_float32() -> None:

@@ -88,12 +88,10 @@ class UserSplit(RawSplit):
         self.where = where
         self.notices = Notices()
         with preserved_globals():
-            self._first_position, item = first_readable(self._get_item, size=len(dataset), skip=skip)
-            self._first = as_sample(item, where=f"{where}: item {self._first_position}", images=images, altered=set())[
-                0
-            ]
+            self._first_position, found = first_readable(self._first_sample, size=len(dataset), skip=skip)
+            self._first, values = found
             self.labels = self._labels()
-        self.notices.add(where, "values", count=len(item) - 2)
+        self.notices.add(where, "values", count=values - 2)
         self.classes = _class_names(self.dataset)
         self.shape = tuple(self._first.shape)
         self.sample_bytes = self._first.numel() * self._first.element_size()
@@ -115,7 +113,7 @@ class UserSplit(RawSplit):
         place = f"{self.where}: item {position}"
         check_same_label(y, int(self.labels[position]), where=place)
         fix = "bring all inputs to one shape and type"
-        check_alike(x, self._first, where=place, first_where="item 0", fix=fix)
+        check_alike(x, self._first, where=place, first_where=f"item {self._first_position}", fix=fix)
         return x, y
 
     def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
@@ -133,6 +131,12 @@ class UserSplit(RawSplit):
                 if sample_log is not None:
                     sample_log.add([record])
         return out
+
+    def _first_sample(self, position: int) -> tuple[Tensor, int]:
+        """Input of an item, decoded, and how many values the item has."""
+        item = self._get_item(position)
+        where = f"{self.where}: item {position}"
+        return as_sample(item, where=where, images=self._images, altered=set())[0], len(item)
 
     def _get_item(self, position: int) -> Any:  # noqa: ANN401
         seed_globals(*_FROZEN, ITEM, position, gpus=False)
