@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from PIL import Image
 
 from iaat.cli.main import main
-from iaat.data import DataConfig, build_data, check_all_samples
+from iaat.data import DataConfig, build_data, check_all_samples, read_dataset_info
 from iaat.data.check_data import DataCheck
+from iaat.errors import UserError
 
 
 def surveyed(root: Path, **settings: Any) -> DataCheck:
@@ -74,6 +76,23 @@ def test_the_command_says_what_is_left_out_without_reading(
     shown = capsys.readouterr().err
     assert "1 image left out, of a type that is not read (.jxl 1), such as train/cat/a.jxl" in shown
     assert "1 folder that nothing uses, such as val: data.validation NAME" in shown
+
+
+def test_a_limit_beside_a_validation_folder_leaves_a_sample_a_class_and_all_for_validation(
+    make_folder: Callable[..., Path],
+) -> None:
+    root = make_folder(per_class=3)
+    shutil.copytree(root / "test", root / "val")
+    config = DataConfig(name="folder", root=str(root), validation="val", limit=2)
+    data = build_data(config, seed=0)
+    assert data.train.labels[data.train_index].tolist() == [0, 1]
+    assert len(data.validation_index) == 6
+    info = read_dataset_info(config)
+    assert info.decoded_bytes(config) == (2 + 6 + 6) * info.sample_bytes
+    with pytest.raises(
+        UserError, match=r"data\.limit is 1, too few for a sample of each of 2 classes: give at least 2"
+    ):
+        build_data(replace(config, limit=1), seed=0)
 
 
 def test_a_validation_folder_is_used_on_its_key(make_folder: Callable[..., Path]) -> None:

@@ -50,7 +50,8 @@ class DatasetInfo:
 
     def decoded_bytes(self, config: DataConfig) -> int:
         """Memory of all used samples, decoded: both splits and extra images."""
-        used = min(config.limit or self.train_size, self.train_size)
+        size = self.train_size - self.validation_size
+        used = min(config.limit or size, size) + self.validation_size
         used += min(config.test_limit or self.test_size, self.test_size)
         return used * self.sample_bytes + self.extra_used(config) * math.prod(self.shape)
 

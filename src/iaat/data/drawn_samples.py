@@ -54,7 +54,7 @@ def seed_of_draws(config: DataConfig, seed: int) -> int:
 
 def _train_and_validation(split: RawSplit, config: DataConfig, seed: int) -> tuple[Tensor, Tensor, Notices]:
     """Sorted indices for training and for validation, and notices about them."""
-    used = _limited(split, config.limit, seed, key="limit", at_least=2)
+    used = _limited(split, config.limit, seed, key="limit", at_least=1 if split.validation_size else 2)
     if split.validation_size:
         return used, torch.arange(len(split) - split.validation_size, len(split)), Notices()
     train, held = stratified_split(split.labels, config.validation_fraction, seed, used)
@@ -72,8 +72,10 @@ def _limited(split: RawSplit, limit: int | None, seed: int, *, key: str, at_leas
         return torch.arange(len(labels))
     smallest = int(torch.bincount(labels).clamp(max=at_least).sum())
     if limit < smallest:
+        each = "a sample" if at_least == 1 else f"{at_least} samples"
+        why = " (one for training, one for validation)" if at_least == 2 else ""
         raise UserError(
-            f"data.{key} is {limit}, too few for {at_least} samples of each of {len(split.classes)} classes (one for"
-            f" training, one for validation): give at least {smallest}"
+            f"data.{key} is {limit}, too few for {each} of each of {len(split.classes)} classes{why}: give at least"
+            f" {smallest}"
         )
     return stratified_subset(labels, limit, seed, at_least=at_least)
