@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from iaat.data import DataConfig, InMemorySource, StreamingSource, build_data
 from iaat.data.channel_statistics import channel_stats
+from iaat.data.given_data import GivenData
 from iaat.errors import UserError
+from iaat.runtime.user_code import GIVEN
 
 COUNTS = {"train": 40, "test": 12}
 
@@ -193,3 +196,43 @@ def test_channel_stats_draw_at_most_5000_samples() -> None:
     assert not torch.allclose(mean, x.mean(0), atol=1e-7)
     assert abs(float(mean) - 0.5) < 0.03
     assert torch.equal(mean, channel_stats(source, torch.arange(6000), seed=0)[0])
+
+
+def given(validation: bool = False, images: bool = False, **settings: Any) -> DataConfig:
+    x = [Image.new("RGB", (4, 4), (20 * row,) * 3) if images else torch.full((4,), row / 20) for row in range(12)]
+    items = [(each, row % 2) for row, each in enumerate(x)]
+    return DataConfig(name=GIVEN, given=GivenData(items, items if validation else None), **settings)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (given(test_limit=3), "test_limit=3 has no effect with data passed to iaat.fit as an object"),
+        (given(root="here"), "root='here' has no effect with data passed to iaat.fit as an object"),
+        (given(True, validation_fraction=0.3), "validation_fraction=0.3 has no effect with validation= of iaat.fit"),
+        (given(channels=1), "channels=1 has no effect on train_data, which has tensors and not images"),
+        (given(True, background="red"), "background='red' has no effect on train_data and validation, which has tens"),
+        (
+            config(max_value=9),
+            "max_value=9 has no effect on data.name=.*, split=train, which has tensors and not images",
+        ),
+    ],
+)
+def test_settings_without_effect_on_data_of_yours_are_reported(config: DataConfig, message: str) -> None:
+    with pytest.warns(UserWarning, match=rf"data\.{message}"):
+        build_data(config, seed=0)
+
+
+def test_settings_that_have_no_effect_on_a_folder_that_is_passed_are_reported(make_folder: Callable[..., Path]) -> None:
+    folder = make_folder()
+    for key, value in (("validation", "test"), ("root", str(folder))):
+        config = DataConfig(name=GIVEN, given=GivenData(folder / "train"), **{key: value})  # type: ignore[arg-type]
+        with pytest.warns(UserWarning, match=rf"data\.{key}='.*' has no effect with data passed to iaat\.fit"):
+            build_data(config, seed=0)
+
+
+def test_settings_with_an_effect_on_data_of_yours_are_not_reported() -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".* has no effect")
+        build_data(given(True, True, channels=1, background="red", max_value=255), seed=0)
+        build_data(given(validation_fraction=0.3), seed=0)

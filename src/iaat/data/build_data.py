@@ -12,7 +12,14 @@ from iaat.data.builtin_datasets import digits_splits, torchvision_splits
 from iaat.data.cached_split import CachedSplit, fill_caches, with_cache
 from iaat.data.channel_statistics import channel_stats
 from iaat.data.concat_source import ConcatSource
-from iaat.data.data_config import DEFAULT_ROOT, FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS, DataConfig
+from iaat.data.data_config import (
+    DEFAULT_ROOT,
+    FILE_NAMES,
+    TORCHVISION_NAMES,
+    WRITTEN_ROOTS,
+    DataConfig,
+    ignored_settings,
+)
 from iaat.data.data_splits import DataSplits
 from iaat.data.drawn_samples import DrawnSamples, draw_samples, seed_of_draws
 from iaat.data.extra import ExtraImages
@@ -276,17 +283,19 @@ def _warn_ignored(config: DataConfig) -> None:
         ignored += [] if of_user else ["channels", "background", "max_value", "skip_damaged"]
     if config.name not in WRITTEN_ROOTS:
         ignored.append("download")
-    if not (config.name in TORCHVISION_NAMES or _reads_files(config)):
+    if config.name == GIVEN:
+        ignored += ["validation", "root", "test_limit"]
+    elif not (config.name in TORCHVISION_NAMES or _reads_files(config)):
         ignored.append("root")
     if not config.is_user_function:
         ignored.append("options")
-    reasons = dict.fromkeys(ignored, f"with data.name={config.name}")
+    what = "data passed to iaat.fit as an object" if config.name == GIVEN else f"data.name={config.name}"
+    reasons = dict.fromkeys(ignored, f"with {what}")
     if config.validation is not None:
         reasons["validation_fraction"] = "with data.validation"
+    if config.given is not None and config.given.validation is not None:
+        reasons["validation_fraction"] = "with validation= of iaat.fit"
     if config.extra is None:
         reasons |= dict.fromkeys(("extra_ratio", "extra_limit"), "without data.extra")
-    defaults = {field.name: field.default for field in fields(config)} | {"options": {}}
-    for key, reason in reasons.items():
-        if getattr(config, key) != defaults[key]:
-            message = f"data.{key}={getattr(config, key)!r} has no effect {reason}"
-            warnings.warn(message, UserWarning, stacklevel=3)
+    for line in ignored_settings(config, reasons):
+        warnings.warn(line, UserWarning, stacklevel=3)

@@ -1,8 +1,8 @@
 """The `data` section of a recipe."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from iaat.errors import UserError, check_choice, did_you_mean, shown
@@ -244,3 +244,16 @@ def _check_name(name: str) -> None:
         f"data.name is {shown(name)}: give one of {', '.join(DATASETS)}, or module:function for data of your own"
         f"{did_you_mean(name, DATASETS)}"
     )
+
+
+def ignored_settings(config: DataConfig, reasons: Mapping[str, str]) -> Iterator[str]:
+    """A line for each of some settings that is not its default, and so was set without an effect.
+
+    Args:
+        config: The `data` section.
+        reasons: Why a setting has no effect, by its key.
+    """
+    defaults = {field.name: field.default for field in fields(config)} | {"options": {}}
+    for key, reason in reasons.items():
+        if getattr(config, key) != defaults[key]:
+            yield f"data.{key}={getattr(config, key)!r} has no effect {reason}"

@@ -28,7 +28,7 @@ from iaat.data.read_item import ImageSettings
 from iaat.data.sample_checks import check_same_classes
 from iaat.data.sample_log import SampleLog, SampleRecord
 from iaat.data.source import Source, check_order
-from iaat.data.user_function import UserSplit
+from iaat.data.user_function import UserSplit, warn_without_images
 from iaat.errors import UserError
 from iaat.runtime.user_code import GIVEN, passed_as_object
 from iaat.types import Batch
@@ -95,13 +95,16 @@ def _moved(listing: FolderListing, root: Path, new: Path) -> FolderListing:
 
 def _user_split(config: DataConfig, given: GivenData) -> UserSplit:
     train = user_split(given.train, config, where="train_data")
+    splits = [train]
     if given.validation is not None:
         validation = user_split(given.validation, config, where="validation", classes=train.classes)
+        splits.append(validation)
         parts: list[Any] = [train.dataset, validation.dataset]
         both: Any = ConcatDataset(parts)
         both.targets, both.classes = torch.cat([train.labels, validation.labels]), train.classes
         train = user_split(both, config, where="train_data and validation")
         train.validation_size = len(validation)
+    warn_without_images(config, train.where, *splits)
     train.warn_if_random(streamed=config.stream is True)
     train.hashed = True
     return train

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from iaat.data.data_config import DataConfig
+from iaat.data.data_config import DataConfig, ignored_settings
 from iaat.data.hugging_face import as_pairs
 from iaat.data.image_split import SAMPLED
 from iaat.data.indexed_dataset import check_map_style
@@ -67,6 +67,7 @@ class UserSplit(RawSplit):
 
     Attributes:
         dataset: The data set.
+        of_tensors: Whether the first item has a tensor for its input, not an image.
         hashed: Whether a run keeps what is in some of its samples, to compare them when it is resumed.
 
     Raises:
@@ -89,9 +90,10 @@ class UserSplit(RawSplit):
         self.notices = Notices()
         with preserved_globals():
             self._first_position, found = first_readable(self._first_sample, size=len(dataset), skip=skip)
-            self._first, values = found
+            self._first, item = found
             self.labels = self._labels()
-        self.notices.add(where, "values", count=values - 2)
+        self.notices.add(where, "values", count=len(item) - 2)
+        self.of_tensors = isinstance(item[0], Tensor)
         self.classes = _class_names(self.dataset)
         self.shape = tuple(self._first.shape)
         self.sample_bytes = self._first.numel() * self._first.element_size()
@@ -132,11 +134,11 @@ class UserSplit(RawSplit):
                     sample_log.add([record])
         return out
 
-    def _first_sample(self, position: int) -> tuple[Tensor, int]:
-        """Input of an item, decoded, and how many values the item has."""
+    def _first_sample(self, position: int) -> tuple[Tensor, Sequence[Any]]:
+        """Input of an item, decoded, and the item."""
         item = self._get_item(position)
         where = f"{self.where}: item {position}"
-        return as_sample(item, where=where, images=self._images, altered=set())[0], len(item)
+        return as_sample(item, where=where, images=self._images, altered=set())[0], item
 
     def _get_item(self, position: int) -> Any:  # noqa: ANN401
         seed_globals(*_FROZEN, ITEM, position, gpus=False)
@@ -241,11 +243,20 @@ def function_splits(config: DataConfig) -> tuple[UserSplit, UserSplit]:
         )
         splits[-1].warn_if_random(streamed=config.stream is True)
     train, test = splits
+    warn_without_images(config, train.where, *splits)
     check_same_classes(test.classes, train.classes, test.where)
     if not train.classes:
         train.classes = tuple(map(str, range(int(train.labels.max()) + 1)))
     test.classes = train.classes
     return train, test
+
+
+def warn_without_images(config: DataConfig, where: str, *splits: UserSplit) -> None:
+    """Warn of settings for images where a data set of the user has tensors."""
+    if all(split.of_tensors for split in splits):
+        reason = f"on {where}, which has tensors and not images"
+        for line in ignored_settings(config, dict.fromkeys(("channels", "background", "max_value"), reason)):
+            warnings.warn(line, UserWarning, stacklevel=2)
 
 
 def _call(factory: Callable[..., Any], config: DataConfig, split: str) -> MapDataset:
