@@ -134,6 +134,11 @@ def test_auto_goes_by_the_shorter_side(size, chosen):
     assert torch.equal(corrupt(clean, **settings), corrupt(clean, constants=chosen, **settings))
 
 
+def test_severities_may_be_integers_of_numpy():
+    clean, settings = pictures(1, 3, 32, 32), {"name": "fog", "index": torch.tensor([0]), "seed": 0}
+    assert torch.equal(corrupt(clean, severity=np.int64(2), **settings), corrupt(clean, severity=2, **settings))
+
+
 def test_64_pixels_have_the_published_constants_of_their_own():
     """84 of 95 differ from those for 32 pixels; some that were looked up in make_tinyimagenet_c.py."""
     pairs = [(constant("tiny-imagenet", *each), constant("cifar", *each)) for each in product(CORRUPTIONS, SEVERITIES)]
@@ -181,6 +186,8 @@ def test_black_and_white_images_are_no_trouble(name, level):
         pytest.param({"severity": 0}, "severity 0 .*1, 2, 3, 4 or 5", id="severity 0"),
         pytest.param({"severity": 6}, "severity 6", id="severity 6"),
         pytest.param({"severity": True}, "severity True", id="severity bool"),
+        pytest.param({"severity": 1.0}, "severity 1.0 is not known: use 1, 2", id="severity float"),
+        pytest.param({"severity": "1"}, "severity '1'", id="severity text"),
         pytest.param({"constants": "cifar10"}, "constants 'cifar10'.*cifar", id="constants"),
         pytest.param({"images": torch.zeros(2, 3, 7, 32)}, r"\[2, 3, 7, 32\].*8 x 8", id="small"),
         pytest.param({"images": torch.zeros(2, 4, 32, 32)}, r"\[2, 4, 32, 32\].*1 or 3 channels", id="channels"),

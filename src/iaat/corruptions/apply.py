@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from iaat.corruptions.draws import Corruption, Draws, Pixels
 from iaat.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
 from iaat.corruptions.spatter import spatter
 from iaat.corruptions.weather import brightness, fog, frost, snow
-from iaat.errors import UserError, check_choice
+from iaat.errors import UserError, check_choice, shown
 
 RULES: dict[str, Corruption] = {
     "gaussian_noise": gaussian_noise,
@@ -78,8 +80,8 @@ def corrupt(
     `iaat.corruptions.weather.frost`.
     """
     check_choice(name, CORRUPTIONS, "corruption")
-    if isinstance(severity, bool) or severity not in SEVERITIES:
-        raise UserError(f"severity {severity!r} is not known: use 1, 2, 3, 4 or 5")
+    if not isinstance(severity, Integral) or isinstance(severity, bool) or severity not in SEVERITIES:
+        raise UserError(f"severity {shown(severity)} is not known: use 1, 2, 3, 4 or 5")
     _check_batch(images, index)
     chosen = constant_set(constants, *images.shape[-2:])
     if not len(images):
