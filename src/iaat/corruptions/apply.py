@@ -76,8 +76,10 @@ def corrupt(
     Raises:
         UserError: an unknown name, severity or set of constants; images or an index of another shape, type or range.
 
-    Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), section 4 and appendix; the frost is synthetic, see
-    `iaat.corruptions.weather.frost`.
+    Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), section 4 and appendix. Two things differ from the published
+    files: the frost is synthetic, see `iaat.corruptions.weather.frost`; and the authors save each image of ImageNet-C
+    and Tiny-ImageNet-C, of any corruption, as a JPEG of quality 85 (make_imagenet_c.py, make_tinyimagenet_c.py:
+    `save(save_path, quality=85, optimize=True)`), which is not done here. CIFAR-C holds the levels themselves.
     """
     check_choice(name, CORRUPTIONS, "corruption")
     if not isinstance(severity, Integral) or isinstance(severity, bool) or severity not in SEVERITIES:
