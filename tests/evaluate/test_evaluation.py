@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from helpers.planted import Around, Remembering, cnn, digits, trained
@@ -272,6 +273,14 @@ class Brighter(nn.Module):
         return torch.stack([-score, score], dim=1)
 
 
+def brightness_data(channels=3, side=8):
+    """Grey images of two classes, dark and light ones."""
+    x = torch.rand(20, channels, side, side, generator=torch.Generator().manual_seed(0))
+    source = InMemorySource(x, (x.flatten(1).mean(1) > 0.5).long(), ("dark", "light"), complete=False)
+    everything = torch.arange(20)
+    return DataSplits(source, source, everything, everything, everything, torch.zeros(channels), torch.ones(channels))
+
+
 def test_published_corruptions_are_read_with_their_own_labels(tmp_path):
     generator = np.random.default_rng(0)
     folder = tmp_path / "published-C"
@@ -281,10 +290,7 @@ def test_published_corruptions_are_read_with_their_own_labels(tmp_path):
     for name, level in zip(("fog", "snow"), levels, strict=True):
         np.save(folder / f"{name}.npy", np.broadcast_to(level[:, None, None, None], (40, 8, 8, 3)).astype(np.uint8))
     np.save(folder / "labels.npy", labels)
-    x = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    source = InMemorySource(x, (x.flatten(1).mean(1) > 0.5).long(), ("dark", "light"), complete=False)
-    everything = torch.arange(20)
-    data = DataSplits(source, source, everything, everything, everything, torch.zeros(3), torch.ones(3))
+    data = brightness_data()
     config = replace(CONFIG, suite="pgd+corruptions", n=None)
     results = run_evaluation(evaluated(Brighter(), tmp_path / "out"), data, config, QUIET, Extras(corrupted=folder))
     section = results.corruptions
@@ -292,6 +298,26 @@ def test_published_corruptions_are_read_with_their_own_labels(tmp_path):
     for name, level in zip(("fog", "snow"), levels, strict=True):
         correct = ((level > 127.5) == labels).reshape(5, 8).mean(axis=1)
         assert section.accuracy[name] == pytest.approx(correct.tolist())
+
+
+@pytest.mark.parametrize("layout", ["arrays", "folders"])
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 16)])
+def test_published_images_of_another_shape_are_refused_before_any_attack(tmp_path, layout, channels, side):
+    folder = tmp_path / "published-C"
+    if layout == "arrays":
+        folder.mkdir()
+        np.save(folder / "fog.npy", np.zeros((10, 8, 8, 3), dtype=np.uint8))
+        np.save(folder / "labels.npy", np.tile([0, 1], 5))
+    else:
+        for name in ("dark", "light"):
+            (folder / "fog" / "1" / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(folder / "fog" / "1" / name / "a.png")
+    config = replace(CONFIG, suite="pgd+corruptions", n=None)
+    model, extras = evaluated(Brighter(), tmp_path / "out"), Extras(corrupted=folder)
+    message = rf"published-C have shape \[3, 8, 8\], the inputs of the model \[{channels}, {side}, {side}\]"
+    with pytest.raises(UserError, match=message):
+        run_evaluation(model, brightness_data(channels, side), config, QUIET, extras)
+    assert not (tmp_path / "out").exists()
 
 
 class Shifted(nn.Module):

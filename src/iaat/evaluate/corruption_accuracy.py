@@ -16,6 +16,7 @@ from iaat.attacks import predict_classes
 from iaat.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
+    PublishedSet,
     constant_set,
     corrupt,
     find_published,
@@ -126,6 +127,7 @@ def _published(task: Task, folder: Path) -> Corrupted:
     """The published images; of each file the first n of a fixed random order."""
     files = find_published(folder)
     own_class = label_map(files, task.data.classes)
+    _check_shape(files, task.data.shape)
 
     def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
         size = files.size(name, severity)
@@ -136,6 +138,16 @@ def _published(task: Task, folder: Path) -> Corrupted:
 
     identity = _hash(fingerprint_of_folder(folder), task.config.samples)
     return Corrupted(f"published, {files.folder.name}", identity, files.names, files.severities, batches, files.notices)
+
+
+def _check_shape(files: PublishedSet, shape: Sequence[int]) -> None:
+    """Refuse published images of another size or number of channels than the model's inputs; reads the first."""
+    found = list(files.images(files.names[0], files.severities[0], torch.tensor([0])).shape[1:])
+    if found != list(shape):
+        raise UserError(
+            f"the published images in {files.folder} have shape {found}, the inputs of the model {list(shape)}: name a"
+            " folder with images of that shape, or leave it out to corrupt the test images themselves"
+        )
 
 
 def fingerprint_of_folder(folder: Path) -> str:
