@@ -196,15 +196,17 @@ def test_transfer_without_another_model_is_said(networks, data, tmp_path):
 
 
 def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", ("gaussian_noise", "contrast"))
+    standard = ("gaussian_noise", "contrast")
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", (*standard, "saturate"))
+    monkeypatch.setattr("iaat.evaluate.corruption_mean.STANDARD", standard)
     config = replace(CONFIG, suite="pgd+corruptions")
     baseline = run_evaluation(evaluated(networks[1], tmp_path / "b", "b"), data, config, QUIET)
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.mean_corruption_error", lambda errors, base: (errors, base))
     results = run_evaluation(evaluated(networks[0], tmp_path / "a"), data, config, QUIET, Extras(baseline=baseline))
     section = results.corruptions
-    assert list(section.accuracy) == ["gaussian_noise", "contrast"]
+    assert list(section.accuracy) == [*standard, "saturate"]
     assert all(len(row) == 5 for row in section.accuracy.values())
-    assert section.mean_accuracy == pytest.approx(np.mean(list(section.accuracy.values())))
+    assert section.mean_accuracy == pytest.approx(np.mean([section.accuracy[name] for name in standard]))
     errors, base = section.mce
     assert errors["contrast"] == [1 - value for value in section.accuracy["contrast"]]
     assert base["contrast"] == [1 - value for value in baseline.corruptions.accuracy["contrast"]]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from statistics import mean
 
 import torch
 from torch import Tensor
@@ -26,6 +25,7 @@ from iaat.corruptions import (
 from iaat.data import sequential_order
 from iaat.data.notices import Notices
 from iaat.errors import UserError
+from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.evaluate.results import CorruptionResult, EvaluationResult
 from iaat.evaluate.sections import Context, Section, Task
 from iaat.runtime import rng
@@ -69,7 +69,7 @@ def check_corruptions(task: Task) -> None:
 
 
 def corruption_section(context: Context) -> Section:
-    """Accuracy for each corruption and severity, their mean, and mCE against a baseline where one is given.
+    """Accuracy for each corruption and severity, its mean, and mCE against a baseline where one is given.
 
     Raises:
         UserError: as `check_corruptions`.
@@ -91,7 +91,7 @@ def corruption_section(context: Context) -> Section:
         identity=images.identity,
         severities=tuple(images.severities),
         accuracy=accuracy,
-        mean_accuracy=mean(mean(row) for row in accuracy.values()),
+        mean_accuracy=corruption_mean(accuracy)[0],
         mce=mce,
         baseline=baseline,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import mean
 
+from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.evaluate.naming import model_title
 from iaat.evaluate.results import CorruptionResult, CurveResult, EvaluationResult, RadiusQuarter, TransferResult
 from iaat.runtime.console_table import PlainTable
@@ -54,7 +55,8 @@ def transfer_table(title: str, rows: tuple[TransferResult, ...]) -> PlainTable:
 def corruptions_table(title: str, found: CorruptionResult) -> PlainTable:
     """Accuracy in percent of each corruption at each severity."""
     mce = "" if found.mce is None else f"; mCE {100 * found.mce:.1f} % of {found.baseline}"
-    title = f"{title}: accuracy in % on corrupted images ({found.source}); mean {100 * found.mean_accuracy:.2f}{mce}"
+    value, over = corruption_mean(found.accuracy)  # not the stored one: of older files it is over all corruptions
+    title = f"{title}: accuracy in % on corrupted images ({found.source}); mean over {over}: {100 * value:.2f}{mce}"
     table = PlainTable(title)
     table.add_column("corruption", no_wrap=True)
     for name in (*(f"severity {severity}" for severity in found.severities), "mean"):

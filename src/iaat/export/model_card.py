@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.evaluate.evaluate_run import results_of
 from iaat.evaluate.findings import UNCHECKED
 from iaat.evaluate.naming import attack_title, worst_case_name
@@ -108,7 +109,8 @@ def _notes(row: EvaluationResult) -> Iterator[str]:
     if row.corruptions is not None:
         found = row.corruptions
         mce = "" if found.mce is None else f"; mCE {_percent(found.mce)} % of {found.baseline}"
-        yield f"Mean accuracy on corrupted images ({found.source}): {_percent(found.mean_accuracy)} %{mce}."
+        value, over = corruption_mean(found.accuracy)
+        yield f"Mean accuracy on images of {over} corruptions ({found.source}): {_percent(value)} %{mce}."
     for made in row.transfer or ():
         yield f"Accuracy on adversarial examples made on {made.source} ({made.attack}): {_percent(made.accuracy)} %."
 
