@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from helpers.training import QUIET, tiny
+from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.experiments.run_recipe import run_recipe
-from iaat.report.collect import _of_data, collect_content
+from iaat.report.collect import _of_data, _of_norms, collect_content
 from iaat.report.examined_images import _why_missing
 from iaat.report.gallery import choose, in_detail
 from iaat.report.report_content import content_json
@@ -324,3 +325,10 @@ def test_a_run_on_other_test_data_has_a_suite_of_its_own(content):
     own = content.verdicts[2].suite
     assert suites[2:4] == [f"{own}, test data of {content.runs[1].name}"] * 2
     assert suites[:2] == suites[4:] == [own] * 2
+    curves = [_of_data(row, facts, content.runs).suite for row in content.curves]
+    assert curves == suites
+
+
+def test_radii_in_l2_are_said_to_be_shown_times_255():
+    recipes = [load_recipe("quickstart", ["--norm=l2", "--radius=0.5"]), load_recipe("quickstart")]
+    assert [len(_of_norms([recipe])) for recipe in recipes] == [1, 0]

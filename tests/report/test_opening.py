@@ -317,3 +317,11 @@ def test_other_rounding_and_a_distrusted_baseline_are_not_to_be_quoted():
     few = {"name": "autoattack-classes", "evidence": "2 classes", "advice": "", "serious": False}
     found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, findings=[few])]))["quote"]
     assert found.detail.endswith("; 2 classes")
+
+
+def test_the_mean_radius_in_l2_is_no_length_in_pixels():
+    runs = [run("iaat", norm="l2"), run("pgd_at", norm="l2")]
+    content = made(runs, [verdict(0, 0.86, 0.45), verdict(1, 0.80, 0.45)])
+    (step,) = [step for step in opening_of(content).steps if "mean radius" in step.sentence]
+    assert step.sentence.startswith("The mean radius is 0.0216: train PGD-AT at it")
+    assert "--method.radius 0.0216 " in step.command

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from iaat import __version__
 from iaat.config.load_recipe import CODE_OF_IMAGES
@@ -21,12 +21,14 @@ from iaat.report.examined_images import ExaminedRuns, read_data, state_of, with_
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import dataset_title
-from iaat.report.report_content import ReportContent, RunPart, Verdict
+from iaat.report.report_content import Accuracies, Corruptions, ReportContent, RunPart, Verdict
 from iaat.report.scope import Scope
 from iaat.report.under_attack import attacked_images, under_attack
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.json_files import DamagedFileError
 from iaat.runtime.progress import Reporter
+
+_Row = TypeVar("_Row", Verdict, Accuracies, Corruptions)
 
 
 def collect_content(
@@ -71,15 +73,20 @@ def collect_content(
         for number, run in enumerate(runs)
         if (found := run_summary.radii_part(number, run, labels if prints[number] == prints[0] else None, classes))
     ]
+    notes += _of_norms(recipes)
+
+    def own_data(rows: Iterable[_Row]) -> list[_Row]:
+        return [_of_data(row, facts, parts) for row in rows]
+
     content = ReportContent(
         title="",
         made=f"{date.today().isoformat()}, iaat {__version__}",
         classes=classes,
         runs=parts,
-        verdicts=[_of_data(run_summary.verdict_row(*each), facts, parts) for each in results],
+        verdicts=own_data(run_summary.verdict_row(*each) for each in results),
         differences=run_summary.recipe_comparison(recipes),
-        curves=run_summary.accuracies(results),
-        corruptions=run_summary.corruptions(results),
+        curves=own_data(run_summary.accuracies(results)),
+        corruptions=own_data(run_summary.corruptions(results)),
         radii=radii,
         stability=run_summary.stabilities(runs, prints),
         notes=notes,
@@ -95,11 +102,18 @@ def collect_content(
     return replace(content, title=report_title(content), opening=opening_of(content))
 
 
-def _of_data(verdict: Verdict, facts: Sequence[dict[str, Any]], parts: Sequence[RunPart]) -> Verdict:
-    """A verdict; on other test data than that of the first run under a suite of its own, which is not compared."""
-    if facts[verdict.run].get("test_fingerprint") == facts[0].get("test_fingerprint"):
-        return verdict
-    return replace(verdict, suite=f"{verdict.suite}, test data of {parts[verdict.run].name}")
+def _of_norms(recipes: Sequence[Recipe]) -> list[str]:
+    """A note where radii are L2 norms, which have no pixels."""
+    if not any(getattr(recipe.method, "norm", recipe.evaluate.norm) == "l2" for recipe in recipes):
+        return []
+    return ["radii and norms in L2 are shown times 255, as px are: 127.5 px is an L2 norm of 0.5"]
+
+
+def _of_data(row: _Row, facts: Sequence[dict[str, Any]], parts: Sequence[RunPart]) -> _Row:
+    """What was measured; on other test data than that of the first run under a suite of its own, not compared."""
+    if facts[row.run].get("test_fingerprint") == facts[0].get("test_fingerprint"):
+        return row
+    return replace(row, suite=f"{row.suite}, test data of {parts[row.run].name}")
 
 
 def _records(

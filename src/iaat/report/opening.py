@@ -281,10 +281,10 @@ def _smaller_radius(content: ReportContent, focus: int, row: Pooled | None) -> N
     means = [found for place in content.recipes[focus].runs if (found := _mean_radius(content, place)) is not None]
     if len(uniform) != 1 or not means or content.recipes[focus].method == "pgd_at":
         return None
-    radius, first = f"{mean(means):.3g}px", content.runs[uniform[0].runs[0]]
+    px, first = mean(means), content.runs[uniform[0].runs[0]]
+    radius, said = (f"{px:.3g}px", f"{px:.3g} px") if first.norm == "linf" else (f"{px / 255:.3g}", f"{px / 255:.3g}")
     command = training_command(content, first, {"method.radius": radius, "out": f"{first.folder}-{radius}"})
-    length = radius.removesuffix("px")
-    sentence = f"The mean radius is {length} px: train PGD-AT at it, to see what comes from a radius for each image."
+    sentence = f"The mean radius is {said}: train PGD-AT at it, to see what comes from a radius for each image."
     return NextStep(sentence, command)
 
 

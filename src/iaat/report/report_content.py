@@ -233,6 +233,7 @@ class RunPart:
             `radius_mean_px`; None for an epoch without a line in the log.
         quantiles: Of the radii over epochs, in px, by level: `5`, `25`, `50`, `75`, `95`; empty without radii.
         modules: Modules of the user's that it needs and that were trusted, for commands.
+        norm: Norm of its radii, `linf` or `l2`.
         of_objects: Whether its model or data was passed as an object, so that no command of the shell can make it.
     """
 
@@ -249,6 +250,7 @@ class RunPart:
     quantiles: dict[str, Series] = field(default_factory=dict)
     modules: list[str] = field(default_factory=list)
     of_objects: bool = False
+    norm: str = "linf"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ interface Verdict {
 interface RunPart {
   name: string; folder: string; method: string; seed: number; epochs: number; hardware: Record<string, string>;
   forwards: number | null; backwards: number | null; seconds: number | null; curves: Record<string, Series>;
-  quantiles: Record<string, Series>; modules: string[]; of_objects: boolean;
+  quantiles: Record<string, Series>; modules: string[]; of_objects: boolean; norm: string;
 }
 
 interface MeanAccuracy { mean: number; interval95: [number, number]; sd: number | null }
