@@ -204,6 +204,11 @@ def test_colour_of_16_bits_is_noted_and_has_no_other_range(tmp_path: Path, kind:
         stored_input(image, where="item 7", images=ImageSettings(max_value=4095), altered=set())
 
 
+def test_a_bilevel_image_in_text_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.pbm").write_text("P1 2 1 0 1")
+    assert decode(tmp_path / "a.pbm", channels=1, max_value=4095)[0].tolist() == [[255, 0]]
+
+
 def test_numbers_without_a_range_are_read_with_one(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 0.25, 0.5]], dtype=np.float32)).save(tmp_path / "a.tif")
     assert decode(tmp_path / "a.tif", channels=1, max_value=0.5)[0, 0].tolist() == [0, 128, 255]

@@ -162,7 +162,8 @@ def _check_sampler(loader: DataLoader[Any], *, where: str) -> None:
         return
     batches = loader.batch_sampler
     sampler: Any = batches.sampler if type(batches) is BatchSampler else batches
-    whole = type(sampler) in (SequentialSampler, RandomSampler) and len(sampler) == len(loader.dataset)  # type: ignore[arg-type]
+    dataset: Any = loader.dataset
+    whole = type(sampler) in (SequentialSampler, RandomSampler) and len(sampler) == len(dataset)
     if not whole or getattr(sampler, "replacement", False):
         raise UserError(
             f"{where}: the DataLoader takes its samples by a {type(sampler).__name__} of its own, which is not used"

@@ -39,8 +39,8 @@ def check_colour_depth(image: Image.Image, max_value: float | None, altered: set
 def _range_of(tile: Any) -> int:  # noqa: ANN401
     """Largest level of a part of a file that Pillow is about to decode, as far as it is above 255."""
     code = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-    if tile[0].startswith("ppm"):
-        return int(code[-1])
+    if tile[0].startswith("ppm") and isinstance(code[-1], int):
+        return code[-1]
     return MOST_WORD if any(isinstance(each, str) and ";16" in each for each in code) else 255
 
 
