@@ -2,9 +2,9 @@
 
     python benchmarks/claim.py [--runs FOLDER] [--out FILE]
 
-Reads CELL-seedN.results.json and records.parquet (suite quick) and CELL-seedN.autoattack.results.json (AutoAttack) and
-writes docs/results/cifar10/claim.md and, with the screening of all runs, claim.png. Nothing is trained or evaluated
-here.
+Reads CELL-seedN.results.json and records.parquet (suite quick), CELL-seedN.autoattack.results.json (AutoAttack) and
+CELL-seedN.curve.results.json (suite pgd+curve). Writes docs/results/cifar10/claim.md and, with the screening of all
+runs, claim.png. Nothing is trained or evaluated here.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ UNIFORM = "uniform-"
 
 ATTACKS = {"screening": "results.json", "autoattack": "autoattack.results.json"}
 TITLES = {"screening": "screening", "autoattack": "AutoAttack"}
+SHOWN_PX = (2, 4, 6, 8, 12, 16)
 FRESH = 10
 """Seeds from here on: no choice was made on them."""
 
@@ -74,6 +75,7 @@ def page(runs: Path) -> str:
         "accuracies": _accuracy_rows(found),
         "distances": _distance_rows(found),
         "above_curve": _curve_rows(found),
+        "radii": _radius_rows(runs),
         "pairs": _pair_rows(runs, found),
     }
     scatter = "; ".join(
@@ -108,6 +110,13 @@ in points; empty outside of them. How far these runs themselves scatter about it
 {scatter}.
 
 {above_curve}
+
+## At other radii
+
+Accuracy under screening within each radius, on the first images of the seeded order; expected robustness is the mean
+over the radii 0 to 16px.
+
+{radii}
 
 ## On the same images
 
@@ -204,6 +213,20 @@ def _accuracy_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:
         clean = next(each.clean for each in known if each is not None)
         robust = ("" if each is None else f"{each.robust:.1f}" for each in known)
         yield [key[0], str(key[1]), f"{clean:.2f}", *robust]
+
+
+def _radius_rows(runs: Path) -> Iterator[Sequence[str]]:
+    yield ["run", "seed", "images", "clean", *(f"{px}px" for px in SHOWN_PX), "expected robustness"]
+    for path in sorted(runs.glob("*.curve.results.json")):
+        match, result = re.fullmatch(r"(.+)-seed(\d+)\.curve\.results\.json", path.name), read_results(path)
+        assert match is not None
+        assert result.curve is not None, f"{path}: evaluated without the curve"
+        within = {
+            round(255 * radius): accuracy
+            for radius, accuracy in zip(result.curve.radius, result.curve.accuracy, strict=True)
+        }
+        values = [within[0], *(within[each] for each in SHOWN_PX), result.curve.expected_robustness]
+        yield [match[1], match[2], f"{result.n:,}", *(f"{100 * value:.1f}" for value in values)]
 
 
 def _distance_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -227,7 +228,7 @@ class _Run(NamedTuple):
 
 def _run_rows(runs: Path) -> Iterator[Sequence[str]]:
     yield ["run", "seeds", "passes of training, millions", "PFLOP", "clean", "screening @8px"]
-    paths = [path for path in sorted(runs.glob("*.results.json")) if ".autoattack." not in path.name]
+    paths = [path for path in sorted(runs.glob("*.results.json")) if re.fullmatch(r"[^.]+\.results\.json", path.name)]
     found = [_read_run(path) for path in paths]
     for cell in dict.fromkeys(run.cell for run in found):
         some = [run for run in found if run.cell == cell]
