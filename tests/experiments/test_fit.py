@@ -378,6 +378,14 @@ def test_a_report_of_a_network_alone_that_was_an_object_says_so(tmp_path, capsys
     assert "the model was passed to iaat.fit as an object" in capsys.readouterr().err
 
 
+def test_a_report_after_an_evaluation_of_other_samples_shows_none_of_them(tmp_path):
+    run = fit(epochs=1, out=tmp_path / "run")
+    run.evaluate(Rows(30, seed=1), suite="pgd-1")
+    page = run.report(tmp_path / "page.html", images=9, details=0).read_text(encoding="utf-8")
+    assert "no attacked test images: they were passed to" in page
+    assert "PGD-1" in page
+
+
 def test_a_report_of_a_run_in_memory(tmp_path):
     page = fit(epochs=2).report(tmp_path / "page.html", images=9, details=1)
     assert "iaat" in page.read_text(encoding="utf-8")

@@ -147,5 +147,9 @@ def _with_classes(
         return replace(content, under_attack=found)
     place = row.verdicts[0]
     verdict, test = content.verdicts[place], models.data.test
+    evaluated = results[place].digests
+    if test.fingerprint != (test.fingerprint if evaluated is None else evaluated.test_set):
+        content.notes.append("no attacked test images: they were passed to `run.evaluate` and are in no file")
+        return replace(content, under_attack=found)
     images = attacked_images(verdict.run, verdict.checkpoint, records[place], test, results[place].evaluate.norm)
     return replace(content, under_attack=replace(found, images=images))
