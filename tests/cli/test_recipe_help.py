@@ -12,8 +12,9 @@ from iaat.cli.main import main
 from iaat.cli.parser import COMMANDS
 from iaat.cli.recipe_help import EVERYDAY, everyday_table, setting_texts
 from iaat.cli.recipe_list import GROUPS, START, group_of, recipe_tables
-from iaat.config.load_recipe import SECTION_TYPES, load_recipe
+from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe_files import shipped_recipes, shipped_sweeps
+from iaat.config.setting_keys import SECTION_TYPES
 from iaat.methods import METHODS
 from iaat.methods.setting_fields import setting_names
 

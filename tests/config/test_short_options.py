@@ -3,7 +3,8 @@
 import pytest
 
 from iaat.cli.parser import parse_arguments, split_overrides
-from iaat.config.load_recipe import all_keys, load_recipe, settings_for_model
+from iaat.config.load_recipe import load_recipe, settings_for_model
+from iaat.config.setting_keys import all_keys
 from iaat.config.short_options import likely_key
 from iaat.errors import UserError
 from iaat.units import Radius

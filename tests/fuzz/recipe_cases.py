@@ -8,8 +8,9 @@ from unittest import mock
 
 import iaat.runtime.user_code
 from fuzz.guard import guarded
-from iaat.config.load_recipe import SECTION_TYPES, load_recipe
+from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe_files import shipped_recipes
+from iaat.config.setting_keys import SECTION_TYPES
 from iaat.errors import UserError
 from iaat.experiments.sweep import read_cells
 from iaat.methods import METHODS

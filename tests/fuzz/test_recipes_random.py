@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import iaat.runtime.user_code
 from fuzz import recipe_cases
-from iaat.config.load_recipe import SECTION_TYPES
+from iaat.config.setting_keys import SECTION_TYPES
 from iaat.methods import METHODS
 
 

@@ -94,7 +94,7 @@ def _hint(argument: str) -> str:
     """Hint for an unknown option: a recipe key, or the help."""
     if not argument.startswith("--"):
         return f"; see `iaat {COMMANDS[0]} --help`" if argument.startswith("-") else ""
-    from iaat.config.load_recipe import all_keys  # late: it imports PyTorch
+    from iaat.config.setting_keys import all_keys  # late: it imports PyTorch
 
     hint = likely_key(argument.partition("=")[0], [f"--{key}" for key in all_keys()])
     return hint or "; recipe keys are written --section.key value, `iaat train RECIPE --help` lists them"

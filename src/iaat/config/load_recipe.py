@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from iaat.config.deprecated import newer_name, take_rate, take_rule, warn_of_old_names, with_new_keys, with_rate
-from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.method_in_name import with_method
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_checks import (
@@ -35,9 +32,10 @@ from iaat.config.recipe_files import (
     read_chain,
     recipe_name,
 )
-from iaat.config.safe_yaml import check_text, parse_yaml
-from iaat.config.short_options import BOTH, DATA, likely_key, read_settings
-from iaat.config.train_config import TrainConfig
+from iaat.config.safe_yaml import parse_yaml
+from iaat.config.setting_keys import SECTION_TYPES, check_known
+from iaat.config.short_options import BOTH, DATA, read_settings
+from iaat.config.typed_values import build_section, typed_value
 from iaat.config.written_config import written_config
 from iaat.data import DataConfig
 from iaat.data.data_config import DATASETS, WRITTEN_ROOTS
@@ -47,25 +45,14 @@ from iaat.methods.setting_fields import setting_names
 from iaat.models import ModelConfig
 from iaat.models.registry import check_name
 from iaat.runtime.files import user_path
-from iaat.runtime.json_files import UnfitError, from_json, from_text
 from iaat.runtime.text import cut
 from iaat.runtime.user_code import check_trusted, trust_typed
-from iaat.units import check_numbers
 
-SECTION_TYPES: dict[str, type] = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-}
 NAMES_OF_CODE = ("model.name", "data.name", "method")
 """Keys that may name code as module:function."""
 
 CODE_OF_IMAGES = ("model.name", "data.name")
 """Those that readers of a finished run need to show its images: radii are on the disk, without the method."""
-
-_LONGEST_LIST = 1000
-_LONGEST_TEXT = 4096  # a path; what reads a text, such as 8px or [1, 2], need not bear more
 
 
 def load_recipe(
@@ -289,61 +276,16 @@ def _build_recipe(
 ) -> Recipe:
     """The typed recipe of what files say, `raw`, with what was typed on top."""
     place, sections = called(name), {}
-    _check_known(typed, configs, place)
+    check_known(typed, configs, place)
     for section, config in configs.items():
         own = {key: value for key, value in raw.get(section, {}).items() if (section, key) != ("method", "name")}
         check_keys(own, setting_names(config), place, section)
         above = {key.partition(".")[2]: value for key, value in typed.items() if key.startswith(f"{section}.")}
-        sections[section] = _build(config, own | above, place, section)
-    seed = _typed(typed.get("seed", raw.get("seed", 0)), int, f"{place}: seed")
+        sections[section] = build_section(config, own | above, place, section)
+    seed = typed_value(typed.get("seed", raw.get("seed", 0)), int, f"{place}: seed")
     if not 0 <= seed < 2**63:
         raise UserError(f"{place}: seed {shown(seed)}: give a whole number from 0 to 2**63 - 1")
     return Recipe(name=name, about=str(raw.get("about", "")), seed=seed, method_name=method_name, **sections)
-
-
-def _build(config: type, values: Mapping[str, Any], place: str, section: str) -> Any:  # noqa: ANN401
-    """A section of these values; the dataclass has the defaults, and checks of its own."""
-    hints = get_type_hints(config, include_extras=True)
-    typed = {key: _typed(value, hints[key], f"{place}: {section}.{key}") for key, value in values.items()}
-    check_numbers({key: value for key, value in typed.items() if value != getattr(config, key, None)}, section)
-    return config(**typed)
-
-
-def _typed(value: object, kind: Any, place: str) -> Any:  # noqa: ANN401
-    """A value of a setting as its type has it. A text may be the YAML of the value, as it is on the command line."""
-    text = value if isinstance(value, str) else None
-    if text is not None:
-        value = _plain(text, place)
-    if isinstance(value, list) and len(value) > _LONGEST_LIST:
-        raise UserError(f"{place} has {len(value):,} values, more than {_LONGEST_LIST:,}")
-    if kind == dict[str, Any]:  # passed on as it is
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise UserError(f"{place} {shown(value)}: write a mapping such as '{{key: value}}'")
-        return value
-    try:
-        if text is not None and value is not None:
-            with suppress(UnfitError):
-                return from_text(text, kind)
-        return from_json(value, kind, place)
-    except UnfitError as error:
-        raise UserError(f"{error}{' (or null for none)' if NoneType in get_args(kind) else ''}") from None
-
-
-def _plain(text: str, place: str) -> Any:  # noqa: ANN401
-    """The value that a text spells as YAML; the text itself where it is none.
-
-    Raises:
-        UserError: it takes long to read, or is YAML without end.
-    """
-    if len(text) > _LONGEST_TEXT:
-        raise UserError(f"{place}: {shown(text)} is longer than {_LONGEST_TEXT:,} characters")
-    try:
-        check_text(text)
-        return parse_yaml(text)
-    except UserError as error:
-        if str(error).startswith("not valid YAML"):
-            return text
-        raise UserError(f"{place}: {error}") from None
 
 
 def _take_method(typed: dict[str, str], raw: dict[str, Any], name: str, place: str) -> str:
@@ -367,38 +309,3 @@ def _take_method(typed: dict[str, str], raw: dict[str, Any], name: str, place: s
 def _home(config: type, key: str) -> type:
     """The class that defines a setting: `beta` of one method is not `beta` of an unrelated one."""
     return next(base for base in reversed(config.__mro__) if key in vars(base).get("__annotations__", {}))
-
-
-_MOST_NAMED = 4
-
-
-def all_keys() -> list[str]:
-    """Every key of a recipe, with those of all methods that ship."""
-    return setting_keys([*SECTION_TYPES.items(), *(("method", find_method(name).Config) for name in METHODS)])
-
-
-def setting_keys(sections: Iterable[tuple[str, type]]) -> list[str]:
-    """`seed` and the dotted keys of the settings of sections, each once."""
-    keys = [f"{section}.{key}" for section, config in sections for key in setting_names(config)]
-    return list(dict.fromkeys(["seed", *keys]))
-
-
-def _check_known(typed: Mapping[str, str], configs: Mapping[str, type], place: str) -> None:
-    """Refuse typed keys that no section has."""
-    known = setting_keys(configs.items())
-    for key in typed:
-        if key not in known:
-            raise UserError(f"{place} has no option {shown(f'--{key}')}{_hint(key, known)}")
-
-
-def _hint(given: str, known: Sequence[str]) -> str:
-    """Hint for an unknown option: the methods that have it, or the nearest key."""
-    section, _, key = given.partition(".")
-    owners = [name for name in METHODS if section == "method" and key in setting_names(find_method(name).Config)]
-    if owners:
-        some = f"method {', '.join(owners)}" if len(owners) <= _MOST_NAMED else "methods that attack"
-        return (
-            f": it is a key of {some}; for one recipe of several write it into a sweep, "
-            f"cells: {{name: {{recipe: ..., set: {{{given}: ...}}}}}}"
-        )
-    return likely_key(f"--{given}", [f"--{each}" for each in known])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from iaat.config.load_recipe import SECTION_TYPES, setting_keys
+from iaat.config.setting_keys import SECTION_TYPES, setting_keys
 from iaat.config.short_options import is_short, spelled_out
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.methods import METHODS, find_method
@@ -29,7 +29,7 @@ def written_settings(settings: Mapping[str, object], method: str, place: str) ->
     """
     known = setting_keys([*SECTION_TYPES.items(), ("method", find_method(method).Config)])
     written: dict[str, str] = {}
-    for name, value in _flat(settings):
+    for name, value in flat_settings(settings):
         key = _key(name, known, place)
         if key in written:
             raise UserError(f"{place}: {key} is given twice: leave out one")
@@ -37,7 +37,7 @@ def written_settings(settings: Mapping[str, object], method: str, place: str) ->
     return written
 
 
-def _flat(settings: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+def flat_settings(settings: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """The settings with those in the mapping of a section under dotted keys."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and name in (*SECTION_TYPES, "method"):

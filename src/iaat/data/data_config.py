@@ -226,6 +226,11 @@ class DataConfig:
                 raise UserError(f"{key}, but data.{other} is {shown(getattr(self, other))}, too: {fix}")
 
     @property
+    def reading(self) -> str:
+        """What to say before the data are read."""
+        return "reading data" if self.name == GIVEN else f"reading data: {self.name}"
+
+    @property
     def is_user_function(self) -> bool:
         """Whether `name` is of the form module:function."""
         return ":" in self.name

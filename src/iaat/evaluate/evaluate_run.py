@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,21 +185,27 @@ def evaluations_of(run: RunFolder, *, current: bool = False) -> list[tuple[Path,
             found.append((file.parent, read_results(file)))
         except DamagedFileError as error:
             warnings.warn(f"{error}; the evaluation is left out", stacklevel=2)
-    return [each for each in found if _is_current(run, *each)] if current and found else found
+    return _current(run, found) if current else found
 
 
-def _is_current(run: RunFolder, folder: Path, results: EvaluationResult) -> bool:
-    which = results.checkpoint
-    if which is None or results.epoch is None or not run.checkpoint(which).exists():
-        return True
-    now = load_checkpoint(run.checkpoint(which))["epoch"]
-    if results.epoch != now:
+def _current(run: RunFolder, found: Sequence[tuple[Path, EvaluationResult]]) -> list[tuple[Path, EvaluationResult]]:
+    """Those of the epochs that the checkpoints are of now; of a checkpoint that is gone or damaged all."""
+    now: dict[str, int] = {}
+    for which in {results.checkpoint for _, results in found if results.checkpoint is not None}:
+        with suppress(UserError):
+            now[which] = load_checkpoint(run.checkpoint(which))["epoch"]
+    kept = []
+    for folder, results in found:
+        epoch = now.get(results.checkpoint or "", results.epoch)
+        if results.epoch in (None, epoch):
+            kept.append((folder, results))
+            continue
         warnings.warn(
-            f"{folder} is of epoch {results.epoch}, and the {which} checkpoint is of epoch {now} since: left out; "
-            "evaluate the run again",
+            f"{folder} is of epoch {results.epoch}, and the {results.checkpoint} checkpoint is of epoch {epoch} since: "
+            "left out; evaluate the run again",
             stacklevel=3,
         )
-    return bool(results.epoch == now)
+    return kept
 
 
 def last_model(run: RunFolder, recipe: Recipe, data: DataSplits) -> nn.Module:

@@ -62,6 +62,7 @@ def run_evaluation(
     extras: Extras | None = None,
     *,
     known: Path | None = None,
+    inputs: str | None = None,
     ranks: Ranks = ALONE,
 ) -> EvaluationResult:
     """Evaluate a model on the test set by the suite of `config`; write `results.json` and `records.parquet`.
@@ -77,6 +78,7 @@ def run_evaluation(
         reporter: Shows progress.
         extras: Other models for transfer, published corrupted images, a baseline.
         known: Folder of an evaluation of the same weights, to take finished batches from.
+        inputs: Digest of the samples that are evaluated, as of `digest_of_inputs`; None: it is worked out.
         ranks: The processes that share out the batches; all call this with the same model and data, and get the same
             results. The main one writes.
 
@@ -85,7 +87,8 @@ def run_evaluation(
     """
     with attack_mode(evaluated.model, "eval"):
         index = test_sample(data, config)
-        inputs = ranks.from_main(lambda: digest_of_inputs(data.test, index, config.batch_size))
+        if inputs is None:
+            inputs = _inputs(data, index, config, ranks)
         return _evaluate(Task(evaluated, data, index, inputs, config, reporter, extras or Extras()), known, ranks)
 
 
@@ -111,11 +114,17 @@ def run_evaluations(
     Raises:
         UserError: as `run_evaluation`.
     """
+    inputs = _inputs(data, test_sample(data, config), config, ranks)  # once: they may take long to read
     for number, evaluated in enumerate(models):
         extras = extras_of(evaluated)
         same = next((each for each in models[:number] if _same_weights(each, evaluated)), None)
         known = None if same is None else evaluation_folder(same, config, extras_of(same))
-        yield run_evaluation(evaluated, data, config, reporter, extras, known=known, ranks=ranks)
+        yield run_evaluation(evaluated, data, config, reporter, extras, known=known, inputs=inputs, ranks=ranks)
+
+
+def _inputs(data: DataSplits, index: Tensor, config: EvaluateConfig, ranks: Ranks) -> str:
+    """Digest of the samples `[n]`, which one process reads."""
+    return ranks.from_main(lambda: digest_of_inputs(data.test, index, config.batch_size))
 
 
 def _same_weights(one: EvaluatedModel, other: EvaluatedModel) -> bool:
@@ -218,9 +227,9 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
 
 def _after_attacks(task: Task, outcome: Outcome, journal: Journal) -> Context:
     """What sections may use: the samples that could be read, and what the attacks did to them."""
-    inputs, size = task.inputs, task.config.batch_size
+    inputs = task.inputs
     if len(outcome.index) < len(task.index):
-        inputs = journal.ranks.from_main(lambda: digest_of_inputs(task.data.test, outcome.index, size))
+        inputs = _inputs(task.data, outcome.index, task.config, journal.ranks)
     settings = (task.config, task.reporter, task.extras)
     return Context(task.evaluated, task.data, outcome.index, inputs, *settings, journal, outcome)
 

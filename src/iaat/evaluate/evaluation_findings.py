@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from iaat.config.suites import Plan
 from iaat.evaluate.autoattack import STANDARD_CLASSES, ensemble, why_no_square
-from iaat.evaluate.findings import AUTOATTACK_CLASSES, BELOW_CONSTANT, FEW_CLASSES, Finding, note
+from iaat.evaluate.findings import (
+    ARITHMETIC,
+    ATTACKS_LEFT_OUT,
+    AUTOATTACK_CLASSES,
+    AUTOATTACK_SHAPE,
+    BELOW_CONSTANT,
+    FEW_CLASSES,
+    Finding,
+    note,
+)
 from iaat.evaluate.masking import gap_finding, no_black_box, transfer_finding
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.masking.gradient_checks import blocked
@@ -115,7 +124,7 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     if "autoattack" in plan.attacks and no_square:
         findings.append(
             note(
-                name="autoattack-shape",
+                name=AUTOATTACK_SHAPE,
                 evidence=f"{no_square}: it is left out",
                 advice="Say so beside the number; no black-box attack is run.",
             )
@@ -123,7 +132,7 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     if "autoattack" in plan.attacks and task.config.autoattack_arithmetic != "reference":
         findings.append(
             note(
-                name="autoattack-arithmetic",
+                name=ARITHMETIC,
                 evidence=f"AutoAttack computes in {task.config.autoattack_arithmetic}, not as the reference rounds",
                 advice="Quote the number without evaluate.autoattack_arithmetic.",
             )
@@ -145,7 +154,7 @@ def _of_left_out(left_out: Sequence[str]) -> list[Finding]:
     if not left_out:
         return []
     finding = note(
-        name="attacks-left-out",
+        name=ATTACKS_LEFT_OUT,
         evidence=f"without a gradient these could not be run: {', '.join(left_out)}",
         advice="The accuracies are of the attacks that remain; they say little.",
     )

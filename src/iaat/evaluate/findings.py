@@ -22,6 +22,15 @@ FEW_CLASSES = "few-classes"
 AUTOATTACK_CLASSES = "autoattack-classes"
 """Finding of data with too few classes for the standard AutoAttack; it says what runs instead."""
 
+AUTOATTACK_SHAPE = "autoattack-shape"
+"""Finding of inputs on which Square cannot start; it is left out."""
+
+ATTACKS_LEFT_OUT = "attacks-left-out"
+"""Finding of a model without gradients: the attacks that need them."""
+
+ARITHMETIC = "autoattack-arithmetic"
+"""Finding of an AutoAttack with other rounding, which is not to be quoted as such."""
+
 BELOW_CONSTANT = "not-robust"
 """Finding of a model that is less robust than one that predicts one class for all inputs."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat.config.load_recipe import python_recipe
-from iaat.config.python_settings import written_settings
+from iaat.config.python_settings import flat_settings, written_settings
 from iaat.config.radius_range import warn_of_radii
 from iaat.config.recipe import Recipe
 from iaat.data.data_config import DATASETS
@@ -140,9 +140,9 @@ def _asked(
         raise UserError(f"{_PLACE}: {twice[0]} is given twice: leave out one")
     asked = {"epochs": epochs, "device": str(device), **settings, **more}
     config = find_method(method).Config
-    given = {f"{key}.{name}" for key, value in settings.items() if isinstance(value, Mapping) for name in value}
-    own = {"radius", "eps", "epsilon", "method.radius"} & {*asked, *given}
-    other = {"norm", "method.norm", "evaluate.norm"} & {*asked, *given}
+    names = {name for name, _ in flat_settings(asked)}
+    own = {"radius", "eps", "epsilon", "method.radius"} & names
+    other = {"norm", "method.norm", "evaluate.norm"} & names
     if own and radius != _RADIUS:
         raise UserError(f"{_PLACE}: radius={radius!r}, and {min(own)} in settings: leave out one")
     # What nobody has asked for is no radius for another norm, nor for a method that means another thing by it.
@@ -204,7 +204,7 @@ def _of_user(given: object) -> object:
 
 
 def _kind(given: object) -> str:
-    return str(given) if isinstance(given, str | Path) else type(given).__name__
+    return str(given) if isinstance(given, str) else type(given).__name__
 
 
 def _radii(given: object) -> Tensor | None:

@@ -102,7 +102,7 @@ def read_data(
     if recipes[0].data.name == GIVEN and recipes[0].data.given is None:
         raise _passed_as_object("data", runs[0])
     device = pick_device(recipes[0].train.device)
-    reporter.say("reading data" if recipes[0].data.name == GIVEN else f"reading data: {recipes[0].data.name}")
+    reporter.say(recipes[0].data.reading)
     data = build_data(recipes[0].data, seed=recipes[0].seed, device=device, reporter=reporter)
     check_same_data(facts, data)
     return ExaminedRuns(runs, recipes, data, device, reporter)

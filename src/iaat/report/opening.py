@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
-from iaat.evaluate.findings import DISTRUSTED, TOO_FEW, UNCHECKED, WORST_CASE
+from iaat.evaluate.findings import (
+    ARITHMETIC,
+    ATTACKS_LEFT_OUT,
+    AUTOATTACK_CLASSES,
+    AUTOATTACK_SHAPE,
+    DISTRUSTED,
+    TOO_FEW,
+    UNCHECKED,
+    WORST_CASE,
+)
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.commands import evaluation_command, training_command
@@ -29,10 +38,7 @@ FEW_SEEDS = 3
 """Seeds from which an interval over them is of use: with two it reaches 9 standard deviations to each side."""
 
 _NO_FOCUS = ("natural", "pgd_at")
-_ARITHMETIC = "autoattack-arithmetic"
-"""Note of an evaluation with an AutoAttack that is not to be quoted as such."""
-
-_OTHER_ATTACKS = ("autoattack-classes", "autoattack-shape", "attacks-left-out")
+_OTHER_ATTACKS = (AUTOATTACK_CLASSES, AUTOATTACK_SHAPE, ATTACKS_LEFT_OUT)
 """Notes that some of AutoAttack's attacks were replaced or left out, as they cannot run there."""
 
 
@@ -213,7 +219,7 @@ def _quote(content: ReportContent, row: Pooled) -> Answer:
 
 def _unfit_to_compare(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict], samples: str) -> Answer | None:
     """Why figures with AutoAttack are not to be quoted all the same: the arithmetic, or what they are compared with."""
-    if found := _findings(verdicts, (_ARITHMETIC,)):
+    if found := _findings(verdicts, (ARITHMETIC,)):
         text = "Not to be quoted as AutoAttack's: it ran with other rounding."
         return Answer("quote", "open", text, f"on {samples}; {found[0]['evidence']}")
     theirs = [] if row.against is None else _row_of(content, row, row.against).verdicts

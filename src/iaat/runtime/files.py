@@ -16,9 +16,14 @@ class WriteError(UserError):
     """A file cannot be written; the system's error is its cause."""
 
 
-def user_path(path: str | Path) -> Path:
+def expand_home(path: str) -> str:
     """A path as its user means it: `~` at its start is the home folder, also where no shell has replaced it."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser fails on ~name of nobody
+    return os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser fails on ~name of nobody
+
+
+def user_path(path: str | Path) -> Path:
+    """As `expand_home`, for what is used as a path at once."""
+    return Path(expand_home(str(path)))
 
 
 @contextmanager

@@ -9,12 +9,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_type_hints
 
 from iaat.errors import UserError, shown
-from iaat.runtime.files import encodable
+from iaat.runtime.files import encodable, expand_home
 from iaat.runtime.text import cut
 
 if TYPE_CHECKING:
@@ -59,12 +58,12 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class _OfUser:
-    """Paths with `~` for the home folder, in a type: as `iaat.runtime.files.user_path` reads them."""
+    """Paths in a type, with `~` for the home folder as `expand_home` has it; else as they were written."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:  # noqa: ANN401
         from pydantic_core import core_schema  # takes long to import, and attacks need none
 
-        return core_schema.no_info_after_validator_function(expanduser, handler(source))
+        return core_schema.no_info_after_validator_function(expand_home, handler(source))
 
 
 UserPath = Annotated[str, _OfUser()]

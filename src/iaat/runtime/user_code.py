@@ -13,7 +13,6 @@ from iaat.runtime.user_traceback import register
 GIVEN = "python-object"
 """Name of a model, or of data, that was passed as an object; no file has it."""
 
-
 _TRUSTED: set[str] = set()
 _TRUSTED_FILES: set[Path] = set()
 

@@ -16,7 +16,7 @@ from iaat.runtime.device import compute_deterministically, pick_device, warn_of_
 from iaat.runtime.distributed import current, describe_processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
-from iaat.runtime.user_code import GIVEN, import_function
+from iaat.runtime.user_code import import_function
 from iaat.train.trackers import Tracker
 from iaat.train.trainer import Trainer
 
@@ -94,7 +94,7 @@ def _prepare(recipe: Recipe, reporter: Reporter, *, begins: bool) -> tuple[DataS
         ranks.check_same(recipe.to_yaml(), "the settings")
     if recipe.model.is_user_function:
         import_function(recipe.model.name, key="model.name")  # before the data, which may take long to read
-    reporter.say("reading data" if recipe.data.name == GIVEN else f"reading data: {recipe.data.name}")
+    reporter.say(recipe.data.reading)
     if begins and begins_from_radii(recipe) and not recipe.data.is_user_function:
         check_radii_files(recipe, ranks.main_first(lambda: read_dataset_info(recipe.data)))  # samples may take long
     data = build_data(recipe.data, seed=recipe.seed, device=device, reporter=reporter, ranks=ranks)
