@@ -256,6 +256,11 @@ def test_another_schedule_is_noticed_by_key_and_the_place_of_a_run_is_not(tmp_pa
         "data.limit (100 in a, None in b)",
         "train.epochs (16 in a, 9 in b)",
     ]
+    parts = text.replace("limit: 100", "extra: more, data.relabel: new.csv, train.accumulate: 2")
+    assert schedule_differences(read_cells([sweep(tmp_path, parts)])) == [
+        *("data.extra (more in a, None in b)", "data.relabel (new.csv in a, None in b)"),
+        *("train.epochs (16 in a, 9 in b)", "train.accumulate (2 in a, 1 in b)"),
+    ]
 
 
 def test_check_lists_the_cells_with_their_passes_and_trains_nothing(tmp_path, capsys, monkeypatch):

@@ -16,8 +16,9 @@ from iaat.runtime.console_table import PlainTable
 from iaat.runtime.passes import Passes
 from iaat.units import format_duration
 
-# They change what a run leaves on disk, or where it is done, and nothing of the training.
-_SAME_SCHEDULE = (PLACE_KEYS - {"data.root"}) | {"train.snapshot_every"}
+# They change what a run leaves on disk, or where it is done, and nothing of the training. Runs may change their place
+# while they are under way, but two of them are not alike with other images, labels, or parts for BatchNorm.
+_SAME_SCHEDULE = PLACE_KEYS - {"data.root", "data.extra", "data.relabel", "train.accumulate"} | {"train.snapshot_every"}
 
 
 def schedule_differences(cells: Sequence[Cell]) -> list[str]:
