@@ -14,6 +14,7 @@ from PIL import Image
 
 from helpers.report_content import CLASSES, LONG, TAG, minimal, rich
 from iaat.analysis.style import PRINT
+from iaat.corruptions import CORRUPTIONS, EXTRA
 from iaat.errors import UserError
 from iaat.report.paper_figures import draw_figures, write_figures
 from iaat.report.pooled_results import with_pooled_results
@@ -274,6 +275,16 @@ def test_matrices_show_pairs_both_ways_and_means_over_seeds(content, figures):
     figure = draw_figures(only(content, runs=runs, corruptions=two))["corruptions"]
     np.testing.assert_allclose(mesh(figure.axes[0]), [[60, 40]])
     assert figure.axes[0].get_title("left") == "one\nmean 50.0 %, 2 seeds"
+    assert figure.axes[-1].get_ylabel() == "accuracy (%); means of 1 corruptions"
+
+
+def test_the_mean_over_corruptions_is_over_the_standard_ones_as_everywhere_else(content):
+    accuracy = {name: [0.9 if name in EXTRA else 0.5] for name in CORRUPTIONS}
+    figure = draw_figures(only(content, corruptions=[replace(content.corruptions[0], accuracy=accuracy)]))[
+        "corruptions"
+    ]
+    assert figure.axes[0].get_title("left").endswith("\nmean 50.0 %")
+    assert figure.axes[-1].get_ylabel() == "accuracy (%); means of the standard 15 corruptions"
 
 
 def test_images_are_cut_from_the_sheets_with_their_own_label_prediction_and_radius(content, figures):

@@ -21,6 +21,7 @@ from iaat.analysis.charts import TradeoffPoint
 from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import FIGURE_FORMATS, INK, MUTED, PALETTE, PRINT
 from iaat.errors import UserError, check_choice
+from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.report.evaluation_groups import EvaluationGroup, Measured, curves_by_axis, evaluation_groups
 from iaat.report.image_content import Gallery, SurfacePart
 from iaat.report.pooled_results import with_pooled_results
@@ -330,7 +331,9 @@ def _corruptions(content: ReportContent) -> Iterator[Figure]:
     for group in evaluation_groups(content, known):
         found = [part.accuracy for part in group.members]
         means = {kind: _mean([each[kind] for each in found if kind in each]) for kind in dict.fromkeys(chain(*found))}
-        parts.append(charts.CorruptionGrid(_named(group), means, len(found)))
+        rows = {kind: [value for value in row if value is not None] for kind, row in means.items()}
+        mean, over = corruption_mean({kind: row for kind, row in rows.items() if row})
+        parts.append(charts.CorruptionGrid(_named(group), means, mean, over, len(found)))
     yield from map(partial(charts.draw_corruptions, style=PRINT), _pages(parts, _MAPS_PER_PAGE))
 
 

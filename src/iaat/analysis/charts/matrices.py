@@ -69,16 +69,23 @@ class CorruptionGrid:
     Attributes:
         name: Name of the run or recipe.
         accuracy: Fractions by corruption, one for each severity.
+        mean: Mean over corruptions, a fraction.
+        over: Over which corruptions it is.
         seeds: Number of runs it is the mean of.
     """
 
     name: str
     accuracy: Mapping[str, Sequence[float | None]]
+    mean: float
+    over: str
     seeds: int = 1
 
 
 def draw_corruptions(runs: Sequence[CorruptionGrid], *, style: Style) -> Figure:
-    """Draw accuracy by corruption and severity, a panel each, with the mean of all in its title."""
+    """Draw accuracy by corruption and severity, a panel each with its mean as title.
+
+    The bar says over which corruptions the means are.
+    """
     kinds = list(dict.fromkeys(kind for run in runs for kind in run.accuracy))
     severities = max(len(values) for run in runs for values in run.accuracy.values())
     norm = Normalize(0, 100)
@@ -94,12 +101,11 @@ def draw_corruptions(runs: Sequence[CorruptionGrid], *, style: Style) -> Figure:
             _draw_cells(axis, cells, norm, 0, style, numbers=True)
             axis.set_xticks(range(severities), [str(number + 1) for number in range(severities)])
             axis.set_xlabel("severity")
-            mean = f"mean {np.nanmean(cells):.1f} %" if np.isfinite(cells).any() else "no values"
             of = f", {run.seeds} seeds" if run.seeds > 1 else ""
-            axis.set_title(f"{fit_name(run.name, room, style.font)}\n{mean}{of}")
+            axis.set_title(f"{fit_name(run.name, room, style.font)}\nmean {100 * run.mean:.1f} %{of}")
         axes[0].set_yticks(range(len(kinds)), [fit_text(kind.replace("_", " "), names, style.font) for kind in kinds])
         bar = figure.colorbar(ScalarMappable(norm, SHADES), ax=axes, aspect=30, pad=0.01)
-        bar.set_label("accuracy (%)")
+        bar.set_label(f"accuracy (%); means of {' or '.join(dict.fromkeys(run.over for run in runs))} corruptions")
         bar.outline.set_visible(False)
         settle(figure)
     return figure
