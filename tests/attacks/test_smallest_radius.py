@@ -75,7 +75,7 @@ def test_every_sample_is_attacked_at_its_own_middle_level():
         rounds.append((radius / PIXEL).round().int().tolist())
         return walk(*arguments, radius=radius, **options)
 
-    level, _ = smallest_radius(counted, model, x, y, levels=levels)
+    level, *_ = smallest_radius(counted, model, x, y, levels=levels)
     assert level.tolist() == [0, 2, 4, 6, 7]
     assert rounds == [[4, 4, 4, 4, 4], [2, 2, 6, 6, 6], [1, 3, 5, 7, 7]]
 
@@ -89,7 +89,7 @@ def test_a_small_break_closes_the_levels_above_its_norm():
         rounds.append((radius / PIXEL).round().int().tolist())
         return deepfool(model, x, y, radius=radius, norm=norm, generator=generator)
 
-    level, size = smallest_radius(nearest, model, x, y, levels=levels)
+    level, size, _ = smallest_radius(nearest, model, x, y, levels=levels)
     assert level.tolist() == [0, 2, 9, 16]
     torch.testing.assert_close(size[:3] / PIXEL, 1.02 * torch.tensor([0.5, 2.5, 9.5], dtype=torch.float64))
     assert size[3].isnan()
@@ -97,6 +97,25 @@ def test_a_small_break_closes_the_levels_above_its_norm():
     assert rounds[0] == [8, 8, 8, 8]
     assert [row[0] for row in rounds[1:]] == [0] * (len(rounds) - 1)  # only fills the batch up
     assert [row[1] for row in rounds[1:]][:3] == [1, 2, 0]
+
+
+def test_the_predicted_class_is_that_of_the_smallest_perturbation():
+    """Class 1 lies nearer than class 2, which the first round at a large radius reaches."""
+
+    class Bands(nn.Module):
+        def forward(self, x):
+            band = (x[:, 0] >= 0.25).long() + (x[:, 0] >= 0.5).long()
+            return nn.functional.one_hot(band, 3).float()
+
+    def step(model, x, y, *, radius, norm, generator):
+        return x + radius[:, None]
+
+    x, y = torch.tensor([[0.0], [0.22], [0.4], [-9.0]]), torch.tensor([0, 0, 0, 0])
+    found = smallest_radius(step, Bands(), x, y, levels=torch.arange(1, 17) / 16)
+    assert found.prediction.tolist() == [1, 1, 1, -1]  # the third is misclassified without an attack
+    assert found.level.tolist() == [3, 0, -1, 16]
+    far = smallest_radius(step, Bands(), x, y, levels=torch.tensor([0.6]))
+    assert far.prediction.tolist() == [2, 2, 1, -1]
 
 
 def network():
@@ -129,7 +148,7 @@ def test_equals_a_scan_of_all_levels(norm, shape):
     y[::5] = (y[::5] + 1) % 4
     levels = torch.arange(1, 10) * (0.02 if norm == "linf" else 0.05)
     attack = partial(from_clean, steps=12, loss="margin")
-    level, size = smallest_radius(attack, model, x, y, levels=levels, norm=norm)
+    level, size, _ = smallest_radius(attack, model, x, y, levels=levels, norm=norm)
     assert level.tolist() == scanned(attack, model, x, y, levels, norm)
     if shape[0] == 33:
         assert len(set(level.tolist())) >= 5
@@ -142,7 +161,7 @@ def test_equals_a_scan_of_all_levels(norm, shape):
 
 def test_misclassified_samples_have_level_minus_one_and_are_not_attacked():
     model, x, y = at_distances(torch.tensor([0.1, -0.1], dtype=torch.float64), "linf")
-    level, size = smallest_radius(walk, model, x, 1 - y, levels=GRID)
+    level, size, _ = smallest_radius(walk, model, x, 1 - y, levels=GRID)
     assert level.tolist() == [-1, -1]
     assert size.tolist() == [0, 0]
 
@@ -165,7 +184,7 @@ def test_what_the_attack_returns_is_evaluated_again():
         return x * torch.nan
 
     for attack in (beyond, idle, undefined):
-        level, size = smallest_radius(attack, model, x, y, levels=GRID)
+        level, size, _ = smallest_radius(attack, model, x, y, levels=GRID)
         assert level.tolist() == [16, 16, 16]
         assert bool(size.isnan().all())
 
@@ -179,7 +198,7 @@ def test_rounding_of_the_attack_pushes_no_sample_to_the_next_level():
     x = 0.3 + 0.5 * torch.rand(50, 64, generator=torch.Generator().manual_seed(0))
     x = x + (0.02 - x.mean(1, keepdim=True))  # all at distance 0.02 from the boundary, in sum
     levels = torch.arange(1, 11) / 255
-    level, _ = smallest_radius(partial(walk, bounds=None), model, x, torch.zeros(50, dtype=torch.long), levels=levels)
+    level, *_ = smallest_radius(partial(walk, bounds=None), model, x, torch.zeros(50, dtype=torch.long), levels=levels)
     assert level.tolist() == [5] * 50  # 0.02 is 5.1px
 
 
@@ -216,7 +235,7 @@ def test_any_thresholds_are_found_whatever_the_break_measures(thresholds, count,
     levels = torch.arange(1, count + 1).float() / 16
     wall = torch.tensor(thresholds) / 16 + 1 / 32  # between two levels; below 0 for -1: misclassified
     x = torch.stack([torch.zeros(len(wall)), wall], dim=1)
-    level, size = smallest_radius(attack, Threshold(), x, torch.zeros(len(wall), dtype=torch.long), levels=levels)
+    level, size, _ = smallest_radius(attack, Threshold(), x, torch.zeros(len(wall), dtype=torch.long), levels=levels)
     expected = [-1 if t < 0 else min(t, count) for t in thresholds]
     assert level.tolist() == expected
     broken = (level >= 0) & (level < count)
@@ -239,8 +258,10 @@ def test_the_model_comes_back_as_it_was_and_is_evaluated_in_eval_mode():
 
 
 def test_an_empty_batch_has_no_levels():
-    level, size = smallest_radius(walk, nn.Linear(6, 3), torch.empty(0, 6), torch.empty(0).long(), levels=GRID)
-    assert level.shape == size.shape == (0,)
+    level, size, prediction = smallest_radius(
+        walk, nn.Linear(6, 3), torch.empty(0, 6), torch.empty(0).long(), levels=GRID
+    )
+    assert level.shape == size.shape == prediction.shape == (0,)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,17 @@ def test_the_curve_falls_and_passes_through_the_evaluation(networks, data, tmp_p
     assert quantiles["50"] is None or 0 < quantiles["50"] < 80 / 255
 
 
+def test_the_curve_keeps_the_class_that_its_adversarial_examples_are_predicted_as(networks, data, tmp_path):
+    config = replace(CONFIG, suite="pgd+curve", steps=1)
+    run_evaluation(evaluated(networks[0], tmp_path), data, config, QUIET)
+    (folder,) = tmp_path.iterdir()
+    records = pd.read_parquet(folder / "records.parquet")
+    found = records[records["misclassified_by"] == "curve"]
+    assert len(found)
+    assert found["adversarial_prediction"].isin(data.classes).all()
+    assert (found["adversarial_prediction"] != found["label"]).all()
+
+
 def test_transfer_evaluates_each_on_the_others_examples_and_keeps_them(networks, data, tmp_path):
     robust, natural = (evaluated(net, tmp_path / name, name) for net, name in zip(networks, "ab", strict=True))
     config = replace(CONFIG, suite="pgd+transfer-10")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from markupsafe import escape
 
-from helpers.report_content import SCRIPT, TAG, minimal, rich
+from helpers.report_content import CLASSES, SCRIPT, TAG, minimal, rich
 from iaat.errors import UserError
 from iaat.evaluate.findings import TRUSTED
 from iaat.report import image_content, report_content
@@ -250,6 +250,21 @@ def test_two_thousand_thumbnails_stay_below_eight_megabytes():
 def test_attacked_images_are_in_the_page_once(content, page):
     (sheet,) = content.under_attack.images.sheets
     assert page.count(sheet) == 1
+
+
+def test_a_class_under_attack_that_is_not_known_has_a_column_and_is_no_other_class(content):
+    (first,) = content.under_attack.results
+    unknown = replace(first, confusion=[(0, -1, 0.375), (0, 3, 0.25), *[row for row in first.confusion if row[0]]])
+    images = content.under_attack.images
+    attack = ["PGD-20", *images.attack[1:]]
+    images = replace(images, adversarial=[-1, *images.adversarial[1:]], attack=attack)
+    page = render(replace(content, under_attack=replace(content.under_attack, results=[unknown], images=images)))
+    table = page[page.index('<table id="confusion">') :]
+    assert '<th scope="col" class="number">not known</th>' in table
+    assert '<td class="number">38</td></tr>' in table
+    assert f"<bdi>{escape(CLASSES[3])} (25 %)</bdi>" in page
+    assert "→ <bdi>\N{EN DASH}</bdi>" in page
+    assert "not known</th>" not in render(content)
 
 
 def test_plotly_is_the_file_of_the_registry():

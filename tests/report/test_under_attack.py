@@ -10,7 +10,7 @@ import pytest
 from helpers.training import tiny
 from iaat.data import build_data
 from iaat.evaluate.sample_records import SampleRecords, read_records
-from iaat.report.under_attack import MOST_PAIRS, attacked_images, class_results
+from iaat.report.under_attack import MOST_PAIRS, attacked_images, class_results, predicted_under_attack
 from iaat.runtime.json_files import DamagedFileError
 from iaat.statistics import wilson_interval
 
@@ -33,6 +33,16 @@ def test_accuracies_of_a_class_are_of_its_samples():
 
 def test_confusion_is_of_predictions_after_all_attacks_and_leaves_correct_ones_out():
     assert class_results(0, [FOUR], classes=4).confusion == [(0, 1, 1.0), (1, 2, 0.5)]
+
+
+def test_a_class_that_is_not_known_is_not_that_without_attack():
+    """As of records from before the curve kept it."""
+    unknown = records([0, 0, 1, 1], [0, 0, 1, 1], [-1, -1, -1, 0], ["curve", "none", "curve", "pgd-20"])
+    assert predicted_under_attack(unknown).tolist() == [-1, 0, -1, 0]
+    found = class_results(0, [unknown], classes=2)
+    assert found.confusion == [(0, -1, 0.5), (1, -1, 0.5), (1, 0, 0.5)]
+    for each in found.classes:
+        assert each.robust + sum(part for label, _, part in found.confusion if label == each.label) == 1
 
 
 def test_seeds_are_pooled():

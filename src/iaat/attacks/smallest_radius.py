@@ -24,10 +24,13 @@ class SmallestRadius(NamedTuple):
             misclassified already, L where no level was enough.
         norm: `[B]`, norm of the smallest adversarial perturbation found; 0 where the clean input is misclassified, NaN
             where none was found.
+        prediction: `[B]` int64, class predicted there; that of the clean input where it is misclassified, -1 where none
+            was found.
     """
 
     level: Tensor
     norm: Tensor
+    prediction: Tensor
 
 
 def smallest_radius(
@@ -58,7 +61,7 @@ def smallest_radius(
         generator: Given to the attack.
 
     Returns:
-        Level and norm of the smallest success on each sample; see `SmallestRadius`.
+        Level, norm and predicted class of the smallest success on each sample; see `SmallestRadius`.
 
     Raises:
         UserError: levels that are not an ascending `[L]` of at least one radius, an attack that returns another
@@ -76,22 +79,27 @@ def smallest_radius(
     labels = check_batch(x, y, bounds=None)
     levels = _checked(levels).to(x)
     radius = torch.cat([levels.new_zeros(1), levels])  # radius 0 first, for samples that pad a batch
-    correct = _predictions(model, x, labels) == y
+    clean = _predictions(model, x, labels)
+    correct = clean == y
     low = torch.full_like(y, -1, dtype=torch.int64)
     high = torch.where(correct, len(levels), -1)
     norms = torch.where(correct, torch.nan, 0.0).to(x)
+    predictions = torch.where(correct, -1, clean)
     while len(rows := padded_rows(high - low > 1)):
         searched = (high - low > 1)[rows]
         middle = torch.where(searched, (low + high)[rows] // 2, -1)
         x_adv = attack(model, x[rows], y[rows], radius=radius[middle + 1], norm=norm, generator=generator)
         found = _norms(ball, x[rows], x_adv)
         slack = rounding_error(ball, x[rows])
-        adversarial = searched & (found <= radius[middle + 1] + slack) & (_predictions(model, x_adv, labels) != y[rows])
+        predicted = _predictions(model, x_adv, labels)
+        adversarial = searched & (found <= radius[middle + 1] + slack) & (predicted != y[rows])
         smaller = torch.minimum(torch.searchsorted(levels, (found - slack).clamp_min(0)), middle)
         low[rows] = torch.where(searched & ~adversarial, middle, low[rows])
         high[rows] = torch.where(adversarial, smaller, high[rows])
-        norms[rows] = torch.where(adversarial, torch.fmin(found, norms[rows]), norms[rows])
-    return SmallestRadius(high, norms)
+        nearest = adversarial & ~(norms[rows] <= found)  # the norm is NaN until one is found
+        norms[rows] = torch.where(nearest, found, norms[rows])
+        predictions[rows] = torch.where(nearest, predicted, predictions[rows])
+    return SmallestRadius(high, norms, predictions)
 
 
 def _norms(ball: Geometry, x: Tensor, x_adv: Tensor) -> Tensor:

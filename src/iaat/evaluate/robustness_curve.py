@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ def curve_section(context: Context) -> Section:
     """
     config = context.config
     levels = torch.linspace(0, 2 * float(config.radius), LEVELS + 1, dtype=torch.float64)[1:].float()
-    level, norm, passes, seconds = _search(context, levels)
+    level, norm, prediction, passes, seconds = _search(context, levels)
     accuracy = [float((level > number).double().mean()) for number in range(-1, LEVELS)]
     curve = CurveResult(
         attack="screening",
@@ -45,21 +45,18 @@ def curve_section(context: Context) -> Section:
         expected_robustness=sum(accuracy) / len(accuracy),
         minimal_norm_quantiles={str(q): _quantile(norm, q) for q in QUANTILES},
     )
-    return Section(curve=curve, perturbation_norm=norm, seconds=seconds, passes=passes)
+    return Section(curve=curve, perturbation_norm=norm, prediction=prediction, seconds=seconds, passes=passes)
 
 
 def with_curve(outcome: Outcome, section: Section) -> Outcome:
-    """The outcome with the adversarial perturbations of the curve, those within the radius as a stage `curve`.
-
-    Their predicted class is not known, -1.
-    """
+    """The outcome with the adversarial perturbations of the curve, those within the radius as a stage `curve`."""
     assert section.curve is not None
     assert section.perturbation_norm is not None
-    norm = section.perturbation_norm
+    assert section.prediction is not None
+    norm, predicted = section.perturbation_norm, section.prediction
     within = norm <= section.curve.radius[LEVELS // 2] * (1 + 1e-5) + 1e-6
-    unknown, samples = torch.full_like(outcome.label, -1), len(outcome.label)
-    inside, passes = torch.where(within, norm, torch.nan), section.passes
-    merged = with_stage(outcome, "curve", inside, unknown, samples=samples, passes=passes, seconds=section.seconds)
+    inside, samples, passes = torch.where(within, norm, torch.nan), len(outcome.label), section.passes
+    merged = with_stage(outcome, "curve", inside, predicted, samples=samples, passes=passes, seconds=section.seconds)
     # Of robust samples the norms beyond the radius are worth knowing, too.
     return replace(merged, perturbation_norm=torch.fmin(outcome.perturbation_norm, norm))
 
@@ -69,13 +66,14 @@ class _Batch(TypedDict):
 
     level: list[int]
     size: list[float]
+    prediction: NotRequired[list[int]]
     forward: float
     backward: float
     seconds: float
 
 
-def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, float]:
-    """Level `[n]` and norm `[n]` of the smallest adversarial perturbation of each sample, passes and seconds."""
+def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Tensor, Passes, float]:
+    """Level, norm and class `[n]` of the smallest adversarial perturbation of each sample, passes and seconds."""
     order = sequential_order(context.index, context.config.batch_size)
 
     def search(numbers: Sequence[int]) -> Iterator[_Batch]:
@@ -88,8 +86,10 @@ def _search(context: Context, levels: Tensor) -> tuple[Tensor, Tensor, Passes, f
     values = context.journal.units([f"curve#{number}" for number in range(len(order))], search)
     level = torch.tensor([entry for value in values for entry in value["level"]])
     norm = torch.tensor([entry for value in values for entry in value["size"]])
+    # Journals of before 0.2 have no classes.
+    prediction = torch.tensor([c for value in values for c in value.get("prediction", [-1] * len(value["size"]))])
     passes = Passes(sum(value["forward"] for value in values), sum(value["backward"] for value in values))
-    return level, norm, passes, sum(value["seconds"] for value in values)
+    return level, norm, prediction, passes, sum(value["seconds"] for value in values)
 
 
 def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -> _Batch:
@@ -108,6 +108,7 @@ def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -
     return {
         "level": found.level.tolist(),
         "size": found.norm.tolist(),
+        "prediction": found.prediction.tolist(),
         "forward": passes.forward,
         "backward": passes.backward,
         "seconds": time.perf_counter() - begun,

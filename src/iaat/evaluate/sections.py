@@ -79,11 +79,13 @@ class Section(SectionResults):
         findings: What bears on trust.
         perturbation_norm: `[n]` norm of the smallest adversarial perturbation it found of each test sample; NaN where
             none.
+        prediction: `[n]` class predicted there, -1 where none or not known.
         passes: Passes it took, where they were counted.
         seconds: Wall time it took.
     """
 
     findings: Sequence[Finding] = ()
     perturbation_norm: Tensor | None = None
+    prediction: Tensor | None = None
     passes: Passes = field(default_factory=Passes)
     seconds: float = 0.0

@@ -84,7 +84,7 @@ class AttackedImages(Sprites):
         index: In the test data.
         label: Class numbers.
         clean: Predicted without attack.
-        adversarial: Predicted under the attack; that without attack where none was needed.
+        adversarial: Predicted under the attack, -1 if not known; that without attack where none was needed.
         attack: The attack that succeeded; `clean` where none was needed.
         norm: Norm of the perturbation, with its unit; "" where none was needed.
         no_pictures: Why there are no thumbnails.

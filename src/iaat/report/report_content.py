@@ -190,6 +190,7 @@ class ClassResults:
         classes: One entry a class with test samples.
         confusion: `[label, predicted under attack, fraction of the label's samples]` of the pairs that occur, the most
             frequent first, the label itself left out; of more than 400 the first ones, and the first of each label.
+            -1 is a class that is not known.
     """
 
     recipe: int

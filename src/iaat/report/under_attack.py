@@ -70,7 +70,7 @@ def _confusion(records: Sequence[SampleRecords], counts: Mapping[int, int]) -> l
     pairs: Counter[tuple[int, int]] = Counter()
     for each in records:
         attacked = predicted_under_attack(each)
-        wrong = (attacked != each.label) & (attacked >= 0) & (each.label >= 0)
+        wrong = (attacked != each.label) & (each.label >= 0)
         pairs.update(zip(each.label[wrong].tolist(), attacked[wrong].tolist(), strict=True))
     ordered = sorted((pair for pair in pairs.items() if pair[0][0] in counts), key=lambda pair: (-pair[1], pair[0]))
     first: dict[int, int] = {}
@@ -81,8 +81,12 @@ def _confusion(records: Sequence[SampleRecords], counts: Mapping[int, int]) -> l
 
 
 def predicted_under_attack(records: SampleRecords) -> NDArray[np.int64]:
-    """Return the predicted class of each sample after all attacks `[n]`: without attack where none succeeded."""
-    return np.where(records.adversarial < 0, records.clean, records.adversarial)
+    """Return the predicted class of each sample after all attacks `[n]`: without attack where none succeeded.
+
+    It is -1 where an attack succeeded and the class is not known: records of before 0.2 have none for the curve.
+    """
+    attacked = records.is_correct & ~records.is_robust
+    return np.where((records.adversarial < 0) & ~attacked, records.clean, records.adversarial)
 
 
 def attacked_images(
