@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from helpers.training import QUIET, tiny
 from iaat.cli.main import main
+from iaat.experiments.targets import find_targets
 from iaat.export import export_model
 from iaat.runs.run_folder import RunFolder
 from iaat.train import train
@@ -60,6 +62,18 @@ def test_settings_of_the_model_are_refused_with_the_way_to_other_data(run, here,
     export_model(run, "safetensors", here / "run.safetensors")
     assert main(["evaluate", "run.safetensors", "--data.name", "cifar10"]) == 2
     assert "iaat evaluate MODEL --model.weights run.safetensors --data.name NAME" in capsys.readouterr().err
+
+
+def test_a_model_that_is_named_for_another_file_is_not_that_of_an_export(run, here):
+    export_model(run, "safetensors", here / "run.safetensors")
+    torch.save({}, "theirs.pth")
+    settings = ["--data.name=digits", "--model.name=resnet18"]
+    ours, theirs = find_targets(["run.safetensors", "theirs.pth"], [], settings, here)[0]
+    assert ours.recipe.model.name == "small-cnn"
+    assert ours.exported is not None
+    assert theirs.recipe.model.name == "resnet18"
+    _, (maker,) = find_targets(["theirs.pth"], ["run.safetensors"], settings, here)
+    assert maker.exported is not None
 
 
 def test_its_own_data_set_may_be_named(run, here, capsys):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import iaat
@@ -22,9 +22,12 @@ from iaat.errors import UserError
 from iaat.export import export_model, export_run
 from iaat.export.exportable import _without_folders
 from iaat.export.writers import WRITERS
+from iaat.models.build_model import build_model
 from iaat.models.model_config import ModelConfig
 from iaat.models.model_file_kind import file_kind
+from iaat.models.recorded_statistics import recorded_statistics
 from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.load_model import load_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.user_code import GIVEN
 from iaat.train import train
@@ -84,6 +87,29 @@ def test_safetensors_hold_the_bare_network_and_come_back_with_all_that_is_known(
     # What came from a run can be exported once more.
     again = export_model(exported.path, "torchscript", "again.ts")
     assert again.record == exported.record
+
+
+def test_exported_weights_given_to_a_named_network_keep_their_normalisation(run):
+    file = export_model(run.path, "safetensors", "weights.safetensors").path
+    expected = iaat.load(run.path)
+    settings = {**vars(expected.recipe.model), "normalize": "none"}
+    model = load_model("small-cnn", ModelConfig(**settings | {"weights": str(file)}), shape=(1, 8, 8), classes=10)
+    assert torch.equal(model(images()), expected(images()))
+    start = replace(expected.recipe.model, weights=str(file))
+    built = build_model(start, shape=(1, 8, 8), classes=10, mean=torch.tensor([0.9]), std=torch.tensor([2.0]))
+    assert torch.equal(built.normalize.mean, expected.normalize.mean)
+    assert torch.equal(built.normalize.std, expected.normalize.std)
+    explicit = ModelConfig(**settings | {"weights": str(file), "mean": [0.5], "std": [0.5]})
+    with pytest.raises(UserError, match="hold a normalisation of their own"):
+        load_model("small-cnn", explicit, shape=(1, 8, 8), classes=10)
+
+
+def test_a_damaged_record_beside_weights_is_refused(run, tmp_path):
+    file = export_model(run.path, "safetensors", "weights.safetensors").path
+    for text, message in (("{", "their record"), ('{"mean": [0.5], "std": [0.0]}', "std above 0")):
+        save_file(load_file(file), tmp_path / "w.safetensors", {"iaat": text})
+        with pytest.raises(UserError, match=message):
+            recorded_statistics(tmp_path / "w.safetensors")
 
 
 def test_folders_of_the_machine_stay_on_it(run):

@@ -108,7 +108,9 @@ def corrupted_images(task: Task) -> Corrupted:
 
 
 def _generated(task: Task) -> Corrupted:
-    source, index, config = task.data.test, task.index, task.config
+    source, config = task.data.test, task.config
+    # Before the attacks as after them, when those that cannot be read are out.
+    index = task.index[source.sample_log.readable_rows(task.index)]
     if len(source.shape) != 3 or source.shape[0] not in (1, 3):
         raise UserError(f"corruptions need images of 1 or 3 channels, the inputs have shape {list(source.shape)}")
 

@@ -18,6 +18,7 @@ from iaat.attacks import attack_mode, cross_entropy, predict_classes
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import Plan, parse_suite
 from iaat.data import DataSplits
+from iaat.data.sample_log import gather_sample_log
 from iaat.errors import UserError
 from iaat.evaluate.corruption_accuracy import check_corruptions, corruption_section, fingerprint_of_folder
 from iaat.evaluate.evaluated_model import EvaluatedModel
@@ -123,8 +124,10 @@ def run_evaluations(
 
 
 def _inputs(data: DataSplits, index: Tensor, config: EvaluateConfig, ranks: Ranks) -> str:
-    """Digest of the samples `[n]`, which one process reads."""
-    return ranks.from_main(lambda: digest_of_inputs(data.test, index, config.batch_size))
+    """Digest of the samples `[n]`, which one process reads; all get to know which of them cannot be read."""
+    digest = ranks.from_main(lambda: digest_of_inputs(data.test, index, config.batch_size))
+    gather_sample_log(data.test.sample_log, ranks)
+    return digest
 
 
 def _same_weights(one: EvaluatedModel, other: EvaluatedModel) -> bool:
@@ -216,7 +219,7 @@ def _evaluate_in(folder: Path, journal: Journal, task: Task, plan: Plan) -> Eval
         task.evaluated.facts,
         verdict=verdict(findings, checked=MASKING in plan.sections),
         findings=tuple(findings),
-        clean_all=clean_of_all(context),
+        clean_all=clean_of_all(context, task.index),
         **provenance(context),
         **{name: value for section in sections for name, value in section.measured().items()},
     )

@@ -141,17 +141,17 @@ class Journal:
         value: T = self._values[self._prefix + key]
         return value
 
-    def total(self, key: str, compute: Callable[[], int]) -> int:
-        """The value of a unit that is the sum of what each process computes, a number of samples.
+    def totals(self, key: str, compute: Callable[[], Sequence[int]]) -> list[int]:
+        """The values of a unit that are the sums of what each process computes, numbers of samples.
 
         Raises:
             UserError: one cannot compute its part, in every process.
         """
         if key not in self:
             part = self.ranks.each(compute)
-            whole = int(self.ranks.sum_(torch.tensor([part])))
+            whole = self.ranks.sum_(torch.tensor(list(part))).tolist()
             self._keep_together({key: whole})
-        value: int = self._values[self._prefix + key]
+        value: list[int] = self._values[self._prefix + key]
         return value
 
     def units(

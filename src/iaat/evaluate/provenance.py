@@ -19,8 +19,11 @@ from iaat.evaluate.results import CLEAN, CleanAccuracy, Digests
 from iaat.evaluate.sections import Context
 from iaat.statistics import wilson_interval
 
-CLEAN_OF_THE_REST = "clean-of-the-rest"
-"""Unit of the journal: how many of the samples that are not attacked are classified correctly."""
+CLEAN_OF_THE_REST = "correct-of-the-rest"
+"""Unit of the journal: how many of the samples that are not attacked are classified correctly, and how many are read.
+
+Of the name `clean-of-the-rest` it had the first number alone, samples that cannot be read among them.
+"""
 
 
 def deciding_versions() -> dict[str, str]:
@@ -53,22 +56,34 @@ def digest_of_inputs(source: Source, index: Tensor, batch_size: int) -> str:
     return digest.hexdigest()
 
 
-def clean_of_all(context: Context) -> CleanAccuracy:
-    """Clean accuracy on all test samples, those that are not attacked included."""
-    attacked, everything = int(context.outcome.correct_after(CLEAN).sum()), context.data.test_index
-    rest = everything[~torch.isin(everything, context.index)]
-    count = partial(_count_correct, context, rest)
-    correct = attacked + (context.journal.total(CLEAN_OF_THE_REST, count) if len(rest) else 0)
-    n = len(context.index) + len(rest)
+def clean_of_all(context: Context, chosen: Tensor) -> CleanAccuracy:
+    """Clean accuracy on all test samples that can be read, those that are not attacked included.
+
+    Args:
+        context: The evaluation after its attacks.
+        chosen: Samples that were to be attacked, those that cannot be read included.
+    """
+    correct, n = int(context.outcome.correct_after(CLEAN).sum()), len(context.index)
+    everything = context.data.test_index
+    rest = everything[~torch.isin(everything, chosen)]
+    if len(rest):
+        more, read = context.journal.totals(CLEAN_OF_THE_REST, partial(_count_correct, context, rest))
+        correct, n = correct + more, n + read
     return CleanAccuracy(correct / n, n, wilson_interval(correct / n, n))
 
 
-def _count_correct(context: Context, index: Tensor) -> int:
-    """How many of the samples `[n]` that fall to this process are classified correctly."""
+def _count_correct(context: Context, index: Tensor) -> tuple[int, int]:
+    """How many of the samples `[n]` that fall to this process are classified correctly, and how many can be read."""
     ranks, order = context.journal.ranks, sequential_order(index, context.config.batch_size)
     own = [order[number] for number in range(ranks.rank, len(order), ranks.world)]
-    if not own:
-        return 0
-    batches, total = context.data.test.batches(own), sum(map(len, own))
-    shown = context.reporter.track(batches, total=total, what="clean, the rest", size=lambda batch: len(batch.y))
-    return sum(int((predict_classes(context.evaluated.model, batch.x) == batch.y).sum()) for batch in shown)
+    correct, read = 0, 0
+    if own:
+        source, total = context.data.test, sum(map(len, own))
+        batches = context.reporter.track(
+            source.batches(own), total=total, what="clean, the rest", size=lambda batch: len(batch.y)
+        )
+        for batch in batches:
+            rows = source.sample_log.readable_rows(batch.index).to(batch.y.device)
+            correct += int((predict_classes(context.evaluated.model, batch.x) == batch.y)[rows].sum())
+            read += len(rows)
+    return correct, read

@@ -12,9 +12,10 @@ from torch import Tensor
 from iaat.export.exportable import Exportable
 from iaat.export.model_card import model_card
 from iaat.models.normalize import Normalize
+from iaat.models.recorded_statistics import RECORD
 from iaat.models.registry import timm_name
 from iaat.models.timm_models import load_timm
-from iaat.runs.exported_weights import RECORD, WEIGHTS_FILE, write_weights
+from iaat.runs.exported_weights import WEIGHTS_FILE, write_weights
 from iaat.runtime.files import write_json, write_text
 from iaat.runtime.json_files import to_json
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iaat.export.exportable import Exportable
 from iaat.export.tracing import dynamic_batch, example_of, failures_named
-from iaat.runs.exported_weights import RECORD
+from iaat.models.recorded_statistics import RECORD
 
 RECORD_FILE = f"{RECORD}.json"
 """Extra file of a program that holds the record."""

@@ -17,6 +17,7 @@ from iaat.errors import UserError, did_you_mean, shown
 from iaat.models.architecture_hint import is_classifier, misfit_advice
 from iaat.models.model_config import ModelConfig
 from iaat.models.model_file_kind import file_kind, is_archive
+from iaat.models.recorded_statistics import recorded_statistics
 from iaat.models.safe_pickle import check_names
 from iaat.models.state_dict_search import (
     FoundStateDict,
@@ -174,7 +175,7 @@ def load_weights(
         new_classifier: Whether a classifier for another number of classes may stay as it is in the model.
 
     Returns:
-        The input statistics that the file has beside the weights, if any.
+        The input statistics that the file has beside the weights, or in the record of an export, if any.
 
     Raises:
         UserError: As `read_content`; no state dict in the file has the names and shapes of the model.
@@ -182,6 +183,7 @@ def load_weights(
     expected = network.state_dict()
     content = read_content(path)
     check_plain(content, f"weights {path}")
+    recorded = recorded_statistics(path)
     found = find_state_dicts(content, expected)
     if not found:
         raise UserError(f"weights {path} hold {_describe(content)} and no state dict: save model.state_dict() alone")
@@ -201,7 +203,7 @@ def load_weights(
         state |= {key: expected[key] for key in classifier}
     _warn_of_choice(chosen, [each for each in found if each is not chosen and fits(each, expected)], path, config)
     network.load_state_dict(state, strict=False)
-    return chosen.statistics
+    return recorded or chosen.statistics
 
 
 def _chosen(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from iaat.errors import UserError
 from iaat.models.normalize import Normalize
+from iaat.models.recorded_statistics import RECORD
 from iaat.models.weights import check_plain, read_content
 from iaat.runs.checkpoint_schema import SavedState, saved_state
 from iaat.runtime.json_files import Count, from_json, to_json
@@ -23,9 +24,6 @@ from iaat.runtime.text import cut
 
 WEIGHTS_FILE = "model.safetensors"
 """Name of the weights in a folder for the Hugging Face hub."""
-
-RECORD = "iaat"
-"""Key of the record in the metadata of exported files, of whatever format."""
 
 EXPORT_RECORD_VERSION = 1
 
