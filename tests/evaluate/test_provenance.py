@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import iaat
+from helpers.damaged import EVERY, FIRST
 from helpers.planted import cnn, digits
 from iaat import UserError
 from iaat.cli.main import main
@@ -17,10 +18,14 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.corruptions import STANDARD
 from iaat.data import DataConfig, InMemorySource, build_data
 from iaat.evaluate.evaluate_given import as_test_set, evaluate_model
-from iaat.evaluate.evaluation import folder_name
+from iaat.evaluate.evaluated_model import EvaluatedModel
+from iaat.evaluate.evaluation import folder_name, run_evaluation
 from iaat.evaluate.evaluation import test_sample as sample_of
-from iaat.evaluate.results import plain_config, shown_config
+from iaat.evaluate.results import ModelFacts, plain_config, shown_config
+from iaat.evaluate.sections import Extras
+from iaat.models.digest import weights_digest
 from iaat.runtime.json_files import from_json
+from iaat.runtime.progress import Reporter
 from iaat.statistics import wilson_interval
 from iaat.units import Radius
 
@@ -77,7 +82,41 @@ def test_clean_accuracy_of_all_samples_is_shown_beside_that_of_the_attacked(netw
     whole = evaluate_model(network, x, y, classes=10, suite="pgd-1")
     assert whole.clean_all.accuracy == whole.accuracy["clean"] == pytest.approx(correct)
     units = [line["unit"] for line in journal(tmp_path)]
-    assert "clean-of-the-rest" in units
+    assert "correct-of-the-rest" in units
+
+
+def damaged_digits_data():
+    """Test images of which 16 of 397 cannot be read, some of them among the attacked ones."""
+    config = DataConfig(name="helpers.damaged:make", stream=True, skip_damaged=200, workers=0)
+    return build_data(config, seed=0)
+
+
+def evaluated_in_part(network, data, folder, suite="pgd-1", extras=None):
+    model = EvaluatedModel("net", network, weights_digest(network), folder, ModelFacts(run="net"))
+    config = EvaluateConfig(suite=suite, radius=Radius("8px"), n=100)
+    return run_evaluation(model, data, config, Reporter(quiet=True), extras)
+
+
+def test_clean_accuracy_of_all_samples_is_without_those_that_cannot_be_read(network, tmp_path):
+    data = damaged_digits_data()
+    found = evaluated_in_part(network, data, tmp_path)
+    readable = [row for row in range(397) if row % EVERY != FIRST]
+    assert found.n < 100  # some of the attacked ones, too
+    assert found.clean_all.n == len(readable) == 381
+    (batch,) = data.test.batches([torch.tensor(readable)])
+    with torch.no_grad():
+        correct = float((network(batch.x).argmax(1) == batch.y).double().mean())
+    assert found.clean_all.accuracy == pytest.approx(correct)
+    assert evaluated_in_part(network, damaged_digits_data(), tmp_path) == found
+
+
+def test_a_baseline_is_taken_where_test_images_cannot_be_read(network, tmp_path, monkeypatch):
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", ("fog",))
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.mean_corruption_error", lambda _errors, _base: 0.75)
+    suite = "pgd-1+corruptions"
+    baseline = evaluated_in_part(network, damaged_digits_data(), tmp_path / "base", suite)
+    found = evaluated_in_part(network, damaged_digits_data(), tmp_path / "own", suite, Extras(baseline=baseline))
+    assert found.corruptions.mce == 0.75
 
 
 def test_all_that_is_clean_is_a_column_where_fewer_were_attacked(tmp_path, monkeypatch, capsys):
