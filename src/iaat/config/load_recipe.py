@@ -129,8 +129,7 @@ def stored_recipe(
         raw = parse_yaml(json.dumps(values))
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: its recipe is damaged: {cut(str(error))}") from None
-    raw = checked_sections(raw, place)
-    return _resolved(name, raw, overrides, place, files=[(Path(name), raw)], stored=True, code=code)
+    return _resolved(name, checked_sections(raw, place), overrides, place, stored=True, code=code)
 
 
 def _resolved(
@@ -156,8 +155,7 @@ def _resolved(
     else:
         method_name = _take_method(typed, raw, name, place)
         configs = {**SECTION_TYPES, "method": find_method(method_name).Config}
-    data_name = str(raw.get("data", {}).get("name", DataConfig.name))
-    typed, below = (_expanded(each, configs["method"], data_name) for each in (typed, read_settings(settings)))
+    typed = _expanded(typed, configs["method"], str(raw.get("data", {}).get("name", DataConfig.name)))
     if not stored:
         warn_of_old_names(keys_in_files(files) | typed.keys(), called(name))
     typed = with_new_keys(typed)
@@ -171,9 +169,8 @@ def _resolved(
             check_trusted(used, key=key, place=place)
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
-    layers, on_top = [*files, (Path(), _sections(below))], _expanded(own, configs["method"], data_name)
-    check_norms(recipe, layers, on_top)
-    check_rate(recipe, layers, on_top)
+    check_norms(recipe, files, typed)
+    check_rate(recipe, files, typed)
     check_teacher(recipe)
     if not stored:
         for line in advice:
@@ -184,15 +181,6 @@ def _resolved(
         warn_without_effect(recipe, given)
         warn_of_dropped(recipe, files, typed)
     return _confined(recipe, own, place, stored=stored)
-
-
-def _sections(dotted: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Settings of the command line, or of a sweep, as the sections of a file."""
-    found: dict[str, dict[str, str]] = {section: {} for section in (*SECTION_TYPES, "method")}
-    for key, value in dotted.items():
-        section, _, name = key.partition(".")
-        found.get(section, {})[name] = value
-    return found
 
 
 def _confined(recipe: Recipe, typed: Collection[str], place: str, *, stored: bool) -> Recipe:
