@@ -6,6 +6,7 @@ from scipy import stats
 
 from iaat.statistics import (
     accuracy_spread,
+    means_difference,
     paired_difference,
     seed_difference,
     spread,
@@ -89,3 +90,15 @@ def test_intervals_of_several_classes_hold_together():
 
     missed = {tests: np.mean([fails(row, tests) for row in rates]) for tests in (1, 10)}
     assert missed[10] < 0.08 < 0.3 < missed[1]
+
+
+def test_means_of_other_seeds_are_compared_by_students_test():
+    """The two-sample t-test of scipy is the oracle; with few test samples their own uncertainty is wider."""
+    first, second = [0.40, 0.44, 0.52], [0.45, 0.47]
+    found = means_difference(first, second, 10**9, 10**9)
+    oracle = stats.ttest_ind(first, second).confidence_interval(0.95)
+    assert found.interval == pytest.approx((oracle.low, oracle.high))
+    few = means_difference(first, second, 20, 20)
+    assert few.interval == pytest.approx(unpaired_difference(np.mean(first), np.mean(second), 20, 20).interval)
+    assert means_difference([0.4], [0.5], 1000, 900) == unpaired_difference(0.4, 0.5, 1000, 900)
+    assert means_difference([0.40, 0.41], [0.60], 1000, 1000).holds

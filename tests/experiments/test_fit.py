@@ -345,12 +345,14 @@ def test_tensorboard_needs_a_folder():
 def test_without_test_data_the_validation_samples_are_evaluated_and_that_is_said():
     run = fit(epochs=1)
     with pytest.warns(UserWarning, match=r"the 9 validation samples.*run\.evaluate\(test_data\)"):
-        assert run.evaluate(suite="pgd-1").n == 9
+        results = run.evaluate(suite="pgd-1")
+    assert (results.n, [finding.name for finding in results.findings]) == (9, ["not-robust", "validation-samples"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         results = run.evaluate(Rows(30, seed=1), suite="pgd-1+radii", radius="8px")
     assert (results.n, results.checkpoint, results.evaluate.radius) == (30, "best", iaat.Radius("8px"))
     assert len(results.radii) == 4
+    assert "validation-samples" not in {finding.name for finding in results.findings}
 
 
 def test_commands_say_how_a_run_with_objects_is_read_in_python(folder, capsys):

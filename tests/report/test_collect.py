@@ -14,8 +14,10 @@ from helpers.training import QUIET, tiny
 from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
+from iaat.evaluate.evaluate_run import evaluations_of
 from iaat.experiments.run_recipe import run_recipe
-from iaat.report.collect import _of_data, _of_norms, collect_content
+from iaat.report.collect import _of_norms, collect_content
+from iaat.report.distinct_suites import samples_of, with_distinct_suites
 from iaat.report.examined_images import _why_missing
 from iaat.report.gallery import choose, in_detail
 from iaat.report.report_content import content_json
@@ -319,14 +321,27 @@ def test_a_run_given_twice_is_refused(runs):
         collect_content([runs[0], RunFolder(runs[0].path.parent / "." / runs[0].path.name)], [], QUIET, SMALL)
 
 
-def test_a_run_on_other_test_data_has_a_suite_of_its_own(content):
-    facts = [{"test_fingerprint": name} for name in ("a", "b", "a")]
-    suites = [_of_data(row, facts, content.runs).suite for row in content.verdicts]
-    own = content.verdicts[2].suite
-    assert suites[2:4] == [f"{own}, test data of {content.runs[1].name}"] * 2
-    assert suites[:2] == suites[4:] == [own] * 2
-    curves = [_of_data(row, facts, content.runs).suite for row in content.curves]
-    assert curves == suites
+def test_evaluations_of_other_test_data_or_samples_have_a_suite_of_their_own(runs):
+    rows = [(0, row) for _, row in evaluations_of(runs[0], current=True)]
+    own, names = rows[0][1].attack, ["a seed 0", "b seed 0"]
+    assert rows[1][1].attack == own
+    others = [*rows, (1, rows[0][1])]
+    found = with_distinct_suites(others, ["first", "first", "other"], names)
+    assert [row.attack for _, row in found] == [own, own, f"{own}, test data 2 (b seed 0)"]
+    assert with_distinct_suites(others, ["first"] * 3, names) == others
+
+    def ordered(row, **settings):
+        return replace(row, evaluate=replace(row.evaluate, **settings))
+
+    published = (1, ordered(rows[0][1], order="published"))
+    found = with_distinct_suites([*rows, published], ["first"] * 3, names)
+    assert [row.attack for _, row in found] == [f"{own}, samples at random"] * 2 + [f"{own}, the first samples"]
+
+
+def test_an_evaluation_knows_its_test_set_and_one_of_an_older_version_that_of_its_run(runs):
+    row = evaluations_of(runs[0], current=True)[0][1]
+    assert samples_of(row, "of the run") == row.digests.test_set
+    assert samples_of(replace(row, digests=None), "of the run") == "of the run"
 
 
 def test_radii_in_l2_are_said_to_be_shown_times_255():

@@ -285,6 +285,31 @@ def test_a_difference_over_fewer_seeds_than_the_accuracy_says_which():
     assert "which both have" not in both["gain"].sentence
 
 
+def test_one_more_seed_is_first_one_that_the_other_recipe_has():
+    runs = [run("iaat", 0), *(run("pgd_at", seed) for seed in (0, 2, 5))]
+    content = made(runs, [verdict(place, 0.86, 0.45) for place in range(4)])
+    (step,) = [step for step in opening_of(content).steps if "train one more" in step.sentence]
+    assert "--seed 2 " in step.command
+    alone = made(runs[:1], [verdict(0, 0.86, 0.45)])
+    (step,) = [step for step in opening_of(alone).steps if "train one more" in step.sentence]
+    assert "--seed 1 " in step.command
+
+
+def test_figures_of_recipes_without_a_common_seed_fit_the_difference():
+    runs = [*(run("iaat", seed) for seed in (1, 2, 3)), run("pgd_at", 0)]
+    rows = [verdict(place, 0.86, robust) for place, robust in enumerate((0.40, 0.50, 0.52, 0.45))]
+    found = answers(made(runs, rows))
+    assert found["gain"].sentence.startswith("Robust accuracy is 47.3 %, a tie with PGD-AT")
+    assert "difference +2.3 points" in found["gain"].detail
+    assert found["quote"].sentence == "It may be quoted, as a result of 1 seed."
+
+
+def test_figures_on_samples_that_chose_the_epoch_are_not_to_be_quoted():
+    noted = {"name": "validation-samples", "evidence": "", "advice": "Quote figures on test data.", "serious": False}
+    found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, findings=[noted])]))["quote"]
+    assert (found.outcome, found.sentence) == ("open", "Not to be quoted: these samples have chosen the epoch.")
+
+
 def test_the_cost_of_training_is_of_all_epochs():
     runs = [run("pgd_at", epochs=30, forwards=6.0, backwards=6.0), run("iaat", epochs=60, forwards=5.2, backwards=5.2)]
     found = answers(made(runs, [verdict(0, 0.80, 0.45), verdict(1, 0.90, 0.55)]))

@@ -69,3 +69,49 @@ def test_a_method_has_its_number_in_every_picture_and_no_number_is_there_twice()
     numbers = series_numbers(["pgd_at", "pgd_at", "iaat", "my:Method", "pgd_at"])
     assert (numbers[0], numbers[2]) == (1, 0)
     assert len(set(numbers)) == 5
+
+
+def of_checkpoints(*rows):
+    """A recipe a row: its name, and clean and robust accuracy by checkpoint; one seed."""
+    runs = [RunPart(f"{name} seed 0", name, name, 0, 1, {}, 1.0, 1.0, 1.0, {}) for name, _ in rows]
+    verdicts = [
+        Verdict(run, checkpoint, None, "quick", "", [], 1000, clean, {"apgd": robust}, {}, None, 1.0)
+        for run, (_, found) in enumerate(rows)
+        for checkpoint, (clean, robust) in found.items()
+    ]
+    return with_pooled_results(ReportContent("", "", [], runs, verdicts))
+
+
+def test_recipes_are_compared_by_one_checkpoint_and_one_without_it_is_not():
+    last = {"last": (0.8, 0.441)}
+    both = of_checkpoints(("iaat", {"best": (0.8, 0.50), **last}), ("pgd_at", last))
+    assert [(row.recipe, row.checkpoint, row.suite) for row in both.pooled] == [
+        (0, "last", "quick"),
+        (1, "last", "quick"),
+    ]
+    assert both.pooled[0].robust_against.mean == 0
+    assert both.notes == []
+    apart = of_checkpoints(("iaat", {"best": (0.8, 0.50)}), ("natural", {"best": (0.9, 0.0)}), ("pgd_at", last))
+    assert [(row.recipe, row.suite, row.against) for row in apart.pooled] == [
+        (0, "quick", 1),
+        (1, "quick", None),
+        (2, "quick, last checkpoint", None),
+    ]
+    assert apart.notes == [
+        "pgd_at is not compared with the others under quick: its figures are of its last checkpoint, and theirs are "
+        "not; evaluate all with --checkpoint last"
+    ]
+
+
+def test_recipes_without_a_common_seed_are_compared_by_their_means():
+    runs = [
+        RunPart(f"{name} seed {seed}", name, name, seed, 1, {}, 1.0, 1.0, 1.0, {})
+        for name, seed in (("iaat", 1), ("iaat", 2), ("iaat", 3), ("pgd_at", 0))
+    ]
+    verdicts = [
+        Verdict(run, "best", None, "quick", "", [], 1000, 0.8, {"apgd": robust}, {}, None, 1.0)
+        for run, robust in enumerate((0.40, 0.50, 0.52, 0.45))
+    ]
+    row = with_pooled_results(ReportContent("", "", [], runs, verdicts)).pooled[0]
+    assert row.robust_against.mean == pytest.approx(row.robust.mean - 0.45)
+    assert (row.robust_against.holds, row.robust_against.by) == (False, "of 3 and 1 seeds, none of them shared")

@@ -13,6 +13,7 @@ from iaat.evaluate.findings import (
     AUTOATTACK_SHAPE,
     BELOW_CONSTANT,
     FEW_CLASSES,
+    VALIDATION_SAMPLES,
     Finding,
     note,
 )
@@ -112,6 +113,14 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     classes, shape, norm = len(task.data.classes), task.data.test.shape, task.config.norm
     no_square = why_no_square(shape, norm)
     findings = []
+    if task.data.test is task.data.train:
+        findings.append(
+            note(
+                name=VALIDATION_SAMPLES,
+                evidence="evaluated on validation samples, which have chosen the epoch: figures on them are too high",
+                advice="Quote figures on test data: run.evaluate(test_data).",
+            )
+        )
     if "autoattack" in plan.attacks and classes < STANDARD_CLASSES:
         findings.append(
             note(

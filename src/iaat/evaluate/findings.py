@@ -31,6 +31,9 @@ ATTACKS_LEFT_OUT = "attacks-left-out"
 ARITHMETIC = "autoattack-arithmetic"
 """Finding of an AutoAttack with other rounding, which is not to be quoted as such."""
 
+VALIDATION_SAMPLES = "validation-samples"
+"""Finding of an evaluation on validation samples, which have chosen the epoch: its figures are a little too high."""
+
 BELOW_CONSTANT = "not-robust"
 """Finding of a model that is less robust than one that predicts one class for all inputs."""
 

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
 
 from iaat import __version__
 from iaat.config.load_recipe import CODE_OF_IMAGES
 from iaat.config.recipe import Recipe
 from iaat.config.same_place import same_place
 from iaat.evaluate.evaluate_run import evaluations_of
+from iaat.evaluate.findings import VALIDATION_SAMPLES
 from iaat.evaluate.results import EvaluationResult
 from iaat.evaluate.sample_records import RECORDS_FILE, SampleRecords, read_records
 from iaat.report import run_summary
+from iaat.report.distinct_suites import samples_of, with_distinct_suites
 from iaat.report.examined_images import ExaminedRuns, read_data, state_of, with_images
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import dataset_title
-from iaat.report.report_content import Accuracies, Corruptions, ReportContent, RunPart, Verdict
+from iaat.report.report_content import ReportContent
 from iaat.report.scope import Scope
 from iaat.report.under_attack import attacked_images, under_attack
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.json_files import DamagedFileError
 from iaat.runtime.progress import Reporter
-
-_Row = TypeVar("_Row", Verdict, Accuracies, Corruptions)
 
 
 def collect_content(
@@ -63,7 +62,9 @@ def collect_content(
     prints = [fact["train_fingerprint"] for fact in facts]
     classes = [str(name) for name in facts[0]["classes"]]
     evaluations = [(number, *found) for number, run in enumerate(runs) for found in evaluations_of(run, current=True)]
+    test_sets = [samples_of(row, facts[number].get("test_fingerprint") or "") for number, _, row in evaluations]
     results = [(number, row) for number, _, row in evaluations]
+    results = with_distinct_suites(results, test_sets, [part.name for part in parts])
     others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
     notes = [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
     models = read_data(runs, recipes, facts[0], reporter) if scope.pictures else None
@@ -75,28 +76,25 @@ def collect_content(
     ]
     notes += _of_norms(recipes)
 
-    def own_data(rows: Iterable[_Row]) -> list[_Row]:
-        return [_of_data(row, facts, parts) for row in rows]
-
     content = ReportContent(
         title="",
         made=f"{date.today().isoformat()}, iaat {__version__}",
         classes=classes,
         runs=parts,
-        verdicts=own_data(run_summary.verdict_row(*each) for each in results),
+        verdicts=[run_summary.verdict_row(*each) for each in results],
         differences=run_summary.recipe_comparison(recipes),
-        curves=own_data(run_summary.accuracies(results)),
-        corruptions=own_data(run_summary.corruptions(results)),
+        curves=run_summary.accuracies(results),
+        corruptions=run_summary.corruptions(results),
         radii=radii,
         stability=run_summary.stabilities(runs, prints),
         notes=notes,
         dataset=dataset_title(recipes[0].data.name),
         overrides=same_place(overrides, ()),
     )
-    records = _records(evaluations, facts, classes)
+    records = _records(evaluations, test_sets, classes)
     content = _with_classes(with_pooled_results(content, records), records, [row for _, row in results], models)
     if models is None:
-        notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
+        content.notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
     else:
         content = with_images(content, models, prints, scope)
     return replace(content, title=report_title(content), opening=opening_of(content))
@@ -109,20 +107,13 @@ def _of_norms(recipes: Sequence[Recipe]) -> list[str]:
     return ["radii and norms in L2 are shown times 255, as px are: 127.5 px is an L2 norm of 0.5"]
 
 
-def _of_data(row: _Row, facts: Sequence[dict[str, Any]], parts: Sequence[RunPart]) -> _Row:
-    """What was measured; on other test data than that of the first run under a suite of its own, not compared."""
-    if facts[row.run].get("test_fingerprint") == facts[0].get("test_fingerprint"):
-        return row
-    return replace(row, suite=f"{row.suite}, test data of {parts[row.run].name}")
-
-
 def _records(
-    evaluations: Sequence[tuple[int, Path, EvaluationResult]], facts: Sequence[dict[str, Any]], classes: Sequence[str]
+    evaluations: Sequence[tuple[int, Path, EvaluationResult]], test_sets: Sequence[str], classes: Sequence[str]
 ) -> dict[int, SampleRecords]:
-    """Read the records of evaluations on the test data of the first run, by place; damaged ones are left out."""
+    """Read the records of evaluations on the test data of the first, by place; damaged ones are left out."""
     found = {}
-    for place, (number, folder, row) in enumerate(evaluations):
-        if facts[number].get("test_fingerprint") != facts[0].get("test_fingerprint"):
+    for place, (_, folder, row) in enumerate(evaluations):
+        if test_sets[place] != test_sets[0]:
             continue
         try:
             records = read_records(folder / RECORDS_FILE, classes)
@@ -147,9 +138,10 @@ def _with_classes(
         return replace(content, under_attack=found)
     place = row.verdicts[0]
     verdict, test = content.verdicts[place], models.data.test
-    evaluated = results[place].digests
-    if test.fingerprint != (test.fingerprint if evaluated is None else evaluated.test_set):
-        content.notes.append("no attacked test images: they were passed to `run.evaluate` and are in no file")
+    if test.fingerprint != samples_of(results[place], test.fingerprint):
+        ours = any(finding.name == VALIDATION_SAMPLES for finding in results[place].findings)
+        which = "validation samples were attacked" if ours else "they were passed to `run.evaluate` and are in no file"
+        content.notes.append(f"no attacked test images: {which}")
         return replace(content, under_attack=found)
     images = attacked_images(verdict.run, verdict.checkpoint, records[place], test, results[place].evaluate.norm)
     return replace(content, under_attack=replace(found, images=images))

@@ -14,6 +14,7 @@ from iaat.evaluate.findings import (
     DISTRUSTED,
     TOO_FEW,
     UNCHECKED,
+    VALIDATION_SAMPLES,
     WORST_CASE,
 )
 from iaat.evaluate.masking.case import percent
@@ -159,6 +160,11 @@ def _shared_seeds(content: ReportContent, row: Pooled) -> list[int]:
     return sorted(seeds[0] & seeds[1])
 
 
+def _fewer(content: ReportContent, row: Pooled) -> int:
+    """How many seeds that of a recipe and what it is compared with has that has fewer."""
+    return min(len(row.verdicts), len(_row_of(content, row, row.against).verdicts))
+
+
 def _on_shared(content: ReportContent, row: Pooled) -> str:
     """Where a difference is over fewer seeds than the accuracy beside it: over which."""
     shared = _shared_seeds(content, row)
@@ -211,17 +217,20 @@ def _quote(content: ReportContent, row: Pooled) -> Answer:
     which = "quote the worst case, not PGD" if weak else verdicts[0].verdict
     notes = "".join(f"; {finding['evidence']}" for finding in _findings(verdicts[:1], _OTHER_ATTACKS))
     detail = f"AutoAttack on {samples}, {_count(len(verdicts), 'seed')}; {which}{notes}"
-    seeds = len(verdicts) if row.against is None else len(_shared_seeds(content, row)) or len(verdicts)
+    seeds = len(verdicts) if row.against is None else len(_shared_seeds(content, row)) or _fewer(content, row)
     if seeds < FEW_SEEDS:
         return Answer("quote", "better", f"It may be quoted, as a result of {_count(seeds, 'seed')}.", detail)
     return Answer("quote", "better", "It may be quoted, with its interval.", detail)
 
 
 def _unfit_to_compare(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict], samples: str) -> Answer | None:
-    """Why figures with AutoAttack are not to be quoted all the same: the arithmetic, or what they are compared with."""
+    """Why figures with AutoAttack are not to be quoted all the same: arithmetic, samples, or what they compare with."""
     if found := _findings(verdicts, (ARITHMETIC,)):
         text = "Not to be quoted as AutoAttack's: it ran with other rounding."
         return Answer("quote", "open", text, f"on {samples}; {found[0]['evidence']}")
+    if found := _findings(verdicts, (VALIDATION_SAMPLES,)):
+        text = "Not to be quoted: these samples have chosen the epoch."
+        return Answer("quote", "open", text, f"on {samples}; {found[0]['advice']}")
     theirs = [] if row.against is None else _row_of(content, row, row.against).verdicts
     distrusted = [content.verdicts[place] for place in theirs if _is_serious(content.verdicts[place])]
     if not distrusted or row.against is None:
@@ -245,7 +254,7 @@ def _advice(verdicts: Sequence[Verdict]) -> str:
 def _steps(content: ReportContent, focus: int, row: Pooled | None, *, quoted: str | None) -> list[NextStep]:
     """Return the next steps, the most telling first; the command of the quotation is not repeated."""
     found = [
-        _more_seeds(content, focus),
+        _more_seeds(content, focus, row),
         _baseline_step(content, focus, row),
         _smaller_radius(content, focus, row),
         _suspects(content),
@@ -254,12 +263,18 @@ def _steps(content: ReportContent, focus: int, row: Pooled | None, *, quoted: st
     return [step for step in found if step is not None and step.command != quoted][:MOST_STEPS]
 
 
-def _more_seeds(content: ReportContent, focus: int) -> NextStep | None:
+def _more_seeds(content: ReportContent, focus: int, row: Pooled | None) -> NextStep | None:
+    """Train one more seed where there are few, first one that what it is compared with has: seeds are paired."""
     seeds = len(content.recipes[focus].runs)
     if seeds >= FEW_SEEDS:
         return None
     first = content.runs[content.recipes[focus].runs[0]]
-    free = next(seed for seed in range(len(content.runs) + 1) if seed not in {run.seed for run in content.runs})
+    own, theirs = (
+        {content.runs[place].seed for place in recipe.runs} if recipe else set[int]()
+        for recipe in (content.recipes[focus], None if row is None else _baseline(content, row))
+    )
+    others = {run.seed for run in content.runs}
+    free = min(theirs - own, default=next(seed for seed in range(len(content.runs) + 1) if seed not in others))
     said = (
         "1 seed shows no spread" if seeds == 1 else "The interval of 2 seeds reaches 9 standard deviations to each side"
     )

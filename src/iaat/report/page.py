@@ -131,7 +131,8 @@ def _results(content: ReportContent) -> list[tuple[RecipePart, Pooled, list[Verd
             shown = min(own, key=lambda each: (each.suite, each.n) != suite)
             runs = content.recipes[number].runs
             members = [verdict for verdict in content.verdicts if verdict.run in runs]
-            members.sort(key=lambda each: ((each.suite, each.n) != (shown.suite, shown.n), each.suite))
+            own_suite = content.verdicts[shown.verdicts[0]].suite
+            members.sort(key=lambda each: ((each.suite, each.n) != (own_suite, shown.n), each.suite))
             found.append((content.recipes[number], shown, members))
     return found
 

@@ -20,7 +20,7 @@ from iaat.report.report_content import (
     RunPart,
     Verdict,
 )
-from iaat.statistics import Difference, paired_difference, seed_difference, unpaired_difference
+from iaat.statistics import Difference, means_difference, paired_difference, seed_difference, unpaired_difference
 
 _ROBUST = "robust"
 """Key of the accuracy after all attacks, beside `clean`."""
@@ -31,8 +31,8 @@ Records = Mapping[int, SampleRecords]
 Differ = Callable[[Pooled, Pooled, str], Difference]
 """Gives how much higher an accuracy of one recipe is than that of another, as `accuracy_difference`."""
 
-_CHECKPOINTS = ("best", "last")
-_WEIGHTS = ("ema", "raw")
+_KINDS = [(checkpoint, weights) for checkpoint in ("best", "last") for weights in ("ema", "raw")]
+"""What evaluations are of, the preferred first; a run without EMA has one kind of weights, which fits both."""
 
 
 def pool_by_suite(
@@ -40,7 +40,8 @@ def pool_by_suite(
 ) -> list[Pooled]:
     """Pool the evaluations of each recipe by suite and number of samples, the suite of most recipes first.
 
-    Of each run the evaluation of its best checkpoint's EMA counts, or what is nearest to that.
+    Recipes are compared by one checkpoint and kind of weights: those that most of them were evaluated by. One that was
+    not has a suite of its own, which names its checkpoint: a best epoch against a last one is no comparison.
 
     Args:
         recipes: The recipes.
@@ -48,38 +49,50 @@ def pool_by_suite(
         verdicts: All evaluations.
         records: Test samples of evaluations, for paired differences.
     """
-    suites: dict[tuple[str, int], list[Pooled]] = {}
-    for number, recipe in enumerate(recipes):
-        for (suite, n), places in _by_suite(recipe, verdicts).items():
-            suites.setdefault((suite, n), []).append(_pooled(number, places, verdicts))
-    groups = sorted(suites.values(), key=lambda rows: (-len(rows), -_strength(rows[0])))
+    suites: dict[tuple[str, int], list[int]] = {}
+    for place, row in enumerate(verdicts):
+        suites.setdefault((row.suite, row.n), []).append(place)
+    groups = [group for places in suites.values() for group in _groups(recipes, places, verdicts)]
+    groups.sort(key=lambda rows: (-len(rows), -_strength(rows[0])))
     compared = [_compared(rows, recipes, runs, verdicts, records or {}) for rows in groups]
     return [row for rows in compared for row in rows]
 
 
-def _by_suite(recipe: RecipePart, verdicts: Sequence[Verdict]) -> dict[tuple[str, int], list[int]]:
-    """Return the places of the preferred evaluations of a recipe, one a run, by suite and samples.
-
-    All are of one checkpoint and kind of weights: that which most runs have, of equals the preferred.
-    """
-
-    def rank(row: Verdict) -> tuple[int, int]:
-        return _position(row.checkpoint, _CHECKPOINTS), _position(row.weights or "", _WEIGHTS)
-
-    found: dict[tuple[str, int], dict[tuple[int, int], dict[int, int]]] = {}
-    for place, row in enumerate(verdicts):
-        if row.run in recipe.runs:
-            found.setdefault((row.suite, row.n), {}).setdefault(rank(row), {}).setdefault(row.run, place)
-    result = {}
-    for key, kinds in found.items():
-        most = max(map(len, kinds.values()))
-        chosen = kinds[min(kind for kind, by_run in kinds.items() if len(by_run) == most)]
-        result[key] = [chosen[run] for run in recipe.runs if run in chosen]
-    return result
+def _groups(recipes: Sequence[RecipePart], places: Sequence[int], verdicts: Sequence[Verdict]) -> list[list[Pooled]]:
+    """Pool the evaluations of one suite; recipes that can be compared come together, the most of them first."""
+    found: list[list[Pooled]] = []
+    runs = {verdicts[place].run for place in places}
+    left = [number for number, recipe in enumerate(recipes) if runs & set(recipe.runs)]
+    while left:
+        kinds = [[place for place in places if _is_of(verdicts[place], kind)] for kind in _KINDS]
+        choices = [_by_recipe(recipes, left, some, verdicts) for some in kinds]
+        # Of equals the first: `max` keeps the order of the kinds. What is of none of them is taken as it is.
+        most = max(choices, key=lambda rows: (len(rows), sum(map(len, rows.values()))))
+        chosen = most or _by_recipe(recipes, left, places, verdicts)
+        rows = [_pooled(number, own, verdicts) for number, own in chosen.items()]
+        found.append([_named_by_kind(row) for row in rows] if found else rows)
+        left = [number for number in left if number not in chosen]
+    return found
 
 
-def _position(name: str, order: Sequence[str]) -> int:
-    return order.index(name) if name in order else len(order)
+def _is_of(row: Verdict, kind: tuple[str, str]) -> bool:
+    return row.checkpoint == kind[0] and row.weights in (None, kind[1])
+
+
+def _by_recipe(
+    recipes: Sequence[RecipePart], numbers: Sequence[int], places: Sequence[int], verdicts: Sequence[Verdict]
+) -> dict[int, list[int]]:
+    """Return the evaluations among `places` of each of some recipes that has any, one a run."""
+    by_run: dict[int, int] = {}
+    for place in places:
+        by_run.setdefault(verdicts[place].run, place)
+    found = {number: [by_run[run] for run in recipes[number].runs if run in by_run] for number in numbers}
+    return {number: own for number, own in found.items() if own}
+
+
+def _named_by_kind(row: Pooled) -> Pooled:
+    weights = ", raw weights" if row.weights == "raw" else ""
+    return replace(row, suite=f"{row.suite}, {row.checkpoint} checkpoint{weights}")
 
 
 def _strength(row: Pooled) -> int:
@@ -175,7 +188,7 @@ def accuracy_difference(
 ) -> Difference:
     """Return how much higher an accuracy of one recipe is than that of another.
 
-    Runs of one seed are compared with each other; where no seed is in both, in their order.
+    Runs of one seed are compared with each other; where no seed is in both, the means over the seeds.
 
     Args:
         first, second: Two recipes of one suite.
@@ -186,8 +199,11 @@ def accuracy_difference(
     """
     seeds = [{runs[verdicts[place].run].seed: place for place in row.verdicts} for row in (first, second)]
     shared = [(place, seeds[1][seed]) for seed, place in seeds[0].items() if seed in seeds[1]]
-    pairs = shared or list(zip(first.verdicts, second.verdicts, strict=False))
-    found = [_pair(verdicts, one, other, key, records or {}) for one, other in pairs]
+    if not shared and max(len(first.verdicts), len(second.verdicts)) > 1:
+        one, other = ([_accuracy(verdicts[place], key) for place in row.verdicts] for row in (first, second))
+        return means_difference(one, other, max(first.n, 1), max(second.n, 1))
+    pairs = shared or [(first.verdicts[0], second.verdicts[0])]
+    found = [_pair(verdicts, *pair, key, records or {}) for pair in pairs]
     return found[0] if len(found) == 1 else seed_difference(found)
 
 
@@ -198,8 +214,12 @@ def _pair(verdicts: Sequence[Verdict], one: int, other: int, key: str, records: 
         gained, lost = int((is_good[0] & ~is_good[1]).sum()), int((~is_good[0] & is_good[1]).sum())
         return paired_difference(gained, lost, len(left.index))
     rows = [verdicts[place] for place in (one, other)]
-    values = [row.clean if key == CLEAN else row.robust for row in rows]
+    values = [_accuracy(row, key) for row in rows]
     return unpaired_difference(values[0], values[1], max(rows[0].n, 1), max(rows[1].n, 1))
+
+
+def _accuracy(row: Verdict, key: str) -> float:
+    return row.clean if key == CLEAN else row.robust
 
 
 def frontier(rows: Sequence[Pooled], differ: Differ) -> list[int]:
@@ -231,11 +251,24 @@ def _is_worse(found: Difference) -> bool:
 
 
 def with_pooled_results(content: ReportContent, records: Records | None = None) -> ReportContent:
-    """Return a content with its recipes and pooled results.
+    """Return a content with its recipes and pooled results, and a note of those that cannot be compared.
 
     Args:
         content: Runs, differences and evaluations of a report.
         records: As of `pool_by_suite`.
     """
     recipes = recipe_parts(content.runs, content.differences)
-    return replace(content, recipes=recipes, pooled=pool_by_suite(recipes, content.runs, content.verdicts, records))
+    pooled = pool_by_suite(recipes, content.runs, content.verdicts, records)
+    notes = [_why_alone(recipes[row.recipe], row, content.verdicts[row.verdicts[0]].suite) for row in pooled]
+    notes = [*content.notes, *dict.fromkeys(filter(None, notes))]
+    return replace(content, recipes=recipes, pooled=pooled, notes=notes)
+
+
+def _why_alone(recipe: RecipePart, row: Pooled, suite: str) -> str:
+    """Why a recipe is not compared with those of the same suite; "" where it is."""
+    if row.suite == suite:
+        return ""
+    return (
+        f"{recipe.name} is not compared with the others under {suite}: its figures are of its {row.checkpoint} "
+        f"checkpoint, and theirs are not; evaluate all with --checkpoint {row.checkpoint}"
+    )

@@ -57,6 +57,8 @@ function tradeoff(host) {
     const ties = shown.filter((row) => row.robust_against?.holds === false)
       .map((row) => `${recipes[row.recipe].name} ties with ${recipes[/** @type {number} */ (row.against)].name} in robust accuracy`);
     const ends = (value) => value.interval95.map((end) => 100 * end);
+    // Recipes of another checkpoint than the others have a suite of their own, and their evaluations the common name.
+    const suites = new Set(shown.flatMap((row) => row.verdicts.map((place) => suiteOf(content.verdicts[place]))));
     return {
       title: `Clean against robust accuracy, ${shown[0].worst_case}`,
       alt: `Of ${plural(shown.length, "recipe")} the most robust on average is ${recipes[top.recipe].name} with ${percent(robust(top).mean)} in the ${shown[0].worst_case} and ${percent(top.clean.mean)} clean; the most accurate is ${recipes[byClean[0].recipe].name} with ${percent(byClean[0].clean.mean)} clean and ${percent(robust(byClean[0]).mean)}.${ties.length ? ` ${ties.join("; ")}.` : ""} Bars are 95 % intervals, small marks are seeds.`,
@@ -67,7 +69,7 @@ function tradeoff(host) {
         dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false, legend: legend(),
       },
       columns: ["run", "checkpoint", "suite", "n", "clean", "last attack", "robust", "on the frontier"],
-      rows: content.verdicts.filter((verdict) => suiteOf(verdict) === suite && known(robust(verdict)))
+      rows: content.verdicts.filter((verdict) => suites.has(suiteOf(verdict)) && known(robust(verdict)))
         .map((verdict) => [runs[verdict.run].name, verdict.checkpoint, verdict.suite, verdict.n, verdict.clean,
           Object.keys(verdict.attacks).at(-1) ?? "", robust(verdict),
           shown.some((row) => row.on_frontier && recipes[row.recipe].runs.includes(verdict.run)) ? "yes" : "no"]),
