@@ -7,6 +7,7 @@ from iaat.config.load_recipe import load_recipe, settings_for_model
 from iaat.config.setting_keys import all_keys
 from iaat.config.short_options import likely_key
 from iaat.errors import UserError
+from iaat.runtime import user_code
 from iaat.units import Radius
 
 
@@ -71,6 +72,12 @@ def test_a_folder_of_data_is_the_root_of_a_set_of_files_and_else_a_folder_of_ima
     (tmp_path / "train-0.tar").touch()
     assert recipe_of("quickstart", "--data", str(tmp_path)).data.name == "webdataset"
     assert parse_arguments(["radii", "RUN", "--data", "DIR"])[1] == ["--data.root=DIR"]
+
+
+def test_what_is_typed_as_data_is_typed(tmp_path, monkeypatch):
+    monkeypatch.setattr(user_code, "_TRUSTED", set())
+    assert recipe_of("quickstart", "--data", "my_data:make").data.name == "my_data:make"
+    assert recipe_of("cifar10-small-iaat", "--data", str(tmp_path)).data.download
 
 
 def test_a_folder_that_is_not_there_is_named():

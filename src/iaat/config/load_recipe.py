@@ -34,7 +34,7 @@ from iaat.config.recipe_files import (
 )
 from iaat.config.safe_yaml import parse_yaml
 from iaat.config.setting_keys import SECTION_TYPES, check_known
-from iaat.config.short_options import BOTH, DATA, read_settings
+from iaat.config.short_options import BOTH, DATA, names_function, read_settings
 from iaat.config.typed_values import build_section, typed_value
 from iaat.config.written_config import written_config
 from iaat.data import DataConfig
@@ -144,7 +144,10 @@ def _resolved(
     code: Collection[str] = NAMES_OF_CODE,
 ) -> Recipe:
     """The recipe of settings `raw`, which come from `files`, with arguments on top."""
-    own, typed = read_settings(overrides), read_settings([*settings, *overrides])
+    data_name = str(raw.get("data", {}).get("name", DataConfig.name))
+    # What is typed as --data is as good as typed under the full keys.
+    own = _with_data(read_settings(overrides), data_name)
+    typed = _with_data(read_settings([*settings, *overrides]), data_name)
     for key in NAMES_OF_CODE:
         if ":" in own.get(key, ""):
             trust_typed(own[key])
@@ -155,7 +158,7 @@ def _resolved(
     else:
         method_name = _take_method(typed, raw, name, place)
         configs = {**SECTION_TYPES, "method": find_method(method_name).Config}
-    typed = _expanded(typed, configs["method"], str(raw.get("data", {}).get("name", DataConfig.name)))
+    typed = _expanded(typed, configs["method"])
     if not stored:
         warn_of_old_names(keys_in_files(files) | typed.keys(), called(name))
     typed = with_new_keys(typed)
@@ -199,11 +202,23 @@ def _confined(recipe: Recipe, typed: Collection[str], place: str, *, stored: boo
     return recipe
 
 
-def _expanded(typed: Mapping[str, str], config: type, data_name: str) -> dict[str, str]:
-    """Settings with radius, norm and data, which depend on the method and on the recipe's data, under their keys.
+def _with_data(settings: Mapping[str, str], data_name: str) -> dict[str, str]:
+    """Settings with `--data`, which depends on the data set of the recipe, under its keys.
 
     Raises:
-        UserError: a radius for a method with a radius of another meaning, or data that is neither a folder nor a set.
+        UserError: data that is neither a folder nor a set.
+    """
+    result = dict[str, str]()
+    for key, value in settings.items():
+        result |= _data_settings(value, data_name) if key == DATA else {key: value}
+    return result
+
+
+def _expanded(typed: Mapping[str, str], config: type) -> dict[str, str]:
+    """Settings with radius and norm, which depend on the method, under their keys.
+
+    Raises:
+        UserError: a radius for a method with a radius of another meaning.
     """
     own, result = setting_names(config), dict[str, str]()
     for key, value in typed.items():
@@ -216,14 +231,14 @@ def _expanded(typed: Mapping[str, str], config: type, data_name: str) -> dict[st
             sections = ("method", "evaluate") if key in own else ("evaluate",)
             result |= {f"{section}.{key}": value for section in sections}
         else:
-            result |= _data_settings(value, data_name) if key == DATA else {key: value}
+            result[key] = value
     return result
 
 
 def _data_settings(value: str, data_name: str) -> dict[str, str]:
     """A data set by its name, or its folder; what is no data set of files becomes a folder of images, or of shards."""
     value = str(user_path(value))
-    if value in DATASETS or (":" in value and not Path(value).exists()):
+    if value in DATASETS or names_function(value):
         return {"data.name": value}
     if not Path(value).is_dir():
         raise UserError(f"--data {shown(value)} is neither a folder nor a data set{did_you_mean(value, DATASETS)}")
@@ -250,7 +265,7 @@ def settings_for_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
         UserError: an unknown key, or a wrong value.
     """
     config = find_method("natural").Config
-    typed = _expanded(read_settings(overrides), config, DataConfig.name)
+    typed = _expanded(_with_data(read_settings(overrides), DataConfig.name), config)
     warn_of_old_names(typed.keys(), target)
     typed = with_new_keys(typed)
     raw = {"model": {"normalize": "none"}}
@@ -267,7 +282,7 @@ def expand_arguments(overrides: Sequence[str]) -> list[str]:
         UserError: `--data` that is neither a folder nor a data set.
     """
     typed = read_settings(overrides)
-    full = _expanded(typed, find_method("natural").Config, typed.get("data.name", DataConfig.name))
+    full = _expanded(_with_data(typed, typed.get("data.name", DataConfig.name)), find_method("natural").Config)
     return [f"--{key}={value}" for key, value in full.items()]
 
 

@@ -82,6 +82,11 @@ def is_flag(argument: str, following: str | None, command: str) -> bool:
     return following is None or not (Path(following).is_dir() or ":" in following)
 
 
+def names_function(data: str) -> bool:
+    """Whether the value of `--data` is a module:function, and not a folder with a colon in its name."""
+    return ":" in data and not Path(data).exists()
+
+
 def _plain(argument: str) -> str:
     return argument.partition("=")[0].removeprefix("--").replace("_", "-")
 
