@@ -182,6 +182,50 @@ def test_an_interrupted_call_ends_as_one_that_was_not(tmp_path):
     assert len(whole.history) == 3
 
 
+class StoppingLater(iaat.Tracker):
+    def epoch(self, record):
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_what_ends_a_call_without_out_has_the_finished_epochs(tmp_path):
+    net, whole = Net(), fit(epochs=3, schedule="constant")
+    torch.manual_seed(0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(net, epochs=3, schedule="constant", callbacks=[StoppingLater()])
+    run, x = caught.value.run, Rows(seed=1).x
+    assert run.history == whole.history[:2]
+    assert run.model.network is net
+    assert torch.equal(net(x), run.model(x))
+    assert "Epochs 1 to 2 are kept" in caught.value.__notes__[0]
+    run.save(tmp_path / "run")
+    again = fit(epochs=3, schedule="constant", out=tmp_path / "run")  # goes on
+    assert again.history == whole.history
+    assert torch.equal(again.model(x), whole.model(x))
+
+
+def test_a_nan_without_out_names_no_file_and_keeps_the_finished_epochs():
+    class Failing(Net):
+        calls = 0
+
+        def forward(self, x):
+            type(self).calls += self.training
+            return super().forward(x) * (float("nan") if self.calls > 5 else 1.0)  # 3 training steps an epoch, 1 check
+
+    net = Failing()
+    with pytest.raises(UserError, match=r"epoch 2, step \d: the loss is nan.*Give nonfinite='skip'") as caught:
+        fit(net, method="natural", epochs=3)
+    assert not any(word in str(caught.value) for word in ("faults.jsonl", "--", "is kept"))
+    assert [record.epoch for record in caught.value.run.history] == [1]
+    torch.testing.assert_close(list(net.parameters()), list(caught.value.run.model.parameters()))
+
+
+def test_what_ends_a_call_before_its_first_epoch_has_no_run():
+    with pytest.raises(UserError) as caught:
+        fit(nonfinite="skip", data=TensorDataset(torch.full((9, 1, 6, 6), 2.0), torch.arange(9) % 3))
+    assert caught.value.run is None
+
+
 def test_in_memory_and_in_a_folder_it_is_the_same_run(tmp_path):
     memory = fit(ema=0.5, nonfinite="rollback")
     disk = fit(ema=0.5, nonfinite="rollback", out=tmp_path / "run")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from iaat.config.load_recipe import python_recipe
 from iaat.config.python_settings import flat_settings, written_settings
 from iaat.config.radius_range import warn_of_radii
 from iaat.config.recipe import Recipe
+from iaat.data import DataSplits
 from iaat.data.data_config import DATASETS
 from iaat.data.given_data import GivenData, is_class_folder
 from iaat.errors import UserError, did_you_mean, shown
@@ -68,7 +69,8 @@ def fit(
         radius: Radius of the attacks in training and evaluation: "8px", "8/255" or a number on the [0, 1] scale.
         epochs: Passes over the training samples.
         device: Where to train: "cpu", "cuda", or "auto" for a GPU if there is one.
-        out: Run folder. Without it nothing is written. With it an interrupted call goes on where it stopped, a finished
+        out: Run folder. Without it nothing is written, and what ends training early, such as Ctrl-C or a NaN, has the
+            run of the finished epochs as `error.run`. With it an interrupted call goes on where it stopped, a finished
             one is read, and one with more epochs goes on where the schedule allows it.
         callbacks: Informed of the start and of every epoch: `iaat.TensorBoard()`, or a `iaat.Tracker` of yours.
         settings: Further keys of a recipe, such as `{"train.ema": 0.995, "evaluate.steps": 50}`.
@@ -82,7 +84,9 @@ def fit(
 
     Raises:
         UserError: a setting or data that cannot be used, a model that does not fit the data, or a run in `out` that was
-            trained otherwise; the message names the difference and the fix.
+            trained otherwise; the message names the difference and the fix. Without `out` whatever ends training early
+            has an attribute `run`: the run up to the last finished epoch, with the weights of the best in the module;
+            None before the first. `error.run.save("RUN")`, and the same call with `out="RUN"` goes on from there.
 
     Source: this project, after Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051).
 
@@ -110,12 +114,45 @@ def fit(
     going_on = isinstance(run, RunFolder) and run.has_results() and not overwrite
     fix = "Give the settings it was trained by, another out=, or overwrite=True"
     reporter, stop = Reporter(quiet=quiet), Stop()
-    with processes(), Trackers(callbacks) as tracker, stop.listening():
-        old = run if isinstance(run, RunFolder) and going_on else None
-        recipe = resolved(recipe, old, longer=True, fix=fix)
-        warn_of_radii(recipe)
-        data = train(recipe, run, reporter, resume=going_on, overwrite=overwrite, stop=stop, trackers=[tracker])
-    return Run(recipe, data, run, module, reporter)
+    read: list[DataSplits] = []
+    try:
+        with processes(), Trackers(callbacks) as tracker, stop.listening():
+            old = run if isinstance(run, RunFolder) and going_on else None
+            recipe = resolved(recipe, old, longer=True, fix=fix)
+            warn_of_radii(recipe)
+            train(
+                recipe,
+                run,
+                reporter,
+                resume=going_on,
+                overwrite=overwrite,
+                stop=stop,
+                trackers=[tracker],
+                on_data=read.append,
+            )
+    except BaseException as error:
+        if isinstance(run, MemoryRun):
+            _keep_run(error, run, lambda: Run(recipe, read[0], run, module, reporter))
+        raise
+    return Run(recipe, read[0], run, module, reporter)
+
+
+def _keep_run(error: BaseException, store: MemoryRun, built: Callable[[], Run]) -> None:
+    """Let what has ended training have the run of the epochs that are finished; building it loads the best weights."""
+    error.run = None  # type: ignore[attr-defined]
+    if store.last is None:
+        return
+    try:
+        error.run = built()  # type: ignore[attr-defined]
+    except RuntimeError as failed:  # such as a GPU that has failed; what ended training goes first
+        error.add_note(f"The run of the finished epochs cannot be given: {failed}")
+        return
+    epoch = store.last["epoch"]
+    kept = "Epoch 1 is" if epoch == 1 else f"Epochs 1 to {epoch} are"
+    error.add_note(
+        f"{kept} kept: the run is `run` of this error (uncaught: `import sys; run = sys.last_value.run`), and a module "
+        "that was passed has the weights of the best of them"
+    )
 
 
 def _check_callbacks(callbacks: Sequence[Tracker], out: str | Path | None) -> None:

@@ -89,18 +89,21 @@ def fault_record(epoch: int, step: int, cause: str, index: Tensor) -> dict[str, 
     return {"epoch": epoch + 1, "step": step + 1, "cause": cause, "index": index.tolist()}
 
 
-def describe_fault(record: dict[str, Any], paths: Sequence[str] | None) -> str:
-    """A fault for a message, with its first samples by path or index."""
+def describe_fault(record: dict[str, Any], paths: Sequence[str] | None, *, in_memory: bool = False) -> str:
+    """A fault for a message, with its first samples by path or index; a run `in_memory` has no file with the others."""
     index = record["index"]
     names = [paths[number] if paths is not None and paths[number] else str(number) for number in index[:_SHOWN]]
     more = f" and {len(index) - _SHOWN} more" if len(index) > _SHOWN else ""
+    listed = "" if in_memory else " (all in faults.jsonl)"
     return (
         f"epoch {record['epoch']}, step {record['step']}: {record['cause']}; the step was not taken. Its samples: "
-        f"{', '.join(names)}{more} (all in faults.jsonl)"
+        f"{', '.join(names)}{more}{listed}"
     )
 
 
-def apply_policy(fault: str, count: int, config: TrainConfig, say: Callable[[str], object]) -> None:
+def apply_policy(
+    fault: str, count: int, config: TrainConfig, say: Callable[[str], object], *, in_memory: bool = False
+) -> None:
     """Do what the recipe says about a fault: show it and go on, or raise.
 
     Args:
@@ -108,25 +111,30 @@ def apply_policy(fault: str, count: int, config: TrainConfig, say: Callable[[str
         count: Faults of the run so far, with this one.
         config: The recipe's `nonfinite` and `nonfinite_limit`.
         say: Shows a message.
+        in_memory: The run has no folder to go on from; what is kept of it is not this function's to say.
 
     Raises:
         NonfiniteError: the recipe says stop or rollback.
         UserError: there were too many.
     """
+    lower = lower_rate(config, in_memory=in_memory)
     if config.nonfinite == "stop":
-        raise NonfiniteError(
-            f"{fault}. What the finished epochs left is kept: go on with --train.nonfinite skip, or rollback "
-            f"(`iaat train` needs --resume, too), or {lower_rate(config)}"
+        go_on = (
+            "Give nonfinite='skip' or nonfinite='rollback'"
+            if in_memory
+            else "What the finished epochs left is kept: go on with --train.nonfinite skip, or rollback "
+            "(`iaat train` needs --resume, too)"
         )
+        raise NonfiniteError(f"{fault}. {go_on}, or {lower}")
     if count >= config.nonfinite_limit:
         limit = f"train.nonfinite_limit is {config.nonfinite_limit}"
-        raise UserError(f"{fault}. That is one too many, {limit}: {lower_rate(config)}")
+        raise UserError(f"{fault}. That is one too many, {limit}: {lower}")
     say(fault)
     if config.nonfinite == "rollback":
         raise NonfiniteError(fault)
 
 
-def lower_rate(config: TrainConfig) -> str:
+def lower_rate(config: TrainConfig, *, in_memory: bool = False) -> str:
     """What to do where numbers overflow."""
-    rate = f"a lower train.lr ({config.lr:g})"
-    return f"start again with {rate} or train.precision fp32, in another --out (`iaat train` takes --overwrite, too)"
+    place = "" if in_memory else ", in another --out (`iaat train` takes --overwrite, too)"
+    return f"start again with a lower train.lr ({config.lr:g}) or train.precision fp32{place}"

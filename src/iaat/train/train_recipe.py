@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import torch
@@ -30,6 +30,7 @@ def train(
     overwrite: bool = False,
     stop: Stop | None = None,
     trackers: Sequence[Tracker] = (),
+    on_data: Callable[[DataSplits], object] | None = None,
 ) -> DataSplits:
     """Train to the last epoch of the recipe, leaving logs, checkpoints and radii in the run folder.
 
@@ -45,6 +46,7 @@ def train(
         overwrite: Replace the run in the folder.
         stop: Asked after every step whether to save and stop.
         trackers: Informed of the start and of every epoch, but not of the end: the run may be evaluated next.
+        on_data: Gets the data as soon as it is read, for a caller who keeps what an error interrupts.
 
     Returns:
         The data trained on, for the evaluation to reuse.
@@ -66,6 +68,8 @@ def train(
         ranks.on_main(enter)
         reporter = reporter if ranks.main else Reporter(quiet=True)
         data, device = _prepare(recipe, reporter, begins=not resume)
+        if on_data is not None:
+            on_data(data)
         trainer = Trainer(
             recipe,
             data,

@@ -218,7 +218,8 @@ class Trainer:
                 self.train_step(parts)
                 self._after_step()
         if progress.skipped == len(self._order):
-            raise UserError(f"no step of epoch {state.epoch + 1} was finite: {lower_rate(config)}")
+            lower = lower_rate(config, in_memory=isinstance(self.run, MemoryRun))
+            raise UserError(f"no step of epoch {state.epoch + 1} was finite: {lower}")
         return progress.reduced(self.ranks).record(
             state.epoch + 1,
             self.data.samples(config.batch_size),
@@ -264,13 +265,14 @@ class Trainer:
             NonfiniteError: the recipe says stop or rollback.
             UserError: there were too many.
         """
-        config, state = self.recipe.train, self.state
+        config, state, in_memory = self.recipe.train, self.state, isinstance(self.run, MemoryRun)
         for step, cause in self._monitor.read():
             record = fault_record(state.epoch, step, cause, self._order[step])
             state.faults.append(record)
             state.progress.skipped += 1
             self._writer.log_faults(state)
-            apply_policy(describe_fault(record, self.data.train.paths), len(state.faults), config, self.reporter.say)
+            fault = describe_fault(record, self.data.train.paths, in_memory=in_memory)
+            apply_policy(fault, len(state.faults), config, self.reporter.say, in_memory=in_memory)
 
     def _roll_back(self) -> None:
         """Go back to the end of the last epoch, with a lower learning rate; the faults stay on record.
