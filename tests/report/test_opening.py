@@ -180,6 +180,16 @@ def test_where_the_data_lies_does_not_take_back_what_a_command_sets():
     assert all(other.endswith("--data.root=pets --data.relabel=old.csv") for other in commands if other != command)
 
 
+def test_a_second_round_of_review_keeps_the_corrections_of_the_first():
+    content = rich(pictures=False)
+    again = replace(content, gallery=replace(content.gallery, relabel="first.csv"))
+    (step,) = [step for step in opening_of(again).steps if "--data.relabel" in step.command]
+    assert step.sentence.endswith("save relabel.csv, and append its rows to first.csv.")
+    assert "--data.relabel first.csv " in step.command
+    (step,) = [step for step in opening_of(content).steps if "--data.relabel" in step.command]
+    assert step.sentence.endswith("save relabel.csv, and train on it.")
+
+
 def test_a_run_without_an_evaluation_says_how_to_get_one():
     content = made([run("iaat")], [])
     (answer,) = opening_of(content).answers

@@ -154,6 +154,21 @@ def test_the_smallest_radius_is_the_distance_to_a_linear_boundary(norm):
             assert exact - 1e-3 <= each <= exact + 32 / 127 + 1e-3
 
 
+@pytest.mark.parametrize(("norm", "radius"), [("linf", 0.3), ("l2", 3.0)])
+def test_radii_end_where_any_input_can_become_any_other(norm, radius):
+    """Four times the evaluation's radius is more than that: with it the search ended in an error."""
+    model, data = linear(), source()
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor([5.0, 0.0, 0.0]))
+    settings = dataclasses.replace(FEW, norm=norm, radius=radius)
+    (found,) = sample_details(model, data, torch.tensor([0]), data, settings=settings)
+    whole = 255.0 if norm == "linf" else 255 * inputs(data, torch.tensor([0]))[0][0].numel() ** 0.5
+    reach = min(255 * 4 * radius, whole)
+    assert (found.smallest_px, found.searched_px) == (None, pytest.approx(reach))
+    assert max(each.radius_px for each in (*found.frames, *found.strip)) <= whole + 1e-3
+
+
 def test_a_sample_that_nothing_breaks_has_no_smallest_radius():
     model, data = linear(), source()
     with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -37,9 +38,10 @@ from iaat.report.image_content import Gallery, Neighbours, SurfacePart
 from iaat.report.loss_surface import loss_surface
 from iaat.report.radius_reasons import RadiusReasons, radius_reasons
 from iaat.report.report_content import Radii, ReportContent
+from iaat.report.run_summary import path_for_commands
 from iaat.report.sample_details import near_samples, sample_details
 from iaat.report.scope import Scope
-from iaat.report.smallest_norms import smallest_norms
+from iaat.report.smallest_norms import largest_radius, smallest_norms
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects
 from iaat.report.thumbnails import SHEET_BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
 from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
@@ -144,7 +146,8 @@ def with_images(content: ReportContent, models: ExaminedRuns, prints: Sequence[s
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
     content.notes.extend(_why_missing(scope, suspects))
     gallery = make_gallery(number, train, index, history, suspects, scope.images, asked)
-    gallery = replace(gallery, extra_from=first_extra(models.data))
+    relabel = "" if recipe.data.relabel is None else path_for_commands(Path(recipe.data.relabel))
+    gallery = replace(gallery, extra_from=first_extra(models.data), relabel=relabel)
     compute, compute_more = commands_for_more(content.runs, content.overrides, scope)
     near_suspects = _neighbours(gallery, model, models, recipe)
     gallery = replace(gallery, compute=compute, compute_more=compute_more, neighbours=near_suspects)
@@ -241,7 +244,7 @@ def _with_norms(part: Radii, model: nn.Module, models: ExaminedRuns, recipe: Rec
     """Add the smallest adversarial norms of some of the samples to the radii."""
     index, radius = models.runs[part.run].radii_after(part.epochs[-1])
     some = rng.permutation(len(index), seed=0, epoch=1)[:NORMS].sort().values.numpy()
-    top = 4 * float(recipe.evaluate.radius)
+    top = largest_radius(4 * float(recipe.evaluate.radius), recipe.evaluate.norm, torch.empty(1, *models.data.shape))
     levels = torch.linspace(0, top, 33)[1:]
     batches = models.data.train.batches(sequential_order(torch.from_numpy(index[some]), recipe.evaluate.batch_size))
     shown = models.reporter.track(batches, total=len(some), what="smallest norms", size=lambda batch: len(batch.y))

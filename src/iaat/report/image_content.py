@@ -49,6 +49,7 @@ class Gallery(Sprites):
         compute: Command that computes the details of the image `{index}`; "" for none.
         compute_more: What to give that command for more details.
         extra_from: First index of the extra images, which `data.relabel` has no rows for; None where there are none.
+        relabel: File of corrected labels that the run was trained on, as commands take it; "" for none.
     """
 
     run: int
@@ -70,6 +71,7 @@ class Gallery(Sprites):
     compute: str = ""
     compute_more: str = ""
     extra_from: int | None = None
+    relabel: str = ""
 
 
 @dataclass(frozen=True, slots=True)

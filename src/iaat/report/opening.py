@@ -320,9 +320,12 @@ def _suspects(content: ReportContent) -> NextStep | None:
     if gallery is None or not count:
         return None
     run = content.runs[gallery.run]
-    command = training_command(content, run, {"data.relabel": "relabel.csv", "out": f"{run.folder}-relabelled"})
+    file = gallery.relabel or "relabel.csv"
+    command = training_command(content, run, {"data.relabel": file, "out": f"{run.folder}-relabelled"})
     errors = "1 label on this page may be an error" if count == 1 else f"{count} labels on this page may be errors"
-    return NextStep(f"{errors}: review them under Suspects, save relabel.csv, and train on it.", command)
+    # A table alone would take back the corrections that the run was trained on.
+    then = f"append its rows to {file}" if gallery.relabel else "train on it"
+    return NextStep(f"{errors}: review them under Suspects, save relabel.csv, and {then}.", command)
 
 
 def _weak_class(content: ReportContent) -> NextStep | None:

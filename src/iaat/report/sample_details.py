@@ -16,7 +16,7 @@ from iaat.errors import UserError
 from iaat.report.detail_records import Attempt, DetailSettings, Neighbour, Reading, SampleDetail, Space
 from iaat.report.neighbours import Side, nearest, neighbour_pool
 from iaat.report.representation import eval_logits, last_linear, moved, represent
-from iaat.report.smallest_norms import smallest_norms
+from iaat.report.smallest_norms import largest_radius, smallest_norms
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.runtime import rng
 from iaat.units import PIXEL
@@ -199,8 +199,8 @@ class _Attacks:
         """Run PGD within radii `[B]`; return its results."""
         settings = self.settings
         generator = rng.generator(settings.seed, "details", *purpose, device=self.x.device)
-        # The attack checks a radius of one number only. No ball is larger than the range of pixels.
-        radius = radius.clamp_max(1.0) if settings.norm == "linf" else radius
+        # The attack checks a radius of one number only. No ball is larger than the range of all inputs.
+        radius = radius.clamp_max(largest_radius(math.inf, settings.norm, self.x))
         with torch.autocast(self.x.device.type, enabled=False):
             x_adv = pgd(
                 self.model,
@@ -261,7 +261,7 @@ def _attacked(
     x, settings = attacks.x, attacks.settings
     has_own = own.isfinite().tolist()
     at_own = attacks.attempts(own.to(x), targeted=False, purpose=("own", number)) if any(has_own) else [None] * len(x)
-    limit = 1.0 if settings.norm == "linf" else math.inf
+    limit = largest_radius(math.inf, settings.norm, x)
     swept = sorted({min(factor * settings.radius, limit) for factor in (1.0, *settings.sweep)})
     frames = [attacks.outcomes(x, torch.zeros_like(own).to(x), targeted=False)]
     for place, radius in enumerate(swept):

@@ -6,8 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from iaat.attacks import pgd_early_stop, smallest_radius
+from iaat.attacks import geometry, pgd_early_stop, smallest_radius
 from iaat.units import Norm
+
+
+def largest_radius(radius: float, norm: Norm, x: Tensor) -> float:
+    """Return a radius, or that at which any input `[B, ...]` in [0, 1] can become any other, where it is larger."""
+    return min(radius, geometry(norm).diameter(x[0].numel(), 1.0))
 
 
 def smallest_norms(model: nn.Module, x: Tensor, y: Tensor, *, levels: Tensor, norm: Norm, steps: int) -> Tensor:

@@ -101,7 +101,7 @@ interface Gallery extends Sprites {
   run: number; total: number; chosen: string; pictured: number;
   index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; rank: number[]; kind: ("label" | "ambiguous" | "")[]; suggested: number[]; notes: string[]; neighbours: Neighbours | null;
   details: Record<string, DrawnDetail>; no_pictures: string | null; compute: string; compute_more: string;
-  extra_from: number | null;
+  extra_from: number | null; relabel: string;
 }
 
 interface Reasons {
