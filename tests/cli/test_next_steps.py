@@ -87,6 +87,17 @@ def test_evaluate_leads_to_the_checks_that_are_left_and_then_to_a_page(compared,
     assert next_words(capsys, *found[1:]) == ["iaat", "report", str(compared.path)]
 
 
+def test_evaluating_a_checkpoint_file_leads_to_a_page_of_its_run_and_an_export_to_a_curve(compared, tmp_path, capsys):
+    words = ["--evaluate.steps=1", "--samples", "20", "--suspicious"]
+    best = compared.path / "best.pt"
+    assert next_words(capsys, "evaluate", best, *words) == ["iaat", "report", str(compared.path)]
+    file = tmp_path / "net.safetensors"
+    assert main(["export", str(compared.path), "--format", "safetensors", "--out", str(file), "--quiet"]) == 0
+    words += ["--out", str(tmp_path / "evaluations")]
+    found = next_words(capsys, "evaluate", file, *words)
+    assert found == ["iaat", "evaluate", str(file), *words, "--suite", "quick+masking+curve"]
+
+
 def test_radii_lead_to_a_page_and_the_page_to_a_browser(compared, tmp_path, capsys):
     assert next_words(capsys, "radii", compared.path, "--out", tmp_path / "r.csv") == [
         "iaat",

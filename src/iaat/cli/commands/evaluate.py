@@ -35,8 +35,10 @@ def evaluate_command(options: argparse.Namespace, overrides: list[str], reporter
         reporter.result(shown)
     if any(UNCHECKED in row.verdict for row in rows):
         reporter.next_step("iaat", *options.arguments, "--suspicious")
-    elif all(row.checkpoint is not None for row in rows):
-        reporter.next_step("iaat", "report", *options.targets, *as_before(options, overrides))
+    elif all(target.run is not None for target in targets):
+        # Of a checkpoint's file the run: a page is of run folders.
+        runs = dict.fromkeys(str(target.run.path) for target in targets if target.run is not None)
+        reporter.next_step("iaat", "report", *runs, *as_before(options, overrides))
     elif any(row.curve is None for row in rows):
         reporter.next_step("iaat", *_with_suite(options.arguments, f"{rows[0].suite}+curve"))
 
