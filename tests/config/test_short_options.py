@@ -70,7 +70,12 @@ def test_a_folder_of_data_is_the_root_of_a_set_of_files_and_else_a_folder_of_ima
     assert (known.name, known.root) == ("cifar10", str(tmp_path))
     assert (own.name, own.root) == ("folder", str(tmp_path))
     (tmp_path / "train-0.tar").touch()
-    assert recipe_of("quickstart", "--data", str(tmp_path)).data.name == "webdataset"
+    for source in ("quickstart", "cifar10-small-iaat"):
+        assert recipe_of(source, "--data", str(tmp_path)).data.name == "webdataset"
+    # An archive beside what was unpacked from it.
+    for folder in ("train/cat", "test/cat"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert recipe_of("quickstart", "--data", str(tmp_path)).data.name == "folder"
     assert parse_arguments(["radii", "RUN", "--data", "DIR"])[1] == ["--data.root=DIR"]
 
 

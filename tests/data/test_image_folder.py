@@ -11,6 +11,7 @@ from PIL import Image
 
 from iaat.data import DataConfig, StreamingSource, build_data, file_states, folder_splits, image_split
 from iaat.data.batch_order import sequential_order
+from iaat.data.dataset_info import read_dataset_info
 from iaat.errors import UserError
 
 
@@ -104,6 +105,21 @@ def test_an_image_folder_in_the_default_root_is_read(
     root = make_folder()
     monkeypatch.chdir(root.rename(root.with_name("data")).parent)
     assert len(build_data(DataConfig(name="cifar10", download=False), seed=0).train) == 10
+
+
+@pytest.mark.parametrize("read", [read_dataset_info, lambda config: build_data(config, seed=0)])
+def test_images_of_the_users_without_a_test_folder_are_not_passed_over_for_a_known_set(
+    make_folder: Callable[..., Path], read: Callable[[DataConfig], object]
+) -> None:
+    root = make_folder()
+    config = DataConfig(name="cifar10", root=str(root), download=False)
+    (root / "test").rename(root / "holdout")
+    with pytest.raises(UserError, match=r"has no folder test or .*the layout is train/<class>/<image>"):
+        read(config)
+    (root / "train").rename(root / "other")
+    (root / "train-000.tar").touch()
+    with pytest.raises(UserError, match=r"holds tar shards for training, and data\.name is cifar10"):
+        read(config)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -38,7 +38,8 @@ from iaat.config.short_options import BOTH, DATA, names_function, read_settings
 from iaat.config.typed_values import build_section, typed_value
 from iaat.config.written_config import written_config
 from iaat.data import DataConfig
-from iaat.data.data_config import DATASETS, WRITTEN_ROOTS
+from iaat.data.data_config import DATASETS, FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS
+from iaat.data.folder_scan import has_shards
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.methods import METHODS, find_method
 from iaat.methods.setting_fields import setting_names
@@ -242,10 +243,12 @@ def _data_settings(value: str, data_name: str) -> dict[str, str]:
         return {"data.name": value}
     if not Path(value).is_dir():
         raise UserError(f"--data {shown(value)} is neither a folder nor a data set{did_you_mean(value, DATASETS)}")
-    if data_name in DATASETS and data_name != "digits":
+    if data_name in FILE_NAMES:
         return {"data.root": value}
-    shards = any(Path(value).glob("train*.tar")) or any(Path(value, "train").glob("*.tar"))
-    return {"data.name": "webdataset" if shards else "folder", "data.root": value}
+    if has_shards(value):
+        return {"data.name": "webdataset", "data.root": value}
+    own = {} if data_name in TORCHVISION_NAMES else {"data.name": "folder"}
+    return {**own, "data.root": value}
 
 
 def _check_options(model: ModelConfig, place: str) -> None:

@@ -23,7 +23,7 @@ from iaat.data.data_config import (
 from iaat.data.data_splits import DataSplits
 from iaat.data.drawn_samples import DrawnSamples, draw_samples, seed_of_draws
 from iaat.data.extra import ExtraImages
-from iaat.data.folder_scan import is_image_folder
+from iaat.data.folder_scan import begins_image_folder, has_shards, is_image_folder
 from iaat.data.given_data import EmptySource, given_splits, is_class_folder
 from iaat.data.image_folder import folder_splits
 from iaat.data.image_split import ImageSplit
@@ -130,6 +130,7 @@ def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
         UserError: The data cannot be found, or not be read in the way asked for.
     """
     check_crops(config)
+    check_not_shards(config)
     if config.name == GIVEN:
         return given_splits(config)
     if config.is_user_function:
@@ -151,6 +152,20 @@ def check_crops(config: DataConfig) -> None:
         raise UserError(
             f"data.resized_crop is {config.resized_crop}, but data.name={config.name} is not read from image files: use"
             " data.crop, or data.name=folder"
+        )
+
+
+def check_not_shards(config: DataConfig) -> None:
+    """Refuse a root with tar shards of the user's for a set of torchvision, which would be read in their place.
+
+    Raises:
+        UserError: There are such.
+    """
+    root = config.root or DEFAULT_ROOT
+    if config.name in TORCHVISION_NAMES and has_shards(root):
+        raise UserError(
+            f"data.root: {root} holds tar shards for training, and data.name is {config.name}: give --data.name"
+            " webdataset to train on them, or another data.root"
         )
 
 
@@ -266,11 +281,14 @@ def _reads_files(config: DataConfig) -> bool:
 
 
 def reads_folder(config: DataConfig) -> bool:
-    """Whether the data is an image folder: by its name, or because its root holds train/ and test/."""
+    """Whether the data is an image folder: by its name, or because its root holds train/ and test/.
+
+    For a set of torchvision train/ is enough: images of the user's that lack test/ are refused, and never passed over.
+    """
     if config.name == "digits":  # which have no root of their own
         return config.root is not None and is_image_folder(config.root)
     return config.name == "folder" or (
-        config.name in TORCHVISION_NAMES and is_image_folder(config.root or DEFAULT_ROOT)
+        config.name in TORCHVISION_NAMES and begins_image_folder(config.root or DEFAULT_ROOT)
     )
 
 

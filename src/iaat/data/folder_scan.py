@@ -276,6 +276,22 @@ def is_image_folder(root: str | Path) -> bool:
     return _has_folders(base / "train") and any(map(_has_folders, tests))
 
 
+def begins_image_folder(root: str | Path) -> bool:
+    """Whether `root` has a train folder with at least one folder in it: images of the user's, perhaps without test."""
+    return _has_folders(Path(root) / "train")
+
+
+def has_shards(root: str | Path) -> bool:
+    """Whether `root` holds tar shards for training, and no image folder: that may lie beside the archive it is from."""
+    base = Path(root)
+    shards = (*base.glob("train*.tar"), *(base / "train").glob("*.tar"))
+    return any(map(_is_visible, shards)) and not is_image_folder(base)
+
+
+def _is_visible(path: Path) -> bool:
+    return not path.name.startswith(".")
+
+
 def _has_folders(folder: Path) -> bool:
     return folder.is_dir() and bool(visible(folder, files=False))
 
