@@ -222,6 +222,17 @@ def test_what_is_there_is_replaced_only_if_that_is_said(run, capsys, tmp_path):
     assert [path.name for path in (tmp_path / "hub").iterdir()] == ["README.md"]
 
 
+def test_a_run_with_exported_weights_in_it_is_still_that_run(run, capsys, tmp_path):
+    both = shutil.copytree(run.path, tmp_path / "both")
+    other = export_model(run.checkpoint("last"), "safetensors", both / "model.safetensors")
+    assert other.record.checkpoint == "last"
+    assert torch.equal(iaat.load(both)(images()), logits_of_run(run, images(), "best"))
+    assert export_model(both, "safetensors", "best.safetensors").record.checkpoint == "best"
+    assert torch.equal(iaat.load(both / "model.safetensors")(images()), logits_of_run(run, images(), "last"))
+    for more in ([], ["--overwrite"]):
+        assert "both is a run folder" in refused(capsys, run.path, "--format", "hf", "-o", "both", *more)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from iaat.config.recipe_files import run_of_checkpoint
 from iaat.errors import UserError
 from iaat.export.writers import WRITERS, Writer
+from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import cannot_write, replacing
 
 
@@ -34,6 +35,8 @@ def check_path(out: Path, format: str, *, overwrite: bool) -> None:  # noqa: A00
     if out.exists() and out.is_dir() != writer.is_folder:
         kind, needed = ("a folder", "a file") if out.is_dir() else ("a file", "a folder")
         raise UserError(f"{out} is {kind}, and format {format} writes {needed}: name another with -o")
+    if writer.is_folder and RunFolder(out).exists():
+        raise UserError(f"{out} is a run folder, and what is exported lies beside a run: name another folder with -o")
     if format in ("safetensors", "pt2") and out.suffix.lower() != writer.suffix:
         raise UserError(
             f"{out}: readers know files of format {format} by their suffix: name it {out.name}{writer.suffix}"

@@ -19,6 +19,7 @@ from iaat.models.normalize import Normalize
 from iaat.models.recorded_statistics import RECORD
 from iaat.models.weights import check_plain, read_content
 from iaat.runs.checkpoint_schema import SavedState, saved_state
+from iaat.runs.run_folder import RunFolder
 from iaat.runtime.json_files import Count, from_json, to_json
 from iaat.runtime.text import cut
 
@@ -56,7 +57,12 @@ class ExportRecord:
 
 
 def exported_file(target: Path) -> Path | None:
-    """The weights in a folder that `iaat export` wrote, or the file that it wrote; None for anything else."""
+    """The weights in a folder that `iaat export` wrote, or the file that it wrote; None for anything else.
+
+    A folder with checkpoints of a run is that run, whatever else lies in it.
+    """
+    if target.is_dir() and RunFolder(target).has_results():
+        return None
     file = target / WEIGHTS_FILE if target.is_dir() else target
     is_safetensors = file.suffix.lower() == ".safetensors" and file.is_file()
     return file if is_safetensors and RECORD in _metadata(file) else None
