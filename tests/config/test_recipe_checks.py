@@ -5,9 +5,10 @@ import warnings
 from dataclasses import dataclass, replace
 
 import pytest
+import yaml
 
 from iaat.cli.main import main
-from iaat.config.load_recipe import load_recipe, settings_for_model
+from iaat.config.load_recipe import load_recipe, settings_for_model, stored_recipe
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe_files import shipped_recipes
 from iaat.errors import UserError
@@ -64,6 +65,52 @@ def test_a_radius_in_the_same_file_or_above_it_is_for_the_norm(own):
     assert load_recipe(file, ["--method.radius=1"]).method.radius == 1
     with pytest.raises(UserError, match=r"method\.norm linf: method\.radius = 127\.5px was written for l2.*8px"):
         load_recipe(file, ["--method.norm=linf"])
+
+
+_L2 = ["--norm=l2", "--radius=128/255"]
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "length", "default"),
+    [
+        ("iaat", "evaluate.step_size", "2px", "null"),
+        ("iaat", "method.floor", "1px", "0px"),
+        ("iaat", "method.start", "2px", "null"),
+        ("iaat", "method.cap", "16px", "null"),
+        ("iaat", "method.full_steps_at", "8px", "null"),
+        ("iaat", "method.min_step", "60px", "2px"),
+        ("iaat_paper", "method.gamma", "1.9px", "null"),
+        ("cat", "method.eta", "1px", "null"),
+    ],
+)
+def test_every_length_of_another_norm_is_refused_with_its_default(own, method, key, length, default):
+    section, _, name = key.partition(".")
+    sections = {"method": {"name": method, **({"c": 1} if method == "cat" else {})}, "evaluate": {}}
+    sections[section][name] = length
+    file = own(f"extends: cifar10-small-natural\n{yaml.safe_dump(sections)}")
+    with pytest.raises(UserError, match=rf"norm l2: {key} = {length} was written for linf;.*--{key} {default}$"):
+        load_recipe(file, _L2)
+    stored = load_recipe(file).to_dict()
+    with pytest.raises(UserError, match=rf"norm l2: {key} = {length} was written for linf"):
+        stored_recipe(stored, "mine", "mine.pt", _L2)
+    for value in (default, "128/255"):
+        assert load_recipe(file, [*_L2, f"--{key}={value}"]).method.norm == "l2"
+    load_recipe(own(f"extends: cifar10-small-natural\n{yaml.safe_dump(sections)}"), ["--radius=8px"])
+
+
+def test_lengths_that_mean_the_same_in_every_norm_are_not():
+    assert load_recipe("imagenet-resnet50-iaat", _L2).method.min_step == Radius("1px")  # below 2 * radius / steps
+    assert load_recipe("cifar10-small-iaat", _L2).method.start == 0
+
+
+def test_a_radius_of_exported_weights_or_of_a_sweep_is_for_their_norm():
+    stored = load_recipe("cifar10-small-iaat", _L2).to_dict()
+    with pytest.raises(UserError, match=r"evaluate\.norm linf: evaluate\.radius = 128px was written for l2"):
+        stored_recipe(stored, "mine", "mine.pt", ["--evaluate.norm=linf"])
+    with pytest.raises(UserError, match=r"evaluate\.norm l2: evaluate\.radius = 16px was written for linf"):
+        load_recipe("cifar10-small-natural", ["--norm=l2"], settings=["--evaluate.radius=16px"])
+    of_l2 = ["--norm=l2", "--radius=0.5", "--evaluate.step_size=0.1"]
+    assert load_recipe("cifar10-small-natural", settings=of_l2).evaluate.step_size == 0.1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import re
 import runpy
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.train import train
 from iaat.train.trainer import Trainer
+from iaat.units import Radius
 
 QUICK = {"radius": "16px", "lr": 0.05, "batch_size": 32, "quiet": True, "device": "cpu", "validation_steps": 1}
 
@@ -365,6 +367,10 @@ def test_an_evaluation_has_the_settings_of_the_run_where_none_are_given():
     with pytest.raises(UserError, match=r"norm='l2': the radius of the run is 16px in linf; give radius="):
         run.evaluate(test, norm="l2")
     assert run.evaluate(test, norm="l2", radius=0.5).evaluate.norm == "l2"
+    # A step of the other norm would lead nowhere, and every sample would be robust.
+    run.recipe = replace(run.recipe, evaluate=replace(run.recipe.evaluate, step_size=Radius("2px")))
+    assert run.evaluate(test, norm="l2", radius=0.5).evaluate.step_size is None
+    assert run.evaluate(test, radius="4px").evaluate.step_size == Radius("2px")
 
 
 @pytest.mark.parametrize("more", [{}, {"mean": [0.4], "std": [0.3]}])

@@ -130,7 +130,8 @@ def stored_recipe(
         raw = parse_yaml(json.dumps(values))
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: its recipe is damaged: {cut(str(error))}") from None
-    return _resolved(name, checked_sections(raw, place), overrides, place, stored=True, code=code)
+    raw = checked_sections(raw, place)
+    return _resolved(name, raw, overrides, place, files=[(Path(name), raw)], stored=True, code=code)
 
 
 def _resolved(
@@ -173,8 +174,10 @@ def _resolved(
             check_trusted(used, key=key, place=place)
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
-    check_norms(recipe, files, typed)
-    check_rate(recipe, files, typed)
+    below, on_top = (_expanded(each, configs["method"]) for each in (read_settings(settings), own))
+    layers = [*files, (Path(), _sections(below))]
+    check_norms(recipe, layers, on_top)
+    check_rate(recipe, layers, on_top)
     check_teacher(recipe)
     if not stored:
         for line in advice:
@@ -185,6 +188,15 @@ def _resolved(
         warn_without_effect(recipe, given)
         warn_of_dropped(recipe, files, typed)
     return _confined(recipe, own, place, stored=stored)
+
+
+def _sections(dotted: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Settings of the command line, or of a sweep, as the sections of a file."""
+    found: dict[str, dict[str, str]] = {section: {} for section in (*SECTION_TYPES, "method")}
+    for key, value in dotted.items():
+        section, _, name = key.partition(".")
+        found.get(section, {})[name] = value
+    return found
 
 
 def _confined(recipe: Recipe, typed: Collection[str], place: str, *, stored: bool) -> Recipe:

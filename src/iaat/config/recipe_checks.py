@@ -55,13 +55,15 @@ def keys_in_files(files: Chain) -> set[str]:
 def _is_default(recipe: Recipe, key: str) -> bool:
     section, _, name = key.partition(".")
     config = getattr(recipe, section)
-    fields = {field.name: field for field in dataclasses.fields(config)}
-    if name not in fields:
-        return True
-    field = fields[name]
+    return name not in {field.name for field in dataclasses.fields(config)} or bool(
+        getattr(config, name) == _default(config, name)
+    )
+
+
+def _default(config: Any, name: str) -> object:  # noqa: ANN401
+    field = {field.name: field for field in dataclasses.fields(config)}[name]
     factory = field.default_factory
-    default = field.default if factory is dataclasses.MISSING else factory()
-    return bool(getattr(config, name) == default)
+    return field.default if factory is dataclasses.MISSING else factory()
 
 
 def warn_of_dropped(recipe: Recipe, files: Chain, typed: Collection[str]) -> None:
@@ -96,10 +98,10 @@ def _same(value: object, written: object) -> bool:
 
 
 def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
-    """Refuse a radius that was written for another norm, in a file or typed, than the one it is used in.
+    """Refuse a length that was written for another norm, in a file or typed, than the one it is used in.
 
     Raises:
-        UserError: naming both keys and the usual radius.
+        UserError: naming both keys, and the usual radius or the default.
     """
     for section in ("method", "evaluate"):
         config = getattr(recipe, section)
@@ -114,6 +116,30 @@ def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
                 f"{section}.radius for {norm} as well, usual is {usual}"
                 + (f"; --norm {norm} --radius {usual} sets training and evaluation" if short else "")
             )
+        for key, length in _own_lengths(config).items():
+            norm, written_in = _written_for(files, typed, section, key, "norm", "linf")
+            if written_in != norm:
+                default = "null" if _default(config, key) is None else _default(config, key)
+                raise UserError(
+                    f"{section}.norm {norm}: {section}.{key} = {length} was written for {written_in}; give a "
+                    f"{section}.{key} for {norm} as well, or its default: --{section}.{key} {default}"
+                )
+
+
+def _own_lengths(config: Any) -> dict[str, Radius]:  # noqa: ANN401
+    """The lengths of a section but `radius` that mean another thing in each norm, without defaults.
+
+    0 is 0 in all, and a smallest step below the usual one sets no step.
+    """
+    radius, steps = config.radius, getattr(config, "steps", 1)
+    usual = 2 * radius / steps if isinstance(radius, float) and isinstance(steps, int) else 0
+    values = {key: getattr(config, key) for key in setting_names(config) if key != "radius"}
+    return {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, Radius) and value > (usual if key == "min_step" else 0)
+        if value != _default(config, key)
+    }
 
 
 def check_rate(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:

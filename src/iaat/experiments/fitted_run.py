@@ -103,7 +103,8 @@ class Run:
             seed: Seed of the attacks.
 
         What is not given is what the settings of the run have under `evaluate`: by default suite quick on 1,000 samples
-        (all in other suites) at the radius of the training.
+        (all in other suites) at the radius of the training. With another norm `evaluate.step_size` of the settings does
+        not count: steps follow the radius.
 
         Returns:
             The results: `accuracy`, `interval95`, `verdict`, `findings`, and more. A run folder keeps them.
@@ -119,6 +120,7 @@ class Run:
             suite=suite or own.suite,
             radius=own.radius if radius is None else Radius(radius),
             norm=norm or own.norm,
+            step_size=own.step_size if norm in (None, own.norm) else None,
             n=own.n if n is None else n,
             batch_size=own.batch_size if batch_size is None else batch_size,
             seed=own.seed if seed is None else seed,
