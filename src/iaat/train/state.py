@@ -32,6 +32,7 @@ from iaat.runtime.passes import Passes, count_passes
 from iaat.train.ddp import GradientSync, sync_batchnorm
 from iaat.train.ema import ModelEMA
 from iaat.train.epoch_progress import EpochProgress
+from iaat.train.frozen_modules import frozen_modules
 from iaat.train.optim import build_optimizer, build_schedule
 from iaat.types import Batch
 
@@ -53,6 +54,7 @@ class TrainState:
         faults: Steps that were not finite, oldest first.
         lr_factor: Factor on the schedule's learning rate: below 1 after a rollback.
         clip_grad: Largest norm of the gradient; 0: any.
+        frozen: Modules that stay in eval mode while the model trains, by name; as they were given, not saved.
     """
 
     model: nn.Module
@@ -71,11 +73,18 @@ class TrainState:
     faults: list[dict[str, Any]] = field(default_factory=list)
     lr_factor: float = 1.0
     clip_grad: float = 0.0
+    frozen: dict[str, nn.Module] = field(default_factory=dict)
 
     @property
     def result(self) -> nn.Module:
         """The model to evaluate: with the EMA of the weights where there is one, else as it is trained."""
         return self.model if self.ema is None else self.ema.model
+
+    def train_mode(self) -> None:
+        """Put the model into train mode, but for what its owner has frozen."""
+        self.model.train()
+        for module in self.frozen.values():
+            module.training = False
 
     @contextmanager
     def count_passes(self, so_far: Passes | None = None) -> Iterator[Passes]:
@@ -272,6 +281,7 @@ def build_state(
         scaler=GradScaler(device.type) if recipe.train.precision == "fp16" else None,
         channels_last=channels_last,
         clip_grad=recipe.train.clip_grad,
+        frozen=frozen_modules(model),
     )
 
 

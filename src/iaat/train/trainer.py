@@ -23,6 +23,7 @@ from iaat.train.batch_split import Parts
 from iaat.train.epoch_batches import epoch_batches
 from iaat.train.epoch_progress import EpochProgress
 from iaat.train.epoch_summary import epoch_heading, epoch_legend, epoch_line, with_outcome
+from iaat.train.frozen_modules import describe_frozen
 from iaat.train.guard_checks import GuardChecks
 from iaat.train.nonfinite import (
     LAG,
@@ -106,6 +107,8 @@ class Trainer:
         if not self._resumed:
             self._writer.create(overwrite=overwrite)
         self._writer.show_notices(self.state, at_start=True)
+        if self.state.frozen:
+            self.reporter.say(describe_frozen(self.state.frozen))
         self.trackers.started(self.recipe.to_dict(), self.run.path, self.state.records)
         # Several processes stop by agreement alone: one that left in the middle would leave the others waiting.
         with self.stop.deferred() if self.ranks.several else nullcontext():
@@ -212,7 +215,7 @@ class Trainer:
         progress = state.progress
         if progress.lr is None:
             progress.lr = state.optimizer.param_groups[0]["lr"] * state.lr_factor
-        state.model.train()
+        state.train_mode()
         with state.count_passes(progress.passes):
             for parts in self._batches():
                 self.train_step(parts)

@@ -1,0 +1,51 @@
+"""Modules that their owner has frozen (set to eval), which stay so while the rest of the model trains."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from iaat.models import NormalizedModel
+
+_NAMED = 5
+
+
+def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules of a model that is to be trained which are in eval mode, by name.
+
+    Empty where the network as a whole is in eval mode, as one that was just loaded: all of it is trained. A layer of
+    ours in front of it is in train mode either way, and decides nothing.
+    """
+    network = model.network if isinstance(model, NormalizedModel) else model
+    if network.training:
+        return {name: module for name, module in model.named_modules() if module is not model and not module.training}
+    if loose := _frozen_norms(network):
+        warnings.warn(
+            f"the model is in eval mode as a whole, so all of it is trained in train mode, also {_list(loose)} with "
+            "frozen weights: to keep running statistics, call .train() on the model and then .eval() on such layers",
+            stacklevel=2,
+        )
+    return {}
+
+
+def describe_frozen(frozen: dict[str, nn.Module]) -> str:
+    """What stays in eval mode, for a message: modules without those inside of them."""
+    outer = [name for name in frozen if name.rpartition(".")[0] not in frozen]
+    return f"in eval mode, as they were given, stay {_list(outer)}"
+
+
+def _frozen_norms(network: nn.Module) -> list[str]:
+    """BatchNorm layers with running statistics and weights, all of which are frozen."""
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+    return [
+        name
+        for name, norm in norms.items()
+        if norm.track_running_stats and norm.affine and not any(each.requires_grad for each in norm.parameters())
+    ]
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
