@@ -28,6 +28,7 @@ from iaat.evaluate.results import (
     upgraded,
 )
 from iaat.evaluate.results_table import caption, columns, stages_table
+from iaat.evaluate.sample_records import read_records
 from iaat.evaluate.summary import per_class, summary, write_evaluation
 from iaat.experiments.comparison_results import read_comparison
 from iaat.runtime.json_files import from_json
@@ -114,12 +115,32 @@ def test_written_files_come_back(outcome, tmp_path):
     assert records["label"].tolist() == ["cat", "dog", "owl", "cat", "dog", "owl", "cat", "dog"]
     assert records["clean_prediction"].tolist() == ["dog", "dog", "owl", "cat", "dog", "owl", "cat", "dog"]
     assert records["adversarial_prediction"].tolist() == ["dog", "owl", "cat", "dog", "dog", "owl", "cat", "dog"]
+    assert records["label_id"].tolist() == outcome.label.tolist()
+    assert records["clean_prediction_id"].tolist() == outcome.clean.tolist()
+    assert records["adversarial_prediction_id"].tolist() == outcome.adversarial.tolist()
     assert records["misclassified_by"].tolist() == outcome.misclassified_by
     assert records["perturbation_norm"][:4].tolist() == pytest.approx([0, 0.01, 0.02, 0.03])
     assert records["perturbation_norm"][4:].isna().all()
     # The files agree with each other.
     assert (records["misclassified_by"] == "none").mean() == read.accuracy["worst"]
     assert (records["label"] == records["clean_prediction"]).mean() == read.accuracy["clean"]
+
+
+def test_two_classes_of_one_name_stay_apart_in_records(outcome, tmp_path):
+    names = ["crane", "dog", "crane"]
+    unknown = replace(outcome, adversarial=torch.where(outcome.adversarial == 1, -1, outcome.adversarial))
+    write_evaluation(tmp_path, unknown, results(outcome), names)
+    file = tmp_path / "records.parquet"
+    found = read_records(file, names)
+    for part, own in (("label", unknown.label), ("clean", unknown.clean), ("adversarial", unknown.adversarial)):
+        assert getattr(found, part).tolist() == own[unknown.index.argsort()].tolist()
+    # Without numbers, as in older files, and with those of other classes, names decide.
+    table = pd.read_parquet(file)
+    table.drop(columns=[name for name in table if name.endswith("_id")]).to_parquet(file)
+    by_name = read_records(file, ["dog", "crane"])
+    assert set(by_name.label.tolist()) == {0, 1}
+    table.to_parquet(file)
+    assert read_records(file, ["dog", "crane"]).label.tolist() == by_name.label.tolist()
 
 
 def bounds(accuracy):

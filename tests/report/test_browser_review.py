@@ -19,9 +19,20 @@ CARD = "#review .card"
 
 @pytest.fixture(scope="module")
 def content():
-    """With extra images of the indices from 40,500 on, suspects among them."""
+    """With extra images of the indices from 40,500 on, suspects among them, and two classes of one name."""
     content = rich()
-    return replace(content, gallery=replace(content.gallery, extra_from=40_500))
+    gallery = replace(content.gallery, extra_from=40_500)
+    first, second = suspects_of(gallery)[:2]
+    one, other = gallery.label[first], gallery.suggested[second]
+    assert one != other
+    shared = [content.classes[one] if number == other else name for number, name in enumerate(content.classes)]
+    return replace(content, gallery=gallery, classes=shared)
+
+
+def written(content, number):
+    """A class as `data.relabel` takes it: of those that share a name the number."""
+    name = content.classes[number]
+    return str(number) if content.classes.count(name) > 1 else name
 
 
 def suspects_of(gallery, kind="label"):
@@ -150,9 +161,25 @@ def test_the_table_is_what_training_reads(page, content, downloads):
     assert [int(each.index) for each in found] == [gallery.index[k] for k in places[:4]]
     assert [each.decision for each in found] == ["keep", "relabel", "relabel", "unsure"]
     bare = [each.new_label.removeprefix("'") for each in found]
-    assert bare == ["", content.classes[gallery.suggested[places[1]]], content.classes[other], ""]
-    assert [each.label.removeprefix("'") for each in found] == [content.classes[gallery.label[k]] for k in places[:4]]
+    assert bare == ["", written(content, gallery.suggested[places[1]]), written(content, other), ""]
+    assert bare[1] == str(gallery.suggested[places[1]])
+    assert [each.label.removeprefix("'") for each in found] == [written(content, gallery.label[k]) for k in places[:4]]
     assert [each.path.removeprefix("'") for each in found] == [gallery.path[k] for k in places[:4]]
+
+
+def test_a_decision_for_one_of_two_classes_of_one_name_is_read_back(page, content):
+    gallery, places = content.gallery, suspects_of(content.gallery)
+    to = gallery.suggested[places[1]]
+    click(page, "Keep")
+    click(page, "Relabel as")
+    loaded(page)
+    assert status(page).startswith(f"2 of {len(places)} reviewed: 1 kept, 1 relabelled")
+    click(page, "Next")
+    text = f"Decided: relabelled as {content.classes[to]} ({to})"
+    assert card(page).find_element(By.CSS_SELECTOR, ".outcome").get_property("textContent") == text
+    assert Select(card(page).find_element(By.TAG_NAME, "select")).first_selected_option.get_attribute("value") == str(
+        to
+    )
 
 
 def test_decisions_outlive_the_page_but_not_their_label(page, content):

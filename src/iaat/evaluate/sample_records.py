@@ -61,14 +61,14 @@ def read_records(file: Path, classes: Sequence[str]) -> SampleRecords:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    numbers = {encodable(name): number for number, name in enumerate(classes)}
+    names = [encodable(name) for name in classes]
     try:
         with file.open("rb") as opened:
             table = pq.read_table(opened)
         columns = {name: table[name].to_pylist() for name in table.column_names}
         order = np.argsort(np.asarray(columns["index"], dtype=np.int64), kind="stable")
         predicted = {
-            name: np.array([numbers.get(value, -1) for value in columns[name]], dtype=np.int64)[order]
+            name: _numbers(columns[name], columns.get(f"{name}_id"), names)[order]
             for name in ("label", "clean_prediction", "adversarial_prediction")
         }
         attack = columns["misclassified_by"] if "misclassified_by" in columns else columns["broken_by"]
@@ -83,3 +83,13 @@ def read_records(file: Path, classes: Sequence[str]) -> SampleRecords:
         )
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise DamagedFileError(f"{file} cannot be read as records of test samples ({error})") from error
+
+
+def _numbers(found: Sequence[str | None], ids: Sequence[int] | None, names: Sequence[str]) -> NDArray[np.int64]:
+    """Classes by number, -1 where there is none; files of before 0.2 have their names alone, which two may share."""
+    by_name = {name: number for number, name in enumerate(names)}
+    numbers = np.array([by_name.get(name, -1) if name is not None else -1 for name in found], dtype=np.int64)
+    for row, (name, number) in enumerate(zip(found, ids or (), strict=ids is not None)):
+        if 0 <= number < len(names) and names[number] == name:
+            numbers[row] = number
+    return numbers

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.evaluate.naming import evaluation_name
@@ -14,6 +16,9 @@ from iaat.evaluate.robust_accuracy import Outcome
 from iaat.evaluate.sample_records import RECORDS_FILE
 from iaat.runtime.files import encodable, replacing, write_json
 from iaat.statistics import wilson_interval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def summary(
@@ -76,12 +81,20 @@ def write_evaluation(folder: Path, outcome: Outcome, results: EvaluationResult, 
     classes = [encodable(name) for name in classes]
     columns = {
         "index": pa.array(outcome.index.numpy()),
-        "label": pa.array([classes[number] for number in outcome.label.tolist()]),
-        "clean_prediction": pa.array([classes[number] for number in outcome.clean.tolist()]),
-        "adversarial_prediction": pa.array([classes[i] if i >= 0 else None for i in outcome.adversarial.tolist()]),
+        **_class_columns("label", outcome.label, classes),
+        **_class_columns("clean_prediction", outcome.clean, classes),
+        **_class_columns("adversarial_prediction", outcome.adversarial, classes),
         "misclassified_by": pa.array(outcome.misclassified_by),
         "perturbation_norm": pa.array(outcome.perturbation_norm.numpy()),
     }
     # A file of Python's: pyarrow takes no name of bytes that are no UTF-8.
     with replacing(folder / RECORDS_FILE) as temporary, temporary.open("wb") as file:
         pq.write_table(pa.table(columns), file)
+
+
+def _class_columns(name: str, numbers: Tensor, classes: Sequence[str]) -> dict[str, pa.Array]:
+    """Classes `[n]` by name, null for -1, and by number: two classes may share a name."""
+    import pyarrow as pa
+
+    names = [classes[number] if number >= 0 else None for number in numbers.tolist()]
+    return {name: pa.array(names, pa.string()), f"{name}_id": pa.array(numbers.numpy())}

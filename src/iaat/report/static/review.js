@@ -9,6 +9,12 @@ const isExtra = (k) => known(gallery.extra_from) && gallery.index[k] >= gallery.
 // A card on a page of twelve is as large as fits three in a row.
 const cardsPerPage = 12;
 
+const repeated = new Set(classes.filter((name, k) => classes.indexOf(name) !== k));
+/** Classes as `data.relabel` reads them: by name, and by number where several share one. */
+const inTable = classes.map((name, k) => (repeated.has(name) ? String(k) : name));
+/** A class for people; several of one name have their numbers, too. */
+const distinct = (number) => (repeated.has(classes[number]) ? `${className(number)} (${number})` : className(number));
+
 /** Decisions by the index of the image, as the browser keeps them; nothing where it keeps none. */
 function decisionStore() {
   // The seconds tell runs of one name apart, of other data or in other folders.
@@ -18,8 +24,8 @@ function decisionStore() {
     const found = JSON.parse(localStorage.getItem(key) ?? "{}");
     return found !== null && typeof found === "object" ? found : {};
   };
-  const isDecision = (value, k) => Object.hasOwn(decisionNames, value?.decision) && value.label === className(gallery.label[k]) &&
-    (value.decision === "relabel" ? classes.includes(value.to) && value.to !== value.label : value.to === "");
+  const isDecision = (value, k) => Object.hasOwn(decisionNames, value?.decision) && value.label === inTable[gallery.label[k]] &&
+    (value.decision === "relabel" ? inTable.includes(value.to) && value.to !== value.label : value.to === "");
   return {
     /** Decisions by the place of the image. A label that is another one now was corrected since: what was decided on it
      * is of the past.
@@ -126,7 +132,7 @@ function review(host) {
   /** The class that an image would change to; -1 for none yet. */
   function newLabelOf(k) {
     const before = decisionOn(k);
-    return wanted.get(k) ?? (before?.decision === "relabel" ? classes.indexOf(before.to) : gallery.suggested[k]);
+    return wanted.get(k) ?? (before?.decision === "relabel" ? inTable.indexOf(before.to) : gallery.suggested[k]);
   }
 
   /** @param {"keep" | "relabel" | "unsure"} decision */
@@ -137,7 +143,7 @@ function review(host) {
       return;
     }
     past.push([k, decisionOn(k)]);
-    decisions.set(k, { decision, label: className(gallery.label[k]), to: decision === "relabel" ? className(to) : "" });
+    decisions.set(k, { decision, label: inTable[gallery.label[k]], to: decision === "relabel" ? inTable[to] : "" });
     wanted.delete(k);
     keep(k);
     const place = list.indexOf(k);
@@ -216,13 +222,13 @@ function review(host) {
     const to = newLabelOf(k);
     const target = element("select", { ariaLabel: `New label of image ${gallery.index[k]}` },
       to < 0 ? element("option", { value: -1 }, "choose a class") : null,
-      ...classes.flatMap((_, other) => (other === own ? [] : [element("option", { value: other, selected: other === to }, short(className(other), 30))])));
+      ...classes.flatMap((_, other) => (other === own ? [] : [element("option", { value: other, selected: other === to }, short(distinct(other), 30))])));
     const relabel = button("Relabel as", () => decide(k, "relabel"), { disabled: to < 0, ariaKeyShortcuts: "R" });
     target.addEventListener("change", () => {
       wanted.set(k, Number(target.value));
       relabel.disabled = Number(target.value) < 0;
     });
-    const outcome = decision ? `Decided: ${decisionNames[decision.decision]}${decision.to ? ` as ${decision.to}` : ""}` : "Not decided";
+    const outcome = decision ? `Decided: ${decisionNames[decision.decision]}${decision.to ? ` as ${distinct(inTable.indexOf(decision.to))}` : ""}` : "Not decided";
     const reason = reasonOf(k);
     const title = [named(own), " → ", gallery.suggested[k] < 0 ? "?" : named(gallery.suggested[k])];
     return element("article", { className: "card", tabIndex: -1, "data-place": k, "data-decision": decision?.decision ?? "",
