@@ -15,6 +15,7 @@ from helpers.training import QUIET, tiny
 from iaat.config.load_recipe import load_recipe
 from iaat.evaluate.results import read_results
 from iaat.export import export_model
+from iaat.export.hub_folder import crop_fraction
 from iaat.models import ModelConfig
 from iaat.runs.run_folder import RunFolder
 from iaat.train import train
@@ -107,9 +108,22 @@ def test_timm_loads_a_network_of_its_own(tmp_path):
     expected = iaat.load(own.path)(x)
     torch.testing.assert_close(network(normalize(x, about["mean"], about["std"])), expected)
     assert list(about["label_names"]) == [str(digit) for digit in range(10)]
+    settings = json.loads((folder / "config.json").read_text())["pretrained_cfg"]
+    assert settings.keys() == {
+        *("first_conv", "classifier", "pool_size", "fixed_input_size", "custom_load", "input_size", "num_classes"),
+        *("label_names", "mean", "std", "interpolation", "crop_pct", "crop_mode"),
+    }
+    assert settings["crop_mode"] == "center"
     head, body = card(folder)
     assert head["library_name"] == "timm"
     code = re.findall(r"```python\n(.*?)```", body, flags=re.DOTALL)[1]
     names = {"x": x}
     exec(code.replace("FOLDER", str(folder)), names)
     torch.testing.assert_close(names["probabilities"], softmax(expected, dim=1))
+
+
+@pytest.mark.parametrize(("size", "resize"), [(160, 232), (192, 236), (64, 93), (224, 256), (32, 32), (3, 7)])
+def test_timm_resizes_images_as_the_run_did(size, resize):
+    timm_data = pytest.importorskip("timm.data")
+    transform = timm_data.create_transform((3, size, size), crop_pct=crop_fraction(size, resize), crop_mode="center")
+    assert (transform.transforms[0].size, transform.transforms[1].size) == (resize, (size, size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from iaat.runtime.json_files import to_json
 
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
 HUB_FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
-_OF_THEIR_WEIGHTS = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "tag", "label_offset")
-"""Settings of timm's for the published weights of a model, which these are not."""
+_OF_THE_NETWORK = ("first_conv", "classifier", "pool_size", "fixed_input_size")
+"""Settings of timm's by which it builds a network. All others are of published weights: their images, their licence."""
 
 
 def write_hub_folder(exported: Exportable, folder: Path) -> None:
@@ -55,7 +56,7 @@ def config_of(exported: Exportable, timm: str | None) -> dict[str, Any]:
 def _pretrained_cfg(exported: Exportable) -> dict[str, Any]:
     record = exported.record
     published: dict[str, Any] = getattr(exported.model.network, "pretrained_cfg", None) or {}
-    kept = {key: value for key, value in published.items() if key not in _OF_THEIR_WEIGHTS and value is not None}
+    kept = {key: published[key] for key in _OF_THE_NETWORK if published.get(key) is not None}
     channels = record.shape[0]
     return kept | {
         "custom_load": False,
@@ -65,8 +66,15 @@ def _pretrained_cfg(exported: Exportable) -> dict[str, Any]:
         "mean": list(record.mean or [0.0] * channels),
         "std": list(record.std or [1.0] * channels),
         "interpolation": "bilinear",
-        "crop_pct": record.shape[-1] / (record.resize or record.shape[-1]),
+        "crop_pct": crop_fraction(record.shape[-1], record.resize or record.shape[-1]),
+        "crop_mode": "center",
     }
+
+
+def crop_fraction(size: int, resize: int) -> float:
+    """The `crop_pct` by which timm resizes to `resize` pixels and cuts out `size`: it rounds `size / crop_pct` down."""
+    fraction = size / resize
+    return fraction if math.floor(size / fraction) >= resize else math.nextafter(fraction, 0.0)
 
 
 def read_by_timm(folder: Path, exported: Exportable) -> Callable[[Tensor], Tensor] | None:
