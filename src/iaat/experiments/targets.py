@@ -188,7 +188,7 @@ def _target(name: str, overrides: Sequence[str], out: Path, *, evaluated: bool) 
         recipe = run.recipe([each for each in overrides if each[2:].startswith(RUN_SETTINGS)])
         return Target(name, recipe, run, out, checkpoint)
     check_readable(Path(name))
-    if (file := exported_file(Path(name))) is not None and not _names_model(overrides):
+    if (file := exported_file(Path(name))) is not None:
         record = read_record(file)
         own = [each for each in overrides if each[2:].startswith(RUN_SETTINGS)]
         recipe = stored_recipe(record.recipe, record.name, f"exported weights {name}", own)
@@ -203,11 +203,6 @@ def _target(name: str, overrides: Sequence[str], out: Path, *, evaluated: bool) 
 
 def _is_exported(name: str) -> bool:
     return exported_file(Path(name)) is not None
-
-
-def _names_model(overrides: Sequence[str]) -> bool:
-    """Whether settings say what model a file of weights is of."""
-    return any(key.startswith("model.") for key in read_settings(overrides))
 
 
 def _run_of(name: str) -> tuple[RunFolder, str | None] | None:
