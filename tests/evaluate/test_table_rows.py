@@ -48,6 +48,10 @@ def test_seeds_of_one_recipe_are_averaged_under_its_name():
     assert averaged(rows) == [[("at", 0), ("at", 1)]]
 
 
+def test_runs_of_recipes_that_are_not_known_are_not_averaged():
+    assert averaged([row("at", seed, f"runs/{seed}", recipe=None) for seed in (0, 1)]) == []
+
+
 def test_evaluations_at_nearly_equal_radii_are_not_averaged():
     rows = [
         row("at", seed, f"runs/{seed}", evaluate=EvaluateConfig(radius=Radius(radius)))

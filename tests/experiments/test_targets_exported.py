@@ -58,6 +58,22 @@ def test_it_has_the_numbers_of_its_run(run, here, form):
     assert results("own") == results(run / "evaluations")
 
 
+def test_it_has_the_recipe_of_its_run_so_that_other_recipes_are_no_further_seeds(run, here, capsys):
+    export_model(run, "safetensors", here / "seed0.safetensors")
+    for seed, epochs in ((1, "2"), (2, "1")):
+        folder = RunFolder(here / f"run{seed}")
+        train(tiny("natural", "--train.epochs", epochs, "--seed", str(seed)), folder, QUIET)
+        export_model(folder.path, "safetensors", here / f"seed{seed}.safetensors")
+    assert main(["evaluate", "seed0.safetensors", "seed1.safetensors", *SAMPLES]) == 0
+    assert "mean ± sd over seeds" in capsys.readouterr().out
+    assert main(["evaluate", "seed1.safetensors", "seed2.safetensors", *SAMPLES]) == 0
+    assert "over seeds" not in capsys.readouterr().out
+    assert main(["evaluate", str(run), *SAMPLES, "--checkpoint", "best"]) == 0
+    files = (next(run.rglob("results.json")), next(Path("evaluations").rglob("seed0*/*/results.json")))
+    own, exported = (json.loads(file.read_text())["recipe"] for file in files)
+    assert own == exported
+
+
 def test_settings_of_the_model_are_refused_with_the_way_to_other_data(run, here, capsys):
     export_model(run, "safetensors", here / "run.safetensors")
     assert main(["evaluate", "run.safetensors", "--data.name", "cifar10"]) == 2

@@ -69,14 +69,15 @@ def _joined(one: EvaluationResult, other: EvaluationResult) -> EvaluationResult:
 def groups_of_seeds(rows: Sequence[EvaluationResult]) -> list[list[EvaluationResult]]:
     """Rows that may be averaged over their seeds, those of one checkpoint, attack and number of samples together.
 
-    Runs are seeds of each other where recipe and data are the same but for the seed, and no seed is there twice.
+    Runs are seeds of each other where recipe and data are known and the same but for the seed, and no seed is there
+    twice.
 
     Args:
         rows: As `table_rows` returns them.
     """
     groups: dict[tuple[object, ...], list[EvaluationResult]] = {}
     for row in rows:
-        if row.seed is not None:
+        if row.seed is not None and row.recipe is not None:
             evaluation = ((row.checkpoint, *row.twins), _attack(row), row.n)
             key: tuple[object, ...] = (*evaluation, row.recipe, row.recipe_name or row.run, row.weights)
             groups.setdefault(key, []).append(row)

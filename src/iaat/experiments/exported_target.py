@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from iaat.config.differences import digest_but_seed
+from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.evaluate.evaluated_model import EvaluatedModel
@@ -33,10 +35,16 @@ def load_exported(name: str, *, device: torch.device) -> TrainedModel:
         raise UserError(f"{place}{error}") from error
 
 
-def evaluated_export(name: str, record: ExportRecord, model: nn.Module, *, seed: int, out: Path) -> EvaluatedModel:
+def evaluated_export(name: str, record: ExportRecord, model: nn.Module, *, recipe: Recipe, out: Path) -> EvaluatedModel:
     """An exported model under the name and with the facts of its run; `out` gets a folder of its evaluations."""
     digest = weights_digest(model)
-    facts = ModelFacts(run=record.name, checkpoint=record.checkpoint, epoch=record.epoch, seed=seed)
+    facts = ModelFacts(
+        run=record.name,
+        recipe=digest_but_seed(recipe, record.train_fingerprint, record.test_fingerprint),
+        checkpoint=record.checkpoint,
+        epoch=record.epoch,
+        seed=recipe.seed,
+    )
     folder = out / f"{Path(name).stem}-{digest[:8]}"
     return EvaluatedModel(record.name, model, digest, folder, facts, fresh=fresh_copy(model))
 

@@ -96,7 +96,7 @@ class Target:
         if self.exported is not None:
             model = preloaded or load_exported(self.name, device=pick_device(self.recipe.train.device))
             check_exported(self.name, self.exported, checkpoints, data)
-            return [evaluated_export(self.name, self.exported, model, seed=self.recipe.seed, out=self.out)]
+            return [evaluated_export(self.name, self.exported, model, recipe=self.recipe, out=self.out)]
         return [self._external(data, preloaded)]
 
     def preload(self) -> nn.Module | None:
