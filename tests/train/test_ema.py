@@ -79,6 +79,15 @@ def test_a_restored_average_goes_on_identically():
     assert same(averaged.state_dict(), other.state_dict())
 
 
+def test_buffers_that_have_no_average_are_copied():
+    model = network()
+    model.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+    averaged = ModelEMA(model, 0.5, ["mask"])
+    walked(averaged, model.train(), 3)
+    assert torch.equal(averaged.model.mask, model.mask)
+    assert not torch.equal(averaged.model[1].running_mean, model[1].running_mean)
+
+
 def run_of(folder, *more):
     run = RunFolder(folder)
     recipe = tiny("natural", "--train.epochs", "6", *more)

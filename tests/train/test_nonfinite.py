@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+import iaat
 from helpers.training import QUIET, Interrupting, same, tiny
 from iaat import UserError
 from iaat.data import build_data
@@ -14,7 +15,7 @@ from iaat.methods.iaat import IAAT
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.train import train
-from iaat.train.nonfinite import NonfiniteError, NonfiniteMonitor
+from iaat.train.nonfinite import NonfiniteError, NonfiniteMonitor, unbounded_buffers
 from iaat.train.state import build_state
 from iaat.train.step_snapshot import StepSnapshot
 
@@ -241,6 +242,48 @@ def test_weights_that_a_step_has_made_infinite_are_seen():
     model.weight.data.mul_(3e38).mul_(1e5)
     assert not bool(faults.check(1, model, torch.tensor(1.0)))
     assert faults.read() == [(1, "the norm of the new weights is inf")]
+
+
+class Masked(torch.nn.Module):
+    """A network with a causal mask, as attention has, and BatchNorm."""
+
+    def __init__(self, masked):
+        super().__init__()
+        self.norm, self.head = torch.nn.BatchNorm1d(16), torch.nn.Linear(4, 3)
+        self.register_buffer("mask", torch.full((4, 4), masked).triu(1))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, x):
+        rows = self.norm(x.flatten(1)).view(-1, 4, 4)
+        weights = (rows @ rows.mT + self.mask).softmax(dim=-1)
+        return self.head((self.scale * weights @ rows).mean(1))
+
+
+@pytest.mark.parametrize("masked", [-torch.inf, torch.finfo(torch.float32).min])
+def test_a_model_with_an_infinite_or_very_large_buffer_is_trained(masked):
+    torch.manual_seed(0)
+    net, y = Masked(masked), torch.arange(60) % 3
+    x = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    run = iaat.fit(net, (x, y), epochs=2, batch_size=20, ema=0.5, steps=1, lr=0.1, device="cpu", quiet=True)
+    assert len(run.history) == 2
+    state = net.state_dict()
+    assert torch.equal(state.pop("mask"), Masked(masked).mask)
+    assert all(bool(value.isfinite().all()) for value in state.values())
+    assert bool(run.model(x).isfinite().all())
+
+
+def test_running_statistics_and_buffers_that_were_finite_are_checked_whatever_else_is_infinite():
+    for name in ("norm.running_var", "scale"):
+        model = Masked(-torch.inf)
+        assert unbounded_buffers(model) == {"mask"}
+        faults = NonfiniteMonitor(1, unchecked=unbounded_buffers(model))
+        assert bool(faults.check(0, model, torch.tensor(1.0)))
+        model.get_buffer(name).fill_(torch.inf)
+        assert not bool(faults.check(1, model, torch.tensor(1.0)))
+    assert unbounded_buffers(model) == {"mask", "scale"}
+    model = Masked(0.0)
+    model.norm.running_var.fill_(torch.inf)
+    assert unbounded_buffers(model) == frozenset()
 
 
 @pytest.mark.parametrize("policy", ["skip", "rollback"])

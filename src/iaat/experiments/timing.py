@@ -158,7 +158,7 @@ class _Stepper:
         self.state.epoch = recipe.train.epochs - 1
         self.radius = None if self.state.method.radii is None else getattr(recipe.method, "radius", None)
         self.micro_batches, self.device, self.clock = micro_batches, device, clock
-        self._train, self._monitor = recipe.train, NonfiniteMonitor(LAG)
+        self._train, self._monitor = recipe.train, NonfiniteMonitor(LAG, unchecked=self.state.unbounded)
 
     @property
     def samples(self) -> int:

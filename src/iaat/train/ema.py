@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -23,6 +23,7 @@ class ModelEMA:
     Args:
         model: The model in training; its copy is in eval mode and needs no gradients.
         decay: Fraction of the old average that is kept at each step, in (0, 1).
+        copied: Names of buffers that have no average, such as masks of -inf, and are copied.
 
     PyTorch's `AveragedModel` keeps its count of updates on the CPU and copies it to a GPU in every update, which waits
     for the device; hence this class.
@@ -34,22 +35,24 @@ class ModelEMA:
     section 4.3).
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._decay = decay
+    def __init__(self, model: nn.Module, decay: float, copied: Collection[str] = ()) -> None:
+        self._decay, self._copied = decay, copied
         self._steps = 0
         self.model = deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the average after an optimiser step; never waits for the device."""
-        pairs = list(zip(_tensors(self.model), _tensors(model), strict=True))
-        moving = [(average, value) for average, value in pairs if self._steps and average.is_floating_point()]
+        moving: list[tuple[Tensor, Tensor]] = []
+        copied: list[tuple[Tensor, Tensor]] = []  # counters of batches; all where the average begins
+        for (name, average), (_, value) in zip(_tensors(self.model), _tensors(model), strict=True):
+            averaged = self._steps and average.is_floating_point() and name not in self._copied
+            (moving if averaged else copied).append((average, value))
         if moving:
             keep = min(self._decay, (1 + self._steps) / (_SLOW_START + self._steps))
             averages, values = zip(*moving, strict=True)
             torch._foreach_lerp_(averages, values, 1 - keep)
-        copied = [pair for pair in pairs if not (self._steps and pair[0].is_floating_point())]
-        if copied:  # counters of batches; all where the average begins
+        if copied:
             averages, values = zip(*copied, strict=True)
             torch._foreach_copy_(averages, values)
         self._steps += 1
@@ -64,6 +67,6 @@ class ModelEMA:
         self._steps = int(state["steps"])
 
 
-def _tensors(model: nn.Module) -> Iterator[Tensor]:
-    """Parameters and buffers."""
-    return itertools.chain(model.parameters(), model.buffers())
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers, by name."""
+    return itertools.chain(model.named_parameters(), model.named_buffers())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from iaat.runtime.distributed import ALONE, Ranks
 
 _WHAT = ("the loss", "the norm of the gradient", "the norm of the new weights", "the norm of BatchNorm's statistics")
 _SHOWN = 8
+_STATISTICS = ("running_mean", "running_var")
+_LARGE = 1e15
+"""Norm of a buffer from which on the square of its numbers comes near to what float32 holds."""
 
 LAG = 16
 """Steps that may pass on an accelerator until a fault is reported; on a CPU it is reported at once."""
@@ -30,10 +33,11 @@ class NonfiniteMonitor:
     Args:
         lag: Steps between two reads from the device.
         ranks: The processes that train.
+        unchecked: Names of buffers that are as they should be whatever is in them: see `unbounded_buffers`.
     """
 
-    def __init__(self, lag: int, ranks: Ranks = ALONE) -> None:
-        self._lag, self._ranks = lag, ranks
+    def __init__(self, lag: int, ranks: Ranks = ALONE, unchecked: Collection[str] = ()) -> None:
+        self._lag, self._ranks, self._unchecked = lag, ranks, unchecked
         self._unread: list[tuple[int, Tensor]] = []
 
     @torch.no_grad()
@@ -52,7 +56,9 @@ class NonfiniteMonitor:
         """
         weights = [each for each in model.parameters() if each.requires_grad]
         gradients = [each.grad for each in weights if each.grad is not None]
-        buffers = [each for each in model.buffers() if each.is_floating_point()]
+        buffers = [
+            each for name, each in model.named_buffers() if each.is_floating_point() and name not in self._unchecked
+        ]
         norms = [
             get_total_norm(each).to(loss) if each else torch.zeros_like(loss) for each in (gradients, weights, buffers)
         ]
@@ -76,6 +82,20 @@ class NonfiniteMonitor:
         table = torch.stack([values for _, values in self._unread]).cpu()
         self._unread = []
         return [(step, _cause(row)) for step, row in zip(steps, table, strict=True) if not bool(row.isfinite().all())]
+
+
+def unbounded_buffers(model: nn.Module) -> frozenset[str]:
+    """Names of buffers with infinite or very large numbers before training, such as the -inf of a causal mask.
+
+    Their norm says nothing about a step, and they have no moving average. Running statistics are never among them.
+    """
+    return frozenset(
+        name
+        for name, buffer in model.named_buffers()
+        if buffer.is_floating_point()
+        and name.rpartition(".")[2] not in _STATISTICS
+        and not float(torch.linalg.vector_norm(buffer)) < _LARGE
+    )
 
 
 def _cause(row: Tensor) -> str:

@@ -33,6 +33,7 @@ from iaat.train.ddp import GradientSync, sync_batchnorm
 from iaat.train.ema import ModelEMA
 from iaat.train.epoch_progress import EpochProgress
 from iaat.train.frozen_modules import frozen_modules
+from iaat.train.nonfinite import unbounded_buffers
 from iaat.train.optim import build_optimizer, build_schedule
 from iaat.types import Batch
 
@@ -55,6 +56,7 @@ class TrainState:
         lr_factor: Factor on the schedule's learning rate: below 1 after a rollback.
         clip_grad: Largest norm of the gradient; 0: any.
         frozen: Modules that stay in eval mode while the model trains, by name; as they were given, not saved.
+        unbounded: Names of buffers that are infinite or very large, as they should be; not saved.
     """
 
     model: nn.Module
@@ -74,6 +76,7 @@ class TrainState:
     lr_factor: float = 1.0
     clip_grad: float = 0.0
     frozen: dict[str, nn.Module] = field(default_factory=dict)
+    unbounded: frozenset[str] = frozenset()
 
     @property
     def result(self) -> nn.Module:
@@ -267,6 +270,7 @@ def build_state(
     if channels_last:
         model = model.to(memory_format=torch.channels_last)
     model = sync_batchnorm(model, ranks, device, wanted=recipe.train.sync_batchnorm)
+    unbounded = unbounded_buffers(model)
     optimizer = build_optimizer(model, recipe.train)
     # Layers such as dropout, and code of the user, have no stream of their own: they draw from the global generators.
     rng.seed_globals(recipe.seed, "layers", *([] if ranks.main else [ranks.rank]))
@@ -277,11 +281,12 @@ def build_state(
         schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
         generator=rng.batch_generator(recipe.seed, "attack", device=device),
         gradient_sync=GradientSync(model, ranks),
-        ema=ModelEMA(model, recipe.train.ema) if recipe.train.ema else None,
+        ema=ModelEMA(model, recipe.train.ema, unbounded) if recipe.train.ema else None,
         scaler=GradScaler(device.type) if recipe.train.precision == "fp16" else None,
         channels_last=channels_last,
         clip_grad=recipe.train.clip_grad,
         frozen=frozen_modules(model),
+        unbounded=unbounded,
     )
 
 

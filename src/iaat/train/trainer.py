@@ -200,7 +200,8 @@ class Trainer:
         recipe = self.recipe
         self._epoch_start = time.perf_counter()
         self._order = self._epoch_order(self.state.epoch)
-        self._monitor = NonfiniteMonitor(1 if self.device.type == "cpu" else LAG, self.ranks)
+        lag = 1 if self.device.type == "cpu" else LAG
+        self._monitor = NonfiniteMonitor(lag, self.ranks, self.state.unbounded)
         self._guard = GuardChecks(
             recipe.train, recipe.seed, self.data, self.state, len(self._order), self.device, self.reporter
         )
