@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from iaat.config.recipe_files import shipped_recipes, shipped_sweeps
 from iaat.config.setting_keys import SECTION_TYPES
 from iaat.methods import METHODS
 from iaat.methods.setting_fields import setting_names
+from iaat.runtime import user_code
 
 
 def test_every_recipe_is_listed_once_under_its_data_set_and_one_is_to_start_with():
@@ -83,6 +85,16 @@ def test_choices_of_a_setting_are_shown_as_those_of_an_option(capsys):
     out = capsys.readouterr().out
     assert "--train.select {mean,robust,clean}" in out
     assert "Literal" not in out
+
+
+def test_commands_of_the_help_trust_what_was_trusted(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(user_code, "_TRUSTED", set())
+    Path("my recipe.yaml").write_text("extends: quickstart\nmodel: {name: 'help_net:build', width: null}\n")
+    assert main(["train", "my recipe.yaml", "--trust", "help_net", "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "iaat train 'my recipe.yaml' --trust help_net --help all" in out
+    assert "next: iaat check 'my recipe.yaml' --trust help_net" in out
 
 
 def test_help_that_nobody_reads_to_the_end_warns_of_nothing():

@@ -1,6 +1,7 @@
 """`iaat evaluate` of what `iaat export` wrote: as the run it is of."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,16 @@ def test_settings_of_the_model_are_refused_with_the_way_to_other_data(run, here,
     export_model(run, "safetensors", here / "run.safetensors")
     assert main(["evaluate", "run.safetensors", "--data.name", "cifar10"]) == 2
     assert "iaat evaluate MODEL --model.weights run.safetensors --data.name NAME" in capsys.readouterr().err
+
+
+def test_the_way_to_other_data_names_the_weights_that_are_there(run, here, capsys):
+    alone = here / "my run"
+    alone.mkdir()
+    for name in ("recipe.yaml", "run.json", "last.pt"):
+        shutil.copy(run / name, alone / name)
+    for target in ("my run/last.pt", "my run"):
+        assert main(["evaluate", target, "--data.name", "mnist"]) == 2
+        assert "iaat evaluate MODEL --model.weights 'my run/last.pt' --data.name NAME" in capsys.readouterr().err
 
 
 def test_a_model_that_is_named_for_another_file_is_not_that_of_an_export(run, here):

@@ -188,7 +188,7 @@ def _recipe_help(arguments: Sequence[str]) -> None:
     find_recipe(options.recipe)  # as above
     from iaat.cli.recipe_help import print_recipe_help
 
-    print_recipe_help(options.command, options.recipe, overrides, options.typed, everything=everything)
+    print_recipe_help(options, overrides, everything=everything)
 
 
 def entry() -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+import shlex
 import textwrap
 from collections.abc import Sequence
 from types import UnionType
@@ -13,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 from docstring_parser import parse_from_object
 
+from iaat.cli.next_command import as_before
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
 from iaat.methods import METHODS
@@ -58,13 +60,15 @@ _OPTIONS = {
 }
 
 
-def print_recipe_help(
-    command: str, source: str, overrides: Sequence[str], typed: Sequence[str], *, everything: bool
-) -> None:
+def print_recipe_help(options: argparse.Namespace, overrides: Sequence[str], *, everything: bool) -> None:
     """Print what can be changed in a recipe, with its values: everyday keys, or `everything`.
 
-    `typed` has the overrides as they were typed, for the next command.
+    Args:
+        options: The command with its recipe, the code to trust, and the overrides as they were typed.
+        overrides: The overrides spelled out.
+        everything: Whether all keys are shown.
     """
+    command, source, trusted = options.command, options.recipe, as_before(options, [])
     recipe, reporter = load_recipe(source, overrides), Reporter()
     if everything:
         _print_all(command, source, recipe)
@@ -78,10 +82,11 @@ def print_recipe_help(
             for option in _OPTIONS.items():
                 table.add_row(*option)
             reporter.result(table)
-        reporter.result(f"all keys, with more about these: iaat {command} {source} --help all")
+        more = shlex.join(("iaat", command, source, *trusted, "--help", "all"))
+        reporter.result(f"all keys, with more about these: {more}")
     methods = f"--method NAME takes another method: {', '.join(METHODS)}, or my_file:MyMethod"
     reporter.result(_filled(methods, reporter.console.width))
-    reporter.next_step("iaat", "check", source, *typed)
+    reporter.next_step("iaat", "check", source, *options.typed, *trusted)
 
 
 def everyday_table(recipe: Recipe) -> PlainTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
 from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.runs.exported_weights import ExportRecord, check_readable, exported_file, read_record
+from iaat.runs.load import find_checkpoint
 from iaat.runs.load_model import is_own_name, load_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import device_of, pick_device
@@ -171,11 +173,17 @@ def _without_own_data_set(runs: Sequence[str], overrides: Sequence[str], out: Pa
 
 
 def _keeps_its_recipe(run: str) -> str:
-    weights = exported_file(Path(run)) or Path(run) / "best.pt"
-    return (
-        f"a finished run keeps its recipe. For other data: iaat evaluate MODEL --model.weights {weights} "
-        f"--data.name NAME, or in Python iaat.evaluate_model(iaat.load({run!r}), data)"
-    )
+    command = shlex.join(("iaat", "evaluate", "MODEL", "--model.weights", str(_weights_of(run)), "--data.name", "NAME"))
+    in_python = f"iaat.evaluate_model(iaat.load({run!r}), data)"
+    return f"a finished run keeps its recipe. For other data: {command}, or in Python {in_python}"
+
+
+def _weights_of(run: str) -> Path:
+    """The file of weights of a run, a checkpoint or an export."""
+    try:
+        return exported_file(Path(run)) or find_checkpoint(Path(run))
+    except UserError:  # whoever loads it says that there is none yet
+        return Path(run) / "best.pt"
 
 
 def _place(name: str) -> str:
