@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import yaml
-
 from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.safe_yaml import dump_yaml
 from iaat.config.train_config import TrainConfig
 from iaat.data import DataConfig
 from iaat.methods import MethodConfig
@@ -67,7 +66,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """`to_dict` as YAML text."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        return dump_yaml(self.to_dict())
 
 
 def _plain(config: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Any
@@ -39,6 +40,11 @@ def _parsed(text: str) -> Any:  # noqa: ANN401
         raise
     except Exception as error:  # PyYAML lets out what its constructors run into, such as the date 2020-13-01
         raise UserError(f"not valid YAML: {cut(str(error))}") from None
+
+
+def dump_yaml(value: object) -> str:
+    """A plain value as YAML text, from which `parse_yaml` reads an equal one."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def decode_yaml(content: bytes) -> str:
@@ -124,3 +130,14 @@ def _check_scalar(node: yaml.ScalarNode) -> None:
     check_text(node.value)
     if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MOST_DIGITS:
         raise UserError(f"{shown(node.value)} is a number of more than {MOST_DIGITS} digits")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts a text that the loader would take for a number in quotes."""
+
+
+_EXPONENT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$")
+"""Numbers such as 1e-6 and 5e3, which are floats in YAML 1.2 and JSON, and text in YAML 1.1."""
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))

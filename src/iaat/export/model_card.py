@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from iaat.config.safe_yaml import dump_yaml
 from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.evaluate.evaluate_run import results_of
 from iaat.evaluate.findings import UNCHECKED
@@ -58,7 +59,7 @@ def model_card(exported: Exportable, timm: str | None) -> str:
         screened=any("screening" in row.attacks for row in rows),
         facts=list(_facts(exported)),
         needs_root=exported.record.recipe["data"].get("root") is not None,
-        yaml=yaml.safe_dump(exported.record.recipe, sort_keys=False, allow_unicode=True),
+        yaml=dump_yaml(exported.record.recipe),
     )
     return encodable(card)
 

@@ -17,12 +17,12 @@ from typing import Any, NotRequired, TypeVar
 
 import numpy as np
 import torch
-import yaml
 from typing_extensions import TypedDict
 
 from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
+from iaat.config.safe_yaml import dump_yaml
 from iaat.errors import UserError
 from iaat.radius.snapshots import read_snapshot, snapshots, write_snapshot
 from iaat.runs.epoch_record import EpochRecord, upgrade
@@ -204,8 +204,7 @@ class RunFolder:
         before = train.get("epochs")
         if isinstance(before, int) and before < epochs:
             self._add_facts(lengthened=[*self.lengthened(), before])
-            text = yaml.safe_dump({**recipe, "train": {**train, "epochs": epochs}}, sort_keys=False, allow_unicode=True)
-            write_text(self.recipe_file, text)
+            write_text(self.recipe_file, dump_yaml({**recipe, "train": {**train, "epochs": epochs}}))
 
     def lengthened(self) -> list[int]:
         """Numbers of epochs after which the run was finished, before it was given more; nothing for most runs."""

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any, Protocol, Self
 
 import numpy as np
-import yaml
 
+from iaat.config.safe_yaml import dump_yaml
 from iaat.errors import UserError
 from iaat.evaluate.results import EvaluationResult
 from iaat.runs.epoch_record import EpochRecord
@@ -159,7 +159,7 @@ class TensorBoard(Tracker):
         """Open a new event file, with the recipe and all epochs so far."""
         self._run = RunFolder(run)
         self._open(0)
-        text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+        text = dump_yaml(recipe)
         self._writer.add_text("recipe", "".join(f"    {line}\n" for line in text.splitlines()), 0)
         settings = {key: value if isinstance(value, int | float) else str(value) for key, value in _flat(recipe)}
         metrics = dict.fromkeys(("validation_clean", "validation_robust"), 0.0)  # columns
