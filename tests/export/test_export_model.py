@@ -4,14 +4,16 @@ ONNX is in tests/docs/test_export_howto.py: its exporter takes seconds.
 """
 
 import json
+import re
 import shutil
 import sys
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 import iaat
@@ -22,12 +24,9 @@ from iaat.errors import UserError
 from iaat.export import export_model, export_run
 from iaat.export.exportable import _without_folders
 from iaat.export.writers import WRITERS
-from iaat.models.build_model import build_model
 from iaat.models.model_config import ModelConfig
 from iaat.models.model_file_kind import file_kind
-from iaat.models.recorded_statistics import recorded_statistics
 from iaat.runs.checkpoint import load_checkpoint, restore_model
-from iaat.runs.load_model import load_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.user_code import GIVEN
 from iaat.train import train
@@ -87,29 +86,6 @@ def test_safetensors_hold_the_bare_network_and_come_back_with_all_that_is_known(
     # What came from a run can be exported once more.
     again = export_model(exported.path, "torchscript", "again.ts")
     assert again.record == exported.record
-
-
-def test_exported_weights_given_to_a_named_network_keep_their_normalisation(run):
-    file = export_model(run.path, "safetensors", "weights.safetensors").path
-    expected = iaat.load(run.path)
-    settings = {**vars(expected.recipe.model), "normalize": "none"}
-    model = load_model("small-cnn", ModelConfig(**settings | {"weights": str(file)}), shape=(1, 8, 8), classes=10)
-    assert torch.equal(model(images()), expected(images()))
-    start = replace(expected.recipe.model, weights=str(file))
-    built = build_model(start, shape=(1, 8, 8), classes=10, mean=torch.tensor([0.9]), std=torch.tensor([2.0]))
-    assert torch.equal(built.normalize.mean, expected.normalize.mean)
-    assert torch.equal(built.normalize.std, expected.normalize.std)
-    explicit = ModelConfig(**settings | {"weights": str(file), "mean": [0.5], "std": [0.5]})
-    with pytest.raises(UserError, match="hold a normalisation of their own"):
-        load_model("small-cnn", explicit, shape=(1, 8, 8), classes=10)
-
-
-def test_a_damaged_record_beside_weights_is_refused(run, tmp_path):
-    file = export_model(run.path, "safetensors", "weights.safetensors").path
-    for text, message in (("{", "their record"), ('{"mean": [0.5], "std": [0.0]}', "std above 0")):
-        save_file(load_file(file), tmp_path / "w.safetensors", {"iaat": text})
-        with pytest.raises(UserError, match=message):
-            recorded_statistics(tmp_path / "w.safetensors")
 
 
 def test_folders_of_the_machine_stay_on_it(run):
@@ -222,17 +198,6 @@ def test_what_is_there_is_replaced_only_if_that_is_said(run, capsys, tmp_path):
     assert [path.name for path in (tmp_path / "hub").iterdir()] == ["README.md"]
 
 
-def test_a_run_with_exported_weights_in_it_is_still_that_run(run, capsys, tmp_path):
-    both = shutil.copytree(run.path, tmp_path / "both")
-    other = export_model(run.checkpoint("last"), "safetensors", both / "model.safetensors")
-    assert other.record.checkpoint == "last"
-    assert torch.equal(iaat.load(both)(images()), logits_of_run(run, images(), "best"))
-    assert export_model(both, "safetensors", "best.safetensors").record.checkpoint == "best"
-    assert torch.equal(iaat.load(both / "model.safetensors")(images()), logits_of_run(run, images(), "last"))
-    for more in ([], ["--overwrite"]):
-        assert "both is a run folder" in refused(capsys, run.path, "--format", "hf", "-o", "both", *more)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -332,6 +297,34 @@ def test_the_printed_call_loads_a_network_of_the_user(of_users_code, capsys, for
     iaat.runtime.user_code._TRUSTED.clear()
     logits = eval(call.removeprefix("in Python: "), {"iaat": iaat, "x": images()})
     assert torch.equal(logits, iaat.load(own)(images()))
+
+
+def test_the_card_shows_calls_that_work_for_a_network_of_the_user(of_users_code):
+    own = of_users_code("linear")
+    folder = export_model(own, "hf", "hub", trust=True).path
+    iaat.runtime.user_code._TRUSTED.clear()
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    names = {"x": images()}
+    exec(code.replace("FOLDER", str(folder)), names)
+    assert torch.equal(names["probabilities"], iaat.load(own)(images()).softmax(dim=1))
+    assert "trust=True imports exported" in card
+    assert "`iaat train recipe.yaml --trust exported_nets --out RUN`" in card
+    assert "`iaat evaluate RUN --suite standard --trust exported_nets`" in card
+
+
+def test_the_card_of_a_network_that_was_an_object_asks_for_it(tmp_path, capsys):
+    x, y = torch.rand(40, 1, 8, 8), torch.arange(40) % 2
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    iaat.fit(net, (x, y), method="natural", epochs=1, batch_size=20, out="run", device="cpu", quiet=True)
+    folder = export_model("run", "hf", "hub", model=net).path
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    names = {"x": x, "NET": deepcopy(net)}
+    exec(code.replace("FOLDER", str(folder)), names)
+    torch.testing.assert_close(names["probabilities"], net(x).softmax(dim=1))
+    assert "NET is the module itself" in card
+    assert "iaat train" not in card
 
 
 def test_a_module_that_is_passed_takes_exported_weights_without_the_code_they_name(of_users_code):

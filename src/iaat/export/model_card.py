@@ -17,6 +17,7 @@ from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, CleanAccuracy, EvaluationResult
 from iaat.evaluate.results_table import more_are_clean, with_worst
 from iaat.export.exportable import Exportable
+from iaat.export.loading import loading_of
 from iaat.methods.registry import find_method
 from iaat.models import count_parameters
 from iaat.runs.exported_weights import ExportRecord
@@ -55,6 +56,8 @@ def model_card(exported: Exportable, timm: str | None) -> str:
         shown_classes=_SHOWN_CLASSES,
         timm=timm,
         parts=[_part(row) for row in rows],
+        loading=(loading := loading_of(exported.record.recipe)),
+        trust="".join(f" --trust {module}" for module in loading.modules),
         with_run=exported.run is not None,
         screened=any("screening" in row.attacks for row in rows),
         facts=list(_facts(exported)),

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from iaat.experiments.targets import check_allowed
 from iaat.export import export_model
 from iaat.export.export_run import ExportedModel
+from iaat.export.loading import loading_of
 from iaat.runtime.progress import Reporter
-from iaat.runtime.user_code import modules_of
 
 _USE = {
     "onnx": "onnxruntime.InferenceSession({path}).run(None, {{'images': x}})[0]",
     "pt2": "torch.export.load({path}).module()(x)",
     "torchscript": "torch.jit.load({path})(x)",
-    "safetensors": "iaat.load({path}{trust})(x)",
-    "hf": "iaat.load({path}{trust})(x)",
+    "safetensors": "iaat.load({path}{arguments})(x)",
+    "hf": "iaat.load({path}{arguments})(x)",
 }
 """Logits from what was exported, in Python."""
 
@@ -50,15 +50,8 @@ def export_command(options: argparse.Namespace, overrides: list[str], reporter: 
 
 def _use(format_name: str, done: ExportedModel) -> Iterator[str]:
     """How the file is used in Python; of weights that need code of the user's, what gives it."""
-    names = {section: done.record.recipe[section]["name"] for section in ("model", "data", "method")}
-    modules = modules_of(names.values()) if format_name in _WEIGHTS else []
-    path, trust = repr(str(done.path)), ", trust=True" if modules else ""
-    yield f"in Python: {_USE[format_name].format(path=path, trust=trust)}"
-    if modules:
-        yield f"trust=True imports {', '.join(modules)}{_instead(names)}"
-
-
-def _instead(names: Mapping[str, str]) -> str:
-    """What a file can be loaded with in place of trust, where the model alone is code."""
-    others = modules_of(name for section, name in names.items() if section != "model")
-    return "" if others else f"; in its place model=NET takes the module itself, built as {names['model']} is"
+    loading = loading_of(done.record.recipe) if format_name in _WEIGHTS else None
+    arguments = "" if loading is None else loading.arguments
+    yield f"in Python: {_USE[format_name].format(path=repr(str(done.path)), arguments=arguments)}"
+    if loading is not None and loading.note is not None:
+        yield loading.note

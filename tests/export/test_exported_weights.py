@@ -1,0 +1,61 @@
+"""Exported weights beside other things: given to a network by name, or lying in a run folder."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import iaat
+from iaat.cli.main import main
+from iaat.errors import UserError
+from iaat.export import export_model
+from iaat.models.build_model import build_model
+from iaat.models.model_config import ModelConfig
+from iaat.models.recorded_statistics import recorded_statistics
+from iaat.runs.load_model import load_model
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def images():
+    return torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def test_exported_weights_given_to_a_named_network_keep_their_normalisation(run):
+    file = export_model(run.path, "safetensors", "weights.safetensors").path
+    expected = iaat.load(run.path)
+    settings = {**vars(expected.recipe.model), "normalize": "none"}
+    model = load_model("small-cnn", ModelConfig(**settings | {"weights": str(file)}), shape=(1, 8, 8), classes=10)
+    assert torch.equal(model(images()), expected(images()))
+    start = replace(expected.recipe.model, weights=str(file))
+    built = build_model(start, shape=(1, 8, 8), classes=10, mean=torch.tensor([0.9]), std=torch.tensor([2.0]))
+    assert torch.equal(built.normalize.mean, expected.normalize.mean)
+    assert torch.equal(built.normalize.std, expected.normalize.std)
+    explicit = ModelConfig(**settings | {"weights": str(file), "mean": [0.5], "std": [0.5]})
+    with pytest.raises(UserError, match="hold a normalisation of their own"):
+        load_model("small-cnn", explicit, shape=(1, 8, 8), classes=10)
+
+
+def test_a_damaged_record_beside_weights_is_refused(run, tmp_path):
+    file = export_model(run.path, "safetensors", "weights.safetensors").path
+    for text, message in (("{", "their record"), ('{"mean": [0.5], "std": [0.0]}', "std above 0")):
+        save_file(load_file(file), tmp_path / "w.safetensors", {"iaat": text})
+        with pytest.raises(UserError, match=message):
+            recorded_statistics(tmp_path / "w.safetensors")
+
+
+def test_a_run_with_exported_weights_in_it_is_still_that_run(run, capsys, tmp_path):
+    both = shutil.copytree(run.path, tmp_path / "both")
+    other = export_model(run.checkpoint("last"), "safetensors", both / "model.safetensors")
+    assert other.record.checkpoint == "last"
+    assert torch.equal(iaat.load(both)(images()), iaat.load(run.checkpoint("best"))(images()))
+    assert export_model(both, "safetensors", "best.safetensors").record.checkpoint == "best"
+    assert torch.equal(iaat.load(both / "model.safetensors")(images()), iaat.load(run.checkpoint("last"))(images()))
+    for more in ([], ["--overwrite"]):
+        assert main(["export", str(run.path), "--format", "hf", "-o", "both", *more]) == 2
+        assert "both is a run folder" in capsys.readouterr().err
