@@ -14,6 +14,7 @@ from helpers.planted import Around, Remembering, cnn, digits, trained
 from helpers.results import made_up
 from iaat.cli.evaluation_output import evaluation_report
 from iaat.config.evaluate_config import EvaluateConfig
+from iaat.corruptions import STANDARD
 from iaat.data import DataConfig, DataSplits, InMemorySource, build_data
 from iaat.errors import UserError
 from iaat.evaluate.corruption_accuracy import fingerprint_of_folder
@@ -210,6 +211,7 @@ def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkey
     standard = ("gaussian_noise", "contrast")
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", (*standard, "saturate"))
     monkeypatch.setattr("iaat.evaluate.corruption_mean.STANDARD", standard)
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.STANDARD", standard)
     config = replace(CONFIG, suite="pgd+corruptions")
     baseline = run_evaluation(evaluated(networks[1], tmp_path / "b", "b"), data, config, QUIET)
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.mean_corruption_error", lambda errors, base: (errors, base))
@@ -311,6 +313,38 @@ def test_published_corruptions_are_read_with_their_own_labels(tmp_path):
     for name, level in zip(("fog", "snow"), levels, strict=True):
         correct = ((level > 127.5) == labels).reshape(5, 8).mean(axis=1)
         assert section.accuracy[name] == pytest.approx(correct.tolist())
+
+
+def test_images_without_an_mce_are_refused_beside_a_baseline_before_any_attack(tmp_path):
+    folder = tmp_path / "published-C"
+    for severity, name in ((s, n) for s in "35" for n in ("dark", "light")):
+        place = folder / "fog" / severity / name
+        place.mkdir(parents=True)
+        Image.new("RGB", (8, 8), (0, 0, 0) if name == "dark" else (255, 255, 255)).save(place / "a.png")
+    config = replace(CONFIG, suite="pgd+corruptions", n=None)
+    alone = run_evaluation(
+        evaluated(Brighter(), tmp_path / "a"), brightness_data(), config, QUIET, Extras(corrupted=folder)
+    )
+    assert alone.corruptions.severities == (3, 5)
+    for more in ({"baseline": alone}, {"is_baseline": True}):
+        extras = Extras(corrupted=folder, **more)
+        with pytest.raises(
+            UserError, match=r"published-C\) lack severity 1, 2, 4, gaussian_noise, .*, jpeg_compression:"
+        ):
+            run_evaluation(evaluated(Brighter(), tmp_path / "b"), brightness_data(), config, QUIET, extras)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_baseline_without_errors_is_refused_before_any_attack(tmp_path, monkeypatch):
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", STANDARD)
+    data, config = brightness_data(side=32), replace(CONFIG, suite="pgd+corruptions", n=None)
+    base = run_evaluation(evaluated(Brighter(), tmp_path / "a"), data, config, QUIET)
+    corruptions = base.corruptions
+    perfect = replace(corruptions, accuracy={**corruptions.accuracy, "fog": (1.0,) * 5})
+    extras = Extras(baseline=replace(base, corruptions=perfect))
+    with pytest.raises(UserError, match="the baseline loses nothing on 'fog'"):
+        run_evaluation(evaluated(Brighter(), tmp_path / "b"), data, config, QUIET, extras)
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("layout", ["arrays", "folders"])

@@ -112,6 +112,7 @@ def test_clean_accuracy_of_all_samples_is_without_those_that_cannot_be_read(netw
 
 def test_a_baseline_is_taken_where_test_images_cannot_be_read(network, tmp_path, monkeypatch):
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", ("fog",))
+    monkeypatch.setattr("iaat.evaluate.corruption_accuracy.STANDARD", ("fog",))
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.mean_corruption_error", lambda _errors, _base: 0.75)
     suite = "pgd-1+corruptions"
     baseline = evaluated_in_part(network, damaged_digits_data(), tmp_path / "base", suite)

@@ -22,7 +22,7 @@ def content():
         for part in content.curves
     ]
     others = [
-        replace(part, source="synthetic", accuracy={name: [0.9] * 5 for name in part.accuracy})
+        replace(part, source="synthetic", accuracy={name: [0.9] * 2 for name in part.accuracy}, severities=[3, 5])
         for part in content.corruptions
     ]
     few = [replace(row, n=100, clean=row.clean - 0.5) for row in content.verdicts]
@@ -65,7 +65,14 @@ def test_corruptions_of_two_sources_are_two_columns(browser, content):
     assert len(cells["z"][0]) == 6
     assert [row[3:] for row in cells["z"]] == [pytest.approx([90] * 3)] * len(cells["z"])
     options = browser.find_elements(By.CSS_SELECTOR, "#corruption-of option")
-    assert options[-1].get_attribute("textContent").endswith(", synthetic")
+    assert options[-1].get_attribute("textContent").endswith(", synthetic, severities 3, 5")
+    chooser = Select(browser.find_element(By.ID, "corruption-of"))
+    chooser.select_by_index(len(options) - 1)
+    (cells,) = drawn(browser, "corruptions", 0)
+    assert len(cells["z"][0]) == 2
+    ticks = browser.execute_script("return document.querySelector('#corruptions .plot').layout.xaxis.ticktext")
+    assert ticks == ["severity 3", "severity 5"]
+    chooser.select_by_index(0)
 
 
 def test_the_tradeoff_is_of_one_number_of_samples(browser, content):

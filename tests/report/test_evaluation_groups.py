@@ -19,7 +19,8 @@ def curve(run, most, accuracy, **more):
 
 
 def corrupted(run, value, source="published", **more):
-    return Corruptions(run, "best", {"fog": [value]}, **{"suite": "full 8px linf", "n": 100, "source": source, **more})
+    facts = {"suite": "full 8px linf", "n": 100, "source": source, "severities": [3], **more}
+    return Corruptions(run, "best", {"fog": [value]}, **facts)
 
 
 def seeds(**parts):
@@ -58,6 +59,12 @@ def test_corruptions_of_another_source_are_apart():
     parts = [corrupted(0, 0.5), corrupted(1, 0.4, source="synthetic")]
     assert members(seeds(), parts) == [[0], [1]]
     assert names_that_differ(parts) == ["published", "synthetic"]
+
+
+def test_corruptions_of_other_severities_are_apart_and_named():
+    parts = [corrupted(0, 0.5, severities=[3]), corrupted(1, 0.4, severities=[5])]
+    assert members(seeds(), parts) == [[0], [1]]
+    assert names_that_differ(parts) == ["severities 3", "severities 5"]
 
 
 def test_of_one_run_only_one_is_in_a_group():

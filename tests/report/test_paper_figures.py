@@ -270,10 +270,12 @@ def test_matrices_show_pairs_both_ways_and_means_over_seeds(content, figures):
         np.testing.assert_allclose(mesh(axis), 100 * np.array(list(part.accuracy.values())))
     runs = [run_part(f"one seed {seed}", "iaat", seed) for seed in (0, 1)]
     two = [
-        replace(content.corruptions[0], run=run, accuracy={"fog": row}) for run, row in ((0, [0.5, 0.4]), (1, [0.7]))
+        replace(content.corruptions[0], run=run, accuracy={"fog": row}, severities=[3, 5])
+        for run, row in ((0, [0.5, 0.4]), (1, [0.7]))
     ]
     figure = draw_figures(only(content, runs=runs, corruptions=two))["corruptions"]
     np.testing.assert_allclose(mesh(figure.axes[0]), [[60, 40]])
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["3", "5"]
     assert figure.axes[0].get_title("left") == "one\nmean 50.0 %, 2 seeds"
     assert figure.axes[-1].get_ylabel() == "accuracy (%); means of 1 corruptions"
 
@@ -332,7 +334,7 @@ def test_values_that_are_not_known_are_gaps_everywhere(content):
             replace(run, epochs=4, curves=curves, quantiles={"50": [None, 1.0, None, None], "5": [None] * 4}),
             *content.runs[1:],
         ],
-        corruptions=[replace(content.corruptions[0], accuracy={"fog": [nan, 0.5], "snow": []})],
+        corruptions=[replace(content.corruptions[0], accuracy={"fog": [nan, 0.5], "snow": []}, severities=[1, 2])],
         radii=[replace(content.radii[0], norms={"radius_px": [1.0], "norm_px": [None]}, counts=[[0] * 40] * 20)],
     )
     shown = replace(shown, runs=[shown.runs[0], *(replace(r, curves={}, quantiles={}) for r in shown.runs[1:])])

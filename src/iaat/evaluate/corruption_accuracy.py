@@ -15,6 +15,7 @@ from iaat.attacks import predict_classes
 from iaat.corruptions import (
     CORRUPTIONS,
     SEVERITIES,
+    STANDARD,
     PublishedSet,
     constant_set,
     corrupt,
@@ -62,10 +63,13 @@ def check_corruptions(task: Task) -> None:
     """Check everything the section needs, before hours of attacks.
 
     Raises:
-        UserError: inputs that are not images, published files that do not fit the data, or a baseline that was not
-            evaluated on the same images.
+        UserError: inputs that are not images, published files that do not fit the data, a baseline that was not
+            evaluated on the same images, or images of which there is no mCE where there is a baseline.
     """
-    _check_baseline(corrupted_images(task), task.extras.baseline)
+    images = corrupted_images(task)
+    if task.extras.is_baseline or task.extras.baseline is not None:
+        _check_complete(images)
+    _check_baseline(images, task.extras.baseline)
 
 
 def corruption_section(context: Context) -> Section:
@@ -173,6 +177,18 @@ def _accuracy(context: Context, images: Corrupted, name: str, severity: int) -> 
     return correct / n
 
 
+def _check_complete(images: Corrupted) -> None:
+    """Refuse images of which the mean corruption error is not defined."""
+    severities = [str(severity) for severity in SEVERITIES if severity not in images.severities]
+    names = [name for name in STANDARD if name not in images.names]
+    lacking = [f"severity {', '.join(severities)}"] if severities else []
+    if lacking := [*lacking, *names]:
+        raise UserError(
+            f"mCE is over severities 1 to 5 of the {len(STANDARD)} standard corruptions, and the images"
+            f" ({images.source}) lack {', '.join(lacking)}: give the whole set, or leave out the baseline"
+        )
+
+
 def _check_baseline(images: Corrupted, baseline: EvaluationResult | None) -> None:
     if baseline is None:
         return
@@ -182,6 +198,8 @@ def _check_baseline(images: Corrupted, baseline: EvaluationResult | None) -> Non
             f"the baseline {baseline.run} was not evaluated on the same corrupted images: evaluate it first with "
             "the same --suite, --samples and --corrupted"
         )
+    errors = _errors(theirs.accuracy)
+    mean_corruption_error(errors, errors)  # refuses a baseline without an error, to which nothing is relative
 
 
 def _against_baseline(

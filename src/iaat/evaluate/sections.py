@@ -27,11 +27,13 @@ class Extras:
         others: Models to make adversarial examples on, for transfer.
         corrupted: Folder of published corrupted images; None: they are made of the test images.
         baseline: Results of an evaluation with corruptions, which mCE is relative to.
+        is_baseline: Whether the mCE of others is to be relative to this evaluation.
     """
 
     others: tuple[EvaluatedModel, ...] = ()
     corrupted: Path | None = None
     baseline: EvaluationResult | None = None
+    is_baseline: bool = False
 
 
 @dataclass(frozen=True)

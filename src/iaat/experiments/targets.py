@@ -302,7 +302,7 @@ def evaluate_targets(
             for other in rest:
                 makers += ranks.main_first(partial(other.models, checkpoints[:1], data))
         if baseline is not None and base is None:
-            extra = Extras(_others(makers, models[0]), corrupted)
+            extra = Extras(_others(makers, models[0]), corrupted, is_baseline=True)
             results = run_evaluation(models[0], data, config, reporter, extra, ranks=ranks)
             base = dict.fromkeys((each.name for each in targets), replace(results, folder=str(baseline)))
         against = None if base is None else base[target.name]

@@ -44,7 +44,7 @@ def evaluation_groups(content: ReportContent, parts: Sequence[Measured]) -> list
 
 
 def names_that_differ(parts: Sequence[Measured]) -> list[str]:
-    """Return checkpoint, weights, suite, samples and source of each measurement, without those that all have alike."""
+    """Return checkpoint, weights, suite, samples, source and severities of each, without those that all have alike."""
     texts = [_texts(part) for part in parts]
     differ = [len(set(column)) > 1 for column in zip(*texts, strict=True)]
     return [", ".join(text for text, shown in zip(row, differ, strict=True) if shown and text) for row in texts]
@@ -64,7 +64,10 @@ def _runs(group: EvaluationGroup[Any] | None) -> set[int]:
 
 def _texts(part: Accuracies | Corruptions) -> list[str]:
     weights = f"{part.weights} weights" if part.weights else ""
-    return [part.checkpoint, weights, part.suite, f"n = {part.n}", getattr(part, "source", "")]
+    texts = [part.checkpoint, weights, part.suite, f"n = {part.n}"]
+    if isinstance(part, Accuracies):
+        return texts
+    return [*texts, part.source, f"severities {', '.join(map(str, part.severities))}"]
 
 
 def _facts(part: Accuracies | Corruptions) -> tuple[Any, ...]:

@@ -333,7 +333,7 @@ def _corruptions(content: ReportContent) -> Iterator[Figure]:
         means = {kind: _mean([each[kind] for each in found if kind in each]) for kind in dict.fromkeys(chain(*found))}
         rows = {kind: [value for value in row if value is not None] for kind, row in means.items()}
         mean, over = corruption_mean({kind: row for kind, row in rows.items() if row})
-        parts.append(charts.CorruptionGrid(_named(group), means, mean, over, len(found)))
+        parts.append(charts.CorruptionGrid(_named(group), means, group.members[0].severities, mean, over, len(found)))
     yield from map(partial(charts.draw_corruptions, style=PRINT), _pages(parts, _MAPS_PER_PAGE))
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from iaat.analysis.run_figures import Series
+from iaat.corruptions import SEVERITIES
 from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.image_content import AttackedImages, Gallery, SurfacePart
 from iaat.report.wall import Wall
@@ -279,7 +280,7 @@ class Accuracies:
 
 @dataclass(frozen=True, slots=True)
 class Corruptions:
-    """Accuracy on corrupted images, by their `source`: one value a severity for each corruption."""
+    """Accuracy on corrupted images, by their `source`: one value for each of the `severities` of each corruption."""
 
     run: int
     checkpoint: str
@@ -288,6 +289,7 @@ class Corruptions:
     suite: str = ""
     n: int = 0
     source: str = ""
+    severities: list[int] = field(default_factory=lambda: list(SEVERITIES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ def corruptions(results: Sequence[tuple[int, EvaluationResult]]) -> list[Corrupt
             suite=row.attack,
             n=row.n,
             source=row.corruptions.source,
+            severities=list(row.corruptions.severities),
         )
         for number, row in results
         if row.corruptions is not None

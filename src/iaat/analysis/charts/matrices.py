@@ -69,6 +69,7 @@ class CorruptionGrid:
     Attributes:
         name: Name of the run or recipe.
         accuracy: Fractions by corruption, one for each severity.
+        severities: The severities.
         mean: Mean over corruptions, a fraction.
         over: Over which corruptions it is.
         seeds: Number of runs it is the mean of.
@@ -76,6 +77,7 @@ class CorruptionGrid:
 
     name: str
     accuracy: Mapping[str, Sequence[float | None]]
+    severities: Sequence[int]
     mean: float
     over: str
     seeds: int = 1
@@ -87,19 +89,18 @@ def draw_corruptions(runs: Sequence[CorruptionGrid], *, style: Style) -> Figure:
     The bar says over which corruptions the means are.
     """
     kinds = list(dict.fromkeys(kind for run in runs for kind in run.accuracy))
-    severities = max(len(values) for run in runs for values in run.accuracy.values())
     norm = Normalize(0, 100)
     with style.context():
         figure, axes = make_panels(len(runs), 0.75 + 0.145 * len(kinds), style=style, most=4, share_y=True)
         names = _NAME_WIDTH * style.scale
         room = (figure.get_figwidth() - names - 0.5 * style.scale) / min(4, len(runs)) - 0.1 * style.scale
         for axis, run in zip(axes, runs, strict=True):
-            cells = np.full((len(kinds), severities), np.nan)
+            cells = np.full((len(kinds), len(run.severities)), np.nan)
             for row, kind in enumerate(kinds):
                 values = finite(run.accuracy.get(kind, ()))
                 cells[row, : len(values)] = 100 * values
             _draw_cells(axis, cells, norm, 0, style, numbers=True)
-            axis.set_xticks(range(severities), [str(number + 1) for number in range(severities)])
+            axis.set_xticks(range(len(run.severities)), list(map(str, run.severities)))
             axis.set_xlabel("severity")
             of = f", {run.seeds} seeds" if run.seeds > 1 else ""
             axis.set_title(f"{fit_name(run.name, room, style.font)}\nmean {100 * run.mean:.1f} %{of}")

@@ -134,7 +134,8 @@ function padded(values, least = 4) {
 }
 
 const evaluationFacts = (part) =>
-  [part.checkpoint, part.weights ? `${part.weights} weights` : "", part.suite, `n = ${part.n}`, part.source ?? ""];
+  [part.checkpoint, part.weights ? `${part.weights} weights` : "", part.suite, `n = ${part.n}`, part.source ?? "",
+    part.severities ? `severities ${part.severities.join(", ")}` : ""];
 
 /** Gives the names of what a part was measured on and with: the checkpoint, and what is not the same in all parts. */
 function namesAmong(parts) {
@@ -252,7 +253,7 @@ function corruptions(host) {
   const entry = chart(figuresIn(host), () => {
     const one = chooser ? parts[chooser.value === "" ? -1 : Number(chooser.value)] : parts[0];
     const names = one ? Object.keys(one.accuracy) : [...new Set(parts.flatMap((part) => Object.keys(part.accuracy)))];
-    const columns = one ? Object.values(one.accuracy)[0].map((_, k) => `severity ${k + 1}`)
+    const columns = one ? one.severities.map((severity) => `severity ${severity}`)
       : groups.map(({ recipe, key }) => short(`${key}, ${recipes[recipe].name}`, innerWidth < 640 ? 14 : 28));
     const z = names.map((name) => (one ? one.accuracy[name] : groups.map(({ members }) => {
       const values = members.flatMap((part) => part.accuracy[name] ?? []).filter(known);

@@ -63,7 +63,7 @@ interface Accuracies {
 
 interface Corruptions {
   run: number; checkpoint: string; accuracy: Record<string, number[]>; weights: string | null; suite: string; n: number;
-  source: string;
+  source: string; severities: number[];
 }
 
 interface MeasuredNorms {
