@@ -148,7 +148,7 @@ def samples_for(model: nn.Module, data: object, names: tuple[str, ...], size: in
             )
         names = names or _one_a_logit(model, x[:1].to(device))
         return InMemorySource(x, labels, names, device=device, complete=False, where="samples")
-    config = model.recipe.data if isinstance(model, TrainedModel) else DataConfig()
+    config = _reading(model) if isinstance(model, TrainedModel) else DataConfig()
     if size is not None:
         config = replace(config, size=size, resize=None)
     split = given_split(data, config, names)
@@ -156,6 +156,13 @@ def samples_for(model: nn.Module, data: object, names: tuple[str, ...], size: in
         first = split[0][0].to(device)[None]
         split.classes = _one_a_logit(model, first.float() / 255 if first.dtype == torch.uint8 else first)
     return keep_split(split, config, device)
+
+
+def _reading(model: TrainedModel) -> DataConfig:
+    """How images are read for a model: as those it was trained on, which may have been tensors of grey images."""
+    config, channels = model.recipe.data, model.shape[0]
+    of_images = len(model.shape) == 3 and channels in (1, 3) and config.channels is None
+    return replace(config, channels=1 if channels == 1 else 3) if of_images else config
 
 
 def _one_a_logit(model: nn.Module, x: Tensor) -> tuple[str, ...]:
