@@ -81,6 +81,10 @@ def test_the_table_is_written_into_the_run_or_where_asked(run, tmp_path):
     table, file = write_radii(run, source(), predictions())
     assert file == run.path / "radii.parquet"
     assert pyarrow.parquet.read_table(file).equals(table)
+    assert table.schema.metadata == {b"norm": b"linf"}
+    (run.path / "recipe.yaml").write_text("method: {name: iaat, norm: l2}")
+    _, in_norm = write_radii(run, source(), predictions(), out=tmp_path / "l2.parquet")
+    assert pyarrow.parquet.read_table(in_norm).schema.metadata == {b"norm": b"l2"}
     assert "path" not in table.column_names
     first, its_file = write_radii(run, source(), predictions(), 1)
     assert its_file == run.path / "radii" / "0001.parquet"

@@ -9,6 +9,8 @@ import iaat.experiments.compare_runs
 import iaat.train.train_recipe
 from iaat.cli.main import main
 from iaat.data import DataConfig, read_dataset_info
+from iaat.errors import UserError
+from iaat.radius import RadiiTable
 
 DIGITS = read_dataset_info(DataConfig(name="digits"))
 
@@ -65,3 +67,24 @@ def test_classes_are_compared_too(tmp_path, capsys):
     assert main([*words, other]) == 2
     expected = f"1 of its 3 samples have another class in digits, such as sample 5 (class {9 - label[1]} in the file"
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["quickstart", "--method.start_from"], ["quickstart-pgd-at", "--method.radii"]])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_radii_of_another_norm_are_refused(words, norm, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    file, other = table(run / "radii.parquet", [0], [int(DIGITS.labels[0])]), "l2" if norm == "linf" else "linf"
+    in_norm = ["--norm", norm, "--radius", "8px" if norm == "linf" else "128/255"]
+    (run / "recipe.yaml").write_text(f"method: {{name: iaat, norm: {other}}}")
+    for source in (file, str(run)):
+        assert main(["check", *words, source, *in_norm]) == 2
+        assert f"these are radii in '{other}', and method.norm is {norm}" in capsys.readouterr().err
+    (run / "recipe.yaml").write_text(f"method: {{name: iaat, norm: {norm}}}")
+    assert main(["check", *words, str(run), *in_norm]) == 0
+    # What the file itself says comes first: it may lie anywhere.
+    pa.parquet.write_table(pa.parquet.read_table(file).replace_schema_metadata({"norm": other}), file)
+    assert main(["check", *words, file, *in_norm]) == 2
+    capsys.readouterr()
+    with pytest.raises(UserError, match=f"these are radii in '{other}', and method.norm is {norm}"):
+        RadiiTable.read(file).check_norm("method.radii", norm)

@@ -24,6 +24,7 @@ from iaat.analysis.radius_order import radius_history, radius_order
 from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
 from iaat.analysis.style import SCREEN
 from iaat.analysis.tables import radii_table, write_table
+from iaat.config.radii_files import norm_of_run
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
@@ -68,6 +69,8 @@ def write_radii(
     predicted = np.full(len(index), -1) if prediction is None else prediction.numpy()
     paths = None if source.paths is None else [source.paths[number] for number in index]
     table = radii_table(index, source.labels.numpy()[index], predicted, radius, epoch, source.classes, paths)
+    if (norm := norm_of_run(run.path)) is not None:
+        table = table.replace_schema_metadata({"norm": norm})
     write_table(table, out or default)
     return table, out or default
 

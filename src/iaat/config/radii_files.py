@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
 from torch import Tensor
 
 from iaat.config.recipe import Recipe
+from iaat.config.recipe_files import RECIPE_FILE, read_recipe
 from iaat.data import DatasetInfo
+from iaat.errors import UserError
 from iaat.methods import MethodConfig
 from iaat.radius import RadiiTable
 from iaat.runtime.user_code import GIVEN
@@ -26,7 +32,7 @@ def check_radii_files(recipe: Recipe, facts: DatasetInfo) -> None:
 
 
 def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None) -> None:
-    """Refuse radii of other data.
+    """Refuse radii of other data, or of another norm.
 
     Args:
         recipe: What would be trained.
@@ -42,4 +48,17 @@ def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None) -> None:
     # Corrections change classes: a run before them has the radii of the same data.
     known = None if recipe.data.relabel is not None else labels
     for key, file in recipe.method.radii_files().items():
-        RadiiTable.read(file).check_data(key, data, size, known)
+        table = RadiiTable.read(file)
+        if table.norm is None:
+            table = replace(table, norm=norm_of_run(Path(file) if Path(file).is_dir() else Path(file).parent))
+        table.check_norm(key, getattr(recipe.method, "norm", None))
+        table.check_data(key, data, size, known)
+
+
+def norm_of_run(folder: Path) -> str | None:
+    """The norm that a run was trained in, by the recipe in its folder; None where that does not say."""
+    with suppress(UserError):
+        method = read_recipe(folder / RECIPE_FILE).get("method")
+        norm = method.get("norm") if isinstance(method, dict) else None
+        return norm if isinstance(norm, str) else None
+    return None

@@ -74,6 +74,7 @@ class PGDAT(AdversarialLoss):
             return uniform_radii(batch, self.config.radius)
         if self._fixed is None:  # the first step of a run; a resumed one has them
             table = RadiiTable.read(self.config.radii)
+            table.check_norm("method.radii", self.config.norm)
             table.check_labels(batch.index, batch.y)
             table = table.shuffled() if self.config.shuffle_radii else table
             self._fixed = table.dense(self._size, self.config.radius).to(self._device)

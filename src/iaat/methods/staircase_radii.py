@@ -114,6 +114,7 @@ class StaircaseRadii(LearnedRadii):
         first = self.config.first_radii
         if first is None and self.config.start_from is not None:
             self._table = RadiiTable.read(self.config.start_from)
+            self._table.check_norm("method.start_from", self.config.norm)
             first = self._table.dense(size, self.config.initial)
         if first is not None and len(first) < size:  # samples for validation alone come last
             first = torch.cat([first, first.new_full((size - len(first),), self.config.initial)])

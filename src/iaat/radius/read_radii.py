@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 from iaat.radius.snapshots import read_snapshot, snapshots
 from iaat.runtime.rng import permutation
 
@@ -28,12 +28,14 @@ class RadiiTable:
         index: `[n]` int64, positions in the data set, each once.
         label: `[n]` int64, class numbers, or `UNKNOWN`.
         radius: `[n]` float32, on the [0, 1] scale.
+        norm: Norm that the radii are measured in; None where the file does not say.
     """
 
     name: str
     index: Tensor
     label: Tensor
     radius: Tensor
+    norm: str | None = None
 
     @classmethod
     def read(cls, file: str) -> RadiiTable:
@@ -66,7 +68,8 @@ class RadiiTable:
             raise UserError(
                 f"radii {path}: no table with the columns index, label_id and radius, as `iaat radii RUN` writes it"
             ) from None
-        found = cls(str(path), index, label, radius)
+        norm = (table.schema.metadata or {}).get(b"norm")
+        found = cls(str(path), index, label, radius, None if norm is None else norm.decode(errors="replace"))
         found._check()
         return found
 
@@ -114,10 +117,22 @@ class RadiiTable:
                 f"the file, {int(own[row])} in the data): {fix}"
             )
 
+    def check_norm(self, key: str, norm: str | None) -> None:
+        """Refuse radii of another norm, where both are known: an L2 radius of 0.5 would be an L-inf radius of 128px.
+
+        Raises:
+            UserError: naming both.
+        """
+        if None not in (self.norm, norm) and self.norm != norm:
+            raise UserError(
+                f"{key} {self.name}: these are radii in {shown(self.norm)}, and method.norm is {norm}: give the radii "
+                f"of a run in {norm}, or leave {key} out"
+            )
+
     def shuffled(self, seed: int = 0) -> RadiiTable:
         """Table with the same samples and their radii in a random order."""
         order = permutation(len(self.radius), seed=seed, epoch=0)
-        return RadiiTable(self.name, self.index, self.label, self.radius[order])
+        return replace(self, radius=self.radius[order])
 
     def dense(self, size: int, rest: float) -> Tensor:
         """Radii `[size]` float32 by index; samples that are not in the table have `rest`.
