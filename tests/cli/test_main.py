@@ -93,11 +93,15 @@ def test_radii_writes_a_table_and_prints_a_summary_per_class(trained, suffix, tm
     assert all(re.search(rf"^ *{digit} ", printed, flags=re.MULTILINE) for digit in range(10))
 
 
-def test_radii_of_an_unknown_epoch_or_a_method_without_radii(trained, tmp_path, capsys):
+def test_radii_of_an_unknown_epoch_or_a_method_without_radii(trained, tmp_path, capsys, monkeypatch):
     assert "no radii of epoch 9; it has those of 1 to 2" in refused(capsys, "radii", trained.path, "--epoch", 9)
     natural = tmp_path / "natural"
     assert main(["train", "quickstart-natural", *FAST, "--out", str(natural), "--quiet"]) == 0
+    # Before the training set is read.
+    monkeypatch.setattr("iaat.cli.commands.radii.build_data", None)
     assert "has no radii" in refused(capsys, "radii", natural)
+    assert "no radii of epoch 9" in refused(capsys, "radii", trained.path, "--epoch", 9)
+    assert "radii.txt" in refused(capsys, "radii", trained.path, "--out", tmp_path / "radii.txt")
 
 
 def test_an_existing_run_is_kept_unless_overwrite_is_given(trained, capsys):

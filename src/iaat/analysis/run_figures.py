@@ -53,13 +53,8 @@ def write_radii(
     Raises:
         UserError: the run has no radii, or none of that epoch.
     """
-    saved = run.radii_epochs()
-    if not saved:
-        raise UserError(f"{run.path} has no radii: its method trains every sample at one radius, or no epoch is done")
     default = run.path / ("radii.parquet" if epoch is None else f"radii/{epoch:04d}.parquet")
-    epoch = saved[-1] if epoch is None else epoch
-    if epoch not in saved:
-        raise UserError(f"{run.path} has no radii of epoch {epoch}; it has those of {_ranges(saved)}")
+    epoch = epoch_with_radii(run, epoch)
     index, radius = run.radii_after(epoch)
     if len(index) and index.max() >= len(source):
         raise UserError(
@@ -73,6 +68,20 @@ def write_radii(
         table = table.replace_schema_metadata({"norm": norm})
     write_table(table, out or default)
     return table, out or default
+
+
+def epoch_with_radii(run: RunFolder, epoch: int | None) -> int:
+    """The epoch that is asked for, by default the last with radii.
+
+    Raises:
+        UserError: the run has no radii, or none of that epoch.
+    """
+    saved = run.radii_epochs()
+    if not saved:
+        raise UserError(f"{run.path} has no radii: its method trains every sample at one radius, or no epoch is done")
+    if epoch is not None and epoch not in saved:
+        raise UserError(f"{run.path} has no radii of epoch {epoch}; it has those of {_ranges(saved)}")
+    return saved[-1] if epoch is None else epoch
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -69,6 +69,15 @@ def radii_table(
     return pa.table(columns)
 
 
+def table_suffix(path: str | os.PathLike[str]) -> str:
+    """The suffix of a file for `write_table`: parquet or csv.
+
+    Raises:
+        UserError: It has another one.
+    """
+    return suffix_of(path, ("parquet", "csv"))
+
+
 def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
     """Write a table; `path` appears whole or not at all.
 
@@ -82,7 +91,7 @@ def write_table(table: pa.Table, path: str | os.PathLike[str]) -> None:
     Raises:
         UserError: Another suffix, or the folder cannot be written.
     """
-    suffix = suffix_of(path, ("parquet", "csv"))
+    suffix = table_suffix(path)
     # A file of Python's: pyarrow takes no name of bytes that are no UTF-8.
     with replacing(Path(path)) as temporary, temporary.open("wb") as file:
         if suffix == "parquet":

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 
 from iaat.analysis import class_summary
-from iaat.analysis.run_figures import write_radii
+from iaat.analysis.run_figures import epoch_with_radii, write_radii
+from iaat.analysis.tables import table_suffix
 from iaat.cli.next_command import as_before
 from iaat.config.differences import LOCATION_KEYS
 from iaat.config.load_recipe import CODE_OF_IMAGES
@@ -28,6 +29,9 @@ def radii_command(options: argparse.Namespace, overrides: list[str], reporter: R
     check_allowed(overrides, LOCATION_KEYS, "a finished run keeps its recipe")
     run = RunFolder(options.folder)
     recipe = run.recipe(overrides, code=CODE_OF_IMAGES)
+    epoch_with_radii(run, options.epoch)  # before the training set is read and predicted
+    if options.out is not None:
+        table_suffix(options.out)
     device = pick_device(recipe.train.device)
     data = build_data(recipe.data, seed=recipe.seed, device=device, reporter=reporter)
     # Only the last epoch's model is kept: the predictions of earlier ones are not known.
