@@ -1,5 +1,6 @@
 """A checkpoint comes back bit for bit, or is refused: damaged, cut short, or holding anything that could run."""
 
+import dataclasses
 import os
 import pickle
 import random
@@ -242,6 +243,26 @@ def test_a_run_with_a_part_missing_or_of_another_kind_ends_in_a_line_that_names_
             train(folder.recipe(), folder, Reporter(quiet=True), resume=True)
         assert key in str(error.value)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["", "earlier version"])
+def test_a_run_of_another_kind_of_device_goes_on_with_fresh_random_numbers_of_attacks(tmp_path, run, named):
+    drawn = []
+    for place in ("one", "two"):
+        folder = RunFolder(tmp_path / place)
+        shutil.copytree(run.path, folder.path)
+        state = load_checkpoint(run.checkpoint("last"))
+        assert state["generator_device"] == "cpu"
+        state |= {"generator": torch.zeros(16, dtype=torch.uint8), "generator_device": "cuda"}
+        if not named:
+            del state["generator_device"]
+        save_checkpoint(folder.checkpoint("last"), state)
+        recipe = dataclasses.replace(run.recipe(), train=dataclasses.replace(run.recipe().train, epochs=3))
+        with pytest.warns(UserWarning, match=r"made on 'cuda', this is 'cpu': the random numbers of attacks"):
+            train(recipe, folder, Reporter(quiet=True), resume=True)
+        assert len(folder.metrics()) == 3
+        drawn.append(load_checkpoint(folder.checkpoint("last"))["generator"])
+    assert torch.equal(*drawn)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ _PARTS: dict[str, Check] = {
     "averaged": (_or_none(_with("model", _is_tensors)), "None or a dict with a state dict under model"),
     "scaler": (_or_none(_is_mapping), "None or a dict"),
     "generator": (_is(Tensor), "a tensor"),
+    "generator_device": (_is(str), "a kind of device"),
     "globals_of_others": (_each(_is_mapping), "a list of dicts"),
     "epoch": (_is_count, "a number of epochs"),
     **dict.fromkeys(("best", "lr_share"), (_is_number, "a number")),

@@ -55,6 +55,7 @@ class TrainState:
         faults: Steps that were not finite, oldest first.
         lr_factor: Factor on the schedule's learning rate: below 1 after a rollback.
         clip_grad: Largest norm of the gradient; 0: any.
+        seed: The run's seed.
         frozen: Modules that stay in eval mode while the model trains, by name; as they were given, not saved.
         unbounded: Names of buffers that are infinite or very large, as they should be; not saved.
     """
@@ -75,6 +76,7 @@ class TrainState:
     faults: list[dict[str, Any]] = field(default_factory=list)
     lr_factor: float = 1.0
     clip_grad: float = 0.0
+    seed: int = 0
     frozen: dict[str, nn.Module] = field(default_factory=dict)
     unbounded: frozenset[str] = frozenset()
 
@@ -148,6 +150,7 @@ class TrainState:
             "schedule": self.schedule.state_dict(),
             "scaler": None if self.scaler is None else self.scaler.state_dict(),
             "generator": self.generator.get_state(),
+            "generator_device": self.generator.device.type,
             "globals": own,
             "globals_of_others": others,
             "epoch": self.epoch,
@@ -172,8 +175,6 @@ class TrainState:
             if part is not None:
                 with using(key, state):
                     part.load_state_dict(_checked(key, state[key], part))
-        with using("generator", state):
-            self.generator.set_state(state["generator"].cpu())
         with using("globals", state):
             self._restore_globals([state["globals"], *state.get("globals_of_others", [])])
         with using("tally", state):
@@ -183,7 +184,28 @@ class TrainState:
         with using("records", state):
             self.records = [EpochRecord.from_json(record) for record in state["records"]]
         self.epoch, self.best, self.lr_factor = state["epoch"], state["best"], state["lr_share"]
+        with using("generator", state):
+            self._restore_generator(state["generator"].cpu(), state.get("generator_device"))
         self.faults = list(state["faults"])
+
+    def _restore_generator(self, saved: Tensor, saved_on: str | None) -> None:
+        """Restore the generator of attacks; one of another kind of device cannot go on here, and begins anew.
+
+        Args:
+            saved: Its state.
+            saved_on: Kind of device it is of; None in checkpoints of earlier versions, which the size tells apart.
+        """
+        here = self.generator.device.type
+        saved_on = saved_on or _DEVICE_OF_STATE.get(len(saved), here)
+        if saved_on == here:
+            self.generator.set_state(saved)
+            return
+        self.generator.manual_seed(rng.derive_seed(self.seed, "attack", self.epoch, self.progress.steps))
+        warnings.warn(
+            f"the checkpoint was made on {shown(saved_on)}, this is {here!r}: the random numbers of attacks begin anew "
+            "from seed, epoch and step",
+            stacklevel=2,
+        )
 
     def _restore_globals(self, states: list[dict[str, Any]]) -> None:
         """Restore this process's own random state; a process that was not there begins a new one at every resume."""
@@ -191,6 +213,9 @@ class TrainState:
         if rank < len(states):
             rng.set_globals_state(states[rank])
 
+
+_DEVICE_OF_STATE = {16: "cuda", 5056: "cpu"}
+"""Kind of device by the bytes of its generator's state."""
 
 _PROGRESS = ("last_epoch", "_step_count", "_last_lr")
 """State of a schedule that moves; the rest is the recipe's."""
@@ -285,6 +310,7 @@ def build_state(
         scaler=GradScaler(device.type) if recipe.train.precision == "fp16" else None,
         channels_last=channels_last,
         clip_grad=recipe.train.clip_grad,
+        seed=recipe.seed,
         frozen=frozen_modules(model),
         unbounded=unbounded,
     )
