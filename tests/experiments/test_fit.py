@@ -22,6 +22,7 @@ from iaat.cli.main import main
 from iaat.config.load_recipe import load_recipe
 from iaat.methods import METHODS
 from iaat.models import with_normalization
+from iaat.radius import RadiusMemory
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
@@ -258,6 +259,26 @@ def test_validation_samples_may_be_given(tmp_path):
     assert len(run.train_index) == len(run.radii) == 90
     again = fit(validation=Rows(30, seed=2), start_from=run, reach=0.01)
     torch.testing.assert_close(again.radii.values, run.radii.values, atol=0.2 / 255, rtol=0)
+
+
+def test_radii_to_begin_with_are_those_of_this_data_and_norm():
+    run = fit(epochs=1)
+    memory, l2 = RadiusMemory(90, initial="4px"), RadiusMemory(90, initial=0.4, norm="l2")
+    for given in (run, memory, memory.values, torch.full((90,), 0.01)):
+        fit(start_from=given, epochs=1)
+    other = Rows()
+    other.y = (other.y + 1) % 3
+    fewer = "these are 10 radii for the 90 training samples of this data: give one a sample"
+    assert fewer in refused(start_from=RadiusMemory(10), epochs=1)
+    assert fewer in refused(start_from=torch.zeros(10), epochs=1, validation=Rows(30, seed=2))
+    assert "90 samples up to index 89, of which this data" in refused(start_from=run, data=Rows(60), epochs=1)
+    assert "90 of its 90 samples have another class" in refused(start_from=run, data=other, epochs=1)
+    assert "start_from RadiusMemory: these are radii in 'l2', and" in refused(start_from=l2, epochs=1)
+    in_l2 = {"radius": 0.5, "settings": {"norm": "l2"}, "epochs": 1}
+    fit(start_from=l2, **in_l2)
+    assert "these are radii in 'linf', and method.norm is l2" in refused(start_from=run, **in_l2)
+    assert "has no radii" in refused(start_from=fit(method="natural", epochs=1), epochs=1)
+    assert "Tensor has shape [90, 1]" in refused(start_from=torch.zeros(90, 1), epochs=1)
 
 
 def test_validation_samples_with_other_classes_are_refused():

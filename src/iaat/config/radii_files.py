@@ -31,18 +31,19 @@ def check_radii_files(recipe: Recipe, facts: DatasetInfo) -> None:
     check_radii_for(recipe, facts.train_size + facts.extra_size, facts.labels)
 
 
-def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None) -> None:
+def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None, *, without: int = 0) -> None:
     """Refuse radii of other data, or of another norm.
 
     Args:
         recipe: What would be trained.
         size: Training samples, with those for validation and extra ones.
         labels: Labels of the first of them, `[n]`; None where they are not known.
+        without: How many of them were given for validation alone: radii that are an object may leave them out.
 
     Raises:
         UserError: as `check_radii_files`.
     """
-    if not begins_from_radii(recipe):
+    if not isinstance(recipe.method, MethodConfig):
         return
     data = "this data" if recipe.data.name == GIVEN else recipe.data.name
     # Corrections change classes: a run before them has the radii of the same data.
@@ -53,6 +54,15 @@ def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None) -> None:
             table = replace(table, norm=norm_of_run(Path(file) if Path(file).is_dir() else Path(file).parent))
         table.check_norm(key, getattr(recipe.method, "norm", None))
         table.check_data(key, data, size, known)
+    first = getattr(recipe.method, "first_radii", None)
+    if first is not None:
+        first.check_norm("start_from", getattr(recipe.method, "norm", None))
+        first.check_data("start_from", data, size, known)
+        if len(first.index) not in (size, size - without):
+            raise UserError(
+                f"start_from {first.name}: these are {len(first.index):,} radii for the {size - without:,} training "
+                f"samples of {data}: give one a sample, those of a run on this data"
+            )
 
 
 def norm_of_run(folder: Path) -> str | None:

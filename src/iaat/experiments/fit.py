@@ -21,7 +21,7 @@ from iaat.experiments.fitted_run import Run
 from iaat.experiments.resolved_recipe import check_one_norm, resolved
 from iaat.methods import find_method
 from iaat.models.check_logits import check_is_module
-from iaat.radius import RadiusMemory
+from iaat.radius import RadiiTable, RadiusMemory
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import user_path
@@ -245,11 +245,13 @@ def _kind(given: object) -> str:
     return str(given) if isinstance(given, str) else type(given).__name__
 
 
-def _radii(given: object) -> Tensor | None:
+def _radii(given: object) -> RadiiTable | None:
     """Radii that were passed as an object; None for a path."""
-    given = given.radii if isinstance(given, Run) else given
-    values = given.values if isinstance(given, RadiusMemory) else given
-    return values.detach().cpu() if isinstance(values, Tensor) else None
+    if isinstance(given, Run):
+        return given.radii_table()
+    if isinstance(given, RadiusMemory | Tensor):
+        return RadiiTable.of_object(type(given).__name__, given)
+    return None
 
 
 def _validation_folder(train_data: str, validation: object) -> dict[str, str]:

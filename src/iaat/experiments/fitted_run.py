@@ -21,7 +21,7 @@ from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation import run_evaluation
 from iaat.evaluate.results import EvaluationResult, ModelFacts
 from iaat.models import weights_digest
-from iaat.radius import RadiusMemory
+from iaat.radius import RadiiTable, RadiusMemory
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.checkpoint_schema import SavedState
 from iaat.runs.epoch_record import EpochRecord
@@ -206,6 +206,16 @@ class Run:
         self._store = self._folder(user_path(out))
         self.path = self._store.path
         return self.path
+
+    def radii_table(self) -> RadiiTable:
+        """The radii with the labels of their samples, for another run to begin with.
+
+        Raises:
+            UserError: the method keeps no radii.
+        """
+        if self.radii is None:
+            raise UserError(f"{self!r} has no radii: its method trains every sample at one radius")
+        return RadiiTable.of_object(repr(self), self.radii, self._data.train.labels)
 
     def _folder(self, out: Path) -> RunFolder:
         return self._store if isinstance(self._store, RunFolder) else self._store.write(self.recipe, out)

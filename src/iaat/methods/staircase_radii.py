@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
-import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
@@ -40,8 +39,8 @@ class StaircaseConfig(LearnedRadiiConfig):
     start_from: UserPath | None = None
     """Run with the radii that samples begin with, its folder or the Parquet file that `iaat radii RUN` writes; samples
     it does not list begin with `start`."""
-    first_radii: Tensor | None = field(default=None, compare=False, repr=False, metadata={"setting": False})
-    """Radii `[N]` that samples begin with, given as an object."""
+    first_radii: RadiiTable | None = field(default=None, compare=False, repr=False, metadata={"setting": False})
+    """Radii that samples begin with, given as an object."""
     per_visit: Radius | None = derived()
     """How far a visit moves a radius, once `over` has divided the reach by the epochs."""
 
@@ -111,14 +110,13 @@ class StaircaseRadii(LearnedRadii):
 
     def _first_radii(self, size: int) -> Tensor | None:
         """Radii of a finished run, where `start_from` asks for them."""
-        first = self.config.first_radii
-        if first is None and self.config.start_from is not None:
-            self._table = RadiiTable.read(self.config.start_from)
-            self._table.check_norm("method.start_from", self.config.norm)
-            first = self._table.dense(size, self.config.initial)
-        if first is not None and len(first) < size:  # samples for validation alone come last
-            first = torch.cat([first, first.new_full((size - len(first),), self.config.initial)])
-        return first
+        table = self.config.first_radii
+        if table is None and self.config.start_from is not None:
+            table = self._table = RadiiTable.read(self.config.start_from)
+        if table is None:
+            return None
+        table.check_norm("method.start_from", self.config.norm)
+        return table.dense(size, self.config.initial)
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Radii `[B]` in memory; with `spread` those of mean `radius` that follow them."""

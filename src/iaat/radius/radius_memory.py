@@ -225,6 +225,11 @@ class RadiusMemory:
             check_async(new.nan_to_num(0.0, 0.0).amax()[None], self._too_large)
 
     @property
+    def norm(self) -> Norm:
+        """Norm that the radii are measured in."""
+        return self._norm
+
+    @property
     def largest(self) -> float:
         """Largest radius that can be stored: the cap, or in L-inf the pixel range; infinite in L2 without a cap."""
         return self._range if self.cap is None else self.cap

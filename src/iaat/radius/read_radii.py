@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError, shown
+from iaat.radius.radius_memory import RadiusMemory
 from iaat.radius.snapshots import read_snapshot, snapshots
 from iaat.runtime.rng import permutation
 
@@ -36,6 +37,23 @@ class RadiiTable:
     label: Tensor
     radius: Tensor
     norm: str | None = None
+
+    @classmethod
+    def of_object(
+        cls, name: str, radius: Tensor | RadiusMemory, labels: Tensor | None = None, norm: str | None = None
+    ) -> RadiiTable:
+        """The table of radii `[n]` of the first n samples, with the labels `[>= n]` of all, where they are known.
+
+        Raises:
+            UserError: they are not one for each sample.
+        """
+        if isinstance(radius, RadiusMemory):
+            radius, norm = radius.values, norm or radius.norm
+        if radius.ndim != 1 or not len(radius):
+            raise UserError(f"{name} has shape {list(radius.shape)}: give one radius a sample, [N]")
+        index = torch.arange(len(radius))
+        label = torch.full_like(index, UNKNOWN) if labels is None else labels.cpu()[: len(radius)]
+        return cls(name, index, label, radius.detach().cpu().float(), norm)
 
     @classmethod
     def read(cls, file: str) -> RadiiTable:

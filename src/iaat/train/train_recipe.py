@@ -104,5 +104,6 @@ def _prepare(recipe: Recipe, reporter: Reporter, *, begins: bool) -> tuple[DataS
     data = build_data(recipe.data, seed=recipe.seed, device=device, reporter=reporter, ranks=ranks)
     ranks.check_same(data.train.fingerprint, "the training data")
     if begins:
-        check_radii_for(recipe, len(data.train), data.train.labels)
+        without = 0 if len(data.extra_index) else data.validation_size
+        check_radii_for(recipe, len(data.train), data.train.labels, without=without)
     return data, device
