@@ -4,12 +4,14 @@ import json
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from helpers.killing import start, timeless
 from helpers.training import TINY, Listening
 from iaat.cli.main import main
+from iaat.experiments import parallel_runs
 from iaat.experiments.parallel_runs import Job, environment, run_jobs
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runtime.progress import Reporter
@@ -175,3 +177,9 @@ def test_jobs_end_with_a_process_that_is_killed(tmp_path):
     while not ended.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert ended.exists()
+
+
+def test_a_system_without_sigkill_has_exit_codes(monkeypatch):
+    monkeypatch.delattr(signal, "SIGKILL")
+    ended = SimpleNamespace(process=SimpleNamespace(returncode=3), errors=[])
+    assert parallel_runs._reason(ended) == "exit code 3"

@@ -1,5 +1,6 @@
 """One writer a folder: a second one is refused by name, a dead one's lock is taken over."""
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -220,3 +222,61 @@ def test_without_locks_of_the_kernel_a_living_owner_on_this_machine_is_respected
     holder.wait()
     with folder_lock(file, "trains"), pytest.raises(UserError, match=f"process {os.getpid()} on"):
         folder_lock(file, "trains").__enter__()
+
+
+@pytest.fixture
+def like_windows(monkeypatch):
+    """Take away what only POSIX has; a file that is open cannot be removed."""
+    unlink, utime = Path.unlink, os.utime
+
+    def unlink_closed(path, missing_ok=False):
+        opened = Path("/proc/self/fd").iterdir()
+        if any(each.exists() and path.exists() and each.samefile(path) for each in opened):
+            raise PermissionError(13, "in use")
+        unlink(path, missing_ok=missing_ok)
+
+    def utime_of_path(path, times=None):
+        if isinstance(path, int):
+            raise TypeError("utime: path should be string, bytes or os.PathLike, not int")
+        utime(path, times)
+
+    monkeypatch.setattr(lock, "fcntl", None)
+    for name in ("pread", "pwrite", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
+        monkeypatch.delattr(os, name)
+    monkeypatch.setattr(os, "supports_fd", os.supports_fd - {utime})
+    monkeypatch.setattr(os, "utime", utime_of_path)
+    monkeypatch.setattr(Path, "unlink", unlink_closed)
+    monkeypatch.setattr(lock, "BEAT", 0.02)
+
+
+def test_on_windows_the_lock_is_taken_renewed_and_removed(file, like_windows):
+    with folder_lock(file, "trains"):
+        assert json.loads(file.read_text())["pid"] == os.getpid()
+        os.utime(file, (0, 0))
+        deadline = time.monotonic() + 20
+        while file.stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert file.stat().st_mtime > 0
+        with pytest.raises(UserError, match=f"process {os.getpid()} on"):
+            folder_lock(file, "trains").__enter__()
+    assert not file.exists()
+    assert not file.parent.exists()
+
+
+def open_process(_right, _inherit, process):
+    """Of the processes 7 runs, 8 has ended and is still known, 9 is of another user, and there are no more."""
+    return process if process in (7, 8) else None
+
+
+def test_on_windows_the_lock_of_a_dead_process_is_taken_over_at_once(monkeypatch):
+    closed = []
+    kernel = SimpleNamespace(
+        OpenProcess=open_process,
+        WaitForSingleObject=lambda handle, _wait: 0x102 if handle.value == 7 else 0,
+        CloseHandle=lambda handle: closed.append(handle.value),
+    )
+    monkeypatch.setattr(ctypes, "WinDLL", lambda *_args, **_more: kernel, raising=False)
+    for process, error, lives in ((7, 0, True), (8, 0, False), (9, 5, True), (10, 87, False)):
+        monkeypatch.setattr(ctypes, "get_last_error", lambda error=error: error, raising=False)
+        assert lock._lives_on_windows(process) is lives
+    assert closed == [7, 8]

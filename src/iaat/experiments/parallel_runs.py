@@ -171,7 +171,7 @@ def _reason(child: _Child) -> str:
     code = child.process.returncode
     if child.errors:
         return " ".join(child.errors).removeprefix(_ERROR)
-    if code == -signal.SIGKILL:
+    if code == -getattr(signal, "SIGKILL", 9):  # which Windows has not
         return "killed by SIGKILL, as the system does where memory runs out; it goes on from its last checkpoint"
     return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -30,6 +32,9 @@ SILENCE = 120.0
 """Seconds without one after which an owner on another machine is taken for dead."""
 
 _PAUSE = 0.2
+
+_SYNCHRONIZE, _ACCESS_DENIED, _WAIT_TIMEOUT = 0x100000, 5, 0x102
+"""Of Windows: the right to wait for a process, the error of one of another user, and the answer of a living one."""
 
 _held: set[int] = set()
 
@@ -80,19 +85,34 @@ def folder_lock(file: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise WriteError(f"cannot write {file}: {error.strerror or error}; choose another folder") from error
     released = threading.Event()
-    threading.Thread(target=_renew, args=(descriptor, released), daemon=True, name="lock").start()
+    renewer = threading.Thread(target=_renew, args=(file, descriptor, released), daemon=True, name="lock")
+    renewer.start()
     try:
         yield
     finally:
         released.set()
-        with suppress(OSError):
-            file.unlink()
-        if descriptor in _held:
-            _held.discard(descriptor)
-            os.close(descriptor)
+        renewer.join(_PAUSE)
+        _release(file, descriptor)
         if made_folder:
             with suppress(OSError):  # of a folder that is not empty
                 file.parent.rmdir()
+
+
+def _release(file: Path, descriptor: int) -> None:
+    """Remove the lock file, and close it: before, others may lock what is about to go."""
+    if fcntl is None and descriptor in _held:
+        # A system that removes no open file. Emptied it is nobody's, should another process have it open now.
+        os.ftruncate(descriptor, 0)
+        _close(descriptor)
+    with suppress(OSError):
+        file.unlink()
+    if descriptor in _held:
+        _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    _held.discard(descriptor)
+    os.close(descriptor)
 
 
 @contextmanager
@@ -135,7 +155,8 @@ def _take(file: Path, what: str) -> int | None:
             raise LockedError(_refusal(file, what, owner))
         text = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, text.encode())
         _held.add(descriptor)
         return descriptor
     finally:
@@ -170,10 +191,14 @@ def _refusal(file: Path, what: str, owner: _Owner | None) -> str:
     )
 
 
-def _renew(descriptor: int, released: threading.Event) -> None:
+def _renew(file: Path, descriptor: int, released: threading.Event) -> None:
+    by_descriptor = os.utime in os.supports_fd
     while not released.wait(BEAT):
         with suppress(OSError):
-            os.utime(descriptor)
+            if by_descriptor:
+                os.utime(descriptor)
+            elif _is_same(descriptor, file):
+                os.utime(file)
 
 
 def _open(file: Path) -> int:
@@ -202,8 +227,8 @@ def _open(file: Path) -> int:
 
 def _lives(process: int) -> bool:
     """Whether a process of this machine may still be there."""
-    if os.name != "posix":  # where the question could end it
-        return True
+    if os.name == "nt":  # where os.kill would end it
+        return _lives_on_windows(process)
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -211,6 +236,19 @@ def _lives(process: int) -> bool:
     except OSError:  # of another user
         return True
     return True
+
+
+def _lives_on_windows(process: int) -> bool:
+    system: Any = ctypes  # has WinDLL on Windows alone
+    kernel = system.WinDLL("kernel32", use_last_error=True)
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = kernel.OpenProcess(_SYNCHRONIZE, False, process)
+    if not handle:
+        return bool(system.get_last_error() == _ACCESS_DENIED)
+    try:
+        return bool(kernel.WaitForSingleObject(ctypes.c_void_p(handle), 0) == _WAIT_TIMEOUT)
+    finally:
+        kernel.CloseHandle(ctypes.c_void_p(handle))
 
 
 def _lock(descriptor: int) -> bool | None:
@@ -229,6 +267,7 @@ def _lock(descriptor: int) -> bool | None:
 
 def _owner(descriptor: int) -> _Owner | None:
     try:
-        return from_json(json.loads(os.pread(descriptor, 4096, 0)), _Owner)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return from_json(json.loads(os.read(descriptor, 4096)), _Owner)
     except (ValueError, RecursionError):  # just made, by a process killed while it wrote, or damaged
         return None
