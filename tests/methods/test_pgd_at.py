@@ -8,7 +8,9 @@ import torch
 
 from iaat.errors import UserError
 from iaat.methods import NFGSM, PGDAT
+from iaat.methods.base import StepContext
 from iaat.methods.registry import make_method
+from iaat.runtime.rng import batch_generator
 from iaat.units import Radius
 from methods.settings import context, digits, network
 
@@ -44,6 +46,16 @@ def test_shuffled_radii_are_the_same_ones_for_other_samples(table):
     assert radius[:-1].tolist() != list(range(SIZE - 1))
     torch.testing.assert_close(radius[:-1].sort().values, torch.arange(SIZE - 1.0))
     assert radius[-1].item() == pytest.approx(20)
+
+
+def test_every_seed_has_another_order_of_shuffled_radii(table):
+    def radii(seed):
+        method, generator = build(PGDAT, table, shuffle_radii=True), batch_generator(seed, "attack")
+        torch.rand(3, generator=generator)  # whatever was drawn before
+        return method.step(network().train(), digits(SIZE), StepContext(epoch=0, generator=generator)).radius
+
+    assert torch.equal(radii(1), radii(1))
+    assert not torch.equal(radii(1), radii(2))
 
 
 def test_a_resumed_run_keeps_its_radii_though_the_file_has_changed(table, tmp_path):

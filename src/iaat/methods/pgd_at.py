@@ -26,8 +26,8 @@ class PGDATConfig(AdversarialLossConfig):
     """Fixed radii to train at: a run folder with radii.parquet, or a Parquet file such as `iaat radii
     RUN --out FILE` writes; samples it does not list have `radius`. null: all samples have `radius`."""
     shuffle_radii: bool = False
-    """Give the radii of `radii` to its samples in random order: a control for what the values are worth without
-    their assignment."""
+    """Give the radii of `radii` to its samples in random order, another one for each seed: a control for what the
+    values are worth without their assignment."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +76,8 @@ class PGDAT(AdversarialLoss):
             table = RadiiTable.read(self.config.radii)
             table.check_norm("method.radii", self.config.norm)
             table.check_labels(batch.index, batch.y)
-            table = table.shuffled() if self.config.shuffle_radii else table
+            if self.config.shuffle_radii:
+                table = table.shuffled(0 if context.generator is None else context.generator.initial_seed())
             self._fixed = table.dense(self._size, self.config.radius).to(self._device)
         return self._fixed[batch.index]
 

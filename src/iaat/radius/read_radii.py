@@ -48,7 +48,8 @@ class RadiiTable:
             UserError: they are not one for each sample.
         """
         if isinstance(radius, RadiusMemory):
-            radius, norm = radius.values, norm or radius.norm
+            norm = norm or radius.norm
+            radius = radius.values
         if radius.ndim != 1 or not len(radius):
             raise UserError(f"{name} has shape {list(radius.shape)}: give one radius a sample, [N]")
         index = torch.arange(len(radius))
@@ -147,7 +148,7 @@ class RadiiTable:
                 f"of a run in {norm}, or leave {key} out"
             )
 
-    def shuffled(self, seed: int = 0) -> RadiiTable:
+    def shuffled(self, seed: int) -> RadiiTable:
         """Table with the same samples and their radii in a random order."""
         order = permutation(len(self.radius), seed=seed, epoch=0)
         return replace(self, radius=self.radius[order])
