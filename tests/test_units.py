@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iaat.errors import UserError
-from iaat.units import PIXEL, Radius, check_radius, format_norm, format_radius
+from iaat.units import PIXEL, Radius, check_radius, format_norm, format_radius, significant, unit_of
 
 lengths = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
@@ -172,3 +172,21 @@ def test_format_for_people(value, text):
 )
 def test_lengths_for_people_are_in_px_in_linf_alone(value, norm, length, radius):
     assert (format_norm(value, norm), format_radius(value, norm)) == (length, radius)
+
+
+@pytest.mark.parametrize(
+    ("norm", "length", "texts"),
+    [
+        ("linf", 8.0, ("8.00 px", "8 px", "radius (px)", 8.0)),
+        ("l2", 0.5, ("0.500", "L2 0.5", "radius (L2)", 128 / 255)),
+    ],
+)
+def test_the_unit_of_reports_is_px_in_linf_and_none_in_l2(norm, length, texts):
+    unit = unit_of(norm)
+    shown = (unit.text(length), unit.short(length), unit.of("radius"))
+    scaled = unit.scale * (8 / 255 if norm == "linf" else 128 / 255)
+    assert (*shown, pytest.approx(scaled)) == texts
+
+
+def test_significant_digits_keep_lengths_of_both_units():
+    assert [significant(value) for value in (12.345678, 0.02345678, 0.0)] == [12.346, 0.023457, 0.0]

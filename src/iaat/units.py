@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from iaat.errors import UserError, shown
@@ -164,6 +165,46 @@ def format_radius(value: float, norm: str) -> str:
 def format_norm(value: float, norm: str, digits: int = 4) -> str:
     """Format a norm with some digits: `"8px"` in L-inf, `"0.502"` in L2, where px has no meaning."""
     return f"{value * 255:.{digits}g}px" if norm == "linf" else f"{value:.{digits}g}"
+
+
+@dataclass(frozen=True, slots=True)
+class LengthUnit:
+    """Unit in which reports and figures show radii and norms: px in L-inf; in L2, where px has no meaning, none.
+
+    Attributes:
+        name: Behind the names of axes and columns: `px`, or `L2`.
+        scale: Length in this unit of 1 on the [0, 1] scale.
+        digits: Digits after the point that are shown.
+    """
+
+    name: str
+    scale: float
+    digits: int
+
+    def text(self, length: float) -> str:
+        """A length in this unit: `"8.00 px"`, or `"0.500"`."""
+        return f"{length:.{self.digits}f}" + (" px" if self.name == "px" else "")
+
+    def short(self, length: float) -> str:
+        """A length that was set, without zeros at its end: `"8 px"`, or `"L2 0.5"`."""
+        return f"{length:g} px" if self.name == "px" else f"{self.name} {length:.4g}"
+
+    def of(self, words: str) -> str:
+        """Name of an axis or a column: `"radius (px)"`, or `"radius (L2)"`."""
+        return f"{words} ({self.name})"
+
+
+_IN_PX, _IN_L2 = LengthUnit("px", 255.0, 2), LengthUnit("L2", 1.0, 3)
+
+
+def unit_of(norm: str) -> LengthUnit:
+    """Return the unit of lengths in a norm, `linf` or `l2`."""
+    return _IN_PX if norm == "linf" else _IN_L2
+
+
+def significant(value: float, digits: int = 5) -> float:
+    """Round to significant digits, which serve lengths in px and in L2 alike."""
+    return float(f"{value:.{digits}g}")
 
 
 _UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))

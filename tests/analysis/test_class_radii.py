@@ -66,3 +66,15 @@ def test_of_many_classes_both_ends_are_drawn():
 def test_arrays_that_cannot_be_are_refused(radii, labels):
     with pytest.raises(UserError):
         chart(radii, labels, ["a", "b", "c"])
+
+
+def test_radii_in_l2_are_drawn_as_they_are():
+    names = ["cat", "dog"]
+    radii = {"": quantiles_by_class([0.5, 0.25, 0.75], [0, 1, 1], names, norm="l2")}
+    (axis,) = draw_class_radii(radii, names, style=SCREEN, norm="l2").axes
+    assert axis.get_xlabel() == "radius (L2)"
+    assert labelled_medians(axis) == [0.5, 0.5]
+
+
+def labelled_medians(axis):
+    return next(line.get_xdata().tolist() for line in axis.lines if line.get_label() == "median")

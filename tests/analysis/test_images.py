@@ -129,3 +129,8 @@ def test_what_is_no_image_is_refused(image, message):
 
 def test_rounding_just_beyond_the_range_is_clipped():
     np.testing.assert_array_equal(as_picture(np.array([[-1e-6, 1 + 1e-6]])), [[0, 1]])
+
+
+def test_a_radius_in_l2_has_three_digits_and_no_px():
+    thumbnail = labelled_thumbnail(np.zeros((8, 8)), "cat", "dog", 0.5, "l2")
+    assert thumbnail.lines[-1][0] == "0.500"

@@ -4,6 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import StepPatch
+from matplotlib.text import Text
 from PIL import Image
 
 from iaat.analysis import PRINT, SCREEN, radius_histograms
@@ -139,3 +140,36 @@ def test_equal_radii_fill_one_bin(value, epochs):
 def test_impossible_radii_are_refused(snapshots):
     with pytest.raises(UserError, match="radii"):
         radius_histograms(snapshots)
+
+
+def stairs_in_l2():
+    """Radii in L2 that all go up or down by 0.0125 in every epoch."""
+    draw = np.random.default_rng(0)
+    radius, snapshots = np.full(400, 0.1), {}
+    for epoch in range(1, 25):
+        radius = np.maximum(radius + 0.0125 * draw.choice([-1, 1], 400), 0)
+        snapshots[epoch] = radius
+    return snapshots
+
+
+def test_radii_in_l2_are_counted_as_they_are_in_bins_of_their_own_step():
+    found = radius_histograms(stairs_in_l2(), norm="l2")
+    assert found.edges_px[-1] < 1
+    assert np.diff(found.edges_px) == pytest.approx(0.025)
+    assert found.medians_px[-1] == pytest.approx(np.median(stairs_in_l2()[24]))
+
+
+def test_charts_of_radii_in_l2_say_so_and_nothing_of_px():
+    runs = [radius_histograms(stairs_in_l2(), "a run", norm="l2"), radius_histograms({1: [0.1, 0.2]}, "b", norm="l2")]
+    for shown in (runs[:1], runs[1:], runs):
+        figure = draw_radius_histograms(shown, style=SCREEN, reference_px=0.5)
+        words = [text.get_text() for text in figure.findobj(Text)]
+        assert "uniform L2 0.5" in words
+        assert "radius (L2)" in words
+        assert not [each for each in words if "px" in each]
+
+
+def test_radii_of_two_norms_are_not_drawn_on_one_axis():
+    runs = [radius_histograms({1: [0.1, 0.2]}, norm=norm) for norm in ("linf", "l2")]
+    with pytest.raises(UserError, match="radii of l2 and linf have no unit in common"):
+        draw_radius_histograms(runs, style=SCREEN)

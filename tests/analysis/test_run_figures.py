@@ -155,6 +155,20 @@ def test_the_other_figures_show_the_records_and_radii_of_the_run(run, drawn):
     assert (shown, classes) == ({"radii by class": quantiles}, CLASSES)
 
 
+def test_the_figures_of_a_run_in_l2_show_its_radii_as_they_are(run, drawn):
+    table, _ = write_radii(run, source(), predictions())
+    draw_run(run, source(), table, 0.5, "l2")
+    (smallest, _), _ = drawn["draw_extremes"]
+    assert smallest[0].lines[-1][0] == f"{min(run.radii_after(2)[1].tolist()):.3f}"
+    (history,), keywords = drawn["draw_radius_histograms"]
+    assert history == [radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in (1, 2)}, norm="l2")]
+    assert keywords["reference_px"] == 0.5
+    (classes, _), keywords = drawn["draw_class_radii"]
+    assert max(values["95"] for values in classes["radii by class"]) < 1
+    assert keywords["norm"] == "l2"
+    assert drawn["draw_training"][0][0][0].norm == "l2"
+
+
 def test_a_run_without_radii_gets_its_curves_only(run, drawn):
     assert draw_run(run, source(), None, 8.0) == [run.pictures / "training.png"]
     assert set(drawn) == {"draw_training"}

@@ -107,3 +107,25 @@ def test_epochs_are_whole_numbers_on_the_axis(epochs):
 def test_nothing_to_draw_is_refused_with_the_keys_there_may_be(metrics):
     with pytest.raises(UserError, match="validation_robust"):
         training_curves(metrics)
+
+
+def of_norm(norm, number=0):
+    records = [EpochRecord(forwards=1.0, backwards=1.0, **record) for record in full(3)]
+    return training_run(records, f"run {number}", number, norm=norm)
+
+
+def test_the_radii_of_a_run_in_l2_are_those_of_its_log_by_255():
+    run = of_norm("l2")
+    axis = panel(draw_training([run], style=SCREEN), "radius (L2); shaded: 5\N{EN DASH}95 % of the samples")
+    in_log = [record["radius_mean_px"] for record in full(3)]
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), np.array(in_log) / 255)
+    assert run.quantiles["50"][0] == pytest.approx((5 + 1) / 255)
+    assert run.curves["loss"] == [record["loss"] for record in full(3)]
+
+
+def test_runs_of_two_norms_have_a_panel_of_radii_each():
+    figure = draw_training([of_norm("linf"), of_norm("l2", 1)], style=SCREEN)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert [title for title in titles if "radius" in title] == ["mean radius (px)", "mean radius (L2)"]
+    assert len(panel(figure, "mean radius (L2)").lines) == len(panel(figure, "mean radius (px)").lines) == 1
+    assert len(panel(figure, "training loss").lines) == 2

@@ -10,12 +10,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from iaat.analysis.array_checks import PX_PER_UNIT, as_labels, as_radii
+from iaat.analysis.array_checks import as_labels, as_radii
 from iaat.errors import UserError
 from iaat.runs.epoch_record import RADIUS_QUANTILES
+from iaat.units import Norm, unit_of
 
 _MOST_BINS = 48
-_STILL = 1e-3
+_STEP_DIGITS = 5
+"""Significant digits of the largest radius to which steps of radii are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,10 @@ class RadiusHistograms:
     Attributes:
         name: Name of the run.
         epochs: Epochs with kept radii, ascending.
-        edges_px: Edges of the bins in px, one more than there are bins.
+        edges_px: Edges of the bins in px, one more than there are bins; L2 norms as they are where `norm` is `l2`.
         counts: Samples in each bin, for each epoch.
-        medians_px: Median radius of each epoch in px; None where it is not known.
+        medians_px: Median radius of each epoch in px, or in L2 likewise; None where it is not known.
+        norm: Of the radii, `linf` or `l2`.
     """
 
     name: str
@@ -35,45 +38,52 @@ class RadiusHistograms:
     edges_px: Sequence[float]
     counts: Sequence[Sequence[int]]
     medians_px: Sequence[float | None]
+    norm: Norm = "linf"
 
 
-def radius_histograms(snapshots: Mapping[int, ArrayLike], name: str = "") -> RadiusHistograms:
+def radius_histograms(snapshots: Mapping[int, ArrayLike], name: str = "", *, norm: Norm = "linf") -> RadiusHistograms:
     """Count radii in bins, epoch by epoch.
 
     Args:
         snapshots: Epoch -> radii `[N]` on the [0, 1] image scale, none negative. N may differ.
         name: Name of the run.
+        norm: Of the radii: they are counted in px in L-inf, and as they are in L2.
 
     Raises:
         UserError: No snapshot, an empty one, or a radius that is negative or not finite.
     """
-    radii = {epoch: as_radii(snapshots[epoch], f"radii of epoch {epoch}") * PX_PER_UNIT for epoch in sorted(snapshots)}
+    scale = unit_of(norm).scale
+    radii = {epoch: as_radii(snapshots[epoch], f"radii of epoch {epoch}") * scale for epoch in sorted(snapshots)}
     if not radii or not all(values.size for values in radii.values()):
         raise UserError("no radii to count: there is no snapshot, or one of no samples")
     top = max(float(values.max()) for values in radii.values())
     edges = bin_edges(top, lattice_step(list(radii.values())))
     counts = [np.histogram(values, edges)[0].tolist() for values in radii.values()]
     return RadiusHistograms(
-        name, list(radii), edges.tolist(), counts, [float(np.median(values)) for values in radii.values()]
+        name, list(radii), edges.tolist(), counts, [float(np.median(values)) for values in radii.values()], norm
     )
 
 
 def lattice_step(snapshots: Sequence[NDArray[np.float64]]) -> float | None:
-    """Return the step in px that most radii take between two epochs; None where they take no common one.
+    """Return the step that most radii take between two epochs; None where they take no common one.
 
     Args:
-        snapshots: Radii in px, epoch by epoch; only those of equal length are compared.
+        snapshots: Radii in one unit, epoch by epoch; only those of equal length are compared.
     """
     changes = [np.abs(after - before) for before, after in pairwise(snapshots) if len(before) == len(after)]
-    moved = np.concatenate([change[change > _STILL] for change in changes]) if changes else np.empty(0)
+    top = max((float(values.max(initial=0)) for values in snapshots), default=0.0)
+    if not changes or not top:
+        return None
+    steps = np.concatenate(changes).round(_STEP_DIGITS - 1 - math.floor(math.log10(top)))
+    moved = steps[steps > 0]
     if not moved.size:
         return None
-    values, counts = np.unique(moved.round(3), return_counts=True)
+    values, counts = np.unique(moved, return_counts=True)
     return float(values[counts.argmax()]) if counts.max() > moved.size / 2 else None
 
 
 def bin_edges(top: float, step: float | None = None) -> NDArray[np.float64]:
-    """Return the edges of at most 48 bins, centred on multiples of a round width, that cover 0 to `top` px.
+    """Return the edges of at most 48 bins, centred on multiples of a round width, that cover 0 to `top`.
 
     Radii that move in even steps then do not fall on the edges. With every radius at 0 the bins cover 0 to 1.
 
@@ -82,8 +92,8 @@ def bin_edges(top: float, step: float | None = None) -> NDArray[np.float64]:
     such multiples, and its edges lie halfway between two.
 
     Args:
-        top: The largest radius in px.
-        step: Step that most radii take between two epochs, in px.
+        top: The largest radius, in px or in L2.
+        step: Step that most radii take between two epochs, in the same unit.
     """
     top = top or 1.0
     least = top / (_MOST_BINS - 1.5)
@@ -98,18 +108,21 @@ def bin_edges(top: float, step: float | None = None) -> NDArray[np.float64]:
     return np.asarray((np.arange(count + 1) - 0.5) * width, dtype=np.float64)
 
 
-def quantiles_by_class(radii: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> list[dict[str, float] | None]:
-    """Return quantiles of the radii of each class in px, by level: `5`, `25`, `50`, `75`, `95`; None without samples.
+def quantiles_by_class(
+    radii: ArrayLike, labels: ArrayLike, classes: Sequence[str], *, norm: Norm = "linf"
+) -> list[dict[str, float] | None]:
+    """Return quantiles of the radii of each class by level: `5`, `25`, `50`, `75`, `95`; None without samples.
 
     Args:
         radii: `[N]`, on the [0, 1] image scale, none negative.
         labels: `[N]`, integers in `[0, len(classes))`.
         classes: Class names by label.
+        norm: Of the radii: quantiles are in px in L-inf, and as they are in L2.
 
     Raises:
         UserError: Arrays that do not fit each other or are out of range.
     """
-    values = as_radii(radii) * PX_PER_UNIT
+    values = as_radii(radii) * unit_of(norm).scale
     owners = as_labels(labels, "labels", len(values), classes)
     groups = (values[owners == number] for number in range(len(classes)))
     return [

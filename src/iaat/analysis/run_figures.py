@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.charts import (
     Thumbnail,
     TrainingRun,
@@ -29,6 +28,7 @@ from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
 from iaat.runs.run_folder import RunFolder
+from iaat.units import PIXEL, Norm, unit_of
 
 EXTREMES = 20
 """Images of the smallest radii that are drawn, and of the largest."""
@@ -88,53 +88,64 @@ def _ranges(numbers: Sequence[int]) -> str:
     return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} ({len(numbers)} in all)"
 
 
-def draw_run(run: RunFolder, source: Source, table: pa.Table | None, uniform_px: float | None) -> list[Path]:
+def draw_run(
+    run: RunFolder, source: Source, table: pa.Table | None, uniform_px: float | None, norm: Norm = "linf"
+) -> list[Path]:
     """Draw all figures of a run; return their files.
 
     Args:
         run: A finished run.
         source: Its training samples, for the images.
         table: Its radii as `write_radii` gives them; None for a method without.
-        uniform_px: The uniform radius its radii are compared with, in px.
+        uniform_px: The uniform radius its radii are compared with, in px, or in L2 as it is.
+        norm: Of the radii.
     """
     title = run.name()
-    figures = {"training": draw_training([training_run(run.metrics())], style=SCREEN, title=title)}
+    figures = {"training": draw_training([training_run(run.metrics(), norm=norm)], style=SCREEN, title=title)}
     if table is not None:
-        history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()})
+        history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()}, norm=norm)
         figures["radii"] = draw_radius_histograms([history], style=SCREEN, reference_px=uniform_px, title=title)
         radius, label = (table[name].to_numpy() for name in ("radius", "label_id"))
-        classes = {"radii by class": quantiles_by_class(radius, label, source.classes)}
-        figures["radii-per-class"] = draw_class_radii(classes, source.classes, style=SCREEN, title=title)
+        classes = {"radii by class": quantiles_by_class(radius, label, source.classes, norm=norm)}
+        figures["radii-per-class"] = draw_class_radii(classes, source.classes, style=SCREEN, title=title, norm=norm)
         if len(source.shape) == 3 and source.shape[0] in (1, 3):
-            figures["extremes"] = draw_extremes(
-                *extreme_thumbnails(table, source, radius_history(run)), style=SCREEN, title=title
-            )
+            extremes = extreme_thumbnails(table, source, radius_history(run), norm=norm)
+            figures["extremes"] = draw_extremes(*extremes, style=SCREEN, title=title)
     files = {run.pictures / f"{name}.png": figure for name, figure in figures.items()}
     for file, figure in files.items():
         SCREEN.save(figure, file)
     return list(files)
 
 
-def training_run(records: Sequence[EpochRecord], name: str = "", number: int = 0) -> TrainingRun:
-    """Return the logged quantities of a run in the order of their epochs."""
+def training_run(
+    records: Sequence[EpochRecord], name: str = "", number: int = 0, *, norm: Norm = "linf"
+) -> TrainingRun:
+    """Return the logged quantities of a run in the order of their epochs; `norm` is that of its radii."""
     records = sorted(records, key=lambda record: record.epoch)
-    return TrainingRun(name, number, [record.epoch for record in records], *series(records))
+    return TrainingRun(name, number, [record.epoch for record in records], *series(records, norm), norm)
 
 
-def series(records: Sequence[EpochRecord | None]) -> tuple[dict[str, Series], dict[str, Series]]:
-    """Return the numbers of each record, and the quantiles of the radii in px, by name; None where there is none."""
+def series(records: Sequence[EpochRecord | None], norm: Norm = "linf") -> tuple[dict[str, Series], dict[str, Series]]:
+    """Return the numbers of each record, and the quantiles of the radii, by name; None where there is none.
+
+    Records have radii times 255 whatever their norm; here those of L2 are as they are, under the same names.
+    """
     numbers = [{} if record is None else record.numbers() for record in records]
     quantiles = [{} if record is None else record.radius_quantiles_px or {} for record in records]
+    names = dict.fromkeys(name for row in numbers for name in row)
     levels = map(str, RADIUS_QUANTILES) if any(quantiles) else ()
-    return _by_name(numbers, dict.fromkeys(name for row in numbers for name in row)), _by_name(quantiles, levels)
+    # PX of a record in the unit of the norm: 1 for px, so that its numbers stay what they are.
+    length = 1.0 if norm == "linf" else PIXEL
+    by_name = {name: _series(numbers, name, length if name.endswith("_px") else 1.0) for name in names}
+    return by_name, {level: _series(quantiles, level, length) for level in levels}
 
 
-def _by_name(rows: Sequence[Mapping[str, float]], names: Iterable[str]) -> dict[str, Series]:
-    return {name: [None if (value := row.get(name)) is None else float(value) for row in rows] for name in names}
+def _series(rows: Sequence[Mapping[str, float]], name: str, factor: float) -> Series:
+    return [None if (value := row.get(name)) is None else factor * float(value) for row in rows]
 
 
 def extreme_thumbnails(
-    table: pa.Table, source: Source, history: tuple[np.ndarray, np.ndarray] | None = None
+    table: pa.Table, source: Source, history: tuple[np.ndarray, np.ndarray] | None = None, *, norm: Norm = "linf"
 ) -> tuple[list[Thumbnail], list[Thumbnail]]:
     """Return the images of the smallest radii and of the largest, in `radius_order`.
 
@@ -142,17 +153,22 @@ def extreme_thumbnails(
         table: Radii as `radii_table` gives them.
         source: The training samples.
         history: Indices `[n]` and radii `[E, n]` as `radius_history` gives them; None: those of the table alone.
+        norm: Of the radii.
     """
     index = table["index"].to_numpy()
     shared, radii = (index, table["radius"].to_numpy()[None]) if history is None else history
     rows = np.searchsorted(index, shared)[radius_order(radii, shared)]
-    return _thumbnails(table, source, rows[:EXTREMES]), _thumbnails(table, source, rows[::-1][:EXTREMES])
+    return (
+        _thumbnails(table, source, rows[:EXTREMES], norm),
+        _thumbnails(table, source, rows[::-1][:EXTREMES], norm),
+    )
 
 
-def _thumbnails(table: pa.Table, source: Source, rows: np.ndarray) -> list[Thumbnail]:
+def _thumbnails(table: pa.Table, source: Source, rows: np.ndarray, norm: Norm) -> list[Thumbnail]:
     chosen = table.take(rows)
     order = sequential_order(torch.tensor(chosen["index"].to_pylist()), len(rows))
     (batch,) = source.batches(order)
     label, prediction, radius = (chosen[name].to_pylist() for name in ("label", "prediction", "radius"))
-    columns = zip(batch.x.cpu().numpy(), label, prediction, (PX_PER_UNIT * each for each in radius), strict=True)
-    return [labelled_thumbnail(*column) for column in columns]
+    length = [unit_of(norm).scale * each for each in radius]
+    columns = zip(batch.x.cpu().numpy(), label, prediction, length, strict=True)
+    return [labelled_thumbnail(*column, norm) for column in columns]

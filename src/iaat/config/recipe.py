@@ -12,7 +12,7 @@ from iaat.data import DataConfig
 from iaat.methods import MethodConfig
 from iaat.methods.setting_fields import setting_names
 from iaat.models import ModelConfig
-from iaat.units import Radius
+from iaat.units import Norm, Radius
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,12 @@ class Recipe:
     def run_method(self) -> Any:  # noqa: ANN401
         """The method's settings for the epochs it has in this run: what the method is built from."""
         return self.method.over(self.method_epochs) if isinstance(self.method, MethodConfig) else self.method
+
+    @property
+    def radius_norm(self) -> Norm:
+        """The norm of its radii: the method's, or that of the evaluation where the method has none."""
+        norm: Norm = getattr(self.method, "norm", self.evaluate.norm)
+        return norm
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as YAML has it, every default filled in; `load_recipe` reads it back to an equal recipe."""

@@ -235,4 +235,4 @@ def _radii(last: SavedState, recipe: Recipe, data: DataSplits) -> RadiusMemory |
         return None
     values = state["values"]
     values = values if len(data.extra_index) else values[: len(values) - data.validation_size]
-    return RadiusMemory(len(values), initial=values, norm=getattr(recipe.method, "norm", recipe.evaluate.norm))
+    return RadiusMemory(len(values), initial=values, norm=recipe.radius_norm)

@@ -23,7 +23,7 @@ def check_one_norm(recipe: Recipe) -> None:
     Raises:
         UserError: naming both.
     """
-    norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
+    norm = recipe.radius_norm
     if norm != recipe.evaluate.norm:
         raise UserError(
             f"method.norm is {norm} and evaluate.norm {recipe.evaluate.norm}, which also selects the best epoch: set "

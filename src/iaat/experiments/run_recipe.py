@@ -21,6 +21,7 @@ from iaat.runtime.signals import Stop
 from iaat.train import train
 from iaat.train.skipped_samples import save_skipped
 from iaat.train.trackers import Tracker, Trackers
+from iaat.units import unit_of
 
 
 def run_recipe(
@@ -108,4 +109,5 @@ def write_pictures(run: RunFolder, recipe: Recipe, data: DataSplits, reporter: R
     if run.radii_epochs():
         table, _ = write_radii(run, data.train, training_predictions(run, recipe, data, reporter))
     uniform = getattr(recipe.method, "radius", None)
-    return draw_run(run, data.train, table, None if uniform is None else uniform * 255)
+    norm = recipe.radius_norm
+    return draw_run(run, data.train, table, None if uniform is None else unit_of(norm).scale * uniform, norm)

@@ -62,7 +62,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         curves=curves,
         quantiles=quantiles,
         modules=trusted_modules((recipe.model.name, recipe.data.name, recipe.method_name)),
-        norm=getattr(recipe.method, "norm", recipe.evaluate.norm),
+        norm=recipe.radius_norm,
         of_objects=GIVEN in (recipe.model.name, recipe.data.name),
     )
 

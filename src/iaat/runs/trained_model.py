@@ -60,8 +60,7 @@ class TrainedModel(nn.Module):
     @property
     def norm(self) -> Norm:
         """Norm of the radius."""
-        norm: Norm = getattr(self.recipe.method, "norm", self.recipe.evaluate.norm)
-        return norm
+        return self.recipe.radius_norm
 
     def extra_repr(self) -> str:
         """Text of the model itself in `print(model)`."""

@@ -326,5 +326,5 @@ class Trainer:
                 self.reporter.say_once(line)
             self.reporter.say(epoch_heading(recipe.train.epochs, radii=radii))
             self._headed = True
-        norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
+        norm = recipe.radius_norm
         self.reporter.say(epoch_line(record, recipe.train.epochs, norm, seconds, best=best))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from iaat.analysis.figure_text import fit_text
 from iaat.analysis.style import INK, MUTED, PALETTE, Style
 from iaat.errors import UserError
+from iaat.units import Norm, unit_of
 
 _COLUMNS = 10
 
@@ -39,11 +40,16 @@ class ImageBlock:
     thumbnails: Sequence[Thumbnail]
 
 
-def labelled_thumbnail(image: NDArray[Any], label: str, prediction: str | None, radius_px: float) -> Thumbnail:
-    """Return an image over its label, its prediction, vermillion where that is another class, and its radius."""
+def labelled_thumbnail(
+    image: NDArray[Any], label: str, prediction: str | None, radius_px: float, norm: Norm = "linf"
+) -> Thumbnail:
+    """Return an image over its label, its prediction, vermillion where that is another class, and its radius.
+
+    `radius_px` is in px; with `norm` `l2` it is an L2 norm, and is written without px.
+    """
     color = PALETTE["blue" if label == prediction else "vermillion"]
     predicted = [] if prediction is None else [(f"\N{RIGHTWARDS ARROW} {prediction}", color)]
-    return Thumbnail(image, [(label, INK), *predicted, (f"{radius_px:.2f} px", INK)])
+    return Thumbnail(image, [(label, INK), *predicted, (unit_of(norm).text(radius_px), INK)])
 
 
 def draw_extremes(

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from iaat.analysis.figure_text import fit_name, text_width
 from iaat.analysis.style import Style, series_style
+from iaat.errors import UserError
+from iaat.units import LengthUnit, Norm, unit_of
 
 _MOST_NAMES = 60
 
@@ -54,6 +56,17 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine("none")
     for axis in figure.axes:
         axis.set_position(tuple(round(value, 6) for value in axis.get_position(original=True).bounds))
+
+
+def one_unit(norms: Sequence[Norm]) -> LengthUnit:
+    """Return the unit of the radii of a figure with one axis for all.
+
+    Raises:
+        UserError: They are of several norms, so that no axis suits all.
+    """
+    if len(set(norms)) > 1:
+        raise UserError(f"radii of {' and '.join(sorted(set(norms)))} have no unit in common: draw a figure for each")
+    return unit_of(norms[0])
 
 
 def is_first_in_row(axis: Axes) -> bool:

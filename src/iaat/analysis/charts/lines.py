@@ -18,6 +18,7 @@ from iaat.analysis.charts.layout import (
     legend_below,
     legend_line,
     make_panels,
+    one_unit,
     panel_room,
     settle,
     whole_epochs,
@@ -25,6 +26,7 @@ from iaat.analysis.charts.layout import (
 from iaat.analysis.figure_text import fit_name, put_title
 from iaat.analysis.style import INK, Style, series_style
 from iaat.errors import UserError
+from iaat.units import Norm, unit_of
 
 _MARKERS_UP_TO = 12
 """Points up to which each has a marker; longer lines have that many."""
@@ -66,7 +68,9 @@ class TrainingRun:
         epochs: Epoch numbers.
         curves: Values by the names of `metrics.jsonl`, one for each epoch: `loss`, `train_accuracy`,
             `validation_clean`, `validation_robust`, `radius_mean_px`, `lr`; all optional, accuracies are fractions.
-        quantiles: Of the radii in px by level: `5`, `25`, `50`, `75`, `95`; some may be missing.
+            `radius_mean_px` is in px, or an L2 norm as it is where `norm` is `l2`; the log has that times 255, too.
+        quantiles: Of the radii by level: `5`, `25`, `50`, `75`, `95`, in px or in L2 likewise; some may be missing.
+        norm: Of the radii, `linf` or `l2`.
     """
 
     name: str
@@ -74,6 +78,7 @@ class TrainingRun:
     epochs: Sequence[float]
     curves: Mapping[str, Values]
     quantiles: Mapping[str, Values] = field(default_factory=dict)
+    norm: Norm = "linf"
 
     def known(self, key: str) -> bool:
         """Return whether a quantity has a value in any epoch."""
@@ -89,15 +94,19 @@ class _Quantity(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Quantities on one axis: values are multiplied by `factor`."""
+    """Quantities on one axis: values are multiplied by `factor`; titles of lengths have the unit behind them."""
 
     title: str
     quantities: tuple[_Quantity, ...]
     factor: float = 1.0
     from_zero: bool = False
+    is_length: bool = False
+
+    def titled(self, title: str, norm: Norm) -> str:
+        """Return a title of the group or one of its quantities, with the unit of a length."""
+        return unit_of(norm).of(title) if self.is_length else title
 
 
-_RADIUS = "radius (px)"
 _GROUPS = (
     _Group("training loss", (_Quantity("loss", "training loss"),)),
     _Group(
@@ -109,7 +118,7 @@ _GROUPS = (
         ),
         factor=100.0,
     ),
-    _Group(_RADIUS, (_Quantity("radius_mean_px", "mean radius (px)", "mean radius"),), from_zero=True),
+    _Group("radius", (_Quantity("radius_mean_px", "mean radius", "mean radius"),), from_zero=True, is_length=True),
     _Group("learning rate", (_Quantity("lr", "learning rate"),), from_zero=True),
 )
 _QUANTITIES = [quantity for group in _GROUPS for quantity in group.quantities]
@@ -118,8 +127,8 @@ _QUANTITIES = [quantity for group in _GROUPS for quantity in group.quantities]
 def draw_training(runs: Sequence[TrainingRun], *, style: Style, title: str | None = None) -> Figure:
     """Draw training curves: loss, accuracies, mean radius and learning rate by epoch.
 
-    One run has its accuracies in one panel, and a band of its radii. Several have a panel for each quantity. A panel
-    without data is left out.
+    One run has its accuracies in one panel, and a band of its radii. Several have a panel for each quantity, and for
+    each norm of the radii. A panel without data is left out.
 
     Raises:
         UserError: No run has anything to draw.
@@ -134,7 +143,7 @@ def draw_training(runs: Sequence[TrainingRun], *, style: Style, title: str | Non
             _draw_lines(axis, lines, group.factor, style)
             axis.set(title=heading, xlabel="epoch")
             whole_epochs(axis)
-            if group.title == _RADIUS and len(runs) == 1:
+            if group.is_length and len(runs) == 1:
                 _draw_spread(axis, runs[0], lines[0].number)
             if group.from_zero:
                 axis.set_ylim(bottom=0)
@@ -147,7 +156,7 @@ def draw_training(runs: Sequence[TrainingRun], *, style: Style, title: str | Non
 def _panels_of_one(run: TrainingRun) -> list[tuple[str, _Group, list[Line]]]:
     numbers = {quantity.key: number for number, quantity in enumerate(_QUANTITIES)}
     found = [
-        (group.title, group, [
+        (group.titled(group.title, run.norm), group, [
             Line(quantity.name, numbers[quantity.key], run.epochs, run.curves[quantity.key])
             for quantity in group.quantities if run.known(quantity.key)
         ])
@@ -157,12 +166,14 @@ def _panels_of_one(run: TrainingRun) -> list[tuple[str, _Group, list[Line]]]:
 
 
 def _panels_of_several(runs: Sequence[TrainingRun]) -> list[tuple[str, _Group, list[Line]]]:
+    norms = list(dict.fromkeys(run.norm for run in runs))
     found = [
-        (quantity.title, group, [
+        (group.titled(quantity.title, some[0]), group, [
             Line(run.name, run.number, run.epochs, run.curves[quantity.key])
-            for run in runs if run.known(quantity.key)
+            for run in runs if run.norm in some and run.known(quantity.key)
         ])
         for group in _GROUPS for quantity in group.quantities
+        for some in ([[norm] for norm in norms] if group.is_length else [norms])
     ]  # fmt: skip
     return [panel for panel in found if panel[2]]
 
@@ -171,18 +182,20 @@ def _draw_spread(axis: Axes, run: TrainingRun, number: int) -> None:
     low, high = (finite(run.quantiles.get(level, ())) for level in ("5", "95"))
     if np.isfinite(low).any() and np.isfinite(high).any():
         axis.fill_between(run.epochs, low, high, color=series_style(number).color, alpha=0.18, linewidth=0)
-        axis.set_title(f"{_RADIUS}; shaded: 5\N{EN DASH}95 % of the samples")
+        axis.set_title(f"{axis.get_title(loc='left')}; shaded: 5\N{EN DASH}95 % of the samples")
 
 
-def draw_accuracy_by_radius(lines: Sequence[Line], legend_title: str | None = None, *, style: Style) -> Figure:
-    """Draw accuracy, given as fractions, against the radius of the attack in px."""
+def draw_accuracy_by_radius(
+    lines: Sequence[Line], legend_title: str | None = None, *, style: Style, norm: Norm = "linf"
+) -> Figure:
+    """Draw accuracy, given as fractions, against the radius of the attack in px, or in L2 as it is."""
     with style.context():
         wide = len({line.name for line in lines}) > _MOST_IN_COLUMN
         width, height = (style.page, 3.2) if wide else (style.column, 2.4)
         figure = Figure(figsize=(width, height * style.scale), layout="constrained")
         axis = figure.subplots()
         _draw_lines(axis, lines, 100, style)
-        axis.set(xlabel="radius (px)", ylabel="accuracy (%)")
+        axis.set(xlabel=unit_of(norm).of("radius"), ylabel="accuracy (%)")
         axis.set_ylim(bottom=0)
         axis.set_xlim(left=0)
         for drawn in axis.lines:
@@ -213,7 +226,12 @@ def _legend(figure: Figure, lines: Sequence[Line], style: Style, title: str | No
 
 
 def draw_radius_bands(runs: Sequence[TrainingRun], *, style: Style) -> Figure:
-    """Draw quantiles of the radii of each run by epoch: a panel a run, all of one scale."""
+    """Draw quantiles of the radii of each run by epoch: a panel a run, all of one scale.
+
+    Raises:
+        UserError: Runs of several norms.
+    """
+    unit = one_unit([run.norm for run in runs])
     with style.context():
         figure, axes = make_panels(len(runs), 1.9, style=style, share_y=True)
         room = panel_room(figure, len(runs), 0.4 * style.scale)
@@ -222,7 +240,7 @@ def draw_radius_bands(runs: Sequence[TrainingRun], *, style: Style) -> Figure:
             axis.set(title=fit_name(run.name, room, style.font), xlabel="epoch")
             whole_epochs(axis)
             if is_first_in_row(axis):
-                axis.set_ylabel("radius (px)")
+                axis.set_ylabel(unit.of("radius"))
         axes[0].set_ylim(bottom=0)
         handles = [Patch(color=_OUTER), Patch(color=_INNER), Line2D([], [], color=INK)]
         legend_below(figure, handles, _BAND_NAMES, style=style)

@@ -15,9 +15,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from iaat.analysis.charts.images import as_picture, show_pixels
-from iaat.analysis.charts.layout import legend_below, settle
+from iaat.analysis.charts.layout import legend_below, one_unit, settle
 from iaat.analysis.figure_text import fit_name, fit_text
 from iaat.analysis.style import INK, PALETTE, SHADES, Style
+from iaat.units import Norm
 
 _EDGE = PALETTE["vermillion"]
 
@@ -29,10 +30,11 @@ class LossPlane:
     Attributes:
         image: The image, as in `Thumbnail`; None where the input is none.
         lines: Text under the image.
-        offsets_px: `[n]`, steps of both axes.
+        offsets_px: `[n]`, steps of both axes, in px; L2 norms as they are where `norm` is `l2`.
         losses: `[n, n]` by the position of the run: rows along the random direction.
         misclassified: `[n, n]` by the position of the run.
-        radius_px: Radius at which ticks are.
+        radius_px: Radius at which ticks are, likewise.
+        norm: Of offsets and radius, `linf` or `l2`; the same in all planes of a figure.
     """
 
     image: NDArray[Any] | None
@@ -41,6 +43,7 @@ class LossPlane:
     losses: Mapping[int, NDArray[np.float64]]
     misclassified: Mapping[int, NDArray[np.bool_]]
     radius_px: float
+    norm: Norm = "linf"
 
 
 def draw_loss_planes(planes: Sequence[LossPlane], names: Sequence[str], *, style: Style) -> Figure:
@@ -50,7 +53,11 @@ def draw_loss_planes(planes: Sequence[LossPlane], names: Sequence[str], *, style
         planes: At least one.
         names: Names of the runs, by their position.
         style: Sizes of the figure.
+
+    Raises:
+        UserError: Planes of several norms.
     """
+    unit = one_unit([plane.norm for plane in planes])
     everything = np.concatenate([loss.ravel() for plane in planes for loss in plane.losses.values()])
     known = everything[np.isfinite(everything)]
     norm = PowerNorm(0.5, vmin=0, vmax=float(known.max(initial=0)) or 1.0)
@@ -67,9 +74,9 @@ def draw_loss_planes(planes: Sequence[LossPlane], names: Sequence[str], *, style
                 axis = axes[row, column + 1]
                 _draw_plane(axis, plane, column, norm, style)
                 axis.tick_params(labelleft=column == 0, labelbottom=row == last)
-            axes[row, 1].set_ylabel("random (px)")
+            axes[row, 1].set_ylabel(unit.of("random"))
         for axis, top, name in zip(axes[last, 1:], axes[0, 1:], names, strict=True):
-            axis.set_xlabel("adversarial (px)")
+            axis.set_xlabel(unit.of("adversarial"))
             top.set_title(fit_name(name, side - 0.1 * scale, style.font))
         bar = figure.colorbar(ScalarMappable(norm, SHADES), ax=axes[:, 1:], aspect=28, pad=0.01)
         bar.set_label("loss")
@@ -113,7 +120,7 @@ def _draw_plane(axis: Axes, plane: LossPlane, position: int, norm: Normalize, st
     axis.add_line(_centre(style))
     axis.set_aspect("equal")
     ticks = [-plane.radius_px, 0, plane.radius_px]
-    names = [f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks]
+    names = [f"{tick:.4g}".replace("-", "\N{MINUS SIGN}") for tick in ticks]
     axis.set_xticks(ticks, names)
     axis.set_yticks(ticks, names)
     axis.set_xlim(at[0], at[-1])

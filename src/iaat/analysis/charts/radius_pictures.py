@@ -22,6 +22,7 @@ from iaat.analysis.charts.layout import (
     is_first_in_row,
     legend_below,
     make_panels,
+    one_unit,
     panel_room,
     settle,
     whole_epochs,
@@ -30,6 +31,7 @@ from iaat.analysis.figure_text import fit_name, fit_text, put_title
 from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import INK, MUTED, PALETTE, SHADES, Style, series_style
 from iaat.errors import UserError
+from iaat.units import Norm, unit_of
 
 _MEDIAN, _REFERENCE, _BARS = PALETTE["orange"], PALETTE["vermillion"], "#8FC3E6"
 _MOST_CLASSES = 40
@@ -47,9 +49,13 @@ def draw_radius_histograms(
     Args:
         runs: At least one.
         style: Sizes of the figure.
-        reference_px: A uniform radius to compare with, in px, drawn as a line.
+        reference_px: A uniform radius to compare with, in px, or in L2 as it is, drawn as a line.
         title: A line above the figure.
+
+    Raises:
+        UserError: Runs of several norms.
     """
+    one_unit([run.norm for run in runs])
     with style.context():
         if len(runs) > 1:
             figure = _draw_maps(runs, reference_px, style)
@@ -71,7 +77,7 @@ def _draw_maps(runs: Sequence[RadiusHistograms], reference_px: float | None, sty
         mesh = _draw_map(axis, run, norm, reference_px, style)
         axis.set_title(fit_name(run.name, room, style.font))
         if is_first_in_row(axis):
-            axis.set_ylabel("radius (px)")
+            axis.set_ylabel(unit_of(run.norm).of("radius"))
     axes[0].set_ylim(min(run.edges_px[0] for run in runs), max(_top(run, reference_px) for run in runs))
     _color_bar(figure, mesh, axes, runs)
     return figure
@@ -81,12 +87,11 @@ def _draw_map_and_end(run: RadiusHistograms, reference_px: float | None, style: 
     figure = Figure(figsize=(style.page, 2.3 * style.scale), layout="constrained")
     by_epoch, at_end = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
     mesh = _draw_map(by_epoch, run, _norm([run]), reference_px, style)
-    by_epoch.set(
-        ylabel="radius (px)", title=run.name or "radii by epoch", ylim=(run.edges_px[0], _top(run, reference_px))
-    )
+    title, top = run.name or "radii by epoch", _top(run, reference_px)
+    by_epoch.set(ylabel=unit_of(run.norm).of("radius"), title=title, ylim=(run.edges_px[0], top))
     _color_bar(figure, mesh, [by_epoch], [run])
     at_end.stairs(run.counts[-1], run.edges_px, orientation="horizontal", fill=True, color=_BARS)
-    _draw_lines(at_end.axhline, run.medians_px[-1], reference_px, style)
+    _draw_lines(at_end.axhline, run, run.medians_px[-1], reference_px, style)
     at_end.set(xlabel="samples", title=f"epoch {run.epochs[-1]}")
     at_end.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, min_n_ticks=1))
     at_end.tick_params(left=False)
@@ -96,8 +101,8 @@ def _draw_map_and_end(run: RadiusHistograms, reference_px: float | None, style: 
 def _draw_histogram(run: RadiusHistograms, reference_px: float | None, style: Style) -> Figure:
     figure, (axis,) = make_panels(1, 2.1, style=style)
     axis.stairs(run.counts[0], run.edges_px, fill=True, color=_BARS)
-    _draw_lines(axis.axvline, run.medians_px[0], reference_px, style)
-    axis.set(xlabel="radius (px)", ylabel="samples", title=f"radii at epoch {run.epochs[0]}")
+    _draw_lines(axis.axvline, run, run.medians_px[0], reference_px, style)
+    axis.set(xlabel=unit_of(run.norm).of("radius"), ylabel="samples", title=f"radii at epoch {run.epochs[0]}")
     axis.set_xlim(run.edges_px[0], _top(run, reference_px))
     axis.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     return figure
@@ -108,7 +113,7 @@ def _draw_map(axis: Axes, run: RadiusHistograms, norm: PowerNorm, reference_px: 
     mesh = axis.pcolormesh(_columns(run.epochs), run.edges_px, shade, cmap=SHADES, norm=norm, rasterized=True)
     size = 1.8 * style.scale
     axis.plot(run.epochs, finite(run.medians_px), color=_MEDIAN, marker="o", markersize=size, label="median")
-    _draw_lines(axis.axhline, None, reference_px, style)
+    _draw_lines(axis.axhline, run, None, reference_px, style)
     axis.set_xlabel("epoch")
     whole_epochs(axis)
     axis.grid(visible=False)
@@ -139,13 +144,18 @@ def _color_bar(figure: Figure, mesh: QuadMesh, axes: Sequence[Axes], runs: Seque
     bar.outline.set_visible(False)
 
 
-def _draw_lines(draw: Callable[..., Any], median_px: float | None, reference_px: float | None, style: Style) -> None:
+def _draw_lines(
+    draw: Callable[..., Any], run: RadiusHistograms, median_px: float | None, reference_px: float | None, style: Style
+) -> None:
     if median_px is not None:
         draw(median_px, color=_MEDIAN, label="median")
     if reference_px is not None:
-        draw(
-            reference_px, color=_REFERENCE, linestyle="--", linewidth=style.scale, label=f"uniform {reference_px:g} px"
-        )
+        name = _uniform(run, reference_px)
+        draw(reference_px, color=_REFERENCE, linestyle="--", linewidth=style.scale, label=name)
+
+
+def _uniform(run: RadiusHistograms, reference_px: float) -> str:
+    return f"uniform {unit_of(run.norm).short(reference_px)}"
 
 
 def _history_legend(figure: Figure, runs: Sequence[RadiusHistograms], reference_px: float | None, style: Style) -> None:
@@ -153,7 +163,7 @@ def _history_legend(figure: Figure, runs: Sequence[RadiusHistograms], reference_
     if any(median is not None for run in runs for median in run.medians_px):
         key["median"] = Line2D([], [], color=_MEDIAN)
     if reference_px is not None:
-        key[f"uniform {reference_px:g} px"] = Line2D([], [], color=_REFERENCE, linestyle="--")
+        key[_uniform(runs[0], reference_px)] = Line2D([], [], color=_REFERENCE, linestyle="--")
     if key:
         legend_below(figure, list(key.values()), list(key), style=style)
 
@@ -169,11 +179,17 @@ def _top(run: RadiusHistograms, reference_px: float | None) -> float:
 
 
 ClassQuantiles = Sequence[Mapping[str, float] | None]
-"""Quantiles of the radii of each class in px by level: `5`, `25`, `50`, `75`, `95`; None for one without samples."""
+"""Quantiles of the radii of each class by level: `5`, `25`, `50`, `75`, `95`, in px, or in L2 as they are; None for one
+without samples."""
 
 
 def draw_class_radii(
-    runs: Mapping[str, ClassQuantiles], classes: Sequence[str], *, style: Style, title: str | None = None
+    runs: Mapping[str, ClassQuantiles],
+    classes: Sequence[str],
+    *,
+    style: Style,
+    title: str | None = None,
+    norm: Norm = "linf",
 ) -> Figure:
     """Draw the radii of each class, lowest median on top: a panel a run, classes in the same order in all.
 
@@ -194,7 +210,7 @@ def draw_class_radii(
         room = panel_room(figure, len(runs), names / min(3, len(runs)) + 0.2 * style.scale)
         for axis, (name, quantiles) in zip(axes, runs.items(), strict=True):
             _draw_classes(axis, [quantiles[number] for number in shown], style)
-            axis.set(title=fit_name(name, room, style.font), xlabel="radius (px)")
+            axis.set(title=fit_name(name, room, style.font), xlabel=unit_of(norm).of("radius"))
             if len(order) > len(shown):
                 axis.axhline(half - 0.5, color=MUTED, linewidth=0.8 * style.scale, linestyle=":")
         axes[0].set_yticks(range(len(shown)), [fit_text(classes[number], names, style.font) for number in shown])
@@ -238,10 +254,12 @@ class MeasuredNorms:
     Attributes:
         name: Name of the run.
         number: Number of its series style.
-        radius_px: `[n]`.
-        norm_px: `[n]`; None where no attack succeeded.
+        radius_px: `[n]`, in px; L2 norms as they are where `norm` is `l2`.
+        norm_px: `[n]`, likewise by `searched_norm`; None where no attack succeeded.
         searched_px: Largest norm that was tried; None if not known.
         correlation: Rank correlation; None if not known.
+        norm: Of the radii, `linf` or `l2`.
+        searched_norm: Of the measured norms; None for that of the radii.
     """
 
     name: str
@@ -250,6 +268,13 @@ class MeasuredNorms:
     norm_px: Sequence[float | None]
     searched_px: float | None
     correlation: float | None
+    norm: Norm = "linf"
+    searched_norm: Norm | None = None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether radii and measured norms are of one norm, so that one can be said to be larger."""
+        return self.searched_norm in (None, self.norm)
 
 
 def draw_radius_against_norm(runs: Sequence[MeasuredNorms], *, style: Style) -> Figure:
@@ -259,11 +284,11 @@ def draw_radius_against_norm(runs: Sequence[MeasuredNorms], *, style: Style) -> 
         room = panel_room(figure, len(runs), 0.5 * style.scale)
         for axis, run in zip(axes, runs, strict=True):
             _draw_norms(axis, run, room, style)
-        handles = [
-            Line2D([], [], color=MUTED, linestyle=":", linewidth=0.9 * style.scale),
-            Line2D([], [], color=INK, linestyle="", marker="o", markersize=2.5 * style.scale),
-        ]
-        names = ["radius = norm", "a sample"]
+        handles = [Line2D([], [], color=INK, linestyle="", marker="o", markersize=2.5 * style.scale)]
+        names = ["a sample"]
+        if any(run.comparable for run in runs):
+            handles.insert(0, Line2D([], [], color=MUTED, linestyle=":", linewidth=0.9 * style.scale))
+            names.insert(0, "radius = norm")
         if any(value is None for run in runs for value in run.norm_px):
             handles.append(Line2D([], [], color=INK, linestyle="", marker="^", markerfacecolor="white"))
             names.append("robust up to here")
@@ -276,7 +301,8 @@ def _draw_norms(axis: Axes, run: MeasuredNorms, room: float, style: Style) -> No
     radius, norm, own = finite(run.radius_px), finite(run.norm_px), series_style(run.number)
     robust, scale = np.isnan(norm), style.scale
     top = max([0.0, *radius[~np.isnan(radius)], *norm[~robust], *([run.searched_px or 0.0] if robust.any() else [])])
-    axis.axline((0, 0), slope=1, color=MUTED, linestyle=":", linewidth=0.9 * scale, zorder=1)
+    if run.comparable:
+        axis.axline((0, 0), slope=1, color=MUTED, linestyle=":", linewidth=0.9 * scale, zorder=1)
     axis.plot(radius[~robust], norm[~robust], "o", color=own.color, markersize=2.5 * scale, alpha=0.45)
     axis.lines[-1].set(label="_adversarial", markeredgewidth=0)
     if robust.any():
@@ -285,7 +311,8 @@ def _draw_norms(axis: Axes, run: MeasuredNorms, room: float, style: Style) -> No
         axis.lines[-1].set(label="_robust", markeredgewidth=0.6 * scale, markerfacecolor="white")
     axis.set_xlim(left=0)
     axis.set_ylim(0, (top or 1) * 1.05)
-    axis.set(xlabel="radius (px)", ylabel="smallest adversarial norm (px)")
+    measured = unit_of(run.searched_norm or run.norm)
+    axis.set(xlabel=unit_of(run.norm).of("radius"), ylabel=measured.of("smallest adversarial norm"))
     known = run.correlation is not None and np.isfinite(run.correlation)
     rank = f"rank correlation {run.correlation:.2f}, " if known else ""
     axis.set_title(f"{fit_name(run.name, room, style.font)}\n{rank}n = {len(radius):,}")

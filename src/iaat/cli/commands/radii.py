@@ -38,7 +38,7 @@ def radii_command(options: argparse.Namespace, overrides: list[str], reporter: R
     last = options.epoch in (None, *run.radii_epochs()[-1:])
     prediction = training_predictions(run, recipe, data, reporter) if last else None
     table, file = write_radii(run, data.train, prediction, options.epoch, options.out)
-    norm: Norm = getattr(recipe.method, "norm", recipe.evaluate.norm)
+    norm = recipe.radius_norm
     reporter.result(summary_table(class_summary(table), table["epoch"][0].as_py(), norm))
     reporter.say(f"{table.num_rows} rows: {file}")
     reporter.next_step("iaat", "report", str(run.path), *as_before(options, overrides))
