@@ -181,9 +181,13 @@ class LengthUnit:
     scale: float
     digits: int
 
+    def number(self, length: float) -> str:
+        """A length below a heading that names the unit: `"8.00"`, or `"0.500"`."""
+        return f"{length:.{self.digits}f}"
+
     def text(self, length: float) -> str:
         """A length in this unit: `"8.00 px"`, or `"0.500"`."""
-        return f"{length:.{self.digits}f}" + (" px" if self.name == "px" else "")
+        return f"{self.number(length)} px" if self.name == "px" else self.number(length)
 
     def short(self, length: float) -> str:
         """A length that was set, without zeros at its end: `"8 px"`, or `"L2 0.5"`."""

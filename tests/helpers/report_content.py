@@ -75,6 +75,67 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
     return replace(content, opening=opening_of(content))
 
 
+IN_L2 = 1 / 16
+"""What a length in px is in L2 where a content has a run in L2: 8 px become 0.5."""
+
+
+def mixed(**options):
+    """As `rich`, but the first run, that of the images, was trained and evaluated in L2."""
+    content = rich(**options)
+    runs, radii, curves = ([*each] for each in (content.runs, content.radii, content.curves))
+    runs[0], radii[0], curves[0] = _run_in_l2(runs[0]), _radii_in_l2(radii[0]), _accuracies_in_l2(curves[0])
+    gallery, wall = content.gallery, content.wall
+    details = {place: _detail_in_l2(detail) for place, detail in gallery.details.items()}
+    surfaces = [
+        replace(part, offsets=_scaled(part.offsets), radius=part.radius * IN_L2, norm="l2") for part in content.surfaces
+    ]
+    return replace(
+        content,
+        runs=runs,
+        radii=radii,
+        curves=curves,
+        surfaces=surfaces,
+        gallery=replace(gallery, radius=_scaled(gallery.radius), details=details),
+        wall=replace(wall, step=wall.step * IN_L2, norm="l2"),
+    )
+
+
+def only_in_l2(**options):
+    """The first run of `mixed` alone."""
+    content = mixed(runs=1, **options)
+    return replace(content, title="CIFAR-10 in L2", verdicts=[], pooled=[], opening=None, under_attack=None)
+
+
+def _scaled(values):
+    return [None if value is None else value * IN_L2 for value in values]
+
+
+def _run_in_l2(run):
+    curves = run.curves | {"radius_mean": _scaled(run.curves["radius_mean"])}
+    return replace(
+        run, norm="l2", curves=curves, quantiles={level: _scaled(values) for level, values in run.quantiles.items()}
+    )
+
+
+def _radii_in_l2(part):
+    norms = {**part.norms, "norm": "l2", "searched": part.norms["searched"] * IN_L2}
+    norms |= {name: _scaled(part.norms[name]) for name in ("radius", "smallest")}
+    classes = [values and {level: value * IN_L2 for level, value in values.items()} for values in part.by_class]
+    return replace(part, edges=_scaled(part.edges), by_class=classes, norms=norms)
+
+
+def _accuracies_in_l2(part):
+    return replace(part, radius=_scaled(part.radius), norm="l2", suite="standard 0.5 l2")
+
+
+def _detail_in_l2(detail):
+    def attempts(name):
+        return [{**each, "radius": each["radius"] * IN_L2, "size": each["size"] * IN_L2} for each in detail[name]]
+
+    lengths = {name: detail[name] * IN_L2 for name in ("smallest", "searched")}
+    return {**detail, **lengths, "frames": attempts("frames"), "strip": attempts("strip"), "norm": "l2"}
+
+
 def _records(draw, n=1000):
     """Records of a model that is 86 % correct and 44 % robust."""
     label, other = draw.integers(len(CLASSES), size=n), draw.integers(1, len(CLASSES), n)
@@ -134,7 +195,7 @@ def _run(draw, number, method):
     }
     quantiles = {}
     if number != 1:
-        curves["radius_mean_px"] = (median * 1.05).tolist()
+        curves["radius_mean"] = (median * 1.05).tolist()
         quantiles = {
             level: (median * factor).tolist() for level, factor in zip(LEVELS, (0.1, 0.55, 1, 1.4, 2.1), strict=True)
         }
@@ -217,9 +278,10 @@ def _radii(draw, number):
     norm = [None if r > 12 else round(float(r * 0.9 + abs(draw.normal(0, 1.5))), 2) for r in radius]
     norms = {
         "index": list(range(200)),
-        "radius_px": radius.round(2).tolist(),
-        "norm_px": norm,
-        "searched_px": 32.0,
+        "radius": radius.round(2).tolist(),
+        "smallest": norm,
+        "searched": 32.0,
+        "norm": "linf",
         "correlation": 0.83,
         "n": 200,
     }
@@ -263,7 +325,7 @@ def _gallery(draw, count, pictures):
         index=index,
         label=label.tolist(),
         prediction=prediction.tolist(),
-        radius_px=radius.tolist(),
+        radius=radius.tolist(),
         path=path,
         rank=(np.argsort(np.argsort(-suspicion, kind="stable")) + 1).tolist(),
         notes=["30 of 450 images are suspected of a label error.", f"12 have a small radius {TAG}, and are withheld."],
@@ -353,8 +415,8 @@ def _detail(draw, images, k, label, confused, near):
         frames=tuple(attempt(radius, None) for radius in radii),
         own_at=2,
         uniform_at=5,
-        smallest_px=3.4,
-        searched_px=32.0,
+        smallest=3.4,
+        searched=32.0,
         strip=tuple(attempt(radius, confused) for radius in (8.0, 16.0, 32.0)),
         space="penultimate",
         near_own=neighbours(near[:4]),

@@ -271,7 +271,7 @@ def test_orders(page, content):
     def first():
         return int(thumbs(page)[0].get_attribute("aria-label").split(":")[0].removeprefix("Image "))
 
-    keys = {"smallest": gallery.radius_px, "largest": [-radius for radius in gallery.radius_px], "index": gallery.index}
+    keys = {"smallest": gallery.radius, "largest": [-radius for radius in gallery.radius], "index": gallery.index}
     for order, key in keys.items():
         choose(page, "sort", order)
         assert first() == gallery.index[key.index(min(key))]
@@ -282,21 +282,21 @@ def test_orders(page, content):
 def test_a_range_of_radii(page, content):
     page.find_element(By.NAME, "low").send_keys("2")
     page.find_element(By.NAME, "high").send_keys("4.5")
-    assert count(page) == sum(2 <= radius <= 4.5 for radius in content.gallery.radius_px)
+    assert count(page) == sum(2 <= radius <= 4.5 for radius in content.gallery.radius)
 
 
 def test_brushing_the_histogram_chooses_images(page, content):
     drag_over(page, 0.25, 0.5)
     wait(page, lambda: count(page) < 300)
     low, high = (float(page.find_element(By.NAME, name).get_attribute("value")) for name in ("low", "high"))
-    most = max(content.gallery.radius_px)
+    most = max(content.gallery.radius)
     box = "return document.querySelector('#gallery .selectionlayer path').getBBox().height"
     plot = "return document.querySelector('#gallery .nsewdrag').getBBox().height"
     # As high as the chart, not a line.
     assert page.execute_script(box) == pytest.approx(page.execute_script(plot), rel=0.1)
     assert low == pytest.approx(0.25 * most, abs=0.5)
     assert high == pytest.approx(0.5 * most, abs=0.5)
-    assert count(page) == sum(low <= radius <= high for radius in content.gallery.radius_px)
+    assert count(page) == sum(low <= radius <= high for radius in content.gallery.radius)
     page.find_element(By.CSS_SELECTOR, "#filters [type=reset]").click()
     wait(page, lambda: count(page) == 300)
 
@@ -341,7 +341,7 @@ def test_a_box_on_the_wall_chooses_for_gallery_and_radii(page, content):
     low, high = (float(page.find_element(By.NAME, name).get_attribute("value")) for name in ("low", "high"))
     labels = set(map(int, page.find_element(By.NAME, "label").get_attribute("value").split(",")))
     gallery = content.gallery
-    kept = [k for k in range(300) if gallery.label[k] in labels and low <= gallery.radius_px[k] <= high]
+    kept = [k for k in range(300) if gallery.label[k] in labels and low <= gallery.radius[k] <= high]
     assert len(labels) > 1
     assert count(page) == len(kept)
     page.execute_script("document.querySelector('#radii').scrollIntoView()")
@@ -438,7 +438,7 @@ def test_no_more_thumbnails_are_drawn_than_the_limit(browser, content, tmp_path)
 def test_the_address_restores_filters_epoch_and_image(page, content):
     gallery = content.gallery
     open_address(page, f"gallery?label=3&low=1.5&sort=largest&epoch=4&image={gallery.index[7]}")
-    assert count(page) == sum(gallery.label[k] == 3 and gallery.radius_px[k] >= 1.5 for k in range(300))
+    assert count(page) == sum(gallery.label[k] == 3 and gallery.radius[k] >= 1.5 for k in range(300))
     assert dialog(page).find_element(By.TAG_NAME, "h2").text.startswith(f"Image {gallery.index[7]}")
     assert page.find_element(By.CSS_SELECTOR, "#wall output").get_attribute("textContent") == "after epoch 4"
     assert page.find_element(By.NAME, "sort").get_attribute("value") == "largest"
@@ -446,7 +446,7 @@ def test_the_address_restores_filters_epoch_and_image(page, content):
     wait(page, lambda: dialog(page).is_displayed())
     page.execute_script("document.getElementById('detail').close()")
     wait(page, lambda: "image=" not in page.current_url)
-    assert count(page) == sum(gallery.label[k] == 3 and gallery.radius_px[k] >= 1.5 for k in range(300))
+    assert count(page) == sum(gallery.label[k] == 3 and gallery.radius[k] >= 1.5 for k in range(300))
 
 
 def test_an_opened_image_is_one_step_in_the_history(page, content):
@@ -541,7 +541,7 @@ def test_the_slider_moves_picture_perturbation_and_probabilities(page, content):
         frame = frames[place]
         assert at == place
         outcome = "misclassified as" if frame["succeeded"] else "robust, " if place else "correct, "
-        assert words.startswith(f"{frame['radius_px']:.2f} px: {outcome}")
+        assert words.startswith(f"{frame['radius']:.2f} px: {outcome}")
         probabilities = dict(zip(frame["reading"]["classes"], frame["reading"]["probabilities"], strict=True))
         assert bars[0] == pytest.approx(100 * probabilities[detail["label"]], abs=0.01)
         assert bars[1] == pytest.approx(100 * probabilities[detail["confused"]], abs=0.01)
@@ -549,7 +549,7 @@ def test_the_slider_moves_picture_perturbation_and_probabilities(page, content):
         captions = [each.text for each in dialog(page).find_elements(By.CSS_SELECTOR, ".frames figcaption")]
         if place:
             # White and black are the largest change, so that nothing is cut off.
-            assert f"white is +{frame['radius_px']:.2f} px" in captions[1]
+            assert f"white is +{frame['radius']:.2f} px" in captions[1]
             assert (pixels_of(page, 1).min(), pixels_of(page, 1).max()) == (0, 255)
         else:
             assert captions == ["Not attacked", "No perturbation"]

@@ -17,10 +17,7 @@ from selenium.webdriver.support.ui import Select
 def content():
     """Each run evaluated at two radii, on two numbers of samples, and on corrupted images of two sources."""
     content = rich(count=60)
-    half = [
-        replace(part, radius_px=[r / 2 for r in part.radius_px], expected=part.expected + 0.1)
-        for part in content.curves
-    ]
+    half = [replace(part, radius=[r / 2 for r in part.radius], expected=part.expected + 0.1) for part in content.curves]
     others = [
         replace(part, source="synthetic", accuracy={name: [0.9] * 2 for name in part.accuracy}, severities=[3, 5])
         for part in content.corruptions
@@ -57,7 +54,7 @@ def test_curves_of_two_radii_are_two_charts_of_one_seed_each(browser, content):
         lines = drawn(browser, "tradeoff", number)
         parts = content.curves[3 * (number - 1) : 3 * number]
         assert [line["y"] for line in lines] == [pytest.approx([100 * a for a in part.accuracy]) for part in parts]
-        assert [line["x"] for line in lines] == [part.radius_px for part in parts]
+        assert [line["x"] for line in lines] == [part.radius for part in parts]
 
 
 def test_corruptions_of_two_sources_are_two_columns(browser, content):

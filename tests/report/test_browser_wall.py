@@ -35,8 +35,8 @@ def test_a_box_chooses_all_images_of_its_radii_in_the_gallery_too(browser, conte
     actions.move_by_offset((end - start) * width, 0.9 * height).release().perform()
     wait(browser, lambda: "low=" in browser.current_url)
     low, high = (float(browser.find_element(By.NAME, name).get_attribute("value")) for name in ("low", "high"))
-    step = content.wall.step_px
-    rounded = np.rint(np.array(content.gallery.radius_px) / step) * step
+    step = content.wall.step
+    rounded = np.rint(np.array(content.gallery.radius) / step) * step
     chosen = int(browser.find_element(By.CSS_SELECTOR, "#gallery .count").text.split()[0])
     # Ends have two digits, so that radii a hundredth beyond are chosen, too.
     assert 0 <= chosen - ((low <= rounded) & (rounded <= high)).sum() <= 1

@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from helpers.training import QUIET, tiny
-from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import evaluations_of
 from iaat.experiments.run_recipe import run_recipe
-from iaat.report.collect import _of_norms, collect_content
+from iaat.report.collect import collect_content
 from iaat.report.distinct_suites import samples_of, with_distinct_suites
 from iaat.report.examined_images import _why_missing
 from iaat.report.gallery import choose, in_detail
@@ -71,7 +70,7 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
     assert len(content.curves) == 6
     of = [(row.run, row.checkpoint, row.weights, row.suite, row.n) for row in content.verdicts]
     assert [(part.run, part.checkpoint, part.weights, part.suite, part.n) for part in content.curves] == of
-    assert content.curves[0].radius_px[-1] == pytest.approx(128)
+    assert content.curves[0].radius[-1] == pytest.approx(128)
 
 
 def test_the_opening_and_the_classes_are_those_of_the_records(runs, content):
@@ -148,11 +147,11 @@ def test_the_gallery_has_the_radii_predictions_and_history_of_its_images(runs, c
     gallery = content.gallery
     assert len(gallery.index) == 40
     assert gallery.total == 180
-    assert gallery.radius_px == sorted(gallery.radius_px)
+    assert gallery.radius == sorted(gallery.radius)
     index, radius = runs[0].radii_after(3)
     for place in (0, 20, 39):
         own = radius[index == gallery.index[place]].item() * 255
-        assert gallery.radius_px[place] == pytest.approx(own, abs=0.01)
+        assert gallery.radius[place] == pytest.approx(own, abs=0.01)
     assert content.wall.n == 180
     held = [
         np.frombuffer(base64.b64decode(text), dtype)
@@ -164,7 +163,7 @@ def test_the_gallery_has_the_radii_predictions_and_history_of_its_images(runs, c
     for place, epoch in enumerate(content.wall.epochs):
         at, radius = runs[0].radii_after(epoch)
         steps = np.frombuffer(base64.b64decode(content.wall.radii[place]), "<u2")
-        assert steps * content.wall.step_px == pytest.approx(255 * radius[np.searchsorted(at, held[0])], abs=1e-3)
+        assert steps * content.wall.step == pytest.approx(255 * radius[np.searchsorted(at, held[0])], abs=1e-3)
     recipe = tiny("iaat")
     model = restore_model(recipe, load_checkpoint(runs[0].checkpoint("last")))
     (batch,) = build_data(recipe.data, seed=0).train.batches(sequential_order(torch.tensor(gallery.index), 64))
@@ -179,9 +178,9 @@ def test_details_surfaces_and_norms_are_there_and_all_of_it_is_json(content):
         assert detail["sheet"].startswith("data:image/")
         assert detail["index"] == gallery.index[int(place)]
         own = detail["frames"][detail["own_at"]]
-        assert own["radius_px"] == pytest.approx(gallery.radius_px[int(place)], abs=0.01)
+        assert own["radius"] == pytest.approx(gallery.radius[int(place)], abs=0.01)
     norms = content.radii[0].norms
-    assert len(norms["radius_px"]) == len(norms["norm_px"]) == norms["n"] == 180
+    assert len(norms["radius"]) == len(norms["smallest"]) == norms["n"] == 180
     assert content.radii[1].norms is None
     assert all(set(part.losses) == {"0", "1", "2"} for part in content.surfaces)
     read = json.loads(content_json(content))
@@ -207,7 +206,7 @@ def test_details_can_be_asked_for_by_index(runs, content):
     asked = [gallery.index.index(number) for number in (others[-1], others[3])]
     assert list(map(int, gallery.details)) == [*asked, *in_detail(gallery, 2, scope.details_of)[2:]]
     assert len(gallery.details) == 4
-    assert gallery.radius_px == sorted(gallery.radius_px)
+    assert gallery.radius == sorted(gallery.radius)
     assert gallery.compute == (
         "iaat report iaat-0 '--data.root=my data' --images 40 --details 2 -o out.html "
         f"--details-of {others[-1]},{others[3]},{{index}}"
@@ -344,6 +343,52 @@ def test_an_evaluation_knows_its_test_set_and_one_of_an_older_version_that_of_it
     assert samples_of(replace(row, digests=None), "of the run") == "of the run"
 
 
-def test_radii_in_l2_are_said_to_be_shown_times_255():
-    recipes = [load_recipe("quickstart", ["--norm=l2", "--radius=0.5"]), load_recipe("quickstart")]
-    assert [len(_of_norms([recipe])) for recipe in recipes] == [1, 0]
+L2 = ("--method.norm", "l2", "--method.radius", "0.5", *EVALUATED[:-1], "pgd+curve")
+
+
+@pytest.fixture(scope="module")
+def run_in_l2(tmp_path_factory):
+    """IAAT in L2, evaluated in L2."""
+    run = RunFolder(tmp_path_factory.mktemp("l2") / "run")
+    run_recipe(tiny("iaat", *L2, "--evaluate.norm", "l2", "--evaluate.radius", "0.5"), run, QUIET)
+    return run
+
+
+@pytest.fixture(scope="module")
+def in_l2(run_in_l2):
+    return collect_content([run_in_l2], [], QUIET, SMALL)
+
+
+def test_lengths_of_a_run_in_l2_are_on_the_image_scale(run_in_l2, in_l2):
+    (part,), (run,), gallery = in_l2.radii, in_l2.runs, in_l2.gallery
+    _, radius = run_in_l2.radii_after(3)
+    assert (run.norm, in_l2.wall.norm) == ("l2", "l2")
+    assert run.curves["radius_mean"][-1] == pytest.approx(radius.mean(), rel=1e-4)
+    assert run.quantiles["50"][-1] == pytest.approx(np.median(radius), rel=1e-4)
+    assert radius.max() < part.edges[-1] < 2
+    assert max(values["95"] for values in part.by_class if values) <= radius.max() * (1 + 1e-6)
+    assert gallery.radius[-1] == pytest.approx(radius.max(), rel=1e-4)
+    assert np.frombuffer(base64.b64decode(in_l2.wall.radii[-1]), "<u2").max() * in_l2.wall.step <= radius.max() * 1.0001
+    assert in_l2.curves[0].radius[-1] == pytest.approx(1.0)
+    assert not [note for note in in_l2.notes if "255" in note]
+
+
+def test_what_is_measured_in_l2_is_on_the_image_scale(in_l2):
+    norms, (surface, *_) = in_l2.radii[0].norms, in_l2.surfaces
+    assert (norms["norm"], norms["searched"], surface.norm) == ("l2", 2.0, "l2")
+    assert (surface.radius, surface.offsets[-1]) == (0.5, 1.0)
+    for place, detail in in_l2.gallery.details.items():
+        own = detail["frames"][detail["own_at"]]
+        assert own["radius"] == pytest.approx(in_l2.gallery.radius[int(place)], abs=5e-4)
+        assert detail["frames"][detail["uniform_at"]]["radius"] == 0.5
+        assert (detail["norm"], detail["searched"]) == ("l2", 2.0)
+
+
+def test_radii_of_another_norm_than_the_evaluation_are_not_attacked_at(run_in_l2, tmp_path):
+    run = RunFolder(shutil.copytree(run_in_l2.path, tmp_path / "run"))
+    content = collect_content([run], ["--evaluate.norm", "linf", "--evaluate.radius", "8px"], QUIET, SMALL)
+    assert content.runs[0].norm == content.wall.norm == "l2"
+    assert content.radii[0].norms["norm"] == "linf"
+    assert content.radii[0].norms["searched"] == 32
+    for detail in content.gallery.details.values():
+        assert (detail["norm"], detail["own_at"]) == ("linf", None)

@@ -44,7 +44,7 @@ def test_seeds_of_one_evaluation_are_together():
         ({"suite": "full 8px linf"}, ["quick+curve 8px linf", "full 8px linf"]),
         ({"weights": "raw"}, ["", "raw weights"]),
         ({"checkpoint": "last"}, ["best", "last"]),
-        ({"radius_px": [0.0, 1.0, 8.0]}, ["", ""]),
+        ({"radius": [0.0, 1.0, 8.0]}, ["", ""]),
         ({"norm": "l2"}, ["", ""]),
     ],
 )

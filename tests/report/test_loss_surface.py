@@ -8,7 +8,7 @@ from torch import nn
 from iaat.errors import UserError
 from iaat.report.loss_surface import loss_surface, random_direction
 from iaat.runtime.passes import count_passes
-from iaat.units import PIXEL
+from iaat.units import PIXEL, unit_of
 
 INDEX = torch.tensor([3, 0, 8])
 
@@ -44,7 +44,7 @@ def by_hand(model, x, y, index, seed, radius, points, norm, bounded=False):
             moved = clean + a * first + b * second
             logits = weight @ (moved.clip(0, 1) if bounded else moved) + bias
             loss[row, column], prediction[row, column] = -np.log(softmax(logits)[y]), logits.argmax()
-    return offsets / PIXEL, loss, prediction
+    return offsets * unit_of(norm).scale, loss, prediction
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -55,7 +55,7 @@ def test_values_are_the_closed_form_on_a_linear_model(norm, batch_size):
     found = loss_surface(model, x, y, INDEX, radius=radius, points=7, norm=norm, seed=5, batch_size=batch_size)
     for row, surface in enumerate(found):
         expected = by_hand(model, x[row], int(y[row]), int(INDEX[row]), 5, float(radius[row]), 7, norm)
-        np.testing.assert_allclose(surface.offsets_px, expected[0], atol=1e-4)
+        np.testing.assert_allclose(surface.offsets, expected[0], atol=1e-4)
         np.testing.assert_allclose(surface.loss, expected[1], atol=1e-5)
         assert np.array_equal(surface.prediction, expected[2])
 
@@ -75,9 +75,9 @@ def test_the_centre_is_the_sample_itself(points):
     loss = nn.functional.cross_entropy(model(x), y, reduction="none").detach()
     for row, surface in enumerate(loss_surface(model, x, y, INDEX, radius=8 * PIXEL, points=points)):
         middle = points // 2
-        assert surface.offsets_px[middle] == 0
+        assert surface.offsets[middle] == 0
         assert surface.loss[middle, middle] == pytest.approx(float(loss[row]), rel=1e-6)
-        assert surface.offsets_px[-1] == pytest.approx(16, rel=1e-5)
+        assert surface.offsets[-1] == pytest.approx(16, rel=1e-5)
         assert surface.loss.dtype == np.float32
 
 

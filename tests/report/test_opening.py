@@ -28,7 +28,7 @@ CLASSES = ["cat", "dog"]
 def run(method, seed=0, passes=11.0, **more):
     name = {"iaat": "small-iaat", "pgd_at": "small-pgd-at", "natural": "small-natural"}.get(method, method)
     quantiles = {"50": [1.0, 4.0]} if method == "iaat" else {}
-    curves = {"radius_mean_px": [2.0, 5.5]} if method == "iaat" else {}
+    curves = {"radius_mean": [2.0, 5.5]} if method == "iaat" else {}
     part = RunPart(
         f"{name} seed {seed}", f"runs/{name}-seed{seed}", method, seed, 2, {}, passes, passes, 9.0, curves, quantiles
     )
@@ -355,8 +355,14 @@ def test_other_rounding_and_a_distrusted_baseline_are_not_to_be_quoted():
 
 
 def test_the_mean_radius_in_l2_is_no_length_in_pixels():
-    runs = [run("iaat", norm="l2"), run("pgd_at", norm="l2")]
+    runs = [run("iaat", norm="l2", curves={"radius_mean": [0.01, 0.0216]}), run("pgd_at", norm="l2")]
     content = made(runs, [verdict(0, 0.86, 0.45), verdict(1, 0.80, 0.45)])
     (step,) = [step for step in opening_of(content).steps if "mean radius" in step.sentence]
     assert step.sentence.startswith("The mean radius is 0.0216: train PGD-AT at it")
     assert "--method.radius 0.0216 " in step.command
+
+
+def test_a_mean_radius_in_one_norm_is_not_proposed_to_a_run_in_the_other():
+    runs = [run("iaat", norm="l2"), run("pgd_at")]
+    content = made(runs, [verdict(0, 0.86, 0.45), verdict(1, 0.80, 0.45)])
+    assert not [step for step in opening_of(content).steps if "mean radius" in step.sentence]

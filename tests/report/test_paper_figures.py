@@ -219,7 +219,7 @@ def test_each_suite_has_a_tradeoff_of_its_own_and_many_recipes_are_numbered(cont
 def test_lines_have_the_values_of_the_content_and_looks_beside_colours(content, figures):
     (axis,) = figures["accuracy-by-radius"].axes
     for line, part in zip(axis.lines, content.curves, strict=True):
-        np.testing.assert_allclose(line.get_xydata().T, [part.radius_px, 100 * np.array(part.accuracy)])
+        np.testing.assert_allclose(line.get_xydata().T, [part.radius, 100 * np.array(part.accuracy)])
         assert f"({100 * part.expected:.1f} %)" in line.get_label()
     assert len({line.get_marker() for line in axis.lines}) == 3
     assert len({line.get_color() for line in axis.lines}) == 3
@@ -253,8 +253,8 @@ def test_histograms_bands_and_classes_show_the_radii_of_the_content(content, fig
 def test_norms_are_points_and_robust_samples_are_marked_at_the_end_of_the_search(content, figures):
     norms = content.radii[0].norms
     axis = figures["radius-against-norm"].axes[0]
-    pairs = [(r, n) for r, n in zip(norms["radius_px"], norms["norm_px"], strict=True) if n is not None]
-    robust = [(r, 32.0) for r, n in zip(norms["radius_px"], norms["norm_px"], strict=True) if n is None]
+    pairs = [(r, n) for r, n in zip(norms["radius"], norms["smallest"], strict=True) if n is not None]
+    robust = [(r, 32.0) for r, n in zip(norms["radius"], norms["smallest"], strict=True) if n is None]
     assert robust
     np.testing.assert_allclose(labelled(axis, "_adversarial")[0].get_xydata(), pairs)
     np.testing.assert_allclose(labelled(axis, "_robust")[0].get_xydata(), robust)
@@ -294,9 +294,9 @@ def test_images_are_cut_from_the_sheets_with_their_own_label_prediction_and_radi
     figure = figures["extremes"]
     assert len(figure.axes) == 20
     radii = [float(t.get_text()[:-3]) for t in texts(figure) if re.fullmatch(r"[\d.]+ px", t.get_text())]
-    ordered = sorted(gallery.radius_px)
+    ordered = sorted(gallery.radius)
     assert radii == [*ordered[:10], *ordered[::-1][:10]]
-    place = gallery.radius_px.index(ordered[0])
+    place = gallery.radius.index(ordered[0])
     column, row = place % gallery.columns, place // gallery.columns
     with Image.open(io.BytesIO(base64.b64decode(gallery.sheets[0].partition(",")[2]))) as sheet:
         box = (column * gallery.width, row * gallery.height, (column + 1) * gallery.width, (row + 1) * gallery.height)
@@ -335,7 +335,7 @@ def test_values_that_are_not_known_are_gaps_everywhere(content):
             *content.runs[1:],
         ],
         corruptions=[replace(content.corruptions[0], accuracy={"fog": [nan, 0.5], "snow": []}, severities=[1, 2])],
-        radii=[replace(content.radii[0], norms={"radius_px": [1.0], "norm_px": [None]}, counts=[[0] * 40] * 20)],
+        radii=[replace(content.radii[0], norms={"radius": [1.0], "smallest": [None]}, counts=[[0] * 40] * 20)],
     )
     shown = replace(shown, runs=[shown.runs[0], *(replace(r, curves={}, quantiles={}) for r in shown.runs[1:])])
     figures = draw_figures(shown)

@@ -20,7 +20,7 @@ def said(radii_px, *, chance=SURE, method="iaat", epochs=None, largest_px=None):
     epochs = list(range(1, len(radii_px) + 1)) if epochs is None else epochs
     largest = None if largest_px is None else largest_px / 255
     reasons = radius_reasons(history, epochs, [0], [chance], method=method, largest=largest)
-    return reasons.sentence(0, "cat", CLASSES[reasons.other[0]], float(radii_px[-1]))
+    return reasons.sentence(0, "cat", CLASSES[reasons.other[0]], f"{radii_px[-1]:.2f} px")
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,13 @@ def test_a_packed_wall_says_the_same(bits):
     assert wall.bits == bits
     found = [sentence_of(wall, place, CLASSES) for place in range(n)]
     assert found == [
-        reasons.sentence(k, CLASSES[label[k]], CLASSES[reasons.other[k]], 255 * float(history[-1, k])) for k in order
+        reasons.sentence(k, CLASSES[label[k]], CLASSES[reasons.other[k]], f"{255 * history[-1, k]:.2f} px")
+        for k in order
     ]
     assert len(set(found)) > 10
+    in_l2 = pack_wall(0, epochs, history, order, label, label, kind, reasons=reasons, norm="l2")
+    place = next(k for k in range(n) if reasons.templates[reasons.template[k]].startswith("Grew in {count} of 7"))
+    assert f" to {history[-1, place]:.3f}." in sentence_of(in_l2, place, CLASSES)
     assert sentence_of(pack_wall(0, epochs, history, order, label, label, kind), 0, CLASSES) == ""
 
 

@@ -14,7 +14,7 @@ from iaat.report.neighbours import neighbour_pool
 from iaat.report.representation import last_linear, represent
 from iaat.report.sample_details import sample_details
 from iaat.runtime.passes import count_passes
-from iaat.units import PIXEL
+from iaat.units import PIXEL, unit_of
 
 SHAPE = (1, 4, 4)
 CLASSES = ("a", "b", "c")
@@ -96,8 +96,8 @@ def test_attacks_end_at_the_corner_of_a_linear_model():
         for attempt, radius in zip(attempts, radii, strict=True):
             worst = x[row] + away * radius * PIXEL
             expected = model(worst[None]).detach().softmax(dim=1)[0]
-            assert attempt.radius_px == pytest.approx(radius, abs=1e-4)
-            assert attempt.norm_px == pytest.approx(radius, abs=1e-4)
+            assert attempt.radius == pytest.approx(radius, abs=1e-4)
+            assert attempt.size == pytest.approx(radius, abs=1e-4)
             assert attempt.reading.confused == pytest.approx(float(expected[found.confused]), abs=1e-5)
             assert attempt.succeeded == (int(expected.argmax()) != found.label)
             assert np.array_equal(attempt.image, (worst * 255).round().byte().numpy())
@@ -113,6 +113,20 @@ def test_attacks_end_at_the_corner_of_a_linear_model():
         assert [attempt.target for attempt in attempts[:4]] == [None, 1 - found.label, 1 - found.label, 1 - found.label]
 
 
+def test_details_in_l2_are_on_the_image_scale_and_radii_that_look_alike_have_one_frame():
+    own = torch.tensor([0.3, 0.2504, torch.nan])
+    settings = dataclasses.replace(FEW, norm="l2", radius=0.5, sweep=(0.5, 1.0, 2.0))
+    found = list(sample_details(linear(), source(), torch.arange(3), source(), own=own, settings=settings))
+    grid = [0, 0.25, 0.5, 1.0]
+    assert [frame.radius for frame in found[0].frames] == pytest.approx([0, 0.25, 0.3, 0.5, 1.0])
+    for each in found[1:]:
+        assert [frame.radius for frame in each.frames] == pytest.approx(grid)
+        assert all(frame.size <= frame.radius + 1e-5 for frame in each.frames)
+    assert [each.own_at for each in found] == [2, 1, None]
+    assert {each.norm for each in found} == {"l2"}
+    assert found[0].searched == pytest.approx(2.0)
+
+
 def test_frames_are_the_clean_input_and_attacks_at_growing_radii_with_the_own_at_its_place():
     model, data = linear(), source()
     own = torch.tensor([0.0, 5.0, 4.0, 40.0, torch.nan]) * PIXEL
@@ -120,16 +134,16 @@ def test_frames_are_the_clean_input_and_attacks_at_growing_radii_with_the_own_at
     expected = [(grid, 0, 4), ([0, 2, 4, 5, *grid[3:]], 3, 5), (grid, 2, 4), ([*grid, 40], 9, 4), (grid, None, 4)]
     found = sample_details(model, data, torch.arange(5), data, own=own, settings=FEW)
     for row, (each, (radii, own_at, uniform_at)) in enumerate(zip(found, expected, strict=True)):
-        assert [frame.radius_px for frame in each.frames] == pytest.approx(radii, abs=1e-4), row
+        assert [frame.radius for frame in each.frames] == pytest.approx(radii, abs=1e-4), row
         assert (each.own_at, each.uniform_at) == (own_at, uniform_at)
-        assert each.frames[0].norm_px == 0
+        assert each.frames[0].size == 0
         assert (each.frames[0].perturbation == 128).all()
         for frame in each.frames:
             assert frame.target is None
-            assert frame.norm_px <= frame.radius_px + 1e-4
+            assert frame.size <= frame.radius + 1e-4
             assert frame.succeeded == (frame.reading.prediction != each.label)
             # What a page makes of the clean image and the perturbation: the attacked image to one level.
-            made = each.image + 255 * (frame.perturbation / 255 - 0.5) / frame.factor * (frame.norm_px > 0)
+            made = each.image + 255 * (frame.perturbation / 255 - 0.5) / frame.factor * (frame.size > 0)
             assert np.abs(np.clip(np.rint(made), 0, 255) - frame.image).max() <= 1
 
 
@@ -141,17 +155,19 @@ def test_the_smallest_radius_is_the_distance_to_a_linear_boundary(norm):
     x, y = inputs(data, index)
     logits = model(x).detach()
     margin = logits.gather(1, y[:, None])[:, 0] - logits.gather(1, 1 - y[:, None])[:, 0]
-    distance = margin / (gap.norm(1) if norm == "linf" else gap.norm(2)) / PIXEL
+    unit = PIXEL * unit_of(norm).scale
+    reach = 32 * unit
+    distance = margin / (gap.norm(1) if norm == "linf" else gap.norm(2)) * unit_of(norm).scale
     settings = DetailSettings(norm=norm, steps=20, levels=127, batch_size=8)
-    found = [each.smallest_px for each in sample_details(model, data, index, data, settings=settings)]
+    found = [each.smallest for each in sample_details(model, data, index, data, settings=settings)]
     assert 3 < sum(float(each) > 0 for each in distance) < 17
     for each, exact in zip(found, distance.tolist(), strict=True):
         if exact <= 0:
             assert each == 0
-        elif exact > 32:
+        elif exact > reach:
             assert each is None
         else:
-            assert exact - 1e-3 <= each <= exact + 32 / 127 + 1e-3
+            assert exact - 1e-3 * unit <= each <= exact + reach / 127 + 1e-3 * unit
 
 
 @pytest.mark.parametrize(("norm", "radius"), [("linf", 0.3), ("l2", 3.0)])
@@ -175,10 +191,10 @@ def test_a_sample_that_nothing_breaks_has_no_smallest_radius():
         model[1].weight.mul_(1e-4)
         model[1].bias.copy_(torch.tensor([5.0, 0.0, 0.0]))
     correct, misclassified = sample_details(model, data, torch.tensor([0, 1]), data, settings=FEW)
-    assert (correct.smallest_px, correct.searched_px) == (None, pytest.approx(32))
+    assert (correct.smallest, correct.searched) == (None, pytest.approx(32))
     assert not correct.uniform.succeeded
     assert not any(attempt.succeeded for attempt in correct.strip)
-    assert (misclassified.smallest_px, misclassified.uniform.succeeded, misclassified.confused) == (0, True, 0)
+    assert (misclassified.smallest, misclassified.uniform.succeeded, misclassified.confused) == (0, True, 0)
 
 
 def test_an_attack_that_succeeds_is_never_below_the_smallest_radius():
@@ -189,8 +205,8 @@ def test_an_attack_that_succeeds_is_never_below_the_smallest_radius():
     for each in found:
         for attempt in (*each.frames, *each.strip):
             if attempt.reading.prediction != each.label:
-                assert each.smallest_px <= attempt.norm_px
-    assert any(0 < each.smallest_px < 26 for each in found if each.smallest_px is not None)
+                assert each.smallest <= attempt.size
+    assert any(0 < each.smallest < 26 for each in found if each.smallest is not None)
 
 
 @pytest.mark.parametrize("itself", [True, False])
@@ -328,15 +344,15 @@ def test_inputs_that_are_no_images_have_everything_but_pictures():
     attempts = (*found.frames, *found.strip)
     assert [each.image for each in (found, *attempts, *found.near_own, *found.near_confused)] == [None] * 22
     assert all(each.perturbation is None for each in attempts)
-    assert found.uniform.norm_px == pytest.approx(8, abs=1e-3)
+    assert found.uniform.size == pytest.approx(8, abs=1e-3)
 
 
 def test_radii_beyond_the_pixel_range_are_cut_to_it():
     settings = dataclasses.replace(FEW, radius=0.5)
     (found,) = sample_details(linear(), source(), torch.tensor([3]), source(), settings=settings)
-    assert [each.radius_px for each in found.strip] == pytest.approx([127.5, 255, 255])
-    assert found.searched_px == pytest.approx(255)
-    assert [frame.radius_px for frame in found.frames[-3:]] == pytest.approx([191.25, 223.125, 255])
+    assert [each.radius for each in found.strip] == pytest.approx([127.5, 255, 255])
+    assert found.searched == pytest.approx(255)
+    assert [frame.radius for frame in found.frames[-3:]] == pytest.approx([191.25, 223.125, 255])
     assert found.image.shape == SHAPE
 
 

@@ -34,9 +34,9 @@ def history():
 def test_radii_are_those_of_the_epochs_to_half_a_step(history, budget, bits, dtype):
     wall = packed(history, budget)
     assert (wall.bits, wall.n, wall.epochs, wall.left_out) == (bits, N, [1, 2, 3, 4, 5], 0)
-    assert wall.step_px == pytest.approx(255 * history.max() / (2**bits - 1))
+    assert wall.step == pytest.approx(255 * history.max() / (2**bits - 1))
     for radius, text in zip(255 * history, wall.radii, strict=True):
-        assert np.abs(column(text, dtype) * wall.step_px - radius).max() <= 0.5001 * wall.step_px
+        assert np.abs(column(text, dtype) * wall.step - radius).max() <= 0.5001 * wall.step
 
 
 def test_the_other_columns_are_whole_numbers(history):
@@ -57,4 +57,4 @@ def test_too_many_epochs_are_thinned_and_counted():
 def test_radii_that_are_all_zero():
     wall = packed(np.zeros((2, N)))
     assert all(not column(text, "<u2").any() for text in wall.radii)
-    assert wall.step_px > 0
+    assert wall.step > 0

@@ -16,7 +16,7 @@ from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
 from iaat.runtime.json_files import Between, Count, Finite, Fraction, NonNegative, UnfitError, read_json, to_json
 from iaat.runtime.passes import Passes
-from iaat.units import Radius
+from iaat.units import Norm, Radius
 
 RESULTS_VERSION = 2
 """Version of `results.json`; files of version 1 have no such key, and other names for some keys."""
@@ -80,7 +80,7 @@ class CurveResult:
     """Accuracy against the radius, on the [0, 1] scale; quantiles are None beyond the last radius."""
 
     attack: str
-    norm: str
+    norm: Norm
     radius: tuple[NonNegative, ...]
     accuracy: tuple[Fraction, ...]
     expected_robustness: Fraction

@@ -69,12 +69,12 @@ def collect_content(
     notes = [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
     models = read_data(runs, recipes, facts[0], reporter) if scope.pictures else None
     labels = None if models is None else models.data.train.labels.numpy()
+    known = [labels if own == prints[0] else None for own in prints]
     radii = [
         found
         for number, run in enumerate(runs)
-        if (found := run_summary.radii_part(number, run, labels if prints[number] == prints[0] else None, classes))
+        if (found := run_summary.radii_part(number, run, known[number], classes, parts[number].norm))
     ]
-    notes += _of_norms(recipes)
 
     content = ReportContent(
         title="",
@@ -98,13 +98,6 @@ def collect_content(
     else:
         content = with_images(content, models, prints, scope)
     return replace(content, title=report_title(content), opening=opening_of(content))
-
-
-def _of_norms(recipes: Sequence[Recipe]) -> list[str]:
-    """A note where radii are L2 norms, which have no pixels."""
-    if not any(getattr(recipe.method, "norm", recipe.evaluate.norm) == "l2" for recipe in recipes):
-        return []
-    return ["radii and norms in L2 are shown times 255, as px are: 127.5 px is an L2 norm of 0.5"]
 
 
 def _records(

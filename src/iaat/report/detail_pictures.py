@@ -50,7 +50,7 @@ def attacked_uri(drawn: dict[str, Any], place: int) -> str | None:
     row, column = divmod(place, drawn["columns"])
     tile = sheet[row * height : (row + 1) * height, column * width : (column + 1) * width]
     frame = drawn["frames"][place]
-    delta = (tile / 255 - 0.5) / frame["factor"] * 255 if frame["norm_px"] else np.zeros_like(clean)
+    delta = (tile / 255 - 0.5) / frame["factor"] * 255 if frame["size"] else np.zeros_like(clean)
     attacked = np.clip(np.rint(clean + delta), 0, 255).astype(np.uint8)
     return lossless_uri(attacked.transpose(2, 0, 1))
 

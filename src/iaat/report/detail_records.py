@@ -79,12 +79,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attack on one sample; one of radius 0 leaves it as it is.
+    """One attack on one sample, with lengths in the unit of its norm; one of radius 0 leaves it as it is.
 
     Attributes:
         target: The class of a targeted attack; None: away from the label.
-        radius_px: Radius of the attack.
-        norm_px: Norm of its perturbation.
+        radius: Radius of the attack.
+        size: Norm of its perturbation.
         succeeded: Whether the prediction is the target, or is not the label.
         reading: Of the attacked input in float32, which its picture is rounded from.
         image: The attacked input, bytes `[C, H, W]`; None where inputs are no images.
@@ -93,8 +93,8 @@ class Attempt:
     """
 
     target: int | None
-    radius_px: float
-    norm_px: float
+    radius: float
+    size: float
     succeeded: bool
     reading: Reading
     image: Picture | None
@@ -121,7 +121,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class SampleDetail:
-    """One sample in detail.
+    """One sample in detail; radii and norms are in the unit of `norm`: px in L-inf, in L2 as they are.
 
     Attributes:
         index: Its position in its data set.
@@ -130,13 +130,14 @@ class SampleDetail:
         frames: PGD at growing radii, from 0, which is the clean input.
         own_at: Place of the frame at the sample's own radius; None where it has none.
         uniform_at: Place of the frame at the radius of the evaluation.
-        smallest_px: Smallest adversarial norm found, an upper bound of the true one; 0 where the clean
+        smallest: Smallest adversarial norm found, an upper bound of the true one; 0 where the clean
             input is misclassified, None where none was found.
-        searched_px: Largest radius of the search.
+        searched: Largest radius of the search.
         strip: PGD towards the class it is confused with, at growing radii.
         space: Where distances to neighbours are taken.
         near_own: Nearest training samples of the label, the nearest first.
         near_confused: Nearest training samples of the class it is confused with.
+        norm: Of all attacks, `linf` or `l2`.
     """
 
     index: int
@@ -145,12 +146,13 @@ class SampleDetail:
     frames: tuple[Attempt, ...]
     own_at: int | None
     uniform_at: int
-    smallest_px: float | None
-    searched_px: float
+    smallest: float | None
+    searched: float
     strip: tuple[Attempt, ...]
     space: Space
     near_own: tuple[Neighbour, ...]
     near_confused: tuple[Neighbour, ...]
+    norm: Norm = "linf"
 
     @property
     def clean(self) -> Reading:

@@ -54,7 +54,7 @@ def curves_by_axis(curves: Sequence[Accuracies]) -> list[list[Accuracies]]:
     """Return the curves of equal radii, norm and number of samples together: the others do not compare."""
     found: dict[Any, list[Accuracies]] = {}
     for part in curves:
-        found.setdefault((part.norm, part.n, tuple(part.radius_px)), []).append(part)
+        found.setdefault((part.norm, part.n, tuple(part.radius)), []).append(part)
     return list(found.values())
 
 
@@ -71,5 +71,5 @@ def _texts(part: Accuracies | Corruptions) -> list[str]:
 
 
 def _facts(part: Accuracies | Corruptions) -> tuple[Any, ...]:
-    axis = (part.norm, *part.radius_px) if isinstance(part, Accuracies) else ()
+    axis = (part.norm, *part.radius) if isinstance(part, Accuracies) else ()
     return (*_texts(part), *axis)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import nn
 
-from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.radius_order import radius_history
 from iaat.analysis.tables import write_table
 from iaat.config.recipe import Recipe
@@ -28,7 +27,7 @@ from iaat.report.gallery import (
     by_suspicion,
     first_extra,
     in_detail,
-    in_px,
+    in_unit,
     make_gallery,
     make_wall,
     neighbours_elsewhere,
@@ -50,6 +49,7 @@ from iaat.runtime import rng
 from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
 from iaat.runtime.user_code import GIVEN, passed_as_object
+from iaat.units import significant, unit_of
 
 BESIDE = 4
 """Loss surfaces side by side, one a model."""
@@ -145,7 +145,7 @@ def with_images(content: ReportContent, models: ExaminedRuns, prints: Sequence[s
     if scope.suspects is not None:
         write_table(suspects.table(train.classes, train.paths), scope.suspects)
     content.notes.extend(_why_missing(scope, suspects))
-    gallery = make_gallery(number, train, index, history, suspects, scope.images, asked)
+    gallery = make_gallery(number, train, index, history, suspects, scope.images, asked, recipe.radius_norm)
     relabel = "" if recipe.data.relabel is None else path_for_commands(Path(recipe.data.relabel))
     gallery = replace(gallery, extra_from=first_extra(models.data), relabel=relabel)
     compute, compute_more = commands_for_more(content.runs, content.overrides, scope)
@@ -155,7 +155,7 @@ def with_images(content: ReportContent, models: ExaminedRuns, prints: Sequence[s
     near = neighbours_elsewhere(gallery, index)
     gallery = with_sheets(gallery, near, train)
     reasons = _reasons(recipe, run.radii_epochs(), history, suspects.label, probabilities)
-    wall = make_wall(gallery, near, run.radii_epochs(), history, suspects, reasons)
+    wall = make_wall(gallery, near, run.radii_epochs(), history, suspects, reasons, recipe.radius_norm)
     same = [other for other in range(len(models.runs)) if prints[other] == prints[0]]
     radii = [_with_norms(part, model, models, recipe) if part.run == number else part for part in content.radii]
     surfaces = _surfaces(gallery, [number, *(other for other in same if other != number)][:BESIDE], models, recipe)
@@ -231,8 +231,12 @@ def _details(
     if not places:
         return
     samples = torch.tensor([gallery.index[place] for place in places])
-    own = torch.tensor([gallery.radius_px[place] for place in places]) / PX_PER_UNIT
     settings = DetailSettings(radius=float(recipe.evaluate.radius), norm=recipe.evaluate.norm)
+    own = torch.tensor([gallery.radius[place] for place in places]) / unit_of(settings.norm).scale
+    if (
+        recipe.radius_norm != settings.norm
+    ):  # the attacks are in the norm of the evaluation, and its own radius is in another
+        own = torch.full_like(own, torch.nan)
     train = models.data.train
     found = sample_details(model, train, samples, train, own=own, among=models.data.train_index, settings=settings)
     shown = models.reporter.track(found, total=len(places), what="details")
@@ -248,18 +252,18 @@ def _with_norms(part: Radii, model: nn.Module, models: ExaminedRuns, recipe: Rec
     levels = torch.linspace(0, top, 33)[1:]
     batches = models.data.train.batches(sequential_order(torch.from_numpy(index[some]), recipe.evaluate.batch_size))
     shown = models.reporter.track(batches, total=len(some), what="smallest norms", size=lambda batch: len(batch.y))
-    smallest = partial(smallest_norms, model, levels=levels, norm=recipe.evaluate.norm, steps=NORM_STEPS)
-    norm = torch.cat([smallest(batch.x, batch.y).cpu() for batch in shown]).numpy()
-    known = np.isfinite(norm)
+    norm, unit = recipe.evaluate.norm, unit_of(recipe.evaluate.norm)
+    smallest = partial(smallest_norms, model, levels=levels, norm=norm, steps=NORM_STEPS)
+    size = torch.cat([smallest(batch.x, batch.y).cpu() for batch in shown]).numpy()
+    known = np.isfinite(size)
     pairs = {
         "index": index[some].tolist(),
-        "radius_px": in_px(radius[some]),
-        "norm_px": [
-            round(float(value) * PX_PER_UNIT, 2) if finite else None for value, finite in zip(norm, known, strict=True)
-        ],
-        "searched_px": round(top * PX_PER_UNIT, 2),
+        "radius": in_unit(radius[some], recipe.radius_norm),
+        "smallest": [value if finite else None for value, finite in zip(in_unit(size, norm), known, strict=True)],
+        "searched": significant(unit.scale * top),
+        "norm": norm,
         # The norm of a robust sample is above all that were tried.
-        "correlation": float(spearmanr(radius[some], np.where(known, norm, np.inf)).statistic),
+        "correlation": float(spearmanr(radius[some], np.where(known, size, np.inf)).statistic),
         "n": len(some),
     }
     return replace(part, norms=pairs)
@@ -285,10 +289,11 @@ def _surfaces(gallery: Gallery, numbers: Sequence[int], models: ExaminedRuns, re
             index=int(samples[row]),
             label=int(batch.y[row]),
             image=picture_uri(batch.x[row].cpu()) if drawn else None,
-            offsets_px=[round(float(value), 3) for value in next(iter(found.values()))[row].offsets_px],
+            offsets=[significant(float(value)) for value in next(iter(found.values()))[row].offsets],
             losses={key: _rounded(surfaces[row].loss) for key, surfaces in found.items()},
             predictions={key: surfaces[row].prediction.tolist() for key, surfaces in found.items()},
-            radius_px=round(radius * PX_PER_UNIT, 3),
+            radius=significant(unit_of(norm).scale * radius),
+            norm=norm,
         )
         for row in range(len(places))
     ]

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.radius_order import radius_order
 from iaat.data import DataSplits, Source
 from iaat.report.image_content import Gallery
@@ -18,6 +17,7 @@ from iaat.report.suspects import Suspects
 from iaat.report.thumbnails import source_sprites, why_no_picture
 from iaat.report.wall import Wall, pack_wall
 from iaat.runtime import rng
+from iaat.units import Norm, significant, unit_of
 
 
 def choose(by_radius: NDArray[np.int64], rank: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -48,8 +48,12 @@ def make_gallery(
     suspects: Suspects,
     images: int,
     asked: NDArray[np.int64],
+    norm: Norm,
 ) -> Gallery:
-    """Return the gallery of at most `images` images and those `asked` for, without thumbnails and details."""
+    """Return the gallery of at most `images` images and those `asked` for, without thumbnails and details.
+
+    `norm` is that of the radii.
+    """
     by_radius = radius_order(history, index)
     chosen = np.union1d(choose(by_radius, suspects.rank, images), asked).astype(np.int64)
     chosen = by_radius[np.isin(by_radius, chosen)]
@@ -65,7 +69,7 @@ def make_gallery(
         index=samples.tolist(),
         label=suspects.label[chosen].tolist(),
         prediction=_predicted(suspects)[chosen].tolist(),
-        radius_px=in_px(history[-1, chosen]),
+        radius=in_unit(history[-1, chosen], norm),
         path=["" if train.paths is None else train.paths[sample] for sample in samples],
         rank=suspects.rank[chosen].tolist(),
         kind=["" if kind == "clear" else str(kind) for kind in suspects.kind[chosen]],
@@ -104,8 +108,9 @@ def make_wall(
     history: NDArray[np.float32],
     suspects: Suspects,
     reasons: RadiusReasons | None,
+    norm: Norm,
 ) -> Wall:
-    """Pack all images: those of the gallery first, then samples `near`."""
+    """Pack all images: those of the gallery first, then samples `near`; `norm` is that of the radii."""
     index = suspects.index
     places = np.searchsorted(index, np.concatenate([gallery.index, near]).astype(np.int64))
     order = np.concatenate([places, np.setdiff1d(np.arange(len(index)), places)])
@@ -116,6 +121,7 @@ def make_wall(
         history[:, order],
         *(column[order] for column in columns),
         reasons=None if reasons is None else reasons.in_order(order),
+        norm=norm,
     )
 
 
@@ -146,6 +152,6 @@ def _predicted(suspects: Suspects) -> NDArray[np.int64]:
     return np.where(suspects.suggested < 0, suspects.label, suspects.suggested)
 
 
-def in_px(values: NDArray[np.float32]) -> list[float]:
-    """Return radii on the [0, 1] scale in px, to two digits."""
-    return [round(float(value) * PX_PER_UNIT, 2) for value in values]
+def in_unit(values: NDArray[np.float32], norm: Norm) -> list[float]:
+    """Return radii on the [0, 1] scale in the unit of their norm, to five significant digits."""
+    return [significant(unit_of(norm).scale * float(value)) for value in values]

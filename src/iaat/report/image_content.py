@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iaat.report.thumbnails import Sprites
+from iaat.units import Norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Gallery(Sprites):
             the next ones of `Wall`.
         index: Of the samples in the training data.
         label, prediction: Class numbers; a prediction is -1 where it is not known.
-        radius_px: Last radii, in ascending `radius_order`; those of all epochs are in `Wall`.
+        radius: Last radii, in ascending `radius_order`; those of all epochs are in `Wall`.
         path: Files of the images, "" where samples are none.
         rank: Of the suspect it is among `total`, 1 for the most suspect; see `find_suspects`.
         kind: `label`, `ambiguous`, or "" for neither.
@@ -59,7 +60,7 @@ class Gallery(Sprites):
     index: list[int]
     label: list[int]
     prediction: list[int]
-    radius_px: list[float]
+    radius: list[float]
     path: list[str]
     rank: list[int]
     kind: list[str]
@@ -113,16 +114,18 @@ class SurfacePart:
         index: Of the sample.
         label: Its class.
         image: The image as a data URI; None where it is none.
-        offsets_px: Of the grid along both directions.
+        offsets: Of the grid along both directions.
         losses: By run, by place as text: cross-entropy `[n][n]`, first along the random direction, then the gradient's.
         predictions: By run: predicted class at each point.
-        radius_px: Radius that the window is a multiple of.
+        radius: Radius that the window is a multiple of.
+        norm: Of the offsets and the radius.
     """
 
     index: int
     label: int
     image: str | None
-    offsets_px: list[float]
+    offsets: list[float]
     losses: dict[str, list[list[float]]]
     predictions: dict[str, list[list[int]]]
-    radius_px: float
+    radius: float
+    norm: Norm = "linf"

@@ -14,7 +14,7 @@ from iaat.attacks.attack_state import frozen_model, gradient_of
 from iaat.errors import UserError
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
-from iaat.units import PIXEL, Norm
+from iaat.units import Norm, unit_of
 
 _REACH = 2.0
 """Half the width of the grid, in radii."""
@@ -25,13 +25,13 @@ class Surface:
     """Loss and prediction of one model on a grid around one sample.
 
     Attributes:
-        offsets_px: `[n]`, ascending: the steps of both axes, in px; 0 is among them where n is odd.
+        offsets: `[n]`, ascending: the steps of both axes, in the unit of the norm; 0 is among them where n is odd.
         loss: `[n, n]` float32, cross-entropy of the sample's label; rows go along the random direction, columns along
             the adversarial one.
         prediction: `[n, n]` int64, the predicted class.
     """
 
-    offsets_px: NDArray[np.float32]
+    offsets: NDArray[np.float32]
     loss: NDArray[np.float32]
     prediction: NDArray[np.int64]
 
@@ -93,7 +93,7 @@ def loss_surface(
         loss, prediction = _on_grid(model, x[row], y[row], direction, second, offsets, batch_size)
         surfaces.append(
             Surface(
-                offsets_px=(offsets / PIXEL).cpu().numpy(),
+                offsets=(unit_of(norm).scale * offsets).cpu().numpy(),
                 loss=loss.cpu().numpy(),
                 prediction=prediction.cpu().numpy(),
             )

@@ -302,15 +302,18 @@ def _smaller_radius(content: ReportContent, focus: int, row: Pooled | None) -> N
     means = [found for place in content.recipes[focus].runs if (found := _mean_radius(content, place)) is not None]
     if len(uniform) != 1 or not means or content.recipes[focus].method == "pgd_at":
         return None
-    px, first = mean(means), content.runs[uniform[0].runs[0]]
-    radius, said = (f"{px:.3g}px", f"{px:.3g} px") if first.norm == "linf" else (f"{px / 255:.3g}", f"{px / 255:.3g}")
+    own, first = content.runs[content.recipes[focus].runs[0]], content.runs[uniform[0].runs[0]]
+    if own.norm != first.norm:
+        return None
+    length = f"{mean(means):.3g}"
+    radius, said = (f"{length}px", f"{length} px") if first.norm == "linf" else (length, length)
     command = training_command(content, first, {"method.radius": radius, "out": f"{first.folder}-{radius}"})
     sentence = f"The mean radius is {said}: train PGD-AT at it, to see what comes from a radius for each image."
     return NextStep(sentence, command)
 
 
 def _mean_radius(content: ReportContent, place: int) -> float | None:
-    known = [value for value in content.runs[place].curves.get("radius_mean_px", ()) if value is not None]
+    known = [value for value in content.runs[place].curves.get("radius_mean", ()) if value is not None]
     return known[-1] if known and known[-1] > 0 else None
 
 

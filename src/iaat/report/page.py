@@ -30,7 +30,7 @@ from iaat.report.report_content import (
 from iaat.report.wall import sentence_of
 from iaat.runtime.files import encodable, write_text
 from iaat.statistics import Difference
-from iaat.units import format_duration
+from iaat.units import format_duration, unit_of
 
 _STATIC = Path(__file__).parent / "static"
 _PLOTLY = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
@@ -349,5 +349,6 @@ _FILTERS = {
     "pairs": _pairs,
     "sprite": _sprite,
     "cut_name": _cut_name,
+    "unit_of": unit_of,
 }
 """Filters of the template."""

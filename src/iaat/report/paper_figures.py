@@ -27,7 +27,7 @@ from iaat.report.image_content import Gallery, SurfacePart
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import recipe_of_runs
 from iaat.report.report_content import Pooled, RecipePart, ReportContent, RunPart, Verdict
-from iaat.units import Radius
+from iaat.report.uniform_recipes import recipe_labels, uniform_recipes
 
 _EXTREMES = 10
 """Images of the smallest radii in the figure, and of the largest."""
@@ -36,9 +36,8 @@ _SUSPECTS = 20
 """Suspects in the figure, the most suspect first."""
 
 Item = TypeVar("Item")
+Normed = TypeVar("Normed", RadiusHistograms, RunPart, charts.TrainingRun)
 
-_UNIFORM = "pgd_at"
-_RADIUS = "method.radius"
 _CHECKPOINTS = ("best", "last")
 _PER_PAGE = 6
 _MAPS_PER_PAGE = 4
@@ -96,13 +95,13 @@ def _tradeoff(content: ReportContent) -> Iterator[Figure]:
         if row.attacks:
             suites.setdefault((row.suite, row.n), []).append(row)
     for (suite, _), rows in suites.items():
-        labels = _labels(content, rows)
+        labels = recipe_labels(content, rows)
         points = [
             _tradeoff_point(content.recipes[row.recipe], labels[row.recipe], content.verdicts[place])
             for row in rows
             for place in row.verdicts
         ]
-        curve = [labels[row.recipe] for row in _curve(content, rows)]
+        curve = [labels[row.recipe] for row in uniform_recipes(content, rows)]
         corners = [labels[row.recipe] for row in sorted(rows, key=lambda row: -row.clean.mean) if row.on_frontier]
         worst = sorted({f"robust: {row.worst_case}" for row in rows})
         kinds = sorted(
@@ -123,40 +122,6 @@ def _tradeoff_point(recipe: RecipePart, label: str, row: Verdict) -> TradeoffPoi
     )
 
 
-def _curve(content: ReportContent, rows: Sequence[Pooled]) -> list[Pooled]:
-    """Return the recipes of one radius for all images in the order of the curve: by their radii where these differ.
-
-    One alone is no curve.
-    """
-    uniform = [row for row in rows if content.recipes[row.recipe].method == _UNIFORM]
-    radii = _uniform_radii(content, uniform)
-    ordered = sorted(uniform, key=lambda row: radii.get(row.recipe, row.clean.mean))
-    return ordered if len(ordered) > 1 else []
-
-
-def _labels(content: ReportContent, rows: Sequence[Pooled]) -> dict[int, str]:
-    """Return the labels of recipes: radii on the curve of uniform radii where these differ, and names elsewhere."""
-    radii = _uniform_radii(content, [row for row in rows if content.recipes[row.recipe].method == _UNIFORM])
-    names = {row.recipe: content.recipes[row.recipe].name for row in rows}
-    return names | {recipe: f"{radius:g} px" for recipe, radius in radii.items()}
-
-
-def _uniform_radii(content: ReportContent, uniform: Sequence[Pooled]) -> dict[int, float]:
-    """Return the radii of recipes in px; nothing where they are not known or do not tell the recipes apart."""
-    radii = {row.recipe: _radius_px(content, content.recipes[row.recipe].runs[0]) for row in uniform}
-    known = {recipe: radius for recipe, radius in radii.items() if radius is not None}
-    return known if len(uniform) > 1 and len(set(known.values())) == len(uniform) else {}
-
-
-def _radius_px(content: ReportContent, place: int) -> float | None:
-    """Return a run's uniform radius where the runs differ in it."""
-    found = [values[place] for key, values in content.differences if key == _RADIUS]
-    try:
-        return Radius(found[0]).px if found else None
-    except UserError:
-        return None
-
-
 def _accuracy(content: ReportContent) -> Iterator[Figure]:
     """Draw a chart for each axis of radii: means over others do not compare."""
     axes = curves_by_axis(content.curves)
@@ -168,10 +133,11 @@ def _accuracy(content: ReportContent) -> Iterator[Figure]:
             name = f"{_named(group)} ({mean:.1f} %)"
             hollow = both and group.members[0].checkpoint != _CHECKPOINTS[0]
             lines.extend(
-                charts.Line(name, group.recipe.series, part.radius_px, part.accuracy, hollow) for part in group.members
+                charts.Line(name, group.recipe.series, part.radius, part.accuracy, hollow) for part in group.members
             )
         radii = f"the radii, n = {curves[0].n}" if len(axes) > 1 else "the radii"
-        yield charts.draw_accuracy_by_radius(lines, f"in parentheses: mean over {radii}", style=PRINT)
+        note = f"in parentheses: mean over {radii}"
+        yield charts.draw_accuracy_by_radius(lines, note, style=PRINT, norm=curves[0].norm)
 
 
 def _named(group: EvaluationGroup[Measured]) -> str:
@@ -186,30 +152,30 @@ def _radii_by_epoch(content: ReportContent) -> Iterator[Figure]:
         medians = dict(enumerate(run.quantiles.get("50", ()), start=1))
         known = [medians.get(epoch) for epoch in part.epochs]
         if part.epochs:
-            parts.append(RadiusHistograms(run.name, part.epochs, part.edges_px, part.counts, known))
-    yield from map(partial(charts.draw_radius_histograms, style=PRINT), _pages(parts, _PER_PAGE))
+            parts.append(RadiusHistograms(run.name, part.epochs, part.edges, part.counts, known, run.norm))
+    yield from map(partial(charts.draw_radius_histograms, style=PRINT), _pages_by_norm(parts, _PER_PAGE))
 
 
 def _radii_by_class(content: ReportContent) -> Iterator[Figure]:
     parts = {
-        content.runs[part.run].name: part.by_class
-        for part in content.radii
-        if any(quantiles is not None for quantiles in part.by_class)
+        part.run: part.by_class for part in content.radii if any(quantiles is not None for quantiles in part.by_class)
     }
     per_page = _PER_PAGE if len(content.classes) <= _FEW_CLASSES else _PER_PAGE // 2
-    for names in _pages(list(parts), per_page):
-        yield charts.draw_class_radii({name: parts[name] for name in names}, content.classes, style=PRINT)
+    for runs in _pages_by_norm([content.runs[place] for place in parts], per_page):
+        quantiles = {run.name: parts[content.runs.index(run)] for run in runs}
+        yield charts.draw_class_radii(quantiles, content.classes, style=PRINT, norm=runs[0].norm)
 
 
 def _bands(content: ReportContent) -> Iterator[Figure]:
     runs = [
         _training_run(run, run.name) for run in content.runs if any(_known(series) for series in run.quantiles.values())
     ]
-    yield from map(partial(charts.draw_radius_bands, style=PRINT), _pages(runs, _PER_PAGE))
+    yield from map(partial(charts.draw_radius_bands, style=PRINT), _pages_by_norm(runs, _PER_PAGE))
 
 
 def _training_run(run: RunPart, name: str, number: int = 0) -> charts.TrainingRun:
-    return charts.TrainingRun(name, number, range(1, 1 + run.epochs), run.curves, run.quantiles)
+    curves = run.curves | {"radius_mean_px": run.curves.get("radius_mean", [])}
+    return charts.TrainingRun(name, number, range(1, 1 + run.epochs), curves, run.quantiles, run.norm)
 
 
 def _norms(content: ReportContent) -> Iterator[Figure]:
@@ -218,13 +184,15 @@ def _norms(content: ReportContent) -> Iterator[Figure]:
         charts.MeasuredNorms(
             content.runs[part.run].name,
             recipes[part.run].series,
-            part.norms["radius_px"],
-            part.norms["norm_px"],
-            part.norms.get("searched_px"),
+            part.norms["radius"],
+            part.norms["smallest"],
+            part.norms.get("searched"),
             part.norms.get("correlation"),
+            content.runs[part.run].norm,
+            part.norms.get("norm"),
         )
         for part in content.radii
-        if part.norms and part.norms["radius_px"]
+        if part.norms and part.norms["radius"]
     ]
     yield from map(partial(charts.draw_radius_against_norm, style=PRINT), _pages(parts, _PER_PAGE))
 
@@ -259,7 +227,8 @@ def _thumbnail(content: ReportContent, gallery: Gallery, sheets: _Sheets, place:
         sheets[place],
         _class(content, gallery.label[place]),
         None if prediction < 0 else _class(content, prediction),
-        gallery.radius_px[place],
+        gallery.radius[place],
+        content.runs[gallery.run].norm,
     )
 
 
@@ -302,10 +271,11 @@ def _plane(content: ReportContent, part: SurfacePart, runs: Sequence[int]) -> ch
     return charts.LossPlane(
         image=None if part.image is None else _pixels(part.image),
         lines=[_class(content, part.label), f"#{part.index}"],
-        offsets_px=part.offsets_px,
+        offsets_px=part.offsets,
         losses={column: np.array(part.losses[key], dtype=np.float64) for column, key in there},
         misclassified={column: np.array(part.predictions[key]) != part.label for column, key in there},
-        radius_px=part.radius_px,
+        radius_px=part.radius,
+        norm=part.norm,
     )
 
 
@@ -347,6 +317,12 @@ def _mean(series: Sequence[Sequence[float | None]]) -> list[float | None]:
 
 def _pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _pages_by_norm(items: Sequence[Normed], size: int) -> Iterator[Sequence[Normed]]:
+    """Pages of one norm each: lengths of several are not drawn on one axis."""
+    norms = dict.fromkeys(item.norm for item in items)
+    return chain.from_iterable(_pages([item for item in items if item.norm == norm], size) for norm in norms)
 
 
 def _class(content: ReportContent, number: int) -> str:

@@ -72,25 +72,25 @@ class RadiusReasons:
         columns = ("template", "epoch", "count", "other", "mine", "theirs")
         return replace(self, **{name: getattr(self, name)[order] for name in columns})
 
-    def sentence(self, place: int, label: str, other: str, last_px: float) -> str:
+    def sentence(self, place: int, label: str, other: str, last: str) -> str:
         """Return the sentence of one sample.
 
         Args:
             place: Of the sample.
             label: Name of its class.
             other: Name of the class `other`.
-            last_px: Its last radius in px.
+            last: Its last radius, with its unit.
         """
         values = (self.epoch[place], self.count[place], self.mine[place], self.theirs[place])
-        return fill(self.templates[self.template[place]], label, other, last_px, *map(int, values))
+        return fill(self.templates[self.template[place]], label, other, last, *map(int, values))
 
 
-def fill(template: str, label: str, other: str, last_px: float, epoch: int, count: int, mine: int, theirs: int) -> str:
+def fill(template: str, label: str, other: str, last: str, epoch: int, count: int, mine: int, theirs: int) -> str:
     """Return a template of `RadiusReasons` with its values; static/about.js does the same."""
     return template.format(
         label=label,
         other=other,
-        last=f"{last_px:.2f} px",
+        last=last,
         epoch=epoch,
         count=count,
         mine=f"{mine / 10:.1f} %",
@@ -138,7 +138,7 @@ def radius_reasons(
         >>> import numpy as np
         >>> radii = np.array([[1.0], [0.0], [0.0]]) / 255
         >>> reasons = radius_reasons(radii, [5, 6, 7], [0], [[0.25, 0.75]], method="iaat")
-        >>> reasons.sentence(0, "cat", "dog", 0.0).split(". ")[0]
+        >>> reasons.sentence(0, "cat", "dog", "0.00 px").split(". ")[0]
         'Misclassified without attack since epoch 7: its radius is 0'
     """
     radii, label, chance = np.asarray(history), np.asarray(labels), np.array(probabilities, dtype=np.float64)

@@ -1,7 +1,8 @@
 """Records of a report's content: `collect` makes them, `page` and `paper_figures` show them.
 
 All values are numbers, text and data URIs of pictures, so `content_json` holds all. Text is as users wrote it, and is
-escaped where it is shown. Radii and norms are in px (1/255), accuracies are fractions in [0, 1], classes are numbers.
+escaped where it is shown. Radii and norms are in the unit of their norm (`iaat.units.unit_of`): px (1/255) in L-inf,
+and as they are, on the [0, 1] scale, in L2. Accuracies are fractions in [0, 1], classes are numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.image_content import AttackedImages, Gallery, SurfacePart
 from iaat.report.wall import Wall
 from iaat.statistics import Difference
+from iaat.units import Norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +234,10 @@ class RunPart:
         forwards, backwards: Passes a sample and step, mean over epochs; None where the log has no such value.
         seconds: Wall time of training; None likewise.
         curves: Series over all finished epochs by the names of `metrics.jsonl`, such as `loss`, `validation_clean`,
-            `radius_mean_px`; None for an epoch without a line in the log.
-        quantiles: Of the radii over epochs, in px, by level: `5`, `25`, `50`, `75`, `95`; empty without radii.
+            `radius_mean`, without the `_px` of that file; None for an epoch without a line in the log.
+        quantiles: Of the radii over epochs by level: `5`, `25`, `50`, `75`, `95`; empty without radii.
         modules: Modules of the user's that it needs and that were trusted, for commands.
-        norm: Norm of its radii, `linf` or `l2`.
+        norm: Norm of its radii, `linf` or `l2`: of its curves and quantiles here, its `Radii`, gallery and wall.
         of_objects: Whether its model or data was passed as an object, so that no command of the shell can make it.
     """
 
@@ -252,7 +254,7 @@ class RunPart:
     quantiles: dict[str, Series] = field(default_factory=dict)
     modules: list[str] = field(default_factory=list)
     of_objects: bool = False
-    norm: str = "linf"
+    norm: Norm = "linf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ class Accuracies:
 
     Attributes:
         run, checkpoint, weights, suite, n: As of `Verdict`.
-        radius_px: Radii from 0 upwards.
+        radius: Radii from 0 upwards.
         accuracy: Accuracy at each.
         expected: Expected robustness, the mean of the curve.
         norm: Of the radii.
@@ -269,13 +271,13 @@ class Accuracies:
 
     run: int
     checkpoint: str
-    radius_px: list[float]
+    radius: list[float]
     accuracy: list[float]
     expected: float
     weights: str | None = None
     suite: str = ""
     n: int = 0
-    norm: str = "linf"
+    norm: Norm = "linf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,17 +301,16 @@ class Radii:
     Attributes:
         run: Place of the run.
         epochs: Epochs with kept radii.
-        edges_px: Edges of the bins, one more than there are.
+        edges: Edges of the bins, one more than there are.
         counts: For each of these epochs how many samples are in each bin.
-        by_class: For each class the quantiles 5, 25, 50, 75 and 95 % of its last radii, in px; None for a class without
-            samples.
-        norms: Of test or training samples: pairs of radius and smallest measured adversarial norm, in px, and
-            their rank correlation; None where nothing was measured.
+        by_class: For each class the quantiles 5, 25, 50, 75 and 95 % of its last radii; None for one without samples.
+        norms: Of test or training samples: pairs of `radius` and `smallest` measured adversarial norm, which is of the
+            evaluation's `norm`, and their rank correlation; None where nothing was measured.
     """
 
     run: int
     epochs: list[int]
-    edges_px: list[float]
+    edges: list[float]
     counts: list[list[int]]
     by_class: list[dict[str, float] | None]
     norms: dict[str, Any] | None = None

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
 from iaat.analysis.run_figures import series
 from iaat.config.recipe import Recipe, plain
@@ -25,6 +24,7 @@ from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, 
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.user_code import GIVEN, trusted_modules
+from iaat.units import Norm, unit_of
 
 
 def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunPart]:
@@ -48,7 +48,7 @@ def _names(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[str]:
 
 def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
     cost, records = run.training_cost(), _by_epoch(run, recipe)
-    curves, quantiles = series(records)
+    curves, quantiles = series(records, recipe.radius_norm)
     return RunPart(
         name=name,
         folder=path_for_commands(run.path),
@@ -59,7 +59,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         forwards=cost.get("train_forwards"),
         backwards=cost.get("train_backwards"),
         seconds=cost.get("train_seconds"),
-        curves=curves,
+        curves={key.removesuffix("_px"): values for key, values in curves.items()},
         quantiles=quantiles,
         modules=trusted_modules((recipe.model.name, recipe.data.name, recipe.method_name)),
         norm=recipe.radius_norm,
@@ -114,7 +114,7 @@ def accuracies(results: Sequence[tuple[int, EvaluationResult]]) -> list[Accuraci
         Accuracies(
             run=number,
             checkpoint=row.checkpoint or "-",
-            radius_px=[PX_PER_UNIT * radius for radius in row.curve.radius],
+            radius=[unit_of(row.curve.norm).scale * radius for radius in row.curve.radius],
             accuracy=list(row.curve.accuracy),
             expected=row.curve.expected_robustness,
             weights=row.weights,
@@ -174,7 +174,9 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def radii_part(number: int, run: RunFolder, labels: NDArray[np.int64] | None, classes: Sequence[str]) -> Radii | None:
+def radii_part(
+    number: int, run: RunFolder, labels: NDArray[np.int64] | None, classes: Sequence[str], norm: Norm
+) -> Radii | None:
     """Return the radii of run number `number`; None for a method without.
 
     Args:
@@ -182,6 +184,7 @@ def radii_part(number: int, run: RunFolder, labels: NDArray[np.int64] | None, cl
         run: Its folder.
         labels: Labels `[N]` of the training data; None where they are not known: nothing is said of classes.
         classes: Names of the classes.
+        norm: Of the radii.
 
     Raises:
         UserError: a file of radii is damaged.
@@ -189,9 +192,9 @@ def radii_part(number: int, run: RunFolder, labels: NDArray[np.int64] | None, cl
     epochs = run.radii_epochs()
     if not epochs:
         return None
-    history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in epochs})
+    history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in epochs}, norm=norm)
     index, radius = run.radii_after(epochs[-1])
-    by_class = [] if labels is None else quantiles_by_class(radius, labels[index], classes)
+    by_class = [] if labels is None else quantiles_by_class(radius, labels[index], classes, norm=norm)
     return Radii(number, epochs, list(history.edges_px), [list(counts) for counts in history.counts], by_class)
 
 

@@ -19,10 +19,7 @@ from iaat.report.representation import eval_logits, last_linear, moved, represen
 from iaat.report.smallest_norms import largest_radius, smallest_norms
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.runtime import rng
-from iaat.units import PIXEL
-
-_SAME_PX = 0.005
-"""Radii that are nearer to one another have one frame."""
+from iaat.units import unit_of
 
 
 def sample_details(
@@ -216,7 +213,7 @@ class _Attacks:
 
     def outcomes(self, x_adv: Tensor, radius: Tensor, *, targeted: bool) -> list[Attempt]:
         """Return what inputs `[B, ...]` within radii `[B]` are read as."""
-        size = geometry(self.settings.norm).norm(x_adv - self.x)
+        size, scale = geometry(self.settings.norm).norm(x_adv - self.x), unit_of(self.settings.norm).scale
         pictures = self.pictures(x_adv)
         columns = zip(self.y.tolist(), self.confused.tolist(), radius.tolist(), size.tolist(), strict=True)
         made = []
@@ -227,8 +224,8 @@ class _Attacks:
             made.append(
                 Attempt(
                     target=confused if targeted else None,
-                    radius_px=allowed / PIXEL,
-                    norm_px=norm / PIXEL,
+                    radius=scale * allowed,
+                    size=scale * norm,
                     succeeded=reading.prediction == confused if targeted else reading.prediction != label,
                     reading=reading,
                     image=pictures[number],
@@ -259,6 +256,7 @@ def _attacked(
 ) -> Iterator[SampleDetail]:
     """Yield the details of batch number `number`, with neighbours of the label and of the class it is confused with."""
     x, settings = attacks.x, attacks.settings
+    unit = unit_of(settings.norm)
     has_own = own.isfinite().tolist()
     at_own = attacks.attempts(own.to(x), targeted=False, purpose=("own", number)) if any(has_own) else [None] * len(x)
     limit = largest_radius(math.inf, settings.norm, x)
@@ -276,8 +274,10 @@ def _attacked(
     reach = min(settings.reach * settings.radius, limit)
     levels = torch.arange(1, settings.levels + 1, dtype=torch.float64) / settings.levels * reach
     size = attacks.smallest(levels.to(x))
-    for row, norm in enumerate(size.tolist()):
-        ordered, own_at = _with_own([frame[row] for frame in frames], at_own[row] if has_own[row] else None)
+    # Of two radii that look alike one frame is enough.
+    alike = 0.5 / 10**unit.digits
+    for row, found in enumerate(size.tolist()):
+        ordered, own_at = _with_own([frame[row] for frame in frames], at_own[row] if has_own[row] else None, alike)
         targeted = tuple(each[row] for each in strip)
         label = int(attacks.y[row])
         uniform = frames[1 + swept.index(min(settings.radius, limit))][row]
@@ -288,27 +288,28 @@ def _attacked(
             frames=tuple(ordered),
             own_at=own_at,
             uniform_at=next(place for place, frame in enumerate(ordered) if frame is uniform),
-            smallest_px=_smallest_px(norm, [*ordered, *targeted], label),
-            searched_px=reach / PIXEL,
+            smallest=_smallest(unit.scale * found, [*ordered, *targeted], label),
+            searched=unit.scale * reach,
             strip=targeted,
             space=space,
             near_own=near[0][row],
             near_confused=near[1][row],
+            norm=settings.norm,
         )
 
 
-def _with_own(frames: Sequence[Attempt], own: Attempt | None) -> tuple[list[Attempt], int | None]:
-    """Return frames with that of the own radius at its place, and the place; of two at one radius the first stays."""
+def _with_own(frames: Sequence[Attempt], own: Attempt | None, alike: float) -> tuple[list[Attempt], int | None]:
+    """Return frames with that of the own radius at its place, and the place; of two nearer than `alike` one stays."""
     if own is None:
         return list(frames), None
-    place = sum(frame.radius_px < own.radius_px for frame in frames)
+    place = sum(frame.radius < own.radius for frame in frames)
     for near in (place - 1, place):
-        if 0 <= near < len(frames) and abs(frames[near].radius_px - own.radius_px) < _SAME_PX:
+        if 0 <= near < len(frames) and abs(frames[near].radius - own.radius) < alike:
             return list(frames), near
     return [*frames[:place], own, *frames[place:]], place
 
 
-def _smallest_px(size: float, attempts: Sequence[Attempt], label: int) -> float | None:
-    """Return the smallest adversarial norm in px, of the search and of all attacks that succeeded."""
-    sizes = [attempt.norm_px for attempt in attempts if attempt.reading.prediction != label]
-    return min([*sizes, *([] if math.isnan(size) else [size / PIXEL])], default=None)
+def _smallest(size: float, attempts: Sequence[Attempt], label: int) -> float | None:
+    """Return the smallest adversarial norm, of the search and of all attacks that succeeded."""
+    sizes = [attempt.size for attempt in attempts if attempt.reading.prediction != label]
+    return min([*sizes, *([] if math.isnan(size) else [size])], default=None)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.data import Source
 from iaat.evaluate.naming import attack_title
 from iaat.evaluate.results import CLEAN
@@ -19,6 +18,7 @@ from iaat.report.image_content import AttackedImages
 from iaat.report.report_content import ClassAccuracy, ClassResults, Pooled, ReportContent, UnderAttack
 from iaat.report.thumbnails import source_sprites, why_no_picture
 from iaat.statistics import wilson_interval
+from iaat.units import Norm, unit_of
 
 MOST_IMAGES = 240
 """Test images on the page."""
@@ -90,7 +90,7 @@ def predicted_under_attack(records: SampleRecords) -> NDArray[np.int64]:
 
 
 def attacked_images(
-    run: int, checkpoint: str, records: SampleRecords, test: Source, norm: str, most: int = MOST_IMAGES
+    run: int, checkpoint: str, records: SampleRecords, test: Source, norm: Norm, most: int = MOST_IMAGES
 ) -> AttackedImages:
     """Return test images that an evaluation misclassified: of each class as many, those of the smallest norms first.
 
@@ -134,5 +134,6 @@ def _attack(name: str) -> str:
     return f"{attack_title(whole)}, {part}" if part else attack_title(whole)
 
 
-def _norm(value: float, norm: str) -> str:
-    return f"{value * PX_PER_UNIT:.1f} px" if norm == "linf" else f"{value:.3g}"
+def _norm(value: float, norm: Norm) -> str:
+    unit = unit_of(norm)
+    return f"{unit.scale * value:.1f} px" if norm == "linf" else unit.text(value)

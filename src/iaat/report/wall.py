@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from iaat.analysis.array_checks import PX_PER_UNIT
 from iaat.report.radius_reasons import RadiusReasons, fill
 from iaat.report.suspects import SUSPECT_KINDS
+from iaat.units import Norm, unit_of
 
 WALL_BUDGET = 3_000_000
 """Bytes that the radii of all epochs may take; base64 makes 4 characters of 3."""
@@ -47,12 +47,13 @@ class Wall:
         epochs: Epochs of `radii`.
         left_out: Kept epochs that are not among them, because the page would grow too large.
         bits: 8 or 16, of a radius.
-        step_px: Radius in px of the number 1 in `radii`.
+        step: Radius, in the unit of `norm`, of the number 1 in `radii`.
         radii: One column an epoch.
         index: Of the samples in the training data, 32 bits.
         label, prediction: Class numbers, 16 bits.
         kind: Place in `SUSPECT_KINDS` of what an image is suspected of, 8 bits.
         reasons: A sentence on the radius of each; None: nothing is said.
+        norm: Of the radii.
     """
 
     run: int
@@ -60,13 +61,14 @@ class Wall:
     epochs: list[int]
     left_out: int
     bits: int
-    step_px: float
+    step: float
     radii: list[str]
     index: str
     label: str
     prediction: str
     kind: str
     reasons: Reasons | None = None
+    norm: Norm = "linf"
 
 
 def pack_wall(
@@ -79,6 +81,7 @@ def pack_wall(
     kind: NDArray[np.str_],
     *,
     reasons: RadiusReasons | None = None,
+    norm: Norm = "linf",
     budget: int = WALL_BUDGET,
 ) -> Wall:
     """Pack images for the page.
@@ -95,6 +98,7 @@ def pack_wall(
         prediction: Class numbers `[n]`.
         kind: Of `SUSPECT_KINDS`, `[n]`.
         reasons: Of the images, in their order.
+        norm: Of the radii.
         budget: Bytes for the radii.
 
     Returns:
@@ -104,13 +108,13 @@ def pack_wall(
         >>> import numpy as np
         >>> one = np.zeros(1, dtype=int)
         >>> wall = pack_wall(0, [1, 2], np.array([[0.0], [8 / 255]], np.float32), one, one, one, np.array(["clear"]))
-        >>> wall.bits, round(wall.step_px * 65535, 3)
+        >>> wall.bits, round(wall.step * 65535, 3)
         (16, 8.0)
     """
     n = history.shape[1]
     bits = 16 if 2 * history.size <= budget else 8
     shown = _spread(len(epochs), max(2, budget * 8 // bits // max(n, 1)))
-    kept = PX_PER_UNIT * history[shown].astype(np.float64)
+    kept = unit_of(norm).scale * history[shown].astype(np.float64)
     step = max(float(kept.max(initial=0.0)), 1e-6) / (2**bits - 1)
     return Wall(
         run=run,
@@ -118,13 +122,14 @@ def pack_wall(
         epochs=[epochs[place] for place in shown],
         left_out=len(epochs) - len(shown),
         bits=bits,
-        step_px=step,
+        step=step,
         radii=[_packed(np.rint(radius / step), f"<u{bits // 8}") for radius in kept],
         index=_packed(index, "<u4"),
         label=_packed(label, "<u2"),
         prediction=_packed(prediction, "<u2"),
         kind=_packed(np.array([SUSPECT_KINDS.index(str(name)) for name in kind]), "u1"),
         reasons=None if reasons is None else _pack_reasons(reasons),
+        norm=norm,
     )
 
 
@@ -134,7 +139,7 @@ def sentence_of(wall: Wall, place: int, classes: Sequence[str]) -> str:
     if reasons is None:
         return ""
     template, epoch, count, other, mine, theirs = (_at(getattr(reasons, name), place, 16) for name in _REASON_COLUMNS)
-    last = _at(wall.radii[-1], place, wall.bits) * wall.step_px
+    last = unit_of(wall.norm).text(_at(wall.radii[-1], place, wall.bits) * wall.step)
     label = classes[_at(wall.label, place, 16)]
     return fill(reasons.templates[template], label, classes[other], last, epoch, count, mine, theirs)
 

@@ -4,13 +4,14 @@ const signs = { label: "⚠", ambiguous: "≈", "": "" };
 const suspected = { label: "a label error", ambiguous: "being ambiguous", "": "" };
 const misclassified = (k) => gallery.prediction[k] >= 0 && gallery.prediction[k] !== gallery.label[k];
 
+const radiusOf = (k) => lengthText(gallery.radius[k], imageNorm);
 const rankOf = (k) => `rank ${gallery.rank[k].toLocaleString("en")} of ${gallery.total.toLocaleString("en")}`;
 
 /** Class, prediction, radius and suspicion of an image, as one line. */
 function sentence(k) {
   const guess = gallery.prediction[k] < 0 ? "" : `, predicted ${className(gallery.prediction[k])}`;
   const kind = suspected[gallery.kind[k]];
-  return `Image ${gallery.index[k]}: ${className(gallery.label[k])}${guess}, radius ${px(gallery.radius_px[k])}${kind ? `, suspected of ${kind}` : ""}`;
+  return `Image ${gallery.index[k]}: ${className(gallery.label[k])}${guess}, radius ${radiusOf(k)}${kind ? `, suspected of ${kind}` : ""}`;
 }
 
 /** @type {Record<string, ArrayLike<number>>} */
@@ -28,7 +29,7 @@ function reasonOf(k) {
     label: () => text(className(gallery.label[k])), other: () => text(className(reasonValue("other", k))),
     mine: () => percent(reasonValue("mine", k) / 1000), theirs: () => percent(reasonValue("theirs", k) / 1000),
     epoch: () => String(reasonValue("epoch", k)), count: () => String(reasonValue("count", k)),
-    last: () => px(gallery.radius_px[k]),
+    last: () => radiusOf(k),
   };
   const template = wall.reasons.templates[reasonValue("template", k)];
   return template.split(/\{(\w+)\}/).map((part, at) => (at % 2 ? values[part]() : part));
@@ -40,9 +41,9 @@ function facts(k) {
   return /** @type {([string, string] | null)[]} */ ([
     ["Label", className(gallery.label[k])], ["Prediction", className(gallery.prediction[k])],
     gallery.suggested[k] >= 0 ? ["May be", className(gallery.suggested[k])] : null,
-    ["Radius", px(gallery.radius_px[k])],
-    detail ? ["Smallest adversarial norm", detail.smallest_px === null ? `none up to ${px(detail.searched_px)}`
-      : px(detail.smallest_px)] : null,
+    ["Radius", radiusOf(k)],
+    detail ? ["Smallest adversarial norm", detail.smallest === null ? `none up to ${lengthText(detail.searched, detail.norm)}`
+      : lengthText(detail.smallest, detail.norm)] : null,
     gallery.kind[k] ? ["Suspected of", suspected[gallery.kind[k]]] : null,
     Number.isFinite(gallery.rank[k]) ? ["Suspicion", rankOf(k)] : null,
     gallery.path[k] ? ["File", gallery.path[k]] : null,

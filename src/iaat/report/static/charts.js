@@ -144,12 +144,15 @@ function brush(range, most, top) {
       x0: Math.max(low ?? 0, 0), x1: Math.min(high ?? most, most) }] : [] };
 }
 
-/** Call a function with the range that was chosen by dragging over a chart; its ends are null if it was taken back. */
+/** Call a function with the range that was chosen by dragging over a chart, to the digits that are shown of the images'
+ * radii; its ends are null if it was taken back. */
 function onBrush(plot, most, call) {
+  const { digits } = unitOf(imageNorm);
   plot.on("plotly_selected", (event) => {
     if (!event?.range?.x) return;
     const [low, high] = [...event.range.x].sort((a, b) => a - b);
-    call({ low: Number(fixed(Math.max(0, low))), high: Number((Math.min(most, high) + 0.005).toFixed(2)) });
+    call({ low: Number(fixed(Math.max(0, low), digits)),
+      high: Number((Math.min(most, high) + 0.5 / 10 ** digits).toFixed(digits)) });
   });
   plot.on("plotly_deselect", () => call({ low: null, high: null }));
 }

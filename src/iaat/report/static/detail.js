@@ -79,9 +79,9 @@ function fillDetail(body, k) {
     element("h3", {}, ...title), element("div", { className: "strip" }, ...pictures));
   const strip = detail.strip.map((attempt, at) => {
     const canvas = detail.image ? element("canvas", { role: "img",
-      ariaLabel: `Towards ${className(attempt.target)} at ${px(attempt.radius_px)}` }) : null;
+      ariaLabel: `Towards ${className(attempt.target)} at ${lengthText(attempt.radius, detail.norm)}` }) : null;
     if (canvas) pixelsOf(detail).then((pixels) => drawAttacked(canvas, pixels, detail.frames.length + at, attempt));
-    return element("figure", { className: "picture" }, canvas, element("figcaption", {}, `${px(attempt.radius_px)}: `,
+    return element("figure", { className: "picture" }, canvas, element("figcaption", {}, `${lengthText(attempt.radius, detail.norm)}: `,
       named(attempt.reading.prediction), ` (${percent(attempt.reading.probabilities[0])})`));
   });
   group(["Moved towards ", named(detail.confused)], strip);
@@ -113,12 +113,12 @@ function historyOf(k) {
   const radius = radiusHistory(k);
   return {
     title: "Radius over the training",
-    alt: `From ${px(radius[0])} after epoch ${epochs[0]} to ${px(radius.at(-1))} after epoch ${epochs.at(-1)}, at most ${px(Math.max(...radius))}.`,
+    alt: `From ${lengthText(radius[0], imageNorm)} after epoch ${epochs[0]} to ${lengthText(radius.at(-1), imageNorm)} after epoch ${epochs.at(-1)}, at most ${lengthText(Math.max(...radius), imageNorm)}.`,
     data: [{ type: "scatter", mode: "lines+markers", x: epochs, y: radius,
       line: { color: series(0), width: 2, shape: "hv" }, marker: { size: 5, color: series(0) },
-      hovertemplate: "epoch %{x}: %{y:.2f} px<extra></extra>" }],
+      hovertemplate: `epoch %{x}: ${hoverLength(imageNorm)}<extra></extra>` }],
     height: 280, layout: { showlegend: false, xaxis: { title: "epoch" },
-      yaxis: { title: "radius (px)", rangemode: "tozero" } },
-    columns: ["epoch", "radius_px"], rows: epochs.map((epoch, at) => [epoch, radius[at]]),
+      yaxis: { title: inUnit("radius", imageNorm), rangemode: "tozero" } },
+    columns: ["epoch", columnName("radius", imageNorm)], rows: epochs.map((epoch, at) => [epoch, radius[at]]),
   };
 }

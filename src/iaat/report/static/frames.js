@@ -30,7 +30,7 @@ function drawAttacked(canvas, { clean, sheet, columns }, place, attempt, perturb
       const [from, to] = [4 * ((top + y) * sheet.width + left + x), 4 * (y * width + x)];
       for (let tone = 0; tone < 4; tone += 1) {
         const byte = sheet.data[from + tone];
-        const delta = attempt.norm_px && tone < 3 ? (255 * (byte / 255 - 0.5)) / attempt.factor : 0;
+        const delta = attempt.size && tone < 3 ? (255 * (byte / 255 - 0.5)) / attempt.factor : 0;
         images[0][1].data[to + tone] = clean.data[to + tone] + delta; // rounded and clipped by its type
         if (images[1]) images[1][1].data[to + tone] = byte;
       }
@@ -45,7 +45,7 @@ function drawAttacked(canvas, { clean, sheet, columns }, place, attempt, perturb
  * @param {HTMLElement} body
  * @param {DrawnDetail} detail */
 function showFrames(body, detail) {
-  const { frames } = detail;
+  const { frames, norm } = detail;
   const last = frames.length - 1;
   const success = frames.findIndex((frame) => frame.succeeded);
   const slider = element("input", { type: "range", min: 0, max: last, step: 1, id: "attack-radius" });
@@ -59,9 +59,9 @@ function showFrames(body, detail) {
   const scale = element("div", { className: "ticks", ariaHidden: "true" }, ...frames.map((frame, place) => {
     const signs = marks.filter((mark) => mark.place === place).map(({ sign }) => sign).join("");
     return element("span", { style: at(place) }, element("b", {}, signs), place === detail.own_at && place !== detail.uniform_at
-      && frame.radius_px ? "" : show(Number(fixed(frame.radius_px))));
+      && frame.radius ? "" : show(Number(fixed(frame.radius, unitOf(norm).digits))));
   }));
-  const jumps = marks.map(({ sign, words, place }) => button(`${sign} ${words}${place ? `, ${px(frames[place].radius_px)}` : ""}`, () => go(place)));
+  const jumps = marks.map(({ sign, words, place }) => button(`${sign} ${words}${place ? `, ${lengthText(frames[place].radius, norm)}` : ""}`, () => go(place)));
   const classesShown = classesOf(detail);
   const bars = classesShown.map((number) => {
     const [fill, value] = [element("span", { className: "bar-fill" }), element("small")];
@@ -73,10 +73,10 @@ function showFrames(body, detail) {
     ...canvases.map((canvas, k) => element("figure", { className: "picture" }, canvas, captions[k])),
     element("div", { className: "chances" }, element("p", { className: "alt" }, "Probabilities"),
       element("ul", {}, ...bars.map(({ row }) => row)))),
-  element("div", { className: "attack" }, element("label", { htmlFor: "attack-radius" }, "Radius of the attack (px)"), output,
+  element("div", { className: "attack" }, element("label", { htmlFor: "attack-radius" }, inUnit("Radius of the attack", norm)), output,
     element("div", { className: "track" }, slider, scale),
     element("div", { className: "controls" }, ...jumps,
-      success < 0 ? element("span", { className: "muted" }, `No attack up to ${px(frames[last].radius_px)} succeeds.`) : null)));
+      success < 0 ? element("span", { className: "muted" }, `No attack up to ${lengthText(frames[last].radius, norm)} succeeds.`) : null)));
   const pixels = detail.image ? pixelsOf(detail) : null;
   slider.oninput = () => go(Number(slider.value));
   go(detail.own_at ?? detail.uniform_at);
@@ -85,7 +85,7 @@ function showFrames(body, detail) {
     const frame = frames[place];
     const { prediction, probabilities } = frame.reading;
     const outcome = frame.succeeded ? "misclassified as" : place ? "robust," : "correct,";
-    const [before, after] = [`${px(frame.radius_px)}: ${outcome} `, ` (${percent(probabilities[0])})`];
+    const [before, after] = [`${lengthText(frame.radius, norm)}: ${outcome} `, ` (${percent(probabilities[0])})`];
     slider.value = String(place);
     slider.setAttribute("aria-valuetext", before + className(prediction) + after);
     output.replaceChildren(before, named(prediction), after);
@@ -95,9 +95,9 @@ function showFrames(body, detail) {
       value.textContent = `${exact ? "" : "below "}${percent(most)}`;
     }
     if (!pixels) return;
-    const top = px(127.5 / frame.factor);
-    captions[0].textContent = place ? `Attacked within ${px(frame.radius_px)}` : "Not attacked";
-    captions[1].textContent = frame.norm_px ? `Its perturbation, ×${show(Number(frame.factor.toPrecision(3)))}: white is +${top}, black −${top}, grey no change` : "No perturbation";
+    const top = px(127.5 / frame.factor); // of one pixel, whatever the norm
+    captions[0].textContent = place ? `Attacked within ${lengthText(frame.radius, norm)}` : "Not attacked";
+    captions[1].textContent = frame.size ? `Its perturbation, ×${show(Number(frame.factor.toPrecision(3)))}: white is +${top}, black −${top}, grey no change` : "No perturbation";
     canvases.forEach((canvas, k) => { canvas.ariaLabel = captions[k].textContent; });
     const found = await pixels;
     if (slider.value === String(place)) drawAttacked(canvases[0], found, place, frame, canvases[1]);
@@ -126,8 +126,8 @@ function probabilityOf(detail, reading, number) {
 }
 
 function probabilitiesOf(detail) {
-  const { frames } = detail;
-  const radius = frames.map((frame) => frame.radius_px);
+  const { frames, norm } = detail;
+  const radius = frames.map((frame) => frame.radius);
   const shown = classesOf(detail);
   const chance = (frame, number) => {
     const [value, exact] = probabilityOf(detail, frame.reading, number);
@@ -136,16 +136,16 @@ function probabilitiesOf(detail) {
   const [clean, end] = [frames[0].reading, frames.at(-1).reading];
   return {
     title: "Probabilities under attack",
-    alt: `Clean: ${className(clean.prediction)} with ${percent(clean.probabilities[0])}; attacked at ${px(radius.at(-1))}: ${className(end.prediction)} with ${percent(end.probabilities[0])}.`,
+    alt: `Clean: ${className(clean.prediction)} with ${percent(clean.probabilities[0])}; attacked at ${lengthText(radius.at(-1), norm)}: ${className(end.prediction)} with ${percent(end.probabilities[0])}.`,
     data: shown.map((number, k) => ({
       type: "scatter", mode: "lines+markers", name: label(className(number), 24), x: radius, connectgaps: false,
       y: frames.map((frame) => (known(chance(frame, number)) ? 100 * chance(frame, number) : null)),
       marker: marker(k), line: line(k), hovertemplate: hover,
-      text: frames.map((frame) => `${label(className(number))}<br>${px(frame.radius_px)}: ${percent(chance(frame, number))}`),
+      text: frames.map((frame) => `${label(className(number))}<br>${lengthText(frame.radius, norm)}: ${percent(chance(frame, number))}`),
     })),
-    height: 270 + 22 * shown.length, layout: { xaxis: { title: "radius of the attack (px)", rangemode: "tozero" },
+    height: 270 + 22 * shown.length, layout: { xaxis: { title: inUnit("radius of the attack", norm), rangemode: "tozero" },
       yaxis: { title: "probability (%)", range: [-2, 102] }, legend: legend() },
-    columns: ["class", ...radius.map((one) => px(one))],
+    columns: ["class", ...radius.map((one) => lengthText(one, norm))],
     rows: shown.map((number) => [className(number), ...frames.map((frame) => chance(frame, number))]),
   };
 }

@@ -47,9 +47,15 @@ function showImages(host) {
   const all = Array.from({ length: inGallery }, (_, k) => k);
   let shown = all;
 
-  const most = Math.max(...all.map((k) => gallery.radius_px[k]), 1e-6);
+  const most = Math.max(...all.map((k) => gallery.radius[k]), 1e-6);
   const bins = 40;
-  const bin = (k) => Math.min(bins - 1, Math.floor((gallery.radius_px[k] / most) * bins));
+  const bin = (k) => Math.min(bins - 1, Math.floor((gallery.radius[k] / most) * bins));
+
+  /** @returns {[number, number]} */
+  const endsOf = (places) => {
+    const radii = places.map((k) => gallery.radius[k]);
+    return [Math.min(...radii), Math.max(...radii)];
+  };
 
   function countInBins(places) {
     const counts = new Array(bins).fill(0);
@@ -63,20 +69,20 @@ function showImages(host) {
     const edges = whole.map((_, k) => [(k * most) / bins, ((k + 1) * most) / bins]);
     const bar = (y, name, tone) => ({ type: "bar", x, y, name, width: (0.92 * most) / bins, marker: { color: tone },
       selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } }, hovertemplate: hover, textposition: "none",
-      text: edges.map(([from, to], k) => `${fixed(from)} to ${px(to)}<br>${part[k]} of ${whole[k]} shown`) });
+      text: edges.map(([from, to], k) => `${lengthRange(from, to, imageNorm)}<br>${part[k]} of ${whole[k]} shown`) });
     const top = 1.05 * Math.max(...whole);
     return {
       title: "Radii of the images shown; drag across it to choose a range",
       alt: shown.length
-        ? `${shown.length} of ${all.length} images, with radii from ${px(Math.min(...shown.map((k) => gallery.radius_px[k])))} to ${px(Math.max(...shown.map((k) => gallery.radius_px[k])))}.` : "No image is shown.",
+        ? `${shown.length} of ${all.length} images, with radii from ${lengthRange(...endsOf(shown), imageNorm)}.` : "No image is shown.",
       data: [bar(whole, "all", color("faint")), bar(part, "shown", color("accent"))],
       height: 190,
       layout: {
         ...brush(known(chosen.at) ? null : [chosen.low, chosen.high], most, top), barmode: "overlay",
         margin: { l: 56, r: 16, t: 8, b: 44 }, showlegend: false,
-        xaxis: { title: "radius (px)", range: [0, most] }, yaxis: { title: "images", range: [0, top] },
+        xaxis: { title: inUnit("radius", imageNorm), range: [0, most] }, yaxis: { title: "images", range: [0, top] },
       },
-      columns: ["from_px", "to_px", "all", "shown"],
+      columns: [columnName("from", imageNorm), columnName("to", imageNorm), "all", "shown"],
       rows: edges.map(([from, to], k) => [from, to, whole[k], part[k]]),
     };
   }
@@ -87,7 +93,7 @@ function showImages(host) {
       const mark = `${signs[gallery.kind[k]]}${misclassified(k) ? "✗" : ""}`;
       const open = button(sprite(k, 64), () => openDetail(shown, chosen.page * perPage + at),
         { className: "thumb", title: name, ariaLabel: name, tabIndex: at ? -1 : 0 });
-      open.append(element("span", { "data-mark": mark }, fixed(gallery.radius_px[k])));
+      open.append(element("span", { "data-mark": mark }, fixed(gallery.radius[k], unitOf(imageNorm).digits)));
       return element("li", {}, open);
     });
     return element("ul", { className: "thumbs", onkeydown: rove, ariaLabel: "Images; arrow keys move among them" },
@@ -156,12 +162,13 @@ function showImages(host) {
     if ([...filterNames, "sort"].some((name) => changed.has(name))) update();
     else if (changed.has("page")) turn();
   });
-  const key = pictured ? "Below each image its radius in px; ✗ misclassified, ⚠ suspected label error, ≈ ambiguous." : "";
+  const key = pictured ? `Below each image its radius in ${unitOf(imageNorm).name}; ✗ misclassified, ⚠ suspected label error, ≈ ambiguous.` : "";
   host.append(count, element("p", { className: "key" }, key), place, pager);
   update();
 }
 
-const allColumns = ["Image", "Index", "Label", "Prediction", "Radius (px)", "Suspected of", "Rank", "File"];
+const radiusColumn = inUnit("Radius", imageNorm);
+const allColumns = ["Image", "Index", "Label", "Prediction", radiusColumn, "Suspected of", "Rank", "File"];
 
 function imageTable(caption, places, list, wanted = allColumns) {
   const columns = wanted.filter((name) => name !== "File" || withFiles);
@@ -170,7 +177,7 @@ function imageTable(caption, places, list, wanted = allColumns) {
       Image: button(pictured ? sprite(k, 48) : "Open", () => openDetail(list, list.indexOf(k)),
         { className: pictured ? "cell" : "", ariaLabel: `Open: ${sentence(k)}` }),
       Index: gallery.index[k], Label: className(gallery.label[k]), Prediction: className(gallery.prediction[k]),
-      "May be": className(gallery.suggested[k]), "Radius (px)": numeral(gallery.radius_px[k], 2),
+      "May be": className(gallery.suggested[k]), [radiusColumn]: numeral(gallery.radius[k], unitOf(imageNorm).digits),
       "Suspected of": suspected[gallery.kind[k]] || missing,
       Rank: gallery.rank[k],
       File: gallery.path[k] || missing,
@@ -198,14 +205,14 @@ function suspects(host) {
       const first = page * suspectsPerPage + 1;
       body.replaceChildren(imageTable(
         `The most suspect first; ${first} to ${first + some.length - 1} of ${places.length}.`, some, places,
-        ["Image", "Rank", "Index", "Label", "May be", "Radius (px)", "File"]));
+        ["Image", "Rank", "Index", "Label", "May be", radiusColumn, "File"]));
       fillPager(pager, page, Math.ceil(places.length / suspectsPerPage), turn);
     };
     const save = button("Download CSV", () => download(title,
-      ["rank", "index", "path", "label", "suggested", "radius_px"],
+      ["rank", "index", "path", "label", "suggested", columnName("radius", imageNorm)],
       places.map((k) => [Number.isFinite(gallery.rank[k]) ? gallery.rank[k] : null, gallery.index[k], gallery.path[k],
         className(gallery.label[k]), gallery.suggested[k] < 0 ? "" : className(gallery.suggested[k]),
-        gallery.radius_px[k]])));
+        gallery.radius[k]])));
     save.dataset.kind = kind;
     host.append(element("h3", {}, `${title} (${places.length})`), body, pager,
       element("div", { className: "controls" }, save));

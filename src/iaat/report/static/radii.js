@@ -10,7 +10,7 @@ function radii(host) {
     return content.radii.find((part) => part.run === number);
   }
 
-  const ends = () => of(shown()).edges_px;
+  const ends = () => of(shown()).edges;
   // Whether the run is the one of gallery and wall, so that their filters mean its images.
   const ofImages = () => Boolean(wall) && shown() === wall.run;
 
@@ -72,7 +72,7 @@ function radii(host) {
     const counts = new Array(edges.length - 1).fill(0);
     const scale = counts.length / (edges.at(-1) - edges[0]);
     for (let k = 0; k < of.length; k += 1) {
-      if (of[k]) counts[Math.min(counts.length - 1, Math.max(0, Math.floor((steps[k] * wall.step_px - edges[0]) * scale)))] += 1;
+      if (of[k]) counts[Math.min(counts.length - 1, Math.max(0, Math.floor((steps[k] * wall.step - edges[0]) * scale)))] += 1;
     }
     return counts;
   }
@@ -81,16 +81,17 @@ function radii(host) {
     const part = of(shown());
     if (!part?.epochs.length) return null;
     const place = Number(slider.value);
-    const middle = part.edges_px.slice(1).map((edge, k) => (edge + part.edges_px[k]) / 2);
-    const width = part.edges_px.slice(1).map((edge, k) => edge - part.edges_px[k]);
+    const { norm } = runs[shown()];
+    const middle = part.edges.slice(1).map((edge, k) => (edge + part.edges[k]) / 2);
+    const width = part.edges.slice(1).map((edge, k) => edge - part.edges[k]);
     const counts = part.counts[place];
     const most = counts.indexOf(Math.max(...counts));
-    const range = (k) => `${fixed(Math.max(0, part.edges_px[k]))} to ${px(part.edges_px[k + 1])}`;
+    const range = (k) => lengthRange(Math.max(0, part.edges[k]), part.edges[k + 1], norm);
     const labels = (of, epoch) => of.map((count, k) => `${range(k)}: ${plural(count, "image")} after epoch ${epoch}`);
     output.textContent = `after epoch ${part.epochs[place]}`;
     slider.ariaValueText = output.textContent;
     const last = part.counts[part.counts.length - 1];
-    const filtered = countChosen(part.edges_px, part.epochs[place]);
+    const filtered = countChosen(part.edges, part.epochs[place]);
     const top = 1.05 * Math.max(...counts, ...last);
     const steady = { selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } } };
     return {
@@ -105,36 +106,36 @@ function radii(host) {
           line: { shape: "hvh", color: color("ink"), width: 1, dash: "dot" }, name: "last epoch", hoverinfo: "skip" },
       ],
       layout: { bargap: 0, barmode: "overlay",
-        ...(ofImages() && (chosen.at ?? null) === chosen.epoch ? brush([chosen.low, chosen.high], part.edges_px.at(-1), top)
+        ...(ofImages() && (chosen.at ?? null) === chosen.epoch ? brush([chosen.low, chosen.high], part.edges.at(-1), top)
           : ofImages() ? brush(null, 0, top) : {}),
-        xaxis: { title: "radius (px)", range: [part.edges_px[0], part.edges_px.at(-1)] },
+        xaxis: { title: inUnit("radius", norm), range: [part.edges[0], part.edges.at(-1)] },
         yaxis: { title: "images", range: [0, top] } },
-      columns: ["from_px", "to_px", ...part.epochs.map((epoch) => `epoch ${epoch}`)],
-      rows: middle.map((_, k) => [part.edges_px[k], part.edges_px[k + 1], ...part.counts.map((row) => row[k])]),
+      columns: [columnName("from", norm), columnName("to", norm), ...part.epochs.map((epoch) => `epoch ${epoch}`)],
+      rows: middle.map((_, k) => [part.edges[k], part.edges[k + 1], ...part.counts.map((row) => row[k])]),
     };
   }
 
   function bands() {
-    const { quantiles, curves } = runs[shown()];
+    const { quantiles, curves, norm } = runs[shown()];
     const levels = ["5", "25", "50", "75", "95"];
     if (!levels.every((level) => quantiles[level]?.length)) return null;
     const epochs = quantiles["50"].map((_, k) => k + 1);
     const edge = (level, more) => ({ type: "scatter", mode: "lines", x: epochs, y: quantiles[level], line: { width: 0 },
       hoverinfo: "skip", showlegend: false, ...more });
-    const mean = curves.radius_mean_px;
+    const mean = curves.radius_mean;
     return {
       title: "Radii over the training",
-      alt: `The median radius goes from ${px(quantiles["50"].find(known))} to ${px(lastKnown(quantiles["50"]))} in ${plural(epochs.length, "epoch")}; at the end 90 % of the images lie between ${px(lastKnown(quantiles["5"]))} and ${px(lastKnown(quantiles["95"]))}.`,
+      alt: `The median radius goes from ${lengthText(quantiles["50"].find(known), norm)} to ${lengthText(lastKnown(quantiles["50"]), norm)} in ${plural(epochs.length, "epoch")}; at the end 90 % of the images lie between ${lengthText(lastKnown(quantiles["5"]), norm)} and ${lengthText(lastKnown(quantiles["95"]), norm)}.`,
       data: [
         edge("5"), edge("95", { fill: "tonexty", fillcolor: faded(0, 0.15), name: "5 to 95 %", showlegend: true }),
         edge("25"), edge("75", { fill: "tonexty", fillcolor: faded(0, 0.3), name: "25 to 75 %", showlegend: true }),
         { type: "scatter", mode: "lines", x: epochs, y: quantiles["50"], line: { color: series(0), width: 2.5 },
-          name: "median", hovertemplate: "epoch %{x}: median %{y:.2f} px<extra></extra>" },
+          name: "median", hovertemplate: `epoch %{x}: median ${hoverLength(norm)}<extra></extra>` },
         ...(mean ? [{ type: "scatter", mode: "lines", x: epochs, y: mean,
           line: { color: series(1), width: 2, dash: "dash" }, name: "mean",
-          hovertemplate: "epoch %{x}: mean %{y:.2f} px<extra></extra>" }] : []),
+          hovertemplate: `epoch %{x}: mean ${hoverLength(norm)}<extra></extra>` }] : []),
       ],
-      layout: { xaxis: { title: "epoch" }, yaxis: { title: "radius (px)", rangemode: "tozero" } },
+      layout: { xaxis: { title: "epoch" }, yaxis: { title: inUnit("radius", norm), rangemode: "tozero" } },
       columns: ["epoch", ...levels.map((level) => `${level} %`), "mean"],
       rows: epochs.map((epoch, k) => [epoch, ...levels.map((level) => quantiles[level][k]), mean?.[k] ?? null]),
     };
@@ -148,16 +149,17 @@ function radii(host) {
     const drawn = sorted.length > 40 ? [...sorted.slice(0, 15), ...sorted.slice(-15)] : sorted;
     const at = drawn.map((_, k) => drawn.length - 1 - k);
     const values = (level) => drawn.map((entry) => entry.values[level]);
+    const { norm } = runs[shown()];
     return {
       title: "Radii by class",
-      alt: `${className(low.number)} has the smallest median radius, ${px(low.values["50"])}, and ${className(high.number)} the largest, ${px(high.values["50"])}; boxes hold half of a class, whiskers 90 %.${sorted.length > 40 ? " The 15 classes at either end are drawn." : ""}`,
+      alt: `${className(low.number)} has the smallest median radius, ${lengthText(low.values["50"], norm)}, and ${className(high.number)} the largest, ${lengthText(high.values["50"], norm)}; boxes hold half of a class, whiskers 90 %.${sorted.length > 40 ? " The 15 classes at either end are drawn." : ""}`,
       data: [{
         type: "box", orientation: "h", y: at, lowerfence: values("5"), q1: values("25"), median: values("50"),
         q3: values("75"), upperfence: values("95"),
         line: { color: series(0), width: 1.5 }, fillcolor: faded(0, 0.2), whiskerwidth: 0.5, hoverinfo: "x", name: "",
       }],
       height: 90 + 25 * drawn.length,
-      layout: { showlegend: false, xaxis: { title: "radius (px)", rangemode: "tozero" },
+      layout: { showlegend: false, xaxis: { title: inUnit("radius", norm), rangemode: "tozero" },
         yaxis: { tickvals: at, ticktext: drawn.map((entry) => label(className(entry.number), 22)), showgrid: false } },
       columns: ["class", "5 %", "25 %", "50 %", "75 %", "95 %"],
       rows: all.map((entry) => [className(entry.number), ...["5", "25", "50", "75", "95"].map(
@@ -167,27 +169,29 @@ function radii(host) {
 
   function norms() {
     const pairs = of(shown())?.norms;
-    if (!pairs?.radius_px?.length) return null;
+    if (!pairs?.radius?.length) return null;
+    const { norm } = runs[shown()];
+    const searched = lengthText(pairs.searched, pairs.norm);
     const group = (adversarial, name, color, symbol) => {
-      const places = pairs.norm_px.flatMap((norm, k) => (known(norm) === adversarial ? [k] : []));
-      const y = places.map((k) => pairs.norm_px[k] ?? pairs.searched_px);
+      const places = pairs.smallest.flatMap((size, k) => (known(size) === adversarial ? [k] : []));
+      const y = places.map((k) => pairs.smallest[k] ?? pairs.searched);
       return {
-        type: "scatter", mode: "markers", name: `${name} (${places.length})`, x: places.map((k) => pairs.radius_px[k]),
+        type: "scatter", mode: "markers", name: `${name} (${places.length})`, x: places.map((k) => pairs.radius[k]),
         y, marker: { color, symbol, size: 6, opacity: 0.6 },
         text: places.map(
-          (k) => `radius ${px(pairs.radius_px[k])}<br>${adversarial ? "adversarial at" : "robust up to"} ${px(pairs.norm_px[k] ?? pairs.searched_px)}`), hovertemplate: hover,
+          (k) => `radius ${lengthText(pairs.radius[k], norm)}<br>${adversarial ? `adversarial at ${lengthText(pairs.smallest[k], pairs.norm)}` : `robust up to ${searched}`}`), hovertemplate: hover,
       };
     };
     const data = [group(true, "adversarial", series(0), "circle"),
-      group(false, `robust up to ${px(pairs.searched_px)}`, series(1), "triangle-up-open")].filter(
+      group(false, `robust up to ${searched}`, series(1), "triangle-up-open")].filter(
       (trace) => trace.x.length);
     return {
       title: "Radius against the smallest adversarial norm",
-      alt: `Over ${plural(pairs.radius_px.length, "image")} the rank correlation of radius and smallest measured norm is ${fixed(pairs.correlation)}.`,
-      data, layout: { showlegend: true, xaxis: { title: "radius (px)", rangemode: "tozero" },
-        yaxis: { title: "smallest adversarial norm (px)", rangemode: "tozero" } },
-      columns: ["index", "radius_px", "norm_px"],
-      rows: pairs.radius_px.map((radius, k) => [pairs.index?.[k] ?? k, radius, pairs.norm_px[k]]),
+      alt: `Over ${plural(pairs.radius.length, "image")} the rank correlation of radius and smallest measured norm is ${fixed(pairs.correlation)}.`,
+      data, layout: { showlegend: true, xaxis: { title: inUnit("radius", norm), rangemode: "tozero" },
+        yaxis: { title: inUnit("smallest adversarial norm", pairs.norm), rangemode: "tozero" } },
+      columns: ["index", columnName("radius", norm), columnName("norm", pairs.norm)],
+      rows: pairs.radius.map((radius, k) => [pairs.index?.[k] ?? k, radius, pairs.smallest[k]]),
     };
   }
 

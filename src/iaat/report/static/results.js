@@ -80,7 +80,7 @@ function tradeoff(host) {
   function curvesByAxis() {
     const found = new Map();
     for (const curve of content.curves) {
-      const key = JSON.stringify([curve.norm, curve.n, curve.radius_px]);
+      const key = JSON.stringify([curve.norm, curve.n, curve.radius]);
       found.set(key, [...(found.get(key) ?? []), curve]);
     }
     return /** @type {Accuracies[][]} */ ([...found.values()]);
@@ -92,32 +92,33 @@ function tradeoff(host) {
     const expected = ({ members }) => average(members.map((curve) => curve.expected));
     const best = groups.reduce((a, b) => (expected(b) > expected(a) ? b : a));
     const both = new Set(groups.map(({ key }) => key)).size > 1;
-    const end = parts[0].radius_px.at(-1);
+    const { norm } = parts[0];
+    const end = lengthText(parts[0].radius.at(-1), norm);
     return {
-      title: axes.length > 1 ? `Accuracy against the radius of the attack, up to ${px(end)}, n = ${parts[0].n}`
+      title: axes.length > 1 ? `Accuracy against the radius of the attack, up to ${end}, n = ${parts[0].n}`
         : "Accuracy against the radius of the attack",
-      alt: `${recipes[best.recipe].name} (${best.key}) has the highest expected robustness, ${fixed(expected(best), 3)}: the mean of its accuracies up to ${px(end)}${best.members.length > 1 ? ` and over ${best.members.length} seeds` : ""}.`,
+      alt: `${recipes[best.recipe].name} (${best.key}) has the highest expected robustness, ${fixed(expected(best), 3)}: the mean of its accuracies up to ${end}${best.members.length > 1 ? ` and over ${best.members.length} seeds` : ""}.`,
       data: groups.flatMap(({ recipe, key, members }) => {
         const { series: number, name } = recipes[recipe];
         const whole = { ...line(number), width: members[0].checkpoint === "best" ? 2.2 : 1.3 };
         const seeds = members.length < 2 ? [] : members.map((curve) => ({
-          type: "scatter", mode: "lines", x: curve.radius_px, y: curve.accuracy.map((value) => 100 * value), hoverinfo: "skip",
+          type: "scatter", mode: "lines", x: curve.radius, y: curve.accuracy.map((value) => 100 * value), hoverinfo: "skip",
           line: { ...whole, width: 0.8, color: faded(number, 0.5) }, showlegend: false, legendgroup: `${recipe} ${key}` }));
-        const mean = members[0].radius_px.map((_, k) => average(members.map((curve) => curve.accuracy[k]).filter(known)));
+        const mean = members[0].radius.map((_, k) => average(members.map((curve) => curve.accuracy[k]).filter(known)));
         return [...seeds, {
-          type: "scatter", mode: "lines+markers", x: members[0].radius_px, y: mean.map((value) => 100 * value), line: whole,
+          type: "scatter", mode: "lines+markers", x: members[0].radius, y: mean.map((value) => 100 * value), line: whole,
           marker: { ...marker(number), size: 6 }, legendgroup: `${recipe} ${key}`,
           name: `${label(name, 40)}${both ? `, ${safe(key)}` : ""}: ${fixed(expected({ members }), 3)}`,
-          text: members[0].radius_px.map((radius, k) => `${label(name, 40)}, ${safe(key)}<br>${percent(mean[k])} at ${px(radius)}`),
+          text: members[0].radius.map((radius, k) => `${label(name, 40)}, ${safe(key)}<br>${percent(mean[k])} at ${lengthText(radius, norm)}`),
           hovertemplate: hover,
         }];
       }),
       height: 380 + 22 * groups.length,
-      layout: { xaxis: { title: "radius (px)", rangemode: "tozero" },
+      layout: { xaxis: { title: inUnit("radius", norm), rangemode: "tozero" },
         yaxis: { title: "accuracy (%)", rangemode: "tozero" },
         legend: { ...legend(), title: { text: "Expected robustness of", font: { size: 12, color: color("muted") } } } },
-      columns: ["run", "checkpoint", "suite", "n", "radius_px", "accuracy"],
-      rows: parts.flatMap((curve) => curve.radius_px.map(
+      columns: ["run", "checkpoint", "suite", "n", columnName("radius", norm), "accuracy"],
+      rows: parts.flatMap((curve) => curve.radius.map(
         (radius, k) => [runs[curve.run].name, curve.checkpoint, curve.suite, curve.n, radius, curve.accuracy[k]])),
     };
   }
@@ -149,7 +150,7 @@ function namesAmong(parts) {
  * @param {T[]} parts */
 function byEvaluation(parts) {
   const names = namesAmong(parts);
-  return bySeeds(parts, (part) => JSON.stringify([...evaluationFacts(part), "radius_px" in part ? [part.norm, part.radius_px] : null]))
+  return bySeeds(parts, (part) => JSON.stringify([...evaluationFacts(part), "radius" in part ? [part.norm, part.radius] : null]))
     .map((group) => ({ ...group, key: names(group.members[0]) }));
 }
 
@@ -194,9 +195,9 @@ function surfaces(host) {
   function surface(one, key) {
     const losses = one.losses[key];
     if (!losses) return null;
-    const { offsets_px: offsets, radius_px: radius } = one;
+    const { offsets, radius, norm } = one;
     const ticks = [-4, -3, -2, -1, 0, 1, 2, 3, 4].map((times) => times * radius)
-      .filter((tick) => Math.abs(tick) <= offsets.at(-1) + 1e-6);
+      .filter((tick) => Math.abs(tick) <= offsets.at(-1) * (1 + 1e-3)); // both are rounded;
     const flat = Object.values(one.losses).flat(2).filter(known);
     const predicted = one.predictions[key];
     const found = [...new Set(predicted.flat())];
@@ -209,7 +210,7 @@ function surfaces(host) {
     }));
     return {
       title: short(runs[Number(key)].name, 36),
-      alt: `The loss goes from ${fixed(Math.min(...losses.flat().filter(known)))} to ${fixed(Math.max(...losses.flat().filter(known)))} within ${px(offsets.at(-1))}; ${percent(fraction)} of the window is predicted as ${className(one.label)}.`,
+      alt: `The loss goes from ${fixed(Math.min(...losses.flat().filter(known)))} to ${fixed(Math.max(...losses.flat().filter(known)))} within ${lengthText(offsets.at(-1), norm)}; ${percent(fraction)} of the window is predicted as ${className(one.label)}.`,
       data: [heat({
         z: losses, x: offsets, y: offsets, scale: "Cividis", range: [Math.min(...flat), Math.max(...flat)], bar: "loss",
         barLength: 0.75, xgap: 0, ygap: 0, zsmooth: "best",
@@ -219,14 +220,14 @@ function surfaces(host) {
       height: 340,
       layout: {
         margin: { l: 50, r: 8, t: 8, b: 44 },
-        xaxis: { title: "along the gradient (px)", showgrid: false, constrain: "domain", tickvals: ticks },
-        yaxis: { title: "random direction (px)", showgrid: false, scaleanchor: "x", constrain: "domain",
+        xaxis: { title: inUnit("along the gradient", norm), showgrid: false, constrain: "domain", tickvals: ticks },
+        yaxis: { title: inUnit("random direction", norm), showgrid: false, scaleanchor: "x", constrain: "domain",
           tickvals: ticks },
         shapes: [{ type: "rect", x0: -radius, x1: radius, y0: -radius, y1: radius,
           line: { color: "#ffffff", width: 1, dash: "dot" } }],
         annotations: found.map((number) => spot(predicted, number, offsets)),
       },
-      columns: ["random_px", "gradient_px", "loss", "prediction"],
+      columns: [columnName("random", norm), columnName("gradient", norm), "loss", "prediction"],
       rows: losses.flatMap((row, y) => row.map((loss, x) => [
         offsets[y], offsets[x], loss, className(predicted[y][x])])),
     };
@@ -283,22 +284,29 @@ function corruptions(host) {
 }
 
 function training(host) {
-  const kinds = {
-    loss: ["Loss", "loss"], train_accuracy: ["Accuracy in training, under the training attack", "accuracy (%)"],
-    validation_clean: ["Validation accuracy, clean", "accuracy (%)"],
-    validation_robust: ["Validation accuracy, under attack", "accuracy (%)"], radius_mean_px: ["Mean radius", "radius (px)"],
-    lr: ["Learning rate", "learning rate"],
-  };
+  const norms = [...new Set(runs.flatMap((run) => (run.curves.radius_mean?.some(known) ? [run.norm] : [])))];
+  const radius = norms.map((norm) => ({ key: "radius_mean", title: norms.length > 1 ? inUnit("Mean radius", norm) : "Mean radius",
+    axis: inUnit("radius", norm), norm }));
+  /** @type {{ key: string, title: string, axis: string, norm?: string }[]} */
+  const kinds = [
+    { key: "loss", title: "Loss", axis: "loss" },
+    { key: "train_accuracy", title: "Accuracy in training, under the training attack", axis: "accuracy (%)" },
+    { key: "validation_clean", title: "Validation accuracy, clean", axis: "accuracy (%)" },
+    { key: "validation_robust", title: "Validation accuracy, under attack", axis: "accuracy (%)" },
+    ...radius, { key: "lr", title: "Learning rate", axis: "learning rate" },
+  ];
   const figures = figuresIn(host);
-  for (const [key, [title, axis]] of Object.entries(kinds)) {
-    const having = runs.flatMap((run, number) => (run.curves[key]?.some(known) ? [number] : []));
+  for (const { key, title, axis, norm } of kinds) {
+    const having = runs.flatMap((run, number) =>
+      (run.curves[key]?.some(known) && (norm ?? run.norm) === run.norm ? [number] : []));
     if (!having.length) continue;
     const fractions = axis.includes("%");
     const scaled = (value) => (known(value) && fractions ? 100 * value : value);
+    const said = (value) => (norm ? lengthText(value, norm) : fractions ? percent(value) : show(value));
     const groups = bySeeds(having.map((number) => ({ run: number })), () => "");
     const means = groups.map(({ members }) => average(members.map(({ run }) => lastKnown(runs[run].curves[key]))));
     const ends = groups.map(({ recipe, members }, k) =>
-      `${recipes[recipe].name} ${(fractions ? percent : show)(means[k])}${members.length > 1 ? ` (mean of ${members.length} seeds)` : ""}`);
+      `${recipes[recipe].name} ${said(means[k])}${members.length > 1 ? ` (mean of ${members.length} seeds)` : ""}`);
     chart(figures, () => ({
       title, alt: `At the end: ${ends.slice(0, 6).join("; ")}${ends.length > 6 ? `; and ${ends.length - 6} more` : ""}.`,
       data: having.map((number) => {
@@ -308,7 +316,7 @@ function training(host) {
           y: runs[number].curves[key].map(scaled), line: { ...line(recipes[recipe].series), width: members.length > 1 ? 1.4 : 2 },
           name: label(recipes[recipe].name, 40), legendgroup: String(recipe), showlegend: members[0].run === number,
           text: runs[number].curves[key].map(
-            (value, k) => `${runLabel(number)}<br>epoch ${k + 1}: ${show(scaled(value))}`), hovertemplate: hover,
+            (value, k) => `${runLabel(number)}<br>epoch ${k + 1}: ${norm ? lengthText(value, norm) : show(scaled(value))}`), hovertemplate: hover,
         };
       }),
       height: 320 + 20 * groups.length,

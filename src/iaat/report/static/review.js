@@ -235,7 +235,7 @@ function review(host) {
       ariaLabel: `${sentence(k)}. ${outcome}` },
       element("div", { className: "card-picture" }, pictured ? sprite(k, grid ? 128 : 224) : null),
       element("div", { className: "card-text" },
-        element("h4", {}, ...title), element("p", { className: "alt" }, `Image ${gallery.index[k]}, ${rankOf(k)}, radius ${px(gallery.radius_px[k])}`),
+        element("h4", {}, ...title), element("p", { className: "alt" }, `Image ${gallery.index[k]}, ${rankOf(k)}, radius ${radiusOf(k)}`),
         reason.length && !grid ? element("p", {}, ...reason) : null,
         element("div", { className: "card-decision" }, button("Keep", () => decide(k, "keep"), { ariaKeyShortcuts: "K" }),
           button("Unsure", () => decide(k, "unsure"), { ariaKeyShortcuts: "U" }), element("span", {}, relabel, target)),

@@ -15,7 +15,7 @@ function numbers(text, bits) {
 }
 
 const unpacked = new Map();
-/** Radii of all images after an epoch of the wall, in steps of `wall.step_px`. */
+/** Radii of all images after an epoch of the wall, in steps of `wall.step`. */
 function stepsAfter(place) {
   if (!unpacked.has(place)) unpacked.set(place, numbers(wall.radii[place], wall.bits));
   return unpacked.get(place);
@@ -23,7 +23,7 @@ function stepsAfter(place) {
 // The last epoch of the wall, or that at or before another.
 const wallPlace = (epoch) =>
   known(epoch) ? Math.max(0, wall.epochs.findLastIndex((one) => one <= epoch)) : wall.epochs.length - 1;
-const radiusHistory = (k) => wall.epochs.map((_, place) => stepsAfter(place)[k] * wall.step_px);
+const radiusHistory = (k) => wall.epochs.map((_, place) => stepsAfter(place)[k] * wall.step);
 
 function addOthers() {
   const kinds = /** @type {const} */ (["", "label", "ambiguous"]);
@@ -34,7 +34,7 @@ function addOthers() {
     gallery.index.push(index[k]);
     gallery.label.push(label[k]);
     gallery.prediction.push(prediction[k]);
-    gallery.radius_px.push(last[k] * wall.step_px);
+    gallery.radius.push(last[k] * wall.step);
     gallery.kind.push(kinds[kind[k]]);
     gallery.suggested.push(prediction[k] === label[k] ? -1 : prediction[k]);
     gallery.rank.push(Infinity);
@@ -88,7 +88,7 @@ function matching() {
   const labels = new Set(chosen.label.split(",").filter(Boolean).map(Number));
   const steps = known(at) ? stepsAfter(wallPlace(at)) : null;
   const of = Uint8Array.from(gallery.index, (_, k) => {
-    const radius = steps ? steps[k] * wall.step_px : gallery.radius_px[k];
+    const radius = steps ? steps[k] * wall.step : gallery.radius[k];
     return Number((!labels.size || labels.has(gallery.label[k])) &&
       (prediction === "" || gallery.prediction[k] === Number(prediction)) &&
       (outcome === "" || (gallery.prediction[k] >= 0 && misclassified(k) === (outcome === "misclassified"))) &&
@@ -102,8 +102,8 @@ function matching() {
 // The images of the gallery come in the order of their radii, ties included.
 const bySuspicion = (a, b) => gallery.rank[a] - gallery.rank[b] || a - b;
 const orders = {
-  smallest: (a, b) => gallery.radius_px[a] - gallery.radius_px[b],
-  largest: (a, b) => gallery.radius_px[b] - gallery.radius_px[a] || b - a,
+  smallest: (a, b) => gallery.radius[a] - gallery.radius[b],
+  largest: (a, b) => gallery.radius[b] - gallery.radius[a] || b - a,
   suspicion: bySuspicion,
   index: (a, b) => gallery.index[a] - gallery.index[b],
 };
@@ -119,8 +119,8 @@ function filterText() {
   const names = labels.split(",").filter(Boolean).map((number) => short(className(Number(number)), 24));
   const many = names.length > 4 ? `${names.length} classes` : names.join(", ");
   const after = known(at) ? ` after epoch ${at}` : "";
-  const radius = known(low) && known(high) ? `radius ${fixed(low)} to ${px(high)}` : known(low)
-    ? `radius from ${px(low)}` : `radius up to ${px(high)}`;
+  const radius = known(low) && known(high) ? `radius ${lengthRange(low, high, imageNorm)}` : known(low)
+    ? `radius from ${lengthText(low, imageNorm)}` : `radius up to ${lengthText(high, imageNorm)}`;
   const kinds = { label: "suspected of a label error", ambiguous: "suspected of being ambiguous", none: "no suspect" };
   return [many && `label ${many}`, prediction !== "" && `predicted ${short(className(Number(prediction)), 24)}`, outcome,
     kind && kinds[kind], (known(low) || known(high)) && radius + after].filter(Boolean).join("; ");

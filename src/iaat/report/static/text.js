@@ -7,6 +7,11 @@ const recipeOf = (run) => recipes.findIndex((recipe) => recipe.runs.includes(run
 // The sections that use it are there only if the report has images.
 const gallery = /** @type {Gallery} */ (content.gallery);
 const missing = "–";
+// Units of lengths by their norm; iaat/units.py has the same. An L2 norm is on the [0, 1] scale, and no number of pixels.
+const units = { linf: { name: "px", digits: 2 }, l2: { name: "L2", digits: 3 } };
+const unitOf = (norm) => units[norm] ?? units.l2;
+/** The norm of the radii of gallery and wall. */
+const imageNorm = gallery ? runs[gallery.run].norm : "linf";
 // In the order of iaat.analysis.style, so that a method looks alike in every picture.
 const symbols = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "triangle-left"];
 const dashes = ["solid", "dash", "dot", "dashdot", "longdash"];
@@ -21,6 +26,14 @@ const known = (value) => value !== null && value !== undefined;
 const lastKnown = (series) => series.filter(known).at(-1);
 const fixed = (value, digits = 2) => (known(value) ? value.toFixed(digits) : missing);
 const px = (value) => (known(value) ? `${fixed(value)} px` : missing);
+/** A length in a norm: `8.00 px`, in L2 `0.500`. */
+const lengthText = (value, norm) => (norm === "linf" ? px(value) : fixed(value, unitOf(norm).digits));
+const lengthRange = (from, to, norm) => `${fixed(from, unitOf(norm).digits)} to ${lengthText(to, norm)}`;
+/** The name of an axis or a column with its unit: `radius (px)`, `radius (L2)`; of a file `radius_px`, `radius_l2`. */
+const inUnit = (words, norm) => `${words} (${unitOf(norm).name})`;
+const columnName = (word, norm) => `${word}_${unitOf(norm).name.toLowerCase()}`;
+/** What Plotly writes for a length under the pointer. */
+const hoverLength = (norm) => `%{y:.${unitOf(norm).digits}f}${norm === "linf" ? " px" : ""}`;
 const percent = (fraction) => (known(fraction) ? `${fixed(100 * fraction, 1)} %` : missing);
 const safe = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const className = (number) => (number < 0 ? missing : classes[number] ?? `class ${number}`);

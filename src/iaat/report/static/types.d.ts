@@ -1,4 +1,5 @@
 // Types of the page's content, for the type checker alone; the fields of iaat/report/report_content.py, image_content.py.
+// Lengths are in the unit of their `norm`, see `units` in text.js.
 
 type Series = (number | null)[];
 
@@ -57,7 +58,7 @@ interface AttackedImages extends Sprites {
 interface UnderAttack { suite: string; worst_case: string; results: ClassResults[]; images: AttackedImages | null }
 
 interface Accuracies {
-  run: number; checkpoint: string; radius_px: number[]; accuracy: number[]; expected: number; weights: string | null;
+  run: number; checkpoint: string; radius: number[]; accuracy: number[]; expected: number; weights: string | null;
   suite: string; n: number; norm: string;
 }
 
@@ -67,11 +68,11 @@ interface Corruptions {
 }
 
 interface MeasuredNorms {
-  index?: number[]; radius_px: number[]; norm_px: Series; searched_px: number; correlation: number | null; n: number;
+  index?: number[]; radius: number[]; smallest: Series; searched: number; norm: string; correlation: number | null; n: number;
 }
 
 interface Radii {
-  run: number; epochs: number[]; edges_px: number[]; counts: number[][]; by_class: (Record<string, number> | null)[];
+  run: number; epochs: number[]; edges: number[]; counts: number[][]; by_class: (Record<string, number> | null)[];
   norms: MeasuredNorms | null;
 }
 
@@ -80,7 +81,7 @@ interface Stability { first: number; second: number; correlation: number; n: num
 interface Reading { prediction: number; classes: number[]; probabilities: number[]; label: number; confused: number }
 
 interface Attempt {
-  target: number | null; radius_px: number; norm_px: number; succeeded: boolean; reading: Reading; image: null;
+  target: number | null; radius: number; size: number; succeeded: boolean; reading: Reading; image: null;
   perturbation: null; factor: number;
 }
 
@@ -88,8 +89,8 @@ interface Neighbour { index: number; label: number; distance: number; image: nul
 
 interface SampleDetail {
   index: number; label: number; confused: number; frames: Attempt[]; own_at: number | null; uniform_at: number;
-  smallest_px: number | null; searched_px: number; strip: Attempt[]; space: "penultimate" | "input";
-  near_own: Neighbour[]; near_confused: Neighbour[];
+  smallest: number | null; searched: number; strip: Attempt[]; space: "penultimate" | "input";
+  near_own: Neighbour[]; near_confused: Neighbour[]; norm: string;
 }
 
 /** A detail with its pictures, see iaat/report/detail_pictures.py. */
@@ -99,7 +100,7 @@ interface Neighbours extends Sprites { of: number[]; own: number[][]; other: num
 
 interface Gallery extends Sprites {
   run: number; total: number; chosen: string; pictured: number;
-  index: number[]; label: number[]; prediction: number[]; radius_px: number[]; path: string[]; rank: number[]; kind: ("label" | "ambiguous" | "")[]; suggested: number[]; notes: string[]; neighbours: Neighbours | null;
+  index: number[]; label: number[]; prediction: number[]; radius: number[]; path: string[]; rank: number[]; kind: ("label" | "ambiguous" | "")[]; suggested: number[]; notes: string[]; neighbours: Neighbours | null;
   details: Record<string, DrawnDetail>; no_pictures: string | null; compute: string; compute_more: string;
   extra_from: number | null; relabel: string;
 }
@@ -109,13 +110,13 @@ interface Reasons {
 }
 
 interface Wall {
-  run: number; n: number; epochs: number[]; left_out: number; bits: 8 | 16; step_px: number; radii: string[];
-  index: string; label: string; prediction: string; kind: string; reasons: Reasons | null;
+  run: number; n: number; epochs: number[]; left_out: number; bits: 8 | 16; step: number; radii: string[];
+  index: string; label: string; prediction: string; kind: string; reasons: Reasons | null; norm: string;
 }
 
 interface SurfacePart {
-  index: number; label: number; image: string | null; offsets_px: number[]; losses: Record<string, number[][]>;
-  predictions: Record<string, number[][]>; radius_px: number;
+  index: number; label: number; image: string | null; offsets: number[]; losses: Record<string, number[][]>;
+  predictions: Record<string, number[][]>; radius: number; norm: string;
 }
 
 interface ReportContent {

@@ -145,7 +145,7 @@ function showWall(host) {
   const shownPlace = () => wallPlace(chosen.epoch);
   const toX = (x) => left + x * view.scale - view.x;
   const toY = (y) => y * view.scale - view.y;
-  const pxPerX = () => ((2 ** wall.bits) * wall.step_px) / size.width;
+  const lengthPerX = () => ((2 ** wall.bits) * wall.step) / size.width;
   const stageWidth = () => canvas.clientWidth - left - 8;
   const stageHeight = () => canvas.clientHeight - below;
 
@@ -317,19 +317,19 @@ function showWall(host) {
         context.fillText(short(className(row), 12), left - 8, middle, left - 12);
       }
     }
-    const perPx = pxPerX() / view.scale;
-    const step = niceStep(perPx * 90);
-    const begin = Math.ceil((view.x * perPx) / step - 1e-9) * step;
+    const perX = lengthPerX() / view.scale;
+    const step = niceStep(perX * 90);
+    const begin = Math.ceil((view.x * perX) / step - 1e-9) * step;
     context.textAlign = "center";
-    for (let value = begin; (value - view.x * perPx) / perPx <= stageWidth() + 1; value += step) {
-      const x = Math.round(left + (value - view.x * perPx) / perPx) + 0.5;
+    for (let value = begin; (value - view.x * perX) / perX <= stageWidth() + 1; value += step) {
+      const x = Math.round(left + (value - view.x * perX) / perX) + 0.5;
       context.moveTo(x, floor);
       context.lineTo(x, floor + 4);
       context.fillText(String(Number(value.toPrecision(6))), x, floor + 14);
     }
     context.stroke();
     context.textAlign = "left";
-    context.fillText("px", 4, floor + 14);
+    context.fillText(unitOf(imageNorm).name, 4, floor + 14);
   }
 
   function drawCursor() {
@@ -482,13 +482,14 @@ function showWall(host) {
 
   function chooseBox(a, b) {
     const inside = radiiIn(Math.min(a.x, b.x), Math.max(a.x, b.x), Math.min(a.y, b.y), Math.max(a.y, b.y));
-    const radius = (x) => Math.max(0, ((x - left + view.x) / view.scale) * pxPerX());
+    const radius = (x) => Math.max(0, ((x - left + view.x) / view.scale) * lengthPerX());
     const row = (y) => Math.min(size.rows - 1, Math.max(0, Math.floor(((y + view.y) / view.scale / size.height) * size.rows)));
     const rows = [row(a.y), row(b.y)].sort((one, other) => one - other);
     const all = rows[0] === 0 && rows[1] === size.rows - 1;
     const names = Array.from({ length: rows[1] - rows[0] + 1 }, (_, k) => rows[0] + k);
     const [low, high] = inside ?? [radius(a.x), radius(b.x)].sort((one, other) => one - other);
-    select({ low: Math.floor(100 * low) / 100, high: Math.ceil(100 * high) / 100, at: chosen.epoch, label: all ? "" : names.join(",") });
+    const fine = 10 ** unitOf(imageNorm).digits;
+    select({ low: Math.floor(fine * low) / fine, high: Math.ceil(fine * high) / fine, at: chosen.epoch, label: all ? "" : names.join(",") });
   }
 
   /** The smallest and largest radius of the images in a box, with half a step to either side, as the gallery has radii
@@ -502,7 +503,7 @@ function showWall(host) {
       low = Math.min(low, steps[k]);
       high = Math.max(high, steps[k]);
     }
-    return low <= high ? [Math.max(0, (low - 0.5) * wall.step_px), (high + 0.5) * wall.step_px] : null;
+    return low <= high ? [Math.max(0, (low - 0.5) * wall.step), (high + 0.5) * wall.step] : null;
   }
 
   function showTip(point) {
