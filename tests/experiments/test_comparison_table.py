@@ -9,11 +9,13 @@ from rich.text import Text
 
 from helpers.results import made_up
 from iaat.cli.evaluation_output import evaluation_report
+from iaat.config.evaluate_config import EvaluateConfig
 from iaat.evaluate.findings import Finding, note
 from iaat.evaluate.results import CleanAccuracy
 from iaat.experiments.comparison_results import by_cell, comparison_row
 from iaat.experiments.comparison_table import comparison_markdown, comparison_table
 from iaat.statistics import wilson_interval
+from iaat.units import Radius
 
 
 def row(run, seed, clean, pgd, worst, **more):
@@ -216,3 +218,37 @@ def test_verdicts_come_after_the_tables_in_their_colour(verdict, color):
     assert not any(isinstance(table, Text) for table in tables)
     assert last.plain.endswith(verdict)
     assert color in str(last.style)
+
+
+def in_l2(each, norm="l2"):
+    return replace(each, trained_norm=norm)
+
+
+def test_radii_in_l2_are_norms_with_three_digits():
+    rows = [ROWS[0], *(in_l2(each) for each in ROWS[1:4])]
+    text = shown(comparison_table(rows), 160)
+    assert "L2" in text
+    assert "px" not in text.replace(rows[0].attack, "")
+    assert f"{5 / 255:.3f}" in lines(text)["strong"]
+    assert f"| {5 / 255:.3f} |" in comparison_markdown(rows)
+    assert "| radius L2 |" in comparison_markdown(rows)
+
+
+def test_the_norm_of_the_evaluation_is_that_of_radii_where_the_training_is_not_known():
+    rows = [replace(each, evaluate=EvaluateConfig(norm="l2", radius=Radius(0.5))) for each in ROWS]
+    assert "| radius L2 |" in comparison_markdown(rows)
+    assert "| radius px |" in comparison_markdown([in_l2(each, "linf") for each in rows])
+
+
+def test_radii_of_two_norms_have_their_units_beside_them():
+    rows = [in_l2(replace(ROWS[4], radius_mean_px=127.5)), *ROWS[1:4]]
+    text = comparison_markdown(rows)
+    assert "| gap | radius | passes /step |" in text
+    assert "| 0.500 L2 |" in text
+    assert "| 5.00 px |" in text
+
+
+def test_the_radius_is_dropped_in_a_narrow_terminal_whatever_its_unit():
+    for rows in (ROWS, [in_l2(each) for each in ROWS], [in_l2(replace(ROWS[4], radius_mean_px=9)), *ROWS[1:4]]):
+        (radius,) = [column for column in comparison_table(rows).columns if column.heading.startswith("radius")]
+        assert radius.drop == 3

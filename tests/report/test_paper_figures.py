@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from helpers.report_content import CLASSES, LONG, TAG, minimal, rich
+from helpers.report_content import CLASSES, LONG, TAG, minimal, mixed, only_in_l2, rich
 from iaat.analysis.style import PRINT
 from iaat.corruptions import CORRUPTIONS, EXTRA
 from iaat.errors import UserError
@@ -343,3 +343,63 @@ def test_values_that_are_not_known_are_gaps_everywhere(content):
     np.testing.assert_array_equal(figures["training"].axes[0].lines[0].get_ydata(), [nan, nan, nan, 1])
     np.testing.assert_array_equal(mesh(figures["corruptions"].axes[0]), [[nan, 50], [nan, nan]])
     assert {"radii-by-epoch", "radii-quantiles", "radius-against-norm"} <= set(figures)
+
+
+@pytest.fixture(scope="module")
+def of_two_norms():
+    """A run in L2, that of the images, and two runs in L-inf."""
+    content = mixed(count=60)
+    return content, draw_figures(content)
+
+
+def words(figure):
+    return [text.get_text() for text in texts(figure)]
+
+
+def test_figures_of_a_run_in_l2_have_no_px():
+    for name, figure in draw_figures(only_in_l2(count=60)).items():
+        assert not [text for text in words(figure) if re.search(r"\bpx\b", text)], name
+
+
+def test_labels_in_l2_have_three_digits(of_two_norms):
+    content, figures = of_two_norms
+    shown = [text for text in words(figures["extremes"]) if re.fullmatch(r"\d\.\d{3}", text)]
+    ordered = sorted(content.gallery.radius)
+    assert shown == [f"{radius:.3f}" for radius in (*ordered[:10], *ordered[::-1][:10])]
+    assert {"random (L2)", "adversarial (L2)"} <= set(words(figures["loss-surfaces"]))
+    assert "0.5" in words(figures["loss-surfaces"])
+    axis, other = figures["radius-against-norm"].axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("radius (L2)", "smallest adversarial norm (L2)")
+    assert (other.get_xlabel(), other.get_ylabel()) == ("radius (px)", "smallest adversarial norm (px)")
+
+
+@pytest.mark.parametrize("name", ["radii-by-epoch", "radii-by-class", "radii-quantiles", "accuracy-by-radius"])
+def test_two_norms_have_a_figure_each(of_two_norms, name):
+    units = [
+        {unit for text in words(of_two_norms[1][each]) for unit in re.findall(r"radius \((L2|px)\)", text)}
+        for each in (name, f"{name}-2")
+    ]
+    assert units == [{"L2"}, {"px"}]
+
+
+def test_two_norms_have_a_panel_each_in_the_training(of_two_norms):
+    titles = [axis.get_title("left") for axis in of_two_norms[1]["training"].axes]
+    assert [title for title in titles if "radius" in title] == ["mean radius (L2)", "mean radius (px)"]
+
+
+def test_a_radius_of_another_norm_than_the_search_is_not_compared_with_it(content):
+    runs = [replace(run, norm="l2") for run in content.runs]
+    axis = draw_figures(replace(content, runs=runs, gallery=None))["radius-against-norm"].axes[0]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("radius (L2)", "smallest adversarial norm (px)")
+    assert "radius = norm" not in words(axis.figure)
+
+
+@pytest.mark.parametrize(
+    ("norms", "labels"), [(("l2", "l2"), {"L2 0.5", "L2 0.25"}), (("l2", "linf"), {"recipe0", "recipe1"})]
+)
+def test_the_curve_of_uniform_radii_has_labels_in_l2_and_none_of_two_norms(content, norms, labels):
+    runs = [replace(run_part(f"recipe{n} seed 0", "pgd_at", 0), norm=norm) for n, norm in enumerate(norms)]
+    differences = [("method.radius", ["0.5", "0.25"])]
+    rows = [verdict(0, 0.6, 0.4), verdict(1, 0.7, 0.3)]
+    figure = draw_figures(only(content, runs=runs, verdicts=rows, differences=differences))["tradeoff"]
+    assert {note.get_text() for note in figure.findobj(Annotation)} == labels

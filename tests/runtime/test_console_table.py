@@ -27,6 +27,7 @@ from iaat.experiments.cost import cost_table
 from iaat.experiments.sweep import cost_of_cells, read_cells
 from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.passes import Passes
+from iaat.units import unit_of
 
 WIDTHS = [40, 60, 80, 100, 120, 200]
 FIGURE = re.compile(r"[0-9][0-9.,e+]*[0-9]|[0-9]")
@@ -82,7 +83,7 @@ TABLES = {
     "attacks": lambda: stages_table(ROWS[0]),
     "curve": lambda: curve_table("a run", ROWS[0].curve),
     "transfer": lambda: transfer_table("a run", ROWS[0].transfer),
-    "radii of quarters": lambda: quarters_table("a run", ROWS[0].radii),
+    "radii of quarters": lambda: quarters_table("a run", ROWS[0].radii, unit_of("linf")),
     "corruptions": lambda: corruptions_table("a run", ROWS[0].corruptions),
     "compare": lambda: comparison_table(ROWS, ABOVE),
     "radii": lambda: summary_table(CLASSES, 128),
@@ -214,3 +215,11 @@ def test_facts_are_beside_their_names():
     table.add_row("training samples", "45,000 of the 50,000 of cifar10")
     assert ["training", "samples", "45,000", "of", "the", "50,000", "of", "cifar10"] in lines(table, 80)
     assert "50,000" in printed(table, 30)
+
+
+def test_quarters_of_radii_in_l2_are_norms_with_three_digits():
+    row = evaluated("a run", 0, 0.8, 0.5, 0.4)
+    low, high = (end / 255 for end in row.radii[0].radius_px)
+    table = quarters_table("a run", row.radii, unit_of("l2"))
+    assert table.columns[0].heading == "radius L2"
+    assert f"{low:.3f} to {high:.3f}" in printed(table, 120)

@@ -82,7 +82,7 @@ def evaluate_checkpoints(
     """
     models = ranks.main_first(lambda: [load_evaluated(run, recipe, which, data) for which in CHECKPOINTS])
     for results in run_evaluations(models, data, recipe.evaluate, reporter, ranks=ranks):
-        yield replace(results, folder=str(run.path))
+        yield replace(results, folder=str(run.path), trained_norm=recipe.radius_norm)
 
 
 def load_evaluated(

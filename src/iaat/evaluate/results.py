@@ -16,7 +16,7 @@ from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
 from iaat.runtime.json_files import Between, Count, Finite, Fraction, NonNegative, UnfitError, read_json, to_json
 from iaat.runtime.passes import Passes
-from iaat.units import Norm, Radius
+from iaat.units import LengthUnit, Norm, Radius, unit_of
 
 RESULTS_VERSION = 2
 """Version of `results.json`; files of version 1 have no such key, and other names for some keys."""
@@ -174,7 +174,8 @@ class EvaluationResult(ModelFacts, SectionResults):
     """Results of one evaluation; docs/schema.md says what each field means.
 
     Not in `results.json`, but for tables: the `folder` of the run or model; `twins`, further checkpoints of the run
-    with the same weights, and their epochs; `recipe_name` where `run` is the name of the folder.
+    with the same weights, and their epochs; `recipe_name` where `run` is the name of the folder; `trained_norm`, the
+    norm of the radii of the training, None where that of the evaluation is taken for it.
     """
 
     verdict: str
@@ -199,6 +200,7 @@ class EvaluationResult(ModelFacts, SectionResults):
     folder: str | None = None
     twins: dict[str, int] = field(default_factory=dict)
     recipe_name: str | None = None
+    trained_norm: Norm | None = None
     version: int = RESULTS_VERSION
 
     def __post_init__(self) -> None:
@@ -206,9 +208,14 @@ class EvaluationResult(ModelFacts, SectionResults):
             if name not in self.accuracy or name not in self.interval95:
                 raise UserError(f"no accuracy with its interval for {name}")
 
+    @property
+    def radius_unit(self) -> LengthUnit:
+        """Unit in which the radii of the training are shown."""
+        return unit_of(self.trained_norm or self.evaluate.norm)
+
     def to_json(self) -> dict[str, Any]:
         """The results as `results.json` has them."""
-        own = {"folder", "twins", "recipe_name"}
+        own = {"folder", "twins", "recipe_name", "trained_norm"}
         plain = {key: value for key, value in to_json(self).items() if key not in own}
         return {"version": plain.pop("version"), **plain, "evaluate": shown_config(self.evaluate)}
 

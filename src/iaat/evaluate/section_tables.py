@@ -9,7 +9,7 @@ from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.evaluate.naming import model_title
 from iaat.evaluate.results import CorruptionResult, CurveResult, EvaluationResult, RadiusQuarter, TransferResult
 from iaat.runtime.console_table import PlainTable
-from iaat.units import format_norm
+from iaat.units import PIXEL, LengthUnit, format_norm
 
 
 def section_tables(row: EvaluationResult) -> Iterator[PlainTable]:
@@ -22,7 +22,7 @@ def section_tables(row: EvaluationResult) -> Iterator[PlainTable]:
     if row.corruptions is not None:
         yield corruptions_table(title, row.corruptions)
     if row.radii is not None:
-        yield quarters_table(title, row.radii)
+        yield quarters_table(title, row.radii, row.radius_unit)
 
 
 def curve_table(title: str, curve: CurveResult) -> PlainTable:
@@ -66,12 +66,12 @@ def corruptions_table(title: str, found: CorruptionResult) -> PlainTable:
     return table
 
 
-def quarters_table(title: str, rows: tuple[RadiusQuarter, ...]) -> PlainTable:
-    """One line a quarter of the training samples, the smallest radii first."""
+def quarters_table(title: str, rows: tuple[RadiusQuarter, ...], unit: LengthUnit) -> PlainTable:
+    """One line a quarter of the training samples, the smallest radii first, shown in a unit; rows have px in any."""
     table = PlainTable(f"{title}: training samples in quarters by their radius; accuracy in %")
-    for name in ("radius px", "n", "clean", "after screening"):
+    for name in (f"radius {unit.name}", "n", "clean", "after screening"):
         table.add_column(name, justify="right")
     for row in rows:
-        low, high = row.radius_px
-        table.add_row(f"{low:.2f} to {high:.2f}", str(row.n), f"{100 * row.clean:.2f}", f"{100 * row.screened:.2f}")
+        low, high = (unit.number(unit.scale * PIXEL * end) for end in row.radius_px)
+        table.add_row(f"{low} to {high}", str(row.n), f"{100 * row.clean:.2f}", f"{100 * row.screened:.2f}")
     return table

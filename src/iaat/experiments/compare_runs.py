@@ -219,7 +219,7 @@ class _RunEvaluator:
             rows = [self._row(recipe, run, weights) for weights in weights_to_evaluate(recipe, self._weights)]
             for row in rows:
                 tracker.evaluated(row)
-        return [dataclasses.replace(row, run=recipe.name) for row in rows]
+        return [dataclasses.replace(row, run=recipe.name, trained_norm=recipe.radius_norm) for row in rows]
 
     def _check_data(self, recipe: Recipe, run: RunFolder) -> None:
         """Refuse a finished run that was trained on other extra images or labels than the recipe asks for.

@@ -13,6 +13,7 @@ from iaat.evaluate.results_table import caption, columns, droppable
 from iaat.experiments.comparison_results import ComparisonRow, by_cell, comparison_row
 from iaat.runtime.console_table import CellText, PlainTable
 from iaat.runtime.text import markdown_table
+from iaat.units import PIXEL, LengthUnit
 
 _INTERVALS = "One seed: Wilson interval over test images. Several seeds: t-interval of the mean over seeds."
 _ABOVE = (
@@ -24,7 +25,7 @@ _ABOVE = (
 )
 
 _OF_MEAN = "95 % of"
-_DROPPED = {"gap": 1, "train\ns": 2, "radius\npx": 3, "clean, all": 5, "seeds": 7}
+_DROPPED = {"gap": 1, "train\ns": 2, "radius\npx": 3, "radius\nL2": 3, "radius": 3, "clean, all": 5, "seeds": 7}
 """Columns that a narrow terminal goes without, the first first; passes stay, which are half of a comparison."""
 
 
@@ -66,27 +67,46 @@ def _notes(rows: Sequence[EvaluationResult], above: Mapping[str, str] | None) ->
 
 def _cells(rows: Sequence[EvaluationResult], above: Mapping[str, str] | None) -> tuple[list[str], list[list[CellText]]]:
     """Headings and lines of the table."""
-    cells = [comparison_row(group) for group in by_cell(rows).values()]
+    groups = list(by_cell(rows).values())
+    cells, units = [comparison_row(group) for group in groups], [group[0].radius_unit for group in groups]
+    shared = {unit.name for unit, cell in zip(units, cells, strict=True) if cell.radius_mean_px is not None} or {"px"}
+    radius = f"radius\n{shared.pop()}" if len(shared) == 1 else "radius"
     several, all_clean = (any(len(cell.seeds) > 1 for cell in cells), any(cell.clean_all for cell in cells))
     shown = columns(rows)
     titles = [title for key in shown for title in (attack_title(key), *(["clean, all"] * (key == CLEAN and all_clean)))]
     headings = ["recipe", "seeds", *titles, *([f"{_OF_MEAN}\n{attack_title(shown[-1])}"] if several else [])]
-    headings += ["gap", "radius\npx", "passes\n/step", "train\ns", *(["above\ncurve"] if above is not None else [])]
+    headings += ["gap", radius, "passes\n/step", "train\ns", *(["above\ncurve"] if above is not None else [])]
     lines = []
-    for cell in cells:
+    for cell, unit in zip(cells, units, strict=True):
         accuracies = [_percent(cell.accuracy.get(key)) for key in shown]
         accuracies[1:1] = [_percent(cell.clean_all)] if all_clean else []
         interval = (_interval(cell.accuracy[WORST]) if len(cell.seeds) > 1 else "-",) if several else ()
         far = () if above is None else (_stacking(above.get(cell.name, "-")),)
-        lines.append([cell.name, tuple(_ranges(cell.seeds).split()), *accuracies, *interval, *_costs(cell), *far])
+        lines.append(
+            [
+                cell.name,
+                tuple(_ranges(cell.seeds).split()),
+                *accuracies,
+                *interval,
+                *_costs(cell, unit, named=radius == "radius"),
+                *far,
+            ]
+        )
     return headings, lines
 
 
-def _costs(cell: ComparisonRow) -> list[CellText]:
-    """Gap, radius, passes and seconds of the training."""
+def _costs(cell: ComparisonRow, unit: LengthUnit, *, named: bool) -> list[CellText]:
+    """Gap, radius, passes and seconds of the training; the radius with its unit where that is not in the heading."""
     unknown = cell.train_forwards is None or cell.train_backwards is None
     passes: CellText = "-" if unknown else (f"{cell.train_forwards:.1f}F", f"{cell.train_backwards:.1f}B")
-    return [_number(cell.gap, 2), _number(cell.radius_mean_px, 2), passes, _number(cell.train_seconds, 0)]
+    return [_number(cell.gap, 2), _radius(cell, unit, named=named), passes, _number(cell.train_seconds, 0)]
+
+
+def _radius(cell: ComparisonRow, unit: LengthUnit, *, named: bool) -> CellText:
+    if cell.radius_mean_px is None:
+        return "-"
+    number = unit.number(unit.scale * PIXEL * cell.radius_mean_px)
+    return (number, unit.name) if named else number
 
 
 def _stacking(text: str) -> CellText:

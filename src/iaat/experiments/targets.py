@@ -309,7 +309,10 @@ def evaluate_targets(
         folders = [evaluated.folder if target.run is None else target.run.path for evaluated in models]
         extras = {each.name: Extras(_others(makers, each), corrupted, against) for each in models}
         results_of = run_evaluations(models, data, config, reporter, lambda each: extras[each.name], ranks=ranks)  # noqa: B023
-        rows[target.name] = [replace(row, folder=str(folder)) for folder, row in zip(folders, results_of, strict=True)]
+        norm = target.recipe.radius_norm
+        rows[target.name] = [
+            replace(row, folder=str(folder), trained_norm=norm) for folder, row in zip(folders, results_of, strict=True)
+        ]
     return [row for target in targets for row in rows[target.name]]
 
 
