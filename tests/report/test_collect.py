@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from helpers.training import QUIET, tiny
+from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import evaluations_of
@@ -20,7 +21,7 @@ from iaat.report.distinct_suites import samples_of, with_distinct_suites
 from iaat.report.examined_images import _why_missing
 from iaat.report.gallery import choose, in_detail
 from iaat.report.report_content import content_json
-from iaat.report.run_summary import run_parts
+from iaat.report.run_summary import recipe_comparison, run_parts
 from iaat.report.scope import Scope, check_scope
 from iaat.report.suspects import find_suspects
 from iaat.runs.checkpoint import load_checkpoint, restore_model
@@ -382,6 +383,13 @@ def test_what_is_measured_in_l2_is_on_the_image_scale(in_l2):
         assert own["radius"] == pytest.approx(in_l2.gallery.radius[int(place)], abs=5e-4)
         assert detail["frames"][detail["uniform_at"]]["radius"] == 0.5
         assert (detail["norm"], detail["searched"]) == ("l2", 2.0)
+
+
+def test_settings_in_l2_are_compared_as_norms():
+    recipes = [load_recipe("quickstart", ["--norm=l2", f"--radius={radius}"]) for radius in ("0.5", "1.25")]
+    differences = dict(recipe_comparison([*recipes, load_recipe("quickstart")]))
+    assert differences["method.radius"] == differences["evaluate.radius"] == ["0.5", "1.25", "64px"]
+    assert dict(recipe_comparison(recipes)) == {key: ["0.5", "1.25"] for key in ("method.radius", "evaluate.radius")}
 
 
 def test_radii_of_another_norm_than_the_evaluation_are_not_attacked_at(run_in_l2, tmp_path):

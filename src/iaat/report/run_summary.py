@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
 from iaat.analysis.run_figures import series
-from iaat.config.recipe import Recipe, plain
+from iaat.config.recipe import Recipe
 from iaat.errors import UserError
 from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
@@ -24,7 +24,7 @@ from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, 
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.user_code import GIVEN, trusted_modules
-from iaat.units import Norm, unit_of
+from iaat.units import Norm, Radius, format_norm, unit_of
 
 
 def run_parts(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[RunPart]:
@@ -150,7 +150,7 @@ def recipe_comparison(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]:
 
     Settings that only some of the methods have are shown where a run has changed them.
     """
-    flat = [{key: _text(value) for key, value in recipe.dotted().items()} for recipe in recipes]
+    flat = [{key: _setting(recipe, key, value) for key, value in recipe.dotted().items()} for recipe in recipes]
     usual = [_usual(recipe) for recipe in recipes]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     rows = [(key, [settings.get(key, "") for settings in flat]) for key in keys if key != "about"]
@@ -165,12 +165,22 @@ def recipe_comparison(recipes: Sequence[Recipe]) -> list[tuple[str, list[str]]]:
 def _usual(recipe: Recipe) -> dict[str, str]:
     """Return the defaults of the method's settings, by dotted key."""
     fields = dataclasses.fields(recipe.method)
-    return {f"method.{field.name}": _text(plain(field.default)) for field in fields}
+    return {f"method.{field.name}": _text(field.default, recipe.radius_norm) for field in fields}
 
 
-def _text(value: object) -> str:
+def _setting(recipe: Recipe, key: str, value: object) -> str:
+    """Return the text of a setting; `value` is what YAML has."""
+    section, _, name = key.partition(".")
+    config = getattr(recipe, section)
+    given = getattr(config, name, None) if name else None
+    return _text(given if isinstance(given, Radius) else value, getattr(config, "norm", recipe.evaluate.norm))
+
+
+def _text(value: object, norm: Norm) -> str:
     if value is None:
         return "none"
+    if isinstance(value, Radius) and norm == "l2":
+        return format_norm(value, norm, digits=8)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
