@@ -179,10 +179,10 @@ def test_radii_end_where_any_input_can_become_any_other(norm, radius):
         model[1].bias.copy_(torch.tensor([5.0, 0.0, 0.0]))
     settings = dataclasses.replace(FEW, norm=norm, radius=radius)
     (found,) = sample_details(model, data, torch.tensor([0]), data, settings=settings)
-    whole = 255.0 if norm == "linf" else 255 * inputs(data, torch.tensor([0]))[0][0].numel() ** 0.5
-    reach = min(255 * 4 * radius, whole)
-    assert (found.smallest_px, found.searched_px) == (None, pytest.approx(reach))
-    assert max(each.radius_px for each in (*found.frames, *found.strip)) <= whole + 1e-3
+    whole = 255.0 if norm == "linf" else inputs(data, torch.tensor([0]))[0][0].numel() ** 0.5
+    reach = min(unit_of(norm).scale * 4 * radius, whole)
+    assert (found.smallest, found.searched) == (None, pytest.approx(reach))
+    assert max(each.radius for each in (*found.frames, *found.strip)) <= whole + 1e-3
 
 
 def test_a_sample_that_nothing_breaks_has_no_smallest_radius():

@@ -298,15 +298,14 @@ def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> Ne
 
 def _smaller_radius(content: ReportContent, focus: int, row: Pooled | None) -> NextStep | None:
     """Train PGD-AT at the mean radius, where only one uniform radius is among the runs."""
-    uniform = [recipe for recipe in content.recipes if recipe.method == "pgd_at"]
+    norm = content.runs[content.recipes[focus].runs[0]].norm
+    alike = [recipe for recipe in content.recipes if content.runs[recipe.runs[0]].norm == norm]
+    uniform = [recipe for recipe in alike if recipe.method == "pgd_at"]
     means = [found for place in content.recipes[focus].runs if (found := _mean_radius(content, place)) is not None]
     if len(uniform) != 1 or not means or content.recipes[focus].method == "pgd_at":
         return None
-    own, first = content.runs[content.recipes[focus].runs[0]], content.runs[uniform[0].runs[0]]
-    if own.norm != first.norm:
-        return None
-    length = f"{mean(means):.3g}"
-    radius, said = (f"{length}px", f"{length} px") if first.norm == "linf" else (length, length)
+    length, first = f"{mean(means):.3g}", content.runs[uniform[0].runs[0]]
+    radius, said = (f"{length}px", f"{length} px") if norm == "linf" else (length, length)
     command = training_command(content, first, {"method.radius": radius, "out": f"{first.folder}-{radius}"})
     sentence = f"The mean radius is {said}: train PGD-AT at it, to see what comes from a radius for each image."
     return NextStep(sentence, command)
