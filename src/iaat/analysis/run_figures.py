@@ -134,7 +134,6 @@ def series(records: Sequence[EpochRecord | None], norm: Norm = "linf") -> tuple[
     quantiles = [{} if record is None else record.radius_quantiles_px or {} for record in records]
     names = dict.fromkeys(name for row in numbers for name in row)
     levels = map(str, RADIUS_QUANTILES) if any(quantiles) else ()
-    # PX of a record in the unit of the norm: 1 for px, so that its numbers stay what they are.
     length = 1.0 if norm == "linf" else PIXEL
     by_name = {name: _series(numbers, name, length if name.endswith("_px") else 1.0) for name in names}
     return by_name, {level: _series(quantiles, level, length) for level in levels}
