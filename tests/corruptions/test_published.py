@@ -61,6 +61,16 @@ def test_arrays_come_back_by_name_severity_and_place(tmp_path):
     assert found.images("fog", 1, torch.arange(0)).shape == (0, 3, 32, 32)
 
 
+def test_what_macos_leaves_beside_arrays_is_none(tmp_path):
+    (tmp_path / "c").mkdir()
+    for name in ("._fog.npy", "._labels.npy", ".DS_Store"):
+        (tmp_path / "c" / name).write_bytes(b"Mac OS X")
+    with pytest.raises(UserError, match="holds no published corrupted images"):
+        find_published(tmp_path / "c")
+    cifar(tmp_path / "c")
+    assert find_published(tmp_path / "c").names == ("gaussian_noise", "fog")
+
+
 def test_the_labels_of_each_severity_are_those_of_its_block(tmp_path):
     cifar(tmp_path)
     labels = np.arange(5 * N) % 7

@@ -55,6 +55,16 @@ def test_a_run_with_results_is_replaced_only_with_overwrite(run, recipe):
     assert run.recipe().seed == 4
 
 
+def test_what_a_system_leaves_in_a_folder_is_no_obstacle_and_stays(run, recipe, tmp_path):
+    left = {".DS_Store", "._last.pt", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN"}
+    for folder in (run.path, tmp_path / "new"):
+        folder.mkdir(exist_ok=True)
+        for name in left:
+            (folder / name).mkdir() if name.startswith(("@", "$")) else (folder / name).touch()
+        RunFolder(folder).create(recipe, overwrite=True)
+        assert {path.name for path in folder.iterdir()} == {"recipe.yaml", "run.json"} | left
+
+
 def test_a_run_without_results_is_started_anew(run, recipe):
     run.checkpoint("last").unlink()
     run.create(recipe, overwrite=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from iaat.corruptions.published_arrays import open_arrays
+from iaat.corruptions.published_arrays import arrays_in, open_arrays
 from iaat.corruptions.published_folders import open_folders
 from iaat.corruptions.published_set import PublishedSet
 from iaat.errors import UserError, did_you_mean
@@ -31,7 +31,7 @@ def find_published(folder: Path) -> PublishedSet:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder (seen from {Path.cwd()}): {_LAYOUTS}")
-    if any(folder.glob("*.npy")):
+    if arrays_in(folder):
         return open_arrays(folder)
     found = open_folders(folder)
     if found is None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from iaat.corruptions.cifar_classes import CIFAR10, CIFAR100
 from iaat.corruptions.constants import SEVERITIES
 from iaat.corruptions.published_set import PublishedSet, check_index, usual_order
+from iaat.data.folder_scan import visible
 from iaat.errors import UserError
 from iaat.runtime.text import cut
 
@@ -42,6 +43,11 @@ class PublishedArrays(PublishedSet):
         return self.all_labels[(severity - 1) * size : severity * size].clone()
 
 
+def arrays_in(folder: Path) -> list[Path]:
+    """The `.npy` files in a folder, without hidden ones and what a system has put there, such as `._fog.npy`."""
+    return [path for path in visible(folder, files=True) if path.suffix == ".npy"]
+
+
 def open_arrays(folder: Path) -> PublishedArrays:
     """Open all arrays of a folder without reading their images.
 
@@ -49,7 +55,7 @@ def open_arrays(folder: Path) -> PublishedArrays:
         UserError: a file does not fit; names it and says what was expected.
     """
     labels = _read_labels(folder / _LABELS)
-    files = [path for path in folder.glob("*.npy") if path.name != _LABELS]
+    files = [path for path in arrays_in(folder) if path.name != _LABELS]
     if not files:
         raise UserError(f"{folder} holds {_LABELS} and no images: put the NAME.npy of CIFAR-C beside it")
     names = usual_order(path.stem for path in files)

@@ -28,6 +28,11 @@ _SYSTEM = frozenset(
 """Names, in lower case, that operating systems and network drives give to their own files."""
 
 
+def is_of_system(name: str) -> bool:
+    """Whether an operating system or a network drive has put a file or folder of this name there."""
+    return name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails")
+
+
 class FolderListing(NamedTuple):
     """List of the images of one split.
 
@@ -189,7 +194,7 @@ class _Scan:
         content, prefix = _Content([], [], set()), f"{self.relative(folder)}/"
         for name, is_folder, is_link in _readable(folder, lambda: _entries(folder)):
             suffix = _suffix(name)
-            if name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails"):
+            if is_of_system(name):
                 self.note("system", folder / name)
             elif name.startswith("."):
                 self.note("hidden", folder / name)

@@ -23,6 +23,7 @@ from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
 from iaat.config.safe_yaml import dump_yaml
+from iaat.data.folder_scan import is_of_system
 from iaat.errors import UserError
 from iaat.radius.snapshots import read_snapshot, snapshots, write_snapshot
 from iaat.runs.epoch_record import EpochRecord, upgrade
@@ -32,8 +33,7 @@ from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, r
 from iaat.runtime.lock import folder_lock
 
 RUN_FILES = (
-    *(RECIPE_FILE, RUN_FILE, "metrics.jsonl", "timings.jsonl", "faults.jsonl", "last.pt", "best.pt"),
-    "skipped.jsonl",
+    *(RECIPE_FILE, RUN_FILE, "metrics.jsonl", "timings.jsonl", "faults.jsonl", "skipped.jsonl", "last.pt", "best.pt"),
     *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "tensorboard", "train.lock"),
     *("last.pt.damaged", "best.pt.damaged"),
 )
@@ -188,10 +188,12 @@ class RunFolder:
             return [self.path.name]
         files = sorted(self.path.iterdir())
         known = RUN_FILES if (self.path / RUN_FILE).exists() else ("train.lock",)
-        return [file.name for file in files if file.name not in known and not file.match(".*.tmp")]
+        others = (file for file in files if not (file.name in known or is_of_system(file.name)))
+        return [file.name for file in others if not file.match(".*.tmp")]
 
     def _clear(self) -> None:
-        for file in self.path.iterdir():
+        # What is a system's stays, such as the bin of a drive.
+        for file in (each for each in self.path.iterdir() if not is_of_system(each.name)):
             if file.is_dir() and not file.is_symlink():
                 shutil.rmtree(file)
             elif file.name != "train.lock":
