@@ -449,6 +449,8 @@ def test_classes_are_named_by_a_file(tmp_path: Path) -> None:
     assert splits(root)[0].classes == ("0", "1", "2")
     (root / "classes.txt").write_text("zéro\r\none\ntwo words\n\n", encoding="utf-8")
     assert splits(root)[0].classes == ("zéro", "one", "two words")
+    (root / "classes.txt").write_text("zéro\none\ntwo\n", encoding="utf-8-sig")  # as Windows saves text
+    assert splits(root)[0].classes == ("zéro", "one", "two")
     (root / "classes.txt").write_text("zero\none\n")
     with pytest.raises(UserError, match=r"two\.png: has class number 2, outside 0\.\.1 \(.*classes\.txt\): number"):
         splits(root)

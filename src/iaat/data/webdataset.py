@@ -120,7 +120,7 @@ def _read_names(path: Path) -> tuple[str, ...]:
     try:
         if not path.is_file() or path.stat().st_size > _MOST_CLASSES_BYTES:
             raise UserError(f"{path}: is no text file of class names: write one name a line")
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines())
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}): write one class name a line, in UTF-8") from error
     if "" in names:
