@@ -17,6 +17,7 @@ from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.train import train
+from iaat.train.state import build_state
 
 N, M = 1438, 300
 
@@ -59,6 +60,22 @@ def test_radii_of_extra_images_are_learned_recorded_and_tabled(tmp_path, file):
     table, _ = write_radii(run, data.train, training_predictions(run, recipe, data, QUIET))
     assert table["path"].to_pylist()[180:] == [f"more.npz#{position}" for position in range(M)]
     assert table["label_id"].to_pylist() == data.train.labels[table["index"].to_pylist()].tolist()
+
+
+@pytest.mark.parametrize("weights", ["balanced", "[1, 5, 1, 1, 1, 1, 1, 1, 1, 1]"])
+def test_weights_of_classes_have_a_mean_of_1_with_extra_images_of_few_classes(tmp_path, file, weights):
+    with np.load(file) as arrays:
+        few = arrays["label"] < 3
+        np.savez(file, image=arrays["image"][few], label=arrays["label"][few])
+    recipe = with_extra(file, "natural", "--method.class_weights", weights)
+    data = build_data(recipe.data, seed=0)
+    state = build_state(recipe, data, 8, torch.device("cpu"))
+    drawn = torch.cat([torch.cat(data.order(50, seed=0, epoch=epoch)) for epoch in range(30)])
+    each = state.method.config.weights[data.train.labels[drawn]]
+    assert float(each.mean()) == pytest.approx(1, abs=0.02)
+    if weights == "balanced":  # all classes have the same part in the loss
+        parts = torch.bincount(data.train.labels[drawn], weights=each)
+        assert float(parts.max() / parts.min()) == pytest.approx(1, abs=0.1)
 
 
 class Totals(Reporter):

@@ -82,6 +82,15 @@ class DataSplits:
         """Number of samples an epoch trains on, extra ones included."""
         return sum(map(sum, batch_sizes(len(self.train_index), batch_size, self.extra_ratio)))
 
+    def class_counts(self, batch_size: int) -> Tensor:
+        """Samples of each class that an epoch trains on, `[classes]`; of extra ones, which it draws, the mean."""
+        counts = torch.bincount(self.train.labels[self.train_index], minlength=len(self.classes))
+        if not len(self.extra_index):
+            return counts
+        of_extra = torch.bincount(self.train.labels[self.extra_index], minlength=len(self.classes))
+        drawn = self.samples(batch_size) - len(self.train_index)
+        return counts + of_extra * (drawn / len(self.extra_index))
+
     def trained_index(self, batch_size: int, *, seed: int, epochs: int) -> Tensor:
         """Sorted int64 indices of the samples of `train` that `epochs` epochs, at least one, have trained on."""
         if not len(self.extra_index):

@@ -23,8 +23,9 @@ class MethodConfig:
     label_smoothing: float = 0.0
     """Fraction of the label's probability that cross-entropy spreads evenly over all classes, in [0, 1)."""
     class_weights: Literal["none", "balanced"] | list[float] = "none"
-    """Weight of a class in the loss: none: all alike; balanced: in inverse proportion to its training samples; or a
-    number for each class, such as [1, 1, 5]. They are scaled so that their mean over the training samples is 1."""
+    """Weight of a class in the loss: none: all alike; balanced: in inverse proportion to its training samples, extra
+    ones by how often they are drawn; or a number for each class, such as [1, 1, 5]. They are scaled so that their mean
+    over the samples of an epoch is 1."""
     weights: Tensor | None = field(default=None, compare=False, repr=False, metadata={"setting": False})
     """`[classes]` that `for_classes` has worked out."""
 
@@ -60,7 +61,7 @@ class MethodConfig:
         """These settings with the weights of the classes worked out.
 
         Args:
-            counts: Training samples of each class, `[classes]`, on the training device.
+            counts: Samples of each class that an epoch trains on, `[classes]`, on the training device.
 
         Raises:
             UserError: another number of weights than classes.
@@ -68,7 +69,7 @@ class MethodConfig:
         if self.class_weights == "none":
             return self
         if self.class_weights == "balanced":
-            given = 1 / counts.clamp_min(1)
+            given = 1 / torch.where(counts > 0, counts, 1)
         elif len(self.class_weights) == len(counts):
             given = torch.tensor(self.class_weights, device=counts.device)
         else:

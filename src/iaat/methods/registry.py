@@ -80,7 +80,7 @@ def make_method(
         size: Number of samples that indices run over.
         device: Where training computes.
         natural_epochs: Epochs of natural training before it begins.
-        class_counts: Training samples of each class, `[classes]`, for weights of classes.
+        class_counts: Samples of each class that an epoch trains on, `[classes]`, for weights of classes.
         begins: Whether a run begins with it; else a checkpoint has its state, and no file that it began from is read.
 
     Raises:

@@ -324,7 +324,7 @@ def _method(recipe: Recipe, data: DataSplits, device: torch.device, ranks: Ranks
         size=len(data.train),
         device=device,
         natural_epochs=recipe.train.natural_epochs,
-        class_counts=torch.bincount(data.train.labels[data.train_index], minlength=len(data.classes)),
+        class_counts=data.class_counts(recipe.train.batch_size),
         begins=begins,
     )
     if method.radii is not None:
