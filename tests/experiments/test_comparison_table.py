@@ -173,11 +173,14 @@ def means(rows):
 
 
 def test_evaluate_pools_seeds_but_no_weights_and_no_runs_of_the_same_seed():
-    rows = [row("iaat", seed, 0.7, 0.4, 0.38, weights=kind) for seed in (0, 1) for kind in ("ema", "raw")]
+    rows = [
+        row("iaat", seed, 0.7, 0.4, 0.38, weights=kind, recipe="digest") for seed in (0, 1) for kind in ("ema", "raw")
+    ]
     assert means(rows) == ["iaat", "iaat (raw weights)"]
     assert means(rows[:2]) == []  # one seed of each
-    twice = [row("pgd", seed, 0.7, 0.4, 0.38) for seed in (0, 0, 1)]
+    twice = [row("pgd", seed, 0.7, 0.4, 0.38, recipe="digest") for seed in (0, 0, 1)]
     assert means(twice) == []
+    assert means([replace(each, recipe=None) for each in rows]) == []  # of recipes that are not known
 
 
 def findings_of(*models, said=lambda _: False):
