@@ -84,6 +84,29 @@ class Asking(Reporter):
             yield item
 
 
+class AskingAfterTheLastStep(Reporter):
+    """Asks for a stop when all steps of the epoch are taken."""
+
+    def __init__(self, stop):
+        super().__init__(quiet=True)
+        self.stop = stop
+
+    def track(self, items, **_):
+        yield from items
+        self.stop.requested = "SIGTERM"
+
+
+def test_an_epoch_is_kept_where_the_stop_comes_after_its_last_step(tmp_path):
+    run, stop = RunFolder(tmp_path / "run"), Stop()
+    with pytest.raises(Stopped, match="SIGTERM"):
+        train(tiny("natural"), run, AskingAfterTheLastStep(stop), stop=stop)
+    assert [file.name for file in run.path.glob("checkpoints/*-*.pt")] == ["0000-000003.pt"]
+    train(tiny("natural"), run, QUIET, resume=True)
+    whole = RunFolder(tmp_path / "whole")
+    train(tiny("natural"), whole, QUIET)
+    assert same(load_checkpoint(run.checkpoint("last")), load_checkpoint(whole.checkpoint("last")))
+
+
 @pytest.mark.parametrize("batch", range(1, 7))  # of 3 an epoch
 def test_no_step_is_lost_wherever_in_an_epoch_the_stop_comes(tmp_path, batch):
     run, stop = RunFolder(tmp_path / "run"), Stop()

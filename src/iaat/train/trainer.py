@@ -140,17 +140,20 @@ class Trainer:
             Stopped, UserError: as `fit`.
         """
         self._begin_epoch()
-        with self.stop.deferred():
-            record = self._train_steps()
-            self.state.sync_radii()
-        train_seconds = self._epoch_seconds()
+        epoch, record = self.state.epoch, None
         try:
+            with self.stop.deferred():
+                record = self._train_steps()
+                self.state.sync_radii()
+            train_seconds = self._epoch_seconds()
             accuracy = self.validate()
-        except (Stopped, UserError):  # the steps of the epoch are all done, and worth keeping
-            self.save()
+            with self.stop.deferred():
+                record = self._end_epoch(record, accuracy, train_seconds)
+        except (Stopped, UserError):
+            # The steps of the epoch are all done, and worth keeping; what stopped before has saved what is to be kept.
+            if record is not None and self.state.epoch == epoch:
+                self.save()
             raise
-        with self.stop.deferred():
-            record = self._end_epoch(record, accuracy, train_seconds)
         if self.ranks.several and self.ranks.any(self.stop.requested is not None)[0]:
             raise self.stop.stopped()
         return record
