@@ -59,3 +59,12 @@ def test_a_run_with_exported_weights_in_it_is_still_that_run(run, capsys, tmp_pa
     for more in ([], ["--overwrite"]):
         assert main(["export", str(run.path), "--format", "hf", "-o", "both", *more]) == 2
         assert "both is a run folder" in capsys.readouterr().err
+
+
+def test_a_tilde_in_the_place_of_the_data_is_the_home_folder(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    assert export_model(run.path, "safetensors", "one.safetensors", data="~/data").images == "32 test images"
+    for option in ("--data.root=~/data", "--data=~/data"):
+        assert main(["export", str(run.path), "--format", "safetensors", option, "--overwrite"]) == 0

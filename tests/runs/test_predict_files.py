@@ -42,6 +42,27 @@ def test_classes_and_probabilities_in_the_order_of_the_files(tmp_path):
     assert iaat.predict(model(), files[1]) == [found[1]]
 
 
+def test_classes_of_one_name_have_their_numbers(tmp_path):
+    file = picture(tmp_path)
+    named = model()
+    (plain,) = iaat.predict(named, file)
+    named.classes = ("crane", "crane")
+    (found,) = iaat.predict(named, file)
+    assert list(found.probabilities) == ["crane (0)", "crane (1)"]
+    assert list(found.probabilities.values()) == list(plain.probabilities.values())
+    assert found.label == "crane (1)"
+
+
+def test_a_tilde_is_the_home_folder_and_a_batch_has_an_image(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    picture(tmp_path)
+    assert iaat.predict(model(), "~/a.png") == iaat.predict(model(), [tmp_path / "a.png"])
+    for size in (0, -1):
+        with pytest.raises(UserError, match=f"batch_size is {size}: give a whole number from 1 on"):
+            iaat.predict(model(), "~/a.png", batch_size=size)
+
+
 def test_a_model_in_train_mode_predicts_as_in_eval_mode_and_stays_as_it_is(tmp_path):
     trained = model()
     trained.network = nn.Sequential(nn.BatchNorm2d(3), trained.network)

@@ -94,7 +94,7 @@ def export_model(
     out = default_path(target, writer) if out is None else user_path(out)
     check_path(out, format, overwrite=overwrite)
     exported = find_exportable(target, model=model, trust=trust)
-    images = check_images(exported.model.recipe, exported.model.shape, None if data is None else str(data))
+    images = check_images(exported.model.recipe, exported.model.shape, None if data is None else str(user_path(data)))
     parts = [images.x[:1], images.x[1:]]
     logits = _computed(exported.model, parts)
     with written_beside(out, is_folder=writer.is_folder, overwrite=overwrite) as written:

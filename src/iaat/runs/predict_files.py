@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, cast
@@ -17,6 +18,7 @@ from iaat.errors import UserError
 from iaat.runs.load import load
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import device_of
+from iaat.runtime.files import user_path
 
 
 class HasModel(Protocol):
@@ -33,7 +35,8 @@ class Prediction:
         file: The file.
         label: Name of the likeliest class.
         probability: Its probability.
-        probabilities: Probability of every class, by its name.
+        probabilities: Probability of every class, by its name. Classes that share a name, as two of ImageNet are called
+            crane, have their numbers behind it, here and in `label`: `crane (134)`.
 
     Example:
         >>> from iaat import Prediction
@@ -55,7 +58,7 @@ def predict(
     Args:
         model: What `iaat.load` or `iaat.fit` returned, or a run folder or checkpoint, which is loaded.
         files: One image file, or several.
-        batch_size: Images that go through the model at once.
+        batch_size: Images that go through the model at once, 1 or more.
 
     Returns:
         A `Prediction` for each file, in their order.
@@ -81,7 +84,10 @@ def predict(
     trained = (
         load(model) if isinstance(model, str | Path) else model if isinstance(model, TrainedModel) else model.model
     )
-    paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}: give a whole number from 1 on")
+    paths = [user_path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    names = distinct_names(trained.classes)
     reader = _Reader(trained)
     found: list[Prediction] = []
     for start in range(0, len(paths), batch_size):
@@ -89,11 +95,17 @@ def predict(
         x = torch.stack(list(map(reader.read, some))).to(device_of(trained))
         with attack_mode(trained, "eval"), torch.no_grad():
             probabilities = trained(x.float() / 255).float().softmax(dim=1).cpu()
-        found += [_prediction(path, row, trained.classes) for path, row in zip(some, probabilities, strict=True)]
+        found += [_prediction(path, row, names) for path, row in zip(some, probabilities, strict=True)]
     return found
 
 
-def _prediction(file: Path, probabilities: Tensor, classes: tuple[str, ...]) -> Prediction:
+def distinct_names(classes: Sequence[str]) -> list[str]:
+    """Names of classes, with their numbers behind those that several share."""
+    counts = Counter(classes)
+    return [f"{name} ({number})" if counts[name] > 1 else name for number, name in enumerate(classes)]
+
+
+def _prediction(file: Path, probabilities: Tensor, classes: Sequence[str]) -> Prediction:
     best = int(probabilities.argmax())
     by_name = dict(zip(classes, probabilities.tolist(), strict=True))
     return Prediction(str(file), classes[best], float(probabilities[best]), by_name)
