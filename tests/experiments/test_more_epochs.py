@@ -60,6 +60,20 @@ def test_radii_are_kept_and_move_by_what_follows_from_all_epochs(tmp_path):
     assert run.radii_epochs() == [1, 2, 3]
 
 
+def test_the_warm_up_of_a_run_that_goes_on_is_over(tmp_path):
+    words = (*CONSTANT, "--method.beta", "0.01")
+    run, *_ = trained(tmp_path / "run", epochs(1, *words, method="iaat_paper"))
+    before = torch.from_numpy(run.radii_after(1)[1]) * 255
+    assert epochs(17, *words, method="iaat_paper").run_method.warmup == 2
+    trained(tmp_path / "run", epochs(17, *words, method="iaat_paper"), longer=True)
+    after = torch.from_numpy(run.radii_after(2)[1]) * 255
+    assert float((after - before).abs().max()) < 1  # and not up to 64, as by another warm-up
+    for count in (17, 50):  # resumed, and given more again
+        again = resolved(epochs(count, *words, method="iaat_paper"), run, longer=True)
+        assert (again.method.warmup, again.run_method.warmup) == (0, 0)
+    assert run.recipe().method.warmup == 0
+
+
 def test_a_run_that_goes_on_is_resumed_as_the_longer_one(tmp_path):
     trained(tmp_path / "run", epochs(2, *CONSTANT))
     run, *_ = trained(tmp_path / "run", epochs(3, *CONSTANT), longer=True)

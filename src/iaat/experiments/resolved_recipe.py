@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from iaat.config.differences import VALIDATION_KEYS, recipe_differences
 from iaat.config.recipe import Recipe
 from iaat.errors import UserError
+from iaat.methods import MethodConfig
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device, uses_bfloat16
@@ -50,9 +51,20 @@ def resolved(recipe: Recipe, run: RunFolder | None, *, longer: bool = False, fix
     if precision == "auto":
         precision = "bf16" if uses_bfloat16("auto", pick_device(recipe.train.device)) else "fp32"
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
-    if run is not None and old is not None and not (longer and _goes_on(old, recipe, run)):
-        _check_same_recipe(old, recipe, run, fix)
+    if run is None or old is None:
+        return recipe
+    if longer and (before := run.lengthened()):
+        old, recipe = _after(old, before[0]), _after(recipe, before[0])
+    if longer and _goes_on(old, recipe, run):
+        return _after(recipe, old.train.epochs)
+    _check_same_recipe(old, recipe, run, fix)
     return recipe
+
+
+def _after(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe of a run that goes on after these epochs: what its method has begun with stays."""
+    method, own = recipe.method, epochs - recipe.train.natural_epochs
+    return dataclasses.replace(recipe, method=method.after(own)) if isinstance(method, MethodConfig) else recipe
 
 
 def _goes_on(old: Recipe, new: Recipe, run: RunFolder) -> bool:

@@ -60,6 +60,10 @@ class IAATPaperConfig(InnerConfig, LearnedRadiiConfig):
         constants = self._constants(epochs)
         return replace(self, gamma=constants.gamma, beta=constants.beta, warmup=constants.warmup)
 
+    def after(self, epochs: int) -> Self:
+        """These settings with the warm-up that the finished epochs had: another one would begin the radii anew."""
+        return self if self.warmup is not None else replace(self, warmup=self._constants(epochs).warmup)
+
     def _constants(self, epochs: int) -> PaperConstants:
         check_moves(self.radius)
         return paper_constants(self.radius, self.reach, epochs, gamma=self.gamma, beta=self.beta, warmup=self.warmup)

@@ -49,6 +49,10 @@ class MethodConfig:
         """
         return self
 
+    def after(self, epochs: int) -> Self:
+        """These settings for a run that goes on to more epochs after these, which it has finished."""
+        return self
+
     def without_start(self) -> Self:
         """These settings without the files that a run begins from: for a method that gets all its state."""
         return self

@@ -199,14 +199,20 @@ class RunFolder:
             elif file.name != "train.lock":
                 file.unlink()
 
-    def lengthen(self, epochs: int) -> None:
-        """Write down that a run goes on to more epochs than its recipe says; nothing where it says as many."""
+    def lengthen(self, epochs: int, method: Mapping[str, Any] | None = None) -> None:
+        """Write down that a run goes on to more epochs than its recipe says; nothing where it says as many.
+
+        Args:
+            epochs: All its epochs.
+            method: Settings of the method that it goes on with.
+        """
         recipe = read_recipe(self.recipe_file)
         train = dict(recipe.get("train") or {})
         before = train.get("epochs")
         if isinstance(before, int) and before < epochs:
             self._add_facts(lengthened=[*self.lengthened(), before])
-            write_text(self.recipe_file, dump_yaml({**recipe, "train": {**train, "epochs": epochs}}))
+            method = {**(recipe.get("method") or {}), **(method or {})}
+            write_text(self.recipe_file, dump_yaml({**recipe, "method": method, "train": {**train, "epochs": epochs}}))
 
     def lengthened(self) -> list[int]:
         """Numbers of epochs after which the run was finished, before it was given more; nothing for most runs."""

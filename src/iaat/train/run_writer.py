@@ -117,7 +117,7 @@ class RunWriter:
         state.load_state_dict(saved)
 
         def clean_up() -> None:
-            run.lengthen(self._recipe.train.epochs)
+            run.lengthen(self._recipe.train.epochs, self._recipe.sections()["method"])
             run.go_back_to(state.epoch, state.records)
             run.log_faults(state.faults)
             checkpoints.mend_best(self._device)
