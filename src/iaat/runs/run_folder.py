@@ -200,19 +200,13 @@ class RunFolder:
                 file.unlink()
 
     def lengthen(self, epochs: int, method: Mapping[str, Any] | None = None) -> None:
-        """Write down that a run goes on to more epochs than its recipe says; nothing where it says as many.
-
-        Args:
-            epochs: All its epochs.
-            method: Settings of the method that it goes on with.
-        """
+        """Write down that a run goes on to more epochs than its recipe says, and by which settings of the method."""
         recipe = read_recipe(self.recipe_file)
-        train = dict(recipe.get("train") or {})
-        before = train.get("epochs")
-        if isinstance(before, int) and before < epochs:
+        train, own = (dict(recipe.get(key) or {}) for key in ("train", "method"))
+        if isinstance(before := train.get("epochs"), int) and before < epochs:
             self._add_facts(lengthened=[*self.lengthened(), before])
-            method = {**(recipe.get("method") or {}), **(method or {})}
-            write_text(self.recipe_file, dump_yaml({**recipe, "method": method, "train": {**train, "epochs": epochs}}))
+            longer = {"train": {**train, "epochs": epochs}, "method": {**own, **(method or {})}}
+            write_text(self.recipe_file, dump_yaml({**recipe, **longer}))
 
     def lengthened(self) -> list[int]:
         """Numbers of epochs after which the run was finished, before it was given more; nothing for most runs."""
