@@ -129,7 +129,7 @@ def test_a_loaded_model_knows_its_radius_its_classes_and_the_size_of_its_images(
 
 def test_images_are_read_as_grey_for_a_model_of_grey_images(folder, pixels):
     grey = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)).eval()
-    recipe = load_recipe("quickstart", ["--evaluate.radius", "20px"])  # whose digits are tensors: no channels are set
+    recipe = load_recipe("quickstart", ["--evaluate.radius", "20px"])  # of tensors: no channels are set
     model = TrainedModel(grey, recipe, shape=(1, 6, 6), classes=CLASSES).eval()
     assert evaluate_model(model, folder, suite="pgd-1", n=9).n == 9
     assert evaluate_model(model, Images(*pixels), suite="pgd-1", n=9).n == 9
