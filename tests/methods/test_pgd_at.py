@@ -83,8 +83,8 @@ def test_the_largest_radius_of_a_file_is_not_that_of_the_settings(table):
 
 def test_radii_of_other_data_and_shuffling_nothing_are_refused(table):
     batch = digits(SIZE)
-    batch.y[3] = (batch.y[3] + 1) % 10
-    with pytest.raises(UserError, match="sample 3 has class"):
+    batch.y[3:] = (batch.y[3:] + 1) % 10
+    with pytest.raises(UserError, match="sample 3 "):
         trained_at(build(PGDAT, table), batch)
     with pytest.raises(UserError, match=r"method\.shuffle_radii = true: there is nothing to shuffle"):
         build(PGDAT, None, shuffle_radii=True)

@@ -46,8 +46,17 @@ def test_shuffling_keeps_the_values_and_moves_them_to_others(tmp_path):
 def test_radii_of_other_data_are_refused(tmp_path):
     table = RadiiTable.read(str(written(tmp_path / "radii.parquet")))
     table.check_labels(torch.tensor([0, 1, 2, 3, 4, 9]), torch.tensor([0, 7, 2, 7, 1, 7]))
-    with pytest.raises(UserError, match="sample 2 has class 1 in the data and 2 in the table"):
+    with pytest.raises(UserError, match=r"1 of 2 samples have another class.*sample 2 \(class 2 in the table, 1 in"):
         table.check_labels(torch.tensor([0, 2]), torch.tensor([0, 1]))
+
+
+def test_a_few_labels_may_have_been_corrected_since():
+    table = RadiiTable("radii", torch.arange(8), torch.zeros(8, dtype=torch.int64), torch.rand(8))
+    labels = torch.tensor([1, 1, 0, 0, 0, 0, 0, 0])
+    table.check_labels(torch.arange(8), labels)
+    labels[2] = 1
+    with pytest.raises(UserError, match="3 of 8 samples have another class"):
+        table.check_labels(torch.arange(8), labels)
 
 
 def test_radii_of_other_data_are_refused_before_samples_are_read(tmp_path):
