@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from helpers.damaged import damaged_digits
+from helpers.extra import extra_digits
 from helpers.training import QUIET, tiny
 from iaat.errors import UserError
 from iaat.runs.run_folder import RunFolder
@@ -50,6 +51,7 @@ RUNS = {
     "cat": ("cat", *PLAIN, "--method.c", "3"),
     "batchnorm": ("iaat", *PLAIN, "--model.norm", "batch", "--train.batch_size", "60"),
     "skipping": ("iaat", *PLAIN, *damaged_digits(), "--train.batch_size", "23"),
+    "recurring": ("iaat", *PLAIN, *extra_digits(), "--train.epochs", "3"),
     "faulty": ("iaat", *PLAIN, "--train.nonfinite", "skip"),
     "falling-back": ("iaat", *PLAIN, "--train.nonfinite", "rollback"),
     "unreadable": ("iaat", *PLAIN),

@@ -18,6 +18,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.train import train
 from iaat.train.state import build_state
+from iaat.types import Batch, StepOutput
 
 N, M = 1438, 300
 
@@ -115,6 +116,54 @@ def test_samples_of_an_epoch_are_counted_with_the_extra_ones(tmp_path, file, mon
         data.train.labels[torch.cat([batch.index for batch in came])].tolist()
         == torch.cat([batch.y for batch in came]).tolist()
     )
+
+
+def crowded(file, method="iaat", *more):
+    """30 training samples and 29 extra images a batch, of 100: each of these comes 1.74 times an epoch."""
+    sizes = ("--data.extra_limit", "100", "--train.batch_size", "59")
+    return with_extra(file, method, "--method.steps", "1", *sizes, *more)
+
+
+def test_an_extra_image_that_recurs_in_an_epoch_is_augmented_anew(tmp_path, file, monkeypatch):
+    seen = {}
+    for crop, recur in (("2", True), ("0", False)):
+        seen.clear()
+
+        class Recording(METHODS["pgd_at"]):
+            def prepare(self, model, batch, context):
+                for x, index in zip(batch.x, batch.index.tolist(), strict=True):
+                    seen.setdefault((context.epoch, index), []).append(x.clone())
+                return super().prepare(model, batch, context)
+
+        monkeypatch.setitem(METHODS, "recording", Recording)
+        recipe = crowded(file, "recording", "--data.crop", crop, "--train.epochs", "2")
+        data = train(recipe, RunFolder(tmp_path / crop), QUIET)
+        pairs = [views for views in seen.values() if len(views) == 2]
+        assert len(pairs) > 100
+        assert (sum(not torch.equal(*pair) for pair in pairs) > 0.8 * len(pairs)) == recur
+        assert all(len(views) == 1 for (_, index), views in seen.items() if index < N)
+        if recur:  # the first visit is as it was where none recurs
+            index = torch.tensor([number for epoch, number in seen if epoch == 1])
+            (batch,) = data.train.batches([index], augment=(recipe.seed, 1))
+            assert torch.equal(batch.x, torch.stack([seen[1, number][0] for number in index.tolist()]))
+
+
+def test_the_views_of_a_resumed_epoch_are_those_of_the_whole(tmp_path, file):
+    assert_resumes_bitwise(crowded(file, "iaat", "--data.crop", "2"), tmp_path / "runs", batch=10)
+
+
+@pytest.mark.parametrize(("limit", "visits"), [("100", 174 / 100), ("300", 1.0)])
+def test_the_reach_of_extra_images_is_shared_out_over_their_visits(file, limit, visits):
+    recipe = crowded(file, "iaat", "--data.extra_limit", limit)
+    data = build_data(recipe.data, seed=0)
+    state = build_state(recipe, data, 6, torch.device("cpu"))
+    index = torch.stack([data.train_index[0], data.extra_index[0]])
+    before, y = state.method.radii[index], data.train.labels[index]
+    batch = Batch(torch.zeros(2, *data.shape), y, index)
+    state.method.update(batch, StepOutput(torch.zeros(()), torch.nn.functional.one_hot(y, 10).float(), before))
+    moved = state.method.radii[index] - before
+    step = float(state.method.config.per_visit)
+    torch.testing.assert_close(moved, torch.tensor([step, step / visits]), rtol=1e-4, atol=0)
 
 
 def test_a_run_is_evaluated_by_the_radii_of_the_images_at_hand(tmp_path, file):

@@ -11,7 +11,7 @@ from iaat.runs.checkpoint import load_checkpoint
 
 EQUAL = [name for name in RUNS if name not in ("batchnorm", "unreadable")]
 BY_FOUR = ["pgd_at", "in-parts", "sharded", "skipping"]
-CHANGING = ["iaat", "cat"]
+CHANGING = ["iaat", "cat", "recurring"]
 CLOSE = 1e-12
 """Of float64: a sum over processes has another order than the sum over a batch."""
 
@@ -35,7 +35,8 @@ def together(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("together")
     two, four = folder / "two", folder / "four"
-    whole, begun = (four / name for name in BY_FOUR), (f"{four / 'iaat'}@1", f"{four / 'cat'}@3")
+    whole = (four / name for name in BY_FOUR)
+    begun = (f"{four / 'iaat'}@1", f"{four / 'cat'}@3", f"{four / 'recurring'}@4")
     codes, outputs = finish(start(4, WORKER, *whole, *begun))
     assert codes == [0] * 4, "\n".join(outputs)
     train_watched("iaat", four, 4)

@@ -1,5 +1,7 @@
 """Order of the samples of an epoch, cut into batches."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -130,6 +132,15 @@ def _round(n: int, number: int, apart: int, seed: int) -> Tensor:
     head = order[: 2 * apart]
     recent = torch.isin(head, permutation(n, seed, number - 1)[n - apart :])
     return torch.cat([head[~recent], head[recent], order[2 * apart :]])
+
+
+def earlier_visits(order: Sequence[Tensor]) -> list[Tensor] | None:
+    """How often each sample of an epoch's batches was in a batch of it before: 0, 1, ...; None where none recurs."""
+    index = torch.cat(list(order)) if order else torch.empty(0, dtype=torch.int64)
+    values, place = index.sort(stable=True)
+    visits = torch.empty_like(place)
+    visits[place] = torch.arange(len(values)) - torch.searchsorted(values, values)
+    return list(torch.split(visits, [len(part) for part in order])) if bool(visits.any()) else None
 
 
 def sequential_order(index: Tensor, batch_size: int) -> list[Tensor]:

@@ -54,16 +54,28 @@ class ConcatSource(Source):
             where=extra.where,
         )
 
-    def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
-        """Yield one batch for each index tensor: see `Source.batches`."""
+    def batches(
+        self,
+        order: Sequence[Tensor],
+        *,
+        augment: tuple[int, int] | None = None,
+        visits: Sequence[Tensor] | None = None,
+    ) -> Iterator[Batch]:
+        """Yield one batch for each index tensor: see `Source.batches`.
+
+        Args:
+            order: As there.
+            augment: As there.
+            visits: For each index how often the epoch has visited it before: an extra image that recurs within an epoch
+                is augmented anew. None: no sample recurs.
+        """
         index = check_order(order, len(self))
         of_extra = torch.split(index >= len(self._original), [len(part) for part in order])
         parts = torch.split(index, [len(part) for part in order])
-        readers = [
-            source.batches([part[mine] for part, mine in zip(parts, masks, strict=True) if mine.any()], augment=augment)
-            for source, masks in ((self._original, [~mask for mask in of_extra]), (self._extra, of_extra))
-        ]
-        return self._join(of_extra, *readers)
+        again = None if visits is None else _picked(visits, of_extra)
+        original = self._original.batches(_picked(parts, [~mask for mask in of_extra]), augment=augment)
+        extra = self._extra.batches(_picked(parts, of_extra), augment=augment, visits=again)
+        return self._join(of_extra, original, extra)
 
     def _join(self, of_extra: Sequence[Tensor], original: Iterator[Batch], extra: Iterator[Batch]) -> Iterator[Batch]:
         for mask in of_extra:
@@ -71,6 +83,11 @@ class ConcatSource(Source):
                 yield next(extra if len(mask) and mask[0] else original)
             else:
                 yield _merged(next(original), next(extra), mask)
+
+
+def _picked(parts: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+    """Of each part what its mask picks, without parts of which that is nothing."""
+    return [part[mask] for part, mask in zip(parts, masks, strict=True) if mask.any()]
 
 
 def _merged(original: Batch, extra: Batch, of_extra: Tensor) -> Batch:

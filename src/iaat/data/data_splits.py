@@ -1,11 +1,12 @@
 """Training, validation and test split of a data set, and the order of its training samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from iaat.data.batch_order import batch_sizes, epoch_order, extra_visited
+from iaat.data.batch_order import batch_sizes, earlier_visits, epoch_order, extra_visited
 from iaat.data.duplicates import duplicates
 from iaat.data.notices import Notices
 from iaat.data.source import Source
@@ -78,6 +79,15 @@ class DataSplits:
         extra = self.extra_index if len(self.extra_index) else None
         return epoch_order(self.train_index, batch_size, seed=seed, epoch=epoch, extra=extra, ratio=self.extra_ratio)
 
+    def earlier_visits(self, order: Sequence[Tensor]) -> list[Tensor] | None:
+        """How often each sample of an epoch's batches came in it before; None where no extra image comes twice."""
+        return earlier_visits(order) if len(self.extra_index) else None
+
+    def extra_visits(self, batch_size: int) -> float:
+        """Visits of an extra image in an epoch, the mean; 0 without extra images."""
+        drawn = self.samples(batch_size) - len(self.train_index)
+        return drawn / max(1, len(self.extra_index))
+
     def samples(self, batch_size: int) -> int:
         """Number of samples an epoch trains on, extra ones included."""
         return sum(map(sum, batch_sizes(len(self.train_index), batch_size, self.extra_ratio)))
@@ -88,8 +98,7 @@ class DataSplits:
         if not len(self.extra_index):
             return counts
         of_extra = torch.bincount(self.train.labels[self.extra_index], minlength=len(self.classes))
-        drawn = self.samples(batch_size) - len(self.train_index)
-        return counts + of_extra * (drawn / len(self.extra_index))
+        return counts + of_extra * self.extra_visits(batch_size)
 
     def trained_index(self, batch_size: int, *, seed: int, epochs: int) -> Tensor:
         """Sorted int64 indices of the samples of `train` that `epochs` epochs, at least one, have trained on."""

@@ -10,6 +10,7 @@ from iaat.data.sample_checks import check_classes, check_labels, check_lengths, 
 from iaat.data.sample_log import SampleLog
 from iaat.data.source import Source, check_order, fingerprint, finish_batch
 from iaat.errors import UserError
+from iaat.runtime.rng import derive_seed
 from iaat.types import Batch
 
 
@@ -64,15 +65,28 @@ class InMemorySource(Source):
             self._row[stored] = torch.arange(len(stored))
         self.fingerprint = fingerprint(self.labels, self.classes, self.shape, paths)
 
-    def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
-        """Yield one batch for each index tensor: see `Source.batches`."""
+    def batches(
+        self,
+        order: Sequence[Tensor],
+        *,
+        augment: tuple[int, int] | None = None,
+        visits: Sequence[Tensor] | None = None,
+    ) -> Iterator[Batch]:
+        """Yield one batch for each index tensor: see `Source.batches`, and `ConcatSource.batches` for `visits`."""
         index = check_order(order, len(self))
         rows = index if self._row is None else self._row[index]
         if bool((rows < 0).any()):
             raise UserError(f"index {int(index[rows < 0][0])} is left out by data.limit: order other samples")
-        return self._gather(index, rows, [len(part) for part in order], augment)
+        return self._gather(index, rows, [len(part) for part in order], augment, visits)
 
-    def _gather(self, index: Tensor, rows: Tensor, sizes: list[int], key: tuple[int, int] | None) -> Iterator[Batch]:
+    def _gather(
+        self,
+        index: Tensor,
+        rows: Tensor,
+        sizes: list[int],
+        key: tuple[int, int] | None,
+        visits: Sequence[Tensor] | None,
+    ) -> Iterator[Batch]:
         # Once an epoch, not once a batch: a transfer makes the host wait for the device, and hashing a batch is nothing
         # but the start of some 40 operations.
         device = self._x.device
@@ -80,7 +94,26 @@ class InMemorySource(Source):
         index_parts = torch.split(index, sizes)
         row_parts = index_parts if self._row is None else torch.split(rows.to(device), sizes)
         drawn = augmentation_draws(self._augmentation, index, key)
+        if drawn is not None and key is not None and visits is not None and len(index):
+            _draw_anew(drawn, self._augmentation, index, key, torch.cat(list(visits)))
         draw_parts = [None] * len(sizes) if drawn is None else torch.split(drawn, sizes)
         for part, row, draws in zip(index_parts, row_parts, draw_parts, strict=True):
             # index_select copies whole samples where indexing by a tensor goes value by value.
             yield finish_batch(self._x.index_select(0, row), self._y[part], part, self._augmentation, draws)
+
+
+def _draw_anew(drawn: Tensor, augmentation: Augmentation, index: Tensor, key: tuple[int, int], visits: Tensor) -> None:
+    """Give later visits of an epoch draws of their own, in place; the first keeps those of its epoch.
+
+    Args:
+        drawn: `[N, D]`, the draws that are keyed by epoch and index.
+        augmentation: What they are for.
+        index: `[N]`.
+        key: The run's seed and the epoch.
+        visits: `[N]` on the CPU, how often the epoch has visited each before.
+    """
+    for visit in range(1, int(visits.max()) + 1):
+        again = (visits == visit).nonzero()[:, 0].to(drawn.device)
+        new = augmentation_draws(augmentation, index[again], (derive_seed(key[0], "visit", visit), key[1]))
+        assert new is not None
+        drawn[again] = new

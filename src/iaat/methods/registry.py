@@ -22,6 +22,7 @@ from iaat.methods.natural import Natural
 from iaat.methods.natural_pretraining import NaturalPretraining
 from iaat.methods.nfgsm_at import NFGSM
 from iaat.methods.pgd_at import PGDAT
+from iaat.methods.staircase_radii import StaircaseRadii
 from iaat.methods.trades import TRADES
 from iaat.methods.vpb import VPB
 from iaat.runtime.user_code import import_function
@@ -71,6 +72,7 @@ def make_method(
     natural_epochs: int = 0,
     class_counts: torch.Tensor | None = None,
     begins: bool = True,
+    recurring: tuple[int, float] | None = None,
 ) -> Method:
     """A method ready to train with.
 
@@ -82,6 +84,7 @@ def make_method(
         natural_epochs: Epochs of natural training before it begins.
         class_counts: Samples of each class that an epoch trains on, `[classes]`, for weights of classes.
         begins: Whether a run begins with it; else a checkpoint has its state, and no file that it began from is read.
+        recurring: First index of the samples that come more than once an epoch, and how often they do; None for none.
 
     Raises:
         UserError: as `find_method`, or settings that do not fit the classes.
@@ -90,6 +93,8 @@ def make_method(
         config = config if class_counts is None else config.for_classes(class_counts.to(device))
         config = config if begins else config.without_start()
     method = find_method(name)(config, size=size, device=device)
+    if recurring is not None and isinstance(method, StaircaseRadii):
+        method.slow_down(*recurring)
     return NaturalPretraining(method, natural_epochs, config) if natural_epochs else method
 
 

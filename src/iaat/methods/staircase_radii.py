@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
@@ -107,6 +108,12 @@ class StaircaseRadii(LearnedRadii):
 
     _table: RadiiTable | None = None
     """Radii that a file gave, until the first samples show whether they are of the same data."""
+    _slower: tuple[int, float] | None = None
+    """First index of the samples that come more than once an epoch, and how often they do."""
+
+    def slow_down(self, first: int, visits: float) -> None:
+        """Divide the reach of the samples from index `first` on by their visits an epoch, too."""
+        self._slower = first, visits
 
     def _first_radii(self, size: int) -> Tensor | None:
         """Radii of a finished run, where `start_from` asks for them."""
@@ -132,6 +139,13 @@ class StaircaseRadii(LearnedRadii):
         """Move the radii by the outcome of the training attack."""
         assert self.config.per_visit is not None
         correct = output.logits.argmax(dim=1) == batch.y
-        up, success = float(self.config.per_visit), self.config.success
-        moved = staircase(self._memory[batch.index], correct, up=up, down=up * (1 - success) / success)
+        up, radius = float(self.config.per_visit), self._memory[batch.index]
+        moved = self._moved(radius, correct, up)
+        if self._slower is not None:
+            first, visits = self._slower
+            moved = torch.where(batch.index >= first, self._moved(radius, correct, up / visits), moved)
         self._memory[batch.index] = moved.clamp_max(self._memory.largest)
+
+    def _moved(self, radius: Tensor, correct: Tensor, up: float) -> Tensor:
+        """The radii a visit later, with the ratio of steps by which they come to rest at `success`."""
+        return staircase(radius, correct, up=up, down=up * (1 - self.config.success) / self.config.success)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor
 
 from iaat.config.recipe import Recipe
-from iaat.data import DataSplits
+from iaat.data import ConcatSource, DataSplits
 from iaat.errors import UserError
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.progress import Reporter
@@ -22,6 +22,7 @@ def epoch_batches(
     state: TrainState,
     order: Sequence[Tensor],
     *,
+    visits: Sequence[Tensor] | None,
     ranks: Ranks,
     reporter: Reporter,
     stop: Stop,
@@ -34,6 +35,7 @@ def epoch_batches(
         data: The data trained on.
         state: Tells which steps are done.
         order: Indices of the samples of every step of the epoch.
+        visits: For each of them how often the epoch has visited it before; None where none recurs.
         ranks: The processes, all of which take the same steps.
         reporter: Shows progress.
         stop: Ends the wait for a batch.
@@ -47,8 +49,13 @@ def epoch_batches(
     if not rest:
         return
     steps = [split_batch(index, ranks, recipe.train.accumulate) for index in rest]
-    own = [micro.index for parts in steps for micro in parts]
-    batches = data.train.batches(own, augment=(recipe.seed, state.epoch))
+    own, key = [micro.index for parts in steps for micro in parts], (recipe.seed, state.epoch)
+    if visits is None:
+        batches = data.train.batches(own, augment=key)
+    else:
+        assert isinstance(data.train, ConcatSource)
+        again = [split_batch(each, ranks, recipe.train.accumulate) for each in visits[state.progress.steps :]]
+        batches = data.train.batches(own, augment=key, visits=[micro.index for parts in again for micro in parts])
     read = ([(micro, state.to_memory_format(next(batches))) for micro in parts] for parts in steps)
     epoch, epochs = state.epoch, recipe.train.epochs
     span = (epoch + state.progress.steps / len(order)) / epochs, (epoch + 1) / epochs

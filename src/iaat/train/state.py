@@ -318,6 +318,7 @@ def build_state(
 
 def _method(recipe: Recipe, data: DataSplits, device: torch.device, ranks: Ranks, *, begins: bool) -> Method:
     """The method, with its radii where the recipe wants them."""
+    visits = data.extra_visits(recipe.train.batch_size)
     method = make_method(
         recipe.method_name,
         recipe.run_method,
@@ -326,6 +327,7 @@ def _method(recipe: Recipe, data: DataSplits, device: torch.device, ranks: Ranks
         natural_epochs=recipe.train.natural_epochs,
         class_counts=data.class_counts(recipe.train.batch_size),
         begins=begins,
+        recurring=(int(data.extra_index[0]), visits) if visits > 1 else None,
     )
     if method.radii is not None:
         if recipe.train.radii == "sharded":

@@ -168,6 +168,8 @@ class Trainer:
             take_step(self.state, parts, self.recipe.train, self.device, self._monitor)
         else:
             self.state.schedule.step()
+        if self._visits is not None:  # an image that comes again, perhaps to another process, has to find its radius
+            self.state.sync_radii()
         self.state.progress.steps += 1
         self._guard.after_step(self.ranks)
 
@@ -203,6 +205,7 @@ class Trainer:
         recipe = self.recipe
         self._epoch_start = time.perf_counter()
         self._order = self._epoch_order(self.state.epoch)
+        self._visits = self.data.earlier_visits(self._order)
         lag = 1 if self.device.type == "cpu" else LAG
         self._monitor = NonfiniteMonitor(lag, self.ranks, self.state.unbounded)
         self._guard = GuardChecks(
@@ -259,6 +262,7 @@ class Trainer:
             self.data,
             self.state,
             self._order,
+            visits=self._visits,
             ranks=self.ranks,
             reporter=self.reporter,
             stop=self.stop,
