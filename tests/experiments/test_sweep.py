@@ -67,6 +67,17 @@ def test_cells_have_names_by_their_grid_and_settings_from_general_to_special(tmp
     assert {cell.seeds for cell in cells.values()} == {(0, 1, 2)}
 
 
+def test_numbers_with_an_exponent_name_cells_as_they_are_written(tmp_path):
+    """Else finished runs in folders of these names would be trained again."""
+    grid = "{train.weight_decay: [5e-4, 1e-4, 1e-6]}"
+    below = sweep(tmp_path, f"cells: {{wd: {{recipe: quickstart, grid: {grid}}}}}", "below.yaml")
+    top = sweep(tmp_path, f"extends: {below}\ncells: {{1e-3: {{recipe: quickstart, set: {{train.lr: 1e-3}}}}}}")
+    cells = {cell.name: cell.recipe for cell in read_cells([top])}
+    assert list(cells) == ["wd-5e-4", "wd-1e-4", "wd-1e-6", "1e-3"]
+    assert [cells[f"wd-{value}"].train.weight_decay for value in ("5e-4", "1e-4", "1e-6")] == [5e-4, 1e-4, 1e-6]
+    assert cells["1e-3"].train.lr == 1e-3
+
+
 def test_a_cell_is_the_recipe_that_the_same_words_of_the_command_line_make(tmp_path):
     text = """
     set: {train.epochs: 4, data.limit: 300}

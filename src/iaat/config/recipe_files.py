@@ -77,15 +77,15 @@ def find_recipe(source: str, folder: Path = Path()) -> Path:
     )
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of a recipe or a sweep, its keys unchecked.
+def read_recipe(path: Path, *, exponents: bool = True) -> dict[str, Any]:
+    """The mapping in a YAML file of a recipe or a sweep, its keys unchecked; `exponents` as for `parse_yaml`.
 
     Raises:
         UserError: the file cannot be read, is not YAML, is more than a recipe can be, or holds no mapping.
     """
     try:
         with path.open("rb") as file:
-            raw = parse_yaml(decode_yaml(file.read(MOST_BYTES + 1)))
+            raw = parse_yaml(decode_yaml(file.read(MOST_BYTES + 1)), exponents=exponents)
     except OSError as error:
         raise UserError(f"recipe {path}: cannot be read: {error.strerror}") from None
     except UserError as error:
@@ -102,15 +102,19 @@ def _check_recipe(path: Path, raw: dict[str, Any]) -> str:
     return called(path.stem)
 
 
-def read_chain(path: Path, check: Callable[[Path, dict[str, Any]], str] = _check_recipe) -> Chain:
+def read_chain(
+    path: Path, check: Callable[[Path, dict[str, Any]], str] = _check_recipe, *, exponents: bool = True
+) -> Chain:
     """The files of a recipe or sweep; `check` refuses what may not be in one, and returns its name in messages.
+
+    `exponents` is as for `parse_yaml`.
 
     Raises:
         UserError: a file cannot be read or is refused, or there is no end of them.
     """
     files: list[tuple[Path, dict[str, Any]]] = []
     while True:
-        raw = read_recipe(path)
+        raw = read_recipe(path, exponents=exponents)
         place = check(path, raw)
         files.insert(0, (path, raw))
         if "extends" not in raw:

@@ -19,8 +19,12 @@ MOST_DEPTH = 50
 MOST_DIGITS = 100
 
 
-def parse_yaml(text: str) -> Any:  # noqa: ANN401
+def parse_yaml(text: str, *, exponents: bool = True) -> Any:  # noqa: ANN401
     """The value that a YAML text spells.
+
+    Args:
+        text: The text.
+        exponents: Whether 1e-6 is a number, as in YAML 1.2 and JSON, and not a text, as in YAML 1.1.
 
     Raises:
         UserError: it is not YAML, too large once its aliases are written out, too deep, refers to itself, has a key
@@ -28,14 +32,14 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
     """
     if len(text) > MOST_BYTES:
         raise UserError(f"longer than {MOST_BYTES:,} characters")
-    return copy.deepcopy(_parsed(text))
+    return copy.deepcopy(_parsed(text, exponents))
 
 
 @lru_cache(maxsize=32)
-def _parsed(text: str) -> Any:  # noqa: ANN401
+def _parsed(text: str, exponents: bool) -> Any:  # noqa: ANN401
     """The value of a text, kept: a sweep reads the same few recipes for each of its cells."""
     try:
-        return _Loader(text).get_single_data()
+        return (_NumberLoader if exponents else _Loader)(text).get_single_data()
     except UserError:
         raise
     except Exception as error:  # PyYAML lets out what its constructors run into, such as the date 2020-13-01
@@ -132,6 +136,10 @@ def _check_scalar(node: yaml.ScalarNode) -> None:
         raise UserError(f"{shown(node.value)} is a number of more than {MOST_DIGITS} digits")
 
 
+class _NumberLoader(_Loader):
+    """Takes numbers with an exponent for numbers."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Puts a text that the loader would take for a number in quotes."""
 
@@ -139,5 +147,5 @@ class _Dumper(yaml.SafeDumper):
 _EXPONENT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$")
 """Numbers such as 1e-6 and 5e3, which are floats in YAML 1.2 and JSON, and text in YAML 1.1."""
 
-for _kind in (_Loader, _Dumper):
+for _kind in (_NumberLoader, _Dumper):
     _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))

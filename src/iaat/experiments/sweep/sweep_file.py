@@ -36,7 +36,8 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
     Raises:
         UserError: naming the file, the cell and the fix.
     """
-    place, files = f"sweep {path}", read_chain(path, _check_sweep)
+    # Values name run folders as they are written: wd-1e-6, not wd-1e-06.
+    place, files = f"sweep {path}", read_chain(path, _check_sweep, exponents=False)
     common = {key: value for file, raw in files for key, value in _settings(raw, f"sweep {file}").items()}
     bodies: dict[str, tuple[Path, object]] = {}
     for file, raw in files:
