@@ -72,6 +72,18 @@ def test_the_warm_up_of_a_run_that_goes_on_is_over(tmp_path):
         again = resolved(epochs(count, *words, method="iaat_paper"), run, longer=True)
         assert (again.method.warmup, again.run_method.warmup) == (0, 0)
     assert run.recipe().method.warmup == 0
+    assert resolved(epochs(17, *words, method="iaat_paper"), run).method.warmup == 0  # as a comparison
+
+
+def test_a_run_that_older_versions_gave_more_epochs_keeps_the_warm_up_of_all(tmp_path):
+    """They wrote none down: the constants in use are those of all epochs."""
+    run, *_ = trained(tmp_path / "run", epochs(1, *CONSTANT, method="iaat_paper"))
+    run.lengthen(17)
+    for longer in (True, False):
+        recipe = resolved(epochs(17, *CONSTANT, method="iaat_paper"), run, longer=longer)
+        assert recipe.run_method == epochs(17, *CONSTANT, method="iaat_paper").run_method
+    run.lengthen(50, {"warmup": 2})  # by this version
+    assert resolved(epochs(50, *CONSTANT, method="iaat_paper"), run, longer=True).method.warmup == 2
 
 
 def test_a_run_that_goes_on_is_resumed_as_the_longer_one(tmp_path):

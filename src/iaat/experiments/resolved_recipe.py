@@ -53,11 +53,24 @@ def resolved(recipe: Recipe, run: RunFolder | None, *, longer: bool = False, fix
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
     if run is None or old is None:
         return recipe
-    if longer and (before := run.lengthened()):
-        old, recipe = _after(old, before[0]), _after(recipe, before[0])
+    recipe = _as_lengthened(recipe, old, run.lengthened())
     if longer and _goes_on(old, recipe, run):
         return _after(recipe, old.train.epochs)
     _check_same_recipe(old, recipe, run, fix)
+    return recipe
+
+
+def _as_lengthened(recipe: Recipe, old: Recipe, before: Sequence[int]) -> Recipe:
+    """The recipe with what a run that was given more epochs has written down, where the recipe leaves it out.
+
+    Versions that wrote nothing down have gone on by what all epochs come to: such runs stay as they are.
+    """
+    for epochs in before:
+        kept = _after(recipe, epochs)
+        own, begun = recipe.method, kept.method
+        added = [each.name for each in dataclasses.fields(begun) if getattr(begun, each.name) != getattr(own, each.name)]
+        if all(getattr(old.method, name, None) == getattr(begun, name) for name in added):
+            return kept
     return recipe
 
 
