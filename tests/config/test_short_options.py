@@ -72,6 +72,8 @@ def test_a_folder_of_data_is_the_root_of_a_set_of_files_and_else_a_folder_of_ima
     (tmp_path / "train-0.tar").touch()
     for source in ("quickstart", "cifar10-small-iaat"):
         assert recipe_of(source, "--data", str(tmp_path)).data.name == "webdataset"
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    assert recipe_of("cifar10-small-iaat", "--data", str(tmp_path)).data.name == "cifar10"
     # An archive beside what was unpacked from it.
     for folder in ("train/cat", "test/cat"):
         (tmp_path / folder).mkdir(parents=True)

@@ -114,12 +114,24 @@ def test_images_of_the_users_without_a_test_folder_are_not_passed_over_for_a_kno
     root = make_folder()
     config = DataConfig(name="cifar10", root=str(root), download=False)
     (root / "test").rename(root / "holdout")
-    with pytest.raises(UserError, match=r"has no folder test or .*the layout is train/<class>/<image>"):
+    with pytest.raises(UserError, match=r"without test/<class>.*or put cifar10 into another data\.root"):
         read(config)
     (root / "train").rename(root / "other")
     (root / "train-000.tar").touch()
-    with pytest.raises(UserError, match=r"holds tar shards for training, and data\.name is cifar10"):
+    with pytest.raises(UserError, match=r"tar shards .* data\.name is cifar10.*or put cifar10 into another data\.root"):
         read(config)
+
+
+@pytest.mark.parametrize("own", ["cifar-10-batches-py/data_batch_1", "cifar-10-python.tar.gz"])
+@pytest.mark.parametrize("other", ["train/cat/1.png", "train-000.tar", "train/000.tar"])
+def test_a_known_set_is_read_from_a_root_that_has_other_images_beside_it(tmp_path: Path, own: str, other: str) -> None:
+    for file in (own, other):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    config = DataConfig(name="cifar10", root=str(tmp_path), download=False)
+    assert read_dataset_info(config).train_size == 50_000
+    with pytest.raises(UserError, match=r"^data\.name=cifar10: the data set is not there"):  # as the files are empty
+        build_data(config, seed=0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

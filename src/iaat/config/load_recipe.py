@@ -38,6 +38,7 @@ from iaat.config.short_options import BOTH, DATA, names_function, read_settings
 from iaat.config.typed_values import build_section, typed_value
 from iaat.config.written_config import written_config
 from iaat.data import DataConfig
+from iaat.data.builtin_datasets import holds_files_of
 from iaat.data.data_config import DATASETS, FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS
 from iaat.data.folder_scan import has_shards
 from iaat.errors import UserError, did_you_mean, shown
@@ -257,10 +258,10 @@ def _data_settings(value: str, data_name: str) -> dict[str, str]:
         raise UserError(f"--data {shown(value)} is neither a folder nor a data set{did_you_mean(value, DATASETS)}")
     if data_name in FILE_NAMES:
         return {"data.root": value}
-    if has_shards(value):
+    of_set = data_name in TORCHVISION_NAMES
+    if has_shards(value) and not (of_set and holds_files_of(data_name, value)):
         return {"data.name": "webdataset", "data.root": value}
-    own = {} if data_name in TORCHVISION_NAMES else {"data.name": "folder"}
-    return {**own, "data.root": value}
+    return {"data.root": value} if of_set else {"data.name": "folder", "data.root": value}
 
 
 def _check_options(model: ModelConfig, place: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from iaat.data.augment import Augmentation
-from iaat.data.builtin_datasets import digits_splits, torchvision_splits
+from iaat.data.builtin_datasets import digits_splits, holds_files_of, torchvision_splits
 from iaat.data.cached_split import CachedSplit, fill_caches, with_cache
 from iaat.data.channel_statistics import channel_stats
 from iaat.data.concat_source import ConcatSource
@@ -129,8 +129,8 @@ def read_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:
     Raises:
         UserError: The data cannot be found, or not be read in the way asked for.
     """
+    check_root(config)
     check_crops(config)
-    check_not_shards(config)
     if config.name == GIVEN:
         return given_splits(config)
     if config.is_user_function:
@@ -155,17 +155,25 @@ def check_crops(config: DataConfig) -> None:
         )
 
 
-def check_not_shards(config: DataConfig) -> None:
-    """Refuse a root with tar shards of the user's for a set of torchvision, which would be read in their place.
+def check_root(config: DataConfig) -> None:
+    """Refuse a root with images of the user's where a set of torchvision would be downloaded and read in their place.
 
     Raises:
-        UserError: There are such.
+        UserError: There are tar shards, or an image folder without a test folder, and nothing of the set.
     """
     root = config.root or DEFAULT_ROOT
-    if config.name in TORCHVISION_NAMES and has_shards(root):
+    if config.name not in TORCHVISION_NAMES or holds_files_of(config.name, root):
+        return
+    elsewhere = f"or put {config.name} into another data.root"
+    if has_shards(root):
         raise UserError(
             f"data.root: {root} holds tar shards for training, and data.name is {config.name}: give --data.name"
-            " webdataset to train on them, or another data.root"
+            f" webdataset to train on them, {elsewhere}"
+        )
+    if begins_image_folder(root) and not is_image_folder(root):
+        raise UserError(
+            f"data.root: {root} holds train/<class> without test/<class>, and data.name is {config.name}: add"
+            f" test/<class>/<image> to train on these images, {elsewhere}"
         )
 
 
@@ -281,14 +289,11 @@ def _reads_files(config: DataConfig) -> bool:
 
 
 def reads_folder(config: DataConfig) -> bool:
-    """Whether the data is an image folder: by its name, or because its root holds train/ and test/.
-
-    For a set of torchvision train/ is enough: images of the user's that lack test/ are refused, and never passed over.
-    """
+    """Whether the data is an image folder: by its name, or because its root holds train/ and test/."""
     if config.name == "digits":  # which have no root of their own
         return config.root is not None and is_image_folder(config.root)
     return config.name == "folder" or (
-        config.name in TORCHVISION_NAMES and begins_image_folder(config.root or DEFAULT_ROOT)
+        config.name in TORCHVISION_NAMES and is_image_folder(config.root or DEFAULT_ROOT)
     )
 
 

@@ -27,11 +27,13 @@ class _Torchvision:
         attribute: Its class in `torchvision.datasets`.
         by_split: Whether the split is chosen by `split="train"` and not by `train=True`.
         files: What the user has to put where, relative to the root, if the download fails.
+        unpacked: The folder that torchvision unpacks them into.
     """
 
     attribute: str
     by_split: bool
     files: tuple[str, ...]
+    unpacked: str = ""
 
 
 _MNIST_FILES = tuple(
@@ -39,10 +41,10 @@ _MNIST_FILES = tuple(
     for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 )
 _TORCHVISION = {
-    "cifar10": _Torchvision("CIFAR10", False, ("cifar-10-python.tar.gz",)),
-    "cifar100": _Torchvision("CIFAR100", False, ("cifar-100-python.tar.gz",)),
+    "cifar10": _Torchvision("CIFAR10", False, ("cifar-10-python.tar.gz",), "cifar-10-batches-py"),
+    "cifar100": _Torchvision("CIFAR100", False, ("cifar-100-python.tar.gz",), "cifar-100-python"),
     "svhn": _Torchvision("SVHN", True, ("train_32x32.mat", "test_32x32.mat")),
-    "mnist": _Torchvision("MNIST", False, _MNIST_FILES),
+    "mnist": _Torchvision("MNIST", False, _MNIST_FILES, "MNIST/raw"),
 }
 
 
@@ -62,6 +64,13 @@ def digits_splits() -> tuple[TensorSplit, TensorSplit]:
     parts = zip(stratified_split(labels, _DIGITS_TEST, _DIGITS_SEED), ("training", "test"), strict=True)
     train, test = (TensorSplit(x[part], labels[part], classes, where=f"digits {name} set") for part, name in parts)
     return train, test
+
+
+def holds_files_of(name: str, root: str | Path) -> bool:
+    """Whether a folder has files of CIFAR-10, CIFAR-100, SVHN or MNIST, packed or unpacked."""
+    entry = _TORCHVISION[name]
+    unpacked = (entry.unpacked,) if entry.unpacked else ()
+    return any((Path(root) / file).exists() for file in (*entry.files, *unpacked))
 
 
 def torchvision_splits(config: DataConfig) -> tuple[RawSplit, RawSplit]:

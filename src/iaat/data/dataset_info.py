@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from iaat.data.batch_order import batch_sizes, check_enough
-from iaat.data.build_data import check_crops, check_not_shards, read_extra, read_splits, reads_folder
+from iaat.data.build_data import check_crops, check_root, read_extra, read_splits, reads_folder
 from iaat.data.cached_split import CachedCount, count_cached
 from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
 from iaat.data.notices import Notices
@@ -90,8 +90,8 @@ def read_dataset_info(config: DataConfig, *, seed: int | None = None) -> Dataset
         UserError: the data cannot be found or read.
     """
     if config.name in TORCHVISION_NAMES and not reads_folder(config):
+        check_root(config)
         check_crops(config)
-        check_not_shards(config)
         info = _PUBLISHED[config.name]
     else:
         train, test = read_splits(config)

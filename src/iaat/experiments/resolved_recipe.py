@@ -67,9 +67,9 @@ def _as_lengthened(recipe: Recipe, old: Recipe, before: Sequence[int]) -> Recipe
     """
     for epochs in before:
         kept = _after(recipe, epochs)
-        own, begun = recipe.method, kept.method
-        added = [each.name for each in dataclasses.fields(begun) if getattr(begun, each.name) != getattr(own, each.name)]
-        if all(getattr(old.method, name, None) == getattr(begun, name) for name in added):
+        names = [each.name for each in dataclasses.fields(kept.method)]
+        added = [name for name in names if getattr(kept.method, name) != getattr(recipe.method, name)]
+        if all(getattr(old.method, name, None) == getattr(kept.method, name) for name in added):
             return kept
     return recipe
 
