@@ -181,6 +181,10 @@ class LengthUnit:
     scale: float
     digits: int
 
+    def of_record(self, px: float) -> float:
+        """A length that logs and results hold, which is 255 times the radius whatever its norm, in this unit."""
+        return self.scale * PIXEL * px
+
     def number(self, length: float) -> str:
         """A length below a heading that names the unit: `"8.00"`, or `"0.500"`."""
         return f"{length:.{self.digits}f}"

@@ -241,6 +241,7 @@ def test_the_norm_of_the_evaluation_is_that_of_radii_where_the_training_is_not_k
     rows = [replace(each, evaluate=EvaluateConfig(norm="l2", radius=Radius(0.5))) for each in ROWS]
     assert "| radius L2 |" in comparison_markdown(rows)
     assert "| radius px |" in comparison_markdown([in_l2(each, "linf") for each in rows])
+    assert "| radius L2 |" in comparison_markdown([replace(each, radius_mean_px=None) for each in rows])
 
 
 def test_radii_of_two_norms_have_their_units_beside_them():

@@ -333,9 +333,21 @@ def test_evaluations_of_other_test_data_or_samples_have_a_suite_of_their_own(run
     def ordered(row, **settings):
         return replace(row, evaluate=replace(row.evaluate, **settings))
 
+    assert rows[0][1].evaluate.samples is not None
     published = (1, ordered(rows[0][1], order="published"))
     found = with_distinct_suites([*rows, published], ["first"] * 3, names)
     assert [row.attack for _, row in found] == [f"{own}, samples at random"] * 2 + [f"{own}, the first samples"]
+    # Other arithmetic has no effect on a suite without AutoAttack, and of all samples the order has none.
+    other = ordered(rows[0][1], autoattack_arithmetic="channels_last")
+    assert with_distinct_suites([rows[0], (1, other)], ["first"] * 2, names) == [rows[0], (1, other)]
+    with_it, reference = (ordered(row, suite="standard") for row in (other, rows[0][1]))
+    assert [row.attack for _, row in with_distinct_suites([(0, reference), (1, with_it)], ["first"] * 2, names)] == [
+        f"{own}, AutoAttack in reference arithmetic",
+        f"{own}, AutoAttack in channels_last arithmetic",
+    ]
+    every = replace(rows[0][1], evaluate=replace(rows[0][1].evaluate, suite="standard", n=None))
+    whole = [(0, every), (1, ordered(every, order="published"))]
+    assert with_distinct_suites(whole, ["first"] * 2, names) == whole
 
 
 def test_an_evaluation_knows_its_test_set_and_one_of_an_older_version_that_of_its_run(runs):
@@ -378,6 +390,7 @@ def test_what_is_measured_in_l2_is_on_the_image_scale(in_l2):
     norms, (surface, *_) = in_l2.radii[0].norms, in_l2.surfaces
     assert (norms["norm"], norms["searched"], surface.norm) == ("l2", 2.0, "l2")
     assert (surface.radius, surface.offsets[-1]) == (0.5, 1.0)
+    assert len(in_l2.gallery.details) == 3
     for place, detail in in_l2.gallery.details.items():
         own = detail["frames"][detail["own_at"]]
         assert own["radius"] == pytest.approx(in_l2.gallery.radius[int(place)], abs=5e-4)
@@ -398,5 +411,6 @@ def test_radii_of_another_norm_than_the_evaluation_are_not_attacked_at(run_in_l2
     assert content.runs[0].norm == content.wall.norm == "l2"
     assert content.radii[0].norms["norm"] == "linf"
     assert content.radii[0].norms["searched"] == 32
+    assert len(content.gallery.details) == 3
     for detail in content.gallery.details.values():
         assert (detail["norm"], detail["own_at"]) == ("linf", None)

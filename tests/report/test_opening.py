@@ -184,8 +184,10 @@ def test_a_second_round_of_review_keeps_the_corrections_of_the_first():
     content = rich(pictures=False)
     again = replace(content, gallery=replace(content.gallery, relabel="first.csv"))
     (step,) = [step for step in opening_of(again).steps if "--data.relabel" in step.command]
-    assert step.sentence.endswith("save relabel.csv, and append its rows to first.csv.")
-    assert "--data.relabel first.csv " in step.command
+    assert step.sentence.endswith(
+        "save relabel.csv, and put its rows below those of first.csv in a new file, both.csv."
+    )
+    assert "--data.relabel both.csv " in step.command
     (step,) = [step for step in opening_of(content).steps if "--data.relabel" in step.command]
     assert step.sentence.endswith("save relabel.csv, and train on it.")
 
@@ -316,8 +318,10 @@ def test_figures_of_recipes_without_a_common_seed_fit_the_difference():
 
 def test_figures_on_samples_that_chose_the_epoch_are_not_to_be_quoted():
     noted = {"name": "validation-samples", "evidence": "", "advice": "Quote figures on test data.", "serious": False}
-    found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, findings=[noted])]))["quote"]
-    assert (found.outcome, found.sentence) == ("open", "Not to be quoted: these samples have chosen the epoch.")
+    for attack in ("AutoAttack", "screening"):
+        found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, attack, findings=[noted])]))["quote"]
+        assert (found.outcome, found.sentence) == ("open", "Not to be quoted: these images have chosen the epoch.")
+        assert found.command.startswith("run.evaluate(test_data, ")
 
 
 def test_the_cost_of_training_is_of_all_epochs():

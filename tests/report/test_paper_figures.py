@@ -13,6 +13,7 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from helpers.report_content import CLASSES, LONG, TAG, minimal, mixed, only_in_l2, rich
+from iaat.analysis import charts
 from iaat.analysis.style import PRINT
 from iaat.corruptions import CORRUPTIONS, EXTRA
 from iaat.errors import UserError
@@ -385,6 +386,12 @@ def test_two_norms_have_a_figure_each(of_two_norms, name):
 def test_two_norms_have_a_panel_each_in_the_training(of_two_norms):
     titles = [axis.get_title("left") for axis in of_two_norms[1]["training"].axes]
     assert [title for title in titles if "radius" in title] == ["mean radius (L2)", "mean radius (px)"]
+
+
+def test_radii_of_another_norm_than_the_search_do_not_set_its_scale():
+    run = charts.MeasuredNorms("run", 0, [2.0, 8.0], [0.4, 0.6], 1.0, None, norm="linf", searched_norm="l2")
+    (axis,) = charts.draw_radius_against_norm([run], style=PRINT).axes
+    assert axis.get_ylim() == (0, pytest.approx(0.6 * 1.05))
 
 
 def test_a_radius_of_another_norm_than_the_search_is_not_compared_with_it(content):

@@ -4,7 +4,7 @@ import pytest
 
 from helpers.report_content import rich
 from iaat.analysis.style import series_numbers
-from iaat.report.pooled_results import accuracy_difference, frontier, with_pooled_results
+from iaat.report.pooled_results import accuracy_difference, frontier, row_of, with_pooled_results
 from iaat.report.report_content import ReportContent, RunPart, Verdict
 from iaat.statistics import spread
 
@@ -71,13 +71,18 @@ def test_a_method_has_its_number_in_every_picture_and_no_number_is_there_twice()
     assert len(set(numbers)) == 5
 
 
+def kind_of(text):
+    checkpoint, *weights = text.split()
+    return checkpoint, weights[0] if weights else None
+
+
 def of_checkpoints(*rows):
-    """A recipe a row: its name, and clean and robust accuracy by checkpoint; one seed."""
+    """A recipe a row: its name, and clean and robust accuracy by checkpoint and kind of weights; one seed."""
     runs = [RunPart(f"{name} seed 0", name, name, 0, 1, {}, 1.0, 1.0, 1.0, {}) for name, _ in rows]
     verdicts = [
-        Verdict(run, checkpoint, None, "quick", "", [], 1000, clean, {"apgd": robust}, {}, None, 1.0)
+        Verdict(run, *kind_of(kind), "quick", "", [], 1000, clean, {"apgd": robust}, {}, None, 1.0)
         for run, (_, found) in enumerate(rows)
-        for checkpoint, (clean, robust) in found.items()
+        for kind, (clean, robust) in found.items()
     ]
     return with_pooled_results(ReportContent("", "", [], runs, verdicts))
 
@@ -98,8 +103,22 @@ def test_recipes_are_compared_by_one_checkpoint_and_one_without_it_is_not():
         (2, "quick, last checkpoint", None),
     ]
     assert apart.notes == [
-        "pgd_at is not compared with the others under quick: its figures are of its last checkpoint, and theirs are "
-        "not; evaluate all with --checkpoint last"
+        "under quick pgd_at: not compared with the other recipes, which have no figures of the last checkpoint; "
+        "evaluate all with --checkpoint last"
+    ]
+
+
+def test_recipes_of_other_weights_are_compared_with_each_other_alone():
+    """With the raw weights of a recipe go those of recipes without EMA, which have no others."""
+    most = {"last ema": (0.8, 0.4)}
+    apart = ("iaat", {"best raw": (0.8, 0.5)}), ("pgd_at", {"best": (0.8, 0.45)})
+    found = of_checkpoints(("natural", most), ("trades", most), ("mart", most), *apart)
+    name = "quick, best checkpoint, raw weights"
+    assert [(row.recipe, row.suite) for row in found.pooled][3:] == [(3, name), (4, name)]
+    assert (found.pooled[3].against, row_of(found, found.pooled[3], 4)) == (4, found.pooled[4])
+    assert found.notes == [
+        "under quick iaat, pgd_at: not compared with the other recipes, which have no figures of the best checkpoint, "
+        "raw weights; evaluate all with --checkpoint best --weights raw"
     ]
 
 

@@ -277,7 +277,7 @@ def test_the_table_is_sorted_and_its_hostile_names_are_text(tmp_path):
 def test_the_table_says_null_for_what_is_not_known():
     row = find_suspects([[0.1, 8 / 255]], [0, 0]).table(["a"]).to_pylist()[0]
     assert row["suggested"] is row["self_confidence_score"] is row["normalized_margin_score"] is None
-    assert row["radius_px"] == pytest.approx(8)
+    assert (row["radius_px"], row["radius"]) == (pytest.approx(8), pytest.approx(8 / 255))
 
 
 def test_the_table_wants_a_name_for_every_class_and_a_path_for_every_sample():

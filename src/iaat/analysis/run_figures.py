@@ -28,7 +28,7 @@ from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
 from iaat.runs.run_folder import RunFolder
-from iaat.units import PIXEL, Norm, unit_of
+from iaat.units import Norm, unit_of
 
 EXTREMES = 20
 """Images of the smallest radii that are drawn, and of the largest."""
@@ -134,7 +134,7 @@ def series(records: Sequence[EpochRecord | None], norm: Norm = "linf") -> tuple[
     quantiles = [{} if record is None else record.radius_quantiles_px or {} for record in records]
     names = dict.fromkeys(name for row in numbers for name in row)
     levels = map(str, RADIUS_QUANTILES) if any(quantiles) else ()
-    length = 1.0 if norm == "linf" else PIXEL
+    length = unit_of(norm).of_record(1.0)
     by_name = {name: _series(numbers, name, length if name.endswith("_px") else 1.0) for name in names}
     return by_name, {level: _series(quantiles, level, length) for level in levels}
 

@@ -113,11 +113,11 @@ def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     classes, shape, norm = len(task.data.classes), task.data.test.shape, task.config.norm
     no_square = why_no_square(shape, norm)
     findings = []
-    if task.data.test is task.data.train:
+    if task.data.test is task.data.train and len(task.data.validation_index):
         findings.append(
             note(
                 name=VALIDATION_SAMPLES,
-                evidence="evaluated on validation samples, which have chosen the epoch: figures on them are too high",
+                evidence="these are validation samples, which have chosen the epoch: figures are a little too high",
                 advice="Quote figures on test data: run.evaluate(test_data).",
             )
         )

@@ -9,7 +9,7 @@ from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.evaluate.naming import model_title
 from iaat.evaluate.results import CorruptionResult, CurveResult, EvaluationResult, RadiusQuarter, TransferResult
 from iaat.runtime.console_table import PlainTable
-from iaat.units import PIXEL, LengthUnit, format_norm
+from iaat.units import LengthUnit, format_norm
 
 
 def section_tables(row: EvaluationResult) -> Iterator[PlainTable]:
@@ -67,11 +67,11 @@ def corruptions_table(title: str, found: CorruptionResult) -> PlainTable:
 
 
 def quarters_table(title: str, rows: tuple[RadiusQuarter, ...], unit: LengthUnit) -> PlainTable:
-    """One line a quarter of the training samples, the smallest radii first, shown in a unit; rows have px in any."""
+    """One line a quarter of the training samples, the smallest radii first, shown in a unit; see `of_record`."""
     table = PlainTable(f"{title}: training samples in quarters by their radius; accuracy in %")
     for name in (f"radius {unit.name}", "n", "clean", "after screening"):
         table.add_column(name, justify="right")
     for row in rows:
-        low, high = (unit.number(unit.scale * PIXEL * end) for end in row.radius_px)
+        low, high = (unit.number(unit.of_record(end)) for end in row.radius_px)
         table.add_row(f"{low} to {high}", str(row.n), f"{100 * row.clean:.2f}", f"{100 * row.screened:.2f}")
     return table

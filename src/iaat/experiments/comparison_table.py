@@ -13,7 +13,7 @@ from iaat.evaluate.results_table import caption, columns, droppable
 from iaat.experiments.comparison_results import ComparisonRow, by_cell, comparison_row
 from iaat.runtime.console_table import CellText, PlainTable
 from iaat.runtime.text import markdown_table
-from iaat.units import PIXEL, LengthUnit
+from iaat.units import LengthUnit
 
 _INTERVALS = "One seed: Wilson interval over test images. Several seeds: t-interval of the mean over seeds."
 _ABOVE = (
@@ -69,7 +69,8 @@ def _cells(rows: Sequence[EvaluationResult], above: Mapping[str, str] | None) ->
     """Headings and lines of the table."""
     groups = list(by_cell(rows).values())
     cells, units = [comparison_row(group) for group in groups], [group[0].radius_unit for group in groups]
-    shared = {unit.name for unit, cell in zip(units, cells, strict=True) if cell.radius_mean_px is not None} or {"px"}
+    learned = {unit.name for unit, cell in zip(units, cells, strict=True) if cell.radius_mean_px is not None}
+    shared = learned or {unit.name for unit in units}
     radius = f"radius\n{shared.pop()}" if len(shared) == 1 else "radius"
     several, all_clean = (any(len(cell.seeds) > 1 for cell in cells), any(cell.clean_all for cell in cells))
     shown = columns(rows)
@@ -105,7 +106,7 @@ def _costs(cell: ComparisonRow, unit: LengthUnit, *, named: bool) -> list[CellTe
 def _radius(cell: ComparisonRow, unit: LengthUnit, *, named: bool) -> CellText:
     if cell.radius_mean_px is None:
         return "-"
-    number = unit.number(unit.scale * PIXEL * cell.radius_mean_px)
+    number = unit.number(unit.of_record(cell.radius_mean_px))
     return (number, unit.name) if named else number
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from iaat.config.suites import parse_suite
 from iaat.evaluate.results import EvaluationResult
 
 _Evaluation = tuple[int, EvaluationResult]
@@ -23,7 +24,7 @@ def with_distinct_suites(
 
     Evaluations are compared, and pooled over seeds, by the name of their suite and the number of samples. That name
     leaves out the test set, which samples of it were taken, and the arithmetic of AutoAttack. Where evaluations of one
-    name differ in these, they are named; the test set of the first evaluation is never.
+    name differ in these, they are named. The test set of the first evaluation goes without a name.
 
     Args:
         evaluations: All evaluations of a report.
@@ -41,7 +42,7 @@ def with_distinct_suites(
         differ = [len(set(column)) > 1 for column in zip(*settings, strict=True)]
         for place, texts in zip(places, settings, strict=True):
             run, row = evaluations[place]
-            more = [text for text, shown in zip(texts, differ, strict=True) if shown]
+            more = [text for text, shown in zip(texts, differ, strict=True) if shown and text]
             if number_of[own := test_sets[place]] > 1:
                 more.append(f"test data {number_of[own]} ({first_with[own]})")
             found[place] = run, replace(row, attack=", ".join([row.attack, *more]))
@@ -49,5 +50,9 @@ def with_distinct_suites(
 
 
 def _settings(row: EvaluationResult) -> tuple[str, str]:
-    samples = "the first samples" if row.evaluate.order == "published" else "samples at random"
-    return samples, f"AutoAttack in {row.evaluate.autoattack_arithmetic} arithmetic"
+    """Which samples and which arithmetic; "" where the setting has no effect: all samples, no AutoAttack."""
+    config = row.evaluate
+    samples = "the first samples" if config.order == "published" else "samples at random"
+    arithmetic = f"AutoAttack in {config.autoattack_arithmetic} arithmetic"
+    attacks = parse_suite(config.suite).attacks
+    return samples if config.samples is not None else "", arithmetic if "autoattack" in attacks else ""

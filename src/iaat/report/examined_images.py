@@ -233,9 +233,8 @@ def _details(
     samples = torch.tensor([gallery.index[place] for place in places])
     settings = DetailSettings(radius=float(recipe.evaluate.radius), norm=recipe.evaluate.norm)
     own = torch.tensor([gallery.radius[place] for place in places]) / unit_of(settings.norm).scale
-    if (
-        recipe.radius_norm != settings.norm
-    ):  # the attacks are in the norm of the evaluation, and its own radius is in another
+    # Attacks are in the norm of the evaluation; radii of another norm say nothing there.
+    if recipe.radius_norm != settings.norm:
         own = torch.full_like(own, torch.nan)
     train = models.data.train
     found = sample_details(model, train, samples, train, own=own, among=models.data.train_index, settings=settings)

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import mean
-from typing import Any
 
-from iaat.evaluate.findings import (
-    ARITHMETIC,
-    ATTACKS_LEFT_OUT,
-    AUTOATTACK_CLASSES,
-    AUTOATTACK_SHAPE,
-    DISTRUSTED,
-    TOO_FEW,
-    UNCHECKED,
-    VALIDATION_SAMPLES,
-    WORST_CASE,
-)
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.commands import evaluation_command, training_command
-from iaat.report.pooled_results import has_autoattack
+from iaat.report.pooled_results import has_autoattack, row_of, shared_seeds
+from iaat.report.quotation import FEW_SEEDS, counted, quotation
 from iaat.report.report_content import (
     Answer,
     NextStep,
@@ -28,19 +16,13 @@ from iaat.report.report_content import (
     Pooled,
     RecipePart,
     ReportContent,
-    Verdict,
 )
 from iaat.statistics import Difference, wilson_interval
 
 MOST_STEPS = 3
 """Next steps at most."""
 
-FEW_SEEDS = 3
-"""Seeds from which an interval over them is of use: with two it reaches 9 standard deviations to each side."""
-
 _NO_FOCUS = ("natural", "pgd_at")
-_OTHER_ATTACKS = (AUTOATTACK_CLASSES, AUTOATTACK_SHAPE, ATTACKS_LEFT_OUT)
-"""Notes that some of AutoAttack's attacks were replaced or left out, as they cannot run there."""
 
 
 def report_title(content: ReportContent) -> str:
@@ -58,9 +40,9 @@ def report_title(content: ReportContent) -> str:
     first = next((recipe.title for recipe in recipes if recipe.method == "pgd_at" and recipe is not focus), None)
     named = first or (others[0] if others else None)
     against = "" if named is None else f" against {named}"
-    more = f" and {_count(len(others) - 1, 'other')}" if len(others) > 2 else ""
+    more = f" and {counted(len(others) - 1, 'other')}" if len(others) > 2 else ""
     seeds = len({run.seed for run in runs})
-    what = f"seed {runs[0].seed}" if len(runs) == 1 else f"{_count(len(runs), 'run')}, {_count(seeds, 'seed')}"
+    what = f"seed {runs[0].seed}" if len(runs) == 1 else f"{counted(len(runs), 'run')}, {counted(seeds, 'seed')}"
     return f"{_capital(focus.title)}{against}{more}{where}: {what}"
 
 
@@ -89,7 +71,7 @@ def opening_of(content: ReportContent) -> Opening | None:
     if row is None:
         steps = _steps(content, focus, None, quoted=None)
         return Opening(focus, None, [_not_evaluated(content, focus)], steps)
-    answers = [_price(content, row), _gain(content, row), _quote(content, row)]
+    answers = [_price(content, row), _gain(content, row), quotation(content, row)]
     return Opening(focus, row.against, answers, _steps(content, focus, row, quoted=answers[-1].command))
 
 
@@ -121,7 +103,7 @@ def _price(content: ReportContent, row: Pooled) -> Answer:
         return Answer(
             "price", "open", f"{title} classifies {value} of clean test images correctly.", _figures(row.clean)
         )
-    detail = f"{other.title}: {percent(_row_of(content, row, row.against).clean.mean)}; {_interval(found)}"
+    detail = f"{other.title}: {percent(row_of(content, row, row.against).clean.mean)}; {_interval(found)}"
     tied = f"a tie with {other.title}, a tie with "
     more = "" if natural is None else f", {natural}"
     said = f"{_compared(found, other)}{more}".replace(tied, f"a tie with {other.title} and with ")
@@ -147,28 +129,16 @@ def _gain(content: ReportContent, row: Pooled) -> Answer:
             "gain", "open", f"Robust accuracy is {value}, with nothing to compare it with.", _figures(row.robust)
         )
     cost = _cost(content, content.recipes[row.recipe], other)
-    theirs = percent(_row_of(content, row, row.against).robust.mean)
+    theirs = percent(row_of(content, row, row.against).robust.mean)
     detail = f"{row.worst_case}; {other.title}: {theirs}; {_interval(found)}"
     sentence = f"Robust accuracy is {value}, {_on_shared(content, row)}{_compared(found, other)}{cost}."
     return Answer("gain", _outcome(found), sentence, detail)
 
 
-def _shared_seeds(content: ReportContent, row: Pooled) -> list[int]:
-    """The seeds that a recipe and what it is compared with both have."""
-    rows = [row, _row_of(content, row, row.against)]
-    seeds = [{content.runs[content.verdicts[place].run].seed for place in each.verdicts} for each in rows]
-    return sorted(seeds[0] & seeds[1])
-
-
-def _fewer(content: ReportContent, row: Pooled) -> int:
-    """How many seeds that of a recipe and what it is compared with has that has fewer."""
-    return min(len(row.verdicts), len(_row_of(content, row, row.against).verdicts))
-
-
 def _on_shared(content: ReportContent, row: Pooled) -> str:
     """Where a difference is over fewer seeds than the accuracy beside it: over which."""
-    shared = _shared_seeds(content, row)
-    if not shared or len(shared) == len(row.verdicts) == len(_row_of(content, row, row.against).verdicts):
+    shared = shared_seeds(content, row)
+    if not shared or len(shared) == len(row.verdicts) == len(row_of(content, row, row.against).verdicts):
         return ""
     return f"and on seed{'' if len(shared) == 1 else 's'} {', '.join(map(str, shared))}, which both have, "
 
@@ -185,70 +155,6 @@ def _passes(content: ReportContent, recipe: RecipePart) -> float | None:
     if recipe.forwards is None or recipe.backwards is None:
         return None
     return (recipe.forwards + recipe.backwards) * mean(content.runs[place].epochs for place in recipe.runs)
-
-
-def _quote(content: ReportContent, row: Pooled) -> Answer:
-    """Whether the figures may be quoted, by the worst verdict of the seeds, and the command that would make them so."""
-    recipes = [row.recipe, *([] if row.against is None else [row.against])]
-    verdicts = [content.verdicts[place] for place in row.verdicts]
-    serious = [verdict for verdict in verdicts if _is_serious(verdict)]
-    names = sorted({finding["name"] for verdict in serious for finding in verdict.findings if finding.get("serious")})
-    samples = f"{row.n:,} test images"
-    if serious:
-        detail = f"{', '.join(names)}: {_advice(serious)}" if names else serious[0].verdict
-        full = None if "full" in row.suite else evaluation_command(content, recipes[:1], "full")
-        return Answer("quote", "serious", "Do not quote it: the attacks do not measure this model.", detail, full)
-    if not has_autoattack(row.attacks):
-        last = list(row.attacks)[-1] if row.attacks else "no attack"
-        command = evaluation_command(content, recipes, "standard")
-        return Answer("quote", "open", f"Not to be quoted yet: {last} is not AutoAttack.", f"on {samples}", command)
-    if any(UNCHECKED in verdict.verdict for verdict in verdicts):
-        command = evaluation_command(content, recipes, "standard", suspicious=True)
-        return Answer(
-            "quote", "open", "Not to be quoted yet: it is not checked for gradient masking.", samples, command
-        )
-    if few := next((verdict.verdict for verdict in verdicts if TOO_FEW in verdict.verdict), None):
-        command = evaluation_command(content, recipes, "standard")
-        text = "Not to be quoted yet: too few test images were attacked to look for gradient masking."
-        return Answer("quote", "open", text, f"on {samples}; {few}", command)
-    if (unfit := _unfit_to_compare(content, row, verdicts, samples)) is not None:
-        return unfit
-    weak = any(verdict.verdict.startswith(WORST_CASE) for verdict in verdicts)
-    which = "quote the worst case, not PGD" if weak else verdicts[0].verdict
-    notes = "".join(f"; {finding['evidence']}" for finding in _findings(verdicts[:1], _OTHER_ATTACKS))
-    detail = f"AutoAttack on {samples}, {_count(len(verdicts), 'seed')}; {which}{notes}"
-    seeds = len(verdicts) if row.against is None else len(_shared_seeds(content, row)) or _fewer(content, row)
-    if seeds < FEW_SEEDS:
-        return Answer("quote", "better", f"It may be quoted, as a result of {_count(seeds, 'seed')}.", detail)
-    return Answer("quote", "better", "It may be quoted, with its interval.", detail)
-
-
-def _unfit_to_compare(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict], samples: str) -> Answer | None:
-    """Why figures with AutoAttack are not to be quoted all the same: arithmetic, samples, or what they compare with."""
-    if found := _findings(verdicts, (ARITHMETIC,)):
-        text = "Not to be quoted as AutoAttack's: it ran with other rounding."
-        return Answer("quote", "open", text, f"on {samples}; {found[0]['evidence']}")
-    if found := _findings(verdicts, (VALIDATION_SAMPLES,)):
-        text = "Not to be quoted: these samples have chosen the epoch."
-        return Answer("quote", "open", text, f"on {samples}; {found[0]['advice']}")
-    theirs = [] if row.against is None else _row_of(content, row, row.against).verdicts
-    distrusted = [content.verdicts[place] for place in theirs if _is_serious(content.verdicts[place])]
-    if not distrusted or row.against is None:
-        return None
-    text = f"Not to be quoted as a comparison: the attacks do not measure {content.recipes[row.against].title}."
-    return Answer("quote", "open", text, f"on {samples}; {_advice(distrusted) or distrusted[0].verdict}")
-
-
-def _findings(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[dict[str, Any]]:
-    return [finding for verdict in verdicts for finding in verdict.findings if finding["name"] in names]
-
-
-def _is_serious(verdict: Verdict) -> bool:
-    return verdict.verdict.startswith(DISTRUSTED) or any(finding.get("serious") for finding in verdict.findings)
-
-
-def _advice(verdicts: Sequence[Verdict]) -> str:
-    return next((finding["advice"] for row in verdicts for finding in row.findings if finding.get("serious")), "")
 
 
 def _steps(content: ReportContent, focus: int, row: Pooled | None, *, quoted: str | None) -> list[NextStep]:
@@ -322,11 +228,11 @@ def _suspects(content: ReportContent) -> NextStep | None:
     if gallery is None or not count:
         return None
     run = content.runs[gallery.run]
-    file = gallery.relabel or "relabel.csv"
+    file = "both.csv" if gallery.relabel else "relabel.csv"
     command = training_command(content, run, {"data.relabel": file, "out": f"{run.folder}-relabelled"})
     errors = "1 label on this page may be an error" if count == 1 else f"{count} labels on this page may be errors"
-    # A table alone would take back the corrections that the run was trained on.
-    then = f"append its rows to {file}" if gallery.relabel else "train on it"
+    # The new table alone would take back the corrections that the run was trained on, and the run needs their file.
+    then = f"put its rows below those of {gallery.relabel} in a new file, {file}" if gallery.relabel else "train on it"
     return NextStep(f"{errors}: review them under Suspects, save relabel.csv, and {then}.", command)
 
 
@@ -355,10 +261,6 @@ def _baseline(content: ReportContent, row: Pooled) -> RecipePart | None:
     return None if row.against is None else content.recipes[row.against]
 
 
-def _row_of(content: ReportContent, row: Pooled, recipe: int | None) -> Pooled:
-    return next(each for each in content.pooled if each.recipe == recipe and (each.suite, each.n) == (row.suite, row.n))
-
-
 def _outcome(found: Difference) -> str:
     if not found.holds:
         return "tie"
@@ -385,10 +287,6 @@ def _figures(value: MeanAccuracy) -> str:
 def signed_points(fraction: float) -> str:
     """A difference of accuracies in points, such as `+12.3`, with the sign that minus has in print."""
     return f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _count(count: int, one: str) -> str:
-    return f"{count} {one}" if count == 1 else f"{count} {one}s"
 
 
 def _subject(recipe: RecipePart) -> str:

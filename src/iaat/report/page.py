@@ -285,9 +285,11 @@ def _of_class(results: ClassResults, label: int) -> str:
 
 def _most_confused(results: ClassResults, label: int, classes: Sequence[str]) -> str:
     """Return the class that most samples of a class are predicted as under attack, with their fraction."""
-    pairs = ((other, fraction) for own, other, fraction in results.confusion if own == label and other >= 0)
-    found = next(pairs, None)
-    return _MISSING if found is None else f"{classes[found[0]]} ({100 * found[1]:.0f} %)"
+    found = next(((other, fraction) for own, other, fraction in results.confusion if own == label), None)
+    if found is None:
+        return _MISSING
+    name = classes[found[0]] if found[0] >= 0 else "not known"
+    return f"{name} ({100 * found[1]:.0f} %)"
 
 
 def _becomes(results: ClassResults, each: ClassAccuracy, other: int) -> float:

@@ -65,12 +65,13 @@ def _groups(recipes: Sequence[RecipePart], places: Sequence[int], verdicts: Sequ
     left = [number for number, recipe in enumerate(recipes) if runs & set(recipe.runs)]
     while left:
         kinds = [[place for place in places if _is_of(verdicts[place], kind)] for kind in _KINDS]
-        choices = [_by_recipe(recipes, left, some, verdicts) for some in kinds]
+        choices = {kind: _by_recipe(recipes, left, some, verdicts) for kind, some in zip(_KINDS, kinds, strict=True)}
         # Of equals the first: `max` keeps the order of the kinds. What is of none of them is taken as it is.
-        most = max(choices, key=lambda rows: (len(rows), sum(map(len, rows.values()))))
+        kind, most = max(choices.items(), key=lambda item: (len(item[1]), sum(map(len, item[1].values()))))
         chosen = most or _by_recipe(recipes, left, places, verdicts)
         rows = [_pooled(number, own, verdicts) for number, own in chosen.items()]
-        found.append([_named_by_kind(row) for row in rows] if found else rows)
+        name = f"{rows[0].suite}, {kind[0]} checkpoint{', raw weights' * (kind[1] == 'raw')}"
+        found.append([replace(row, suite=name) for row in rows] if found else rows)
         left = [number for number in left if number not in chosen]
     return found
 
@@ -88,11 +89,6 @@ def _by_recipe(
         by_run.setdefault(verdicts[place].run, place)
     found = {number: [by_run[run] for run in recipes[number].runs if run in by_run] for number in numbers}
     return {number: own for number, own in found.items() if own}
-
-
-def _named_by_kind(row: Pooled) -> Pooled:
-    weights = ", raw weights" if row.weights == "raw" else ""
-    return replace(row, suite=f"{row.suite}, {row.checkpoint} checkpoint{weights}")
 
 
 def _strength(row: Pooled) -> int:
@@ -259,16 +255,31 @@ def with_pooled_results(content: ReportContent, records: Records | None = None) 
     """
     recipes = recipe_parts(content.runs, content.differences)
     pooled = pool_by_suite(recipes, content.runs, content.verdicts, records)
-    notes = [_why_alone(recipes[row.recipe], row, content.verdicts[row.verdicts[0]].suite) for row in pooled]
-    notes = [*content.notes, *dict.fromkeys(filter(None, notes))]
+    notes = [*content.notes, *_not_compared(recipes, pooled, content.verdicts)]
     return replace(content, recipes=recipes, pooled=pooled, notes=notes)
 
 
-def _why_alone(recipe: RecipePart, row: Pooled, suite: str) -> str:
-    """Why a recipe is not compared with those of the same suite; "" where it is."""
-    if row.suite == suite:
-        return ""
-    return (
-        f"{recipe.name} is not compared with the others under {suite}: its figures are of its {row.checkpoint} "
-        f"checkpoint, and theirs are not; evaluate all with --checkpoint {row.checkpoint}"
-    )
+def _not_compared(recipes: Sequence[RecipePart], pooled: Sequence[Pooled], verdicts: Sequence[Verdict]) -> list[str]:
+    """Return a note for each group of recipes that is kept apart from the others of the same suite."""
+    apart: dict[tuple[str, str], list[Pooled]] = {}
+    for row in pooled:
+        if row.suite != (suite := verdicts[row.verdicts[0]].suite):
+            apart.setdefault((suite, row.suite.removeprefix(suite).removeprefix(", ")), []).append(row)
+    return [
+        f"under {suite} {', '.join(recipes[row.recipe].name for row in rows)}: not compared with the other recipes, "
+        f"which have no figures of the {kind}; evaluate all with --checkpoint {rows[0].checkpoint}"
+        f"{' --weights raw' * kind.endswith('raw weights')}"
+        for (suite, kind), rows in apart.items()
+    ]
+
+
+def row_of(content: ReportContent, row: Pooled, recipe: int | None) -> Pooled:
+    """Return the pooled evaluations of another recipe by the suite and number of samples of `row`."""
+    return next(each for each in content.pooled if each.recipe == recipe and (each.suite, each.n) == (row.suite, row.n))
+
+
+def shared_seeds(content: ReportContent, row: Pooled) -> list[int]:
+    """Return the seeds that a recipe and what it is compared with both have."""
+    rows = [row, row_of(content, row, row.against)]
+    seeds = [{content.runs[content.verdicts[place].run].seed for place in each.verdicts} for each in rows]
+    return sorted(seeds[0] & seeds[1])

@@ -11,7 +11,7 @@ from iaat.units import Norm
 
 
 def largest_radius(radius: float, norm: Norm, x: Tensor) -> float:
-    """Return a radius, or that at which any input `[B, ...]` in [0, 1] can become any other, where it is larger."""
+    """Return `radius`, but at most the largest distance between two inputs `[B, ...]` in [0, 1]."""
     return min(radius, geometry(norm).diameter(x[0].numel(), 1.0))
 
 

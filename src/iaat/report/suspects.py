@@ -117,8 +117,9 @@ class Suspects:
         """Return the suspects as a table, the most suspect first; `iaat.analysis.tables.write_table` writes it.
 
         Columns: `rank` int64, `index` int64, `kind` string, `label` string, `suggested` string, null where it is the
-        label or not known, `radius_px` float32, `score`, `radius_score`, `self_confidence_score`,
-        `normalized_margin_score` float32, the last two null without probabilities, and `path` string if there are any.
+        label or not known, `radius_px` (255 times `radius` in any norm), `radius`, `score`, `radius_score`,
+        `self_confidence_score`, `normalized_margin_score` float32, the last two null without probabilities, and `path`
+        string if there are any.
 
         Args:
             classes: Class names by number.
@@ -139,6 +140,7 @@ class Suspects:
             "label": names.take(pa.array(self.label[order])),
             "suggested": names.take(pa.array(self.suggested[order], mask=self.suggested[order] < 0)),
             "radius_px": pa.array((self.radius[order] * PX_PER_UNIT).astype(np.float32)),
+            "radius": pa.array(self.radius[order].astype(np.float32)),
         }
         for name in ("score", "radius_score", "self_confidence_score", "normalized_margin_score"):
             values = getattr(self, name)

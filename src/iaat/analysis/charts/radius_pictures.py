@@ -300,7 +300,8 @@ def draw_radius_against_norm(runs: Sequence[MeasuredNorms], *, style: Style) -> 
 def _draw_norms(axis: Axes, run: MeasuredNorms, room: float, style: Style) -> None:
     radius, norm, own = finite(run.radius_px), finite(run.norm_px), series_style(run.number)
     robust, scale = np.isnan(norm), style.scale
-    top = max([0.0, *radius[~np.isnan(radius)], *norm[~robust], *([run.searched_px or 0.0] if robust.any() else [])])
+    radii = radius[~np.isnan(radius) & run.comparable]  # those of another norm are no heights here
+    top = max([0.0, *radii, *norm[~robust], *([run.searched_px or 0.0] if robust.any() else [])])
     if run.comparable:
         axis.axline((0, 0), slope=1, color=MUTED, linestyle=":", linewidth=0.9 * scale, zorder=1)
     axis.plot(radius[~robust], norm[~robust], "o", color=own.color, markersize=2.5 * scale, alpha=0.45)

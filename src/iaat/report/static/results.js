@@ -57,8 +57,9 @@ function tradeoff(host) {
     const ties = shown.filter((row) => row.robust_against?.holds === false)
       .map((row) => `${recipes[row.recipe].name} ties with ${recipes[/** @type {number} */ (row.against)].name} in robust accuracy`);
     const ends = (value) => value.interval95.map((end) => 100 * end);
-    // Recipes of another checkpoint than the others have a suite of their own, and their evaluations the common name.
+    // A recipe of another checkpoint has a suite name of its own; its evaluations keep the common one.
     const suites = new Set(shown.flatMap((row) => row.verdicts.map((place) => suiteOf(content.verdicts[place]))));
+    const recipesShown = new Set(shown.map((row) => row.recipe));
     return {
       title: `Clean against robust accuracy, ${shown[0].worst_case}`,
       alt: `Of ${plural(shown.length, "recipe")} the most robust on average is ${recipes[top.recipe].name} with ${percent(robust(top).mean)} in the ${shown[0].worst_case} and ${percent(top.clean.mean)} clean; the most accurate is ${recipes[byClean[0].recipe].name} with ${percent(byClean[0].clean.mean)} clean and ${percent(robust(byClean[0]).mean)}.${ties.length ? ` ${ties.join("; ")}.` : ""} Bars are 95 % intervals, small marks are seeds.`,
@@ -69,7 +70,7 @@ function tradeoff(host) {
         dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false, legend: legend(),
       },
       columns: ["run", "checkpoint", "suite", "n", "clean", "last attack", "robust", "on the frontier"],
-      rows: content.verdicts.filter((verdict) => suites.has(suiteOf(verdict)) && known(robust(verdict)))
+      rows: content.verdicts.filter((verdict) => suites.has(suiteOf(verdict)) && known(robust(verdict)) && recipesShown.has(recipeOf(verdict.run)))
         .map((verdict) => [runs[verdict.run].name, verdict.checkpoint, verdict.suite, verdict.n, verdict.clean,
           Object.keys(verdict.attacks).at(-1) ?? "", robust(verdict),
           shown.some((row) => row.on_frontier && recipes[row.recipe].runs.includes(verdict.run)) ? "yes" : "no"]),
@@ -197,7 +198,7 @@ function surfaces(host) {
     if (!losses) return null;
     const { offsets, radius, norm } = one;
     const ticks = [-4, -3, -2, -1, 0, 1, 2, 3, 4].map((times) => times * radius)
-      .filter((tick) => Math.abs(tick) <= offsets.at(-1) * (1 + 1e-3)); // both are rounded;
+      .filter((tick) => Math.abs(tick) <= offsets.at(-1) * (1 + 1e-3)); // both are rounded
     const flat = Object.values(one.losses).flat(2).filter(known);
     const predicted = one.predictions[key];
     const found = [...new Set(predicted.flat())];

@@ -109,9 +109,9 @@ function review(host) {
     ...kinds.map((kind) => element("option", { value: kind }, `${groups[kind]} (${placesOf(kind).length})`)));
   const panel = element("div", { id: "review", onkeydown: press }, element("h3", {}, "Review"),
     element("p", { className: "alt" }, "Is the label correct? ", ...keysOf({ K: "keeps it", R: "takes the new label", U: "leaves it unsure",
-      Z: "undoes", "← →": "go on" }), gallery.relabel ? ` Then append the rows to ${gallery.relabel}, which this run was trained on, and train on all corrections:`
+      Z: "undoes", "← →": "go on" }), gallery.relabel ? ` Then put the rows below those of ${gallery.relabel}, which this run needs as it is, in a new file, both.csv, and train on all corrections:`
       : " Then train on the corrected labels:"),
-    element("pre", {}, element("code", {}, ...["iaat train RUN/recipe.yaml", `--data.relabel ${gallery.relabel || "relabel.csv"}`, "--out NEW"].flatMap((part) => [element("span", {}, part), " "]))),
+    element("pre", {}, element("code", {}, ...["iaat train RUN/recipe.yaml", `--data.relabel ${gallery.relabel ? "both" : "relabel"}.csv`, "--out NEW"].flatMap((part) => [element("span", {}, part), " "]))),
     element("div", { className: "controls" }, kinds.length > 1 ? element("label", {}, "Show ", choice) : null, layout, undo, save),
     status, bar, warning, cards, pager);
   const decisionOn = (k) => decisions.get(k);
