@@ -7,9 +7,15 @@ import torch
 from torch import nn
 
 import iaat
-from helpers.training import Listening
+from helpers.training import Listening, tiny
+from iaat.data import build_data
+from iaat.errors import UserError
 from iaat.models import with_normalization
+from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
+from iaat.runs.memory_run import MemoryRun
+from iaat.runs.run_folder import RunFolder
 from iaat.train.frozen_modules import describe_frozen, frozen_modules
+from iaat.train.trainer import Trainer
 
 Y = torch.arange(60) % 3
 X = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -44,19 +50,90 @@ def moved(norm):
 def test_frozen_batchnorm_keeps_its_statistics_and_weights(more):
     net = network()
     net[1].eval().requires_grad_(False)
-    run = fit(net, **more)
+    fit(net, **more)
     assert moved(net[1]) == (False, False)
     assert moved(net[2]) == (True, True)
-    assert len(run.history) >= 2
 
 
-def test_a_resumed_run_keeps_them_frozen(tmp_path):
-    for epochs in (1, 2):
-        net = network()
-        net[1].eval()
+def first_frozen():
+    net = network()
+    net[1].eval()
+    return net
+
+
+def means(folder):
+    """Running means of both BatchNorms after the last epoch; the module gets those of the best."""
+    state = load_checkpoint(RunFolder(folder).checkpoint("last"))
+    return state["model"]["1.running_mean"], state["model"]["2.running_mean"]
+
+
+class Stopping(iaat.Tracker):
+    def epoch(self, record):
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_was_finished_goes_on_with_them_frozen(tmp_path):
+    net = first_frozen()
+    for epochs in (1, 2):  # the first call has put all of the module into eval mode
         fit(net, out=tmp_path / "run", schedule="constant", epochs=epochs)
-    assert moved(net[1]) == (False, True)
-    assert moved(net[2]) == (True, True)
+    frozen, other = means(tmp_path / "run")
+    assert not frozen.any()
+    assert other.all()
+
+
+def test_a_run_that_was_interrupted_and_saved_goes_on_with_them_frozen(tmp_path):
+    net = first_frozen()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(net, schedule="constant", callbacks=[Stopping()])
+    caught.value.run.save(tmp_path / "run")
+    before = means(tmp_path / "run")[1]
+    fit(net, out=tmp_path / "run", schedule="constant")
+    frozen, other = means(tmp_path / "run")
+    assert not frozen.any()
+    assert not torch.equal(other, before)
+
+
+def test_a_run_of_an_earlier_version_is_trained_on_as_it_was(tmp_path, monkeypatch):
+    folder, listening = RunFolder(tmp_path / "run"), Listening()
+    fit(network(), out=folder.path, schedule="constant", epochs=1)
+    state = load_checkpoint(folder.checkpoint("last"))
+    assert state.pop("frozen") == []
+    save_checkpoint(folder.checkpoint("last"), state)
+    monkeypatch.setattr("iaat.experiments.fit.Reporter", lambda **_: listening)
+    fit(first_frozen(), out=folder.path, schedule="constant")
+    assert not torch.equal(means(folder.path)[0], state["model"]["1.running_mean"])
+    assert sum("begun with no layer in eval mode" in line for line in listening.said) == 1
+
+
+def test_a_run_goes_on_with_the_layers_frozen_that_it_was_begun_with(tmp_path, monkeypatch):
+    listening = Listening()
+    fit(first_frozen(), out=tmp_path / "run", schedule="constant", epochs=1)
+    monkeypatch.setattr("iaat.experiments.fit.Reporter", lambda **_: listening)
+    net = network()
+    net[2].eval()
+    fit(net, out=tmp_path / "run", schedule="constant")
+    assert not means(tmp_path / "run")[0].any()
+    assert any(line.endswith("though the model is given otherwise: 1") for line in listening.said)
+
+
+def test_a_rollback_to_the_beginning_keeps_them_frozen():
+    recipe = tiny("natural")
+    data = build_data(recipe.data, seed=0, device="cpu")
+    trainer = Trainer(recipe, data, MemoryRun("run"))
+    name = next(name for name, module in trainer.state.model.named_modules() if isinstance(module, nn.BatchNorm2d))
+    trainer.state.freeze([name])
+    trainer._roll_back()
+    assert list(trainer.state.frozen) == [name]
+
+
+def test_a_checkpoint_with_layers_that_the_model_lacks_is_refused(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    fit(first_frozen(), out=folder.path, schedule="constant", epochs=1)
+    state = load_checkpoint(folder.checkpoint("last"))
+    for frozen, message in ((["9"], "frozen .*has no module '9'"), (["0", 1], "frozen is a list, not a list of names")):
+        save_checkpoint(folder.checkpoint("last"), {**state, "frozen": frozen})
+        with pytest.raises(UserError, match=message):
+            fit(network(), out=folder.path, schedule="constant")
 
 
 @pytest.mark.parametrize("more", [{}, {"mean": [0.5], "std": [0.3]}])
@@ -81,7 +158,7 @@ def test_what_stays_in_eval_mode_is_named_by_its_outermost_modules():
     net = nn.ModuleDict({"body": network().eval(), "head": network()})
     frozen = frozen_modules(with_normalization(net, [0.5], [0.3]))
     assert len(frozen) == 6
-    assert describe_frozen(frozen) == "in eval mode, as they were given, stay network.body"
+    assert describe_frozen(frozen) == "these layers stay in eval mode, as they were given: network.body"
 
 
 def test_a_line_names_them(monkeypatch):
@@ -89,4 +166,4 @@ def test_a_line_names_them(monkeypatch):
     net[1].eval()
     monkeypatch.setattr("iaat.experiments.fit.Reporter", lambda **_: listening)
     fit(net)
-    assert "in eval mode, as they were given, stay 1" in listening.said
+    assert "these layers stay in eval mode, as they were given: 1" in listening.said

@@ -195,6 +195,7 @@ _PARTS: dict[str, Check] = {
     **dict.fromkeys(("best", "lr_share"), (_is_number, "a number")),
     "records": (_is_epochs, "a list of the epochs' records"),
     "faults": (_is_records, "a list of records"),
+    "frozen": (_each(_is(str)), "a list of names"),
 }
 _DATA: dict[str, Check] = {
     "shape": (_is_shape, "the shape of one input"),

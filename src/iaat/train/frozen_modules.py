@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from iaat.errors import shown
 from iaat.models import NormalizedModel
 
 _NAMED = 5
@@ -30,10 +32,31 @@ def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
     return {}
 
 
-def describe_frozen(frozen: dict[str, nn.Module]) -> str:
-    """What stays in eval mode, for a message: modules without those inside of them."""
+def modules_named(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:
+    """The modules of a model that have these names.
+
+    Raises:
+        ValueError: it has no such module.
+    """
+    modules = dict(model.named_modules())
+    if missing := [name for name in names if name not in modules]:
+        raise ValueError(f"the model has no module {shown(missing[0])}")
+    return {name: modules[name] for name in names}
+
+
+def describe_frozen(frozen: dict[str, nn.Module], *, as_given: bool = True) -> str | None:
+    """What stays in eval mode, for a message: modules without those inside of them. None where there is nothing to say.
+
+    Args:
+        frozen: The modules by name.
+        as_given: Whether they are those of the given model; else they are those that a resumed run was begun with.
+    """
+    if not frozen:
+        begun = "the run was begun with no layer in eval mode: all of the model is trained in train mode, as before"
+        return None if as_given else begun
     outer = [name for name in frozen if name.rpartition(".")[0] not in frozen]
-    return f"in eval mode, as they were given, stay {_list(outer)}"
+    as_what = "as they were given" if as_given else "as when the run was begun, though the model is given otherwise"
+    return f"these layers stay in eval mode, {as_what}: {_list(outer)}"
 
 
 def _frozen_norms(network: nn.Module) -> list[str]:

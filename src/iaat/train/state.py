@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from iaat.runtime.passes import Passes, count_passes
 from iaat.train.ddp import GradientSync, sync_batchnorm
 from iaat.train.ema import ModelEMA
 from iaat.train.epoch_progress import EpochProgress
-from iaat.train.frozen_modules import frozen_modules
+from iaat.train.frozen_modules import frozen_modules, modules_named
 from iaat.train.nonfinite import unbounded_buffers
 from iaat.train.optim import build_optimizer, build_schedule
 from iaat.types import Batch
@@ -56,7 +56,8 @@ class TrainState:
         lr_factor: Factor on the schedule's learning rate: below 1 after a rollback.
         clip_grad: Largest norm of the gradient; 0: any.
         seed: The run's seed.
-        frozen: Modules that stay in eval mode while the model trains, by name; as they were given, not saved.
+        frozen: Modules that stay in eval mode while the model trains, by name.
+        frozen_as_given: Whether the model came with these in eval mode; not saved.
         unbounded: Names of buffers that are infinite or very large, as they should be; not saved.
     """
 
@@ -78,6 +79,7 @@ class TrainState:
     clip_grad: float = 0.0
     seed: int = 0
     frozen: dict[str, nn.Module] = field(default_factory=dict)
+    frozen_as_given: bool = True
     unbounded: frozenset[str] = frozenset()
 
     @property
@@ -90,6 +92,11 @@ class TrainState:
         self.model.train()
         for module in self.frozen.values():
             module.training = False
+
+    def freeze(self, names: Sequence[str]) -> None:
+        """Let the modules of these names stay in eval mode, and no others, whatever the model came with."""
+        given, self.frozen = self.frozen, modules_named(self.model, names)
+        self.frozen_as_given = given.keys() == self.frozen.keys()
 
     @contextmanager
     def count_passes(self, so_far: Passes | None = None) -> Iterator[Passes]:
@@ -159,6 +166,7 @@ class TrainState:
             "records": [record.to_json() for record in self.records],
             "faults": self.faults,
             "lr_share": self.lr_factor,
+            "frozen": list(self.frozen),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -187,6 +195,9 @@ class TrainState:
         with using("generator", state):
             self._restore_generator(state["generator"].cpu(), state.get("generator_device"))
         self.faults = list(state["faults"])
+        # A finished or interrupted call has left the module in eval mode. Earlier versions trained all of a model.
+        with using("frozen", state):
+            self.freeze(state.get("frozen", []))
 
     def _restore_generator(self, saved: Tensor, saved_on: str | None) -> None:
         """Restore the generator of attacks; one of another kind of device cannot go on here, and begins anew.

@@ -107,8 +107,8 @@ class Trainer:
         if not self._resumed:
             self._writer.create(overwrite=overwrite)
         self._writer.show_notices(self.state, at_start=True)
-        if self.state.frozen:
-            self.reporter.say(describe_frozen(self.state.frozen))
+        if notice := describe_frozen(self.state.frozen, as_given=self.state.frozen_as_given):
+            self.reporter.say(notice)
         self.trackers.started(self.recipe.to_dict(), self.run.path, self.state.records)
         # Several processes stop by agreement alone: one that left in the middle would leave the others waiting.
         with self.stop.deferred() if self.ranks.several else nullcontext():
@@ -292,10 +292,12 @@ class Trainer:
         clock, and equal runs must end equal.
         """
         faults, factor = self.state.faults, self.state.lr_factor * self.recipe.train.rollback_lr
+        frozen = list(self.state.frozen)
         saved = self._writer.last_epoch()
         self.state = self._new_state(start_weights=saved is None)
         if saved is not None:
             self.state.load_state_dict(saved)
+        self.state.freeze(frozen)
         self.state.faults, self.state.lr_factor = faults, factor
         self._writer.go_back_to(self.state)
         self.reporter.say(
