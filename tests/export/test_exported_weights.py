@@ -1,5 +1,6 @@
 """Exported weights beside other things: given to a network by name, or lying in a run folder."""
 
+import copy
 import shutil
 from dataclasses import replace
 
@@ -39,6 +40,25 @@ def test_exported_weights_given_to_a_named_network_keep_their_normalisation(run)
     explicit = ModelConfig(**settings | {"weights": str(file), "mean": [0.5], "std": [0.5]})
     with pytest.raises(UserError, match="hold a normalisation of their own"):
         load_model("small-cnn", explicit, shape=(1, 8, 8), classes=10)
+    equal = {name: getattr(expected.normalize, name).tolist() for name in ("mean", "std")}
+    equal["mean"] = [value * (1 + 1e-6) for value in equal["mean"]]
+    stated = ModelConfig(**settings | {"weights": str(file)} | equal)
+    assert torch.equal(load_model("small-cnn", stated, shape=(1, 8, 8), classes=10)(images()), model(images()))
+    assert torch.equal(build_model(stated, shape=(1, 8, 8), classes=10).eval()(images()), model(images()))
+
+
+def test_exported_weights_for_a_module_need_its_normalisation(run):
+    """Nobody has typed the normalize none that a module has."""
+    file = export_model(run.path, "safetensors", "weights.safetensors").path
+    expected, data = iaat.load(run.path), (torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+    more = {"weights": str(file), "method": "natural", "epochs": 1, "quiet": True, "device": "cpu"}
+    with pytest.raises(UserError) as caught:
+        iaat.fit(copy.deepcopy(expected.network), data, **more)
+    assert 'pass normalize="data"' in str(caught.value)
+    assert "begins with the normalisation" in str(caught.value)
+    assert "model.normalize" not in str(caught.value)
+    fitted = iaat.fit(copy.deepcopy(expected.network), data, normalize="data", **more)
+    assert torch.equal(fitted.model.normalize.mean, expected.normalize.mean)
 
 
 def test_a_damaged_record_beside_weights_is_refused(run, tmp_path):

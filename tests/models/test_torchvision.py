@@ -90,7 +90,9 @@ def test_the_normalisation_of_our_own_checkpoints_stays(natural, tmp_path):
     x = torch.rand(2, *SHAPE)
     torch.testing.assert_close(again(x), model(x))
     with pytest.raises(UserError, match=r"leave out model\.mean"):
-        build(weights=str(tmp_path / "last.pt"), mean=MEAN, std=STD)
+        build(weights=str(tmp_path / "last.pt"), mean=STD, std=STD)
+    same = build(weights=str(tmp_path / "last.pt"), mean=MEAN, std=STD).eval()
+    assert torch.equal(same(x), again(x))
 
 
 @pytest.mark.parametrize("setting", [{"width": 4}, {"norm": "group"}, {"options": {"a": 1}}])

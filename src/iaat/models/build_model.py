@@ -48,7 +48,7 @@ def build_model(
     """
     with seeded(seed):
         network = build_network(replace(config, weights=None), shape=shape, classes=classes)
-        statistics = _start_from(network, config, classes)
+        statistics = _start_from(network, config, channels=shape[0], classes=classes)
         if statistics is None:
             model = put_normalization(network, config, channels=shape[0], mean=mean, std=std)
         else:
@@ -86,7 +86,7 @@ def _check_trainable(model: nn.Module, name: str) -> None:
         raise UserError(f"{name} has no weights to train ({why}): choose another model")
 
 
-def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> InputStatistics | None:
+def _start_from(network: nn.Module, config: ModelConfig, *, channels: int, classes: int) -> InputStatistics | None:
     """Load the weights that training starts from, if any; returns their input statistics, if known."""
     if config.weights is None:
         refuse_key_alone(config)
@@ -98,11 +98,20 @@ def _start_from(network: nn.Module, config: ModelConfig, classes: int) -> InputS
             "RUN/last.pt of a run with the same model"
         )
     statistics = load_weights(network, path, config, classes=classes, new_classifier=True)
-    clash = "pretrained" if config.pretrained else ""
-    if statistics is not None and not statistics.own and config.mean is not None:
+    explicit = explicit_statistics(config, channels)
+    if statistics is not None and not statistics.own and explicit is not None:
         statistics = None
-    if statistics is not None and (config.mean is not None or config.normalize == "none"):
-        clash = "normalize" if config.normalize == "none" else "mean"
+    clash = "pretrained" if config.pretrained else ""
+    if statistics is not None and explicit is not None:
+        clash = clash if statistics.agree_with(*explicit) else "mean"
+    elif statistics is not None and config.normalize == "none":
+        clash = "normalize"
+    if clash == "normalize" and config.module is not None:  # which gets "none" unless another is passed
+        raise UserError(
+            f"weights {path} were trained on normalised inputs, and the module gets them as they are: pass "
+            'normalize="data", which takes the normalisation of the file, or leave weights out and pass a module that '
+            "begins with the normalisation and has the weights"
+        )
     if clash:
         raise UserError(
             f"model.weights {path} decide how the model begins, and how inputs are normalised: leave out "

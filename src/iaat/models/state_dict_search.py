@@ -58,6 +58,11 @@ class InputStatistics(NamedTuple):
     std: Tensor
     own: bool
 
+    def agree_with(self, mean: Tensor, std: Tensor) -> bool:
+        """Whether others `[C]` are the same, up to rounding."""
+        pairs = ((self.mean, mean), (self.std, std))
+        return all(a.shape == b.shape and torch.allclose(a.cpu(), b, rtol=1e-5, atol=1e-7) for a, b in pairs)
+
 
 @dataclass(frozen=True, eq=False)
 class FoundStateDict:

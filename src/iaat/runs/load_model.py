@@ -175,12 +175,12 @@ def _normalized(
     data: tuple[Tensor | None, Tensor | None],
 ) -> nn.Module:
     explicit = explicit_statistics(config, channels)
-    if explicit is None and statistics is not None:
+    if statistics is not None and (explicit is None or (statistics.own and statistics.agree_with(*explicit))):
         return with_normalization(network, statistics.mean, statistics.std)
     if explicit is not None and statistics is not None and statistics.own:
         raise UserError(
             f"weights {config.weights} hold a normalisation of their own, which is used: leave out model.mean and "
-            "model.std"
+            "model.std, which are others"
         )
     return put_normalization(network, replace(config, pretrained=False), channels=channels, mean=data[0], std=data[1])
 
