@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 import iaat
-from helpers.training import Listening, tiny
+from helpers.training import tiny
 from iaat.data import build_data
 from iaat.errors import UserError
-from iaat.models import with_normalization
+from iaat.models import Normalize, with_normalization
 from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
@@ -93,27 +93,25 @@ def test_a_run_that_was_interrupted_and_saved_goes_on_with_them_frozen(tmp_path)
     assert not torch.equal(other, before)
 
 
-def test_a_run_of_an_earlier_version_is_trained_on_as_it_was(tmp_path, monkeypatch):
-    folder, listening = RunFolder(tmp_path / "run"), Listening()
+def test_a_run_of_an_earlier_version_is_trained_on_as_it_was(tmp_path):
+    folder = RunFolder(tmp_path / "run")
     fit(network(), out=folder.path, schedule="constant", epochs=1)
     state = load_checkpoint(folder.checkpoint("last"))
     assert state.pop("frozen") == []
     save_checkpoint(folder.checkpoint("last"), state)
-    monkeypatch.setattr("iaat.experiments.fit.Reporter", lambda **_: listening)
-    fit(first_frozen(), out=folder.path, schedule="constant")
+    with pytest.warns(UserWarning, match="begun with no layer in eval mode") as caught:
+        fit(first_frozen(), out=folder.path, schedule="constant")
     assert not torch.equal(means(folder.path)[0], state["model"]["1.running_mean"])
-    assert sum("begun with no layer in eval mode" in line for line in listening.said) == 1
+    assert sum("eval mode" in str(each.message) for each in caught) == 1
 
 
-def test_a_run_goes_on_with_the_layers_frozen_that_it_was_begun_with(tmp_path, monkeypatch):
-    listening = Listening()
+def test_a_run_goes_on_with_the_layers_frozen_that_it_was_begun_with(tmp_path):
     fit(first_frozen(), out=tmp_path / "run", schedule="constant", epochs=1)
-    monkeypatch.setattr("iaat.experiments.fit.Reporter", lambda **_: listening)
     net = network()
     net[2].eval()
-    fit(net, out=tmp_path / "run", schedule="constant")
+    with pytest.warns(UserWarning, match="though the model is given otherwise: 1$"):
+        fit(net, out=tmp_path / "run", schedule="constant")
     assert not means(tmp_path / "run")[0].any()
-    assert any(line.endswith("though the model is given otherwise: 1") for line in listening.said)
 
 
 def test_a_rollback_to_the_beginning_keeps_them_frozen():
@@ -150,7 +148,9 @@ def test_frozen_weights_of_batchnorm_in_a_model_in_eval_mode_are_warned_of():
         warnings.simplefilter("error")
         assert frozen_modules(net) == {}
     net[2].requires_grad_(False)
-    with pytest.warns(UserWarning, match=r"in eval mode as a whole.*also 2 with frozen weights.*\.train\(\)"):
+    with pytest.warns(
+        UserWarning, match=r"in eval mode as a whole.*including layer 2 with frozen weights.*\.train\(\)"
+    ):
         assert frozen_modules(net) == {}
 
 
@@ -161,9 +161,46 @@ def test_what_stays_in_eval_mode_is_named_by_its_outermost_modules():
     assert describe_frozen(frozen) == "these layers stay in eval mode, as they were given: network.body"
 
 
-def test_a_line_names_them(monkeypatch):
-    net, listening = network(), Listening()
-    net[1].eval()
-    monkeypatch.setattr("iaat.experiments.fit.Reporter", lambda **_: listening)
-    fit(net)
-    assert "these layers stay in eval mode, as they were given: 1" in listening.said
+def test_a_warning_names_them_also_when_quiet():
+    with pytest.warns(UserWarning, match="^these layers stay in eval mode, as they were given: 1$") as caught:
+        fit(first_frozen(), quiet=True)
+    assert sum("eval mode" in str(each.message) for each in caught) == 1
+
+
+def around(net):
+    """A module of the user that begins with the normalisation."""
+    return nn.Sequential(Normalize([0.5], [0.3]), net)
+
+
+def with_new_head(net):
+    net[4] = nn.Linear(64, 3)
+    return net
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        around(network().eval()),
+        around(around(network().eval())),
+        around(with_new_head(network().eval())),
+        with_new_head(network().eval()),
+        nn.Sequential(nn.Dropout(), network().eval()[:3], nn.Flatten(), network().eval()[4]),
+    ],
+    ids=["wrapped", "twice", "wrapped, new head", "new head", "of parts in eval mode"],
+)
+def test_a_network_in_eval_mode_inside_of_another_module_is_trained(model):
+    assert frozen_modules(model) == {}
+
+
+def test_statistics_of_a_wrapped_network_in_eval_mode_move():
+    net = network().eval()
+    fit(around(net))
+    assert moved(net[1]) == (True, True)
+
+
+@pytest.mark.parametrize("wrap", [around, lambda net: net], ids=["wrapped", "bare"])
+def test_a_backbone_in_eval_mode_beside_a_head_in_train_mode_stays_so(wrap):
+    model = wrap(nn.ModuleDict({"backbone": network().eval(), "head": nn.Linear(3, 3)}))
+    assert set(frozen_modules(model).values()) == set(
+        model.get_submodule("1.backbone" if wrap is around else "backbone").modules()
+    )

@@ -56,7 +56,7 @@ def fit(
 
     It is the loop of `iaat train`: same methods, same checkpoints, and several processes under torchrun or srun. The
     model gets inputs in [0, 1] as they are, is trained in train mode, and has the weights of the best epoch in the end.
-    Layers that are in eval mode stay so, unless all of the model is: frozen BatchNorm keeps its running statistics.
+    Layers that are in eval mode stay so, as frozen BatchNorm, unless the network that holds the weights is as a whole.
     A run that goes on keeps those in eval mode that it was begun with.
     The best epoch is chosen on samples that are not trained on.
 

@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from iaat.errors import shown
-from iaat.models import NormalizedModel
 
 _NAMED = 5
 
@@ -17,19 +16,36 @@ _NAMED = 5
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
     """The modules of a model that is to be trained which are in eval mode, by name.
 
-    Empty where the network as a whole is in eval mode, as one that was just loaded: all of it is trained. A layer of
-    ours in front of it is in train mode either way, and decides nothing.
+    Empty where the network as a whole is in eval mode, as one that was just loaded: all of it is trained. That is where
+    the module that holds all weights is, whatever is around it, such as a normalisation; or all layers with weights.
     """
-    network = model.network if isinstance(model, NormalizedModel) else model
-    if network.training:
+    network = _network(model)
+    if network.training and any(module.training for module in network.modules() if _has_weights(module)):
         return {name: module for name, module in model.named_modules() if module is not model and not module.training}
-    if loose := _frozen_norms(network):
+    if loose := _frozen_norms(model):
+        layers = f"layer {loose[0]}" if len(loose) == 1 else f"layers {_list(loose)}"
         warnings.warn(
-            f"the model is in eval mode as a whole, so all of it is trained in train mode, also {_list(loose)} with "
+            f"the model is in eval mode as a whole, so all of it is trained in train mode, including {layers} with "
             "frozen weights: to keep running statistics, call .train() on the model and then .eval() on such layers",
             stacklevel=2,
         )
     return {}
+
+
+def _network(model: nn.Module) -> nn.Module:
+    """The innermost module that holds all weights of a model."""
+    network = model
+    while not _has_weights(network):
+        holders = [child for child in network.children() if any(True for _ in child.parameters())]
+        if len(holders) != 1:
+            break
+        network = holders[0]
+    return network
+
+
+def _has_weights(module: nn.Module) -> bool:
+    """Whether a module has weights itself, not in modules inside of it."""
+    return any(True for _ in module.parameters(recurse=False))
 
 
 def modules_named(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module]:

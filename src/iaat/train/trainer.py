@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
@@ -107,8 +108,9 @@ class Trainer:
         if not self._resumed:
             self._writer.create(overwrite=overwrite)
         self._writer.show_notices(self.state, at_start=True)
-        if notice := describe_frozen(self.state.frozen, as_given=self.state.frozen_as_given):
-            self.reporter.say(notice)
+        notice = describe_frozen(self.state.frozen, as_given=self.state.frozen_as_given)
+        if notice and self.ranks.main:
+            warnings.warn(notice, stacklevel=2)  # a quiet call, too: who has not meant it trains another model
         self.trackers.started(self.recipe.to_dict(), self.run.path, self.state.records)
         # Several processes stop by agreement alone: one that left in the middle would leave the others waiting.
         with self.stop.deferred() if self.ranks.several else nullcontext():
