@@ -75,6 +75,21 @@ def test_it_has_the_recipe_of_its_run_so_that_other_recipes_are_no_further_seeds
     assert own == exported
 
 
+def test_it_has_the_recipe_of_a_run_that_was_given_more_epochs(run, here):
+    longer = RunFolder(shutil.copytree(run, here / "longer"))
+    longer.lengthen(longer.recipe().train.epochs + 1)
+    digests = []
+    for folder in (run, longer.path):
+        export_model(folder, "safetensors", here / f"{folder.name}.safetensors")
+        assert main(["evaluate", f"{folder.name}.safetensors", *SAMPLES, "--out", f"{folder.name}-own"]) == 0
+        assert main(["evaluate", str(folder), "--checkpoint", "best", *SAMPLES]) == 0
+        of_run = next(folder.glob("evaluations/*/results.json"))
+        of_export = next(Path(f"{folder.name}-own").rglob("results.json"))
+        digests.append([json.loads(file.read_text())["recipe"] for file in (of_run, of_export)])
+    assert digests[1][0] == digests[1][1]
+    assert digests[0][0] != digests[1][0]
+
+
 def test_settings_of_the_model_are_refused_with_the_way_to_other_data(run, here, capsys):
     export_model(run, "safetensors", here / "run.safetensors")
     assert main(["evaluate", "run.safetensors", "--data.name", "cifar10"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from hashlib import sha256
 from typing import Any
@@ -91,6 +92,18 @@ def digest_but_seed(recipe: Recipe, *data: str) -> str:
     settings = {key: value for key, value in _flat(recipe).items() if key != "seed" and not key.startswith("evaluate.")}
     deciding = {key: value for key, value in settings.items() if _decides(key, value)}
     return sha256(json.dumps([deciding, data], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def digest_of_run(recipe: Recipe, train: str, test: str, lengthened: Sequence[int]) -> str:
+    """As `digest_but_seed`, of a run.
+
+    Args:
+        recipe: Its recipe.
+        train: Fingerprint of its training samples.
+        test: That of the test samples.
+        lengthened: After how many epochs it was given more: it is not what as many epochs at once come to.
+    """
+    return digest_but_seed(recipe, train, test, *(f"after {epochs} epochs" for epochs in lengthened))
 
 
 def _decides(key: str, value: object) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import predict_classes
 from iaat.config.choices import CHECKPOINTS, WEIGHTS, weights_by_any_name
-from iaat.config.differences import digest_but_seed
+from iaat.config.differences import digest_of_run
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, sequential_order
@@ -102,10 +102,10 @@ def load_evaluated(
     check_same_test_data(state["data"], data)
     if supports_channels_last(model, data.shape):
         model = model.to(memory_format=torch.channels_last)
-    longer = [f"after {epochs} epochs" for epochs in run.lengthened()]  # is not what as many at once come to
+    train, test = (state["data"][f"{split}_fingerprint"] for split in ("train", "test"))
     facts = ModelFacts(
         run=run.name(),
-        recipe=digest_but_seed(recipe, state["data"]["train_fingerprint"], state["data"]["test_fingerprint"], *longer),
+        recipe=digest_of_run(recipe, train, test, run.lengthened()),
         checkpoint=which,
         weights=weights or "ema" if has_average(state) else None,
         epoch=state["epoch"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from iaat.config.differences import digest_but_seed
+from iaat.config.differences import digest_of_run
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
 from iaat.errors import UserError
@@ -40,7 +40,7 @@ def evaluated_export(name: str, record: ExportRecord, model: nn.Module, *, recip
     digest = weights_digest(model)
     facts = ModelFacts(
         run=record.name,
-        recipe=digest_but_seed(recipe, record.train_fingerprint, record.test_fingerprint),
+        recipe=digest_of_run(recipe, record.train_fingerprint, record.test_fingerprint, record.lengthened),
         checkpoint=record.checkpoint,
         epoch=record.epoch,
         seed=recipe.seed,

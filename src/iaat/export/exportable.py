@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any, get_type_hints
 
@@ -52,7 +52,10 @@ def find_exportable(target: Path, *, model: nn.Module | None, trust: bool) -> Ex
         return Exportable(loaded, read_record(file))
     file = find_checkpoint(target)
     found = run_of_checkpoint(file)
-    data, recipe = state["data"], loaded.recipe
+    data = state["data"]
+    run = None if found is None else RunFolder(found[0])
+    lengthened = () if run is None else tuple(run.lengthened())
+    recipe = _as_lengthened(loaded.recipe, run) if run is not None and lengthened else loaded.recipe
     record = ExportRecord(
         name=recipe.name,
         checkpoint=None if found is None else found[1].rpartition("/")[2],
@@ -66,12 +69,19 @@ def find_exportable(target: Path, *, model: nn.Module | None, trust: bool) -> Ex
         radius=None if loaded.radius is None else loaded.radius.given,
         norm=loaded.norm,
         recipe=_without_folders(recipe),
+        lengthened=lengthened,
         train_size=data["train_size"],
         train_fingerprint=data["train_fingerprint"],
         test_fingerprint=data["test_fingerprint"],
         iaat=iaat.__version__,
     )
-    return Exportable(loaded, record, None if found is None else RunFolder(found[0]))
+    return Exportable(loaded, record, run)
+
+
+def _as_lengthened(recipe: Recipe, run: RunFolder) -> Recipe:
+    """The recipe of a checkpoint as its run goes by it: the best may be from before the run was given more epochs."""
+    own = run.recipe(code=())
+    return replace(recipe, train=own.train, method=own.method)
 
 
 def _input_text(model: TrainedModel) -> str:

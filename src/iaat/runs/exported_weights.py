@@ -45,6 +45,7 @@ class ExportRecord:
     radius: str | None = None
     norm: str
     recipe: dict[str, Any]
+    lengthened: tuple[Count, ...] = ()
     train_size: Count
     train_fingerprint: str
     test_fingerprint: str
