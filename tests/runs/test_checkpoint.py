@@ -7,6 +7,7 @@ import random
 import shutil
 import warnings
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.train import train
 from iaat.train.optim import build_optimizer, build_schedule
+from iaat.train.state import TrainState
 
 WEIGHTS = torch.arange(500.0)
 
@@ -258,11 +260,29 @@ def test_a_run_of_another_kind_of_device_goes_on_with_fresh_random_numbers_of_at
             del state["generator_device"]
         save_checkpoint(folder.checkpoint("last"), state)
         recipe = dataclasses.replace(run.recipe(), train=dataclasses.replace(run.recipe().train, epochs=3))
-        with pytest.warns(UserWarning, match=r"made on 'cuda', this is 'cpu': the random numbers of attacks"):
+        device = "'cuda'" if named else "another device"
+        with pytest.warns(UserWarning, match=f"made on {device}, this is 'cpu': the random numbers of attacks"):
             train(recipe, folder, Reporter(quiet=True), resume=True)
         assert len(folder.metrics()) == 3
         drawn.append(load_checkpoint(folder.checkpoint("last"))["generator"])
     assert torch.equal(*drawn)
+
+
+def test_an_earlier_checkpoint_of_a_device_with_short_generator_states_is_restored():
+    class Short:
+        """Generator of a device other than CUDA that has states of 16 bytes, too."""
+
+        device = torch.device("xpu")
+
+        def get_state(self):
+            return torch.zeros(16, dtype=torch.uint8)
+
+        def set_state(self, state):
+            self.restored = state
+
+    generator, saved = Short(), torch.ones(16, dtype=torch.uint8)
+    TrainState._restore_generator(SimpleNamespace(generator=generator), saved, None)
+    assert generator.restored is saved
 
 
 @pytest.mark.parametrize(

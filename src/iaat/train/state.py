@@ -204,17 +204,18 @@ class TrainState:
 
         Args:
             saved: Its state.
-            saved_on: Kind of device it is of; None in checkpoints of earlier versions, which the size tells apart.
+            saved_on: Kind of device it is of; None in checkpoints of earlier versions, where it is of this kind if it
+                has the size.
         """
         here = self.generator.device.type
-        saved_on = saved_on or _DEVICE_OF_STATE.get(len(saved), here)
-        if saved_on == here:
+        fits = len(saved) == len(self.generator.get_state()) if saved_on is None else saved_on == here
+        if fits:
             self.generator.set_state(saved)
             return
         self.generator.manual_seed(rng.derive_seed(self.seed, "attack", self.epoch, self.progress.steps))
         warnings.warn(
-            f"the checkpoint was made on {shown(saved_on)}, this is {here!r}: the random numbers of attacks begin anew "
-            "from seed, epoch and step",
+            f"the checkpoint was made on {'another device' if saved_on is None else shown(saved_on)}, this is {here!r}: "
+            "the random numbers of attacks begin anew from seed, epoch and step",
             stacklevel=2,
         )
 
@@ -224,9 +225,6 @@ class TrainState:
         if rank < len(states):
             rng.set_globals_state(states[rank])
 
-
-_DEVICE_OF_STATE = {16: "cuda", 5056: "cpu"}
-"""Kind of device by the bytes of its generator's state."""
 
 _PROGRESS = ("last_epoch", "_step_count", "_last_lr")
 """State of a schedule that moves; the rest is the recipe's."""
