@@ -223,6 +223,22 @@ def test_a_nan_without_out_names_no_file_and_keeps_the_finished_epochs():
     torch.testing.assert_close(list(net.parameters()), list(caught.value.run.model.parameters()))
 
 
+def test_a_forward_that_keeps_failing_ends_a_call_by_its_own_error():
+    class Failing(Net):
+        calls = 0
+
+        def forward(self, x):
+            type(self).calls += self.training
+            if self.calls > 5:
+                raise ZeroDivisionError("of mine")
+            return super().forward(x)
+
+    with pytest.raises(ZeroDivisionError, match="of mine") as caught:
+        fit(Failing(), method="natural", epochs=3)
+    assert caught.value.run is None
+    assert "run of the finished epochs cannot be given" in caught.value.__notes__[-1]
+
+
 def test_what_ends_a_call_before_its_first_epoch_has_no_run():
     with pytest.raises(UserError) as caught:
         fit(nonfinite="skip", data=TensorDataset(torch.full((9, 1, 6, 6), 2.0), torch.arange(9) % 3))

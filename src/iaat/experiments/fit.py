@@ -146,7 +146,7 @@ def _keep_run(error: BaseException, store: MemoryRun, built: Callable[[], Run]) 
         return
     try:
         error.run = built()  # type: ignore[attr-defined]
-    except RuntimeError as failed:  # such as a GPU that has failed; what ended training goes first
+    except Exception as failed:  # such as a GPU or a forward that keeps failing; what ended training goes first
         error.add_note(f"The run of the finished epochs cannot be given: {failed}")
         return
     epoch = store.last["epoch"]
