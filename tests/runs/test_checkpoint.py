@@ -7,6 +7,7 @@ import random
 import shutil
 import warnings
 import zipfile
+from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
@@ -16,14 +17,17 @@ from torch import nn
 from helpers.external_models import save_script
 from iaat.config.load_recipe import load_recipe
 from iaat.config.train_config import TrainConfig
+from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.models import build_model
 from iaat.runs.checkpoint import load_checkpoint, restore_model, save_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
+from iaat.runtime.rng import batch_generator
 from iaat.train import train
 from iaat.train.optim import build_optimizer, build_schedule
 from iaat.train.state import TrainState
+from iaat.train.trainer import Trainer
 
 WEIGHTS = torch.arange(500.0)
 
@@ -266,6 +270,18 @@ def test_a_run_of_another_kind_of_device_goes_on_with_fresh_random_numbers_of_at
         assert len(folder.metrics()) == 3
         drawn.append(load_checkpoint(folder.checkpoint("last"))["generator"])
     assert torch.equal(*drawn)
+
+
+def test_random_numbers_of_attacks_that_begin_anew_are_of_the_epoch(run):
+    recipe, state = run.recipe(), load_checkpoint(run.checkpoint("last"))
+    data = build_data(recipe.data, seed=recipe.seed, device="cpu")
+    trainer = Trainer(recipe, data, run, start_weights=False)
+    generators = [batch_generator(recipe.seed, "attack", device="cpu").get_state()]
+    for epoch in (1, 2):
+        with pytest.warns(UserWarning, match="made on 'cuda'"):
+            trainer.state.load_state_dict({**state, "generator_device": "cuda", "epoch": epoch})
+        generators.append(trainer.state.generator.get_state())
+    assert not any(torch.equal(*pair) for pair in combinations(generators, 2))
 
 
 def test_an_earlier_checkpoint_of_a_device_with_short_generator_states_is_restored():

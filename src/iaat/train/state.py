@@ -213,9 +213,10 @@ class TrainState:
             self.generator.set_state(saved)
             return
         self.generator.manual_seed(rng.derive_seed(self.seed, "attack", self.epoch, self.progress.steps))
+        there = "another device" if saved_on is None else shown(saved_on)
         warnings.warn(
-            f"the checkpoint was made on {'another device' if saved_on is None else shown(saved_on)}, this is {here!r}: "
-            "the random numbers of attacks begin anew from seed, epoch and step",
+            f"the checkpoint was made on {there}, this is {here!r}: the random numbers of attacks begin anew from "
+            "seed, epoch and step",
             stacklevel=2,
         )
 
