@@ -131,7 +131,7 @@ def apply_policy(
         count: Faults of the run so far, with this one.
         config: The recipe's `nonfinite` and `nonfinite_limit`.
         say: Shows a message.
-        in_memory: The run has no folder to go on from; what is kept of it is not this function's to say.
+        in_memory: The run has no folder; the message names no file and no option of the command line.
 
     Raises:
         NonfiniteError: the recipe says stop or rollback.
