@@ -65,7 +65,7 @@ def test_classes_are_compared_too(tmp_path, capsys):
     other = table(tmp_path / "other.parquet", index, [label[0], 9 - label[1], label[2]])
     capsys.readouterr()
     assert main([*words, other]) == 2
-    expected = f"1 of its 3 samples have another class in digits, such as sample 5 (class {9 - label[1]} in the file"
+    expected = f"1 of 3 samples have another class in digits, such as sample 5 (class {9 - label[1]} in the file"
     assert expected in capsys.readouterr().err
 
 

@@ -284,11 +284,14 @@ def test_radii_to_begin_with_are_those_of_this_data_and_norm():
         fit(start_from=given, epochs=1)
     other = Rows()
     other.y = (other.y + 1) % 3
+    corrected = Rows()
+    corrected.y[0] = (corrected.y[0] + 1) % 3
+    fit(data=corrected, start_from=run, epochs=1)
     fewer = "these are 10 radii for the 90 training samples of this data: give one a sample"
     assert fewer in refused(start_from=RadiusMemory(10), epochs=1)
     assert fewer in refused(start_from=torch.zeros(10), epochs=1, validation=Rows(30, seed=2))
     assert "90 samples up to index 89, of which this data" in refused(start_from=run, data=Rows(60), epochs=1)
-    assert "90 of its 90 samples have another class" in refused(start_from=run, data=other, epochs=1)
+    assert "90 of 90 samples have another class" in refused(start_from=run, data=other, epochs=1)
     assert "start_from RadiusMemory: these are radii in 'l2', and" in refused(start_from=l2, epochs=1)
     in_l2 = {"radius": 0.5, "settings": {"norm": "l2"}, "epochs": 1}
     fit(start_from=l2, **in_l2)

@@ -46,7 +46,7 @@ def test_shuffling_keeps_the_values_and_moves_them_to_others(tmp_path):
 def test_radii_of_other_data_are_refused(tmp_path):
     table = RadiiTable.read(str(written(tmp_path / "radii.parquet")))
     table.check_labels(torch.tensor([0, 1, 2, 3, 4, 9]), torch.tensor([0, 7, 2, 7, 1, 7]))
-    with pytest.raises(UserError, match=r"1 of 2 samples have another class.*sample 2 \(class 2 in the table, 1 in"):
+    with pytest.raises(UserError, match=r"1 of 2 samples have another class.*sample 2 \(class 2 in the file, 1 in"):
         table.check_labels(torch.tensor([0, 2]), torch.tensor([0, 1]))
 
 
@@ -57,6 +57,13 @@ def test_a_few_labels_may_have_been_corrected_since():
     labels[2] = 1
     with pytest.raises(UserError, match="3 of 8 samples have another class"):
         table.check_labels(torch.arange(8), labels)
+    with pytest.raises(
+        UserError, match=r"method\.radii radii: these are radii of other data: 3 of 8 samples have another"
+    ):
+        table.check_data("method.radii", "digits", 8, labels)
+    labels[2] = 0
+    table.check_data("method.radii", "digits", 8, labels)
+    table.check_batch(torch.arange(2), labels[:2])  # two labels say nothing
 
 
 def test_radii_of_other_data_are_refused_before_samples_are_read(tmp_path):
@@ -71,9 +78,7 @@ def test_radii_of_other_data_are_refused_before_samples_are_read(tmp_path):
         f"method.radii {file}: these are radii of other data: 3 samples up to index 4, of which digits with its 2 "
         "training samples lacks 2 (2, 4): give the radii of a run on this data, or leave method.radii out"
     )
-    with pytest.raises(
-        UserError, match=r"2 of its 3 samples .* such as sample 2 \(class 2 in the file, 0 in the data\)"
-    ):
+    with pytest.raises(UserError, match=r"2 of 3 samples .* such as sample 2 \(class 2 in the file, 0 in the data\)"):
         table.check_data("method.radii", "digits", 5, torch.tensor([0, 1, 0, 1, 0]))
     unlabelled = RadiiTable("snapshot", table.index, torch.full((3,), -1), table.radius)
     unlabelled.check_data("method.radii", "digits", 5, torch.zeros(5, dtype=torch.int64))

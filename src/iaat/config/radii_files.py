@@ -46,18 +46,16 @@ def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None, *, without
     if not isinstance(recipe.method, MethodConfig):
         return
     data = "this data" if recipe.data.name == GIVEN else recipe.data.name
-    # Corrections change classes: a run before them has the radii of the same data.
-    known = None if recipe.data.relabel is not None else labels
     for key, file in recipe.method.radii_files().items():
         table = RadiiTable.read(file)
         if table.norm is None:
             table = replace(table, norm=norm_of_run(Path(file) if Path(file).is_dir() else Path(file).parent))
         table.check_norm(key, getattr(recipe.method, "norm", None))
-        table.check_data(key, data, size, known)
+        table.check_data(key, data, size, labels)
     first = getattr(recipe.method, "first_radii", None)
     if first is not None:
         first.check_norm("start_from", getattr(recipe.method, "norm", None))
-        first.check_data("start_from", data, size, known)
+        first.check_data("start_from", data, size, labels)
         if len(first.index) not in (size, size - without):
             raise UserError(
                 f"start_from {first.name}: these are {len(first.index):,} radii for the {size - without:,} training "

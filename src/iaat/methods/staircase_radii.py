@@ -107,7 +107,7 @@ class StaircaseRadii(LearnedRadii):
     config: StaircaseConfig
 
     _table: RadiiTable | None = None
-    """Radii that a file gave, until the first samples show whether they are of the same data."""
+    """Radii that a file gave, until the first batch has come: it may show that they are of other data."""
     _slower: tuple[int, float] | None = None
     """First index of the samples that come more than once an epoch, and how often they do."""
 
@@ -127,13 +127,15 @@ class StaircaseRadii(LearnedRadii):
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Radii `[B]` in memory; with `spread` those of mean `radius` that follow them."""
-        if self._table is not None:  # once, by the first samples
-            self._table.check_labels(batch.index, batch.y)
-            self._table = None
+        self._table = None
         learned, spread = super().radii_of(model, batch, context), self.config.spread
         if not spread:
             return learned
         return self.config.radius * batch_scales(learned, power=-1.0, low=1 - spread, high=1 + spread, own=context.own)
+
+    def _check_first(self, batch: Batch) -> None:
+        if self._table is not None:
+            self._table.check_batch(batch.index, batch.y)
 
     def update(self, batch: Batch, output: StepOutput) -> None:
         """Move the radii by the outcome of the training attack."""

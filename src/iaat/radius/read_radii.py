@@ -112,29 +112,17 @@ class RadiiTable:
             labels: Labels `[n]` of the first of them, where they are known.
 
         Raises:
-            UserError: the table has samples that the data lacks, or of other classes.
+            UserError: the table has samples that the data lacks, or too many of other classes (see `check_labels`).
         """
-        fix = f"give the radii of a run on this data, or leave {key} out"
         lost = self.index[self.index >= size].sort().values.tolist()
         if lost:
             raise UserError(
                 f"{key} {self.name}: these are radii of other data: {len(self.index):,} samples up to index "
                 f"{lost[-1]}, of which {data} with its {size:,} training samples lacks {len(lost):,} "
-                f"({_some(lost)}): {fix}"
+                f"({_some(lost)}): {_fix(key)}"
             )
-        if labels is None:
-            return
-        known = (self.index < len(labels)) & (self.label != UNKNOWN)
-        index, listed = self.index[known], self.label[known]
-        own = labels.cpu()[index]
-        differing = (own != listed).nonzero()[:, 0]
-        if len(differing):
-            row = int(differing[index[differing].argmin()])
-            raise UserError(
-                f"{key} {self.name}: these are radii of other data: {len(differing):,} of its {len(self.index):,} "
-                f"samples have another class in {data}, such as sample {int(index[row])} (class {int(listed[row])} in "
-                f"the file, {int(own[row])} in the data): {fix}"
-            )
+        if labels is not None:
+            self.check_labels(torch.arange(len(labels)), labels, key=key, data=data)
 
     def check_norm(self, key: str, norm: str | None) -> None:
         """Refuse radii of another norm, where both are known: an L2 radius of 0.5 would be an L-inf radius of 128px.
@@ -168,10 +156,27 @@ class RadiiTable:
         values[self.index] = self.radius.float()
         return values
 
-    def check_labels(self, index: Tensor, y: Tensor) -> None:
+    def check_batch(self, index: Tensor, y: Tensor) -> None:
+        """As `check_labels`, of a batch: a few samples say nothing.
+
+        Raises:
+            UserError: as there.
+        """
+        self.check_labels(index, y, least=_LEAST)
+
+    def check_labels(
+        self, index: Tensor, y: Tensor, *, key: str = "radii", data: str = "the data", least: int = 1
+    ) -> None:
         """Compare the labels `y` `[B]` of the samples `index` `[B]` with the table, where it has them.
 
-        A few may differ, because labels can be corrected between two runs (`data.relabel`).
+        A few may differ, because labels can be corrected between two runs.
+
+        Args:
+            index: Positions in the data set.
+            y: Class numbers.
+            key: What names the file, for messages.
+            data: Name of the data, for messages.
+            least: How many of them the table has to have; fewer say nothing.
 
         Raises:
             UserError: more than a quarter of them differ: the radii belong to other data.
@@ -181,20 +186,29 @@ class RadiiTable:
         place = torch.searchsorted(ordered, index).clamp_max(len(ordered) - 1)
         listed = self.label[order][place]
         known = (ordered[place] == index) & (listed != UNKNOWN)
-        differing = (known & (listed != y)).nonzero()[:, 0].tolist()
-        if len(differing) > _CORRECTED * int(known.sum()):
-            row = differing[0]
-            raise UserError(
-                f"radii {self.name}: {len(differing)} of {int(known.sum())} samples have another class in the data, "
-                f"such as sample {int(index[row])} (class {int(listed[row])} in the table, {int(y[row])} in the data): "
-                "give the radii of a run on this data"
-            )
+        differing, compared = (known & (listed != y)).nonzero()[:, 0], int(known.sum())
+        if compared < least or len(differing) <= _CORRECTED * compared:
+            return
+        row = int(differing[0])
+        raise UserError(
+            f"{key} {self.name}: these are radii of other data: {len(differing):,} of {compared:,} samples have "
+            f"another class in {data}, such as sample {int(index[row])} (class {int(listed[row])} in the file, "
+            f"{int(y[row])} in the data): {_fix(key)}"
+        )
 
+
+_LEAST = 8
+"""How many labels of a batch say something: of fewer, a quarter is one or none."""
 
 _CORRECTED = 0.25
 """Fraction of the labels that may have been corrected; of other data with two classes half of them differ."""
 
 _MOST_NAMED = 3
+
+
+def _fix(key: str) -> str:
+    """What to do about radii of other data."""
+    return f"give the radii of a run on this data, or leave {key} out"
 
 
 def _some(numbers: list[int]) -> str:
