@@ -1,5 +1,7 @@
 """Radii of other data are refused before samples are read or a model is built, by every command that trains."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -77,8 +79,11 @@ def test_radii_of_another_norm_are_refused(words, norm, tmp_path, capsys):
     file, other = table(run / "radii.parquet", [0], [int(DIGITS.labels[0])]), "l2" if norm == "linf" else "linf"
     in_norm = ["--norm", norm, "--radius", "8px" if norm == "linf" else "128/255"]
     (run / "recipe.yaml").write_text(f"method: {{name: iaat, norm: {other}}}")
-    for source in (file, str(run)):
-        assert main(["check", *words, source, *in_norm]) == 2
+    assert main(["check", *words, file, *in_norm]) == 0  # a recipe that lies beside it may be any
+    (run / "run.json").write_text("{}")
+    (run / "radii").mkdir()
+    for source in (file, str(run), shutil.copy(file, run / "radii/0003.parquet")):
+        assert main(["check", *words, str(source), *in_norm]) == 2
         assert f"these are radii in '{other}', and method.norm is {norm}" in capsys.readouterr().err
     (run / "recipe.yaml").write_text(f"method: {{name: iaat, norm: {norm}}}")
     assert main(["check", *words, str(run), *in_norm]) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import RECIPE_FILE, read_recipe
+from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
 from iaat.data import DatasetInfo
 from iaat.errors import UserError
 from iaat.methods import MethodConfig
@@ -49,7 +49,7 @@ def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None, *, without
     for key, file in recipe.method.radii_files().items():
         table = RadiiTable.read(file)
         if table.norm is None:
-            table = replace(table, norm=norm_of_run(Path(file) if Path(file).is_dir() else Path(file).parent))
+            table = replace(table, norm=_norm_beside(Path(file)))
         table.check_norm(key, getattr(recipe.method, "norm", None))
         table.check_data(key, data, size, labels)
     first = getattr(recipe.method, "first_radii", None)
@@ -61,6 +61,14 @@ def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None, *, without
                 f"start_from {first.name}: these are {len(first.index):,} radii for the {size - without:,} training "
                 f"samples of {data}: give one a sample, those of a run on this data"
             )
+
+
+def _norm_beside(file: Path) -> str | None:
+    """The norm of the run that a table of radii lies in; None where it lies in none, or that does not say."""
+    folder = file if file.is_dir() else file.parent
+    if folder.name == "radii":  # of RUN/radii/0003.parquet
+        folder = folder.parent
+    return norm_of_run(folder) if (folder / RUN_FILE).is_file() else None
 
 
 def norm_of_run(folder: Path) -> str | None:
