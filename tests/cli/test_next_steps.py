@@ -122,11 +122,15 @@ def test_each_module_is_trusted_by_an_option_of_its_own():
     assert options.trust == ["my_net", "more", "my_data"]
 
 
-def test_a_folder_and_code_that_are_typed_as_data_are_named_in_the_next_command(tmp_path):
+def test_a_folder_and_code_that_are_typed_as_data_are_named_in_the_next_command(tmp_path, monkeypatch):
     none = argparse.Namespace(trust=[])
     assert as_before(none, ["--data=my_data:make"]) == ["--trust", "my_data"]
     assert as_before(none, [f"--data={tmp_path}"]) == [f"--data.root={tmp_path}"]
     assert as_before(none, ["--data=mnist"]) == []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert as_before(none, ["--data=mnist"]) == []  # a folder of this name is ./mnist
+    assert as_before(none, ["--data=./mnist"]) == ["--data.root=mnist"]
 
 
 def test_check_names_a_model_that_does_not_fit_and_nothing_else(capsys, tmp_path, monkeypatch):

@@ -81,6 +81,14 @@ def test_a_folder_of_data_is_the_root_of_a_set_of_files_and_else_a_folder_of_ima
     assert parse_arguments(["radii", "RUN", "--data", "DIR"])[1] == ["--data.root=DIR"]
 
 
+def test_a_folder_named_as_a_set_is_given_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert recipe_of("quickstart", "--data", "mnist").data.name == "mnist"
+    found = recipe_of("quickstart", "--data", "./mnist").data
+    assert (found.name, found.root) == ("folder", "mnist")
+
+
 def test_what_is_typed_as_data_is_typed(tmp_path, monkeypatch):
     monkeypatch.setattr(user_code, "_TRUSTED", set())
     assert recipe_of("quickstart", "--data", "my_data:make").data.name == "my_data:make"

@@ -163,13 +163,21 @@ def test_settings_of_an_own_method_that_no_class_can_have_are_refused(folder, ca
     assert "is no name of a setting" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("key", ["model.name", "data.name", "method.name", "method"])
+@pytest.mark.parametrize("key", ["model.name", "data.name", "data", "method.name", "method"])
 @pytest.mark.parametrize("part", ["set", "grid"])
 def test_settings_of_a_sweep_are_trusted_no_more_than_its_recipes(folder, key, part):
     value = ["evil:make"] if part == "grid" else "evil:make"
     path = write(folder / "sweep.yaml", {"cells": {"a": {"recipe": "quickstart", part: {key: value}}}})
     with pytest.raises(UserError, match=r"may not run by itself|no name for a folder"):
         read_cells([path])
+    assert not (folder / "ran").exists()
+
+
+def test_data_that_is_typed_is_trusted_and_the_same_of_a_file_is_not(folder):
+    word = "--data=evil:make"
+    with pytest.raises(UserError, match="may not run by itself"):
+        load_recipe("quickstart", settings=[word])
+    assert load_recipe("quickstart", [word]).data.name == "evil:make"
     assert not (folder / "ran").exists()
 
 

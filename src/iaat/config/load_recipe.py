@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iaat.config.data_option import with_data_keys
 from iaat.config.deprecated import newer_name, take_rate, take_rule, warn_of_old_names, with_new_keys, with_rate
 from iaat.config.method_in_name import with_method
 from iaat.config.recipe import Recipe
@@ -34,19 +35,16 @@ from iaat.config.recipe_files import (
 )
 from iaat.config.safe_yaml import parse_yaml
 from iaat.config.setting_keys import SECTION_TYPES, check_known
-from iaat.config.short_options import BOTH, DATA, names_function, read_settings
+from iaat.config.short_options import BOTH, read_settings
 from iaat.config.typed_values import build_section, typed_value
 from iaat.config.written_config import written_config
 from iaat.data import DataConfig
-from iaat.data.builtin_datasets import holds_files_of
-from iaat.data.data_config import DATASETS, FILE_NAMES, TORCHVISION_NAMES, WRITTEN_ROOTS
-from iaat.data.folder_scan import has_shards
-from iaat.errors import UserError, did_you_mean, shown
+from iaat.data.data_config import WRITTEN_ROOTS
+from iaat.errors import UserError, shown
 from iaat.methods import METHODS, find_method
 from iaat.methods.setting_fields import setting_names
 from iaat.models import ModelConfig
 from iaat.models.registry import check_name
-from iaat.runtime.files import user_path
 from iaat.runtime.text import cut
 from iaat.runtime.user_code import check_trusted, trust_typed
 
@@ -149,8 +147,8 @@ def _resolved(
     """The recipe of settings `raw`, which come from `files`, with arguments on top."""
     data_name = str(raw.get("data", {}).get("name", DataConfig.name))
     # What is typed as --data is as good as typed under the full keys.
-    own = _with_data(read_settings(overrides), data_name)
-    typed = _with_data(read_settings([*settings, *overrides]), data_name)
+    own = with_data_keys(read_settings(overrides), data_name)
+    typed = with_data_keys(read_settings([*settings, *overrides]), data_name)
     for key in NAMES_OF_CODE:
         if ":" in own.get(key, ""):
             trust_typed(own[key])
@@ -216,18 +214,6 @@ def _confined(recipe: Recipe, typed: Collection[str], place: str, *, stored: boo
     return recipe
 
 
-def _with_data(settings: Mapping[str, str], data_name: str) -> dict[str, str]:
-    """Settings with `--data`, which depends on the data set of the recipe, under its keys.
-
-    Raises:
-        UserError: data that is neither a folder nor a set.
-    """
-    result = dict[str, str]()
-    for key, value in settings.items():
-        result |= _data_settings(value, data_name) if key == DATA else {key: value}
-    return result
-
-
 def _expanded(typed: Mapping[str, str], config: type) -> dict[str, str]:
     """Settings with radius and norm, which depend on the method, under their keys.
 
@@ -249,21 +235,6 @@ def _expanded(typed: Mapping[str, str], config: type) -> dict[str, str]:
     return result
 
 
-def _data_settings(value: str, data_name: str) -> dict[str, str]:
-    """A data set by its name, or its folder; what is no data set of files becomes a folder of images, or of shards."""
-    value = str(user_path(value))
-    if value in DATASETS or names_function(value):
-        return {"data.name": value}
-    if not Path(value).is_dir():
-        raise UserError(f"--data {shown(value)} is neither a folder nor a data set{did_you_mean(value, DATASETS)}")
-    if data_name in FILE_NAMES:
-        return {"data.root": value}
-    of_set = data_name in TORCHVISION_NAMES
-    if has_shards(value) and not (of_set and holds_files_of(data_name, value)):
-        return {"data.name": "webdataset", "data.root": value}
-    return {"data.root": value} if of_set else {"data.name": "folder", "data.root": value}
-
-
 def _check_options(model: ModelConfig, place: str) -> None:
     """Refuse options with which timm reads files itself, which in some of its versions runs their code."""
     files = {"checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"} & model.options.keys()
@@ -281,7 +252,7 @@ def settings_for_model(target: str, overrides: Sequence[str] = ()) -> Recipe:
         UserError: an unknown key, or a wrong value.
     """
     config = find_method("natural").Config
-    typed = _expanded(_with_data(read_settings(overrides), DataConfig.name), config)
+    typed = _expanded(with_data_keys(read_settings(overrides), DataConfig.name), config)
     warn_of_old_names(typed.keys(), target)
     typed = with_new_keys(typed)
     raw = {"model": {"normalize": "none"}}
@@ -298,7 +269,7 @@ def expand_arguments(overrides: Sequence[str]) -> list[str]:
         UserError: `--data` that is neither a folder nor a data set.
     """
     typed = read_settings(overrides)
-    full = _expanded(_with_data(typed, typed.get("data.name", DataConfig.name)), find_method("natural").Config)
+    full = _expanded(with_data_keys(typed, typed.get("data.name", DataConfig.name)), find_method("natural").Config)
     return [f"--{key}={value}" for key, value in full.items()]
 
 
