@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from markupsafe import escape
 
-from helpers.report_content import CLASSES, SCRIPT, TAG, minimal, rich
+from helpers.report_content import SCRIPT, TAG, minimal, rich
 from iaat.errors import UserError
 from iaat.evaluate.findings import TRUSTED
 from iaat.report import image_content, report_content
