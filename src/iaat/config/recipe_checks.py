@@ -121,7 +121,7 @@ def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
             if written_in != norm:
                 default = "null" if _default(config, key) is None else _default(config, key)
                 raise UserError(
-                    f"{section}.norm {norm}: {section}.{key} = {length} was written for {written_in}; give a "
+                    f"{section}.norm {norm}: {section}.{key} = {length} was written for {written_in}; give "
                     f"{section}.{key} for {norm} as well, or its default: --{section}.{key} {default}"
                 )
 
@@ -129,7 +129,7 @@ def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
 def _own_lengths(config: Any) -> dict[str, Radius]:  # noqa: ANN401
     """The lengths of a section but `radius` that mean another thing in each norm, without defaults.
 
-    0 is 0 in all, and a smallest step below the usual one sets no step.
+    0 is the same in every norm; a `min_step` below the usual step changes nothing.
     """
     radius, steps = config.radius, getattr(config, "steps", 1)
     usual = 2 * radius / steps if isinstance(radius, float) and isinstance(steps, int) else 0
