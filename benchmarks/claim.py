@@ -35,6 +35,8 @@ PAGE = ROOT / "docs/results/cifar10/claim.md"
 CLAIMS = {"iaat": ("uniform-3px", "uniform-4px"), "iaat-rests-70": ("uniform-2px", "uniform-3px")}
 """Recipes, and the two uniform radii that each is compared with: those around its clean accuracy."""
 UNIFORM = "uniform-"
+_BY_CLASS = ("iaat", *CLAIMS["iaat"])
+"""Cells that the table of classes compares: the first with a mix of the other two."""
 
 ATTACKS = {"screening": "results.json", "autoattack": "autoattack.results.json"}
 TITLES = {"screening": "screening", "autoattack": "AutoAttack"}
@@ -76,6 +78,7 @@ def page(runs: Path) -> str:
         "distances": _distance_rows(found),
         "above_curve": _curve_rows(found),
         "radii": _radius_rows(runs),
+        "classes": _class_rows(runs, found["screening"]),
         "pairs": _pair_rows(runs, found),
     }
     scatter = "; ".join(
@@ -117,6 +120,13 @@ Accuracy under screening within each radius, on the first images of the seeded o
 over the radii 0 to 16px.
 
 {radii}
+
+## By class
+
+Accuracy of each class, clean and under screening, on the images that are attacked: means over the seeds of IAAT and of
+uniform 3 and 4px, and how much more IAAT has than the mix of the two that has its clean accuracy of all test images.
+
+{classes}
 
 ## On the same images
 
@@ -227,6 +237,33 @@ def _radius_rows(runs: Path) -> Iterator[Sequence[str]]:
         }
         values = [within[0], *(within[each] for each in SHOWN_PX), result.curve.expected_robustness]
         yield [match[1], match[2], f"{result.n:,}", *(f"{100 * value:.1f}" for value in values)]
+
+
+def _class_rows(runs: Path, outcomes: Outcomes) -> Iterator[Sequence[str]]:
+    """Clean and robust accuracy of the classes, those first that IAAT favours most in robust accuracy."""
+    yield ["class", *(f"{cell}, {kind}" for kind in ("clean", "robust") for cell in _BY_CLASS), "clean +", "robust +"]
+    seeds = list(distances(outcomes, _BY_CLASS[0], _BY_CLASS[1:]))
+    if not seeds:
+        return
+    values = np.array([_class_accuracies(runs, seed) for seed in seeds])  # [seed, cell, class, clean or robust]
+    shares = [_share(*(outcomes[cell, seed].clean for cell in _BY_CLASS)) for seed in seeds]
+    mixed = np.array([share * own[1] + (1 - share) * own[2] for share, own in zip(shares, values, strict=True)])
+    mean, more = values.mean(axis=0), (values[:, 0] - mixed).mean(axis=0)
+    for place in np.argsort(-more[:, 1]):
+        cells = [f"{mean[cell, place, kind]:.1f}" for kind in (0, 1) for cell in range(len(_BY_CLASS))]
+        yield [CIFAR10[place], *cells, *(f"{value:+.1f}" for value in more[place])]
+
+
+def _share(wanted: float, first: float, second: float) -> float:
+    """The share of the first in a mix of two that has the clean accuracy that is wanted."""
+    return (wanted - second) / (first - second)
+
+
+def _class_accuracies(runs: Path, seed: int) -> NDArray[np.float64]:
+    """Accuracies in % `[cell, class, 2]`, clean and robust, of the runs of one seed."""
+    results = [read_results(runs / f"{cell}-seed{seed}.{ATTACKS['screening']}") for cell in _BY_CLASS]
+    found = [{each.name: (each.clean, each.worst) for each in result.per_class} for result in results]
+    return 100 * np.array([[by_name[name] for name in CIFAR10] for by_name in found])
 
 
 def _distance_rows(found: Mapping[str, Outcomes]) -> Iterator[Sequence[str]]:

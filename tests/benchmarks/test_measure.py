@@ -176,6 +176,13 @@ def test_the_page_of_speed_is_that_of_the_results_that_are_here():
     assert PAGE.read_text(encoding="utf-8") == page(Results(RESULTS), RUNS), "run benchmarks/overview.py"
 
 
+def test_the_mix_of_two_radii_has_the_clean_accuracy_that_is_wanted():
+    from claim import _share
+
+    share = _share(81.0, 82.0, 79.0)
+    assert share * 82.0 + (1 - share) * 79.0 == pytest.approx(81.0)
+
+
 def test_the_page_of_the_claim_is_that_of_the_runs_that_are_here():
     from claim import PAGE, RUNS, page
 
