@@ -12,7 +12,7 @@ import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from iaat import pgd
+from iaat.data import DataSplits, Source
 from iaat.models import ModelConfig, build_model
 from iaat.runtime import rng
 from iaat.runtime.device import autocast
@@ -38,23 +39,27 @@ PREPARING_STEPS = 30
 
 
 class _Labelled:
-    """Training samples of which nothing but the labels is asked."""
+    """Training samples of which nothing but labels, classes and shape is asked."""
 
     labels = torch.arange(SAMPLES) % CLASSES
+    classes = tuple(map(str, range(CLASSES)))
+    shape = SHAPE
 
     def __len__(self) -> int:
         return SAMPLES
 
 
-IMAGES = SimpleNamespace(
-    shape=SHAPE,
-    classes=[str(number) for number in range(CLASSES)],
+_NONE = torch.empty(0, dtype=torch.int64)
+IMAGES = DataSplits(
+    train=cast("Source", _Labelled()),
+    test=cast("Source", _Labelled()),
+    train_index=torch.arange(SAMPLES),
+    validation_index=_NONE,
+    test_index=_NONE,
     mean=torch.full((3,), 0.5),
     std=torch.full((3,), 0.25),
-    train=_Labelled(),
-    train_index=torch.arange(SAMPLES),
 )
-"""All that a training state wants to know of the data (`iaat.train.state.build_state`)."""
+"""Data of which no sample is read, for a training state (`iaat.train.state.build_state`)."""
 
 
 @dataclass(frozen=True)

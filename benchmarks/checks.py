@@ -50,7 +50,7 @@ def main() -> None:
 
 def _row(model: str, method: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     recipe = load_recipe("cifar10-small-pgd-at", ["--model.name", model, "--model.width", "null", "--method", method])
-    state = build_state(recipe, IMAGES, SAMPLES, device)  # type: ignore[arg-type]
+    state = build_state(recipe, IMAGES, SAMPLES, device)
     draw = torch.Generator().manual_seed(0)
     x = torch.rand(options.batch_size, *IMAGES.shape, generator=draw).to(device)
     y = torch.randint(10, (options.batch_size,), generator=draw).to(device)

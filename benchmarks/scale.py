@@ -111,7 +111,7 @@ def _steps(options: argparse.Namespace, ranks: Ranks, device: torch.device) -> l
     draw = torch.Generator().manual_seed(0)
     x = torch.rand(options.batch_size, *IMAGES.shape, generator=draw).to(device)
     y = torch.randint(10, (options.batch_size,), generator=draw).to(device)
-    states = {who: build_state(recipe, IMAGES, 100, device, ranks=who) for who in (ranks, ALONE)}  # type: ignore[arg-type]
+    states = {who: build_state(recipe, IMAGES, 100, device, ranks=who) for who in (ranks, ALONE)}
     if states[ranks].method.radii is not None:
         for state in states.values():
             assert state.method.radii is not None

@@ -19,8 +19,8 @@ COST = {"train_forwards", "train_backwards", "train_seconds"}
 DAMAGE = {
     "flipped bit": lambda line: bytes([line[0] ^ 1]) + line[1:],
     "no UTF-8": lambda line: b"\xff" + line[1:],
-    "huge integer": lambda line: re.sub(rb": \d", b": " + b"9" * 5000, line, count=1),
-    "large integer": lambda line: re.sub(rb": [\d.]+", b": " + b"9" * 400, line, count=1),
+    "huge integer": lambda line: re.sub(rb"(: \[?)\d", rb"\g<1>" + b"9" * 5000, line, count=1),
+    "large integer": lambda line: re.sub(rb"(: \[?)[\d.]+", rb"\g<1>" + b"9" * 400, line, count=1),
     "deep nesting": lambda _line: b"[" * 100_000,
     "another shape": lambda _line: b'["epoch"]',
     "no record": lambda _line: b"null",
