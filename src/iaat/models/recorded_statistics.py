@@ -1,8 +1,9 @@
-"""Input statistics in the record of an exported file of weights: its tensors are of the bare network alone."""
+"""The record in an exported file of weights, and its input statistics: the tensors are of the bare network alone."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ def recorded_statistics(file: Path) -> InputStatistics | None:
     Raises:
         UserError: the record is damaged.
     """
-    text = _record(file)
+    text = record_text(file)
     if text is None:
         return None
     try:
@@ -38,11 +39,21 @@ def recorded_statistics(file: Path) -> InputStatistics | None:
     return statistics
 
 
-def _record(file: Path) -> str | None:
-    if file.suffix.lower() != ".safetensors":
+def record_text(file: Path) -> str | None:
+    """The record of an exported file of weights, as JSON; None where it has none, or cannot be read."""
+    if file.suffix.lower() != ".safetensors" or not file.is_file():
         return None
     try:
-        with safe_open(file, framework="pt") as opened:
-            return (opened.metadata() or {}).get(RECORD)
+        return read_metadata(file).get(RECORD)
     except (SafetensorError, OSError, ValueError):
         return None  # whoever reads the weights says what is wrong
+
+
+def read_metadata(file: Path) -> Mapping[str, str]:
+    """The metadata of a safetensors file.
+
+    Raises:
+        SafetensorError, OSError, ValueError: it cannot be read.
+    """
+    with safe_open(file, framework="pt") as opened:
+        return opened.metadata() or {}

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from iaat.errors import UserError
 from iaat.models.normalize import Normalize
-from iaat.models.recorded_statistics import RECORD
+from iaat.models.recorded_statistics import RECORD, read_metadata, record_text
 from iaat.models.weights import check_plain, read_content
 from iaat.runs.checkpoint_schema import SavedState, saved_state
 from iaat.runs.run_folder import RunFolder
@@ -65,8 +64,7 @@ def exported_file(target: Path) -> Path | None:
     if target.is_dir() and RunFolder(target).has_results():
         return None
     file = target / WEIGHTS_FILE if target.is_dir() else target
-    is_safetensors = file.suffix.lower() == ".safetensors" and file.is_file()
-    return file if is_safetensors and RECORD in _metadata(file) else None
+    return file if record_text(file) is not None else None
 
 
 def check_readable(file: Path) -> None:
@@ -78,21 +76,9 @@ def check_readable(file: Path) -> None:
     if file.suffix.lower() != ".safetensors" or not file.is_file():
         return
     try:
-        _read_metadata(file)
+        read_metadata(file)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{file} is damaged ({cut(str(error), 200)}): export, save or download it again") from None
-
-
-def _metadata(file: Path) -> Mapping[str, str]:
-    try:
-        return _read_metadata(file)
-    except (SafetensorError, OSError, ValueError):
-        return {}
-
-
-def _read_metadata(file: Path) -> Mapping[str, str]:
-    with safe_open(file, framework="pt") as opened:
-        return opened.metadata() or {}
 
 
 def read_record(file: Path) -> ExportRecord:
@@ -102,7 +88,7 @@ def read_record(file: Path) -> ExportRecord:
         UserError: it is damaged, or of a newer version.
     """
     try:
-        record = from_json(json.loads(_metadata(file).get(RECORD, "")), ExportRecord)
+        record = from_json(json.loads(record_text(file) or ""), ExportRecord)
         _check_statistics(record)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: its record: {cut(str(error), 300)}; export the run again") from None
