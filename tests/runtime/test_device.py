@@ -12,6 +12,7 @@ from torch import nn
 
 from iaat.cli.main import main
 from iaat.errors import UserError
+from iaat.runtime import device as device_module
 from iaat.runtime.device import autocast, pick_device, uses_bfloat16, warn_of_emulated_bfloat16
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
@@ -50,17 +51,26 @@ def test_a_stated_precision_is_taken_everywhere(precision, expected, device):
 
 
 @pytest.mark.parametrize(
-    ("abilities", "expected"),
+    ("abilities", "ratio", "expected"),
     [
-        ({}, False),
-        ({"avx512_bf16": False, "avx2": True}, False),
-        ({"avx512_bf16": True}, True),
-        ({"amx_bf16": True}, True),
+        ({}, 0.5, False),
+        ({"avx512_bf16": False, "avx2": True}, 0.5, False),
+        ({"avx512_bf16": True}, 0.5, True),
+        ({"avx512_bf16": True}, 2.0, False),
+        ({"amx_bf16": True}, 2.0, True),
     ],
 )
-def test_auto_asks_the_cpu(monkeypatch, abilities, expected):
+def test_auto_takes_bfloat16_where_the_cpu_is_faster_in_it(monkeypatch, abilities, ratio, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
+    seconds = {torch.bfloat16: ratio, torch.float32: 1.0}
+    monkeypatch.setattr(device_module, "_product_seconds", seconds.__getitem__)
+    uncached = device_module._bfloat16_is_faster.__wrapped__
+    monkeypatch.setattr(device_module, "_bfloat16_is_faster", uncached)
     assert uses_bfloat16("auto", CPU) is expected
+
+
+def test_products_are_timed_in_both_formats():
+    assert all(device_module._product_seconds(dtype, size=64) > 0 for dtype in (torch.bfloat16, torch.float32))
 
 
 @pytest.mark.parametrize("supported", [False, True])

@@ -59,7 +59,7 @@ def apgd(
             larger loss.
         early_stop: A sample stays where it is adversarial, and leaves the batch as soon as the rest fits a smaller
             multiple of 32.
-        precision: `fp32`, `bf16`, or `auto` for bfloat16 where the processor has instructions for it. Losses are
+        precision: `fp32`, `bf16`, or `auto` for bfloat16 where the device is faster in it. Losses are
             always float32, and only points that are adversarial in the precision of `x` count.
         bounds: Smallest and largest value of an input; None for unbounded inputs.
         x_init: First point of the first run `[B, ...]`, projected into the ball; a uniform draw from the ball if None.

@@ -72,7 +72,7 @@ class TrainConfig:
     natural_epochs: FromZero = 0
     """Epochs of natural training before the method begins; radii do not change meanwhile."""
     precision: Literal["fp32", "bf16", "fp16", "auto"] = "auto"
-    """Number format of the model's layers; auto takes bf16 where the processor computes it natively. fp16 is for GPUs
+    """Number format of the model's layers; auto takes bf16 where the device is faster in it. fp16 is for GPUs
     without bf16; gradients are scaled, so that small ones are not lost. Losses and radii are float32 always."""
     channels_last: bool = True
     """Memory order of images and convolutions."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
+import timeit
 import warnings
 from contextlib import AbstractContextManager
 
@@ -62,29 +64,55 @@ def compute_deterministically() -> None:
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether layers compute in bfloat16; `auto` says yes where the processor has instructions for it."""
+    """Whether layers compute in bfloat16; `auto` says yes where that is faster than float32."""
     if precision != "auto":
         return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    # Without the instructions bfloat16 is emulated, and slower than float32.
-    if not hasattr(torch.cpu, "get_capabilities"):  # older PyTorch; what has AMX has this, too
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    abilities = torch.cpu.get_capabilities()
-    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    if device.type == "cpu":
+        abilities = _bfloat16_instructions()
+        return "amx_bf16" in abilities or ("avx512_bf16" in abilities and _bfloat16_is_faster())
+    return _has_bfloat16(device)
 
 
 def warn_of_emulated_bfloat16(precision: str, device: torch.device) -> None:
     """Warn where `bf16` is asked for and the device has no instructions for it."""
-    if precision == "bf16" and not uses_bfloat16("auto", device):
+    if precision == "bf16" and not _has_bfloat16(device):
         warnings.warn(
             f"train.precision bf16: this {device.type} has no bfloat16 instructions and emulates them, which can take "
             "ten times as long as fp32. train.precision auto takes bf16 only where it is fast; a run that is resumed "
             "keeps its precision",
             stacklevel=2,
         )
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(_bfloat16_instructions())
+
+
+def _bfloat16_instructions() -> frozenset[str]:
+    """The sets of instructions for bfloat16 that this CPU has; without any it is emulated."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # older PyTorch; what has AMX has this, too
+        return frozenset({"avx512_bf16"} if torch.cpu._is_avx512_bf16_supported() else ())
+    abilities = torch.cpu.get_capabilities()
+    return frozenset(name for name in ("avx512_bf16", "amx_bf16") if abilities.get(name))
+
+
+@functools.cache
+def _bfloat16_is_faster() -> bool:
+    """Whether a product of two matrices takes less time in bfloat16.
+
+    AVX-512's instructions for bfloat16 are much faster than float32 on AMD's processors and half as fast on Intel's, so
+    that noise does not change the answer. One measurement takes some milliseconds.
+    """
+    return _product_seconds(torch.bfloat16) < _product_seconds(torch.float32)
+
+
+def _product_seconds(dtype: torch.dtype, size: int = 512, repeats: int = 5) -> float:
+    """The least seconds that a product of two matrices took."""
+    matrix = torch.ones(size, size, dtype=dtype)
+    torch.mm(matrix, matrix)  # the first call also compiles the kernel
+    return min(timeit.repeat(lambda: torch.mm(matrix, matrix), number=1, repeat=repeats))
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
