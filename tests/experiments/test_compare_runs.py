@@ -295,6 +295,15 @@ def test_a_comparison_says_what_its_runs_share_of_the_data_once(tmp_path, record
     assert capsys.readouterr().out.count("1 other file left out") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [(["--seeds", "2"], 1), (["--seeds", "1"], 0), (["--seeds", "2", "3"], 0), (["--seed", "2"], 0)]
+)
+def test_one_number_is_said_to_be_how_many_seeds(tmp_path, record, capsys, words, said):
+    assert main(["compare", "quickstart-natural", *FAST, *words, "--out", str(tmp_path / "out")]) == 0
+    line = "--seeds 2 is a number of seeds, 0 to 1; for seed 2 alone say --seed 2"
+    assert capsys.readouterr().out.count(line) == said
+
+
 def test_a_finished_run_of_other_labels_is_refused(tmp_path, record, capsys):
     """The table of corrected labels is typed the second time: the run that is there has not seen it."""
     words = ["compare", "quickstart-natural", "--out", str(tmp_path / "runs"), *FAST]

@@ -32,6 +32,9 @@ def compare_command(options: argparse.Namespace, overrides: list[str], reporter:
     if options.run:
         _run_of_comparison(options, cells, reporter, trackers)
         return
+    if options.seeds and len(options.seeds) == 1 and (count := options.seeds[0]) > 1:
+        alone = f"for seed {count} alone say --seed {count}"
+        reporter.say(f"--seeds {count} is a number of seeds, 0 to {count - 1}; {alone}")
     options.runs += _runs_of(cells, options.out)
     found = compare(
         cells,
