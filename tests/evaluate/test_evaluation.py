@@ -420,6 +420,8 @@ def test_replaced_corrupted_files_are_noticed(tmp_path):
     file.write_bytes(b"abc")
     before = fingerprint_of_folder(tmp_path)
     assert fingerprint_of_folder(tmp_path) == before
+    (tmp_path / ".DS_Store").write_bytes(b"view")
+    assert fingerprint_of_folder(tmp_path) == before
     file.write_bytes(b"abcd")
     assert fingerprint_of_folder(tmp_path) != before
 

@@ -24,6 +24,7 @@ from iaat.corruptions import (
     mean_corruption_error,
 )
 from iaat.data import sequential_order
+from iaat.data.folder_scan import is_of_system
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 from iaat.evaluate.corruption_mean import corruption_mean
@@ -157,8 +158,8 @@ def _check_shape(files: PublishedSet, shape: Sequence[int]) -> None:
 
 
 def fingerprint_of_folder(folder: Path) -> str:
-    """Hash of the names, sizes and times of all files in a folder: differs once any of them is replaced."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Hash of the names, sizes and times of a folder's files but the system's: differs once any of them is replaced."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not is_of_system(path.name))
     states = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
     return _hash([[name, state.st_size, state.st_mtime_ns] for name, state in states])
 
