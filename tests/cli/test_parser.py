@@ -38,3 +38,11 @@ def test_a_tilde_that_no_shell_has_replaced_is_the_home_folder(command, monkeypa
     monkeypatch.setenv("HOME", str(tmp_path))
     options, _ = parse_arguments([command, "RUN", "--out=~/there"])
     assert options.out == tmp_path / "there"
+
+
+def test_the_help_of_check_says_that_any_recipe_key_can_follow(capsys):
+    with pytest.raises(SystemExit):
+        command_parser().parse_args(["check", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Any recipe key can follow" in shown
+    assert "has moved" not in shown

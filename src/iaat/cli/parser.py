@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from iaat.config.choices import CHECKPOINTS, EXPORT_FORMATS, WEIGHTS, weights_by_any_name
@@ -16,6 +16,16 @@ from iaat.runtime.files import user_path
 COMMANDS = ("train", "compare", "evaluate", "radii", "report", "export", "recipes", "check")
 
 _FIRST = "`iaat COMMAND --help` explains a command. To begin with: iaat recipes"
+
+_RECIPE_KEYS = (
+    "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` explains them. Short names: "
+    "--epochs, --lr, --batch-size, --eps (training and evaluation), --norm, --steps, --model, --data DIR, --device."
+)
+_EVALUATION_KEYS = (
+    "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours keys of data and model, too."
+)
+_DATA_KEYS = "Keys that say where the data lies can follow, such as --data.root DIR."
+_MOVED_DATA = "Where the run's data has moved, --data DIR can follow."
 
 HELP = ("-h", "--help", "--help=all")
 
@@ -37,6 +47,10 @@ Cells of a grid are called uniform-2px, uniform-4px, uniform-8px. Their runs
 are OUT/CELL-seedN; one that `iaat train RECIPE ... --out OUT/CELL-seedN` has
 trained with the same settings is reused. `iaat check SWEEP` lists the cells
 with their costs. OUT gets comparison.json, comparison.md and frontier.png."""
+
+
+_Add = Callable[..., argparse.ArgumentParser]
+"""Adds a command: its name, what it does, and what can follow."""
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -142,11 +156,24 @@ def command_parser() -> argparse.ArgumentParser:
             name, help=text, description=f"{text[0].upper()}{text[1:]}. {tail}", allow_abbrev=False
         )
 
-    keys = (
-        "Any recipe key can follow, as --section.key value; `iaat train RECIPE --help` explains them. Short names: "
-        "--epochs, --lr, --batch-size, --eps (training and evaluation), --norm, --steps, --model, --data DIR, --device."
-    )
-    sub = add("train", "train a recipe, evaluate it, write radii and pictures", keys)
+    _add_train(add)
+    _add_compare(add)
+    _add_evaluate(add)
+    _add_radii(add)
+    _add_report(add)
+    _add_export(add)
+    add("recipes", "list the recipes that ship")
+    _add_check(add)
+    for name, each in commands.choices.items():
+        if name != "recipes":
+            _add_trust(each)
+        if name not in ("recipes", "check"):
+            each.add_argument("--quiet", action="store_true", help="print results only")
+    return parser
+
+
+def _add_train(add: _Add) -> None:
+    sub = add("train", "train a recipe, evaluate it, write radii and pictures", _RECIPE_KEYS)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file")
     sub.add_argument(
         "--out", type=user_path, help="run folder; by default runs/RECIPE-seedN or RECIPE-with-METHOD-seedN"
@@ -155,7 +182,9 @@ def command_parser() -> argparse.ArgumentParser:
     sub.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     _add_tensorboard(sub)
 
-    sub = add("compare", "train recipes and sweeps over seeds and print one table", keys)
+
+def _add_compare(add: _Add) -> None:
+    sub = add("compare", "train recipes and sweeps over seeds and print one table", _RECIPE_KEYS)
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
     sub.description, sub.epilog = textwrap.fill(sub.description or "", 80), SWEEP_HELP
     sub.add_argument("recipes", metavar="RECIPE", nargs="+", help="names of shipped recipes, YAML files, sweeps")
@@ -187,10 +216,9 @@ def command_parser() -> argparse.ArgumentParser:
     _add_tensorboard(sub)
     _add_weights(sub)
 
-    keys = (
-        "Evaluation keys can follow, such as --evaluate.radius 4px; for a model of yours keys of data and model, too."
-    )
-    sub = add("evaluate", "evaluate runs, or any PyTorch model, by a suite of attacks", keys)
+
+def _add_evaluate(add: _Add) -> None:
+    sub = add("evaluate", "evaluate runs, or any PyTorch model, by a suite of attacks", _EVALUATION_KEYS)
     sub.add_argument(
         "targets",
         metavar="RUN_OR_MODEL",
@@ -228,13 +256,16 @@ def command_parser() -> argparse.ArgumentParser:
         "--out", type=user_path, default=Path("evaluations"), help="folder for the results of models other than runs"
     )
 
+
+def _add_radii(add: _Add) -> None:
     sub = add("radii", "write the radius of every image trained on as a table, and print a summary per class")
     sub.add_argument("folder", metavar="RUN", type=user_path, help="run folder")
     sub.add_argument("--out", type=user_path, help="a .parquet or .csv file; RUN/radii.parquet by default")
     sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
 
-    keys = "Keys that say where the data lies can follow, such as --data.root DIR."
-    sub = add("report", "show runs on one page: accuracies, radii, images, suspects, loss surfaces", keys)
+
+def _add_report(add: _Add) -> None:
+    sub = add("report", "show runs on one page: accuracies, radii, images, suspects, loss surfaces", _DATA_KEYS)
     sub.add_argument(
         "folders",
         metavar="RUN",
@@ -263,11 +294,12 @@ def command_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--no-images", action="store_true", help="leave out the images; needs no data")
 
-    keys = "Where the run's data has moved, --data DIR can follow."
+
+def _add_export(add: _Add) -> None:
     sub = add(
         "export",
         "write a trained model as ONNX, a PyTorch program, safetensors or a folder for the Hugging Face hub",
-        keys,
+        _MOVED_DATA,
     )
     sub.add_argument(
         "target", metavar="RUN", type=user_path, help="run folder, for its best checkpoint; or RUN/last.pt"
@@ -284,9 +316,9 @@ def command_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--overwrite", action="store_true", help="replace what is there under this name")
 
-    add("recipes", "list the recipes that ship")
 
-    sub = add("check", "resolve a recipe and print it with its costs; nothing is run", keys)
+def _add_check(add: _Add) -> None:
+    sub = add("check", "resolve a recipe and print it with its costs; nothing is run", _RECIPE_KEYS)
     sub.add_argument("recipe", metavar="RECIPE", help="name of a shipped recipe, or a YAML file of a recipe or sweep")
     sub.add_argument(
         "--probe",
@@ -297,12 +329,6 @@ def command_parser() -> argparse.ArgumentParser:
         "--data", action="store_true", help="read every sample of both splits, list what cannot be read, count the rest"
     )
     sub.add_argument("--processes", type=int, help="with --probe: processes that each batch is split among (default 1)")
-    for name, each in commands.choices.items():
-        if name != "recipes":
-            _add_trust(each)
-        if name not in ("recipes", "check"):
-            each.add_argument("--quiet", action="store_true", help="print results only")
-    return parser
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:
