@@ -111,7 +111,7 @@ def script() -> str:
 
 
 def _icon() -> str:
-    """Return the icon of the page as a data URI: a radius around each of three images."""
+    """Return the icon of the page as a data URI: a radius around each of two images."""
     return f"data:image/svg+xml;base64,{base64.b64encode(_ICON.encode()).decode('ascii')}"
 
 

@@ -260,7 +260,9 @@ class RunFolder:
         return self.epochs_done(epochs) == epochs
 
     def training_cost(self, epoch: int | None = None) -> dict[str, float]:
-        """Passes per sample and step and seconds of training, and the last mean radius in px, if any, up to an epoch.
+        """Passes per sample and step and seconds of training, and the last mean radius, if any, up to an epoch.
+
+        `radius_mean_px` is 255 times the radius in any norm.
 
         What hangs on a line that is damaged or missing is left out, with a warning.
         """

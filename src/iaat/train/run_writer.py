@@ -76,7 +76,7 @@ class RunWriter:
         Args:
             state: The state after it.
             record: Its record.
-            timing: Its line in `timing.jsonl`.
+            timing: Its line in `timings.jsonl`.
             trained_on: Indices `[N]` of all samples trained on so far.
             best: Whether it is the best epoch so far.
         """
