@@ -29,7 +29,6 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from iaat.analysis.radius_order import radius_history
 from iaat.config.differences import recipe_differences
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataSplits, sequential_order
@@ -173,7 +172,7 @@ Scores = dict[str, NDArray[np.float64]]
 def scores_of(cell: Cell, reporter: Reporter, *, natural: bool, folds: int) -> dict[str, Any]:
     """What a cell is, and how well every ranking finds its wrong labels."""
     run, data = cell.trained("iaat", reporter)
-    index, history = radius_history(run)
+    index, history = run.radius_history()
     labels = data.train.labels.numpy()[index]
     setting = SETTINGS[cell.source]
     wrong = labels != _samples(cell.source, cell.root, setting.limit, True)[1].numpy()[index]

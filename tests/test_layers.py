@@ -35,7 +35,7 @@ FORBIDDEN = {
     "train": {"radius"},
     "evaluate": {"radius", "methods"},
     "export": {"radius", "attacks"},
-    "analysis": {"radius", "attacks", "methods", "models"},
+    "analysis": {"radius", "attacks", "data", "methods", "models", "config", "runs"},
 }
 # All that the training code may know of the methods.
 PROTOCOL = {

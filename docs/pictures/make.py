@@ -27,7 +27,6 @@ import numpy as np
 from PIL import Image
 
 from iaat.analysis.charts import draw_extremes
-from iaat.analysis.run_figures import extreme_thumbnails
 from iaat.analysis.style import SCREEN
 from iaat.analysis.tables import radii_table
 from iaat.cli.main import main as iaat
@@ -39,6 +38,7 @@ from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.run_recipe import write_pictures
 from iaat.experiments.sweep import read_cells
 from iaat.radius.read_radii import RadiiTable
+from iaat.report.run_figures import extreme_thumbnails
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 

@@ -11,6 +11,9 @@ import scipy  # its parts are imported when they are first used
 
 CONFIDENCE = 0.95
 
+QUANTILES = (5, 25, 50, 75, 95)
+"""Quantiles of radii and norms that logs, results, tables and charts show, in per cent."""
+
 _Z = 1.959963984540054
 
 

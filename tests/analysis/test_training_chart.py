@@ -6,8 +6,8 @@ from PIL import Image
 
 from iaat.analysis import SCREEN
 from iaat.analysis.charts import draw_training
-from iaat.analysis.run_figures import training_run
 from iaat.errors import UserError
+from iaat.report.run_figures import training_run
 from iaat.runs.epoch_record import EpochRecord
 
 

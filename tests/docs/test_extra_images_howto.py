@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from iaat.analysis.run_figures import write_radii
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataConfig
 from iaat.evaluate.evaluate_run import training_predictions
 from iaat.report.collect import collect_content
+from iaat.report.run_figures import write_radii
 from iaat.report.scope import Scope
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter

@@ -4,12 +4,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.training import QUIET, tiny
-from iaat.analysis.radius_order import radius_history
 from iaat.analysis.tables import write_table
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import last_model
@@ -296,7 +294,7 @@ def trained(tmp_path_factory):
 
 def test_suspects_of_a_run(trained):
     run, recipe, data = trained
-    index, history = radius_history(run)
+    index, history = run.radius_history()
     probabilities = class_probabilities(last_model(run, recipe, data), data.train, index, 64, QUIET)
     found = find_suspects(history, data.train.labels.numpy()[index], probabilities, index=index)
     assert found.index.tolist() == data.train_index.tolist()
@@ -304,25 +302,6 @@ def test_suspects_of_a_run(trained):
     assert found.radius == pytest.approx(run.radii_after(3)[1])
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(len(found.index)))
     assert found.self_confidence_score == pytest.approx(self_confidence_score(probabilities, found.label))
-
-
-def test_history_of_samples_that_joined_later_is_left_out(tmp_path, trained):
-    run, _, _ = trained
-    index, history = radius_history(run)
-    assert history.shape == (3, len(index))
-    grown = RunFolder(tmp_path)
-    for epoch, seen in ((1, index[::2]), (2, index)):
-        whole = np.zeros(index.max() + 1, dtype=np.float32)
-        whole[index] = history[epoch]
-        grown.save_radii(epoch, *map(torch.from_numpy, (whole, seen.copy())))
-    shared, later = radius_history(grown)
-    assert (shared == index[::2]).all()
-    assert (later == history[1:, ::2]).all()
-
-
-def test_a_run_without_radii_is_refused(tmp_path):
-    with pytest.raises(UserError, match="has no radii"):
-        radius_history(RunFolder(tmp_path))
 
 
 def small_radii(count, classes=CLASSES):

@@ -117,6 +117,20 @@ def test_radii_come_back_for_the_trained_samples_alone(run):
     assert torch.equal(torch.from_numpy(radius), radii[seen] + 10)
 
 
+def test_the_history_of_radii_is_of_the_samples_that_all_epochs_have(tmp_path):
+    radii, run = torch.rand(3, 20), RunFolder(tmp_path)
+    for epoch, seen in ((1, [3, 11]), (2, [3, 4, 11, 19]), (3, [3, 4, 11])):
+        run.save_radii(epoch, radii[epoch - 1], torch.tensor(seen))
+    index, history = run.radius_history()
+    assert index.tolist() == [3, 11]
+    assert torch.equal(torch.from_numpy(history), radii[:, [3, 11]])
+
+
+def test_a_run_without_radii_has_no_history_of_them(tmp_path):
+    with pytest.raises(UserError, match="has no radii: its method trains every sample at one radius"):
+        RunFolder(tmp_path).radius_history()
+
+
 def test_going_back_drops_later_epochs_everywhere(run):
     for epoch in (2, 3):
         run.log_epoch(EpochRecord(epoch=epoch, forwards=1, backwards=1), {"epoch": epoch, "seconds": 1.0})

@@ -9,10 +9,10 @@ import torch
 
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat import UserError
-from iaat.analysis.run_figures import write_radii
 from iaat.data import build_data
 from iaat.evaluate.evaluate_run import load_evaluated, training_predictions
 from iaat.methods import METHODS, Natural
+from iaat.report.run_figures import write_radii
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter

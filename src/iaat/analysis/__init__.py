@@ -1,4 +1,4 @@
-"""Figures and tables of runs, made from plain arrays and records; nothing here trains or attacks."""
+"""Figures and tables of runs, made from plain arrays; nothing here trains or attacks."""
 
 from iaat.analysis.radius_summary import RadiusHistograms, quantiles_by_class, radius_histograms
 from iaat.analysis.style import PRINT, SCREEN, Style

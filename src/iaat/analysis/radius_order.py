@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from functools import reduce
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from iaat.errors import UserError
-from iaat.runs.run_folder import RunFolder
 from iaat.runtime.rng import derive_seed, keyed_uniform
-
-
-def radius_history(run: RunFolder) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return indices `[n]` of the samples that all kept epochs have, and their radii `[E, n]` after each.
-
-    Raises:
-        UserError: the run has no radii, or a file of them is damaged.
-    """
-    snapshots = [run.radii_after(epoch) for epoch in run.radii_epochs()]
-    if not snapshots:
-        raise UserError(f"{run.path} has no radii: its method trains every sample at one radius, or no epoch is done")
-    shared = reduce(_in_both, (index for index, _ in snapshots))
-    return shared, np.stack([radius[np.searchsorted(index, shared)] for index, radius in snapshots])
 
 
 def radius_order(history: ArrayLike, index: ArrayLike) -> NDArray[np.int64]:
@@ -50,7 +33,3 @@ def radius_order(history: ArrayLike, index: ArrayLike) -> NDArray[np.int64]:
     mean = radii.mean(axis=0, dtype=np.float64)
     # numpy sorts by the last key first.
     return np.lexsort((number, draw, last_above, above.sum(axis=0), mean, radii[-1]))
-
-
-def _in_both(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    return left if np.array_equal(left, right) else np.intersect1d(left, right, assume_unique=True)

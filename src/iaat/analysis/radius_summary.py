@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis.array_checks import as_labels, as_radii
 from iaat.errors import UserError
-from iaat.runs.epoch_record import RADIUS_QUANTILES
+from iaat.statistics import QUANTILES
 from iaat.units import Norm, unit_of
 
 _MOST_BINS = 48
@@ -126,6 +126,6 @@ def quantiles_by_class(
     owners = as_labels(labels, "labels", len(values), classes)
     groups = (values[owners == number] for number in range(len(classes)))
     return [
-        {str(level): float(np.percentile(group, level)) for level in RADIUS_QUANTILES} if group.size else None
+        {str(level): float(np.percentile(group, level)) for level in QUANTILES} if group.size else None
         for group in groups
     ]

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels, as_radii, suffix_of
 from iaat.errors import UserError
-from iaat.runs.epoch_record import RADIUS_QUANTILES
 from iaat.runtime.files import encodable, replacing
 from iaat.runtime.text import printable
+from iaat.statistics import QUANTILES
 
 _FORMULA_START = r"^([=+\-@\t])"
 
@@ -139,14 +139,14 @@ def _summary(
 ) -> dict[str, Any]:
     predicted = prediction_id >= 0
     correct = (prediction_id == label_id)[predicted]
-    quantiles = np.percentile(radius_px, RADIUS_QUANTILES)
+    quantiles = np.percentile(radius_px, QUANTILES)
     return {
         "class": name,
         "class_id": number,
         "count": len(radius_px),
         "mean_px": float(radius_px.mean()),
         "min_px": float(radius_px.min()),
-        **{f"p{percent}_px": float(value) for percent, value in zip(RADIUS_QUANTILES, quantiles, strict=True)},
+        **{f"p{percent}_px": float(value) for percent, value in zip(QUANTILES, quantiles, strict=True)},
         "max_px": float(radius_px.max()),
         "accuracy": float(correct.mean()) if len(correct) else None,
         "fraction_at_zero": float((radius_px == 0).mean()),

@@ -19,12 +19,11 @@ from iaat.evaluate.sections import Context, Section
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
 from iaat.runtime.passes import Passes, count_passes
+from iaat.statistics import QUANTILES
 from iaat.types import Batch
 
 LEVELS = 16
 """Radii of the curve above 0, evenly spaced up to twice the radius of the evaluation: 1px apart for 8px."""
-
-QUANTILES = (5, 25, 50, 75, 95)
 
 
 def curve_section(context: Context) -> Section:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from iaat.analysis.run_figures import draw_run, write_radii
 from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
@@ -13,6 +12,7 @@ from iaat.data.notices import Notices
 from iaat.evaluate.evaluate_run import evaluate_checkpoints, training_predictions
 from iaat.evaluate.results import EvaluationResult
 from iaat.experiments.resolved_recipe import check_one_norm, resolved
+from iaat.report.run_figures import draw_run, write_radii
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.launch import processes

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import nn
 
-from iaat.analysis.radius_order import radius_history
 from iaat.analysis.tables import write_table
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, build_data, sequential_order
@@ -137,7 +136,7 @@ def with_images(content: ReportContent, models: ExaminedRuns, prints: Sequence[s
         return content
     number = own[0]
     run, recipe, train = models.runs[number], models.recipes[number], models.data.train
-    index, history = radius_history(run)
+    index, history = run.radius_history()
     asked = _positions(index, scope.details_of, content.runs[number].name)
     model = models.of_run(number)
     probabilities = class_probabilities(model, train, index, recipe.evaluate.batch_size, models.reporter)

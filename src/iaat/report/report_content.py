@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from iaat.analysis.run_figures import Series
 from iaat.corruptions import SEVERITIES
 from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.image_content import AttackedImages, Gallery, SurfacePart
+from iaat.report.run_figures import Series
 from iaat.report.wall import Wall
 from iaat.statistics import Difference
 from iaat.units import Norm

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
-from iaat.analysis.run_figures import series
 from iaat.config.recipe import Recipe
 from iaat.errors import UserError
 from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.evaluate.results_table import with_worst
 from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Stability, Verdict
+from iaat.report.run_figures import series
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.user_code import GIVEN, trusted_modules

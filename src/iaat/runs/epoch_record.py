@@ -12,9 +12,6 @@ from iaat.runtime.json_files import Between, UnfitError, from_json, to_json
 EPOCH_RECORD_VERSION = 2
 """Version of the format; lines of version 1 carry no number and have `holdout_` for `validation_`."""
 
-RADIUS_QUANTILES = (5, 25, 50, 75, 95)
-"""Quantiles of radii that logs, tables and charts show, in per cent."""
-
 _OLD_NAMES = {"holdout_clean": "validation_clean", "holdout_robust": "validation_robust"}
 _NOT_SINGLE = ("version", "epoch", "radius_quantiles_px")
 

@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NotRequired, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
@@ -335,6 +337,17 @@ class RunFolder:
         """Epochs with saved radii, in order."""
         return sorted(self._snapshots())
 
+    def check_has_radii(self) -> None:
+        """Refuse a run without radii.
+
+        Raises:
+            UserError: naming its folder.
+        """
+        if not self.radii_epochs():
+            raise UserError(
+                f"{self.path} has no radii: its method trains every sample at one radius, or no epoch is done"
+            )
+
     def radii_after(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices `[n]` of the trained samples and their radii `[n]` after an epoch, without those never read.
 
@@ -346,8 +359,23 @@ class RunFolder:
         kept = ~np.isin(index, skipped)
         return index[kept], radius[kept]
 
+    def radius_history(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Indices `[n]` of the samples that all kept epochs have, and their radii `[E, n]` after each.
+
+        Raises:
+            UserError: the run has no radii, or a file of them is damaged.
+        """
+        self.check_has_radii()
+        snapshots = [self.radii_after(epoch) for epoch in self.radii_epochs()]
+        shared = reduce(_in_both, (index for index, _ in snapshots))
+        return shared, np.stack([radius[np.searchsorted(index, shared)] for index, radius in snapshots])
+
     def _snapshots(self) -> dict[int, Path]:
         return snapshots(self.path / "radii")
+
+
+def _in_both(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    return left if np.array_equal(left, right) else np.intersect1d(left, right, assume_unique=True)
 
 
 def _lines(records: Sequence[Mapping[str, Any]]) -> str:

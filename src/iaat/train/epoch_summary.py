@@ -11,7 +11,8 @@ from torch import Tensor
 
 from iaat.config.recipe import Recipe
 from iaat.evaluate.naming import attack_title, pgd_name
-from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
+from iaat.runs.epoch_record import EpochRecord
+from iaat.statistics import QUANTILES
 from iaat.train.validation import ValidationAccuracy, validation_attack
 from iaat.units import Norm, format_duration, format_radius
 
@@ -25,8 +26,8 @@ def radius_statistics(radius: Tensor) -> tuple[float, dict[str, float]]:
     """Mean and quantiles of radii `[N]`, in px."""
     px = radius.double() * 255
     # torch.quantile refuses more than 16 million values.
-    values = np.quantile(px.cpu().numpy(), np.array(RADIUS_QUANTILES) / 100)
-    return float(px.mean()), {str(level): float(value) for level, value in zip(RADIUS_QUANTILES, values, strict=True)}
+    values = np.quantile(px.cpu().numpy(), np.array(QUANTILES) / 100)
+    return float(px.mean()), {str(level): float(value) for level, value in zip(QUANTILES, values, strict=True)}
 
 
 def with_outcome(record: EpochRecord, accuracy: ValidationAccuracy, radii: Tensor | None) -> EpochRecord:

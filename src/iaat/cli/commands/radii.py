@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 
 from iaat.analysis import class_summary
-from iaat.analysis.run_figures import epoch_with_radii, write_radii
 from iaat.analysis.tables import table_suffix
 from iaat.cli.next_command import as_before
 from iaat.config.differences import LOCATION_KEYS
@@ -14,6 +13,7 @@ from iaat.config.load_recipe import CODE_OF_IMAGES
 from iaat.data import build_data
 from iaat.evaluate.evaluate_run import training_predictions
 from iaat.experiments.targets import check_allowed
+from iaat.report.run_figures import epoch_with_radii, write_radii
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.device import pick_device

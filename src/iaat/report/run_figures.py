@@ -19,15 +19,16 @@ from iaat.analysis.charts import (
     draw_training,
     labelled_thumbnail,
 )
-from iaat.analysis.radius_order import radius_history, radius_order
+from iaat.analysis.radius_order import radius_order
 from iaat.analysis.radius_summary import quantiles_by_class, radius_histograms
 from iaat.analysis.style import SCREEN
 from iaat.analysis.tables import radii_table, write_table
 from iaat.config.radii_files import norm_of_run
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
-from iaat.runs.epoch_record import RADIUS_QUANTILES, EpochRecord
+from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
+from iaat.statistics import QUANTILES
 from iaat.units import Norm, unit_of
 
 EXTREMES = 20
@@ -76,9 +77,8 @@ def epoch_with_radii(run: RunFolder, epoch: int | None) -> int:
     Raises:
         UserError: the run has no radii, or none of that epoch.
     """
+    run.check_has_radii()
     saved = run.radii_epochs()
-    if not saved:
-        raise UserError(f"{run.path} has no radii: its method trains every sample at one radius, or no epoch is done")
     if epoch is not None and epoch not in saved:
         raise UserError(f"{run.path} has no radii of epoch {epoch}; it has those of {_ranges(saved)}")
     return saved[-1] if epoch is None else epoch
@@ -109,7 +109,7 @@ def draw_run(
         classes = {"radii by class": quantiles_by_class(radius, label, source.classes, norm=norm)}
         figures["radii-per-class"] = draw_class_radii(classes, source.classes, style=SCREEN, title=title, norm=norm)
         if len(source.shape) == 3 and source.shape[0] in (1, 3):
-            extremes = extreme_thumbnails(table, source, radius_history(run), norm=norm)
+            extremes = extreme_thumbnails(table, source, run.radius_history(), norm=norm)
             figures["extremes"] = draw_extremes(*extremes, style=SCREEN, title=title)
     files = {run.pictures / f"{name}.png": figure for name, figure in figures.items()}
     for file, figure in files.items():
@@ -133,7 +133,7 @@ def series(records: Sequence[EpochRecord | None], norm: Norm = "linf") -> tuple[
     numbers = [{} if record is None else record.numbers() for record in records]
     quantiles = [{} if record is None else record.radius_quantiles_px or {} for record in records]
     names = dict.fromkeys(name for row in numbers for name in row)
-    levels = map(str, RADIUS_QUANTILES) if any(quantiles) else ()
+    levels = map(str, QUANTILES) if any(quantiles) else ()
     length = unit_of(norm).of_record(1.0)
     by_name = {name: _series(numbers, name, length if name.endswith("_px") else 1.0) for name in names}
     return by_name, {level: _series(quantiles, level, length) for level in levels}
@@ -151,7 +151,7 @@ def extreme_thumbnails(
     Args:
         table: Radii as `radii_table` gives them.
         source: The training samples.
-        history: Indices `[n]` and radii `[E, n]` as `radius_history` gives them; None: those of the table alone.
+        history: Indices `[n]` and radii `[E, n]` of `RunFolder.radius_history`; None: those of the table alone.
         norm: Of the radii.
     """
     index = table["index"].to_numpy()

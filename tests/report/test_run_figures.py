@@ -6,11 +6,12 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from iaat.analysis import SCREEN, quantiles_by_class, radius_histograms, run_figures
-from iaat.analysis.run_figures import draw_run, training_run, write_radii
+from iaat.analysis import SCREEN, quantiles_by_class, radius_histograms
 from iaat.config.load_recipe import load_recipe
 from iaat.data import InMemorySource
 from iaat.errors import UserError
+from iaat.report import run_figures
+from iaat.report.run_figures import draw_run, training_run, write_radii
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 
