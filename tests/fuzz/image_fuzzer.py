@@ -12,7 +12,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["iaat.data.image", "PIL"]):
+with atheris.instrument_imports(
+    include=["iaat.data.image", "iaat.data.image_geometry", "iaat.data.image_modes", "PIL"]
+):
     from PIL import (
         BmpImagePlugin,  # noqa: F401
         GifImagePlugin,  # noqa: F401

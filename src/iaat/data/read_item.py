@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from iaat.data.image import GREY_MODES, WHITE, Colour, to_mode, to_tensor
+from iaat.data.image_modes import GREY_MODES, WHITE, Colour, to_mode, to_tensor
 from iaat.data.levels import check_colour_depth
 from iaat.data.sample_checks import item_label
 from iaat.data.sample_log import SampleReadError
