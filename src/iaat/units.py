@@ -210,9 +210,9 @@ def unit_of(norm: str) -> LengthUnit:
     return _IN_PX if norm == "linf" else _IN_L2
 
 
-def significant(value: float, digits: int = 5) -> float:
-    """Round to significant digits, which serve lengths in px and in L2 alike."""
-    return float(f"{value:.{digits}g}")
+def significant(value: float) -> float:
+    """Round to five significant digits, which serve lengths in px and in L2 alike."""
+    return float(f"{value:.5g}")
 
 
 _UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))

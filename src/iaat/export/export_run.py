@@ -90,7 +90,7 @@ def export_model(
     """
     check_choice(format, EXPORT_FORMATS, "format")
     writer, target = WRITERS[format], user_path(target)
-    check_installed(writer.needs, "export", f"format {format}")
+    check_installed(writer.needs, f"format {format}")
     out = default_path(target, writer) if out is None else user_path(out)
     check_path(out, format, overwrite=overwrite)
     exported = find_exportable(target, model=model, trust=trust)

@@ -39,17 +39,15 @@ class RadiiTable:
     norm: str | None = None
 
     @classmethod
-    def of_object(
-        cls, name: str, radius: Tensor | RadiusMemory, labels: Tensor | None = None, norm: str | None = None
-    ) -> RadiiTable:
+    def of_object(cls, name: str, radius: Tensor | RadiusMemory, labels: Tensor | None = None) -> RadiiTable:
         """The table of radii `[n]` of the first n samples, with the labels `[>= n]` of all, where they are known.
 
         Raises:
             UserError: they are not one for each sample.
         """
+        norm = None
         if isinstance(radius, RadiusMemory):
-            norm = norm or radius.norm
-            radius = radius.values
+            norm, radius = radius.norm, radius.values
         if radius.ndim != 1 or not len(radius):
             raise UserError(f"{name} has shape {list(radius.shape)}: give one radius a sample, [N]")
         index = torch.arange(len(radius))

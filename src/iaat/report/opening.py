@@ -161,8 +161,8 @@ def _steps(content: ReportContent, focus: int, row: Pooled | None, *, quoted: st
     """Return the next steps, the most telling first; the command of the quotation is not repeated."""
     found = [
         _more_seeds(content, focus, row),
-        _baseline_step(content, focus, row),
-        _smaller_radius(content, focus, row),
+        _baseline_step(content, focus),
+        _smaller_radius(content, focus),
         _suspects(content),
         _weak_class(content),
     ]
@@ -193,7 +193,7 @@ def _renamed(folder: str, seed: int) -> str:
     return f"{stem}{mark}{seed}" if mark and number.isdigit() else f"{folder}-seed{seed}"
 
 
-def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> NextStep | None:
+def _baseline_step(content: ReportContent, focus: int) -> NextStep | None:
     """Train the same recipe with one radius for all images, where no run has that."""
     if any(recipe.method == "pgd_at" for recipe in content.recipes):
         return None
@@ -202,7 +202,7 @@ def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> Ne
     return NextStep("Nothing is compared with one radius for all images: train PGD-AT beside it.", command)
 
 
-def _smaller_radius(content: ReportContent, focus: int, row: Pooled | None) -> NextStep | None:
+def _smaller_radius(content: ReportContent, focus: int) -> NextStep | None:
     """Train PGD-AT at the mean radius, where only one uniform radius is among the runs."""
     norm = content.runs[content.recipes[focus].runs[0]].norm
     alike = [recipe for recipe in content.recipes if content.runs[recipe.runs[0]].norm == norm]

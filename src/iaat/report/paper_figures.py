@@ -203,7 +203,7 @@ def _stability(content: ReportContent) -> Iterator[Figure]:
     values = {(position[pair.first], position[pair.second]): pair.correlation for pair in content.stability}
     if places:
         names = [content.runs[place].name for place in places]
-        yield charts.draw_pair_matrix(names, values, "rank correlation of radii", style=PRINT)
+        yield charts.draw_rank_correlations(names, values, style=PRINT)
 
 
 def _extremes(content: ReportContent) -> Iterator[Figure]:

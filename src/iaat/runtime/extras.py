@@ -1,4 +1,4 @@
-"""Optional dependencies."""
+"""Optional dependencies: the packages of the extra `export`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from importlib.util import find_spec
 from iaat.errors import UserError
 
 
-def check_installed(packages: Iterable[str], extra: str, what: str) -> None:
+def check_installed(packages: Iterable[str], what: str) -> None:
     """Refuse what needs packages that are not installed; none is imported.
 
     Args:
-        packages: Names by which they are imported and installed.
-        extra: The extra that has them.
+        packages: Names by which they are imported and installed; all are in the extra `export`.
         what: What needs them, such as `format onnx`.
 
     Raises:
@@ -23,5 +22,5 @@ def check_installed(packages: Iterable[str], extra: str, what: str) -> None:
         are = "is" if len(missing) == 1 else "are"
         raise UserError(
             f"{what} needs {', '.join(missing)}, which {are} not installed: pip install {' '.join(missing)} (or"
-            f" pip install '.[{extra}]' in the folder of iaat's sources)"
+            f" pip install '.[export]' in the folder of iaat's sources)"
         )

@@ -9,7 +9,7 @@ from iaat.analysis.charts.lines import (
     draw_training,
 )
 from iaat.analysis.charts.loss_planes import LossPlane, draw_loss_planes
-from iaat.analysis.charts.matrices import CorruptionGrid, draw_corruptions, draw_pair_matrix
+from iaat.analysis.charts.matrices import CorruptionGrid, draw_corruptions, draw_rank_correlations
 from iaat.analysis.charts.radius_pictures import (
     MeasuredNorms,
     draw_class_radii,
@@ -33,10 +33,10 @@ __all__ = [
     "draw_extremes",
     "draw_image_blocks",
     "draw_loss_planes",
-    "draw_pair_matrix",
     "draw_radius_against_norm",
     "draw_radius_bands",
     "draw_radius_histograms",
+    "draw_rank_correlations",
     "draw_tradeoff",
     "draw_training",
     "labelled_thumbnail",

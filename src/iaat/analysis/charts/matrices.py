@@ -24,15 +24,12 @@ _RUN_WIDTH = 1.6
 _FEW_RUNS = 4
 
 
-def draw_pair_matrix(
-    names: Sequence[str], values: Mapping[tuple[int, int], float], label: str, *, style: Style
-) -> Figure:
-    """Draw a value of each pair of runs as shade and number, of at most 40 runs.
+def draw_rank_correlations(names: Sequence[str], values: Mapping[tuple[int, int], float], *, style: Style) -> Figure:
+    """Draw the rank correlation of the radii of each pair of runs as shade and number, of at most 40 runs.
 
     Args:
         names: Names of the runs.
-        values: Values by the positions of two runs in `names`.
-        label: What the values are.
+        values: Correlations by the positions of two runs in `names`.
         style: Sizes of the figure.
     """
     of, names = len(names), names[:_MOST_RUNS]
@@ -55,7 +52,7 @@ def draw_pair_matrix(
         axis.set_aspect("equal")
         axis.set_xticks(range(len(names)), [str(row + 1) for row in range(len(names))], fontsize=size)
         axis.set_yticks(range(len(names)), fitted, fontsize=size)
-        axis.set_title(label + (f", first {len(names)} of {of} runs" if of > len(names) else ""))
+        axis.set_title("rank correlation of radii" + (f", first {len(names)} of {of} runs" if of > len(names) else ""))
         bar = figure.colorbar(ScalarMappable(norm, SHADES), ax=axis, aspect=22, pad=0.02)
         bar.outline.set_visible(False)
         settle(figure)

@@ -6,14 +6,11 @@ Source: Andriushchenko et al. 2020 (arXiv 1912.00049).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from pyautoattack.square import SquareAttack
 from torch import Tensor
-
-_Proposal = Callable[[Tensor, Tensor, int], Tensor]
 
 
 class LeanSquare(SquareAttack):  # type: ignore[misc]
