@@ -107,6 +107,20 @@ def test_augmentation_is_keyed_by_sample(kind: int) -> None:
     assert not torch.equal(plain.x, whole.x)
 
 
+@pytest.mark.parametrize("how", [HOW, STRONG], ids=["crop and flip", "all"])
+def test_an_index_that_recurs_is_augmented_anew_by_all_sources(how: Augmentation) -> None:
+    order, visits = [torch.tensor([7]), torch.tensor([7])], [torch.tensor([0]), torch.tensor([1])]
+    of_all = sources(*coded_images(torch.uint8), how)
+    memory, streamed, workers = (list(each.batches(order, augment=(3, 2), visits=visits)) for each in of_all)
+    assert_same(memory, streamed)
+    assert_same(memory, workers)
+    first, again = memory
+    assert torch.equal(first.index, again.index)
+    assert not torch.equal(first.x, again.x)
+    [once] = of_all[1].batches(order[:1], augment=(3, 2))
+    assert torch.equal(first.x, once.x)
+
+
 @pytest.mark.parametrize("kind", [0, 1, 2], ids=["memory", "streaming", "workers"])
 def test_reading_leaves_the_global_random_state_alone(kind: int) -> None:
     source = sources(*coded_images(torch.uint8))[kind]
@@ -135,6 +149,7 @@ def test_orders(kind: int) -> None:
     source = sources(*coded_images(torch.uint8))[kind]
     assert len(source) == N
     assert list(source.batches([])) == []
+    assert list(source.batches([], augment=(0, 0), visits=[])) == []
     with pytest.raises(UserError, match=r"the order asks for index 30, outside the data set's 0\.\.29"):
         source.batches([torch.tensor([0]), torch.tensor([1, 30])])
     with pytest.raises(UserError, match="index -1, outside"):

@@ -128,9 +128,9 @@ def reads(monkeypatch):
         data = build_data(*args, **kwargs)
         read = data.train.batches
 
-        def batches(order, *, augment=None):
+        def batches(order, *, augment=None, visits=None):
             seen.append((torch.cat(list(order)).tolist(), augment))
-            return read(order, augment=augment)
+            return read(order, augment=augment, visits=visits)
 
         data.train.batches = batches
         return data

@@ -98,7 +98,9 @@ def augment(x: Tensor, augmentation: Augmentation, *, index: Tensor, seed: int, 
     return apply_draws(x, augmentation, augmentation_draws(augmentation, index, (seed, epoch)))
 
 
-def augmentation_draws(augmentation: Augmentation, index: Tensor, key: tuple[int, int] | None) -> Tensor | None:
+def augmentation_draws(
+    augmentation: Augmentation, index: Tensor, key: tuple[int, int] | None, visits: Tensor | None = None
+) -> Tensor | None:
     """Random draws that decide how each sample is augmented.
 
     They are drawn for a whole epoch at once, because drawing for each batch costs more.
@@ -107,14 +109,31 @@ def augmentation_draws(augmentation: Augmentation, index: Tensor, key: tuple[int
         augmentation: What will be done.
         index: `[N]` int64, stable indices.
         key: The run's seed and the epoch; each epoch draws anew. None where nothing is to be augmented.
+        visits: `[N]` on the CPU, how often the epoch has visited each before: the first keeps the draws of its epoch,
+            later ones have draws of their own. None: none recurs.
 
     Returns:
         `[N, D]` float32 in [0, 1) on the device of `index`: for the vertical and the horizontal shift and for the flip
         (D = 3), and where more is done for the centre of the cutout, the three factors of the colours, rotation and
-        zoom (D = 10); None where there is nothing to do. What a sample draws depends on the key and its index only.
+        zoom (D = 10); None where there is nothing to do. What a sample draws depends on the key, its index and its
+        visit only.
     """
     if key is None or not augmentation.active:
         return None
+    drawn = _draw(augmentation, index, key)
+    if visits is not None and len(visits):
+        _draw_anew(drawn, augmentation, index, key, visits)
+    return drawn
+
+
+def _draw_anew(drawn: Tensor, augmentation: Augmentation, index: Tensor, key: tuple[int, int], visits: Tensor) -> None:
+    """Give later visits of an epoch draws of their own, in place."""
+    for visit in range(1, int(visits.max()) + 1):
+        again = (visits == visit).nonzero()[:, 0].to(drawn.device)
+        drawn[again] = _draw(augmentation, index[again], (derive_seed(key[0], "visit", visit), key[1]))
+
+
+def _draw(augmentation: Augmentation, index: Tensor, key: tuple[int, int]) -> Tensor:
     seed, epoch = derive_seed(key[0], "augment"), key[1]
     count = _COLUMNS if set(augmentation._active_keys()) - {"crop", "flip"} else _CROP_FLIP.stop
     # In parts, because the hash takes some 100 bytes a sample while it computes.

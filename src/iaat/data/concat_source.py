@@ -61,21 +61,16 @@ class ConcatSource(Source):
         augment: tuple[int, int] | None = None,
         visits: Sequence[Tensor] | None = None,
     ) -> Iterator[Batch]:
-        """Yield one batch for each index tensor: see `Source.batches`.
-
-        Args:
-            order: As there.
-            augment: As there.
-            visits: For each index how often the epoch has visited it before: an extra image that recurs within an epoch
-                is augmented anew. None: no sample recurs.
-        """
+        """Yield one batch for each index tensor: see `Source.batches`."""
         index = check_order(order, len(self))
         of_extra = torch.split(index >= len(self._original), [len(part) for part in order])
         parts = torch.split(index, [len(part) for part in order])
-        again = None if visits is None else _picked(visits, of_extra)
-        original = self._original.batches(_picked(parts, [~mask for mask in of_extra]), augment=augment)
-        extra = self._extra.batches(_picked(parts, of_extra), augment=augment, visits=again)
-        return self._join(of_extra, original, extra)
+
+        def read(source: Source, masks: Sequence[Tensor]) -> Iterator[Batch]:
+            again = None if visits is None else _picked(visits, masks)
+            return source.batches(_picked(parts, masks), augment=augment, visits=again)
+
+        return self._join(of_extra, read(self._original, [~mask for mask in of_extra]), read(self._extra, of_extra))
 
     def _join(self, of_extra: Sequence[Tensor], original: Iterator[Batch], extra: Iterator[Batch]) -> Iterator[Batch]:
         for mask in of_extra:

@@ -210,7 +210,13 @@ class EmptySource(Source):
         self.paths: list[str] | None = None
         self.sample_log = SampleLog(0, where=split.where)
 
-    def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
+    def batches(
+        self,
+        order: Sequence[Tensor],
+        *,
+        augment: tuple[int, int] | None = None,
+        visits: Sequence[Tensor] | None = None,
+    ) -> Iterator[Batch]:
         """Yield nothing."""
         check_order(order, 0)
         yield from ()

@@ -10,7 +10,6 @@ from iaat.data.sample_checks import check_classes, check_labels, check_lengths, 
 from iaat.data.sample_log import SampleLog
 from iaat.data.source import Source, check_order, fingerprint, finish_batch
 from iaat.errors import UserError
-from iaat.runtime.rng import derive_seed
 from iaat.types import Batch
 
 
@@ -72,7 +71,7 @@ class InMemorySource(Source):
         augment: tuple[int, int] | None = None,
         visits: Sequence[Tensor] | None = None,
     ) -> Iterator[Batch]:
-        """Yield one batch for each index tensor: see `Source.batches`, and `ConcatSource.batches` for `visits`."""
+        """Yield one batch for each index tensor: see `Source.batches`."""
         index = check_order(order, len(self))
         rows = index if self._row is None else self._row[index]
         if bool((rows < 0).any()):
@@ -93,27 +92,9 @@ class InMemorySource(Source):
         index = index.to(device)
         index_parts = torch.split(index, sizes)
         row_parts = index_parts if self._row is None else torch.split(rows.to(device), sizes)
-        drawn = augmentation_draws(self._augmentation, index, key)
-        if drawn is not None and key is not None and visits is not None and len(index):
-            _draw_anew(drawn, self._augmentation, index, key, torch.cat(list(visits)))
+        again = torch.cat(list(visits)) if visits else None
+        drawn = augmentation_draws(self._augmentation, index, key, again)
         draw_parts = [None] * len(sizes) if drawn is None else torch.split(drawn, sizes)
         for part, row, draws in zip(index_parts, row_parts, draw_parts, strict=True):
             # index_select copies whole samples where indexing by a tensor goes value by value.
             yield finish_batch(self._x.index_select(0, row), self._y[part], part, self._augmentation, draws)
-
-
-def _draw_anew(drawn: Tensor, augmentation: Augmentation, index: Tensor, key: tuple[int, int], visits: Tensor) -> None:
-    """Give later visits of an epoch draws of their own, in place; the first keeps those of its epoch.
-
-    Args:
-        drawn: `[N, D]`, the draws that are keyed by epoch and index.
-        augmentation: What they are for.
-        index: `[N]`.
-        key: The run's seed and the epoch.
-        visits: `[N]` on the CPU, how often the epoch has visited each before.
-    """
-    for visit in range(1, int(visits.max()) + 1):
-        again = (visits == visit).nonzero()[:, 0].to(drawn.device)
-        new = augmentation_draws(augmentation, index[again], (derive_seed(key[0], "visit", visit), key[1]))
-        assert new is not None
-        drawn[again] = new

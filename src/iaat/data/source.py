@@ -39,12 +39,20 @@ class Source(Protocol):
         """Number of samples N."""
         return len(self.labels)
 
-    def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
+    def batches(
+        self,
+        order: Sequence[Tensor],
+        *,
+        augment: tuple[int, int] | None = None,
+        visits: Sequence[Tensor] | None = None,
+    ) -> Iterator[Batch]:
         """Yield one batch for each index tensor.
 
         Args:
             order: Index tensors `[B]` int64, as from `epoch_order` or `sequential_order`.
             augment: `(seed, epoch)` that keys the augmentation; None: no augmentation.
+            visits: For each index how often the epoch has visited it before, on the CPU: one that recurs is augmented
+                anew by draws of its own. None: none recurs.
 
         Yields:
             Batches on the training device with x float32 in [0, 1], in the given order.

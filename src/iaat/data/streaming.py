@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from copy import copy
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -95,12 +96,24 @@ class StreamingSource(Source):
         self._augmentation.check(self.shape)
         self.fingerprint = fingerprint(self.labels, self.classes, self.shape, paths)
 
-    def batches(self, order: Sequence[Tensor], *, augment: tuple[int, int] | None = None) -> Iterator[Batch]:
-        """Yield one batch for each index tensor: see `Source.batches`."""
-        index = check_order(order, len(self))
-        return self._read(torch.split(index, [len(part) for part in order]), augment)
+    def batches(
+        self,
+        order: Sequence[Tensor],
+        *,
+        augment: tuple[int, int] | None = None,
+        visits: Sequence[Tensor] | None = None,
+    ) -> Iterator[Batch]:
+        """Yield one batch for each index tensor: see `Source.batches`.
 
-    def _read(self, order: Sequence[Tensor], key: tuple[int, int] | None) -> Iterator[Batch]:
+        What is drawn while an item is read, its crop and the transforms of the data set, is the same in all visits of
+        an epoch.
+        """
+        index = check_order(order, len(self))
+        return self._read(torch.split(index, [len(part) for part in order]), augment, visits)
+
+    def _read(
+        self, order: Sequence[Tensor], key: tuple[int, int] | None, visits: Sequence[Tensor] | None
+    ) -> Iterator[Batch]:
         loader = DataLoader(
             self._items.keyed(key),
             batch_sampler=[part.tolist() for part in order],
@@ -111,13 +124,13 @@ class StreamingSource(Source):
             generator=generator(*(key or _UNKEYED), "data loader"),
             worker_init_fn=ignore_signals,
         )
-        for collated in start_workers(loader):
+        for collated, again in zip(start_workers(loader), visits or repeat(None), strict=False):
             if isinstance(collated, UserError):
                 raise collated
             *tensors, records = collated
             self.sample_log.add(records)
             stored, y, index = (part.to(self._device, non_blocking=True) for part in tensors)
-            draws = augmentation_draws(self._augmentation, index, key)
+            draws = augmentation_draws(self._augmentation, index, key, again)
             yield finish_batch(stored, y, index, self._augmentation, draws)
 
 

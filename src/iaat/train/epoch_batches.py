@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor
 
 from iaat.config.recipe import Recipe
-from iaat.data import ConcatSource, DataSplits
+from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.progress import Reporter
@@ -49,13 +49,12 @@ def epoch_batches(
     if not rest:
         return
     steps = [split_batch(index, ranks, recipe.train.accumulate) for index in rest]
-    own, key = [micro.index for parts in steps for micro in parts], (recipe.seed, state.epoch)
-    if visits is None:
-        batches = data.train.batches(own, augment=key)
-    else:
-        assert isinstance(data.train, ConcatSource)
-        again = [split_batch(each, ranks, recipe.train.accumulate) for each in visits[state.progress.steps :]]
-        batches = data.train.batches(own, augment=key, visits=[micro.index for parts in again for micro in parts])
+    again = [split_batch(each, ranks, recipe.train.accumulate) for each in (visits or [])[state.progress.steps :]]
+    batches = data.train.batches(
+        [micro.index for parts in steps for micro in parts],
+        augment=(recipe.seed, state.epoch),
+        visits=[micro.index for parts in again for micro in parts] or None,
+    )
     read = ([(micro, state.to_memory_format(next(batches))) for micro in parts] for parts in steps)
     epoch, epochs = state.epoch, recipe.train.epochs
     span = (epoch + state.progress.steps / len(order)) / epochs, (epoch + 1) / epochs
