@@ -19,7 +19,7 @@ from iaat.experiments.comparison import Comparison
 from iaat.experiments.cost import total_passes, untrained_model
 from iaat.experiments.parallel_runs import Job, Jobs, run_jobs
 from iaat.experiments.place_of_run import place_of_run
-from iaat.experiments.resolved_recipe import check_one_norm, resolved
+from iaat.experiments.resolved_recipe import check_one_norm, data_key, resolved
 from iaat.experiments.run_recipe import report_radii, write_pictures
 from iaat.experiments.sweep import Cell, schedule_differences
 from iaat.runs.checkpoint import DamagedCheckpoint, check_same_data, load_checkpoint
@@ -213,7 +213,7 @@ class _RunEvaluator:
                 report_radii(recipe, self._reporter)
                 data = train(recipe, run, self._reporter, resume=resume, stop=self._stop, trackers=[tracker])
                 write_pictures(run, recipe, data, self._reporter)
-                self._data = {_data_key(recipe): data}
+                self._data = {data_key(recipe): data}
             else:
                 self._check_data(recipe, run)
             rows = [self._row(recipe, run, weights) for weights in weights_to_evaluate(recipe, self._weights)]
@@ -238,15 +238,9 @@ class _RunEvaluator:
         return evaluate_checkpoint(run, recipe, self._checkpoint, data, self._reporter, weights=weights)
 
     def _read(self, recipe: Recipe) -> DataSplits:
-        key = _data_key(recipe)
+        key = data_key(recipe)
         if key not in self._data:
             self._data.clear()  # before the next is read: two would not fit where one is large
             device = pick_device(recipe.train.device)
             self._data[key] = build_data(recipe.data, seed=recipe.seed, device=device, reporter=self._reporter)
         return self._data[key]
-
-
-def _data_key(recipe: Recipe) -> str:
-    """Everything that decides a data set: the seed only where it decides the split."""
-    seed = recipe.seed if recipe.data.split_seed is None else None
-    return repr((recipe.data, seed, recipe.train.device))

@@ -32,6 +32,12 @@ def check_one_norm(recipe: Recipe) -> None:
         )
 
 
+def data_key(recipe: Recipe) -> str:
+    """Everything that decides a data set and where it is held: the seed only where it decides the split."""
+    seed = recipe.seed if recipe.data.split_seed is None else None
+    return repr((recipe.data, seed, recipe.train.device))
+
+
 def resolved(recipe: Recipe, run: RunFolder | None, *, longer: bool = False, fix: str = "") -> Recipe:
     """The recipe with `precision: auto` decided: for a resumed run as it began.
 

@@ -31,6 +31,7 @@ from iaat.evaluate.external_model import external_model
 from iaat.evaluate.results import EvaluationResult, read_results
 from iaat.evaluate.sections import Extras
 from iaat.experiments.exported_target import check_exported, evaluated_export, load_exported
+from iaat.experiments.resolved_recipe import data_key
 from iaat.models import MODELS, weights_digest
 from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
@@ -283,7 +284,7 @@ def evaluate_targets(
     read: dict[str, DataSplits] = {}
     loaded, preloaded = [], [ranks.main_first(target.preload) for target in targets]
     for target, model in zip(targets, preloaded, strict=True):
-        key = repr((target.recipe.data, target.recipe.seed if target.recipe.data.split_seed is None else None))
+        key = data_key(target.recipe)
         data = read[key] if key in read else read.setdefault(key, target.data(ranks, reporter))
         models = ranks.main_first(partial(target.models, checkpoints, data, weights, model))
         loaded.append((target, data, models))

@@ -1,0 +1,36 @@
+"""Recipes read the same data set where all that decides it is the same."""
+
+from pathlib import Path
+
+import pytest
+
+from helpers.training import QUIET, tiny
+from iaat.experiments import targets
+from iaat.experiments.resolved_recipe import data_key
+from iaat.experiments.targets import Target
+
+OWN_SPLIT = ["--train.device", "cpu", "--data.split_seed", "null"]
+
+
+@pytest.mark.parametrize("words", [["--train.device", "cuda"], ["--seed", "1"], ["--data.limit", "7"]])
+def test_a_data_set_goes_by_its_settings_its_split_and_its_device(words):
+    assert data_key(tiny("natural", *OWN_SPLIT, *words)) != data_key(tiny("natural", *OWN_SPLIT))
+
+
+def test_seeds_share_a_data_set_where_they_do_not_split_it():
+    first, second = (tiny("natural", "--data.split_seed", "0", "--seed", seed) for seed in "12")
+    assert data_key(first) == data_key(second)
+
+
+def test_runs_on_different_devices_are_evaluated_on_data_of_their_own(monkeypatch):
+    recipes = [tiny("natural", "--train.device", device) for device in ("cpu", "cuda", "cpu")]
+    runs = [Target(f"run {number}", recipe, None, Path()) for number, recipe in enumerate(recipes)]
+    read = []
+    monkeypatch.setattr(Target, "preload", lambda _: None)
+    monkeypatch.setattr(Target, "data", lambda target, *_: read.append(target.recipe.train.device) or read[-1])
+    monkeypatch.setattr(Target, "models", lambda target, _, data, *__: evaluated.append((target.name, data)) or [])
+    monkeypatch.setattr(targets, "run_evaluations", lambda *_, **__: [])
+    evaluated = []
+    targets.evaluate_targets(runs, [], ["best"], QUIET)
+    assert evaluated == [("run 0", "cpu"), ("run 1", "cuda"), ("run 2", "cpu")]
+    assert read == ["cpu", "cuda"]
