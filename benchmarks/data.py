@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from iaat.data import Augmentation, DataConfig, InMemorySource, epoch_order
-from iaat.data.build_data import read_splits
+from iaat.data.read_splits import read_splits
 from iaat.runtime import rng
 
 CROP, CLASSES = 4, 10

@@ -32,8 +32,8 @@ from torch.utils.data import TensorDataset
 from iaat.config.differences import recipe_differences
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataSplits, sequential_order
-from iaat.data.build_data import read_splits
 from iaat.data.data_config import DataConfig
+from iaat.data.read_splits import read_splits
 from iaat.data.stratified import stratified_subset
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import last_model, load_evaluated

@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from iaat.data import DataConfig
-from iaat.data.build_data import read_splits
 from iaat.data.builtin_datasets import digits_splits, torchvision_splits
+from iaat.data.read_splits import read_splits
 from iaat.errors import UserError
 
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from iaat.data.batch_order import sequential_order
-from iaat.data.build_data import read_splits
+from iaat.data.build_data import streamed
 from iaat.data.data_config import DataConfig
 from iaat.data.duplicates import duplicates
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
+from iaat.data.read_splits import read_splits
 from iaat.data.relabel import relabelled
 from iaat.data.sample_checks import check_classes
 from iaat.data.sample_log import SampleLog
-from iaat.data.streaming import StreamingSource
 from iaat.types import Batch
 
 _BATCH = 64
@@ -71,17 +71,7 @@ def _read_all(split: RawSplit, config: DataConfig, track: Track) -> SampleLog:
     sample_log = SampleLog(
         len(split), where=split.where, paths=split.paths, limit=len(split), background=config.background
     )
-    source = StreamingSource(
-        split,
-        split.labels,
-        split.classes,
-        paths=split.paths,
-        workers=config.workers,
-        sample_log=sample_log,
-        tolerant=True,
-        complete=split.complete,
-        where=split.where,
-    )
+    source = streamed(split, config, "cpu", sample_log, tolerant=True)
     batches = source.batches(sequential_order(torch.arange(len(split)), _BATCH))
     for _ in track(batches, len(split), split.where):
         pass

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from iaat.data.batch_order import batch_sizes, check_enough
-from iaat.data.build_data import check_crops, check_root, read_extra, read_splits, reads_folder
 from iaat.data.cached_split import CachedCount, count_cached
 from iaat.data.data_config import TORCHVISION_NAMES, DataConfig
 from iaat.data.notices import Notices
+from iaat.data.read_splits import check_crops, check_root, read_extra, read_splits, reads_folder
 from iaat.data.relabel import relabelled
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iaat.config.recipe import Recipe
 from iaat.data import Augmentation
-from iaat.data.build_data import read_splits
+from iaat.data.read_splits import read_splits
 from iaat.data.source import finish_batch
 from iaat.errors import UserError
 from iaat.runtime.rng import generator
