@@ -17,8 +17,8 @@ from torch.utils.data import Dataset, TensorDataset
 
 from iaat.data import DataConfig, DataSplits, build_data, read_dataset_info
 from iaat.data.check_data import check_all_samples
+from iaat.data.decisions_file import read_decisions
 from iaat.data.given_data import GivenData
-from iaat.data.relabel import read_decisions
 from iaat.data.source import Source
 from iaat.errors import UserError
 from iaat.runtime.user_code import GIVEN

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.browser import box, resized, saved, severe, wait
 from helpers.report_content import rich
-from iaat.data.relabel import read_decisions
+from iaat.data.decisions_file import read_decisions
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 from selenium.webdriver import ActionChains, Keys
