@@ -29,7 +29,7 @@ from iaat.data.given_data import GivenData
 from iaat.data.image_cache import ImageCache
 from iaat.data.image_folder import folder_splits
 from iaat.errors import UserError
-from iaat.runs.checkpoint import data_record
+from iaat.runs.data_record import data_record
 from iaat.runtime.progress import Reporter
 from iaat.runtime.user_code import GIVEN
 

@@ -23,7 +23,8 @@ from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluation
 from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.results import EvaluationResult, ModelFacts, Weights, read_results
 from iaat.models import supports_channels_last, weights_digest
-from iaat.runs.checkpoint import check_same_data, check_same_test_data, has_average, load_checkpoint, restore_model
+from iaat.runs.checkpoint import has_average, load_checkpoint, restore_model
+from iaat.runs.data_record import check_same_data, check_same_test_data
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
 from iaat.runtime.distributed import ALONE, Ranks

@@ -22,7 +22,8 @@ from iaat.experiments.place_of_run import place_of_run
 from iaat.experiments.resolved_recipe import check_one_norm, data_key, resolved
 from iaat.experiments.run_recipe import report_radii, write_pictures
 from iaat.experiments.sweep import Cell, schedule_differences
-from iaat.runs.checkpoint import DamagedCheckpoint, check_same_data, load_checkpoint
+from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint
+from iaat.runs.data_record import check_same_data
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter

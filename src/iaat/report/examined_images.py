@@ -42,7 +42,8 @@ from iaat.report.scope import Scope
 from iaat.report.smallest_norms import largest_radius, smallest_norms
 from iaat.report.suspects import Suspects, class_probabilities, find_suspects
 from iaat.report.thumbnails import SHEET_BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
-from iaat.runs.checkpoint import check_same_data, load_checkpoint, restore_model
+from iaat.runs.checkpoint import load_checkpoint, restore_model
+from iaat.runs.data_record import check_same_data
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.device import pick_device

@@ -12,8 +12,8 @@ from torch import Tensor
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
 from iaat.data.sample_log import gather_sample_log
-from iaat.runs.checkpoint import check_same_data, data_record
 from iaat.runs.checkpoint_manager import CheckpointManager
+from iaat.runs.data_record import check_same_data, data_record
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
