@@ -59,7 +59,7 @@ IMAGES = DataSplits(
     mean=torch.full((3,), 0.5),
     std=torch.full((3,), 0.25),
 )
-"""Data of which no sample is read, for a training state (`iaat.train.state.build_state`)."""
+"""Data of which no sample is read, for a training state (`iaat.train.build_state.build_state`)."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from iaat.attacks.inputs import check_inputs
 from iaat.config.load_recipe import load_recipe
 from iaat.methods import StepContext
 from iaat.radius import RadiusMemory
-from iaat.train.state import TrainState, build_state
+from iaat.train.build_state import build_state
+from iaat.train.state import TrainState
 from iaat.types import Batch
 
 SAMPLES = 100

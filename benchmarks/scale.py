@@ -36,8 +36,9 @@ from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.launch import processes
 from iaat.train.batch_split import split_batch
+from iaat.train.build_state import build_state
 from iaat.train.nonfinite import NonfiniteMonitor
-from iaat.train.state import TrainState, build_state
+from iaat.train.state import TrainState
 from iaat.train.step import take_step
 from iaat.types import Batch
 

@@ -24,8 +24,9 @@ from _workload import IMAGES
 from iaat.config.load_recipe import load_recipe
 from iaat.methods import StepContext
 from iaat.runs.checkpoint import load_checkpoint, save_checkpoint
+from iaat.train.build_state import build_state
 from iaat.train.nonfinite import NonfiniteMonitor
-from iaat.train.state import TrainState, build_state
+from iaat.train.state import TrainState
 from iaat.train.step_snapshot import StepSnapshot
 from iaat.types import Batch
 

@@ -31,8 +31,8 @@ from iaat.runtime.device import autocast
 from iaat.runtime.distributed import ALONE
 from iaat.runtime.passes import Passes
 from iaat.train.batch_split import split_batch
+from iaat.train.build_state import build_state
 from iaat.train.nonfinite import NonfiniteMonitor
-from iaat.train.state import build_state
 from iaat.train.step import take_step
 from iaat.types import Batch
 

@@ -43,7 +43,8 @@ PROTOCOL = {
     "trainer.py": set(),
     "run_writer.py": set(),
     "step.py": {"StepContext"},
-    "state.py": {"make_method", "Method"},
+    "build_state.py": {"make_method", "Method"},
+    "state.py": {"Method"},
     "gradient.py": {"Objective"},
     "ddp.py": {"Objective"},
 }

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from iaat.runs.trained_model import TrainedModel
     from iaat.runtime.device import keep_freed_memory
     from iaat.runtime.passes import Passes, count_passes
-    from iaat.train.trackers import TensorBoard, Tracker
+    from iaat.train.tensorboard_tracker import TensorBoard
+    from iaat.train.trackers import Tracker
     from iaat.units import PIXEL, Radius
 
     __version__: str
@@ -52,7 +53,8 @@ _MODULES = {
     "experiments.fit": ("fit",),
     "experiments.fitted_run": ("Run",),
     "runs.predict_files": ("Prediction", "predict"),
-    "train.trackers": ("TensorBoard", "Tracker"),
+    "train.tensorboard_tracker": ("TensorBoard",),
+    "train.trackers": ("Tracker",),
     "export": ("export_model",),
     "runtime.passes": ("Passes", "count_passes"),
     "radius": ("RadiusMemory", "paper", "staircase", "warm_up"),

@@ -215,7 +215,7 @@ def test_a_training_state_can_be_built_of_the_images_of_the_benchmarks(method):
     from _workload import IMAGES
 
     from iaat.config.load_recipe import load_recipe
-    from iaat.train.state import build_state
+    from iaat.train.build_state import build_state
 
     recipe = load_recipe("cifar10-small-pgd-at", ["--method", method, "--model.width", "4"])
     state = build_state(recipe, IMAGES, 10, torch.device("cpu"))

@@ -35,7 +35,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.runtime.text import printable
 from iaat.train import train
-from iaat.train.state import build_state
+from iaat.train.build_state import build_state
 
 SECONDS = 120
 """For one case, on a busy machine."""

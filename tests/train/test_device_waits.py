@@ -11,8 +11,8 @@ from iaat.data import build_data
 from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE
 from iaat.train.batch_split import split_batch
+from iaat.train.build_state import build_state
 from iaat.train.nonfinite import LAG, NonfiniteMonitor
-from iaat.train.state import build_state
 from iaat.train.step import take_step
 from iaat.types import Batch
 from methods.settings import SETTINGS, STEPS, WARMUP

@@ -17,7 +17,7 @@ from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.train import train
-from iaat.train.state import build_state
+from iaat.train.build_state import build_state
 from iaat.types import Batch, StepOutput
 
 N, M = 1438, 300

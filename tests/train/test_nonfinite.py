@@ -15,8 +15,8 @@ from iaat.methods.iaat import IAAT
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.train import train
+from iaat.train.build_state import build_state
 from iaat.train.nonfinite import NonfiniteError, NonfiniteMonitor, unbounded_buffers
-from iaat.train.state import build_state
 from iaat.train.step_snapshot import StepSnapshot
 
 # 180 samples in batches of 64: 3 steps an epoch, 9 in all; step 5 is the second of the second epoch.

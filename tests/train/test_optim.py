@@ -14,7 +14,8 @@ from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError
 from iaat.train.ddp import GradientSync
 from iaat.train.optim import build_optimizer, build_schedule
-from iaat.train.state import TrainState, _checked
+from iaat.train.restored_parts import checked_part
+from iaat.train.state import TrainState
 from iaat.train.step_snapshot import StepSnapshot
 
 EPOCHS, STEPS = 10, 7
@@ -158,7 +159,7 @@ def test_a_restored_optimizer_goes_on_as_before(name):
     twin, other, twins_step = started(name)
     twin.load_state_dict(model.state_dict())
     saved = copy.deepcopy(optimizer.state_dict())
-    other.load_state_dict(_checked("optimizer", saved, other))
+    other.load_state_dict(checked_part("optimizer", saved, other))
     for number in (2, 3):
         step(number), twins_step(number)
     assert same(dict(model.state_dict()), dict(twin.state_dict()))
@@ -171,7 +172,7 @@ def test_a_state_that_no_optimizer_keeps_is_refused(value):
     saved = optimizer.state_dict()
     saved["state"][0]["exp_avg"] = value
     with pytest.raises(ValueError, match=r"state\.0\.exp_avg"):
-        _checked("optimizer", saved, optimizer)
+        checked_part("optimizer", saved, optimizer)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Viewing(torch.nn.Module):
 
 
 def test_a_network_that_fails_in_channels_last_is_trained_without_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("iaat.train.state.build_model", lambda *_args, **_kwargs: Viewing())
+    monkeypatch.setattr("iaat.train.build_state.build_model", lambda *_args, **_kwargs: Viewing())
     recipe, run = tiny("pgd_at", "--method.steps", "1", "--train.epochs", "1"), RunFolder(tmp_path / "run")
     with pytest.warns(UserWarning, match="channels_last"):
         train(recipe, run, QUIET)

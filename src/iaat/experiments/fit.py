@@ -29,7 +29,8 @@ from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
 from iaat.runtime.user_code import GIVEN
-from iaat.train.trackers import TensorBoard, Tracker, Trackers
+from iaat.train.tensorboard_tracker import TensorBoard
+from iaat.train.trackers import Tracker, Trackers
 from iaat.train.train_recipe import train
 
 _PLACE = "iaat.fit"

@@ -21,8 +21,9 @@ from iaat.runtime.device import autocast, compute_deterministically, pick_device
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.passes import Passes
 from iaat.train.batch_split import AT_LEAST, MicroBatch, Parts, split_batch
+from iaat.train.build_state import build_state
 from iaat.train.nonfinite import LAG, NonfiniteMonitor
-from iaat.train.state import TrainState, build_state
+from iaat.train.state import TrainState
 from iaat.train.step import take_step
 from iaat.types import Batch
 from iaat.units import Radius, format_duration, format_number

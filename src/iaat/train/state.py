@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,24 +15,17 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from iaat.config.recipe import Recipe
-from iaat.data import DataSplits
 from iaat.errors import shown
-from iaat.methods import Method, make_method
-from iaat.models import build_model, supports_channels_last
-from iaat.models.double_normalization import warn_of_double_normalization
-from iaat.runs.checkpoint import check_fit
-from iaat.runs.checkpoint_schema import check_same_types, using
+from iaat.methods import Method
+from iaat.runs.checkpoint_schema import using
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runtime import rng
-from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.passes import Passes, count_passes
-from iaat.train.ddp import GradientSync, sync_batchnorm
+from iaat.train.ddp import GradientSync
 from iaat.train.ema import ModelEMA
 from iaat.train.epoch_progress import EpochProgress
-from iaat.train.frozen_modules import frozen_modules, modules_named
-from iaat.train.nonfinite import unbounded_buffers
-from iaat.train.optim import build_optimizer, build_schedule
+from iaat.train.frozen_modules import modules_named
+from iaat.train.restored_parts import checked_part
 from iaat.types import Batch
 
 
@@ -182,7 +173,7 @@ class TrainState:
         for key, part in parts.items():
             if part is not None:
                 with using(key, state):
-                    part.load_state_dict(_checked(key, state[key], part))
+                    part.load_state_dict(checked_part(key, state[key], part))
         with using("globals", state):
             self._restore_globals([state["globals"], *state.get("globals_of_others", [])])
         with using("tally", state):
@@ -225,123 +216,3 @@ class TrainState:
         rank = self.gradient_sync.ranks.rank
         if rank < len(states):
             rng.set_globals_state(states[rank])
-
-
-_PROGRESS = ("last_epoch", "_step_count", "_last_lr")
-"""State of a schedule that moves; the rest is the recipe's."""
-
-
-def _checked(key: str, new: dict[str, Any], part: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The state of a part, checked; optimiser, schedule and scaler would accept anything, and fail at the next step.
-
-    Raises:
-        ValueError: it does not fit the part as it was built.
-    """
-    if key == "model":
-        check_fit(part, new)
-    elif key == "schedule":
-        new = {name: new[name] for name in _PROGRESS}
-        check_same_types(new, part.state_dict())
-        if not 0 <= new["last_epoch"] <= getattr(part, "total_steps", new["last_epoch"]):
-            raise ValueError(f"last_epoch is {shown(new['last_epoch'])}")
-        new = {**part.state_dict(), **new}  # LambdaLR needs its functions, too
-    elif key == "scaler":
-        check_same_types(new, part.state_dict())
-    elif key == "optimizer":
-        own = part.state_dict()["param_groups"]
-        check_same_types(new["param_groups"], own, "param_groups")
-        # All settings but the rate, which the schedule moves, are the recipe's.
-        groups = [{**settings, "lr": group["lr"]} for settings, group in zip(own, new["param_groups"], strict=True)]
-        new = {**new, "param_groups": groups}
-        weights = [weight for group in part.param_groups for weight in group["params"]]
-        for number, buffers in new["state"].items():
-            _check_buffers(buffers, weights[number].shape, f"state.{number}")
-    return new
-
-
-def _check_buffers(buffers: dict[str, Any], shape: torch.Size, name: str) -> None:
-    """Refuse what no optimiser keeps of a weight: other than numbers, or of a shape that does not broadcast to its."""
-    for key, value in buffers.items():
-        if value is None:
-            continue
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{name}.{key} is a {type(value).__name__}")
-        pairs = zip(value.shape, shape, strict=False)
-        if value.ndim not in (0, len(shape)) or any(own not in (1, full) for own, full in pairs):
-            raise ValueError(f"{name}.{key} has shape {list(value.shape)}, not {list(shape)}")
-
-
-def build_state(
-    recipe: Recipe,
-    data: DataSplits,
-    steps_per_epoch: int,
-    device: torch.device,
-    *,
-    start_weights: bool = True,
-    ranks: Ranks = ALONE,
-) -> TrainState:
-    """The state before the first step.
-
-    Args:
-        recipe: What to train.
-        data: The data of the run.
-        steps_per_epoch: Training steps of an epoch.
-        device: Where to train.
-        start_weights: Load the weights that the recipe starts from; a checkpoint makes them unnecessary.
-        ranks: The processes that train.
-    """
-    config = recipe.model if start_weights else recipe.model.without_start()
-    shape, classes = data.shape, len(data.classes)
-    # One process downloads weights, the others find them.
-    model = ranks.main_first(
-        lambda: build_model(config, shape=shape, classes=classes, mean=data.mean, std=data.std, seed=recipe.seed)
-    ).to(device)
-    if start_weights and ranks.main:
-        warn_of_double_normalization(model, config)
-    channels_last = recipe.train.channels_last and len(data.shape) == 3
-    if channels_last and not supports_channels_last(model, data.shape):
-        warnings.warn(f"model {recipe.model.name} fails in train.channels_last: trained without it", stacklevel=2)
-        channels_last = False
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    model = sync_batchnorm(model, ranks, device, wanted=recipe.train.sync_batchnorm)
-    unbounded = unbounded_buffers(model)
-    optimizer = build_optimizer(model, recipe.train)
-    # Layers such as dropout, and code of the user, have no stream of their own: they draw from the global generators.
-    rng.seed_globals(recipe.seed, "layers", *([] if ranks.main else [ranks.rank]))
-    return TrainState(
-        model=model,
-        method=_method(recipe, data, device, ranks, begins=start_weights),
-        optimizer=optimizer,
-        schedule=build_schedule(optimizer, recipe.train, steps_per_epoch),
-        generator=rng.batch_generator(recipe.seed, "attack", device=device),
-        gradient_sync=GradientSync(model, ranks),
-        ema=ModelEMA(model, recipe.train.ema, unbounded) if recipe.train.ema else None,
-        scaler=GradScaler(device.type) if recipe.train.precision == "fp16" else None,
-        channels_last=channels_last,
-        clip_grad=recipe.train.clip_grad,
-        seed=recipe.seed,
-        frozen=frozen_modules(model),
-        unbounded=unbounded,
-    )
-
-
-def _method(recipe: Recipe, data: DataSplits, device: torch.device, ranks: Ranks, *, begins: bool) -> Method:
-    """The method, with its radii where the recipe wants them."""
-    visits = data.extra_visits(recipe.train.batch_size)
-    method = make_method(
-        recipe.method_name,
-        recipe.run_method,
-        size=len(data.train),
-        device=device,
-        natural_epochs=recipe.train.natural_epochs,
-        class_counts=data.class_counts(recipe.train.batch_size),
-        begins=begins,
-        recurring=(int(data.extra_index[0]), visits) if visits > 1 else None,
-    )
-    if method.radii is not None:
-        if recipe.train.radii == "sharded":
-            method.radii.shard()
-        if recipe.train.radii_folder is not None:
-            method.radii.map_to(Path(recipe.train.radii_folder) / f"iaat-{os.getpid()}-{ranks.rank}.radii")
-    return method

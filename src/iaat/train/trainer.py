@@ -21,6 +21,7 @@ from iaat.runtime.distributed import current
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop, Stopped
 from iaat.train.batch_split import Parts
+from iaat.train.build_state import build_state
 from iaat.train.epoch_batches import epoch_batches
 from iaat.train.epoch_progress import EpochProgress
 from iaat.train.epoch_summary import epoch_heading, epoch_legend, epoch_line, with_outcome
@@ -36,7 +37,7 @@ from iaat.train.nonfinite import (
     lower_rate,
 )
 from iaat.train.run_writer import RunWriter
-from iaat.train.state import TrainState, build_state
+from iaat.train.state import TrainState
 from iaat.train.step import take_step
 from iaat.train.trackers import Tracker, Trackers
 from iaat.train.validation import ValidationAccuracy, validate

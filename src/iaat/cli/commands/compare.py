@@ -17,7 +17,7 @@ from iaat.experiments.sweep import Cell, read_cells, select_cells
 from iaat.runs.run_folder import RunFolder, runs_in
 from iaat.runtime.process_end import end_with_parent
 from iaat.runtime.progress import Reporter
-from iaat.train.trackers import TensorBoard
+from iaat.train.tensorboard_tracker import TensorBoard
 
 _THIS_COMMAND = (sys.executable, "-m", "iaat")
 

@@ -14,7 +14,7 @@ from iaat.experiments.place_of_run import place_of_run
 from iaat.experiments.run_recipe import run_recipe
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
-from iaat.train.trackers import TensorBoard
+from iaat.train.tensorboard_tracker import TensorBoard
 
 
 def train_command(options: argparse.Namespace, overrides: list[str], reporter: Reporter) -> None:
