@@ -6,6 +6,7 @@ from functools import cache
 from math import comb
 
 import pytest
+import scipy
 import torch
 from torch import nn
 
@@ -329,6 +330,16 @@ def test_samples_needed_are_the_fewest_that_show_masking_of_a_quarter_of_them(n,
     needed = samples_needed(n)
     assert needed == expected
     assert seen(needed) >= POWER > seen(needed - 1)
+
+
+def test_samples_needed_are_found_in_few_steps(monkeypatch):
+    """For each size up to a whole test set."""
+    calls = []
+    probability = scipy.stats.binom.sf
+    monkeypatch.setattr("scipy.stats.binom.sf", lambda *args: calls.append(args) or probability(*args))
+    found = [samples_needed(n) for n in range(1, 10_001)]
+    assert found == sorted(found)
+    assert len(calls) < 10_000
 
 
 def test_a_paired_difference_counts_where_mcnemars_exact_test_says_so():

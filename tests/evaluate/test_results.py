@@ -106,6 +106,18 @@ def test_summary(outcome):
     assert (found.run, found.seed, found.epoch, found.train_seconds) == ("quickstart", 7, 12, 3.5)
 
 
+def test_results_are_written_last(outcome, tmp_path, monkeypatch):
+    """An evaluation with results counts as finished."""
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    with pytest.raises(UserError, match="no space left"):
+        write_evaluation(tmp_path, outcome, results(outcome), CLASSES)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_written_files_come_back(outcome, tmp_path):
     write_evaluation(tmp_path / "evaluation", outcome, results(outcome), CLASSES)
     read = read_results(tmp_path / "evaluation" / "results.json")

@@ -96,3 +96,12 @@ def test_nothing_is_taken_from_another_model_or_a_damaged_journal(network, data,
     other = trained(cnn(), x, y, epochs=1, seed=1)
     _, _, said = evaluate(other, data, tmp_path, replace(FIRST, suite="pgd+pgd-2"))
     assert not any("taken from" in line for line in said)
+
+
+def test_pgd_with_a_step_size_is_not_taken_for_another(network, data, tmp_path):
+    """`pgd` has the recipe's step size, `pgd-3` the default: two attacks, also within one suite."""
+    config = replace(FIRST, suite="pgd-3", step_size=Radius("1px"))
+    evaluate(network, data, tmp_path, config)
+    found, _, said = evaluate(network, data, tmp_path, replace(config, suite="pgd+pgd-3"))
+    assert found.attacks == ("pgd-3 step 1px", "pgd-3")
+    assert [line.rpartition(": ")[2] for line in said if line.startswith("taken from")] == ["clean"]

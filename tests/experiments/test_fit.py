@@ -361,6 +361,7 @@ def test_what_a_run_in_out_was_trained_otherwise_by_is_named(folder):
         ({"gamma": "1px"}, "gamma is a setting of method iaat_paper"),
         ({"name": "x"}, "name is a key of several sections"),
         ({"settings": {"lr": 1.0}}, "lr is given twice"),
+        ({"epochs": 2, "settings": {"train.epochs": 5}}, "epochs=2, and train.epochs in settings"),
         ({"learning_rate": 1.0}, "train.lr is given twice"),
         ({"radius": "4px", "settings": {"method.radius": "2px"}}, "radius='4px', and method.radius in settings"),
         ({"radius": "4px", "settings": {"radius": "2px"}}, "radius='4px', and radius in settings"),
@@ -386,6 +387,23 @@ def test_what_a_run_in_out_was_trained_otherwise_by_is_named(folder):
 )
 def test_mistakes_are_named(settings, message):
     assert message in refused(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"train.epochs": 1, "train.device": "cpu"}, {"train": {"epochs": 1, "device": "cpu"}}, {"epochs": 1}]
+)
+def test_a_setting_takes_the_place_of_a_default(settings):
+    run = iaat.fit(Net(), Rows(), quiet=True, settings={"evaluate.radius": "2px", **settings})
+    assert (run.recipe.train.epochs, len(run.history)) == (1, 1)
+
+
+@pytest.mark.parametrize("settings", [{"method.start_from": None}, {"method": {"start_from": None}}])
+def test_radii_to_start_from_may_be_named_in_full(settings):
+    """An object of radii, in place of None."""
+    radii = RadiusMemory(90, initial=3 / 255)
+    given = {key: {"start_from": radii} if value else radii for key, value in settings.items()}
+    run = fit(epochs=1, settings={**given, "method.reach": 0})
+    assert torch.allclose(run.radii.values, torch.full((90,), 3 / 255), atol=2 / 255)
 
 
 @pytest.mark.parametrize("settings", [{"evaluate.radius": "2px"}, {"evaluate": {"radius": "2px"}}])

@@ -89,12 +89,18 @@ def test_no_more_run_at_once_than_asked_for(tmp_path):
 
 
 def test_a_job_that_was_stopped_stops_the_others(tmp_path):
+    stopped, ran = tmp_path / "stopped", tmp_path / "ran"
+    long = (
+        f"import pathlib, time\nwhile not pathlib.Path({str(stopped)!r}).exists(): time.sleep(0.05)\n"
+        f"time.sleep(20); pathlib.Path({str(ran)!r}).touch()"
+    )
     jobs = [
-        Job("stopped", program(f"raise SystemExit({STOPPED})")),
-        Job("long", program("import time; time.sleep(99)")),
+        Job("stopped", program(f"import pathlib; pathlib.Path({str(stopped)!r}).touch(); raise SystemExit({STOPPED})")),
+        Job("long", program(long)),
     ]
     with pytest.raises(Stopped):
         run_jobs(jobs, 2, Reporter(quiet=True))
+    assert not ran.exists()
 
 
 def test_jobs_share_out_threads_and_gpus():

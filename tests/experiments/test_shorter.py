@@ -41,3 +41,12 @@ def test_advice_fits_the_recipe():
     natural = load_recipe("folder-natural", ["--data.root=images"])
     assert "nfgsm" not in advice(natural)
     assert advice(recipe, seconds=LONG - 1) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("pgd-at", "--method.target=random"), ("iaat", "--method.full_steps_at=8px")]
+)
+def test_steps_that_a_setting_excludes_are_not_proposed(name, key):
+    recipe = load_recipe(f"cifar10-resnet18-{name}", [key])
+    assert "nfgsm" not in advice(recipe)
+    assert "fewer --train.epochs" in advice(recipe)

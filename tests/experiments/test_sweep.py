@@ -13,6 +13,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe_files import shipped_sweeps
 from iaat.errors import UserError
 from iaat.experiments.sweep import is_sweep, read_cells, schedule_differences, select_cells
+from iaat.experiments.sweep.preview import _timed_alike
 from iaat.experiments.timing import StepTiming
 from iaat.runtime.passes import Passes
 
@@ -306,6 +307,12 @@ def test_a_probe_of_a_sweep_times_equal_steps_once_at_the_largest_radius_and_add
     assert lines["uniform-32px"] == ["3", "s", "12", f"{run:.3g}", "s", "3", f"{3 * run:.3g}", "s"]
     assert lines["all"] == ["27", "runs", *f"{3 * run * (5 + 4 * 5 / 4) / 60:.3g} min, ".split(),
                             *f"{3 * run * 10 * 2 / 60:.3g} min of processor time".split()]  # fmt: skip
+
+
+def test_weights_that_add_passes_are_timed_apart():
+    keys = [_timed_alike(load_recipe("quickstart", [f"--method.kl={kl}", f"--method.soft_labels={soft}"]))
+            for kl, soft in ((0, 0), (5, 0), (6, 0), (0, 0.5), (0, 0.6))]  # fmt: skip
+    assert [keys.index(key) for key in keys] == [0, 1, 1, 3, 3]
 
 
 def test_a_probe_names_the_cell_that_does_not_fit(tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from iaat.data import DatasetInfo
 from iaat.errors import UserError
 from iaat.experiments import timing as probing
 from iaat.experiments.cost import total_passes
-from iaat.experiments.timing import StepTiming, format_total, time_steps, timed, timing_table
+from iaat.experiments.timing import StepTiming, format_total, time_steps, timed, timing_table, training_seconds
 from iaat.methods import METHODS
 from iaat.runtime.passes import Passes
 from iaat.train.step import take_step
@@ -196,6 +198,23 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     time_steps(recipe(*words), FACTS, seconds=0)
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("words", [["--method.start_from={}"], ["--method=pgd_at", "--method.radii={}"]])
+def test_radii_of_another_run_are_not_read(steps, tmp_path, words):
+    """They are of the whole data, of which one batch is timed."""
+    path, index = tmp_path / "radii.parquet", list(range(1438))
+    pq.write_table(pa.table({"index": index, "label_id": [0] * 1438, "radius": [0.01] * 1438}), path)
+    time_steps(recipe(*(word.format(path) for word in words)), FACTS, seconds=0)
+    assert steps
+
+
+def test_epochs_without_attacks_are_counted_by_their_passes():
+    words = ("--train.epochs", "10", "--method=pgd_at")
+    found = StepTiming(torch.device("cpu"), 1, 64, 64, 64, (1.0,), True, Passes(6, 6), 64 / 255, 3 * 2**20)
+    whole = training_seconds(recipe(*words), FACTS, found)
+    half = training_seconds(recipe(*words, "--train.natural_epochs=5"), FACTS, found)
+    assert half / whole == pytest.approx((5 * 6 + 5 * 1) / (10 * 6))
 
 
 def test_the_projection_is_plain_arithmetic():

@@ -19,6 +19,12 @@ def attack_title(attack: str) -> str:
 
 
 def pgd_name(config: EvaluateConfig) -> str:
+    """Name of the first PGD: `pgd-20`, or `pgd-20 step 1px` with `evaluate.step_size`, which `pgd-20` does not have."""
+    step = "" if config.step_size is None else f" step {format_norm(config.step_size, config.norm)}"
+    return f"{_counts(config)}{step}"
+
+
+def _counts(config: EvaluateConfig) -> str:
     """`pgd-20`, `pgd-20x5` with restarts, or `targeted-pgd-20`."""
     # The prefix also keeps the weaker attack out of the findings, which compare accuracies after `pgd` with others.
     prefix = "" if config.target == "none" else "targeted-"
@@ -33,7 +39,7 @@ def evaluation_name(config: EvaluateConfig, *, exact: bool = False) -> str:
         texts = {**lengths, "radius": radius}
     else:
         texts = {key: format_norm(value, config.norm) for key, value in lengths.items()}
-    pgd = f" {attack_title(pgd_name(config))}" if "pgd" in parse_suite(config.suite).attacks else ""
+    pgd = f" {attack_title(_counts(config))}" if "pgd" in parse_suite(config.suite).attacks else ""
     step = f" step {texts['step_size']}" if "step_size" in texts else ""
     seed = f" seed {config.seed}" if config.seed else ""
     return f"{config.suite}{pgd} {texts['radius']} {config.norm}{step}{seed}"

@@ -73,11 +73,10 @@ def per_class(outcome: Outcome, classes: Sequence[str]) -> tuple[ClassResult, ..
 
 
 def write_evaluation(folder: Path, outcome: Outcome, results: EvaluationResult, classes: Sequence[str]) -> None:
-    """Write `results.json` and `records.parquet`, one row a sample."""
+    """Write `records.parquet`, one row a sample, and `results.json`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    write_json(folder / "results.json", results.to_json())
     classes = [encodable(name) for name in classes]
     columns = {
         "index": pa.array(outcome.index.numpy()),
@@ -90,6 +89,8 @@ def write_evaluation(folder: Path, outcome: Outcome, results: EvaluationResult, 
     # A file of Python's: pyarrow takes no name of bytes that are no UTF-8.
     with replacing(folder / RECORDS_FILE) as temporary, temporary.open("wb") as file:
         pq.write_table(pa.table(columns), file)
+    # Last: an evaluation counts as finished once its results are there.
+    write_json(folder / "results.json", results.to_json())
 
 
 def _class_columns(name: str, numbers: Tensor, classes: Sequence[str]) -> dict[str, pa.Array]:

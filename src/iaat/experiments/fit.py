@@ -34,7 +34,7 @@ from iaat.train.trackers import Tracker, Trackers
 from iaat.train.train_recipe import train
 
 _PLACE = "iaat.fit"
-_RADIUS = "8px"
+_RADIUS, _EPOCHS, _DEVICE = "8px", 30, "auto"
 
 
 def fit(
@@ -44,8 +44,8 @@ def fit(
     validation: object = None,
     method: str = "iaat",
     radius: float | str = _RADIUS,
-    epochs: int = 30,
-    device: torch.device | str = "auto",
+    epochs: int = _EPOCHS,
+    device: torch.device | str = _DEVICE,
     out: str | Path | None = None,
     callbacks: Sequence[Tracker] = (),
     settings: Mapping[str, object] | None = None,
@@ -178,9 +178,15 @@ def _asked(
     """All settings under the names by which they were given."""
     if twice := sorted(settings.keys() & more.keys()):
         raise UserError(f"{_PLACE}: {twice[0]} is given twice: leave out one")
-    asked = {"epochs": epochs, "device": str(device), **settings, **more}
-    config = find_method(method).Config
+    asked: dict[str, object] = {**settings, **more}
     names = {name for name, _ in flat_settings(asked)}
+    for name, value, default in (("epochs", epochs, _EPOCHS), ("device", str(device), _DEVICE)):
+        again = {name, f"train.{name}"} & names
+        if again and value != default:
+            raise UserError(f"{_PLACE}: {name}={value!r}, and {min(again)} in settings: leave out one")
+        if not again:
+            asked[name] = value
+    config = find_method(method).Config
     own = {"radius", "eps", "epsilon", "method.radius"} & names
     other = {"norm", "method.norm", "evaluate.norm"} & names
     if own and radius != _RADIUS:
@@ -201,9 +207,7 @@ def _recipe(
     name: str, model: nn.Module | str, train_data: object, validation: object, method: str, asked: dict[str, object]
 ) -> Recipe:
     """The recipe of the call, with the objects that were passed."""
-    first = _radii(asked.get("start_from"))
-    if first is not None:
-        asked["start_from"] = GIVEN
+    first, asked = _with_start_named(asked)
     written = written_settings(asked, method, _PLACE)
     about = f"iaat.fit: {_kind(model)} on {_kind(train_data)}"
     raw: dict[str, dict[str, object] | str] = {"about": about, "method": {"name": method}}
@@ -227,6 +231,14 @@ def _recipe(
     if first is not None:
         recipe = replace(recipe, method=replace(recipe.method, first_radii=first))
     return recipe
+
+
+def _with_start_named(asked: dict[str, object]) -> tuple[RadiiTable | None, dict[str, object]]:
+    """The radii passed as an object, and the settings with its name in its place."""
+    for name, value in flat_settings(asked):
+        if name in ("start_from", "method.start_from") and (first := _radii(value)) is not None:
+            return first, dict(flat_settings(asked)) | {name: GIVEN}
+    return None, asked
 
 
 def _check_named(train_data: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo
+from iaat.errors import UserError
 from iaat.experiments.cost import total_passes
 
 LONG = 3 * 3600.0
@@ -27,11 +28,20 @@ def shorter_by(recipe: Recipe, facts: DatasetInfo, seconds: float, *, on_cpu: bo
     if seconds < LONG:
         return None
     ways = []
-    if getattr(recipe.method, "inner", None) == "pgd":
-        single = replace(recipe, method=replace(recipe.method, inner="nfgsm"))
+    if (single := _with_single_steps(recipe)) is not None:
         passes = f"{total_passes(single)} in place of {total_passes(recipe)} at most"
         ways.append(f"--method.inner nfgsm (attacks of one step: {passes})")
     if on_cpu and len(facts.shape) > 1 and max(facts.shape[1:]) <= _SMALL and recipe.model.name != "small-cnn":
         ways.append("--model.name small-cnn (a network for CPUs)")
     ways.append(f"fewer --train.epochs than {recipe.train.epochs}")
     return f"shorter, with another result: {'; '.join(ways)}{'; a GPU' if on_cpu else ''}"
+
+
+def _with_single_steps(recipe: Recipe) -> Recipe | None:
+    """The recipe with attacks of one step; None where it has them, or settings that attacks of one step lack."""
+    if getattr(recipe.method, "inner", None) != "pgd":
+        return None
+    try:
+        return replace(recipe, method=replace(recipe.method, inner="nfgsm"))
+    except UserError:
+        return None

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, InMemorySource
 from iaat.errors import UserError
 from iaat.experiments.cost import MIB, number_format, step_bytes, total_passes, visits
+from iaat.methods.method_config import MethodConfig
 from iaat.runtime import rng
 from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
@@ -212,10 +214,18 @@ def _state(recipe: Recipe, facts: DatasetInfo, x: Tensor, device: torch.device) 
     data = DataSplits(source, source, rows, rows, rows, torch.zeros(channels), torch.ones(channels))
     recipe = replace(
         recipe,
+        method=_without_files(recipe.method),
         model=replace(recipe.model, weights=None, pretrained=False),
         train=replace(recipe.train, radii="replicated", radii_folder=None),
     )
     return build_state(recipe, data, _STEPS_AN_EPOCH, device)
+
+
+def _without_files(method: MethodConfig) -> MethodConfig:
+    """The settings without radii of other runs, which are of the whole data; steps take as long without them."""
+    method = method.without_start()
+    from_file: dict[str, Any] = {"radii": None, "shuffle_radii": False}
+    return replace(method, **from_file) if getattr(method, "radii", None) is not None else method
 
 
 def _run(stepper: _Stepper, recipe: Recipe, processes: int, limit: float) -> StepTiming:
@@ -348,8 +358,15 @@ def _projected(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> list[tu
 
 
 def training_seconds(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> float:
-    """Seconds of a whole training at the speed of the timed steps."""
-    return visits(recipe, facts) / found.joint_rate * recipe.train.epochs
+    """Seconds of a whole training at the speed of the timed steps, less where epochs are natural or without AWP."""
+    return visits(recipe, facts) / found.joint_rate * recipe.train.epochs * _fraction_of_passes(recipe)
+
+
+def _fraction_of_passes(recipe: Recipe) -> float:
+    """Passes of a training as a fraction of those it would take if all epochs were as the last, which is timed."""
+    as_the_last = replace(recipe, train=replace(recipe.train, natural_epochs=0, awp_from=0))
+    taken, full = total_passes(recipe), total_passes(as_the_last)
+    return (taken.forward + taken.backward) / (full.forward + full.backward)
 
 
 def format_total(seconds: float, found: StepTiming) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -128,10 +131,18 @@ def samples_needed(n: int) -> int:
     Masking that hides `HIDDEN` of the samples from an attack shows on a binomial number of them. Needed are so many
     that this number is relevant with probability `POWER`: 34 of up to 99, 65 of 200, 247 of 1,000 samples.
     """
-    needed = _least(n)
-    while scipy.stats.binom.sf(_least(n) - 1, needed, HIDDEN) < POWER:
-        needed += 1
-    return needed
+    return _needed(_least(n))
+
+
+@functools.cache
+def _needed(least: int) -> int:
+    """Samples of which `least` are hidden with probability `POWER`, where `HIDDEN` of all are."""
+
+    def is_enough(samples: int) -> bool:
+        return bool(scipy.stats.binom.sf(least - 1, samples, HIDDEN) >= POWER)
+
+    most = next(size for size in (least << k for k in itertools.count()) if is_enough(size))
+    return bisect.bisect_left(range(most), True, lo=least, key=is_enough)
 
 
 def is_stronger(gained: int, lost: int, n: int) -> bool:

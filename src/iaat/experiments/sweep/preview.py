@@ -125,7 +125,9 @@ def _timed_alike(recipe: Recipe) -> str:
     sections = recipe.sections()
     weights = {key for key, value in sections["method"].items() if type(value) is float}
     method = {key: value for key, value in sections["method"].items() if key not in {"radius", *weights}}
-    return repr((recipe.method_name, method, sections["data"], sections["model"], sections["train"]))
+    # A weight of 0 leaves out what it weighs.
+    others = [sections[name] for name in ("data", "model", "train")]
+    return repr((recipe.method_name, method, total_passes(recipe), others))
 
 
 def _radius(recipe: Recipe) -> float:
