@@ -36,15 +36,9 @@ from iaat.data.data_config import DataConfig
 from iaat.data.read_splits import read_splits
 from iaat.data.stratified import stratified_subset
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import last_model, load_evaluated
-from iaat.report.suspects import (
-    SUSPECT_KINDS,
-    class_probabilities,
-    combined_score,
-    find_suspects,
-    radius_score,
-    self_confidence_score,
-)
+from iaat.evaluate.evaluate_run import load_evaluated
+from iaat.evaluate.training_predictions import class_probabilities, last_model
+from iaat.report.suspects import SUSPECT_KINDS, combined_score, find_suspects, radius_score, self_confidence_score
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.progress import Reporter

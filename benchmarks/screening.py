@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from iaat.evaluate import attack_samples
-from iaat.evaluate.evaluation import test_sample
+from iaat.evaluate.sample_choice import test_sample
 from iaat.evaluate.stages import stages_of
 from iaat.experiments.targets import find_targets
 from iaat.runtime.console_table import PlainTable

@@ -1,8 +1,9 @@
-"""The mean corruption error against hand-made tables."""
+"""Mean accuracy and mean corruption error against hand-made tables."""
 
 import pytest
 
-from iaat.corruptions import STANDARD, mean_corruption_error, relative_mean_corruption_error
+from iaat.corruptions import CORRUPTIONS, EXTRA, STANDARD, mean_corruption_error, relative_mean_corruption_error
+from iaat.corruptions.mce import corruption_mean
 from iaat.errors import UserError
 
 FLAT = {name: [0.1, 0.2, 0.3, 0.4, 0.5] for name in STANDARD}
@@ -66,3 +67,10 @@ def test_a_clean_error_is_a_rate(clean):
 def test_no_corruptions_have_no_mean():
     with pytest.raises(UserError, match="names is empty"):
         mean_corruption_error(FLAT, FLAT, names=())
+
+
+def test_the_mean_accuracy_is_over_the_standard_ones_where_all_are_there_and_else_over_all():
+    every = {name: (0.9, 0.7) if name in EXTRA else (0.6, 0.4) for name in CORRUPTIONS}
+    some = {name: every[name] for name in (*STANDARD[:2], *EXTRA[:2])}
+    assert corruption_mean(every) == (pytest.approx(0.5), "the standard 15")
+    assert corruption_mean(some) == (pytest.approx(0.65), "4")

@@ -8,7 +8,7 @@ import pytest
 
 from iaat.config.load_recipe import load_recipe
 from iaat.data import DataConfig
-from iaat.evaluate.evaluate_run import training_predictions
+from iaat.evaluate.training_predictions import training_predictions
 from iaat.report.collect import collect_content
 from iaat.report.run_figures import write_radii
 from iaat.report.scope import Scope

@@ -13,7 +13,8 @@ from iaat.evaluate import Stage, attack_samples
 from iaat.evaluate.arithmetic import InArithmetic
 from iaat.evaluate.autoattack import reference_attack
 from iaat.evaluate.evaluated_model import EvaluatedModel
-from iaat.evaluate.evaluation import folder_name, run_evaluation
+from iaat.evaluate.evaluation import run_evaluation
+from iaat.evaluate.evaluation_identity import folder_name
 from iaat.evaluate.results import ModelFacts
 from iaat.models.digest import weights_digest
 from iaat.runtime.progress import Reporter

@@ -19,7 +19,8 @@ from iaat.data import DataConfig, DataSplits, InMemorySource, build_data
 from iaat.errors import UserError
 from iaat.evaluate.corruption_accuracy import fingerprint_of_folder
 from iaat.evaluate.evaluated_model import EvaluatedModel
-from iaat.evaluate.evaluation import folder_name, run_evaluation
+from iaat.evaluate.evaluation import run_evaluation
+from iaat.evaluate.evaluation_identity import folder_name
 from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.results import EvaluationResult, ModelFacts
 from iaat.evaluate.sections import Extras
@@ -210,7 +211,7 @@ def test_transfer_without_another_model_is_said(networks, data, tmp_path):
 def test_corruptions_of_the_test_images_and_mce(networks, data, tmp_path, monkeypatch):
     standard = ("gaussian_noise", "contrast")
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.CORRUPTIONS", (*standard, "saturate"))
-    monkeypatch.setattr("iaat.evaluate.corruption_mean.STANDARD", standard)
+    monkeypatch.setattr("iaat.corruptions.mce.STANDARD", standard)
     monkeypatch.setattr("iaat.evaluate.corruption_accuracy.STANDARD", standard)
     config = replace(CONFIG, suite="pgd+corruptions")
     baseline = run_evaluation(evaluated(networks[1], tmp_path / "b", "b"), data, config, QUIET)

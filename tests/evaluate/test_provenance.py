@@ -19,9 +19,10 @@ from iaat.corruptions import STANDARD
 from iaat.data import DataConfig, InMemorySource, build_data
 from iaat.evaluate.evaluate_given import as_test_set, evaluate_model
 from iaat.evaluate.evaluated_model import EvaluatedModel
-from iaat.evaluate.evaluation import folder_name, run_evaluation
-from iaat.evaluate.evaluation import test_sample as sample_of
+from iaat.evaluate.evaluation import run_evaluation
+from iaat.evaluate.evaluation_identity import folder_name
 from iaat.evaluate.results import ModelFacts, plain_config, shown_config
+from iaat.evaluate.sample_choice import test_sample as sample_of
 from iaat.evaluate.sections import Extras
 from iaat.models.digest import weights_digest
 from iaat.runtime.json_files import from_json

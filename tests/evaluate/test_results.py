@@ -15,7 +15,7 @@ from helpers.results import made_up
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.errors import UserError
 from iaat.evaluate import Outcome, results_table
-from iaat.evaluate.evaluation import folder_name
+from iaat.evaluate.evaluation_identity import folder_name
 from iaat.evaluate.naming import evaluation_name, worst_case_name
 from iaat.evaluate.results import (
     ClassResult,

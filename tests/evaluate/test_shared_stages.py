@@ -12,7 +12,8 @@ from helpers.training import Listening
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataConfig, build_data
 from iaat.evaluate.evaluated_model import EvaluatedModel
-from iaat.evaluate.evaluation import folder_name, run_evaluation
+from iaat.evaluate.evaluation import run_evaluation
+from iaat.evaluate.evaluation_identity import folder_name
 from iaat.evaluate.results import ModelFacts
 from iaat.models.digest import weights_digest
 from iaat.runtime.passes import count_passes

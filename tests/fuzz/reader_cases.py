@@ -25,8 +25,9 @@ from helpers.external_models import cnn, save_exported, save_script
 from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import evaluate_checkpoint, stored_results
+from iaat.evaluate.evaluate_run import evaluate_checkpoint
 from iaat.evaluate.journal import Journal
+from iaat.evaluate.stored_results import stored_results
 from iaat.models import ModelConfig, SmallCNN
 from iaat.radius.snapshots import checksum
 from iaat.runs.checkpoint import load_checkpoint, restore_model

@@ -14,7 +14,7 @@ from helpers.training import QUIET, tiny
 from iaat.config.load_recipe import load_recipe
 from iaat.data import build_data, sequential_order
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import evaluations_of
+from iaat.evaluate.stored_results import evaluations_of
 from iaat.experiments.run_recipe import run_recipe
 from iaat.report.collect import collect_content
 from iaat.report.distinct_suites import samples_of, with_distinct_suites

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from helpers.training import QUIET, tiny
 from iaat.analysis.tables import write_table
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import last_model
+from iaat.evaluate.training_predictions import class_probabilities, last_model
 from iaat.report.suspects import (
     MEASURED,
     SUSPECT_KINDS,
-    class_probabilities,
     combined_score,
     find_suspects,
     normalized_margin_score,

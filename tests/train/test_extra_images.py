@@ -10,7 +10,8 @@ import torch
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat import UserError
 from iaat.data import build_data
-from iaat.evaluate.evaluate_run import load_evaluated, training_predictions
+from iaat.evaluate.evaluate_run import load_evaluated
+from iaat.evaluate.training_predictions import training_predictions
 from iaat.methods import METHODS, Natural
 from iaat.report.run_figures import write_radii
 from iaat.runs.checkpoint import load_checkpoint

@@ -8,7 +8,7 @@ from helpers.training import QUIET, tiny
 from iaat.data import build_data
 from iaat.data.data_config import DataConfig
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import last_model
+from iaat.evaluate.training_predictions import last_model
 from iaat.runs.run_folder import RunFolder
 from iaat.train import train
 

@@ -1,9 +1,10 @@
-"""Mean corruption error (mCE), and its relative form: errors under corruption relative to a baseline."""
+"""Mean accuracy over corruptions; mean corruption error (mCE) and its relative form: errors relative to a baseline."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 from iaat.corruptions.constants import SEVERITIES, STANDARD
 from iaat.errors import UserError
@@ -75,3 +76,17 @@ def _check(owner: str, rates: Errors, names: Sequence[str]) -> None:
             raise UserError(
                 f"{owner}[{name!r}] = {list(rates[name])}: must be 5 error rates in [0, 1], severities 1 to 5"
             )
+
+
+def corruption_mean(accuracy: Mapping[str, Sequence[float]]) -> tuple[float, str]:
+    """Mean accuracy over corruptions and severities, and a text that says over which corruptions.
+
+    It is over the standard 15, as published ones are, where all of them are there; the 4 others were published for
+    validation. Else it is over all there are.
+
+    Args:
+        accuracy: Of each corruption, by severity.
+    """
+    if all(name in accuracy for name in STANDARD):
+        return mean(mean(accuracy[name]) for name in STANDARD), f"the standard {len(STANDARD)}"
+    return mean(mean(row) for row in accuracy.values()), str(len(accuracy))

@@ -2,9 +2,11 @@
 
 from iaat.evaluate.evaluate_given import evaluate_model
 from iaat.evaluate.findings import Finding
+from iaat.evaluate.outcome import Outcome
 from iaat.evaluate.results import EvaluationResult, StageResult, read_results
 from iaat.evaluate.results_table import results_table
-from iaat.evaluate.robust_accuracy import Outcome, Stage, attack_samples
+from iaat.evaluate.robust_accuracy import attack_samples
+from iaat.evaluate.stages import Stage
 
 __all__ = [
     "EvaluationResult",

@@ -23,10 +23,10 @@ from iaat.corruptions import (
     label_map,
     mean_corruption_error,
 )
+from iaat.corruptions.mce import corruption_mean
 from iaat.data import sequential_order
 from iaat.data.notices import Notices
 from iaat.errors import UserError
-from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.evaluate.results import CorruptionResult, EvaluationResult
 from iaat.evaluate.sections import Context, Section, Task
 from iaat.runtime import rng

@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from iaat.attacks import attack_mode, cross_entropy, predict_classes
+from iaat.attacks import attack_mode, cross_entropy
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import Plan, parse_suite
 from iaat.data import DataSplits
 from iaat.data.sample_log import gather_sample_log
 from iaat.errors import UserError
-from iaat.evaluate.corruption_accuracy import check_corruptions, corruption_section, fingerprint_of_folder
+from iaat.evaluate.corruption_accuracy import check_corruptions, corruption_section
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation_findings import all_findings, plan_findings
+from iaat.evaluate.evaluation_identity import evaluation_folder, identity
 from iaat.evaluate.findings import verdict
 from iaat.evaluate.journal import Journal, Known
 from iaat.evaluate.masking.gradient_checks import input_gradient
 from iaat.evaluate.masking.masking_section import MASKING, masking_section
-from iaat.evaluate.naming import evaluation_name
-from iaat.evaluate.provenance import (
-    CLEAN_OF_THE_REST,
-    clean_of_all,
-    deciding_versions,
-    digest_of_inputs,
-    provenance,
-)
+from iaat.evaluate.outcome import Outcome
+from iaat.evaluate.provenance import CLEAN_OF_THE_REST, clean_of_all, digest_of_inputs, provenance
 from iaat.evaluate.radius_quarters import radii_section
-from iaat.evaluate.results import EvaluationResult, plain_config
-from iaat.evaluate.robust_accuracy import Outcome, Stage
+from iaat.evaluate.results import EvaluationResult
 from iaat.evaluate.robustness_curve import curve_section, with_curve
+from iaat.evaluate.sample_choice import test_sample
 from iaat.evaluate.sections import Context, Extras, Task
 from iaat.evaluate.shared_stages import JOURNAL, earlier_suites
-from iaat.evaluate.stages import stages_of
+from iaat.evaluate.stages import Stage, stages_of
 from iaat.evaluate.summary import summary, write_evaluation
 from iaat.evaluate.transfer import transfer_section, transfer_stages
-from iaat.runtime import rng
-from iaat.runtime.device import device_of
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.files import remove_leftovers
 from iaat.runtime.lock import folder_lock
 from iaat.runtime.progress import Reporter
-
-IDENTIFYING = 100
-"""Number of clean samples: their predictions identify the model beside its weights."""
 
 
 def run_evaluation(
@@ -135,11 +122,6 @@ def _same_weights(one: EvaluatedModel, other: EvaluatedModel) -> bool:
         return False
     pairs = () if one.radii is None or other.radii is None else zip(one.radii, other.radii, strict=True)
     return all(torch.equal(left, right) for left, right in pairs)
-
-
-def evaluation_folder(evaluated: EvaluatedModel, config: EvaluateConfig, extras: Extras) -> Path:
-    """Folder of the evaluation of a model."""
-    return evaluated.folder / folder_name(config, evaluated.facts.checkpoint, extras)
 
 
 def _evaluate(task: Task, known: Path | None, ranks: Ranks) -> EvaluationResult:
@@ -235,73 +217,6 @@ def _after_attacks(task: Task, outcome: Outcome, journal: Journal) -> Context:
         inputs = _inputs(task.data, outcome.index, task.config, journal.ranks)
     settings = (task.config, task.reporter, task.extras)
     return Context(task.evaluated, task.data, outcome.index, inputs, *settings, journal, outcome)
-
-
-def test_sample(data: DataSplits, config: EvaluateConfig) -> Tensor:
-    """Indices of the test samples an evaluation uses: the same ones for every model and method.
-
-    Raises:
-        UserError: there are none.
-    """
-    if not len(data.test_index):
-        raise UserError("the test set has no samples: there is nothing to evaluate; give other data")
-    if config.order == "published":
-        return _first_published(data, config)
-    order = rng.permutation(len(data.test_index), seed=0, epoch=0)
-    return data.test_index[order[: config.samples]].sort().values
-
-
-def _first_published(data: DataSplits, config: EvaluateConfig) -> Tensor:
-    """The first test samples in the order of the data set."""
-    labels = data.test.labels
-    if bool((labels[1:] >= labels[:-1]).all()):
-        raise UserError(
-            "evaluate.order published: the test samples are sorted by class, as image folders are, so the first ones "
-            "are all of one class: give the data set as it was published, or leave evaluate.order out"
-        )
-    if len(data.test_index) < len(data.test):
-        raise UserError("evaluate.order published: data.test_limit leaves test samples out: leave one of the two out")
-    return data.test_index[: config.samples]
-
-
-def folder_name(config: EvaluateConfig, checkpoint: str | None, extras: Extras | None = None) -> str:
-    """Name of the folder of an evaluation."""
-    parts = [*([checkpoint] if checkpoint else []), *evaluation_name(config, exact=True).lower().split()]
-    parts += [f"{'n' if config.order == 'random' else 'first'}{config.samples}"] if config.samples else []
-    parts += [config.autoattack_arithmetic] if config.autoattack_arithmetic != "reference" else []
-    if extras is not None and (extras.others or extras.corrupted):
-        parts.append(f"with-{sha256(json.dumps(_of_extras(extras)).encode()).hexdigest()[:8]}")
-    return "-".join(parts)
-
-
-def identity(task: Task) -> dict[str, Any]:
-    """Everything that decides a number of an evaluation."""
-    return {
-        "format": 3,
-        "model": task.evaluated.digest,
-        "data": task.data.test.fingerprint,
-        "contents": task.data.test_contents,
-        "samples": sha256(task.index.numpy().tobytes()).hexdigest(),
-        "inputs": task.inputs,
-        "evaluate": plain_config(task.config),
-        **_of_extras(task.extras),
-        "predictions": _predictions(task),
-        **deciding_versions(),
-        "device": device_of(task.evaluated.model).type,
-    }
-
-
-def _of_extras(extras: Extras) -> dict[str, Any]:
-    return {
-        "others": [[other.name, other.digest] for other in extras.others],
-        "corrupted": None if extras.corrupted is None else fingerprint_of_folder(extras.corrupted),
-    }
-
-
-def _predictions(task: Task) -> str:
-    """Classes predicted for some clean samples: models of the same weights may differ in their code."""
-    (batch,) = task.data.test.batches([task.index[:IDENTIFYING]])
-    return " ".join(map(str, predict_classes(task.evaluated.model, batch.x.clone()).tolist()))
 
 
 def _possible(task: Task, plan: Plan, ranks: Ranks) -> tuple[Plan, list[Stage], list[str]]:

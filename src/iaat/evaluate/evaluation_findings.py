@@ -20,7 +20,7 @@ from iaat.evaluate.findings import (
 from iaat.evaluate.masking import gap_finding, no_black_box, transfer_finding
 from iaat.evaluate.masking.case import percent
 from iaat.evaluate.masking.gradient_checks import blocked
-from iaat.evaluate.robust_accuracy import Outcome
+from iaat.evaluate.outcome import Outcome
 from iaat.evaluate.sections import Context, Section, Task
 
 

@@ -9,10 +9,10 @@ from torch import nn
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataSplits
 from iaat.evaluate.evaluated_model import EvaluatedModel
-from iaat.evaluate.evaluation import test_sample
 from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.model_checks import check_model
 from iaat.evaluate.results import ModelFacts
+from iaat.evaluate.sample_choice import test_sample
 
 CLEAN_N = 500
 """Clean samples it is checked on."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from iaat.config.suites import SUITES
+from iaat.evaluate.outcome import Outcome
 from iaat.evaluate.results import CLEAN, RadiusQuarter
-from iaat.evaluate.robust_accuracy import Outcome
 from iaat.evaluate.sections import Context, Section
 from iaat.evaluate.stages import stages_of
 from iaat.runtime import rng

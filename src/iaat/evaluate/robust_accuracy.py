@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from iaat.attacks import attack_mode, geometry, predict_classes
-from iaat.config.choices import Arithmetic
 from iaat.data import Source
 from iaat.data.sample_log import gather_sample_log
 from iaat.errors import UserError
 from iaat.evaluate.arithmetic import InArithmetic
 from iaat.evaluate.autoattack import logged
 from iaat.evaluate.journal import Journal
+from iaat.evaluate.outcome import Outcome
 from iaat.evaluate.results import CLEAN, ROBUST, StageResult
+from iaat.evaluate.stages import Stage
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
 from iaat.runtime.distributed import ALONE, Ranks
@@ -26,112 +27,6 @@ from iaat.runtime.passes import Passes, count_passes
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import Stop
 from iaat.types import Batch
-
-BatchAttack = Callable[[nn.Module, Batch, torch.Generator], Tensor]
-"""`(model, batch, generator) -> x_adv [B, ...]`: one attack on one batch, the model in eval mode."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One attack of an evaluation.
-
-    Attributes:
-        name: Its name in records, such as `pgd-20` or `autoattack/square`.
-        run: The attack.
-        most: About how many forwards it takes for a batch at most, to show progress; None: not known.
-        unit: Name of a forward in the progress shown.
-        arithmetic: How it calls the model; where that is not the model's own way, its flips are counted.
-        prepare: Called once before it is run, by all processes together; None: there is nothing to prepare.
-    """
-
-    name: str
-    run: BatchAttack
-    most: int | None = None
-    unit: str = "forward"
-    prepare: Callable[[], None] | None = None
-    arithmetic: Arithmetic = "reference"
-
-    @property
-    def group(self) -> str:
-        """The attack it is a part of: `autoattack` for `autoattack/square`."""
-        return self.name.partition("/")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Outcome of an evaluation for each of n samples; tensors `[n]` on the CPU, in the order of `index`.
-
-    Attributes:
-        index: Position of the sample in its data set.
-        label: Its class.
-        clean: Predicted class of the clean sample.
-        adversarial: Predicted class of its adversarial example, else under the last attack on it; -1 if not known.
-        misclassified_by: `clean`, the name of the first stage that got it misclassified, or `none`.
-        perturbation_norm: Norm of its smallest adversarial perturbation, 0 where `clean`; NaN where none was found.
-        stages: What each stage did, the clean one first.
-    """
-
-    index: Tensor
-    label: Tensor
-    clean: Tensor
-    adversarial: Tensor
-    misclassified_by: list[str]
-    perturbation_norm: Tensor
-    stages: tuple[StageResult, ...]
-
-    @property
-    def attacks(self) -> tuple[str, ...]:
-        """The attacks in their order, the stages of one counted as one."""
-        return tuple(dict.fromkeys(stage.name.partition("/")[0] for stage in self.stages[1:]))
-
-    @property
-    def passes(self) -> Passes:
-        """Forwards and backwards per sample that the evaluation took."""
-        n = len(self.misclassified_by)
-        return Passes(
-            sum(stage.passes.forward for stage in self.stages) / n,
-            sum(stage.passes.backward for stage in self.stages) / n,
-        )
-
-    def correct_after(self, name: str) -> Tensor:
-        """`[n]` bool: correct after `clean`, or after the attack or stage of that name and all before it."""
-        names = [stage.name for stage in self.stages]
-        last = max(number for number, each in enumerate(names) if name in (each, each.partition("/")[0]))
-        done = set(names[: last + 1])
-        return torch.tensor([each not in done for each in self.misclassified_by])
-
-    def accuracy(self, name: str) -> float:
-        """Fraction of the samples that are correct after an attack or stage and all before it."""
-        return float(self.correct_after(name).double().mean())
-
-    def worst(self) -> float:
-        """Accuracy in the worst case over all stages."""
-        return self.accuracy(self.stages[-1].name)
-
-
-def with_stage(
-    outcome: Outcome, name: str, norm: Tensor, prediction: Tensor, *, samples: int, passes: Passes, seconds: float
-) -> Outcome:
-    """The outcome with one more stage: what a section of the evaluation found beside the attacks.
-
-    Args:
-        outcome: After the attacks.
-        name: Name of the stage.
-        norm: `[n]` norm of the smallest adversarial perturbation within the radius that it found; NaN where none.
-        prediction: `[n]` class predicted there; -1 if not known.
-        samples: How many samples it looked at.
-        passes: Passes it took.
-        seconds: Wall time it took.
-    """
-    new = outcome.correct_after(outcome.stages[-1].name) & ~norm.isnan()
-    stage = StageResult(name, samples, int(new.sum()), passes, seconds)
-    return replace(
-        outcome,
-        perturbation_norm=torch.fmin(outcome.perturbation_norm, norm),
-        adversarial=torch.where(new, prediction, outcome.adversarial),
-        misclassified_by=[name if n else old for n, old in zip(new.tolist(), outcome.misclassified_by, strict=True)],
-        stages=(*outcome.stages, stage),
-    )
 
 
 class _Batch(TypedDict):

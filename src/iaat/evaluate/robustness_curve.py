@@ -13,8 +13,8 @@ from torch import Tensor
 
 from iaat.attacks import screen, smallest_radius
 from iaat.data import sequential_order
+from iaat.evaluate.outcome import Outcome, with_stage
 from iaat.evaluate.results import CurveResult
-from iaat.evaluate.robust_accuracy import Outcome, with_stage
 from iaat.evaluate.sections import Context, Section
 from iaat.runtime import rng
 from iaat.runtime.device import device_of

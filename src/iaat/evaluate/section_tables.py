@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import mean
 
-from iaat.evaluate.corruption_mean import corruption_mean
+from iaat.corruptions.mce import corruption_mean
 from iaat.evaluate.naming import model_title
 from iaat.evaluate.results import CorruptionResult, CurveResult, EvaluationResult, RadiusQuarter, TransferResult
 from iaat.runtime.console_table import PlainTable

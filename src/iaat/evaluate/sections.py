@@ -13,8 +13,10 @@ from iaat.data import DataSplits, Source
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.journal import Journal
+from iaat.evaluate.outcome import Outcome
 from iaat.evaluate.results import EvaluationResult, SectionResults
-from iaat.evaluate.robust_accuracy import Outcome, Stage, attack_samples
+from iaat.evaluate.robust_accuracy import attack_samples
+from iaat.evaluate.stages import Stage
 from iaat.runtime.passes import Passes
 from iaat.runtime.progress import Reporter
 

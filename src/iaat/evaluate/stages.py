@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,14 +11,42 @@ from torch import Tensor, nn
 
 from iaat.attacks import Targeted, apgd_ce, apgd_t, cw_l2, cw_pgd, deepfool, mi_fgsm, pgd_early_stop
 from iaat.attacks.screening import CE_STEPS, T_STEPS, T_TARGETS
+from iaat.config.choices import Arithmetic
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import parse_pgd
 from iaat.evaluate.autoattack import ensemble, forwards, reference_attack
 from iaat.evaluate.naming import pgd_name
-from iaat.evaluate.robust_accuracy import Stage
 from iaat.types import Batch
 
 _AttackFunction = Callable[..., Tensor]
+BatchAttack = Callable[[nn.Module, Batch, torch.Generator], Tensor]
+"""`(model, batch, generator) -> x_adv [B, ...]`: one attack on one batch, the model in eval mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One attack of an evaluation.
+
+    Attributes:
+        name: Its name in records, such as `pgd-20` or `autoattack/square`.
+        run: The attack.
+        most: About how many forwards it takes for a batch at most, to show progress; None: not known.
+        unit: Name of a forward in the progress shown.
+        arithmetic: How it calls the model; where that is not the model's own way, its flips are counted.
+        prepare: Called once before it is run, by all processes together; None: there is nothing to prepare.
+    """
+
+    name: str
+    run: BatchAttack
+    most: int | None = None
+    unit: str = "forward"
+    prepare: Callable[[], None] | None = None
+    arithmetic: Arithmetic = "reference"
+
+    @property
+    def group(self) -> str:
+        """The attack it is a part of: `autoattack` for `autoattack/square`."""
+        return self.name.partition("/")[0]
 
 
 def stages_of(

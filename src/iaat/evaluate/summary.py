@@ -11,8 +11,8 @@ from torch import Tensor
 
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.evaluate.naming import evaluation_name
+from iaat.evaluate.outcome import Outcome
 from iaat.evaluate.results import CLEAN, RESULTS_FILE, WORST, ClassResult, EvaluationResult, ModelFacts
-from iaat.evaluate.robust_accuracy import Outcome
 from iaat.evaluate.sample_records import RECORDS_FILE
 from iaat.runtime.files import encodable, replacing, write_json
 from iaat.statistics import wilson_interval

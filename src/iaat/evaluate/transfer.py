@@ -17,8 +17,8 @@ from iaat.attacks import pgd, predict_classes
 from iaat.data import sequential_order
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.results import TransferResult
-from iaat.evaluate.robust_accuracy import Stage
 from iaat.evaluate.sections import Context, Section, Task
+from iaat.evaluate.stages import Stage
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
 from iaat.runtime.distributed import ALONE, Ranks

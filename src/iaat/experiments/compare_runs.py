@@ -13,8 +13,9 @@ from iaat.config.radii_files import check_radii_files
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, build_data, read_dataset_info
 from iaat.errors import UserError
-from iaat.evaluate.evaluate_run import evaluate_checkpoint, stored_results, weights_to_evaluate
+from iaat.evaluate.evaluate_run import evaluate_checkpoint, weights_to_evaluate
 from iaat.evaluate.results import EvaluationResult, Weights
+from iaat.evaluate.stored_results import stored_results
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.cost import total_passes, untrained_model
 from iaat.experiments.parallel_runs import Job, Jobs, run_jobs

@@ -9,8 +9,9 @@ from iaat.config.radius_range import radius_span, warn_of_radii
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
 from iaat.data.notices import Notices
-from iaat.evaluate.evaluate_run import evaluate_checkpoints, training_predictions
+from iaat.evaluate.evaluate_run import evaluate_checkpoints
 from iaat.evaluate.results import EvaluationResult
+from iaat.evaluate.training_predictions import training_predictions
 from iaat.experiments.resolved_recipe import check_one_norm, resolved
 from iaat.report.run_figures import draw_run, write_radii
 from iaat.runs.run_folder import RunFolder

@@ -25,7 +25,8 @@ from iaat.data.folder_scan import is_image_folder
 from iaat.errors import UserError, did_you_mean
 from iaat.evaluate.evaluate_run import load_evaluated, weights_to_evaluate
 from iaat.evaluate.evaluated_model import EvaluatedModel
-from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluations
+from iaat.evaluate.evaluation import run_evaluation, run_evaluations
+from iaat.evaluate.evaluation_identity import folder_name
 from iaat.evaluate.external_model import external_model
 from iaat.evaluate.results import RESULTS_FILE, EvaluationResult, read_results
 from iaat.evaluate.sections import Extras

@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 from iaat.config.safe_yaml import dump_yaml
-from iaat.evaluate.corruption_mean import corruption_mean
-from iaat.evaluate.evaluate_run import results_of
+from iaat.corruptions.mce import corruption_mean
 from iaat.evaluate.findings import UNCHECKED
 from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, CleanAccuracy, EvaluationResult
 from iaat.evaluate.results_table import more_are_clean, with_worst
+from iaat.evaluate.stored_results import results_of
 from iaat.export.exportable import Exportable
 from iaat.export.loading import loading_of
 from iaat.methods.registry import find_method

@@ -12,10 +12,10 @@ from iaat import __version__
 from iaat.config.load_recipe import CODE_OF_IMAGES
 from iaat.config.recipe import Recipe
 from iaat.config.same_place import same_place
-from iaat.evaluate.evaluate_run import evaluations_of
 from iaat.evaluate.findings import VALIDATION_SAMPLES
 from iaat.evaluate.results import EvaluationResult
 from iaat.evaluate.sample_records import RECORDS_FILE, SampleRecords, read_records
+from iaat.evaluate.stored_results import evaluations_of
 from iaat.report import run_summary
 from iaat.report.distinct_suites import samples_of, with_distinct_suites
 from iaat.report.examined_images import ExaminedRuns, read_data, state_of, with_images

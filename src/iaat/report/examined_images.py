@@ -19,6 +19,7 @@ from iaat.analysis.tables import write_table
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, build_data, sequential_order
 from iaat.errors import UserError
+from iaat.evaluate.training_predictions import class_probabilities
 from iaat.report.commands import commands_for_more
 from iaat.report.detail_pictures import drawn_detail
 from iaat.report.detail_records import DetailSettings
@@ -40,7 +41,7 @@ from iaat.report.run_summary import path_for_commands
 from iaat.report.sample_details import near_samples, sample_details
 from iaat.report.scope import Scope
 from iaat.report.smallest_norms import largest_radius, smallest_norms
-from iaat.report.suspects import Suspects, class_probabilities, find_suspects
+from iaat.report.suspects import Suspects, find_suspects
 from iaat.report.thumbnails import SHEET_BUDGET, Sprites, picture_uri, source_sprites, why_no_picture
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.data_record import check_same_data

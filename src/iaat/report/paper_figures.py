@@ -20,8 +20,8 @@ from iaat.analysis import charts
 from iaat.analysis.charts import TradeoffPoint
 from iaat.analysis.radius_summary import RadiusHistograms
 from iaat.analysis.style import FIGURE_FORMATS, INK, MUTED, PALETTE, PRINT
+from iaat.corruptions.mce import corruption_mean
 from iaat.errors import UserError, check_choice
-from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.report.evaluation_groups import EvaluationGroup, Measured, curves_by_axis, evaluation_groups
 from iaat.report.image_content import Gallery, SurfacePart
 from iaat.report.pooled_results import with_pooled_results

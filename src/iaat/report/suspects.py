@@ -12,17 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
-from torch import Tensor, nn
 
 from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels
 from iaat.analysis.radius_order import radius_order
-from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.runtime.files import encodable
-from iaat.runtime.progress import Reporter
 
 RADIUS_WEIGHT = 0.2
 """Weight of the radius in the combined score. Chosen on one draw of errors each of digits and CIFAR-10, where 0 to 0.2
@@ -318,18 +314,6 @@ def combined_score(
         weight: Weight of the radius score.
     """
     return weight * by_radius + (1 - weight) * _ranks(self_confidence)
-
-
-def class_probabilities(
-    model: nn.Module, source: Source, index: NDArray[np.int64], batch_size: int, reporter: Reporter
-) -> NDArray[np.float64]:
-    """Return class probabilities `[n, C]` of clean samples `index` `[n]` of `source`."""
-    batches = source.batches(sequential_order(torch.from_numpy(index), batch_size))
-    shown = reporter.track(batches, total=len(index), what="predict", size=lambda batch: len(batch.y))
-    with torch.no_grad():
-        parts: list[Tensor] = [model(batch.x).double().softmax(dim=1).cpu() for batch in shown]
-    probabilities: NDArray[np.float64] = torch.cat(parts).numpy()
-    return probabilities
 
 
 def _opinion(

@@ -15,7 +15,7 @@ from iaat.evaluate.evaluation_findings import gap
 from iaat.evaluate.findings import Finding
 from iaat.evaluate.masking import masking_report
 from iaat.evaluate.masking.case import samples_needed
-from iaat.evaluate.robust_accuracy import Outcome, with_stage
+from iaat.evaluate.outcome import Outcome, with_stage
 from iaat.evaluate.sections import Context, Section
 from iaat.runtime import rng
 from iaat.runtime.passes import Passes, count_passes

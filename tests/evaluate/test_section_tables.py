@@ -1,10 +1,7 @@
-"""The mean over corruptions: over the standard 15 where they are there, as papers have it, and said wherever shown."""
-
-import pytest
+"""Tables of sections say what a mean over corruptions is over: the standard 15 where they are there, as in papers."""
 
 from helpers.results import made_up
 from iaat.corruptions import CORRUPTIONS, EXTRA, STANDARD
-from iaat.evaluate.corruption_mean import corruption_mean
 from iaat.evaluate.results import CorruptionResult
 from iaat.evaluate.section_tables import corruptions_table
 from iaat.export.model_card import _notes
@@ -16,11 +13,6 @@ SOME = {name: ALL[name] for name in (*STANDARD[:2], *EXTRA[:2])}
 def result(accuracy: dict[str, tuple[float, ...]], mean_accuracy: float = 0.99) -> CorruptionResult:
     """As of an older file by default, with a mean over something else."""
     return CorruptionResult("made of the test images", "", (1, 2), accuracy, mean_accuracy)
-
-
-def test_it_is_over_the_standard_ones_where_all_are_there_and_else_over_all() -> None:
-    assert corruption_mean(ALL) == (pytest.approx(0.5), "the standard 15")
-    assert corruption_mean(SOME) == (pytest.approx(0.65), "4")
 
 
 def test_tables_and_model_cards_say_what_it_is_over() -> None:
