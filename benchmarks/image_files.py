@@ -112,7 +112,7 @@ def _write_images(root: Path, given: Path | None, most: int) -> int:
 
 def _pictures_of(given: Path, most: int) -> Iterator[tuple[str, Image.Image]]:
     for split, part in zip(folder_splits(DataConfig(name="folder", root=str(given))), (TEST_PART - 1, 1), strict=True):
-        chosen = rng.permutation(len(split), seed=0, epoch=0)[: most * part // TEST_PART].sort().values
+        chosen = rng.fixed_sample(len(split), most * part // TEST_PART)
         assert split.paths is not None
         for position in chosen.tolist():
             pixels = split[position][0].permute(1, 2, 0).numpy()

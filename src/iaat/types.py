@@ -1,5 +1,7 @@
 """Batch and StepOutput: what data, methods and the training loop exchange."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -18,6 +20,10 @@ class Batch:
     x: Tensor
     y: Tensor
     index: Tensor
+
+    def rows(self, rows: Tensor | slice) -> Batch:
+        """These samples: a slice, or positions in the batch or a bool `[B]` on the device of `x`."""
+        return Batch(self.x[rows], self.y[rows], self.index[rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from iaat.errors import UserError, shown
 
-PIXEL = 1 / 255
+PX_PER_UNIT = 255
+"""Pixel levels on the [0, 1] scale: a radius of 8px is 8 / 255."""
+PIXEL = 1 / PX_PER_UNIT
 """One pixel level on the [0, 1] scale: the unit `px`."""
 
 MOST = 2**31 - 1
@@ -76,11 +78,11 @@ class Radius(float):
     @property
     def px(self) -> float:
         """Radius in pixel levels (1/255)."""
-        return float(self) * 255
+        return float(self) * PX_PER_UNIT
 
     def __str__(self) -> str:
         text = f"{self.px:.10g}"
-        return f"{text}px" if float(text) / 255 == float(self) else repr(float(self))
+        return f"{text}px" if float(text) / PX_PER_UNIT == float(self) else repr(float(self))
 
     def __repr__(self) -> str:
         return f"Radius({str(self)!r})"
@@ -104,7 +106,7 @@ def _parse(text: str) -> float:
     if len(text) > _LONGEST:  # parsing takes time that grows with the square of the length
         raise UserError(f"radius {shown(text)} cannot be read: write 8px, 8/255 or 0.03")
     if match := _PIXELS.fullmatch(text):
-        return float(match[1]) / 255
+        return float(match[1]) / PX_PER_UNIT
     if match := _FRACTION.fullmatch(text):
         denominator = float(match[2])
         if denominator == 0:
@@ -132,8 +134,8 @@ def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> N
         raise UserError(f"{name} = {value:g}: must be finite and not negative")
     if norm == "linf" and value > width:
         if isinstance(value, Radius) and not value.unitless:
-            raise UserError(f"{name} = {value.given} is above {width * 255:g}px, the range of a pixel")
-        hint = f"; for {value:g} pixel levels write {value:g}px or {value:g}/255" if value <= 255 else ""
+            raise UserError(f"{name} = {value.given} is above {width * PX_PER_UNIT:g}px, the range of a pixel")
+        hint = f"; for {value:g} pixel levels write {value:g}px or {value:g}/255" if value <= PX_PER_UNIT else ""
         raise UserError(f"{name} = {value:g} is above the pixel range {width:g}{hint}")
 
 
@@ -159,12 +161,12 @@ def check_numbers(values: Mapping[str, object], section: str, most: Mapping[str,
 
 def format_radius(value: float, norm: str) -> str:
     """Format a learned radius: `"8.00px"` in L-inf, `"0.702"` in L2."""
-    return f"{value * 255:.2f}px" if norm == "linf" else f"{value:.3f}"
+    return f"{value * PX_PER_UNIT:.2f}px" if norm == "linf" else f"{value:.3f}"
 
 
 def format_norm(value: float, norm: str, digits: int = 4) -> str:
     """Format a norm with some digits: `"8px"` in L-inf, `"0.502"` in L2, where px has no meaning."""
-    return f"{value * 255:.{digits}g}px" if norm == "linf" else f"{value:.{digits}g}"
+    return f"{value * PX_PER_UNIT:.{digits}g}px" if norm == "linf" else f"{value:.{digits}g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ class LengthUnit:
         return f"{words} ({self.name})"
 
 
-_IN_PX, _IN_L2 = LengthUnit("px", 255.0, 2), LengthUnit("L2", 1.0, 3)
+_IN_PX, _IN_L2 = LengthUnit("px", float(PX_PER_UNIT), 2), LengthUnit("L2", 1.0, 3)
 
 
 def unit_of(norm: str) -> LengthUnit:

@@ -123,7 +123,7 @@ def test_the_loop_learns_digits_with_it(name, tmp_path):
 @every_method
 def test_a_restored_method_goes_on_identically(name):
     batch = digits()
-    batches = [Batch(batch.x[i], batch.y[i], batch.index[i]) for i in torch.arange(SIZE).split(10)]
+    batches = [batch.rows(i) for i in torch.arange(SIZE).split(10)]
     method, model, generator = build(name), half_learned(batch), torch.Generator().manual_seed(0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     steps(method, model, optimizer, batches, generator)
@@ -412,7 +412,7 @@ def steady(monkeypatch):
 def test_the_order_of_a_batch_means_nothing(name):
     batch = digits(dtype=torch.float64)
     order = torch.randperm(SIZE, generator=torch.Generator().manual_seed(1))
-    shuffled = Batch(batch.x[order], batch.y[order], batch.index[order])
+    shuffled = batch.rows(order)
     outcomes = []
     for each in (batch, shuffled):
         method, model = visited(name), half_learned(batch, torch.float64)

@@ -11,7 +11,6 @@ from iaat.methods import NFGSM, PGDAT
 from iaat.methods.base import StepContext
 from iaat.methods.registry import make_method
 from iaat.runtime.rng import batch_generator
-from iaat.types import Batch
 from iaat.units import Radius
 from methods.settings import context, digits, network
 
@@ -88,7 +87,7 @@ def test_radii_of_other_data_and_shuffling_nothing_are_refused(table):
     with pytest.raises(UserError, match="sample 3 "):
         trained_at(build(PGDAT, table), batch)
     build(PGDAT, table).prepare(network().train(), batch, context())  # of a run, which has compared all its samples
-    few = Batch(batch.x[2:4], batch.y[2:4], batch.index[2:4])
+    few = batch.rows(slice(2, 4))
     assert len(trained_at(build(PGDAT, table), few)) == 2
     with pytest.raises(UserError, match=r"method\.shuffle_radii = true: there is nothing to shuffle"):
         build(PGDAT, None, shuffle_radii=True)

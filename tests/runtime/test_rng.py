@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iaat.runtime import rng
-from iaat.runtime.rng import derive_seed, generator, keyed_uniform, permutation
+from iaat.runtime.rng import derive_seed, fixed_sample, generator, keyed_uniform, permutation
 
 MASK = (1 << 64) - 1
 integers = st.integers(-(2**63), 2**63 - 1)
@@ -128,6 +128,13 @@ def test_permutation_differs_by_seed_and_epoch() -> None:
     orders = [permutation(100, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert torch.equal(orders[0], permutation(100, 0, 0))
     assert len({tuple(order.tolist()) for order in orders}) == 4
+
+
+def test_a_fixed_sample_is_sorted_and_part_of_every_larger_one() -> None:
+    small, large, whole = (fixed_sample(100, count).tolist() for count in (10, 50, None))
+    assert small == sorted(permutation(100, 0, 0)[:10].tolist())
+    assert set(small) < set(large)
+    assert whole == fixed_sample(100, 200).tolist() == list(range(100))
 
 
 def test_permutation_sends_each_sample_everywhere() -> None:

@@ -9,9 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from iaat.errors import UserError
 
-PX_PER_UNIT = 255
-"""Pixel steps on the [0, 1] image scale: a radius of 8 px is 8 / 255."""
-
 
 def as_radii(values: ArrayLike, name: str = "radii") -> NDArray[np.float64]:
     """Return radii `[N]`, on the [0, 1] scale as they came.

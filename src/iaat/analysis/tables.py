@@ -12,11 +12,12 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import ArrayLike, NDArray
 
-from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels, as_radii, suffix_of
+from iaat.analysis.array_checks import as_integers, as_labels, as_radii, suffix_of
 from iaat.errors import UserError
 from iaat.runtime.files import encodable, replacing
 from iaat.runtime.text import printable
 from iaat.statistics import QUANTILES
+from iaat.units import PX_PER_UNIT
 
 _FORMULA_START = r"^([=+\-@\t])"
 

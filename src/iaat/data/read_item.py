@@ -12,6 +12,7 @@ from iaat.data.levels import check_colour_depth
 from iaat.data.sample_checks import item_label
 from iaat.data.sample_log import SampleReadError
 from iaat.errors import UserError
+from iaat.runtime.rng import seed_globals
 from iaat.runtime.text import cut
 from iaat.runtime.user_traceback import users_traceback
 
@@ -32,10 +33,18 @@ class ImageSettings(NamedTuple):
 
 AS_THEY_ARE = ImageSettings()
 
-ITEM = "item"
+_ITEM = "item"
 """Purpose of the random draws of one item, after (seed, epoch) and before the index.
 
 So the draws depend neither on the process that reads the item, nor on what was read before."""
+
+UNKEYED = (0, 0)
+"""The `(seed, epoch)` of an item's random draws where nothing is augmented, or it is read once for all epochs."""
+
+
+def seed_item(position: int, key: tuple[int, int] | None = None) -> None:
+    """Seed the global generators of the CPU for one item, by `key` = `(seed, epoch)` or `UNKEYED`."""
+    seed_globals(*(key or UNKEYED), _ITEM, position, gpus=False)
 
 
 class MapDataset(Protocol):
@@ -136,6 +145,24 @@ def stored_input(x: object, *, where: str, images: ImageSettings, altered: set[s
     if not x.is_floating_point():
         raise UserError(f"{where}: the input is {x.dtype}: convert it to uint8 (0..255) or to float32 in [0, 1]")
     return x.to(torch.float32)
+
+
+def check_item(x: Tensor, y: int, *, label: int, first: Tensor, where: str, first_where: str) -> None:
+    """Check an item against the list of labels and against the first input.
+
+    Args:
+        x: Its input.
+        y: Its class id.
+        label: The class id in the list.
+        first: The input that sets the shape and type.
+        where: Names the place of the item, with the index, in messages.
+        first_where: Names the place of `first`.
+
+    Raises:
+        UserError: as `check_same_label` and `check_alike`.
+    """
+    check_same_label(y, label, where=where)
+    check_alike(x, first, where=where, first_where=first_where, fix="bring all inputs to one shape and type")
 
 
 def check_alike(x: Tensor, first: Tensor, *, where: str, first_where: str, fix: str) -> None:

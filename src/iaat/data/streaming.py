@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from iaat.data.augment import Augmentation, augmentation_draws
 from iaat.data.loader_workers import ignore_signals, start_workers
 from iaat.data.raw_split import RawSplit
-from iaat.data.read_item import ITEM, MapDataset, check_alike, check_same_label, read_item
+from iaat.data.read_item import UNKEYED, MapDataset, check_item, read_item, seed_item
 from iaat.data.resized_crop import DRAWS
 from iaat.data.sample_checks import check_classes, check_labels, check_pixels
 from iaat.data.sample_log import (
@@ -27,11 +27,8 @@ from iaat.data.sample_log import (
 )
 from iaat.data.source import Source, check_order, fingerprint, finish_batch
 from iaat.errors import UserError
-from iaat.runtime.rng import derive_seed, generator, keyed_uniform, preserved_globals, seed_globals
+from iaat.runtime.rng import derive_seed, generator, keyed_uniform, preserved_globals
 from iaat.types import Batch
-
-_UNKEYED = (0, 0)
-"""The `(seed, epoch)` of an item's own random draws where nothing is augmented."""
 
 _Item = tuple[Tensor, int, int, SampleRecord | None]
 _Collated = tuple[Tensor, Tensor, Tensor, list[SampleRecord]]
@@ -121,7 +118,7 @@ class StreamingSource(Source):
             collate_fn=_collate,
             pin_memory=self._device.type == "cuda",
             # Without its own generator the loader draws the workers' seed from the global one and so moves it.
-            generator=generator(*(key or _UNKEYED), "data loader"),
+            generator=generator(*(key or UNKEYED), "data loader"),
             worker_init_fn=ignore_signals,
         )
         for collated, again in zip(start_workers(loader), visits or repeat(None), strict=False):
@@ -160,7 +157,7 @@ class _CheckedItems(Dataset[_Item | UserError]):
         check_pixels(self.first[None], where=where)
 
     def _read_plain(self, position: int) -> Tensor:
-        seed_globals(*_UNKEYED, ITEM, position, gpus=False)
+        seed_item(position)
         return read_item(self._dataset, position, where=self._where)[0]
 
     def keyed(self, key: tuple[int, int] | None) -> _CheckedItems:
@@ -178,7 +175,7 @@ class _CheckedItems(Dataset[_Item | UserError]):
         with nullcontext() if self._deterministic else preserved_globals():
             for position, draws in zip(positions, self._draws(positions), strict=True):
                 if not self._deterministic:
-                    seed_globals(*(self._key or _UNKEYED), ITEM, position, gpus=False)
+                    seed_item(position, self._key)
                 try:
                     found.append(self._read(position, draws))
                 except UserError as error:
@@ -202,14 +199,8 @@ class _CheckedItems(Dataset[_Item | UserError]):
         if position in self._sample_log.unreadable:
             return self._blank(position, None)
         x, y, record = self._read_with_record(position, draws)
-        check_same_label(y, int(self._labels[position]), where=f"{self._where}: item {position}")
-        check_alike(
-            x,
-            self.first,
-            where=f"{self._where}: item {position}",
-            first_where="item 0",
-            fix="bring all inputs to one shape and type",
-        )
+        place, label = f"{self._where}: item {position}", int(self._labels[position])
+        check_item(x, y, label=label, first=self.first, where=place, first_where="item 0")
         check_pixels(x[None], where=self._where, index=torch.tensor([position]))
         return x, y, position, record
 

@@ -20,14 +20,14 @@ from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
 from iaat.data.read_item import (
     AS_THEY_ARE,
-    ITEM,
+    UNKEYED,
     ImageSettings,
     MapDataset,
     as_sample,
-    check_alike,
-    check_same_label,
+    check_item,
     get_item,
     read_item,
+    seed_item,
 )
 from iaat.data.sample_checks import check_labels, check_same_classes, item_label
 from iaat.data.sample_log import (
@@ -40,11 +40,9 @@ from iaat.data.sample_log import (
     with_skip_advice,
 )
 from iaat.errors import UserError, did_you_mean
-from iaat.runtime.rng import permutation, preserved_globals, seed_globals
+from iaat.runtime.rng import fixed_sample, preserved_globals
 from iaat.runtime.user_code import import_function
 
-_FROZEN = (0, 0)
-"""The `(seed, epoch)` of an item's random draws where it is read once for all epochs."""
 _EPOCHS_TRIED = 16
 _SECONDS = 1.0
 _LEAST_READ = 6
@@ -112,10 +110,8 @@ class UserSplit(RawSplit):
 
     def _read(self, position: int, altered: set[str] | None) -> tuple[Tensor, int]:
         x, y = read_item(self.dataset, position, where=self.where, images=self._images, altered=altered)
-        place = f"{self.where}: item {position}"
-        check_same_label(y, int(self.labels[position]), where=place)
-        fix = "bring all inputs to one shape and type"
-        check_alike(x, self._first, where=place, first_where=f"item {self._first_position}", fix=fix)
+        place, first_place = f"{self.where}: item {position}", f"item {self._first_position}"
+        check_item(x, y, label=int(self.labels[position]), first=self._first, where=place, first_where=first_place)
         return x, y
 
     def load(self, index: Tensor, sample_log: SampleLog | None = None) -> Tensor:
@@ -123,7 +119,7 @@ class UserSplit(RawSplit):
         out = torch.zeros((len(index), *self._first.shape), dtype=self._first.dtype)
         with preserved_globals():
             for row, position in enumerate(index.tolist()):
-                seed_globals(*_FROZEN, ITEM, position, gpus=False)
+                seed_item(position)
                 try:
                     out[row], _, record = self.read_with_record(position)
                 except SampleReadError as error:
@@ -141,7 +137,7 @@ class UserSplit(RawSplit):
         return as_sample(item, where=where, images=self._images, altered=set())[0], item
 
     def _get_item(self, position: int) -> Any:  # noqa: ANN401
-        seed_globals(*_FROZEN, ITEM, position, gpus=False)
+        seed_item(position)
         return get_item(self.dataset, position, where=self.where)
 
     def _labels(self) -> Tensor:
@@ -159,10 +155,10 @@ class UserSplit(RawSplit):
 
     def contents(self) -> str | None:
         """Hash of `SAMPLED` inputs, always the same ones; None where they change from read to read."""
-        if not self._repeats([_FROZEN] * 2):
+        if not self._repeats([UNKEYED] * 2):
             return None
         digest = sha256()
-        positions = permutation(len(self), seed=0, epoch=0)[:SAMPLED].sort().values
+        positions = fixed_sample(len(self), SAMPLED)
         log = SampleLog(len(self), where=self.where, limit=len(self))
         for row in self.load(positions, log):
             digest.update(row.numpy().tobytes())
@@ -176,7 +172,7 @@ class UserSplit(RawSplit):
         Args:
             streamed: Items are read anew in every epoch; else once, if they fit into memory.
         """
-        if not self._repeats([_FROZEN] * 2):
+        if not self._repeats([UNKEYED] * 2):
             message = (
                 f"{self.where}: items change from read to read, and not by the global generators, which are seeded for"
                 " each item: no run can be repeated; draw from random, numpy.random or torch without a generator of"
@@ -214,7 +210,7 @@ class UserSplit(RawSplit):
     def _drawn(self, position: int, key: tuple[int, int]) -> Tensor:
         """An item with the global generators seeded by a key."""
         with preserved_globals():
-            seed_globals(*key, ITEM, position, gpus=False)
+            seed_item(position, key)
             return self._read(position, None)[0]
 
 

@@ -138,7 +138,7 @@ def _published(task: Task, folder: Path) -> Corrupted:
 
     def batches(name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
         size = files.size(name, severity)
-        chosen = rng.permutation(size, seed=0, epoch=0)[: task.config.samples].sort().values
+        chosen = rng.fixed_sample(size, task.config.samples)
         labels = own_class[files.labels(name, severity)]
         for index in torch.split(chosen, task.config.batch_size):
             yield files.images(name, severity, index), labels[index]

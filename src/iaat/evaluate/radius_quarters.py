@@ -11,6 +11,7 @@ from iaat.evaluate.results import CLEAN, RadiusQuarter
 from iaat.evaluate.sections import Context, Section
 from iaat.evaluate.stages import stages_of
 from iaat.runtime import rng
+from iaat.units import PX_PER_UNIT
 
 PARTS = 4
 MOST_SAMPLES = 1000
@@ -25,7 +26,7 @@ def radii_section(context: Context) -> Section:
     if context.evaluated.radii is None:
         return Section()
     index, radius = context.evaluated.radii
-    chosen = rng.permutation(len(index), seed=0, epoch=0)[: min(MOST_SAMPLES, len(context.index))].sort().values
+    chosen = rng.fixed_sample(len(index), min(MOST_SAMPLES, len(context.index)))
     stages = stages_of(SUITES["quick"], context.config, len(context.data.classes))
     outcome = context.attack(context.data.train, index[chosen], stages, context.journal.part("train"))
     readable = torch.isin(index[chosen], outcome.index)
@@ -38,7 +39,7 @@ def quarters(outcome: Outcome, radius: Tensor) -> tuple[RadiusQuarter, ...]:
     parts = torch.tensor_split(radius.argsort(stable=True), PARTS)
     return tuple(
         RadiusQuarter(
-            (float(radius[part].min()) * 255, float(radius[part].max()) * 255),
+            (float(radius[part].min()) * PX_PER_UNIT, float(radius[part].max()) * PX_PER_UNIT),
             n=len(part),
             clean=float(clean[part].mean()),
             screened=float(robust[part].mean()),

@@ -226,4 +226,9 @@ def is_inside(x_adv: Tensor, norms: Tensor, radius: float) -> Tensor:
     """`[B]` bool: within the radius, up to the rounding of float32 pixels, and in [0, 1]; False where NaN."""
     pixels = x_adv.flatten(1)
     in_range = ((pixels >= 0) & (pixels <= 1)).all(dim=1)
-    return in_range & (norms <= radius * (1 + 1e-5) + 1e-6)
+    return in_range & within_radius(norms, radius)
+
+
+def within_radius(norms: Tensor, radius: float) -> Tensor:
+    """Bool, shaped as `norms`: at most the radius, up to the rounding of float32 pixels; False where NaN."""
+    return norms <= radius * (1 + 1e-5) + 1e-6

@@ -15,6 +15,7 @@ from iaat.attacks import screen, smallest_radius
 from iaat.data import sequential_order
 from iaat.evaluate.outcome import Outcome, with_stage
 from iaat.evaluate.results import CurveResult
+from iaat.evaluate.robust_accuracy import within_radius
 from iaat.evaluate.sections import Context, Section
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
@@ -53,7 +54,7 @@ def with_curve(outcome: Outcome, section: Section) -> Outcome:
     assert section.perturbation_norm is not None
     assert section.prediction is not None
     norm, predicted = section.perturbation_norm, section.prediction
-    within = norm <= section.curve.radius[LEVELS // 2] * (1 + 1e-5) + 1e-6
+    within = within_radius(norm, section.curve.radius[LEVELS // 2])
     inside, samples, passes = torch.where(within, norm, torch.nan), len(outcome.label), section.passes
     merged = with_stage(outcome, "curve", inside, predicted, samples=samples, passes=passes, seconds=section.seconds)
     # Of robust samples the norms beyond the radius are worth knowing, too.

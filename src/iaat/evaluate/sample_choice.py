@@ -20,8 +20,7 @@ def test_sample(data: DataSplits, config: EvaluateConfig) -> Tensor:
         raise UserError("the test set has no samples: there is nothing to evaluate; give other data")
     if config.order == "published":
         return _first_published(data, config)
-    order = rng.permutation(len(data.test_index), seed=0, epoch=0)
-    return data.test_index[order[: config.samples]].sort().values
+    return data.test_index[rng.fixed_sample(len(data.test_index), config.samples)].sort().values
 
 
 def _first_published(data: DataSplits, config: EvaluateConfig) -> Tensor:

@@ -24,7 +24,7 @@ from iaat.runs.exported_weights import ExportRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import encodable
 from iaat.runtime.text import markdown
-from iaat.units import format_duration, format_norm, format_radius
+from iaat.units import PX_PER_UNIT, format_duration, format_norm, format_radius
 
 _SHOWN_CLASSES = 20
 
@@ -181,8 +181,8 @@ def _facts_of_run(run: RunFolder, record: ExportRecord) -> Iterator[tuple[str, s
     last = next((each for each in run.metrics() if each.epoch == record.epoch), None)
     if last is not None and last.radius_mean_px is not None:
         quantiles = (last.radius_quantiles_px or {}).items()
-        levels = (f"{level} %: {format_radius(value / 255, record.norm)}" for level, value in quantiles)
-        mean = format_radius(last.radius_mean_px / 255, record.norm)
+        levels = (f"{level} %: {format_radius(value / PX_PER_UNIT, record.norm)}" for level, value in quantiles)
+        mean = format_radius(last.radius_mean_px / PX_PER_UNIT, record.norm)
         yield "radii of the training samples", f"mean {mean}; quantiles {', '.join(levels)}"
     if versions:
         named = ("iaat", "torch", "torchvision", "numpy", "python")

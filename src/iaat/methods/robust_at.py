@@ -47,7 +47,7 @@ def robust_at(
         rows = padded_rows(asked)
         correct = torch.zeros_like(asked)
         if len(rows):  # not every model takes an empty batch
-            some = Batch(batch.x[rows], batch.y[rows], batch.index[rows])
+            some = batch.rows(rows)
             drawn = targets[which]
             x_adv = attacker.attack(
                 model,

@@ -15,10 +15,11 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from iaat.analysis.array_checks import PX_PER_UNIT, as_integers, as_labels
+from iaat.analysis.array_checks import as_integers, as_labels
 from iaat.analysis.radius_order import radius_order
 from iaat.errors import UserError
 from iaat.runtime.files import encodable
+from iaat.units import PX_PER_UNIT
 
 RADIUS_WEIGHT = 0.2
 """Weight of the radius in the combined score. Chosen on one draw of errors each of digits and CIFAR-10, where 0 to 0.2

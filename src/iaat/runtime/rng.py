@@ -133,6 +133,14 @@ def permutation(n: int, seed: int, epoch: int) -> Tensor:
     return keys[:, 0].argsort(stable=True)
 
 
+def fixed_sample(n: int, count: int | None) -> Tensor:
+    """Places of `count` of `n` samples, sorted, `[min(n, count)]` int64 on the CPU: always the same ones; None: all.
+
+    They are the first of a fixed random order, so that fewer are a part of more.
+    """
+    return permutation(n, seed=0, epoch=0)[:count].sort().values
+
+
 def keyed_uniform(seed: int, epoch: int, index: Tensor, count: int) -> Tensor:
     """Uniform draws that belong to a sample, not to its place in a batch.
 

@@ -101,6 +101,5 @@ def _with_rows(micro: MicroBatch, batch: Batch, rows: list[int], weight: float) 
         chosen = torch.tensor(rows).repeat(AT_LEAST if len(rows) == 1 else 1)
     else:
         chosen = torch.arange(len(micro.index))[:AT_LEAST]
-    on_device = chosen.to(batch.x.device)
-    part = Batch(batch.x[on_device], batch.y[on_device], batch.index[on_device])
+    part = batch.rows(chosen.to(batch.x.device))
     return replace(micro, index=micro.index[chosen], rows=micro.rows[chosen], own=len(rows), weight=weight), part

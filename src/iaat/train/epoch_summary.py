@@ -14,7 +14,7 @@ from iaat.evaluate.naming import attack_title, pgd_name
 from iaat.runs.epoch_record import EpochRecord
 from iaat.statistics import QUANTILES
 from iaat.train.validation import ValidationAccuracy, validation_attack
-from iaat.units import Norm, format_duration, format_radius
+from iaat.units import PX_PER_UNIT, Norm, format_duration, format_radius
 
 _WIDEST = 80
 
@@ -24,7 +24,7 @@ _WIDTHS = {"loss": 8, "train": 6, "clean": 6, "robust": 6, "radius": 8, "time": 
 
 def radius_statistics(radius: Tensor) -> tuple[float, dict[str, float]]:
     """Mean and quantiles of radii `[N]`, in px."""
-    px = radius.double() * 255
+    px = radius.double() * PX_PER_UNIT
     # torch.quantile refuses more than 16 million values.
     values = np.quantile(px.cpu().numpy(), np.array(QUANTILES) / 100)
     return float(px.mean()), {str(level): float(value) for level, value in zip(QUANTILES, values, strict=True)}
@@ -91,7 +91,7 @@ def epoch_line(record: EpochRecord, epochs: int, norm: Norm, seconds: float, *, 
         "train": f"{record.train_accuracy:.1%}",
         "clean": f"{record.validation_clean:.1%}",
         "robust": f"{record.validation_robust:.1%}",
-        **({} if mean is None else {"radius": format_radius(mean / 255, norm)}),
+        **({} if mean is None else {"radius": format_radius(mean / PX_PER_UNIT, norm)}),
         "time": format_duration(round(seconds, 1)),
     }
     line = _in_columns(f"{record.epoch}/{epochs}", epochs, figures)

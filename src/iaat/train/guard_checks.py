@@ -76,6 +76,6 @@ class GuardChecks:
             (batch,) = self._data.train.batches([index])
             rows = self._data.train.sample_log.readable_rows(batch.index).to(batch.x.device)
             if len(rows) < len(index):
-                batch = Batch(batch.x[rows], batch.y[rows], batch.index[rows])
+                batch = batch.rows(rows)
             self._batch = self._state.to_memory_format(batch)
         return self._batch

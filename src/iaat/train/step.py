@@ -17,6 +17,7 @@ from iaat.train.nonfinite import NonfiniteMonitor
 from iaat.train.state import TrainState
 from iaat.train.step_snapshot import StepSnapshot
 from iaat.types import Batch, StepOutput
+from iaat.units import PX_PER_UNIT
 
 
 def take_step(
@@ -67,6 +68,6 @@ def _add_to_meters(
     meters.add("loss", output.loss.expand(micro.own), finite)
     meters.add("train_accuracy", (output.logits.argmax(dim=1) == batch.y)[own], finite)
     if output.radius is not None:
-        meters.add("trained_radius_px", output.radius[own] * 255, finite)
+        meters.add("trained_radius_px", output.radius[own] * PX_PER_UNIT, finite)
     for name, values in output.metrics.items():
         meters.add(name, values[own], finite)

@@ -16,6 +16,7 @@ from iaat.evaluate.results import EvaluationResult
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.train.trackers import Tracker
+from iaat.units import PX_PER_UNIT
 
 INSTALL_TENSORBOARD = "pip install tensorboard"
 
@@ -77,7 +78,7 @@ class TensorBoard(Tracker):
         for key, value in (record.numbers() | quantiles).items():
             self._writer.add_scalar(key, value, epoch)
         if epoch in self._run.radii_epochs():
-            px = self._run.radii_after(epoch)[1].astype(np.float64) * 255
+            px = self._run.radii_after(epoch)[1].astype(np.float64) * PX_PER_UNIT
             self._writer.add_histogram("radius_px", px, epoch, bins=BINS)
         self._writer.flush()
 

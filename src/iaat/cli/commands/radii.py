@@ -18,7 +18,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.device import pick_device
 from iaat.runtime.progress import Reporter
-from iaat.units import Norm, format_radius
+from iaat.units import PX_PER_UNIT, Norm, format_radius
 
 _DROPPED = {"p25_px": 1, "p75_px": 1, "p5_px": 2, "p95_px": 2, "fraction_at_zero": 3}
 """Columns of the summary of radii that a narrow terminal goes without, the first first."""
@@ -66,5 +66,5 @@ def _cell(key: str, value: object, norm: Norm) -> str:
     if isinstance(value, float):
         if key in ("fraction_at_zero", "accuracy"):
             return f"{value:.1%}"
-        return format_radius(value / 255, norm).removesuffix("px")
+        return format_radius(value / PX_PER_UNIT, norm).removesuffix("px")
     return "-" if value is None else str(value)
