@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,9 +13,6 @@ PX_PER_UNIT = 255
 """Pixel levels on the [0, 1] scale: a radius of 8px is 8 / 255."""
 PIXEL = 1 / PX_PER_UNIT
 """One pixel level on the [0, 1] scale: the unit `px`."""
-
-MOST = 2**31 - 1
-"""Largest number of a setting; more samples or steps would never end."""
 
 Norm = Literal["linf", "l2"]
 
@@ -139,26 +135,6 @@ def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> N
         raise UserError(f"{name} = {value:g} is above the pixel range {width:g}{hint}")
 
 
-def check_numbers(values: Mapping[str, object], section: str, most: Mapping[str, int] | None = None) -> None:
-    """Refuse numbers beyond `MOST`, and those that are not finite.
-
-    Args:
-        values: The settings of a section; those with a name that ends in `seed` may go up to 2**63 - 1.
-        section: Name of the section, for the message.
-        most: Lower bounds for some of the settings.
-
-    Raises:
-        UserError: naming the key.
-    """
-    for key, value in values.items():
-        limit = 2**63 - 1 if key.endswith("seed") else (most or {}).get(key, MOST)
-        for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, float) and not math.isfinite(number):
-                raise UserError(f"{section}.{key} = {shown(value)}: must be finite")
-            if isinstance(number, int | float) and abs(number) > limit:
-                raise UserError(f"{section}.{key} = {shown(value)}: must be at most {limit:,}")
-
-
 def format_radius(value: float, norm: str) -> str:
     """Format a learned radius: `"8.00px"` in L-inf, `"0.702"` in L2."""
     return f"{value * PX_PER_UNIT:.2f}px" if norm == "linf" else f"{value:.3f}"
@@ -215,17 +191,3 @@ def unit_of(norm: str) -> LengthUnit:
 def significant(value: float) -> float:
     """Round to five significant digits, which serve lengths in px and in L2 alike."""
     return float(f"{value:.5g}")
-
-
-_UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
-
-
-def format_duration(seconds: float) -> str:
-    """Format a duration in the largest unit of which there are at least two: `3.2 days`, `35 h`."""
-    unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= 2 * length), _UNITS[-1])
-    return f"{format_number(seconds / length)} {unit}"
-
-
-def format_number(number: float) -> str:
-    """Format a number with three digits, or all before the point: `0.0123`, `12.3`, `1,234`."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iaat.config.differences import digest_but_seed
 from iaat.config.load_recipe import load_recipe
 from iaat.config.method_in_name import without_method
+from iaat.config.recipe_digest import digest_but_seed
 from iaat.config.recipe_files import shipped_recipes
 from iaat.config.setting_keys import SECTION_TYPES
 from iaat.errors import UserError, shown

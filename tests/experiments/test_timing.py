@@ -17,8 +17,8 @@ from iaat.experiments.cost import total_passes
 from iaat.experiments.timing import StepTiming, format_total, time_steps, timed, timing_table, training_seconds
 from iaat.methods import METHODS
 from iaat.runtime.passes import Passes
+from iaat.runtime.text import format_duration
 from iaat.train.step import take_step
-from iaat.units import format_duration
 
 FACTS = DatasetInfo((1, 8, 8), 10, 1438, 359, 64)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from iaat.config.data_option import with_data_keys
 from iaat.config.load_recipe import NAMES_OF_CODE
 from iaat.config.same_place import same_place
-from iaat.config.short_options import read_settings
+from iaat.config.typed_arguments import read_settings
 from iaat.runtime.user_code import modules_of
 
 

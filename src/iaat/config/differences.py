@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import fields
-from hashlib import sha256
 from typing import Any
 
 from iaat.config.evaluate_config import EvaluateConfig
@@ -19,11 +16,11 @@ def recipe_differences(old: Recipe, new: Recipe) -> list[str]:
 
     Only settings of a recipe are named, not what follows from them.
     """
-    acting = _flat(old), _flat(new)
+    acting = comparable_settings(old), comparable_settings(new)
     changed = _changed(*acting)
     if not changed:
         return []
-    written = _flat(old, as_run=False), _flat(new, as_run=False)
+    written = comparable_settings(old, as_run=False), comparable_settings(new, as_run=False)
     # A setting that is left out and the same one written down are no difference.
     named = [key for key in _changed(*written) if key in changed or all(side.get(key) is None for side in acting)]
     before, after = written if named else acting
@@ -70,49 +67,8 @@ VALIDATION_KEYS = tuple(
 """Keys of the evaluation that the attack on validation samples has, too: it selects the best epoch."""
 
 
-LATER_KEYS: dict[str, object] = {
-    "train.optimizer": "sgd",
-    "train.optimizer_options": {},
-    "train.clip_grad": 0.0,
-    "train.warmup_epochs": 0.0,
-    "method.class_weights": "none",
-    "method.start_from": None,
-    "method.success": 0.5,
-    "method.spread": 0.0,
-    "method.soft_labels": 0.0,
-    "method.soft_temperature": 1.0,
-    "method.soft_by_radius": False,
-    "method.kl": 0.0,
-}
-"""Keys that digests did not have at first, with the values that stand for what was done then; None if idle, too."""
-
-
-def digest_but_seed(recipe: Recipe, *data: str) -> str:
-    """SHA-256 of all that decides training, with fingerprints of the data, but the seed: equal for seeds of one run."""
-    settings = {key: value for key, value in _flat(recipe).items() if key != "seed" and not key.startswith("evaluate.")}
-    deciding = {key: value for key, value in settings.items() if _decides(key, value)}
-    return sha256(json.dumps([deciding, data], sort_keys=True, default=str).encode()).hexdigest()
-
-
-def digest_of_run(recipe: Recipe, train: str, test: str, lengthened: Sequence[int]) -> str:
-    """As `digest_but_seed`, of a run.
-
-    Args:
-        recipe: Its recipe.
-        train: Fingerprint of its training samples.
-        test: That of the test samples.
-        lengthened: After how many epochs it was given more: it is not what as many epochs at once come to.
-    """
-    return digest_but_seed(recipe, train, test, *(f"after {epochs} epochs" for epochs in lengthened))
-
-
-def _decides(key: str, value: object) -> bool:
-    if key == "train.accumulate":  # BatchNorm normalises by the parts; it may change on resume all the same
-        return value != 1
-    return key not in PLACE_KEYS and not (key in LATER_KEYS and value in (None, LATER_KEYS[key]))
-
-
-def _flat(recipe: Recipe, *, as_run: bool = True) -> dict[str, Any]:
+def comparable_settings(recipe: Recipe, *, as_run: bool = True) -> dict[str, Any]:
+    """Settings by dotted key, as recipes are compared by them: as the run has them, or as they are written."""
     # What None reads image files as, and what run folders from before it could be None say.
     channels = recipe.data.channels or 3
     return recipe.dotted() | {"data.channels": channels} | _flat_method(recipe.run_method if as_run else recipe.method)

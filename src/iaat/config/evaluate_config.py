@@ -11,7 +11,8 @@ from iaat.config.suites import QUICK_N, SUITES, parse_suite
 from iaat.config.train_config import AtLeastOne, FromZero
 from iaat.errors import UserError, shown
 from iaat.runtime.json_files import check_fields
-from iaat.units import MOST, Norm, Radius, check_numbers, check_radius
+from iaat.runtime.number_limits import MOST, check_numbers
+from iaat.units import Norm, Radius, check_radius
 
 _LONGEST_SUITE = 1000
 

@@ -24,6 +24,7 @@ from iaat.config.recipe_checks import (
     warn_without_effect,
 )
 from iaat.config.recipe_files import (
+    SECTIONS,
     Chain,
     called,
     check_keys,
@@ -35,7 +36,8 @@ from iaat.config.recipe_files import (
 )
 from iaat.config.safe_yaml import parse_yaml
 from iaat.config.setting_keys import SECTION_TYPES, check_known
-from iaat.config.short_options import BOTH, read_settings
+from iaat.config.short_options import BOTH
+from iaat.config.typed_arguments import read_settings
 from iaat.config.typed_values import build_section, typed_value
 from iaat.config.written_config import written_config
 from iaat.data import DataConfig
@@ -145,6 +147,29 @@ def _resolved(
     code: Collection[str] = NAMES_OF_CODE,
 ) -> Recipe:
     """The recipe of settings `raw`, which come from `files`, with arguments on top."""
+    own, typed = _typed_keys(raw, settings, overrides)
+    advice = take_rule(raw.setdefault("method", {}), typed)
+    method_name, config = _method_class(typed, raw, name, place, code)
+    typed = _expanded(typed, config)
+    if not stored:
+        warn_of_old_names(keys_in_files(files) | typed.keys(), called(name))
+    typed = with_new_keys(typed)
+    rate = take_rate(setting_names(config), raw["method"], typed)
+    recipe = _build_recipe(name, raw, typed, method_name, {**SECTION_TYPES, "method": config})
+    if rate is not None:
+        method = with_rate(recipe.method, rate, recipe.method_epochs, advise=not stored)
+        recipe = dataclasses.replace(recipe, method=method)
+    below, on_top = (_expanded(each, config) for each in (read_settings(settings), own))
+    _check_resolved(recipe, [*files, (Path(), _sections(below))], on_top, place, code)
+    if not stored:
+        _warn_of_recipe(recipe, files, typed, advice)
+    return _confined(recipe, own, place, stored=stored)
+
+
+def _typed_keys(
+    raw: Mapping[str, Any], settings: Sequence[str], overrides: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Keys and values of the overrides, whose code is trusted from now on, and of the settings with these on top."""
     data_name = str(raw.get("data", {}).get("name", DataConfig.name))
     # What is typed as --data is as good as typed under the full keys.
     own = with_data_keys(read_settings(overrides), data_name)
@@ -152,46 +177,55 @@ def _resolved(
     for key in NAMES_OF_CODE:
         if ":" in own.get(key, ""):
             trust_typed(own[key])
-    advice = take_rule(raw.setdefault("method", {}), typed)
+    return own, typed
+
+
+def _method_class(
+    typed: dict[str, str], raw: dict[str, Any], name: str, place: str, code: Collection[str]
+) -> tuple[str, type]:
+    """The method's name, which is taken out of what was typed, and the class of its settings."""
     if "method" not in code and ":" in str(raw["method"].get("name")):
-        method_name = str(raw["method"]["name"])
-        configs = {**SECTION_TYPES, "method": written_config(raw["method"], place)}
-    else:
-        method_name = _take_method(typed, raw, name, place)
-        configs = {**SECTION_TYPES, "method": find_method(method_name).Config}
-    typed = _expanded(typed, configs["method"])
-    if not stored:
-        warn_of_old_names(keys_in_files(files) | typed.keys(), called(name))
-    typed = with_new_keys(typed)
-    rate = take_rate(setting_names(configs["method"]), raw["method"], typed)
-    recipe = _build_recipe(name, raw, typed, method_name, configs)
-    if rate is not None:
-        method = with_rate(recipe.method, rate, recipe.method_epochs, advise=not stored)
-        recipe = dataclasses.replace(recipe, method=method)
+        return str(raw["method"]["name"]), written_config(raw["method"], place)
+    method_name = _take_method(typed, raw, name, place)
+    return method_name, find_method(method_name).Config
+
+
+def _check_resolved(
+    recipe: Recipe, layers: Chain, on_top: Mapping[str, str], place: str, code: Collection[str]
+) -> None:
+    """Refuse a recipe with code that is not trusted, or with settings that do not go together.
+
+    Args:
+        recipe: The recipe.
+        layers: Its files, and settings on top of them.
+        on_top: What was typed on top of those.
+        place: Names the recipe in messages.
+        code: As for `load_recipe`.
+    """
     for key, used in (("model.name", recipe.model.name), ("data.name", recipe.data.name)):
         if key in code:
             check_trusted(used, key=key, place=place)
     _check_options(recipe.model, place)
     _ = recipe.run_method  # refuses what does not fit the number of epochs
-    below, on_top = (_expanded(each, configs["method"]) for each in (read_settings(settings), own))
-    layers = [*files, (Path(), _sections(below))]
     check_norms(recipe, layers, on_top)
     check_rate(recipe, layers, on_top)
     check_teacher(recipe)
-    if not stored:
-        for line in advice:
-            warnings.warn(f"{called(name)}: {line}", stacklevel=3)
-        check_name(recipe.model.name)
-        given = typed.keys() | own_keys(recipe, files)
-        check_units(recipe, given)
-        warn_without_effect(recipe, given)
-        warn_of_dropped(recipe, files, typed)
-    return _confined(recipe, own, place, stored=stored)
+
+
+def _warn_of_recipe(recipe: Recipe, files: Chain, typed: Mapping[str, str], advice: Sequence[str]) -> None:
+    """Warn of settings that are hardly meant or have no effect; refuse units that cannot be meant."""
+    for line in advice:
+        warnings.warn(f"{called(recipe.name)}: {line}", stacklevel=4)
+    check_name(recipe.model.name)
+    given = typed.keys() | own_keys(recipe, files)
+    check_units(recipe, given)
+    warn_without_effect(recipe, given)
+    warn_of_dropped(recipe, files, typed)
 
 
 def _sections(dotted: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Settings of the command line, or of a sweep, as the sections of a file."""
-    found: dict[str, dict[str, str]] = {section: {} for section in (*SECTION_TYPES, "method")}
+    found: dict[str, dict[str, str]] = {section: {} for section in SECTIONS}
     for key, value in dotted.items():
         section, _, name = key.partition(".")
         found.get(section, {})[name] = value

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from iaat.config.recipe_files import SECTIONS
 from iaat.config.setting_keys import SECTION_TYPES, setting_keys
 from iaat.config.short_options import is_short, spelled_out
 from iaat.errors import UserError, did_you_mean, shown
@@ -40,7 +41,7 @@ def written_settings(settings: Mapping[str, object], method: str, place: str) ->
 def flat_settings(settings: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """The settings with those in the mapping of a section under dotted keys."""
     for name, value in settings.items():
-        if isinstance(value, Mapping) and name in (*SECTION_TYPES, "method"):
+        if isinstance(value, Mapping) and name in SECTIONS:
             yield from ((f"{name}.{key}", each) for key, each in value.items())
         else:
             yield name, value

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from iaat.config.evaluate_config import EvaluateConfig
+from iaat.config.recipe_files import SECTIONS
 from iaat.config.safe_yaml import dump_yaml
 from iaat.config.train_config import TrainConfig
 from iaat.data import DataConfig
@@ -62,7 +63,7 @@ class Recipe:
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """The settings of each section as plain values."""
-        return {key: _plain(getattr(self, key)) for key in ("data", "model", "method", "train", "evaluate")}
+        return {key: _plain(getattr(self, key)) for key in SECTIONS}
 
     def dotted(self) -> dict[str, Any]:
         """The values of `to_dict` by dotted key, such as `train.lr`; `about` and `seed` have no section."""

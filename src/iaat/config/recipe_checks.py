@@ -9,7 +9,7 @@ from typing import Any
 
 from iaat.config.deprecated import RENAMED
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import Chain, called, replaced_method, shipped_recipes
+from iaat.config.recipe_files import SECTIONS, Chain, called, replaced_method, shipped_recipes
 from iaat.config.train_config import SGD
 from iaat.errors import UserError
 from iaat.methods import MethodConfig, make_method
@@ -29,7 +29,6 @@ L2, or pixel levels."""
 _DIGITS = ("digits", "mnist")
 _GREY = 0.5
 """The same for images of digits, which bear more: 0.3 is usual (Madry et al. 2018, arXiv 1706.06083)."""
-_SECTIONS = ("data", "model", "method", "train", "evaluate")
 _OF_RADII = ("radii", "radii_folder", "snapshot_every")
 
 
@@ -47,7 +46,7 @@ def keys_in_files(files: Chain) -> set[str]:
         for file, raw in files
         if file not in shipped
         for section, values in raw.items()
-        if section in _SECTIONS
+        if section in SECTIONS
         for key in values
     }
 
@@ -86,7 +85,7 @@ def warn_of_dropped(recipe: Recipe, files: Chain, typed: Collection[str]) -> Non
         warnings.warn(
             f"{called(recipe.name)}: method.name is not that of {source}. Its settings of the method are not taken "
             f"over: {before} there; {now} here. Write those to keep under method",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -221,12 +220,12 @@ def warn_without_effect(recipe: Recipe, given: Set[str]) -> None:
         warnings.warn(
             f"{called(recipe.name)}: train.epochs {train.epochs} end before train.milestones {late}: the learning rate "
             "does not drop there; give train.milestones that fit",
-            stacklevel=4,
+            stacklevel=5,
         )
     idle = {key: why for key, why in without_effect(recipe, given).items() if key in given}
     if idle:
         which = "; ".join(f"{key} ({why})" for key, why in idle.items())
-        warnings.warn(f"{called(recipe.name)}: without effect here: {which}", stacklevel=4)
+        warnings.warn(f"{called(recipe.name)}: without effect here: {which}", stacklevel=5)
 
 
 def without_effect(recipe: Recipe, asked: Collection[str]) -> dict[str, str]:

@@ -20,8 +20,9 @@ RUN_FILE = "run.json"
 """What else a run folder says of its run, its name first."""
 
 _SHIPPED = Path(str(resources.files("iaat"))) / "recipes"
-_SECTIONS = ("data", "model", "train", "evaluate")
-_HEAD = ("about", "extends", "seed", "method")
+SECTIONS = ("data", "model", "method", "train", "evaluate")
+"""Sections of a recipe."""
+_HEAD = ("about", "extends", "seed")
 _LONGEST_CHAIN = 20
 
 Chain = Sequence[tuple[Path, dict[str, Any]]]
@@ -135,7 +136,7 @@ def merged(files: Chain) -> dict[str, Any]:
         raw = with_new_names(written)
         same_method = continues(below.get("method", {}), raw.get("method", {}))
         for key, value in raw.items():
-            deep = key in _SECTIONS or (key == "method" and same_method)
+            deep = key in SECTIONS and (same_method or key != "method")
             below[key] = {**without_twins(below.get(key, {}), value), **value} if deep else value
     return below
 
@@ -158,8 +159,8 @@ def checked_sections(raw: Mapping[str, Any], place: str) -> dict[str, Any]:
         UserError: an unknown key, or a section that is no mapping.
     """
     raw = with_new_names(raw)
-    check_keys(raw, (*_HEAD, *_SECTIONS), place)
-    for key in (*_SECTIONS, "method"):
+    check_keys(raw, (*_HEAD, *SECTIONS), place)
+    for key in SECTIONS:
         if not isinstance(raw.get(key, {}), dict):
             raise UserError(f"{place}: {key} must be a mapping of settings, not {shown(raw[key])}")
     return raw
@@ -175,9 +176,9 @@ def check_is_recipe(path: Path, place: str) -> None:
         raw = read_recipe(path)
     except UserError:
         raw = {"": None}
-    sections = (raw.get(key, {}) for key in (*_SECTIONS, "method"))
+    sections = (raw.get(key, {}) for key in SECTIONS)
     if not is_sweep_file(raw) and (
-        raw.keys() - {*_HEAD, *_SECTIONS} or not all(isinstance(part, dict) for part in sections)
+        raw.keys() - {*_HEAD, *SECTIONS} or not all(isinstance(part, dict) for part in sections)
     ):
         raise UserError(f"{place} is no recipe; `iaat check {path}` says why")
 

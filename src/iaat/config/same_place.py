@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from iaat.config.differences import LOCATION_KEYS
-from iaat.config.short_options import read_settings
+from iaat.config.typed_arguments import read_settings
 
 
 def same_place(overrides: Sequence[str], modules: Iterable[str]) -> list[str]:

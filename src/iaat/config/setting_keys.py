@@ -19,7 +19,7 @@ SECTION_TYPES: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
 }
-"""Sections of a recipe with their types; that of `method` has the type of its method."""
+"""Types of the `SECTIONS` of a recipe but `method`, which has the type of its method."""
 
 _MOST_NAMED = 4
 

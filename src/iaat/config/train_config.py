@@ -9,7 +9,7 @@ from pydantic import Field
 
 from iaat.errors import UserError, check_choice, shown
 from iaat.runtime.json_files import UserPath, check_fields
-from iaat.units import check_numbers
+from iaat.runtime.number_limits import check_numbers
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 FromZero = Annotated[int, Field(ge=0)]

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 from iaat.config.safe_yaml import check_text, parse_yaml
 from iaat.errors import UserError, shown
 from iaat.runtime.json_files import UnfitError, from_json, from_text
-from iaat.units import check_numbers
+from iaat.runtime.number_limits import check_numbers
 
 _LONGEST_LIST = 1000
 _LONGEST_TEXT = 4096  # a path; what reads a text, such as 8px or [1, 2], need not bear more

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from iaat.errors import UserError, check_choice, did_you_mean, shown
 from iaat.runtime.json_files import UserPath
+from iaat.runtime.number_limits import check_numbers
 from iaat.runtime.user_code import GIVEN, check_module_name
-from iaat.units import check_numbers
 
 TORCHVISION_NAMES = ("cifar10", "cifar100", "svhn", "mnist")
 FILE_NAMES = ("folder", "webdataset")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from iaat.config.choices import CHECKPOINTS, WEIGHTS, weights_by_any_name
-from iaat.config.differences import digest_of_run
 from iaat.config.recipe import Recipe
+from iaat.config.recipe_digest import digest_of_run
 from iaat.data import DataSplits
 from iaat.errors import UserError, shown
 from iaat.evaluate.evaluated_model import EvaluatedModel

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from iaat.config.differences import digest_of_run
 from iaat.config.recipe import Recipe
+from iaat.config.recipe_digest import digest_of_run
 from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.evaluate.evaluated_model import EvaluatedModel

@@ -18,8 +18,8 @@ from iaat.config.differences import LOCATION_KEYS
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.load_recipe import expand_arguments, settings_for_model, stored_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.short_options import read_settings
 from iaat.config.suites import parse_suite
+from iaat.config.typed_arguments import read_settings
 from iaat.data import DataSplits, build_data, read_dataset_info
 from iaat.data.folder_scan import is_image_folder
 from iaat.errors import UserError, did_you_mean

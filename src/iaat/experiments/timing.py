@@ -22,13 +22,14 @@ from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.passes import Passes
+from iaat.runtime.text import format_duration, format_number
 from iaat.train.batch_split import AT_LEAST, MicroBatch, Parts, split_batch
 from iaat.train.build_state import build_state
 from iaat.train.nonfinite import LAG, NonfiniteMonitor
 from iaat.train.state import TrainState
 from iaat.train.step import take_step
 from iaat.types import Batch
-from iaat.units import Radius, format_duration, format_number
+from iaat.units import Radius
 
 SECONDS = 20.0
 """About how long the timing takes; on other devices than the CPU longer where two steps are."""

@@ -23,8 +23,8 @@ from iaat.models import count_parameters
 from iaat.runs.exported_weights import ExportRecord
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.files import encodable
-from iaat.runtime.text import markdown
-from iaat.units import PX_PER_UNIT, format_duration, format_norm, format_radius
+from iaat.runtime.text import format_duration, markdown
+from iaat.units import PX_PER_UNIT, format_norm, format_radius
 
 _SHOWN_CLASSES = 20
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from iaat.errors import UserError, shown
 from iaat.runtime.json_files import UserPath
-from iaat.units import check_numbers
+from iaat.runtime.number_limits import check_numbers
 
 NormLayer = Literal["batch", "group"]
 

@@ -29,8 +29,9 @@ from iaat.report.report_content import (
 )
 from iaat.report.wall import sentence_of
 from iaat.runtime.files import encodable, write_text
+from iaat.runtime.text import format_duration
 from iaat.statistics import Difference
-from iaat.units import format_duration, unit_of
+from iaat.units import unit_of
 
 _STATIC = Path(__file__).parent / "static"
 _PLOTLY = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from iaat.units import format_duration
+from iaat.runtime.text import format_duration
 
 _LONGEST_PAUSE = 600.0
 _SHARE = 20

@@ -1,4 +1,4 @@
-"""Text from users, such as class and file names, made safe for terminals and tables."""
+"""Text from users, such as class and file names, made safe for terminals and tables; durations and numbers as text."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -72,3 +72,17 @@ def markdown_table(rows: Iterable[Sequence[str]], *, right: bool = False) -> str
     heading, *rest = ([cell.replace("|", r"\|") for cell in row] for row in rows)
     ruler = ["---", *["---:" if right else "---"] * (len(heading) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, ruler, *rest))
+
+
+_UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration in the largest unit of which there are at least two: `3.2 days`, `35 h`."""
+    unit, length = next(((unit, length) for unit, length in _UNITS if seconds >= 2 * length), _UNITS[-1])
+    return f"{format_number(seconds / length)} {unit}"
+
+
+def format_number(number: float) -> str:
+    """Format a number with three digits, or all before the point: `0.0123`, `12.3`, `1,234`."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

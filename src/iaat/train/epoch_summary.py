@@ -12,9 +12,10 @@ from torch import Tensor
 from iaat.config.recipe import Recipe
 from iaat.evaluate.naming import attack_title, pgd_name
 from iaat.runs.epoch_record import EpochRecord
+from iaat.runtime.text import format_duration
 from iaat.statistics import QUANTILES
 from iaat.train.validation import ValidationAccuracy, validation_attack
-from iaat.units import PX_PER_UNIT, Norm, format_duration, format_radius
+from iaat.units import PX_PER_UNIT, Norm, format_radius
 
 _WIDEST = 80
 

@@ -14,7 +14,7 @@ from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.timing import SCALED, TIMING_CAPTION, StepTiming, format_total, time_steps, training_seconds
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.passes import Passes
-from iaat.units import format_duration
+from iaat.runtime.text import format_duration
 
 # They change what a run leaves on disk, or where it is done, and nothing of the training. Runs may change their place
 # while they are under way, but two of them are not alike with other images, labels, or parts for BatchNorm.

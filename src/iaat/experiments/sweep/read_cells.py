@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import find_recipe, is_sweep_file, read_recipe
-from iaat.config.short_options import read_settings
+from iaat.config.typed_arguments import read_settings
 from iaat.errors import UserError, did_you_mean
 from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds, first_repeated

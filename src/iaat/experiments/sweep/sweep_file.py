@@ -14,7 +14,8 @@ from iaat.config.deprecated import with_new_keys
 from iaat.config.load_recipe import load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import check_is_recipe, check_keys, find_recipe, is_sweep_file, read_chain, recipe_name
-from iaat.config.short_options import BOTH, read_settings
+from iaat.config.short_options import BOTH
+from iaat.config.typed_arguments import read_settings
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.sweep.seeds_and_names import check_seeds, count_seeds
