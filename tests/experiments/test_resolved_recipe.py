@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers.training import QUIET, tiny
-from iaat.experiments import targets
+from iaat.experiments import evaluate_targets
 from iaat.experiments.resolved_recipe import data_key
 from iaat.experiments.targets import Target
 
@@ -29,8 +29,8 @@ def test_runs_on_different_devices_are_evaluated_on_data_of_their_own(monkeypatc
     monkeypatch.setattr(Target, "preload", lambda _: None)
     monkeypatch.setattr(Target, "data", lambda target, *_: read.append(target.recipe.train.device) or read[-1])
     monkeypatch.setattr(Target, "models", lambda target, _, data, *__: evaluated.append((target.name, data)) or [])
-    monkeypatch.setattr(targets, "run_evaluations", lambda *_, **__: [])
+    monkeypatch.setattr(evaluate_targets, "run_evaluations", lambda *_, **__: [])
     evaluated = []
-    targets.evaluate_targets(runs, [], ["best"], QUIET)
+    evaluate_targets.evaluate_targets(runs, [], ["best"], QUIET)
     assert evaluated == [("run 0", "cpu"), ("run 1", "cuda"), ("run 2", "cpu")]
     assert read == ["cpu", "cuda"]

@@ -7,7 +7,8 @@ from PIL import Image
 from iaat import UserError
 from iaat.cli.main import main
 from iaat.cli.parser import parse_arguments
-from iaat.experiments.targets import evaluate_targets, find_targets
+from iaat.experiments.evaluate_targets import evaluate_targets
+from iaat.experiments.targets import find_targets
 from iaat.models.small import SmallCNN
 from iaat.runtime.progress import Reporter
 

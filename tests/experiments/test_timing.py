@@ -14,7 +14,8 @@ from iaat.data import DatasetInfo
 from iaat.errors import UserError
 from iaat.experiments import timing as probing
 from iaat.experiments.cost import total_passes
-from iaat.experiments.timing import StepTiming, format_total, time_steps, timed, timing_table, training_seconds
+from iaat.experiments.timing import StepTiming, time_steps, timed
+from iaat.experiments.timing_table import format_total, timing_table, training_seconds
 from iaat.methods import METHODS
 from iaat.runtime.passes import Passes
 from iaat.runtime.text import format_duration

@@ -54,3 +54,17 @@ def _hint(given: str, known: Sequence[str]) -> str:
             f"cells: {{name: {{recipe: ..., set: {{{given}: ...}}}}}}"
         )
     return likely_key(f"--{given}", [f"--{each}" for each in known])
+
+
+def check_allowed(overrides: Sequence[str], allowed: Sequence[str], why: str) -> None:
+    """Refuse every `--setting` that does not begin with one of those allowed.
+
+    Raises:
+        UserError: naming the setting and those allowed.
+    """
+    for each in overrides:
+        if each.startswith("--") and not each[2:].startswith(tuple(allowed)):
+            raise UserError(
+                f"{each.partition('=')[0]} cannot be set here: {why}; allowed are "
+                f"{', '.join('--' + key + ('KEY' if key.endswith('.') else '') for key in allowed)}"
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -70,14 +70,36 @@ def compare(
         _check_models([recipe for recipe, run in runs if not run.has_results()])
     if differing := schedule_differences(cells):
         warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
+    evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
+    failed = _run_jobs(runs, evaluator, jobs, reporter) if training and jobs is not None else {}
+    rows, missing = _rows(runs, evaluator, failed, reporter, training)
+    if not rows:
+        fix = "" if training else ". Leave out --no-train to train"
+        raise UserError(f"none of these runs is finished in {out}: {'; '.join(missing)}{fix}")
+    comparison = Comparison(cells, rows, missing, failed)
+    comparison.write(out)
+    return comparison
+
+
+def _run_jobs(
+    runs: Sequence[tuple[Recipe, RunFolder]], evaluator: _RunEvaluator, jobs: Jobs, reporter: Reporter
+) -> dict[str, str]:
+    """Run those without results in processes of their own; returns why runs failed, by their names."""
+    todo = [(recipe, run) for recipe, run in runs if not evaluator.has_results(recipe, run)]
+    commands = [Job(run.path.name, jobs.command(recipe.name, recipe.seed)) for recipe, run in todo]
+    return run_jobs(commands, jobs.at_once, reporter)
+
+
+def _rows(
+    runs: Sequence[tuple[Recipe, RunFolder]],
+    evaluator: _RunEvaluator,
+    failed: Mapping[str, str],
+    reporter: Reporter,
+    training: bool,
+) -> tuple[list[EvaluationResult], list[str]]:
+    """The results of runs, which are trained and evaluated if `training`, and lines on those that have none."""
     rows: list[EvaluationResult] = []
     missing: list[str] = []
-    evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
-    failed: dict[str, str] = {}
-    if training and jobs is not None:
-        todo = [(recipe, run) for recipe, run in runs if not evaluator.has_results(recipe, run)]
-        commands = [Job(run.path.name, jobs.command(recipe.name, recipe.seed)) for recipe, run in todo]
-        failed = run_jobs(commands, jobs.at_once, reporter)
     with reporter.notices_once():
         for number, ((recipe, run), span) in enumerate(zip(runs, _spans(runs), strict=True), start=1):
             if run.path.name in failed:
@@ -88,12 +110,7 @@ def compare(
                     rows += evaluator.results(recipe, run)
             else:
                 missing.append(_progress(recipe, run))
-    if not rows:
-        fix = "" if training else ". Leave out --no-train to train"
-        raise UserError(f"none of these runs is finished in {out}: {'; '.join(missing)}{fix}")
-    comparison = Comparison(cells, rows, missing, failed)
-    comparison.write(out)
-    return comparison
+    return rows, missing
 
 
 def run_cell(

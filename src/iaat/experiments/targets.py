@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,23 +13,17 @@ from typing import Any
 from torch import nn
 
 from iaat.config.differences import LOCATION_KEYS
-from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.load_recipe import expand_arguments, settings_for_model, stored_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.suites import parse_suite
+from iaat.config.setting_keys import check_allowed
 from iaat.config.typed_arguments import read_settings
 from iaat.data import DataSplits, build_data, read_dataset_info
 from iaat.data.folder_scan import is_image_folder
 from iaat.errors import UserError, did_you_mean
 from iaat.evaluate.evaluate_run import load_evaluated, weights_to_evaluate
 from iaat.evaluate.evaluated_model import EvaluatedModel
-from iaat.evaluate.evaluation import run_evaluation, run_evaluations
-from iaat.evaluate.evaluation_identity import folder_name
 from iaat.evaluate.external_model import external_model
-from iaat.evaluate.results import RESULTS_FILE, EvaluationResult, read_results
-from iaat.evaluate.sections import Extras
 from iaat.experiments.exported_target import check_exported, evaluated_export, load_exported
-from iaat.experiments.resolved_recipe import data_key
 from iaat.models import MODELS, weights_digest
 from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
@@ -40,8 +32,8 @@ from iaat.runs.exported_weights import ExportRecord, check_readable, exported_fi
 from iaat.runs.load import find_checkpoint
 from iaat.runs.load_model import is_own_name, load_model
 from iaat.runs.run_folder import RunFolder, run_of_checkpoint
-from iaat.runtime.device import device_of, pick_device
-from iaat.runtime.distributed import ALONE, Ranks, describe_processes
+from iaat.runtime.device import pick_device
+from iaat.runtime.distributed import Ranks
 from iaat.runtime.progress import Reporter
 
 RUN_SETTINGS = ("evaluate.", *LOCATION_KEYS)
@@ -253,128 +245,3 @@ def _check_file(name: str, overrides: Sequence[str]) -> None:
         raise UserError(
             f"{name} holds weights, and no model was named: give --model NAME, such as resnet18 or module:function"
         )
-
-
-def evaluate_targets(
-    targets: Sequence[Target],
-    others: Sequence[Target],
-    checkpoints: Sequence[str],
-    reporter: Reporter,
-    *,
-    weights: str = "ema",
-    corrupted: Path | None = None,
-    baseline: Path | None = None,
-    ranks: Ranks = ALONE,
-) -> list[EvaluationResult]:
-    """Evaluate every target in turn; where a suite has transfer, on examples of all the others, too.
-
-    Args:
-        targets, others: What to evaluate, and further models to make examples on.
-        checkpoints, weights: Which of a run's: `best`, `last`; one of `iaat.config.choices.WEIGHTS`.
-        reporter: Shows progress.
-        corrupted: Folder of published corrupted images.
-        baseline: Run folder: mCE is relative to its evaluation by the same settings.
-        ranks: The processes that share out the batches; all make the same call and get the same results.
-
-    Raises:
-        UserError: as `run_evaluation` and `Target.models`.
-    """
-    # All are loaded before the first is evaluated: a mistake in the last must not cost the work on the first.
-    read: dict[str, DataSplits] = {}
-    loaded, preloaded = [], [ranks.main_first(target.preload) for target in targets]
-    for target, model in zip(targets, preloaded, strict=True):
-        key = data_key(target.recipe)
-        data = read[key] if key in read else read.setdefault(key, target.data(ranks, reporter))
-        models = ranks.main_first(partial(target.models, checkpoints, data, weights, model))
-        loaded.append((target, data, models))
-        _warn_of_unfinished(target, models)
-    _check_same(loaded, ranks, reporter)
-    base = None
-    if baseline is not None and not any(_is_run(target, baseline) for target in targets):
-        base = {each.name: _baseline(baseline, checkpoints[0], each.recipe.evaluate, corrupted) for each in targets}
-    rows: dict[str, list[EvaluationResult]] = {}
-    # The baseline first: the others are relative to it.
-    for target, data, models in sorted(loaded, key=lambda each: not _is_run(each[0], baseline)):
-        config = target.recipe.evaluate
-        makers: list[EvaluatedModel] = []
-        if parse_suite(config.suite).transfer_steps is not None:
-            rest = (other for other in (*targets, *others) if other is not target)
-            for other in rest:
-                makers += ranks.main_first(partial(other.models, checkpoints[:1], data))
-        if baseline is not None and base is None:
-            extra = Extras(_others(makers, models[0]), corrupted, is_baseline=True)
-            results = run_evaluation(models[0], data, config, reporter, extra, ranks=ranks)
-            base = dict.fromkeys((each.name for each in targets), replace(results, folder=str(baseline)))
-        against = None if base is None else base[target.name]
-        folders = [evaluated.folder if target.run is None else target.run.path for evaluated in models]
-        extras = {each.name: Extras(_others(makers, each), corrupted, against) for each in models}
-        results_of = run_evaluations(models, data, config, reporter, lambda each: extras[each.name], ranks=ranks)  # noqa: B023
-        norm = target.recipe.radius_norm
-        rows[target.name] = [
-            replace(row, folder=str(folder), trained_norm=norm) for folder, row in zip(folders, results_of, strict=True)
-        ]
-    return [row for target in targets for row in rows[target.name]]
-
-
-def _check_same(
-    loaded: Sequence[tuple[Target, DataSplits, Sequence[EvaluatedModel]]], ranks: Ranks, reporter: Reporter
-) -> None:
-    """Refuse processes that differ in what they are to evaluate."""
-    if not ranks.several:
-        return
-    models = [evaluated for _, _, each in loaded for evaluated in each]
-    reporter.say(describe_processes(ranks, device_of(models[0].model)))
-    ranks.check_same(" ".join(device_of(evaluated.model).type for evaluated in models), "the devices")
-    ranks.check_same(" ".join(target.recipe.to_yaml() for target, _, _ in loaded), "the settings")
-    ranks.check_same(" ".join(data.test.fingerprint for _, data, _ in loaded), "the test data")
-    ranks.check_same(" ".join(evaluated.digest for evaluated in models), "the models")
-
-
-def _warn_of_unfinished(target: Target, models: Sequence[EvaluatedModel]) -> None:
-    """Warn of a run without all its epochs: its figures are not those of its recipe."""
-    if target.run is None:
-        return
-    epochs = target.recipe.train.epochs
-    done = max([target.run.epochs_done(epochs), *(evaluated.facts.epoch or 0 for evaluated in models)])
-    if done < epochs:
-        warnings.warn(f"{target.run.path} is not finished: it has {done} of {epochs} epochs", stacklevel=3)
-
-
-def _is_run(target: Target, folder: Path | None) -> bool:
-    return folder is not None and target.run is not None and target.run.path.resolve() == folder.resolve()
-
-
-def _others(makers: Sequence[EvaluatedModel], evaluated: EvaluatedModel) -> tuple[EvaluatedModel, ...]:
-    """Models other than the evaluated one, each once, under names of their own."""
-    unique = list({maker.digest: maker for maker in makers if maker.digest != evaluated.digest}.values())
-    names = [maker.name for maker in unique]
-    return tuple(
-        replace(maker, name=f"{maker.name}-{maker.digest[:6]}") if names.count(maker.name) > 1 else maker
-        for maker in unique
-    )
-
-
-def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, corrupted: Path | None) -> EvaluationResult:
-    """The results of an earlier evaluation."""
-    place, extras = folder, Extras(corrupted=corrupted)
-    if RunFolder(folder).exists():
-        place = RunFolder(folder).evaluations / folder_name(config, checkpoint, extras)
-    if not (place / RESULTS_FILE).exists():
-        raise UserError(
-            f"the baseline has no results in {place}: evaluate it by the same settings, before or in the same command"
-        )
-    return replace(read_results(place / RESULTS_FILE), folder=str(folder))
-
-
-def check_allowed(overrides: Sequence[str], allowed: Sequence[str], why: str) -> None:
-    """Refuse every `--setting` that does not begin with one of those allowed.
-
-    Raises:
-        UserError: naming the setting and those allowed.
-    """
-    for each in overrides:
-        if each.startswith("--") and not each[2:].startswith(tuple(allowed)):
-            raise UserError(
-                f"{each.partition('=')[0]} cannot be set here: {why}; allowed are "
-                f"{', '.join('--' + key + ('KEY' if key.endswith('.') else '') for key in allowed)}"
-            )

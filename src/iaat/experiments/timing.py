@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -15,21 +14,18 @@ from iaat.attacks import predict_classes
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, InMemorySource
 from iaat.errors import UserError
-from iaat.experiments.cost import MIB, number_format, step_bytes, total_passes, visits
+from iaat.experiments.cost import number_format, step_bytes
 from iaat.methods.method_config import MethodConfig
 from iaat.runtime import rng
-from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.passes import Passes
-from iaat.runtime.text import format_duration, format_number
 from iaat.train.batch_split import AT_LEAST, MicroBatch, Parts, split_batch
 from iaat.train.build_state import build_state
 from iaat.train.nonfinite import LAG, NonfiniteMonitor
 from iaat.train.state import TrainState
 from iaat.train.step import take_step
 from iaat.types import Batch
-from iaat.units import Radius
 
 SECONDS = 20.0
 """About how long the timing takes; on other devices than the CPU longer where two steps are."""
@@ -288,91 +284,3 @@ def _is_lack_of_memory(error: BaseException) -> bool:
     """Whether there was too little memory: on the CPU only the message of PyTorch says so."""
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return known or "not enough memory" in str(error) or "can't allocate memory" in str(error)
-
-
-TIMING_CAPTION = (
-    "At perfect scaling, processes that divide a batch take no longer for a step than one does alone, as timed here. "
-    "Left out: reading data, exchanging gradients, attacks on validation and test samples. Inputs were random, "
-    "the model untrained."
-)
-"""What a table of timed steps has to say below it."""
-
-
-SCALED = (
-    "Scaled: whole steps would have taken too long, and their time is that of smaller ones in proportion. It is too "
-    "long rather than too short, because a sample costs more in a small step."
-)
-"""What it has to say of steps that were timed with fewer samples than they have."""
-
-
-def timing_table(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> PlainTable:
-    """Timed steps and what follows from them for the recipe, for people."""
-    scaled = f" {SCALED}" if found.timed < found.samples else ""
-    table = facts_table("probe", TIMING_CAPTION + scaled + _radii_note(recipe, found))
-    for row in (*_measured(recipe, found), *_projected(recipe, facts, found)):
-        table.add_row(*row)
-    return table
-
-
-def _radii_note(recipe: Recipe, found: StepTiming) -> str:
-    """At which radii steps were timed, and where they cost less."""
-    if found.radius is None:
-        return ""
-    method = recipe.method
-    full, first = getattr(method, "all_steps_from", 0.0), getattr(method, "initial", math.inf)
-    if not full:  # a step costs the same at every radius
-        return f" All radii were {Radius(found.radius)}."
-    at_first = ", as at first" if first < full and getattr(method, "start_from", None) is None else ""
-    below = "that" if full == found.radius else Radius(full)
-    return f" All radii were {Radius(found.radius)}; below {below}{at_first}, attacks take fewer steps."
-
-
-def _measured(recipe: Recipe, found: StepTiming) -> list[tuple[str, str]]:
-    on_gpu = found.device.type == "cuda"
-    warm = "after warming up" if found.warmed else "with none to warm up"
-    kind = "tensors on the GPU" if on_gpu else "not measured: weights, gradients, momentum, activations"
-    count = f"{len(found.times)} step{'s' if len(found.times) > 1 else ''}"
-    return [
-        ("timed", f"{count} of {_timed_samples(found)}, {warm}, on {found.place}"),
-        ("passes per sample and step", f"{found.passes}, of {total_passes(recipe)} at most"),
-        ("memory of a process", f"{found.memory / MIB:,.0f} MiB ({kind})"),
-    ]
-
-
-def _timed_samples(found: StepTiming) -> str:
-    """Number of samples that were timed, and what it stands for."""
-    return (
-        f"{found.timed} samples"
-        if found.timed == found.samples
-        else f"{found.timed} of {found.samples} samples, scaled"
-    )
-
-
-def _projected(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> list[tuple[str, str]]:
-    whole, several = training_seconds(recipe, facts, found), found.processes > 1
-    joint = f", {format_number(found.joint_rate)} in {found.processes} at perfect scaling" if several else ""
-    return [
-        ("samples a second", f"{format_number(found.rate)} in one process{joint}"),
-        ("an epoch", format_duration(whole / recipe.train.epochs)),
-        (f"all {recipe.train.epochs} epochs", format_total(whole, found)),
-    ]
-
-
-def training_seconds(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> float:
-    """Seconds of a whole training at the speed of the timed steps, less where epochs are natural or without AWP."""
-    return visits(recipe, facts) / found.joint_rate * recipe.train.epochs * _fraction_of_passes(recipe)
-
-
-def _fraction_of_passes(recipe: Recipe) -> float:
-    """Passes of a training as a fraction of those it would take if all epochs were as the last, which is timed."""
-    as_the_last = replace(recipe, train=replace(recipe.train, natural_epochs=0, awp_from=0))
-    taken, full = total_passes(recipe), total_passes(as_the_last)
-    return (taken.forward + taken.backward) / (full.forward + full.backward)
-
-
-def format_total(seconds: float, found: StepTiming) -> str:
-    """A time of training, and what it is on all devices together: `2.5 days, 480 GPU-hours`."""
-    if found.device.type == "cuda":
-        return f"{format_duration(seconds)}, {format_number(seconds * found.processes / 3600)} GPU-hours"
-    together = f", {format_duration(seconds * found.processes)} of processor time" if found.processes > 1 else ""
-    return format_duration(seconds) + together

@@ -15,7 +15,8 @@ from iaat.errors import UserError
 from iaat.experiments.cost import cost_table
 from iaat.experiments.shorter import shorter_by
 from iaat.experiments.sweep import cost_of_cells, is_sweep, read_cells, time_of_cells
-from iaat.experiments.timing import time_steps, timing_table, training_seconds
+from iaat.experiments.timing import time_steps
+from iaat.experiments.timing_table import timing_table, training_seconds
 from iaat.runtime.device import warn_of_missing_device
 from iaat.runtime.progress import Reporter
 from iaat.types import Batch

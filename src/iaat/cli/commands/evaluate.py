@@ -10,7 +10,8 @@ from iaat.cli.next_command import as_before
 from iaat.config.choices import CHECKPOINTS
 from iaat.config.suites import suite_parts
 from iaat.evaluate.findings import UNCHECKED
-from iaat.experiments.targets import evaluate_targets, find_targets
+from iaat.experiments.evaluate_targets import evaluate_targets
+from iaat.experiments.targets import find_targets
 from iaat.runtime.launch import processes
 from iaat.runtime.progress import Reporter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from iaat.experiments.targets import check_allowed
+from iaat.config.setting_keys import check_allowed
 from iaat.export import export_model
 from iaat.export.export_run import ExportedModel
 from iaat.export.loading import loading_of

@@ -10,9 +10,9 @@ from iaat.analysis.tables import table_suffix
 from iaat.cli.next_command import as_before
 from iaat.config.differences import LOCATION_KEYS
 from iaat.config.load_recipe import CODE_OF_IMAGES
+from iaat.config.setting_keys import check_allowed
 from iaat.data import build_data
 from iaat.evaluate.training_predictions import training_predictions
-from iaat.experiments.targets import check_allowed
 from iaat.report.run_figures import epoch_with_radii, write_radii
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.console_table import PlainTable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from iaat.config.differences import LOCATION_KEYS
+from iaat.config.setting_keys import check_allowed
 from iaat.errors import UserError
-from iaat.experiments.targets import check_allowed
 from iaat.report.collect import collect_content
 from iaat.report.page import write_page
 from iaat.report.paper_figures import write_figures

@@ -11,7 +11,8 @@ from iaat.data import DatasetInfo, read_dataset_info
 from iaat.errors import UserError
 from iaat.experiments.cost import total_passes, visits
 from iaat.experiments.sweep.cell import Cell
-from iaat.experiments.timing import SCALED, TIMING_CAPTION, StepTiming, format_total, time_steps, training_seconds
+from iaat.experiments.timing import StepTiming, time_steps
+from iaat.experiments.timing_table import SCALED, TIMING_CAPTION, format_total, training_seconds
 from iaat.runtime.console_table import PlainTable
 from iaat.runtime.passes import Passes
 from iaat.runtime.text import format_duration
