@@ -11,7 +11,7 @@ from iaat.errors import UserError
 
 def thumbnails(count, shape=(8, 8), seed=0, **fields):
     rng = np.random.default_rng(seed)
-    given = {"label": "cat", "prediction": "dog", "radius_px": 3.0, **fields}
+    given = {"label": "cat", "prediction": "dog", "radius": 3.0, **fields}
     return [labelled_thumbnail(rng.integers(0, 256, shape) / 255, **given) for _ in range(count)]
 
 

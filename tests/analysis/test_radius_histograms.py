@@ -44,14 +44,14 @@ def test_bins_of_radii_that_all_move_by_one_step_have_no_checkerboard():
     filled = np.array(found.counts)[4:] > 0
     inside = [row[np.flatnonzero(row)[0] : np.flatnonzero(row)[-1]] for row in filled]
     assert np.mean([row.mean() for row in inside]) > 0.95
-    assert np.diff(found.edges_px) == pytest.approx(3.0)
+    assert np.diff(found.edges) == pytest.approx(3.0)
 
 
 def test_radii_that_take_no_common_step_have_round_bins():
     snapshots = {epoch: drawn(epoch) for epoch in (1, 2, 3)}
-    edges = radius_histograms(snapshots).edges_px
+    edges = radius_histograms(snapshots).edges
     assert edges[0] == pytest.approx(-(edges[1] - edges[0]) / 2)
-    assert radius_histograms({1: drawn(0)}).edges_px == bin_edges(drawn(0).max() * 255).tolist()
+    assert radius_histograms({1: drawn(0)}).edges == bin_edges(drawn(0).max() * 255).tolist()
 
 
 def chart(snapshots, style=SCREEN, **options):
@@ -75,7 +75,7 @@ def mesh_of(axis):
 
 def test_the_histogram_of_the_last_epoch_counts_every_sample_in_its_bin(tmp_path):
     snapshots = {20: drawn(2, 321), 1: drawn(0), 5: drawn(1)}
-    figure = chart(snapshots, reference_px=8, title="radii")
+    figure = chart(snapshots, reference=8, title="radii")
     counted = steps(figure.axes[1])
     assert sum(counted.values) == 321
     assert figure.axes[1].get_title(loc="left") == "epoch 20"
@@ -101,14 +101,14 @@ def test_the_map_has_a_column_an_epoch_that_sums_to_all_samples():
 
 
 def test_the_reference_is_drawn_in_both_panels_and_inside_them():
-    figure = chart({1: drawn(1), 2: drawn(2)}, reference_px=64)
+    figure = chart({1: drawn(1), 2: drawn(2)}, reference=64)
     for axis in figure.axes[:2]:
         np.testing.assert_array_equal(labelled(axis, "uniform 64 px").get_ydata(), [64, 64])
         assert axis.get_ylim()[1] > 64
 
 
 def test_a_single_snapshot_is_one_histogram():
-    (axis,) = chart({7: drawn(7)}, reference_px=8).axes
+    (axis,) = chart({7: drawn(7)}, reference=8).axes
     assert sum(steps(axis).values) == 500
     assert {line.get_label(): line.get_xdata()[0] for line in axis.lines} == {
         "median": pytest.approx(np.median(drawn(7)) * 255),
@@ -122,7 +122,7 @@ def test_several_runs_have_a_map_each_on_one_scale(style):
     axes = draw_radius_histograms(runs, style=style).axes[:3]
     assert [axis.get_title(loc="left") for axis in axes] == ["run 0", "run 1", "run 2"]
     assert len({axis.get_ylim() for axis in axes}) == 1
-    assert axes[0].get_ylim()[1] > max(run.edges_px[-1] for run in runs)
+    assert axes[0].get_ylim()[1] > max(run.edges[-1] for run in runs)
     assert len({mesh_of(axis).norm.vmax for axis in axes}) == 1
 
 
@@ -154,15 +154,15 @@ def stairs_in_l2():
 
 def test_radii_in_l2_are_counted_as_they_are_in_bins_of_their_own_step():
     found = radius_histograms(stairs_in_l2(), norm="l2")
-    assert found.edges_px[-1] < 1
-    assert np.diff(found.edges_px) == pytest.approx(0.025)
-    assert found.medians_px[-1] == pytest.approx(np.median(stairs_in_l2()[24]))
+    assert found.edges[-1] < 1
+    assert np.diff(found.edges) == pytest.approx(0.025)
+    assert found.medians[-1] == pytest.approx(np.median(stairs_in_l2()[24]))
 
 
 def test_charts_of_radii_in_l2_say_so_and_nothing_of_px():
     runs = [radius_histograms(stairs_in_l2(), "a run", norm="l2"), radius_histograms({1: [0.1, 0.2]}, "b", norm="l2")]
     for shown in (runs[:1], runs[1:], runs):
-        figure = draw_radius_histograms(shown, style=SCREEN, reference_px=0.5)
+        figure = draw_radius_histograms(shown, style=SCREEN, reference=0.5)
         words = [text.get_text() for text in figure.findobj(Text)]
         assert "uniform L2 0.5" in words
         assert "radius (L2)" in words

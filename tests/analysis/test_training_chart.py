@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from iaat.runs.epoch_record import EpochRecord
 
 def training_curves(*runs, **options):
     records = [[EpochRecord(forwards=1.0, backwards=1.0, **record) for record in metrics] for metrics in runs]
-    shown = [training_run(metrics, f"run {number}", number) for number, metrics in enumerate(records)]
+    shown = [
+        replace(training_run(metrics), name=f"run {number}", number=number) for number, metrics in enumerate(records)
+    ]
     return draw_training(shown, style=SCREEN, **options)
 
 
@@ -111,7 +114,7 @@ def test_nothing_to_draw_is_refused_with_the_keys_there_may_be(metrics):
 
 def of_norm(norm, number=0):
     records = [EpochRecord(forwards=1.0, backwards=1.0, **record) for record in full(3)]
-    return training_run(records, f"run {number}", number, norm=norm)
+    return replace(training_run(records, norm=norm), name=f"run {number}", number=number)
 
 
 def test_the_radii_of_a_run_in_l2_are_those_of_its_log_by_255():

@@ -151,7 +151,7 @@ def test_the_other_figures_show_the_records_and_radii_of_the_run(run, drawn):
     assert drawn["draw_training"][0] == ([training_run(run.metrics())],)
     (history,), keywords = drawn["draw_radius_histograms"]
     assert history == [radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in (1, 2)})]
-    assert keywords["reference_px"] == 8.0
+    assert keywords["reference"] == 8.0
     (shown, classes), _ = drawn["draw_class_radii"]
     quantiles = quantiles_by_class(table["radius"].to_numpy(), table["label_id"].to_numpy(), CLASSES)
     assert (shown, classes) == ({"radii by class": quantiles}, CLASSES)
@@ -164,7 +164,7 @@ def test_the_figures_of_a_run_in_l2_show_its_radii_as_they_are(run, drawn):
     assert smallest[0].lines[-1][0] == f"{min(run.radii_after(2)[1].tolist()):.3f}"
     (history,), keywords = drawn["draw_radius_histograms"]
     assert history == [radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in (1, 2)}, norm="l2")]
-    assert keywords["reference_px"] == 0.5
+    assert keywords["reference"] == 0.5
     (classes, _), keywords = drawn["draw_class_radii"]
     assert max(values["95"] for values in classes["radii by class"]) < 1
     assert keywords["norm"] == "l2"

@@ -27,17 +27,17 @@ class RadiusHistograms:
     Attributes:
         name: Name of the run.
         epochs: Epochs with kept radii, ascending.
-        edges_px: Edges of the bins in px, one more than there are bins; L2 norms as they are where `norm` is `l2`.
+        edges: Edges of the bins in px, one more than there are bins; L2 norms as they are where `norm` is `l2`.
         counts: Samples in each bin, for each epoch.
-        medians_px: Median radius of each epoch in px, or in L2 likewise; None where it is not known.
+        medians: Median radius of each epoch in px, or in L2 likewise; None where it is not known.
         norm: Of the radii, `linf` or `l2`.
     """
 
     name: str
     epochs: Sequence[int]
-    edges_px: Sequence[float]
+    edges: Sequence[float]
     counts: Sequence[Sequence[int]]
-    medians_px: Sequence[float | None]
+    medians: Sequence[float | None]
     norm: Norm = "linf"
 
 

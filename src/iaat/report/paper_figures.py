@@ -174,8 +174,7 @@ def _bands(content: ReportContent) -> Iterator[Figure]:
 
 
 def _training_run(run: RunPart, name: str, number: int = 0) -> charts.TrainingRun:
-    curves = run.curves | {"radius_mean_px": run.curves.get("radius_mean", [])}
-    return charts.TrainingRun(name, number, range(1, 1 + run.epochs), curves, run.quantiles, run.norm)
+    return charts.TrainingRun(name, number, range(1, 1 + run.epochs), run.curves, run.quantiles, run.norm)
 
 
 def _norms(content: ReportContent) -> Iterator[Figure]:
@@ -271,10 +270,10 @@ def _plane(content: ReportContent, part: SurfacePart, runs: Sequence[int]) -> ch
     return charts.LossPlane(
         image=None if part.image is None else _pixels(part.image),
         lines=[_class(content, part.label), f"#{part.index}"],
-        offsets_px=part.offsets,
+        offsets=part.offsets,
         losses={column: np.array(part.losses[key], dtype=np.float64) for column, key in there},
         misclassified={column: np.array(part.predictions[key]) != part.label for column, key in there},
-        radius_px=part.radius,
+        radius=part.radius,
         norm=part.norm,
     )
 

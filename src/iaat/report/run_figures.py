@@ -89,7 +89,7 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def draw_run(
-    run: RunFolder, source: Source, table: pa.Table | None, uniform_px: float | None, norm: Norm = "linf"
+    run: RunFolder, source: Source, table: pa.Table | None, uniform: float | None, norm: Norm = "linf"
 ) -> list[Path]:
     """Draw all figures of a run; return their files.
 
@@ -97,14 +97,14 @@ def draw_run(
         run: A finished run.
         source: Its training samples, for the images.
         table: Its radii as `write_radii` gives them; None for a method without.
-        uniform_px: The uniform radius its radii are compared with, in px, or in L2 as it is.
+        uniform: The uniform radius its radii are compared with, in px, or in L2 as it is.
         norm: Of the radii.
     """
     title = run.name()
     figures = {"training": draw_training([training_run(run.metrics(), norm=norm)], style=SCREEN, title=title)}
     if table is not None:
         history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in run.radii_epochs()}, norm=norm)
-        figures["radii"] = draw_radius_histograms([history], style=SCREEN, reference_px=uniform_px, title=title)
+        figures["radii"] = draw_radius_histograms([history], style=SCREEN, reference=uniform, title=title)
         radius, label = (table[name].to_numpy() for name in ("radius", "label_id"))
         classes = {"radii by class": quantiles_by_class(radius, label, source.classes, norm=norm)}
         figures["radii-per-class"] = draw_class_radii(classes, source.classes, style=SCREEN, title=title, norm=norm)
@@ -117,25 +117,26 @@ def draw_run(
     return list(files)
 
 
-def training_run(
-    records: Sequence[EpochRecord], name: str = "", number: int = 0, *, norm: Norm = "linf"
-) -> TrainingRun:
+def training_run(records: Sequence[EpochRecord], *, norm: Norm = "linf") -> TrainingRun:
     """Return the logged quantities of a run in the order of their epochs; `norm` is that of its radii."""
     records = sorted(records, key=lambda record: record.epoch)
-    return TrainingRun(name, number, [record.epoch for record in records], *series(records, norm), norm)
+    return TrainingRun("", 0, [record.epoch for record in records], *series(records, norm), norm)
 
 
 def series(records: Sequence[EpochRecord | None], norm: Norm = "linf") -> tuple[dict[str, Series], dict[str, Series]]:
     """Return the numbers of each record, and the quantiles of the radii, by name; None where there is none.
 
-    Records have radii times 255 whatever their norm; here those of L2 are as they are, under the same names.
+    Records have radii times 255 whatever their norm, under names that end in `_px`. Here those of L2 are as they are,
+    and all names are without it.
     """
     numbers = [{} if record is None else record.numbers() for record in records]
     quantiles = [{} if record is None else record.radius_quantiles_px or {} for record in records]
     names = dict.fromkeys(name for row in numbers for name in row)
     levels = map(str, QUANTILES) if any(quantiles) else ()
     length = unit_of(norm).of_record(1.0)
-    by_name = {name: _series(numbers, name, length if name.endswith("_px") else 1.0) for name in names}
+    by_name = {
+        name.removesuffix("_px"): _series(numbers, name, length if name.endswith("_px") else 1.0) for name in names
+    }
     return by_name, {level: _series(quantiles, level, length) for level in levels}
 
 

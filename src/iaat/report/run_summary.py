@@ -59,7 +59,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         forwards=cost.get("train_forwards"),
         backwards=cost.get("train_backwards"),
         seconds=cost.get("train_seconds"),
-        curves={key.removesuffix("_px"): values for key, values in curves.items()},
+        curves=curves,
         quantiles=quantiles,
         modules=trusted_modules((recipe.model.name, recipe.data.name, recipe.method_name)),
         norm=recipe.radius_norm,
@@ -205,7 +205,7 @@ def radii_part(
     history = radius_histograms({epoch: run.radii_after(epoch)[1] for epoch in epochs}, norm=norm)
     index, radius = run.radii_after(epochs[-1])
     by_class = [] if labels is None else quantiles_by_class(radius, labels[index], classes, norm=norm)
-    return Radii(number, epochs, list(history.edges_px), [list(counts) for counts in history.counts], by_class)
+    return Radii(number, epochs, list(history.edges), [list(counts) for counts in history.counts], by_class)
 
 
 def stabilities(runs: Sequence[RunFolder], fingerprints: Sequence[str]) -> list[Stability]:

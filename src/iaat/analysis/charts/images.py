@@ -41,15 +41,15 @@ class ImageBlock:
 
 
 def labelled_thumbnail(
-    image: NDArray[Any], label: str, prediction: str | None, radius_px: float, norm: Norm = "linf"
+    image: NDArray[Any], label: str, prediction: str | None, radius: float, norm: Norm = "linf"
 ) -> Thumbnail:
     """Return an image over its label, its prediction, vermillion where that is another class, and its radius.
 
-    `radius_px` is in px; with `norm` `l2` it is an L2 norm, and is written without px.
+    `radius` is in px; with `norm` `l2` it is an L2 norm, and is written without px.
     """
     color = PALETTE["blue" if label == prediction else "vermillion"]
     predicted = [] if prediction is None else [(f"\N{RIGHTWARDS ARROW} {prediction}", color)]
-    return Thumbnail(image, [(label, INK), *predicted, (unit_of(norm).text(radius_px), INK)])
+    return Thumbnail(image, [(label, INK), *predicted, (unit_of(norm).text(radius), INK)])
 
 
 def draw_extremes(

@@ -67,8 +67,8 @@ class TrainingRun:
         number: Number of its series style.
         epochs: Epoch numbers.
         curves: Values by the names of `metrics.jsonl`, one for each epoch: `loss`, `train_accuracy`,
-            `validation_clean`, `validation_robust`, `radius_mean_px`, `lr`; all optional, accuracies are fractions.
-            `radius_mean_px` is in px, or an L2 norm as it is where `norm` is `l2`; the log has that times 255, too.
+            `validation_clean`, `validation_robust`, `radius_mean`, `lr`; all optional, accuracies are fractions.
+            `radius_mean` is in px, or an L2 norm as it is where `norm` is `l2`: in the log it is `radius_mean_px`.
         quantiles: Of the radii by level: `5`, `25`, `50`, `75`, `95`, in px or in L2 likewise; some may be missing.
         norm: Of the radii, `linf` or `l2`.
     """
@@ -118,7 +118,7 @@ _GROUPS = (
         ),
         factor=100.0,
     ),
-    _Group("radius", (_Quantity("radius_mean_px", "mean radius", "mean radius"),), from_zero=True, is_length=True),
+    _Group("radius", (_Quantity("radius_mean", "mean radius", "mean radius"),), from_zero=True, is_length=True),
     _Group("learning rate", (_Quantity("lr", "learning rate"),), from_zero=True),
 )
 _QUANTITIES = [quantity for group in _GROUPS for quantity in group.quantities]

@@ -30,19 +30,19 @@ class LossPlane:
     Attributes:
         image: The image, as in `Thumbnail`; None where the input is none.
         lines: Text under the image.
-        offsets_px: `[n]`, steps of both axes, in px; L2 norms as they are where `norm` is `l2`.
+        offsets: `[n]`, steps of both axes, in px; L2 norms as they are where `norm` is `l2`.
         losses: `[n, n]` by the position of the run: rows along the random direction.
         misclassified: `[n, n]` by the position of the run.
-        radius_px: Radius at which ticks are, likewise.
+        radius: Radius at which ticks are, likewise.
         norm: Of offsets and radius, `linf` or `l2`; the same in all planes of a figure.
     """
 
     image: NDArray[Any] | None
     lines: Sequence[str]
-    offsets_px: Sequence[float]
+    offsets: Sequence[float]
     losses: Mapping[int, NDArray[np.float64]]
     misclassified: Mapping[int, NDArray[np.bool_]]
-    radius_px: float
+    radius: float
     norm: Norm = "linf"
 
 
@@ -111,7 +111,7 @@ def _draw_plane(axis: Axes, plane: LossPlane, position: int, norm: Normalize, st
     if position not in plane.losses:
         axis.set_axis_off()
         return
-    at = np.array(plane.offsets_px)
+    at = np.array(plane.offsets)
     loss = np.ma.masked_invalid(plane.losses[position])
     axis.pcolormesh(at, at, loss, cmap=SHADES, norm=norm, shading="nearest", rasterized=True)
     outside = plane.misclassified[position]
@@ -119,7 +119,7 @@ def _draw_plane(axis: Axes, plane: LossPlane, position: int, norm: Normalize, st
         axis.contour(at, at, outside.astype(np.float64), levels=[0.5], colors=[_EDGE], linewidths=style.scale)
     axis.add_line(_centre(style))
     axis.set_aspect("equal")
-    ticks = [-plane.radius_px, 0, plane.radius_px]
+    ticks = [-plane.radius, 0, plane.radius]
     names = [f"{tick:.4g}".replace("-", "\N{MINUS SIGN}") for tick in ticks]
     axis.set_xticks(ticks, names)
     axis.set_yticks(ticks, names)

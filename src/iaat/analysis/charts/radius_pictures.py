@@ -39,7 +39,7 @@ _NAME_WIDTH = 1.1
 
 
 def draw_radius_histograms(
-    runs: Sequence[RadiusHistograms], *, style: Style, reference_px: float | None = None, title: str | None = None
+    runs: Sequence[RadiusHistograms], *, style: Style, reference: float | None = None, title: str | None = None
 ) -> Figure:
     """Draw the distribution of the radii over the epochs: a map a run, dark where many samples are.
 
@@ -49,7 +49,7 @@ def draw_radius_histograms(
     Args:
         runs: At least one.
         style: Sizes of the figure.
-        reference_px: A uniform radius to compare with, in px, or in L2 as it is, drawn as a line.
+        reference: A uniform radius to compare with, in px, or in L2 as it is, drawn as a line.
         title: A line above the figure.
 
     Raises:
@@ -58,62 +58,62 @@ def draw_radius_histograms(
     one_unit([run.norm for run in runs])
     with style.context():
         if len(runs) > 1:
-            figure = _draw_maps(runs, reference_px, style)
+            figure = _draw_maps(runs, reference, style)
         elif len(runs[0].epochs) > 1:
-            figure = _draw_map_and_end(runs[0], reference_px, style)
+            figure = _draw_map_and_end(runs[0], reference, style)
         else:
-            figure = _draw_histogram(runs[0], reference_px, style)
-        _history_legend(figure, runs, reference_px, style)
+            figure = _draw_histogram(runs[0], reference, style)
+        _history_legend(figure, runs, reference, style)
         put_title(figure, title)
         settle(figure)
     return figure
 
 
-def _draw_maps(runs: Sequence[RadiusHistograms], reference_px: float | None, style: Style) -> Figure:
+def _draw_maps(runs: Sequence[RadiusHistograms], reference: float | None, style: Style) -> Figure:
     figure, axes = make_panels(len(runs), 2.1, style=style, share_y=True)
     room = panel_room(figure, len(runs), 0.5 * style.scale)
     norm = _norm(runs)
     for axis, run in zip(axes, runs, strict=True):
-        mesh = _draw_map(axis, run, norm, reference_px, style)
+        mesh = _draw_map(axis, run, norm, reference, style)
         axis.set_title(fit_name(run.name, room, style.font))
         if is_first_in_row(axis):
             axis.set_ylabel(unit_of(run.norm).of("radius"))
-    axes[0].set_ylim(min(run.edges_px[0] for run in runs), max(_top(run, reference_px) for run in runs))
+    axes[0].set_ylim(min(run.edges[0] for run in runs), max(_top(run, reference) for run in runs))
     _color_bar(figure, mesh, axes, runs)
     return figure
 
 
-def _draw_map_and_end(run: RadiusHistograms, reference_px: float | None, style: Style) -> Figure:
+def _draw_map_and_end(run: RadiusHistograms, reference: float | None, style: Style) -> Figure:
     figure = Figure(figsize=(style.page, 2.3 * style.scale), layout="constrained")
     by_epoch, at_end = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
-    mesh = _draw_map(by_epoch, run, _norm([run]), reference_px, style)
-    title, top = run.name or "radii by epoch", _top(run, reference_px)
-    by_epoch.set(ylabel=unit_of(run.norm).of("radius"), title=title, ylim=(run.edges_px[0], top))
+    mesh = _draw_map(by_epoch, run, _norm([run]), reference, style)
+    title, top = run.name or "radii by epoch", _top(run, reference)
+    by_epoch.set(ylabel=unit_of(run.norm).of("radius"), title=title, ylim=(run.edges[0], top))
     _color_bar(figure, mesh, [by_epoch], [run])
-    at_end.stairs(run.counts[-1], run.edges_px, orientation="horizontal", fill=True, color=_BARS)
-    _draw_lines(at_end.axhline, run, run.medians_px[-1], reference_px, style)
+    at_end.stairs(run.counts[-1], run.edges, orientation="horizontal", fill=True, color=_BARS)
+    _draw_lines(at_end.axhline, run, run.medians[-1], reference, style)
     at_end.set(xlabel="samples", title=f"epoch {run.epochs[-1]}")
     at_end.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, min_n_ticks=1))
     at_end.tick_params(left=False)
     return figure
 
 
-def _draw_histogram(run: RadiusHistograms, reference_px: float | None, style: Style) -> Figure:
+def _draw_histogram(run: RadiusHistograms, reference: float | None, style: Style) -> Figure:
     figure, (axis,) = make_panels(1, 2.1, style=style)
-    axis.stairs(run.counts[0], run.edges_px, fill=True, color=_BARS)
-    _draw_lines(axis.axvline, run, run.medians_px[0], reference_px, style)
+    axis.stairs(run.counts[0], run.edges, fill=True, color=_BARS)
+    _draw_lines(axis.axvline, run, run.medians[0], reference, style)
     axis.set(xlabel=unit_of(run.norm).of("radius"), ylabel="samples", title=f"radii at epoch {run.epochs[0]}")
-    axis.set_xlim(run.edges_px[0], _top(run, reference_px))
+    axis.set_xlim(run.edges[0], _top(run, reference))
     axis.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     return figure
 
 
-def _draw_map(axis: Axes, run: RadiusHistograms, norm: PowerNorm, reference_px: float | None, style: Style) -> QuadMesh:
+def _draw_map(axis: Axes, run: RadiusHistograms, norm: PowerNorm, reference: float | None, style: Style) -> QuadMesh:
     shade = np.ma.masked_equal(_percentages(run).T, 0)
-    mesh = axis.pcolormesh(_columns(run.epochs), run.edges_px, shade, cmap=SHADES, norm=norm, rasterized=True)
+    mesh = axis.pcolormesh(_columns(run.epochs), run.edges, shade, cmap=SHADES, norm=norm, rasterized=True)
     size = 1.8 * style.scale
-    axis.plot(run.epochs, finite(run.medians_px), color=_MEDIAN, marker="o", markersize=size, label="median")
-    _draw_lines(axis.axhline, run, None, reference_px, style)
+    axis.plot(run.epochs, finite(run.medians), color=_MEDIAN, marker="o", markersize=size, label="median")
+    _draw_lines(axis.axhline, run, None, reference, style)
     axis.set_xlabel("epoch")
     whole_epochs(axis)
     axis.grid(visible=False)
@@ -145,25 +145,25 @@ def _color_bar(figure: Figure, mesh: QuadMesh, axes: Sequence[Axes], runs: Seque
 
 
 def _draw_lines(
-    draw: Callable[..., Any], run: RadiusHistograms, median_px: float | None, reference_px: float | None, style: Style
+    draw: Callable[..., Any], run: RadiusHistograms, median: float | None, reference: float | None, style: Style
 ) -> None:
-    if median_px is not None:
-        draw(median_px, color=_MEDIAN, label="median")
-    if reference_px is not None:
-        name = _uniform(run, reference_px)
-        draw(reference_px, color=_REFERENCE, linestyle="--", linewidth=style.scale, label=name)
+    if median is not None:
+        draw(median, color=_MEDIAN, label="median")
+    if reference is not None:
+        name = _uniform(run, reference)
+        draw(reference, color=_REFERENCE, linestyle="--", linewidth=style.scale, label=name)
 
 
-def _uniform(run: RadiusHistograms, reference_px: float) -> str:
-    return f"uniform {unit_of(run.norm).short(reference_px)}"
+def _uniform(run: RadiusHistograms, reference: float) -> str:
+    return f"uniform {unit_of(run.norm).short(reference)}"
 
 
-def _history_legend(figure: Figure, runs: Sequence[RadiusHistograms], reference_px: float | None, style: Style) -> None:
+def _history_legend(figure: Figure, runs: Sequence[RadiusHistograms], reference: float | None, style: Style) -> None:
     key: dict[str, Artist] = {}
-    if any(median is not None for run in runs for median in run.medians_px):
+    if any(median is not None for run in runs for median in run.medians):
         key["median"] = Line2D([], [], color=_MEDIAN)
-    if reference_px is not None:
-        key[_uniform(runs[0], reference_px)] = Line2D([], [], color=_REFERENCE, linestyle="--")
+    if reference is not None:
+        key[_uniform(runs[0], reference)] = Line2D([], [], color=_REFERENCE, linestyle="--")
     if key:
         legend_below(figure, list(key.values()), list(key), style=style)
 
@@ -174,8 +174,8 @@ def _columns(epochs: Sequence[int]) -> NDArray[np.float64]:
     return np.concatenate([[at[0] - 0.5], (at[1:] + at[:-1]) / 2, [at[-1] + 0.5]])
 
 
-def _top(run: RadiusHistograms, reference_px: float | None) -> float:
-    return max(run.edges_px[-1], reference_px or 0.0) * 1.05
+def _top(run: RadiusHistograms, reference: float | None) -> float:
+    return max(run.edges[-1], reference or 0.0) * 1.05
 
 
 ClassQuantiles = Sequence[Mapping[str, float] | None]
@@ -254,9 +254,9 @@ class MeasuredNorms:
     Attributes:
         name: Name of the run.
         number: Number of its series style.
-        radius_px: `[n]`, in px; L2 norms as they are where `norm` is `l2`.
-        norm_px: `[n]`, likewise by `searched_norm`; None where no attack succeeded.
-        searched_px: Largest norm that was tried; None if not known.
+        radius: `[n]`, in px; L2 norms as they are where `norm` is `l2`.
+        smallest: `[n]`, likewise by `searched_norm`; None where no attack succeeded.
+        searched: Largest norm that was tried; None if not known.
         correlation: Rank correlation; None if not known.
         norm: Of the radii, `linf` or `l2`.
         searched_norm: Of the measured norms; None for that of the radii.
@@ -264,9 +264,9 @@ class MeasuredNorms:
 
     name: str
     number: int
-    radius_px: Sequence[float]
-    norm_px: Sequence[float | None]
-    searched_px: float | None
+    radius: Sequence[float]
+    smallest: Sequence[float | None]
+    searched: float | None
     correlation: float | None
     norm: Norm = "linf"
     searched_norm: Norm | None = None
@@ -289,7 +289,7 @@ def draw_radius_against_norm(runs: Sequence[MeasuredNorms], *, style: Style) -> 
         if any(run.comparable for run in runs):
             handles.insert(0, Line2D([], [], color=MUTED, linestyle=":", linewidth=0.9 * style.scale))
             names.insert(0, "radius = norm")
-        if any(value is None for run in runs for value in run.norm_px):
+        if any(value is None for run in runs for value in run.smallest):
             handles.append(Line2D([], [], color=INK, linestyle="", marker="^", markerfacecolor="white"))
             names.append("robust up to here")
         legend_below(figure, handles, names, style=style)
@@ -298,16 +298,16 @@ def draw_radius_against_norm(runs: Sequence[MeasuredNorms], *, style: Style) -> 
 
 
 def _draw_norms(axis: Axes, run: MeasuredNorms, room: float, style: Style) -> None:
-    radius, norm, own = finite(run.radius_px), finite(run.norm_px), series_style(run.number)
+    radius, norm, own = finite(run.radius), finite(run.smallest), series_style(run.number)
     robust, scale = np.isnan(norm), style.scale
     radii = radius[~np.isnan(radius) & run.comparable]  # those of another norm are no heights here
-    top = max([0.0, *radii, *norm[~robust], *([run.searched_px or 0.0] if robust.any() else [])])
+    top = max([0.0, *radii, *norm[~robust], *([run.searched or 0.0] if robust.any() else [])])
     if run.comparable:
         axis.axline((0, 0), slope=1, color=MUTED, linestyle=":", linewidth=0.9 * scale, zorder=1)
     axis.plot(radius[~robust], norm[~robust], "o", color=own.color, markersize=2.5 * scale, alpha=0.45)
     axis.lines[-1].set(label="_adversarial", markeredgewidth=0)
     if robust.any():
-        height = np.full(int(robust.sum()), run.searched_px if run.searched_px is not None else top)
+        height = np.full(int(robust.sum()), run.searched if run.searched is not None else top)
         axis.plot(radius[robust], height, "^", color=own.color, markersize=3.5 * scale, clip_on=False)
         axis.lines[-1].set(label="_robust", markeredgewidth=0.6 * scale, markerfacecolor="white")
     axis.set_xlim(left=0)
