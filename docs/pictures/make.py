@@ -37,7 +37,7 @@ from iaat.experiments.comparison import Comparison
 from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.run_recipe import write_pictures
 from iaat.experiments.sweep import read_cells
-from iaat.radius.read_radii import RadiiTable
+from iaat.radius.radii_table_file import RadiiTable
 from iaat.report.run_figures import extreme_thumbnails
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter

@@ -23,7 +23,7 @@ FURTHER = {
     "iaat.config.load_recipe": ["load_recipe"],
     "iaat.experiments.run_recipe": ["run_recipe"],
     "iaat.report.suspects": ["find_suspects"],
-    "iaat.runs.load_model": ["load_model"],
+    "iaat.runs.load_any_model": ["load_model"],
     "iaat.runs.run_folder": ["RunFolder"],
     "iaat.runs.run_paths": ["RunPaths"],
     "iaat.runtime.progress": ["Reporter"],

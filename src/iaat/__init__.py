@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from iaat.experiments.fitted_run import Run
     from iaat.export import export_model
     from iaat.radius import RadiusMemory, paper, staircase, warm_up
-    from iaat.runs.load import load
+    from iaat.runs.load_trained import load
     from iaat.runs.predict_files import Prediction, predict
     from iaat.runs.trained_model import TrainedModel
     from iaat.runtime.device import keep_freed_memory
@@ -45,7 +45,7 @@ __all__ = [
 _MODULES = {
     "attacks": ("attack_mode", "nfgsm", "pgd", "proportional_steps"),
     "data": ("with_index",),
-    "runs.load": ("load",),
+    "runs.load_trained": ("load",),
     "runs.trained_model": ("TrainedModel",),
     "runtime.device": ("keep_freed_memory",),
     "errors": ("UserError",),

@@ -17,7 +17,7 @@ from iaat.data import build_data
 from iaat.errors import UserError
 from iaat.models import Normalize, SmallCNN
 from iaat.runs.checkpoint import load_checkpoint, restore_model
-from iaat.runs.load_model import load_model
+from iaat.runs.load_any_model import load_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.train import Trainer, train

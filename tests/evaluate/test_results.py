@@ -29,7 +29,7 @@ from iaat.evaluate.results import (
 )
 from iaat.evaluate.results_table import caption, columns, stages_table
 from iaat.evaluate.sample_records import read_records
-from iaat.evaluate.summary import per_class, summary, write_evaluation
+from iaat.evaluate.write_results import per_class, summary, write_evaluation
 from iaat.experiments.comparison_results import read_comparison
 from iaat.runtime.json_files import from_json
 from iaat.runtime.passes import Passes

@@ -15,7 +15,7 @@ from iaat.export import export_model
 from iaat.models.build_model import build_model
 from iaat.models.model_config import ModelConfig
 from iaat.models.recorded_statistics import recorded_statistics
-from iaat.runs.load_model import load_model
+from iaat.runs.load_any_model import load_model
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ from iaat.evaluate.stored_results import stored_results
 from iaat.models import ModelConfig, SmallCNN
 from iaat.radius.snapshots import checksum
 from iaat.runs.checkpoint import load_checkpoint, restore_model
-from iaat.runs.load_model import load_model
+from iaat.runs.load_any_model import load_model
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.progress import Reporter
 from iaat.runtime.text import printable

@@ -27,7 +27,7 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.load_recipe import load_recipe
 from iaat.evaluate import Outcome
 from iaat.evaluate.results import EvaluationResult, ModelFacts, StageResult, read_results
-from iaat.evaluate.summary import summary, write_evaluation
+from iaat.evaluate.write_results import summary, write_evaluation
 from iaat.experiments.comparison import Comparison
 from iaat.experiments.comparison_results import read_comparison
 from iaat.experiments.sweep import Cell

@@ -9,7 +9,7 @@ from torch import nn
 
 from iaat.errors import UserError
 from iaat.methods import CAT, CATConfig, StepContext
-from iaat.methods.cat import soft_labels
+from iaat.methods.cat import dirichlet_labels
 from iaat.runtime.passes import count_passes
 from iaat.types import Batch, StepOutput
 from iaat.units import Radius
@@ -149,7 +149,7 @@ def test_labels_are_smoothed_by_c_times_the_radius_before_the_trial(classes):
 def test_a_flat_dirichlet_draw_has_its_means_variances_and_covariances():
     n, classes = 20000, 4
     keys = torch.arange(n) * 977
-    spread = soft_labels(
+    spread = dirichlet_labels(
         torch.zeros(n, classes, dtype=torch.float64), torch.zeros(n, dtype=torch.int64), torch.ones(n), keys
     )
     expected = (torch.eye(classes) * classes - 1) / (classes**2 * (classes + 1))

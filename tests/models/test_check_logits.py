@@ -10,7 +10,7 @@ from torch import nn
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_given import evaluate_model
 from iaat.models import ModelConfig, build_model
-from iaat.runs.load_model import load_model
+from iaat.runs.load_any_model import load_model
 
 SHAPE, CLASSES = (1, 4, 4), 3
 Outputs = namedtuple("Outputs", ["logits", "aux_logits"])

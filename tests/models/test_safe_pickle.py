@@ -12,7 +12,7 @@ from iaat.errors import UserError
 from iaat.models import ModelConfig
 from iaat.models.weights import check_plain, read_content
 from iaat.runs.checkpoint import load_checkpoint
-from iaat.runs.load_model import load_model
+from iaat.runs.load_any_model import load_model
 
 BYTES = 50_000_000
 

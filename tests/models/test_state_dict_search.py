@@ -14,7 +14,7 @@ from torch import nn
 from iaat.errors import UserError
 from iaat.models import ModelConfig, NormalizedModel, SmallCNN, build_model
 from iaat.models.state_dict_search import find_state_dicts, fits
-from iaat.runs.load_model import load_model
+from iaat.runs.load_any_model import load_model
 
 SHAPE, CLASSES = (3, 8, 8), 3
 

@@ -7,7 +7,7 @@ from torchvision import models
 from iaat.errors import UserError
 from iaat.models import ModelConfig, build_model, with_normalization
 from iaat.models.torchvision_models import TORCHVISION_MODELS, build_torchvision
-from iaat.runs.load_model import load_model
+from iaat.runs.load_any_model import load_model
 
 SHAPE = (3, 32, 32)
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

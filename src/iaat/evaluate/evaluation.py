@@ -34,8 +34,8 @@ from iaat.evaluate.sample_choice import test_sample
 from iaat.evaluate.sections import Context, Extras, Task
 from iaat.evaluate.shared_stages import JOURNAL, earlier_suites
 from iaat.evaluate.stages import Stage, stages_of
-from iaat.evaluate.summary import summary, write_evaluation
 from iaat.evaluate.transfer import transfer_section, transfer_stages
+from iaat.evaluate.write_results import summary, write_evaluation
 from iaat.runtime.distributed import ALONE, Ranks
 from iaat.runtime.files import remove_leftovers
 from iaat.runtime.lock import folder_lock

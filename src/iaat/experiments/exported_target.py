@@ -17,7 +17,7 @@ from iaat.evaluate.masking import fresh_copy
 from iaat.evaluate.results import ModelFacts
 from iaat.models import weights_digest
 from iaat.runs.exported_weights import ExportRecord
-from iaat.runs.load import load
+from iaat.runs.load_trained import load
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.text import cut
 

@@ -25,7 +25,7 @@ from iaat.radius import RadiiTable, RadiusMemory
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.checkpoint_schema import SavedState
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.load import as_trained_model
+from iaat.runs.load_trained import as_trained_model
 from iaat.runs.memory_run import MemoryRun
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device

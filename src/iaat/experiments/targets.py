@@ -29,8 +29,8 @@ from iaat.models.model_file_kind import file_kind, is_file_name
 from iaat.models.programs import check_program_trusted
 from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.runs.exported_weights import ExportRecord, check_readable, exported_file, read_record
-from iaat.runs.load import find_checkpoint
-from iaat.runs.load_model import is_own_name, load_model
+from iaat.runs.load_any_model import is_own_name, load_model
+from iaat.runs.load_trained import find_checkpoint
 from iaat.runs.run_folder import RunFolder, run_of_checkpoint
 from iaat.runtime.device import pick_device
 from iaat.runtime.distributed import Ranks

@@ -13,7 +13,7 @@ from iaat.config.recipe import Recipe
 from iaat.models.digest import weights_digest
 from iaat.models.normalize import Normalize, NormalizedModel
 from iaat.runs.exported_weights import ExportRecord, exported_file, read_record, statistics_of
-from iaat.runs.load import find_checkpoint, load_with_state
+from iaat.runs.load_trained import find_checkpoint, load_with_state
 from iaat.runs.run_folder import RunFolder, run_of_checkpoint
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.json_files import UserPath

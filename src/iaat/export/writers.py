@@ -14,7 +14,7 @@ from iaat.export.hub_folder import HUB_FILES, read_by_timm, write_hub_folder
 from iaat.export.onnx_format import read_onnx, write_onnx
 from iaat.export.torch_formats import read_pt2, read_torchscript, write_pt2, write_torchscript
 from iaat.runs.exported_weights import write_weights
-from iaat.runs.load import load
+from iaat.runs.load_trained import load
 from iaat.runtime.user_code import GIVEN
 
 Predict = Callable[[Tensor], Tensor]

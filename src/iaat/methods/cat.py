@@ -112,7 +112,7 @@ class CAT(BaseMethod):
 
         def objective(model: nn.Module) -> StepOutput:
             logits = full_precision(model(x_adv))
-            targets = soft_labels(logits.detach(), batch.y, smoothing, keys)
+            targets = dirichlet_labels(logits.detach(), batch.y, smoothing, keys)
             if self.config.weights is None:  # the mean of PyTorch's own, which differs in the last bits
                 loss = F.cross_entropy(logits, targets)
             else:
@@ -133,7 +133,7 @@ class CAT(BaseMethod):
         return Passes(self.config.gradients + 1, self.config.gradients + 1)
 
 
-def soft_labels(logits: Tensor, y: Tensor, smoothing: Tensor, keys: Tensor) -> Tensor:
+def dirichlet_labels(logits: Tensor, y: Tensor, smoothing: Tensor, keys: Tensor) -> Tensor:
     """Label distributions `[B, classes]`: `(1 - smoothing) * onehot(y) + smoothing * Dirichlet(1, ..., 1)`.
 
     Args:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from iaat.data import Source, sequential_order
-from iaat.report.representation import moved, represent
+from iaat.report.representation import on_model_device, represent
 from iaat.runtime import rng
 
 
-class Side(NamedTuple):
+class Nearest(NamedTuple):
     """Nearest samples of one class for each of N: distances `[N, k]` ascending, inf for none, and indices `[N, k]`."""
 
     distance: Tensor
@@ -36,7 +36,7 @@ def nearest(
     alike: Tensor,
     count: int,
     batch_size: int,
-) -> tuple[Side, Side]:
+) -> tuple[Nearest, Nearest]:
     """Find the nearest training samples of two classes for each of N samples.
 
     Args:
@@ -53,10 +53,10 @@ def nearest(
     device = features.device
     alike = alike.to(device)
     shape = (len(features), count)
-    nothing = Side(torch.full(shape, torch.inf, device=device), torch.full(shape, -1, device=device))
+    nothing = Nearest(torch.full(shape, torch.inf, device=device), torch.full(shape, -1, device=device))
     sides = [nothing, nothing]
     for batch in train.batches(sequential_order(pool, batch_size)):
-        x, y = moved(batch, model)
+        x, y = on_model_device(batch, model)
         place = batch.index.to(device)
         _, theirs = represent(model, x, head)
         # By differences: |a|^2 + |b|^2 - 2ab gives near duplicates a distance of rounding errors.
@@ -68,11 +68,11 @@ def nearest(
     return sides[0], sides[1]
 
 
-def _closer(side: Side, distance: Tensor, place: Tensor) -> Side:
+def _closer(held: Nearest, distance: Tensor, place: Tensor) -> Nearest:
     """Return the nearest of those held and of `[N, b]` more; of equally near ones those held, then the first."""
-    distance, place = torch.cat([side.distance, distance], dim=1), torch.cat([side.places, place], dim=1)
-    kept = distance.argsort(dim=1, stable=True)[:, : side.distance.shape[1]]
-    return Side(distance.gather(1, kept), place.gather(1, kept))
+    distance, place = torch.cat([held.distance, distance], dim=1), torch.cat([held.places, place], dim=1)
+    kept = distance.argsort(dim=1, stable=True)[:, : held.distance.shape[1]]
+    return Nearest(distance.gather(1, kept), place.gather(1, kept))
 
 
 def neighbour_pool(labels: Tensor, among: Tensor, classes: Tensor, most: int, least: int, seed: int) -> Tensor:

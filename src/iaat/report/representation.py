@@ -45,7 +45,7 @@ def represent(model: nn.Module, x: Tensor, head: nn.Module | None) -> tuple[Tens
     return logits, (seen[-1] if seen else x).detach().flatten(1).to(torch.float32)
 
 
-def moved(batch: Batch, model: nn.Module) -> tuple[Tensor, Tensor]:
+def on_model_device(batch: Batch, model: nn.Module) -> tuple[Tensor, Tensor]:
     """Return inputs in float32 and labels of a batch, on the device of a model."""
     device = device_of(model)
     return batch.x.to(device, torch.float32), batch.y.to(device)

@@ -14,8 +14,8 @@ from iaat.attacks import Targeted, geometry, pgd
 from iaat.data import Source, sequential_order
 from iaat.errors import UserError
 from iaat.report.detail_records import Attempt, DetailSettings, Neighbour, Reading, SampleDetail, Space
-from iaat.report.neighbours import Side, nearest, neighbour_pool
-from iaat.report.representation import eval_logits, last_linear, moved, represent
+from iaat.report.neighbours import Nearest, nearest, neighbour_pool
+from iaat.report.representation import eval_logits, last_linear, on_model_device, represent
 from iaat.report.smallest_norms import largest_radius, smallest_norms
 from iaat.report.thumbnails import Picture, as_bytes, perturbation_picture, why_no_picture
 from iaat.runtime import rng
@@ -75,7 +75,9 @@ def sample_details(
         pictures = _pictures_of(train, {place for side in near for row in side for place, _ in row}, settings)
         neighbours = [[_neighbours(row, train, pictures) for row in side] for side in near]
         confused = survey.confused[rows.to(survey.confused.device)]
-        attacks = _Attacks(model, *moved(batch, model), confused, settings, why_no_picture(source.shape) is None)
+        attacks = _Attacks(
+            model, *on_model_device(batch, model), confused, settings, why_no_picture(source.shape) is None
+        )
         yield from _attacked(attacks, batch.index, radii[rows], number, survey.space, neighbours)
 
 
@@ -94,7 +96,7 @@ class _Survey(NamedTuple):
 
 def near_samples(
     model: nn.Module, source: Source, index: Tensor, train: Source, among: Tensor, settings: DetailSettings
-) -> tuple[Side, Side]:
+) -> tuple[Nearest, Nearest]:
     """Find the nearest training samples of the label and of the likeliest other class, without attacks.
 
     It costs one forward for each sample and for each of the pool.
@@ -115,7 +117,7 @@ def near_samples(
 
 def _near(
     model: nn.Module, source: Source, index: Tensor, train: Source, among: Tensor | None, settings: DetailSettings
-) -> tuple[_Survey, tuple[Side, Side]]:
+) -> tuple[_Survey, tuple[Nearest, Nearest]]:
     survey = _survey(model, source, index, settings.batch_size)
     among = torch.arange(len(train)) if among is None else among
     wanted = (survey.label, survey.confused)
@@ -140,7 +142,7 @@ def _survey(model: nn.Module, source: Source, index: Tensor, batch_size: int) ->
     head: nn.Module | None = None
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for batch in source.batches(sequential_order(index, batch_size)):
-        x, y = moved(batch, model)
+        x, y = on_model_device(batch, model)
         if not parts:
             head = last_linear(model, x[:1])
         logits, features = represent(model, x, head)

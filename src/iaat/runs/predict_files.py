@@ -15,7 +15,7 @@ from torch import Tensor
 from iaat.attacks import attack_mode
 from iaat.data.image import decode
 from iaat.errors import UserError
-from iaat.runs.load import load
+from iaat.runs.load_trained import load
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import device_of
 from iaat.runtime.files import user_path

@@ -32,8 +32,8 @@ is too weak for the model, so that its worst case is to be quoted, or are notes.
 """
 
 from iaat.evaluate.masking.attack_checks import gap_finding, no_black_box, transfer_finding
+from iaat.evaluate.masking.masking_report import MaskingReport, masking_report
 from iaat.evaluate.masking.state_check import Fresh, fresh_copy
-from iaat.evaluate.masking.verdict import MaskingReport, masking_report
 
 __all__ = [
     "MaskingReport",

@@ -23,7 +23,7 @@ from iaat.models.timm_models import load_timm
 from iaat.models.torchvision_models import PUBLISHED_CLASSES, TORCHVISION_MODELS
 from iaat.models.weights import load_weights
 from iaat.models.wrn import parse_wrn
-from iaat.runs.load import is_run, load
+from iaat.runs.load_trained import is_run, load
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.rng import seeded
 from iaat.runtime.user_code import import_function
@@ -45,7 +45,7 @@ def load_model(
 ) -> nn.Module:
     """Load a trained model that maps inputs in [0, 1] to logits, in eval mode on `device`.
 
-    A run folder, or a checkpoint in it, needs no settings: see `iaat.runs.load.load`.
+    A run folder, or a checkpoint in it, needs no settings: see `iaat.runs.load_trained.load`.
 
     In front of it is the normalisation in the file of its weights (iaat's checkpoints have one); else `config.mean` and
     `config.std`; else, for a model with published weights, the one published with them; else that of the data

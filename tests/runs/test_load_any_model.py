@@ -23,7 +23,7 @@ from iaat.models import ModelConfig, NormalizedModel, SmallCNN, build_model, wit
 from iaat.models.digest import weights_digest
 from iaat.models.programs import Program
 from iaat.runs.checkpoint import load_checkpoint
-from iaat.runs.load_model import AS_IT_IS, load_model
+from iaat.runs.load_any_model import AS_IT_IS, load_model
 
 MEAN, STD = torch.tensor([0.3]), torch.tensor([0.4])
 RADIUS = 0.05
