@@ -38,7 +38,8 @@ from iaat.data.stratified import stratified_subset
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import load_evaluated
 from iaat.evaluate.training_predictions import class_probabilities, last_model
-from iaat.report.suspects import SUSPECT_KINDS, combined_score, find_suspects, radius_score, self_confidence_score
+from iaat.report.suspects import SUSPECT_KINDS, find_suspects
+from iaat.report.suspicion_scores import combined_score, radius_score, self_confidence_score
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime import rng
 from iaat.runtime.progress import Reporter

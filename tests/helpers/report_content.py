@@ -12,16 +12,8 @@ from iaat.report.image_content import AttackedImages, Gallery, Neighbours, Surfa
 from iaat.report.opening import focus_row, opening_of
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.radius_reasons import radius_reasons
-from iaat.report.report_content import (
-    Accuracies,
-    Corruptions,
-    Radii,
-    ReportContent,
-    RunPart,
-    Stability,
-    UnderAttack,
-    Verdict,
-)
+from iaat.report.report_content import Accuracies, Corruptions, Radii, ReportContent, RunPart, Stability
+from iaat.report.result_content import UnderAttack, Verdict
 from iaat.report.thumbnails import Sprites, as_bytes, perturbation_picture, picture_uri, sprites
 from iaat.report.under_attack import class_results
 from iaat.report.wall import pack_wall

@@ -7,8 +7,7 @@ import pytest
 
 from helpers.browser import saved, severe, wait
 from helpers.report_content import mixed, only_in_l2
-from iaat.report.page import render
-from iaat.report.report_content import content_json
+from iaat.report.page import content_json, render
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
 from selenium.webdriver import ActionChains

@@ -20,7 +20,7 @@ from iaat.report.collect import collect_content
 from iaat.report.distinct_suites import samples_of, with_distinct_suites
 from iaat.report.examined_images import _why_missing
 from iaat.report.gallery import choose, in_detail
-from iaat.report.report_content import content_json
+from iaat.report.page import content_json
 from iaat.report.run_summary import recipe_comparison, run_parts
 from iaat.report.scope import Scope, check_scope
 from iaat.report.suspects import find_suspects

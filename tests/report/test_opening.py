@@ -11,14 +11,8 @@ from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.commands import evaluation_command, training_command
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
-from iaat.report.report_content import (
-    ClassAccuracy,
-    ClassResults,
-    ReportContent,
-    RunPart,
-    UnderAttack,
-    Verdict,
-)
+from iaat.report.report_content import ReportContent, RunPart
+from iaat.report.result_content import ClassAccuracy, ClassResults, UnderAttack, Verdict
 from iaat.statistics import wilson_interval
 
 N = 1000

@@ -18,8 +18,8 @@ from iaat.evaluate.findings import TRUSTED
 from iaat.report import image_content, report_content
 from iaat.report import page as page_module
 from iaat.report.detail_records import Attempt, Neighbour, Reading, SampleDetail
-from iaat.report.page import render, script, write_page
-from iaat.report.report_content import ReportContent, content_json
+from iaat.report.page import content_json, render, script, write_page
+from iaat.report.report_content import ReportContent
 from iaat.report.thumbnails import Sprites
 from iaat.report.wall import Reasons, sentence_of
 

@@ -19,7 +19,8 @@ from iaat.corruptions import CORRUPTIONS, EXTRA
 from iaat.errors import UserError
 from iaat.report.paper_figures import draw_figures, write_figures
 from iaat.report.pooled_results import with_pooled_results
-from iaat.report.report_content import RunPart, Verdict
+from iaat.report.report_content import RunPart
+from iaat.report.result_content import Verdict
 
 NAMES = (
     *("tradeoff", "accuracy-by-radius", "radii-by-epoch", "radii-by-class", "radii-quantiles", "radius-against-norm"),

@@ -5,7 +5,8 @@ import pytest
 from helpers.report_content import rich
 from iaat.analysis.style import series_numbers
 from iaat.report.pooled_results import accuracy_difference, frontier, row_of, with_pooled_results
-from iaat.report.report_content import ReportContent, RunPart, Verdict
+from iaat.report.report_content import ReportContent, RunPart
+from iaat.report.result_content import Verdict
 from iaat.statistics import spread
 
 

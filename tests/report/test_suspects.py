@@ -11,11 +11,9 @@ from helpers.training import QUIET, tiny
 from iaat.analysis.tables import write_table
 from iaat.errors import UserError
 from iaat.evaluate.training_predictions import class_probabilities, last_model
-from iaat.report.suspects import (
-    MEASURED,
-    SUSPECT_KINDS,
+from iaat.report.suspects import MEASURED, SUSPECT_KINDS, find_suspects
+from iaat.report.suspicion_scores import (
     combined_score,
-    find_suspects,
     normalized_margin_score,
     radius_score,
     self_confidence_score,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from iaat.report.recipe_parts import recipe_of_runs
-from iaat.report.report_content import Accuracies, Corruptions, RecipePart, ReportContent
+from iaat.report.report_content import Accuracies, Corruptions, ReportContent
+from iaat.report.result_content import RecipePart
 
 Measured = TypeVar("Measured", Accuracies, Corruptions)
 

@@ -9,14 +9,8 @@ from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.commands import evaluation_command, training_command
 from iaat.report.pooled_results import has_autoattack, row_of, shared_seeds
 from iaat.report.quotation import FEW_SEEDS, counted, quotation
-from iaat.report.report_content import (
-    Answer,
-    NextStep,
-    Opening,
-    Pooled,
-    RecipePart,
-    ReportContent,
-)
+from iaat.report.report_content import ReportContent
+from iaat.report.result_content import Answer, NextStep, Opening, Pooled, RecipePart
 from iaat.statistics import Difference, wilson_interval
 
 MOST_STEPS = 3

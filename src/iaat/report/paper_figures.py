@@ -26,7 +26,8 @@ from iaat.report.evaluation_groups import EvaluationGroup, Measured, curves_by_a
 from iaat.report.image_content import Gallery, SurfacePart
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import recipe_of_runs
-from iaat.report.report_content import Pooled, RecipePart, ReportContent, RunPart, Verdict
+from iaat.report.report_content import ReportContent, RunPart
+from iaat.report.result_content import Pooled, RecipePart, Verdict
 from iaat.report.uniform_recipes import recipe_labels, uniform_recipes
 
 _EXTREMES = 10

@@ -13,13 +13,8 @@ from iaat.evaluate.mean_accuracy import mean_accuracy
 from iaat.evaluate.results import CLEAN
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.recipe_parts import recipe_parts
-from iaat.report.report_content import (
-    Pooled,
-    RecipePart,
-    ReportContent,
-    RunPart,
-    Verdict,
-)
+from iaat.report.report_content import ReportContent, RunPart
+from iaat.report.result_content import Pooled, RecipePart, Verdict
 from iaat.statistics import Difference, means_difference, paired_difference, seed_difference, unpaired_difference
 
 _ROBUST = "robust"

@@ -18,7 +18,8 @@ from iaat.evaluate.findings import (
 )
 from iaat.report.commands import evaluation_command
 from iaat.report.pooled_results import has_autoattack, row_of, shared_seeds
-from iaat.report.report_content import Answer, Pooled, ReportContent, Verdict
+from iaat.report.report_content import ReportContent
+from iaat.report.result_content import Answer, Pooled, Verdict
 
 FEW_SEEDS = 3
 """Seeds from which an interval over them is of use: with two it reaches 9 standard deviations to each side."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iaat.errors import UserError
-from iaat.report.suspects import WAVERING, wavering
+from iaat.report.suspects import WAVERING
+from iaat.report.suspicion_scores import wavering
 
 STEADY = 0.9
 """Fraction of epochs from which on a radius counts as growing steadily."""

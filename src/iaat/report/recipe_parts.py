@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from iaat.analysis.style import series_numbers
-from iaat.report.report_content import RecipePart, ReportContent, RunPart
+from iaat.report.report_content import ReportContent, RunPart
+from iaat.report.result_content import RecipePart
 from iaat.statistics import known_mean
 
 METHOD_TITLES = {

@@ -1,222 +1,21 @@
 """Records of a report's content: `collect` makes them, `page` and `paper_figures` show them.
 
-All values are numbers, text and data URIs of pictures, so `content_json` holds all. Text is as users wrote it, and is
-escaped where it is shown. Radii and norms are in the unit of their norm (`iaat.units.unit_of`): px (1/255) in L-inf,
-and as they are, on the [0, 1] scale, in L2. Accuracies are fractions in [0, 1], classes are numbers.
+All values are numbers, text and data URIs of pictures, so JSON holds all. Text is as users wrote it, and is escaped
+where it is shown. Radii and norms are in the unit of their norm (`iaat.units.unit_of`): px (1/255) in L-inf, and as
+they are, on the [0, 1] scale, in L2. Accuracies are fractions in [0, 1], classes are numbers.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from iaat.corruptions import SEVERITIES
-from iaat.evaluate.mean_accuracy import MeanAccuracy
-from iaat.report.image_content import AttackedImages, Gallery, SurfacePart
+from iaat.report.image_content import Gallery, SurfacePart
+from iaat.report.result_content import Opening, Pooled, RecipePart, UnderAttack, Verdict
 from iaat.report.run_figures import Series
 from iaat.report.wall import Wall
-from iaat.statistics import Difference
 from iaat.units import Norm
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One evaluation of one checkpoint: a row of the table of verdicts.
-
-    Attributes:
-        run: Place of its run in `ReportContent.runs`.
-        checkpoint: `best` or `last`.
-        weights: `ema` or `raw`, of a run with EMA.
-        suite: Attacks and radius, such as `standard 8px linf`.
-        verdict: One line about masking.
-        findings: Name, evidence, advice and whether it is serious, of each finding.
-        n: Test samples.
-        clean: Clean accuracy.
-        attacks: Accuracy after each attack, the worst case over it and those before, by name: `pgd-20`, `autoattack`.
-        interval95: Low and high, by `clean` and the same names.
-        gap: PGD's accuracy minus the worst case; None where either is missing.
-        seconds: Wall time of the evaluation.
-        worst_case: What the worst case is over, for axes and titles: attacks, radius and norm.
-    """
-
-    run: int
-    checkpoint: str
-    weights: str | None
-    suite: str
-    verdict: str
-    findings: list[dict[str, Any]]
-    n: int
-    clean: float
-    attacks: dict[str, float]
-    interval95: dict[str, tuple[float, float]]
-    gap: float | None
-    seconds: float
-    worst_case: str = "worst case"
-
-    @property
-    def robust(self) -> float:
-        """Accuracy after all attacks."""
-        return list(self.attacks.values())[-1] if self.attacks else self.clean
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """Evaluations of one recipe by one suite, pooled over its seeds.
-
-    Attributes:
-        recipe: Place of the recipe in `ReportContent.recipes`.
-        suite: Attacks and radius.
-        checkpoint, weights: As of `Verdict`.
-        n: Test samples of each seed.
-        verdicts: Places in `ReportContent.verdicts`, one a seed.
-        clean: Clean accuracy.
-        attacks: Accuracy after each attack, as of `Verdict`.
-        gap: Mean of the gaps; None where one is missing.
-        worst_case: As of `Verdict`.
-        against: Place of the recipe it is compared with; None where there is none.
-        clean_against, robust_against: This one minus that one; None likewise.
-        natural_against: Clean accuracy minus that of natural training; None where that is not among the recipes.
-        on_frontier: Whether it is a corner of the frontier, which is drawn through differences that hold.
-    """
-
-    recipe: int
-    suite: str
-    checkpoint: str
-    weights: str | None
-    n: int
-    verdicts: list[int]
-    clean: MeanAccuracy
-    attacks: dict[str, MeanAccuracy]
-    gap: float | None
-    worst_case: str
-    against: int | None = None
-    clean_against: Difference | None = None
-    robust_against: Difference | None = None
-    natural_against: Difference | None = None
-    on_frontier: bool = False
-
-    @property
-    def robust(self) -> MeanAccuracy:
-        """Accuracy after all attacks."""
-        return list(self.attacks.values())[-1] if self.attacks else self.clean
-
-
-@dataclass(frozen=True, slots=True)
-class RecipePart:
-    """Runs that differ in their seeds alone.
-
-    Attributes:
-        name: Name of the recipe, unlike those of the others.
-        title: What sentences call it: its method where that is enough.
-        method: Its method.
-        series: Number of its series style: the same for a method in every picture.
-        runs: Places of its runs.
-        forwards, backwards, seconds: As of `RunPart`, mean over the seeds; None where one is missing.
-    """
-
-    name: str
-    title: str
-    method: str
-    series: int
-    runs: list[int]
-    forwards: float | None
-    backwards: float | None
-    seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One sentence of the opening.
-
-    Attributes:
-        question: What it answers: `price`, `gain` or `quote`.
-        outcome: `better`, `worse`, `tie`, `open` or `serious`.
-        sentence: The answer in one sentence.
-        detail: The figures it rests on.
-        command: The command that would settle it; None where none is needed.
-    """
-
-    question: str
-    outcome: str
-    sentence: str
-    detail: str
-    command: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NextStep:
-    """What to do next: a finding in one sentence, and the command."""
-
-    sentence: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What the page says first.
-
-    Attributes:
-        focus: Place of the recipe that the sentences are about.
-        against: Place of the recipe it is compared with; None where there is none.
-        answers: Sentences, the most important first.
-        steps: Up to three next steps.
-    """
-
-    focus: int
-    against: int | None
-    answers: list[Answer]
-    steps: list[NextStep]
-
-
-@dataclass(frozen=True, slots=True)
-class ClassAccuracy:
-    """Accuracies on the n test samples of one class, means over the seeds of a recipe, with Wilson intervals."""
-
-    label: int
-    n: int
-    clean: float
-    clean_interval: tuple[float, float]
-    robust: float
-    robust_interval: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class ClassResults:
-    """Accuracies of one recipe by class, and what its predictions become under attack.
-
-    Attributes:
-        recipe: Place of the recipe.
-        seeds: Evaluations that are pooled.
-        classes: One entry a class with test samples.
-        confusion: `[label, predicted under attack, fraction of the label's samples]` of the pairs that occur, the most
-            frequent first, the label itself left out; of more than 400 the first ones, and the first of each label.
-            -1 is a class that is not known.
-    """
-
-    recipe: int
-    seeds: int
-    classes: list[ClassAccuracy]
-    confusion: list[tuple[int, int, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class UnderAttack:
-    """What attacks do to classes and test images.
-
-    Attributes:
-        suite: Attacks and radius.
-        worst_case: What the robust accuracy is over.
-        results: By recipe, that in focus first.
-        images: None where no test data were read.
-    """
-
-    suite: str
-    worst_case: str
-    results: list[ClassResults]
-    images: AttackedImages | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,23 +172,3 @@ class ReportContent:
     opening: Opening | None = None
     under_attack: UnderAttack | None = None
     overrides: list[str] = field(default_factory=list)
-
-
-def content_json(content: ReportContent) -> str:
-    """Return the content as JSON for use inside a page: numbers that are not finite are null, and no tag can begin.
-
-    The sheets of attacked test images are left out: the page has them once, in its styles.
-    """
-    plain = _plain(asdict(content))
-    if plain["under_attack"] and plain["under_attack"]["images"]:
-        plain["under_attack"]["images"]["sheets"] = []
-    text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

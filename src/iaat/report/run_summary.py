@@ -19,7 +19,8 @@ from iaat.errors import UserError
 from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.evaluate.results_table import with_worst
-from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Stability, Verdict
+from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Stability
+from iaat.report.result_content import Verdict
 from iaat.report.run_figures import series
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder

@@ -15,7 +15,8 @@ from iaat.evaluate.naming import attack_title
 from iaat.evaluate.results import CLEAN
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.image_content import AttackedImages
-from iaat.report.report_content import ClassAccuracy, ClassResults, Pooled, ReportContent, UnderAttack
+from iaat.report.report_content import ReportContent
+from iaat.report.result_content import ClassAccuracy, ClassResults, Pooled, UnderAttack
 from iaat.report.thumbnails import source_sprites, why_no_picture
 from iaat.statistics import wilson_interval
 from iaat.units import Norm, unit_of

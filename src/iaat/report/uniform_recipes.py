@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iaat.errors import UserError
-from iaat.report.report_content import Pooled, ReportContent
+from iaat.report.report_content import ReportContent
+from iaat.report.result_content import Pooled
 from iaat.units import Radius, unit_of
 
 _UNIFORM = "pgd_at"
