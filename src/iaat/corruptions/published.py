@@ -12,7 +12,7 @@ from iaat.corruptions.published_arrays import arrays_in, open_arrays
 from iaat.corruptions.published_folders import open_folders
 from iaat.corruptions.published_set import PublishedSet
 from iaat.errors import UserError, did_you_mean
-from iaat.runtime.text import composed
+from iaat.runtime.text import composed, first_few
 
 _LAYOUTS = "CIFAR-C is NAME.npy and labels.npy, ImageNet-C is NAME/SEVERITY/CLASS/*.JPEG"
 
@@ -74,5 +74,4 @@ def label_map(published: PublishedSet, classes: Sequence[str]) -> Tensor:
 
 
 def _only(where: str, names: Sequence[str]) -> str:
-    listed = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return f"only {where} {listed}" if names else ""
+    return f"only {where} {first_few([repr(name) for name in names], 5)}" if names else ""

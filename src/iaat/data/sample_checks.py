@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from iaat.errors import UserError, shown
+from iaat.runtime.text import first_few
 
 MOST_CHARACTERS = 1000
 """Characters of a class name: longer ones fit in no table."""
@@ -93,7 +94,7 @@ def check_same_classes(own: Sequence[str], classes: Sequence[str], where: str) -
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join([*(shown(name) for name in names[:5]), *(["..."] if len(names) > 5 else [])])
+    return first_few([shown(name) for name in names], 5, how_many=False)
 
 
 def check_classes(labels: Tensor, classes: Sequence[str], *, where: str, complete: bool = True) -> None:

@@ -31,6 +31,7 @@ from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device
 from iaat.runtime.files import user_path
 from iaat.runtime.progress import Reporter
+from iaat.runtime.text import counted
 from iaat.units import Norm, Radius
 
 
@@ -75,8 +76,7 @@ class Run:
         """Method, epochs, classes and place."""
         count = len(self.history)
         place = "nothing written" if self.path is None else str(self.path)
-        epochs = f"{count} epoch{'' if count == 1 else 's'}"
-        return f"Run({self.recipe.method_name}, {epochs}, {len(self.model.classes)} classes, {place})"
+        return f"Run({self.recipe.method_name}, {counted(count, 'epoch')}, {len(self.model.classes)} classes, {place})"
 
     def evaluate(
         self,

@@ -16,6 +16,7 @@ import torch
 
 from iaat.runtime.progress import Reporter
 from iaat.runtime.signals import STOPPED, Stopped
+from iaat.runtime.text import counted
 
 _WARNING, _ERROR = "warning: ", "error: "
 _OF_ALL = ("# ", "note ")
@@ -85,7 +86,7 @@ def run_jobs(jobs: Sequence[Job], count: int, reporter: Reporter) -> dict[str, s
     running: list[_Child] = []
     failed: dict[str, str] = {}
     threads = os.environ.get(_THREADS) or str(max(1, (os.cpu_count() or 1) // count))
-    reporter.say(f"{_counted(len(jobs), 'run')}, {count} at once, each on {_counted(int(threads), 'thread')}")
+    reporter.say(f"{counted(len(jobs), 'run')}, {count} at once, each on {counted(int(threads), 'thread')}")
     shown: set[str] = set()
     try:
         while waiting or running:
@@ -108,10 +109,6 @@ def run_jobs(jobs: Sequence[Job], count: int, reporter: Reporter) -> dict[str, s
     finally:
         _end(running)
     return failed
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def environment(slot: int, threads: str, known: Mapping[str, str], gpus: int) -> dict[str, str]:

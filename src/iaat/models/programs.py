@@ -15,6 +15,7 @@ from torch.export.passes import move_to_device_pass
 
 from iaat.errors import UserError
 from iaat.models.model_file_kind import FileKind
+from iaat.runtime.text import first_line
 from iaat.runtime.user_code import is_trusted_file
 
 
@@ -97,7 +98,7 @@ def _load_torchscript(path: Path, device: torch.device | str) -> Program:
             warnings.simplefilter("ignore")  # TorchScript is deprecated; files of it are still around
             program = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
     except Exception as error:  # a damaged program can fail in any way
-        raise UserError(f"model file {path} cannot be loaded as TorchScript: {_first_line(error)}") from None
+        raise UserError(f"model file {path} cannot be loaded as TorchScript: {first_line(error)}") from None
     return Program(program.eval() if hasattr(program, "training") else program, digest=file_digest(path))
 
 
@@ -117,7 +118,7 @@ def _load_exported(path: Path, device: torch.device | str) -> Program:
         raise
     except Exception as error:  # a program that another version wrote can fail in any way
         raise UserError(
-            f"model file {path} cannot be loaded by PyTorch {torch.__version__}: {_first_line(error)}; export and save "
+            f"model file {path} cannot be loaded by PyTorch {torch.__version__}: {first_line(error)}; export and save "
             "the model again with this version"
         ) from None
     return Program(module, digest=file_digest(path), smallest=smallest, largest=largest)
@@ -161,7 +162,3 @@ def _nodes(module: nn.Module) -> Iterator[Any]:
     for each in module.modules():
         if isinstance(each, torch.fx.GraphModule):
             yield from each.graph.nodes
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -28,7 +28,7 @@ from iaat.models.state_dict_search import (
     reshaped,
     unexpected,
 )
-from iaat.runtime.text import cut
+from iaat.runtime.text import cut, first_few, first_line
 
 _SHOWN = 5
 _DEEPEST = 10
@@ -97,7 +97,7 @@ def read_content(path: Path) -> Any:  # noqa: ANN401
     except pickle.UnpicklingError as error:
         raise UserError(_refused(path, error)) from None
     except Exception as error:  # what is no file of weights can fail in any way
-        raise UserError(f"weights {path} cannot be read, the file may be cut short: {_reason(error)}") from None
+        raise UserError(f"weights {path} cannot be read, the file may be cut short: {first_line(error)}") from None
 
 
 def _check_form(path: Path) -> None:
@@ -269,8 +269,7 @@ def _classifier(candidate: FoundStateDict, expected: Mapping[str, Tensor], class
 
 
 def _first_of(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(cut(name, 100) for name in names[:_SHOWN]) + more
+    return first_few([cut(name, 100) for name in names], _SHOWN)
 
 
 def _refused(path: Path, error: Exception) -> str:
@@ -287,7 +286,3 @@ def _describe(content: Any) -> str:  # noqa: ANN401
     if not isinstance(content, Mapping):
         return f"a {type(content).__name__}"
     return f"a dict with the keys {_first_of([str(key) for key in content])}" if content else "an empty dict"
-
-
-def _reason(error: Exception) -> str:
-    return cut(str(error).partition("\n")[0], 200) or type(error).__name__

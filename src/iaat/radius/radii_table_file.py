@@ -12,6 +12,7 @@ from iaat.errors import UserError, shown
 from iaat.radius.radius_memory import RadiusMemory
 from iaat.radius.snapshots import RADII_FILE, RADII_FOLDER, read_snapshot, snapshots
 from iaat.runtime.rng import permutation
+from iaat.runtime.text import first_few
 
 UNKNOWN = -1
 """Label of a sample in a file without labels."""
@@ -114,7 +115,7 @@ class RadiiTable:
             raise UserError(
                 f"{key} {self.name}: these are radii of other data: {len(self.index):,} samples up to index "
                 f"{lost[-1]}, of which {data} with its {size:,} training samples lacks {len(lost):,} "
-                f"({_some(lost)}): {_fix(key)}"
+                f"({first_few(lost, _MOST_NAMED, how_many=False)}): {_fix(key)}"
             )
         if labels is not None:
             self.check_labels(torch.arange(len(labels)), labels, key=key, data=data)
@@ -204,8 +205,3 @@ _MOST_NAMED = 3
 def _fix(key: str) -> str:
     """What to do about radii of other data."""
     return f"give the radii of a run on this data, or leave {key} out"
-
-
-def _some(numbers: list[int]) -> str:
-    """The first few numbers."""
-    return ", ".join(map(str, numbers[:_MOST_NAMED])) + (", ..." if len(numbers) > _MOST_NAMED else "")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from iaat.report.detail_records import SampleDetail
-from iaat.report.thumbnails import lossless_uri, shrink, sprites
+from iaat.report.thumbnails import lossless_uri, picture_of, shrink, sprites
 
 _DIGITS = 5
 _ALL = 2**62  # no sheet of perturbations may lose detail: the attacked images are made of it
@@ -57,8 +54,7 @@ def attacked_uri(drawn: dict[str, Any], place: int) -> str | None:
 
 def _pixels(uri: str) -> NDArray[np.float64]:
     """Return the pixels `[H, W, 3]` of a data URI."""
-    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
-        return np.asarray(picture.convert("RGB"), dtype=np.float64)
+    return np.asarray(picture_of(uri).convert("RGB"), dtype=np.float64)
 
 
 def _without_pictures(value: Any) -> Any:  # noqa: ANN401

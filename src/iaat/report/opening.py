@@ -8,9 +8,10 @@ from iaat.evaluate.masking.case import percent
 from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.commands import evaluation_command, training_command
 from iaat.report.pooled_results import has_autoattack, row_of, shared_seeds
-from iaat.report.quotation import FEW_SEEDS, counted, quotation
+from iaat.report.quotation import FEW_SEEDS, quotation
 from iaat.report.report_content import ReportContent
 from iaat.report.result_content import Answer, NextStep, Opening, Pooled, RecipePart
+from iaat.runtime.text import counted
 from iaat.statistics import Difference, wilson_interval
 
 MOST_STEPS = 3

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from iaat.evaluate.findings import DISTRUSTED, TRUSTED
+from iaat.evaluate.findings import TRUSTED
 from iaat.report.image_content import AttackedImages
 from iaat.report.opening import signed_points
 from iaat.report.result_content import ClassAccuracy, ClassResults, Pooled, RecipePart, Verdict
@@ -39,7 +39,7 @@ def _duration(seconds: float | None) -> str:
 
 def _mark(verdict: Verdict) -> tuple[str, str]:
     """Return the mark of a verdict: a class of the style sheet, and a sign for those who see no colours."""
-    if verdict.verdict.startswith(DISTRUSTED) or any(finding.get("serious") for finding in verdict.findings):
+    if verdict.is_serious:
         return "serious", "⚠"
     if any(finding.get("weak_attack") for finding in verdict.findings):
         return "unknown", "!"

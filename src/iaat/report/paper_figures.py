@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
@@ -14,7 +12,6 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from iaat.analysis import charts
 from iaat.analysis.charts import TradeoffPoint
@@ -28,6 +25,7 @@ from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import recipe_of_runs
 from iaat.report.report_content import ReportContent, RunPart
 from iaat.report.result_content import Pooled, RecipePart, Verdict
+from iaat.report.thumbnails import picture_of
 from iaat.report.uniform_recipes import recipe_labels, uniform_recipes
 
 _EXTREMES = 10
@@ -345,8 +343,7 @@ class _Sheets:
 
 def _pixels(uri: str) -> NDArray[np.float64]:
     """Return the picture of a data URI as `[H, W]` or `[H, W, 3]` in [0, 1]."""
-    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
-        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB")) / 255
+    return np.asarray(picture_of(uri)) / 255
 
 
 _CHARTS: dict[str, Callable[[ReportContent], Iterator[Figure]]] = {

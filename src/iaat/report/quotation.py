@@ -10,7 +10,6 @@ from iaat.evaluate.findings import (
     ATTACKS_LEFT_OUT,
     AUTOATTACK_CLASSES,
     AUTOATTACK_SHAPE,
-    DISTRUSTED,
     TOO_FEW,
     UNCHECKED,
     VALIDATION_SAMPLES,
@@ -20,6 +19,7 @@ from iaat.report.commands import evaluation_command
 from iaat.report.pooled_results import has_autoattack, row_of, shared_seeds
 from iaat.report.report_content import ReportContent
 from iaat.report.result_content import Answer, Pooled, Verdict
+from iaat.runtime.text import counted
 
 FEW_SEEDS = 3
 """Seeds from which an interval over them is of use: with two it reaches 9 standard deviations to each side."""
@@ -40,7 +40,7 @@ def quotation(content: ReportContent, row: Pooled) -> Answer:
 
 
 def _distrusted(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict]) -> Answer | None:
-    serious = [verdict for verdict in verdicts if _is_serious(verdict)]
+    serious = [verdict for verdict in verdicts if verdict.is_serious]
     if not serious:
         return None
     names = sorted({finding["name"] for verdict in serious for finding in verdict.findings if finding.get("serious")})
@@ -81,7 +81,7 @@ def _unfit_to_compare(content: ReportContent, row: Pooled, verdicts: Sequence[Ve
         text = "Not to be quoted as AutoAttack's: it ran with other rounding."
         return Answer("quote", "open", text, f"on {_samples(row)}; {found[0]['evidence']}")
     theirs = [] if row.against is None else row_of(content, row, row.against).verdicts
-    distrusted = [content.verdicts[place] for place in theirs if _is_serious(content.verdicts[place])]
+    distrusted = [content.verdicts[place] for place in theirs if content.verdicts[place].is_serious]
     if not distrusted or row.against is None:
         return None
     text = f"Not to be quoted as a comparison: the attacks do not measure {content.recipes[row.against].title}."
@@ -107,21 +107,12 @@ def _seeds_compared(content: ReportContent, row: Pooled) -> int:
     return len(shared_seeds(content, row)) or min(len(row.verdicts), len(theirs))
 
 
-def counted(count: int, one: str) -> str:
-    """Return a number of things: `1 seed`, `3 seeds`."""
-    return f"{count} {one}" if count == 1 else f"{count} {one}s"
-
-
 def _samples(row: Pooled) -> str:
     return f"{row.n:,} test images"
 
 
 def _findings(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[dict[str, Any]]:
     return [finding for verdict in verdicts for finding in verdict.findings if finding["name"] in names]
-
-
-def _is_serious(verdict: Verdict) -> bool:
-    return verdict.verdict.startswith(DISTRUSTED) or any(finding.get("serious") for finding in verdict.findings)
 
 
 def _advice(verdicts: Sequence[Verdict]) -> str:

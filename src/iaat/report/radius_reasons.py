@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from iaat.errors import UserError
 from iaat.report.suspects import WAVERING
 from iaat.report.suspicion_scores import wavering
+from iaat.runtime.text import counted
 
 STEADY = 0.9
 """Fraction of epochs from which on a radius counts as growing steadily."""
@@ -173,7 +174,7 @@ def radius_reasons(
 def _templates(method: str, epochs: Sequence[int]) -> list[str]:
     steps = len(epochs) - 1
     consecutive = steps == epochs[-1] - epochs[0]
-    of = f"{steps} {'' if consecutive else 'kept '}epoch{'' if steps == 1 else 's'}"
+    of = counted(steps, "epoch" if consecutive else "kept epoch")
     # Between kept epochs a radius may have risen and fallen.
     said = _SENTENCES | (_OF_ATTACKS if method in _BY_OUTCOME and consecutive else {})
     return [said[kind].replace("{of}", of) for kind in _KINDS]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from iaat.evaluate.findings import DISTRUSTED
 from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.image_content import AttackedImages
 from iaat.statistics import Difference
@@ -51,6 +52,11 @@ class Verdict:
     def robust(self) -> float:
         """Accuracy after all attacks."""
         return list(self.attacks.values())[-1] if self.attacks else self.clean
+
+    @property
+    def is_serious(self) -> bool:
+        """Whether attacks do not measure the model, so that its figures are not to be quoted."""
+        return self.verdict.startswith(DISTRUSTED) or any(finding.get("serious") for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,12 @@ def lossless_uri(image: Images) -> str:
     return _lossless(_picture(as_bytes(image)))
 
 
+def picture_of(uri: str) -> Image.Image:
+    """Return the picture in a `data:` URI, of mode L if it is grey and else RGB."""
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
+        return picture.convert("L" if picture.mode == "L" else "RGB")
+
+
 def perturbation_picture(delta: Images) -> tuple[Picture, float]:
     """Return a picture of a perturbation at full contrast around mid-grey, and the factor of its contrast.
 

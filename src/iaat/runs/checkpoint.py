@@ -20,7 +20,7 @@ from iaat.models.state_dict_search import FoundStateDict
 from iaat.models.weights import check_plain, misfit
 from iaat.runs.checkpoint_schema import SavedState, saved_state, using
 from iaat.runtime.files import replacing
-from iaat.runtime.text import cut
+from iaat.runtime.text import first_line
 
 FORMAT = 2
 
@@ -38,7 +38,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
                 torch.save({"format": FORMAT, **state}, file)
         except RuntimeError as error:
             reason = error.__context__
-            raise reason if isinstance(reason, OSError) else OSError(_first_line(error)) from error
+            raise reason if isinstance(reason, OSError) else OSError(first_line(error, 300)) from error
 
 
 class DamagedCheckpoint(UserError):  # noqa: N818 - it names what was found
@@ -74,7 +74,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> SavedStat
         raise
     except Exception as error:  # a broken file can fail in any way
         raise DamagedCheckpoint(
-            f"checkpoint {path} cannot be read, it may be cut short: {_first_line(error)}"
+            f"checkpoint {path} cannot be read, it may be cut short: {first_line(error, 300)}"
         ) from None
     number = state.get("format") if isinstance(state, dict) else None
     if not (isinstance(number, int) and number == FORMAT):
@@ -132,7 +132,3 @@ def check_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """
     if problem := misfit(FoundStateDict("", dict(weights), (), None), model.state_dict()):
         raise ValueError(problem)
-
-
-def _first_line(error: Exception) -> str:
-    return cut(str(error).partition("\n")[0], 300) or type(error).__name__

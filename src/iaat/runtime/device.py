@@ -15,6 +15,7 @@ from torch import nn
 
 from iaat.errors import UserError
 from iaat.runtime.distributed import current
+from iaat.runtime.text import first_line
 
 
 def pick_device(name: str) -> torch.device:
@@ -35,8 +36,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # refuses "meta" too, which computes nothing
     except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"train.device {name!r} cannot be used here ({reason}): use cpu or auto") from None
+        raise UserError(f"train.device {name!r} cannot be used here ({first_line(error)}): use cpu or auto") from None
     return device
 
 

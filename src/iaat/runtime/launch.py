@@ -21,6 +21,7 @@ from iaat.errors import LostProcessError, UserError
 from iaat.runtime.distributed import TIMEOUT, Ranks, create_groups, current
 from iaat.runtime.launch_environment import launch_of
 from iaat.runtime.stragglers import REPORT_AFTER, RollCall, call_roll, print_line
+from iaat.runtime.text import first_few
 
 _LOST = re.compile(
     r"(closed|reset) by (remote )?peer|broken pipe|remote process exited|timed out waiting \d+ ?ms"
@@ -182,8 +183,8 @@ def _absent(store: Store, keys: Sequence[str], rank: int) -> str | None:
     """The ranks that have not come, for a message; None where another process reports them."""
     there = [number for number, key in enumerate(keys) if store.check([key])]
     absent = [str(number) for number in range(len(keys)) if number not in there]
-    more = "" if len(absent) <= _MOST_NAMED else ", ..."
-    return f"{len(absent)} more: process {', '.join(absent[:_MOST_NAMED])}{more}" if rank == min(there) else None
+    some = first_few(absent, _MOST_NAMED, how_many=False)
+    return f"{len(absent)} more: process {some}" if rank == min(there) else None
 
 
 class _RendezvousWait:

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 from iaat.runtime.signals import Stopped, requested_stop
-from iaat.runtime.text import printable
+from iaat.runtime.text import first_few, printable
 
 REPORT_AFTER = 5.0
 """Seconds after which a process reports the ranks it waits for; it reports again after six times as many."""
@@ -67,9 +67,8 @@ class RollCall:
             return f"others; the store at {self._place}, on the machine of process 0, does not answer"
         if not missing:
             return "the network"
-        named = ", ".join(f"process {rank} on {self._hosts[rank]}" for rank in missing[:_NAMED])
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        return f"{len(missing)} of {self._world} processes (they met at {self._place}): {named}{more}"
+        named = first_few([f"process {rank} on {self._hosts[rank]}" for rank in missing], _NAMED)
+        return f"{len(missing)} of {self._world} processes (they met at {self._place}): {named}"
 
     @property
     def me(self) -> str:

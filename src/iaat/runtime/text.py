@@ -38,6 +38,24 @@ def cut(text: str, most: int = 500) -> str:
     return line if len(line) <= most else f"{line[: most // 2]} ... {line[-most // 2 :]}"
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """As `cut`, the first line of what an error says; the name of its class where it says nothing."""
+    return cut(str(error).strip().partition("\n")[0], most) or type(error).__name__
+
+
+def first_few(names: Sequence[object], most: int, *, how_many: bool = True) -> str:
+    """The first names of several, for a message: `a, b and 3 more`, or `a, b, ...` without `how_many`."""
+    listed, left = ", ".join(map(str, names[:most])), len(names) - most
+    if left <= 0:
+        return listed
+    return f"{listed} and {left} more" if how_many else f"{listed}, ..."
+
+
+def counted(count: int, one: str) -> str:
+    """A number of things: `1 seed`, `3 seeds`."""
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
+
+
 def composed(name: str) -> str:
     """A name in the Unicode form (NFC) in which names are compared: systems write `é` as one letter or as two."""
     return unicodedata.normalize("NFC", name)

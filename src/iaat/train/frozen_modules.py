@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from iaat.errors import shown
+from iaat.runtime.text import first_few
 
 _NAMED = 5
 
@@ -23,7 +24,7 @@ def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
     if network.training and any(module.training for module in network.modules() if _has_weights(module)):
         return {name: module for name, module in model.named_modules() if module is not model and not module.training}
     if loose := _frozen_norms(model):
-        layers = f"layer {loose[0]}" if len(loose) == 1 else f"layers {_list(loose)}"
+        layers = f"layer {loose[0]}" if len(loose) == 1 else f"layers {first_few(loose, _NAMED)}"
         warnings.warn(
             f"the model is in eval mode as a whole, so all of it is trained in train mode, including {layers} with "
             "frozen weights: to keep running statistics, call .train() on the model and then .eval() on such layers",
@@ -72,7 +73,7 @@ def describe_frozen(frozen: dict[str, nn.Module], *, as_given: bool = True) -> s
         return None if as_given else begun
     outer = [name for name in frozen if name.rpartition(".")[0] not in frozen]
     as_what = "as they were given" if as_given else "as when the run was begun, though the model is given otherwise"
-    return f"these layers stay in eval mode, {as_what}: {_list(outer)}"
+    return f"these layers stay in eval mode, {as_what}: {first_few(outer, _NAMED)}"
 
 
 def _frozen_norms(network: nn.Module) -> list[str]:
@@ -83,8 +84,3 @@ def _frozen_norms(network: nn.Module) -> list[str]:
         for name, norm in norms.items()
         if norm.track_running_stats and norm.affine and not any(each.requires_grad for each in norm.parameters())
     ]
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"

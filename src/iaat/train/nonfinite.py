@@ -12,6 +12,7 @@ from torch.nn.utils import get_total_norm
 from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError
 from iaat.runtime.distributed import ALONE, Ranks
+from iaat.runtime.text import first_few
 
 _WHAT = ("the loss", "the norm of the gradient", "the norm of the new weights", "the norm of BatchNorm's statistics")
 _SHOWN = 8
@@ -112,12 +113,11 @@ def fault_record(epoch: int, step: int, cause: str, index: Tensor) -> dict[str, 
 def describe_fault(record: dict[str, Any], paths: Sequence[str] | None, *, in_memory: bool = False) -> str:
     """A fault for a message, with its first samples by path or index; a run `in_memory` has no file with the others."""
     index = record["index"]
-    names = [paths[number] if paths is not None and paths[number] else str(number) for number in index[:_SHOWN]]
-    more = f" and {len(index) - _SHOWN} more" if len(index) > _SHOWN else ""
+    names = [paths[number] if paths is not None and paths[number] else str(number) for number in index]
     listed = "" if in_memory else " (all in faults.jsonl)"
     return (
         f"epoch {record['epoch']}, step {record['step']}: {record['cause']}; the step was not taken. Its samples: "
-        f"{', '.join(names)}{more}{listed}"
+        f"{first_few(names, _SHOWN)}{listed}"
     )
 
 

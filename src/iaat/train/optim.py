@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, M
 
 from iaat.config.train_config import OWN_ARGUMENTS, SGD, TrainConfig
 from iaat.errors import UserError, did_you_mean
+from iaat.runtime.text import first_line
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
@@ -32,7 +33,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     try:
         return kind(weights, **_arguments(kind, config, weights[0].device))
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"train.optimizer {config.optimizer}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"train.optimizer {config.optimizer}: {first_line(error)}") from error
 
 
 def _arguments(kind: type[Optimizer], config: TrainConfig, device: torch.device) -> dict[str, Any]:
