@@ -110,53 +110,70 @@ def _of_attacks(outcome: Outcome) -> list[Finding]:
 
 def plan_findings(plan: Plan, task: Task) -> list[Finding]:
     """Parts of a plan that are left out, or not in their standard form: known before anything runs."""
-    classes, shape, norm = len(task.data.classes), task.data.test.shape, task.config.norm
-    no_square = why_no_square(shape, norm)
-    findings = []
-    if task.data.test is task.data.train and len(task.data.validation_index):
-        findings.append(
-            note(
-                name=VALIDATION_SAMPLES,
-                evidence="these are validation samples, which have chosen the epoch: figures are a little too high",
-                advice="Quote figures on test data: run.evaluate(test_data).",
-            )
-        )
-    if "autoattack" in plan.attacks and classes < STANDARD_CLASSES:
-        findings.append(
-            note(
-                name=AUTOATTACK_CLASSES,
-                evidence=f"with {classes} classes the targeted DLR loss of AutoAttack is not defined: "
-                f"{', '.join(ensemble(classes, shape, norm))} are run instead",
-                advice="Say so beside the number; it is not the standard ensemble.",
-            )
-        )
-    if "autoattack" in plan.attacks and no_square:
-        findings.append(
-            note(
-                name=AUTOATTACK_SHAPE,
-                evidence=f"{no_square}: it is left out",
-                advice="Say so beside the number; no black-box attack is run.",
-            )
-        )
-    if "autoattack" in plan.attacks and task.config.autoattack_arithmetic != "reference":
-        findings.append(
-            note(
-                name=ARITHMETIC,
-                evidence=f"AutoAttack computes in {task.config.autoattack_arithmetic}, not as the reference rounds",
-                advice="Quote the number without evaluate.autoattack_arithmetic.",
-            )
-        )
-    if "masking" in plan.sections and no_square:
-        findings.append(no_black_box(no_square))
-    if plan.transfer_steps is not None and not task.extras.others:
-        findings.append(
-            note(
-                name="no-transfer",
-                evidence="no other model is given to make adversarial examples on",
-                advice="Give an independently trained copy: --transfer RUN.",
-            )
-        )
-    return findings
+    found = (one(plan, task) for one in _OF_PLANS)
+    return [finding for finding in found if finding is not None]
+
+
+def _validation_samples(_: Plan, task: Task) -> Finding | None:
+    if task.data.test is not task.data.train or not len(task.data.validation_index):
+        return None
+    return note(
+        name=VALIDATION_SAMPLES,
+        evidence="these are validation samples, which have chosen the epoch: figures are a little too high",
+        advice="Quote figures on test data: run.evaluate(test_data).",
+    )
+
+
+def _autoattack_classes(plan: Plan, task: Task) -> Finding | None:
+    classes = len(task.data.classes)
+    if "autoattack" not in plan.attacks or classes >= STANDARD_CLASSES:
+        return None
+    attacks = ensemble(classes, task.data.test.shape, task.config.norm)
+    return note(
+        name=AUTOATTACK_CLASSES,
+        evidence=f"with {classes} classes the targeted DLR loss of AutoAttack is not defined: "
+        f"{', '.join(attacks)} are run instead",
+        advice="Say so beside the number; it is not the standard ensemble.",
+    )
+
+
+def _autoattack_shape(plan: Plan, task: Task) -> Finding | None:
+    no_square = why_no_square(task.data.test.shape, task.config.norm)
+    if "autoattack" not in plan.attacks or not no_square:
+        return None
+    return note(
+        name=AUTOATTACK_SHAPE,
+        evidence=f"{no_square}: it is left out",
+        advice="Say so beside the number; no black-box attack is run.",
+    )
+
+
+def _arithmetic(plan: Plan, task: Task) -> Finding | None:
+    if "autoattack" not in plan.attacks or task.config.autoattack_arithmetic == "reference":
+        return None
+    return note(
+        name=ARITHMETIC,
+        evidence=f"AutoAttack computes in {task.config.autoattack_arithmetic}, not as the reference rounds",
+        advice="Quote the number without evaluate.autoattack_arithmetic.",
+    )
+
+
+def _no_black_box(plan: Plan, task: Task) -> Finding | None:
+    no_square = why_no_square(task.data.test.shape, task.config.norm)
+    return no_black_box(no_square) if "masking" in plan.sections and no_square else None
+
+
+def _no_transfer(plan: Plan, task: Task) -> Finding | None:
+    if plan.transfer_steps is None or task.extras.others:
+        return None
+    return note(
+        name="no-transfer",
+        evidence="no other model is given to make adversarial examples on",
+        advice="Give an independently trained copy: --transfer RUN.",
+    )
+
+
+_OF_PLANS = (_validation_samples, _autoattack_classes, _autoattack_shape, _arithmetic, _no_black_box, _no_transfer)
 
 
 def _of_left_out(left_out: Sequence[str]) -> list[Finding]:

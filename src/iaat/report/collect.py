@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from iaat import __version__
 from iaat.config.load_recipe import CODE_OF_IMAGES
@@ -22,7 +23,7 @@ from iaat.report.examined_images import ExaminedRuns, read_data, state_of, with_
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import dataset_title
-from iaat.report.report_content import ReportContent
+from iaat.report.report_content import Radii, ReportContent, RunPart
 from iaat.report.scope import Scope
 from iaat.report.under_attack import attacked_images, under_attack
 from iaat.runs.run_folder import RunFolder
@@ -61,20 +62,9 @@ def collect_content(
     facts = [state_of(run)["data"] for run in runs]
     prints = [fact["train_fingerprint"] for fact in facts]
     classes = [str(name) for name in facts[0]["classes"]]
-    evaluations = [(number, *found) for number, run in enumerate(runs) for found in evaluations_of(run, current=True)]
-    test_sets = [samples_of(row, facts[number].get("test_fingerprint") or "") for number, _, row in evaluations]
-    results = [(number, row) for number, _, row in evaluations]
-    results = with_distinct_suites(results, test_sets, [part.name for part in parts])
-    others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
-    notes = [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
+    evaluations = _evaluations(runs, [fact.get("test_fingerprint") or "" for fact in facts], parts)
+    results = [(each.run, each.results) for each in evaluations]
     models = read_data(runs, recipes, facts[0], reporter) if scope.pictures else None
-    labels = None if models is None else models.data.train.labels.numpy()
-    known = [labels if own == prints[0] else None for own in prints]
-    radii = [
-        found
-        for number, run in enumerate(runs)
-        if (found := run_summary.radii_part(number, run, known[number], classes, parts[number].norm))
-    ]
 
     content = ReportContent(
         title="",
@@ -85,13 +75,13 @@ def collect_content(
         differences=run_summary.recipe_comparison(recipes),
         curves=run_summary.accuracies(results),
         corruptions=run_summary.corruptions(results),
-        radii=radii,
+        radii=_radii(runs, parts, prints, classes, models),
         stability=run_summary.stabilities(runs, prints),
-        notes=notes,
+        notes=_notes(parts, prints),
         dataset=dataset_title(recipes[0].data.name),
         overrides=same_place(overrides, ()),
     )
-    records = _records(evaluations, test_sets, classes)
+    records = _records(evaluations, classes)
     content = _with_classes(with_pooled_results(content, records), records, [row for _, row in results], models)
     if models is None:
         content.notes.append("no images, suspects and loss surfaces: --no-images leaves them out")
@@ -100,20 +90,61 @@ def collect_content(
     return replace(content, title=report_title(content), opening=opening_of(content))
 
 
-def _records(
-    evaluations: Sequence[tuple[int, Path, EvaluationResult]], test_sets: Sequence[str], classes: Sequence[str]
-) -> dict[int, SampleRecords]:
+def _notes(parts: Sequence[RunPart], prints: Sequence[str]) -> list[str]:
+    """Say which runs were trained on other data than the first, by the fingerprints of their data."""
+    others = [part.name for part, own in zip(parts, prints, strict=True) if own != prints[0]]
+    return [f"the images are those of {parts[0].name}; trained on other data: {', '.join(others)}"] if others else []
+
+
+class _Evaluation(NamedTuple):
+    """One evaluation: place of its run, folder, results with a suite of its own, and which samples it is of."""
+
+    run: int
+    folder: Path
+    results: EvaluationResult
+    samples: str
+
+
+def _evaluations(runs: Sequence[RunFolder], test_prints: Sequence[str], parts: Sequence[RunPart]) -> list[_Evaluation]:
+    """Read the evaluations of the checkpoints that are there; `test_prints` are of the test data of each run."""
+    found = [(number, *each) for number, run in enumerate(runs) for each in evaluations_of(run, current=True)]
+    samples = [samples_of(row, test_prints[number]) for number, _, row in found]
+    named = with_distinct_suites([(number, row) for number, _, row in found], samples, [part.name for part in parts])
+    return [
+        _Evaluation(number, folder, row, own)
+        for (_, folder, _), (number, row), own in zip(found, named, samples, strict=True)
+    ]
+
+
+def _radii(
+    runs: Sequence[RunFolder],
+    parts: Sequence[RunPart],
+    prints: Sequence[str],
+    classes: Sequence[str],
+    models: ExaminedRuns | None,
+) -> list[Radii]:
+    """Return the radii of the runs that have them; by class of those on the data of the first, if that was read."""
+    labels = None if models is None else models.data.train.labels.numpy()
+    known = [labels if own == prints[0] else None for own in prints]
+    found = (
+        run_summary.radii_part(number, run, own, classes, part.norm)
+        for number, (run, part, own) in enumerate(zip(runs, parts, known, strict=True))
+    )
+    return [radii for radii in found if radii is not None]
+
+
+def _records(evaluations: Sequence[_Evaluation], classes: Sequence[str]) -> dict[int, SampleRecords]:
     """Read the records of evaluations on the test data of the first, by place; damaged ones are left out."""
     found = {}
-    for place, (_, folder, row) in enumerate(evaluations):
-        if test_sets[place] != test_sets[0]:
+    for place, each in enumerate(evaluations):
+        if each.samples != evaluations[0].samples:
             continue
         try:
-            records = read_records(folder / RECORDS_FILE, classes)
+            records = read_records(each.folder / RECORDS_FILE, classes)
         except DamagedFileError as error:
             warnings.warn(f"{error}; its test samples are left out", stacklevel=3)
             continue
-        if len(records.index) == row.n:
+        if len(records.index) == each.results.n:
             found[place] = records
     return found
 

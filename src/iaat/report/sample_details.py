@@ -78,7 +78,9 @@ def sample_details(
         attacks = _Attacks(
             model, *on_model_device(batch, model), confused, settings, why_no_picture(source.shape) is None
         )
-        yield from _attacked(attacks, batch.index, radii[rows], number, survey.space, neighbours)
+        found = _attack_batch(attacks, radii[rows], number)
+        for row, place in enumerate(batch.index.tolist()):
+            yield _detail(attacks, found, row, place, survey.space, neighbours)
 
 
 class _Survey(NamedTuple):
@@ -248,17 +250,29 @@ class _Attacks:
             return smallest_norms(self.model, self.x, self.y, levels=levels, norm=settings.norm, steps=settings.steps)
 
 
-def _attacked(
-    attacks: _Attacks,
-    index: Tensor,
-    own: Tensor,
-    number: int,
-    space: Space,
-    near: Sequence[Sequence[tuple[Neighbour, ...]]],
-) -> Iterator[SampleDetail]:
-    """Yield the details of batch number `number`, with neighbours of the label and of the class it is confused with."""
+class _Attacked(NamedTuple):
+    """Results of all attacks on a batch of B samples.
+
+    Attributes:
+        frames: At radius 0 and those of the sweep, ascending; B attempts each.
+        uniform: Place among them of the radius of the evaluation.
+        own: B attempts at the radius of each sample; None for one that has none.
+        strip: Towards the class it is confused with, at growing radii; B attempts each.
+        size: The smallest adversarial norm found for each sample, on the [0, 1] scale; NaN where there was none.
+        reach: Up to which norm it was searched for, on the same scale.
+    """
+
+    frames: list[list[Attempt]]
+    uniform: int
+    own: list[Attempt | None]
+    strip: list[list[Attempt]]
+    size: list[float]
+    reach: float
+
+
+def _attack_batch(attacks: _Attacks, own: Tensor, number: int) -> _Attacked:
+    """Run all attacks on batch number `number`; `own` are the radii of its samples `[B]`, NaN for one without."""
     x, settings = attacks.x, attacks.settings
-    unit = unit_of(settings.norm)
     has_own = own.isfinite().tolist()
     at_own = attacks.attempts(own.to(x), targeted=False, purpose=("own", number)) if any(has_own) else [None] * len(x)
     limit = largest_radius(math.inf, settings.norm, x)
@@ -275,29 +289,44 @@ def _attacked(
     ]
     reach = min(settings.reach * settings.radius, limit)
     levels = torch.arange(1, settings.levels + 1, dtype=torch.float64) / settings.levels * reach
-    size = attacks.smallest(levels.to(x))
+    return _Attacked(
+        frames,
+        1 + swept.index(min(settings.radius, limit)),
+        [attempt if known else None for attempt, known in zip(at_own, has_own, strict=True)],
+        strip,
+        attacks.smallest(levels.to(x)).tolist(),
+        reach,
+    )
+
+
+def _detail(
+    attacks: _Attacks,
+    found: _Attacked,
+    row: int,
+    index: int,
+    space: Space,
+    near: Sequence[Sequence[tuple[Neighbour, ...]]],
+) -> SampleDetail:
+    """Return the details of one row of a batch, with neighbours of the label and of the class it is confused with."""
+    unit, label = unit_of(attacks.settings.norm), int(attacks.y[row])
     # Of two radii that look alike one frame is enough.
-    alike = 0.5 / 10**unit.digits
-    for row, found in enumerate(size.tolist()):
-        ordered, own_at = _with_own([frame[row] for frame in frames], at_own[row] if has_own[row] else None, alike)
-        targeted = tuple(each[row] for each in strip)
-        label = int(attacks.y[row])
-        uniform = frames[1 + swept.index(min(settings.radius, limit))][row]
-        yield SampleDetail(
-            index=int(index[row]),
-            label=label,
-            confused=int(attacks.confused[row]),
-            frames=tuple(ordered),
-            own_at=own_at,
-            uniform_at=next(place for place, frame in enumerate(ordered) if frame is uniform),
-            smallest=_smallest(unit.scale * found, [*ordered, *targeted], label),
-            searched=unit.scale * reach,
-            strip=targeted,
-            space=space,
-            near_own=near[0][row],
-            near_confused=near[1][row],
-            norm=settings.norm,
-        )
+    ordered, own_at = _with_own([frame[row] for frame in found.frames], found.own[row], 0.5 / 10**unit.digits)
+    uniform, targeted = found.frames[found.uniform][row], tuple(each[row] for each in found.strip)
+    return SampleDetail(
+        index=index,
+        label=label,
+        confused=int(attacks.confused[row]),
+        frames=tuple(ordered),
+        own_at=own_at,
+        uniform_at=next(place for place, frame in enumerate(ordered) if frame is uniform),
+        smallest=_smallest(unit.scale * found.size[row], [*ordered, *targeted], label),
+        searched=unit.scale * found.reach,
+        strip=targeted,
+        space=space,
+        near_own=near[0][row],
+        near_confused=near[1][row],
+        norm=attacks.settings.norm,
+    )
 
 
 def _with_own(frames: Sequence[Attempt], own: Attempt | None, alike: float) -> tuple[list[Attempt], int | None]:
