@@ -13,7 +13,7 @@ from iaat.report.opening import focus_row, opening_of
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.radius_reasons import radius_reasons
 from iaat.report.report_content import Accuracies, Corruptions, Radii, ReportContent, RunPart, Stability
-from iaat.report.result_content import UnderAttack, Verdict
+from iaat.report.result_content import EvaluationRow, UnderAttack
 from iaat.report.thumbnails import Sprites, as_bytes, perturbation_picture, picture_uri, sprites
 from iaat.report.under_attack import class_results
 from iaat.report.wall import pack_wall
@@ -45,7 +45,9 @@ def rich(count=COUNT, seed=0, runs=3, pictures=True):
         made="2026-11-25, iaat 0.1.0",
         classes=CLASSES,
         runs=parts,
-        verdicts=[_verdict(draw, number, checkpoint) for number in range(runs) for checkpoint in ("best", "last")],
+        evaluations=[
+            _evaluation(draw, number, checkpoint) for number in range(runs) for checkpoint in ("best", "last")
+        ],
         differences=[("method", methods), ("method.radius", ["8px"] * runs), ("data.root", [SCRIPT] * runs)],
         curves=[_accuracies(number) for number in range(runs)],
         corruptions=[_corruptions(draw, number) for number in range(runs)],
@@ -95,7 +97,7 @@ def mixed(**options):
 def only_in_l2(**options):
     """The first run of `mixed` alone."""
     content = mixed(runs=1, **options)
-    return replace(content, title="CIFAR-10 in L2", verdicts=[], pooled=[], opening=None, under_attack=None)
+    return replace(content, title="CIFAR-10 in L2", evaluations=[], pooled=[], opening=None, under_attack=None)
 
 
 def _scaled(values):
@@ -198,7 +200,7 @@ def _run(draw, number, method):
     )
 
 
-def _verdict(draw, number, checkpoint):
+def _evaluation(draw, number, checkpoint):
     clean = 0.86 - 0.025 * number + 0.01 * (checkpoint == "last")
     worst = 0.44 + 0.015 * number - 0.02 * (checkpoint == "last") + float(draw.uniform(-0.004, 0.004))
     attacks = dict(zip(ATTACKS, (worst + 0.035, worst + 0.03, worst), strict=True))
@@ -222,7 +224,7 @@ def _verdict(draw, number, checkpoint):
                 "serious": False,
             }
         )
-    return Verdict(
+    return EvaluationRow(
         run=number,
         checkpoint=checkpoint,
         weights="ema",

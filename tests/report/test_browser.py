@@ -777,10 +777,10 @@ def test_data_of_a_chart(page, content, downloads):
     details = page.find_element(By.CSS_SELECTOR, "#tradeoff details")
     page.execute_script("arguments[0].open = true", details)
     wait(page, lambda: details.find_elements(By.TAG_NAME, "table"))
-    assert len(details.find_elements(By.CSS_SELECTOR, "tbody tr")) == len(content.verdicts)
+    assert len(details.find_elements(By.CSS_SELECTOR, "tbody tr")) == len(content.evaluations)
     _, (head, *rows) = saved(page, downloads, details.find_element(By.TAG_NAME, "button"))
     assert head[:2] == ["run", "checkpoint"]
-    assert [float(row[4]) for row in rows] == [verdict.clean for verdict in content.verdicts]
+    assert [float(row[4]) for row in rows] == [evaluation.clean for evaluation in content.evaluations]
 
 
 def test_epochs_of_the_histogram(page):

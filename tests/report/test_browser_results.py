@@ -22,13 +22,13 @@ def content():
         replace(part, source="synthetic", accuracy={name: [0.9] * 2 for name in part.accuracy}, severities=[3, 5])
         for part in content.corruptions
     ]
-    few = [replace(row, n=100, clean=row.clean - 0.5) for row in content.verdicts]
+    few = [replace(row, n=100, clean=row.clean - 0.5) for row in content.evaluations]
     return with_pooled_results(
         replace(
             content,
             curves=[*content.curves, *half],
             corruptions=[*content.corruptions, *others],
-            verdicts=[*content.verdicts, *few],
+            evaluations=[*content.evaluations, *few],
         )
     )
 

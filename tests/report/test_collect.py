@@ -59,17 +59,17 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
     assert content.runs[0].curves["loss"] == [record.loss for record in metrics]
     assert content.runs[0].quantiles["50"] == [record.radius_quantiles_px["50"] for record in metrics]
     assert content.runs[1].quantiles == {}
-    assert [(row.run, row.checkpoint) for row in content.verdicts] == [
+    assert [(row.run, row.checkpoint) for row in content.evaluations] == [
         (n, c) for n in range(3) for c in ("best", "last")
     ]
     stored = json.loads(next(runs[0].path.glob("evaluations/best-*/results.json")).read_text())
-    verdict = content.verdicts[0]
-    assert verdict.clean == stored["accuracy"]["clean"]
-    assert list(verdict.attacks.values()) == [stored["accuracy"][name] for name in stored["attacks"]]
-    assert verdict.robust == stored["accuracy"]["worst"]
-    assert verdict.worst_case == "worst case over PGD-2, screening, curve; 64px linf"
+    evaluation = content.evaluations[0]
+    assert evaluation.clean == stored["accuracy"]["clean"]
+    assert list(evaluation.attacks.values()) == [stored["accuracy"][name] for name in stored["attacks"]]
+    assert evaluation.robust == stored["accuracy"]["worst"]
+    assert evaluation.worst_case == "worst case over PGD-2, screening, curve; 64px linf"
     assert len(content.curves) == 6
-    of = [(row.run, row.checkpoint, row.weights, row.suite, row.n) for row in content.verdicts]
+    of = [(row.run, row.checkpoint, row.weights, row.suite, row.n) for row in content.evaluations]
     assert [(part.run, part.checkpoint, part.weights, part.suite, part.n) for part in content.curves] == of
     assert content.curves[0].radius[-1] == pytest.approx(128)
 
@@ -313,7 +313,7 @@ def test_evaluations_of_a_checkpoint_that_is_another_one_since_are_left_out(runs
     file.write_text(json.dumps({**json.loads(file.read_text()), "epoch": 1}))
     with pytest.warns(UserWarning, match=r"is of epoch 1, and the last checkpoint is of epoch 3 since: left out"):
         content = collect_content([run], [], QUIET, Scope(pictures=False))
-    assert [row.checkpoint for row in content.verdicts] == ["best"]
+    assert [row.checkpoint for row in content.evaluations] == ["best"]
 
 
 def test_a_run_given_twice_is_refused(runs):

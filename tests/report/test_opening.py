@@ -12,7 +12,7 @@ from iaat.report.commands import evaluation_command, training_command
 from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.report_content import ReportContent, RunPart
-from iaat.report.result_content import ClassAccuracy, ClassResults, UnderAttack, Verdict
+from iaat.report.result_content import ClassAccuracy, ClassResults, EvaluationRow, UnderAttack
 from iaat.statistics import wilson_interval
 
 N = 1000
@@ -29,10 +29,10 @@ def run(method, seed=0, passes=11.0, **more):
     return replace(part, **more)
 
 
-def verdict(place, clean, robust, attack="AutoAttack", text=TRUSTED, findings=(), n=N):
+def evaluation(place, clean, robust, attack="AutoAttack", text=TRUSTED, findings=(), n=N):
     attacks = {"PGD-20": robust + 0.02, attack: robust}
     found = {"clean": clean, **attacks}
-    return Verdict(
+    return EvaluationRow(
         run=place,
         checkpoint="best",
         weights=None,
@@ -49,8 +49,8 @@ def verdict(place, clean, robust, attack="AutoAttack", text=TRUSTED, findings=()
     )
 
 
-def made(runs, verdicts, records=None, **more):
-    content = ReportContent("", "today", CLASSES, runs, verdicts, dataset="CIFAR-10", **more)
+def made(runs, evaluations, records=None, **more):
+    content = ReportContent("", "today", CLASSES, runs, evaluations, dataset="CIFAR-10", **more)
     return with_pooled_results(content, records)
 
 
@@ -61,7 +61,7 @@ def answers(content):
 def pair(clean, robust, **more):
     """IAAT of these accuracies against PGD-AT of 80 and 45 %, one seed each, unpaired."""
     runs = [run("pgd_at"), run("iaat", passes=5.5)]
-    return made(runs, [verdict(0, 0.80, 0.45, **more), verdict(1, clean, robust, **more)])
+    return made(runs, [evaluation(0, 0.80, 0.45, **more), evaluation(1, clean, robust, **more)])
 
 
 def test_a_gain_in_both_says_by_how_much_and_at_what_cost():
@@ -92,7 +92,7 @@ def records(is_robust):
 
 
 def test_the_same_samples_are_paired_which_finds_what_intervals_alone_do_not():
-    runs, rows = [run("pgd_at"), run("iaat")], [verdict(0, 1.0, 0.45), verdict(1, 1.0, 0.47)]
+    runs, rows = [run("pgd_at"), run("iaat")], [evaluation(0, 1.0, 0.45), evaluation(1, 1.0, 0.47)]
     assert answers(made(runs, rows))["gain"].outcome == "tie"
     robust = np.arange(N) < 450
     more = robust | (np.arange(N) >= 980)
@@ -104,7 +104,7 @@ def test_the_same_samples_are_paired_which_finds_what_intervals_alone_do_not():
 @pytest.mark.parametrize(("second", "outcome"), [(0.552, "better"), (0.47, "tie")])
 def test_seeds_are_pooled_and_their_spread_decides(second, outcome):
     runs = [run(method, seed) for method in ("pgd_at", "iaat") for seed in (0, 1)]
-    rows = [verdict(place, 0.8, robust) for place, robust in enumerate([0.45, 0.451, 0.55, second])]
+    rows = [evaluation(place, 0.8, robust) for place, robust in enumerate([0.45, 0.451, 0.55, second])]
     found = answers(made(runs, rows))["gain"]
     assert found.outcome == outcome
     assert "over 2 seeds" in found.detail
@@ -112,26 +112,26 @@ def test_seeds_are_pooled_and_their_spread_decides(second, outcome):
 
 def test_natural_training_is_the_price_beside_the_baseline():
     runs = [run("natural"), run("pgd_at"), run("iaat")]
-    found = answers(made(runs, [verdict(0, 0.95, 0.0), verdict(1, 0.80, 0.45), verdict(2, 0.86, 0.45)]))
+    found = answers(made(runs, [evaluation(0, 0.95, 0.0), evaluation(1, 0.80, 0.45), evaluation(2, 0.86, 0.45)]))
     assert found["price"].sentence == (
         "Clean accuracy is 86.0 %, 6.0 points above PGD-AT, 9.0 points below natural training."
     )
-    ties = answers(made(runs, [verdict(0, 0.87, 0.0), verdict(1, 0.85, 0.45), verdict(2, 0.86, 0.45)]))
+    ties = answers(made(runs, [evaluation(0, 0.87, 0.0), evaluation(1, 0.85, 0.45), evaluation(2, 0.86, 0.45)]))
     assert ties["price"].sentence == "Clean accuracy is 86.0 %, a tie with PGD-AT and with natural training."
-    alone = answers(made([runs[0], runs[2]], [verdict(0, 0.95, 0.0), verdict(1, 0.86, 0.45)]))
+    alone = answers(made([runs[0], runs[2]], [evaluation(0, 0.95, 0.0), evaluation(1, 0.86, 0.45)]))
     assert alone["gain"].sentence.startswith("Robust accuracy is 45.0 %, 45.0 points above natural training")
 
 
 def test_the_best_uniform_radius_is_the_most_robust_that_costs_no_more_clean_accuracy():
     radii = ["8px", "4px", "2px", "8px"]
     runs = [*(run("pgd_at", name=f"uniform-{radius} seed 0") for radius in radii[:3]), run("iaat")]
-    rows = [verdict(0, 0.70, 0.48), verdict(1, 0.86, 0.42), verdict(2, 0.90, 0.30), verdict(3, 0.86, 0.42)]
+    rows = [evaluation(0, 0.70, 0.48), evaluation(1, 0.86, 0.42), evaluation(2, 0.90, 0.30), evaluation(3, 0.86, 0.42)]
     content = made(runs, rows, differences=[("method.radius", radii)])
     assert answers(content)["gain"].sentence.startswith("Robust accuracy is 42.0 %, a tie with uniform-4px")
 
 
 def test_one_run_alone_says_its_figures_and_asks_for_more():
-    content = made([run("iaat")], [verdict(0, 0.86, 0.45)])
+    content = made([run("iaat")], [evaluation(0, 0.86, 0.45)])
     found = answers(content)
     assert found["price"].sentence == "IAAT classifies 86.0 % of clean test images correctly."
     assert found["gain"].sentence == "Robust accuracy is 45.0 %, with nothing to compare it with."
@@ -143,7 +143,7 @@ def test_one_run_alone_says_its_figures_and_asks_for_more():
 def test_commands_have_what_a_run_needs():
     overrides = ["--data.root=pets"]
     runs = [run("iaat", modules=["my_net", "my_data"]), run("pgd_at", modules=["my_net"])]
-    rows = [verdict(0, 0.86, 0.45, "screening"), verdict(1, 0.8, 0.45, "screening")]
+    rows = [evaluation(0, 0.86, 0.45, "screening"), evaluation(1, 0.8, 0.45, "screening")]
     opening = opening_of(made(runs, rows, overrides=overrides))
     needed = " --data.root=pets --trust my_net --trust my_data"
     assert opening.answers[-1].command.endswith(f"--suite standard{needed}")
@@ -151,7 +151,9 @@ def test_commands_have_what_a_run_needs():
 
 
 def test_a_run_with_objects_is_trained_and_evaluated_in_python():
-    content = made([run("iaat", of_objects=True)], [verdict(0, 0.86, 0.45, "screening")], overrides=["--data.root=x"])
+    content = made(
+        [run("iaat", of_objects=True)], [evaluation(0, 0.86, 0.45, "screening")], overrides=["--data.root=x"]
+    )
     opening = opening_of(content)
     assert opening.answers[-1].command == "run.evaluate(suite='standard')  # run = iaat.fit(...) as before"
     assert [step.command for step in opening.steps] == [
@@ -211,7 +213,7 @@ def test_autoattack_without_a_sign_of_masking_may_be_quoted():
     assert found.detail == "AutoAttack on 1,000 test images, 1 seed; no sign of masking"
     assert found.command is None
     runs = [run("iaat", seed) for seed in range(3)]
-    three = answers(made(runs, [verdict(place, 0.86, 0.45) for place in range(3)]))["quote"]
+    three = answers(made(runs, [evaluation(place, 0.86, 0.45) for place in range(3)]))["quote"]
     assert three.sentence == "It may be quoted, with its interval."
 
 
@@ -247,7 +249,7 @@ def test_a_serious_finding_forbids_it():
 
 def test_the_suite_with_autoattack_is_the_one_spoken_of():
     runs = [run("pgd_at"), run("iaat")]
-    rows = [verdict(place, 0.8, 0.5, attack) for place in (0, 1) for attack in ("screening", "AutoAttack")]
+    rows = [evaluation(place, 0.8, 0.5, attack) for place in (0, 1) for attack in ("screening", "AutoAttack")]
     assert focus_row(made(runs, rows)).suite == "AutoAttack 8px linf"
 
 
@@ -281,29 +283,31 @@ def test_at_most_three_next_steps_and_none_repeats_the_command_of_the_quotation(
 
 def test_a_difference_over_fewer_seeds_than_the_accuracy_says_which():
     runs = [*(run("iaat", seed) for seed in range(3)), run("pgd_at", 0)]
-    rows = [verdict(place, 0.86, robust) for place, robust in enumerate((0.52, 0.42, 0.41))] + [verdict(3, 0.86, 0.46)]
+    rows = [evaluation(place, 0.86, robust) for place, robust in enumerate((0.52, 0.42, 0.41))] + [
+        evaluation(3, 0.86, 0.46)
+    ]
     found = answers(made(runs, rows))
     assert found["gain"].sentence.startswith(
         "Robust accuracy is 45.0 %, and on seed 0, which both have, 6.0 points above"
     )
     assert found["quote"].sentence == "It may be quoted, as a result of 1 seed."
-    both = answers(made([*runs[:1], runs[3]], [rows[0], verdict(1, 0.86, 0.46)]))
+    both = answers(made([*runs[:1], runs[3]], [rows[0], evaluation(1, 0.86, 0.46)]))
     assert "which both have" not in both["gain"].sentence
 
 
 def test_one_more_seed_is_first_one_that_the_other_recipe_has():
     runs = [run("iaat", 0), *(run("pgd_at", seed) for seed in (0, 2, 5))]
-    content = made(runs, [verdict(place, 0.86, 0.45) for place in range(4)])
+    content = made(runs, [evaluation(place, 0.86, 0.45) for place in range(4)])
     (step,) = [step for step in opening_of(content).steps if "train one more" in step.sentence]
     assert "--seed 2 " in step.command
-    alone = made(runs[:1], [verdict(0, 0.86, 0.45)])
+    alone = made(runs[:1], [evaluation(0, 0.86, 0.45)])
     (step,) = [step for step in opening_of(alone).steps if "train one more" in step.sentence]
     assert "--seed 1 " in step.command
 
 
 def test_figures_of_recipes_without_a_common_seed_fit_the_difference():
     runs = [*(run("iaat", seed) for seed in (1, 2, 3)), run("pgd_at", 0)]
-    rows = [verdict(place, 0.86, robust) for place, robust in enumerate((0.40, 0.50, 0.52, 0.45))]
+    rows = [evaluation(place, 0.86, robust) for place, robust in enumerate((0.40, 0.50, 0.52, 0.45))]
     found = answers(made(runs, rows))
     assert found["gain"].sentence.startswith("Robust accuracy is 47.3 %, a tie with PGD-AT")
     assert "difference +2.3 points" in found["gain"].detail
@@ -313,20 +317,20 @@ def test_figures_of_recipes_without_a_common_seed_fit_the_difference():
 def test_figures_on_samples_that_chose_the_epoch_are_not_to_be_quoted():
     noted = {"name": "validation-samples", "evidence": "", "advice": "Quote figures on test data.", "serious": False}
     for attack in ("AutoAttack", "screening"):
-        found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, attack, findings=[noted])]))["quote"]
+        found = answers(made([run("iaat")], [evaluation(0, 0.86, 0.45, attack, findings=[noted])]))["quote"]
         assert (found.outcome, found.sentence) == ("open", "Not to be quoted: these images have chosen the epoch.")
         assert found.command.startswith("run.evaluate(test_data, ")
 
 
 def test_the_cost_of_training_is_of_all_epochs():
     runs = [run("pgd_at", epochs=30, forwards=6.0, backwards=6.0), run("iaat", epochs=60, forwards=5.2, backwards=5.2)]
-    found = answers(made(runs, [verdict(0, 0.80, 0.45), verdict(1, 0.90, 0.55)]))
+    found = answers(made(runs, [evaluation(0, 0.80, 0.45), evaluation(1, 0.90, 0.55)]))
     assert found["gain"].sentence.endswith("for 1.7 times the training passes.")
 
 
 def test_the_same_seed_again_is_no_further_seed():
     runs = [replace(run("iaat"), name=f"small-iaat seed 0 #{number}") for number in range(3)]
-    content = made(runs, [verdict(place, 0.86, 0.45) for place in range(3)])
+    content = made(runs, [evaluation(place, 0.86, 0.45) for place in range(3)])
     assert [recipe.runs for recipe in content.recipes] == [[0], [1], [2]]
     assert answers(content)["quote"].sentence == "It may be quoted, as a result of 1 seed."
 
@@ -334,27 +338,30 @@ def test_the_same_seed_again_is_no_further_seed():
 def test_seeds_are_pooled_by_one_checkpoint():
     """The best checkpoint of one seed is not averaged with the last of two others."""
     runs = [run("iaat", seed) for seed in range(3)]
-    rows = [verdict(0, 0.80, 0.50), *(replace(verdict(place, 0.86, 0.40), checkpoint="last") for place in (0, 1, 2))]
+    rows = [
+        evaluation(0, 0.80, 0.50),
+        *(replace(evaluation(place, 0.86, 0.40), checkpoint="last") for place in (0, 1, 2)),
+    ]
     (row,) = made(runs, rows).pooled
-    assert (row.checkpoint, row.verdicts, row.clean.mean) == ("last", [1, 2, 3], pytest.approx(0.86))
+    assert (row.checkpoint, row.evaluations, row.clean.mean) == ("last", [1, 2, 3], pytest.approx(0.86))
 
 
 def test_other_rounding_and_a_distrusted_baseline_are_not_to_be_quoted():
     noted = {"name": "autoattack-arithmetic", "evidence": "layers in bfloat16", "advice": "", "serious": False}
-    found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, findings=[noted])]))["quote"]
+    found = answers(made([run("iaat")], [evaluation(0, 0.86, 0.45, findings=[noted])]))["quote"]
     assert (found.outcome, found.sentence) == ("open", "Not to be quoted as AutoAttack's: it ran with other rounding.")
     serious = {"name": "zero-gradients", "evidence": "", "advice": "Mend it.", "serious": True}
-    runs, rows = [run("iaat"), run("pgd_at")], [verdict(0, 0.86, 0.45), verdict(1, 0.8, 0.51, findings=[serious])]
+    runs, rows = [run("iaat"), run("pgd_at")], [evaluation(0, 0.86, 0.45), evaluation(1, 0.8, 0.51, findings=[serious])]
     found = answers(made(runs, rows))["quote"]
     assert found.sentence == "Not to be quoted as a comparison: the attacks do not measure PGD-AT."
     few = {"name": "autoattack-classes", "evidence": "2 classes", "advice": "", "serious": False}
-    found = answers(made([run("iaat")], [verdict(0, 0.86, 0.45, findings=[few])]))["quote"]
+    found = answers(made([run("iaat")], [evaluation(0, 0.86, 0.45, findings=[few])]))["quote"]
     assert found.detail.endswith("; 2 classes")
 
 
 def test_the_mean_radius_in_l2_is_no_length_in_pixels():
     runs = [run("iaat", norm="l2", curves={"radius_mean": [0.01, 0.0216]}), run("pgd_at", norm="l2")]
-    content = made(runs, [verdict(0, 0.86, 0.45), verdict(1, 0.80, 0.45)])
+    content = made(runs, [evaluation(0, 0.86, 0.45), evaluation(1, 0.80, 0.45)])
     (step,) = [step for step in opening_of(content).steps if "mean radius" in step.sentence]
     assert step.sentence.startswith("The mean radius is 0.0216: train PGD-AT at it")
     assert "--method.radius 0.0216 " in step.command
@@ -362,5 +369,5 @@ def test_the_mean_radius_in_l2_is_no_length_in_pixels():
 
 def test_a_mean_radius_in_one_norm_is_not_proposed_to_a_run_in_the_other():
     runs = [run("iaat", norm="l2"), run("pgd_at")]
-    content = made(runs, [verdict(0, 0.86, 0.45), verdict(1, 0.80, 0.45)])
+    content = made(runs, [evaluation(0, 0.86, 0.45), evaluation(1, 0.80, 0.45)])
     assert not [step for step in opening_of(content).steps if "mean radius" in step.sentence]

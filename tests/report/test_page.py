@@ -166,7 +166,7 @@ def test_serious_findings_are_marked_by_sign_and_word(page):
 
 
 def test_only_a_robust_model_without_a_sign_of_masking_gets_a_tick(content):
-    verdict = content.verdicts[0]
+    evaluation = content.evaluations[0]
     gap = {"name": "pgd-gap", "evidence": "-", "advice": "-", "serious": False, "weak_attack": True}
     for text, findings, kind, sign in [
         (TRUSTED, [], "good", "✓"),
@@ -174,7 +174,7 @@ def test_only_a_robust_model_without_a_sign_of_masking_gets_a_tick(content):
         ("too few samples to look for masking: 3 of 4", [], "unknown", "?"),
         ("quote the worst case, not PGD: pgd-gap", [gap], "unknown", "!"),
     ]:
-        row = replace(verdict, verdict=text, findings=findings)
+        row = replace(evaluation, verdict=text, findings=findings)
         page = render(ReportContent("title", "today", content.classes, content.runs, [row]))
         assert (
             f'<td class="verdict {kind}" data-label="Verdict"><span aria-hidden="true">{sign}</span> {text}</td>'
@@ -183,12 +183,12 @@ def test_only_a_robust_model_without_a_sign_of_masking_gets_a_tick(content):
 
 
 def test_two_verdicts_on_one_model_name_the_attacks_of_each(content):
-    verdict = replace(content.verdicts[0], attacks={"PGD-20": 0.4}, n=50)
-    other = replace(verdict, verdict="not checked", attacks={"PGD-20": 0.4, "screening": 0.3}, n=1000)
-    page = render(ReportContent("title", "today", content.classes, content.runs, [verdict, other]))
+    evaluation = replace(content.evaluations[0], attacks={"PGD-20": 0.4}, n=50)
+    other = replace(evaluation, verdict="not checked", attacks={"PGD-20": 0.4, "screening": 0.3}, n=1000)
+    page = render(ReportContent("title", "today", content.classes, content.runs, [evaluation, other]))
     assert "<small>of PGD-20 on 50 samples; another evaluation has another verdict</small>" in page
     assert "<small>of PGD-20, screening on 1000 samples; another evaluation has another verdict</small>" in page
-    for rows in ([verdict, verdict], [verdict, replace(other, checkpoint="last")]):
+    for rows in ([evaluation, evaluation], [evaluation, replace(other, checkpoint="last")]):
         assert "has another verdict" not in render(ReportContent("title", "today", content.classes, content.runs, rows))
 
 
@@ -199,16 +199,16 @@ def test_suspects_have_their_sentence_without_scripts(content, page):
 
 
 def test_missing_attacks_and_intervals(content):
-    verdict = content.verdicts[0]
-    other = type(verdict)(0, "best", "trained", "quick 8px linf", "unheard of", [], 5, 0.5, {}, {}, None, 1.0)
-    page = render(ReportContent("title", "today", content.classes, content.runs, [verdict, other]))
+    evaluation = content.evaluations[0]
+    other = type(evaluation)(0, "best", "trained", "quick 8px linf", "unheard of", [], 5, 0.5, {}, {}, None, 1.0)
+    page = render(ReportContent("title", "today", content.classes, content.runs, [evaluation, other]))
     assert page.count("<small>83.0 to 89.0</small>") == 1
     assert 'class="verdict unknown"' in page
     assert "unheard of" in page
 
 
 def test_a_robust_difference_is_below_the_last_attack_of_its_own_row(content):
-    base = content.verdicts[0]
+    base = content.evaluations[0]
     full, other = ({"PGD-20": robust, "AutoAttack": robust} for robust in (0.56, 0.44))
     quick = {"PGD-20": 0.5, "screening": 0.5}
     rows = [

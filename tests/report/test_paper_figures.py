@@ -20,7 +20,7 @@ from iaat.errors import UserError
 from iaat.report.paper_figures import draw_figures, write_figures
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.report_content import RunPart
-from iaat.report.result_content import Verdict
+from iaat.report.result_content import EvaluationRow
 
 NAMES = (
     *("tradeoff", "accuracy-by-radius", "radii-by-epoch", "radii-by-class", "radii-quantiles", "radius-against-norm"),
@@ -42,7 +42,7 @@ def figures(content):
 def only(content, **parts):
     """The content without all but its runs and the given parts."""
     runs = [replace(run, curves={}, quantiles={}) for run in content.runs]
-    return with_pooled_results(replace(content, **{**EMPTY, "verdicts": [], "gallery": None, "runs": runs, **parts}))
+    return with_pooled_results(replace(content, **{**EMPTY, "evaluations": [], "gallery": None, "runs": runs, **parts}))
 
 
 def labelled(axis, name):
@@ -62,9 +62,9 @@ def run_part(name, method, seed):
     return RunPart(name, name, method, seed, 1, {}, 1.0, 1.0, 1.0, {})
 
 
-def verdict(run, clean, robust, checkpoint="best", weights="ema", suite="quick 8px"):
+def evaluation(run, clean, robust, checkpoint="best", weights="ema", suite="quick 8px"):
     interval = {"clean": (clean - 0.02, clean + 0.01), "apgd": (robust - 0.03, robust + 0.02)}
-    return Verdict(
+    return EvaluationRow(
         run,
         checkpoint,
         weights,
@@ -186,12 +186,12 @@ def test_names_of_users_are_plain_text_that_stays_inside(tmp_path, content, figu
 def test_the_tradeoff_shows_runs_means_intervals_frontier_and_the_uniform_curve(content):
     names = [("iaat", "iaat", 0), ("iaat", "iaat", 1), ("at", "pgd_at", 0), ("at", "pgd_at", 0), ("nat", "natural", 0)]
     runs = [run_part(f"{name} seed {seed}", method, seed) for name, method, seed in names]
-    rows = [verdict(0, 0.70, 0.42), verdict(1, 0.72, 0.40), verdict(2, 0.60, 0.43), verdict(3, 0.75, 0.32)]
-    others = [verdict(0, 0.1, 0.1, "last"), verdict(0, 0.1, 0.1, weights="raw"), verdict(4, 0.95, 0.0)]
+    rows = [evaluation(0, 0.70, 0.42), evaluation(1, 0.72, 0.40), evaluation(2, 0.60, 0.43), evaluation(3, 0.75, 0.32)]
+    others = [evaluation(0, 0.1, 0.1, "last"), evaluation(0, 0.1, 0.1, weights="raw"), evaluation(4, 0.95, 0.0)]
     shown = only(
         content,
         runs=runs,
-        verdicts=[replace(row, n=100_000) for row in (*others, *rows)],
+        evaluations=[replace(row, n=100_000) for row in (*others, *rows)],
         differences=[("method.radius", ["", "", "8px", "2px", ""]), ("seed", list("01000"))],
     )
     figure = draw_figures(shown)["tradeoff"]
@@ -210,8 +210,8 @@ def test_the_tradeoff_shows_runs_means_intervals_frontier_and_the_uniform_curve(
 
 def test_each_suite_has_a_tradeoff_of_its_own_and_many_recipes_are_numbered(content):
     runs = [run_part(f"recipe{number} seed 0", "trades", 0) for number in range(20)]
-    rows = [verdict(number, 0.6 + 0.01 * number, 0.4) for number in range(20)]
-    figures = draw_figures(only(content, runs=runs, verdicts=[verdict(0, 0.5, 0.2, suite="full"), *rows]))
+    rows = [evaluation(number, 0.6 + 0.01 * number, 0.4) for number in range(20)]
+    figures = draw_figures(only(content, runs=runs, evaluations=[evaluation(0, 0.5, 0.2, suite="full"), *rows]))
     assert list(figures) == ["tradeoff", "tradeoff-2"]
     assert {note.get_text() for note in figures["tradeoff"].findobj(Annotation)} == {str(n) for n in range(1, 21)}
     assert "20 recipe19" in {text.get_text() for text in figures["tradeoff"].legends[0].get_texts()}
@@ -408,6 +408,6 @@ def test_a_radius_of_another_norm_than_the_search_is_not_compared_with_it(conten
 def test_the_curve_of_uniform_radii_has_labels_in_l2_and_none_of_two_norms(content, norms, labels):
     runs = [replace(run_part(f"recipe{n} seed 0", "pgd_at", 0), norm=norm) for n, norm in enumerate(norms)]
     differences = [("method.radius", ["0.5", "0.25"])]
-    rows = [verdict(0, 0.6, 0.4), verdict(1, 0.7, 0.3)]
-    figure = draw_figures(only(content, runs=runs, verdicts=rows, differences=differences))["tradeoff"]
+    rows = [evaluation(0, 0.6, 0.4), evaluation(1, 0.7, 0.3)]
+    figure = draw_figures(only(content, runs=runs, evaluations=rows, differences=differences))["tradeoff"]
     assert {note.get_text() for note in figure.findobj(Annotation)} == labels

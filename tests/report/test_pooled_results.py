@@ -6,20 +6,20 @@ from helpers.report_content import rich
 from iaat.analysis.style import series_numbers
 from iaat.report.pooled_results import accuracy_difference, frontier, row_of, with_pooled_results
 from iaat.report.report_content import ReportContent, RunPart
-from iaat.report.result_content import Verdict
+from iaat.report.result_content import EvaluationRow
 from iaat.statistics import spread
 
 
 def content(points, n=1000):
     """One recipe a name, one run a point: clean and robust accuracy."""
-    runs, verdicts = [], []
+    runs, evaluations = [], []
     for name, found in points.items():
         for seed, (clean, robust) in enumerate(found):
-            verdicts.append(
-                Verdict(len(runs), "best", None, "quick", "", [], n, clean, {"apgd": robust}, {}, None, 1.0)
+            evaluations.append(
+                EvaluationRow(len(runs), "best", None, "quick", "", [], n, clean, {"apgd": robust}, {}, None, 1.0)
             )
             runs.append(RunPart(f"{name} seed {seed}", name, name.split("-")[0], seed, 1, {}, 1.0, 1.0, 1.0, {}))
-    return with_pooled_results(ReportContent("", "", [], runs, verdicts))
+    return with_pooled_results(ReportContent("", "", [], runs, evaluations))
 
 
 def corners(points, **more):
@@ -30,7 +30,7 @@ def corners(points, **more):
 def test_means_and_intervals_are_those_of_the_seeds():
     (row,) = content({"iaat": [(0.8, 0.4), (0.82, 0.44), (0.84, 0.41)]}).pooled
     over = spread([0.4, 0.44, 0.41])
-    assert row.verdicts == [0, 1, 2]
+    assert row.evaluations == [0, 1, 2]
     assert row.robust.mean == pytest.approx(over.mean)
     assert row.robust.interval95 == pytest.approx(over.interval)
     assert row.robust.sd == pytest.approx(over.sd)
@@ -40,7 +40,7 @@ def test_the_preferred_checkpoint_of_each_run_counts_and_suites_stay_apart():
     made = rich(runs=5)
     assert {row.checkpoint for row in made.pooled} == {"best"}
     assert len({row.suite for row in made.pooled}) == 1
-    assert sorted(place for row in made.pooled for place in row.verdicts) == [0, 2, 4, 6, 8]
+    assert sorted(place for row in made.pooled for place in row.evaluations) == [0, 2, 4, 6, 8]
 
 
 def test_a_difference_that_does_not_hold_makes_no_corner():
@@ -59,10 +59,10 @@ def test_what_is_lower_in_one_and_no_higher_in_the_other_is_not_on_the_frontier(
 def test_runs_of_one_seed_are_compared_with_each_other():
     made = content({"a": [(0.8, 0.40), (0.8, 0.50)], "b": [(0.8, 0.30), (0.8, 0.40)]})
     first, second = made.pooled
-    found = accuracy_difference(first, second, "robust", made.runs, made.verdicts)
+    found = accuracy_difference(first, second, "robust", made.runs, made.evaluations)
     assert found.mean == pytest.approx(0.1)
     assert found.holds
-    assert frontier(made.pooled, lambda a, b, key: accuracy_difference(a, b, key, made.runs, made.verdicts)) == [0]
+    assert frontier(made.pooled, lambda a, b, key: accuracy_difference(a, b, key, made.runs, made.evaluations)) == [0]
 
 
 def test_a_method_has_its_number_in_every_picture_and_no_number_is_there_twice():
@@ -80,12 +80,12 @@ def kind_of(text):
 def of_checkpoints(*rows):
     """A recipe a row: its name, and clean and robust accuracy by checkpoint and kind of weights; one seed."""
     runs = [RunPart(f"{name} seed 0", name, name, 0, 1, {}, 1.0, 1.0, 1.0, {}) for name, _ in rows]
-    verdicts = [
-        Verdict(run, *kind_of(kind), "quick", "", [], 1000, clean, {"apgd": robust}, {}, None, 1.0)
+    evaluations = [
+        EvaluationRow(run, *kind_of(kind), "quick", "", [], 1000, clean, {"apgd": robust}, {}, None, 1.0)
         for run, (_, found) in enumerate(rows)
         for kind, (clean, robust) in found.items()
     ]
-    return with_pooled_results(ReportContent("", "", [], runs, verdicts))
+    return with_pooled_results(ReportContent("", "", [], runs, evaluations))
 
 
 def test_recipes_are_compared_by_one_checkpoint_and_one_without_it_is_not():
@@ -128,10 +128,10 @@ def test_recipes_without_a_common_seed_are_compared_by_their_means():
         RunPart(f"{name} seed {seed}", name, name, seed, 1, {}, 1.0, 1.0, 1.0, {})
         for name, seed in (("iaat", 1), ("iaat", 2), ("iaat", 3), ("pgd_at", 0))
     ]
-    verdicts = [
-        Verdict(run, "best", None, "quick", "", [], 1000, 0.8, {"apgd": robust}, {}, None, 1.0)
+    evaluations = [
+        EvaluationRow(run, "best", None, "quick", "", [], 1000, 0.8, {"apgd": robust}, {}, None, 1.0)
         for run, robust in enumerate((0.40, 0.50, 0.52, 0.45))
     ]
-    row = with_pooled_results(ReportContent("", "", [], runs, verdicts)).pooled[0]
+    row = with_pooled_results(ReportContent("", "", [], runs, evaluations)).pooled[0]
     assert row.robust_against.mean == pytest.approx(row.robust.mean - 0.45)
     assert (row.robust_against.holds, row.robust_against.by) == (False, "of 3 and 1 seeds, none of them shared")

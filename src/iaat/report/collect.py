@@ -71,7 +71,7 @@ def collect_content(
         made=f"{date.today().isoformat()}, iaat {__version__}",
         classes=classes,
         runs=parts,
-        verdicts=[run_summary.verdict_row(*each) for each in results],
+        evaluations=[run_summary.evaluation_row(*each) for each in results],
         differences=run_summary.recipe_comparison(recipes),
         curves=run_summary.accuracies(results),
         corruptions=run_summary.corruptions(results),
@@ -160,12 +160,12 @@ def _with_classes(
     found = None if row is None else under_attack(content, row, records)
     if row is None or found is None or models is None:
         return replace(content, under_attack=found)
-    place = row.verdicts[0]
-    verdict, test = content.verdicts[place], models.data.test
+    place = row.evaluations[0]
+    evaluation, test = content.evaluations[place], models.data.test
     if test.fingerprint != samples_of(results[place], test.fingerprint):
         ours = any(finding.name == VALIDATION_SAMPLES for finding in results[place].findings)
         which = "validation samples were attacked" if ours else "they were passed to `run.evaluate` and are in no file"
         content.notes.append(f"no attacked test images: {which}")
         return replace(content, under_attack=found)
-    images = attacked_images(verdict.run, verdict.checkpoint, records[place], test, results[place].evaluate.norm)
+    images = attacked_images(evaluation.run, evaluation.checkpoint, records[place], test, results[place].evaluate.norm)
     return replace(content, under_attack=replace(found, images=images))

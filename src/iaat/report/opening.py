@@ -133,7 +133,7 @@ def _gain(content: ReportContent, row: Pooled) -> Answer:
 def _on_shared(content: ReportContent, row: Pooled) -> str:
     """Where a difference is over fewer seeds than the accuracy beside it: over which."""
     shared = shared_seeds(content, row)
-    if not shared or len(shared) == len(row.verdicts) == len(row_of(content, row, row.against).verdicts):
+    if not shared or len(shared) == len(row.evaluations) == len(row_of(content, row, row.against).evaluations):
         return ""
     return f"and on seed{'' if len(shared) == 1 else 's'} {', '.join(map(str, shared))}, which both have, "
 

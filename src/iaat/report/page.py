@@ -21,7 +21,7 @@ from iaat.report.page_filters import FILTERS, union
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import recipe_of_runs
 from iaat.report.report_content import ReportContent
-from iaat.report.result_content import Pooled, RecipePart, Verdict
+from iaat.report.result_content import EvaluationRow, Pooled, RecipePart
 from iaat.report.wall import sentence_of
 from iaat.runtime.files import encodable, write_text
 
@@ -73,7 +73,7 @@ def render(content: ReportContent) -> str:
         signs=_SIGNS,
         results=_results(content),
         sections=_sections(content),
-        attacks=union(verdict.attacks for verdict in content.verdicts),
+        attacks=union(evaluation.attacks for evaluation in content.evaluations),
         hardware=union(run.hardware for run in content.runs),
         findings=_findings(content),
         suspects=_suspects(content),
@@ -125,7 +125,7 @@ def _icon() -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(_ICON.encode()).decode('ascii')}"
 
 
-def _results(content: ReportContent) -> list[tuple[RecipePart, Pooled, list[Verdict]]]:
+def _results(content: ReportContent) -> list[tuple[RecipePart, Pooled, list[EvaluationRow]]]:
     """Return each evaluated recipe with its pooled row and all its evaluations, the recipe in focus first.
 
     Of several suites the row is of that in which the recipe in focus is compared.
@@ -140,20 +140,20 @@ def _results(content: ReportContent) -> list[tuple[RecipePart, Pooled, list[Verd
         if own:
             shown = min(own, key=lambda each: (each.suite, each.n) != suite)
             runs = content.recipes[number].runs
-            members = [verdict for verdict in content.verdicts if verdict.run in runs]
-            own_suite = content.verdicts[shown.verdicts[0]].suite
+            members = [evaluation for evaluation in content.evaluations if evaluation.run in runs]
+            own_suite = content.evaluations[shown.evaluations[0]].suite
             members.sort(key=lambda each: ((each.suite, each.n) != (own_suite, shown.n), each.suite))
             found.append((content.recipes[number], shown, members))
     return found
 
 
-def _findings(content: ReportContent) -> list[tuple[RecipePart, list[tuple[Verdict, dict[str, Any]]]]]:
+def _findings(content: ReportContent) -> list[tuple[RecipePart, list[tuple[EvaluationRow, dict[str, Any]]]]]:
     """Return the findings of each recipe by their name, with the evaluations that have them; serious ones first."""
-    recipes, found = recipe_of_runs(content), dict[Any, list[tuple[Verdict, dict[str, Any]]]]()
-    for verdict in content.verdicts:
-        for finding in verdict.findings:
-            key = not finding["serious"], finding["name"], content.recipes.index(recipes[verdict.run])
-            found.setdefault(key, []).append((verdict, finding))
+    recipes, found = recipe_of_runs(content), dict[Any, list[tuple[EvaluationRow, dict[str, Any]]]]()
+    for evaluation in content.evaluations:
+        for finding in evaluation.findings:
+            key = not finding["serious"], finding["name"], content.recipes.index(recipes[evaluation.run])
+            found.setdefault(key, []).append((evaluation, finding))
     return [(content.recipes[key[2]], found[key]) for key in sorted(found)]
 
 
@@ -202,7 +202,7 @@ def _sections(content: ReportContent) -> list[tuple[str, str]]:
     gallery = content.gallery if content.gallery is not None and content.gallery.index else None
     shown = {
         "overview": ("Overview", True),
-        "tradeoff": ("Trade-off", bool(content.verdicts or content.curves)),
+        "tradeoff": ("Trade-off", bool(content.evaluations or content.curves)),
         "radii": (
             "Radii",
             bool(content.stability) or any(_has_radii(content, run) for run in range(len(content.runs))),

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from iaat.evaluate.findings import TRUSTED
 from iaat.report.image_content import AttackedImages
 from iaat.report.opening import signed_points
-from iaat.report.result_content import ClassAccuracy, ClassResults, Pooled, RecipePart, Verdict
+from iaat.report.result_content import ClassAccuracy, ClassResults, EvaluationRow, Pooled, RecipePart
 from iaat.runtime.text import format_duration
 from iaat.statistics import Difference
 from iaat.units import unit_of
@@ -28,8 +28,8 @@ def _percent(fraction: float | None) -> str:
     return _MISSING if fraction is None else f"{100 * fraction:.1f}"
 
 
-def _interval(verdict: Verdict, name: str) -> str:
-    bounds = verdict.interval95.get(name)
+def _interval(evaluation: EvaluationRow, name: str) -> str:
+    bounds = evaluation.interval95.get(name)
     return "" if bounds is None else _ends(bounds)
 
 
@@ -37,25 +37,24 @@ def _duration(seconds: float | None) -> str:
     return "-" if seconds is None else format_duration(seconds)
 
 
-def _mark(verdict: Verdict) -> tuple[str, str]:
+def _mark(evaluation: EvaluationRow) -> tuple[str, str]:
     """Return the mark of a verdict: a class of the style sheet, and a sign for those who see no colours."""
-    if verdict.is_serious:
+    if evaluation.is_serious:
         return "serious", "⚠"
-    if any(finding.get("weak_attack") for finding in verdict.findings):
+    if any(finding.get("weak_attack") for finding in evaluation.findings):
         return "unknown", "!"
     # A model that is not robust has no sign of masking either, and gets no tick for that.
-    return ("good", "✓") if verdict.verdict == TRUSTED else ("unknown", "?")
+    return ("good", "✓") if evaluation.verdict == TRUSTED else ("unknown", "?")
 
 
-def _reason(verdict: Verdict, verdicts: Sequence[Verdict]) -> str:
+def _reason(evaluation: EvaluationRow, evaluations: Sequence[EvaluationRow]) -> str:
     """Return attacks and samples of an evaluation where another of the same model has another verdict; else nothing."""
-    model = (verdict.run, verdict.checkpoint, verdict.weights)
-    others = [row for row in verdicts if (row.run, row.checkpoint, row.weights) == model]
-    if all(row.verdict == verdict.verdict for row in others):
+    model = (evaluation.run, evaluation.checkpoint, evaluation.weights)
+    others = [row for row in evaluations if (row.run, row.checkpoint, row.weights) == model]
+    if all(row.verdict == evaluation.verdict for row in others):
         return ""
-    return (
-        f"of {', '.join(verdict.attacks) or 'no attack'} on {verdict.n} samples; another evaluation has another verdict"
-    )
+    attacks = ", ".join(evaluation.attacks) or "no attack"
+    return f"of {attacks} on {evaluation.n} samples; another evaluation has another verdict"
 
 
 def _lighter(color: str) -> str:
@@ -63,10 +62,12 @@ def _lighter(color: str) -> str:
     return "#" + "".join(f"{round(0.75 * int(color[start : start + 2], 16) + 0.25 * 255):02x}" for start in (1, 3, 5))
 
 
-def _worst_verdict(row: Pooled, verdicts: Sequence[Verdict]) -> Verdict:
+def _worst_verdict(row: Pooled, evaluations: Sequence[EvaluationRow]) -> EvaluationRow:
     """Return the evaluation of a pooled row with the worst verdict."""
     marks = ("serious", "unknown", "good")
-    return min((verdicts[place] for place in row.verdicts), key=lambda verdict: marks.index(_mark(verdict)[0]))
+    return min(
+        (evaluations[place] for place in row.evaluations), key=lambda evaluation: marks.index(_mark(evaluation)[0])
+    )
 
 
 def _ends(interval: tuple[float, float]) -> str:

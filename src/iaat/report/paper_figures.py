@@ -24,7 +24,7 @@ from iaat.report.image_content import Gallery, SurfacePart
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.recipe_parts import recipe_of_runs
 from iaat.report.report_content import ReportContent, RunPart
-from iaat.report.result_content import Pooled, RecipePart, Verdict
+from iaat.report.result_content import EvaluationRow, Pooled, RecipePart
 from iaat.report.thumbnails import picture_of
 from iaat.report.uniform_recipes import recipe_labels, uniform_recipes
 
@@ -96,9 +96,9 @@ def _tradeoff(content: ReportContent) -> Iterator[Figure]:
     for (suite, _), rows in suites.items():
         labels = recipe_labels(content, rows)
         points = [
-            _tradeoff_point(content.recipes[row.recipe], labels[row.recipe], content.verdicts[place])
+            _tradeoff_point(content.recipes[row.recipe], labels[row.recipe], content.evaluations[place])
             for row in rows
-            for place in row.verdicts
+            for place in row.evaluations
         ]
         curve = [labels[row.recipe] for row in uniform_recipes(content, rows)]
         corners = [labels[row.recipe] for row in sorted(rows, key=lambda row: -row.clean.mean) if row.on_frontier]
@@ -110,7 +110,7 @@ def _tradeoff(content: ReportContent) -> Iterator[Figure]:
         yield charts.draw_tradeoff(points, style=PRINT, joined=curve, frontier=corners, notes=notes)
 
 
-def _tradeoff_point(recipe: RecipePart, label: str, row: Verdict) -> TradeoffPoint:
+def _tradeoff_point(recipe: RecipePart, label: str, row: EvaluationRow) -> TradeoffPoint:
     return TradeoffPoint(
         label,
         row.clean,

@@ -14,14 +14,14 @@ from iaat.evaluate.results import CLEAN
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.recipe_parts import recipe_parts
 from iaat.report.report_content import ReportContent, RunPart
-from iaat.report.result_content import Pooled, RecipePart, Verdict
+from iaat.report.result_content import EvaluationRow, Pooled, RecipePart
 from iaat.statistics import Difference, means_difference, paired_difference, seed_difference, unpaired_difference
 
 _ROBUST = "robust"
 """Key of the accuracy after all attacks, beside `clean`."""
 
 Records = Mapping[int, SampleRecords]
-"""Test samples of evaluations by the place of their verdict; evaluations without are compared unpaired."""
+"""Test samples of evaluations by their place; evaluations without are compared unpaired."""
 
 Differ = Callable[[Pooled, Pooled, str], Difference]
 """Gives how much higher an accuracy of one recipe is than that of another, as `accuracy_difference`."""
@@ -31,7 +31,10 @@ _KINDS = [(checkpoint, weights) for checkpoint in ("best", "last") for weights i
 
 
 def pool_by_suite(
-    recipes: Sequence[RecipePart], runs: Sequence[RunPart], verdicts: Sequence[Verdict], records: Records | None = None
+    recipes: Sequence[RecipePart],
+    runs: Sequence[RunPart],
+    evaluations: Sequence[EvaluationRow],
+    records: Records | None = None,
 ) -> list[Pooled]:
     """Pool the evaluations of each recipe by suite and number of samples, the suite of most recipes first.
 
@@ -41,47 +44,49 @@ def pool_by_suite(
     Args:
         recipes: The recipes.
         runs: Their runs.
-        verdicts: All evaluations.
+        evaluations: All evaluations.
         records: Test samples of evaluations, for paired differences.
     """
     suites: dict[tuple[str, int], list[int]] = {}
-    for place, row in enumerate(verdicts):
+    for place, row in enumerate(evaluations):
         suites.setdefault((row.suite, row.n), []).append(place)
-    groups = [group for places in suites.values() for group in _groups(recipes, places, verdicts)]
+    groups = [group for places in suites.values() for group in _groups(recipes, places, evaluations)]
     groups.sort(key=lambda rows: (-len(rows), -_strength(rows[0])))
-    compared = [_compared(rows, recipes, runs, verdicts, records or {}) for rows in groups]
+    compared = [_compared(rows, recipes, runs, evaluations, records or {}) for rows in groups]
     return [row for rows in compared for row in rows]
 
 
-def _groups(recipes: Sequence[RecipePart], places: Sequence[int], verdicts: Sequence[Verdict]) -> list[list[Pooled]]:
+def _groups(
+    recipes: Sequence[RecipePart], places: Sequence[int], evaluations: Sequence[EvaluationRow]
+) -> list[list[Pooled]]:
     """Pool the evaluations of one suite; recipes that can be compared come together, the most of them first."""
     found: list[list[Pooled]] = []
-    runs = {verdicts[place].run for place in places}
+    runs = {evaluations[place].run for place in places}
     left = [number for number, recipe in enumerate(recipes) if runs & set(recipe.runs)]
     while left:
-        kinds = [[place for place in places if _is_of(verdicts[place], kind)] for kind in _KINDS]
-        choices = {kind: _by_recipe(recipes, left, some, verdicts) for kind, some in zip(_KINDS, kinds, strict=True)}
+        kinds = [[place for place in places if _is_of(evaluations[place], kind)] for kind in _KINDS]
+        choices = {kind: _by_recipe(recipes, left, some, evaluations) for kind, some in zip(_KINDS, kinds, strict=True)}
         # Of equals the first: `max` keeps the order of the kinds. What is of none of them is taken as it is.
         kind, most = max(choices.items(), key=lambda item: (len(item[1]), sum(map(len, item[1].values()))))
-        chosen = most or _by_recipe(recipes, left, places, verdicts)
-        rows = [_pooled(number, own, verdicts) for number, own in chosen.items()]
+        chosen = most or _by_recipe(recipes, left, places, evaluations)
+        rows = [_pooled(number, own, evaluations) for number, own in chosen.items()]
         name = f"{rows[0].suite}, {kind[0]} checkpoint{', raw weights' * (kind[1] == 'raw')}"
         found.append([replace(row, suite=name) for row in rows] if found else rows)
         left = [number for number in left if number not in chosen]
     return found
 
 
-def _is_of(row: Verdict, kind: tuple[str, str]) -> bool:
+def _is_of(row: EvaluationRow, kind: tuple[str, str]) -> bool:
     return row.checkpoint == kind[0] and row.weights in (None, kind[1])
 
 
 def _by_recipe(
-    recipes: Sequence[RecipePart], numbers: Sequence[int], places: Sequence[int], verdicts: Sequence[Verdict]
+    recipes: Sequence[RecipePart], numbers: Sequence[int], places: Sequence[int], evaluations: Sequence[EvaluationRow]
 ) -> dict[int, list[int]]:
     """Return the evaluations among `places` of each of some recipes that has any, one a run."""
     by_run: dict[int, int] = {}
     for place in places:
-        by_run.setdefault(verdicts[place].run, place)
+        by_run.setdefault(evaluations[place].run, place)
     found = {number: [by_run[run] for run in recipes[number].runs if run in by_run] for number in numbers}
     return {number: own for number, own in found.items() if own}
 
@@ -96,8 +101,8 @@ def has_autoattack(attacks: Mapping[str, object]) -> bool:
     return any(name.casefold() == "autoattack" for name in attacks)
 
 
-def _pooled(recipe: int, places: Sequence[int], verdicts: Sequence[Verdict]) -> Pooled:
-    rows = [verdicts[place] for place in places]
+def _pooled(recipe: int, places: Sequence[int], evaluations: Sequence[EvaluationRow]) -> Pooled:
+    rows = [evaluations[place] for place in places]
     first = rows[0]
     gaps = [row.gap for row in rows if row.gap is not None]
     return Pooled(
@@ -106,7 +111,7 @@ def _pooled(recipe: int, places: Sequence[int], verdicts: Sequence[Verdict]) -> 
         checkpoint=first.checkpoint,
         weights=first.weights,
         n=first.n,
-        verdicts=list(places),
+        evaluations=list(places),
         clean=mean_accuracy([row.clean for row in rows], max(first.n, 1)),
         attacks={
             name: mean_accuracy([row.attacks[name] for row in rows], max(first.n, 1))
@@ -122,7 +127,7 @@ def _compared(
     rows: Sequence[Pooled],
     recipes: Sequence[RecipePart],
     runs: Sequence[RunPart],
-    verdicts: Sequence[Verdict],
+    evaluations: Sequence[EvaluationRow],
     records: Records,
 ) -> list[Pooled]:
     """Add the differences from the baseline of each recipe, and mark the frontier."""
@@ -130,7 +135,7 @@ def _compared(
 
     @cache
     def cached_difference(first: int, second: int, key: str) -> Difference:
-        return accuracy_difference(by_recipe[first], by_recipe[second], key, runs, verdicts, records)
+        return accuracy_difference(by_recipe[first], by_recipe[second], key, runs, evaluations, records)
 
     def differ(first: Pooled, second: Pooled, key: str) -> Difference:
         return cached_difference(first.recipe, second.recipe, key)
@@ -174,7 +179,7 @@ def accuracy_difference(
     second: Pooled,
     key: str,
     runs: Sequence[RunPart],
-    verdicts: Sequence[Verdict],
+    evaluations: Sequence[EvaluationRow],
     records: Records | None = None,
 ) -> Difference:
     """Return how much higher an accuracy of one recipe is than that of another.
@@ -185,31 +190,31 @@ def accuracy_difference(
         first, second: Two recipes of one suite.
         key: `clean` or `robust`.
         runs: All runs.
-        verdicts: All evaluations.
+        evaluations: All evaluations.
         records: As of `pool_by_suite`.
     """
-    seeds = [{runs[verdicts[place].run].seed: place for place in row.verdicts} for row in (first, second)]
+    seeds = [{runs[evaluations[place].run].seed: place for place in row.evaluations} for row in (first, second)]
     shared = [(place, seeds[1][seed]) for seed, place in seeds[0].items() if seed in seeds[1]]
-    if not shared and max(len(first.verdicts), len(second.verdicts)) > 1:
-        one, other = ([_accuracy(verdicts[place], key) for place in row.verdicts] for row in (first, second))
+    if not shared and max(len(first.evaluations), len(second.evaluations)) > 1:
+        one, other = ([_accuracy(evaluations[place], key) for place in row.evaluations] for row in (first, second))
         return means_difference(one, other, max(first.n, 1), max(second.n, 1))
-    pairs = shared or [(first.verdicts[0], second.verdicts[0])]
-    found = [_pair(verdicts, *pair, key, records or {}) for pair in pairs]
+    pairs = shared or [(first.evaluations[0], second.evaluations[0])]
+    found = [_pair(evaluations, *pair, key, records or {}) for pair in pairs]
     return found[0] if len(found) == 1 else seed_difference(found)
 
 
-def _pair(verdicts: Sequence[Verdict], one: int, other: int, key: str, records: Records) -> Difference:
+def _pair(evaluations: Sequence[EvaluationRow], one: int, other: int, key: str, records: Records) -> Difference:
     left, right = records.get(one), records.get(other)
     if left is not None and right is not None and np.array_equal(left.index, right.index):
         is_good = [each.is_correct if key == CLEAN else each.is_robust for each in (left, right)]
         gained, lost = int((is_good[0] & ~is_good[1]).sum()), int((~is_good[0] & is_good[1]).sum())
         return paired_difference(gained, lost, len(left.index))
-    rows = [verdicts[place] for place in (one, other)]
+    rows = [evaluations[place] for place in (one, other)]
     values = [_accuracy(row, key) for row in rows]
     return unpaired_difference(values[0], values[1], max(rows[0].n, 1), max(rows[1].n, 1))
 
 
-def _accuracy(row: Verdict, key: str) -> float:
+def _accuracy(row: EvaluationRow, key: str) -> float:
     return row.clean if key == CLEAN else row.robust
 
 
@@ -249,16 +254,18 @@ def with_pooled_results(content: ReportContent, records: Records | None = None) 
         records: As of `pool_by_suite`.
     """
     recipes = recipe_parts(content.runs, content.differences)
-    pooled = pool_by_suite(recipes, content.runs, content.verdicts, records)
-    notes = [*content.notes, *_not_compared(recipes, pooled, content.verdicts)]
+    pooled = pool_by_suite(recipes, content.runs, content.evaluations, records)
+    notes = [*content.notes, *_not_compared(recipes, pooled, content.evaluations)]
     return replace(content, recipes=recipes, pooled=pooled, notes=notes)
 
 
-def _not_compared(recipes: Sequence[RecipePart], pooled: Sequence[Pooled], verdicts: Sequence[Verdict]) -> list[str]:
+def _not_compared(
+    recipes: Sequence[RecipePart], pooled: Sequence[Pooled], evaluations: Sequence[EvaluationRow]
+) -> list[str]:
     """Return a note for each group of recipes that is kept apart from the others of the same suite."""
     apart: dict[tuple[str, str], list[Pooled]] = {}
     for row in pooled:
-        if row.suite != (suite := verdicts[row.verdicts[0]].suite):
+        if row.suite != (suite := evaluations[row.evaluations[0]].suite):
             apart.setdefault((suite, row.suite.removeprefix(suite).removeprefix(", ")), []).append(row)
     return [
         f"under {suite} {', '.join(recipes[row.recipe].name for row in rows)}: not compared with the other recipes, "
@@ -276,5 +283,5 @@ def row_of(content: ReportContent, row: Pooled, recipe: int | None) -> Pooled:
 def shared_seeds(content: ReportContent, row: Pooled) -> list[int]:
     """Return the seeds that a recipe and what it is compared with both have."""
     rows = [row, row_of(content, row, row.against)]
-    seeds = [{content.runs[content.verdicts[place].run].seed for place in each.verdicts} for each in rows]
+    seeds = [{content.runs[content.evaluations[place].run].seed for place in each.evaluations} for each in rows]
     return sorted(seeds[0] & seeds[1])

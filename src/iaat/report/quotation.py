@@ -18,7 +18,7 @@ from iaat.evaluate.findings import (
 from iaat.report.commands import evaluation_command
 from iaat.report.pooled_results import has_autoattack, row_of, shared_seeds
 from iaat.report.report_content import ReportContent
-from iaat.report.result_content import Answer, Pooled, Verdict
+from iaat.report.result_content import Answer, EvaluationRow, Pooled
 from iaat.runtime.text import counted
 
 FEW_SEEDS = 3
@@ -34,65 +34,71 @@ def quotation(content: ReportContent, row: Pooled) -> Answer:
     The first reason against it that holds is said, the gravest first: attacks that do not measure the model, samples
     that have chosen the epoch, attacks that are too weak, and then what the figures are compared with.
     """
-    verdicts = [content.verdicts[place] for place in row.verdicts]
-    found = _distrusted(content, row, verdicts) or _of_validation(row, verdicts) or _incomplete(content, row, verdicts)
-    return found or _unfit_to_compare(content, row, verdicts) or _quotable(content, row, verdicts)
+    evaluations = [content.evaluations[place] for place in row.evaluations]
+    found = (
+        _distrusted(content, row, evaluations)
+        or _of_validation(row, evaluations)
+        or _incomplete(content, row, evaluations)
+    )
+    return found or _unfit_to_compare(content, row, evaluations) or _quotable(content, row, evaluations)
 
 
-def _distrusted(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict]) -> Answer | None:
-    serious = [verdict for verdict in verdicts if verdict.is_serious]
+def _distrusted(content: ReportContent, row: Pooled, evaluations: Sequence[EvaluationRow]) -> Answer | None:
+    serious = [evaluation for evaluation in evaluations if evaluation.is_serious]
     if not serious:
         return None
-    names = sorted({finding["name"] for verdict in serious for finding in verdict.findings if finding.get("serious")})
+    names = sorted(
+        {finding["name"] for evaluation in serious for finding in evaluation.findings if finding.get("serious")}
+    )
     detail = f"{', '.join(names)}: {_advice(serious)}" if names else serious[0].verdict
     is_full = "full" in row.suite.split(maxsplit=1)[0]
     full = None if is_full else evaluation_command(content, [row.recipe], "full")
     return Answer("quote", "serious", "Do not quote it: the attacks do not measure this model.", detail, full)
 
 
-def _of_validation(row: Pooled, verdicts: Sequence[Verdict]) -> Answer | None:
-    if not (found := _findings(verdicts, (VALIDATION_SAMPLES,))):
+def _of_validation(row: Pooled, evaluations: Sequence[EvaluationRow]) -> Answer | None:
+    if not (found := _findings(evaluations, (VALIDATION_SAMPLES,))):
         return None
     detail = f"on {row.n:,} validation images; {found[0]['advice']}"
     command = "run.evaluate(test_data, suite='standard')  # run = iaat.fit(...) as before"
     return Answer("quote", "open", "Not to be quoted: these images have chosen the epoch.", detail, command)
 
 
-def _incomplete(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict]) -> Answer | None:
+def _incomplete(content: ReportContent, row: Pooled, evaluations: Sequence[EvaluationRow]) -> Answer | None:
     """What AutoAttack with its checks for masking has not said yet."""
     recipes, samples = [row.recipe, *([] if row.against is None else [row.against])], _samples(row)
     command = evaluation_command(content, recipes, "standard")
     if not has_autoattack(row.attacks):
         last = list(row.attacks)[-1] if row.attacks else "no attack"
         return Answer("quote", "open", f"Not to be quoted yet: {last} is not AutoAttack.", f"on {samples}", command)
-    if any(UNCHECKED in verdict.verdict for verdict in verdicts):
+    if any(UNCHECKED in evaluation.verdict for evaluation in evaluations):
         command = evaluation_command(content, recipes, "standard", suspicious=True)
         text = "Not to be quoted yet: it is not checked for gradient masking."
         return Answer("quote", "open", text, samples, command)
-    if few := next((verdict.verdict for verdict in verdicts if TOO_FEW in verdict.verdict), None):
+    if few := next((evaluation.verdict for evaluation in evaluations if TOO_FEW in evaluation.verdict), None):
         text = "Not to be quoted yet: too few test images were attacked to look for gradient masking."
         return Answer("quote", "open", text, f"on {samples}; {few}", command)
     return None
 
 
-def _unfit_to_compare(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict]) -> Answer | None:
+def _unfit_to_compare(content: ReportContent, row: Pooled, evaluations: Sequence[EvaluationRow]) -> Answer | None:
     """Why figures with AutoAttack are not to be quoted all the same: the arithmetic, or what they are compared with."""
-    if found := _findings(verdicts, (ARITHMETIC,)):
+    if found := _findings(evaluations, (ARITHMETIC,)):
         text = "Not to be quoted as AutoAttack's: it ran with other rounding."
         return Answer("quote", "open", text, f"on {_samples(row)}; {found[0]['evidence']}")
-    theirs = [] if row.against is None else row_of(content, row, row.against).verdicts
-    distrusted = [content.verdicts[place] for place in theirs if content.verdicts[place].is_serious]
+    theirs = [] if row.against is None else row_of(content, row, row.against).evaluations
+    distrusted = [content.evaluations[place] for place in theirs if content.evaluations[place].is_serious]
     if not distrusted or row.against is None:
         return None
     text = f"Not to be quoted as a comparison: the attacks do not measure {content.recipes[row.against].title}."
     return Answer("quote", "open", text, f"on {_samples(row)}; {_advice(distrusted) or distrusted[0].verdict}")
 
 
-def _quotable(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict]) -> Answer:
-    weak = any(verdict.verdict.startswith(WORST_CASE) for verdict in verdicts)
-    which = "quote the worst case, not PGD" if weak else verdicts[0].verdict
-    notes = "".join(f"; {finding['evidence']}" for finding in _findings(verdicts[:1], _OTHER_ATTACKS))
-    detail = f"AutoAttack on {_samples(row)}, {counted(len(verdicts), 'seed')}; {which}{notes}"
+def _quotable(content: ReportContent, row: Pooled, evaluations: Sequence[EvaluationRow]) -> Answer:
+    weak = any(evaluation.verdict.startswith(WORST_CASE) for evaluation in evaluations)
+    which = "quote the worst case, not PGD" if weak else evaluations[0].verdict
+    notes = "".join(f"; {finding['evidence']}" for finding in _findings(evaluations[:1], _OTHER_ATTACKS))
+    detail = f"AutoAttack on {_samples(row)}, {counted(len(evaluations), 'seed')}; {which}{notes}"
     seeds = _seeds_compared(content, row)
     if seeds < FEW_SEEDS:
         return Answer("quote", "better", f"It may be quoted, as a result of {counted(seeds, 'seed')}.", detail)
@@ -102,18 +108,18 @@ def _quotable(content: ReportContent, row: Pooled, verdicts: Sequence[Verdict]) 
 def _seeds_compared(content: ReportContent, row: Pooled) -> int:
     """Seeds that a comparison rests on: those of both recipes; where they share none, of that which has fewer."""
     if row.against is None:
-        return len(row.verdicts)
-    theirs = row_of(content, row, row.against).verdicts
-    return len(shared_seeds(content, row)) or min(len(row.verdicts), len(theirs))
+        return len(row.evaluations)
+    theirs = row_of(content, row, row.against).evaluations
+    return len(shared_seeds(content, row)) or min(len(row.evaluations), len(theirs))
 
 
 def _samples(row: Pooled) -> str:
     return f"{row.n:,} test images"
 
 
-def _findings(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[dict[str, Any]]:
-    return [finding for verdict in verdicts for finding in verdict.findings if finding["name"] in names]
+def _findings(evaluations: Sequence[EvaluationRow], names: Sequence[str]) -> list[dict[str, Any]]:
+    return [finding for evaluation in evaluations for finding in evaluation.findings if finding["name"] in names]
 
 
-def _advice(verdicts: Sequence[Verdict]) -> str:
-    return next((finding["advice"] for row in verdicts for finding in row.findings if finding.get("serious")), "")
+def _advice(evaluations: Sequence[EvaluationRow]) -> str:
+    return next((finding["advice"] for row in evaluations for finding in row.findings if finding.get("serious")), "")

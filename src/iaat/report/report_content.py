@@ -12,7 +12,7 @@ from typing import Any
 
 from iaat.corruptions import SEVERITIES
 from iaat.report.image_content import Gallery, SurfacePart
-from iaat.report.result_content import Opening, Pooled, RecipePart, UnderAttack, Verdict
+from iaat.report.result_content import EvaluationRow, Opening, Pooled, RecipePart, UnderAttack
 from iaat.report.run_figures import Series
 from iaat.report.wall import Wall
 from iaat.units import Norm
@@ -61,7 +61,7 @@ class Accuracies:
     """Accuracy of an evaluated run against the radius.
 
     Attributes:
-        run, checkpoint, weights, suite, n: As of `Verdict`.
+        run, checkpoint, weights, suite, n: As of `EvaluationRow`.
         radius: Radii from 0 upwards.
         accuracy: Accuracy at each.
         expected: Expected robustness, the mean of the curve.
@@ -134,7 +134,7 @@ class ReportContent:
         made: Date, and version of iaat.
         classes: Names of the classes.
         runs: The runs.
-        verdicts: Their evaluations.
+        evaluations: Their evaluations.
         differences: Settings in which the runs differ: key, and its value in each run as text.
         curves: Accuracy against the radius.
         corruptions: Accuracy on corruptions.
@@ -156,7 +156,7 @@ class ReportContent:
     made: str
     classes: list[str]
     runs: list[RunPart]
-    verdicts: list[Verdict]
+    evaluations: list[EvaluationRow]
     differences: list[tuple[str, list[str]]] = field(default_factory=list)
     curves: list[Accuracies] = field(default_factory=list)
     corruptions: list[Corruptions] = field(default_factory=list)

@@ -15,7 +15,7 @@ from iaat.statistics import Difference
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class EvaluationRow:
     """One evaluation of one checkpoint: a row of the table of verdicts.
 
     Attributes:
@@ -66,13 +66,13 @@ class Pooled:
     Attributes:
         recipe: Place of the recipe in `ReportContent.recipes`.
         suite: Attacks and radius.
-        checkpoint, weights: As of `Verdict`.
+        checkpoint, weights: As of `EvaluationRow`.
         n: Test samples of each seed.
-        verdicts: Places in `ReportContent.verdicts`, one a seed.
+        evaluations: Places in `ReportContent.evaluations`, one a seed.
         clean: Clean accuracy.
-        attacks: Accuracy after each attack, as of `Verdict`.
+        attacks: Accuracy after each attack, as of `EvaluationRow`.
         gap: Mean of the gaps; None where one is missing.
-        worst_case: As of `Verdict`.
+        worst_case: As of `EvaluationRow`.
         against: Place of the recipe it is compared with; None where there is none.
         clean_against, robust_against: This one minus that one; None likewise.
         natural_against: Clean accuracy minus that of natural training; None where that is not among the recipes.
@@ -84,7 +84,7 @@ class Pooled:
     checkpoint: str
     weights: str | None
     n: int
-    verdicts: list[int]
+    evaluations: list[int]
     clean: MeanAccuracy
     attacks: dict[str, MeanAccuracy]
     gap: float | None

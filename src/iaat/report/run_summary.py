@@ -20,7 +20,7 @@ from iaat.evaluate.naming import attack_title, worst_case_name
 from iaat.evaluate.results import CLEAN, WORST, EvaluationResult
 from iaat.evaluate.results_table import with_worst
 from iaat.report.report_content import Accuracies, Corruptions, Radii, RunPart, Stability
-from iaat.report.result_content import Verdict
+from iaat.report.result_content import EvaluationRow
 from iaat.report.run_figures import series
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_folder import RunFolder
@@ -88,11 +88,11 @@ def _by_epoch(run: RunFolder, recipe: Recipe) -> list[EpochRecord | None]:
     return [by_number.get(number) for number in numbers]
 
 
-def verdict_row(number: int, row: EvaluationResult) -> Verdict:
+def evaluation_row(number: int, row: EvaluationResult) -> EvaluationRow:
     """Return an evaluation of run number `number`."""
     attacks = with_worst(row.attacks)
     pgd = next((row.accuracy[name] for name in row.attacks if name.startswith("pgd")), None)
-    return Verdict(
+    return EvaluationRow(
         run=number,
         checkpoint=row.checkpoint or "-",
         weights=row.weights,

@@ -39,14 +39,14 @@ def under_attack(content: ReportContent, row: Pooled, records: Mapping[int, Samp
     Args:
         content: A content with pooled results.
         row: The evaluations in focus.
-        records: Test samples of evaluations by the place of their verdict; recipes without are left out.
+        records: Test samples of evaluations by the place of their evaluation; recipes without are left out.
     """
     same = [each for each in content.pooled if (each.suite, each.n) == (row.suite, row.n)]
     ordered = sorted(same, key=lambda each: (each.recipe != row.recipe, each.recipe != row.against))
     results = [
-        class_results(each.recipe, [records[place] for place in each.verdicts], len(content.classes))
+        class_results(each.recipe, [records[place] for place in each.evaluations], len(content.classes))
         for each in ordered
-        if all(place in records for place in each.verdicts)
+        if all(place in records for place in each.evaluations)
     ]
     if not results or results[0].recipe != row.recipe:
         return None

@@ -27,13 +27,13 @@ function tradeoff(host) {
       const [clean, worst] = [row.clean, robust(row)];
       const name = label(recipe.name, 40);
       const focus = content.opening?.focus === row.recipe;
-      const text = `${name}<br>${plural(row.verdicts.length, "seed")}, ${safe(row.checkpoint)} checkpoint<br>clean ${span(clean)}<br>robust ${span(worst)}`;
-      const seeds = row.verdicts.length < 2 ? [] : [{
+      const text = `${name}<br>${plural(row.evaluations.length, "seed")}, ${safe(row.checkpoint)} checkpoint<br>clean ${span(clean)}<br>robust ${span(worst)}`;
+      const seeds = row.evaluations.length < 2 ? [] : [{
         type: "scatter", mode: "markers", legendgroup: name, showlegend: false, hovertemplate: hover,
-        x: row.verdicts.map((place) => 100 * content.verdicts[place].clean),
-        y: row.verdicts.map((place) => 100 * robust(content.verdicts[place])),
+        x: row.evaluations.map((place) => 100 * content.evaluations[place].clean),
+        y: row.evaluations.map((place) => 100 * robust(content.evaluations[place])),
         marker: { ...marker(recipe.series), size: 5, opacity: 0.5 },
-        text: row.verdicts.map((place) => runLabel(content.verdicts[place].run)),
+        text: row.evaluations.map((place) => runLabel(content.evaluations[place].run)),
       }];
       return [...seeds, {
         type: "scatter", mode: "markers", x: [100 * clean.mean], y: [100 * worst.mean], error_x: bars(clean, row),
@@ -58,7 +58,7 @@ function tradeoff(host) {
       .map((row) => `${recipes[row.recipe].name} ties with ${recipes[/** @type {number} */ (row.against)].name} in robust accuracy`);
     const ends = (value) => value.interval95.map((end) => 100 * end);
     // A recipe of another checkpoint has a suite name of its own; its evaluations keep the common one.
-    const suites = new Set(shown.flatMap((row) => row.verdicts.map((place) => suiteOf(content.verdicts[place]))));
+    const suites = new Set(shown.flatMap((row) => row.evaluations.map((place) => suiteOf(content.evaluations[place]))));
     const recipesShown = new Set(shown.map((row) => row.recipe));
     return {
       title: `Clean against robust accuracy, ${shown[0].worst_case}`,
@@ -70,10 +70,10 @@ function tradeoff(host) {
         dragmode: matchMedia("(pointer: fine)").matches ? "zoom" : false, legend: legend(),
       },
       columns: ["run", "checkpoint", "suite", "n", "clean", "last attack", "robust", "on the frontier"],
-      rows: content.verdicts.filter((verdict) => suites.has(suiteOf(verdict)) && known(robust(verdict)) && recipesShown.has(recipeOf(verdict.run)))
-        .map((verdict) => [runs[verdict.run].name, verdict.checkpoint, verdict.suite, verdict.n, verdict.clean,
-          Object.keys(verdict.attacks).at(-1) ?? "", robust(verdict),
-          shown.some((row) => row.on_frontier && recipes[row.recipe].runs.includes(verdict.run)) ? "yes" : "no"]),
+      rows: content.evaluations.filter((each) => suites.has(suiteOf(each)) && known(robust(each)) && recipesShown.has(recipeOf(each.run)))
+        .map((each) => [runs[each.run].name, each.checkpoint, each.suite, each.n, each.clean,
+          Object.keys(each.attacks).at(-1) ?? "", robust(each),
+          shown.some((row) => row.on_frontier && recipes[row.recipe].runs.includes(each.run)) ? "yes" : "no"]),
     };
   }
 

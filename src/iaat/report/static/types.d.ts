@@ -5,7 +5,7 @@ type Series = (number | null)[];
 
 interface Finding { name: string; evidence: string; advice: string; serious: boolean; weak_attack: boolean }
 
-interface Verdict {
+interface EvaluationRow {
   run: number; checkpoint: string; weights: string | null; suite: string; verdict: string; findings: Finding[]; n: number;
   clean: number; attacks: Record<string, number>; interval95: Record<string, [number, number]>; gap: number | null;
   seconds: number; worst_case: string;
@@ -22,7 +22,7 @@ interface MeanAccuracy { mean: number; interval95: [number, number]; sd: number 
 interface Difference { mean: number; interval: [number, number]; holds: boolean; by: string }
 
 interface Pooled {
-  recipe: number; suite: string; checkpoint: string; weights: string | null; n: number; verdicts: number[];
+  recipe: number; suite: string; checkpoint: string; weights: string | null; n: number; evaluations: number[];
   clean: MeanAccuracy; attacks: Record<string, MeanAccuracy>; gap: number | null; worst_case: string;
   against: number | null; clean_against: Difference | null; robust_against: Difference | null; natural_against: Difference | null;
   on_frontier: boolean;
@@ -120,7 +120,7 @@ interface SurfacePart {
 }
 
 interface ReportContent {
-  title: string; made: string; classes: string[]; runs: RunPart[]; verdicts: Verdict[];
+  title: string; made: string; classes: string[]; runs: RunPart[]; evaluations: EvaluationRow[];
   differences: [string, string[]][]; curves: Accuracies[]; corruptions: Corruptions[]; radii: Radii[];
   stability: Stability[]; gallery: Gallery | null; wall: Wall | null; surfaces: SurfacePart[]; notes: string[];
   dataset: string; recipes: RecipePart[]; pooled: Pooled[]; opening: Opening | null; under_attack: UnderAttack | null;
