@@ -9,9 +9,7 @@ from iaat.data.augment import Augmentation
 from iaat.data.cached_split import CachedSplit, fill_caches, with_cache
 from iaat.data.channel_statistics import channel_stats
 from iaat.data.concat_source import ConcatSource
-from iaat.data.data_config import (
-    DataConfig,
-)
+from iaat.data.data_config import DataConfig
 from iaat.data.data_splits import DataSplits
 from iaat.data.drawn_samples import DrawnSamples, draw_samples, seed_of_draws
 from iaat.data.extra import ExtraImages
