@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import iaat
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError
@@ -151,6 +152,19 @@ def test_a_run_perturbs_from_its_epoch_on_and_states_the_cost(tmp_path):
 def test_a_run_with_perturbation_and_average_resumes_bitwise(tmp_path):
     recipe = tiny("iaat", "--method.steps", "1", "--train.awp", "0.01", "--train.ema", "0.9")
     assert_resumes_bitwise(recipe, tmp_path, 5)
+
+
+def test_a_model_without_weights_to_perturb_is_refused_before_it_is_trained():
+    model, data = nn.Sequential(nn.Flatten(), *normed()), (torch.rand(40, 1, 5, 1), torch.arange(40) % 3)
+    settings = {"method": "natural", "epochs": 1, "batch_size": 20, "device": "cpu", "quiet": True, "awp": 0.01}
+    for name, weight in model.named_parameters():
+        weight.requires_grad_("weight" not in name or name == "2.weight")
+    frozen = r"two or more dimensions, and all of these are frozen: 1\.weight, 4\.weight; set requires_grad"
+    with pytest.raises(UserError, match=rf"train\.awp perturbs weights of {frozen}"):
+        iaat.fit(model, data, **settings)
+    iaat.fit(model, data, **settings | {"awp_from": 1})  # which never begins
+    model[4].weight.requires_grad_()
+    iaat.fit(model, data, **settings)
 
 
 @pytest.mark.parametrize(

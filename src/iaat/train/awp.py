@@ -8,7 +8,29 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from iaat.errors import UserError
+
 _TINY = 1e-20
+_NAMED = 3
+
+
+def perturbable(model: nn.Module) -> list[nn.Parameter]:
+    """The weights that are perturbed: those of two or more dimensions that are trained."""
+    return [weight for weight in model.parameters() if weight.requires_grad and weight.ndim > 1]
+
+
+def check_perturbable(model: nn.Module) -> None:
+    """Refuse a model in which nothing can be perturbed.
+
+    Raises:
+        UserError: with the names of frozen weights.
+    """
+    if perturbable(model):
+        return
+    names = [name for name, weight in model.named_parameters() if weight.ndim > 1]
+    some = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    state = f"all of these are frozen: {some}; set requires_grad of some" if names else "the model has none"
+    raise UserError(f"train.awp perturbs weights of two or more dimensions, and {state}, or leave train.awp out")
 
 
 @contextmanager

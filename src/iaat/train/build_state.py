@@ -16,6 +16,7 @@ from iaat.models import build_model, supports_channels_last
 from iaat.models.double_normalization import warn_of_double_normalization
 from iaat.runtime import rng
 from iaat.runtime.distributed import ALONE, Ranks
+from iaat.train.awp import check_perturbable
 from iaat.train.ddp import GradientSync, sync_batchnorm
 from iaat.train.ema import ModelEMA
 from iaat.train.frozen_modules import frozen_modules
@@ -49,6 +50,8 @@ def build_state(
     model = ranks.main_first(
         lambda: build_model(config, shape=shape, classes=classes, mean=data.mean, std=data.std, seed=recipe.seed)
     ).to(device)
+    if recipe.train.awp_in(recipe.train.epochs - 1):
+        check_perturbable(model)
     if start_weights and ranks.main:
         warn_of_double_normalization(model, config)
     channels_last = recipe.train.channels_last and len(data.shape) == 3

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from iaat.attacks import frozen_running_stats
 from iaat.methods import Objective
-from iaat.train.awp import perturbed_weights
+from iaat.train.awp import perturbable, perturbed_weights
 from iaat.train.ddp import GradientSync
 from iaat.types import StepOutput
 
@@ -52,7 +52,7 @@ def accumulate_gradient(
         return output
     with computing():
         output = objective(model)
-    weights = [weight for weight in model.parameters() if weight.requires_grad and weight.ndim > 1]
+    weights = perturbable(model)
     gradients = torch.autograd.grad(output.loss * factor, weights, allow_unused=True)
     gradient_sync.average_(gradients)
     with perturbed_weights(weights, gradients, awp), frozen_running_stats(model):
