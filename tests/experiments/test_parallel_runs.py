@@ -111,7 +111,11 @@ def test_jobs_share_out_threads_and_gpus():
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("--jobs", "0"), "--jobs 0: a number of runs at once"), (("--jobs", "2", "--no-train"), "--jobs is for what is")],
+    [
+        (("--jobs", "2", "--device", "cuda:1"), "--jobs 2: train.device cuda:1 of quickstart-natural is one GPU"),
+        (("--jobs", "0"), "--jobs 0: a number of runs at once"),
+        (("--jobs", "2", "--no-train"), "--jobs is for what is"),
+    ],
 )
 def test_wrong_numbers_are_refused(words, message, capsys):
     assert main([*COMPARED, *words]) == 2

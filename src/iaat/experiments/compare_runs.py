@@ -65,6 +65,8 @@ def compare(
         UserError: anything that would stop one of the runs, found before the first is trained; or nothing to show.
     """
     _check_comparable(cells)
+    if jobs is not None:
+        _check_devices(cells, jobs)
     runs = [_checked(recipe, place_of_run(recipe, out), training) for recipe in _all(cells)]
     if training:
         _check_models([recipe for recipe, run in runs if not run.has_results()])
@@ -167,6 +169,15 @@ def _check_comparable(cells: Sequence[Cell]) -> None:
             raise UserError(
                 f"recipes {first.name} and {cell.name} are evaluated by different attacks (section evaluate): give one "
                 "for all, such as --evaluate.radius 8px --evaluate.steps 20"
+            )
+
+
+def _check_devices(cells: Sequence[Cell], jobs: Jobs) -> None:
+    for cell in cells:
+        if (device := cell.recipe.train.device).startswith("cuda:"):
+            raise UserError(
+                f"--jobs {jobs.at_once}: train.device {device} of {cell.name} is one GPU for all runs, and each run "
+                "sees one GPU of its own: give train.device cuda"
             )
 
 
