@@ -58,6 +58,8 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
     metrics = runs[0].metrics()
     assert content.runs[0].curves["loss"] == [record.loss for record in metrics]
     assert content.runs[0].quantiles["50"] == [record.radius_quantiles_px["50"] for record in metrics]
+    assert [part.evaluated_at for part in content.runs] == [None, ("64px", "linf"), None]
+    assert {(row.radius, row.norm) for row in content.evaluations} == {("64px", "linf")}
     assert content.runs[1].quantiles == {}
     assert [(row.run, row.checkpoint) for row in content.evaluations] == [
         (n, c) for n in range(3) for c in ("best", "last")
@@ -72,6 +74,16 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
     of = [(row.run, row.checkpoint, row.weights, row.suite, row.n) for row in content.evaluations]
     assert [(part.run, part.checkpoint, part.weights, part.suite, part.n) for part in content.curves] == of
     assert content.curves[0].radius[-1] == pytest.approx(128)
+
+
+def test_a_run_says_whether_its_radii_are_given_and_its_classes_weighed(runs):
+    def part(*words):
+        (found,) = run_parts(runs[:1], [tiny("pgd_at", *words)])
+        return found.given_radii, found.weighs_classes
+
+    assert part() == (False, False)
+    assert part("--method.radii", str(runs[0].path)) == (True, False)
+    assert part("--method.class_weights", "balanced") == (False, True)
 
 
 def test_the_opening_and_the_classes_are_those_of_the_records(runs, content):

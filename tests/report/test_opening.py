@@ -13,6 +13,7 @@ from iaat.report.opening import focus_row, opening_of, report_title
 from iaat.report.pooled_results import with_pooled_results
 from iaat.report.report_content import ReportContent, RunPart
 from iaat.report.result_content import ClassAccuracy, ClassResults, EvaluationRow, UnderAttack
+from iaat.report.uniform_recipes import uniform_recipes
 from iaat.statistics import wilson_interval
 
 N = 1000
@@ -371,3 +372,64 @@ def test_a_mean_radius_in_one_norm_is_not_proposed_to_a_run_in_the_other():
     runs = [run("iaat", norm="l2"), run("pgd_at")]
     content = made(runs, [evaluation(0, 0.86, 0.45), evaluation(1, 0.80, 0.45)])
     assert not [step for step in opening_of(content).steps if "mean radius" in step.sentence]
+
+
+def test_a_control_at_the_radii_of_a_table_is_no_uniform_radius():
+    runs = [run("iaat"), run("pgd_at"), run("pgd_at", given_radii=True, name="small-shuffled seed 0")]
+    content = made(runs, [evaluation(0, 0.86, 0.48), evaluation(1, 0.80, 0.45), evaluation(2, 0.86, 0.50)])
+    assert [recipe.uniform for recipe in content.recipes] == [False, True, False]
+    assert content.recipes[opening_of(content).against].name == "small-pgd-at"
+    assert report_title(content).startswith("IAAT against small-pgd-at and")
+    assert uniform_recipes(content, content.pooled) == []
+    (control,) = [row for row in content.pooled if row.recipe == 2]
+    assert content.recipes[control.against].name == "small-pgd-at"
+    (step,) = [step for step in opening_of(content).steps if "mean radius" in step.sentence]
+    assert "runs/small-pgd-at-seed0/recipe.yaml" in step.command
+    without = made([runs[0], runs[2]], [evaluation(0, 0.86, 0.48), evaluation(1, 0.86, 0.50)])
+    assert opening_of(without).against is None
+    assert [step.sentence.split(":")[0] for step in opening_of(without).steps][1:] == [
+        "Nothing is compared with one radius for all images"
+    ]
+    alone = opening_of(made(runs[2:], [evaluation(0, 0.86, 0.50)]))
+    assert " --method pgd_at --method.radii null --method.shuffle_radii false " in alone.steps[1].command
+
+
+def test_the_mean_radius_is_that_of_the_attacks_and_not_that_of_the_memory():
+    """With `method.spread` they differ."""
+    curves = {"radius_mean": [20.0, 24.0], "trained_radius": [8.0, 7.9]}
+    runs = [run("iaat", curves=curves), run("pgd_at", curves={"trained_radius": [8.0, 8.0]})]
+    content = made(runs, [evaluation(0, 0.86, 0.45), evaluation(1, 0.80, 0.45)])
+    (step,) = [step for step in opening_of(content).steps if "mean radius" in step.sentence]
+    assert "--method.radius 7.9px " in step.command
+    fixed = made(
+        [run("trades", curves={"trained_radius": [8.0]}), runs[1]], [evaluation(0, 0.8, 0.4), evaluation(1, 0.8, 0.4)]
+    )
+    assert not [step for step in opening_of(fixed).steps if "mean radius" in step.sentence]
+
+
+def test_a_run_that_weighs_classes_is_not_asked_to_weigh_the_weakest_by_2():
+    content = made([run("iaat")], [evaluation(0, 0.86, 0.45)])
+    classes = [
+        ClassAccuracy(n, 500, 0.9, (0.87, 0.92), robust, wilson_interval(robust, 500))
+        for n, robust in ((0, 0.2), (1, 0.7))
+    ]
+    content = replace(content, under_attack=UnderAttack("", "", [ClassResults(0, 1, classes, [])]))
+    assert "--method.class_weights" in opening_of(content).steps[-1].command
+    weighed = replace(content, runs=[run("iaat", weighs_classes=True)])
+    assert not [step for step in opening_of(weighed).steps if "class_weights" in step.command]
+
+
+def test_the_baseline_of_natural_training_has_the_radius_of_its_evaluation():
+    natural, row = run("natural", evaluated_at=("8px", "linf")), evaluation(0, 0.95, 0.0)
+
+    def baseline(content):
+        (step,) = [step for step in opening_of(content).steps if "--method pgd_at" in step.command]
+        return step.command.partition("--method pgd_at ")[2].partition(" --out")[0]
+
+    assert baseline(made([natural], [])) == "--method.radius 8px --method.norm linf"
+    same = baseline(made([natural], [replace(row, radius="8px", norm="linf")]))
+    assert same == "--method.radius 8px --method.norm linf"
+    # What the recipe says of evaluations would refuse training in another norm.
+    other = baseline(made([natural], [replace(row, radius="0.5", norm="l2")]))
+    assert other == "--method.radius 0.5 --method.norm l2 --evaluate.radius 0.5 --evaluate.norm l2"
+    assert baseline(made([run("trades")], [])) == ""

@@ -9,15 +9,14 @@ from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.commands import evaluation_command, training_command
 from iaat.report.pooled_results import has_autoattack, row_of, shared_seeds
 from iaat.report.quotation import FEW_SEEDS, quotation
-from iaat.report.report_content import ReportContent
+from iaat.report.recipe_parts import UNIFORM
+from iaat.report.report_content import ReportContent, RunPart
 from iaat.report.result_content import Answer, NextStep, Opening, Pooled, RecipePart
 from iaat.runtime.text import counted
 from iaat.statistics import Difference, wilson_interval
 
 MOST_STEPS = 3
 """Next steps at most."""
-
-_NO_FOCUS = ("natural", "pgd_at")
 
 
 def report_title(content: ReportContent) -> str:
@@ -32,7 +31,7 @@ def report_title(content: ReportContent) -> str:
     focus = recipes[focus_of(content)]
     others = [recipe.title for recipe in recipes if recipe is not focus]
     # The baseline is named; the others are counted.
-    first = next((recipe.title for recipe in recipes if recipe.method == "pgd_at" and recipe is not focus), None)
+    first = next((recipe.title for recipe in recipes if recipe.uniform and recipe is not focus), None)
     named = first or (others[0] if others else None)
     against = "" if named is None else f" against {named}"
     more = f" and {counted(len(others) - 1, 'other')}" if len(others) > 2 else ""
@@ -44,15 +43,15 @@ def report_title(content: ReportContent) -> str:
 def focus_of(content: ReportContent) -> int:
     """Return the recipe a report is about: the first with a radius for each image, else the first that is no baseline.
 
-    With baselines alone it is the first of PGD-AT, and else the first recipe.
+    With baselines alone it is the first of one radius for all images, and else the first recipe.
     """
     with_radii = {part.run for part in content.radii} | {
         place for place, run in enumerate(content.runs) if run.quantiles
     }
     choices = [
         [number for number, recipe in enumerate(content.recipes) if with_radii & set(recipe.runs)],
-        [number for number, recipe in enumerate(content.recipes) if recipe.method not in _NO_FOCUS],
-        [number for number, recipe in enumerate(content.recipes) if recipe.method == "pgd_at"],
+        [number for number, recipe in enumerate(content.recipes) if not recipe.uniform and recipe.method != "natural"],
+        [number for number, recipe in enumerate(content.recipes) if recipe.uniform],
     ]
     return next((found[0] for found in choices if found), 0)
 
@@ -156,7 +155,7 @@ def _steps(content: ReportContent, focus: int, row: Pooled | None, *, quoted: st
     """Return the next steps, the most telling first; the command of the quotation is not repeated."""
     found = [
         _more_seeds(content, focus, row),
-        _baseline_step(content, focus),
+        _baseline_step(content, focus, row),
         _smaller_radius(content, focus),
         _suspects(content),
         _weak_class(content),
@@ -188,22 +187,37 @@ def _renamed(folder: str, seed: int) -> str:
     return f"{stem}{mark}{seed}" if mark and number.isdigit() else f"{folder}-seed{seed}"
 
 
-def _baseline_step(content: ReportContent, focus: int) -> NextStep | None:
+def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> NextStep | None:
     """Train the same recipe with one radius for all images, where no run has that."""
-    if any(recipe.method == "pgd_at" for recipe in content.recipes):
+    if any(recipe.uniform for recipe in content.recipes):
         return None
     first = content.runs[content.recipes[focus].runs[0]]
-    command = training_command(content, first, {"method": "pgd_at", "out": f"{first.folder}-pgd-at"})
+    settings = {"method": UNIFORM, **_radius_of_evaluation(content, first, row)}
+    if first.given_radii:
+        settings |= {"method.radii": "null", "method.shuffle_radii": "false"}
+    command = training_command(content, first, {**settings, "out": f"{first.folder}-pgd-at"})
     return NextStep("Nothing is compared with one radius for all images: train PGD-AT beside it.", command)
+
+
+def _radius_of_evaluation(content: ReportContent, run: RunPart, row: Pooled | None) -> dict[str, str]:
+    """Return the settings by which a run is trained at the radius of its evaluation, where its method has none."""
+    if run.evaluated_at is None:
+        return {}
+    evaluation = None if row is None else content.evaluations[row.evaluations[0]]
+    found = run.evaluated_at if evaluation is None else (evaluation.radius, evaluation.norm)
+    sections = ("method",) if found == run.evaluated_at else ("method", "evaluate")
+    return {
+        f"{section}.{key}": value for section in sections for key, value in zip(("radius", "norm"), found, strict=True)
+    }
 
 
 def _smaller_radius(content: ReportContent, focus: int) -> NextStep | None:
     """Train PGD-AT at the mean radius, where only one uniform radius is among the runs."""
     norm = content.runs[content.recipes[focus].runs[0]].norm
     alike = [recipe for recipe in content.recipes if content.runs[recipe.runs[0]].norm == norm]
-    uniform = [recipe for recipe in alike if recipe.method == "pgd_at"]
+    uniform = [recipe for recipe in alike if recipe.uniform]
     means = [found for place in content.recipes[focus].runs if (found := _mean_radius(content, place)) is not None]
-    if len(uniform) != 1 or not means or content.recipes[focus].method == "pgd_at":
+    if len(uniform) != 1 or not means or content.recipes[focus].uniform:
         return None
     length, first = f"{mean(means):.3g}", content.runs[uniform[0].runs[0]]
     radius, said = (f"{length}px", f"{length} px") if norm == "linf" else (length, length)
@@ -213,7 +227,12 @@ def _smaller_radius(content: ReportContent, focus: int) -> NextStep | None:
 
 
 def _mean_radius(content: ReportContent, place: int) -> float | None:
-    known = [value for value in content.runs[place].curves.get("radius_mean", ()) if value is not None]
+    """Return the mean radius of a run's attacks, where it learns radii; with `method.spread` its memory has others."""
+    curves = content.runs[place].curves
+    learned, trained = (
+        [value for value in curves.get(name, ()) if value is not None] for name in ("radius_mean", "trained_radius")
+    )
+    known = (trained or learned) if learned else []
     return known[-1] if known and known[-1] > 0 else None
 
 
@@ -242,6 +261,8 @@ def _weak_class(content: ReportContent) -> NextStep | None:
     if wilson_interval(worst.robust, worst.n, tests=len(results.classes))[1] >= overall:
         return None
     first = content.runs[content.recipes[results.recipe].runs[0]]
+    if first.weighs_classes:
+        return None
     name = content.classes[worst.label] if worst.label < len(content.classes) else str(worst.label)
     weights = [2 if each == worst.label else 1 for each in range(len(content.classes))]
     command = training_command(content, first, {"method.class_weights": weights, "out": f"{first.folder}-weighted"})

@@ -165,13 +165,13 @@ def baseline_of(row: Pooled, rows: Sequence[Pooled], recipes: Sequence[RecipePar
     Of several uniform radii it is the most robust of those with a clean accuracy not below the recipe's, or else the
     most robust of all. PGD-AT itself is compared with natural training.
     """
-    own = recipes[row.recipe].method
-    for method in ("pgd_at", "natural"):
-        there = [each for each in rows if recipes[each.recipe].method == method and each.recipe != row.recipe]
-        if there and own != method and not (own == "natural" and method == "pgd_at"):
-            close = [each for each in there if not _is_worse(differ(each, row, CLEAN))]
-            return max(close or there, key=lambda each: each.robust.mean)
-    return None
+    own = recipes[row.recipe]
+    if own.method == "natural":
+        return None
+    uniform = [] if own.uniform else [each for each in rows if recipes[each.recipe].uniform]
+    there = uniform or [each for each in rows if recipes[each.recipe].method == "natural"]
+    close = [each for each in there if not _is_worse(differ(each, row, CLEAN))]
+    return max(close or there, key=lambda each: each.robust.mean, default=None)
 
 
 def accuracy_difference(

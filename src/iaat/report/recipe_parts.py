@@ -11,6 +11,9 @@ from iaat.report.report_content import ReportContent, RunPart
 from iaat.report.result_content import RecipePart
 from iaat.statistics import known_mean
 
+UNIFORM = "pgd_at"
+"""The method of one radius for all images."""
+
 METHOD_TITLES = {
     "natural": "natural training",
     "pgd_at": "PGD-AT",
@@ -53,11 +56,13 @@ def recipe_parts(runs: Sequence[RunPart], differences: Sequence[tuple[str, list[
     parts = []
     for number, ((name, method, *_), places) in enumerate(groups.items()):
         unique = name if names[name] == 1 else runs[places[0]].name
+        is_control = runs[places[0]].given_radii
         parts.append(
             RecipePart(
                 name=unique,
-                title=method_title(method) if methods.count(method) == 1 else unique,
+                title=method_title(method) if methods.count(method) == 1 and not is_control else unique,
                 method=method,
+                uniform=method == UNIFORM and not is_control,
                 series=series_numbers(methods)[number],
                 runs=places,
                 forwards=known_mean([runs[place].forwards for place in places]),

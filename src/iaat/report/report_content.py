@@ -38,6 +38,9 @@ class RunPart:
         modules: Modules of the user's that it needs and that were trusted, for commands.
         norm: Norm of its radii, `linf` or `l2`: of its curves and quantiles here, its `Radii`, gallery and wall.
         of_objects: Whether its model or data was passed as an object, so that no command of the shell can make it.
+        given_radii: Whether a table gives each sample its radius, `method.radii`.
+        weighs_classes: Whether its loss weighs classes, `method.class_weights`.
+        evaluated_at: Radius and norm that its recipe is evaluated at, where its method has no radius.
     """
 
     name: str
@@ -54,6 +57,9 @@ class RunPart:
     modules: list[str] = field(default_factory=list)
     of_objects: bool = False
     norm: Norm = "linf"
+    given_radii: bool = False
+    weighs_classes: bool = False
+    evaluated_at: tuple[str, Norm] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from iaat.evaluate.findings import DISTRUSTED
 from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.image_content import AttackedImages
 from iaat.statistics import Difference
+from iaat.units import Norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class EvaluationRow:
         gap: PGD's accuracy minus the worst case; None where either is missing.
         seconds: Wall time of the evaluation.
         worst_case: What the worst case is over, for axes and titles: attacks, radius and norm.
+        radius, norm: Of its attacks, the radius as it was written.
     """
 
     run: int
@@ -47,6 +49,8 @@ class EvaluationRow:
     gap: float | None
     seconds: float
     worst_case: str = "worst case"
+    radius: str = ""
+    norm: Norm = "linf"
 
     @property
     def robust(self) -> float:
@@ -109,6 +113,7 @@ class RecipePart:
         name: Name of the recipe, unlike those of the others.
         title: What sentences call it: its method where that is enough.
         method: Its method.
+        uniform: Whether it trains with one radius for all images: PGD-AT, unless a table gives the radii.
         series: Number of its series style: the same for a method in every picture.
         runs: Places of its runs.
         forwards, backwards, seconds: As of `RunPart`, mean over the seeds; None where one is missing.
@@ -117,6 +122,7 @@ class RecipePart:
     name: str
     title: str
     method: str
+    uniform: bool
     series: int
     runs: list[int]
     forwards: float | None

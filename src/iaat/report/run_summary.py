@@ -50,6 +50,7 @@ def _names(runs: Sequence[RunFolder], recipes: Sequence[Recipe]) -> list[str]:
 def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
     cost, records = run.training_cost(), _by_epoch(run, recipe)
     curves, quantiles = series(records, recipe.radius_norm)
+    evaluate = recipe.evaluate
     return RunPart(
         name=name,
         folder=path_for_commands(run.path),
@@ -65,6 +66,9 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         modules=trusted_modules((recipe.model.name, recipe.data.name, recipe.method_name)),
         norm=recipe.radius_norm,
         of_objects=GIVEN in (recipe.model.name, recipe.data.name),
+        given_radii=getattr(recipe.method, "radii", None) is not None,
+        weighs_classes=getattr(recipe.method, "class_weights", "none") != "none",
+        evaluated_at=None if hasattr(recipe.method, "radius") else (evaluate.radius.given, evaluate.norm),
     )
 
 
@@ -106,6 +110,8 @@ def evaluation_row(number: int, row: EvaluationResult) -> EvaluationRow:
         gap=None if pgd is None else pgd - row.accuracy[WORST],
         seconds=row.seconds,
         worst_case=worst_case_name(row),
+        radius=row.evaluate.radius.given,
+        norm=row.evaluate.norm,
     )
 
 

@@ -9,7 +9,6 @@ from iaat.report.report_content import ReportContent
 from iaat.report.result_content import Pooled
 from iaat.units import Radius, unit_of
 
-_UNIFORM = "pgd_at"
 _RADIUS = "method.radius"
 
 
@@ -18,7 +17,7 @@ def uniform_recipes(content: ReportContent, rows: Sequence[Pooled]) -> list[Pool
 
     One alone is no curve.
     """
-    uniform = [row for row in rows if content.recipes[row.recipe].method == _UNIFORM]
+    uniform = [row for row in rows if content.recipes[row.recipe].uniform]
     radii = _uniform_radii(content, uniform)
     ordered = sorted(uniform, key=lambda row: radii.get(row.recipe, row.clean.mean))
     return ordered if len(ordered) > 1 else []
@@ -26,7 +25,7 @@ def uniform_recipes(content: ReportContent, rows: Sequence[Pooled]) -> list[Pool
 
 def recipe_labels(content: ReportContent, rows: Sequence[Pooled]) -> dict[int, str]:
     """Return the labels of recipes: radii on the curve of uniform radii where these differ, and names elsewhere."""
-    radii = _uniform_radii(content, [row for row in rows if content.recipes[row.recipe].method == _UNIFORM])
+    radii = _uniform_radii(content, [row for row in rows if content.recipes[row.recipe].uniform])
     names = {row.recipe: content.recipes[row.recipe].name for row in rows}
     runs = {recipe: content.runs[content.recipes[recipe].runs[0]] for recipe in radii}
     return names | {recipe: unit_of(runs[recipe].norm).short(radius) for recipe, radius in radii.items()}

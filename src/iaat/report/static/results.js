@@ -46,9 +46,10 @@ function tradeoff(host) {
       name, line: { color: color(tone), dash, width: 1.5 }, hoverinfo: "skip",
     });
     const byClean = [...shown].sort((a, b) => b.clean.mean - a.clean.mean || robust(b).mean - robust(a).mean);
-    const references = [["pgd_at", "one radius for all (PGD-AT)", "dot"], ["trades", "TRADES", "dashdot"]];
-    for (const [method, name, dash] of references) {
-      const of = byClean.filter((row) => recipes[row.recipe].method === method);
+    /** @type {[(recipe: RecipePart) => boolean, string, string][]} */
+    const references = [[(recipe) => recipe.uniform, "one radius for all (PGD-AT)", "dot"], [(recipe) => recipe.method === "trades", "TRADES", "dashdot"]];
+    for (const [isOn, name, dash] of references) {
+      const of = byClean.filter((row) => isOn(recipes[row.recipe]));
       if (of.length > 1) data.unshift(path(of, name, dash, "ink"));
     }
     const corners = byClean.filter((row) => row.on_frontier);

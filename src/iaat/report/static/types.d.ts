@@ -8,13 +8,14 @@ interface Finding { name: string; evidence: string; advice: string; serious: boo
 interface EvaluationRow {
   run: number; checkpoint: string; weights: string | null; suite: string; verdict: string; findings: Finding[]; n: number;
   clean: number; attacks: Record<string, number>; interval95: Record<string, [number, number]>; gap: number | null;
-  seconds: number; worst_case: string;
+  seconds: number; worst_case: string; radius: string; norm: string;
 }
 
 interface RunPart {
   name: string; folder: string; method: string; seed: number; epochs: number; hardware: Record<string, string>;
   forwards: number | null; backwards: number | null; seconds: number | null; curves: Record<string, Series>;
-  quantiles: Record<string, Series>; modules: string[]; of_objects: boolean; norm: string;
+  quantiles: Record<string, Series>; modules: string[]; of_objects: boolean; norm: string; given_radii: boolean;
+  weighs_classes: boolean; evaluated_at: [string, string] | null;
 }
 
 interface MeanAccuracy { mean: number; interval95: [number, number]; sd: number | null }
@@ -29,7 +30,7 @@ interface Pooled {
 }
 
 interface RecipePart {
-  name: string; title: string; method: string; series: number; runs: number[]; forwards: number | null;
+  name: string; title: string; method: string; uniform: boolean; series: number; runs: number[]; forwards: number | null;
   backwards: number | null; seconds: number | null;
 }
 
