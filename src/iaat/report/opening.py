@@ -9,7 +9,6 @@ from iaat.evaluate.mean_accuracy import MeanAccuracy
 from iaat.report.commands import evaluation_command, training_command
 from iaat.report.pooled_results import has_autoattack, row_of, shared_seeds
 from iaat.report.quotation import FEW_SEEDS, quotation
-from iaat.report.recipe_parts import UNIFORM
 from iaat.report.report_content import ReportContent, RunPart
 from iaat.report.result_content import Answer, NextStep, Opening, Pooled, RecipePart
 from iaat.runtime.text import counted
@@ -192,7 +191,7 @@ def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> Ne
     if any(recipe.uniform for recipe in content.recipes):
         return None
     first = content.runs[content.recipes[focus].runs[0]]
-    settings = {"method": UNIFORM, **_radius_of_evaluation(content, first, row)}
+    settings = {"method": "pgd_at", **_radius_of_evaluation(content, first, row)}
     if first.given_radii:
         settings |= {"method.radii": "null", "method.shuffle_radii": "false"}
     command = training_command(content, first, {**settings, "out": f"{first.folder}-pgd-at"})

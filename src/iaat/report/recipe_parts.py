@@ -11,7 +11,7 @@ from iaat.report.report_content import ReportContent, RunPart
 from iaat.report.result_content import RecipePart
 from iaat.statistics import known_mean
 
-UNIFORM = "pgd_at"
+_UNIFORM = "pgd_at"
 """The method of one radius for all images."""
 
 METHOD_TITLES = {
@@ -62,7 +62,7 @@ def recipe_parts(runs: Sequence[RunPart], differences: Sequence[tuple[str, list[
                 name=unique,
                 title=method_title(method) if methods.count(method) == 1 and not is_control else unique,
                 method=method,
-                uniform=method == UNIFORM and not is_control,
+                uniform=method == _UNIFORM and not is_control,
                 series=series_numbers(methods)[number],
                 runs=places,
                 forwards=known_mean([runs[place].forwards for place in places]),
