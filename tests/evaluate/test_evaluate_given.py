@@ -1,5 +1,7 @@
 """`iaat.evaluate_model` on every kind of samples comes to the same figures."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -211,3 +213,41 @@ def test_the_curve_goes_on_beyond_the_largest_distance_of_two_inputs(norm, radiu
     curve = evaluate_model(model, x, y, suite="pgd+curve", norm=norm, radius=radius).curve
     assert curve.radius == pytest.approx([radius * level / 8 for level in range(17)])
     assert curve.accuracy == (0.75,) * 17
+
+
+@pytest.mark.parametrize("model", ["module", "loaded"])
+def test_another_norm_needs_a_radius(model, network, pixels):
+    """8px of L-inf would be an L2 radius that hardly changes an image."""
+    net = network if model == "module" else loaded(network)
+    samples = TensorDataset(pixels[0].float() / 255, pixels[1])
+    with pytest.raises(UserError, match=r"norm='l2' needs radius=, such as \"128/255\""):
+        evaluate_model(net, samples, norm="l2", suite="pgd-3")
+    found = evaluate_model(net, samples, norm="l2", radius="128/255", suite="pgd-3")
+    assert (found.evaluate.norm, found.evaluate.radius) == ("l2", Radius("128/255"))
+    own = evaluate_model(net, samples, norm="linf", suite="pgd-3")
+    assert own.evaluate.radius == Radius("8px" if model == "module" else "20px")
+
+
+def test_the_format_of_numbers_is_named_and_not_the_labels(network, pixels):
+    x, y = pixels[0].float() / 255, pixels[1]
+    with pytest.raises(UserError, match=r"x is torch\.float64 .*pass x\.float\(\)"):
+        evaluate_model(network, x.double(), y, **QUICK)
+    half = copy.deepcopy(network).half()
+    for data in ((x, y), TensorDataset(x, y)):
+        with pytest.raises(UserError, match=r"its weights are torch\.float16: call model\.float\(\)"):
+            evaluate_model(half, data, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"classes": "cat"}, r"classes = 'cat': give their number, or a list"),
+        ({"classes": 3.0}, r"classes = 3\.0: give their number, or a list"),
+        ({"suite": None}, r"evaluate\.suite None: give a text, such as quick or standard"),
+    ],
+)
+def test_settings_of_another_type_are_refused(setting, message, network, pixels):
+    with pytest.raises(UserError, match=message):
+        evaluate_model(network, pixels[0].float() / 255, pixels[1], **{**QUICK, **setting})
+    found = evaluate_model(network, pixels[0].float() / 255, pixels[1], classes=np.int64(3), **QUICK)
+    assert found.classes == 3

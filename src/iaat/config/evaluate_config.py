@@ -72,6 +72,8 @@ class EvaluateConfig:
 
 def _check_suite(suite: str) -> None:
     """Refuse what is no suite, and numbers of steps in one that would not end."""
+    if not isinstance(suite, str):
+        raise UserError(f"evaluate.suite {shown(suite)}: give a text, such as {' or '.join(SUITES)}")
     large = [digits for digits in re.findall(r"[0-9]+", suite) if len(digits) > len(str(MOST)) or int(digits) > MOST]
     if large or len(suite) > _LONGEST_SUITE:
         what = f"{shown(large[0])} is above {MOST:,}" if large else f"longer than {_LONGEST_SUITE} characters"

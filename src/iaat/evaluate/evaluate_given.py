@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +16,17 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataConfig, DataSplits, InMemorySource, Source
 from iaat.data.build_data import keep_split
 from iaat.data.given_samples import given_split
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 from iaat.evaluate.evaluation import run_evaluation
 from iaat.evaluate.external_model import external_model
 from iaat.evaluate.results import EvaluationResult
 from iaat.models import weights_digest
-from iaat.models.check_logits import casting, check_is_module
+from iaat.models.check_logits import casting, check_is_module, output_of
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import device_of
 from iaat.runtime.files import user_path
 from iaat.runtime.progress import Reporter
 from iaat.units import Norm, Radius
-
-_RADIUS = Radius("8px")
 
 
 def evaluate_model(
@@ -60,7 +59,7 @@ def evaluate_model(
         suite: quick, standard, paper, full, or attacks and sections joined by "+"; see `iaat.config.suites`.
         radius: Radius of the attacks: "8px", "8/255" or a number on the [0, 1] scale; by default that of a loaded
             model's own evaluation, else 8px.
-        norm: `linf` or `l2`; by default the loaded model's, else `linf`.
+        norm: `linf` or `l2`; by default the loaded model's, else `linf`. Another one needs a radius, too.
         n: Number of samples, the first of a fixed random order; 1,000 in suite quick, all in others by default.
         size: Side in pixels that images of a folder are resized and cropped to; by default a loaded model's.
         seed: Seed of the attacks.
@@ -90,11 +89,14 @@ def evaluate_model(
         (1.0, 60)
     """
     check_is_module(model, "the model is")
-    own = model.recipe if isinstance(model, TrainedModel) else None
+    own = model.recipe.evaluate if isinstance(model, TrainedModel) else EvaluateConfig()
+    if norm not in (None, own.norm) and radius is None:
+        example = "128/255" if norm == "l2" else "8px"
+        raise UserError(f'norm={norm!r} needs radius=, such as "{example}": the default is one of {own.norm}')
     config = EvaluateConfig(
         suite=suite,
-        radius=Radius(radius) if radius is not None else own.evaluate.radius if own else _RADIUS,
-        norm=norm or (own.evaluate.norm if own else "linf"),
+        radius=own.radius if radius is None else Radius(radius),
+        norm=norm or own.norm,
         n=n,
         seed=seed,
         batch_size=batch_size,
@@ -114,7 +116,14 @@ def _names(classes: int | Sequence[str] | None, model: nn.Module) -> tuple[str, 
     """Names of the classes; none where neither the caller nor the model knows them."""
     if classes is None:
         return model.classes if isinstance(model, TrainedModel) else ()
-    return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+    if isinstance(classes, Sequence) and not isinstance(classes, str):
+        return tuple(map(str, classes))
+    try:
+        return tuple(map(str, range(operator.index(classes))))  # type: ignore[arg-type]
+    except TypeError:
+        raise UserError(
+            f'classes = {shown(classes)}: give their number, or a list of their names such as ["cat", "dog"]'
+        ) from None
 
 
 def _source(model: nn.Module, data: object, y: Tensor | None, names: tuple[str, ...], size: int | None) -> Source:
@@ -142,10 +151,9 @@ def samples_for(model: nn.Module, data: object, names: tuple[str, ...], size: in
     device = device_of(model)
     if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(each, Tensor) for each in data):
         x, labels = data
-        if x.ndim < 2 or not x.is_floating_point():
-            raise UserError(
-                f"x is {x.dtype} {list(x.shape)}: give floats in [0, 1], [n, ...]; for bytes x.float() / 255"
-            )
+        if x.ndim < 2 or x.dtype != torch.float32:
+            fix = "pass x.float()" if x.is_floating_point() else "for bytes x.float() / 255"
+            raise UserError(f"x is {x.dtype} {list(x.shape)}: give float32 in [0, 1], [n, ...]; {fix}")
         names = names or _one_a_logit(model, x[:1].to(device))
         return InMemorySource(x, labels, names, device=device, complete=False, where="samples")
     config = _reading(model) if isinstance(model, TrainedModel) else DataConfig()
@@ -166,12 +174,13 @@ def _reading(model: TrainedModel) -> DataConfig:
 
 
 def _one_a_logit(model: nn.Module, x: Tensor) -> tuple[str, ...]:
-    """Names for the classes of a model, by the number of its logits; two where it returns something else."""
-    try:
-        with attack_mode(model, "eval"), torch.no_grad():
-            logits = model(x)
-    except Exception:  # what is wrong is found out when the model is checked
-        logits = None
+    """Names for the classes of a model, by the number of its logits; two where it returns something else.
+
+    Raises:
+        UserError: it cannot take such inputs.
+    """
+    with attack_mode(model, "eval"), torch.no_grad():
+        logits = output_of(model, x)
     count = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 2
     return tuple(map(str, range(count)))
 

@@ -98,6 +98,24 @@ def logits_of(
     Raises:
         UserError: the model cannot take the inputs, changes them, or returns anything else.
     """
+    output, batch = output_of(model, x, name), len(x)
+    if not isinstance(output, Tensor):
+        line = _line(output, batch, classes, training=name.startswith("in train mode"))
+        raise UserError(f"{name} returns {describe_output(output)} and no tensor: {line}")
+    if output.shape == (batch, classes) and output.is_floating_point():
+        return output
+    raise UserError(
+        f"{name} returns shape {list(output.shape)} for {batch} inputs of {classes} classes:"
+        f" {_advice(output, batch, classes, outputs_fix)}"
+    )
+
+
+def output_of(model: nn.Module, x: Tensor, name: str = "the model") -> object:
+    """Whatever a model returns for inputs `x` `[B, ...]`.
+
+    Raises:
+        UserError: the model cannot take the inputs, or changes them.
+    """
     before = x.clone()
     try:
         output = model(x)
@@ -111,16 +129,7 @@ def logits_of(
         ) from error
     if not torch.equal(x, before):
         raise UserError(f"{name} writes into its input: let its forward begin with x = x.clone()")
-    batch = len(x)
-    if not isinstance(output, Tensor):
-        line = _line(output, batch, classes, training=name.startswith("in train mode"))
-        raise UserError(f"{name} returns {describe_output(output)} and no tensor: {line}")
-    if output.shape == (batch, classes) and output.is_floating_point():
-        return output
-    raise UserError(
-        f"{name} returns shape {list(output.shape)} for {batch} inputs of {classes} classes:"
-        f" {_advice(output, batch, classes, outputs_fix)}"
-    )
+    return output
 
 
 def check_is_module(value: object, what: str) -> nn.Module:
