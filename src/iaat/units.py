@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 from iaat.errors import UserError, shown
@@ -133,6 +134,30 @@ def check_radius(value: float, norm: str, *, name: str, width: float = 1.0) -> N
             raise UserError(f"{name} = {value.given} is above {width * PX_PER_UNIT:g}px, the range of a pixel")
         hint = f"; for {value:g} pixel levels write {value:g}px or {value:g}/255" if value <= PX_PER_UNIT else ""
         raise UserError(f"{name} = {value:g} is above the pixel range {width:g}{hint}")
+
+
+def read_length(value: float | str, name: str) -> float:
+    """A length on the [0, 1] scale that is given in an unknown norm: a number, or text such as "8px".
+
+    A plain number is at most 1, the range of a pixel: above that a unit is missing. A `Radius` was checked in its norm.
+
+    Args:
+        value: Number or text.
+        name: Its name in messages.
+
+    Raises:
+        UserError: a text that cannot be read, a number that is negative, not finite or above 1, or something else.
+    """
+    if isinstance(value, str):
+        return float(Radius(value))
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise UserError(f"{name} = {shown(value)}: must be a finite number from 0 on, such as 8 / 255, or text, '8px'")
+    if value > 1 and not isinstance(value, Radius):
+        raise UserError(
+            f"{name} = {value:g} is above the pixel range 1; for {value:g} pixel levels write {value:g} / 255 "
+            f'or "{value:g}px", for an L2 norm "{value:g}/1"'
+        )
+    return float(value)
 
 
 def format_radius(value: float, norm: str) -> str:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from iaat.attacks.boundary import find_boundary
-from iaat.attacks.geometry import GEOMETRIES
+from iaat.errors import UserError
 from iaat.runtime.passes import count_passes
 
 LIMIT, SEARCHES = 0.2, 10
@@ -29,7 +29,7 @@ def search(model, x, reach, norm="linf", **options):
     x_adv = x.clone()
     x_adv[:, 0] += reach
     y = torch.zeros(len(x), dtype=torch.int64)
-    settings = {"limit": LIMIT, "ball": GEOMETRIES[norm], "searches": SEARCHES, **options}
+    settings = {"limit": LIMIT, "norm": norm, "searches": SEARCHES, **options}
     return find_boundary(model, x, y, x_adv, **settings)
 
 
@@ -104,3 +104,29 @@ def test_it_takes_one_forward_more_than_searches_and_leaves_no_trace():
     assert model[1].num_batches_tracked.item() == 0
     assert model.training
     assert all(weight.requires_grad for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (
+            8,
+            r"limit = 8 is above the pixel range 1; .* write 8 / 255 or \"8px\", for an L2 norm \"8/1\"",
+        ),
+        (0.04, r"limit = 0\.04 is below 0\.05, the norm of x_adv - x"),
+        ("8 pixels", r"'8 pixels' cannot be read"),
+        (-0.1, r"limit = -0\.1: must be a finite number from 0 on"),
+        (None, r"limit = None: must be a finite number from 0 on"),
+    ],
+)
+def test_a_limit_that_is_no_length_beyond_the_attack_is_refused(limit, message):
+    with pytest.raises(UserError, match=message):
+        search(Band(0.5, 2.0), torch.full((2, 3), 0.3, dtype=torch.float64), 0.05, limit=limit)
+
+
+def test_a_limit_may_be_text_and_an_l2_norm_above_1():
+    x = torch.full((2, 3), 0.3, dtype=torch.float64)
+    for text, number in (("51px", 0.2), ("51/255", 0.2)):
+        found, expected = (search(Band(0.4, 2.0), x, 0.05, limit=limit) for limit in (text, number))
+        assert torch.equal(found.x, expected.x)
+    assert search(Band(0.4, 2.0), x, 0.05, "l2", limit="2/1").found.all()

@@ -1,5 +1,6 @@
 """Mistakes of a caller: an error names the value, the argument and the fix, and no device is waited for."""
 
+import inspect
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from iaat import Radius, attacks, count_passes
 from iaat.attacks import (
     PerSampleLoss,
     Targeted,
@@ -18,11 +20,11 @@ from iaat.attacks import (
     cw_pgd,
     deepfool,
     find_boundary,
-    geometry,
     kl_from,
     mi_fgsm,
     nfgsm,
     pgd,
+    pgd_early_stop,
     screen,
     smallest_radius,
 )
@@ -40,7 +42,7 @@ def of_levels(model, x, y, *, radius):
 
 
 def to_the_boundary(model, x, y, *, radius):
-    return find_boundary(model, x, y, x, limit=0.1, ball=geometry("linf"))
+    return find_boundary(model, x, y, x, limit=0.1)
 
 
 BALL = {
@@ -112,6 +114,162 @@ def test_labels_that_are_no_class_numbers(attack, y, message):
 )
 def test_inputs_no_attack_can_work_on(attack, x, message):
     refused(attack, message, x=x)
+
+
+def parameters(name):
+    found = getattr(attacks, name)
+    return inspect.signature(found).parameters.keys() if inspect.isfunction(found) else set()
+
+
+RADIUS_TAKERS = [name for name in attacks.__all__ if {"model", "radius"} <= parameters(name)]
+"""Every name of `iaat.attacks` that attacks a model at a radius."""
+QUICK = {"cw_l2": {"steps": 2, "searches": 1}, "cw_pgd": {"steps": 2}, "pgd": {"steps": 2}, "apgd": {"steps": 2}}
+every_taker = pytest.mark.parametrize("name", RADIUS_TAKERS)
+
+
+def attacked(name, x, y, **options):
+    generator = torch.Generator().manual_seed(1)
+    return getattr(attacks, name)(network(), x, y, generator=generator, **QUICK.get(name, {}), **options)
+
+
+def test_attacks_at_a_radius_are_all_found():
+    assert {"pgd", "screen", "apgd_t", "deepfool"} <= set(RADIUS_TAKERS)
+    assert len(RADIUS_TAKERS) == 11
+
+
+@every_taker
+def test_a_sample_with_a_radius_that_is_nan_or_negative_is_not_attacked(name):
+    x, y = batch()
+    radius = torch.full((B,), 0.3)
+    radius[2], radius[5], radius[6] = torch.nan, -1.0, 0.0
+    x_adv = attacked(name, x, y, radius=radius)
+    assert x_adv.isfinite().all()
+    assert torch.equal(x_adv[[2, 5, 6]], x[[2, 5, 6]])
+
+
+@every_taker
+def test_radii_may_be_text_and_results_have_no_history(name):
+    x, y = batch()
+    x_adv = attacked(name, x.clone().requires_grad_(), y, radius="30px")
+    assert not x_adv.requires_grad
+    assert torch.equal(x_adv, attacked(name, x, y, radius=30 / 255))
+    with count_passes(model := network()) as passes, pytest.raises(UserError, match="'30 pixels' cannot be read"):
+        getattr(attacks, name)(model, x, y, radius="30 pixels")
+    assert passes.forward == 0
+
+
+def test_smallest_norms_have_no_history():
+    x, y = batch()
+    found = smallest_radius(pgd, network(), x.requires_grad_(), y, levels=torch.tensor([0.01, 0.3]))
+    assert not found.norm.requires_grad
+
+
+TAKES_BOUNDS = [name for name in RADIUS_TAKERS if "bounds" in parameters(name)]
+
+
+@pytest.mark.parametrize("name", TAKES_BOUNDS)
+@pytest.mark.parametrize(
+    ("bounds", "number"), [((0, 255), ", 8$"), ((-1.0, 1.0), r", 0\.0627451$"), (None, "scale of the inputs$")]
+)
+def test_units_are_those_of_images_in_0_to_1(name, bounds, number):
+    if name == "cw_l2" and bounds is None:
+        return  # which needs bounds
+    x, y = batch()
+    x = x * 255 if bounds == (0, 255) else x
+    for radius in ("8px", Radius("8/255")):
+        with pytest.raises(UserError, match=rf"radius = 8(px|/255) is a length of images in \[0, 1\].*{number}"):
+            attacked(name, x, y, radius=radius, bounds=bounds)
+    if "step_size" in parameters(name):
+        with pytest.raises(UserError, match=r"step_size = 2px is a length .*scale of the inputs"):
+            attacked(name, x, y, radius=0.5, step_size="2px", bounds=bounds)
+    assert attacked(name, x, y, radius="0.1", bounds=bounds).shape == x.shape  # a number without a unit
+    assert attacked(name, batch()[0], y, radius="8px", bounds=(0.0, 1.0)).shape == x.shape
+
+
+def test_the_divergence_from_x_is_not_followed_from_x():
+    """Its gradient is 0 there, so these samples would come back as they are."""
+    x, y = batch()
+    beside = x + 1e-3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    for attack in (pgd, pgd_early_stop):
+        with pytest.raises(UserError, match=r"x_init equals x in 8 of 8 samples, where loss 'kl' .*randn"):
+            attack(network(), x, y, radius=0.1, loss="kl", x_init=x)
+    partly = torch.where(torch.arange(B)[:, None, None, None] == 3, x, beside)
+    with pytest.raises(UserError, match="x_init equals x in 1 of 8 samples"):
+        pgd(network(), x, y, radius=0.1, loss="kl", x_init=partly)
+    radius = torch.where(torch.arange(B) == 3, 0.0, 0.1)
+    for start, size in ((beside, 0.1), (partly, radius)):
+        x_adv = pgd(network(), x, y, radius=size, loss="kl", x_init=start)
+        assert ((x_adv - x).flatten(1).abs().amax(1) > 0.05).sum() >= B - 1
+    pgd(network(), x, y, radius=0.1, x_init=x)
+
+
+def test_the_start_of_the_divergence_is_checked_without_a_wait(travelling):
+    x, y = batch()
+    pgd(network(), x, y, radius=0.1, loss="kl", x_init=x)
+    for each in travelling:
+        each.there = True
+    with pytest.raises(UserError, match=r"x_init equals x in 8 of 8 samples.*noticed on the GPU"):
+        async_checks.check_arrived()
+
+
+@every_ball
+def test_a_number_that_is_nan_hides_no_other_from_the_check_of_the_range(attack):
+    def spoilt(x):
+        x = 255 * x
+        x[0, 0, 0, 0] = torch.nan
+        return x
+
+    refused(attack, r"x holds values from .* outside of bounds \[0, 1\]: divide images in 0\.\.255 by 255", x=spoilt)
+    infinite = lambda x: torch.where(x == x[0, 0, 0, 0], torch.nan, torch.where(x > 0.9, torch.inf, x))  # noqa: E731
+    refused(attack, "x holds inf", x=infinite)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_search_of_carlini_and_wagner_refuses_half_precision(dtype):
+    with pytest.raises(UserError, match=rf"x is {dtype}, too coarse .*pass x\.float\(\), and model\.float\(\)"):
+        cw_l2(network().to(dtype), batch()[0].to(dtype), batch()[1], steps=2)
+
+
+@pytest.mark.parametrize(
+    ("attack", "options", "message"),
+    [
+        (pgd, {"generator": 0}, r"generator = 0: pass a torch\.Generator"),
+        (pgd, {"steps": "10"}, r"steps = '10': an attack needs a whole number"),
+        (pgd, {"steps": None}, r"steps = None: an attack needs a whole number"),
+        (apgd, {"restarts": "2"}, r"restarts = '2': an attack needs a whole number"),
+        (apgd, {"targets": 4}, r"targets = 4: pass class numbers \[B\] as a tensor"),
+        (apgd_t, {"targets": 2.5}, r"targets = 2\.5: an attack needs a whole number"),
+        (nfgsm, {"noise": "2"}, r"noise = '2': give a number of radii, or a length with a unit"),
+        (nfgsm, {"step": None}, r"step = None: a number of radii"),
+        (nfgsm, {"step": "10px", "bounds": (0, 255)}, r"step = 10px is a length of images in \[0, 1\].*, 10$"),
+    ],
+)
+def test_settings_of_another_type(attack, options, message):
+    refused(attack, message, **options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    x, y = batch()
+    expected = pgd(network(), x, y, radius=0.1, steps=2, x_init=x)
+    assert torch.equal(pgd(network(), x, y, radius=np.float64(0.1), steps=np.int64(2), x_init=x), expected)
+
+
+def test_levels_are_a_tensor():
+    with pytest.raises(UserError, match=r"levels is a list: pass radii \[L\] as a tensor, torch\.tensor\(levels\)"):
+        smallest_radius(pgd, network(), *batch(), levels=[0.1, 0.2])
+
+
+def test_noise_and_step_of_the_single_step_may_be_lengths():
+    x, y = batch()
+    radius = torch.full((B,), 0.1)
+    radius[3] = 0.0
+    options = {"x_init": None, "radius": radius}
+    found, expected = (
+        nfgsm(network(), x, y, **options, noise=noise, step=step, generator=torch.Generator().manual_seed(1))
+        for noise, step in (("51px", "10px"), (2.0, 10 / 25.5))
+    )
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(found[3], x[3])
 
 
 @pytest.mark.parametrize("attack", [pgd, nfgsm])

@@ -14,10 +14,12 @@ from iaat import with_index
 from iaat.cli.main import main
 from iaat.errors import UserError
 from iaat.methods import METHODS, find_method
+from iaat.methods.guard import GuardCheck
 from iaat.runs.run_folder import RunFolder
+from iaat.types import Batch
 
 HOWTO = (Path(__file__).parents[2] / "docs/howto/new-method.md").read_text(encoding="utf-8")
-DOUBLING, HALVES, OWN_LOOP = re.findall(r"```python\n(.*?)```", HOWTO, flags=re.DOTALL)
+DOUBLING, HALVES, OWN_LOOP, ASK_GUARD = re.findall(r"```python\n(.*?)```", HOWTO, flags=re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```\n(iaat .*?)```", HOWTO, flags=re.DOTALL) for line in block.splitlines()]
 SMALL = ["--data.limit", "300", "--evaluate.n", "30"]
 
@@ -68,8 +70,15 @@ def test_its_settings_are_recipe_keys_with_help_and_checks(folder, capsys):
     assert "did you mean '--method.first'" in capsys.readouterr().err
 
 
-def test_the_loop_of_ones_own_trains():
+def test_the_loop_of_ones_own_trains_and_counts_epochs(monkeypatch):
     torch.manual_seed(0)
+    seen = []
+    step = METHODS["trades"].step
+    monkeypatch.setattr(
+        METHODS["trades"],
+        "step",
+        lambda self, model, batch, context: seen.append(context.epoch) or step(self, model, batch, context),
+    )
     dataset = TensorDataset(torch.rand(64, 1, 4, 4), torch.arange(64) % 2)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     names = {
@@ -82,6 +91,24 @@ def test_the_loop_of_ones_own_trains():
     exec(compile(OWN_LOOP, "new-method.md", "exec"), names)
     assert not any(torch.equal(weight, own) for weight, own in zip(model.parameters(), before, strict=True))
     assert names["output"].loss.isfinite()
+    assert sorted(set(seen)) == list(range(30))  # a warm-up ends
+
+
+def test_the_guard_is_asked_in_a_loop_of_ones_own(capsys):
+    """A model that one step does not reach and PGD does: training backs off to PGD."""
+    method = METHODS["nfgsm"](METHODS["nfgsm"].Config(), size=8, device="cpu")
+    found = GuardCheck(single=1.0, strong=0.0, both=0.0, samples=128)
+    batch = torch.rand(128, 1, 4, 4), torch.arange(128) % 2, torch.arange(128)
+    names = {"method": method, "model": nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), "Batch": Batch}
+    names |= dict(zip(("x_held_out", "y_held_out", "index_held_out"), batch, strict=True))
+    names |= {"generator": torch.Generator().manual_seed(0), "step": 49}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("iaat.methods.guard._compare", lambda *_: found)
+        exec(compile(ASK_GUARD, "new-method.md", "exec"), names)
+        assert not method.guard.backed_off  # not due
+        exec(compile(ASK_GUARD, "new-method.md", "exec"), names | {"step": 50})
+    assert method.guard.backed_off
+    assert "training with PGD until it has gone" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

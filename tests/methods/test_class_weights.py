@@ -5,6 +5,7 @@ import torch
 
 from helpers.training import QUIET, assert_resumes_bitwise, tiny
 from iaat import UserError
+from iaat.experiments.cost import total_passes
 from iaat.methods import METHODS, PGDATConfig
 from iaat.methods.method_config import MethodConfig
 from iaat.methods.registry import make_method
@@ -60,6 +61,22 @@ def test_every_method_weighs_the_loss_of_each_sample(name):
 def test_wrong_weights_are_named(given, message):
     with pytest.raises(UserError, match=message):
         MethodConfig(class_weights=given)
+
+
+@pytest.mark.parametrize("given", ["balanced", [1.0, 5.0]])
+def test_weights_that_nobody_has_worked_out_are_refused(given):
+    """In a loop of one's own: without them all classes would count alike."""
+    labels = torch.tensor([0, 0, 0, 1])
+    config = METHODS["iaat"].Config(class_weights=given).over(epochs=30)
+    with pytest.raises(UserError, match=r"config\.for_classes\(torch\.bincount\(labels\)\)"):
+        METHODS["iaat"](config, size=4, device="cpu")
+    with pytest.raises(UserError, match="for_classes"):
+        make_method("iaat", config, size=4, device="cpu")
+    assert METHODS["iaat"](config.for_classes(torch.bincount(labels)), size=4, device="cpu").config.weights is not None
+
+
+def test_the_cost_of_a_recipe_with_weights_needs_no_data():
+    assert total_passes(tiny("iaat", "--method.class_weights", "balanced")).forward > 1
 
 
 def test_another_number_of_weights_than_classes_is_refused_before_training(tmp_path):

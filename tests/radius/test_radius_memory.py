@@ -391,3 +391,105 @@ def test_lengths_of_rules_may_be_written_with_units(rule):
     assert torch.equal(rule("0.2px"), rule(0.2 / 255))
     with pytest.raises(UserError, match="cannot be read: write 8px"):
         rule("0.2 pixels")
+
+
+def test_radii_of_another_norm_are_refused():
+    """An L2 radius of 0.5 would be an L-inf radius of 128px."""
+    other, memory = RadiusMemory(5, initial=0.5, norm="l2"), RadiusMemory(5)
+    message = r"holds radii in 'l2', and this memory is one of linf"
+    with pytest.raises(UserError, match="RadiusMemory initial " + message):
+        RadiusMemory(5, initial=other)
+    with pytest.raises(UserError, match="the checkpoint " + message):
+        memory.load_state_dict(other.state_dict())
+    assert memory.values.tolist() == [0.0] * 5
+    memory.load_state_dict(RadiusMemory(5, initial=0.5).state_dict())
+    memory.load_state_dict({"values": torch.full((5,), 0.25)})  # of an older version
+    assert memory.values.tolist() == [0.25] * 5
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"values": torch.full((5,), 3.0)}, r"the checkpoint = 3 is above the pixel range 1; for 3 pixel levels"),
+        ({"values": torch.full((5,), -0.1)}, r"the checkpoint holds a radius that is negative"),
+        ({}, r"\{\} is no state of radii: give what state_dict\(\) has returned"),
+        ({"values": [0.1] * 5}, r"is no state of radii"),
+        (None, r"None is no state of radii"),
+    ],
+)
+def test_states_that_hold_no_radii_of_this_norm_are_refused(state, message):
+    memory = RadiusMemory(5, initial=0.5)
+    with pytest.raises(UserError, match=message):
+        memory.load_state_dict(state)
+    assert memory.values.tolist() == [0.5] * 5
+
+
+def test_norms_in_l2_may_exceed_the_range_of_a_pixel():
+    memory = RadiusMemory(5, norm="l2")
+    memory.load_state_dict({"values": torch.full((5,), 3.0), "norm": "l2"})
+    assert memory.values.tolist() == [3.0] * 5
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
+def test_indices_of_every_integer_type_are_positions(dtype, tmp_path):
+    for mapped in (False, True):
+        memory = RadiusMemory(4, initial=0.5)
+        if mapped:
+            memory.map_to(tmp_path / str(dtype))
+        memory[torch.tensor([1, 0, 3], dtype=dtype)] = torch.tensor([0.25, 0.125, 0.75])
+        assert memory.values.tolist() == [0.125, 0.25, 0.5, 0.75]
+        assert memory[torch.tensor([3, 0, 1, 1], dtype=dtype)].tolist() == [0.75, 0.125, 0.25, 0.25]
+        assert memory[np.array([3, 0], dtype=str(dtype).removeprefix("torch."))].tolist() == [0.75, 0.125]
+
+
+@pytest.mark.parametrize("first", ["read", "written", "loaded", "moved"])
+def test_radii_first_used_in_inference_mode_are_written_after_it(first, tmp_path):
+    for mapped in (False, True):
+        memory = RadiusMemory(4, initial=torch.full((4,), 0.5))
+        with torch.inference_mode():
+            if mapped:
+                memory.map_to(tmp_path / first)
+            if first == "read":
+                memory[:]
+            elif first == "written":
+                memory[0] = 0.5
+            elif first == "loaded":
+                memory.load_state_dict({"values": torch.full((4,), 0.5)})
+            else:
+                memory[:]
+                memory.to("cpu")
+        memory[torch.tensor([1])] = torch.tensor([0.25])
+        assert memory.values.tolist() == [0.5, 0.25, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("kind", [np.array, list, tuple, torch.tensor])
+def test_first_and_new_radii_may_be_any_sequence_of_numbers(kind):
+    memory = RadiusMemory(np.int64(3), initial=kind([0.5, 0.25, 0.125]))
+    memory[:2] = kind([0.125, 0.5])
+    assert memory.values.tolist() == [0.125, 0.5, 0.125]
+
+
+def test_radii_may_be_written_as_text():
+    memory = RadiusMemory(3, cap="16px")
+    memory[:2] = "8px"
+    memory[2] = "20px"
+    torch.testing.assert_close(memory.values * 255, torch.tensor([8.0, 8.0, 16.0]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: RadiusMemory([1, 2, 3]), r"RadiusMemory size = \[1, 2, 3\]: needs the number .*len\(dataset\)"),
+        (lambda: RadiusMemory("3"), r"RadiusMemory size = '3': needs the number of training samples"),
+        (lambda: RadiusMemory(2, initial=["8px", "4px"]), r"RadiusMemory initial = \['8px', '4px'\]: give a number"),
+        (lambda: RadiusMemory(2, initial=None), r"RadiusMemory initial = None: give a number, or a text"),
+        (lambda: RadiusMemory(2, cap=[0.1]), r"RadiusMemory cap = \[0\.1\]: give a number"),
+        (lambda: RadiusMemory(2).__setitem__(0, "8 pixels"), r"radius '8 pixels' cannot be read"),
+        (lambda: RadiusMemory(2).__setitem__(slice(2), ["8px", "4px"]), r"radii = \['8px', '4px'\]: give a number"),
+        (lambda: RadiusMemory(2).__setitem__(0, None), r"radii = None: give a number, a text such as"),
+        (lambda: RadiusMemory(2)[["a"]], r"index \['a'\]: pass whole numbers"),
+    ],
+)
+def test_what_is_no_number_is_named(call, message):
+    with pytest.raises(UserError, match=message):
+        call()

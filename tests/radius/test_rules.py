@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from iaat.attacks import proportional_steps
 from iaat.errors import UserError
 from iaat.radius import paper, staircase, warm_up
+from iaat.units import Radius
 
 radii = st.floats(0, 2)
 rows = st.lists(st.tuples(radii, st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=8)
@@ -54,7 +55,7 @@ def test_paper_rule_by_hand():
         clean_correct=torch.tensor([True, True, True, False, True]),
         correct_at=torch.tensor([True, True, False, True, False]),
         correct_above=torch.tensor([True, False, False, True, False]),
-        gamma=2.0,
+        gamma="2/1",
         beta=0.1,
     )
     torch.testing.assert_close(new, torch.tensor([8.2, 8.0, 7.8, 7.2, 0.9]))
@@ -63,7 +64,7 @@ def test_paper_rule_by_hand():
 def test_paper_rule_believes_the_larger_probe():
     """Correct above and misclassified at e, as happens with random starts, is a sample that may grow."""
     yes, no = torch.tensor([True]), torch.tensor([False])
-    assert paper(torch.tensor([8.0]), yes, no, yes, gamma=2.0, beta=1.0).item() == 10.0
+    assert paper(torch.tensor([8.0]), yes, no, yes, gamma="2/1", beta=1.0).item() == 10.0
 
 
 @given(
@@ -78,7 +79,7 @@ def test_staircase_follows_each_outcome(rows, up, down):
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), radii)
 def test_warm_up_is_the_uniform_radius_for_the_samples_that_are_correct(correct, radius):
-    new = warm_up(torch.tensor(correct), radius)
+    new = warm_up(torch.tensor(correct), Radius(radius))  # a number above 1 would lack its unit
     assert new.tolist() == pytest.approx([radius if r else 0.0 for r in correct], rel=1e-6)
 
 
@@ -158,6 +159,14 @@ RADII = torch.full((4,), 0.1)
         (lambda: paper(RADII, YES, YES, YES.long(), gamma=0.1, beta=0.1), r"correct_above is torch.int64"),
         (lambda: paper(RADII, YES, YES, YES, gamma=-1, beta=0.1), r"gamma = -1"),
         (lambda: paper(RADII, YES, YES, YES, gamma=0.1, beta=10), r"beta = 10: must be a fraction in \(0, 1\]"),
+        (
+            lambda: paper(RADII, YES, YES, YES, gamma=1.9, beta=0.1),
+            r"gamma = 1\.9 is above the pixel range 1; .*1\.9px",
+        ),
+        (lambda: staircase(RADII, YES, up=8), r"up = 8 is above the pixel range 1; .*8 / 255.*for an L2 norm .8/1"),
+        (lambda: staircase(RADII, YES, up=0.1, down=8), r"down = 8 is above"),
+        (lambda: warm_up(YES, 8), r"radius = 8 is above the pixel range 1"),
+        (lambda: warm_up(YES, None), r"radius = None: must be a finite number"),
         (lambda: warm_up(YES.float(), 0.1), r"clean_correct is torch.float32"),
         (lambda: warm_up(YES, math.inf), r"radius = inf"),
         (lambda: proportional_steps(RADII, 10, full_at=0), r"full_at = 0"),

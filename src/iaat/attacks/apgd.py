@@ -12,7 +12,7 @@ from iaat.attacks.batching import padded_rows
 from iaat.attacks.geometry import per_sample
 from iaat.attacks.losses import LOSSES, AttackLoss, PerSampleLoss, resolve_loss, targeted_dlr, targeted_margin
 from iaat.attacks.restarts import RunResult, worst_case
-from iaat.errors import UserError, check_choice
+from iaat.errors import UserError, check_choice, shown
 from iaat.units import Norm
 
 MOMENTUM = 0.75
@@ -114,6 +114,10 @@ def apgd(
 
 
 def _check_targets(targets: Tensor | None, x: Tensor) -> None:
+    if targets is not None and not isinstance(targets, Tensor):
+        raise UserError(
+            f"targets = {shown(targets)}: pass class numbers [B] as a tensor; for a number of classes in turn, apgd_t"
+        )
     if targets is not None and (targets.shape != (len(x),) or targets.is_floating_point()):
         raise UserError(
             f"targets of shape {list(targets.shape)} and {targets.dtype} do not fit a batch of {len(x)}: pass class "

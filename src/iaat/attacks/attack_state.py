@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from iaat.attacks.attack_mode import Mode, attack_mode
 from iaat.attacks.geometry import Geometry, geometry, per_sample
-from iaat.attacks.inputs import Classifier, check_inputs
+from iaat.attacks.inputs import Classifier, as_length, check_inputs
 from iaat.attacks.losses import AttackLoss, PerSampleLoss, Targeted, kl_from, resolve_loss
 from iaat.errors import UserError
-from iaat.runtime.async_checks import check_arrived
+from iaat.runtime.async_checks import check_arrived, check_async
 from iaat.runtime.device import uses_bfloat16
-from iaat.units import Norm, Radius
+from iaat.units import Norm
 
 
 class Evaluation(NamedTuple):
@@ -164,11 +164,13 @@ def attack_state(
     Raises:
         UserError: what `pgd` refuses.
     """
-    radius = Radius(radius) if isinstance(radius, str) else radius
-    step_size = Radius(step_size) if isinstance(step_size, str) else step_size
+    radius = as_length(radius, "radius", bounds)
+    step_size = None if step_size is None else as_length(step_size, "step_size", bounds)
     labels = check_inputs(
         x, y, radius, step_size=step_size, steps=steps, norm=norm, bounds=bounds, loss=loss, x_init=x_init
     )
+    if loss == "kl" and x_init is not None:
+        _check_start_of_kl(x, x_init, radius)
     if precision is not None:
         precision = "bf16" if uses_bfloat16(precision, x.device) else "fp32"
     classifier = Classifier(model, labels, precision)
@@ -186,6 +188,23 @@ def attack_state(
             radius=limit,
             step=step,
         )
+
+
+def _check_start_of_kl(x: Tensor, x_init: Tensor, radius: float | Tensor) -> None:
+    """Refuse to start at the clean inputs, where the KL divergence from their prediction has gradient 0."""
+    if not x.numel():
+        return
+    stuck = (x_init.detach() == x.detach()).flatten(1).all(dim=1) & (sanitize_radius(radius, x.detach()) > 0)
+
+    def complaint(count: list[float]) -> str | None:
+        if not count[0]:
+            return None
+        return (
+            f"x_init equals x in {count[0]:g} of {len(x)} samples, where loss 'kl' has gradient 0: they would not be "
+            "attacked; leave x_init out, or start beside x, x + 0.001 * torch.randn_like(x)"
+        )
+
+    check_async(stuck.sum()[None], complaint)
 
 
 @contextmanager

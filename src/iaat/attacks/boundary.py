@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.attack_mode import Mode, attack_mode
-from iaat.attacks.geometry import Geometry, per_sample
-from iaat.attacks.inputs import Classifier, check_batch
+from iaat.attacks.geometry import geometry, per_sample, rounding_error
+from iaat.attacks.inputs import ROUNDING, Classifier, check_batch
 from iaat.errors import UserError
+from iaat.runtime.async_checks import check_async
+from iaat.units import Norm, read_length
 
 
 class Boundary(NamedTuple):
@@ -31,8 +33,8 @@ def find_boundary(
     y: Tensor,
     x_adv: Tensor,
     *,
-    limit: float,
-    ball: Geometry,
+    limit: float | str,
+    norm: Norm = "linf",
     searches: int = 10,
     mode: Mode = "eval",
 ) -> Boundary:
@@ -48,31 +50,34 @@ def find_boundary(
         x: Correctly classified inputs `[B, ...]` in [0, 1].
         y: Labels `[B]`.
         x_adv: Inputs `[B, ...]` that give the direction; a sample equal to its `x` stays there.
-        limit: Largest distance searched, at least the norm of `x_adv - x`.
-        ball: Norm of distances.
+        limit: Largest distance searched, at least the norm of `x_adv - x`: a number on the [0, 1] scale, or text such
+            as "8px". A number is at most 1, the range of a pixel; an L2 norm above that is a text, "2/1".
+        norm: Norm of distances, `linf` or `l2`.
         searches: Number of bisections.
         mode: Mode of the model.
 
     Raises:
-        UserError: a batch or a model that `pgd` refuses, or `x_adv` of another shape than `x`.
+        UserError: a batch, norm or model that `pgd` refuses, `x_adv` of another shape than `x`, or a limit that is
+            negative, a number above 1 or below the norm of `x_adv - x`.
 
     Source: Ding et al. 2020 (arXiv 1812.02637), AN-PGD, with points that were not clamped when trained on.
 
     Example:
         >>> import torch
-        >>> from iaat.attacks import find_boundary, geometry
+        >>> from iaat.attacks import find_boundary
         >>> model = torch.nn.Identity()  # the inputs are the logits
         >>> x, y, x_adv = torch.tensor([[0.6, 0.4]]), torch.tensor([0]), torch.tensor([[0.4, 0.6]])
-        >>> boundary = find_boundary(model, x, y, x_adv, limit=0.4, ball=geometry("linf"))
+        >>> boundary = find_boundary(model, x, y, x_adv, limit=0.4)
         >>> [round(number, 2) for number in boundary.x[0].tolist()], boundary.found
         ([0.5, 0.5], tensor([True]))
     """
-    labels = check_batch(x, y)
+    labels, ball, limit = check_batch(x, y), geometry(norm), read_length(limit, "limit")
     if x_adv.shape != x.shape:
         raise UserError(f"x_adv of shape {list(x_adv.shape)} for inputs of shape {list(x.shape)}: they must agree")
     classifier = Classifier(model, labels)
-    norm = ball.norm(x_adv - x)
-    direction = (x_adv - x) / per_sample(norm.clamp_min(torch.finfo(x.dtype).tiny), x)
+    reached = ball.norm(x_adv - x)
+    _check_limit(limit, reached - rounding_error(ball, x))
+    direction = (x_adv - x) / per_sample(reached.clamp_min(torch.finfo(x.dtype).tiny), x)
 
     def at(distance: Tensor) -> Tensor:
         return (x + per_sample(distance, x) * direction).clamp(0, 1)
@@ -81,10 +86,22 @@ def find_boundary(
         return classifier(at(distance)).argmax(dim=1) != y
 
     with attack_mode(model, mode), torch.no_grad():
-        found = is_misclassified(norm)
-        low, high = torch.where(found, 0, norm), torch.where(found, norm, limit)
+        found = is_misclassified(reached)
+        low, high = torch.where(found, 0, reached), torch.where(found, reached, limit)
         for _ in range(searches):
             middle = (low + high) / 2
             crossed = is_misclassified(middle)
             low, high, found = torch.where(crossed, low, middle), torch.where(crossed, middle, high), found | crossed
     return Boundary(at(high), found)
+
+
+def _check_limit(limit: float, reached: Tensor) -> None:
+    """Refuse a limit below the distances `[B]` that the attack has gone, without waiting for the device."""
+
+    def complaint(farthest: list[float]) -> str | None:
+        if farthest[0] <= limit * (1 + ROUNDING):
+            return None
+        return f"limit = {limit:g} is below {farthest[0]:g}, the norm of x_adv - x: the search begins there; raise it"
+
+    if reached.numel():
+        check_async(reached.detach().nan_to_num(0.0).amax()[None], complaint)

@@ -140,7 +140,8 @@ def cw_l2(
         clean one elsewhere and where it leads by `confidence` already.
 
     Raises:
-        UserError: a radius `pgd` would refuse, a setting out of the range above, or integer inputs.
+        UserError: a radius `pgd` would refuse, a setting out of the range above, or inputs that are integers or in
+            half precision.
 
     Source: Carlini & Wagner 2017 (arXiv 1608.04644), section VI.A; loss f6, Adam at 0.01, first constant 1e-3 and 9
     searches as in the authors' code, which takes 10,000 steps, and stops a search that no longer falls.
@@ -156,6 +157,8 @@ def cw_l2(
     """
     check_choice(norm, ("l2",), "norm")
     _check_search(searches, learning_rate, confidence, initial, bounds)
+    if getattr(x, "dtype", None) in (torch.float16, torch.bfloat16):
+        raise UserError(f"x is {x.dtype}, too coarse for this search: pass x.float(), and model.float()")
     with attack_state(
         model,
         x,

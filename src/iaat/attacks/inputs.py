@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from iaat.runtime.async_checks import check_async
 from iaat.runtime.device import autocast
 from iaat.runtime.distributed import unwrap_ddp
 from iaat.runtime.model_output import describe_output, path_to_logits
-from iaat.units import check_radius
+from iaat.units import Radius, check_radius
 
 ROUNDING = 1e-5
 """How far outside of the bounds an input may lie, as a fraction of them: rounding of scaled inputs."""
@@ -113,7 +114,8 @@ def checked_logits(output: object, batch: int) -> Tensor:
 def check_batch(x: Tensor, y: Tensor, *, bounds: tuple[float, float] | None = (0.0, 1.0)) -> Labels:
     """Refuse a batch that is not inputs `[B, ...]` inside `bounds` with labels `[B]`; never waits for the device.
 
-    Values are checked as `iaat.runtime.async_checks.check_async` does: at once on the CPU.
+    Values are checked as `iaat.runtime.async_checks.check_async` does: at once on the CPU. NaN is not refused: its loss
+    is NaN, too, and the training loop names the sample.
 
     Returns:
         The labels, to be checked once the number of classes is known.
@@ -146,8 +148,8 @@ def check_inputs(
             not finite or above every distance between two inputs, shapes that do not fit, and what `check_batch`
             refuses. Negative and NaN entries of radii `[B]` count as 0.
     """
-    if not isinstance(steps, Tensor) and (isinstance(steps, float) or steps < 1):
-        raise UserError(f"steps = {steps}: an attack needs a whole number, at least 1")
+    if not isinstance(steps, Tensor):
+        check_count(steps, "steps")
     _check_tensors(x, y, bounds)
     check_loss(loss, len(x))
     if x_init is not None and getattr(x_init, "shape", None) != x.shape:
@@ -160,6 +162,39 @@ def check_inputs(
     labels = Labels()
     _check_values(x, y, radius, step_size, norm=norm, bounds=bounds, labels=labels)
     return labels
+
+
+def check_count(value: object, name: str) -> None:
+    """Refuse what is no whole number from 1 on.
+
+    Raises:
+        UserError: naming the value.
+    """
+    if not isinstance(value, Integral) or value < 1:
+        raise UserError(f"{name} = {shown(value)}: an attack needs a whole number, at least 1")
+
+
+def as_length(
+    value: float | str | Tensor, name: str, bounds: tuple[float, float] | None = (0.0, 1.0)
+) -> float | Tensor:
+    """A radius or step size on the scale of the inputs: text such as "8px" is read, all else comes back as it is.
+
+    Args:
+        value: Number, tensor or text.
+        name: Its name in messages.
+        bounds: Smallest and largest input: px and fractions are those of images in [0, 1].
+
+    Raises:
+        UserError: a text that cannot be read, or a length with a unit for inputs on another scale.
+    """
+    length = Radius(value) if isinstance(value, str) else value
+    if isinstance(length, Radius) and not length.unitless and (bounds is None or tuple(bounds) != (0, 1)):
+        number = "" if bounds is None else f", {float(length) * (bounds[1] - bounds[0]):.6g}"
+        raise UserError(
+            f"{name} = {length.given} is a length of images in [0, 1], and these inputs have bounds = {shown(bounds)}: "
+            f"give the number on the scale of the inputs{number}"
+        )
+    return length
 
 
 def _check_radius(value: object, name: str, x: Tensor, *, norm: str, width: float, most: float) -> None:
@@ -223,8 +258,10 @@ def _check_values(
     limits = {"radius": most, "step_size": 2 * most}
     sizes = {name: value for name, value in (("radius", radius), ("step_size", step)) if isinstance(value, Tensor)}
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    # A sample that is NaN is left to its loss; the others are checked beside it.
+    known = x.detach().nan_to_num(nan=0.0 if bounds is None else bounds[0], posinf=math.inf, neginf=-math.inf)
     highest = [value.detach().nan_to_num(0.0).amax().to(x.device, dtype, non_blocking=True) for value in sizes.values()]
-    numbers = torch.stack([each.to(dtype) for each in (*x.detach().aminmax(), *y.aminmax())] + highest)
+    numbers = torch.stack([each.to(dtype) for each in (*known.aminmax(), *y.aminmax())] + highest)
 
     def complaint(values: list[float]) -> str | None:
         low, high, *labelled = values[:4]
@@ -246,8 +283,6 @@ def _too_large(name: str, value: float, most: float) -> str:
 
 def _outside(low: float, high: float, bounds: tuple[float, float] | None) -> str | None:
     """Message about inputs between `low` and `high`; None where they are fine."""
-    if math.isnan(low) or math.isnan(high):
-        return None  # the loss is NaN, too: training names the samples
     if math.isinf(low) or math.isinf(high):
         return f"x holds {low if math.isinf(low) else high}: inputs have to be finite"
     if bounds is None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+
 import torch
 from torch import Tensor, nn
 
 from iaat.attacks.attack_mode import Mode
-from iaat.attacks.attack_state import attack_state
-from iaat.errors import UserError
-from iaat.units import Norm
+from iaat.attacks.attack_state import AttackState, attack_state
+from iaat.attacks.inputs import as_length
+from iaat.errors import UserError, shown
+from iaat.units import Norm, Radius
 
 
 def nfgsm(
@@ -17,8 +21,8 @@ def nfgsm(
     y: Tensor,
     *,
     radius: float | str | Tensor,
-    noise: float = 2.0,
-    step: float = 1.0,
+    noise: float | str = 2.0,
+    step: float | str = 1.0,
     norm: Norm = "linf",
     mode: Mode = "eval",
     x_init: Tensor | None = None,
@@ -37,8 +41,9 @@ def nfgsm(
         y: Labels `[B]`.
         radius: Unit of noise and step, one number or `[B]`, or text such as "8px", as for `pgd`. At radius 0 the clean
             input comes back exactly.
-        noise: Radius of the ball that the start is drawn from uniformly, in radii.
-        step: Norm of the step, in radii.
+        noise: Radius of the ball that the start is drawn from uniformly, in radii; or text such as "16px", the same
+            for all samples with a radius above 0.
+        step: Norm of the step, in the forms of `noise`.
         norm: `linf`: the step follows the gradient's sign; `l2`: its direction.
         mode: `eval`, `train` or `batch`; see `iaat.attacks.attack_mode.Mode`.
         x_init: First point `[B, ...]`, instead of a random draw; not projected.
@@ -63,17 +68,33 @@ def nfgsm(
         >>> bool(((x_adv - x).abs() <= 3 * 8 / 255 + 1e-6).all())
         True
     """
-    for name, factor in (("noise", noise), ("step", step)):
-        if not 0 <= factor < float("inf"):
-            raise UserError(f"{name} = {factor:g}: a number of radii, finite and not negative")
-    with attack_state(
-        model, x, y, radius=radius, norm=norm, bounds=bounds, path=step, mode=mode, x_init=x_init
-    ) as state:
+    noise, step = (_factor(each, name, bounds) for each, name in ((noise, "noise"), (step, "step")))
+    with attack_state(model, x, y, radius=radius, norm=norm, bounds=bounds, mode=mode, x_init=x_init) as state:
         if not len(x):
             return state.x.clone()
-        noisy = state.x + state.ball.random(state.x, noise * state.radius, generator) if x_init is None else x_init
+        wide = _length(noise, state)
+        noisy = state.x + state.ball.random(state.x, wide, generator) if x_init is None else x_init
         start = _clamped(noisy.detach(), bounds)
-        return _clamped(start + state.step * state.steepest(start), bounds)
+        return _clamped(start + _length(step, state) * state.steepest(start), bounds)
+
+
+def _factor(value: float | str, name: str, bounds: tuple[float, float] | None) -> float:
+    """A number of radii, or a `Radius` that was given as text."""
+    if isinstance(value, str):
+        as_length(value, name, bounds)
+        value = Radius(value)
+        if value.unitless:
+            raise UserError(f"{name} = {shown(value.given)}: give a number of radii, or a length with a unit, 16px")
+    if not isinstance(value, Real) or not 0 <= value < math.inf:
+        raise UserError(f"{name} = {shown(value)}: a number of radii, finite and not negative")
+    return value
+
+
+def _length(factor: float, state: AttackState) -> Tensor:
+    """Lengths `[B, 1, ...]` for a number of radii; for a `Radius` that one, where a sample has a radius above 0."""
+    if isinstance(factor, Radius):
+        return (state.radius > 0).to(state.x) * float(factor)
+    return factor * state.radius
 
 
 def _clamped(x: Tensor, bounds: tuple[float, float] | None) -> Tensor:

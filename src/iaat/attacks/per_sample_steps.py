@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import torch
@@ -14,7 +13,7 @@ from iaat.attacks.batching import STEP_BUCKET, rounded_up
 from iaat.attacks.geometry import per_sample
 from iaat.errors import UserError
 from iaat.runtime.async_checks import check_arrived
-from iaat.units import Radius
+from iaat.units import read_length
 
 
 def proportional_steps(radius: Tensor, steps: int, *, full_at: float | str) -> Tensor:
@@ -44,17 +43,12 @@ def proportional_steps(radius: Tensor, steps: int, *, full_at: float | str) -> T
         >>> proportional_steps(torch.tensor([0.0, 1.0, 4.0, 9.0]) / 255, 10, full_at="8px")
         tensor([ 0,  2,  5, 10])
     """
-    if not isinstance(full_at, str | Radius) and 1 < full_at < math.inf:  # a `Radius` was checked in its own norm
-        raise UserError(
-            f"full_at = {full_at:g} is above the pixel range 1; for {full_at:g} pixel levels write {full_at:g} / 255 "
-            f'or "{full_at:g}px", for an L2 norm "{full_at:g}/1"'
-        )
-    full_at = Radius(full_at) if isinstance(full_at, str) else full_at
+    full_at = read_length(full_at, "full_at")
     if not isinstance(radius, Tensor) or not radius.is_floating_point():
         raise UserError(f"radius is {getattr(radius, 'dtype', type(radius).__name__)}: pass a float tensor [B]")
     if steps < 1:
         raise UserError(f"steps = {steps}: an attack needs at least 1")
-    if not 0 < full_at < math.inf:
+    if not full_at:
         raise UserError(f"full_at = {full_at:g}: the radius that takes all steps, above 0 and finite, such as 8 / 255")
     fraction = (radius.nan_to_num(0.0) / full_at).clamp(0, 1)
     return (steps * fraction - 1e-4).ceil().long()  # half the radius is half the steps, in float32 too

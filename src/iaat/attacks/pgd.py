@@ -38,8 +38,8 @@ def pgd(
         x: Clean inputs `[B, ...]` of any rank and floating-point, inside `bounds`; an empty batch comes back empty.
         y: Labels `[B]`; with a `Targeted` loss, the classes to reach.
         radius: Largest norm of a perturbation, one number or `[B]`, in units of `x`, or text such as "8px" or "8/255"
-            for images in [0, 1]. At radius 0 the clean input comes back exactly; negative and NaN entries of `[B]`
-            count as 0.
+            for images in [0, 1], `bounds` of (0, 1). At radius 0 the clean input comes back exactly; negative and NaN
+            entries of `[B]` count as 0.
         steps: Gradient steps, at least 1; or whole numbers `[B]`, 0 or more (`proportional_steps`). Samples that have
             taken theirs leave the batch in multiples of 8. This waits for the device once and needs mode `eval`.
         step_size: Norm of a step, in the forms of `radius`; `2.5 * radius / steps` by default (Madry et al. 2018).
@@ -47,7 +47,8 @@ def pgd(
         loss: `ce`, `margin`, `dlr`, `kl`, `Targeted` of one of them, or a callable `(logits, y) -> [B]` to maximise. A
             `PerSampleLoss` holds data of its own for each sample, such as soft labels.
         mode: `eval`, `train` or `batch`; see `iaat.attacks.attack_mode.Mode`.
-        x_init: First point `[B, ...]`, projected into the ball, such as `x`; a uniform draw from the ball if None.
+        x_init: First point `[B, ...]`, projected into the ball, such as `x`; a uniform draw from the ball if None. Not
+            `x` with loss `kl`, which has gradient 0 there.
         bounds: Smallest and largest value of an input; None for unbounded inputs.
         generator: Source of the random start; PyTorch's global one if None.
 
@@ -56,9 +57,10 @@ def pgd(
 
     Raises:
         UserError: a radius above the range of the inputs or negative, steps below 1, an unknown norm, loss or mode, a
-            loss that does not return `[B]`; inputs that are no floats, not finite or outside of `bounds`, labels that
-            are not whole numbers `[B]` below the number of classes, shapes that do not fit, a model that does not
-            return logits. On a GPU values are checked without waiting for it: the error comes with a later call.
+            loss that does not return `[B]`, loss `kl` from a sample of `x` itself; inputs that are no floats, infinite
+            or outside of `bounds`, labels that are not whole numbers `[B]` below the number of classes, shapes that do
+            not fit, a model that does not return logits. On a GPU values are checked without waiting for it: the error
+            comes with a later call. A sample that holds NaN is no error: its loss is NaN, and no other sample changes.
 
     Source: Madry et al. 2018 (arXiv 1706.06083).
 

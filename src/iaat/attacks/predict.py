@@ -6,18 +6,26 @@ import torch
 from torch import Tensor, nn
 
 from iaat.attacks.attack_mode import Mode, attack_mode
+from iaat.attacks.inputs import Classifier, check_batch, checked_logits
 from iaat.runtime.distributed import unwrap_ddp
 
 
 def predict_classes(model: nn.Module, x: Tensor, mode: Mode = "eval") -> Tensor:
-    """Predicted classes `[B]`, int64, of inputs `x` `[B, ...]`, with the model in `mode` and without gradients."""
+    """Predicted classes `[B]`, int64, of inputs `x` `[B, ...]`, with the model in `mode` and without gradients.
+
+    Raises:
+        UserError: the model does not return logits `[B, classes]`.
+    """
     with attack_mode(model, mode), torch.no_grad():
-        predicted: Tensor = unwrap_ddp(model)(x).argmax(dim=1)
-    return predicted
+        return checked_logits(unwrap_ddp(model)(x), len(x)).argmax(dim=1)
 
 
 def is_correct(model: nn.Module, x: Tensor, y: Tensor, mode: Mode = "eval") -> Tensor:
     """Bool `[B]`: whether the model in `mode` classifies `x` `[B, ...]` as `y` `[B]`.
+
+    Raises:
+        UserError: labels that are not one class number a sample, inputs that are no floats or infinite, or a model that
+            does not return logits with a class for every label.
 
     Example:
         >>> import torch
@@ -26,4 +34,6 @@ def is_correct(model: nn.Module, x: Tensor, y: Tensor, mode: Mode = "eval") -> T
         >>> is_correct(torch.nn.Identity(), x, y)
         tensor([ True, False])
     """
-    return predict_classes(model, x, mode) == y
+    labels = check_batch(x, y, bounds=None)
+    with attack_mode(model, mode), torch.no_grad():
+        return Classifier(model, labels)(x).argmax(dim=1) == y

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from iaat.attacks.attack_state import AttackState
 from iaat.attacks.batching import padded_rows
-from iaat.errors import UserError
+from iaat.attacks.inputs import check_count
 
 
 class RunResult(NamedTuple):
@@ -45,8 +45,7 @@ def worst_case(
     Raises:
         UserError: restarts that are no whole number from 1 on.
     """
-    if isinstance(restarts, float) or restarts < 1:
-        raise UserError(f"restarts = {restarts}: an attack needs a whole number, at least 1")
+    check_count(restarts, "restarts")
     worst, rows = state.x.clone(), torch.arange(len(state.x), device=state.x.device)
     adversarial = torch.zeros_like(rows, dtype=torch.bool)
     loss = torch.full_like(worst.flatten(1)[:, 0], -torch.inf)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from iaat.attacks.apgd import apgd
 from iaat.attacks.attack_mode import attack_mode
+from iaat.attacks.attack_state import sanitize_radius
 from iaat.attacks.batching import padded_rows
 from iaat.attacks.geometry import geometry, per_sample
-from iaat.attacks.inputs import Classifier, check_inputs
+from iaat.attacks.inputs import Classifier, as_length, check_count, check_inputs
 from iaat.attacks.losses import clamp_labels
 from iaat.attacks.predict import is_correct
-from iaat.errors import UserError
 from iaat.units import Norm
 
 CE_STEPS = 20
@@ -33,7 +33,7 @@ def apgd_ce(
     y: Tensor,
     generator: torch.Generator | None = None,
     *,
-    radius: float | Tensor,
+    radius: float | str | Tensor,
     norm: Norm = "linf",
     steps: int = CE_STEPS,
     precision: str = "auto",
@@ -45,7 +45,7 @@ def apgd_ce(
         x: Clean inputs `[B, ...]` in [0, 1].
         y: True classes `[B]`.
         generator: Source of the random starts.
-        radius: On the [0, 1] scale, one number or `[B]`.
+        radius: Largest norm of a perturbation, in the forms of `pgd`.
         norm: `linf` or `l2`.
         steps: At least 1.
         precision: `auto`, `fp32` or `bf16`; only points that are adversarial in float32 count.
@@ -76,7 +76,7 @@ def apgd_t(
     y: Tensor,
     generator: torch.Generator | None = None,
     *,
-    radius: float | Tensor,
+    radius: float | str | Tensor,
     norm: Norm = "linf",
     steps: int = T_STEPS,
     targets: int = T_TARGETS,
@@ -92,7 +92,7 @@ def apgd_t(
         x: Clean inputs `[B, ...]` in [0, 1].
         y: True classes `[B]`; misclassified samples come back unchanged.
         generator: Source of the random starts.
-        radius: On the [0, 1] scale, one number or `[B]`.
+        radius: Largest norm of a perturbation, in the forms of `pgd`.
         norm: `linf` or `l2`.
         steps: Steps for each target, at least 1.
         targets: Number of other classes, at least 1; all of them where there are fewer.
@@ -117,11 +117,13 @@ def apgd_t(
         >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
         tensor([1, 0])
     """
-    if targets < 1:
-        raise UserError(f"targets = {targets}: an attack needs at least 1")
+    check_count(targets, "targets")
+    radius = as_length(radius, "radius")
     labels = check_inputs(x, y, radius, steps=steps, norm=norm, bounds=(0.0, 1.0))
+    x = x.detach()
     if not len(x):
         return x.clone()
+    limit = per_sample(sanitize_radius(radius, x), x)
     with attack_mode(model, "eval"), torch.no_grad():
         logits = Classifier(model, labels)(x)
     classes = logits.shape[1]
@@ -131,7 +133,7 @@ def apgd_t(
     robust, x_adv = logits.argmax(dim=1) == y, x.clone()
     for rank in range(min(targets, classes - 1)):
         # Drawn for all, so that a start does not depend on which samples are left.
-        start = x + geometry(norm).random(x, per_sample(radius, x), generator)
+        start = x + geometry(norm).random(x, limit, generator)
         rows = padded_rows(robust)
         if not len(rows):
             break
@@ -158,7 +160,7 @@ def screen(
     x: Tensor,
     y: Tensor,
     *,
-    radius: float | Tensor,
+    radius: float | str | Tensor,
     norm: Norm = "linf",
     precision: str = "auto",
     generator: torch.Generator | None = None,
@@ -176,6 +178,7 @@ def screen(
         >>> model(x_adv).argmax(dim=1)  # the second is 0.4 away from the boundary
         tensor([1, 0])
     """
+    radius = as_length(radius, "radius")
     x_adv = apgd_ce(model, x, y, generator, radius=radius, norm=norm, precision=precision)
     if not len(x):
         return x_adv

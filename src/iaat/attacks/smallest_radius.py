@@ -76,7 +76,7 @@ def smallest_radius(
         tensor([1, 3])
     """
     ball = geometry(norm)
-    labels = check_batch(x, y, bounds=None)
+    labels, x = check_batch(x, y, bounds=None), x.detach()
     levels = _checked(levels).to(x)
     radius = torch.cat([levels.new_zeros(1), levels])  # radius 0 first, for samples that pad a batch
     clean = _predictions(model, x, labels)
@@ -117,6 +117,8 @@ def _predictions(model: nn.Module, x: Tensor, labels: Labels) -> Tensor:
 
 
 def _checked(levels: Tensor) -> Tensor:
+    if not isinstance(levels, Tensor):
+        raise UserError(f"levels is a {type(levels).__name__}: pass radii [L] as a tensor, torch.tensor(levels)")
     if levels.ndim != 1 or not len(levels):
         raise UserError(f"levels of shape {list(levels.shape)}: pass radii [L], at least one")
     if not bool((levels.isfinite() & (levels >= 0)).all()) or not bool((levels.diff() > 0).all()):

@@ -12,7 +12,7 @@ from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import SECTIONS, Chain, called, replaced_method, shipped_recipes
 from iaat.config.train_config import SGD
 from iaat.errors import UserError
-from iaat.methods import MethodConfig, make_method
+from iaat.methods import MethodConfig, untrained_method
 from iaat.methods.setting_fields import default_of, setting_names
 from iaat.units import Radius
 
@@ -232,7 +232,7 @@ def without_effect(recipe: Recipe, asked: Collection[str]) -> dict[str, str]:
         reasons = recipe.method.without_effect() | recipe.method.seldom_acts()
         found |= {f"method.{key}": why for key, why in reasons.items()}
     if any(f"train.{key}" in asked for key in _OF_RADII):
-        method = make_method(recipe.method_name, recipe.run_method, size=1, device="cpu", begins=False)
+        method = untrained_method(recipe.method_name, recipe.run_method)
         if method.radii is None:
             found |= {f"train.{key}": f"{recipe.method_name} keeps no radii" for key in _OF_RADII}
     return found

@@ -12,7 +12,7 @@ from iaat.config.radius_range import radius_span
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, read_dataset_info
 from iaat.errors import UserError
-from iaat.methods import make_method
+from iaat.methods import untrained_method
 from iaat.models import build_model, count_parameters
 from iaat.models.double_normalization import warn_of_double_normalization
 from iaat.runtime.console_table import PlainTable, facts_table
@@ -28,9 +28,7 @@ BYTES_PER_WEIGHT = 12
 def total_passes(recipe: Recipe) -> Passes:
     """Mean forwards and backwards per sample and step over all epochs, as the method states them."""
     first = recipe.train.natural_epochs
-    method = make_method(
-        recipe.method_name, recipe.run_method, size=1, device="cpu", natural_epochs=first, begins=False
-    )
+    method = untrained_method(recipe.method_name, recipe.run_method, natural_epochs=first)
     epochs = range(recipe.train.epochs)
     costs = [method.cost(epoch) for epoch in epochs]
     objective = (Passes(1, 1) if epoch < first else method.objective_cost for epoch in epochs)

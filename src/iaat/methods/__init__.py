@@ -17,7 +17,7 @@ from iaat.methods.mma import MMA, MMAConfig
 from iaat.methods.natural import Natural, NaturalConfig
 from iaat.methods.nfgsm_at import NFGSM, NFGSMConfig
 from iaat.methods.pgd_at import PGDAT, PGDATConfig
-from iaat.methods.registry import METHODS, find_method, make_method
+from iaat.methods.registry import METHODS, find_method, make_method, untrained_method
 from iaat.methods.trades import TRADES, TRADESConfig
 from iaat.methods.training_attacks import Attacker, NFGSMAttacker, PGDAttacker, RandomTargetAttacker
 from iaat.methods.vpb import VPB, VPBConfig
@@ -26,6 +26,7 @@ __all__ = [
     "METHODS",
     "find_method",
     "make_method",
+    "untrained_method",
     "Method",
     "BaseMethod",
     "AdversarialTraining",

@@ -91,7 +91,7 @@ class BaseMethod:
         device: Where training computes.
 
     Raises:
-        UserError: settings that do not know the number of epochs.
+        UserError: settings that do not know the number of epochs, or class weights without `for_classes`.
     """
 
     Config: ClassVar[type[Any]] = MethodConfig

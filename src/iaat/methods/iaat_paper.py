@@ -113,7 +113,7 @@ class IAATPaper(LearnedRadii, AdversarialTraining):
             radius = self._memory[batch.index]
             radii = (radius, radius + constants.gamma)
             outcomes = robust_at(self.attacker, model, batch, radii, clean_correct, context)
-            new = paper(radius, clean_correct, *outcomes, gamma=constants.gamma, beta=constants.beta)
+            new = paper(radius, clean_correct, *outcomes, gamma=Radius(constants.gamma), beta=constants.beta)
         self._memory[batch.index] = new.clamp_max(self._memory.largest)
         radius = self._memory[batch.index]
         return radius * clean_correct if self.config.clean_wrong == "clean" else radius

@@ -87,7 +87,7 @@ class MethodConfig:
         return losses.mean() if self.weights is None else (losses * self.weights[y]).mean()
 
     def check_complete(self) -> None:
-        """Refuse settings that do not know the number of epochs.
+        """Refuse settings that do not know the number of epochs, or have no weights of the classes yet.
 
         Raises:
             UserError: naming the settings, and the call that fills them in.
@@ -96,6 +96,11 @@ class MethodConfig:
             raise UserError(
                 f"{type(self).__name__}: {', '.join(missing)} follow from the number of epochs; build the method from "
                 "config.over(epochs)"
+            )
+        if self.class_weights != "none" and self.weights is None:
+            raise UserError(
+                f"{type(self).__name__}: class_weights {shown(self.class_weights)} need the number of samples of each "
+                "class; build the method from config.for_classes(torch.bincount(labels))"
             )
 
     def without_effect(self) -> dict[str, str]:

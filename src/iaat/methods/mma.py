@@ -114,8 +114,8 @@ class MMA(BaseMethod):
             batch.x,
             batch.y,
             PGDAttacker(config, loss=soft_margin).attack(model, batch, radius, context.generator),
-            limit=BEYOND * config.radius * ramp,
-            ball=geometry(config.norm),
+            limit=Radius(BEYOND * config.radius * ramp),
+            norm=config.norm,
             searches=config.searches,
             mode=config.mode,
         )

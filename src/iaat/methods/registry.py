@@ -100,6 +100,16 @@ def make_method(
     return NaturalPretraining(method, natural_epochs, config) if natural_epochs else method
 
 
+def untrained_method(name: str, config: Any, *, natural_epochs: int = 0) -> Method:  # noqa: ANN401
+    """A method that says what it costs and keeps: it reads no file, counts no class, and is not trained with.
+
+    Name, settings, epochs and errors are those of `make_method`.
+    """
+    if isinstance(config, MethodConfig):
+        config = dataclasses.replace(config, class_weights="none")
+    return make_method(name, config, size=1, device="cpu", natural_epochs=natural_epochs, begins=False)
+
+
 def _checked(found: Any, name: str) -> type[Method]:  # noqa: ANN401
     if not isinstance(found, type):
         raise UserError(f"method.name {name}: is a {type(found).__name__}, not a class; see docs/howto/new-method.md")

@@ -156,4 +156,5 @@ class StaircaseRadii(LearnedRadii):
 
     def _moved(self, radius: Tensor, correct: Tensor, up: float) -> Tensor:
         """The radii a visit later, with the ratio of steps by which they come to rest at `success`."""
-        return staircase(radius, correct, up=up, down=up * (1 - self.config.success) / self.config.success)
+        down = up * (1 - self.config.success) / self.config.success
+        return staircase(radius, correct, up=Radius(up), down=Radius(down))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -19,7 +20,9 @@ from iaat.runtime.async_checks import check_async
 from iaat.runtime.distributed import current
 from iaat.units import Norm, Radius, check_radius, format_radius
 
-Index = Tensor | Sequence[int] | Sequence[bool] | int | slice
+Index = Tensor | NDArray[Any] | Sequence[int] | Sequence[bool] | int | slice
+Radii = Tensor | NDArray[Any] | Sequence[float]
+"""One radius for each of several samples."""
 
 
 class RadiusMemory:
@@ -36,7 +39,7 @@ class RadiusMemory:
     Args:
         size: Number of samples N of the data set; indices run from 0 to N - 1.
         initial: Radius every sample starts with: a number on the [0, 1] scale, or text such as "8px" or "8/255"; or one
-            for each sample, `[N]`, such as the memory of a finished run, brought within floor and cap.
+            for each sample, `[N]`, such as the memory of a finished run in the same norm, brought within floor and cap.
         floor: Smallest radius ever stored.
         cap: Largest radius ever stored; None for no bound.
         norm: Norm the radii are measured in; in L-inf the bounds may not exceed the pixel range.
@@ -44,8 +47,8 @@ class RadiusMemory:
 
     Raises:
         UserError: a size below 1, a bound that is negative or not finite, bounds that are not
-            `floor <= initial <= cap`, or another number of first radii than N. On access: an index beyond the data set,
-            radii of another shape, or in L-inf above the pixel range.
+            `floor <= initial <= cap`, another number of first radii than N, or a memory in another norm. On access: an
+            index beyond the data set, radii of another shape, or in L-inf above the pixel range.
 
     Source: the memory of Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), section 3.
 
@@ -68,20 +71,22 @@ class RadiusMemory:
         self,
         size: int,
         *,
-        initial: float | str | Tensor | RadiusMemory = 0.0,
+        initial: float | str | Radii | RadiusMemory = 0.0,
         floor: float | str = 0.0,
         cap: float | str | None = None,
         norm: Norm = "linf",
         device: torch.device | str = "cpu",
     ) -> None:
-        if isinstance(size, float) or size < 1:
-            raise UserError(f"RadiusMemory size = {shown(size)}: needs the number of training samples, at least 1")
+        if not isinstance(size, Integral) or size < 1:
+            raise UserError(
+                f"RadiusMemory size = {shown(size)}: needs the number of training samples, at least 1, len(dataset)"
+            )
         check_choice(norm, get_args(Norm), "RadiusMemory norm")
         self.floor = _bound(floor, norm, "floor")
         self.cap = None if cap is None else _bound(cap, norm, "cap")
         self._norm, self._size, self._device = norm, int(size), torch.device(device)
         self._first: Tensor | None = None
-        if isinstance(initial, Tensor | RadiusMemory):
+        if isinstance(initial, Tensor | RadiusMemory | np.ndarray | list | tuple):
             self._first, initial = self._first_radii(initial), self.floor
         self._initial = _bound(initial, norm, "initial")
         if not self.floor <= self._initial <= (self._initial if self.cap is None else self.cap):
@@ -90,18 +95,32 @@ class RadiusMemory:
         self._mapped: MappedStorage | None = None
         self._used: SharedRadii | None = None
 
-    def _first_radii(self, given: Tensor | RadiusMemory) -> Tensor:
+    def _first_radii(self, given: Radii | RadiusMemory) -> Tensor:
         """The radii `[N]` that samples start with, as numbers in memory."""
-        radii = (given.values if isinstance(given, RadiusMemory) else given.detach()).cpu().float()
+        if isinstance(given, RadiusMemory):
+            self._check_norm(given.norm, "RadiusMemory initial")
+            given = given.values
+        radii = _numbers(given, "RadiusMemory initial").detach().cpu().float()
         if radii.shape != (self._size,):
             raise UserError(
                 f"RadiusMemory initial has shape {list(radii.shape)} for {self._size} samples: give one radius a "
                 "sample, those of a run on the same data"
             )
-        if not bool((radii >= 0).all()):  # NaN, too
-            raise UserError("RadiusMemory initial holds a radius that is negative or NaN")
-        check_radius(float(radii.max()), self._norm, name="RadiusMemory initial")
+        self._check_radii(radii, "RadiusMemory initial")
         return radii
+
+    def _check_norm(self, norm: object, name: str) -> None:
+        """Refuse radii in another norm: an L2 radius of 0.5 would be an L-inf radius of 128px."""
+        if norm != self._norm:
+            raise UserError(
+                f"{name} holds radii in {shown(norm)}, and this memory is one of {self._norm}: use one norm"
+            )
+
+    def _check_radii(self, radii: Tensor, name: str) -> None:
+        """Refuse radii that are negative or NaN, or in L-inf above the pixel range."""
+        if not bool((radii >= 0).all()):  # NaN, too
+            raise UserError(f"{name} holds a radius that is negative or NaN")
+        check_radius(float(radii.max()), self._norm, name=name)
 
     def __repr__(self) -> str:
         """Number and norm; mean and quantiles of radii that are in use and in the memory of this process."""
@@ -123,7 +142,8 @@ class RadiusMemory:
         """Move the radii to a device, in place; returns the memory. Those in a file stay there, and are read to it."""
         self._device = torch.device(device)
         if self._used is not None:
-            self._used.to(self._device)
+            with torch.inference_mode(False):
+                self._used.to(self._device)
         return self
 
     def numpy(self) -> NDArray[np.float32]:
@@ -201,8 +221,8 @@ class RadiusMemory:
         """
         return self._radii.read(self._positions(index)).to(self._device)
 
-    def __setitem__(self, index: Index, radius: Tensor | Sequence[float] | float) -> None:
-        """Store radii `[B]`, or one number for all; a value that is not finite leaves the old one in place.
+    def __setitem__(self, index: Index, radius: Radii | float | str) -> None:
+        """Store radii `[B]`, or one number or text such as "8px" for all; what is not finite leaves the old in place.
 
         They are clamped to floor and cap. The index has any form that reading takes; if it holds a sample twice, it is
         not defined which of the two values is kept.
@@ -212,7 +232,11 @@ class RadiusMemory:
                 ones in place. On a GPU the error about values comes with a later call.
             UserIndexError: as for reading.
         """
-        new = torch.as_tensor(radius).detach().to(self._radii.device, torch.float32)
+        new = (
+            _numbers(Radius(radius) if isinstance(radius, str) else radius, "radii")
+            .detach()
+            .to(self._radii.device, torch.float32)
+        )
         positions = self._positions(index)
         if new.ndim and new.shape != positions.shape:
             raise UserError(
@@ -250,7 +274,10 @@ class RadiusMemory:
         device = self._radii.device
         if isinstance(index, slice):
             return torch.arange(*index.indices(len(self)), device=device)
-        positions = torch.as_tensor(index, device=device)
+        try:
+            positions = torch.as_tensor(index, device=device)
+        except (TypeError, ValueError, RuntimeError):
+            raise UserIndexError(f"index {shown(index)}: pass whole numbers, those of with_index") from None
         if positions.dtype == torch.bool:
             if positions.shape != (self._size,):
                 raise UserIndexError(
@@ -259,7 +286,7 @@ class RadiusMemory:
             return positions.nonzero()[:, 0]
         if positions.numel() and (positions.is_floating_point() or positions.is_complex()):
             raise UserIndexError(f"an index of {positions.dtype}: pass whole numbers, those of with_index")
-        return positions if positions.numel() else positions.long()  # an empty list would be one of floats
+        return positions.long()  # an empty list would be one of floats, and uint8 a mask
 
     @property
     def values(self) -> Tensor:
@@ -267,19 +294,25 @@ class RadiusMemory:
         return self._radii.values()
 
     def state_dict(self) -> dict[str, Any]:
-        """Radii for a checkpoint, without their bounds, which belong to the configuration.
+        """Radii and their norm for a checkpoint, without their bounds, which belong to the configuration.
 
         Every process gets all of them, so that a run can be resumed with any number of processes.
         """
-        return {"values": self.values}
+        return {"values": self.values, "norm": self._norm}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the radii of `state_dict`, clamped to the bounds of this memory; every process loads the same ones.
 
         Raises:
-            UserError: the state belongs to a data set of another size, or holds values that are not finite.
+            UserError: the state is none, belongs to a data set of another size or to another norm, or holds values that
+                are not finite, or no radii in this norm.
         """
-        values: Tensor = state["values"]
+        values = state.get("values") if isinstance(state, Mapping) else None
+        if not isinstance(values, Tensor):
+            raise UserError(
+                f"{shown(state)} is no state of radii: give what state_dict() has returned, radii under 'values'"
+            )
+        self._check_norm(state.get("norm", self._norm), "the checkpoint")  # states of older versions do not say
         if values.shape != (self._size,):
             raise UserError(
                 f"the checkpoint holds {values.numel()} radii and the data set has {len(self)} samples: "
@@ -287,13 +320,16 @@ class RadiusMemory:
             )
         if not all(bool(piece.isfinite().all()) for piece in torch.split(values, PIECE)):
             raise UserError("the checkpoint holds radii that are not finite; use an earlier checkpoint")
+        for piece in torch.split(values, PIECE):
+            self._check_radii(piece, "the checkpoint")
         self._first = None
         self._load(values)
 
     @property
     def _radii(self) -> SharedRadii:
         if self._used is None:
-            storage = self._mapped or TensorStorage(self._own_size(), self._initial, self._device)
+            with torch.inference_mode(False):  # what is made in it can be written in no other mode
+                storage = self._mapped or TensorStorage(self._own_size(), self._initial, self._device)
             self._used = Sharded(self._size, storage, current()) if self._is_sharded else Replicated(storage)
             if self._first is not None:
                 self._load(self._first)
@@ -314,7 +350,8 @@ class RadiusMemory:
     def _map(self, file: Path) -> None:
         made, failed = None, None
         try:
-            made = MappedStorage(self._own_size(), self._initial, file)
+            with torch.inference_mode(False):
+                made = MappedStorage(self._own_size(), self._initial, file)
         except UserError as error:
             failed = error
         self._mapped = None
@@ -326,7 +363,22 @@ class RadiusMemory:
             raise UserError("radii are in use: call map_to and shard before the first is read or written")
 
 
+def _numbers(radii: Radii | float, name: str) -> Tensor:
+    """Radii, or one, as a tensor of numbers."""
+    try:
+        return torch.as_tensor(radii)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(
+            f'{name} = {shown(radii)}: give a number, a text such as "8px", or numbers for the samples, a tensor'
+        ) from None
+
+
 def _bound(value: float | str, norm: Norm, name: str) -> float:
-    number = float(Radius(value)) if isinstance(value, str) else float(value)
+    if isinstance(value, str):
+        number = float(Radius(value))
+    elif isinstance(value, Real):
+        number = float(value)
+    else:
+        raise UserError(f'RadiusMemory {name} = {shown(value)}: give a number, or a text such as "8px"')
     check_radius(number, norm, name=f"RadiusMemory {name}")
     return number

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from iaat.errors import UserError, shown
-from iaat.units import Radius
+from iaat.errors import UserError
+from iaat.units import read_length
 
 
 def warm_up(clean_correct: Tensor, radius: float | str) -> Tensor:
@@ -16,13 +14,14 @@ def warm_up(clean_correct: Tensor, radius: float | str) -> Tensor:
 
     Args:
         clean_correct: Bool `[B]`, whether the clean sample is classified correctly.
-        radius: The uniform radius: a number on the [0, 1] scale, not negative, or text such as "8px".
+        radius: The uniform radius: a number on the [0, 1] scale, not negative, or text such as "8px". A number is at
+            most 1, the range of a pixel: it would be a missing unit; an L2 norm above that is a text, "2/1".
 
     Returns:
         New radii `[B]`, float32.
 
     Raises:
-        UserError: outcomes that are not bool, or a radius that is negative or not finite.
+        UserError: outcomes that are not bool, or a radius that is negative, not finite or a number above 1.
 
     Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051) and the authors' code.
 
@@ -33,7 +32,7 @@ def warm_up(clean_correct: Tensor, radius: float | str) -> Tensor:
         tensor([8., 0.])
     """
     _check_outcomes(None, clean_correct=clean_correct)
-    return clean_correct.to(torch.float32) * _length("radius", radius)
+    return clean_correct.to(torch.float32) * read_length(radius, "radius")
 
 
 def paper(
@@ -49,16 +48,16 @@ def paper(
         clean_correct: Bool `[B]`, correct on the clean sample.
         correct_at: Bool `[B]`, correct under the attack at `radius`.
         correct_above: Bool `[B]`, correct under the attack at `radius + gamma`.
-        gamma: Distance of the larger and smaller radius: a number on the [0, 1] scale, or text; "1.9px" in the paper's
-            CIFAR-10 runs.
+        gamma: Distance of the larger and smaller radius, in the forms of `warm_up`; "1.9px" in the paper's CIFAR-10
+            runs.
         beta: Fraction of the distance to move, in (0, 1]; 0.1 there.
 
     Returns:
         New radii `[B]`, at least 0; no bound above.
 
     Raises:
-        UserError: outcomes that are not bool of the shape of the radii, a gamma that is negative or not finite, a
-            beta outside of (0, 1].
+        UserError: outcomes that are not bool of the shape of the radii, a gamma that is negative, not finite or a
+            number above 1, a beta outside of (0, 1].
 
     Source: Balaji, Goldstein, Hoffman 2019 (arXiv 1910.08051), algorithm 2, and the authors' code for misclassified
     samples.
@@ -74,7 +73,7 @@ def paper(
         tensor([9., 7.])
     """
     _check_outcomes(radius, clean_correct=clean_correct, correct_at=correct_at, correct_above=correct_above)
-    gamma = _length("gamma", gamma)
+    gamma = read_length(gamma, "gamma")
     if not 0 < beta <= 1:
         raise UserError(f"beta = {beta:g}: must be a fraction in (0, 1]")
     lower = torch.where(correct_at, radius, radius - gamma)
@@ -91,14 +90,15 @@ def staircase(radius: Tensor, correct: Tensor, *, up: float | str, down: float |
     Args:
         radius: Present radii `[B]` on the [0, 1] scale.
         correct: Bool `[B]`, correct under the attack at `radius`.
-        up: Step up: a number on the [0, 1] scale, not negative, or text such as "0.2px".
+        up: Step up, in the forms of `warm_up`, such as "0.2px".
         down: Step down; `up` by default.
 
     Returns:
         New radii `[B]`, at least 0; no bound above.
 
     Raises:
-        UserError: outcomes that are not bool of the shape of the radii, or a step that is negative or not finite.
+        UserError: outcomes that are not bool of the shape of the radii, or a step that is negative, not finite or a
+            number above 1.
 
     Source: the weighted up-down method (Kaernbach 1991) applied to the margin of each sample.
 
@@ -109,8 +109,8 @@ def staircase(radius: Tensor, correct: Tensor, *, up: float | str, down: float |
         tensor([5., 3.])
     """
     _check_outcomes(radius, correct=correct)
-    up = _length("up", up)
-    down = up if down is None else _length("down", down)
+    up = read_length(up, "up")
+    down = up if down is None else read_length(down, "down")
     return torch.where(correct, radius + up, radius - down).clamp_min(0)
 
 
@@ -125,12 +125,3 @@ def _check_outcomes(radius: Tensor | None, **outcomes: Tensor) -> None:
                 f"{name} of shape {list(outcome.shape)} for radii of shape {list(getattr(radius, 'shape', ()))}: pass "
                 "one outcome a radius, [B]; y are class numbers, not one-hot"
             )
-
-
-def _length(name: str, value: float | str) -> float:
-    """A length as a number on the [0, 1] scale."""
-    if isinstance(value, str):
-        return float(Radius(value))
-    if not isinstance(value, float | int) or not 0 <= value < math.inf:
-        raise UserError(f"{name} = {shown(value)}: must be a finite number from 0 on, such as 8 / 255, or text, '8px'")
-    return value

@@ -66,7 +66,8 @@ class Replicated:
         self._storage.write(index, torch.where(valid, new, self._storage.read(index)))
         if current().several:
             if self._written is None:
-                self._written = torch.zeros(self._storage.size, dtype=torch.bool, device=self.device)
+                with torch.inference_mode(False):
+                    self._written = torch.zeros(self._storage.size, dtype=torch.bool, device=self.device)
             self._written[index] = True
 
     def values(self) -> Tensor:

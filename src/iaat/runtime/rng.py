@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from iaat.errors import UserError, shown
+
 _WORD = 1 << 64
 
 
@@ -105,7 +107,12 @@ def draw(
             B draws for these alone.
         device: Where the numbers are wanted; they are drawn on the device of the generator.
         dtype: Type of the numbers.
+
+    Raises:
+        UserError: `generator` is no generator.
     """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise UserError(f"generator = {shown(generator)}: pass a torch.Generator, torch.Generator().manual_seed(0)")
     place = device if generator is None else generator.device
     options = {"generator": generator, "device": place, "dtype": dtype}
     rows = generator.rows if isinstance(generator, BatchGenerator) else None
