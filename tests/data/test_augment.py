@@ -211,3 +211,26 @@ def test_strong_augmentation_leaves_its_input_alone_and_takes_no_images(key: str
     assert out.is_contiguous()
     assert torch.equal(out, augment(x.contiguous(), how, index=torch.arange(9), seed=0, epoch=0))
     assert augment(x[:0], how, index=torch.arange(0), seed=0, epoch=0).shape == (0, 3, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"padding": "foo"}, r"padding 'foo' is not known; use reflect, zeros"),
+        ({"flip": "no"}, r"flip = 'no': give True or False"),
+        ({"crop": -2}, r"crop = -2: give a whole number of pixels, 0 or more"),
+        ({"cutout": 1.5}, r"cutout = 1\.5: give a whole number"),
+        ({"color": 2}, r"color = 2: give a number from 0 to 1"),
+        ({"rotate": float("nan")}, r"rotate = nan: give a number from 0 to 180"),
+        ({"zoom": 1.0}, r"zoom = 1\.0: give a number from 0 below 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Augmentation(**settings)
+
+
+def test_images_are_checked_where_they_are_augmented():
+    """A crop of 12 pixels around images of 8 would mix neighbours."""
+    with pytest.raises(UserError, match=r"data\.crop is 12, but images of 8 x 8 pixels can mirror at most 7"):
+        augment(torch.rand(2, 3, 8, 8), Augmentation(crop=12), index=torch.arange(2), seed=0, epoch=0)

@@ -91,3 +91,15 @@ def test_subset_too_small_for_its_classes_is_refused() -> None:
     labels = shuffled_labels([5, 5, 1])
     with pytest.raises(UserError, match=r"a subset of 4 samples is too small for 2 of each of 3 classes.*at least 5"):
         stratified_subset(labels, 4, 0, at_least=2)
+
+
+@pytest.mark.parametrize("fraction", [20, -1, 0, 1, float("nan"), "0.2"])
+def test_what_is_no_fraction_is_refused(fraction):
+    with pytest.raises(UserError, match=r"fraction = .*: give the part of each class, between 0 and 1"):
+        stratified_split(torch.arange(40) % 2, fraction, 0)
+
+
+@pytest.mark.parametrize("n", [12.5, -1, "12"])
+def test_what_is_no_number_of_samples_is_refused(n):
+    with pytest.raises(UserError, match=r"n = .*: give a whole number of samples"):
+        stratified_subset(torch.arange(40) % 2, n, 0)

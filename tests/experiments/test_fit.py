@@ -538,3 +538,16 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     iaat.load("~/run")
     iaat.evaluate_model(run.model, "~/images/test", suite="pgd-5", folder="~/results")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["images", "page.html", "results", "run"]
+
+
+def test_numbers_of_numpy_are_settings():
+    run = fit(epochs=np.int64(1), lr=np.float32(0.125))
+    assert (run.recipe.train.epochs, run.recipe.train.lr) == (1, 0.125)
+
+
+def test_what_is_no_list_of_trackers_and_no_radii_is_named():
+    for given in ({"callbacks": object()}, {"callbacks": 3}):
+        with pytest.raises(UserError, match=r"callbacks is a .*: give a list of trackers"):
+            fit(**given)
+    with pytest.raises(UserError, match=r"start_from is a list: give a run, its radii, a tensor \[N\]"):
+        fit(start_from=[0.1] * 60)

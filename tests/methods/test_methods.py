@@ -512,3 +512,24 @@ def test_an_l2_radius_given_to_the_attacker_is_checked_like_the_settings():
     config = PGDATConfig(norm="l2", radius=Radius("128px"), steps=1)
     with pytest.raises(UserError, match=r"method\.radius = 9 exceeds"):
         PGDAttacker(config).attack(network(), digits(), 9.0, context().generator)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_labels_of_a_step_are_class_numbers_of_any_integer_type(name):
+    def loss(y):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+        method = METHODS[name](METHODS[name].Config().over(epochs=30), size=8, device="cpu")
+        context = StepContext(0, torch.Generator().manual_seed(0))
+        return method.step(model, Batch(torch.rand(8, 3, 4, 4), y, torch.arange(8)), context).loss.item()
+
+    y = torch.arange(8) % 3
+    assert loss(y.int()) == loss(y.byte()) == loss(y)
+    with pytest.raises(UserError, match="looks one-hot: pass class numbers"):
+        loss(nn.functional.one_hot(y, 3))
+
+
+@pytest.mark.parametrize("steps", [2.5, "2", None, True])
+def test_numbers_of_steps_are_whole(steps):
+    with pytest.raises(UserError, match=r"method\.steps = .*: give a whole number"):
+        PGDATConfig(steps=steps)

@@ -61,3 +61,16 @@ def test_normalization_is_put_on_the_device_of_the_model():
 def test_useless_statistics_are_refused(mean, std, message):
     with pytest.raises(UserError, match=message):
         Normalize(mean, std)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_wrapped_model_keeps_its_number_format(dtype):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).to(dtype)
+    model = with_normalization(net, [0.5] * 3, [0.2] * 3)
+    assert model(torch.rand(2, 3, 4, 4, dtype=dtype)).dtype == dtype
+
+
+def test_inputs_with_another_number_of_channels_are_refused():
+    with pytest.raises(UserError, match=r"has 3 means, but inputs of shape \[2, 1, 4, 4\] have 1 channels"):
+        Normalize([0.5] * 3, [0.2] * 3)(torch.rand(2, 1, 4, 4))
+    assert Normalize([0.5], [0.2])(torch.rand(2, 3, 4, 4)).shape == (2, 3, 4, 4)

@@ -109,3 +109,9 @@ def test_what_is_no_image_is_named(tmp_path):
     with pytest.raises(UserError, match=r"inputs of shape \[16\], which are no images"):
         iaat.predict(model((16,)), tmp_path / "a.png")
     assert iaat.predict(model(), []) == []
+
+
+def test_a_module_that_does_not_know_how_images_are_read_is_refused():
+    for given in (nn.Linear(4, 2), None, nn.ModuleDict({"model": nn.Linear(4, 2)})):
+        with pytest.raises(UserError, match=r"knows neither its classes nor how images are read: give what iaat\.load"):
+            iaat.predict(given, ["a.png"])

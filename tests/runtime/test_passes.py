@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from iaat.attacks import kl_from, pgd, pgd_early_stop
@@ -107,3 +108,16 @@ def test_what_is_no_tensor_cannot_be_counted(output):
     model = Returning()
     with count_passes(model), pytest.raises(UserError, match=r"returns a (dict|tuple).*passes are counted on a tensor"):
         model(torch.rand(2, 4))
+
+
+def test_passes_of_a_distributed_model_are_counted(model):
+    """Attacks go past the wrapper, so that a hook on it would see none of theirs."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        wrapped, x, y = nn.parallel.DistributedDataParallel(model), torch.rand(4, 6), torch.tensor([0, 1, 2, 0])
+        with count_passes(wrapped) as passes:
+            pgd(wrapped, x, y, radius=0.1, steps=5)
+            wrapped(x).sum().backward()
+    finally:
+        dist.destroy_process_group()
+    assert (passes.forward, passes.backward) == (24, 24)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 
 from iaat.config.recipe_files import SECTIONS
@@ -72,6 +73,8 @@ def _text(value: object, place: str) -> str:
         return value
     if isinstance(value, Radius | Path):
         return str(value)
+    if isinstance(value, Real) and not isinstance(value, bool):  # numbers of NumPy, too
+        value = int(value) if isinstance(value, Integral) else float(value)
     if value is None or isinstance(value, bool | int | float | list | tuple | dict):
         try:
             return json.dumps(value)

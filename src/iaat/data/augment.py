@@ -1,6 +1,7 @@
 """Augmentation of a whole batch on its device, keyed by (seed, epoch, sample index)."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from iaat.data.color_jitter import jitter_color
 from iaat.data.crop_flip import crop_flip
 from iaat.data.cutout import cut_out
 from iaat.data.warp import warp
-from iaat.errors import UserError
+from iaat.errors import UserError, check_choice, shown
 from iaat.runtime.rng import derive_seed, keyed_uniform
 
 _DRAWN_AT_ONCE = 1 << 16
@@ -32,6 +33,9 @@ class Augmentation:
         color: Strength in [0, 1] of random brightness, contrast and, of colour images, saturation.
         rotate: Largest rotation in degrees, either way.
         zoom: Largest relative change of size, either way, below 1.
+
+    Raises:
+        UserError: A value of another type or out of its range.
     """
 
     crop: int = 0
@@ -41,6 +45,19 @@ class Augmentation:
     color: float = 0.0
     rotate: float = 0.0
     zoom: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice(self.padding, ("reflect", "zeros"), "padding")
+        if not isinstance(self.flip, bool):
+            raise UserError(f"flip = {shown(self.flip)}: give True or False")
+        for key in ("crop", "cutout"):
+            if not isinstance(value := getattr(self, key), Integral) or value < 0:
+                raise UserError(f"{key} = {shown(value)}: give a whole number of pixels, 0 or more")
+        for key, most in (("color", 1.0), ("rotate", 180.0), ("zoom", 1.0)):
+            value = getattr(self, key)
+            if not isinstance(value, Real) or not 0 <= value <= most or (key == "zoom" and value == most):
+                limit = "below 1" if key == "zoom" else f"to {most:g}"
+                raise UserError(f"{key} = {shown(value)}: give a number from 0 {limit}")
 
     @property
     def active(self) -> bool:
@@ -94,7 +111,11 @@ def augment(x: Tensor, augmentation: Augmentation, *, index: Tensor, seed: int, 
 
     Returns:
         `[B, C, H, W]` of the same type: image `b` depends on `x[b]` and `(seed, epoch, index[b])` only.
+
+    Raises:
+        UserError: As `Augmentation.check`.
     """
+    augmentation.check(tuple(x.shape[1:]))
     return apply_draws(x, augmentation, augmentation_draws(augmentation, index, (seed, epoch)))
 
 

@@ -25,9 +25,9 @@ class IndexedDataset(Dataset[Any]):
             mapping, or it is a mapping with an "index" of its own.
     """
 
-    def __init__(self, dataset: MapDataset) -> None:
+    def __init__(self, dataset: MapDataset | Dataset[Any]) -> None:
         check_map_style(dataset, where="with_index")
-        self.dataset = dataset
+        self.dataset: Any = dataset
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -71,7 +71,7 @@ class IndexedDataset(Dataset[Any]):
         return positions
 
 
-def with_index(dataset: MapDataset) -> IndexedDataset:
+def with_index(dataset: MapDataset | Dataset[Any]) -> IndexedDataset:
     """Give each sample of a data set its stable index, so that it can own a radius.
 
     Args:

@@ -1,9 +1,11 @@
 """Stratified splits and subsets: each class keeps its fraction."""
 
+from numbers import Integral, Real
+
 import torch
 from torch import Tensor
 
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 from iaat.runtime.rng import derive_seed, permutation
 
 
@@ -28,8 +30,10 @@ def stratified_split(
         The two parts, sorted int64 indices into `labels`.
 
     Raises:
-        UserError: No class has more than one sample.
+        UserError: A fraction that is not between 0 and 1, or no class has more than one sample.
     """
+    if not isinstance(fraction, Real) or not 0 < fraction < 1:
+        raise UserError(f"fraction = {shown(fraction)}: give the part of each class, between 0 and 1, such as 0.2")
     among = torch.arange(len(labels)) if among is None else among.sort().values
     kept, held = [], []
     for label, members in _by_class(labels, among):
@@ -58,8 +62,10 @@ def stratified_subset(labels: Tensor, n: int, seed: int, *, at_least: int = 1) -
         `[min(n, N)]` int64, sorted. A larger `n` draws the same samples and more, up to rounding.
 
     Raises:
-        UserError: `n` is too small for `at_least` samples of each class.
+        UserError: `n` is no whole number from 0 on, or too small for `at_least` samples of each class.
     """
+    if not isinstance(n, Integral) or n < 0:
+        raise UserError(f"n = {shown(n)}: give a whole number of samples, 0 or more")
     everything = torch.arange(len(labels))
     if n >= len(labels):
         return everything

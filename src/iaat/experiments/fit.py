@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +159,8 @@ def _keep_run(error: BaseException, store: MemoryRun, built: Callable[[], Run]) 
 
 
 def _check_callbacks(callbacks: Sequence[Tracker], out: str | Path | None) -> None:
+    if not isinstance(callbacks, Iterable):
+        raise UserError(f"callbacks is a {type(callbacks).__name__}: give a list of trackers, callbacks=[...]")
     for each in callbacks:
         if isinstance(each, type) or not all(hasattr(each, call) for call in ("started", "epoch", "finished")):
             kind = f"the class {each.__name__}" if isinstance(each, type) else f"a {type(each).__name__}"
@@ -260,11 +262,20 @@ def _kind(given: object) -> str:
 
 
 def _radii(given: object) -> RadiiTable | None:
-    """Radii that were passed as an object; None for a path."""
+    """Radii that were passed as an object; None for a path.
+
+    Raises:
+        UserError: it is neither.
+    """
     if isinstance(given, Run):
         return given.radii_table()
     if isinstance(given, RadiusMemory | Tensor):
         return RadiiTable.of_object(type(given).__name__, given)
+    if given is not None and not isinstance(given, str | Path):
+        raise UserError(
+            f"{_PLACE}: start_from is a {type(given).__name__}: give a run, its radii, a tensor [N] such as "
+            "torch.tensor(start_from), or a file"
+        )
     return None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
+from iaat.attacks.inputs import check_batch
 from iaat.methods.guard import Guard
 from iaat.methods.method_config import MethodConfig
 from iaat.radius import RadiusMemory
@@ -115,8 +116,14 @@ class BaseMethod:
     def step(self, model: nn.Module, batch: Batch, context: StepContext) -> StepOutput:
         """The loss of one batch for a loop of your own: `prepare`, the objective, `update`; backward is left to you.
 
-        Of a `DistributedDataParallel` its module is attacked; the objective goes through the wrapper.
+        Of a `DistributedDataParallel` its module is attacked; the objective goes through the wrapper. Labels may be of
+        any integer type.
+
+        Raises:
+            UserError: inputs that are no floats or infinite, or labels that are not one class number a sample.
         """
+        check_batch(batch.x, batch.y, bounds=None)
+        batch = replace(batch, y=batch.y.long())
         self._check_first(batch)
         output = self.prepare(unwrap_ddp(model), batch, context)(model)
         self.update(batch, output)
@@ -124,6 +131,12 @@ class BaseMethod:
 
     def _check_first(self, batch: Batch) -> None:
         """Refuse files that the first batch shows to be of other data; a run has compared them with all its data."""
+
+    if TYPE_CHECKING:  # each method has its own
+
+        def cost(self, epoch: int) -> Passes:
+            """Passes per sample of a step in this epoch."""
+            ...
 
     def state_dict(self) -> dict[str, Any]:
         """The radii and the state of the guard, as far as there are any."""

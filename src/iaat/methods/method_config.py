@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -30,6 +31,10 @@ class MethodConfig:
     """`[classes]` that `for_classes` has worked out."""
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.type in (int, "int") and (not isinstance(value, Integral) or isinstance(value, bool)):
+                raise UserError(f"method.{one.name} = {shown(value)}: give a whole number")
         weights = self.class_weights
         if isinstance(weights, str):
             check_choice(weights, ("none", "balanced"), "method.class_weights")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from iaat.errors import UserError, did_you_mean, shown
-from iaat.methods.base import Method
+from iaat.methods.base import BaseMethod, Method
 from iaat.methods.cat import CAT
 from iaat.methods.fat import FAT
 from iaat.methods.gradnorm import GradNorm
@@ -27,7 +27,7 @@ from iaat.methods.trades import TRADES
 from iaat.methods.vpb import VPB
 from iaat.runtime.user_code import import_function
 
-METHODS: dict[str, type[Method]] = {
+METHODS: dict[str, type[BaseMethod]] = {
     "natural": Natural,
     "pgd_at": PGDAT,
     "nfgsm": NFGSM,

@@ -16,7 +16,8 @@ class Normalize(nn.Module):
         std: As many, above 0.
 
     Raises:
-        UserError: if the two differ in length or a standard deviation is not above 0.
+        UserError: if the two differ in length or a standard deviation is not above 0. On inputs with another number of
+            channels, where there is more than one mean.
     """
 
     mean: Tensor
@@ -31,9 +32,20 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise inputs; the shape stays that of `x`."""
+        if not torch.jit.is_scripting():
+            self._check_channels(x)
         per_channel = [1] * (x.dim() - 1)  # in words that TorchScript knows
         per_channel[0] = -1
         return (x - self.mean.view(per_channel)) / self.std.view(per_channel)
+
+    @torch.jit.unused
+    def _check_channels(self, x: Tensor) -> None:
+        """Refuse inputs that would broadcast to the number of means; a trace has one shape and needs no check."""
+        if not torch.jit.is_tracing() and len(self.mean) not in (1, x.shape[1]):
+            raise UserError(
+                f"the normalisation has {len(self.mean)} means, but inputs of shape {list(x.shape)} have {x.shape[1]} "
+                "channels: give one mean and std a channel, or one for all"
+            )
 
     def extra_repr(self) -> str:
         """Text of this layer in `print(model)`."""
@@ -62,14 +74,14 @@ class NormalizedModel(nn.Module):
 def with_normalization(
     model: nn.Module, mean: Tensor | Sequence[float], std: Tensor | Sequence[float]
 ) -> NormalizedModel:
-    """Put a `Normalize` layer, on the device of the model, in front of it.
+    """Put a `Normalize` layer, on the device and in the number format of the model, in front of it.
 
     Raises:
         UserError: as `Normalize` does.
     """
     normalize = Normalize(mean, std)
-    weight = next(model.parameters(), None)
-    return NormalizedModel(normalize if weight is None else normalize.to(weight.device), model)
+    weight = next((each for each in model.parameters() if each.is_floating_point()), None)
+    return NormalizedModel(normalize if weight is None else normalize.to(weight.device, weight.dtype), model)
 
 
 def check_statistics(mean: Tensor, std: Tensor) -> None:

@@ -64,7 +64,7 @@ def predict(
         A `Prediction` for each file, in their order.
 
     Raises:
-        UserError: a file cannot be read, or the model takes no images.
+        UserError: a file cannot be read, or the model takes no images or does not know how they are read.
 
     Source: this project.
 
@@ -81,9 +81,7 @@ def predict(
         >>> found.label in model.classes, round(sum(found.probabilities.values()), 4)
         (True, 1.0)
     """
-    trained = (
-        load(model) if isinstance(model, str | Path) else model if isinstance(model, TrainedModel) else model.model
-    )
+    trained = _trained(model)
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}: give a whole number from 1 on")
     paths = [user_path(file) for file in ([files] if isinstance(files, str | Path) else files)]
@@ -96,6 +94,18 @@ def predict(
         with attack_mode(trained, "eval"), torch.no_grad():
             probabilities = trained(x.float() / 255).float().softmax(dim=1).cpu()
         found += [_prediction(path, row, names) for path, row in zip(some, probabilities, strict=True)]
+    return found
+
+
+def _trained(model: object) -> TrainedModel:
+    """The model of a run or checkpoint, or the one that was given."""
+    found = load(model) if isinstance(model, str | Path) else getattr(model, "model", None)
+    found = model if isinstance(model, TrainedModel) else found
+    if not isinstance(found, TrainedModel):
+        raise UserError(
+            f"model is a {type(model).__name__}, which knows neither its classes nor how images are read: give what "
+            "iaat.load or iaat.fit returned; a module of yours takes tensors, module(x)"
+        )
     return found
 
 

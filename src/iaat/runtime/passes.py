@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from iaat.errors import UserError
+from iaat.runtime.distributed import unwrap_ddp
 from iaat.runtime.json_files import NonNegative
 from iaat.runtime.model_output import describe_output
 
@@ -45,7 +46,7 @@ def count_passes(
     A backward is counted when a gradient reaches the model's output, whichever gradients it goes on to form.
 
     Args:
-        model: Maps inputs `[B, ...]` to a tensor `[B, ...]`.
+        model: Maps inputs `[B, ...]` to a tensor `[B, ...]`; of a `DistributedDataParallel` its module is counted.
         so_far: What has been counted before; it is added to. None: nothing.
         each: Called after every forward, such as to show progress.
 
@@ -83,7 +84,8 @@ def count_passes(
         if each is not None:
             each()
 
-    handle = model.register_forward_hook(count_forward)
+    # Attacks call the module of a DistributedDataParallel, and its own forward calls it, too.
+    handle = unwrap_ddp(model).register_forward_hook(count_forward)
     try:
         yield passes
     finally:

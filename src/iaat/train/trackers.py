@@ -42,6 +42,7 @@ class Tracker(Protocol):
             records: What the log says of the epochs finished before, oldest first; none where the run is new. All
                 epochs after them are made again, whatever was reported of them.
         """
+        return  # a body, without which type checkers take the method for an abstract one
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is finished and its checkpoint written.
@@ -50,6 +51,7 @@ class Tracker(Protocol):
             record: Its line of `metrics.jsonl`. An epoch that was reported before has been made again, and all after it
                 will be.
         """
+        return
 
     def evaluated(self, results: EvaluationResult) -> None:
         """A checkpoint was evaluated on the test set.
@@ -57,9 +59,11 @@ class Tracker(Protocol):
         Args:
             results: Content of `results.json`; `results.to_json()` is the same as plain values.
         """
+        return
 
     def finished(self) -> None:
         """The run is finished, stopped or failed; the last call."""
+        return
 
 
 class Trackers(Tracker):
