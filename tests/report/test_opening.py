@@ -379,7 +379,7 @@ def test_a_control_at_the_radii_of_a_table_is_no_uniform_radius():
     content = made(runs, [evaluation(0, 0.86, 0.48), evaluation(1, 0.80, 0.45), evaluation(2, 0.86, 0.50)])
     assert [recipe.uniform for recipe in content.recipes] == [False, True, False]
     assert content.recipes[opening_of(content).against].name == "small-pgd-at"
-    assert report_title(content).startswith("IAAT against small-pgd-at and")
+    assert report_title(content).startswith("IAAT against small-pgd-at on CIFAR-10")
     assert uniform_recipes(content, content.pooled) == []
     (control,) = [row for row in content.pooled if row.recipe == 2]
     assert content.recipes[control.against].name == "small-pgd-at"
@@ -424,7 +424,7 @@ def test_the_baseline_of_natural_training_has_the_radius_of_its_evaluation():
 
     def baseline(content):
         (step,) = [step for step in opening_of(content).steps if "--method pgd_at" in step.command]
-        return step.command.partition("--method pgd_at ")[2].partition(" --out")[0]
+        return step.command.partition("--method pgd_at ")[2].partition("--out ")[0].strip()
 
     assert baseline(made([natural], [])) == "--method.radius 8px --method.norm linf"
     same = baseline(made([natural], [replace(row, radius="8px", norm="linf")]))
