@@ -435,3 +435,53 @@ def test_variables_of_a_launcher_that_are_no_numbers_are_an_error_without_a_trac
     assert done.returncode == 2
     assert done.stderr.startswith("error: the launcher has set WORLD_SIZE to 'x', which is no number")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
+)
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["train", "quickstart"], ": lower train.batch_size, raise train.accumulate, or free memory: training had not"),
+        (["compare", "quickstart"], ": lower train.batch_size, raise train.accumulate, or free memory: training had"),
+        (["evaluate", "RUN"], ": lower evaluate.batch_size, or free memory: finished batches are kept"),
+        (["radii", "RUN"], ": free memory\n"),
+        (["report", "RUN"], ": free memory\n"),
+        (["export", "RUN", "--format", "pt2"], ": free memory\n"),
+    ],
+)
+def test_a_lack_of_memory_ends_every_command_with_advice_that_it_takes(capsys, monkeypatch, error, words, advice):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr("iaat.cli.commands.run_command", failing)
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert advice in said
+
+
+@pytest.mark.parametrize(
+    ("trained", "advice"),
+    [(False, ": raise train.accumulate, which takes batches in parts"), (True, ": lower evaluate.batch_size")],
+)
+def test_advice_on_memory_for_a_run_that_has_begun_may_be_followed_on_resume(
+    capsys, monkeypatch, tmp_path, trained, advice
+):
+    def failing(options, *_):
+        options.runs.append(RunFolder(tmp_path))
+        raise MemoryError
+
+    monkeypatch.setattr(RunFolder, "has_results", lambda _: True)
+    monkeypatch.setattr(RunFolder, "is_trained", lambda _: trained)
+    monkeypatch.setattr("iaat.cli.commands.run_command", failing)
+    assert main(["train", "quickstart"]) == 1
+    assert advice in capsys.readouterr().err
+
+
+def test_training_that_is_resumed_may_take_batches_in_parts(tmp_path, capsys):
+    words = ["train", "quickstart-natural", *FAST, "--out", str(tmp_path / "run"), "--quiet"]
+    assert main(words) == 0
+    assert main([*words, "--resume", "--train.accumulate", "2"]) == 0

@@ -165,3 +165,9 @@ def test_a_checkpoint_that_it_does_not_hold_is_refused(run, here, capsys):
     export_model(run, "safetensors", here / "run.safetensors")
     assert main(["evaluate", "run.safetensors", "--checkpoint", "last"]) == 2
     assert "run.safetensors holds checkpoint best alone: leave out --checkpoint last" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_named_by_its_file_is_no_other(run, capsys):
+    assert main(["evaluate", str(run / "best.pt"), "--checkpoint", "last", *SAMPLES]) == 2
+    assert f"{run / 'best.pt'} holds checkpoint best alone: leave out --checkpoint last" in capsys.readouterr().err
+    assert main(["evaluate", str(run / "best.pt"), "--checkpoint", "best", *SAMPLES]) == 0

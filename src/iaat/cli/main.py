@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from iaat.cli.parser import HELP, command_parser, parse_arguments, without_help
 from iaat.config.recipe_files import find_recipe
 from iaat.errors import LostProcessError, UserError
+from iaat.runtime.lack_of_memory import is_lack_of_memory
 from iaat.runtime.launch_environment import launched
 from iaat.runtime.process_end import exit_process
 from iaat.runtime.signals import STOPPED, Stop, Stopped, ignore_stops
@@ -66,15 +67,22 @@ def _answer(arguments: Sequence[str]) -> int:
     try:
         _run(arguments, runs)
     except (Exception, KeyboardInterrupt) as error:
-        if (end := _end(error, partial(_resume_hint, arguments, runs))) is None:
+        hints = partial(_memory_advice, arguments, runs), partial(_resume_hint, arguments, runs)
+        if (end := _end(error, *hints)) is None:
             raise
         print(printable(end[1]), file=sys.stderr)
         return end[0]
     return 0
 
 
-def _end(error: BaseException, hint: Callable[[], str]) -> tuple[int, str] | None:
-    """Exit code and message of a command that an error ended; None for a mistake of ours. `hint` says how to go on."""
+def _end(error: BaseException, advice: Callable[[], str], hint: Callable[[], str]) -> tuple[int, str] | None:
+    """Exit code and message of a command that an error ended; None for a mistake of ours.
+
+    Args:
+        error: What ended it.
+        advice: Says how to take less memory.
+        hint: Says how to go on.
+    """
     match error:
         case UserError():
             return MISTAKE, f"error: {error}"
@@ -87,9 +95,9 @@ def _end(error: BaseException, hint: Callable[[], str]) -> tuple[int, str] | Non
             return FAILED, f"error: {place}{error.strerror or error}"
         case LostProcessError():
             return FAILED, f"error: {error}{hint()}"
-    if isinstance(error, _out_of_memory()):
+    if is_lack_of_memory(error):
         reason = (str(error).splitlines() or ["out of memory"])[0]
-        return FAILED, f"error: {reason}: lower train.batch_size, or free memory{hint()}"
+        return FAILED, f"error: {reason}: {advice()}{hint()}"
     of_user = users_traceback(error)
     return None if of_user is None else (MISTAKE, f"error: {of_user}")
 
@@ -137,10 +145,16 @@ def _recipes(overrides: Sequence[str]) -> None:
     reporter.next_step("iaat", "train", START)
 
 
-def _out_of_memory() -> tuple[type[BaseException], ...]:
-    """Exceptions of memory that is exhausted; PyTorch's own kind only where it was imported."""
-    of_torch = getattr(sys.modules.get("torch"), "OutOfMemoryError", MemoryError)
-    return MemoryError, of_torch
+def _memory_advice(arguments: Sequence[str], runs: Sequence[RunFolder]) -> str:
+    """How a command takes less memory; of training that has begun, without what a resumed run refuses to change."""
+    command = arguments[0] if arguments else ""
+    if command == "evaluate" or (command == "train" and runs and all(run.is_trained() for run in runs)):
+        return "lower evaluate.batch_size, or free memory"
+    if command not in ("train", "compare"):
+        return "free memory"
+    if any(run.has_results() for run in runs):
+        return "raise train.accumulate, which takes batches in parts and may change on resume, or free memory"
+    return "lower train.batch_size, raise train.accumulate, or free memory"
 
 
 def _resume_hint(arguments: Sequence[str], runs: Sequence[RunFolder]) -> str:

@@ -51,6 +51,8 @@ def evaluate_targets(
     Raises:
         UserError: as `run_evaluation` and `Target.models`.
     """
+    for target in targets:
+        target.check_checkpoint(checkpoints)
     loaded = _loaded(targets, checkpoints, reporter, weights, ranks)
     _check_same(loaded, ranks, reporter)
     base = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -49,15 +48,12 @@ def evaluated_export(name: str, record: ExportRecord, model: nn.Module, *, recip
     return EvaluatedModel(record.name, model, digest, folder, facts, fresh=fresh_copy(model))
 
 
-def check_exported(name: str, record: ExportRecord, checkpoints: Sequence[str], data: DataSplits) -> None:
-    """Refuse to evaluate an exported model as a checkpoint that it is not, or on data of other inputs or classes.
+def check_exported(name: str, record: ExportRecord, data: DataSplits) -> None:
+    """Refuse to evaluate an exported model on data of other inputs or classes.
 
     Raises:
         UserError: naming both.
     """
-    own = record.checkpoint
-    if own is not None and len(checkpoints) == 1 and own not in checkpoints:
-        raise UserError(f"{name} holds checkpoint {own} alone: leave out --checkpoint {checkpoints[0]}")
     pairs = (("classes", record.classes, data.classes), ("inputs of shape", record.shape, data.shape))
     for what, trained, given in pairs:
         if tuple(trained) == tuple(given):

@@ -68,6 +68,16 @@ class Target:
         device = pick_device(self.recipe.train.device)
         return build_data(self.recipe.data, seed=self.recipe.seed, device=device, reporter=reporter, ranks=ranks)
 
+    def check_checkpoint(self, checkpoints: Sequence[str]) -> None:
+        """Refuse a single checkpoint that was asked for where the name is that of another.
+
+        Raises:
+            UserError: naming both.
+        """
+        own = self.checkpoint if self.exported is None else self.exported.checkpoint
+        if own is not None and len(checkpoints) == 1 and own not in checkpoints:
+            raise UserError(f"{self.name} holds checkpoint {own} alone: leave out --checkpoint {checkpoints[0]}")
+
     def models(
         self,
         checkpoints: Sequence[str],
@@ -90,7 +100,7 @@ class Target:
             ]
         if self.exported is not None:
             model = preloaded or load_exported(self.name, device=pick_device(self.recipe.train.device))
-            check_exported(self.name, self.exported, checkpoints, data)
+            check_exported(self.name, self.exported, data)
             return [evaluated_export(self.name, self.exported, model, recipe=self.recipe, out=self.out)]
         return [self._external(data, preloaded)]
 

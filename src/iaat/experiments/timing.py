@@ -19,6 +19,7 @@ from iaat.methods.method_config import MethodConfig
 from iaat.runtime import rng
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
 from iaat.runtime.distributed import ALONE, Ranks
+from iaat.runtime.lack_of_memory import is_lack_of_memory
 from iaat.runtime.passes import Passes
 from iaat.train.batch_split import AT_LEAST, MicroBatch, Parts, split_batch
 from iaat.train.build_state import build_state
@@ -131,7 +132,7 @@ def time_steps(
         with rng.preserved_globals():
             return _run(_Stepper(recipe, facts, micro_batches, device, clock), recipe, processes, seconds)
     except (RuntimeError, MemoryError) as error:
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
         own = sum(micro.own for micro in micro_batches)
         raise UserError(
@@ -278,9 +279,3 @@ def timed(step: Callable[[], float], first: float, limit: float, least: int = 1)
     while first <= limit and (len(times) < least or first + sum(times) + max(times or [first]) <= limit):
         times.append(step())
     return times
-
-
-def _is_lack_of_memory(error: BaseException) -> bool:
-    """Whether there was too little memory: on the CPU only the message of PyTorch says so."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "not enough memory" in str(error) or "can't allocate memory" in str(error)

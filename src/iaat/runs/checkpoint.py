@@ -20,6 +20,7 @@ from iaat.models.state_dict_search import FoundStateDict
 from iaat.models.weights import check_plain, misfit
 from iaat.runs.checkpoint_schema import SavedState, saved_state, using
 from iaat.runtime.files import replacing
+from iaat.runtime.lack_of_memory import is_lack_of_memory
 from iaat.runtime.text import first_line
 
 FORMAT = 2
@@ -70,9 +71,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> SavedStat
         ) from None
     except OSError as error:
         raise UserError(f"checkpoint {path} cannot be read: {error.strerror or error}") from None
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # a broken file can fail in any way
+        if is_lack_of_memory(error):
+            raise
         raise DamagedCheckpoint(
             f"checkpoint {path} cannot be read, it may be cut short: {first_line(error, 300)}"
         ) from None
