@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.methods import IAAT, IAATTRADES, IAATConfig, StepContext
+from iaat.methods import IAAT, IAATTRADES, CATConfig, IAATConfig, StepContext
 from iaat.types import Batch, StepOutput
 from iaat.units import PIXEL, Radius
 from methods.settings import EPOCHS, SIZE, context, digits, half_learned
@@ -150,3 +150,12 @@ def test_floor_and_cap_bound_the_learned_radii():
 def test_settings_that_make_no_sense_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         IAATConfig(**options)
+
+
+@pytest.mark.parametrize(("norm", "px"), [("linf", 255.0), ("l2", 304.0)])
+def test_a_step_that_follows_from_few_epochs_stays_within_the_pixel_range(norm, px):
+    config = IAATConfig(radius=Radius("128px"), norm=norm).over(epochs=1)
+    assert config.per_visit / PIXEL == pytest.approx(px)
+    cat = CATConfig(radius=Radius("128px"), norm=norm, c=0.0)
+    assert cat.over(epochs=1).eta / PIXEL == pytest.approx(px)
+    assert cat.largest_radius(1) == Radius("128px")

@@ -66,12 +66,15 @@ class CATConfig(AttackConfig):
             UserError: a radius of 0, of which every multiple is 0.
         """
         check_moves(self.radius)
-        return replace(self, eta=cat_eta(self.radius, epochs) if self.eta is None else self.eta)
+        return replace(self, eta=self._trial(epochs))
 
     def largest_radius(self, epochs: int) -> float:
         """Largest radius of a training attack in a run of so many epochs, on the [0, 1] scale."""
-        eta = cat_eta(self.radius, epochs) if self.eta is None else self.eta
-        return min(super().largest_radius(epochs), eta * epochs)
+        return min(super().largest_radius(epochs), self._trial(epochs) * epochs)
+
+    def _trial(self, epochs: int) -> Radius:
+        """How far above its radius a sample is attacked: `eta`, or what follows from the epochs."""
+        return Radius(self._within_range(cat_eta(self.radius, epochs))) if self.eta is None else self.eta
 
 
 class CAT(BaseMethod):

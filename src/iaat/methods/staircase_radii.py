@@ -65,7 +65,7 @@ class StaircaseConfig(LearnedRadiiConfig):
             UserError: a radius of 0, of which every multiple is 0.
         """
         check_moves(self.radius)
-        return replace(self, per_visit=Radius(self.reach * self.radius / epochs))
+        return replace(self, per_visit=Radius(self._within_range(self.reach * self.radius / epochs)))
 
     def without_start(self) -> Self:
         """These settings without radii to begin from."""

@@ -39,7 +39,8 @@ class ModelConfig:
 
     mean: list[float] | None = None
     """Mean of each channel that inputs in [0, 1] are standardised by, such as [0.485, 0.456, 0.406], or [one] for all;
-    goes with std, and before normalize. Files of weights from others do not contain it: write it here."""
+    goes with std, and before normalize. Most files of weights do not contain it;
+    figures stored beside the weights are used, and a line says so."""
 
     std: list[float] | None = None
     """Standard deviation of each channel, or [one] for all; goes with mean."""

@@ -32,8 +32,8 @@ def build_torchvision(name: str, *, channels: int, classes: int, pretrained: boo
 
     if channels != _CHANNELS:
         raise UserError(
-            f"model.name {name!r} takes images of 3 channels, the data has {channels}: set data.channels to 3, or name "
-            f"timm:{name}"
+            f"model.name {name!r} takes images of 3 channels, the data has {channels}: name timm:{name}, or, "
+            "where the images are files of yours, set data.channels to 3"
         )
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes)
     if pretrained:

@@ -198,8 +198,9 @@ def _samples(case: Case) -> Result:
     finding = note(
         name=FEW_SAMPLES,
         evidence=f"{correct} of {case.n} are classified correctly and can be attacked, {needed} are needed",
-        advice=f"Evaluate more samples (--samples): with {needed} of {case.n}, masking that hides {HIDDEN:.0%} of "
-        f"them shows with {POWER:.0%} probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
+        advice=f"Evaluate more samples (--samples, in Python n=): at least {needed} have to be classified correctly, "
+        f"here {correct} of {case.n} are. Masking that hides {HIDDEN:.0%} of so many shows with {POWER:.0%} "
+        f"probability. Below some {HIDDEN:.0%} clean accuracy no number is enough.",
     )
     return Result(measures, (finding,) if correct < needed else ())
 
