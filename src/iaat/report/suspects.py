@@ -233,8 +233,6 @@ def measured_note() -> str:
     return f"{made} {real.format(**LOOKED_AT)}"
 
 
-
-
 def _opinion(
     probabilities: ArrayLike, label: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
