@@ -12,6 +12,7 @@ from torch import Tensor
 from iaat.data.formats import IMAGE_SUFFIXES, UNREAD
 from iaat.data.notices import Notices
 from iaat.errors import UserError, did_you_mean
+from iaat.runtime.files import is_of_system
 from iaat.runtime.text import composed
 
 T = TypeVar("T")
@@ -19,18 +20,6 @@ T = TypeVar("T")
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 """What the folder of a split may be called; the first there is counts."""
 _LAYOUT = "the layout is train/<class>/<image> and test/<class>/<image>"
-_SYSTEM = frozenset(
-    (
-        *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "__pycache__"),
-        *("system volume information", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@__thumb"),
-    )
-)
-"""Names, in lower case, that operating systems and network drives give to their own files."""
-
-
-def is_of_system(name: str) -> bool:
-    """Whether an operating system or a network drive has put a file or folder of this name there."""
-    return name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails")
 
 
 class FolderListing(NamedTuple):
@@ -332,7 +321,7 @@ def visible(folder: Path, *, files: bool) -> list[Path]:
     return [
         folder / name
         for name, is_folder, _ in entries
-        if not name.startswith(".") and name.lower() not in _SYSTEM and is_folder is not files
+        if not (name.startswith(".") or is_of_system(name)) and is_folder is not files
     ]
 
 

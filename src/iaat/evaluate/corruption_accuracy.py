@@ -24,7 +24,6 @@ from iaat.corruptions import (
     mean_corruption_error,
 )
 from iaat.data import sequential_order
-from iaat.data.folder_scan import is_of_system
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 from iaat.evaluate.corruption_mean import corruption_mean
@@ -32,6 +31,7 @@ from iaat.evaluate.results import CorruptionResult, EvaluationResult
 from iaat.evaluate.sections import Context, Section, Task
 from iaat.runtime import rng
 from iaat.runtime.device import device_of
+from iaat.runtime.files import is_of_system
 
 _CONSTANTS_OF = {"cifar": "CIFAR-C", "tiny-imagenet": "Tiny-ImageNet-C", "imagenet": "ImageNet-C"}
 

@@ -25,12 +25,11 @@ from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
 from iaat.config.safe_yaml import dump_yaml
-from iaat.data.folder_scan import is_of_system
 from iaat.errors import UserError
 from iaat.radius.snapshots import read_snapshot, snapshots, write_snapshot
 from iaat.runs.epoch_record import EpochRecord, upgrade
 from iaat.runtime.distributed import current
-from iaat.runtime.files import append_json_line, write_json, write_text
+from iaat.runtime.files import append_json_line, is_of_system, write_json, write_text
 from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, read_json_lines, to_json
 from iaat.runtime.lock import folder_lock
 

@@ -1,4 +1,4 @@
-"""Atomic file writes: written beside their place, synced, then renamed."""
+"""Atomic file writes: written beside their place, synced, then renamed; names of files that are a system's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from iaat.errors import UserError
+
+_SYSTEM = frozenset(
+    (
+        *("@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "__pycache__"),
+        *("system volume information", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@__thumb"),
+    )
+)
+"""Names, in lower case, that operating systems and network drives give to their own files."""
 
 
 class WriteError(UserError):
@@ -24,6 +32,11 @@ def expand_home(path: str) -> str:
 def user_path(path: str | Path) -> Path:
     """As `expand_home`, for what is used as a path at once."""
     return Path(expand_home(str(path)))
+
+
+def is_of_system(name: str) -> bool:
+    """Whether an operating system or a network drive has put a file or folder of this name there."""
+    return name.lower() in _SYSTEM or name.startswith("._") or name in (".DS_Store", ".thumbnails")
 
 
 @contextmanager
