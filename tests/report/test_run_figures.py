@@ -13,7 +13,7 @@ from iaat.errors import UserError
 from iaat.report import run_figures
 from iaat.report.run_figures import draw_run, training_run, write_radii
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import EpochTiming, RunFolder
 
 SIZE, SEEN, CLASSES = 80, 60, ("cat", "dog", "eel")
 SCALE = 0.25 / 255
@@ -33,7 +33,7 @@ def run(tmp_path):
     seen = torch.randperm(SIZE, generator=torch.Generator().manual_seed(1))[:SEEN].sort().values
     for epoch in (1, 2):
         record = EpochRecord(epoch=epoch, forwards=1.0, backwards=1.0, loss=1.0, validation_clean=0.5)
-        folder.log_epoch(record, {"epoch": epoch, "seconds": 1.0})
+        folder.log_epoch(record, EpochTiming(epoch, 1.0))
         folder.save_radii(epoch, radii(epoch), seen)
     return folder
 

@@ -13,7 +13,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
 from iaat.radius.snapshots import checksum
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.run_folder import RunFolder, runs_in
+from iaat.runs.run_folder import EpochTiming, RunFolder, runs_in
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def run(tmp_path, recipe):
     """A run with one epoch done."""
     run = RunFolder(tmp_path / "run")
     run.create(recipe, overwrite=False)
-    run.log_epoch(EpochRecord(epoch=1, forwards=1, backwards=1), {"epoch": 1, "seconds": 1.0})
+    run.log_epoch(EpochRecord(epoch=1, forwards=1, backwards=1), EpochTiming(1, 1.0))
     run.checkpoint("last").write_text("weights")
     return run
 
@@ -133,7 +133,7 @@ def test_a_run_without_radii_has_no_history_of_them(tmp_path):
 
 def test_going_back_drops_later_epochs_everywhere(run):
     for epoch in (2, 3):
-        run.log_epoch(EpochRecord(epoch=epoch, forwards=1, backwards=1), {"epoch": epoch, "seconds": 1.0})
+        run.log_epoch(EpochRecord(epoch=epoch, forwards=1, backwards=1), EpochTiming(epoch, 1.0))
     for epoch in (1, 2, 3):
         run.save_radii(epoch, torch.rand(4), torch.arange(4))
     run.go_back_to(2, [EpochRecord(epoch=epoch, forwards=1, backwards=1) for epoch in (1, 2)])
@@ -215,7 +215,7 @@ def test_training_cost_is_the_mean_of_passes_and_the_sum_of_seconds(tmp_path, re
     run.create(recipe, overwrite=False)
     for epoch, forwards in ((1, 4.0), (2, 10.0)):
         record = EpochRecord(epoch=epoch, forwards=forwards, backwards=2 * forwards, radius_mean_px=1.0 * epoch)
-        run.log_epoch(record, {"epoch": epoch, "seconds": 1.5})
+        run.log_epoch(record, EpochTiming(epoch, 1.5))
     expected = {"train_forwards": 7.0, "train_backwards": 14.0, "train_seconds": 3.0, "radius_mean_px": 2.0}
     assert run.training_cost() == expected
     until_first = {"train_forwards": 4.0, "train_backwards": 8.0, "train_seconds": 1.5, "radius_mean_px": 1.0}
@@ -227,7 +227,7 @@ def test_a_log_without_every_epoch_once_has_no_training_cost(tmp_path, recipe, e
     run = RunFolder(tmp_path)
     run.create(recipe, overwrite=False)
     for epoch in epochs:
-        run.log_epoch(EpochRecord(epoch=epoch, forwards=1, backwards=1), {"epoch": epoch, "seconds": 1.0})
+        run.log_epoch(EpochRecord(epoch=epoch, forwards=1, backwards=1), EpochTiming(epoch, 1.0))
     with pytest.warns(UserWarning, match="does not have every epoch once") as caught:
         assert run.training_cost() == {}
     assert [str(one.message).rpartition("; ")[2] for one in caught] == [

@@ -14,7 +14,7 @@ from iaat.config.recipe import Recipe
 from iaat.runs.checkpoint import save_checkpoint
 from iaat.runs.checkpoint_schema import SavedState
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.run_folder import RunFolder, SkippedSample
+from iaat.runs.run_folder import EpochTiming, RunFolder, SkippedSample
 
 
 class MemoryRun:
@@ -33,7 +33,7 @@ class MemoryRun:
         self.path = Path(name)
         self.best: SavedState | None = None
         self.last: SavedState | None = None
-        self._logs: list[tuple[EpochRecord, dict[str, Any]]] = []
+        self._logs: list[tuple[EpochRecord, EpochTiming]] = []
         self._radii: dict[int, tuple[Tensor, Tensor]] = {}
         self._notices: list[dict[str, Any]] = []
         self._skipped: Sequence[SkippedSample] = ()
@@ -55,7 +55,7 @@ class MemoryRun:
     def create(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Begin the run."""
 
-    def log_epoch(self, record: EpochRecord, timing: dict[str, Any]) -> None:
+    def log_epoch(self, record: EpochRecord, timing: EpochTiming) -> None:
         """Keep the record of an epoch and its times."""
         self._logs.append((record, timing))
 

@@ -231,10 +231,10 @@ class RunFolder:
         """Name of the recipe the run was started with."""
         return self.facts().get("name", self.path.name)
 
-    def log_epoch(self, record: EpochRecord, timing: dict[str, Any]) -> None:
+    def log_epoch(self, record: EpochRecord, timing: EpochTiming) -> None:
         """Append one epoch to the metrics and timings."""
         append_json_line(self.metrics_file, record.to_json())
-        append_json_line(self.timings_file, timing)
+        append_json_line(self.timings_file, to_json(timing))
 
     def metrics(self) -> list[EpochRecord]:
         """Records of all epochs so far; lines that are damaged are left out with a warning."""

@@ -16,7 +16,7 @@ from iaat.runs.checkpoint_manager import CheckpointManager
 from iaat.runs.data_record import check_same_data, data_record
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import EpochTiming, RunFolder
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.progress import Reporter
 from iaat.train.skipped_samples import restore_skipped, save_skipped
@@ -69,7 +69,7 @@ class RunWriter:
         self._write(lambda: self._checkpoints.save_within(saved))
 
     def save_epoch(
-        self, state: TrainState, record: EpochRecord, timing: dict[str, Any], trained_on: Tensor, *, best: bool
+        self, state: TrainState, record: EpochRecord, timing: EpochTiming, trained_on: Tensor, *, best: bool
     ) -> None:
         """Log a finished epoch, and save its checkpoint.
 

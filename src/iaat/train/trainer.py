@@ -15,7 +15,7 @@ from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import EpochTiming, RunFolder
 from iaat.runtime.device import pick_device
 from iaat.runtime.distributed import current
 from iaat.runtime.progress import Reporter
@@ -323,7 +323,7 @@ class Trainer:
         rate = data.samples(recipe.train.batch_size) / train_seconds
         state.records.append(record)
         state.progress = EpochProgress()
-        timing = {"epoch": state.epoch, "seconds": seconds, "samples_per_second": rate}
+        timing = EpochTiming(state.epoch, seconds, rate)
         self._writer.save_epoch(state, record, timing, trained_on, best=best)
         self.trackers.epoch(record)
         self._show_epoch(record, seconds, best=best)
