@@ -14,6 +14,7 @@ from iaat.data import DatasetInfo
 from iaat.errors import UserError
 from iaat.methods import MethodConfig
 from iaat.radius import RadiiTable
+from iaat.radius.snapshots import RADII_FOLDER
 from iaat.runtime.user_code import GIVEN
 
 
@@ -66,7 +67,7 @@ def check_radii_for(recipe: Recipe, size: int, labels: Tensor | None, *, without
 def _norm_beside(file: Path) -> str | None:
     """The norm of the run that a table of radii lies in; None where it lies in none, or that does not say."""
     folder = file if file.is_dir() else file.parent
-    if folder.name == "radii":  # of RUN/radii/0003.parquet
+    if folder.name == RADII_FOLDER:  # of RUN/radii/0003.parquet
         folder = folder.parent
     return norm_of_run(folder) if (folder / RUN_FILE).is_file() else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
@@ -24,7 +23,6 @@ _SHIPPED = Path(str(resources.files("iaat"))) / "recipes"
 _SECTIONS = ("data", "model", "train", "evaluate")
 _HEAD = ("about", "extends", "seed", "method")
 _LONGEST_CHAIN = 20
-_CHECKPOINT = re.compile(r"best|last|\d{4,}(-\d{6,})?")
 
 Chain = Sequence[tuple[Path, dict[str, Any]]]
 """A file and those it extends, the last of them first, each with what is written in it."""
@@ -196,15 +194,3 @@ def check_keys(given: Mapping[str, Any], known: Iterable[str], place: str, secti
             dotted = f"{section}.{key}" if section else str(key)
             hint = did_you_mean(str(key), known) or f"; known here: {', '.join(known)}"
             raise UserError(f"{place}: unknown key {shown(dotted)} (= {shown(value)}){hint}")
-
-
-def run_of_checkpoint(file: Path) -> tuple[Path, str] | None:
-    """Run folder and name, such as `best` or `checkpoints/0003`, of a checkpoint that lies in it; None for other files.
-
-    Nothing is read: the file is known by its name and by the recipe beside it.
-    """
-    if file.suffix != ".pt" or not _CHECKPOINT.fullmatch(file.stem) or not file.is_file():
-        return None
-    inside = file.parent.name == "checkpoints"
-    run = file.parent.parent if inside else file.parent
-    return (run, f"checkpoints/{file.stem}" if inside else file.stem) if (run / RECIPE_FILE).is_file() else None

@@ -21,7 +21,7 @@ from iaat.errors import UserError, shown
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluations
 from iaat.evaluate.masking import fresh_copy
-from iaat.evaluate.results import EvaluationResult, ModelFacts, Weights, read_results
+from iaat.evaluate.results import RESULTS_FILE, EvaluationResult, ModelFacts, Weights, read_results
 from iaat.models import supports_channels_last, weights_digest
 from iaat.runs.checkpoint import has_average, load_checkpoint, restore_model
 from iaat.runs.data_record import check_same_data, check_same_test_data
@@ -127,7 +127,7 @@ def load_evaluated(
 
 def _folder(run: RunFolder, weights: Weights | None) -> Path:
     """Folder of the evaluations; those of raw weights beside an EMA have one of their own."""
-    folder = run.path / "evaluations"
+    folder = run.evaluations
     if weights != "raw":
         return folder
     old = folder / "trained-weights"  # its name in earlier versions
@@ -151,7 +151,7 @@ def stored_results(
     run: RunFolder, which: str, config: EvaluateConfig, *, weights: Weights | None = None
 ) -> EvaluationResult | None:
     """Results of an earlier evaluation of the checkpoint by the same settings; None where they are damaged, too."""
-    file = _folder(run, weights) / folder_name(config, which) / "results.json"
+    file = _folder(run, weights) / folder_name(config, which) / RESULTS_FILE
     if not file.exists():
         return None
     try:
@@ -181,7 +181,7 @@ def evaluations_of(run: RunFolder, *, current: bool = False) -> list[tuple[Path,
         current: Leave out, with a warning, those of checkpoints that are others since: the run has gone on.
     """
     found = []
-    for file in sorted(run.path.glob("evaluations/*/results.json")):
+    for file in sorted(run.evaluations.glob(f"*/{RESULTS_FILE}")):
         try:
             found.append((file.parent, read_results(file)))
         except DamagedFileError as error:

@@ -18,6 +18,9 @@ from iaat.runtime.json_files import Between, Count, Finite, Fraction, NonNegativ
 from iaat.runtime.passes import Passes
 from iaat.units import LengthUnit, Norm, Radius, unit_of
 
+RESULTS_FILE = "results.json"
+"""Name of the file, in the folder of the evaluation."""
+
 RESULTS_VERSION = 2
 """Version of `results.json`; files of version 1 have no such key, and other names for some keys."""
 

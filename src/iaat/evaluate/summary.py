@@ -11,7 +11,7 @@ from torch import Tensor
 
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.evaluate.naming import evaluation_name
-from iaat.evaluate.results import CLEAN, WORST, ClassResult, EvaluationResult, ModelFacts
+from iaat.evaluate.results import CLEAN, RESULTS_FILE, WORST, ClassResult, EvaluationResult, ModelFacts
 from iaat.evaluate.robust_accuracy import Outcome
 from iaat.evaluate.sample_records import RECORDS_FILE
 from iaat.runtime.files import encodable, replacing, write_json
@@ -90,7 +90,7 @@ def write_evaluation(folder: Path, outcome: Outcome, results: EvaluationResult, 
     with replacing(folder / RECORDS_FILE) as temporary, temporary.open("wb") as file:
         pq.write_table(pa.table(columns), file)
     # Last: an evaluation counts as finished once its results are there.
-    write_json(folder / "results.json", results.to_json())
+    write_json(folder / RESULTS_FILE, results.to_json())
 
 
 def _class_columns(name: str, numbers: Tensor, classes: Sequence[str]) -> dict[str, pa.Array]:

@@ -151,7 +151,8 @@ class Run:
             index = data.trained_index(self.recipe.train.batch_size, seed=self.recipe.seed, epochs=self._best["epoch"])
             radii = index, self._best["method"]["radii"]["values"].cpu()[index]
         with TemporaryDirectory() as temporary:
-            folder = self.path / "evaluations" if kept and self.path is not None else Path(temporary)
+            run = self._store
+            folder = run.evaluations if kept and isinstance(run, RunFolder) else Path(temporary)
             facts = ModelFacts(
                 run=self.recipe.name, checkpoint="best", epoch=self._best["epoch"], seed=self.recipe.seed
             )

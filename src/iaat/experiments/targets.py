@@ -18,7 +18,6 @@ from iaat.config.differences import LOCATION_KEYS
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.load_recipe import expand_arguments, settings_for_model, stored_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import run_of_checkpoint
 from iaat.config.short_options import read_settings
 from iaat.config.suites import parse_suite
 from iaat.data import DataSplits, build_data, read_dataset_info
@@ -28,7 +27,7 @@ from iaat.evaluate.evaluate_run import load_evaluated, weights_to_evaluate
 from iaat.evaluate.evaluated_model import EvaluatedModel
 from iaat.evaluate.evaluation import folder_name, run_evaluation, run_evaluations
 from iaat.evaluate.external_model import external_model
-from iaat.evaluate.results import EvaluationResult, read_results
+from iaat.evaluate.results import RESULTS_FILE, EvaluationResult, read_results
 from iaat.evaluate.sections import Extras
 from iaat.experiments.exported_target import check_exported, evaluated_export, load_exported
 from iaat.experiments.resolved_recipe import data_key
@@ -39,7 +38,7 @@ from iaat.models.timm_models import is_timm_name, timm_names
 from iaat.runs.exported_weights import ExportRecord, check_readable, exported_file, read_record
 from iaat.runs.load import find_checkpoint
 from iaat.runs.load_model import is_own_name, load_model
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import RunFolder, run_of_checkpoint
 from iaat.runtime.device import device_of, pick_device
 from iaat.runtime.distributed import ALONE, Ranks, describe_processes
 from iaat.runtime.progress import Reporter
@@ -184,7 +183,7 @@ def _weights_of(run: str) -> Path:
     try:
         return exported_file(Path(run)) or find_checkpoint(Path(run))
     except UserError:  # whoever loads it says that there is none yet
-        return Path(run) / "best.pt"
+        return RunFolder(Path(run)).checkpoint("best")
 
 
 def _place(name: str) -> str:
@@ -218,8 +217,7 @@ def _run_of(name: str) -> tuple[RunFolder, str | None] | None:
     """The run of a folder, or of a checkpoint in one, with the checkpoint; None for a model of others."""
     if Path(name).is_dir() and not (_is_exported(name) and not RunFolder(Path(name)).exists()):
         return RunFolder(Path(name)), None
-    found = run_of_checkpoint(Path(name))
-    return None if found is None else (RunFolder(found[0]), found[1])
+    return run_of_checkpoint(Path(name))
 
 
 def _check_names_data(name: str, overrides: Sequence[str]) -> None:
@@ -359,12 +357,12 @@ def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, corrupted: 
     """The results of an earlier evaluation."""
     place, extras = folder, Extras(corrupted=corrupted)
     if RunFolder(folder).exists():
-        place = folder / "evaluations" / folder_name(config, checkpoint, extras)
-    if not (place / "results.json").exists():
+        place = RunFolder(folder).evaluations / folder_name(config, checkpoint, extras)
+    if not (place / RESULTS_FILE).exists():
         raise UserError(
             f"the baseline has no results in {place}: evaluate it by the same settings, before or in the same command"
         )
-    return replace(read_results(place / "results.json"), folder=str(folder))
+    return replace(read_results(place / RESULTS_FILE), folder=str(folder))
 
 
 def check_allowed(overrides: Sequence[str], allowed: Sequence[str], why: str) -> None:

@@ -10,12 +10,11 @@ from torch import nn
 
 import iaat
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import run_of_checkpoint
 from iaat.models.digest import weights_digest
 from iaat.models.normalize import Normalize, NormalizedModel
 from iaat.runs.exported_weights import ExportRecord, exported_file, read_record, statistics_of
 from iaat.runs.load import find_checkpoint, load_with_state
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import RunFolder, run_of_checkpoint
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.json_files import UserPath
 
@@ -53,7 +52,7 @@ def find_exportable(target: Path, *, model: nn.Module | None, trust: bool) -> Ex
     file = find_checkpoint(target)
     found = run_of_checkpoint(file)
     data = state["data"]
-    run = None if found is None else RunFolder(found[0])
+    run = None if found is None else found[0]
     lengthened = () if run is None else tuple(run.lengthened())
     recipe = _as_lengthened(loaded.recipe, run) if run is not None and lengthened else loaded.recipe
     record = ExportRecord(

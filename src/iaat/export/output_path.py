@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from iaat.config.recipe_files import run_of_checkpoint
 from iaat.errors import UserError
 from iaat.export.writers import WRITERS, Writer
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import RunFolder, run_of_checkpoint
 from iaat.runtime.files import cannot_write, replacing
 
 
@@ -19,7 +18,7 @@ def default_path(target: Path, writer: Writer) -> Path:
     target = target.resolve()
     found = run_of_checkpoint(target)
     name = target.name if target.is_dir() else target.stem
-    return Path(f"{name if found is None else f'{found[0].name}-{target.stem}'}{writer.suffix}")
+    return Path(f"{name if found is None else f'{found[0].path.name}-{target.stem}'}{writer.suffix}")
 
 
 def check_path(out: Path, format: str, *, overwrite: bool) -> None:  # noqa: A002

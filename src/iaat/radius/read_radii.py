@@ -10,11 +10,8 @@ from torch import Tensor
 
 from iaat.errors import UserError, shown
 from iaat.radius.radius_memory import RadiusMemory
-from iaat.radius.snapshots import read_snapshot, snapshots
+from iaat.radius.snapshots import RADII_FILE, RADII_FOLDER, read_snapshot, snapshots
 from iaat.runtime.rng import permutation
-
-FILE = "radii.parquet"
-"""The table in a run folder."""
 
 UNKNOWN = -1
 """Label of a sample in a file without labels."""
@@ -67,8 +64,8 @@ class RadiiTable:
         import pyarrow as pa
         import pyarrow.parquet
 
-        path = Path(file) / FILE if Path(file).is_dir() else Path(file)
-        kept = snapshots(Path(file) / "radii") if Path(file).is_dir() and not path.exists() else {}
+        path = Path(file) / RADII_FILE if Path(file).is_dir() else Path(file)
+        kept = snapshots(Path(file) / RADII_FOLDER) if Path(file).is_dir() and not path.exists() else {}
         if kept:
             last = kept[max(kept)]
             index, radius = map(torch.from_numpy, read_snapshot(last))

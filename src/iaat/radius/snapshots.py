@@ -15,6 +15,12 @@ from iaat.errors import UserError
 from iaat.runtime.files import replacing
 from iaat.runtime.text import cut
 
+RADII_FOLDER = "radii"
+"""Folder of the snapshots in a run folder."""
+
+RADII_FILE = "radii.parquet"
+"""Table of the last radii in a run folder."""
+
 
 def write_snapshot(file: Path, radii: Tensor, seen: Tensor) -> None:
     """Write all radii `[N]` and the indices `[n]` of the samples that are trained on."""

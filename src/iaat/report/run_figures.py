@@ -54,7 +54,7 @@ def write_radii(
     Raises:
         UserError: the run has no radii, or none of that epoch.
     """
-    default = run.path / ("radii.parquet" if epoch is None else f"radii/{epoch:04d}.parquet")
+    file = out or run.radii_table_file(epoch)
     epoch = epoch_with_radii(run, epoch)
     index, radius = run.radii_after(epoch)
     if len(index) and index.max() >= len(source):
@@ -67,8 +67,8 @@ def write_radii(
     table = radii_table(index, source.labels.numpy()[index], predicted, radius, epoch, source.classes, paths)
     if (norm := norm_of_run(run.path)) is not None:
         table = table.replace_schema_metadata({"norm": norm})
-    write_table(table, out or default)
-    return table, out or default
+    write_table(table, file)
+    return table, file
 
 
 def epoch_with_radii(run: RunFolder, epoch: int | None) -> int:

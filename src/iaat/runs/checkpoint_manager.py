@@ -49,7 +49,7 @@ class CheckpointManager:
             UserError: it cannot be written; the ones before are still there.
         """
         epoch, step = saved["epoch"], saved["tally"]["steps"]
-        save_checkpoint(self._folder / f"{epoch:04d}-{step:06d}.pt", saved)
+        save_checkpoint(self._run.checkpoints / f"{epoch:04d}-{step:06d}.pt", saved)
         self._prune(epoch, step)
         self._saved_at = self._clock()
 
@@ -63,7 +63,7 @@ class CheckpointManager:
         if improved:
             save_checkpoint(self._run.checkpoint("best"), saved)
         if self._config.keep and last.exists():
-            _link(last, self._folder / f"{epoch - 1:04d}.pt")
+            _link(last, self._run.checkpoints / f"{epoch - 1:04d}.pt")
         save_checkpoint(last, saved)
         self._prune(epoch, None)
         self._saved_at = self._clock()
@@ -74,7 +74,7 @@ class CheckpointManager:
         Raises:
             UserError: none is whole.
         """
-        for folder in (self._run.path, self._folder, self._run.path / "radii", self._run.pictures):
+        for folder in (self._run.path, self._run.checkpoints, self._run.radii, self._run.pictures):
             remove_leftovers(folder)
         last = self._whole_last(device)
         later = [file for file, (epoch, step) in self._files() if last is None or (epoch == last["epoch"] and step)]
@@ -108,10 +108,6 @@ class CheckpointManager:
             warnings.warn(f"{best} is missing or damaged: epoch {saved['epoch']} takes its place", stacklevel=2)
             save_checkpoint(best, saved)
 
-    @property
-    def _folder(self) -> Path:
-        return self._run.path / "checkpoints"
-
     def _whole_last(self, device: torch.device) -> dict[str, Any] | None:
         last = self._run.checkpoint("last")
         return self._whole(last, device) if last.exists() else None
@@ -128,7 +124,7 @@ class CheckpointManager:
 
     def _files(self) -> list[tuple[Path, tuple[int, int]]]:
         """Files in the folder, newest first, each with the epochs finished and the steps after them."""
-        names = ((file, _NAME.fullmatch(file.name)) for file in self._folder.glob("*.pt"))
+        names = ((file, _NAME.fullmatch(file.name)) for file in self._run.checkpoints.glob("*.pt"))
         found = [(file, (int(match[1]), int(match[2] or 0))) for file, match in names if match is not None]
         return sorted(found, key=itemgetter(1), reverse=True)
 

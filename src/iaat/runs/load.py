@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from iaat.config.load_recipe import NAMES_OF_CODE, stored_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import RECIPE_FILE, run_of_checkpoint
 from iaat.errors import UserError
 from iaat.models.check_logits import check_fits, check_is_module
 from iaat.models.model_config import ModelConfig
 from iaat.models.normalize import NormalizedModel
 from iaat.runs.checkpoint import load_checkpoint, restore_model
 from iaat.runs.exported_weights import exported_file, exported_state
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_folder import RunFolder, run_of_checkpoint
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import pick_device
 from iaat.runtime.files import user_path
@@ -136,9 +135,9 @@ def find_checkpoint(target: Path) -> Path:
         raise UserError(f"{target} does not exist (seen from {Path.cwd()}): give a run folder or a checkpoint")
     if not target.is_dir():
         return target
-    if not (target / RECIPE_FILE).is_file():
-        raise UserError(f"{target} is not a run folder: it has no {RECIPE_FILE}; give the --out of an `iaat train`")
-    file = next((each for each in (target / "best.pt", target / "last.pt") if each.is_file()), None)
+    run = RunFolder(target)
+    run.check_exists()
+    file = next((each for each in map(run.checkpoint, ("best", "last")) if each.is_file()), None)
     if file is None:
         raise UserError(f"run {target} has no checkpoint yet: it has not finished its first epoch")
     return file
@@ -146,7 +145,7 @@ def find_checkpoint(target: Path) -> Path:
 
 def is_run(target: Path) -> bool:
     """Whether a target is a run folder or a checkpoint that lies in one."""
-    return (target.is_dir() and (target / RECIPE_FILE).is_file()) or run_of_checkpoint(target) is not None
+    return RunFolder(target).exists() or run_of_checkpoint(target) is not None
 
 
 def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool, own_model: bool) -> Recipe:
@@ -161,7 +160,7 @@ def _recipe(file: Path, state: Mapping[str, Any], *, trust: bool, own_model: boo
             if isinstance(name, str):
                 trust_typed(name)
     found = run_of_checkpoint(file)
-    run_name = state.get("name", file.stem) if found is None else RunFolder(found[0]).name()
+    run_name = state.get("name", file.stem) if found is None else found[0].name()
     code = tuple(key for key in NAMES_OF_CODE if not (own_model and key == "model.name"))
     return stored_recipe(values, run_name, f"checkpoint {file}", code=code)
 

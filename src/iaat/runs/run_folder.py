@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+import re
 import shutil
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -26,16 +27,19 @@ from iaat.config.recipe import Recipe
 from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
 from iaat.config.safe_yaml import dump_yaml
 from iaat.errors import UserError
-from iaat.radius.snapshots import read_snapshot, snapshots, write_snapshot
+from iaat.radius.snapshots import RADII_FILE, RADII_FOLDER, read_snapshot, snapshots, write_snapshot
 from iaat.runs.epoch_record import EpochRecord, upgrade
 from iaat.runtime.distributed import current
 from iaat.runtime.files import append_json_line, is_of_system, write_json, write_text
 from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, read_json_lines, to_json
 from iaat.runtime.lock import folder_lock
 
+_LOCK = "train.lock"
+_CHECKPOINT = re.compile(r"best|last|\d{4,}(-\d{6,})?")
+
 RUN_FILES = (
     *(RECIPE_FILE, RUN_FILE, "metrics.jsonl", "timings.jsonl", "faults.jsonl", "skipped.jsonl", "last.pt", "best.pt"),
-    *("checkpoints", "radii", "radii.parquet", "evaluations", "pictures", "tensorboard", "train.lock"),
+    *("checkpoints", RADII_FOLDER, RADII_FILE, "evaluations", "pictures", "tensorboard", _LOCK),
     *("last.pt.damaged", "best.pt.damaged"),
 )
 """All that a run folder holds: a folder with anything else in it is never replaced."""
@@ -98,9 +102,38 @@ class RunFolder:
         return self.path / "timings.jsonl"
 
     @property
+    def lock_file(self) -> Path:
+        """Is there while a process trains."""
+        return self.path / _LOCK
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints of earlier epochs and of those within an epoch."""
+        return self.path / "checkpoints"
+
+    @property
+    def radii(self) -> Path:
+        """Folder of the radii after epochs."""
+        return self.path / RADII_FOLDER
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of the evaluations, a folder each."""
+        return self.path / "evaluations"
+
+    @property
     def pictures(self) -> Path:
         """Folder of the pictures."""
         return self.path / "pictures"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    def radii_table_file(self, epoch: int | None = None) -> Path:
+        """The table of the radii after an epoch that is asked for, or of the last."""
+        return self.path / RADII_FILE if epoch is None else self.radii / f"{epoch:04d}.parquet"
 
     def checkpoint(self, which: str) -> Path:
         """File of the checkpoint `last` or `best`."""
@@ -110,9 +143,20 @@ class RunFolder:
         """Whether a run was started here."""
         return self.recipe_file.exists()
 
+    def check_exists(self) -> None:
+        """Refuse a folder that holds no run.
+
+        Raises:
+            UserError: it has no recipe.
+        """
+        if not self.exists():
+            raise UserError(
+                f"{self.path} is not a run folder: it has no {RECIPE_FILE}; give the --out of an `iaat train`"
+            )
+
     def has_results(self) -> bool:
         """Whether there is a checkpoint here: something that would be lost."""
-        files = (*(self.checkpoint(which) for which in ("last", "best")), *(self.path / "checkpoints").glob("*.pt"))
+        files = (*(self.checkpoint(which) for which in ("last", "best")), *self.checkpoints.glob("*.pt"))
         return self.exists() and any(file.exists() for file in files)
 
     def training(self) -> AbstractContextManager[None]:
@@ -122,7 +166,7 @@ class RunFolder:
             UserError: a link in the folder leads out of it.
         """
         self._check_stays_inside()
-        return folder_lock(self.path / "train.lock", "trains")
+        return folder_lock(self.lock_file, "trains")
 
     def recipe(self, overrides: Sequence[str] = (), *, code: Collection[str] = NAMES_OF_CODE) -> Recipe:
         """The recipe the run was started with, with `--key value` overrides applied; `code` as for `load_recipe`.
@@ -130,10 +174,7 @@ class RunFolder:
         Raises:
             UserError: the folder holds no run, or an override is wrong.
         """
-        if not self.exists():
-            raise UserError(
-                f"{self.path} is not a run folder: it has no recipe.yaml; give the --out of an `iaat train`"
-            )
+        self.check_exists()
         self._check_stays_inside()
         return dataclasses.replace(load_recipe(self.recipe_file, overrides, stored=True, code=code), name=self.name())
 
@@ -188,7 +229,7 @@ class RunFolder:
         if not self.path.is_dir():
             return [self.path.name]
         files = sorted(self.path.iterdir())
-        known = RUN_FILES if (self.path / RUN_FILE).exists() else ("train.lock",)
+        known = RUN_FILES if (self.path / RUN_FILE).exists() else (_LOCK,)
         others = (file for file in files if not (file.name in known or is_of_system(file.name)))
         return [file.name for file in others if not file.match(".*.tmp")]
 
@@ -197,7 +238,7 @@ class RunFolder:
         for file in (each for each in self.path.iterdir() if not is_of_system(each.name)):
             if file.is_dir() and not file.is_symlink():
                 shutil.rmtree(file)
-            elif file.name != "train.lock":
+            elif file != self.lock_file:
                 file.unlink()
 
     def lengthen(self, epochs: int, method: Mapping[str, Any] | None = None) -> None:
@@ -330,7 +371,7 @@ class RunFolder:
 
     def save_radii(self, epoch: int, radii: torch.Tensor, seen: torch.Tensor) -> None:
         """Keep all radii `[N]` after `epoch`, with the indices of the samples that are trained on."""
-        write_snapshot(self.path / "radii" / f"{epoch:04d}.safetensors", radii, seen)
+        write_snapshot(self.radii / f"{epoch:04d}.safetensors", radii, seen)
 
     def radii_epochs(self) -> list[int]:
         """Epochs with saved radii, in order."""
@@ -370,7 +411,7 @@ class RunFolder:
         return shared, np.stack([radius[np.searchsorted(index, shared)] for index, radius in snapshots])
 
     def _snapshots(self) -> dict[int, Path]:
-        return snapshots(self.path / "radii")
+        return snapshots(self.radii)
 
 
 def _in_both(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -416,6 +457,19 @@ def _versions() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "processes": str(current().world),
     }
+
+
+def run_of_checkpoint(file: Path) -> tuple[RunFolder, str] | None:
+    """Run and name, such as `best` or `checkpoints/0003`, of a checkpoint that lies in its folder; None for others.
+
+    Nothing is read: the file is known by its name and by the recipe beside it.
+    """
+    if file.suffix != ".pt" or not _CHECKPOINT.fullmatch(file.stem) or not file.is_file():
+        return None
+    outer = RunFolder(file.parent.parent)
+    inside = file.parent == outer.checkpoints
+    run = outer if inside else RunFolder(file.parent)
+    return (run, f"{file.parent.name}/{file.stem}" if inside else file.stem) if run.recipe_file.is_file() else None
 
 
 def runs_in(folder: Path) -> list[RunFolder]:

@@ -96,7 +96,7 @@ class TensorBoard(Tracker):
         """Begin a new event file, which takes the place of all that is there from step `first` on."""
         if self._writer is not None:
             self._writer.close()
-        self._writer = self._library.SummaryWriter(str(self._run.path / "tensorboard"), purge_step=first)
+        self._writer = self._library.SummaryWriter(str(self._run.tensorboard), purge_step=first)
         self._last = first - 1
 
 
