@@ -13,7 +13,8 @@ from iaat.errors import UserError
 from iaat.report import run_figures
 from iaat.report.run_figures import draw_run, training_run, write_radii
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.run_folder import EpochTiming, RunFolder
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.training_log import EpochTiming
 
 SIZE, SEEN, CLASSES = 80, 60, ("cat", "dog", "eel")
 SCALE = 0.25 / 255

@@ -13,7 +13,8 @@ from iaat.config.load_recipe import load_recipe
 from iaat.errors import UserError
 from iaat.radius.snapshots import checksum
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.run_folder import EpochTiming, RunFolder, runs_in
+from iaat.runs.run_folder import RunFolder, runs_in
+from iaat.runs.training_log import EpochTiming
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from iaat.config.recipe import Recipe
 from iaat.runs.checkpoint import save_checkpoint
 from iaat.runs.checkpoint_schema import SavedState
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.run_folder import EpochTiming, RunFolder, SkippedSample
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.training_log import EpochTiming, SkippedSample
 
 
 class MemoryRun:

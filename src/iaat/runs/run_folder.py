@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import platform
 import re
 import shutil
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NotRequired, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from typing_extensions import TypedDict
+from torch import Tensor
 
 from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.recipe import Recipe
@@ -28,47 +23,21 @@ from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
 from iaat.config.safe_yaml import dump_yaml
 from iaat.errors import UserError
 from iaat.radius.snapshots import RADII_FILE, RADII_FOLDER, read_snapshot, snapshots, write_snapshot
-from iaat.runs.epoch_record import EpochRecord, upgrade
-from iaat.runtime.distributed import current
-from iaat.runtime.files import append_json_line, is_of_system, write_json, write_text
-from iaat.runtime.json_files import Count, DamagedFileError, Lines, read_json, read_json_lines, to_json
+from iaat.runs.epoch_record import EpochRecord
+from iaat.runs.run_facts import RunFacts, add_facts, changed_versions, read_facts, write_facts
+from iaat.runs.training_log import LOG_FILES, EpochTiming, SkippedSample, TrainingLog
+from iaat.runtime.files import is_of_system, write_text
 from iaat.runtime.lock import folder_lock
 
 _LOCK = "train.lock"
 _CHECKPOINT = re.compile(r"best|last|\d{4,}(-\d{6,})?")
 
 RUN_FILES = (
-    *(RECIPE_FILE, RUN_FILE, "metrics.jsonl", "timings.jsonl", "faults.jsonl", "skipped.jsonl", "last.pt", "best.pt"),
+    *(RECIPE_FILE, RUN_FILE, *LOG_FILES, "last.pt", "best.pt"),
     *("checkpoints", RADII_FOLDER, RADII_FILE, "evaluations", "pictures", "tensorboard", _LOCK),
     *("last.pt.damaged", "best.pt.damaged"),
 )
 """All that a run folder holds: a folder with anything else in it is never replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochTiming:
-    """One line of `timings.jsonl`."""
-
-    epoch: Count
-    seconds: float
-    samples_per_second: float | None = None
-
-
-class RunFacts(TypedDict):
-    """What is read from `run.json`, which may have more keys."""
-
-    name: NotRequired[str]
-    versions: NotRequired[dict[str, str]]
-    lengthened: NotRequired[list[int]]
-
-
-class SkippedSample(TypedDict):
-    """A sample that cannot be read: of `train` or `test`, its index, its path or the like, and why."""
-
-    split: str
-    index: Count
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +61,24 @@ class RunFolder:
         return self.path / RECIPE_FILE
 
     @property
+    def facts_file(self) -> Path:
+        """Name and versions."""
+        return self.path / RUN_FILE
+
+    @property
+    def log(self) -> TrainingLog:
+        """The log of training."""
+        return TrainingLog(self.path)
+
+    @property
     def metrics_file(self) -> Path:
         """One record an epoch."""
-        return self.path / "metrics.jsonl"
+        return self.log.metrics_file
 
     @property
     def timings_file(self) -> Path:
         """Wall time of each epoch."""
-        return self.path / "timings.jsonl"
+        return self.log.timings_file
 
     @property
     def lock_file(self) -> Path:
@@ -221,7 +200,7 @@ class RunFolder:
         self.check_free(overwrite=overwrite)
         if self.path.exists():
             self._clear()
-        write_json(self.path / RUN_FILE, {"name": recipe.name, "seed": recipe.seed, "versions": _versions()})
+        write_facts(self.facts_file, name=recipe.name, seed=recipe.seed)
         write_text(self.recipe_file, recipe.to_yaml())
 
     def _foreign(self) -> list[str]:
@@ -229,7 +208,7 @@ class RunFolder:
         if not self.path.is_dir():
             return [self.path.name]
         files = sorted(self.path.iterdir())
-        known = RUN_FILES if (self.path / RUN_FILE).exists() else (_LOCK,)
+        known = RUN_FILES if self.facts_file.exists() else (_LOCK,)
         others = (file for file in files if not (file.name in known or is_of_system(file.name)))
         return [file.name for file in others if not file.match(".*.tmp")]
 
@@ -246,7 +225,7 @@ class RunFolder:
         recipe = read_recipe(self.recipe_file)
         train, own = (dict(recipe.get(key) or {}) for key in ("train", "method"))
         if isinstance(before := train.get("epochs"), int) and before < epochs:
-            self._add_facts(lengthened=[*self.lengthened(), before])
+            add_facts(self.facts_file, lengthened=[*self.lengthened(), before])
             longer = {"train": {**train, "epochs": epochs}, "method": {**own, **(method or {})}}
             write_text(self.recipe_file, dump_yaml({**recipe, **longer}))
 
@@ -256,17 +235,11 @@ class RunFolder:
 
     def facts(self) -> RunFacts:
         """Name and versions the run was started with; nothing, with a warning, where their file is damaged."""
-        file = self.path / RUN_FILE
-        try:
-            return read_json(file, RunFacts) if file.exists() else {}
-        except DamagedFileError as error:
-            warnings.warn(f"{error}; the run goes by the name of its folder, its versions are not known", stacklevel=2)
-            return {}
+        return read_facts(self.facts_file)
 
     def changed_versions(self) -> list[str]:
         """What computes otherwise now than when the run was started, such as `torch 2.14.1 -> 2.15.0`."""
-        old = self.facts().get("versions", {})
-        return [f"{key} {old[key]} -> {now}" for key, now in _versions().items() if old.get(key, now) != now]
+        return changed_versions(self.facts())
 
     def name(self) -> str:
         """Name of the recipe the run was started with."""
@@ -274,14 +247,11 @@ class RunFolder:
 
     def log_epoch(self, record: EpochRecord, timing: EpochTiming) -> None:
         """Append one epoch to the metrics and timings."""
-        append_json_line(self.metrics_file, record.to_json())
-        append_json_line(self.timings_file, to_json(timing))
+        self.log.log_epoch(record, timing)
 
     def metrics(self) -> list[EpochRecord]:
         """Records of all epochs so far; lines that are damaged are left out with a warning."""
-        lines, _ = self._logs()
-        lines.warn("left out: it shows in no curve")
-        return lines.records
+        return self.log.metrics()
 
     def epochs_done(self, most: int) -> int:
         """The last finished epoch, by all files that count them: a log may lack its line.
@@ -289,8 +259,7 @@ class RunFolder:
         Args:
             most: Epochs of the recipe; larger numbers are damage.
         """
-        metrics, timings = self._logs()
-        numbers = [record.epoch for log in (metrics, timings) for record in log.records] + self.radii_epochs()
+        numbers = self.log.epochs() + self.radii_epochs()
         return max((number for number in numbers if 0 < number <= most), default=0)
 
     def is_trained(self) -> bool:
@@ -308,51 +277,23 @@ class RunFolder:
 
         What hangs on a line that is damaged or missing is left out, with a warning.
         """
-        logs = self._logs()
-        metrics = _up_to(epoch, logs[0], self.metrics_file, "passes")
-        timings = _up_to(epoch, logs[1], self.timings_file, "seconds")
-        cost: dict[str, float] = {}
-        if metrics:
-            cost["train_forwards"] = sum(record.forwards for record in metrics) / len(metrics)
-            cost["train_backwards"] = sum(record.backwards for record in metrics) / len(metrics)
-        if timings:
-            cost["train_seconds"] = sum(record.seconds for record in timings)
-        if metrics and (radius := metrics[-1].radius_mean_px) is not None:
-            cost["radius_mean_px"] = radius
-        return cost
-
-    def _logs(self) -> tuple[Lines[EpochRecord], Lines[EpochTiming]]:
-        metrics = read_json_lines(self.metrics_file, EpochRecord, upgrade=upgrade)
-        return metrics, read_json_lines(self.timings_file, EpochTiming)
+        return self.log.training_cost(epoch)
 
     def log_faults(self, records: Sequence[dict[str, Any]]) -> None:
         """Write down the steps that were not finite, all of the run; no file where there are none."""
-        _write_lines(self.path / "faults.jsonl", records)
+        self.log.log_faults(records)
 
     def save_notices(self, records: list[dict[str, Any]]) -> None:
         """Write down in `run.json` what was left out of the data or altered; a damaged file stays as it is."""
-        self._add_facts(notices=records)
-
-    def _add_facts(self, **facts: object) -> None:
-        file = self.path / RUN_FILE
-        try:
-            known = read_json(file, dict[str, Any]) if file.exists() else {}
-        except DamagedFileError:  # `facts` has warned of it
-            return
-        write_json(file, {**known, **facts})
+        add_facts(self.facts_file, notices=records)
 
     def save_skipped(self, records: Sequence[SkippedSample]) -> None:
         """List the samples that are skipped because they cannot be read; no file where there are none."""
-        _write_lines(self.path / "skipped.jsonl", records)
+        self.log.save_skipped(records)
 
     def skipped_samples(self) -> list[SkippedSample]:
         """The samples that were skipped so far."""
-        lines = self._skipped_lines()
-        lines.warn("these samples are skipped again only if they still cannot be read")
-        return lines.records
-
-    def _skipped_lines(self) -> Lines[SkippedSample]:
-        return read_json_lines(self.path / "skipped.jsonl", SkippedSample)
+        return self.log.skipped_samples()
 
     def go_back_to(self, epoch: int, records: Sequence[EpochRecord]) -> None:
         """Drop logs and snapshots of the epochs after `epoch`, which will be made again.
@@ -361,15 +302,12 @@ class RunFolder:
             epoch: The last epoch that counts.
             records: The log of the epochs up to it.
         """
-        write_text(self.metrics_file, _lines([record.to_json() for record in records]))
-        timings = read_json_lines(self.timings_file, EpochTiming)
-        timings.warn("its time is lost")
-        write_text(self.timings_file, _lines([to_json(each) for each in timings.records if each.epoch <= epoch]))
+        self.log.go_back_to(epoch, records)
         for number, file in self._snapshots().items():
             if number > epoch:
                 file.unlink()
 
-    def save_radii(self, epoch: int, radii: torch.Tensor, seen: torch.Tensor) -> None:
+    def save_radii(self, epoch: int, radii: Tensor, seen: Tensor) -> None:
         """Keep all radii `[N]` after `epoch`, with the indices of the samples that are trained on."""
         write_snapshot(self.radii / f"{epoch:04d}.safetensors", radii, seen)
 
@@ -395,8 +333,7 @@ class RunFolder:
             UserError: the file of that epoch is damaged.
         """
         index, radius = read_snapshot(self._snapshots()[epoch])
-        skipped = [each["index"] for each in self._skipped_lines().records if each["split"] == "train"]
-        kept = ~np.isin(index, skipped)
+        kept = ~np.isin(index, self.log.skipped_index())
         return index[kept], radius[kept]
 
     def radius_history(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -416,47 +353,6 @@ class RunFolder:
 
 def _in_both(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
     return left if np.array_equal(left, right) else np.intersect1d(left, right, assume_unique=True)
-
-
-def _lines(records: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(record) + "\n" for record in records)
-
-
-def _write_lines(file: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    if records:
-        write_text(file, _lines(records))
-    else:
-        file.unlink(missing_ok=True)
-
-
-_Epoch = TypeVar("_Epoch", EpochRecord, EpochTiming)
-
-
-def _up_to(epoch: int | None, lines: Lines[_Epoch], file: Path, what: str) -> list[_Epoch]:
-    """Records of the epochs from the first to `epoch` or the last; none, with a warning, where one is missing."""
-    found = [record for record in lines.records if epoch is None or record.epoch <= epoch]
-    whole = all(record.epoch == number for number, record in enumerate(found, start=1))
-    if found and whole and (len(found) == epoch if epoch is not None else not (lines.damage or lines.cut)):
-        return found
-    reason = (*lines.damage, *([lines.cut] if lines.cut else []), f"{file} does not have every epoch once")[0]
-    warnings.warn(f"{reason}; {what} of training not known", stacklevel=3)
-    return []
-
-
-def _versions() -> dict[str, str]:
-    from iaat import __version__
-
-    return {
-        "iaat": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": version("torchvision"),
-        "numpy": np.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "threads": str(torch.get_num_threads()),
-        "processes": str(current().world),
-    }
 
 
 def run_of_checkpoint(file: Path) -> tuple[RunFolder, str] | None:

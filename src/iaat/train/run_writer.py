@@ -16,7 +16,8 @@ from iaat.runs.checkpoint_manager import CheckpointManager
 from iaat.runs.data_record import check_same_data, data_record
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import EpochTiming, RunFolder
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.training_log import EpochTiming
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.progress import Reporter
 from iaat.train.skipped_samples import restore_skipped, save_skipped

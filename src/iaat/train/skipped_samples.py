@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from iaat.data import DataSplits, SampleLog
 from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import RunFolder, SkippedSample
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.training_log import SkippedSample
 from iaat.runtime.files import encodable
 
 

@@ -15,7 +15,8 @@ from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import EpochTiming, RunFolder
+from iaat.runs.run_folder import RunFolder
+from iaat.runs.training_log import EpochTiming
 from iaat.runtime.device import pick_device
 from iaat.runtime.distributed import current
 from iaat.runtime.progress import Reporter
