@@ -25,6 +25,7 @@ FURTHER = {
     "iaat.report.suspects": ["find_suspects"],
     "iaat.runs.load_model": ["load_model"],
     "iaat.runs.run_folder": ["RunFolder"],
+    "iaat.runs.run_paths": ["RunPaths"],
     "iaat.runtime.progress": ["Reporter"],
 }
 

@@ -17,7 +17,7 @@ import torch
 from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError
 from iaat.runs.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_paths import RunPaths
 from iaat.runtime.files import remove_leftovers, replacing
 
 _NAME = re.compile(r"(\d{4,})(?:-(\d{6,}))?\.pt")
@@ -32,7 +32,7 @@ class CheckpointManager:
     new place before, so that at no moment there is none.
     """
 
-    def __init__(self, run: RunFolder, config: TrainConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, run: RunPaths, config: TrainConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._config, self._clock = run, config, clock
         self._saved_at = clock()
 

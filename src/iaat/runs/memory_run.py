@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from iaat.config.recipe import Recipe
+from iaat.config.train_config import TrainConfig
+from iaat.errors import UserError
 from iaat.runs.checkpoint import save_checkpoint
 from iaat.runs.checkpoint_schema import SavedState
 from iaat.runs.epoch_record import EpochRecord
@@ -19,7 +21,7 @@ from iaat.runs.training_log import EpochTiming, SkippedSample
 
 
 class MemoryRun:
-    """What training leaves, in memory. It takes the calls of a `RunFolder` and of a `CheckpointManager`.
+    """What training leaves, in memory: a `RunStore`, and the `CheckpointStore` of its own checkpoints.
 
     Every process has one. It keeps the state of the best and of the last epoch, on the CPU.
 
@@ -29,6 +31,8 @@ class MemoryRun:
     Attributes:
         best, last: The states; None before the first epoch.
     """
+
+    in_memory: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         self.path = Path(name)
@@ -40,7 +44,7 @@ class MemoryRun:
         self._skipped: Sequence[SkippedSample] = ()
         self._faults: Sequence[dict[str, Any]] = ()
 
-    # As a run folder.
+    # As a `RunStore`.
 
     def has_results(self) -> bool:
         """There is nothing to go on with."""
@@ -55,6 +59,17 @@ class MemoryRun:
 
     def create(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Begin the run."""
+
+    def checkpoint_store(self, config: TrainConfig) -> MemoryRun:
+        """It keeps them itself."""
+        return self
+
+    def lengthen(self, epochs: int, method: Mapping[str, Any] | None = None) -> None:
+        """The recipe is not kept here."""
+
+    def changed_versions(self) -> list[str]:
+        """The process is the one that began."""
+        return []
 
     def log_epoch(self, record: EpochRecord, timing: EpochTiming) -> None:
         """Keep the record of an epoch and its times."""
@@ -76,12 +91,16 @@ class MemoryRun:
         """Keep the samples that cannot be read."""
         self._skipped = list(records)
 
+    def skipped_samples(self) -> list[SkippedSample]:
+        """The samples that were skipped so far."""
+        return list(self._skipped)
+
     def go_back_to(self, epoch: int, records: Sequence[EpochRecord]) -> None:
         """Drop what came after an epoch."""
         self._logs = [log for log in self._logs if log[0].epoch <= epoch]
         self._radii = {number: kept for number, kept in self._radii.items() if number <= epoch}
 
-    # As the manager of its checkpoints.
+    # As a `CheckpointStore`.
 
     def due(self, step: int) -> bool:
         """No state within an epoch is kept."""
@@ -96,12 +115,28 @@ class MemoryRun:
         if improved:
             self.best = self.last
 
+    def newest(self, device: torch.device) -> dict[str, Any]:
+        """The state of the last finished epoch, on `device`.
+
+        Raises:
+            UserError: no epoch is finished.
+        """
+        if (state := self.last_epoch(device)) is None:
+            raise UserError(f"{self.path} has no finished epoch to go on from")
+        return state
+
     def last_epoch(self, device: torch.device) -> dict[str, Any] | None:
         """The state of the last finished epoch, on `device`."""
         return None if self.last is None else SavedState(_copied(self.last, device), self.path)
 
+    def tidy(self, epoch: int, step: int) -> None:
+        """There is nothing to remove."""
+
     def forget_within(self) -> None:
         """There is nothing to forget."""
+
+    def mend_best(self, device: torch.device) -> None:
+        """Nothing is lost."""
 
     def write(self, recipe: Recipe, out: Path) -> RunFolder:
         """Write all of it into a run folder.

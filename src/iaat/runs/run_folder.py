@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,51 +19,35 @@ from torch import Tensor
 
 from iaat.config.load_recipe import NAMES_OF_CODE, load_recipe
 from iaat.config.recipe import Recipe
-from iaat.config.recipe_files import RECIPE_FILE, RUN_FILE, read_recipe
+from iaat.config.recipe_files import RECIPE_FILE, read_recipe
 from iaat.config.safe_yaml import dump_yaml
+from iaat.config.train_config import TrainConfig
 from iaat.errors import UserError
-from iaat.radius.snapshots import RADII_FILE, RADII_FOLDER, read_snapshot, snapshots, write_snapshot
+from iaat.radius.snapshots import read_snapshot, snapshots, write_snapshot
+from iaat.runs.checkpoint_manager import CheckpointManager
 from iaat.runs.epoch_record import EpochRecord
 from iaat.runs.run_facts import RunFacts, add_facts, changed_versions, read_facts, write_facts
-from iaat.runs.training_log import LOG_FILES, EpochTiming, SkippedSample, TrainingLog
+from iaat.runs.run_paths import LOCK_FILE, RUN_FILES, RunPaths
+from iaat.runs.training_log import EpochTiming, SkippedSample, TrainingLog
 from iaat.runtime.files import is_of_system, write_text
 from iaat.runtime.lock import folder_lock
 
-_LOCK = "train.lock"
 _CHECKPOINT = re.compile(r"best|last|\d{4,}(-\d{6,})?")
-
-RUN_FILES = (
-    *(RECIPE_FILE, RUN_FILE, *LOG_FILES, "last.pt", "best.pt"),
-    *("checkpoints", RADII_FOLDER, RADII_FILE, "evaluations", "pictures", "tensorboard", _LOCK),
-    *("last.pt.damaged", "best.pt.damaged"),
-)
-"""All that a run folder holds: a folder with anything else in it is never replaced."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunFolder(RunPaths):
     """Names and access for everything in a run folder.
 
     `recipe.yaml` the resolved recipe; `run.json` versions and machine; `metrics.jsonl` one record an epoch;
     `timings.jsonl` its wall times, kept apart so that all else is equal between equal runs; `last.pt`, `best.pt`
     checkpoints; `checkpoints/` earlier ones and those within an epoch; `faults.jsonl` steps that were not finite;
-    `skipped.jsonl` samples that cannot be read;
-    `radii/NNNN.safetensors` all radii after an epoch; `radii.parquet` the table of the last; a folder in
-    `evaluations/` for each evaluation; `pictures/`; `tensorboard/` where asked for; `train.lock` while a process
-    trains.
+    `skipped.jsonl` samples that cannot be read; `radii/NNNN.safetensors` all radii after an epoch; `radii.parquet` the
+    table of the last; a folder in `evaluations/` for each evaluation; `pictures/`; `tensorboard/` where asked for;
+    `train.lock` while a process trains.
     """
 
-    path: Path
-
-    @property
-    def recipe_file(self) -> Path:
-        """The resolved recipe."""
-        return self.path / RECIPE_FILE
-
-    @property
-    def facts_file(self) -> Path:
-        """Name and versions."""
-        return self.path / RUN_FILE
+    in_memory: ClassVar[bool] = False
 
     @property
     def log(self) -> TrainingLog:
@@ -79,44 +63,6 @@ class RunFolder:
     def timings_file(self) -> Path:
         """Wall time of each epoch."""
         return self.log.timings_file
-
-    @property
-    def lock_file(self) -> Path:
-        """Is there while a process trains."""
-        return self.path / _LOCK
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints of earlier epochs and of those within an epoch."""
-        return self.path / "checkpoints"
-
-    @property
-    def radii(self) -> Path:
-        """Folder of the radii after epochs."""
-        return self.path / RADII_FOLDER
-
-    @property
-    def evaluations(self) -> Path:
-        """Folder of the evaluations, a folder each."""
-        return self.path / "evaluations"
-
-    @property
-    def pictures(self) -> Path:
-        """Folder of the pictures."""
-        return self.path / "pictures"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Folder of TensorBoard's event files."""
-        return self.path / "tensorboard"
-
-    def radii_table_file(self, epoch: int | None = None) -> Path:
-        """The table of the radii after an epoch that is asked for, or of the last."""
-        return self.path / RADII_FILE if epoch is None else self.radii / f"{epoch:04d}.parquet"
-
-    def checkpoint(self, which: str) -> Path:
-        """File of the checkpoint `last` or `best`."""
-        return self.path / f"{which}.pt"
 
     def exists(self) -> bool:
         """Whether a run was started here."""
@@ -191,6 +137,10 @@ class RunFolder:
             )
         self._check_stays_inside()
 
+    def checkpoint_store(self, config: TrainConfig) -> CheckpointManager:
+        """Keeps the checkpoints while the run is trained."""
+        return CheckpointManager(self, config)
+
     def create(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Start the folder of a new run, in place of the run there if `overwrite`.
 
@@ -208,7 +158,7 @@ class RunFolder:
         if not self.path.is_dir():
             return [self.path.name]
         files = sorted(self.path.iterdir())
-        known = RUN_FILES if self.facts_file.exists() else (_LOCK,)
+        known = RUN_FILES if self.facts_file.exists() else (LOCK_FILE,)
         others = (file for file in files if not (file.name in known or is_of_system(file.name)))
         return [file.name for file in others if not file.match(".*.tmp")]
 

@@ -12,11 +12,9 @@ from torch import Tensor
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
 from iaat.data.sample_log import gather_sample_log
-from iaat.runs.checkpoint_manager import CheckpointManager
 from iaat.runs.data_record import check_same_data, data_record
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_store import RunStore
 from iaat.runs.training_log import EpochTiming
 from iaat.runtime.distributed import Ranks
 from iaat.runtime.progress import Reporter
@@ -40,14 +38,14 @@ class RunWriter:
         self,
         recipe: Recipe,
         data: DataSplits,
-        run: RunFolder | MemoryRun,
+        run: RunStore,
         device: torch.device,
         ranks: Ranks,
         reporter: Reporter,
     ) -> None:
         self._recipe, self._data, self._run, self._device = recipe, data, run, device
         self._ranks, self._reporter = ranks, reporter
-        self._checkpoints = run if isinstance(run, MemoryRun) else CheckpointManager(run, recipe.train)
+        self._checkpoints = run.checkpoint_store(recipe.train)
         self._noticed = False
 
     def create(self, *, overwrite: bool) -> None:
@@ -107,8 +105,6 @@ class RunWriter:
             UserError: there is none, or it is of other data.
         """
         run, checkpoints = self._run, self._checkpoints
-        assert not isinstance(run, MemoryRun)
-        assert not isinstance(checkpoints, MemoryRun)
         restore_skipped(run, self._data)
         saved = self._ranks.main_first(lambda: checkpoints.newest(self._device))
         self._ranks.check_same(
@@ -168,7 +164,7 @@ class RunWriter:
 
     def _write(self, write: Callable[[], object]) -> None:
         """Write in the main process while the others wait; in each where nothing is shared."""
-        if isinstance(self._run, MemoryRun):
+        if self._run.in_memory:
             write()
         else:
             self._ranks.on_main(write)

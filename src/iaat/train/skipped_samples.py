@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from iaat.data import DataSplits, SampleLog
-from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_store import RunStore
 from iaat.runs.training_log import SkippedSample
 from iaat.runtime.files import encodable
 
 
-def save_skipped(run: RunFolder | MemoryRun, data: DataSplits) -> None:
+def save_skipped(run: RunStore, data: DataSplits) -> None:
     """List the skipped samples in the run folder; no file where there are none."""
     records: list[SkippedSample] = [
         {"split": split, "index": index, "name": encodable(sample_log.name(index)), "reason": encodable(reason)}
@@ -19,7 +18,7 @@ def save_skipped(run: RunFolder | MemoryRun, data: DataSplits) -> None:
     run.save_skipped(records)
 
 
-def restore_skipped(run: RunFolder, data: DataSplits) -> None:
+def restore_skipped(run: RunStore, data: DataSplits) -> None:
     """Skip the samples that the run has skipped so far, even if they can be read by now: it goes on as it began."""
     sample_logs = _sample_logs(data)
     for record in run.skipped_samples():

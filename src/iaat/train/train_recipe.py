@@ -10,8 +10,7 @@ import torch
 from iaat.config.radii_files import begins_from_radii, check_radii_files, check_radii_for
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits, build_data, read_dataset_info
-from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_store import RunStore
 from iaat.runtime.device import compute_deterministically, pick_device, warn_of_emulated_bfloat16
 from iaat.runtime.distributed import current, describe_processes
 from iaat.runtime.progress import Reporter
@@ -23,7 +22,7 @@ from iaat.train.trainer import Trainer
 
 def train(
     recipe: Recipe,
-    run: RunFolder | MemoryRun,
+    run: RunStore,
     reporter: Reporter,
     *,
     resume: bool = False,

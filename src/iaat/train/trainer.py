@@ -14,8 +14,7 @@ from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
 from iaat.errors import UserError
 from iaat.runs.epoch_record import EpochRecord
-from iaat.runs.memory_run import MemoryRun
-from iaat.runs.run_folder import RunFolder
+from iaat.runs.run_store import RunStore
 from iaat.runs.training_log import EpochTiming
 from iaat.runtime.device import pick_device
 from iaat.runtime.distributed import current
@@ -78,7 +77,7 @@ class Trainer:
         self,
         recipe: Recipe,
         data: DataSplits,
-        run: RunFolder | MemoryRun,
+        run: RunStore,
         *,
         device: torch.device | None = None,
         reporter: Reporter | None = None,
@@ -232,7 +231,7 @@ class Trainer:
                 self.train_step(parts)
                 self._after_step()
         if progress.skipped == len(self._order):
-            lower = lower_rate(config, in_memory=isinstance(self.run, MemoryRun))
+            lower = lower_rate(config, in_memory=self.run.in_memory)
             raise UserError(f"no step of epoch {state.epoch + 1} was finite: {lower}")
         return progress.reduced(self.ranks).record(
             state.epoch + 1,
@@ -280,7 +279,7 @@ class Trainer:
             NonfiniteError: the recipe says stop or rollback.
             UserError: there were too many.
         """
-        config, state, in_memory = self.recipe.train, self.state, isinstance(self.run, MemoryRun)
+        config, state, in_memory = self.recipe.train, self.state, self.run.in_memory
         for step, cause in self._monitor.read():
             record = fault_record(state.epoch, step, cause, self._order[step])
             state.faults.append(record)
