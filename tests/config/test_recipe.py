@@ -333,6 +333,26 @@ def test_a_setting_that_two_methods_call_alike_is_not_taken_for_the_other_ones(w
     assert mart.method.beta == 2
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_recipe_of_a_run_gives_another_method_none_of_the_defaults_that_belong_to_its_own(method, write):
+    """A run writes its defaults as values, such as the inner attack of N-FGSM or the largest margin of MMA."""
+    fresh = load_recipe("cifar10-small-iaat", ["--method=pgd_at"]).method
+    saved = write(load_recipe("cifar10-small-iaat", [f"--method={method}"]).to_yaml(), "recipe.yaml")
+    swapped = load_recipe(saved, ["--method=pgd_at"]).method
+    assert swapped.inner == fresh.inner
+    assert (swapped.radius, swapped.min_step) == (fresh.radius, fresh.min_step)
+
+
+def test_what_a_swapped_method_drops_is_a_default_and_nothing_that_was_set(write):
+    path = write({"method": {"name": "mma", "radius": "12/255", "min_step": "3px", "steps": "7"}})
+    swapped = load_recipe(path, ["--method", "iaat"]).method
+    assert (swapped.radius, swapped.min_step, swapped.steps) == (Radius("8px"), Radius("3px"), 7)
+    assert load_recipe(path, ["--method", "iaat", "--method.radius", "12px"]).method.radius == Radius("12px")
+    assert load_recipe(path, ["--method", "mma"]).method.radius == Radius("12px")
+    bad = write({"method": {"name": "mma", "radius": "12px", "steps": "many"}}, "bad.yaml")
+    assert "method.steps 'many'" in refused(bad, "--method", "iaat")
+
+
 def test_a_swapped_method_does_not_hide_a_misspelt_setting(write):
     path = write({"method": {"name": "iaat", "raduis": "6px"}})
     assert "'radius'" in refused(path, "--method", "pgd_at")

@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from iaat.config.data_option import with_data_keys
 from iaat.config.deprecated import newer_name, take_rate, take_rule, warn_of_old_names, with_new_keys, with_rate
@@ -42,7 +42,7 @@ from iaat.data import DataConfig
 from iaat.data.data_config import WRITTEN_ROOTS
 from iaat.errors import UserError, shown
 from iaat.methods import METHODS, find_method
-from iaat.methods.setting_fields import setting_names
+from iaat.methods.setting_fields import default_of, setting_names
 from iaat.models import ModelConfig
 from iaat.models.registry import check_name
 from iaat.runtime.text import cut
@@ -301,11 +301,23 @@ def _take_method(typed: dict[str, str], raw: dict[str, Any], name: str, place: s
         raise UserError(f"{called(name)}: method.name is missing: one of {', '.join(METHODS)}")
     if own not in (None, chosen):
         # Settings of the old method go, those both methods share stay: an override swaps the method and keeps all else.
+        # The recipe of a run has its defaults written out: they go, too, where the new method has others.
         old, new = find_method(own).Config, find_method(chosen).Config
         kept = set(setting_names(new))
         gone = {key for key in setting_names(old) if key not in kept or _home(old, key) is not _home(new, key)}
+        gone |= {key for key in kept & section.keys() - gone if _gives_way(section[key], key, old, new)}
         raw["method"] = {key: value for key, value in section.items() if newer_name(key) not in gone}
     return str(chosen)
+
+
+def _gives_way(value: object, key: str, old: type, new: type) -> bool:
+    """Whether a written value is only the default of the old method, in place of which the new one has another."""
+    if default_of(new, key) == default_of(old, key):
+        return False
+    try:
+        return bool(typed_value(value, get_type_hints(old, include_extras=True)[key], key) == default_of(old, key))
+    except UserError:  # refused when the section is built
+        return False
 
 
 def _home(config: type, key: str) -> type:

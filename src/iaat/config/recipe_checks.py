@@ -13,7 +13,7 @@ from iaat.config.recipe_files import Chain, called, replaced_method, shipped_rec
 from iaat.config.train_config import SGD
 from iaat.errors import UserError
 from iaat.methods import MethodConfig, make_method
-from iaat.methods.setting_fields import setting_names
+from iaat.methods.setting_fields import default_of, setting_names
 from iaat.units import Radius
 
 USUAL_RADIUS = {"linf": "8px", "l2": "128/255"}
@@ -56,14 +56,8 @@ def _is_default(recipe: Recipe, key: str) -> bool:
     section, _, name = key.partition(".")
     config = getattr(recipe, section)
     return name not in {field.name for field in dataclasses.fields(config)} or bool(
-        getattr(config, name) == _default(config, name)
+        getattr(config, name) == default_of(config, name)
     )
-
-
-def _default(config: Any, name: str) -> object:  # noqa: ANN401
-    field = {field.name: field for field in dataclasses.fields(config)}[name]
-    factory = field.default_factory
-    return field.default if factory is dataclasses.MISSING else factory()
 
 
 def warn_of_dropped(recipe: Recipe, files: Chain, typed: Collection[str]) -> None:
@@ -119,7 +113,7 @@ def check_norms(recipe: Recipe, files: Chain, typed: Mapping[str, str]) -> None:
         for key, length in _own_lengths(config).items():
             norm, written_in = _written_for(files, typed, section, key, "norm", "linf")
             if written_in != norm:
-                default = "null" if _default(config, key) is None else _default(config, key)
+                default = "null" if default_of(config, key) is None else default_of(config, key)
                 raise UserError(
                     f"{section}.norm {norm}: {section}.{key} = {length} was written for {written_in}; give "
                     f"{section}.{key} for {norm} as well, or its default: --{section}.{key} {default}"
@@ -138,7 +132,7 @@ def _own_lengths(config: Any) -> dict[str, Radius]:  # noqa: ANN401
         key: value
         for key, value in values.items()
         if isinstance(value, Radius) and value > (usual if key == "min_step" else 0)
-        if value != _default(config, key)
+        if value != default_of(config, key)
     }
 
 
