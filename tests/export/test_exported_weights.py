@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import iaat
 from iaat.cli.main import main
 from iaat.errors import UserError
 from iaat.export import export_model
+from iaat.export.writers import WRITERS
+from iaat.models import with_normalization
 from iaat.models.build_model import build_model
 from iaat.models.model_config import ModelConfig
 from iaat.models.recorded_statistics import recorded_statistics
@@ -88,3 +91,23 @@ def test_a_tilde_in_the_place_of_the_data_is_the_home_folder(run, tmp_path, monk
     assert export_model(run.path, "safetensors", "one.safetensors", data="~/data").images == "32 test images"
     for option in ("--data.root=~/data", "--data=~/data"):
         assert main(["export", str(run.path), "--format", "safetensors", option, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("form", ["safetensors", "hf"])
+def test_a_module_with_a_normalisation_of_its_own_is_read_back_with_it_or_bare(form):
+    def bare():
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    def whole():
+        return with_normalization(bare(), [0.0], [1.0])
+
+    model, data = with_normalization(bare(), [0.3], [0.4]), (torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+    iaat.fit(model, data, method="natural", epochs=1, out="run", quiet=True, device="cpu")
+    logits = model.eval()(images())
+    exported = export_model("run", form, f"out{WRITERS[form].suffix}", model=whole())
+    assert exported.record.mean == pytest.approx([0.3])
+    for given in (whole(), bare()):
+        loaded = iaat.load(exported.path, model=given)
+        torch.testing.assert_close(loaded(images()), logits)
+        assert loaded.recipe.model.normalize == "none"
+    torch.testing.assert_close(iaat.load("run", model=bare())(images()), logits)

@@ -24,6 +24,9 @@ from iaat.runtime.device import pick_device
 from iaat.runtime.files import user_path
 from iaat.runtime.user_code import GIVEN, passed_as_object, trust_typed
 
+_STATISTICS = "normalize.mean"
+"""Name of the means of a `NormalizedModel` among its weights."""
+
 
 def load(
     target: str | Path, *, model: nn.Module | None = None, device: torch.device | str = "cpu", trust: bool = False
@@ -105,13 +108,23 @@ def as_trained_model(
     """
     shape, classes = tuple(state["data"]["shape"]), tuple(state["data"]["classes"])
     own = replace(recipe, model=replace(recipe.model, module=None))
-    restored = restore_model(recipe, dict(state))
+    restored = restore_model(_with_saved_layer(recipe, module, state["model"]), dict(state))
     trained = TrainedModel(restored, own, shape=shape, classes=classes)
     if module is not None:
         _give_weights(module, restored, trained)
     trained = trained.to(device).eval()
     check_fits(trained, shape=shape, classes=len(classes), device=device)
     return trained
+
+
+def _with_saved_layer(recipe: Recipe, module: nn.Module | None, saved: Mapping[str, Tensor]) -> Recipe:
+    """The recipe with a normalisation in front of a module that was trained with one of its own and is given bare.
+
+    An exported file has the network and the statistics apart, whoever brought them.
+    """
+    if module is None or _STATISTICS not in saved or _STATISTICS in module.state_dict():
+        return recipe
+    return replace(recipe, model=replace(recipe.model, normalize="data"))
 
 
 def _give_weights(module: nn.Module, restored: nn.Module, trained: TrainedModel) -> None:
