@@ -57,6 +57,24 @@ def test_the_largest_radius_has_nothing_to_do_with_it(success):
     assert IAATConfig(success=success).largest_radius(10) == IAATConfig().largest_radius(10)
 
 
+# Ramp
+
+
+@both
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_while_a_ramp_lasts_radii_grow_only_where_the_attack_reached_them(cls, spread):
+    batch = digits()
+    model = half_learned(batch)
+    for epoch in range(6):
+        method = build(cls, ramp=4, spread=spread)
+        method.radii[:] = learned = torch.arange(SIZE).float() * PIXEL
+        output = method.step(model, batch, context(epoch))
+        correct = output.logits.argmax(dim=1) == batch.y
+        up, down = (method.radii.values > learned), (method.radii.values < learned)
+        assert torch.equal(down, ~correct & (learned > 0))
+        assert torch.equal(up, correct & ((output.radius >= learned) | (epoch >= 4)))
+
+
 # Spread
 
 

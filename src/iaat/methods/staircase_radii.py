@@ -110,6 +110,8 @@ class StaircaseRadii(LearnedRadii):
     """Radii that a file gave, until the first batch has come: it may show that they are of other data."""
     _slower: tuple[int, float] | None = None
     """First index of the samples that come more than once an epoch, and how often they do."""
+    _in_ramp: bool = False
+    """Whether the attacks of this epoch are below their full radii."""
 
     def slow_down(self, first: int, visits: float) -> None:
         """Divide the reach of the samples from index `first` on by their visits an epoch, too."""
@@ -127,7 +129,7 @@ class StaircaseRadii(LearnedRadii):
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Radii `[B]` in memory; with `spread` those of mean `radius` that follow them."""
-        self._table = None
+        self._table, self._in_ramp = None, self.config.ramp_factor(context.epoch) < 1
         learned, spread = super().radii_of(model, batch, context), self.config.spread
         if not spread:
             return learned
@@ -146,6 +148,10 @@ class StaircaseRadii(LearnedRadii):
         if self._slower is not None:
             first, visits = self._slower
             moved = torch.where(batch.index >= first, self._moved(radius, correct, up / visits), moved)
+        if self._in_ramp:
+            # An attack that fails below a learned radius says nothing of what lies above it.
+            assert output.radius is not None
+            moved = torch.where(correct & (output.radius < radius), radius, moved)
         self._memory[batch.index] = moved.clamp_max(self._memory.largest)
 
     def _moved(self, radius: Tensor, correct: Tensor, up: float) -> Tensor:
