@@ -78,6 +78,48 @@ def test_a_resumed_run_needs_no_file(table, tmp_path):
     assert torch.equal(trained_at(resumed, batch), before)
 
 
+@pytest.mark.parametrize("shuffle_radii", [False, True])
+def test_after_natural_training_a_run_has_the_radii_that_it_began_with(shuffle_radii, table, tmp_path):
+    """The file is replaced while the model trains naturally, and gone when the run goes on from a checkpoint."""
+    config = PGDAT.Config(radius=Radius("20px"), steps=1, radii=table, shuffle_radii=shuffle_radii)
+    batch, settings = digits(SIZE), {"size": SIZE, "device": "cpu", "natural_epochs": 1}
+
+    def trained(method, epoch):
+        generator = batch_generator(3, "attack")
+        return method.step(network().train(), batch, StepContext(epoch=epoch, generator=generator)).radius
+
+    expected = trained(build(PGDAT, table, shuffle_radii=shuffle_radii), 0)
+    method = make_method("pgd_at", config, **settings)
+    assert trained(method, 0) is None
+    columns = {"index": [0], "label_id": [int(batch.y[0])], "radius": [0.5]}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "radii.parquet")
+    state = method.state_dict()
+    assert torch.equal(trained(method, 1), expected)
+    (tmp_path / "radii.parquet").unlink()
+    resumed = make_method("pgd_at", config, **settings, begins=False)
+    resumed.load_state_dict(state)
+    assert torch.equal(trained(resumed, 1), expected)
+
+
+def test_a_checkpoint_of_natural_training_by_an_older_version_reads_the_file(table):
+    config = PGDAT.Config(radius=Radius("20px"), steps=1, radii=table)
+    settings = {"size": SIZE, "device": "cpu", "natural_epochs": 1}
+    state = make_method("pgd_at", config, **settings).state_dict()
+    state.pop("table", None)
+    resumed = make_method("pgd_at", config, **settings, begins=False)
+    resumed.load_state_dict(state)
+    radius = resumed.step(network().train(), digits(SIZE), context(1)).radius * 255
+    torch.testing.assert_close(radius, torch.tensor([*range(SIZE - 1), 20.0]))
+
+
+def test_natural_training_shows_its_first_batch_to_the_check_of_the_method(table):
+    config, batch = PGDAT.Config(radius=Radius("20px"), steps=1, radii=table), digits(SIZE)
+    batch.y[3:] = (batch.y[3:] + 1) % 10
+    method = make_method("pgd_at", config, size=SIZE, device="cpu", natural_epochs=1)
+    with pytest.raises(UserError, match="sample 3 "):
+        method.step(network().train(), batch, context())
+
+
 def test_the_largest_radius_of_a_file_is_not_that_of_the_settings(table):
     assert build(PGDAT, table).config.largest_radius(9) == float("inf")
 

@@ -33,6 +33,7 @@ class NaturalPretraining(BaseMethod):
 
     def __init__(self, method: Method, epochs: int, config: Any) -> None:  # noqa: ANN401
         self._method, self._epochs, self._begun = method, epochs, False
+        self._checked = False
         self.config = config if isinstance(config, MethodConfig) else MethodConfig()
         self.radii = method.radii
         self.objective_cost = method.objective_cost  # type: ignore[misc]  # of a class elsewhere, here of one method
@@ -52,6 +53,11 @@ class NaturalPretraining(BaseMethod):
     def cost(self, epoch: int) -> Passes:
         """One forward and one backward, then those of the method."""
         return Passes(1, 1) if epoch < self._epochs else self._method.cost(epoch - self._epochs)
+
+    def _check_first(self, batch: Batch) -> None:
+        if not self._checked and isinstance(self._method, BaseMethod):
+            self._method._check_first(batch)
+        self._checked = True
 
     def _set_begun(self, *, begun: bool) -> None:
         self._begun = begun

@@ -17,6 +17,9 @@ from iaat.radius import RadiiTable
 from iaat.runtime.json_files import UserPath
 from iaat.types import Batch
 
+_COLUMNS = ("index", "label", "radius")
+"""Tensors of a table of radii in the state of a run that has not begun to use it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PGDATConfig(AdversarialLossConfig):
@@ -66,29 +69,59 @@ class PGDAT(AdversarialLoss):
     def __init__(self, config: PGDATConfig, *, size: int, device: torch.device | str) -> None:
         super().__init__(config, size=size, device=device)
         self._size, self._device = size, device
+        self._table: RadiiTable | None = None
+        """Radii of the file, until the first step shuffles them by its seed."""
         self._fixed: Tensor | None = None
+
+    def read_radii(self) -> None:
+        """Read the file of fixed radii, where a run begins: what becomes of the file later is nothing to the run.
+
+        Without this call it is read at the first step, or not at all where `load_state_dict` gives the radii.
+
+        Raises:
+            UserError: there is no such file, it is no table of radii, or one of other data or of another norm.
+        """
+        if self.config.radii is None:
+            return
+        table = RadiiTable.read(self.config.radii)
+        table.check_norm("method.radii", self.config.norm)
+        table.check_size(self._size)
+        self._table = table
 
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """The radius of the settings, or those of the table, `[B]`."""
         if self.config.radii is None:
             return uniform_radii(batch, self.config.radius)
-        if self._fixed is None:  # the first step of a run; a resumed one has them
-            table = RadiiTable.read(self.config.radii)
-            table.check_norm("method.radii", self.config.norm)
+        if self._fixed is None:  # the first step
+            table = self._read_table()
             if self.config.shuffle_radii:
                 table = table.shuffled(0 if context.generator is None else context.generator.initial_seed())
-            self._fixed = table.dense(self._size, self.config.radius).to(self._device)
+            self._fixed, self._table = table.dense(self._size, self.config.radius).to(self._device), None
         return self._fixed[batch.index]
+
+    def _read_table(self) -> RadiiTable:
+        if self._table is None:
+            self.read_radii()
+        assert self._table is not None
+        return self._table
 
     def _check_first(self, batch: Batch) -> None:
         if self.config.radii is not None and self._fixed is None:
-            RadiiTable.read(self.config.radii).check_batch(batch.index, batch.y)
+            self._read_table().check_batch(batch.index, batch.y)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the guard, and the radii, so that a resumed run keeps those it began with."""
-        return {**super().state_dict(), **({} if self._fixed is None else {"fixed": self._fixed})}
+        radii: dict[str, Any] = {}
+        if self._fixed is not None:
+            radii["fixed"] = self._fixed
+        elif self._table is not None:
+            radii["table"] = {name: getattr(self._table, name) for name in _COLUMNS}
+        return {**super().state_dict(), **radii}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of `state_dict`."""
         super().load_state_dict(state)
         self._fixed = state["fixed"].to(self._device) if "fixed" in state else None
+        if "table" in state:  # older versions read the file where natural training ended
+            columns = {name: state["table"][name].cpu() for name in _COLUMNS}
+            self._table = RadiiTable(str(self.config.radii), **columns, norm=self.config.norm)

@@ -142,14 +142,22 @@ class RadiiTable:
         Raises:
             UserError: the table has a sample beyond the data set.
         """
+        self.check_size(size)
+        values = torch.full((size,), rest)
+        values[self.index] = self.radius.float()
+        return values
+
+    def check_size(self, size: int) -> None:
+        """Refuse a table with samples beyond a data set of `size` samples.
+
+        Raises:
+            UserError: naming the last of them.
+        """
         if int(self.index.max()) >= size:
             raise UserError(
                 f"radii {self.name}: list sample {int(self.index.max())}, but the data has {size:,} samples: give the "
                 "radii of a run on this data"
             )
-        values = torch.full((size,), rest)
-        values[self.index] = self.radius.float()
-        return values
 
     def check_batch(self, index: Tensor, y: Tensor) -> None:
         """As `check_labels`, of a batch: a few samples say nothing.
