@@ -191,3 +191,23 @@ def test_every_layer_gets_its_own_flag_back(pixels, network):
         before = [each.training for each in model.modules()]
         evaluate_model(model, pixels[0].float() / 255, pixels[1], **QUICK)
         assert [each.training for each in model.modules()] == before
+
+
+def test_one_sample_of_a_table_is_evaluated():
+    """Each of its columns has one value."""
+    torch.manual_seed(0)
+    x = torch.rand(1, 6)
+    results = evaluate_model(nn.Linear(6, 2), x, torch.tensor([0]), suite="pgd-1", radius=0.1)
+    assert results.n == 1
+
+
+@pytest.mark.parametrize(("norm", "radius"), [("l2", 1.5), ("linf", 0.7)])
+def test_the_curve_goes_on_beyond_the_largest_distance_of_two_inputs(norm, radius):
+    """Two inputs of 6 numbers are at most 2.45 apart in L2; a model that nothing moves is robust at every radius."""
+    model = nn.Linear(6, 2)
+    model.weight.data.copy_(torch.tensor([[0.01], [-0.01]]).expand(2, 6))
+    model.bias.data.copy_(torch.tensor([1.0, -1.0]))
+    x, y = torch.rand(12, 6, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 4 // 3
+    curve = evaluate_model(model, x, y, suite="pgd+curve", norm=norm, radius=radius).curve
+    assert curve.radius == pytest.approx([radius * level / 8 for level in range(17)])
+    assert curve.accuracy == (0.75,) * 17

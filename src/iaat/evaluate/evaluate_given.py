@@ -181,5 +181,5 @@ def as_test_set(source: Source) -> DataSplits:
     everything, nothing = torch.arange(len(source)), torch.arange(0)
     (batch,) = source.batches([everything[:1000]])
     values = batch.x.cpu().transpose(0, 1).flatten(1)
-    mean, std = values.mean(dim=1), values.std(dim=1).clamp_min(1e-3)
+    mean, std = values.mean(dim=1), values.std(dim=1, correction=0).clamp_min(1e-3)
     return DataSplits(source, source, nothing, nothing, everything, mean, std)

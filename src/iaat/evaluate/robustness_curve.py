@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from iaat.attacks import screen, smallest_radius
+from iaat.attacks import geometry, screen, smallest_radius
 from iaat.data import sequential_order
 from iaat.evaluate.results import CurveResult
 from iaat.evaluate.robust_accuracy import Outcome, with_stage
@@ -21,6 +21,7 @@ from iaat.runtime.device import device_of
 from iaat.runtime.passes import Passes, count_passes
 from iaat.statistics import QUANTILES
 from iaat.types import Batch
+from iaat.units import Norm
 
 LEVELS = 16
 """Radii of the curve above 0, evenly spaced up to twice the radius of the evaluation: 1px apart for 8px."""
@@ -96,7 +97,7 @@ def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -
     begun = time.perf_counter()
     with count_passes(model, each=context.reporter.counter("forward")) as passes:
         found = smallest_radius(
-            screen,
+            _screen,
             model,
             batch.x,
             batch.y,
@@ -112,6 +113,12 @@ def _search_batch(context: Context, batch: Batch, levels: Tensor, number: int) -
         "backward": passes.backward,
         "seconds": time.perf_counter() - begun,
     }
+
+
+def _screen(model: nn.Module, x: Tensor, y: Tensor, *, radius: Tensor, norm: Norm, **settings: Any) -> Tensor:  # noqa: ANN401
+    """Screening at radii `[B]`, which may lie beyond the largest distance of two inputs: there are no inputs there."""
+    largest = geometry(norm).diameter(x[0].numel(), 1.0)
+    return screen(model, x, y, radius=radius.clamp_max(largest), norm=norm, **settings)
 
 
 def _quantile(norms: Tensor, percent: int) -> float | None:
