@@ -55,7 +55,7 @@ class Augmentation:
                 raise UserError(f"{key} = {shown(value)}: give a whole number of pixels, 0 or more")
         for key, most in (("color", 1.0), ("rotate", 180.0), ("zoom", 1.0)):
             value = getattr(self, key)
-            if not isinstance(value, Real) or not 0 <= value <= most or (key == "zoom" and value == most):
+            if not isinstance(value, Real) or not 0 <= float(value) <= most or (key == "zoom" and value == most):
                 limit = "below 1" if key == "zoom" else f"to {most:g}"
                 raise UserError(f"{key} = {shown(value)}: give a number from 0 {limit}")
 

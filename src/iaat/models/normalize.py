@@ -32,7 +32,7 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise inputs; the shape stays that of `x`."""
-        if not torch.jit.is_scripting():
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             self._check_channels(x)
         per_channel = [1] * (x.dim() - 1)  # in words that TorchScript knows
         per_channel[0] = -1
@@ -41,7 +41,7 @@ class Normalize(nn.Module):
     @torch.jit.unused
     def _check_channels(self, x: Tensor) -> None:
         """Refuse inputs that would broadcast to the number of means; a trace has one shape and needs no check."""
-        if not torch.jit.is_tracing() and len(self.mean) not in (1, x.shape[1]):
+        if len(self.mean) not in (1, x.shape[1]) and not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             raise UserError(
                 f"the normalisation has {len(self.mean)} means, but inputs of shape {list(x.shape)} have {x.shape[1]} "
                 "channels: give one mean and std a channel, or one for all"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -77,7 +77,7 @@ class RadiusMemory:
         norm: Norm = "linf",
         device: torch.device | str = "cpu",
     ) -> None:
-        if not isinstance(size, Integral) or size < 1:
+        if not isinstance(size, int | np.integer) or size < 1:
             raise UserError(
                 f"RadiusMemory size = {shown(size)}: needs the number of training samples, at least 1, len(dataset)"
             )
@@ -86,7 +86,7 @@ class RadiusMemory:
         self.cap = None if cap is None else _bound(cap, norm, "cap")
         self._norm, self._size, self._device = norm, int(size), torch.device(device)
         self._first: Tensor | None = None
-        if isinstance(initial, Tensor | RadiusMemory | np.ndarray | list | tuple):
+        if not isinstance(initial, float | int | str | np.number):
             self._first, initial = self._first_radii(initial), self.floor
         self._initial = _bound(initial, norm, "initial")
         if not self.floor <= self._initial <= (self._initial if self.cap is None else self.cap):
