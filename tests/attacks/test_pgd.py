@@ -221,7 +221,8 @@ def test_result_is_always_inside_the_ball_and_the_bounds(case):
     y = torch.randint(0, 4, (shape[0],), generator=generator)
     model = Poisoned(x[0].numel(), poison, generator)
 
-    case["x_init"] = None if case.pop("random_start") else x
+    # KL has gradient 0 at the clean inputs, and is refused there.
+    case["x_init"] = None if case.pop("random_start") or case["loss"] == "kl" else x
     restarts = case.pop("restarts")
     attack = pgd if restarts is None else partial(pgd_early_stop, restarts=restarts)
 

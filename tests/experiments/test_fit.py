@@ -402,7 +402,7 @@ def test_radii_to_start_from_may_be_named_in_full(settings):
     """An object of radii, in place of None."""
     radii = RadiusMemory(90, initial=3 / 255)
     given = {key: {"start_from": radii} if value else radii for key, value in settings.items()}
-    run = fit(epochs=1, settings={**given, "method.reach": 0})
+    run = fit(epochs=1, settings={**given, "method.reach": 0.01})
     assert torch.allclose(run.radii.values, torch.full((90,), 3 / 255), atol=2 / 255)
 
 

@@ -25,7 +25,7 @@ from iaat.runtime.distributed import current
 from iaat.runtime.launch import processes
 from iaat.runtime.process_end import exit_process
 from iaat.runtime.signals import Stop, Stopped
-from iaat.train import state, train
+from iaat.train import build_state, state, train
 from iaat.train.nonfinite import NonfiniteMonitor
 from iaat.train.run_writer import RunWriter
 
@@ -110,7 +110,7 @@ def digest(saved):
 @contextmanager
 def watched(name, losses, stop):
     """Training as it is, in float64, with a list of its losses; at each checkpoint all processes must be equal."""
-    build, content, checked = state.build_model, RunWriter._checkpoint, NonfiniteMonitor.check
+    build, content, checked = build_state.build_model, RunWriter._checkpoint, NonfiniteMonitor.check
 
     def check(self, step, *arguments):
         finite = checked(self, step, *arguments)
@@ -125,7 +125,7 @@ def watched(name, losses, stop):
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "build_model", lambda *arguments, **more: build(*arguments, **more).double())
+        patch.setattr(build_state, "build_model", lambda *arguments, **more: build(*arguments, **more).double())
         patch.setattr(state.TrainState, "to_memory_format", memory_format_as(name))
         patch.setattr(RunWriter, "_checkpoint", checkpoint)
         patch.setattr(NonfiniteMonitor, "check", check)

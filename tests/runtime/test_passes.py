@@ -114,7 +114,7 @@ def test_passes_of_a_distributed_model_are_counted(model):
     """Attacks go past the wrapper, so that a hook on it would see none of theirs."""
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
-        wrapped, x, y = nn.parallel.DistributedDataParallel(model), torch.rand(4, 6), torch.tensor([0, 1, 2, 0])
+        wrapped, x, y = nn.parallel.DistributedDataParallel(model), torch.rand(4, 4), torch.tensor([0, 1, 2, 0])
         with count_passes(wrapped) as passes:
             pgd(wrapped, x, y, radius=0.1, steps=5)
             wrapped(x).sum().backward()

@@ -169,7 +169,7 @@ def _resolved(
 def _typed_keys(
     raw: Mapping[str, Any], settings: Sequence[str], overrides: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Keys and values of the overrides, whose code is trusted from now on, and of the settings with these on top."""
+    """Keys and values of the overrides, which may name code to trust, and of the settings with these on top."""
     data_name = str(raw.get("data", {}).get("name", DataConfig.name))
     # What is typed as --data is as good as typed under the full keys.
     own = with_data_keys(read_settings(overrides), data_name)

@@ -27,11 +27,11 @@ def build_from_factory(name: str, *, shape: tuple[int, ...], classes: int, optio
     """
     factory = import_function(name, key="model.name")
     of_data = {"shape": shape, "classes": classes}
-    return call_factory(f"model.name {shown(name)}", factory, of_data, options)
+    return call_factory(f"model.name {shown(name)}", factory, of_data, options, unnamed=True)
 
 
 def call_factory(
-    what: str, factory: Callable[..., object], of_data: dict[str, object], options: dict[str, Any]
+    what: str, factory: Callable[..., object], of_data: dict[str, object], options: dict[str, Any], *, unnamed: bool
 ) -> nn.Module:
     """Call a factory with the options and with those of the data's facts that its signature takes.
 
@@ -40,6 +40,7 @@ def call_factory(
         factory: The callable.
         of_data: Facts of the data by argument.
         options: Further keyword arguments.
+        unnamed: Whether a signature with `**kwargs` takes all facts, and not only those it names.
 
     Raises:
         UserError: it does not take the arguments, or returns no module.
@@ -48,7 +49,7 @@ def call_factory(
         signature = inspect.signature(factory)
     except ValueError:  # some callables written in C have no signature: calling them is the only check
         return check_is_module(factory(**of_data, **options), f"{what} returned")
-    given = {key: value for key, value in of_data.items() if _takes(signature, key)}
+    given = {key: value for key, value in of_data.items() if _takes(signature, key, unnamed=unnamed)}
     try:
         signature.bind(**given, **options)
     except TypeError as error:
@@ -60,7 +61,9 @@ def call_factory(
     return check_is_module(factory(**given, **options), f"{what} returned")
 
 
-def _takes(signature: inspect.Signature, argument: str) -> bool:
-    """Whether a signature names the keyword argument; `**kwargs` may pass it on to what does not take it."""
+def _takes(signature: inspect.Signature, argument: str, *, unnamed: bool) -> bool:
+    """Whether a signature takes the keyword argument."""
     kinds = {each.name: each.kind for each in signature.parameters.values()}
+    if unnamed and inspect.Parameter.VAR_KEYWORD in kinds.values():
+        return True
     return kinds.get(argument) in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -21,7 +21,7 @@ from iaat.runtime.distributed import current
 from iaat.units import Norm, Radius, check_radius, format_radius
 
 Index = Tensor | NDArray[Any] | Sequence[int] | Sequence[bool] | int | slice
-Radii = Tensor | NDArray[Any] | Sequence[float]
+ManyRadii = Tensor | NDArray[Any] | Sequence[float]
 """One radius for each of several samples."""
 
 
@@ -71,7 +71,7 @@ class RadiusMemory:
         self,
         size: int,
         *,
-        initial: float | str | Radii | RadiusMemory = 0.0,
+        initial: float | str | ManyRadii | RadiusMemory = 0.0,
         floor: float | str = 0.0,
         cap: float | str | None = None,
         norm: Norm = "linf",
@@ -95,7 +95,7 @@ class RadiusMemory:
         self._mapped: MappedStorage | None = None
         self._used: SharedRadii | None = None
 
-    def _first_radii(self, given: Radii | RadiusMemory) -> Tensor:
+    def _first_radii(self, given: ManyRadii | RadiusMemory) -> Tensor:
         """The radii `[N]` that samples start with, as numbers in memory."""
         if isinstance(given, RadiusMemory):
             self._check_norm(given.norm, "RadiusMemory initial")
@@ -221,7 +221,7 @@ class RadiusMemory:
         """
         return self._radii.read(self._positions(index)).to(self._device)
 
-    def __setitem__(self, index: Index, radius: Radii | float | str) -> None:
+    def __setitem__(self, index: Index, radius: ManyRadii | float | str) -> None:
         """Store radii `[B]`, or one number or text such as "8px" for all; what is not finite leaves the old in place.
 
         They are clamped to floor and cap. The index has any form that reading takes; if it holds a sample twice, it is
@@ -363,7 +363,7 @@ class RadiusMemory:
             raise UserError("radii are in use: call map_to and shard before the first is read or written")
 
 
-def _numbers(radii: Radii | float, name: str) -> Tensor:
+def _numbers(radii: ManyRadii | float, name: str) -> Tensor:
     """Radii, or one, as a tensor of numbers."""
     try:
         return torch.as_tensor(radii)

@@ -143,7 +143,7 @@ def _from_factory(config: ModelConfig, *, shape: tuple[int, ...], classes: int) 
     factory = import_function(config.name, key="model")
     of_data: dict[str, object] = {"shape": shape, "classes": classes}
     # Functions of others, such as torchvision's, pass **kwargs on to a class that does not know these names.
-    return call_factory(f"model {config.name}", factory, of_data, config.options)
+    return call_factory(f"model {config.name}", factory, of_data, config.options, unnamed=False)
 
 
 def _pretrained(config: ModelConfig, *, shape: tuple[int, ...], classes: int) -> nn.Module:
