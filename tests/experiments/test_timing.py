@@ -201,7 +201,17 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("words", [["--method.start_from={}"], ["--method=pgd_at", "--method.radii={}"]])
+SOFT = ("--method.soft_labels=0.5", "--method.soft_by_radius=true")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--method.start_from={}"],
+        ["--method=pgd_at", "--method.radii={}"],
+        ["--method=pgd_at", "--method.radii={}", "--train.ema=0.9", *SOFT],
+    ],
+)
 def test_radii_of_another_run_are_not_read(steps, tmp_path, words):
     """They are of the whole data, of which one batch is timed."""
     path, index = tmp_path / "radii.parquet", list(range(1438))

@@ -258,10 +258,8 @@ def _check_values(
     limits = {"radius": most, "step_size": 2 * most}
     sizes = {name: value for name, value in (("radius", radius), ("step_size", step)) if isinstance(value, Tensor)}
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    # A sample that is NaN is left to its loss; the others are checked beside it.
-    known = x.detach().nan_to_num(nan=0.0 if bounds is None else bounds[0], posinf=math.inf, neginf=-math.inf)
     highest = [value.detach().nan_to_num(0.0).amax().to(x.device, dtype, non_blocking=True) for value in sizes.values()]
-    numbers = torch.stack([each.to(dtype) for each in (*known.aminmax(), *y.aminmax())] + highest)
+    numbers = torch.stack([each.to(dtype) for each in (*_extremes(x.detach(), bounds), *y.aminmax())] + highest)
 
     def complaint(values: list[float]) -> str | None:
         low, high, *labelled = values[:4]
@@ -274,6 +272,15 @@ def _check_values(
         return None
 
     check_async(numbers, complaint)
+
+
+def _extremes(x: Tensor, bounds: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
+    """Smallest and largest number; a sample that is NaN is left to its loss, and the others are checked beside it."""
+    low, high = x.aminmax()
+    if x.device.type == "cpu" and not low.isnan():  # no copy; to look on a GPU would be to wait for it
+        return low, high
+    least, most = x.nan_to_num(nan=0.0 if bounds is None else bounds[0], posinf=math.inf, neginf=-math.inf).aminmax()
+    return least, most
 
 
 def _too_large(name: str, value: float, most: float) -> str:

@@ -16,7 +16,7 @@ from iaat.attacks.batching import padded_rows
 from iaat.attacks.geometry import geometry, per_sample
 from iaat.attacks.inputs import Classifier, as_length, check_count, check_inputs
 from iaat.attacks.losses import clamp_labels
-from iaat.attacks.predict import is_correct
+from iaat.attacks.predict import predict_classes
 from iaat.units import Norm
 
 CE_STEPS = 20
@@ -151,7 +151,7 @@ def apgd_t(
         )
         attacked = robust[rows]  # the others only pad the batch
         x_adv[rows[attacked]] = found[attacked]
-        robust[rows] &= is_correct(model, found, y[rows])
+        robust[rows] &= predict_classes(model, found) == y[rows]
     return x_adv
 
 
@@ -182,7 +182,7 @@ def screen(
     x_adv = apgd_ce(model, x, y, generator, radius=radius, norm=norm, precision=precision)
     if not len(x):
         return x_adv
-    robust = is_correct(model, x_adv, y)
+    robust = predict_classes(model, x_adv) == y
     rows = padded_rows(robust)
     if not len(rows):
         return x_adv

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, InMemorySource
 from iaat.errors import UserError
 from iaat.experiments.cost import number_format, step_bytes
-from iaat.methods.method_config import MethodConfig
 from iaat.runtime import rng
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
 from iaat.runtime.distributed import ALONE, Ranks
@@ -212,18 +210,11 @@ def _state(recipe: Recipe, facts: DatasetInfo, x: Tensor, device: torch.device) 
     data = DataSplits(source, source, rows, rows, rows, torch.zeros(channels), torch.ones(channels))
     recipe = replace(
         recipe,
-        method=_without_files(recipe.method),
+        method=recipe.method.without_files(),
         model=replace(recipe.model, weights=None, pretrained=False),
         train=replace(recipe.train, radii="replicated", radii_folder=None),
     )
     return build_state(recipe, data, _STEPS_AN_EPOCH, device)
-
-
-def _without_files(method: MethodConfig) -> MethodConfig:
-    """The settings without radii of other runs, which are of the whole data; steps take as long without them."""
-    method = method.without_start()
-    from_file: dict[str, Any] = {"radii": None, "shuffle_radii": False}
-    return replace(method, **from_file) if getattr(method, "radii", None) is not None else method
 
 
 def _run(stepper: _Stepper, recipe: Recipe, processes: int, limit: float) -> StepTiming:

@@ -129,6 +129,9 @@ class BaseMethod:
         self.update(batch, output)
         return output
 
+    def begin(self) -> None:
+        """Read what a run needs where it begins; not called for one that goes on from a checkpoint."""
+
     def _check_first(self, batch: Batch) -> None:
         """Refuse files that the first batch shows to be of other data; a run has compared them with all its data."""
 

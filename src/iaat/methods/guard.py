@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import is_correct, nfgsm, pgd
+from iaat.attacks import nfgsm, pgd, predict_classes
 from iaat.methods.inner_config import InnerConfig
 from iaat.methods.training_attacks import Attacker, NFGSMAttacker, PGDAttacker
 from iaat.types import Batch
@@ -100,7 +100,7 @@ class Guard:
         noise = self._config.noise
         single = nfgsm(model, batch.x, batch.y, radius=radius, noise=noise, norm=norm, generator=generator)
         strong = pgd(model, batch.x, batch.y, radius=radius, steps=GUARD_STEPS, norm=norm, generator=generator)
-        check = _compare(*(is_correct(model, x_adv, batch.y) for x_adv in (single, strong)))
+        check = _compare(*(predict_classes(model, x_adv) == batch.y for x_adv in (single, strong)))
         return replace(check, news=self._decide(check))
 
     def _decide(self, check: GuardCheck) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import is_correct
+from iaat.attacks import predict_classes
 from iaat.errors import UserError, check_choice
 from iaat.methods.adversarial_training import AdversarialTraining
 from iaat.methods.base import StepContext
@@ -106,7 +106,7 @@ class IAATPaper(LearnedRadii, AdversarialTraining):
     def radii_of(self, model: nn.Module, batch: Batch, context: StepContext) -> Tensor:
         """Radii `[B]` to train at: those in memory, which the rule moves first."""
         constants = self._constants
-        clean_correct = is_correct(model, batch.x, batch.y, self.config.mode)
+        clean_correct = predict_classes(model, batch.x, self.config.mode) == batch.y
         if context.epoch < constants.warmup:
             new = warm_up(clean_correct, self.config.radius)
         else:

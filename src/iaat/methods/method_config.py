@@ -62,6 +62,10 @@ class MethodConfig:
         """These settings without the files that a run begins from: for a method that gets all its state."""
         return self
 
+    def without_files(self) -> Self:
+        """These settings without radii of other runs, which are of all samples: for steps on a few that are timed."""
+        return self.without_start()
+
     def radii_files(self) -> dict[str, str]:
         """Files of radii, or run folders with them, that a run begins from, by the key that names each."""
         return {}

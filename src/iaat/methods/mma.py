@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from iaat.attacks import Boundary, find_boundary, full_precision, geometry, is_correct, per_sample, soft_margin
+from iaat.attacks import Boundary, find_boundary, full_precision, geometry, per_sample, predict_classes, soft_margin
 from iaat.errors import UserError
 from iaat.methods.attack_config import AttackConfig
 from iaat.methods.base import BaseMethod, Objective, StepContext
@@ -88,7 +88,7 @@ class MMA(BaseMethod):
     def prepare(self, model: nn.Module, batch: Batch, context: StepContext) -> Objective:
         """Find the boundary points of the batch and store their distances; the loss is that of these points."""
         config, ramp = self.config, self.config.ramp_factor(context.epoch)
-        correct = is_correct(model, batch.x, batch.y, config.mode)
+        correct = predict_classes(model, batch.x, config.mode) == batch.y
         boundary = self._boundary(model, batch, context)
         distance = geometry(config.norm).norm(boundary.x - batch.x)
         margin = torch.where(boundary.found, distance, BEYOND * config.radius * ramp) * correct

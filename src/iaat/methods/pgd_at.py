@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,12 @@ class PGDATConfig(AdversarialLossConfig):
         """Largest radius of a training attack in a run of so many epochs; infinite where a file has the radii."""
         return super().largest_radius(epochs) if self.radii is None else math.inf
 
+    def without_files(self) -> Self:
+        """These settings with one radius for all samples, and steps of the same passes."""
+        if self.radii is None:
+            return self
+        return replace(self, radii=None, shuffle_radii=False, soft_by_radius=False)
+
     def radii_files(self) -> dict[str, str]:
         """The file of fixed radii."""
         return {} if self.radii is None else {"method.radii": self.radii}
@@ -73,8 +79,8 @@ class PGDAT(AdversarialLoss):
         """Radii of the file, until the first step shuffles them by its seed."""
         self._fixed: Tensor | None = None
 
-    def read_radii(self) -> None:
-        """Read the file of fixed radii, where a run begins: what becomes of the file later is nothing to the run.
+    def begin(self) -> None:
+        """Read the file of fixed radii: what becomes of the file later is nothing to the run.
 
         Without this call it is read at the first step, or not at all where `load_state_dict` gives the radii.
 
@@ -101,7 +107,7 @@ class PGDAT(AdversarialLoss):
 
     def _read_table(self) -> RadiiTable:
         if self._table is None:
-            self.read_radii()
+            self.begin()
         assert self._table is not None
         return self._table
 

@@ -95,8 +95,8 @@ def make_method(
     method = find_method(name)(config, size=size, device=device)
     if recurring is not None and isinstance(method, StaircaseRadii):
         method.slow_down(*recurring)
-    if begins and isinstance(method, PGDAT):
-        method.read_radii()
+    if begins and isinstance(method, BaseMethod):
+        method.begin()
     return NaturalPretraining(method, natural_epochs, config) if natural_epochs else method
 
 

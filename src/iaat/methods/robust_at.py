@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import is_correct, mixes_samples, padded_rows
+from iaat.attacks import mixes_samples, padded_rows, predict_classes
 from iaat.methods.base import StepContext
 from iaat.methods.training_attacks import Attacker
 from iaat.types import Batch
@@ -57,7 +57,7 @@ def robust_at(
                 x_init=starts[which][rows],
                 targets=None if drawn is None else drawn[rows],
             )
-            correct[rows] = is_correct(model, x_adv, some.y, attacker.config.mode)
+            correct[rows] = predict_classes(model, x_adv, attacker.config.mode) == some.y
         return correct & asked
 
     if mixes_samples(model, attacker.config.mode):
