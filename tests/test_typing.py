@@ -40,6 +40,8 @@ x_adv = iaat.pgd(model, x, y, radius="8px")
 def test_documented_use_passes_strict_checks(tmp_path):
     file = tmp_path / "use.py"
     file.write_text(USE, encoding="utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(file)]
+    # PyTorch's own backward() has no types in some versions.
+    options = ["--strict", "--untyped-calls-exclude=torch", "--cache-dir", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "mypy", *options, str(file)]
     found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert found.returncode == 0, found.stdout + found.stderr

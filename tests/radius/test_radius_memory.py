@@ -482,7 +482,7 @@ def test_radii_may_be_written_as_text():
         (lambda: RadiusMemory([1, 2, 3]), r"RadiusMemory size = \[1, 2, 3\]: needs the number .*len\(dataset\)"),
         (lambda: RadiusMemory("3"), r"RadiusMemory size = '3': needs the number of training samples"),
         (lambda: RadiusMemory(2, initial=["8px", "4px"]), r"RadiusMemory initial = \['8px', '4px'\]: give a number"),
-        (lambda: RadiusMemory(2, initial=None), r"RadiusMemory initial = None: give a number, or a text"),
+        (lambda: RadiusMemory(2, initial=None), r"RadiusMemory initial = None: give a number, a text such as"),
         (lambda: RadiusMemory(2, cap=[0.1]), r"RadiusMemory cap = \[0\.1\]: give a number"),
         (lambda: RadiusMemory(2).__setitem__(0, "8 pixels"), r"radius '8 pixels' cannot be read"),
         (lambda: RadiusMemory(2).__setitem__(slice(2), ["8px", "4px"]), r"radii = \['8px', '4px'\]: give a number"),
