@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-import iaat.experiments.compare_runs
+import iaat.experiments.check_recipe
 import iaat.train.train_recipe
 from iaat.cli.main import main
 from iaat.data import DataConfig, read_dataset_info
@@ -45,7 +45,7 @@ def test_no_sample_is_read_and_no_model_built_for_radii_of_other_data(words, lar
 
     monkeypatch.setattr(iaat.train.train_recipe, "build_data", unexpected)
     monkeypatch.setattr(iaat.train.train_recipe, "Trainer", unexpected)
-    monkeypatch.setattr(iaat.experiments.compare_runs, "untrained_model", unexpected)
+    monkeypatch.setattr(iaat.experiments.check_recipe, "untrained_model", unexpected)
     assert main([*(word.format(out=tmp_path / "out") for word in words), larger]) == 2
     message = capsys.readouterr().err
     assert f"{words[-1][2:]} {larger}: these are radii of other data" in message

@@ -11,10 +11,8 @@ from rich.console import Console
 from torch import nn
 
 from iaat.config.load_recipe import load_recipe
-from iaat.data import DatasetInfo
 from iaat.errors import UserError
-from iaat.experiments.cost import activation_bytes, cost_table, total_passes, untrained_model
-from iaat.models import count_parameters
+from iaat.experiments.cost import activation_bytes, cost_table, total_passes
 from iaat.runtime.passes import Passes
 
 
@@ -115,13 +113,6 @@ def test_costs_of_cifar10_are_known_without_data_model_or_training(tmp_path, mon
     assert rows["training samples"] == "about 9,000 of the 50,000 of cifar10"
     assert rows["radii"] == "0.19 MiB"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_published_weights_are_not_downloaded_for_a_cost_estimate(monkeypatch):
-    monkeypatch.setattr(torchvision.models.ResNet50_Weights, "get_state_dict", None)
-    recipe = load_recipe("quickstart", ["--model.name", "resnet50", "--model.width", "null", "--model.pretrained=true"])
-    model = untrained_model(recipe, DatasetInfo((3, 32, 32), 7, 100, 10, 3072))
-    assert count_parameters(model) == 25_557_032 - 2049 * 993
 
 
 def test_fp16_counts_two_bytes_a_number():

@@ -1,6 +1,6 @@
 """Build sources and splits from the `data` section of a recipe."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -123,7 +123,7 @@ def _with_extra(
     data: DataSplits, extra: tuple[ExtraImages, Tensor], config: DataConfig, device: torch.device | str
 ) -> DataSplits:
     images, used = extra
-    train = ConcatSource(data.train, images, used, augmentation=_augmentation(config), device=device)
+    train = ConcatSource(data.train, images, used, augmentation=config.augmentation, device=device)
     return replace(
         data,
         train=train,
@@ -148,10 +148,6 @@ def _streams(config: DataConfig, *parts: tuple[RawSplit, Tensor], extra: tuple[E
             f" data.memory_gb={config.memory_gb:g}: raise it, or take fewer by data.extra_limit"
         )
     return stream
-
-
-def _augmentation(config: DataConfig) -> Augmentation:
-    return Augmentation(**{field.name: getattr(config, field.name) for field in fields(Augmentation)})
 
 
 def _sample_log(split: RawSplit, config: DataConfig) -> SampleLog:
@@ -188,8 +184,8 @@ def streamed(
 
 def _streamed(split: RawSplit, _used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
     """Source of a split that reads samples from disk in every epoch."""
-    augmentation, crops = _augmentation(config), config.resized_crop > 0
-    return streamed(split, config, device, _sample_log(split, config), augmentation=augmentation, crops=crops)
+    sample_log, crops = _sample_log(split, config), config.resized_crop > 0
+    return streamed(split, config, device, sample_log, augmentation=config.augmentation, crops=crops)
 
 
 def _in_memory(split: RawSplit, used: Tensor, config: DataConfig, device: torch.device | str) -> Source:
@@ -199,7 +195,7 @@ def _in_memory(split: RawSplit, used: Tensor, config: DataConfig, device: torch.
         split.load(used, sample_log),
         split.labels,
         split.classes,
-        augmentation=_augmentation(config),
+        augmentation=config.augmentation,
         device=device,
         paths=split.paths,
         stored=None if len(used) == len(split) else used,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from iaat.data.augment import Augmentation
 from iaat.errors import UserError, check_choice, did_you_mean, shown
 from iaat.runtime.json_files import UserPath
 from iaat.runtime.number_limits import check_numbers
@@ -194,6 +195,11 @@ class DataConfig:
         name = self.validation
         if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
             raise UserError(f"data.validation is {shown(name)}: give the name of a folder beside train, e.g. val")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is drawn anew for each image in every epoch."""
+        return Augmentation(**{each.name: getattr(self, each.name) for each in fields(Augmentation)})
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:

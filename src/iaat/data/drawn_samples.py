@@ -54,7 +54,7 @@ def seed_of_draws(config: DataConfig, seed: int) -> int:
 
 def _train_and_validation(split: RawSplit, config: DataConfig, seed: int) -> tuple[Tensor, Tensor, Notices]:
     """Sorted indices for training and for validation, and notices about them."""
-    used = _limited(split, config.limit, seed, key="limit", at_least=1 if split.validation_size else 2)
+    used = _limited(split, config.limit, seed, key="limit", at_least=_at_least(validation_given=split.validation_size > 0))
     if split.validation_size:
         return used, torch.arange(len(split) - split.validation_size, len(split)), Notices()
     train, held = stratified_split(split.labels, config.validation_fraction, seed, used)
@@ -70,12 +70,35 @@ def _limited(split: RawSplit, limit: int | None, seed: int, *, key: str, at_leas
     labels = split.labels[: len(split) - split.validation_size]
     if limit is None:
         return torch.arange(len(labels))
-    smallest = int(torch.bincount(labels).clamp(max=at_least).sum())
-    if limit < smallest:
-        each = "a sample" if at_least == 1 else f"{at_least} samples"
-        why = " (one for training, one for validation)" if at_least == 2 else ""
-        raise UserError(
-            f"data.{key} is {limit}, too few for {each} of each of {len(split.classes)} classes{why}: give at least"
-            f" {smallest}"
-        )
+    _check_limit(limit, torch.bincount(labels, minlength=len(split.classes)), key=key, at_least=at_least)
     return stratified_subset(labels, limit, seed, at_least=at_least)
+
+
+def check_training_limit(config: DataConfig, counts: Tensor, *, validation_given: bool) -> None:
+    """Refuse a limit that leaves classes without a sample for training or for validation, as `draw_samples` does.
+
+    Args:
+        config: The `data` section.
+        counts: `[classes]`, training samples of each class.
+        validation_given: Whether validation samples are given, and not drawn from those for training.
+
+    Raises:
+        UserError: The limit is too small; the message says which is enough.
+    """
+    if config.limit is not None:
+        _check_limit(config.limit, counts, key="limit", at_least=_at_least(validation_given=validation_given))
+
+
+def _at_least(*, validation_given: bool) -> int:
+    """Samples of each class that training needs, and validation where it is drawn from them."""
+    return 1 if validation_given else 2
+
+
+def _check_limit(limit: int, counts: Tensor, *, key: str, at_least: int) -> None:
+    if limit >= (smallest := int(counts.clamp(max=at_least).sum())):
+        return
+    each = "a sample" if at_least == 1 else f"{at_least} samples"
+    why = " (one for training, one for validation)" if at_least == 2 else ""
+    raise UserError(
+        f"data.{key} is {limit}, too few for {each} of each of {len(counts)} classes{why}: give at least {smallest}"
+    )

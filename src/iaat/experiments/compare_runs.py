@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from iaat.config.radii_files import check_radii_files
 from iaat.config.recipe import Recipe
-from iaat.data import DatasetInfo, DataSplits, build_data, read_dataset_info
+from iaat.data import DataSplits, build_data
 from iaat.errors import UserError
 from iaat.evaluate.evaluate_run import evaluate_checkpoint, weights_to_evaluate
 from iaat.evaluate.results import EvaluationResult, Weights
 from iaat.evaluate.stored_results import stored_results
+from iaat.experiments.check_recipe import check_recipes
 from iaat.experiments.comparison import Comparison
-from iaat.experiments.cost import total_passes, untrained_model
+from iaat.experiments.cost import total_passes
 from iaat.experiments.parallel_runs import Job, Jobs, run_jobs
 from iaat.experiments.place_of_run import place_of_run
 from iaat.experiments.resolved_recipe import check_one_norm, data_key, resolved
@@ -69,7 +69,7 @@ def compare(
         _check_devices(cells, jobs)
     runs = [_checked(recipe, place_of_run(recipe, out), training) for recipe in _all(cells)]
     if training:
-        _check_models([recipe for recipe, run in runs if not run.has_results()])
+        check_recipes([recipe for recipe, run in runs if not run.has_results()])
     if differing := schedule_differences(cells):
         warnings.warn(f"not on the same schedule: recipes differ in {'; '.join(differing)}", stacklevel=2)
     evaluator = _RunEvaluator(checkpoint, weights, reporter, stop, trackers)
@@ -187,17 +187,6 @@ def _checked(recipe: Recipe, run: RunFolder, training: bool) -> tuple[Recipe, Ru
     if training and not run.has_results():
         run.check_free(overwrite=False)
     return resolved(recipe, run), run
-
-
-def _check_models(recipes: Sequence[Recipe]) -> None:
-    """Check that data can be read, radii are those of the data, and models can be built, each kind once."""
-    facts: dict[str, DatasetInfo] = {}
-    for recipe in {repr((recipe.data, recipe.model, recipe.method)): recipe for recipe in recipes}.values():
-        key = repr(recipe.data)
-        facts[key] = facts.get(key) or read_dataset_info(recipe.data)
-        check_radii_files(recipe, facts[key])
-    for recipe in {repr((recipe.data, recipe.model)): recipe for recipe in recipes}.values():
-        untrained_model(recipe, facts[repr(recipe.data)])
 
 
 def is_finished(recipe: Recipe, run: RunFolder) -> bool:

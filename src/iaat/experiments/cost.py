@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +10,9 @@ from iaat.config.radius_range import radius_span
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, read_dataset_info
 from iaat.errors import UserError
+from iaat.experiments.check_recipe import checked_model
 from iaat.methods import untrained_method
-from iaat.models import build_model, count_parameters
-from iaat.models.double_normalization import warn_of_double_normalization
+from iaat.models import count_parameters
 from iaat.runtime.console_table import PlainTable, facts_table
 from iaat.runtime.device import pick_device, uses_bfloat16
 from iaat.runtime.passes import Passes
@@ -53,20 +51,6 @@ def activation_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, 
     return numbers * batch_size // inputs * bytes_per_value
 
 
-def untrained_model(recipe: Recipe, facts: DatasetInfo) -> nn.Module:
-    """The recipe's model for such inputs and classes, with random weights: nothing is downloaded.
-
-    Raises:
-        UserError: the model cannot be built.
-    """
-    channels, config = facts.shape[0], replace(recipe.model, pretrained=False)
-    model = build_model(
-        config, shape=facts.shape, classes=facts.classes, mean=torch.zeros(channels), std=torch.ones(channels)
-    )
-    warn_of_double_normalization(model, config)
-    return model
-
-
 def step_bytes(model: nn.Module, shape: tuple[int, ...], batch_size: int, bytes_per_value: int) -> int:
     """Bytes of weights, gradients and momentum, and of `activation_bytes`."""
     return BYTES_PER_WEIGHT * count_parameters(model) + activation_bytes(model, shape, batch_size, bytes_per_value)
@@ -89,10 +73,10 @@ def cost_table(recipe: Recipe, facts: DatasetInfo | None = None) -> PlainTable:
     """Passes, samples and memory of a recipe, for people; `facts` of its data are looked up if None.
 
     Raises:
-        UserError: the data cannot be found, or the model cannot be built.
+        UserError: the data cannot be found, or as `checked_model`.
     """
     facts = read_dataset_info(recipe.data, seed=recipe.seed) if facts is None else facts
-    model = untrained_model(recipe, facts)
+    model = checked_model(recipe, facts)
     parameters = count_parameters(model)
     table = facts_table("costs")
     for row in (*_work(recipe, facts), ("parameters", f"{parameters:,}"), *_memory(recipe, facts, model, parameters)):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from iaat.cli.next_command import as_before
 from iaat.config.load_recipe import load_recipe
-from iaat.config.radii_files import check_radii_files
 from iaat.config.radius_range import warn_of_radii
 from iaat.data import DataConfig, check_all_samples, read_dataset_info
 from iaat.data.check_data import DataCheck
@@ -33,7 +32,6 @@ def check_command(options: argparse.Namespace, overrides: list[str], reporter: R
     # Before anything that ends at the first sample that cannot be read.
     checked = _check_data(recipe.data, reporter) if options.data else None
     facts = read_dataset_info(recipe.data, seed=recipe.seed)
-    check_radii_files(recipe, facts)
     costs = cost_table(recipe, facts)  # before the long recipe, so that a mistake stands alone
     reporter.result(recipe.to_yaml())
     if checked is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from iaat.config.differences import PLACE_KEYS
-from iaat.config.radii_files import check_radii_files
 from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, read_dataset_info
 from iaat.errors import UserError
+from iaat.experiments.check_recipe import check_recipes
 from iaat.experiments.cost import total_passes, visits
 from iaat.experiments.sweep.cell import Cell
 from iaat.experiments.timing import StepTiming, time_steps
@@ -43,7 +43,7 @@ def cost_of_cells(cells: Sequence[Cell]) -> PlainTable:
     """One line a cell: its seeds and what they will cost; below them the sum of all runs, for people.
 
     Raises:
-        UserError: the data cannot be found.
+        UserError: anything in the settings that would stop a run, as far as it can be known before samples are read.
     """
     table = PlainTable("costs, at most; forwards and backwards of all seeds")
     table.add_column("cell", no_wrap=True)
@@ -51,9 +51,9 @@ def cost_of_cells(cells: Sequence[Cell]) -> PlainTable:
     for name, drop in (("seeds", 0), ("epochs", 2), ("passes/step", 1), ("forwards", 0), ("backwards", 0)):
         table.add_column(name, justify="right", drop=drop)
     sums = Passes(0, 0)
-    for cell, facts in zip(cells, _facts(cells), strict=True):
+    checked = check_recipes([cell.recipe for cell in cells])
+    for cell, facts in zip(cells, checked, strict=True):
         recipe, passes = cell.recipe, total_passes(cell.recipe)
-        check_radii_files(recipe, facts)
         seen = visits(recipe, facts) * recipe.train.epochs * len(cell.seeds)
         own = Passes(seen * passes.forward, seen * passes.backward)
         sums = Passes(sums.forward + own.forward, sums.backward + own.backward)
