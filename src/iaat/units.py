@@ -96,6 +96,8 @@ def _float(value: float) -> float:
         return float(value)
     except OverflowError:  # of an int
         return math.inf
+    except (TypeError, ValueError):
+        raise UserError(f"radius {shown(value)} cannot be read: write 8px, 8/255 or 0.03") from None
 
 
 def _parse(text: str) -> float:
@@ -150,6 +152,8 @@ def read_length(value: float | str, name: str) -> float:
     """
     if isinstance(value, str):
         return float(Radius(value))
+    if callable(item := getattr(value, "item", None)) and getattr(value, "ndim", None) == 0:  # of a tensor or array
+        value = item()
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise UserError(f"{name} = {shown(value)}: must be a finite number from 0 on, such as 8 / 255, or text, '8px'")
     if value > 1 and not isinstance(value, Radius):

@@ -360,6 +360,7 @@ def test_negative_steps_are_refused_where_they_are_read():
 def test_a_start_does_not_broadcast(attack):
     refused(attack, r"x_init of shape \[1, 3, 3, 3\] does not fit", x_init=batch()[0][:1])
     refused(attack, r"x_init of shape \[8, 1, 3, 3\] does not fit", x_init=batch()[0][:, :1])
+    refused(attack, r"x_init is a ndarray: pass a tensor like x", x_init=batch()[0].numpy())
 
 
 def test_clean_logits_do_not_broadcast():

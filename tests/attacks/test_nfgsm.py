@@ -7,6 +7,7 @@ from torch import nn
 from iaat.attacks import nfgsm, pgd
 from iaat.errors import UserError
 from iaat.runtime.passes import count_passes
+from iaat.units import Radius
 
 every_norm = pytest.mark.parametrize("norm", ["linf", "l2"])
 
@@ -232,3 +233,15 @@ def test_a_missing_gradient_path_is_named():
 
     with pytest.raises(UserError, match="no gradient path"):
         nfgsm(Detached(), draws(2, 3), torch.tensor([0, 1]), radius=0.1)
+
+
+def test_lengths_are_lengths_however_they_are_given():
+    model, x, y = bumpy(), draws(4, 6), torch.tensor([0, 1, 2, 3])
+    for noise in ("16px", Radius("16px")):
+        with pytest.raises(UserError, match=r"noise = 16px is a length of images in \[0, 1\]"):
+            nfgsm(model, x, y, radius=0.1, noise=noise, bounds=None)
+    for noise in ("2", Radius(2)):
+        with pytest.raises(UserError, match=r"noise = '(2|510px)': give a number of radii, or a length with a unit"):
+            nfgsm(model, x, y, radius=0.1, noise=noise)
+    with pytest.raises(UserError, match=r"noise = 300/1 is above 255px"):
+        nfgsm(model, x, y, radius=0.1, noise="300/1")

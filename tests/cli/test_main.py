@@ -463,21 +463,28 @@ def test_a_lack_of_memory_ends_every_command_with_advice_that_it_takes(capsys, m
     assert advice in said
 
 
+@pytest.mark.parametrize("command", ["train", "compare"])
 @pytest.mark.parametrize(
     ("trained", "advice"),
-    [(False, ": raise train.accumulate, which takes batches in parts"), (True, ": lower evaluate.batch_size")],
+    [
+        ([False], ": raise train.accumulate, which takes batches in parts"),
+        ([True], ": lower evaluate.batch_size, or free memory"),
+        ([True, False], ": raise train.accumulate while a run is trained, lower evaluate.batch_size while one is eval"),
+    ],
 )
 def test_advice_on_memory_for_a_run_that_has_begun_may_be_followed_on_resume(
-    capsys, monkeypatch, tmp_path, trained, advice
+    capsys, monkeypatch, tmp_path, command, trained, advice
 ):
+    runs = {tmp_path / str(number): done for number, done in enumerate(trained)}
+
     def failing(options, *_):
-        options.runs.append(RunFolder(tmp_path))
+        options.runs.extend(map(RunFolder, runs))
         raise MemoryError
 
     monkeypatch.setattr(RunFolder, "has_results", lambda _: True)
-    monkeypatch.setattr(RunFolder, "is_trained", lambda _: trained)
+    monkeypatch.setattr(RunFolder, "is_trained", lambda run: runs[run.path])
     monkeypatch.setattr("iaat.cli.commands.run_command", failing)
-    assert main(["train", "quickstart"]) == 1
+    assert main([command, "quickstart"]) == 1
     assert advice in capsys.readouterr().err
 
 

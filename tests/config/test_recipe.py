@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from iaat.config.load_recipe import load_recipe
 from iaat.config.method_in_name import without_method
 from iaat.config.recipe_digest import digest_but_seed
-from iaat.config.recipe_files import shipped_recipes
+from iaat.config.recipe_files import RUN_FILE, shipped_recipes
 from iaat.config.setting_keys import SECTION_TYPES
 from iaat.errors import UserError, shown
 from iaat.methods import METHODS
@@ -338,13 +338,28 @@ def test_the_recipe_of_a_run_gives_another_method_none_of_the_defaults_that_belo
     """A run writes its defaults as values, such as the inner attack of N-FGSM or the largest margin of MMA."""
     fresh = load_recipe("cifar10-small-iaat", ["--method=pgd_at"]).method
     saved = write(load_recipe("cifar10-small-iaat", [f"--method={method}"]).to_yaml(), "recipe.yaml")
+    (saved.parent / RUN_FILE).write_text("{}")
     swapped = load_recipe(saved, ["--method=pgd_at"]).method
     assert swapped.inner == fresh.inner
     assert (swapped.radius, swapped.min_step) == (fresh.radius, fresh.min_step)
 
 
-def test_what_a_swapped_method_drops_is_a_default_and_nothing_that_was_set(write):
+def test_a_swapped_method_drops_nothing_that_is_written_in_a_file(write):
     path = write({"method": {"name": "mma", "radius": "12/255", "min_step": "3px", "steps": "7"}})
+    swapped = load_recipe(path, ["--method", "iaat"]).method
+    assert (swapped.radius, swapped.min_step, swapped.steps) == (Radius("12px"), Radius("3px"), 7)
+    assert load_recipe("cifar10-small-pgd-at", ["--method", "mma"]).method.radius == Radius("8px")
+
+
+def test_a_setting_that_only_the_new_method_has_is_taken(write):
+    for own, key, method in (("pgd_at", "beta", "trades"), ("natural", "steps", "pgd_at")):
+        path = write({"method": {"name": own, key: 5}})
+        assert getattr(load_recipe(path, ["--method", method]).method, key) == 5
+
+
+def test_what_a_swapped_method_drops_of_a_run_is_a_default_and_nothing_that_was_set(write, tmp_path):
+    path = write({"method": {"name": "mma", "radius": "12/255", "min_step": "3px", "steps": "7"}})
+    (path.parent / RUN_FILE).write_text("{}")
     swapped = load_recipe(path, ["--method", "iaat"]).method
     assert (swapped.radius, swapped.min_step, swapped.steps) == (Radius("8px"), Radius("3px"), 7)
     assert load_recipe(path, ["--method", "iaat", "--method.radius", "12px"]).method.radius == Radius("12px")

@@ -243,6 +243,8 @@ def test_the_format_of_numbers_is_named_and_not_the_labels(network, pixels):
     [
         ({"classes": "cat"}, r"classes = 'cat': give their number, or a list"),
         ({"classes": 3.0}, r"classes = 3\.0: give their number, or a list"),
+        ({"norm": "l3"}, r"norm 'l3' is not known.*use linf, l2"),
+        ({"radius": [0.1]}, r"radius \[0\.1\] cannot be read: write 8px"),
         ({"suite": None}, r"evaluate\.suite None: give a text, such as quick or standard"),
     ],
 )
@@ -251,3 +253,9 @@ def test_settings_of_another_type_are_refused(setting, message, network, pixels)
         evaluate_model(network, pixels[0].float() / 255, pixels[1], **{**QUICK, **setting})
     found = evaluate_model(network, pixels[0].float() / 255, pixels[1], classes=np.int64(3), **QUICK)
     assert found.classes == 3
+
+
+@pytest.mark.parametrize("of", [list, dict.fromkeys, lambda names: dict.fromkeys(names).keys(), np.array])
+def test_names_of_classes_in_any_collection(of, network, pixels):
+    found = evaluate_model(network, pixels[0].float() / 255, pixels[1], classes=of(["c", "a", "b"]), **QUICK)
+    assert [each.name for each in found.per_class] == ["c", "a", "b"]

@@ -234,6 +234,18 @@ def test_results_of_version_1_are_read():
     assert from_json(upgraded(json.loads(json.dumps(found.to_json()))), EvaluationResult) == found
 
 
+def test_an_older_name_of_pgd_with_a_step_size_is_todays():
+    """Tables have one column for it, also where a seed was evaluated before."""
+    new = made_up(
+        {"clean": 0.9, "pgd-20 step 1px": 0.5, "worst": 0.5}, evaluate=EvaluateConfig(step_size=Radius("1px"))
+    )
+    old = json.loads(json.dumps(new.to_json()).replace("pgd-20 step 1px", "pgd-20"))
+    assert old["attacks"] == ["pgd-20"]
+    assert from_json(upgraded(old), EvaluationResult) == new
+    as_usual = made_up({"clean": 0.9, "pgd-20": 0.5, "worst": 0.5}).to_json()
+    assert list(upgraded(as_usual)["attacks"]) == ["pgd-20"]
+
+
 CAT = {"n": 3, "clean": 0.9, "worst": 0.5}
 
 

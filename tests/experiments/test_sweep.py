@@ -220,6 +220,9 @@ def test_cells_of_several_sources_must_differ_in_name_and_agree_on_the_curve(tmp
     with pytest.raises(UserError, match="iaat-seedN"):
         read_cells([first, sweep(tmp_path, "cells: {iaat: {recipe: quickstart}}", "second.yaml")])
     text = "curve: b\ncells: {b: {recipe: quickstart-pgd-at, grid: {method.radius: [1px, 2px]}}}"
+    single = text.replace("[1px, 2px]", "[1px]")
+    with pytest.raises(UserError, match=r"curve 'b': name a cell with a grid of at least 2 values$"):
+        read_cells([sweep(tmp_path, single, "single.yaml")])
     with pytest.raises(UserError, match=r"two sweeps name a curve \(b, uniform\)"):
         read_cells([first, sweep(tmp_path, text, "third.yaml")])
 
@@ -253,6 +256,11 @@ def test_recipes_of_one_radius_that_differ_in_it_alone_are_the_curve(tmp_path):
     assert not any(cell.on_curve for cell in read_cells([names[0], longer, "quickstart", "quickstart-natural"]))
     copy = recipe_file(tmp_path, "copy", "extends: quickstart-pgd-at\nmethod: {radius: 20px}")
     assert not any(cell.on_curve for cell in read_cells([names[0], copy]))  # the same point twice
+    controls = [
+        recipe_file(tmp_path, f"c{r}", f"extends: quickstart-pgd-at\nmethod: {{radii: other.parquet, radius: {r}px}}")
+        for r in (20, 40)
+    ]
+    assert not any(cell.on_curve for cell in read_cells(controls))
 
 
 def test_another_schedule_is_noticed_by_key_and_the_place_of_a_run_is_not(tmp_path):

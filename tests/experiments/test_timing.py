@@ -1,11 +1,13 @@
 """A timing takes a few real steps of the samples of a process, and computes the rest by plain arithmetic."""
 
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch.nn import functional as F
 
 from experiments.test_cost import lines
 from iaat.cli.main import main
@@ -16,10 +18,11 @@ from iaat.experiments import timing as probing
 from iaat.experiments.cost import total_passes
 from iaat.experiments.timing import StepTiming, time_steps, timed
 from iaat.experiments.timing_table import format_total, timing_table, training_seconds
-from iaat.methods import METHODS
+from iaat.methods import METHODS, BaseMethod
 from iaat.runtime.passes import Passes
 from iaat.runtime.text import format_duration
 from iaat.train.step import take_step
+from iaat.types import StepOutput
 
 FACTS = DatasetInfo((1, 8, 8), 10, 1438, 359, 64)
 
@@ -226,6 +229,35 @@ def test_epochs_without_attacks_are_counted_by_their_passes():
     whole = training_seconds(recipe(*words), FACTS, found)
     half = training_seconds(recipe(*words, "--train.natural_epochs=5"), FACTS, found)
     assert half / whole == pytest.approx((5 * 6 + 5 * 1) / (10 * 6))
+
+
+def test_awp_that_never_begins_takes_no_time_off():
+    found = StepTiming(torch.device("cpu"), 1, 64, 64, 64, (1.0,), True, Passes(2, 2), 64 / 255, 3 * 2**20)
+    words = ("--train.epochs", "2", "--method=pgd_at", "--method.steps=1")
+    late = recipe(*words, "--train.awp=0.005", "--train.awp_from=5")
+    assert training_seconds(late, FACTS, found) == training_seconds(recipe(*words), FACTS, found)
+
+
+def test_a_method_with_a_plain_config_is_timed(monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        weight: float = 1.0
+
+    class Own(BaseMethod):
+        def prepare(self, model, batch, context):
+            def objective(model):
+                logits = model(batch.x)
+                return StepOutput(F.cross_entropy(logits, batch.y), logits.detach())
+
+            return objective
+
+        def cost(self, epoch):
+            return Passes(1, 1)
+
+    Own.Config = Config
+    monkeypatch.setitem(METHODS, "own", Own)
+    own = replace(recipe("--method=natural"), method=Config(), method_name="own")
+    assert time_steps(own, FACTS, seconds=0.0).times
 
 
 def test_the_projection_is_plain_arithmetic():

@@ -13,4 +13,4 @@ torch.manual_seed(int(os.environ.get("RANK", 0)))
 model = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
 settings = {"lr": 0.05, "batch_size": 20, "precision": "fp32", "method.steps": 2}
 run = iaat.fit(model, (x, y), epochs=2, radius="8px", device="cpu", quiet=True, settings=settings)
-print(len(run.history), [round(float(each.double().sum()), 6) for each in run.model.parameters()])
+print(len(run.history), "epochs:", [round(float(each.double().sum()), 6) for each in run.model.parameters()])

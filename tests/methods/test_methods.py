@@ -529,6 +529,12 @@ def test_labels_of_a_step_are_class_numbers_of_any_integer_type(name):
         loss(nn.functional.one_hot(y, 3))
 
 
+def test_numbers_of_settings_are_numbers():
+    for key in ("success", "label_smoothing"):
+        with pytest.raises(UserError, match=rf"method\.{key} = 'a': give a number"):
+            METHODS["iaat"].Config(**{key: "a"})
+
+
 @pytest.mark.parametrize("steps", [2.5, "2", None, True])
 def test_numbers_of_steps_are_whole(steps):
     with pytest.raises(UserError, match=r"method\.steps = .*: give a whole number"):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from iaat.errors import UserError
-from iaat.methods import IAAT, IAATTRADES, CATConfig, IAATConfig, StepContext
+from iaat.methods import IAAT, IAATTRADES, CATConfig, IAATConfig, IAATPaperConfig, StepContext
 from iaat.types import Batch, StepOutput
 from iaat.units import PIXEL, Radius
 from methods.settings import EPOCHS, SIZE, context, digits, half_learned
@@ -159,3 +159,6 @@ def test_a_step_that_follows_from_few_epochs_stays_within_the_pixel_range(norm, 
     cat = CATConfig(radius=Radius("128px"), norm=norm, c=0.0)
     assert cat.over(epochs=1).eta / PIXEL == pytest.approx(px)
     assert cat.largest_radius(1) == Radius("128px")
+    paper = IAATPaperConfig(radius=Radius("128px"), norm=norm)
+    assert paper.over(epochs=1).gamma / PIXEL == pytest.approx(px)
+    assert paper.gain(1) / PIXEL == pytest.approx(px)

@@ -183,3 +183,4 @@ def test_what_a_rule_cannot_mean_is_refused(update, message):
 def test_radii_that_count_as_0_take_no_steps():
     radius = torch.tensor([math.nan, -1.0, 0.0, 8 / 255, 1.0])
     assert proportional_steps(radius, 10, full_at="8px").tolist() == [0, 0, 0, 10, 10]
+    assert proportional_steps(radius, 10, full_at=torch.tensor(8 / 255)).tolist() == [0, 0, 0, 10, 10]

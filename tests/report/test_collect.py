@@ -79,11 +79,13 @@ def test_runs_and_verdicts_are_those_of_the_files(runs, content):
 def test_a_run_says_whether_its_radii_are_given_and_its_classes_weighed(runs):
     def part(*words):
         (found,) = run_parts(runs[:1], [tiny("pgd_at", *words)])
-        return found.given_radii, found.weighs_classes
+        return found.given_radii, found.weighs_classes, found.softens_by_radius
 
-    assert part() == (False, False)
-    assert part("--method.radii", str(runs[0].path)) == (True, False)
-    assert part("--method.class_weights", "balanced") == (False, True)
+    assert part() == (False, False, False)
+    assert part("--method.radii", str(runs[0].path)) == (True, False, False)
+    assert part("--method.class_weights", "balanced") == (False, True, False)
+    soft = ("--method.soft_labels", "0.5", "--method.soft_by_radius", "true", "--train.ema", "0.9")
+    assert part("--method.radii", str(runs[0].path), *soft) == (True, False, True)
 
 
 def test_the_opening_and_the_classes_are_those_of_the_records(runs, content):

@@ -1,11 +1,14 @@
 """The first sentences of a report, from made evaluations."""
 
+import shlex
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from helpers.report_content import rich
+from iaat.config.load_recipe import load_recipe
+from iaat.errors import UserError
 from iaat.evaluate.findings import TOO_FEW, TRUSTED, UNCHECKED, WORST_CASE
 from iaat.evaluate.sample_records import SampleRecords
 from iaat.report.commands import evaluation_command, training_command
@@ -392,6 +395,17 @@ def test_a_control_at_the_radii_of_a_table_is_no_uniform_radius():
     ]
     alone = opening_of(made(runs[2:], [evaluation(0, 0.86, 0.50)]))
     assert " --method pgd_at --method.radii null --method.shuffle_radii false " in alone.steps[1].command
+
+
+def test_one_radius_for_all_is_proposed_without_labels_softened_by_the_radius():
+    """With them it would be refused."""
+    soft = ["--method.soft_labels", "0.5", "--method.soft_by_radius", "true", "--train.ema", "0.9"]
+    with pytest.raises(UserError, match=r"method\.soft_by_radius = true: all samples"):
+        load_recipe("quickstart", [*soft, "--method", "pgd_at"])
+    content = made([run("iaat", softens_by_radius=True)], [evaluation(0, 0.86, 0.48)])
+    (step,) = [step for step in opening_of(content).steps if "one radius for all" in step.sentence]
+    words = shlex.split(step.command)
+    load_recipe("quickstart", [*soft, *words[words.index("--method") : words.index("--out")]])
 
 
 def test_the_mean_radius_is_that_of_the_attacks_and_not_that_of_the_memory():

@@ -58,9 +58,11 @@ def test_a_tilde_is_the_home_folder_and_a_batch_has_an_image(tmp_path, monkeypat
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     picture(tmp_path)
     assert iaat.predict(model(), "~/a.png") == iaat.predict(model(), [tmp_path / "a.png"])
-    for size in (0, -1):
-        with pytest.raises(UserError, match=f"batch_size is {size}: give a whole number from 1 on"):
+    for size in (0, -1, 2.5, "8"):
+        with pytest.raises(UserError, match=f"batch_size is '?{size}'?: give a whole number from 1 on"):
             iaat.predict(model(), "~/a.png", batch_size=size)
+    with pytest.raises(UserError, match="files is None: give an image file, or a list of some"):
+        iaat.predict(model(), None)
 
 
 def test_a_model_in_train_mode_predicts_as_in_eval_mode_and_stays_as_it_is(tmp_path):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,26 +52,35 @@ def test_a_stated_precision_is_taken_everywhere(precision, expected, device):
 
 
 @pytest.mark.parametrize(
-    ("abilities", "ratio", "expected"),
+    ("abilities", "intel", "expected"),
     [
-        ({}, 0.5, False),
-        ({"avx512_bf16": False, "avx2": True}, 0.5, False),
-        ({"avx512_bf16": True}, 0.5, True),
-        ({"avx512_bf16": True}, 2.0, False),
-        ({"amx_bf16": True}, 2.0, True),
+        ({}, False, False),
+        ({"avx512_bf16": False, "avx2": True}, False, False),
+        ({"avx512_bf16": True}, False, True),
+        ({"avx512_bf16": True}, True, False),
+        ({"avx512_bf16": True, "amx_bf16": True}, True, True),
     ],
 )
-def test_auto_takes_bfloat16_where_the_cpu_is_faster_in_it(monkeypatch, abilities, ratio, expected):
+def test_auto_takes_bfloat16_where_the_cpu_is_faster_in_it(monkeypatch, abilities, intel, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
-    seconds = {torch.bfloat16: ratio, torch.float32: 1.0}
-    monkeypatch.setattr(device_module, "_product_seconds", seconds.__getitem__)
-    uncached = device_module._bfloat16_is_faster.__wrapped__
-    monkeypatch.setattr(device_module, "_bfloat16_is_faster", uncached)
+    monkeypatch.setattr(device_module, "_is_intel", lambda: intel)
     assert uses_bfloat16("auto", CPU) is expected
 
 
-def test_products_are_timed_in_both_formats():
-    assert all(device_module._product_seconds(dtype, size=64) > 0 for dtype in (torch.bfloat16, torch.float32))
+@pytest.mark.parametrize(
+    ("listed", "described", "expected"),
+    [
+        ("vendor_id\t: GenuineIntel\n", "", True),
+        ("vendor_id\t: AuthenticAMD\n", "", False),
+        (None, "Intel64 Family 6 Model 143 Stepping 8, GenuineIntel", True),
+        (None, "arm", False),
+    ],
+)
+def test_the_maker_of_the_processor(monkeypatch, listed, described, expected):
+    monkeypatch.setattr(Path, "exists", lambda _: listed is not None)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: listed)
+    monkeypatch.setattr(platform, "processor", lambda: described)
+    assert device_module._is_intel.__wrapped__() is expected
 
 
 @pytest.mark.parametrize("supported", [False, True])

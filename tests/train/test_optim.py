@@ -203,7 +203,7 @@ def test_a_rate_that_was_written_for_another_optimizer_is_refused():
 
 
 def test_settings_of_sgd_have_no_effect_on_others():
-    with pytest.warns(UserWarning, match=r"without effect here: train\.momentum \(train\.optimizer sgd"):
+    with pytest.warns(UserWarning, match=r"without effect here: train\.momentum \(needs train\.optimizer sgd"):
         load_recipe("quickstart", ["--train.optimizer", "AdamW", "--train.lr", "0.001", "--train.momentum", "0.8"])
 
 

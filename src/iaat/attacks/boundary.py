@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from iaat.attacks.attack_mode import Mode, attack_mode
 from iaat.attacks.geometry import geometry, per_sample, rounding_error
-from iaat.attacks.inputs import ROUNDING, Classifier, check_batch
-from iaat.errors import UserError
+from iaat.attacks.inputs import ROUNDING, Classifier, check_fits_inputs, check_batch
 from iaat.runtime.async_checks import check_async
 from iaat.units import Norm, read_length
 
@@ -72,8 +71,7 @@ def find_boundary(
         ([0.5, 0.5], tensor([True]))
     """
     labels, ball, limit = check_batch(x, y), geometry(norm), read_length(limit, "limit")
-    if x_adv.shape != x.shape:
-        raise UserError(f"x_adv of shape {list(x_adv.shape)} for inputs of shape {list(x.shape)}: they must agree")
+    check_fits_inputs(x_adv, x, "x_adv")
     classifier = Classifier(model, labels)
     reached = ball.norm(x_adv - x)
     _check_limit(limit, reached - rounding_error(ball, x))

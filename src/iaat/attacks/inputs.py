@@ -152,9 +152,8 @@ def check_inputs(
         check_count(steps, "steps")
     _check_tensors(x, y, bounds)
     check_loss(loss, len(x))
-    if x_init is not None and getattr(x_init, "shape", None) != x.shape:
-        shape = list(getattr(x_init, "shape", ()))
-        raise UserError(f"x_init of shape {shape} does not fit inputs of shape {list(x.shape)}: they must agree")
+    if x_init is not None:
+        check_fits_inputs(x_init, x, "x_init")
     width = math.inf if bounds is None else bounds[1] - bounds[0]
     largest = geometry(norm).diameter(x.shape[1:].numel(), width)
     _check_radius(step_size, "step_size", x, norm="l2", width=width, most=2 * largest)
@@ -172,6 +171,20 @@ def check_count(value: object, name: str) -> None:
     """
     if not isinstance(value, Integral) or value < 1:
         raise UserError(f"{name} = {shown(value)}: an attack needs a whole number, at least 1")
+
+
+def check_fits_inputs(value: object, x: Tensor, name: str) -> None:
+    """Refuse what is no tensor of the shape of the inputs `x`.
+
+    Raises:
+        UserError: naming the argument and its type or shape.
+    """
+    if not isinstance(value, Tensor):
+        raise UserError(f"{name} is a {type(value).__name__}: pass a tensor like x, of shape {list(x.shape)}")
+    if value.shape != x.shape:
+        raise UserError(
+            f"{name} of shape {list(value.shape)} does not fit inputs of shape {list(x.shape)}: they must agree"
+        )
 
 
 def as_length(

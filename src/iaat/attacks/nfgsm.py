@@ -12,7 +12,7 @@ from iaat.attacks.attack_mode import Mode
 from iaat.attacks.attack_state import AttackState, attack_state
 from iaat.attacks.inputs import as_length
 from iaat.errors import UserError, shown
-from iaat.units import Norm, Radius
+from iaat.units import Norm, Radius, check_radius
 
 
 def nfgsm(
@@ -68,7 +68,7 @@ def nfgsm(
         >>> bool(((x_adv - x).abs() <= 3 * 8 / 255 + 1e-6).all())
         True
     """
-    noise, step = (_factor(each, name, bounds) for each, name in ((noise, "noise"), (step, "step")))
+    noise, step = (_factor(each, name, bounds, norm) for each, name in ((noise, "noise"), (step, "step")))
     with attack_state(model, x, y, radius=radius, norm=norm, bounds=bounds, mode=mode, x_init=x_init) as state:
         if not len(x):
             return state.x.clone()
@@ -78,13 +78,14 @@ def nfgsm(
         return _clamped(start + _length(step, state) * state.steepest(start), bounds)
 
 
-def _factor(value: float | str, name: str, bounds: tuple[float, float] | None) -> float:
-    """A number of radii, or a `Radius` that was given as text."""
-    if isinstance(value, str):
+def _factor(value: float | str, name: str, bounds: tuple[float, float] | None, norm: Norm) -> float:
+    """A number of radii, or a `Radius`, of a text or as it was given."""
+    if isinstance(value, str | Radius):
         as_length(value, name, bounds)
         value = Radius(value)
         if value.unitless:
             raise UserError(f"{name} = {shown(value.given)}: give a number of radii, or a length with a unit, 16px")
+        check_radius(value, norm, name=name)
     if not isinstance(value, Real) or not 0 <= value < math.inf:
         raise UserError(f"{name} = {shown(value)}: a number of radii, finite and not negative")
     return value

@@ -99,13 +99,16 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[
         check_choice(own[0], COMMANDS, "command")
     options, unknown = command_parser().parse_known_args(own)
     if unknown:
-        raise UserError(f"{unknown[0]} is no option of `iaat {own[0]}`{_hint(unknown[0])}")
+        raise UserError(f"{unknown[0]} is no option of `iaat {own[0]}`{_hint(unknown[0], own)}")
     options.typed = typed
     return options, overrides
 
 
-def _hint(argument: str) -> str:
+def _hint(argument: str, arguments: Sequence[str]) -> str:
     """Hint for an unknown option: a recipe key, or the help."""
+    before = arguments[arguments.index(argument) - 1]
+    if arguments[0] == "check" and before == "--data":
+        return f": --data takes no value here and reads every sample; for data {argument} write --data.name {argument}"
     if not argument.startswith("--"):
         return f"; see `iaat {COMMANDS[0]} --help`" if argument.startswith("-") else ""
     from iaat.config.setting_keys import all_keys  # late: it imports PyTorch
@@ -250,7 +253,7 @@ def _add_evaluate(add: _Add) -> None:
         "--baseline",
         metavar="RUN",
         type=user_path,
-        help="run that mCE is relative to; evaluated before, or in the same command",
+        help="run that mCE is relative to, in suites with corruptions; evaluated before, or in the same command",
     )
     sub.add_argument(
         "--out", type=user_path, default=Path("evaluations"), help="folder for the results of models other than runs"
@@ -260,7 +263,11 @@ def _add_evaluate(add: _Add) -> None:
 def _add_radii(add: _Add) -> None:
     sub = add("radii", "write the radius of every image trained on as a table, and print a summary per class")
     sub.add_argument("folder", metavar="RUN", type=user_path, help="run folder")
-    sub.add_argument("--out", type=user_path, help="a .parquet or .csv file; RUN/radii.parquet by default")
+    sub.add_argument(
+        "--out",
+        type=user_path,
+        help="a .parquet or .csv file; by default RUN/radii.parquet, or of --epoch 3 RUN/radii/0003.parquet",
+    )
     sub.add_argument("--epoch", type=int, help="radii after this epoch; the last by default")
 
 

@@ -107,11 +107,11 @@ def _written(value: object) -> str:
 
 
 def _kind(hint: Any) -> str:  # noqa: ANN401
-    """What a setting takes, such as `float | None`; choices as in `{linf,l2}`."""
+    """What a setting takes, such as `float | null`; choices as in `{linf,l2}`."""
     if get_origin(hint) is Literal:
         return f"{{{','.join(map(str, get_args(hint)))}}}"
     if get_origin(hint) in (Union, UnionType):
-        return " | ".join(map(_kind, get_args(hint))).replace("NoneType", "None")
+        return " | ".join(map(_kind, get_args(hint))).replace("NoneType", "null")
     return inspect.formatannotation(hint).replace("iaat.units.", "")
 
 

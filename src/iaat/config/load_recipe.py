@@ -24,6 +24,7 @@ from iaat.config.recipe_checks import (
     warn_without_effect,
 )
 from iaat.config.recipe_files import (
+    RUN_FILE,
     SECTIONS,
     Chain,
     called,
@@ -88,7 +89,10 @@ def load_recipe(
     files = read_chain(path)
     place = f"{called(path.stem)} ({path})"
     name, raw = recipe_name(path), merged(files)
-    recipe = _resolved(name, raw, overrides, place, settings=settings, files=files, stored=stored, code=code)
+    of_run = (path.parent / RUN_FILE).is_file()
+    recipe = _resolved(
+        name, raw, overrides, place, settings=settings, files=files, stored=stored, of_run=of_run, code=code
+    )
     own = read_settings(settings).get("method", raw["method"].get("name"))
     if "method" in read_settings(overrides) and own not in (None, recipe.method_name):
         recipe = dataclasses.replace(recipe, name=with_method(name, recipe.method_name))
@@ -132,7 +136,7 @@ def stored_recipe(
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: its recipe is damaged: {cut(str(error))}") from None
     raw = checked_sections(raw, place)
-    return _resolved(name, raw, overrides, place, files=[(Path(name), raw)], stored=True, code=code)
+    return _resolved(name, raw, overrides, place, files=[(Path(name), raw)], stored=True, of_run=True, code=code)
 
 
 def _resolved(
@@ -144,12 +148,16 @@ def _resolved(
     settings: Sequence[str] = (),
     files: Chain = (),
     stored: bool,
+    of_run: bool = False,
     code: Collection[str] = NAMES_OF_CODE,
 ) -> Recipe:
-    """The recipe of settings `raw`, which come from `files`, with arguments on top."""
+    """The recipe of settings `raw`, which come from `files`, with arguments on top.
+
+    Those `of_run` were written by a run, with all defaults.
+    """
     own, typed = _typed_keys(raw, settings, overrides)
     advice = take_rule(raw.setdefault("method", {}), typed)
-    method_name, config = _method_class(typed, raw, name, place, code)
+    method_name, config = _method_class(typed, raw, name, place, code, of_run=of_run)
     typed = _expanded(typed, config)
     if not stored:
         warn_of_old_names(keys_in_files(files) | typed.keys(), called(name))
@@ -181,12 +189,12 @@ def _typed_keys(
 
 
 def _method_class(
-    typed: dict[str, str], raw: dict[str, Any], name: str, place: str, code: Collection[str]
+    typed: dict[str, str], raw: dict[str, Any], name: str, place: str, code: Collection[str], *, of_run: bool
 ) -> tuple[str, type]:
     """The method's name, which is taken out of what was typed, and the class of its settings."""
     if "method" not in code and ":" in str(raw["method"].get("name")):
         return str(raw["method"]["name"]), written_config(raw["method"], place)
-    method_name = _take_method(typed, raw, name, place)
+    method_name = _take_method(typed, raw, name, place, of_run=of_run)
     return method_name, find_method(method_name).Config
 
 
@@ -324,7 +332,7 @@ def _build_recipe(
     return Recipe(name=name, about=str(raw.get("about", "")), seed=seed, method_name=method_name, **sections)
 
 
-def _take_method(typed: dict[str, str], raw: dict[str, Any], name: str, place: str) -> str:
+def _take_method(typed: dict[str, str], raw: dict[str, Any], name: str, place: str, *, of_run: bool) -> str:
     """The method's name, from `--method NAME`, which is taken out of what was typed, or the recipe."""
     section = raw["method"]
     own = section.get("name")
@@ -335,11 +343,12 @@ def _take_method(typed: dict[str, str], raw: dict[str, Any], name: str, place: s
         raise UserError(f"{called(name)}: method.name is missing: one of {', '.join(METHODS)}")
     if own not in (None, chosen):
         # Settings of the old method go, those both methods share stay: an override swaps the method and keeps all else.
-        # The recipe of a run has its defaults written out: they go, too, where the new method has others.
         old, new = find_method(own).Config, find_method(chosen).Config
         kept = set(setting_names(new))
         gone = {key for key in setting_names(old) if key not in kept or _home(old, key) is not _home(new, key)}
-        gone |= {key for key in kept & section.keys() - gone if _gives_way(section[key], key, old, new)}
+        if of_run:  # has its defaults written out: they go, too, where the new method has others
+            shared = kept & set(setting_names(old)) & section.keys() - gone
+            gone |= {key for key in shared if _gives_way(section[key], key, old, new)}
         raw["method"] = {key: value for key, value in section.items() if newer_name(key) not in gone}
     return str(chosen)
 

@@ -201,8 +201,8 @@ def check_units(recipe: Recipe, given: Collection[str]) -> None:
 def _check_linf(key: str, radius: object, limit: float) -> None:
     if isinstance(radius, Radius) and radius.unitless and radius >= limit:
         raise UserError(
-            f"{key} = {radius.given} is {radius.px:.4g}px for linf: for L2 add --norm l2; for pixel levels write "
-            f"{float(radius):g}px; if it is meant, {radius.px:.4g}px"
+            f"{key} = {radius.given} is {radius.px:.4g}px for linf: for L2 add --norm l2 (in Python, "
+            f'norm="l2"); for pixel levels write {float(radius):g}px; if it is meant, {radius.px:.4g}px'
         )
 
 
@@ -227,10 +227,10 @@ def without_effect(recipe: Recipe, asked: Collection[str]) -> dict[str, str]:
 
     What takes a method to tell is only looked up for the keys `asked`.
     """
-    found = {f"train.{key}": why for key, why in recipe.train.without_effect().items()}
+    found = {f"train.{key}": f"needs {what}" for key, what in recipe.train.without_effect().items()}
     if isinstance(recipe.method, MethodConfig):
-        reasons = recipe.method.without_effect() | recipe.method.seldom_acts()
-        found |= {f"method.{key}": why for key, why in reasons.items()}
+        found |= {f"method.{key}": f"needs {what}" for key, what in recipe.method.without_effect().items()}
+        found |= {f"method.{key}": why for key, why in recipe.method.seldom_acts().items()}
     if any(f"train.{key}" in asked for key in _OF_RADII):
         method = untrained_method(recipe.method_name, recipe.run_method)
         if method.radii is None:

@@ -49,8 +49,9 @@ def _hint(given: str, known: Sequence[str]) -> str:
     owners = [name for name in METHODS if section == "method" and key in setting_names(find_method(name).Config)]
     if owners:
         some = f"method {', '.join(owners)}" if len(owners) <= _MOST_NAMED else "methods that attack"
+        name = owners[0] if len(owners) == 1 else "NAME"
         return (
-            f": it is a key of {some}; for one recipe of several write it into a sweep, "
+            f": it is a key of {some}; add --method {name}, or for one recipe of several write it into a sweep, "
             f"cells: {{name: {{recipe: ..., set: {{{given}: ...}}}}}}"
         )
     return likely_key(f"--{given}", [f"--{each}" for each in known])

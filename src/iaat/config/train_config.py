@@ -160,6 +160,9 @@ class TrainConfig:
         if self.schedule == "multistep" and not self.milestones:
             raise UserError("train.schedule multistep needs train.milestones, such as [70, 90, 100]")
         if self.schedule != "multistep" and self.milestones:
-            raise UserError(f"train.milestones have no effect with schedule {self.schedule}: use schedule multistep")
+            raise UserError(
+                f"train.milestones {shown(self.milestones)} have no effect with train.schedule {self.schedule}: set "
+                "train.milestones to [], or train.schedule to multistep"
+            )
         if any(later <= earlier for earlier, later in zip([0, *self.milestones], self.milestones, strict=False)):
             raise UserError(f"train.milestones {shown(self.milestones)}: must be positive and grow")

@@ -81,7 +81,10 @@ class Augmentation:
             return
         if len(shape) != 3:
             key = f"data.{self._active_keys()[0]}"
-            raise UserError(f"{key} is set, but the inputs have shape {list(shape)}, not [C, H, W]: remove {key}")
+            unset = "false" if key == "data.flip" else "0"
+            raise UserError(
+                f"{key} is set, but the inputs have shape {list(shape)}, not [C, H, W]: set {key} to {unset}"
+            )
         smaller, size = min(shape[1:]), f"{shape[1]} x {shape[2]} pixels"
         if self.padding == "reflect" and self.crop >= smaller:
             raise UserError(
@@ -95,7 +98,7 @@ class Augmentation:
             )
         if self.color and shape[0] not in (1, 3):
             raise UserError(
-                f"data.color is set, but the images have {shape[0]} channels, not 1 or 3: remove data.color"
+                f"data.color is set, but the images have {shape[0]} channels, not 1 or 3: set data.color to 0"
             )
 
 

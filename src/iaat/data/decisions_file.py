@@ -87,8 +87,9 @@ def _text(file: Path, where: str) -> str:
             raise UserError(f"{where}: larger than {_MOST_BYTES >> 20} MiB: this is no table of decisions")
         content = file.read_bytes()
     except OSError as error:
-        fix = "give the file's place now" if not file.exists() else "give a file that can be read"
-        raise UserError(f"{where}: cannot be read ({error.strerror or error}): {fix}") from error
+        if not file.exists():
+            raise UserError(f"{where}: there is no such file (seen from {Path.cwd()})") from error
+        raise UserError(f"{where}: cannot be read ({error.strerror or error}): give a file that can be read") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

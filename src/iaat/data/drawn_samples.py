@@ -54,7 +54,9 @@ def seed_of_draws(config: DataConfig, seed: int) -> int:
 
 def _train_and_validation(split: RawSplit, config: DataConfig, seed: int) -> tuple[Tensor, Tensor, Notices]:
     """Sorted indices for training and for validation, and notices about them."""
-    used = _limited(split, config.limit, seed, key="limit", at_least=_at_least(validation_given=split.validation_size > 0))
+    used = _limited(
+        split, config.limit, seed, key="limit", at_least=_at_least(validation_given=split.validation_size > 0)
+    )
     if split.validation_size:
         return used, torch.arange(len(split) - split.validation_size, len(split)), Notices()
     train, held = stratified_split(split.labels, config.validation_fraction, seed, used)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataConfig, DataSplits, InMemorySource, Source
 from iaat.data.build_data import keep_split
 from iaat.data.given_samples import given_split
-from iaat.errors import UserError, shown
+from iaat.errors import UserError, check_choice, shown
 from iaat.evaluate.evaluation import run_evaluation
 from iaat.evaluate.external_model import external_model
 from iaat.evaluate.results import EvaluationResult
@@ -34,7 +36,7 @@ def evaluate_model(
     data: object,
     y: Tensor | None = None,
     *,
-    classes: int | Sequence[str] | None = None,
+    classes: int | Iterable[str] | None = None,
     suite: str = "quick",
     radius: float | str | None = None,
     norm: Norm | None = None,
@@ -90,6 +92,8 @@ def evaluate_model(
     """
     check_is_module(model, "the model is")
     own = model.recipe.evaluate if isinstance(model, TrainedModel) else EvaluateConfig()
+    if norm is not None:
+        check_choice(norm, get_args(Norm), "norm")
     if norm not in (None, own.norm) and radius is None:
         example = "128/255" if norm == "l2" else "8px"
         raise UserError(f'norm={norm!r} needs radius=, such as "{example}": the default is one of {own.norm}')
@@ -112,18 +116,15 @@ def evaluate_model(
         return run_evaluation(evaluated, splits, config, Reporter(quiet=quiet))
 
 
-def _names(classes: int | Sequence[str] | None, model: nn.Module) -> tuple[str, ...]:
+def _names(classes: int | Iterable[str] | None, model: nn.Module) -> tuple[str, ...]:
     """Names of the classes; none where neither the caller nor the model knows them."""
     if classes is None:
         return model.classes if isinstance(model, TrainedModel) else ()
-    if isinstance(classes, Sequence) and not isinstance(classes, str):
-        return tuple(map(str, classes))
-    try:
+    with suppress(TypeError):
         return tuple(map(str, range(operator.index(classes))))  # type: ignore[arg-type]
-    except TypeError:
-        raise UserError(
-            f'classes = {shown(classes)}: give their number, or a list of their names such as ["cat", "dog"]'
-        ) from None
+    if isinstance(classes, Iterable) and not isinstance(classes, str):
+        return tuple(map(str, classes))
+    raise UserError(f'classes = {shown(classes)}: give their number, or a list of their names such as ["cat", "dog"]')
 
 
 def _source(model: nn.Module, data: object, y: Tensor | None, names: tuple[str, ...], size: int | None) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import parse_suite
-from iaat.evaluate.results import WORST, EvaluationResult
+from iaat.evaluate.results import WORST, EvaluationResult, pgd_counts, with_step
 from iaat.units import Radius, format_norm
 
 RAW_WEIGHTS = " (raw weights)"
@@ -20,15 +20,12 @@ def attack_title(attack: str) -> str:
 
 def pgd_name(config: EvaluateConfig) -> str:
     """Name of the first PGD: `pgd-20`, or `pgd-20 step 1px` with `evaluate.step_size`, which `pgd-20` does not have."""
-    step = "" if config.step_size is None else f" step {format_norm(config.step_size, config.norm)}"
-    return f"{_counts(config)}{step}"
+    name = _counts(config)
+    return name if config.step_size is None else with_step(name, config.step_size, config.norm)
 
 
 def _counts(config: EvaluateConfig) -> str:
-    """`pgd-20`, `pgd-20x5` with restarts, or `targeted-pgd-20`."""
-    # The prefix also keeps the weaker attack out of the findings, which compare accuracies after `pgd` with others.
-    prefix = "" if config.target == "none" else "targeted-"
-    return f"{prefix}pgd-{config.steps}" + (f"x{config.restarts}" if config.restarts > 1 else "")
+    return pgd_counts(config.target, config.steps, config.restarts)
 
 
 def evaluation_name(config: EvaluateConfig, *, exact: bool = False) -> str:

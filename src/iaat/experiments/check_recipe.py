@@ -69,7 +69,7 @@ def check_fits_data(recipe: Recipe, facts: DatasetInfo) -> None:
 
 
 def _class_counts(facts: DatasetInfo) -> Tensor:
-    """Training samples of each class; of published data sets, whose labels are in files not read yet, the mean."""
+    """Training samples of each class; the mean for published data sets, which are not read yet."""
     size = facts.train_size - facts.validation_size
     if facts.labels is None:
         return torch.full((facts.classes,), size // facts.classes)

@@ -159,6 +159,7 @@ def _baseline(folder: Path, checkpoint: str, config: EvaluateConfig, corrupted: 
         place = run.evaluations / folder_name(config, checkpoint, extras)
     if not (place / RESULTS_FILE).exists():
         raise UserError(
-            f"the baseline has no results in {place}: evaluate it by the same settings, before or in the same command"
+            f"--baseline {folder}: no results of these settings in {place}: evaluate it by them first, or name it "
+            "among the runs of this command"
         )
     return replace(read_results(place / RESULTS_FILE), folder=str(folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def fit(
     epochs: int = _EPOCHS,
     device: torch.device | str = _DEVICE,
     out: str | Path | None = None,
-    callbacks: Sequence[Tracker] = (),
+    callbacks: Iterable[Tracker] = (),
     settings: Mapping[str, object] | None = None,
     overwrite: bool = False,
     quiet: bool = False,
@@ -108,7 +108,7 @@ def fit(
     out = None if out is None else user_path(out)
     train_data, validation = _of_user(train_data), _of_user(validation)
     name = _PLACE if out is None else out.resolve().name
-    _check_callbacks(callbacks, out)
+    own_trackers = _trackers(callbacks, out)
     module = None if isinstance(model, str) else check_is_module(model, "model is")
     asked = _asked(method, radius, epochs, device, settings or {}, more)
     recipe = _recipe(name, model, train_data, validation, method, asked)
@@ -119,7 +119,7 @@ def fit(
     reporter, stop = Reporter(quiet=quiet), Stop()
     read: list[DataSplits] = []
     try:
-        with processes(), Trackers(callbacks) as tracker, stop.listening():
+        with processes(), Trackers(own_trackers) as tracker, stop.listening():
             old = run if isinstance(run, RunFolder) and going_on else None
             recipe = resolved(recipe, old, longer=True, fix=fix)
             warn_of_radii(recipe)
@@ -158,15 +158,17 @@ def _keep_run(error: BaseException, store: MemoryRun, built: Callable[[], Run]) 
     )
 
 
-def _check_callbacks(callbacks: Sequence[Tracker], out: str | Path | None) -> None:
+def _trackers(callbacks: Iterable[Tracker], out: str | Path | None) -> list[Tracker]:
     if not isinstance(callbacks, Iterable):
         raise UserError(f"callbacks is a {type(callbacks).__name__}: give a list of trackers, callbacks=[...]")
-    for each in callbacks:
+    trackers = list(callbacks)
+    for each in trackers:
         if isinstance(each, type) or not all(hasattr(each, call) for call in ("started", "epoch", "finished")):
             kind = f"the class {each.__name__}" if isinstance(each, type) else f"a {type(each).__name__}"
             raise UserError(f"callbacks holds {kind}: give objects of classes derived from iaat.Tracker")
         if out is None and isinstance(each, TensorBoard):
             raise UserError("TensorBoard writes into the run folder: give out=, such as out='runs/mine'")
+    return trackers
 
 
 def _asked(
@@ -178,6 +180,8 @@ def _asked(
     more: Mapping[str, object],
 ) -> dict[str, object]:
     """All settings under the names by which they were given."""
+    if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
+        raise UserError(f"settings = {shown(settings)}: give a dict, such as settings={{'train.lr': 0.1}}")
     if twice := sorted(settings.keys() & more.keys()):
         raise UserError(f"{_PLACE}: {twice[0]} is given twice: leave out one")
     asked: dict[str, object] = {**settings, **more}

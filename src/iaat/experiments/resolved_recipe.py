@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 from iaat.config.differences import VALIDATION_KEYS, recipe_differences
 from iaat.config.recipe import Recipe
+from iaat.config.same_place import same_place
 from iaat.errors import UserError
 from iaat.methods import MethodConfig
 from iaat.runs.checkpoint import load_checkpoint
 from iaat.runs.run_folder import RunFolder
 from iaat.runtime.device import pick_device, uses_bfloat16
+from iaat.runtime.user_code import modules_of
 
 _ENDLESS = ("constant", "multistep")
 """Schedules that more epochs do not change: the others have brought the learning rate to 0 at the end."""
@@ -35,7 +37,8 @@ def check_one_norm(recipe: Recipe) -> None:
 def data_key(recipe: Recipe) -> str:
     """Everything that decides a data set and where it is held: the seed only where it decides the split."""
     seed = recipe.seed if recipe.data.split_seed is None else None
-    return repr((recipe.data, seed, recipe.train.device))
+    device = recipe.train.device
+    return repr((recipe.data, seed, str(pick_device(device)) if device == "auto" else device))
 
 
 def resolved(recipe: Recipe, run: RunFolder | None, *, longer: bool = False, fix: str = "") -> Recipe:
@@ -121,7 +124,9 @@ def _goes_on(old: Recipe, new: Recipe, run: RunFolder) -> bool:
 
 def _check_same_recipe(old: Recipe, new: Recipe, run: RunFolder, fix: str) -> None:
     if changed := recipe_differences(old, new):
-        fix = fix or f"Use the same settings, --overwrite, or another --out; {_own_way_on(run)} goes on with its own"
+        fix = (
+            fix or f"Use the same settings, --overwrite, or another --out; {_own_way_on(run, old)} goes on with its own"
+        )
         raise UserError(
             f"{run.path} holds a run of another recipe, which cannot be resumed: {'; '.join(changed)}. "
             f"{_reason(changed, run)}{fix}"
@@ -138,7 +143,10 @@ def _reason(changed: Sequence[str], run: RunFolder) -> str:
     )
 
 
-def _own_way_on(run: RunFolder) -> str:
-    """The command that resumes a run by the recipe it was started with."""
-    command = ("iaat", "train", str(run.recipe_file), "--out", str(run.path), "--resume")
+def _own_way_on(run: RunFolder, recipe: Recipe) -> str:
+    """The command that resumes a run by the recipe it was started with, with what no file may choose by itself."""
+    folder = recipe.train.radii_folder
+    typed = [] if folder is None else [f"--train.radii_folder={folder}"]
+    trust = same_place([], modules_of((recipe.model.name, recipe.data.name, recipe.method_name)))
+    command = ("iaat", "train", str(run.recipe_file), "--out", str(run.path), "--resume", *typed, *trust)
     return f"`{shlex.join(command)}`"

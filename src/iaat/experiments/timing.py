@@ -14,6 +14,7 @@ from iaat.config.recipe import Recipe
 from iaat.data import DatasetInfo, DataSplits, InMemorySource
 from iaat.errors import UserError
 from iaat.experiments.cost import number_format, step_bytes
+from iaat.methods import MethodConfig
 from iaat.runtime import rng
 from iaat.runtime.device import autocast, compute_deterministically, pick_device
 from iaat.runtime.distributed import ALONE, Ranks
@@ -210,7 +211,7 @@ def _state(recipe: Recipe, facts: DatasetInfo, x: Tensor, device: torch.device) 
     data = DataSplits(source, source, rows, rows, rows, torch.zeros(channels), torch.ones(channels))
     recipe = replace(
         recipe,
-        method=recipe.method.without_files(),
+        method=recipe.method.without_files() if isinstance(recipe.method, MethodConfig) else recipe.method,
         model=replace(recipe.model, weights=None, pretrained=False),
         train=replace(recipe.train, radii="replicated", radii_folder=None),
     )

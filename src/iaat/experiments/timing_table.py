@@ -87,7 +87,9 @@ def training_seconds(recipe: Recipe, facts: DatasetInfo, found: StepTiming) -> f
 
 def _fraction_of_passes(recipe: Recipe) -> float:
     """Passes of a training as a fraction of those it would take if all epochs were as the last, which is timed."""
-    as_the_last = replace(recipe, train=replace(recipe.train, natural_epochs=0, awp_from=0))
+    train = recipe.train
+    awp_from = 0 if train.awp_in(train.epochs - 1) else train.awp_from
+    as_the_last = replace(recipe, train=replace(train, natural_epochs=0, awp_from=awp_from))
     taken, full = total_passes(recipe), total_passes(as_the_last)
     return (taken.forward + taken.backward) / (full.forward + full.backward)
 

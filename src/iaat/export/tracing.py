@@ -14,7 +14,8 @@ from torch.export import Dim
 
 from iaat.errors import UserError
 from iaat.runs.trained_model import TrainedModel
-from iaat.runtime.text import cut
+from iaat.runtime.lack_of_memory import is_lack_of_memory
+from iaat.runtime.text import first_line
 
 
 def example_of(model: TrainedModel) -> Tensor:
@@ -40,7 +41,7 @@ def failures_named(what: str) -> Iterator[None]:
         with redirect_stderr(StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (UserError, MemoryError, OSError):
+    except (UserError, OSError):
         raise
     except ImportError as error:  # of a part that only newer versions have
         package = (error.name or "").partition(".")[0]
@@ -48,10 +49,11 @@ def failures_named(what: str) -> Iterator[None]:
             f"PyTorch {torch.__version__} cannot write {what} ({error}): pip install --upgrade {package}"
         ) from error
     except Exception as error:  # code of others, which fails in many ways
-        first = cut((str(error).strip().splitlines() or [""])[0], 300)
+        if is_lack_of_memory(error):
+            raise
         raise UserError(
-            f"PyTorch cannot write this model as {what} ({type(error).__name__}: {first}): leave out of its forward"
-            " what depends on values or on the size of the batch, or take --format safetensors"
+            f"PyTorch cannot write this model as {what} ({type(error).__name__}: {first_line(error, 300)}): leave out"
+            " of its forward what depends on values or on the size of the batch, or take --format safetensors"
         ) from error
     finally:
         logging.disable(quiet)

@@ -66,7 +66,12 @@ class IAATPaperConfig(InnerConfig, LearnedRadiiConfig):
 
     def _constants(self, epochs: int) -> PaperConstants:
         check_moves(self.radius)
-        return paper_constants(self.radius, self.reach, epochs, gamma=self.gamma, beta=self.beta, warmup=self.warmup)
+        constants = paper_constants(
+            self.radius, self.reach, epochs, gamma=self.gamma, beta=self.beta, warmup=self.warmup
+        )
+        if self.gamma is None:
+            return replace(constants, gamma=Radius(self._within_range(constants.gamma)))
+        return constants
 
     def without_effect(self) -> dict[str, str]:
         """Settings that change nothing beside the others, each with what they belong to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -35,6 +35,8 @@ class MethodConfig:
             value = getattr(self, one.name)
             if one.type in (int, "int") and (not isinstance(value, Integral) or isinstance(value, bool)):
                 raise UserError(f"method.{one.name} = {shown(value)}: give a whole number")
+            if one.type in (float, "float") and (not isinstance(value, Real) or isinstance(value, bool)):
+                raise UserError(f"method.{one.name} = {shown(value)}: give a number")
         weights = self.class_weights
         if isinstance(weights, str):
             check_choice(weights, ("none", "balanced"), "method.class_weights")

@@ -5,6 +5,7 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from iaat.runtime.lack_of_memory import is_lack_of_memory
 from iaat.runtime.rng import seeded
 
 
@@ -27,6 +28,8 @@ def supports_channels_last(model: nn.Module, shape: tuple[int, ...]) -> bool:
             inputs = torch.full((2, *shape), 0.5, device=None if weight is None else weight.device)
             inputs = inputs.contiguous(memory_format=torch.channels_last).requires_grad_()
             copy(inputs).sum().backward()
-    except (RuntimeError, TypeError):  # a TypeError: the model cannot be copied
+    except (RuntimeError, TypeError) as error:  # a TypeError: the model cannot be copied
+        if is_lack_of_memory(error):
+            raise
         return False
     return True

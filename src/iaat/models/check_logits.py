@@ -12,7 +12,9 @@ from torch.utils.hooks import RemovableHandle
 
 from iaat.attacks import attack_mode
 from iaat.errors import UserError
+from iaat.runtime.lack_of_memory import is_lack_of_memory
 from iaat.runtime.model_output import describe_output, path_to_logits
+from iaat.runtime.text import first_line
 from iaat.runtime.user_traceback import users_place
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -122,7 +124,9 @@ def output_of(model: nn.Module, x: Tensor, name: str = "the model") -> object:
     except UserError:
         raise
     except Exception as error:  # the user must learn which input the model was given, whatever it raises
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if is_lack_of_memory(error):
+            raise
+        why = first_line(error)
         raise UserError(
             f"{name} cannot take inputs of shape {list(x.shape)}, {x.dtype} in [0, 1]: {type(error).__name__}: {why}"
             f"{users_place(error)}; {_fix_of_inputs(model, before)}"

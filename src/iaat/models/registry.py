@@ -4,6 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from iaat.errors import UserError, did_you_mean, shown
@@ -156,7 +157,11 @@ def refuse_unused(config: ModelConfig, *used: str) -> None:
         value = getattr(config, setting)
         if setting not in used and value != getattr(default, setting):
             taken = f" (this model takes {', '.join(f'model.{name}' for name in used)})" if used else ""
-            raise UserError(f"model.{setting} is {value!r}, but it has no effect on {config.name!r}; remove it{taken}")
+            unset = yaml.safe_dump(getattr(default, setting), default_flow_style=True).splitlines()[0]
+            raise UserError(
+                f"model.{setting} is {shown(value)}, but it has no effect on {config.name!r}: set model.{setting} to "
+                f"{unset}{taken}"
+            )
 
 
 def image_channels(name: str, shape: tuple[int, ...]) -> int:

@@ -28,6 +28,7 @@ from iaat.models.state_dict_search import (
     reshaped,
     unexpected,
 )
+from iaat.runtime.lack_of_memory import is_lack_of_memory
 from iaat.runtime.text import cut, first_few, first_line
 
 _SHOWN = 5
@@ -97,6 +98,8 @@ def read_content(path: Path) -> Any:  # noqa: ANN401
     except pickle.UnpicklingError as error:
         raise UserError(_refused(path, error)) from None
     except Exception as error:  # what is no file of weights can fail in any way
+        if is_lack_of_memory(error):
+            raise
         raise UserError(f"weights {path} cannot be read, the file may be cut short: {first_line(error)}") from None
 
 

@@ -194,6 +194,8 @@ def _baseline_step(content: ReportContent, focus: int, row: Pooled | None) -> Ne
     settings = {"method": "pgd_at", **_radius_of_evaluation(content, first, row)}
     if first.given_radii:
         settings |= {"method.radii": "null", "method.shuffle_radii": "false"}
+    if first.softens_by_radius:  # which one radius for all has no use for
+        settings |= {"method.soft_by_radius": "false"}
     command = training_command(content, first, {**settings, "out": f"{first.folder}-pgd-at"})
     return NextStep("Nothing is compared with one radius for all images: train PGD-AT beside it.", command)
 

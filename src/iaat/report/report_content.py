@@ -39,6 +39,7 @@ class RunPart:
         norm: Norm of its radii, `linf` or `l2`: of its curves and quantiles here, its `Radii`, gallery and wall.
         of_objects: Whether its model or data was passed as an object, so that no command of the shell can make it.
         given_radii: Whether a table gives each sample its radius, `method.radii`.
+        softens_by_radius: Whether its labels are softened by the radius, `method.soft_by_radius`.
         weighs_classes: Whether its loss weighs classes, `method.class_weights`.
         evaluated_at: Radius and norm that its recipe is evaluated at, where its method has no radius.
     """
@@ -58,6 +59,7 @@ class RunPart:
     of_objects: bool = False
     norm: Norm = "linf"
     given_radii: bool = False
+    softens_by_radius: bool = False
     weighs_classes: bool = False
     evaluated_at: tuple[str, Norm] | None = None
 

@@ -67,6 +67,7 @@ def _run_part(run: RunFolder, recipe: Recipe, name: str) -> RunPart:
         norm=recipe.radius_norm,
         of_objects=GIVEN in (recipe.model.name, recipe.data.name),
         given_radii=getattr(recipe.method, "radii", None) is not None,
+        softens_by_radius=getattr(recipe.method, "soft_by_radius", False),
         weighs_classes=getattr(recipe.method, "class_weights", "none") != "none",
         evaluated_at=None if hasattr(recipe.method, "radius") else (evaluate.radius.given, evaluate.norm),
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from iaat.data.sample_checks import check_class_names
 from iaat.errors import UserError, shown
+from iaat.runtime.lack_of_memory import is_lack_of_memory
 from iaat.runtime.text import cut
 
 _VALUE = 10
@@ -72,9 +73,11 @@ def using(part: str, state: Mapping[str, Any], *, fit: str = "") -> Iterator[Non
     """
     try:
         yield
-    except (UserError, MemoryError):
+    except UserError:
         raise
     except Exception as error:  # what does not fit can fail in any way
+        if is_lack_of_memory(error):
+            raise
         place = f"checkpoint {state.file}" if isinstance(state, SavedState) else "the checkpoint"
         reason = cut(str(error), 300) or type(error).__name__
         if fit:

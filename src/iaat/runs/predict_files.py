@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from iaat.attacks import attack_mode
 from iaat.data.image import decode
-from iaat.errors import UserError
+from iaat.errors import UserError, shown
 from iaat.runs.load_trained import load
 from iaat.runs.trained_model import TrainedModel
 from iaat.runtime.device import device_of
@@ -82,9 +83,12 @@ def predict(
         (True, 1.0)
     """
     trained = _trained(model)
-    if batch_size < 1:
-        raise UserError(f"batch_size is {batch_size}: give a whole number from 1 on")
-    paths = [user_path(file) for file in ([files] if isinstance(files, str | Path) else files)]
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise UserError(f"batch_size is {shown(batch_size)}: give a whole number from 1 on")
+    some = [files] if isinstance(files, str | Path) else files
+    if not isinstance(some, Iterable):
+        raise UserError(f"files is {shown(files)}: give an image file, or a list of some")
+    paths = [user_path(file) for file in some]
     names = distinct_names(trained.classes)
     reader = _Reader(trained)
     found: list[Prediction] = []

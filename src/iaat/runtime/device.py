@@ -6,9 +6,9 @@ import ctypes
 import functools
 import os
 import platform
-import timeit
 import warnings
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -64,12 +64,16 @@ def compute_deterministically() -> None:
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether layers compute in bfloat16; `auto` says yes where that is faster than float32."""
+    """Whether layers compute in bfloat16; `auto` says yes where that is faster than float32.
+
+    It is not with AVX-512's instructions on an Intel Xeon, which take twice as long. The processor decides, and no
+    measurement, so that all processes and seeds of an experiment agree.
+    """
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cpu":
         abilities = _bfloat16_instructions()
-        return "amx_bf16" in abilities or ("avx512_bf16" in abilities and _bfloat16_is_faster())
+        return "amx_bf16" in abilities or ("avx512_bf16" in abilities and not _is_intel())
     return _has_bfloat16(device)
 
 
@@ -99,20 +103,11 @@ def _bfloat16_instructions() -> frozenset[str]:
 
 
 @functools.cache
-def _bfloat16_is_faster() -> bool:
-    """Whether a product of two matrices takes less time in bfloat16.
-
-    It does not with AVX-512's instructions on an Intel Xeon, which take twice as long as float32. The least of a few
-    times is taken, so that other work on the machine hardly matters; all of it takes some milliseconds.
-    """
-    return _product_seconds(torch.bfloat16) < _product_seconds(torch.float32)
-
-
-def _product_seconds(dtype: torch.dtype, size: int = 512, repeats: int = 5) -> float:
-    """The least seconds that a product of two matrices took."""
-    matrix = torch.ones(size, size, dtype=dtype)
-    torch.mm(matrix, matrix)  # the first call also compiles the kernel
-    return min(timeit.repeat(lambda: torch.mm(matrix, matrix), number=1, repeat=repeats))
+def _is_intel() -> bool:
+    """Whether the processor is of Intel's."""
+    listed = Path("/proc/cpuinfo")  # on Linux, where `platform` knows no maker
+    made = listed.read_text(encoding="utf-8") if listed.exists() else platform.processor()
+    return "GenuineIntel" in made
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

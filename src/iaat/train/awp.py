@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from iaat.errors import UserError
+from iaat.runtime.text import first_few
 
 _TINY = 1e-20
 _NAMED = 3
@@ -28,7 +29,7 @@ def check_perturbable(model: nn.Module) -> None:
     if perturbable(model):
         return
     names = [name for name, weight in model.named_parameters() if weight.ndim > 1]
-    some = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    some = first_few(names, _NAMED, how_many=False)
     state = f"all of these are frozen: {some}; set requires_grad of some" if names else "the model has none"
     raise UserError(f"train.awp perturbs weights of two or more dimensions, and {state}, or leave train.awp out")
 

@@ -10,6 +10,7 @@ from iaat.config.load_recipe import load_recipe
 from iaat.config.radius_range import warn_of_radii
 from iaat.data import DataConfig, check_all_samples, read_dataset_info
 from iaat.data.check_data import DataCheck
+from iaat.data.read_splits import warn_ignored
 from iaat.errors import UserError
 from iaat.experiments.cost import cost_table
 from iaat.experiments.shorter import shorter_by
@@ -31,6 +32,7 @@ def check_command(options: argparse.Namespace, overrides: list[str], reporter: R
     recipe = load_recipe(options.recipe, overrides)
     # Before anything that ends at the first sample that cannot be read.
     checked = _check_data(recipe.data, reporter) if options.data else None
+    warn_ignored(recipe.data)
     facts = read_dataset_info(recipe.data, seed=recipe.seed)
     costs = cost_table(recipe, facts)  # before the long recipe, so that a mistake stands alone
     reporter.result(recipe.to_yaml())

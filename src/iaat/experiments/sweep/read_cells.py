@@ -81,7 +81,7 @@ def _with_curve(cells: Sequence[Cell]) -> list[Cell]:
         return list(cells)
     twins: dict[str, list[Cell]] = {}
     for cell in cells:
-        if cell.recipe.method_name == UNIFORM:
+        if cell.recipe.method_name == UNIFORM and cell.recipe.method.radii is None:  # given radii are a control
             twins.setdefault(_without_radius(cell.recipe), []).append(cell)
     groups = [group for group in twins.values() if len({cell.recipe.method.radius for cell in group}) > 1]
     if len(groups) != 1:

@@ -55,7 +55,7 @@ def read_sweep(path: Path, overrides: Sequence[str], seeds: tuple[int, ...] | No
             used = (recipe.seed,) if own_seed else seeds or own or (recipe.seed,)
             cells.append(Cell(recipe, used, name, on_curve=name == curve))
     if curve is not None and sum(cell.on_curve for cell in cells) < 2:
-        hint = did_you_mean(curve, bodies)
+        hint = "" if curve in bodies else did_you_mean(curve, bodies)
         raise UserError(f"{place}: curve {shown(curve)}: name a cell with a grid of at least 2 values{hint}")
     return cells
 

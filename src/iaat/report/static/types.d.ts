@@ -15,7 +15,7 @@ interface RunPart {
   name: string; folder: string; method: string; seed: number; epochs: number; hardware: Record<string, string>;
   forwards: number | null; backwards: number | null; seconds: number | null; curves: Record<string, Series>;
   quantiles: Record<string, Series>; modules: string[]; of_objects: boolean; norm: string; given_radii: boolean;
-  weighs_classes: boolean; evaluated_at: [string, string] | null;
+  softens_by_radius: boolean; weighs_classes: boolean; evaluated_at: [string, string] | null;
 }
 
 interface MeanAccuracy { mean: number; interval95: [number, number]; sd: number | null }
