@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from iaat.attacks.attack_mode import Mode, attack_mode
 from iaat.attacks.geometry import geometry, per_sample, rounding_error
-from iaat.attacks.inputs import ROUNDING, Classifier, check_fits_inputs, check_batch
+from iaat.attacks.inputs import ROUNDING, Classifier, check_batch, check_fits_inputs
 from iaat.runtime.async_checks import check_async
 from iaat.units import Norm, read_length
 
