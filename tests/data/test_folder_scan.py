@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, features
 
 from iaat.data import scan_folder
-from iaat.data.folder_scan import aligned, is_image_folder
+from iaat.data.folder_listing import aligned
 from iaat.data.image import decode
+from iaat.data.image_root import is_image_folder
 from iaat.errors import UserError
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from iaat.cli.main import main
-from iaat.data.folder_scan import FolderListing
+from iaat.data.folder_listing import FolderListing
 from iaat.data.image_folder import FolderFiles
 from iaat.data.image_split import SAMPLED
 from iaat.data.notices import Notices

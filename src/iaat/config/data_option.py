@@ -9,7 +9,7 @@ from iaat.config.short_options import DATA, names_function
 from iaat.data import DataConfig
 from iaat.data.builtin_datasets import holds_files_of
 from iaat.data.data_config import DATASETS, FILE_NAMES, TORCHVISION_NAMES
-from iaat.data.folder_scan import has_shards
+from iaat.data.image_root import has_shards
 from iaat.errors import UserError, did_you_mean, shown
 from iaat.runtime.files import user_path
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from iaat.corruptions.cifar_classes import CIFAR10, CIFAR100
 from iaat.corruptions.constants import SEVERITIES
 from iaat.corruptions.published_set import PublishedSet, check_index, usual_order
-from iaat.data.folder_scan import visible
+from iaat.data.image_root import visible
 from iaat.errors import UserError
 from iaat.runtime.text import cut
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from iaat.corruptions.constants import CORRUPTIONS, SEVERITIES
 from iaat.corruptions.published_set import PublishedSet, check_index, usual_order
-from iaat.data.folder_scan import visible
 from iaat.data.image import decode
+from iaat.data.image_root import visible
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 

@@ -9,7 +9,8 @@ from iaat.data.data_config import DataConfig
 from iaat.data.data_splits import DataSplits
 from iaat.data.dataset_info import DatasetInfo, read_dataset_info
 from iaat.data.extra import ExtraImages
-from iaat.data.folder_scan import FolderListing, scan_folder
+from iaat.data.folder_listing import FolderListing
+from iaat.data.folder_scan import scan_folder
 from iaat.data.image_folder import folder_splits
 from iaat.data.image_split import ImageSplit
 from iaat.data.in_memory import InMemorySource

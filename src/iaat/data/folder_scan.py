@@ -1,41 +1,20 @@
 """List the images of a folder data set: `root/<split>/<class>/**/<image>`."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
+from iaat.data.folder_listing import FolderListing
 from iaat.data.formats import IMAGE_SUFFIXES, UNREAD
+from iaat.data.image_root import LAYOUT, SPLIT_FOLDERS, entries, readable, split_folder, visible, where_of
 from iaat.data.notices import Notices
-from iaat.errors import UserError, did_you_mean
+from iaat.errors import UserError
 from iaat.runtime.files import is_of_system
 from iaat.runtime.text import composed
-
-T = TypeVar("T")
-
-SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
-"""What the folder of a split may be called; the first there is counts."""
-_LAYOUT = "the layout is train/<class>/<image> and test/<class>/<image>"
-
-
-class FolderListing(NamedTuple):
-    """List of the images of one split.
-
-    Attributes:
-        paths: Paths relative to the root, POSIX form, sorted by class and then by path; a sample's index is its place.
-        labels: `[N]` int64, the place of each sample's class in `classes`.
-        classes: Names of the class folders, sorted.
-        notices: What was left out.
-    """
-
-    paths: list[str]
-    labels: Tensor
-    classes: tuple[str, ...]
-    notices: Notices
 
 
 def scan_folder(root: str | Path, split: str) -> FolderListing:
@@ -54,14 +33,14 @@ def scan_folder(root: str | Path, split: str) -> FolderListing:
         UserError: A folder is missing, or a class has no images; names the folder.
     """
     base = Path(root)
-    folder = _split_folder(base, split)
+    folder = split_folder(base, split)
     scan = _Scan(base, where_of(split, base))
     content = scan.content(folder)
     for file in content.images:
         scan.note("loose", base / file)
     class_folders = [each for each in content.folders if not scan.is_other_class(each, content)]
     if not class_folders:
-        raise UserError(f"data.root: {folder} has no class folders: {_LAYOUT}")
+        raise UserError(f"data.root: {folder} has no class folders: {LAYOUT}")
     paths: list[str] = []
     labels: list[int] = []
     for label, class_folder in enumerate(class_folders):
@@ -76,51 +55,6 @@ def scan_folder(root: str | Path, split: str) -> FolderListing:
     names = tuple(path.name for path in class_folders)
     _check_distinct(names, folder)
     return FolderListing(paths, torch.tensor(labels), names, scan.notices)
-
-
-def aligned(train: FolderListing, other: FolderListing, root: str | Path, split: str = "test") -> FolderListing:
-    """Listing of another split with the class numbers and names of the training split.
-
-    Names are matched by what they show: systems write `é` in two Unicode forms. The samples are sorted by class again.
-
-    Raises:
-        UserError: Classes differ; names them and the side each is missing on.
-    """
-    mine, theirs = ({composed(name): name for name in listing.classes} for listing in (train, other))
-    for here, there, side in ((mine, theirs, split), (theirs, mine, "train")):
-        missing = sorted(here.keys() - there.keys())
-        if missing:
-            hint = did_you_mean(missing[0], there.keys() - here.keys())
-            raise UserError(
-                f"data.root: {root}: the {side} folder has no class {', '.join(map(repr, missing[:10]))},"
-                f" which the other has: give both the same class folders{hint}"
-            )
-    place = {composed(name): number for number, name in enumerate(train.classes)}
-    renamed = [name for key, name in theirs.items() if name != mine[key]]
-    other.notices.add(where_of(split, root), "unicode", repr(next(iter(renamed), "")), count=len(renamed))
-    labels = torch.tensor([place[composed(name)] for name in other.classes])[other.labels]
-    order = labels.argsort(stable=True)
-    return FolderListing([other.paths[row] for row in order.tolist()], labels[order], train.classes, other.notices)
-
-
-def joined(train: FolderListing, validation: FolderListing) -> FolderListing:
-    """Listing of the samples of `train`, followed by those of an aligned `validation`."""
-    labels = torch.cat([train.labels, validation.labels])
-    return FolderListing(train.paths + validation.paths, labels, train.classes, train.notices | validation.notices)
-
-
-def where_of(split: str, root: str | Path) -> str:
-    """Name of a split for messages."""
-    return f"{'training' if split == 'train' else split} images of {root}"
-
-
-def note_unused_splits(notices: Notices, root: Path, used: Sequence[str]) -> None:
-    """Count folders that look like a split but are not in use."""
-    for name in (*SPLIT_FOLDERS["test"], "dev", "eval"):
-        folder = root / name
-        is_there = folder.is_dir() and next(folder.iterdir(), None) is not None
-        if name not in used and (is_there or any(root.glob(f"{name}-*.tar"))):
-            notices.add(f"data.root={root}", "split", name)
 
 
 def _check_distinct(names: Sequence[str], folder: Path) -> None:
@@ -146,12 +80,6 @@ class _Content(NamedTuple):
     images: list[str]
     folders: list[Path]
     links: set[Path]
-
-
-def _entries(folder: Path) -> list[tuple[str, bool, bool]]:
-    """Entries of a folder: name, whether it is or leads to a folder, and whether it is a link."""
-    with os.scandir(folder) as entries:
-        return sorted((entry.name, entry.is_dir(), entry.is_symlink()) for entry in entries)
 
 
 @dataclass(slots=True)
@@ -181,7 +109,7 @@ class _Scan:
     def content(self, folder: Path) -> _Content:
         """Content of a folder."""
         content, prefix = _Content([], [], set()), f"{self.relative(folder)}/"
-        for name, is_folder, is_link in _readable(folder, lambda: _entries(folder)):
+        for name, is_folder, is_link in readable(folder, lambda: entries(folder)):
             suffix = _suffix(name)
             if is_of_system(name):
                 self.note("system", folder / name)
@@ -213,7 +141,7 @@ class _Scan:
 
         `seen` says where the folders walked through really are.
         """
-        status = _readable(folder, folder.stat)
+        status = readable(folder, folder.stat)
         if (status.st_dev, status.st_ino) in seen:
             self.note("link", folder)
             return
@@ -252,89 +180,7 @@ class _Scan:
         return f"; it holds {found}" if found else ""
 
 
-def path_prefix(folder: Path) -> str:
-    """What stands before a name in the path of a file of a folder. Joining `Path`s takes as long as a small image."""
-    return str(folder / "x")[:-1]
-
-
 def _suffix(name: str) -> str:
     """Suffix of a file in lower case, as `Path.suffix` has it."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
     return "" if suffix == "." else suffix
-
-
-def is_image_folder(root: str | Path) -> bool:
-    """Whether `root` has a train and a test folder, each with at least one folder in it."""
-    base = Path(root)
-    tests = [base / name for name in SPLIT_FOLDERS["test"]]
-    return _has_folders(base / "train") and any(map(_has_folders, tests))
-
-
-def begins_image_folder(root: str | Path) -> bool:
-    """Whether `root` has a train folder with at least one folder in it: images of the user's, perhaps without test."""
-    return _has_folders(Path(root) / "train")
-
-
-def has_shards(root: str | Path) -> bool:
-    """Whether `root` holds tar shards for training, and no image folder: that may lie beside the archive it is from."""
-    base = Path(root)
-    shards = (*base.glob("train*.tar"), *(base / "train").glob("*.tar"))
-    return any(map(_is_visible, shards)) and not is_image_folder(base)
-
-
-def _is_visible(path: Path) -> bool:
-    return not path.name.startswith(".")
-
-
-def _has_folders(folder: Path) -> bool:
-    return folder.is_dir() and bool(visible(folder, files=False))
-
-
-def _split_folder(base: Path, split: str) -> Path:
-    if not base.is_dir():
-        raise UserError(f"data.root: {base} is no folder (seen from {Path.cwd()}): {_LAYOUT}")
-    names = SPLIT_FOLDERS.get(split, (split,))
-    for name in names:
-        if (base / name).is_dir():
-            return base / name
-    there = [path.name for path in visible(base, files=False)]
-    root = _root_of(base)
-    fix = did_you_mean(names[0], there) if root is None else f"; give data.root {root}, which holds both"
-    raise UserError(
-        f"data.root: {base} has no folder {' or '.join(names)}; it holds {', '.join(there[:10]) or 'no folders'}:"
-        f" {_LAYOUT}{fix}"
-    )
-
-
-def _root_of(folder: Path) -> Path | None:
-    """The folder that holds both splits, where `folder` is one of them; None where it is not."""
-    whole = folder.absolute()
-    is_split = any(whole.name in names for names in SPLIT_FOLDERS.values())
-    if not is_split or not is_image_folder(whole.parent):
-        return None
-    return folder.parent if folder.name == whole.name else whole.parent
-
-
-def visible(folder: Path, *, files: bool) -> list[Path]:
-    """Files or folders in `folder` that are neither hidden nor a system's, sorted by code point."""
-    entries = _readable(folder, lambda: _entries(folder))
-    return [
-        folder / name
-        for name, is_folder, _ in entries
-        if not (name.startswith(".") or is_of_system(name)) and is_folder is not files
-    ]
-
-
-def _readable(folder: Path, look: Callable[[], T]) -> T:
-    """Result of `look`, which reads a folder.
-
-    Raises:
-        UserError: It may not be read, or vanished meanwhile.
-    """
-    try:
-        return look()
-    except OSError as error:
-        raise UserError(
-            f"data.root: {error.filename or folder} cannot be read ({error.strerror}): put it back, or change its"
-            " permissions"
-        ) from error

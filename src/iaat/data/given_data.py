@@ -19,8 +19,10 @@ from torch.utils.data import (
 )
 
 from iaat.data.data_config import DataConfig
-from iaat.data.folder_scan import FolderListing, aligned, is_image_folder, joined, scan_folder
+from iaat.data.folder_listing import FolderListing, aligned, joined
+from iaat.data.folder_scan import scan_folder
 from iaat.data.image_folder import FolderFiles
+from iaat.data.image_root import is_image_folder
 from iaat.data.image_split import ImageSplit
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit

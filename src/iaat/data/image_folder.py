@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from iaat.data.data_config import DEFAULT_ROOT, DataConfig
 from iaat.data.file_states import file_states
-from iaat.data.folder_scan import FolderListing, aligned, joined, note_unused_splits, path_prefix, scan_folder, where_of
+from iaat.data.folder_listing import FolderListing, aligned, joined
+from iaat.data.folder_scan import scan_folder
 from iaat.data.image import read_file
+from iaat.data.image_root import note_unused_splits, path_prefix, where_of
 from iaat.data.image_split import ImageSplit
 from iaat.errors import UserError, shown
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from iaat.data.data_config import DataConfig
-from iaat.data.folder_scan import path_prefix
 from iaat.data.image import decode
+from iaat.data.image_root import path_prefix
 from iaat.data.notices import Notices
 from iaat.data.raw_split import RawSplit
 from iaat.data.read_item import check_alike

@@ -13,9 +13,9 @@ from iaat.data.data_config import (
     ignored_settings,
 )
 from iaat.data.extra import ExtraImages
-from iaat.data.folder_scan import begins_image_folder, has_shards, is_image_folder
 from iaat.data.given_data import given_splits, is_class_folder
 from iaat.data.image_folder import folder_splits
+from iaat.data.image_root import begins_image_folder, has_shards, is_image_folder
 from iaat.data.raw_split import RawSplit
 from iaat.data.user_function import function_splits
 from iaat.data.webdataset import webdataset_splits

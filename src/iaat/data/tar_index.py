@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iaat.data.folder_scan import where_of
 from iaat.data.image import MOST_FILE_BYTES
+from iaat.data.image_root import where_of
 from iaat.data.notices import Notices
 from iaat.data.npz import NpzFile
 from iaat.data.tar_scan import MOST_LABEL, ShardListing, find_shards, scan_shards

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from iaat.data.folder_scan import SPLIT_FOLDERS, visible
 from iaat.data.formats import IMAGE_SUFFIXES, UNREAD
 from iaat.data.image import MOST_FILE_BYTES
+from iaat.data.image_root import SPLIT_FOLDERS, visible
 from iaat.data.notices import Notices
 from iaat.errors import UserError, shown
 

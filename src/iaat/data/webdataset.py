@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from iaat.data.data_config import DataConfig
 from iaat.data.file_states import file_states
-from iaat.data.folder_scan import note_unused_splits, where_of
 from iaat.data.image_folder import check_validation
+from iaat.data.image_root import note_unused_splits, where_of
 from iaat.data.image_split import ImageSplit
 from iaat.data.positional_file import PositionalFile
 from iaat.data.tar_index import list_shards

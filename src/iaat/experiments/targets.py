@@ -18,7 +18,7 @@ from iaat.config.recipe import Recipe
 from iaat.config.setting_keys import check_allowed
 from iaat.config.typed_arguments import read_settings
 from iaat.data import DataSplits, build_data, read_dataset_info
-from iaat.data.folder_scan import is_image_folder
+from iaat.data.image_root import is_image_folder
 from iaat.errors import UserError, did_you_mean
 from iaat.evaluate.evaluate_run import load_evaluated, weights_to_evaluate
 from iaat.evaluate.evaluated_model import EvaluatedModel
