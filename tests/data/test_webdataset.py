@@ -7,7 +7,7 @@ import random
 import shutil
 import subprocess
 import tarfile
-import time
+import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -390,13 +390,15 @@ END = bytes(1024)
         (raw_header("a.txt", 0), "cut off or damaged at byte 512"),
     ],
 )
-def test_a_broken_tar_is_refused_in_short_time_and_memory(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_broken_tar_is_refused_without_reading_what_it_claims(tmp_path: Path, content: bytes, message: str) -> None:
+    """A header may claim a terabyte."""
     root = root_with(tmp_path)
     (root / "train/000.tar").write_bytes(content)
-    start = time.perf_counter()
+    tracemalloc.start()
     with pytest.raises(UserError, match=rf"train/000\.tar: cannot be read as an uncompressed tar file \(.*{message}"):
         splits(root)
-    assert time.perf_counter() - start < 2
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
 
 
 def test_an_image_of_more_bytes_than_are_read_is_refused_before_it_is(tmp_path: Path) -> None:
