@@ -18,6 +18,7 @@ from iaat.data import (
     folder_splits,
     sequential_order,
 )
+from iaat.data.sample_log import SampleLog, SampleReadError
 from iaat.data.source import Source, fingerprint
 from iaat.errors import UserError
 from iaat.types import Batch
@@ -233,6 +234,20 @@ def test_streaming_source_names_a_wrong_item(fault: tuple[object, ...], message:
     source = StreamingSource(items, torch.arange(6) % 2, ("cat", "dog"), workers=workers)
     with pytest.raises(UserError, match=rf"^{message}[^\n]*$"):
         list(source.batches([torch.arange(6)]))
+
+
+def test_inputs_are_compared_with_the_first_that_can_be_read() -> None:
+    class Items(list[tuple[object, ...]]):
+        def __getitem__(self, position: int) -> tuple[object, ...]:  # type: ignore[override]
+            if position == 0:
+                raise SampleReadError("damaged")
+            return super().__getitem__(position)
+
+    items = Items([(torch.zeros(2 if i < 3 else 3), i % 2) for i in range(4)])
+    sample_log = SampleLog(4, where="data", limit=1)
+    source = StreamingSource(items, torch.arange(4) % 2, ("cat", "dog"), sample_log=sample_log)
+    with pytest.raises(UserError, match=r"item 3 has shape \[3\] .*but item 1 has \[2\]"):
+        list(source.batches([torch.arange(4)]))
 
 
 def test_streaming_source_checks_its_labels() -> None:

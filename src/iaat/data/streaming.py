@@ -153,7 +153,8 @@ class _CheckedItems(Dataset[_Item | UserError]):
         self._deterministic = bool(getattr(dataset, "deterministic", False))
         with preserved_globals():
             size, skip = len(dataset), sample_log.limit
-            _, self.first = first_readable(self._read_plain, size=size, skip=skip, unreadable=self._unreadable)
+            place, self.first = first_readable(self._read_plain, size=size, skip=skip, unreadable=self._unreadable)
+        self._first_where = f"item {place}"
         check_pixels(self.first[None], where=where)
 
     def _read_plain(self, position: int) -> Tensor:
@@ -200,7 +201,7 @@ class _CheckedItems(Dataset[_Item | UserError]):
             return self._blank(position, None)
         x, y, record = self._read_with_record(position, draws)
         place, label = f"{self._where}: item {position}", int(self._labels[position])
-        check_item(x, y, label=label, first=self.first, where=place, first_where="item 0")
+        check_item(x, y, label=label, first=self.first, where=place, first_where=self._first_where)
         check_pixels(x[None], where=self._where, index=torch.tensor([position]))
         return x, y, position, record
 
