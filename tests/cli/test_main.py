@@ -446,7 +446,10 @@ def test_variables_of_a_launcher_that_are_no_numbers_are_an_error_without_a_trac
     [
         (["train", "quickstart"], ": lower train.batch_size, raise train.accumulate, or free memory: training had not"),
         (["compare", "quickstart"], ": lower train.batch_size, raise train.accumulate, or free memory: training had"),
-        (["evaluate", "RUN"], ": lower evaluate.batch_size, or free memory: finished batches are kept"),
+        (
+            ["evaluate", "RUN"],
+            ": free memory, or lower evaluate.batch_size, which begins the evaluation anew: finished batches",
+        ),
         (["radii", "RUN"], ": free memory\n"),
         (["report", "RUN"], ": free memory\n"),
         (["export", "RUN", "--format", "pt2"], ": free memory\n"),
@@ -468,7 +471,7 @@ def test_a_lack_of_memory_ends_every_command_with_advice_that_it_takes(capsys, m
     ("trained", "advice"),
     [
         ([False], ": raise train.accumulate, which takes batches in parts"),
-        ([True], ": lower evaluate.batch_size, or free memory"),
+        ([True], ": free memory, or lower evaluate.batch_size, which"),
         ([True, False], ": raise train.accumulate while a run is trained, lower evaluate.batch_size while one is eval"),
     ],
 )

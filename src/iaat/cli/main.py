@@ -148,13 +148,14 @@ def _recipes(overrides: Sequence[str]) -> None:
 def _memory_advice(arguments: Sequence[str], runs: Sequence[RunFolder]) -> str:
     """How a command takes less memory; of training that has begun, without what a resumed run refuses to change."""
     command = arguments[0] if arguments else ""
+    for_evaluation = "free memory, or lower evaluate.batch_size, which begins the evaluation anew"
     if command == "evaluate":
-        return "lower evaluate.batch_size, or free memory"
+        return for_evaluation
     if command not in ("train", "compare"):
         return "free memory"
     trained = [run.is_trained() for run in runs]
     if runs and all(trained):
-        return "lower evaluate.batch_size, or free memory"
+        return for_evaluation
     if any(trained):  # compare has begun to evaluate the first
         while_training = "raise train.accumulate while a run is trained"
         return f"{while_training}, lower evaluate.batch_size while one is evaluated, or free memory"
