@@ -157,7 +157,7 @@ def test_input_is_left_alone_and_bytes_stay_bytes() -> None:
 @pytest.mark.parametrize(
     ("how", "shape", "message"),
     [
-        (Augmentation(crop=2), (64,), r"data\.crop is set, but the inputs have shape \[64\].*remove data\.crop"),
+        (Augmentation(crop=2), (64,), r"data\.crop is set, but the inputs have shape \[64\].*set data\.crop to 0"),
         (Augmentation(flip=True), (8, 8), r"data\.flip is set, but the inputs have shape \[8, 8\]"),
         (Augmentation(crop=8), (1, 8, 9), r"data\.crop is 8, but images of 8 x 9 pixels can mirror at most 7: .*zeros"),
     ],

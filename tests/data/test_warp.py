@@ -92,5 +92,5 @@ def test_angles_and_sizes_are_uniform_around_none() -> None:
 
 def test_inputs_that_are_no_images_are_refused() -> None:
     for key in ("rotate", "zoom"):
-        with pytest.raises(UserError, match=rf"data\.{key} is set, but the inputs have shape \[8, 8\].*remove data\."):
+        with pytest.raises(UserError, match=rf"data\.{key} is set, but the inputs have shape \[8, 8\].*set data\."):
             Augmentation(**{key: 0.5}).check((8, 8))
