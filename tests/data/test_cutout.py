@@ -67,6 +67,8 @@ def test_largest_draw_stays_inside(size: int) -> None:
 def test_square_larger_than_the_images_is_refused() -> None:
     with pytest.raises(UserError, match=r"data\.cutout is 9, but the images are of 8 x 12 pixels: .*at most 8"):
         Augmentation(cutout=9).check((3, 8, 12))
-    with pytest.raises(UserError, match=r"data\.cutout is set, but the inputs have shape \[64\].*set data\.cutout to 0"):
+    with pytest.raises(
+        UserError, match=r"data\.cutout is set, but the inputs have shape \[64\].*set data\.cutout to 0"
+    ):
         Augmentation(cutout=2).check((64,))
     Augmentation(cutout=8).check((3, 8, 12))

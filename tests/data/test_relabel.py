@@ -290,7 +290,7 @@ def test_a_table_without_rows_changes_nothing_and_says_so(tmp_path: Path) -> Non
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=re.escape(f"data.relabel={tmp_path / 'none.csv'}: cannot be read (No such")):
+    with pytest.raises(UserError, match=re.escape(f"data.relabel={tmp_path / 'none.csv'}: there is no such file")):
         built(DataConfig(relabel=str(tmp_path / "none.csv")))
     with pytest.raises(UserError, match="cannot be read"):
         built(DataConfig(relabel=str(tmp_path)))

@@ -16,6 +16,7 @@ REFUSED = {
     "class_weights": ["--method.class_weights", "[1, 2]"],
     "pretrained": ["--model.pretrained", "true"],
     "optimizer_options": ["--train.optimizer_options", "{nestrov: true}"],
+    "nesterov": ["--train.nesterov", "true", "--train.momentum", "0"],
     "optimizer": ["--train.optimizer_options", "{momentum: -1}"],
 }
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from iaat.config.radii_files import check_radii_files
 from iaat.config.recipe import Recipe
+from iaat.config.train_config import SGD
 from iaat.data import DatasetInfo, read_dataset_info
 from iaat.data.drawn_samples import check_training_limit
 from iaat.methods import MethodConfig
@@ -82,7 +83,10 @@ def check_trainable(recipe: Recipe, model: nn.Module) -> None:
     Raises:
         UserError: the optimiser does not take its settings or these weights, or AWP finds none to perturb.
     """
-    build_optimizer(model, recipe.train)
+    # PyTorch takes seconds to import what its optimisers need; SGD takes all else that `train` holds.
+    train = recipe.train
+    if train.optimizer != SGD or train.optimizer_options or (train.nesterov and not train.momentum):
+        build_optimizer(model, recipe.train)
     if recipe.train.awp_in(recipe.train.epochs - 1):
         check_perturbable(model)
 
