@@ -10,7 +10,7 @@ import torch
 
 from iaat.data.folder_listing import FolderListing
 from iaat.data.formats import IMAGE_SUFFIXES, UNREAD
-from iaat.data.image_root import LAYOUT, SPLIT_FOLDERS, entries, readable, split_folder, visible, where_of
+from iaat.data.image_root import FOLDER_LAYOUT, SPLIT_FOLDERS, entries, readable, split_folder, visible, where_of
 from iaat.data.notices import Notices
 from iaat.errors import UserError
 from iaat.runtime.files import is_of_system
@@ -40,7 +40,7 @@ def scan_folder(root: str | Path, split: str) -> FolderListing:
         scan.note("loose", base / file)
     class_folders = [each for each in content.folders if not scan.is_other_class(each, content)]
     if not class_folders:
-        raise UserError(f"data.root: {folder} has no class folders: {LAYOUT}")
+        raise UserError(f"data.root: {folder} has no class folders: {FOLDER_LAYOUT}")
     paths: list[str] = []
     labels: list[int] = []
     for label, class_folder in enumerate(class_folders):

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 """What the folder of a split may be called; the first there is counts."""
-LAYOUT = "the layout is train/<class>/<image> and test/<class>/<image>"
+FOLDER_LAYOUT = "the layout is train/<class>/<image> and test/<class>/<image>"
 
 
 def where_of(split: str, root: str | Path) -> str:
@@ -64,7 +64,7 @@ def split_folder(base: Path, split: str) -> Path:
         UserError: There is none; names what is there instead.
     """
     if not base.is_dir():
-        raise UserError(f"data.root: {base} is no folder (seen from {Path.cwd()}): {LAYOUT}")
+        raise UserError(f"data.root: {base} is no folder (seen from {Path.cwd()}): {FOLDER_LAYOUT}")
     names = SPLIT_FOLDERS.get(split, (split,))
     for name in names:
         if (base / name).is_dir():
@@ -74,7 +74,7 @@ def split_folder(base: Path, split: str) -> Path:
     fix = did_you_mean(names[0], there) if root is None else f"; give data.root {root}, which holds both"
     raise UserError(
         f"data.root: {base} has no folder {' or '.join(names)}; it holds {', '.join(there[:10]) or 'no folders'}:"
-        f" {LAYOUT}{fix}"
+        f" {FOLDER_LAYOUT}{fix}"
     )
 
 
