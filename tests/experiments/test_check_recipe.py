@@ -34,6 +34,21 @@ def test_check_and_train_refuse_alike(settings, tmp_path, capsys):
     assert checked == trained
 
 
+def test_check_warns_of_a_root_that_nothing_reads(capsys):
+    assert main(["check", "quickstart", "--data.root", "nowhere"]) == 0
+    assert "data.root='nowhere' has no effect with data.name=digits" in capsys.readouterr().err
+
+
+def test_check_says_how_data_are_named(capsys):
+    line = refusal(["check", "quickstart", "--data", "cifar10"], capsys)
+    assert "--data takes no value here and reads every sample; for data cifar10 write --data.name cifar10" in line
+
+
+def test_a_setting_of_the_recipe_that_another_model_lacks_is_named_with_the_value_to_set(capsys):
+    line = refusal(["check", "cifar10-small-iaat", "--model.name", "wrn-10-1"], capsys)
+    assert "set model.width to null" in line
+
+
 @pytest.mark.parametrize("command", ["check", "compare"])
 def test_every_cell_of_a_sweep_is_checked_before_the_first_is_trained(command, tmp_path, capsys):
     sweep = tmp_path / "sweep.yaml"

@@ -7,10 +7,10 @@ import json
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from iaat.config.data_option import with_data_keys
-from iaat.config.deprecated import newer_name, take_rate, take_rule, warn_of_old_names, with_new_keys, with_rate
+from iaat.config.deprecated import take_rate, take_rule, warn_of_old_names, with_new_keys, with_rate
 from iaat.config.method_in_name import with_method
 from iaat.config.recipe import Recipe
 from iaat.config.recipe_checks import (
@@ -38,14 +38,15 @@ from iaat.config.recipe_files import (
 from iaat.config.safe_yaml import parse_yaml
 from iaat.config.setting_keys import SECTION_TYPES, check_known
 from iaat.config.short_options import BOTH
+from iaat.config.swapped_method import take_method
 from iaat.config.typed_arguments import read_settings
 from iaat.config.typed_values import build_section, typed_value
 from iaat.config.written_config import written_config
 from iaat.data import DataConfig
 from iaat.data.data_config import WRITTEN_ROOTS
 from iaat.errors import UserError, shown
-from iaat.methods import METHODS, find_method
-from iaat.methods.setting_fields import default_of, setting_names
+from iaat.methods import find_method
+from iaat.methods.setting_fields import setting_names
 from iaat.models import ModelConfig
 from iaat.models.registry import check_name
 from iaat.runtime.text import cut
@@ -194,7 +195,7 @@ def _method_class(
     """The method's name, which is taken out of what was typed, and the class of its settings."""
     if "method" not in code and ":" in str(raw["method"].get("name")):
         return str(raw["method"]["name"]), written_config(raw["method"], place)
-    method_name = _take_method(typed, raw, name, place, of_run=of_run)
+    method_name = take_method(typed, raw, name, place, of_run=of_run)
     return method_name, find_method(method_name).Config
 
 
@@ -330,39 +331,3 @@ def _build_recipe(
     if not 0 <= seed < 2**63:
         raise UserError(f"{place}: seed {shown(seed)}: give a whole number from 0 to 2**63 - 1")
     return Recipe(name=name, about=str(raw.get("about", "")), seed=seed, method_name=method_name, **sections)
-
-
-def _take_method(typed: dict[str, str], raw: dict[str, Any], name: str, place: str, *, of_run: bool) -> str:
-    """The method's name, from `--method NAME`, which is taken out of what was typed, or the recipe."""
-    section = raw["method"]
-    own = section.get("name")
-    chosen = typed.pop("method", own)
-    for used in (own, chosen):  # before one of them is imported
-        check_trusted(used, key="method.name", place=place)
-    if chosen is None:
-        raise UserError(f"{called(name)}: method.name is missing: one of {', '.join(METHODS)}")
-    if own not in (None, chosen):
-        # Settings of the old method go, those both methods share stay: an override swaps the method and keeps all else.
-        old, new = find_method(own).Config, find_method(chosen).Config
-        kept = set(setting_names(new))
-        gone = {key for key in setting_names(old) if key not in kept or _home(old, key) is not _home(new, key)}
-        if of_run:  # has its defaults written out: they go, too, where the new method has others
-            shared = kept & set(setting_names(old)) & section.keys() - gone
-            gone |= {key for key in shared if _gives_way(section[key], key, old, new)}
-        raw["method"] = {key: value for key, value in section.items() if newer_name(key) not in gone}
-    return str(chosen)
-
-
-def _gives_way(value: object, key: str, old: type, new: type) -> bool:
-    """Whether a written value is only the default of the old method, in place of which the new one has another."""
-    if default_of(new, key) == default_of(old, key):
-        return False
-    try:
-        return bool(typed_value(value, get_type_hints(old, include_extras=True)[key], key) == default_of(old, key))
-    except UserError:  # refused when the section is built
-        return False
-
-
-def _home(config: type, key: str) -> type:
-    """The class that defines a setting: `beta` of one method is not `beta` of an unrelated one."""
-    return next(base for base in reversed(config.__mro__) if key in vars(base).get("__annotations__", {}))

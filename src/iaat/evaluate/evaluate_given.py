@@ -8,17 +8,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from iaat.attacks import attack_mode
+from iaat.attacks import attack_mode, geometry
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data import DataConfig, DataSplits, InMemorySource, Source
 from iaat.data.build_data import keep_split
 from iaat.data.given_samples import given_split
-from iaat.errors import UserError, check_choice, shown
+from iaat.errors import UserError, shown
 from iaat.evaluate.evaluation import run_evaluation
 from iaat.evaluate.external_model import external_model
 from iaat.evaluate.results import EvaluationResult
@@ -93,7 +92,7 @@ def evaluate_model(
     check_is_module(model, "the model is")
     own = model.recipe.evaluate if isinstance(model, TrainedModel) else EvaluateConfig()
     if norm is not None:
-        check_choice(norm, get_args(Norm), "norm")
+        geometry(norm)  # refuses any other
     if norm not in (None, own.norm) and radius is None:
         example = "128/255" if norm == "l2" else "8px"
         raise UserError(f'norm={norm!r} needs radius=, such as "{example}": the default is one of {own.norm}')

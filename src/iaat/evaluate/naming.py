@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.suites import parse_suite
-from iaat.evaluate.results import WORST, EvaluationResult, pgd_counts, with_step
+from iaat.evaluate.name_of_pgd import name_of_pgd
+from iaat.evaluate.results import WORST, EvaluationResult
 from iaat.units import Radius, format_norm
 
 RAW_WEIGHTS = " (raw weights)"
@@ -20,12 +21,7 @@ def attack_title(attack: str) -> str:
 
 def pgd_name(config: EvaluateConfig) -> str:
     """Name of the first PGD: `pgd-20`, or `pgd-20 step 1px` with `evaluate.step_size`, which `pgd-20` does not have."""
-    name = _counts(config)
-    return name if config.step_size is None else with_step(name, config.step_size, config.norm)
-
-
-def _counts(config: EvaluateConfig) -> str:
-    return pgd_counts(config.target, config.steps, config.restarts)
+    return name_of_pgd(config.target, config.steps, config.restarts, config.step_size, config.norm)
 
 
 def evaluation_name(config: EvaluateConfig, *, exact: bool = False) -> str:
@@ -36,7 +32,8 @@ def evaluation_name(config: EvaluateConfig, *, exact: bool = False) -> str:
         texts = {**lengths, "radius": radius}
     else:
         texts = {key: format_norm(value, config.norm) for key, value in lengths.items()}
-    pgd = f" {attack_title(_counts(config))}" if "pgd" in parse_suite(config.suite).attacks else ""
+    first = attack_title(name_of_pgd(config.target, config.steps, config.restarts))
+    pgd = f" {first}" if "pgd" in parse_suite(config.suite).attacks else ""
     step = f" step {texts['step_size']}" if "step_size" in texts else ""
     seed = f" seed {config.seed}" if config.seed else ""
     return f"{config.suite}{pgd} {texts['radius']} {config.norm}{step}{seed}"

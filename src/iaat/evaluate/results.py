@@ -15,9 +15,10 @@ from iaat.config.evaluate_config import EvaluateConfig
 from iaat.data.sample_checks import MOST_CHARACTERS
 from iaat.errors import UserError
 from iaat.evaluate.findings import Finding
+from iaat.evaluate.name_of_pgd import name_of_pgd
 from iaat.runtime.json_files import Between, Count, Finite, Fraction, NonNegative, UnfitError, read_json, to_json
 from iaat.runtime.passes import Passes
-from iaat.units import LengthUnit, Norm, Radius, format_norm, unit_of
+from iaat.units import LengthUnit, Norm, Radius, unit_of
 
 RESULTS_FILE = "results.json"
 """Name of the file, in the folder of the evaluation."""
@@ -268,25 +269,13 @@ def _with_step_in_name(results: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(own, dict) or own.get("step_size") is None:
         return results
     with suppress(KeyError, UserError):  # what is wrong with them is said when they are read
-        old = pgd_counts(own["target"], own["steps"], own["restarts"])
-        new = with_step(old, Radius(own["step_size"]), own["norm"])
+        counts = own["target"], own["steps"], own["restarts"]
+        old, new = name_of_pgd(*counts), name_of_pgd(*counts, Radius(own["step_size"]), own["norm"])
         results = {**results, "attacks": [new if each == old else each for each in results["attacks"]]}
         for key in ("accuracy", "interval95"):
             results[key] = _renamed(results[key], {old: new})
         results["stages"] = [{**each, "name": new} if each.get("name") == old else each for each in results["stages"]]
     return results
-
-
-def pgd_counts(target: str, steps: int, restarts: int) -> str:
-    """`pgd-20`, `pgd-20x5` with restarts, or `targeted-pgd-20`."""
-    # The prefix also keeps the weaker attack out of the findings, which compare accuracies after `pgd` with others.
-    prefix = "" if target == "none" else "targeted-"
-    return f"{prefix}pgd-{steps}" + (f"x{restarts}" if restarts > 1 else "")
-
-
-def with_step(name: str, step_size: float, norm: str) -> str:
-    """`pgd-20 step 1px`, of an attack with a step size of its own."""
-    return f"{name} step {format_norm(step_size, norm)}"
 
 
 def check_version(record: dict[str, Any], newest: int) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
 
 import torch
 from torch import nn
 
+from iaat.attacks import geometry
 from iaat.config.evaluate_config import EvaluateConfig
 from iaat.config.recipe import Recipe
 from iaat.data import DataSplits
-from iaat.errors import UserError, check_choice
+from iaat.errors import UserError
 from iaat.evaluate.evaluate_given import samples_for
 from iaat.evaluate.evaluate_run import load_evaluated
 from iaat.evaluate.evaluated_model import EvaluatedModel
@@ -115,7 +115,7 @@ class Run:
         """
         own = self.recipe.evaluate
         if norm is not None:
-            check_choice(norm, get_args(Norm), "norm")
+            geometry(norm)  # refuses any other
         if norm not in (None, own.norm) and radius is None:
             raise UserError(f"norm={norm!r}: the radius of the run is {own.radius} in {own.norm}; give radius=, too")
         config = replace(

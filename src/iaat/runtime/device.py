@@ -66,7 +66,7 @@ def compute_deterministically() -> None:
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether layers compute in bfloat16; `auto` says yes where that is faster than float32.
 
-    It is not with AVX-512's instructions on an Intel Xeon, which take twice as long. The processor decides, and no
+    It is not with AVX-512's instructions on an Intel Xeon (docs/design.md has figures). The processor decides, and no
     measurement, so that all processes and seeds of an experiment agree.
     """
     if precision != "auto":
